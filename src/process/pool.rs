@@ -121,8 +121,8 @@ impl ProcessPool {
     /// millions of tiny ones do as well as a few long ones.
     ///
     /// # Errors
-    /// The error of the item with the lowest index that fails. The other items are cancelled: those
-    /// that run are stopped as a cancelled task is. See [`spawn`](Self::spawn).
+    /// The error of the item with the lowest index that fails. The items behind it are cancelled:
+    /// those that run are stopped as a cancelled task is. See [`spawn`](Self::spawn).
     /// On a thread that must not block (an event loop's): [`TaskError::WouldBlock`], and nothing was run.
     ///
     /// # Panics
@@ -234,9 +234,9 @@ impl ProcessPool {
     /// With [`Shutdown::Wait`] everything that was spawned runs first, however long that takes.
     /// With [`Shutdown::CancelPending`] what runs already runs to its end, and what has not begun ends in
     /// [`TaskError::Cancelled`]. So does a whole `map` of which an item has not begun. Its running items before that
-    /// one still run to their end, since an error of theirs would be the `map`'s. Those behind it have no use any
-    /// more: they are cancelled, and a worker that still runs one after the [grace
-    /// period](crate::ProcessPoolBuilder::grace) is killed.
+    /// one still run to their end, since an error of theirs would be the `map`'s. Those behind it are not needed
+    /// any more: they are cancelled, and a worker that still runs one after the
+    /// [grace period](crate::ProcessPoolBuilder::grace) is killed.
     ///
     /// Tasks spawned later end in [`TaskError::Closed`]. Calling it again, from several threads too, does no harm, and a
     /// stronger call overtakes a weaker one. An [`Imap`] takes in no more items.
