@@ -12,7 +12,7 @@
 //!
 //! *Gates*: which items of each frame have begun ([`gate`](super::gate)). *Results*: the bytes that the worker has not yet sent;
 //! `base` is the position of the first of them in the stream of all bytes it ever sent. *Words* of the parent, by which a
-//! worker learns that sending can wait, and which item's output is in standard error (`process::parent::forward`).
+//! worker learns that sending can wait, and which item's output is in standard error (`process::parent::worker_stderr`).
 //! *Tray*: small frames (`process::fast::tray`). *Area*: room for large results (`process::payload::shared_buffer`);
 //! sparse, and missing where files may not be so long.
 //!
