@@ -184,7 +184,9 @@ impl<T> TaskGroup<T> {
 
     /// Asks all members to end, and those that are added later.
     pub fn cancel(&self) {
-        let members = self.shared.lock().begin_cancel();
+        let mut members = self.shared.lock().begin_cancel();
+        // What runs is told last: else its worker could begin another member first.
+        members.sort_by_cached_key(TaskRef::is_running); // which changes meanwhile
         for member in members {
             member.cancel();
         }

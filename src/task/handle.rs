@@ -238,7 +238,9 @@ impl<T> fmt::Debug for Task<T> {
 
 /// Cancels all of them, and only then lets go of them. What one that has ended left may have a destructor that panics:
 /// that is shown by the panic hook and goes no further.
-pub(crate) fn cancel_all<T>(tasks: Vec<Task<T>>) {
+pub(crate) fn cancel_all<T>(mut tasks: Vec<Task<T>>) {
+    // What runs is told last: else its worker could begin another one first.
+    tasks.sort_by_cached_key(|task| task.cell().is_running()); // which changes meanwhile
     for task in &tasks {
         task.cancel();
     }

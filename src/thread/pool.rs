@@ -114,7 +114,7 @@ impl ThreadPool {
     /// Calls `f` once on each worker, with the worker's index, and returns the results in the
     /// order of the indices. `f` may borrow.
     ///
-    /// Sleeping workers are woken; busy ones call `f` after what they run now; spares do not call it.
+    /// Sleeping workers are woken; busy ones call `f` after what they run now; spares have no call of their own.
     /// If the caller is itself a worker of the pool, it calls `f` first and then waits for the
     /// others. If a worker is parked in a wait of this crate, or its last thread is still ending when
     /// the pool has become wider again, another worker makes its call, so that two broadcasts at the same time, or
@@ -332,8 +332,8 @@ impl ThreadPool {
         let result = items.produce(MapReduce {
             registry: self.registry(),
             limit: Limit::new(),
-            map,
-            reduce,
+            map: &map,
+            reduce: &reduce,
         });
         result.unwrap_or_else(identity)
     }

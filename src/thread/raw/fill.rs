@@ -42,6 +42,13 @@ unsafe impl<R: Send> Send for Places<'_, R> {}
 unsafe impl<R: Send> Send for Filled<'_, R> {}
 
 impl<'a, R> Places<'a, R> {
+    /// The first `len` places of an empty vector, which has room for them. The pointers of all parts are for the whole buffer.
+    fn of(vec: &'a mut Vec<R>, len: usize) -> Self {
+        assert!(vec.is_empty() && len <= vec.capacity());
+        Self::new(vec.as_mut_ptr(), len)
+    }
+
+    /// Of a buffer that is borrowed for `'a` (P20).
     fn new(start: *mut R, len: usize) -> Self {
         Self {
             start,
@@ -140,8 +147,9 @@ pub(in crate::thread) fn collect<R>(
     fill: impl for<'a> FnOnce(Places<'a, R>) -> Filled<'a, R>,
 ) -> Option<Vec<R>> {
     let mut vec = Vec::with_capacity(len);
-    let start: *mut R = vec.as_mut_ptr(); // for all of the buffer, as are those of its parts
-    let filled = fill(Places::new(start, len));
+    let places = Places::of(&mut vec, len);
+    let start = places.start;
+    let filled = fill(places);
     if filled.len != len || !ptr::eq(filled.start, start) {
         return None;
     }
