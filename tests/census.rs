@@ -26,6 +26,7 @@ use support::{Test, census, nothing_left_since, tests};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{EventLoop, ProcessPool, ThreadPool, time};
 
+/// So many where `TREFOIL_FULL` is set, a third of them otherwise: what one leaves behind is seen after any number.
 const CYCLES: usize = 30;
 
 fn main() {
@@ -63,7 +64,8 @@ tests! {
 fn count(cycle: fn()) {
     cycle();
     let before = lowest();
-    for _ in 0..CYCLES {
+    let all = std::env::var_os("TREFOIL_FULL").is_some();
+    for _ in 0..if all { CYCLES } else { CYCLES / 3 } {
         cycle();
     }
     nothing_left_since(before);

@@ -279,7 +279,11 @@ impl World {
 fn garbled_answers_end_in_errors_and_nothing_else() {
     let _refuse = context::refuse_blocking();
     let mut seen_through = 0;
-    for seed in 0..400 {
+    let seeds = match std::env::var_os("TREFOIL_FULL") {
+        Some(_) => 400,
+        None => 200,
+    };
+    for seed in 0..seeds {
         let mut world = World::new(seed);
         for step in 0..120 {
             if step % 8 == 0 {
@@ -326,5 +330,8 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
             drop(task.join());
         }
     }
-    assert!(seen_through > 400, "{seen_through}: too polite");
+    assert!(
+        u64::from(seen_through) > seeds,
+        "{seen_through}: too polite"
+    );
 }

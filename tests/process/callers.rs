@@ -99,7 +99,7 @@ tests! {
     /// The same while the caller keeps the other worker at work, so closely that it never sends.
     fn what_waits_behind_a_long_call_is_taken_over_between_calls_that_follow_closely() {
         let procs = pool(2);
-        for n in 0..40u64 {
+        for n in 0..sample(40) as u64 {
             thread::sleep(LULL);
             let long = procs.spawn((), |()| support::forever::<()>());
             let short = procs.spawn(3_000, spin);
@@ -127,8 +127,8 @@ tests! {
         let main = thread::current().id();
         let (told, here) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         procs.map(0..1000, double).unwrap();
-        const ROUNDS: usize = 3_000;
-        for n in 0..ROUNDS as u64 {
+        let rounds = sample(3_000);
+        for n in 0..rounds as u64 {
             let asked = Arc::new(AtomicBool::new(false));
             let many = procs.call(spin).chunk(1).map_task([5, 10 + n % 7]);
             let other = procs.spawn(n, double);
@@ -141,7 +141,7 @@ tests! {
             asked.store(true, Ordering::SeqCst);
             assert_eq!(many.join().unwrap(), [(), ()]);
         }
-        until(|| told.load(Ordering::SeqCst) == ROUNDS);
+        until(|| told.load(Ordering::SeqCst) == rounds);
         assert_eq!(here.load(Ordering::SeqCst), 0);
     }
 

@@ -541,7 +541,7 @@ tests! {
             Err(TaskError::TimedOut) => false,
             Err(error) => panic!("{error}"),
         };
-        while begin.elapsed() < support::chaos() / 2 && started < most {
+        while (begin.elapsed() < support::chaos() / 2 || started < 6) && started < most {
             if running.len() < 3 {
                 let size = [3, 100, 9000][started % 3];
                 running.push(Process::spawn((tx.clone(), started, sent.clone(), size), count_up).unwrap());
@@ -585,7 +585,7 @@ tests! {
         let (begin, mut seed) = (Instant::now(), 0x0fed_cba9_8765_4321_u64);
         let mut running = Vec::new();
         let (mut started, mut sent) = (0, 0u64);
-        while begin.elapsed() < support::chaos() / 2 && started < most {
+        while (begin.elapsed() < support::chaos() / 2 || started < 6) && started < most {
             if running.len() < 3 {
                 let process = Process::spawn((rx.clone(), started, received.clone()), count_down);
                 running.push(process.unwrap());
@@ -616,7 +616,7 @@ tests! {
         let (tx, rx) = channel::<Vec<u8>>(2).unwrap();
         let begin = Instant::now();
         let mut rounds = 0;
-        while begin.elapsed() < support::chaos() / 2 {
+        while begin.elapsed() < support::chaos() / 2 || rounds < 3 {
             let process = Process::spawn(rx.clone(), drain).unwrap();
             for n in 0..(rounds * 7) % 40 {
                 tx.send_blocking(vec![n as u8; [10, 70_000][n % 2]]).unwrap();

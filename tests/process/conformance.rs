@@ -6,6 +6,7 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+use crate::deadline::sample;
 use crate::support;
 
 use std::collections::HashSet;
@@ -288,7 +289,8 @@ tests! {
     fn work_that_comes_while_workers_are_replaced() {
         let builder = ProcessPool::builder().workers(2).max_tasks_per_worker(1);
         let procs = builder.build().unwrap();
-        for n in 0..300u32 {
+        let step = 300 / sample(300);
+        for n in (0..300u32).step_by(step) {
             // At every distance from the last one's end.
             for _ in 0..n * 64 {
                 std::hint::spin_loop();

@@ -1,6 +1,7 @@
 //! Results that nest deeply: who decodes them, and who drops them.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
+use crate::deadline::sample;
 use crate::support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +40,7 @@ tests! {
         // A caller with a small stack.
         let theirs = procs.clone();
         let small = thread::Builder::new().stack_size(128 << 10).spawn(move || {
-            for _ in 0..50 {
+            for _ in 0..sample(50) {
                 codec(theirs.spawn(DEEP, nest).join().map(|nest| nest.depth()));
             }
         });
@@ -71,7 +72,7 @@ tests! {
         });
         // Its caller may decode the last of them, and end the job with that, while the pool has the first.
         let small = || {
-            for n in 0..400 {
+            for n in 0..sample(400) as u64 {
                 let before = READ.load(Ordering::SeqCst);
                 let fails = procs.call(deep).chunk(1).map_task([(DEEP, 0), (1, 5 * n % 1_000)]);
                 while READ.load(Ordering::SeqCst) == before && !fails.is_finished() {

@@ -47,24 +47,25 @@ fn main() {
     attacks::helpers();
     channel::helpers();
     one::helpers();
+    // The modules that take longest begin first.
     support::main(&[
         pool::TESTS,
-        attacks::TESTS,
-        bulk::TESTS,
-        callers::TESTS,
-        calls::TESTS,
-        channel::TESTS,
-        chaos::TESTS,
-        conformance::TESTS,
-        deep::TESTS,
-        host::TESTS,
-        imap::TESTS,
-        limits::TESTS,
-        memory::TESTS,
-        one::TESTS,
         plain::TESTS,
-        shared::TESTS,
+        channel::TESTS,
+        bulk::TESTS,
+        calls::TESTS,
+        host::TESTS,
+        limits::TESTS,
+        callers::TESTS,
+        deep::TESTS,
+        conformance::TESTS,
+        imap::TESTS,
+        one::TESTS,
         speed::TESTS,
+        attacks::TESTS,
+        shared::TESTS,
         tray::TESTS,
+        chaos::TESTS,
+        memory::TESTS,
     ]);
 }

@@ -6,6 +6,7 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+use crate::deadline::sample;
 use crate::support;
 
 use std::io::{BufRead, BufReader};
@@ -417,7 +418,7 @@ tests! {
         let back = Process::spawn(bytes.clone(), |bytes: Vec<u8>| bytes).unwrap().join().unwrap();
         assert!(back == bytes);
         // Killed while it reads or runs or writes: never a hang.
-        for _ in 0..8 {
+        for _ in 0..sample(8) {
             let process = Process::spawn(bytes.clone(), |bytes: Vec<u8>| bytes).unwrap();
             process.kill();
             let result = process.join();
@@ -430,7 +431,7 @@ tests! {
         let begin = Instant::now();
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
         let mut dead = 0;
-        while begin.elapsed() < support::chaos() / 4 {
+        while begin.elapsed() < support::chaos() / 4 || dead == 0 {
             let tasks: Vec<Task<u64>> = (0..4)
                 .map(|_| {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -6,6 +6,7 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+use crate::deadline::sample;
 use crate::support;
 
 use std::collections::HashSet;
@@ -504,11 +505,11 @@ tests! {
     }
 
     fn chaos_runs_no_item_twice() {
-        const ITEMS: u64 = 6_000;
+        let items = sample(12_000) as u64;
         let procs = pool(3);
         let scratch = Scratch::new("chaos");
         let (stop, stopped) = mpsc::channel::<()>();
-        let tasks: Vec<Task<u64>> = (0..ITEMS)
+        let tasks: Vec<Task<u64>> = (0..items)
             .map(|n| procs.spawn((n, scratch.text()), |(n, path)| {
                 note(&path, n);
                 std::thread::sleep(Duration::from_micros(300));
@@ -546,7 +547,7 @@ tests! {
         assert_eq!(distinct.len(), notes.len(), "no item ran twice");
         assert!(kills > 20, "{kills} kills are no chaos");
         assert!(deaths <= kills, "{deaths} deaths after {kills} kills");
-        assert!(distinct.len() as u64 + u64::from(deaths) >= ITEMS);
+        assert!(distinct.len() as u64 + u64::from(deaths) >= items);
         assert_eq!(procs.spawn(1, |x: u32| x).join().unwrap(), 1);
     }
 
@@ -590,6 +591,9 @@ tests! {
         let (tell, told) = mpsc::channel();
         let mut answered: Vec<u64> = std::thread::scope(|scope| {
             let (procs, ids, kills, deaths, path) = (&procs, &ids, &kills, &deaths, scratch.text());
+            // For so long, and until there has been some chaos.
+            let few = move || kills.load(Ordering::Relaxed) <= 20 || deaths.load(Ordering::Relaxed) == 0;
+            let goes_on = move || Instant::now() < end || few();
             scope.spawn(move || {
                 let mut dice = Dice(seed);
                 let mut pause = || Duration::from_micros(dice.roll(16_000));
@@ -608,8 +612,8 @@ tests! {
                 let mut dice = Dice(seed ^ 0x5eed);
                 let (mut sent, mut answered) = (0, Vec::new());
                 let mut seen = HashSet::new();
-                while Instant::now() < end || seen.len() < sent {
-                    if Instant::now() < end {
+                while goes_on() || seen.len() < sent {
+                    if goes_on() {
                         for _ in 0..dice.roll(60) {
                             let (id, size) = (ids.fetch_add(1, Ordering::Relaxed), size(&mut dice));
                             let task = procs.spawn((id, size, theirs.clone()), chaotic);
@@ -619,7 +623,7 @@ tests! {
                             sent += 1;
                         }
                     }
-                    while sent - seen.len() > if Instant::now() < end { 200 } else { 0 } {
+                    while sent - seen.len() > if goes_on() { 200 } else { 0 } {
                         let (id, size, cancelled, result) = told.recv().unwrap();
                         assert!(seen.insert(id), "{id} ends twice");
                         match result {
@@ -640,7 +644,7 @@ tests! {
             let mapper = scope.spawn(move || {
                 let mut dice = Dice(seed ^ 0x3a9);
                 let mut answered = Vec::new();
-                while Instant::now() < end {
+                while goes_on() {
                     let items: Vec<(u64, usize)> = (0..dice.roll(150))
                         .map(|_| (ids.fetch_add(1, Ordering::Relaxed), size(&mut dice)))
                         .collect();
@@ -809,7 +813,7 @@ tests! {
     fn nothing_is_left_behind() {
         pool(2).map(0..100, |x: u32| x).unwrap(); // what is made once is made
         let before = census();
-        for round in 0..100 {
+        for round in 0..sample(100) {
             let procs = pool(2);
             if round % 4 != 0 {
                 procs.map(0..100, |x: u32| x).unwrap();
@@ -1131,7 +1135,7 @@ tests! {
     fn a_late_cancellation_hits_nobody_else() {
         let procs = patient(1);
         let pids = procs.worker_pids();
-        for round in 0..3000u32 {
+        for round in 0..sample(3000) {
             let task = procs.spawn((), |()| CancelToken::current().is_cancelled());
             for _ in 0..round % 64 * 8 {
                 std::hint::spin_loop();

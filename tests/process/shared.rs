@@ -462,7 +462,7 @@ tests! {
             let total = SharedAtomics::from(vec![0u64]);
             let start = std::time::Instant::now();
             let (mut ended, mut died) = (0, 0);
-            while start.elapsed() < support::chaos() / 2 {
+            while start.elapsed() < support::chaos() / 2 || ended == 0 {
                 let items = (0..200usize).map(|n| (n, shared.clone(), total.clone()));
                 let tasks: Vec<_> = items.map(|item| {
                     procs.spawn(item, |(n, shared, total): (usize, Shared<u32>, SharedAtomics<AtomicU64>)| {

@@ -21,10 +21,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// so that what hangs is named.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long the test of chaos goes on, and others a part of it: `TREFOIL_CHAOS=seconds`.
+/// How long the test of chaos goes on, and others a part of it: `TREFOIL_CHAOS=seconds`; otherwise a second, and two
+/// where all rounds are asked for.
 pub(crate) fn chaos() -> Duration {
     let seconds = std::env::var("TREFOIL_CHAOS").ok();
-    Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(2))
+    let all = std::env::var_os("TREFOIL_FULL").is_some();
+    let otherwise = if all { 2 } else { 1 };
+    Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(otherwise))
 }
 
 /// How many workers the counted chaos kills: `TREFOIL_KILLS=n`.
@@ -135,7 +138,7 @@ fn side_by_side(tests: &[&[Test]]) {
             }
         }
     };
-    let width = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    let width = 2 * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         (0..width).for_each(|_| drop(scope.spawn(run)));
     });

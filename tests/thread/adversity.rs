@@ -155,7 +155,7 @@ fn who_may_not_help_runs_no_half() {
             );
         };
         pool.scope(|_| {
-            for _ in 0..sample(200_000) {
+            for _ in 0..sample(sample(200_000)) {
                 trefoil::join(check, check);
             }
         });

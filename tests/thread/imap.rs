@@ -696,7 +696,7 @@ fn dropped_at_every_moment_it_leaves_nothing_behind() {
     alone(name, "", || {
         let pool = ThreadPool::with_threads(2);
         let live = Arc::new(AtomicUsize::new(0));
-        for round in 0..300 {
+        for round in 0..sample(400) {
             let held = Arc::clone(&live);
             let source = Live::new(&live);
             let input = (0..).map(move |_| {

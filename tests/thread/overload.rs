@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use deadline::{eventually, threads_named, within_deadline};
+use deadline::{eventually, sample, threads_named, within_deadline};
 use trefoil::{CancelToken, Shutdown, TaskError, ThreadPool};
 
 /// A pool that its hooks can reach.
@@ -20,14 +20,15 @@ type Late = Arc<OnceLock<Arc<ThreadPool>>>;
 
 #[test]
 fn a_thread_that_ends_shuts_its_pool_down() {
-    for how in [Shutdown::Wait, Shutdown::CancelPending] {
+    // Both at once: a thread that does not sleep yet becomes a spare, which ends seconds later.
+    let one = |(how, name): (Shutdown, &'static str)| {
         within_deadline(move || {
             let late: Late = Arc::default();
             let theirs = Arc::clone(&late);
             let (tell, told) = mpsc::channel();
             let pool = ThreadPool::builder()
                 .threads(2)
-                .name("exiting")
+                .name(name)
                 .on_exit(move |index| {
                     if index == 1 {
                         theirs.get().unwrap().shutdown(how);
@@ -42,9 +43,14 @@ fn a_thread_that_ends_shuts_its_pool_down() {
             told.recv().unwrap();
             assert!(matches!(pool.spawn(|| 1).join(), Err(TaskError::Closed)));
             pool.shutdown(Shutdown::Wait);
-            eventually("the threads end", || threads_named("exiting-") == 0);
+            eventually("the threads end", || threads_named(name) == 0);
         });
-    }
+    };
+    let (wait, cancel) = (Shutdown::Wait, Shutdown::CancelPending);
+    thread::scope(|s| {
+        s.spawn(|| one((wait, "exit-wait")));
+        s.spawn(|| one((cancel, "exit-cancel")));
+    });
 }
 
 #[test]
@@ -291,7 +297,7 @@ fn futures_are_claimed_cancelled_and_woken_at_once() {
                 self.0.drops.fetch_add(1, Ordering::SeqCst);
             }
         }
-        for round in 0..30 {
+        for round in 0..sample(30) {
             let pool = Arc::new(ThreadPool::with_threads(1 + round % 3));
             let all: Arc<Mutex<Vec<Arc<Once>>>> = Arc::default();
             let outer: Vec<_> = (0..8)

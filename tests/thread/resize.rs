@@ -38,6 +38,13 @@ fn message(payload: &(dyn std::any::Any + Send)) -> String {
         .unwrap()
 }
 
+/// Waits until no worker runs or looks for work.
+fn all_sleep(pool: &ThreadPool) {
+    eventually("all sleep", || {
+        format!("{pool:?}").contains("running: 0, searching: 0")
+    });
+}
+
 /// `width` tasks run at the same time: none ends before all have begun.
 fn runs_at_once(pool: &ThreadPool, width: usize) {
     let barrier = Arc::new(Barrier::new(width));
@@ -62,7 +69,11 @@ fn runs_at_once(pool: &ThreadPool, width: usize) {
 fn a_pool_grows_and_shrinks_and_its_threads_come_and_go() {
     within_deadline(|| {
         let pool = named("rsz", 2);
-        for width in [5, 1, 3, 8, 2, 1, 4] {
+        for (round, width) in [5, 1, 3, 8, 2, 1, 4].into_iter().enumerate() {
+            // Those that do not sleep yet become spares first, which takes seconds: the first time.
+            if round > 1 {
+                all_sleep(&pool);
+            }
             pool.resize(width);
             assert_eq!(pool.num_threads(), width);
             runs_at_once(&pool, width);
@@ -307,6 +318,10 @@ fn hooks_are_called_for_whoever_comes_and_goes() {
             pool.resize(3);
             pool.broadcast(|_| ());
             assert_eq!((count((1, true)), count((2, true))), (round, round));
+            // Those that do not sleep yet become spares first, which takes seconds: the first time.
+            if round > 1 {
+                all_sleep(&pool);
+            }
             pool.resize(1);
             eventually("they have ended", || {
                 (count((1, false)), count((2, false))) == (round, round)
@@ -599,9 +614,13 @@ fn hooks_broadcast() {
             .unwrap();
         let pool = Arc::new(pool);
         *cell.lock().unwrap() = Some(Arc::clone(&pool));
-        for _ in 0..10 {
+        for round in 0..10 {
             pool.resize(4);
             (0..3).for_each(|_| assert_eq!(told.recv().unwrap(), 4));
+            // Threads that do not sleep yet become spares, which end seconds later: once is enough.
+            if round > 0 {
+                all_sleep(&pool);
+            }
             pool.resize(1);
             (0..3).for_each(|_| assert_eq!(told.recv().unwrap(), 1));
         }

@@ -1,8 +1,9 @@
 //! Random graphs of work over several pools at once, whose answer is that of the sequential
 //! program.
 //!
-//! `TREFOIL_STRESS=seconds` says for how long (two, if it is not set), `TREFOIL_SEED=number` with which
-//! numbers; the seed is printed where something fails. A round that takes too long is a hang.
+//! `TREFOIL_STRESS=seconds` says for how long (if it is not set, one, and two with `TREFOIL_FULL`),
+//! `TREFOIL_SEED=number` with which numbers; the seed is printed where something fails. A round that takes too long is
+//! a hang.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::deadline::sample;
 use trefoil::{Completer, Shutdown, ThreadPool};
 
 /// How long one round may take.
@@ -136,7 +138,7 @@ fn random_graphs_over_several_pools() {
             .ok()
             .and_then(|text| text.parse::<u64>().ok())
     };
-    let seconds = number("TREFOIL_STRESS").unwrap_or(2);
+    let seconds = number("TREFOIL_STRESS").unwrap_or(sample(2) as u64);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let first = number("TREFOIL_SEED").unwrap_or(now.unwrap().as_nanos() as u64);
     let end = Instant::now() + Duration::from_secs(seconds);
