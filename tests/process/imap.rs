@@ -273,6 +273,8 @@ tests! {
             scope.spawn(|| procs.shutdown(Shutdown::CancelPending));
             // (That something later is refused does not say that those before it have been taken back.)
             until(|| behind.is_finished());
+            // (A plain worker is asked for its items, and has not given them back yet.)
+            until(|| procs.stats().pending == 1);
             note(&scratch.text(), 99);
         });
         assert_eq!(results.next().unwrap().unwrap(), 1);
