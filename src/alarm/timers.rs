@@ -63,7 +63,7 @@ impl TimerKey {
 type Entry = (Instant, u64, u32);
 
 /// So many leftovers are always allowed.
-const FEW: usize = 64;
+const MIN_LEFTOVERS: usize = 64;
 
 impl<T> Timers<T> {
     pub(crate) const fn new() -> Self {
@@ -159,7 +159,7 @@ impl<T> Timers<T> {
     #[inline]
     fn end(&mut self, slot: u32) -> T {
         let timer = self.pending.remove(slot as usize);
-        if self.order.len() > 2 * self.pending.len() + FEW {
+        if self.order.len() > 2 * self.pending.len() + MIN_LEFTOVERS {
             let is_pending = |entry: &Reverse<Entry>| is_pending(&self.pending, entry.0);
             self.order.retain(is_pending);
         }
@@ -382,7 +382,10 @@ mod tests {
             assert_eq!(timers.remove(late), Some(0));
             assert_eq!(timers.remove(key).is_some(), i % 1000 != 0);
             let left = 10_000 - i;
-            assert!(timers.order.len() <= 2 * left + FEW + 2, "of {left}");
+            assert!(
+                timers.order.len() <= 2 * left + MIN_LEFTOVERS + 2,
+                "of {left}"
+            );
         }
         assert!(timers.is_empty());
         assert_eq!(timers.next(), None);

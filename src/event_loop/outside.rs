@@ -1,4 +1,4 @@
-//! What a virtual clock must not run away from.
+//! Whether a virtual clock may jump: not while a task waits for something outside of its loop.
 //!
 //! A virtual clock stands still while tasks run, and jumps to the next deadline when nothing
 //! can run. But where a task waits for something that goes on outside of the loop, that
@@ -11,7 +11,7 @@
 //! | a descriptor (a socket, a child process, a signal), or a promise of a [`Completer`](crate::Completer) | until for [`SILENCE`] nothing has come and no such wait has begun |
 //!
 //! The second kind may never end (a listener), and both of its ends may be in this loop. So
-//! the loop learns: a wait that was in vain halves the next one, down to [`LEAST`]; what does come
+//! the loop learns: a wait that was in vain halves the next one, down to [`SHORTEST`]; what does come
 //! from outside restores it. A test whose peers are all inside pays a second in
 //! all, however long its virtual time.
 //!
@@ -20,7 +20,7 @@
 //! descriptor, from its first pause to its end ([`alarm::hold`](crate::alarm::hold)).
 //!
 //! The question costs the same however many tasks wait: one task of the kind that counts most stands for all, as long
-//! as it is of that kind. Only then the others are looked at, and what is no longer waited for is forgotten.
+//! as it is of that kind. Once it is not, the others are looked at, and what is no longer waited for is forgotten.
 //!
 //! What cannot be seen: a channel, a lock or an event that another thread is to use. Await a
 //! [`Task`](crate::Task) of what that thread does.
@@ -39,10 +39,10 @@ use crate::task::{Origin, TaskId, TaskRef, awaited};
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// What is left of it at least.
-const LEAST: Duration = Duration::from_millis(10);
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// No more tasks than that are looked through for their own sake.
-const FEW: usize = 64;
+const MIN_KEPT: usize = 64;
 
 pub(super) struct Outside {
     clock: Arc<Clock>,
@@ -91,7 +91,7 @@ impl Awaited {
     /// The kind that counts most.
     fn look(&mut self, has: &impl Fn(&TaskRef) -> bool) -> Kind {
         let holds = self.first.as_ref().map(|task| kind(task, has)) == Some(self.kind);
-        if !holds || self.tasks.len() > 2 * self.looked + FEW {
+        if !holds || self.tasks.len() > 2 * self.looked + MIN_KEPT {
             (self.first, self.kind) = (None, Kind::Gone);
             self.tasks.retain(|_, task| {
                 let kind = kind(task, has);
@@ -190,7 +190,7 @@ impl Outside {
         if (self.is_silent(descriptors) || !awaited.tasks.is_empty())
             && self.last_activity.take().is_some()
         {
-            self.patience.set((self.patience.get() / 2).max(LEAST));
+            self.patience.set((self.patience.get() / 2).max(SHORTEST));
             awaited.tasks.retain(|_, task| !task.is_finished());
             awaited.first = None;
         }
@@ -256,7 +256,7 @@ mod tests {
             // One that waits all the time, before all others.
             let (first, promise) = Completer::new();
             let first_waits = spawn(promise);
-            for n in 0..4 * FEW as u32 {
+            for n in 0..4 * MIN_KEPT as u32 {
                 let (completer, promise) = Completer::<u32>::new();
                 let waiter = spawn(promise);
                 let mut alarm = Alarm::after(Duration::from_secs(1));
@@ -267,9 +267,9 @@ mod tests {
                     _ => assert!(waiter.cancel()),
                 }
                 assert_eq!(matches!(waiter.await, Ok(Ok(_))), n % 3 == 0);
-                assert!(known() <= 2 * FEW, "{} after {n}", known());
+                assert!(known() <= 2 * MIN_KEPT, "{} after {n}", known());
             }
-            assert!(alarm::now() - start >= Duration::from_secs(4 * FEW as u64));
+            assert!(alarm::now() - start >= Duration::from_secs(4 * MIN_KEPT as u64));
             first.complete(Ok(7));
             assert!(matches!(first_waits.await, Ok(Ok(7))));
         });

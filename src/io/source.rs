@@ -195,7 +195,8 @@ impl<T: AsFd> Source<T> {
         Ok((local, bound))
     }
 
-    /// A source that comes to read has not tried to write, as a rule, and there is room: that need not be reported first.
+    /// Registered for a read, it is taken to be writable: a write is tried without waiting for the kernel's first report, unless
+    /// one came out short before.
     fn register(
         &self,
         local: &Local,

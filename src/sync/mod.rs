@@ -34,7 +34,8 @@
 //! A lock that is never held across an `.await` or a wait may as well be
 //! `std::sync::Mutex`, which is faster.
 //!
-//! Most of these are re-exported from `async-lock` and `async-channel`.
+//! `Mutex`, `RwLock`, `Semaphore` and `Barrier` are those of `async-lock`, `channel` is `async-channel`: in which order waiters
+//! are served is decided there.
 
 // For work on this module: what was missing in those crates is thin over the same list of listeners (`event-listener`).
 // Below it lies what the rest of the crate waits with: `park` puts a thread to sleep until a waker wakes it, `block_on`

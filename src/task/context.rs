@@ -1,4 +1,5 @@
-//! What the stem knows of this thread: what it may claim, and how much stack it has left.
+//! What the stem knows of this thread: what it may claim, and how much stack it has left. (Whether it may block, `sync/park.rs`
+//! knows; what a join makes of that, `Task::wait`.)
 //!
 //! **Stack.** A waiter runs the awaited work itself only while at least half of
 //! the stack that the thread is known to have is free. A worker tells its stack

@@ -18,7 +18,8 @@
 //! **When an item fails** (a panic, or `try_map`'s error) its index becomes the
 //! *limit*. Parts beyond it stop at their next chunk; parts before it go on,
 //! because an earlier item may fail as well: the failure that is reported is
-//! the one that a sequential loop would have met. What has been produced and what
+//! the one that a sequential loop would have met. (Of two panics that of the left half
+//! goes on, in `join/fork.rs`; of two errors `fail` keeps the lower.) What has been produced and what
 //! has not been consumed is dropped by its owners as they unwind.
 //!
 //! Rejected: dividing to single items at once (a fork for each of ten million);

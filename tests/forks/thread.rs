@@ -447,6 +447,14 @@ fn a_call_whose_place_is_lent_forks() {
 }
 
 fn a_hook_that_forks() {
+    sleeping_or_spare_ends_in_a_hook_that_forks(true);
+    // A thread that does not sleep yet becomes a spare, which ends seconds later.
+    if std::env::var_os("TREFOIL_FULL").is_some() {
+        sleeping_or_spare_ends_in_a_hook_that_forks(false);
+    }
+}
+
+fn sleeping_or_spare_ends_in_a_hook_that_forks(sleeps: bool) {
     let (tell, told) = mpsc::channel();
     let pool = ThreadPool::builder()
         .threads(2)
@@ -457,8 +465,7 @@ fn a_hook_that_forks() {
         })
         .build()
         .unwrap();
-    // A thread that does not sleep yet becomes a spare, which ends seconds later: where all rounds are asked for.
-    if std::env::var_os("TREFOIL_FULL").is_none() {
+    if sleeps {
         until(|| format!("{pool:?}").contains("running: 0, searching: 0"));
     }
     pool.resize(1);

@@ -496,7 +496,7 @@ tests! {
                 round += 1;
                 let item = |n: usize| bytes(20_000 + n * 9_000, n + round);
                 let tasks: Vec<_> = (0..60).map(|n| procs.spawn(item(n).into(), if n % 3 == 0 { changed } else { same })).collect();
-                std::thread::sleep(Duration::from_micros(round as u64 * 37 % 3_000));
+                std::thread::sleep(Duration::from_micros(round as u64 * 1_237 % 3_000));
                 procs.worker_pids().into_iter().for_each(|pid| signal(pid, Signal::KILL));
                 for (n, task) in tasks.into_iter().enumerate() {
                     match task.join() {

@@ -72,7 +72,7 @@ tests! {
         });
         // Its caller may decode the last of them, and end the job with that, while the pool has the first.
         let small = || {
-            for n in 0..sample(400) as u64 {
+            for n in (0..400u64).step_by(400 / sample(400)) {
                 let before = READ.load(Ordering::SeqCst);
                 let fails = procs.call(deep).chunk(1).map_task([(DEEP, 0), (1, 5 * n % 1_000)]);
                 while READ.load(Ordering::SeqCst) == before && !fails.is_finished() {

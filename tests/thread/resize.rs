@@ -38,8 +38,12 @@ fn message(payload: &(dyn std::any::Any + Send)) -> String {
         .unwrap()
 }
 
-/// Waits until no worker runs or looks for work.
+/// Waits until no worker runs or looks for work: threads that end then do so at once. (Not where all rounds are asked for:
+/// those that do not sleep yet become spares.)
 fn all_sleep(pool: &ThreadPool) {
+    if std::env::var_os("TREFOIL_FULL").is_some() {
+        return;
+    }
     eventually("all sleep", || {
         format!("{pool:?}").contains("running: 0, searching: 0")
     });

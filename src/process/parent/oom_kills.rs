@@ -3,6 +3,9 @@
 //! The kernel kills when the machine, or the group of processes that this one belongs to, runs out. It counts such kills for
 //! each group.
 //!
+//! A worker that exceeds its own limit (`worker/memory.rs`) aborts with the allocator's message instead: `worker_stderr.rs`
+//! finds that, and `Link::reap` judges it. `Driver::bury` joins both signs.
+//!
 //! Tests: `tests/process/limits.rs`.
 
 /// How often the kernel has killed in this process's group for want of memory.

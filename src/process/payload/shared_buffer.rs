@@ -42,7 +42,7 @@ use crate::sys::fork;
 use crate::sys::mapping::{Access, Mapping};
 
 /// What is shorter travels in the bytes.
-const LEAST: usize = 16 << 10;
+const LEND_FROM: usize = 16 << 10;
 
 /// Numbers that are not part of the bytes that they belong to.
 #[derive(Debug)]
@@ -151,7 +151,7 @@ pub(crate) fn took(taken: &AtomicU64, position: u64) {
 /// `bytes` are worth lending.
 #[inline]
 pub(crate) fn is_large(bytes: &[u8]) -> bool {
-    bytes.len() >= LEAST
+    bytes.len() >= LEND_FROM
 }
 
 /// What this process sees of the memory that another one lends.
@@ -202,14 +202,18 @@ pub(crate) struct Lending {
 }
 
 /// How many pieces are few.
-const FEW: usize = 16;
+const MAX_INLINE: usize = 16;
 
 impl Lending {
     /// It is no more than `bytes` in few pieces.
     pub(crate) fn is_within(&self, bytes: usize) -> bool {
-        let lengths = self.list.iter().take(FEW).map(|[_, _, length]| *length);
+        let lengths = self
+            .list
+            .iter()
+            .take(MAX_INLINE)
+            .map(|[_, _, length]| *length);
         let sum = lengths.fold(0, u64::saturating_add);
-        self.list.len() <= FEW && sum <= bytes as u64
+        self.list.len() <= MAX_INLINE && sum <= bytes as u64
     }
 
     /// The same for the thread that decodes the value at the front of `bytes`.
@@ -306,19 +310,19 @@ mod tests {
         };
         assert!(within(&[]) && within(&[[1, 0, 100]]) && within(&[[1, 0, 50], [2, 50, 50]]));
         assert!(!within(&[[1, 0, 101]]) && !within(&[[1, 0, 1], [2, 8, u64::MAX]]));
-        assert!(!within(&[[0; 3]; FEW + 1]));
+        assert!(!within(&[[0; 3]; MAX_INLINE + 1]));
     }
 
     #[test]
     fn what_is_lent_is_missing_in_the_bytes_and_known_beside_them() {
         let mut chunk = Chunk::lending(&Arc::new(SharedBuffer::new()));
-        let bulk = Bulk::from(vec![5u16; LEAST]);
+        let bulk = Bulk::from(vec![5u16; LEND_FROM]);
         chunk.push(&(7u8, &bulk)).unwrap();
         let mut items = wire::Reader(chunk.bytes());
         assert_eq!(items.bytes(), Some(&[7, 0][..]));
         let mut plain = Chunk::default();
         plain.push(&bulk).unwrap();
-        assert!(plain.bytes().len() > 2 * LEAST);
-        assert!(postcard::to_stdvec(&bulk).unwrap().len() > 2 * LEAST);
+        assert!(plain.bytes().len() > 2 * LEND_FROM);
+        assert!(postcard::to_stdvec(&bulk).unwrap().len() > 2 * LEND_FROM);
     }
 }

@@ -302,8 +302,8 @@ impl Sched {
         self.count_busy();
     }
 
-    /// There should be a process in this slot: always, unless the pool ends or such processes
-    /// do not live. (The one process of `Process` is not replaced once it has run its item.)
+    /// Whether an empty slot gets a process now. All are filled at the first tick, with or without work; after a death, when
+    /// `Worker::died` says; not once the slot is given up, or the pool ends and nothing is queued. (The one process of `Process` is not replaced once it has run its item.)
     fn wants(&self, index: usize) -> bool {
         let had_its_item =
             self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());

@@ -83,7 +83,7 @@ pub(crate) enum State {
     /// It gets nothing more, and leaves when nothing that it has is wanted.
     Retiring,
     Leaving(Instant),
-    /// Killed by us, the last time then, not yet reaped.
+    /// We have killed it, last at this time, and it is not reaped yet.
     Dying(Instant),
 }
 

@@ -53,7 +53,7 @@ const KEPT: usize = 1 << 20;
 pub(crate) const QUICK: u64 = 250;
 
 /// In frames of more items than that each takes less than a microsecond, and standard error is marked at the end only.
-const FEW: u64 = 1000;
+const SMALL_FRAME: u64 = 1000;
 
 /// How long to wait while the kernel takes nothing or no descriptors, and how often for the latter.
 const CROWDED: Timespec = Timespec {
@@ -365,7 +365,7 @@ impl<'a> Batch<'a> {
         }
         gate.take()?;
         let argument = self.items.bytes()?;
-        if self.head.count <= FEW {
+        if self.head.count <= SMALL_FRAME {
             self.mark();
         }
         if self.state.outlet.plain.is_some() {

@@ -6,7 +6,8 @@
 //!    kernel's limit for private memory (`RLIMIT_DATA`) that much above it. So an item can
 //!    allocate up to the limit, whatever items before it have left behind; what goes
 //!    beyond fails in the allocator, and Rust's answer to that is to say so and
-//!    to abort. The parent recognises it by that message.
+//!    to abort. The parent recognises it by that message
+//!    (`parent/worker_stderr.rs`).
 //! 2. What is resident of its own after an item is compared with the limit, too: a worker that holds
 //!    more is replaced, so what items leave behind does not add up.
 //! 3. A look costs two microseconds. Items that follow closely share one.
