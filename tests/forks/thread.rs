@@ -102,6 +102,26 @@ fn result_or_sentence(f: impl FnOnce()) {
     }
 }
 
+fn sleeping_or_spare_ends_in_a_hook_that_forks(sleeps: bool) {
+    let (tell, told) = mpsc::channel();
+    let pool = ThreadPool::builder()
+        .threads(2)
+        .on_exit(move |index| {
+            if index == 1
+                && let Some(child) = split()
+            {
+                tell.send(ending(child)).unwrap();
+            }
+        })
+        .build()
+        .unwrap();
+    if sleeps {
+        until(|| format!("{pool:?}").contains("running: 0, searching: 0"));
+    }
+    pool.resize(1);
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)).unwrap(), 0);
+}
+
 tests! {
 fn a_child_sees_its_parents_pool_closed_and_makes_its_own() {
         let pool = ThreadPool::with_threads(2);
@@ -452,24 +472,6 @@ fn a_hook_that_forks() {
     if std::env::var_os("TREFOIL_FULL").is_some() {
         sleeping_or_spare_ends_in_a_hook_that_forks(false);
     }
-}
-
-fn sleeping_or_spare_ends_in_a_hook_that_forks(sleeps: bool) {
-    let (tell, told) = mpsc::channel();
-    let pool = ThreadPool::builder()
-        .threads(2)
-        .on_exit(move |index| {
-            if index == 1 && let Some(child) = split() {
-                tell.send(ending(child)).unwrap();
-            }
-        })
-        .build()
-        .unwrap();
-    if sleeps {
-        until(|| format!("{pool:?}").contains("running: 0, searching: 0"));
-    }
-    pool.resize(1);
-    assert_eq!(told.recv_timeout(Duration::from_secs(30)).unwrap(), 0);
 }
 
 fn deadlines_pass_in_a_child_too() {
