@@ -133,40 +133,25 @@ fn what_is_made_outside_of_the_loop_is_counted_inside() {
     });
 }
 
+/// Longer than any patience.
+fn work(pool: &ThreadPool) -> trefoil::Task<i32> {
+    pool.spawn(|| {
+        thread::sleep(Duration::from_millis(700));
+        7
+    })
+}
+
 #[test]
 fn tasks_of_other_executors_are_not_jumped_over() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(2);
         virtually(async {
-            let work = || {
-                pool.spawn(|| {
-                    thread::sleep(Duration::from_millis(700)); // longer than any patience
-                    7
-                })
-            };
             let start = time::now();
-            assert_eq!(timeout(HOUR, work()).await.unwrap().unwrap(), 7);
+            assert_eq!(timeout(HOUR, work(&pool)).await.unwrap().unwrap(), 7);
             let passed = time::now() - start;
             assert!(passed < HOUR, "{passed:?}");
-            // Through every kind of wait.
-            let mapped = work().map(|n| n + 1).map(|n| n + 1);
-            assert_eq!(timeout(HOUR, mapped).await.unwrap().unwrap(), 9);
-            let shared = work().shared();
-            assert_eq!(timeout(HOUR, shared.clone()).await.unwrap().unwrap(), 7);
-            let all = timeout(HOUR, join_all([work(), work()])).await.unwrap();
-            assert!(all.iter().all(Result::is_ok));
-            // By another task of this loop.
-            let inner = work();
-            let relay = spawn(async move { inner.await.unwrap() });
-            assert_eq!(timeout(HOUR, relay).await.unwrap().unwrap(), 7);
-            // A timer in a race with it is the same.
-            let nap = spawn(async {
-                sleep(HOUR).await;
-                0
-            });
-            assert_eq!(race([nap, work()]).await.unwrap(), 7);
             // Meanwhile the clock goes on, at the real pace.
-            let long = work();
+            let long = work(&pool);
             assert!(matches!(
                 timeout(Duration::from_millis(20), long).await,
                 Err(TaskError::TimedOut)
@@ -184,6 +169,49 @@ fn tasks_of_other_executors_are_not_jumped_over() {
             sleep(1000 * HOUR).await;
         });
         assert!(took < LONG / 4, "{took:?}");
+    });
+}
+
+#[test]
+fn tasks_of_other_executors_are_not_jumped_over_through_map_and_shared() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        virtually(async {
+            let mapped = work(&pool).map(|n| n + 1).map(|n| n + 1);
+            assert_eq!(timeout(HOUR, mapped).await.unwrap().unwrap(), 9);
+            let shared = work(&pool).shared();
+            assert_eq!(timeout(HOUR, shared.clone()).await.unwrap().unwrap(), 7);
+        });
+    });
+}
+
+#[test]
+fn tasks_of_other_executors_are_not_jumped_over_by_those_who_wait_for_many() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        virtually(async {
+            let all = join_all([work(&pool), work(&pool)]);
+            let all = timeout(HOUR, all).await.unwrap();
+            assert!(all.iter().all(Result::is_ok));
+            // A timer in a race with it is the same.
+            let nap = spawn(async {
+                sleep(HOUR).await;
+                0
+            });
+            assert_eq!(race([nap, work(&pool)]).await.unwrap(), 7);
+        });
+    });
+}
+
+#[test]
+fn tasks_of_other_executors_are_not_jumped_over_by_a_task_that_waits() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        virtually(async {
+            let inner = work(&pool);
+            let relay = spawn(async move { inner.await.unwrap() });
+            assert_eq!(timeout(HOUR, relay).await.unwrap().unwrap(), 7);
+        });
     });
 }
 
