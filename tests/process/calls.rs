@@ -19,12 +19,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{Scratch, Test, forever, note, pool, signal, tests, until};
 use trefoil::task::WorkerExit;
-use trefoil::{CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
-
-fn patient(workers: usize) -> ProcessPool {
-    let builder = support::builder().workers(workers);
-    builder.grace(Duration::from_secs(600)).build().unwrap()
-}
+use trefoil::{CancelToken, Process, Shutdown, Task, TaskError};
 
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
@@ -169,7 +164,7 @@ tests! {
     }
 
     fn the_token_comes_first() {
-        let procs = patient(1);
+        let procs = support::patient(1);
         let pids = procs.worker_pids();
         let scratch = Scratch::new("token");
         let call = procs.call(|path: String| {
@@ -377,7 +372,7 @@ tests! {
     }
 
     fn a_context_may_be_broken() {
-        let procs = pool(1);
+        let procs = support::patient(1);
         let pids = procs.worker_pids();
         let scratch = Scratch::new("broken");
         let with = |breaks: u8| procs.map_with(&traced(&scratch, breaks), 0..10u64, |context: &Traced, n| context.secret + n);

@@ -180,8 +180,8 @@ tests! {
     fn terminate_and_kill_are_signals() {
         let scratch = Scratch::new("signals");
         for (how, number) in [(Process::terminate as fn(&Process<()>), 15), (Process::kill, 9)] {
-            let process = Process::spawn(scratch.text(), noted).unwrap();
             let before = scratch.notes().len();
+            let process = Process::spawn(scratch.text(), noted).unwrap();
             until(|| scratch.notes().len() > before);
             let pid = process.pid();
             how(&process);

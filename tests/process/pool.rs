@@ -76,15 +76,6 @@ fn opens_early() {
     assert_eq!(zeros, [early], "its own, and not the parent's");
 }
 
-fn patient(workers: usize) -> ProcessPool {
-    let grace = Duration::from_secs(600);
-    support::builder()
-        .workers(workers)
-        .grace(grace)
-        .build()
-        .unwrap()
-}
-
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
         Err(TaskError::WorkerDied(exit)) => *exit,
@@ -682,7 +673,7 @@ tests! {
     }
 
     fn a_panic_is_a_value() {
-        let procs = pool(1);
+        let procs = support::patient(1);
         let pids = procs.worker_pids();
         let Err(TaskError::Panicked(panic)) = procs.spawn(4, |x: i32| -> () { panic!("no {x}") }).join() else {
             panic!("it should have")
@@ -696,7 +687,7 @@ tests! {
     }
 
     fn codec_errors_name_the_type_and_spare_the_worker() {
-        let procs = pool(1);
+        let procs = support::patient(1);
         let pids = procs.worker_pids();
         let codec = |result: Result<(), TaskError>, words: &str| match result {
             Err(TaskError::Codec(error)) => {
@@ -1048,7 +1039,7 @@ tests! {
     }
 
     fn a_call_that_sees_its_token_spares_its_worker() {
-        let procs = patient(1);
+        let procs = support::patient(1);
         let pids = procs.worker_pids();
         let waits: [fn(String); 3] = [
             |path| {
@@ -1133,7 +1124,7 @@ tests! {
     }
 
     fn a_late_cancellation_hits_nobody_else() {
-        let procs = patient(1);
+        let procs = support::patient(1);
         let pids = procs.worker_pids();
         for round in 0..sample(3000) {
             let task = procs.spawn((), |()| CancelToken::current().is_cancelled());
@@ -1172,7 +1163,7 @@ tests! {
     }
 
     fn a_pool_inside_a_call_inherits_the_token() {
-        let procs = patient(1);
+        let procs = support::patient(1);
         let pids = procs.worker_pids();
         let scratch = Scratch::new("inherits");
         let task = procs.spawn(scratch.text(), |path| {
@@ -1191,7 +1182,7 @@ tests! {
     }
 
     fn an_error_in_a_map_reaches_the_tokens_of_the_rest() {
-        let procs = patient(2);
+        let procs = support::patient(2);
         let pids = procs.worker_pids();
         let scratch = Scratch::new("rest");
         let result = procs.map((0..2u64).map(|n| (n, scratch.text())), |(n, path)| {
@@ -1295,7 +1286,7 @@ tests! {
     }
 
     fn a_panic_may_be_made_of_anything() {
-        let procs = pool(1);
+        let procs = support::patient(1);
         let pids = procs.worker_pids();
         for _ in 0..3 {
             let bomb = procs.spawn((), |()| -> () { std::panic::panic_any(Bomb) });

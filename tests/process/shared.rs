@@ -234,7 +234,7 @@ tests! {
     }
 
     fn a_context_whose_decoder_panics_leaves_nothing_behind() {
-        let procs = pool(2);
+        let procs = support::patient(2);
         let pids = procs.worker_pids();
         let holdings = || procs.spawn((), holdings).join().unwrap();
         let before = holdings();

@@ -304,6 +304,12 @@ pub(crate) fn pool(workers: usize) -> trefoil::ProcessPool {
     builder().workers(workers).build().unwrap()
 }
 
+/// One that kills no worker, however late an item hears that it was cancelled.
+pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
+    let builder = builder().workers(workers);
+    builder.grace(Duration::from_secs(600)).build().unwrap()
+}
+
 /// Whether pools are made of plain workers now.
 pub(crate) static PLAIN: AtomicBool = AtomicBool::new(false);
 
