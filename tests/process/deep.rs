@@ -28,7 +28,7 @@ tests! {
             }
             other => panic!("{other:?}"),
         };
-        let procs = Arc::new(pool(2));
+        let procs = Arc::new(support::patient(2));
         let nest = |depth: u32| Nest(depth, None);
         assert_eq!(procs.spawn(100, nest).join().unwrap().depth(), 100);
         codec(procs.spawn(DEEP, nest).join().map(|nest| nest.depth()));
