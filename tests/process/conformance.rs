@@ -371,7 +371,7 @@ tests! {
         let call = procs.call(|n: u32| match n {
             3 => forever(),
             n => n,
-        }).timeout(millis(60));
+        }).timeout(millis(200));
         let late = |result: Result<Vec<u32>, TaskError>| assert!(matches!(result, Err(TaskError::TimedOut)), "{result:?}");
         assert!(matches!(call.spawn(3).join(), Err(TaskError::TimedOut)));
         late(call.map(0..6));
