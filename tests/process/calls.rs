@@ -215,7 +215,7 @@ tests! {
             tasks.iter().for_each(|task| _ = task.cancel());
             procs.shutdown(how);
             let took = begin.elapsed();
-            assert!(took < Duration::from_secs(10), "{took:?}");
+            assert!(took < Duration::from_secs(40), "{took:?}");
             assert!(procs.worker_pids().is_empty());
         }
         let process = Process::spawn((), |()| ()).unwrap();
