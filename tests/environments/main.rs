@@ -275,7 +275,7 @@ fn judge_all(places: Vec<(String, Faults)>) {
     let wrong = Mutex::new(Vec::new());
     let next = || places.lock().unwrap().next();
     std::thread::scope(|scope| {
-        for _ in 0..8 {
+        for _ in 0..16 {
             scope.spawn(|| {
                 while let Some((place, faults)) = next() {
                     let result = judge(&place, faults);
@@ -527,13 +527,18 @@ tests! {
 
     fn workers_that_may_not_be_signalled_end_all_the_same() {
         let calls = [libc::SYS_pidfd_send_signal, libc::SYS_kill].map(|call| call.to_string());
-        for place in ["nobody", &format!("refuse {EPERM} {}", calls.join(" "))] {
+        let refused = format!("refuse {EPERM} {}", calls.join(" "));
+        let end = |place: &str| {
             let said = visit("unheard", place).unwrap();
             match said.out.strip_prefix("skipped: ") {
                 Some(reason) => println!("(`{place}` cannot be made here: {})", reason.trim()),
                 None => assert!(said.out.ends_with("late\nnext\ndropped\n"), "{}\n{}", said.out, said.err),
             }
-        }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| end("nobody"));
+            end(&refused);
+        });
     }
 
     fn a_pool_that_gets_no_more_threads_asks_seldom() {
