@@ -161,8 +161,9 @@ impl WorkerExit {
         self.attempts
     }
 
-    /// The last lines that the call wrote to its standard error, at most 4 KiB: what the worker wrote since the call before it
-    /// ended. (Items of less than a microsecond travel by the thousand, and are not told apart from those just before.)
+    /// The last lines that the call wrote to its standard error: of what the worker wrote since the call before it ended the last
+    /// 4 KiB, with U+FFFD in place of what is not UTF-8. (Items of less than a microsecond travel by the thousand, and are not told
+    /// apart from those just before.)
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
         &self.stderr_tail

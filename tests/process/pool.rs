@@ -922,6 +922,17 @@ tests! {
         for n in 6..8 {
             assert_eq!(died(results.next().unwrap()).stderr_tail(), format!("number {n}\n"));
         }
+        // In one of many items, which are not tiny.
+        let many = procs.call(|n: u32| {
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_micros(2) {}
+            match n {
+                2000 => noisy("memory allocation of 7 bytes failed".to_owned()),
+                2001 => silent(String::new()),
+                _ => {}
+            }
+        });
+        own(many.chunk(3000).map(0..3000).map(drop));
         let exit = died(procs.spawn(words.to_owned(), |words| -> () {
             noisy(words);
             abort()

@@ -9,8 +9,8 @@
 //! **Whose words.** Output of a finished item must not be blamed on the next. Writes cannot be counted directly, since
 //! C libraries and child processes write too. But a pipe knows how much waits in it. So a worker, between two items,
 //! adds that to what its parent has read, and notes the sum in the ledger ([`Ledger::marked`]); after its death the
-//! words before it are left out. It asks only after what took long enough to have written something. (Items of which a
-//! thousand and more fit into a frame share one mark.) The parent says when it is reading, and the worker asks again.
+//! words before it are left out. It asks only after what took long enough to have written something. (If the
+//! first thousand of a frame took less than a microsecond each, the others share one mark.) The parent says when it is reading, and the worker asks again.
 //!
 //! Tests: `tests/process/pool.rs`.
 

@@ -52,8 +52,9 @@ const KEPT: usize = 1 << 20;
 /// What takes less, in nanoseconds, has not written to a pipe.
 pub(crate) const QUICK: u64 = 250;
 
-/// In frames of more items than that each takes less than a microsecond, and standard error is marked at the end only.
-const SMALL_FRAME: u64 = 1000;
+/// If so many items of a frame take less than a microsecond each, standard error is not marked between the rest of them: to read the
+/// clock would cost more than such an item may.
+const SAMPLE: u64 = 1000;
 
 /// How long to wait while the kernel takes nothing or no descriptors, and how often for the latter.
 const CROWDED: Timespec = Timespec {
@@ -322,8 +323,11 @@ pub(crate) struct Batch<'a> {
     state: &'a mut WorkerState,
     begun: u64,
     open: bool,
-    /// When the last item began, in ticks.
+    /// When the first item began, and the last one, in ticks.
+    first: u64,
     since: u64,
+    /// They take less than a microsecond each.
+    are_tiny: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -337,7 +341,9 @@ impl<'a> Batch<'a> {
             state,
             begun: 0,
             open: false,
+            first: 0,
             since: 0,
+            are_tiny: false,
         }
     }
 
@@ -365,7 +371,7 @@ impl<'a> Batch<'a> {
         }
         gate.take()?;
         let argument = self.items.bytes()?;
-        if self.head.count <= SMALL_FRAME {
+        if !self.are_tiny {
             self.mark();
         }
         if self.state.outlet.plain.is_some() {
@@ -380,10 +386,14 @@ impl<'a> Batch<'a> {
     #[inline]
     fn mark(&mut self) {
         let now = ticks::now();
-        if self.begun > 0 && now.saturating_sub(self.since) >= QUICK * ticks::MICROSECOND / 1000 {
+        if self.begun == 0 {
+            self.first = now;
+        } else if now.saturating_sub(self.since) >= QUICK * ticks::MICROSECOND / 1000 {
             self.state.outlet.mark();
         }
         self.since = now;
+        let spent = now.saturating_sub(self.first);
+        self.are_tiny = self.begun == SAMPLE && spent < SAMPLE * ticks::MICROSECOND;
     }
 
     /// The argument has been decoded; after the last one no attachment of the frame is kept.
