@@ -11,7 +11,7 @@
 //!    the last one: a task that yields costs no system call. With no work
 //!    left the loop lies down (see [`super::shared`]) and waits until the next
 //!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a parker, which is
-//!    faster at both ends. (A token that comes late ends the next sleep at once: the end of a sleep says nothing.)
+//!    faster at both ends. (An earlier wake-up may end a sleep at once: after each, the loop looks at everything again.)
 //!
 //! An idle loop is woken by nothing.
 //!
@@ -45,7 +45,7 @@ use crate::sys::slack;
 use crate::task::panic::contain;
 use crate::task::{Ran, Runnable, Sleep, TaskId, TaskRef};
 
-/// How many tasks run in one turn.
+/// How many tasks run in one turn at most. (The kernel is asked more seldom: `slice.rs`.)
 const BATCH: usize = 64;
 
 /// How long an ending loop waits for an entry that is on its way.

@@ -48,7 +48,7 @@ use crate::task::panic::{Panic, catch};
 /// How far a buffer grows whose size was not set.
 const MAX_BUFFER: usize = 512;
 /// A buffer that passes in less than this is too small.
-const QUICK: Duration = Duration::from_millis(4);
+const MIN_TURNOVER: Duration = Duration::from_millis(4);
 
 /// The results of [`ProcessPool::imap`](crate::ProcessPool::imap) and
 /// [`imap_unordered`](crate::ProcessPool::imap_unordered): an iterator, or a
@@ -303,7 +303,7 @@ where
             return;
         }
         let now = Instant::now();
-        if now - since < QUICK && self.buffer < MAX_BUFFER {
+        if now - since < MIN_TURNOVER && self.buffer < MAX_BUFFER {
             self.buffer = (2 * self.buffer).min(MAX_BUFFER);
         }
         self.grows = Some((self.given, now));

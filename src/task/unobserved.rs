@@ -2,7 +2,7 @@
 //!
 //! A task that fails after its handle was dropped, or whose handle is dropped with
 //! the error still in it, would fail in silence. Such a failure is *unobserved*, or
-//! lost, or never taken: all the same, that no `join`, no `.await` and no callback has got it. Its error goes to a hook,
+//! never taken: no `join`, no `.await` and no callback has got it. Its error goes to a hook,
 //! once: the hook of its executor if that has one, else the process's, which unless changed prints one line on standard
 //! error. A cancelled task is none of this: its end was asked for.
 

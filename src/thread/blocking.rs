@@ -3,7 +3,7 @@
 //! **Job.** A pool is as wide as the machine, because more threads compute no faster. But a call that sleeps, or waits for a
 //! network, uses no processor, and what is queued behind it could run. Only the system knows which of the two a closure does, and a
 //! user should not have to say it. So the pool looks: how much processor time has the thread used? (Where it is known,
-//! [`ThreadPool::blocking`](super::ThreadPool::blocking) says it at once, and costs less.)
+//! [`ThreadPool::blocking`](super::ThreadPool::blocking) says it at once, and costs less: `Worker::block` in `wait.rs`.)
 //!
 //! **Protocol.** 1. [`run`] notes in the worker's `Call` that a call is in progress, tells `sleep`, and looks into the queues: if
 //! there is something and as many run as should, a watch begins (`watch.rs`). 2. It looks every `STALL`. If nothing
@@ -11,8 +11,9 @@
 //! as at its last look. One that has run for less than an eighth of the time, and does not want to run just now, *waits*.
 //! The others *compute*; on a machine with too much to do, they may wait for a processor. 3. The pool is made *wider* by as many calls
 //! as wait: so many more threads run. 4. A thousand calls that wait would still begin
-//! one by one, each after its predecessor has been seen to wait. So for each one that is seen to wait for the first time, less those that
-//! compute, the pool is made wider by a few more (*on trust*), until the next look but one has seen what those do.
+//! one by one, each after its predecessor has been seen to wait. So each one that is seen to wait for the first time makes the pool
+//! wider by a few more (*on trust*), unless as many compute: the next calls will probably wait, too. The trust ends when it is known what
+//! those calls do, at the next look but one.
 //! 5. A call that ends takes its part of the width along: the pool is never wider by more than there are calls in progress, but for
 //! the trust of a watch. Surplus threads go to sleep (`sleep`).
 //!

@@ -47,7 +47,7 @@ use crate::task::panic::contain;
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: Duration = Duration::from_micros(5);
 
-/// The lowest index that is known to have failed.
+/// From which index on nothing is needed: that of the lowest error, or the first of the chunk that the lowest panic was in.
 pub(super) struct Limit(AtomicUsize);
 
 impl Limit {

@@ -129,6 +129,7 @@ impl Watch {
                 unknown += 1;
             }
         }
+        // Earlier trust is kept for calls of which nothing is known yet: what the others do is counted by now.
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
         (self.at, self.seen, self.trust) = (now, seen, trust);
         (waiting + trust).min(MAX_STAND_INS)

@@ -131,6 +131,7 @@ impl Shared {
         // The first chunks are small: the workers should not wait for the whole.
         // (And the later ones no larger than what is still in the cache when it is sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
+        // (Half of the limit: a multiple of it is within the limit.)
         let frame = frame.unwrap_or(1).clamp(1, 1 << 15);
         let mut most = 64usize.next_multiple_of(frame);
         let encoding = Cell::new(false);

@@ -34,8 +34,8 @@ const LARGE: usize = 64 << 20;
 /// So much of the stack is there.
 const SHALLOW: usize = 16 << 10;
 
-/// And so much where its limit is unknown.
-const UNKNOWN: usize = 32 << 10;
+/// And so much where the end of the stack is unknown.
+const ASSUMED_STACK: usize = 32 << 10;
 
 /// Appends `value` to `out`, and leaves in `beside` what travels beside it.
 #[inline]
@@ -217,7 +217,7 @@ impl<'de> Bytes<'de> {
 
     #[cold]
     fn ask(&mut self) -> Result<()> {
-        self.floor = stack::floor().unwrap_or(self.top.saturating_sub(UNKNOWN));
+        self.floor = stack::floor().unwrap_or(self.top.saturating_sub(ASSUMED_STACK));
         if stack::here() >= self.floor {
             return Ok(());
         }

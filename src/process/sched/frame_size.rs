@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::sent_frame::UNKNOWN;
+use super::sent_frame::UNKNOWN_COST;
 use crate::process::job::Job;
 
 /// How much work a frame should hold, in nanoseconds.
@@ -38,9 +38,11 @@ impl Pace {
     }
 }
 
-/// How many nanoseconds so many items should take; [`UNKNOWN`], if that is not known.
+/// How many nanoseconds so many items should take; [`UNKNOWN_COST`], if that is not known.
 pub(super) fn cost(pace: Option<f64>, items: usize) -> u64 {
-    pace.map_or(UNKNOWN, |pace| ((pace * items as f64) as u64).min(UNKNOWN))
+    pace.map_or(UNKNOWN_COST, |pace| {
+        ((pace * items as f64) as u64).min(UNKNOWN_COST)
+    })
 }
 
 /// How many items the next frame of `job` should have, among so many `workers`.
@@ -51,8 +53,8 @@ pub(super) fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize 
     let Some(pace) = pace else { return 1 };
     let most = ((TARGET / pace.max(1.0)) as usize).clamp(1, FRAME_ITEMS);
     let tail = match job.sealed || job.work.each {
-        // What waits is all that comes, or may be (of an `imap` that is never known): at most half of an equal share of it,
-        // so that the workers end at about the same time.
+        // What waits is all that will come, or (of an `imap`) all that will come before a result is taken: at most half of an equal
+        // share of it, so that the workers end at about the same time.
         true => {
             let shares = 2 * workers.max(1);
             job.items(most * shares).div_ceil(shares)

@@ -87,6 +87,7 @@ pub(crate) struct Initializer {
 }
 
 /// The settings that decisions depend on.
+/// (Its `Default` is not a pool's: `Settings::new`.)
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
@@ -406,8 +407,8 @@ impl Sched {
 
     /// Idle workers take over what others have not begun and will not soon.
     fn take_over(&mut self, now: Instant) {
-        // What was begun in this instant is no victim at the next look, but the others are: nothing
-        // else may happen for a long time. (A worker gone wild can make it seem otherwise.)
+        // Again for each frame: a victim that has just begun its frame gives nothing, but the others may, and it may be long before
+        // anything else happens. (Counted, because a worker that has gone wild may change what the parent sees all the time.)
         for _ in 0..self.workers.len() * GATES {
             if !self.queue.is_empty() || !self.workers.iter().any(Worker::is_idle) {
                 return;

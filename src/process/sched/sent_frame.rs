@@ -9,7 +9,7 @@ use crate::process::payload::chunk::Piece;
 use crate::sys::ledger::{GATES, Gate, Ledger};
 
 /// A frame of unknown cost takes an hour.
-pub(crate) const UNKNOWN: u64 = 3_600_000_000_000;
+pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;
 
 /// Where a worker's gates are: in memory that it shares with its parent, or here.
 pub(crate) trait Gated: Send + Sync {
@@ -59,7 +59,7 @@ pub(crate) struct SentFrame {
     pub(crate) done: u32,
     /// How many items it has, less those taken back.
     pub(crate) end: u32,
-    /// How many nanoseconds it should take; [`UNKNOWN`], if that is not known.
+    /// How many nanoseconds it should take; [`UNKNOWN_COST`], if that is not known.
     pub(crate) cost: u64,
     /// The worker need not send what came before this frame before it begins with it.
     pub(crate) brief: bool,

@@ -33,7 +33,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::sent_frame::{Gated, SentFrame, ToldGates, UNKNOWN};
+use super::sent_frame::{Gated, SentFrame, ToldGates, UNKNOWN_COST};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
 use crate::sys::ledger::GATES;
@@ -200,7 +200,7 @@ impl Worker {
             end: piece.len() as u32,
             piece,
             done: 0,
-            cost: UNKNOWN,
+            cost: UNKNOWN_COST,
             brief: false,
             ends: false,
             wanted: true,

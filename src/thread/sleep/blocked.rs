@@ -21,7 +21,8 @@ use super::counts::{BLOCKED, Counts, RUNNING, WATCHED};
 use super::sleep::{Need, Sleep};
 use crate::loom::atomic::{Ordering, fence};
 
-/// How long queued work may stand still while a worker waits.
+/// How long queued work may stand still while a worker waits: the period of the watch. Others that must look again without being woken
+/// (a shutdown, a wait where the system gives no thread) take as long.
 pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 
 impl Sleep {
