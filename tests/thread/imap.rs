@@ -453,13 +453,17 @@ fn dropping_it_while_the_iterator_blocks() {
         let live = Arc::new(AtomicUsize::new(0));
         let (sender, receiver) = mpsc::channel();
         let source = Live::new(&live);
+        let (tell, told) = mpsc::channel();
         let input = iter::from_fn(move || {
             let _source = &source;
+            let _ = tell.send(());
             receiver.recv().ok()
         });
         let mut results = pool.imap(input, |item: Live| item);
         sender.send(Live::new(&live)).unwrap();
         drop(results.next());
+        // It is in the iterator again.
+        (0..2).for_each(|_| told.recv().unwrap());
         drop(results);
         drop(pool);
         assert_eq!(live.load(Ordering::SeqCst), 1);
