@@ -51,7 +51,7 @@
 // `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `local` is what its thread alone
 // touches, `shared` what others may: how they bring work and wake it (L1, L2), by way of the stem's inbox. `current`
 // says which loop runs here, `remote` goes from any thread to the one or the other. `task_table` has its tasks,
-// `shared_table` is where others find them, `snapshot` and `slow_poll` show them. `reactor` and `waiters` turn readiness
+// `shared_table` is where others find them, `snapshot` and `slow_poll` show them. `reactor` and `source_waiters` turn readiness
 // into wake-ups; `outside` is for loops with a virtual clock. The inbox and
 // what is left beside it are the one atomic protocol here, with a model. There is no unsafe code.
 //
@@ -83,9 +83,9 @@ mod simulated;
 mod slice;
 mod slow_poll;
 mod snapshot;
+mod source_waiters;
 mod task_table;
 mod turn;
-mod waiters;
 mod yield_now;
 
 use std::fmt;
@@ -104,7 +104,7 @@ use slow_poll::Watchdog;
 pub(crate) use local::Local;
 pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::Shared;
-pub(crate) use waiters::SHARED;
+pub(crate) use source_waiters::SHARED;
 
 pub use handle::{LoopHandle, spawn};
 pub use slow_poll::SlowPoll;

@@ -3,7 +3,7 @@
 //! 1. A source registers the first time an operation would block: once, for both
 //!    directions, edge-triggered. It gets a [`SourceKey`].
 //! 2. Until an event arrives, nothing is ready, and a future that asks is entered among the
-//!    direction's [`Waiters`].
+//!    direction's [`SourceWaiters`].
 //! 3. An event makes its directions ready and hands out all their waiters to be
 //!    woken. Readiness is remembered here: until it is cleared, operations go
 //!    straight to the kernel.
@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::waiters::Waiters;
+use super::source_waiters::SourceWaiters;
 use crate::sys::poller::{Poller, Readiness, Wait};
 
 /// Names one registered source, until it is removed; its token, too.
@@ -60,7 +60,7 @@ pub(super) struct Reactor {
 #[derive(Default)]
 pub(super) struct Half {
     ready: Readiness,
-    pub(super) waiters: Waiters,
+    pub(super) waiters: SourceWaiters,
 }
 
 /// What a future learns that wants to try an operation.

@@ -22,7 +22,7 @@ use super::queue;
 use super::raw::current;
 use super::raw::scope::Scope;
 use super::reduce::MapReduce;
-use super::region::{Limit, TryMap};
+use super::region::{LowestFailure, TryMap};
 use super::registry::Registry;
 use super::spawn_async::spawn_async_on;
 use super::wait::Compensate;
@@ -331,7 +331,7 @@ impl ThreadPool {
     {
         let result = items.produce(MapReduce {
             registry: self.registry(),
-            limit: Limit::new(),
+            limit: LowestFailure::new(),
             map: &map,
             reduce: &reduce,
         });

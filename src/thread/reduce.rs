@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::items::sealed::{Callback, Producer};
 use super::join::fork::fork;
-use super::region::{Fuse, Limit, first_splits};
+use super::region::{LowerOnUnwind, LowestFailure, first_splits};
 use super::registry::Registry;
 use super::worker::Worker;
 
@@ -28,7 +28,7 @@ const LEAVES: usize = 4096;
 
 pub(super) struct MapReduce<'c, M, R> {
     pub(super) registry: &'c Arc<Registry>,
-    pub(super) limit: Limit,
+    pub(super) limit: LowestFailure,
     pub(super) map: M,
     pub(super) reduce: R,
 }
@@ -53,7 +53,7 @@ impl<M, R> MapReduce<'_, M, R> {
             return None;
         }
         if leaves <= 1 {
-            let fuse = Fuse(&self.limit, at);
+            let fuse = LowerOnUnwind(&self.limit, at);
             let result = items.into_iter().map(&self.map).reduce(&self.reduce);
             mem::forget(fuse);
             return result;
@@ -80,7 +80,7 @@ impl<M, R> MapReduce<'_, M, R> {
             let left = self.walk(worker, at, near, near_leaves, 0);
             (left, self.walk(worker, at + middle, far, far_leaves, 0))
         };
-        let fuse = Fuse(&self.limit, at);
+        let fuse = LowerOnUnwind(&self.limit, at);
         let result = match (left, right) {
             (Some(left), Some(right)) => Some((self.reduce)(left, right)),
             (one, other) => one.or(other),

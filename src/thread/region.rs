@@ -48,9 +48,9 @@ use crate::task::panic::contain;
 const CHUNK: Duration = Duration::from_micros(5);
 
 /// From which index on nothing is needed: that of the lowest error, or the first of the chunk that the lowest panic was in.
-pub(super) struct Limit(AtomicUsize);
+pub(super) struct LowestFailure(AtomicUsize);
 
-impl Limit {
+impl LowestFailure {
     pub(super) fn new() -> Self {
         Self(AtomicUsize::new(usize::MAX))
     }
@@ -65,9 +65,9 @@ impl Limit {
 }
 
 /// Lowers the limit if the items from `at` on unwind; forgotten, it does not.
-pub(super) struct Fuse<'a>(pub(super) &'a Limit, pub(super) usize);
+pub(super) struct LowerOnUnwind<'a>(pub(super) &'a LowestFailure, pub(super) usize);
 
-impl Drop for Fuse<'_> {
+impl Drop for LowerOnUnwind<'_> {
     fn drop(&mut self) {
         self.0.lower(self.1);
     }
@@ -76,7 +76,7 @@ impl Drop for Fuse<'_> {
 /// What all parts of a region share.
 struct Region<'f, F, E> {
     f: &'f F,
-    limit: Limit,
+    limit: LowestFailure,
     /// The failure with the lowest index so far.
     failure: Mutex<Option<(usize, E)>>,
 }
@@ -106,7 +106,7 @@ impl<F, E: Send> Region<'_, F, E> {
             let count = chunk.min(most(items.len(), worker));
             let (now, later) = items.split_at(count);
             items = later;
-            let fuse = Fuse(&self.limit, start + places.filled());
+            let fuse = LowerOnUnwind(&self.limit, start + places.filled());
             let mut failure = None;
             places.extend(now.into_iter().map_while(|item| {
                 let result = (self.f)(item);
@@ -214,7 +214,7 @@ where
     fn call<P: Producer<Item = T>>(self, items: P) -> Self::Output {
         let region = &Region {
             f: &self.1,
-            limit: Limit::new(),
+            limit: LowestFailure::new(),
             failure: Mutex::new(None),
         };
         let results = catch_unwind(AssertUnwindSafe(|| {

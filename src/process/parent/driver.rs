@@ -41,9 +41,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::child;
+use super::kernel_kills::KernelKills;
 use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
-use super::oom_kills::OomKills;
 use super::settings::Settings;
 use super::worker_stderr::Forward;
 use crate::loom::{Mutex, per_thread};
@@ -150,7 +150,7 @@ pub(crate) struct Driver {
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
     forward: Forward,
-    pub(super) oom_kills: OomKills,
+    pub(super) kernel_kills: KernelKills,
     buffer: Vec<u8>,
     /// What was read ahead.
     ahead: Vec<u8>,
@@ -222,7 +222,7 @@ impl Driver {
             settings,
             links: (0..workers).map(|_| None).collect(),
             forward: Forward::default(),
-            oom_kills: OomKills::default(),
+            kernel_kills: KernelKills::default(),
             buffer: vec![0; BUFFER],
             ahead: Vec::new(),
             strays: Vec::new(),
@@ -574,7 +574,7 @@ impl Driver {
             own.ended();
         }
         let mut exit = link.reap(&mut self.forward);
-        exit.out_of_memory |= exit.signal == Some(SIGKILL) && self.oom_kills.have_grown();
+        exit.out_of_memory |= exit.signal == Some(SIGKILL) && self.kernel_kills.have_grown();
         if let Some(late) = self.sched.workers[index].late {
             exit.note.get_or_insert_with(|| late.to_string());
         }

@@ -106,7 +106,7 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         driver.turn();
     }
     let _ = ready.send(refused.map_or(Ok(()), Err));
-    driver.oom_kills.have_grown(); // those from before; while the workers get ready
+    driver.kernel_kills.have_grown(); // those from before; while the workers get ready
     *shared.engine.lock() = Some(driver);
     let mut news = Vec::new();
     loop {

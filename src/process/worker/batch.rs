@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 
 use super::call::{Call, Calls};
 use super::context::Contexts;
-use super::memory::Memory;
+use super::memory::MemoryLimit;
 use crate::loom::{Mutex, thread};
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::codec::encode;
@@ -299,13 +299,13 @@ pub(crate) struct WorkerState {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
     pub(crate) contexts: Contexts,
-    pub(crate) memory: Option<Memory>,
+    pub(crate) memory: Option<MemoryLimit>,
     /// It has asked to be replaced.
     retiring: bool,
 }
 
 impl WorkerState {
-    pub(crate) fn new(outlet: Outlet, calls: Calls, memory: Option<Memory>) -> Self {
+    pub(crate) fn new(outlet: Outlet, calls: Calls, memory: Option<MemoryLimit>) -> Self {
         Self {
             outlet,
             calls,
@@ -411,7 +411,7 @@ impl<'a> Batch<'a> {
     /// Asks to be replaced if this process has become too large.
     #[cold]
     fn weigh(&mut self) {
-        let fits = self.state.memory.as_mut().is_none_or(Memory::fits);
+        let fits = self.state.memory.as_mut().is_none_or(MemoryLimit::fits);
         if !fits && !std::mem::replace(&mut self.state.retiring, true) {
             let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
             gate.close();

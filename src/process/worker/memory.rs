@@ -33,18 +33,18 @@ use crate::sys::limits::limit;
 /// Items that follow one another this closely are one.
 const CLOSE: Duration = Duration::from_micros(50);
 
-/// A worker's own memory.
+/// How much memory this process may have.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct MemoryLimit {
     limit: u64,
     statm: File,
     page: u64,
     looked: Option<Instant>,
 }
 
-impl Memory {
+impl MemoryLimit {
     /// Limits this process.
-    pub(crate) fn limit(limit: u64) -> io::Result<Self> {
+    pub(crate) fn new(limit: u64) -> io::Result<Self> {
         let memory = Self {
             limit,
             statm: File::open("/proc/self/statm")?,

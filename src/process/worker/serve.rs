@@ -41,7 +41,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 
 use super::batch::{Batch, Outlet, QUICK, WorkerState, send};
 use super::call::{Calls, Canceller, calls};
-use super::memory::Memory;
+use super::memory::MemoryLimit;
 use super::raw_call;
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
@@ -140,7 +140,7 @@ fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)>
     };
     panic::install_hook();
     let mut outlet = Outlet::new(socket, pages, plain);
-    let memory = (limit > 0).then(|| Memory::limit(limit)).transpose()?;
+    let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far is no item's
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();

@@ -18,12 +18,12 @@ use std::task::Waker;
 pub(crate) const SHARED: u64 = 0;
 
 #[derive(Debug, Default)]
-pub(super) struct Waiters {
+pub(super) struct SourceWaiters {
     first: Option<(u64, Waker)>,
     rest: BTreeMap<u64, Waker>,
 }
 
-impl Waiters {
+impl SourceWaiters {
     /// Sets the waker under `number`; gives the earlier one back.
     pub(super) fn set(&mut self, number: u64, waker: Waker) -> Option<Waker> {
         match &mut self.first {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn each_number_keeps_one_entry() {
-        let mut waiters = Waiters::default();
+        let mut waiters = SourceWaiters::default();
         for (number, known) in [
             (3, false),
             (SHARED, false),

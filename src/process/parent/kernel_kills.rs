@@ -10,13 +10,13 @@
 
 /// How often the kernel has killed in this process's group for want of memory.
 #[derive(Debug, Default)]
-pub(crate) struct OomKills {
+pub(crate) struct KernelKills {
     /// Where the count is, once that is known.
     events: Option<Option<String>>,
     seen: u64,
 }
 
-impl OomKills {
+impl KernelKills {
     /// There were more since the last look.
     pub(crate) fn have_grown(&mut self) -> bool {
         let events = self.events.get_or_insert_with(|| {
