@@ -232,18 +232,20 @@ tests! {
     fn a_result_that_is_being_decoded_is_waited_for() {
         let procs = pool(1);
         let gate = Gate::close();
-        let limited = procs.call(|()| Held).timeout(Duration::from_millis(20));
-        let (mut task, many) = (limited.spawn(()), procs.call(|_: u8| Held).map_task(0..3u8));
+        let limited = |limit| procs.call(|()| Held).timeout(limit).spawn(());
+        let mut limit = Duration::from_millis(20);
+        let (mut task, many) = (limited(limit), procs.call(|_: u8| Held).map_task(0..3u8));
         until(|| {
             // (A busy machine may take longer than that to run it.)
             if task.is_finished() {
-                task = limited.spawn(());
+                limit *= 2;
+                task = limited(limit);
             }
             gate.waiting() == 2
         });
         goes_on(&procs);
         let ends = thread::spawn(move || procs.shutdown(Shutdown::Wait));
-        thread::sleep(LULL);
+        thread::sleep(LULL.max(2 * limit));
         assert!(!ends.is_finished() && !task.is_finished());
         drop(gate);
         ends.join().unwrap();
