@@ -68,7 +68,9 @@ fn calls_that_compute_get_no_company() {
         for result in join_all(calls).wait() {
             result.unwrap();
         }
-        assert_eq!(most.load(SeqCst), 2);
+        // Two; and some more for a moment, where a machine without time stops one of them inside the kernel. 40 are the fault.
+        let most = most.load(SeqCst);
+        assert!((2..10).contains(&most), "{most} at once");
         comes_to_rest(&pool);
     });
 }
