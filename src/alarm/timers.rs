@@ -12,6 +12,9 @@
 //! finds nothing, whichever timer uses the slot now. (A key has the low 32 bits of that count, so it could be mistaken
 //! only after exactly 2^32 more timers, and in the same slot.)
 //!
+//! Each entry of the heap has four below it, not two: those lie side by side, so that with a hundred thousand timers half as many
+//! cache lines are touched until one is taken out.
+//!
 //! No user code runs in here: payloads are handed out, never dropped.
 //!
 //! Rejected: a hierarchical wheel in front of the heap (a quarter faster where 100,000 timers are due at once, equal
@@ -21,10 +24,10 @@
 //! Checked below against a sorted list, with seeded random operations.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::mem;
 use std::time::Instant;
 
+use dary_heap::QuaternaryHeap;
 use slab::Slab;
 
 /// Deadlines with a payload each, earliest first.
@@ -32,7 +35,7 @@ use slab::Slab;
 pub(crate) struct Timers<T> {
     pending: Slab<Pending<T>>,
     /// One entry for each pending timer, and leftovers.
-    order: BinaryHeap<Reverse<Entry>>,
+    order: QuaternaryHeap<Reverse<Entry>>,
     /// How many timers there have been.
     created: u64,
 }
@@ -66,10 +69,10 @@ type Entry = (Instant, u64, u32);
 const MIN_LEFTOVERS: usize = 64;
 
 impl<T> Timers<T> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             pending: Slab::new(),
-            order: BinaryHeap::new(),
+            order: QuaternaryHeap::new(),
             created: 0,
         }
     }

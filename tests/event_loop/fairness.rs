@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use trefoil::io::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use trefoil::time::{interval, sleep, timeout};
-use trefoil::{LoopHandle, Task, run, spawn, yield_now};
+use trefoil::{EventLoop, LoopHandle, Task, run, spawn, yield_now};
 
 use crate::support::{LONG, pair, within_deadline};
 
@@ -250,6 +250,33 @@ fn who_tries_again_at_once_can_be_timed_out() {
                 UdpSocket::bind("192.0.2.1:1"),
                 udp.connect("127.0.0.1:1")
             );
+        });
+    });
+}
+
+#[test]
+fn ten_thousand_timers_that_are_due_keep_nobody_out() {
+    within_deadline(|| {
+        let events = EventLoop::builder().virtual_time().build().unwrap();
+        events.block_on(async {
+            let (gone_off, seen) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+            let sleepers: Vec<Task<()>> = (0..10_000)
+                .map(|_| {
+                    let (gone_off, seen) = (gone_off.clone(), seen.clone());
+                    spawn(async move {
+                        sleep(LONG).await;
+                        if gone_off.replace(gone_off.get() + 1) == 0 {
+                            let late = async move { seen.set(Some(gone_off.get())) };
+                            spawn(late).detach();
+                        }
+                    })
+                })
+                .collect();
+            for sleeper in sleepers {
+                sleeper.await.unwrap();
+            }
+            let before_it = seen.get().unwrap();
+            assert!(before_it < 1_000, "{before_it} timers came before it");
         });
     });
 }

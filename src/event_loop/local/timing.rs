@@ -54,13 +54,15 @@ impl Local {
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Wakes whose timers are due. False: none are.
-    pub(in crate::event_loop) fn wake_due(&self) -> bool {
+    /// Wakes at most so many tasks whose timers are due. False: none are.
+    pub(in crate::event_loop) fn wake_due(&self, most: usize) -> bool {
         let mut timers = self.timers.borrow_mut();
         if timers.is_empty() {
             return false;
         }
-        self.woken.borrow_mut().extend(timers.due(self.now()));
+        self.woken
+            .borrow_mut()
+            .extend(timers.due(self.now()).take(most));
         drop(timers);
         let any = !self.woken.borrow().is_empty();
         if any {
