@@ -274,3 +274,33 @@ fn a_pool_of_two() {
         assert!(matches!(pool.spawn(|| ()).join(), Err(TaskError::Closed)));
     });
 }
+
+#[test]
+fn a_pool_runs_the_tasks_of_scopes() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        let words = ["a", "bc", "def", "ghij", "klmno"].map(String::from);
+        for _ in 0..2 {
+            let letters = pool.scope(|s| {
+                let mut tasks = words.iter().map(|word| {
+                    s.spawn(move || {
+                        drop(s.spawn(move || word.clone()));
+                        vec![word.clone(); word.len()]
+                    })
+                });
+                drop(tasks.next());
+                let tasks: Vec<_> = tasks.collect();
+                let panicked = s.spawn(|| std::panic::resume_unwind(Box::new("as asked")));
+                let letters = tasks.into_iter().rev().map(|task| {
+                    let copies = task.join().unwrap();
+                    copies.iter().map(String::len).sum::<usize>()
+                });
+                let letters: usize = letters.sum();
+                let panicked: Result<(), TaskError> = panicked.join();
+                assert!(matches!(panicked, Err(TaskError::Panicked(_))));
+                letters
+            });
+            assert_eq!(letters, 4 + 9 + 16 + 25);
+        }
+    });
+}

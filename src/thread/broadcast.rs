@@ -32,7 +32,7 @@ use super::enter::as_outsider;
 use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
-use super::raw::lent::{Entry, Lent};
+use super::raw::lent::{Entry, Lender, Lent};
 use super::raw::scope::{Shared, open};
 use super::registry::Registry;
 use super::slot::Slot;
@@ -45,7 +45,7 @@ type Returned<R> = Mutex<Option<Result<R, Panic>>>;
 
 /// A worker's turn.
 impl<F: Fn() + Send + Sync> Entry for F {
-    fn run(&self) {
+    fn run(&self, _: &Lender) {
         self();
     }
 }

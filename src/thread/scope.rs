@@ -30,14 +30,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::latch::Latch;
 use super::queue::Work;
-use super::raw::lent::Entry;
+use super::raw::lent::{Entry, Lender};
 use super::raw::scope::{Scope, Shared, open};
 use super::raw::stage::Stage;
 use super::registry::Registry;
-use super::slot::Slot;
-use crate::loom::Mutex;
 use crate::loom::atomic::Ordering;
 use crate::task::{TaskError, context, panic};
 
@@ -49,62 +46,49 @@ fn may_help(scope: &Shared) -> bool {
 }
 
 /// A spawned task: closure, then result. An error: which of the scope's panics.
-struct Scoped<'scope, F, T> {
-    stage: Stage<F, Result<T, usize>>,
-    ending: Ending,
-    scope: &'scope Shared,
-}
-
-struct Ending {
-    latch: Latch,
-    /// The worker that waits for it.
-    waiter: Mutex<Option<Arc<Slot>>>,
-}
+type Scoped<F, T> = Stage<F, Result<T, usize>>;
 
 /// A task as its handle sees it.
 trait Handle<T>: Entry {
-    fn ending(&self) -> &Ending;
+    fn is_ended(&self) -> bool;
+    /// The thread that waits for it is about to park. False: it has ended.
+    fn park(&self) -> bool;
     /// The result, once it is there.
     fn take(&self) -> Option<Result<T, usize>>;
 }
 
-impl<F, T> Entry for Scoped<'_, F, T>
+impl<F, T> Entry for Scoped<F, T>
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    fn run(&self) {
-        let call = |closure| {
-            panic::catch(closure).map_err(|panic| {
-                let mut panics = self.scope.panics.lock();
-                panics.push(Some(panic));
-                panics.len() - 1
-            })
-        };
-        if self.stage.run(call) && self.ending.latch.set() {
-            let waiter = self.ending.waiter.lock().take();
-            if let Some(waiter) = waiter {
-                waiter.wake_handle.wake();
-            }
+    fn run(&self, lender: &Lender) {
+        let call = |closure| panic::catch(closure).map_err(|panic| lender.keep_panic(panic));
+        if self.run(call) {
+            lender.wake_joining(self);
         }
     }
 
     fn is_taken(&self) -> bool {
-        self.stage.is_begun()
+        self.is_begun()
     }
 }
 
-impl<F, T> Handle<T> for Scoped<'_, F, T>
+impl<F, T> Handle<T> for Scoped<F, T>
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    fn ending(&self) -> &Ending {
-        &self.ending
+    fn is_ended(&self) -> bool {
+        self.is_ended()
+    }
+
+    fn park(&self) -> bool {
+        self.park()
     }
 
     fn take(&self) -> Option<Result<T, usize>> {
-        self.stage.take()
+        self.take()
     }
 }
 
@@ -129,14 +113,7 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
     {
         let scope = &self.shared;
-        let task = Arc::new(Scoped {
-            stage: Stage::new(f),
-            ending: Ending {
-                latch: Latch::new(),
-                waiter: Mutex::new(None),
-            },
-            scope,
-        });
+        let task = Arc::new(Scoped::new(f));
         let lent = self.lend(task.clone());
         if scope.queue.push(lent, scope.registry.sleep.width()) {
             let ticket = Work::Ticket(Arc::clone(&scope.queue));
@@ -187,25 +164,22 @@ impl<T> ScopedTask<'_, T> {
     /// assert_eq!(length.unwrap(), 8);
     /// ```
     pub fn join(self) -> Result<T, TaskError> {
-        let ending = self.task.ending();
+        let (task, lender) = (&*self.task, &self.scope.queue.lender);
         let registry = self.scope.registry.present();
-        if !ending.latch.is_set() && may_help(self.scope) {
+        if !task.is_ended() && may_help(self.scope) {
             // Inside of its pool, wherever its waiter is.
-            registry.seated(|_| self.scope.run_here(&*self.task));
+            registry.seated(|_| self.scope.run_here(task));
         }
-        if !ending.latch.is_set() {
+        if !task.is_ended() {
             registry.seated(|worker| {
-                let park = || {
-                    self.scope.registry.assert_not_forked();
-                    *ending.waiter.lock() = Some(Arc::clone(worker.slot()));
-                    ending.latch.park()
-                };
-                worker.wait(|| ending.latch.is_set(), park, || false);
+                let thread = worker.slot().wake_handle.clone();
+                let wait = || worker.wait(|| task.is_ended(), || task.park(), || false);
+                lender.join(task, thread, wait);
             });
         }
-        match self.task.take() {
+        match task.take() {
             Some(Ok(value)) => Ok(value),
-            Some(Err(which)) => match self.scope.panics.lock()[which].take() {
+            Some(Err(which)) => match lender.panics.lock()[which].take() {
                 Some(panic) => Err(TaskError::Panicked(Box::new(panic))),
                 None => Err(TaskError::Closed),
             },
@@ -216,7 +190,7 @@ impl<T> ScopedTask<'_, T> {
     /// The task has ended: [`join`](Self::join) will not block.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.ending().latch.is_set()
+        self.task.is_ended()
     }
 }
 

@@ -24,9 +24,11 @@
 
 use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use crate::loom::Mutex;
+use crate::task::Panic;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::contain;
 use crate::thread::countdown::Countdown;
@@ -36,17 +38,22 @@ use crate::thread::wake::WakeHandle;
 /// A task of a scope, or a share of a broadcast, whatever its types.
 pub(in crate::thread) trait Entry: Send + Sync {
     /// Runs it, unless it has been begun. Does not unwind.
-    fn run(&self);
+    fn run(&self, lender: &Lender);
     /// It has been begun, perhaps ended.
     fn is_taken(&self) -> bool {
         false
     }
 }
 
-/// Counts what has been lent.
+/// Counts what has been lent. The count, which each loan changes, is apart from what each run reads.
+#[repr(C)]
 pub(in crate::thread) struct Lender {
     /// Entries not yet dropped, and one for the body.
     left: Countdown,
+    /// The panics of entries, in the order in which they happened; `None`: it has been taken.
+    pub(in crate::thread) panics: Mutex<Vec<Option<Panic>>>,
+    /// The threads that wait for one entry each, and the addresses of these.
+    joining: Mutex<Vec<(usize, WakeHandle)>>,
     /// Set by the last.
     latch: Latch,
     /// The thread that waits for it.
@@ -78,6 +85,8 @@ impl Lender {
             latch: Latch::new(),
             waiter,
             inherited: Inherited::current(),
+            panics: Mutex::default(),
+            joining: Mutex::default(),
         }
     }
 
@@ -116,7 +125,36 @@ impl Lender {
     pub(super) unsafe fn run(&self, entry: &dyn Entry) {
         // SAFETY: P15: `end_after`, which is inside the task that it was taken in, does not end meanwhile: the caller's promise.
         let _inherited = unsafe { inherit(self.inherited) };
-        entry.run();
+        entry.run(self);
+    }
+
+    /// Keeps what an entry has panicked with: its place in the list.
+    pub(in crate::thread) fn keep_panic(&self, panic: Panic) -> usize {
+        let mut panics = self.panics.lock();
+        panics.push(Some(panic));
+        panics.len() - 1
+    }
+
+    /// A thread waits for an entry until `wait` returns.
+    pub(in crate::thread) fn join(
+        &self,
+        entry: &dyn Entry,
+        thread: WakeHandle,
+        wait: impl FnOnce(),
+    ) {
+        let address = ptr::from_ref(entry).addr();
+        self.joining.lock().push((address, thread));
+        wait();
+        self.joining.lock().retain(|(other, _)| *other != address);
+    }
+
+    /// Wakes the thread that has parked for an entry.
+    pub(in crate::thread) fn wake_joining(&self, entry: &dyn Entry) {
+        let address = ptr::from_ref(entry).addr();
+        let joining = self.joining.lock();
+        for (_, thread) in joining.iter().filter(|(other, _)| *other == address) {
+            thread.wake();
+        }
     }
 
     /// Nothing is left that was lent, nor will be.

@@ -10,7 +10,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::lent::{Entry, Lent};
-use crate::loom::Mutex;
 use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;
 use crate::thread::latch::Latch;
@@ -33,8 +32,6 @@ pub struct Scope<'scope, 'env: 'scope> {
 pub(in crate::thread) struct Shared {
     pub(in crate::thread) registry: Arc<Registry>,
     pub(in crate::thread) queue: Arc<ScopeQueue>,
-    /// The panics of tasks, in the order in which they happened; `None`: a `join` has taken it.
-    pub(in crate::thread) panics: Mutex<Vec<Option<Panic>>>,
     /// The pool has refused a ticket: only waiters can run what is left.
     pub(in crate::thread) orphaned: AtomicBool,
     /// Only [`open`] makes one.
@@ -56,7 +53,6 @@ where
         shared: Shared {
             registry: Arc::clone(registry),
             queue: Arc::new(ScopeQueue::new(waiter)),
-            panics: Mutex::new(Vec::new()),
             orphaned: AtomicBool::new(false),
             _open: (),
         },
@@ -69,7 +65,7 @@ where
         .queue
         .lender
         .end_after(body, |latch| wait(latch, shared));
-    let panics = std::mem::take(&mut *shared.panics.lock());
+    let panics = std::mem::take(&mut *shared.queue.lender.panics.lock());
     (result, panics)
 }
 

@@ -1,6 +1,6 @@
-//! What a task of a scope holds: its closure, and later what that has returned.
+//! A task of a scope: its closure, and later what that has returned.
 //!
-//! - **P34** The place belongs to the thread that has made the state [`BEGUN`], until that makes it [`ENDED`]; then to the thread that has
+//! - **P34** The place belongs to the thread that has made the state [`BEGUN`], until that sets the latch; then to the thread that has
 //!   made it [`TAKEN`]. In between no thread touches it.
 //!
 //! Tests: `tests/thread/pool.rs` (scopes), also under Miri.
@@ -10,15 +10,17 @@ use std::mem;
 
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU32, Ordering};
+use crate::thread::latch::Latch;
 
 const QUEUED: u32 = 0;
 const BEGUN: u32 = 1;
-const ENDED: u32 = 2;
-const TAKEN: u32 = 3;
+const TAKEN: u32 = 2;
 
 /// See the module.
 pub(in crate::thread) struct Stage<F, T> {
     state: AtomicU32,
+    /// Set when it has ended, here and nowhere else.
+    latch: Latch,
     place: UnsafeCell<Place<F, T>>,
 }
 
@@ -35,6 +37,7 @@ impl<F, T> Stage<F, T> {
     pub(in crate::thread) fn new(closure: F) -> Self {
         Self {
             state: AtomicU32::new(QUEUED),
+            latch: Latch::new(),
             place: UnsafeCell::new(Place::Closure(closure)),
         }
     }
@@ -44,7 +47,18 @@ impl<F, T> Stage<F, T> {
         self.state.load(Ordering::Relaxed) != QUEUED
     }
 
-    /// Has `call` run the closure, and keeps the value. False: it had been begun before. `call` does not unwind.
+    /// It has ended.
+    pub(in crate::thread) fn is_ended(&self) -> bool {
+        self.latch.is_set()
+    }
+
+    /// The thread that waits for it is about to park. False: it has ended.
+    pub(in crate::thread) fn park(&self) -> bool {
+        self.latch.park()
+    }
+
+    /// Has `call` run the closure, keeps the value, and sets the latch. True: a thread has parked for it, which must be woken.
+    /// Does nothing if it has been begun before. `call` does not unwind.
     pub(in crate::thread) fn run(&self, call: impl FnOnce(F) -> T) -> bool {
         // Relaxed: no thread has touched the place since the task was made known to this one.
         if !self.change(QUEUED, BEGUN, Ordering::Relaxed) {
@@ -56,15 +70,13 @@ impl<F, T> Stage<F, T> {
             // SAFETY: P34: as above.
             unsafe { self.put(Place::Value(value)) };
         }
-        // Release: pairs with `take`.
-        self.state.store(ENDED, Ordering::Release);
-        true
+        self.latch.set()
     }
 
     /// The value, once it is there, and once.
     pub(in crate::thread) fn take(&self) -> Option<T> {
-        // Acquire: pairs with `run`.
-        if !self.change(ENDED, TAKEN, Ordering::Acquire) {
+        // Relaxed: what has been done before the latch was set is visible (P4).
+        if !self.is_ended() || !self.change(BEGUN, TAKEN, Ordering::Relaxed) {
             return None;
         }
         // SAFETY: P34: this thread has made it TAKEN.
