@@ -109,6 +109,9 @@ const PEERS: [RGBColor; 8] = [
     RGBColor(130, 130, 0),
 ];
 
+/// Where the reader's pages are dark the picture is, too: all light turned round, and the colours back again.
+const DARK: &str = "<style>@media (prefers-color-scheme: dark) { svg { filter: invert(0.93) hue-rotate(180deg) } }</style>";
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), String>;
 
@@ -166,7 +169,8 @@ impl Page<'_> {
             draw(&area)?;
             area.present().map_err(words)?;
         }
-        Ok(svg)
+        // Behind the first tag.
+        Ok(svg.replacen(">\n", &format!(">\n{DARK}\n"), 1))
     }
 
     /// Groups of bars from left to right, their lengths by tens, which the scale below shows.
