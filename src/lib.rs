@@ -4,7 +4,9 @@
 //! [guide](_documentation::guide) first. The crate root declares the modules, bottom up,
 //! and re-exports their main items.
 //!
+//! [docs/BENCHMARKS.md]: _documentation::benchmarks
 //! [docs/GUIDE.md]: _documentation::guide
+#![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
