@@ -5,9 +5,9 @@
 //! than the scope.
 //!
 //! **Protocol.** 1. `spawn` puts the task into the scope's own queue, and a *ticket* into the pool's queues, unless there are as
-//! many as the pool is wide. 2. A worker that
+//! many as the pool is wide, or as tasks newer than those that workers have begun to take. 2. A worker that
 //! finds a ticket takes the oldest task of that scope, if one is left, and before it runs it puts another
-//! ticket into its own queue, if there is more to do. If that is what it would find next, it goes on with the next task at once.
+//! ticket into its own queue, if there is more to do. If that is what it would find next, it goes on with the next tasks at once.
 //! 3. A thread that waits for a task runs it, if it has not been begun. 4. The scope's end runs what is left in the
 //! queue, then waits for what others run.
 //!
@@ -171,6 +171,8 @@ impl<T> ScopedTask<'_, T> {
             registry.seated(|_| self.scope.run_here(task));
         }
         if !task.is_ended() {
+            // The thread that has begun it may be the parent's; `registry` is this process's own.
+            self.scope.registry.assert_not_forked();
             registry.seated(|worker| {
                 let thread = worker.slot().wake_handle.clone();
                 let wait = || worker.wait(|| task.is_ended(), || task.park(), || false);

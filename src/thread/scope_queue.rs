@@ -27,7 +27,7 @@ pub(super) struct ScopeQueue {
 
 struct Newer {
     entries: VecDeque<Lent>,
-    /// How many tickets for entries are in the pool's queues: one for each, but no more than
+    /// How many tickets for entries are in the pool's queues: one at least while there are entries, and no more than
     /// there are workers.
     tickets: usize,
 }
@@ -90,7 +90,7 @@ impl ScopeQueue {
     }
 
     /// The same for a worker that has found a ticket; and once more, as long as it `stays`. If there is more for the `width` workers
-    /// to do than there are tickets, calls `another` before.
+    /// to do than there are tickets, calls `another` before: for its first entry, and after each swap.
     pub(super) fn redeem(&self, width: usize, another: impl Fn(), stays: impl Fn() -> bool) {
         // Counted off when it leaves, and no lock is held: a scope of many tiny tasks would pass the count to and fro for each.
         let mut ended = None;

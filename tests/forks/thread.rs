@@ -219,7 +219,7 @@ fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
                 child.store(pid.as_raw_nonzero().get() as usize, Ordering::Relaxed);
             }
         };
-        let regions: [&dyn Fn(&AtomicBool); 6] = [
+        let regions: [&dyn Fn(&AtomicBool); 7] = [
             &|forked| {
                 pool.map(0..1000, |_| once(forked));
             },
@@ -236,6 +236,20 @@ fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
                     let late = s.spawn(|| fib(5));
                     assert_eq!(late.join().unwrap(), 5);
                     assert_eq!(early.join().unwrap(), 610);
+                });
+            },
+            &|forked| {
+                // Its task is begun before the fork, and ends after it.
+                let begun = &AtomicBool::new(false);
+                let child = &child;
+                pool.scope(|s| {
+                    let early = s.spawn(move || {
+                        begun.store(true, Ordering::Relaxed);
+                        until(|| child.load(Ordering::Relaxed) != 0);
+                    });
+                    until(|| begun.load(Ordering::Relaxed));
+                    once(forked);
+                    early.join().unwrap();
                 });
             },
             &|forked| {

@@ -54,7 +54,7 @@ impl Local {
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Wakes at most so many tasks whose timers are due. False: none are.
+    /// Wakes at most so many tasks whose timers are due. False: none was woken.
     pub(in crate::event_loop) fn wake_due(&self, most: usize) -> bool {
         let mut timers = self.timers.borrow_mut();
         if timers.is_empty() {

@@ -152,7 +152,10 @@ impl Lender {
     pub(in crate::thread) fn wake_joining(&self, entry: &dyn Entry) {
         let address = ptr::from_ref(entry).addr();
         let joining = self.joining.lock();
-        for (_, thread) in joining.iter().filter(|(other, _)| *other == address) {
+        let found = joining.iter().find(|(other, _)| *other == address);
+        let thread = found.map(|(_, thread)| thread.clone());
+        drop(joining);
+        if let Some(thread) = thread {
             thread.wake();
         }
     }
