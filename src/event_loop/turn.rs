@@ -5,7 +5,7 @@
 //! 2. What is ready *now* runs, in order: what becomes ready meanwhile runs in the
 //!    next turn, so a task that wakes itself cannot keep the others out. A batch is
 //!    cut after [`BATCH`] tasks or when the [`Slice`] is over.
-//! 3. Timers that are due wake their tasks, if time has passed since they were last asked; no more than run in a turn, so
+//! 3. Timers that are due wake their tasks, if time has passed since they were last asked; hardly more than run in a turn, so
 //!    that a hundred thousand of them keep no other task out, and each is still in the processor's cache when it runs.
 //! 4. The kernel is asked for events. With work left this is a look that does not
 //!    wait, and it is skipped until the slice is over, some 200 µs after

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use trefoil::io::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-use trefoil::time::{interval, sleep, timeout};
+use trefoil::time::{interval, sleep, sleep_until, timeout};
 use trefoil::{EventLoop, LoopHandle, Task, run, spawn, yield_now};
 
 use crate::support::{LONG, pair, within_deadline};
@@ -277,6 +277,47 @@ fn ten_thousand_timers_that_are_due_keep_nobody_out() {
             }
             let before_it = seen.get().unwrap();
             assert!(before_it < 1_000, "{before_it} timers came before it");
+        });
+    });
+}
+
+#[test]
+fn timers_that_are_due_get_on_beside_long_polls() {
+    within_deadline(|| {
+        run(async {
+            let polls = Rc::new(Cell::new(0));
+            let soon = Instant::now() + Duration::from_millis(20);
+            let sleepers: Vec<Task<u32>> = (0..1_000)
+                .map(|_| {
+                    let polls = polls.clone();
+                    spawn(async move {
+                        sleep_until(soon).await;
+                        polls.get()
+                    })
+                })
+                .collect();
+            let long = || {
+                let polls = polls.clone();
+                spawn(async move {
+                    loop {
+                        let begun = Instant::now();
+                        while begun.elapsed() < Duration::from_micros(500) {}
+                        polls.set(polls.get() + 1);
+                        yield_now().await;
+                    }
+                })
+                .cancel_on_drop()
+            };
+            let _long: Vec<_> = (0..100).map(|_| long()).collect();
+            let mut seen = Vec::new();
+            for sleeper in sleepers {
+                seen.push(sleeper.await.unwrap());
+            }
+            let between = seen.iter().max().unwrap() - seen.iter().min().unwrap();
+            assert!(
+                between < 250,
+                "{between} long polls between the first and the last"
+            );
         });
     });
 }
