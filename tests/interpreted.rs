@@ -13,6 +13,7 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -302,5 +303,21 @@ fn a_pool_runs_the_tasks_of_scopes() {
             });
             assert_eq!(letters, 4 + 9 + 16 + 25);
         }
+        // A task that waits for another, tasks of an outer scope, and a thread that has no place in the pool.
+        let (ran, pool) = (AtomicUsize::new(0), &pool);
+        let count = || ran.fetch_add(1, Ordering::Relaxed);
+        pool.scope(|outer| {
+            pool.scope(|s| {
+                let first = s.spawn(count);
+                s.spawn(move || first.join().unwrap());
+                outer.spawn(count);
+                drop(s.spawn(|| drop(s.spawn(count))));
+            });
+            thread::scope(|other| {
+                other.spawn(|| outer.spawn(count).join().unwrap());
+                other.spawn(|| drop(outer.spawn(count)));
+            });
+        });
+        assert_eq!(ran.load(Ordering::Relaxed), 5);
     });
 }

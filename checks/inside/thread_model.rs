@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use super::mailbox::Mailbox;
+use super::raw::half::Half;
 use super::sleep::{Need, Sleep, Sleeper, WakeReason};
 use super::wake::WakeHandle;
 use super::{countdown, latch};
@@ -310,6 +311,22 @@ pub fn break_countdown() {
     countdown::fault::RELAXED.store(true, Ordering::SeqCst);
 }
 
+/// One of the two owners of a value.
+pub struct Owner<T>(Half<T>);
+
+pub fn owners<T>(value: T) -> (Owner<T>, Owner<T>) {
+    let (one, other) = Half::pair(value);
+    (Owner(one), Owner(other))
+}
+
+impl<T> std::ops::Deref for Owner<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// A scope's end: parts that end on other threads, and the one thread that waits for them.
 pub struct Scope {
     left: countdown::Countdown,
@@ -323,7 +340,7 @@ impl Default for Scope {
         let parker = Parker::new();
         let waiter = handle(&parker);
         Self {
-            left: countdown::Countdown::new(),
+            left: countdown::Countdown::new(1),
             latch: latch::Latch::new(),
             waiter,
             parker,
@@ -346,7 +363,7 @@ impl Scope {
 
     /// The body has ended: returns when all parts have.
     pub fn end(&self) {
-        if self.left.off(1) || !self.latch.park() {
+        if self.left.is(1) || self.left.off(1) || !self.latch.park() {
             return;
         }
         while !self.latch.is_set() {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize as Plain, Ordering::SeqCst};
 
 use loom::cell::UnsafeCell;
 use loom::thread;
-use trefoil::thread::model::{Broken, Gate, Pool, Scope, break_countdown, break_latch};
+use trefoil::thread::model::{Broken, Gate, Pool, Scope, break_countdown, break_latch, owners};
 use trefoil_checks::{explore, must_fail, must_fail_with};
 
 /// One item, pushed while the only worker may be about to sleep.
@@ -170,6 +170,43 @@ fn a_scope_and_its_parts() {
 #[test]
 fn a_scope_ends_when_all_its_parts_have() {
     explore(a_scope_and_its_parts);
+}
+
+/// What both owners write is there when the last one drops it, once.
+struct Written {
+    by: [UnsafeCell<u32>; 2],
+    drops: Arc<Plain>,
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for cell in &self.by {
+            // SAFETY: both owners are gone; loom checks that it is so.
+            assert_eq!(cell.with(|cell| unsafe { *cell }), 1);
+        }
+        self.drops.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn the_last_of_two_owners_drops() {
+    explore(|| {
+        let drops = Arc::new(Plain::new(0));
+        let by = [UnsafeCell::new(0), UnsafeCell::new(0)];
+        let (one, other) = owners(Written {
+            by,
+            drops: drops.clone(),
+        });
+        let thread = thread::spawn(move || {
+            // SAFETY: this thread alone, until it drops its half; loom checks that it is so.
+            other.by[1].with_mut(|cell| unsafe { *cell = 1 });
+        });
+        // SAFETY: as above.
+        one.by[0].with_mut(|cell| unsafe { *cell = 1 });
+        drop(one);
+        thread.join().unwrap();
+        assert_eq!(drops.load(SeqCst), 1);
+    });
 }
 
 /// Two items that need each other, in a pool that is one wide when they are pushed.

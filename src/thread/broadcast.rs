@@ -29,11 +29,10 @@
 //! Tests: below, `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
 
 use super::enter::as_outsider;
-use super::latch::Latch;
 use super::queue::Work;
 use super::raw::current;
 use super::raw::lent::{Entry, Lender, Lent};
-use super::raw::scope::{Shared, open};
+use super::raw::scope::open;
 use super::registry::Registry;
 use super::slot::Slot;
 use super::worker::Worker;
@@ -84,20 +83,18 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
     });
     let mine = home.filter(|&index| index < slots.len());
     let ask = |waiter: &Worker| {
-        let handle = waiter.slot().wake_handle.clone();
-        let wait = |latch: &Latch, _: &Shared| waiter.wait_for(latch);
         open(
-            registry,
-            handle,
+            waiter,
             |scope| {
-                let share = |index| (index, scope.lend(Arc::new(move || take(index))));
+                let share = |index| (index, scope.lend(move || take(index), &waiter.ended).0);
                 let others = (0..slots.len()).filter(|&index| Some(index) != mine);
                 deliver(registry, home.is_some(), slots, others.map(share).collect());
                 if let Some(index) = mine {
                     take(index);
                 }
             },
-            wait,
+            |_| (),
+            |_, latch| waiter.wait_for(latch),
         );
     };
     match home {

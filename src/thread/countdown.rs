@@ -1,6 +1,6 @@
 //! How many parts of some work have not ended.
 //!
-//! **Protocol.** 1. It begins with one, the waiter's own. 2. A thread that adds a part counts it *before*
+//! **Protocol.** 1. It begins with one, the waiter's own, and those that it counts in advance. 2. A thread that adds a part counts it *before*
 //! others can see it, and is counted itself, so the count cannot be zero then. 3. A thread that has ended a part, and dropped all
 //! that it borrowed, counts it off, and does not touch the count any more: it may be gone. The last one sets a latch, and wakes the
 //! waiter if that is parked. 4. The waiter counts itself off and waits for the latch, unless it was the last.
@@ -18,9 +18,15 @@ use crate::loom::atomic::{AtomicUsize, Ordering};
 pub(super) struct Countdown(AtomicUsize);
 
 impl Countdown {
-    /// The waiter's own part.
-    pub(super) fn new() -> Self {
-        Self(AtomicUsize::new(1))
+    /// So many parts, the waiter's own with them.
+    pub(super) fn new(parts: usize) -> Self {
+        Self(AtomicUsize::new(parts))
+    }
+
+    /// For the waiter: no more parts than these, which are its own, are left.
+    pub(super) fn is(&self, parts: usize) -> bool {
+        // Acquire: what was done before the others were counted off is visible (P33).
+        self.0.load(Ordering::Acquire) == parts
     }
 
     /// One more, added by one that is counted.

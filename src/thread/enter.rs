@@ -92,11 +92,20 @@ impl Registry {
     where
         F: FnOnce(&Worker) -> R,
     {
+        self.with_place(|worker| match worker {
+            Some(worker) => f(worker),
+            None => as_outsider(f),
+        })
+    }
+
+    /// Runs `f` with this thread's place in the pool, if it has one.
+    #[inline]
+    pub(super) fn with_place<R>(self: &Arc<Self>, f: impl FnOnce(Option<&Worker>) -> R) -> R {
         current::with(|worker| match worker {
-            Some(worker) if self.is(worker.registry()) => f(worker),
+            Some(worker) if self.is(worker.registry()) => f(Some(worker)),
             _ => current::with_home(|home| match home {
-                Some(home) if self.is(home.registry()) => current::inside(home, || f(home)),
-                _ => as_outsider(f),
+                Some(home) if self.is(home.registry()) => current::inside(home, || f(Some(home))),
+                _ => f(None),
             }),
         })
     }

@@ -54,6 +54,15 @@ impl Latch {
         before != Err(DONE)
     }
 
+    /// The work has ended, and the waiter has not parked. False: it has; nothing has changed.
+    pub(super) fn set_unless_parked(&self) -> bool {
+        // Release: the result (P4).
+        let before = self
+            .0
+            .compare_exchange(PENDING, DONE, Ordering::Release, Ordering::Relaxed);
+        before.is_ok()
+    }
+
     /// The work has ended. True: the waiter must be woken.
     #[must_use]
     pub(super) fn set(&self) -> bool {

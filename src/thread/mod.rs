@@ -39,15 +39,15 @@
 // For work on this module.
 //
 //   spawn ──▶ tasks   ┐                          ┌─ a worker: find, run, sleep
-//   scope ──▶ tickets ├─▶ own deque or injector ─┤
+//   scope ──▶ scoped  ├─▶ own deque or injector ─┤
 //   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
 //
 // Reading order: `pool`, `builder` and `global` are the surface. Below them, from the ground up: `sleep`, how threads sleep
 // and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
 // see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
 // work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
-// these: `join`, `broadcast`, `scope` over `scope_queue`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
-// may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P33.
+// these: `join`, `broadcast`, `scope`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
+// may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P35.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in `checks/tests/pool.rs`.
 
@@ -76,7 +76,6 @@ mod reduce;
 mod region;
 mod registry;
 mod scope;
-mod scope_queue;
 mod shutdown;
 mod sleep;
 mod slot;

@@ -2,11 +2,13 @@
 //!
 //! **Job.** The seam between the pool's policy and the deques that implement
 //! it: push, pop, steal, inject.
-//! Each worker has two deques (`crossbeam-deque`), because they have different rules:
+//! Each worker has three deques (`crossbeam-deque`), because they have different rules:
 //! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
 //!   nested: the newest belongs to the innermost join, so that the owner's pop
 //!   gives exactly the half that it is about to wait for, or nothing if that has
 //!   been stolen. Thieves take the oldest, which is the largest.
+//! - *scoped*: tasks of scopes. The owner takes the newest, so that a tree of them needs as much memory as it is
+//!   deep; thieves take the oldest. A thread that is inside of a scope takes only what lies above the mark of that.
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for
 //!   its warm cache; thieves take the oldest.
 //!
@@ -35,7 +37,6 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 
 use super::join::raw_job::JobRef;
 use super::raw::lent::Lent;
-use super::scope_queue::ScopeQueue;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
@@ -48,8 +49,8 @@ pub(super) enum Work {
     Item(Runnable),
     /// Borrowed from the frame of a thread that waits for it.
     Job(JobRef),
-    /// "Run one task of this scope, if there is one left."
-    Ticket(Arc<ScopeQueue>),
+    /// A task of a scope.
+    Scoped(Lent),
     /// The turn in a broadcast of a worker that is away.
     Share(Lent),
 }
@@ -57,35 +58,35 @@ pub(super) enum Work {
 /// The owner's ends of a worker's deques.
 pub(super) struct Local {
     pub(super) jobs: Deque<JobRef>,
+    pub(super) scoped: Deque<Lent>,
     pub(super) tasks: Deque<Work>,
     /// How many more pushes until the next sweep, and how far apart they are.
     sweep: Cell<(u32, u32)>,
-    /// How many pushes there were.
-    pub(super) pushes: Cell<u64>,
 }
 
 /// The thieves' ends.
 pub(super) struct Public {
     jobs: Stealer<JobRef>,
+    pub(super) scoped: Stealer<Lent>,
     tasks: Stealer<Work>,
 }
 
 impl Local {
     pub(super) fn new() -> (Self, Public) {
-        let (jobs, tasks) = (Deque::new_lifo(), Deque::new_lifo());
+        let (jobs, scoped) = (Deque::new_lifo(), Deque::new_lifo());
+        let tasks = Deque::new_lifo();
         let public = Public {
             jobs: jobs.stealer(),
+            scoped: scoped.stealer(),
             tasks: tasks.stealer(),
         };
-        (
-            Self {
-                jobs,
-                tasks,
-                sweep: Cell::new((SWEEP, SWEEP)),
-                pushes: Cell::new(0),
-            },
-            public,
-        )
+        let local = Self {
+            jobs,
+            scoped,
+            tasks,
+            sweep: Cell::new((SWEEP, SWEEP)),
+        };
+        (local, public)
     }
 }
 
@@ -101,7 +102,7 @@ impl Work {
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_stale(),
-            Work::Ticket(scope) => scope.lender.is_over(),
+            Work::Scoped(lent) => lent.is_taken(),
             Work::Job(_) | Work::Share(_) => false,
         }
     }
@@ -122,7 +123,6 @@ impl Local {
     /// of them inline, must not leave a million stale entries: now and then
     /// the newest entries are looked through, less often where it was in vain.
     pub(super) fn push_task(&self, work: Work) {
-        self.pushes.set(self.pushes.get() + 1);
         let (left, period) = self.sweep.get();
         if left > 0 {
             self.sweep.set((left - 1, period));
@@ -166,7 +166,13 @@ impl Public {
         if let Some(job) = self.steal_job() {
             return Some(Work::Job(job));
         }
-        self.steal_task()
+        let scoped = self.steal_scoped().map(Work::Scoped);
+        scoped.or_else(|| self.steal_task())
+    }
+
+    /// The oldest of the scopes' tasks.
+    pub(super) fn steal_scoped(&self) -> Option<Lent> {
+        oldest(&self.scoped)
     }
 
     /// The oldest of the spawned tasks.
@@ -179,7 +185,7 @@ impl Public {
     }
 
     pub(super) fn has_tasks(&self) -> bool {
-        !self.tasks.is_empty()
+        !self.tasks.is_empty() || !self.scoped.is_empty()
     }
 }
 
@@ -317,6 +323,19 @@ impl Injector {
             return None;
         }
         self.change(|queue| queue.work.pop_front())
+    }
+
+    /// A task of the scope with this lender, the newest.
+    pub(super) fn take_scoped(&self, lender: usize) -> Option<Lent> {
+        if self.is_empty() {
+            return None;
+        }
+        let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.lender() == lender);
+        let found = self.change(|queue| queue.work.remove(queue.work.iter().rposition(is_it)?))?;
+        match found {
+            Work::Scoped(lent) => Some(lent),
+            _ => None,
+        }
     }
 
     /// The oldest, and a fair share of the others, which go into `local` so that the

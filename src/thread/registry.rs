@@ -123,6 +123,7 @@ impl Registry {
     }
 
     /// This registry, or if it is a parent's, the one without threads that stands in for all such.
+    #[inline]
     pub(super) fn present(self: &Arc<Self>) -> &Arc<Self> {
         static STAND_IN: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
         if !self.is_foreign() {

@@ -4,18 +4,13 @@
 //! scope has ended when the scope returns, so it may borrow what lives longer
 //! than the scope.
 //!
-//! **Protocol.** 1. `spawn` puts the task into the scope's own queue, and a *ticket* into the pool's queues, unless there are as
-//! many as the pool is wide, or as tasks newer than those that workers have begun to take. 2. A worker that
-//! finds a ticket takes the oldest task of that scope, if one is left, and before it runs it puts another
-//! ticket into its own queue, if there is more to do. If that is what it would find next, it goes on with the next tasks at once.
-//! 3. A thread that waits for a task runs it, if it has not been begun. 4. The scope's end runs what is left in the
-//! queue, then waits for what others run.
+//! **Protocol.** 1. `spawn` puts the task into the spawning worker's own deque of scopes' tasks; a thread that has no place in the pool,
+//! or is inside of another scope, puts it into the injector. 2. Workers take from both as they do with any work: their own newest, the
+//! others' oldest. 3. A thread that waits for a task runs it, if it has not been begun. 4. The scope's end runs what this thread has
+//! in its deque, the newest first; then what it finds of this scope in the workers' deques and in the injector; then it waits.
 //!
-//! A pool that is being shut down refuses tickets. What they were for is left to the
-//! waiters, and the scope's own is woken, because it may have parked already.
-//!
-//! Tickets are worth any task of their scope, so it does not matter which one a
-//! waiter has run itself in the meantime; the ticket serves for the next.
+//! A pool that is being shut down refuses what comes from outside. That is left to the scope's own thread, which is woken,
+//! because it may have parked already.
 //!
 //! A task is begun once: `raw/stage.rs`. A panic is kept in the scope's list: whichever
 //! comes first, `join` or the end of the scope, takes it.
@@ -28,34 +23,28 @@
 //! Tests: `tests/thread/pool.rs`.
 
 use std::fmt;
+use std::iter;
+use std::ptr;
 use std::sync::Arc;
 
-use super::queue::Work;
-use super::raw::lent::{Entry, Lender};
+use super::latch::Latch;
+use super::queue::{Injector, Work};
+use super::raw::half::Half;
+use super::raw::lent::{Ended, Entry, Lender, Lent, Loan};
 use super::raw::scope::{Scope, Shared, open};
-use super::raw::stage::Stage;
+use super::raw::stage::{Handle, Stage, handle};
 use super::registry::Registry;
-use crate::loom::atomic::Ordering;
+use super::worker::Worker;
 use crate::task::{TaskError, context, panic};
 
 /// A waiter may run tasks of the scope on this thread.
 fn may_help(scope: &Shared) -> bool {
     let registry = &scope.registry;
-    scope.orphaned.load(Ordering::Relaxed)
-        || ((registry.config.caller_helps || registry.is_home()) && context::stack_left())
+    (registry.config.caller_helps || registry.is_home()) && context::stack_left()
 }
 
 /// A spawned task: closure, then result. An error: which of the scope's panics.
 type Scoped<F, T> = Stage<F, Result<T, usize>>;
-
-/// A task as its handle sees it.
-trait Handle<T>: Entry {
-    fn is_ended(&self) -> bool;
-    /// The thread that waits for it is about to park. False: it has ended.
-    fn park(&self) -> bool;
-    /// The result, once it is there.
-    fn take(&self) -> Option<Result<T, usize>>;
-}
 
 impl<F, T> Entry for Scoped<F, T>
 where
@@ -71,24 +60,6 @@ where
 
     fn is_taken(&self) -> bool {
         self.is_begun()
-    }
-}
-
-impl<F, T> Handle<T> for Scoped<F, T>
-where
-    F: FnOnce() -> T + Send,
-    T: Send,
-{
-    fn is_ended(&self) -> bool {
-        self.is_ended()
-    }
-
-    fn park(&self) -> bool {
-        self.park()
-    }
-
-    fn take(&self) -> Option<Result<T, usize>> {
-        self.take()
     }
 }
 
@@ -113,16 +84,36 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
     {
         let scope = &self.shared;
-        let task = Arc::new(Scoped::new(f));
-        let lent = self.lend(task.clone());
-        if scope.queue.push(lent, scope.registry.sleep.width()) {
-            let ticket = Work::Ticket(Arc::clone(&scope.queue));
-            if scope.registry.present().submit(ticket).is_err() {
-                scope.orphaned.store(true, Ordering::Relaxed);
-                scope.queue.ticket_refused();
+        let task = Scoped::new(f);
+        let task = scope.registry.present().with_place(|worker| {
+            let worker = worker.filter(|worker| worker.takes_scope(scope.address()));
+            let none = Ended::default();
+            let (lent, task) = self.lend(task, worker.map_or(&none, |worker| &worker.ended));
+            match worker {
+                Some(worker) => worker.push_scoped(lent),
+                None => enqueue(scope, lent),
             }
-        }
+            task
+        });
+        let task = handle(task);
         ScopedTask { task, scope }
+    }
+}
+
+/// Puts a task into the pool's injector.
+fn enqueue(scope: &Shared, lent: Lent) {
+    let registry = scope.registry.present();
+    let push = match registry.is_home() {
+        // This thread runs, and so does the pool.
+        true => Injector::push_woken,
+        false => Injector::push,
+    };
+    match push(&registry.injector, Work::Scoped(lent)) {
+        Err(Work::Scoped(lent)) => {
+            scope.refused.lock().push(lent);
+            scope.wake_waiter();
+        }
+        _ => registry.published(),
     }
 }
 
@@ -144,7 +135,7 @@ impl<'scope> Scope<'scope, '_> {
 /// });
 /// ```
 pub struct ScopedTask<'scope, T> {
-    task: Arc<dyn Handle<T> + 'scope>,
+    task: Half<Loan<dyn Handle<Result<T, usize>> + 'scope>>,
     scope: &'scope Shared,
 }
 
@@ -164,18 +155,23 @@ impl<T> ScopedTask<'_, T> {
     /// assert_eq!(length.unwrap(), 8);
     /// ```
     pub fn join(self) -> Result<T, TaskError> {
-        let (task, lender) = (&*self.task, &self.scope.queue.lender);
+        let (task, lender) = (&self.task.entry, &self.scope.lender);
         let registry = self.scope.registry.present();
-        if !task.is_ended() && may_help(self.scope) {
+        if !task.latch().is_set() && may_help(self.scope) {
             // Inside of its pool, wherever its waiter is.
-            registry.seated(|_| self.scope.run_here(task));
+            registry.seated(
+                |worker| match worker.take_scoped(ptr::from_ref(task).addr()) {
+                    Some(lent) => lent.run(&worker.ended),
+                    None => self.scope.run_here(task),
+                },
+            );
         }
-        if !task.is_ended() {
+        if !task.latch().is_set() {
             // The thread that has begun it may be the parent's; `registry` is this process's own.
             self.scope.registry.assert_not_forked();
             registry.seated(|worker| {
                 let thread = worker.slot().wake_handle.clone();
-                let wait = || worker.wait(|| task.is_ended(), || task.park(), || false);
+                let wait = || worker.wait_for(task.latch());
                 lender.join(task, thread, wait);
             });
         }
@@ -192,7 +188,17 @@ impl<T> ScopedTask<'_, T> {
     /// The task has ended: [`join`](Self::join) will not block.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.is_ended()
+        self.task.entry.latch().is_set()
+    }
+}
+
+/// Runs what comes `next`, until nothing does.
+fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<Lent>) {
+    // A task may have forked, and have returned in the child, too.
+    while !worker.registry().is_foreign()
+        && let Some(lent) = next()
+    {
+        lent.run(&worker.ended);
     }
 }
 
@@ -203,11 +209,37 @@ where
 {
     let registry = registry.present();
     registry.seated(|worker| {
-        let waiter = worker.slot().wake_handle.clone();
-        let (result, panics) = open(registry, waiter, body, |latch, scope| {
-            let help = || may_help(scope) && scope.queue.run_next();
+        let here = || worker.pop_scoped();
+        let rest = |scope: &Shared| {
+            if may_help(scope) {
+                run_all(worker, here);
+            } else {
+                iter::from_fn(here).for_each(|lent| enqueue(scope, lent));
+            }
+        };
+        let wait = |scope: &Shared, latch: &Latch| {
+            let (lender, mut looks) = (scope.address(), 0_u32);
+            let help = || {
+                looks += 1;
+                let refused = scope.refused.lock().pop();
+                let next = || {
+                    // The injector may be long.
+                    let injected = || registry.injector.take_scoped(lender);
+                    let injected = || looks.is_power_of_two().then(injected).flatten();
+                    here()
+                        .or_else(|| worker.steal_scoped(lender))
+                        .or_else(injected)
+                };
+                let next = || may_help(scope).then(next).flatten();
+                let mut first = refused.or_else(next);
+                let found = first.is_some();
+                run_all(worker, || first.take().or_else(here));
+                worker.ended.count_off();
+                found
+            };
             worker.wait(|| latch.is_set(), || latch.park(), help);
-        });
+        };
+        let (result, panics) = open(worker, body, rest, wait);
         let mut unheard = panics.into_iter().flatten();
         let Some(first) = unheard.next() else {
             return result;

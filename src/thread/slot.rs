@@ -10,11 +10,13 @@ use super::queue::{Local, Public};
 use super::sleep::Sleeper;
 use super::wake::WakeHandle;
 use crate::loom::Parker;
-use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What others see of a worker. Slots live as long as their pool.
 pub(super) struct Slot {
     pub(super) public: Public,
+    /// The lender of the task of a scope that it has put into its deque last. A hint.
+    pub(super) scope: AtomicUsize,
     /// Wakes its thread from a park.
     pub(super) wake_handle: WakeHandle,
     /// The same, as the sleep protocol sees it.
@@ -63,6 +65,7 @@ impl Seat {
         let wake_handle = WakeHandle::new(parker.unparker().clone(), pool, number);
         let slot = Slot {
             public,
+            scope: AtomicUsize::new(0),
             sleeper: Sleeper::new(index, wake_handle.clone()),
             wake_handle,
             taken: AtomicU64::new(0),

@@ -71,11 +71,13 @@ impl Worker {
         let sleep = &self.registry().sleep;
         loop {
             if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
+                self.ended.count_off();
                 let _noted = record::sleeps();
                 return self.rest();
             }
             let mut work = self.find();
             if work.is_none() {
+                self.ended.count_off();
                 searching = searching || sleep.search();
                 if searching {
                     work = self.look_around();

@@ -7,6 +7,11 @@
 //! It looks into its own tasks, into the injector (first, now and then, so that outside work is not
 //! starved), then into the other workers' deques from a random one on.
 //!
+//! **Tasks of scopes.** While a scope is open on a thread, only its tasks are put into that thread's deque: above the *mark*, which is
+//! how deep that was before. So a thread that waits for its scope finds the scope's tasks there, and no strangers. A worker
+//! that has no scope open takes and puts any. What has been run is counted off (P15) when a task of another scope, or something
+//! else, is run next, so that a worker which runs many of one scope does not write to its count each time.
+//!
 //! - **P13** Only the thread that a worker belongs to calls its methods; only
 //!   slots are shared.
 //!
@@ -19,8 +24,10 @@ use super::join::raw_job::JobRef;
 use super::join::splitter::Splitter;
 use super::join::wake_policy::{Findings, TINY};
 use super::queue::{Mode, Slots, Work};
+use super::raw::lent::{Ended, Lent};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{Seat, Slot};
+use crate::loom::atomic::Ordering;
 use crate::record;
 use crate::sys::ticks;
 use crate::task::{TaskError, context};
@@ -43,7 +50,20 @@ pub(super) struct Worker {
     pub(super) blocked: Cell<u32>,
     /// It runs a call that may block, and that counts; see `blocking.rs`.
     pub(super) in_call: Cell<bool>,
+    /// The address of the innermost scope that is open on this thread, or one of those below; and its mark.
+    pub(super) open_scope: Cell<(usize, usize)>,
+    /// How many tasks of scopes it has put into its deque, and not taken out: as many as there are, and those that thieves have taken.
+    depth: Cell<usize>,
+    /// The address of the one that it has put there last.
+    newest_scoped: Cell<usize>,
+    /// Tasks of a scope that it has run, and not yet counted off.
+    pub(super) ended: Ended,
 }
+
+/// No scope is open on this thread.
+const ANY_SCOPE: usize = 0;
+/// This thread does not run tasks of the scope that is open, or it leaves.
+const NO_SCOPE: usize = 1;
 
 impl Worker {
     /// The place of one of the pool's own threads, or of an outside thread.
@@ -51,6 +71,10 @@ impl Worker {
         let splitter = Splitter::new(registry.sleep.width());
         let is_own = Cell::new(!registry.sleep.is_spare(&seat.slot.sleeper));
         let random = Cell::new((seat.slot.number as u32).wrapping_mul(0x9E37_79B9) | 1);
+        let open_scope = match seat.slot.index() {
+            NO_PLACE => (NO_SCOPE, 0),
+            _ => (ANY_SCOPE, 0),
+        };
         Self {
             registry,
             seat,
@@ -61,6 +85,10 @@ impl Worker {
             is_own,
             blocked: Cell::new(0),
             in_call: Cell::new(false),
+            open_scope: Cell::new(open_scope),
+            depth: Cell::new(0),
+            newest_scoped: Cell::new(0),
+            ended: Ended::default(),
         }
     }
 
@@ -101,6 +129,81 @@ impl Worker {
         self.registry.published();
     }
 
+    // ---- tasks of scopes -------------------------------------------------
+
+    /// The scope at this address is open on this thread, from now on. What `open_scope` was before.
+    pub(super) fn enter_scope(&self, address: usize) -> (usize, usize) {
+        let address = if self.may_run() { address } else { NO_SCOPE };
+        self.open_scope.replace((address, self.depth.get()))
+    }
+
+    /// Tasks of the scope at this address may be put into this worker's deque.
+    pub(super) fn takes_scope(&self, address: usize) -> bool {
+        let open = self.open_scope.get().0;
+        open == address || open == ANY_SCOPE
+    }
+
+    pub(super) fn push_scoped(&self, lent: Lent) {
+        self.newest_scoped.set(lent.address());
+        self.depth.set(self.depth.get() + 1);
+        self.slot().scope.store(lent.lender(), Ordering::Relaxed);
+        self.seat.local.scoped.push(lent);
+        self.registry.published();
+    }
+
+    /// The newest task of the scope that is open on this thread, or of any.
+    pub(super) fn pop_scoped(&self) -> Option<Lent> {
+        // If one below the mark is still there, so are all above it that have not been taken out: thieves take the oldest.
+        let (_, mark) = self.open_scope.get();
+        let depth = self
+            .depth
+            .get()
+            .checked_sub(1)
+            .filter(|depth| *depth >= mark)?;
+        let lent = self.seat.local.scoped.pop()?;
+        self.depth.set(depth);
+        Some(lent)
+    }
+
+    /// The same if it is the one at this address. Older ones that have been run by their handles' threads are dropped.
+    pub(super) fn take_scoped(&self, address: usize) -> Option<Lent> {
+        if self.newest_scoped.get() != address {
+            return None;
+        }
+        let newest = self.pop_scoped()?;
+        if newest.address() != address {
+            // Another thread may have looked just now, and not seen it.
+            self.push_scoped(newest);
+            return None;
+        }
+        while let Some(older) = self.pop_scoped() {
+            if !older.is_taken() {
+                self.push_scoped(older);
+                break;
+            }
+        }
+        Some(newest)
+    }
+
+    /// For a thread that waits for the scope with this lender: one of its tasks, from where another worker has put it.
+    pub(super) fn steal_scoped(&self, lender: usize) -> Option<Lent> {
+        let has_some = |slot: &&Arc<Slot>| {
+            let has_some = slot.scope.load(Ordering::Relaxed) == lender && slot.index() != NO_PLACE;
+            has_some && !slot.public.scoped.is_empty()
+        };
+        let slot = self.with_slots(|slots| slots.iter().find(has_some).cloned())?;
+        let registry = &self.registry;
+        // In this moment the pool must not end.
+        registry.sleep.hold();
+        let mut found = slot.public.steal_scoped();
+        if let Some(stranger) = found.take_if(|lent| lent.lender() != lender) {
+            registry.injector.put_back(Work::Scoped(stranger));
+        }
+        registry.sleep.release();
+        registry.recheck();
+        found
+    }
+
     // ---- finding ---------------------------------------------------------
 
     pub(super) fn next_random(&self) -> u32 {
@@ -127,6 +230,7 @@ impl Worker {
         let own_share = self.slot().mailbox.take().map(Work::Share);
         let work = own_share
             .or_else(|| fair.then(|| injector.pop()).flatten())
+            .or_else(|| self.pop_scoped().map(Work::Scoped))
             .or_else(|| self.seat.local.tasks.pop())
             .or_else(|| self.fetch())
             .or_else(|| {
@@ -172,6 +276,9 @@ impl Worker {
     pub(super) fn run(&self, work: Work) {
         // Nothing is known about it yet.
         self.splitter.reset();
+        if !matches!(work, Work::Scoped(_)) {
+            self.ended.count_off();
+        }
         match work {
             Work::Task(task) => {
                 if self.registry.injector.mode() == Mode::Cancelling {
@@ -186,48 +293,23 @@ impl Worker {
                 self.run_half(job);
                 return self.findings.ran(ticks::since(began) < TINY);
             }
-            Work::Ticket(scope) => {
+            Work::Scoped(lent) => {
                 let _noted = record::part("part of a scope");
-                let local = &self.seat.local;
-                let queued = Cell::new(None);
-                let another = || {
-                    self.push_task(Work::Ticket(Arc::clone(&scope)));
-                    queued.set(Some(local.pushes.get()));
-                };
-                scope.redeem(self.registry.sleep.width(), another, || {
-                    // Thieves take the oldest: if its own ticket is not the newest, nothing is left.
-                    let comes_next =
-                        queued.get() == Some(local.pushes.get()) || local.tasks.is_empty();
-                    comes_next && self.stays_in_scope()
-                });
+                lent.run(&self.ended);
             }
             Work::Share(share) => {
                 let _noted = record::part("broadcast");
-                drop(share.run());
+                share.run(&self.ended);
             }
         }
         self.findings.ran(false);
-    }
-
-    /// Between two tasks of a scope whose ticket is the next task of its own: nothing else comes before that.
-    fn stays_in_scope(&self) -> bool {
-        let (registry, sleep) = (&self.registry, &self.registry.sleep);
-        let stays = !registry.is_foreign()
-            && self.slot().mailbox.is_empty()
-            && registry.injector.is_empty()
-            && sleep.counts().running() <= sleep.target()
-            && !sleep.is_unwatched();
-        if stays {
-            self.splitter.reset();
-            self.seat.slot.count_taken();
-        }
-        stays
     }
 
     /// Runs the half of another worker's join in the middle of a wait.
     pub(super) fn run_job(&self, job: JobRef) {
         self.splitter.reset();
         self.run_half(job);
+        self.ended.count_off();
     }
 
     fn run_half(&self, job: JobRef) {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use deadline::{asleep, eventually, threads_named};
 use trefoil::{
-    CancelToken, Completer, Panic, PanicLocation, Shutdown, TaskError, ThreadPool, thread,
+    CancelToken, Completer, Panic, PanicLocation, Scope, Shutdown, TaskError, ThreadPool, thread,
 };
 
 /// Ends the process if it is not dropped in time.
@@ -594,6 +594,148 @@ fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
             });
             assert_eq!(done.load(Ordering::Relaxed), 3);
         }
+    }
+}
+
+/// A tree of tasks of one scope, so deep. `alive` counts those that have been spawned and have not ended.
+fn grow<'s>(s: &'s Scope<'s, '_>, depth: usize, alive: &'s AtomicUsize, most: &'s AtomicUsize) {
+    most.fetch_max(alive.load(Ordering::Relaxed), Ordering::Relaxed);
+    if depth > 0 {
+        for _ in 0..2 {
+            alive.fetch_add(1, Ordering::Relaxed);
+            s.spawn(move || grow(s, depth - 1, alive, most));
+        }
+    }
+    alive.fetch_sub(1, Ordering::Relaxed);
+}
+
+#[test]
+fn a_tree_of_a_scopes_tasks_needs_as_much_room_as_it_is_deep() {
+    const DEPTH: usize = 14;
+    let _watchdog = watchdog();
+    for threads in [1, 2, 4] {
+        let pool = ThreadPool::with_threads(threads);
+        let (alive, most) = (AtomicUsize::new(1), AtomicUsize::new(0));
+        pool.install(|| pool.scope(|s| grow(s, DEPTH, &alive, &most)));
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+        // Each thread goes down one path, and leaves one sibling on each level.
+        let bound = (threads + 1) * 2 * (DEPTH + 1);
+        let most = most.load(Ordering::Relaxed);
+        assert!(most <= bound, "{most} tasks at once with {threads} threads");
+    }
+}
+
+#[test]
+fn the_end_of_a_scope_runs_no_task_of_an_outer_one() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(1);
+    let inner = AtomicUsize::new(0);
+    let me = std::thread::current().id();
+    for inside in [true, false] {
+        let run = || {
+            let me = if inside {
+                std::thread::current().id()
+            } else {
+                me
+            };
+            let in_inner = AtomicBool::new(false);
+            let strange = || {
+                let stranger = std::thread::current().id() == me;
+                assert!(!stranger || !in_inner.load(Ordering::Relaxed));
+            };
+            pool.scope(|outer| {
+                for _ in 0..20 {
+                    outer.spawn(strange);
+                    in_inner.store(true, Ordering::Relaxed);
+                    pool.scope(|s| {
+                        for _ in 0..20 {
+                            // Below, between and above the inner scope's own.
+                            outer.spawn(strange);
+                            s.spawn(|| inner.fetch_add(1, Ordering::Relaxed));
+                            drop(outer.spawn(strange));
+                        }
+                    });
+                    in_inner.store(false, Ordering::Relaxed);
+                }
+            });
+        };
+        if inside { pool.install(run) } else { run() }
+    }
+    assert_eq!(inner.load(Ordering::Relaxed), 2 * 20 * 20);
+}
+
+#[test]
+fn threads_without_a_place_spawn_into_a_scope() {
+    let _watchdog = watchdog();
+    for (threads, helps) in [(1, true), (2, true), (1, false), (2, false)] {
+        let pool = ThreadPool::builder()
+            .threads(threads)
+            .caller_helps(helps)
+            .build()
+            .unwrap();
+        let ran = AtomicUsize::new(0);
+        pool.scope(|s| {
+            let ran = &ran;
+            std::thread::scope(|others| {
+                for _ in 0..3 {
+                    others.spawn(move || {
+                        let tasks: Vec<_> = (0..200)
+                            .map(|i| {
+                                s.spawn(move || {
+                                    s.spawn(|| ran.fetch_add(1, Ordering::Relaxed));
+                                    i
+                                })
+                            })
+                            .collect();
+                        let kept = tasks.into_iter().step_by(3);
+                        let sum: usize = kept.map(|task| task.join().unwrap()).sum();
+                        assert_eq!(sum, (0..200).step_by(3).sum());
+                    });
+                }
+            });
+            s.spawn(|| ran.fetch_add(1, Ordering::Relaxed));
+        });
+        assert_eq!(ran.load(Ordering::Relaxed), 601);
+    }
+}
+
+#[test]
+fn a_scopes_own_thread_takes_what_a_stuck_worker_has_spawned() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(1);
+    for _ in 0..200 {
+        let both = Barrier::new(2);
+        // One task on the worker and one here, in whatever order; the one that spawns does not get on without the other.
+        pool.scope(|s| {
+            s.spawn(|| {
+                s.spawn(|| both.wait());
+                both.wait();
+            });
+        });
+    }
+}
+
+#[test]
+fn tasks_that_are_joined_in_any_order_and_by_others() {
+    let _watchdog = watchdog();
+    for threads in [1, 2] {
+        let pool = ThreadPool::with_threads(threads);
+        let total = pool.install(|| {
+            pool.scope(|s| {
+                let mut total = 0;
+                for round in 0..2_000 {
+                    let mut tasks: Vec<_> = (0..5).map(|i| s.spawn(move || i)).collect();
+                    tasks.rotate_left(round % 5);
+                    let last = tasks.pop().unwrap();
+                    // A task that waits for another one of its scope.
+                    let other = s.spawn(move || last.join().unwrap());
+                    total += tasks.into_iter().map(|t| t.join().unwrap()).sum::<usize>();
+                    total += other.join().unwrap();
+                }
+                total
+            })
+        });
+        assert_eq!(total, 2_000 * 10);
     }
 }
 

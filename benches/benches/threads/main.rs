@@ -46,6 +46,7 @@ fn main() {
     bench.group("spawn 10^6 handles", storm::handles);
     bench.group("spawn 10^6 detached", storm::detached);
     bench.group("scope 10^6", storm::scopes);
+    bench.group("scope tree", storm::trees);
     bench.group("job parked", spawn::parked);
     bench.group("job back to back", spawn::back_to_back);
     bench.group("region hot", region::hot);

@@ -208,3 +208,30 @@ pub fn scopes(bench: &mut Bench) {
         bench.report(row.on("cost-threads", 0.0), &measured);
     }
 }
+
+/// A tree of tasks of one scope, each of which spawns two: where its own newest come first, it needs little memory.
+pub fn trees(bench: &mut Bench) {
+    fn on_trefoil<'s>(s: &'s trefoil::Scope<'s, '_>, depth: usize) {
+        for _ in 0..if depth > 0 { 2 } else { 0 } {
+            s.spawn(move || on_trefoil(s, depth - 1));
+        }
+    }
+    fn on_rayon<'s>(s: &rayon::Scope<'s>, depth: usize) {
+        for _ in 0..if depth > 0 { 2 } else { 0 } {
+            s.spawn(move |s| on_rayon(s, depth - 1));
+        }
+    }
+    let depth = bench.pick(4, 14, 18);
+    let n = (2 << depth) - 2;
+    let entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", n, || {
+            peers::trefoil(2).install(|| trefoil::scope(|s| on_trefoil(s, depth)));
+        }),
+        Entry::whole(Kind::Peer, "rayon", n, || {
+            peers::rayon(2).install(|| rayon::scope(|s| on_rayon(s, depth)));
+        }),
+    ];
+    let measured = bench.measure(bench.few_rounds(), entries);
+    let name = format!("a tree of a scope's tasks, 2^{depth} leaves");
+    bench.report(Row::new(name, Unit::Ns, &[]), &measured);
+}

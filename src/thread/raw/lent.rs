@@ -5,7 +5,7 @@
 //!
 //! **Protocol.** 1. [`Lender::lend`] counts an entry; what it returns is the right to run it, and goes into some queue. 2. The thread
 //! that takes it from there runs the entry, or does not (the pool is closed), drops it, and only then counts it off, perhaps together with
-//! others that it has run since.
+//! others that it has run since. Or the count of what has ended passes on to what is lent next; some are counted in advance for that.
 //! 3. [`Lender::end_after`] runs the body of the scope and does not return, nor
 //! unwind, before the count is zero. 4. The thread that has counted off the last one sets the latch that `end_after` waits for. After
 //! that the lender may be gone, so it knows before which thread to wake (as P5).
@@ -22,11 +22,13 @@
 //! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics), `tests/thread/resize.rs` (broadcasts), also under Miri.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::mem::{self, ManuallyDrop};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
+use std::thread;
 
+use super::half::{Half, Owned};
 use crate::loom::Mutex;
 use crate::task::Panic;
 use crate::task::context::{Inherited, inherit};
@@ -45,6 +47,9 @@ pub(in crate::thread) trait Entry: Send + Sync {
     }
 }
 
+/// How many entries of a scope are counted before there are any.
+const IN_ADVANCE: usize = 64;
+
 /// Counts what has been lent. The count, which each loan changes, is apart from what each run reads.
 #[repr(C)]
 pub(in crate::thread) struct Lender {
@@ -56,66 +61,103 @@ pub(in crate::thread) struct Lender {
     joining: Mutex<Vec<(usize, WakeHandle)>>,
     /// Set by the last.
     latch: Latch,
-    /// The thread that waits for it.
-    waiter: WakeHandle,
+    /// The thread that waits for it, as long as the latch is not set.
+    pub(super) waiter: NonNull<WakeHandle>,
     /// The task that the lender is in.
     inherited: Inherited,
 }
 
-/// The right to run an entry, once. Dropping it counts the entry off.
-pub(in crate::thread) struct Lent {
-    entry: Option<Arc<dyn Entry>>,
+// SAFETY: P15: the handle that is behind a pointer is there until the latch is set, and may be used by any thread.
+unsafe impl Send for Lender {}
+// SAFETY: P15: as above.
+unsafe impl Sync for Lender {}
+
+/// What has been lent, by which lender.
+pub(in crate::thread) struct Loan<E: ?Sized> {
     lender: NonNull<Lender>,
+    pub(in crate::thread) entry: E,
 }
 
-// SAFETY: P15: entries are `Send` and `Sync`, and so is the lender, of which only what many threads may use at once is used.
-unsafe impl Send for Lent {}
+// SAFETY: P15: the lender may be used by any thread, and is there as long as the entry is counted.
+unsafe impl<E: ?Sized + Send> Send for Loan<E> {}
+// SAFETY: P15: as above.
+unsafe impl<E: ?Sized + Sync> Sync for Loan<E> {}
 
-/// So many entries of one lender that have been dropped, and are still counted. Dropping it counts them off.
+/// The right to run an entry, once. Dropping it counts the entry off. As small as a fat pointer, so that it is passed in registers.
+pub(in crate::thread) struct Lent(ManuallyDrop<Half<Loan<dyn Entry>>>);
+
+/// Entries of one lender that this thread has run and dropped, and that are still counted, or were counted in advance. Dropping it
+/// counts them off.
+#[derive(Default)]
 pub(in crate::thread) struct Ended {
-    entries: usize,
-    lender: NonNull<Lender>,
+    entries: Cell<usize>,
+    /// If there are any.
+    lender: Cell<Option<NonNull<Lender>>>,
 }
 
 impl Lender {
-    /// One whose end `waiter` will wait for.
-    pub(in crate::thread) fn new(waiter: WakeHandle) -> Self {
+    /// One whose end `waiter` will wait for. It has counted [`IN_ADVANCE`] entries, which are for [`end_after`](Self::end_after).
+    ///
+    /// # Safety
+    /// The handle is there until `end_after` has ended.
+    #[inline]
+    pub(super) unsafe fn new(waiter: &WakeHandle) -> Self {
         Self {
-            left: Countdown::new(),
+            left: Countdown::new(1 + IN_ADVANCE),
             latch: Latch::new(),
-            waiter,
+            waiter: NonNull::from(waiter),
             inherited: Inherited::current(),
             panics: Mutex::default(),
             joining: Mutex::default(),
         }
     }
 
-    /// Runs `body`, and then `wait`, until nothing is left that was lent: `wait` returns when the latch is set. Called once.
-    pub(super) fn end_after<R>(&self, body: impl FnOnce() -> R, wait: impl FnOnce(&Latch)) -> R {
+    /// Runs `body`, then `rest`, which runs what this thread can, and then `wait`, until nothing is left that was lent: `wait` returns
+    /// when the latch is set. Called once. An error is what `body` has panicked with.
+    ///
+    /// What this thread has `ended` begins with what was counted in advance. A small scope that no other thread
+    /// has a part of need not count at all.
+    pub(super) fn end_after<R>(
+        &self,
+        ended: &Ended,
+        body: impl FnOnce() -> R,
+        rest: impl FnOnce(),
+        wait: impl FnOnce(&Latch),
+    ) -> thread::Result<R> {
+        ended.add(self, IN_ADVANCE);
         // P16: between here and the end of the wait nothing unwinds, but in a forked child, where no thread is that has the rest.
         let result = catch_unwind(AssertUnwindSafe(body));
-        if self.left.off(1) {
-            let _no_waiter = self.latch.set();
-        } else {
+        rest();
+        let own = 1 + ended.take(self);
+        // If all are this thread's own, no other will count, or look at the latch.
+        if !self.left.is(own) && !self.left.off(own) {
             wait(&self.latch);
             assert!(self.latch.is_set(), "P16: something is lent");
         }
-        result.unwrap_or_else(|payload| resume_unwind(payload))
+        result
     }
 
-    /// Counts an entry.
+    /// Counts an entry, or lets it have the count of one that has `ended`.
     ///
     /// # Safety
     /// Called inside of [`end_after`](Self::end_after), and what `entry` borrows outlives that.
-    pub(super) unsafe fn lend<'scope>(&self, entry: Arc<dyn Entry + 'scope>) -> Lent {
-        // SAFETY: P15: only the lifetime changes. The reference is dropped before the count is zero, and `end_after` waits for
-        // that before it ends: until then, the caller promises, what it borrows is there.
-        let entry = unsafe { mem::transmute::<Arc<dyn Entry + 'scope>, Arc<dyn Entry>>(entry) };
-        self.left.add();
-        Lent {
-            entry: Some(entry),
-            lender: NonNull::from(self),
+    pub(super) unsafe fn lend<'scope, E: Entry + 'scope>(
+        &self,
+        entry: E,
+        ended: &Ended,
+    ) -> (Lent, Half<Loan<E>>) {
+        if !ended.pass_on(self) {
+            self.left.add();
         }
+        let lender = NonNull::from(self);
+        let (lent, handle) = Half::pair(Loan { lender, entry });
+        let owned: NonNull<Owned<Loan<dyn Entry + 'scope>>> = ManuallyDrop::new(lent).0;
+        // SAFETY: P15: only the lifetime changes. This half is dropped before the count is zero, and `end_after` waits for
+        // that before it ends: until then, the caller promises, what the entry borrows is there.
+        let lent = unsafe {
+            mem::transmute::<Half<Loan<dyn Entry + 'scope>>, Half<Loan<dyn Entry>>>(Half(owned))
+        };
+        (Lent(ManuallyDrop::new(lent)), handle)
     }
 
     /// Runs an entry as a part of what the lender is in.
@@ -126,6 +168,16 @@ impl Lender {
         // SAFETY: P15: `end_after`, which is inside the task that it was taken in, does not end meanwhile: the caller's promise.
         let _inherited = unsafe { inherit(self.inherited) };
         entry.run(self);
+    }
+
+    /// What entries have panicked with, and no handle has taken.
+    pub(super) fn take_panics(&self) -> Vec<Option<Panic>> {
+        let mut panics = self.panics.lock();
+        // Taking from an empty list would cost more than the look.
+        if panics.is_empty() {
+            return Vec::new();
+        }
+        mem::take(&mut *panics)
     }
 
     /// Keeps what an entry has panicked with: its place in the list.
@@ -159,76 +211,113 @@ impl Lender {
             thread.wake();
         }
     }
-
-    /// Nothing is left that was lent, nor will be.
-    pub(in crate::thread) fn is_over(&self) -> bool {
-        self.latch.is_set()
-    }
-
-    /// Has the waiter look again at what it waits for.
-    pub(in crate::thread) fn wake_waiter(&self) {
-        self.waiter.wake();
-    }
 }
 
 impl Lent {
-    /// Runs the entry, and drops it. Never unwinds.
-    pub(in crate::thread) fn run(self) -> Ended {
+    /// Runs the entry, and drops it. Never unwinds. It counts as `ended`; those of another lender's are counted off before.
+    pub(in crate::thread) fn run(self, ended: &Ended) {
         let mut lent = ManuallyDrop::new(self);
-        if let Some(entry) = &lent.entry {
-            // SAFETY: P15: this is counted until it is dropped, so the lender is there.
-            let lender = unsafe { lent.lender.as_ref() };
-            // SAFETY: P15: as above: `end_after` has not ended.
-            unsafe { lender.run(&**entry) };
-        }
-        lent.end()
-    }
-
-    /// P15: drops the entry, which is still counted. Called once.
-    fn end(&mut self) -> Ended {
-        let entry = self.entry.take();
-        contain(|| drop(entry));
-        Ended {
-            entries: 1,
-            lender: self.lender,
-        }
+        // SAFETY: P15: this is counted until it has ended, so the lender is there.
+        let lender = unsafe { lent.0.lender.as_ref() };
+        ended.count_off_others(lender);
+        // SAFETY: P15: as above: `end_after` has not ended.
+        unsafe { lender.run(&lent.0.entry) };
+        // SAFETY: P15: it is not dropped otherwise.
+        contain(|| unsafe { ManuallyDrop::drop(&mut lent.0) });
+        ended.add(lender, 1);
     }
 
     /// The entry has been begun, perhaps ended.
     pub(in crate::thread) fn is_taken(&self) -> bool {
-        self.entry.as_ref().is_none_or(|entry| entry.is_taken())
+        self.0.entry.is_taken()
+    }
+
+    /// The address of the lender: tells scopes apart that are open at the same time.
+    pub(in crate::thread) fn lender(&self) -> usize {
+        self.0.lender.addr().get()
+    }
+
+    /// Tells entries apart.
+    pub(in crate::thread) fn address(&self) -> usize {
+        ptr::from_ref(&self.0.entry).addr()
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        drop(self.end());
+        let lender = self.0.lender.as_ptr();
+        // SAFETY: P15: `run` does not drop it.
+        contain(|| unsafe { ManuallyDrop::drop(&mut self.0) });
+        // SAFETY: P15: it is counted still.
+        unsafe { count_off(lender, 1) };
     }
 }
 
 impl Ended {
-    /// Together with those before.
-    pub(in crate::thread) fn and(mut self, before: Option<Self>) -> Self {
-        if let Some(mut before) = before.filter(|before| before.lender == self.lender) {
-            self.entries += mem::take(&mut before.entries);
+    /// So many more, of this lender. Others are counted off.
+    fn add(&self, lender: &Lender, entries: usize) {
+        self.count_off_others(lender);
+        self.lender.set(Some(NonNull::from(lender)));
+        self.entries.set(self.entries.get() + entries);
+    }
+
+    fn are_of(&self, lender: &Lender) -> bool {
+        self.lender.get() == Some(NonNull::from(lender))
+    }
+
+    /// One of them counts for an entry that is to be lent by this lender. False: there is none.
+    fn pass_on(&self, lender: &Lender) -> bool {
+        let left = self.entries.get().checked_sub(1);
+        let left = left.filter(|_| self.are_of(lender));
+        left.map(|left| self.entries.set(left)).is_some()
+    }
+
+    /// Those of this lender, which the caller counts off. Others are counted off.
+    fn take(&self, lender: &Lender) -> usize {
+        self.count_off_others(lender);
+        self.entries.take()
+    }
+
+    #[inline]
+    fn count_off_others(&self, lender: &Lender) {
+        if !self.are_of(lender) {
+            self.count_off();
         }
-        self
+    }
+
+    /// Counts all of them off.
+    #[inline]
+    pub(in crate::thread) fn count_off(&self) {
+        let entries = self.entries.take();
+        if let Some(lender) = self.lender.get().filter(|_| entries > 0) {
+            // SAFETY: P15: they are counted still.
+            unsafe { count_off(lender.as_ptr(), entries) };
+        }
     }
 }
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        if self.entries == 0 {
-            return;
-        }
-        let lender = self.lender.as_ptr();
-        // SAFETY: P15: they are counted still. What follows borrows the count alone, which `off` does not touch once it has counted.
-        let left = unsafe { &(*lender).left };
-        if left.off(self.entries) {
-            // SAFETY: P15: they were the last, and have not set the latch.
-            let waiter = unsafe { &(*lender).waiter }.clone();
-            // SAFETY: P15: as above; this borrows the latch alone, which `set` does not touch after its swap (P5).
-            let latch = unsafe { &(*lender).latch };
+        self.count_off();
+    }
+}
+
+/// Counts entries off, which have been dropped.
+///
+/// # Safety
+/// P15: they are counted, and not counted off otherwise.
+unsafe fn count_off(lender: *const Lender, entries: usize) {
+    // SAFETY: P15: they are counted still. What follows borrows the count alone, which `off` does not touch once it has counted.
+    let left = unsafe { &(*lender).left };
+    if left.off(entries) {
+        // SAFETY: P15: they were the last, and have not set the latch. This borrows the latch alone, which is not touched once it
+        // is set (P5).
+        let latch = unsafe { &(*lender).latch };
+        if !latch.set_unless_parked() {
+            // SAFETY: P15: as above.
+            let waiter = unsafe { (*lender).waiter };
+            // SAFETY: P15: the latch is not set, so the handle is there.
+            let waiter = unsafe { waiter.as_ref() }.clone();
             if latch.set() {
                 waiter.wake();
             }

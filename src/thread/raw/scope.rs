@@ -7,15 +7,17 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::panic::resume_unwind;
+use std::ptr;
 use std::sync::Arc;
 
-use super::lent::{Entry, Lent};
-use crate::loom::atomic::AtomicBool;
+use super::half::Half;
+use super::lent::{Ended, Entry, Lender, Lent, Loan};
+use crate::loom::Mutex;
 use crate::task::Panic;
 use crate::thread::latch::Latch;
 use crate::thread::registry::Registry;
-use crate::thread::scope_queue::ScopeQueue;
-use crate::thread::wake::WakeHandle;
+use crate::thread::worker::Worker;
 
 /// Where the tasks of a [`scope`](crate::thread::ThreadPool::scope) are spawned.
 ///
@@ -30,51 +32,60 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// What the tasks share with their scope, and outlived by it.
 pub(in crate::thread) struct Shared {
+    /// Tasks that the pool has refused: only waiters can run them. Dropped before the lender, to which those that a forked child
+    /// drops unrun refer (P15).
+    pub(in crate::thread) refused: Mutex<Vec<Lent>>,
+    pub(in crate::thread) lender: Lender,
     pub(in crate::thread) registry: Arc<Registry>,
-    pub(in crate::thread) queue: Arc<ScopeQueue>,
-    /// The pool has refused a ticket: only waiters can run what is left.
-    pub(in crate::thread) orphaned: AtomicBool,
     /// Only [`open`] makes one.
     _open: (),
 }
 
-/// Runs `body` with a scope, and then `wait`, until nothing is left that was lent: `wait` returns when the latch is set. What `body`
-/// has returned, and the panics of tasks that no `join` has taken.
+/// Runs `body` with a scope on the worker's pool; then `rest`, which runs what this thread can; and then `wait`, until nothing is left
+/// that was lent: `wait` returns when the latch is set. What `body` has returned, and the panics of tasks that no `join` has taken.
 pub(in crate::thread) fn open<'env, F, R>(
-    registry: &Arc<Registry>,
-    waiter: WakeHandle,
+    worker: &Worker,
     body: F,
-    wait: impl FnOnce(&Latch, &Shared),
+    rest: impl FnOnce(&Shared),
+    wait: impl FnOnce(&Shared, &Latch),
 ) -> (R, Vec<Option<Panic>>)
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let scope = Scope {
         shared: Shared {
-            registry: Arc::clone(registry),
-            queue: Arc::new(ScopeQueue::new(waiter)),
-            orphaned: AtomicBool::new(false),
+            refused: Mutex::default(),
+            // SAFETY: P16: borrowed for this call, inside of which `end_after` ends.
+            lender: unsafe { Lender::new(&worker.slot().wake_handle) },
+            registry: Arc::clone(worker.registry()),
             _open: (),
         },
         scope: PhantomData,
         env: PhantomData,
     };
     let shared = &scope.shared;
-    let body = || body(&scope);
-    let result = shared
-        .queue
-        .lender
-        .end_after(body, |latch| wait(latch, shared));
-    let panics = std::mem::take(&mut *shared.queue.lender.panics.lock());
-    (result, panics)
+    let before = worker.enter_scope(shared.address());
+    let result = shared.lender.end_after(
+        &worker.ended,
+        || body(&scope),
+        || rest(shared),
+        |latch| wait(shared, latch),
+    );
+    worker.open_scope.set(before);
+    let result = result.unwrap_or_else(|payload| resume_unwind(payload));
+    (result, shared.lender.take_panics())
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Lends an entry that borrows for `'scope`.
-    pub(in crate::thread) fn lend(&'scope self, entry: Arc<dyn Entry + 'scope>) -> Lent {
+    /// Lends an entry that borrows for `'scope`; see [`Lender::lend`].
+    pub(in crate::thread) fn lend<E: Entry + 'scope>(
+        &'scope self,
+        entry: E,
+        ended: &Ended,
+    ) -> (Lent, Half<Loan<E>>) {
         // SAFETY: P16: this scope is borrowed for `'scope`, so `open` is inside of `end_after`, and what the entry borrows
         // outlives that.
-        unsafe { self.shared.queue.lender.lend(entry) }
+        unsafe { self.shared.lender.lend(entry, ended) }
     }
 }
 
@@ -83,6 +94,17 @@ impl Shared {
     /// its scope is in, whatever else runs here.
     pub(in crate::thread) fn run_here(&self, task: &dyn Entry) {
         // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended.
-        unsafe { self.queue.lender.run(task) };
+        unsafe { self.lender.run(task) };
+    }
+
+    /// Has the thread that waits for the scope's end look again at what it waits for.
+    pub(in crate::thread) fn wake_waiter(&self) {
+        // SAFETY: P16: as above, and the handle outlives that.
+        unsafe { self.lender.waiter.as_ref() }.wake();
+    }
+
+    /// Tells scopes apart that are open at the same time.
+    pub(in crate::thread) fn address(&self) -> usize {
+        ptr::from_ref(&self.lender).addr()
     }
 }

@@ -6,8 +6,11 @@
 //! Tests: `tests/thread/pool.rs` (scopes), also under Miri.
 #![allow(unsafe_code)]
 
-use std::mem;
+use std::mem::{self, ManuallyDrop};
+use std::ptr::NonNull;
 
+use super::half::{Half, Owned};
+use super::lent::{Entry, Loan};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::thread::latch::Latch;
@@ -22,6 +25,14 @@ pub(in crate::thread) struct Stage<F, T> {
     /// Set when it has ended, here and nowhere else.
     latch: Latch,
     place: UnsafeCell<Place<F, T>>,
+}
+
+/// A task as its handle sees it.
+pub(in crate::thread) trait Handle<T>: Entry {
+    /// Set when it has ended.
+    fn latch(&self) -> &Latch;
+    /// The value, once it is there, and once.
+    fn take(&self) -> Option<T>;
 }
 
 enum Place<F, T> {
@@ -47,21 +58,10 @@ impl<F, T> Stage<F, T> {
         self.state.load(Ordering::Relaxed) != QUEUED
     }
 
-    /// It has ended.
-    pub(in crate::thread) fn is_ended(&self) -> bool {
-        self.latch.is_set()
-    }
-
-    /// The thread that waits for it is about to park. False: it has ended.
-    pub(in crate::thread) fn park(&self) -> bool {
-        self.latch.park()
-    }
-
     /// Has `call` run the closure, keeps the value, and sets the latch. True: a thread has parked for it, which must be woken.
     /// Does nothing if it has been begun before. `call` does not unwind.
     pub(in crate::thread) fn run(&self, call: impl FnOnce(F) -> T) -> bool {
-        // Relaxed: no thread has touched the place since the task was made known to this one.
-        if !self.change(QUEUED, BEGUN, Ordering::Relaxed) {
+        if !self.change(QUEUED, BEGUN) {
             return false;
         }
         // SAFETY: P34: this thread has made it BEGUN.
@@ -71,19 +71,6 @@ impl<F, T> Stage<F, T> {
             unsafe { self.put(Place::Value(value)) };
         }
         self.latch.set()
-    }
-
-    /// The value, once it is there, and once.
-    pub(in crate::thread) fn take(&self) -> Option<T> {
-        // Relaxed: what has been done before the latch was set is visible (P4).
-        if !self.is_ended() || !self.change(BEGUN, TAKEN, Ordering::Relaxed) {
-            return None;
-        }
-        // SAFETY: P34: this thread has made it TAKEN.
-        match unsafe { self.put(Place::Empty) } {
-            Place::Value(value) => Some(value),
-            _ => None,
-        }
     }
 
     /// Puts something into the place: what was there before.
@@ -96,10 +83,38 @@ impl<F, T> Stage<F, T> {
             .with_mut(|at| mem::replace(unsafe { &mut *at }, place))
     }
 
-    fn change(&self, from: u32, to: u32, order: Ordering) -> bool {
-        let changed = self
-            .state
-            .compare_exchange(from, to, order, Ordering::Relaxed);
-        changed.is_ok()
+    fn change(&self, from: u32, to: u32) -> bool {
+        // Relaxed: no thread has touched the place since the task was made known to this one; or it has ended, and what was done before
+        // the latch was set is visible (P4).
+        let order = Ordering::Relaxed;
+        self.state.compare_exchange(from, to, order, order).is_ok()
     }
+}
+
+impl<F, T> Handle<T> for Stage<F, T>
+where
+    Self: Entry,
+{
+    fn latch(&self) -> &Latch {
+        &self.latch
+    }
+
+    fn take(&self) -> Option<T> {
+        if !self.latch.is_set() || !self.change(BEGUN, TAKEN) {
+            return None;
+        }
+        // SAFETY: P34: this thread has made it TAKEN.
+        match unsafe { self.put(Place::Empty) } {
+            Place::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// The handle's half of a task, whatever its closure's type.
+pub(in crate::thread) fn handle<'scope, T>(
+    half: Half<Loan<impl Handle<T> + 'scope>>,
+) -> Half<Loan<dyn Handle<T> + 'scope>> {
+    let owned: NonNull<Owned<Loan<dyn Handle<T> + 'scope>>> = ManuallyDrop::new(half).0;
+    Half(owned)
 }

@@ -1,0 +1,66 @@
+//! A value with two owners, of which the last drops it.
+//!
+//! What an `Arc` would do with a count of two at the most: but the second owner costs nothing, and only the first one that goes
+//! away writes with a locked instruction.
+//!
+//! - **P35** Two halves are made together, and each is dropped once. The one that goes first sets the flag and does not touch the value
+//!   any more; the other sees the flag, and with it all that the first has done, and frees the value.
+//!
+//! Tests: `tests/thread/pool.rs` (scopes), also under Miri; the loom model in `checks/tests/pool.rs`.
+#![allow(unsafe_code)]
+
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+use crate::loom::atomic::{AtomicBool, Ordering};
+
+/// One owner.
+pub(in crate::thread) struct Half<T: ?Sized>(pub(super) NonNull<Owned<T>>);
+
+pub(in crate::thread) struct Owned<T: ?Sized> {
+    /// One half is gone.
+    alone: AtomicBool,
+    value: T,
+}
+
+// SAFETY: P35: like an `Arc`: both threads may use the value at once, and either may drop it.
+unsafe impl<T: ?Sized + Send + Sync> Send for Half<T> {}
+// SAFETY: P35: as above.
+unsafe impl<T: ?Sized + Send + Sync> Sync for Half<T> {}
+
+impl<T> Half<T> {
+    /// Both owners of a value.
+    pub(in crate::thread) fn pair(value: T) -> (Self, Self) {
+        let alone = AtomicBool::new(false);
+        let owned = Box::into_raw(Box::new(Owned { alone, value }));
+        // SAFETY: P35: a box is not null.
+        let owned = unsafe { NonNull::new_unchecked(owned) };
+        (Self(owned), Self(owned))
+    }
+}
+
+impl<T: ?Sized> Half<T> {
+    fn owned(&self) -> &Owned<T> {
+        // SAFETY: P35: this half has not been dropped, so the value has not been freed.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T: ?Sized> Deref for Half<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.owned().value
+    }
+}
+
+impl<T: ?Sized> Drop for Half<T> {
+    fn drop(&mut self) {
+        let alone = &self.owned().alone;
+        // Release: what this owner has done is visible to the other; Acquire: what the other has, to this one.
+        if alone.load(Ordering::Acquire) || alone.swap(true, Ordering::AcqRel) {
+            // SAFETY: P35: the other half is gone, so this is the last, and `pair` has made the box.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
+    }
+}
