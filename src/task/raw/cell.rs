@@ -157,8 +157,12 @@ fn allocate<W, T, S>(
     schedule: S,
     payload: Payload<W, T>,
 ) -> NonNull<Header> {
+    let birth = Birth::at(Location::caller());
+    let layout = Layout::new::<Cell<W, T, S>>();
+    let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
+    // Made where it stays: a copy would wait until each word of the original has been written.
     let header = Header {
-        birth: Birth::at(Location::caller()),
+        birth,
         state,
         tag: AtomicU32::new(0),
         vtable,
@@ -167,8 +171,6 @@ fn allocate<W, T, S>(
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };
-    let layout = Layout::new::<Cell<W, T, S>>();
-    let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
     // SAFETY: T17: `take` gave memory for this layout, and no other owner has it.
     unsafe {
         cell.write(Cell {
