@@ -60,24 +60,25 @@ impl Registry {
         if let Some(hook) = &self.config.unobserved {
             runnable.set_hook(Arc::clone(hook));
         }
-        // Given back by a pool that is closed, it is dropped, which ends the task in Closed.
-        drop(self.submit(Work::Task(runnable)));
+        current::with_home(|home| match home {
+            // In its own deque, so that it is warm.
+            Some(home) if self.is(home.registry()) => match self.injector.mode() {
+                Mode::Open | Mode::Draining => home.push_task(runnable),
+                // Dropped, which ends the task in Closed.
+                Mode::Cancelling | Mode::Closed => drop(runnable),
+            },
+            _ => drop(self.inject(Work::Task(runnable))),
+        });
     }
 
-    /// Queues work: in this thread's own deque if it is a worker of this pool, so
-    /// that it is warm; else in the injector. A pool that has been shut down
-    /// gives it back.
-    pub(super) fn submit(self: &Arc<Self>, work: Work) -> Result<(), Work> {
-        current::with_home(|home| match home {
-            Some(home) if self.is(home.registry()) => match self.injector.mode() {
-                Mode::Open | Mode::Draining => {
-                    home.push_task(work);
-                    Ok(())
-                }
-                Mode::Cancelling | Mode::Closed => Err(work),
-            },
-            _ => self.inject(work),
-        })
+    /// Queues work in the injector, also where that accepts only what comes from inside, if this thread is a worker of the pool.
+    pub(super) fn inject_here(self: &Arc<Self>, work: Work) -> Result<(), Work> {
+        match self.is_home() {
+            true => self.injector.push_woken(work)?,
+            false => self.injector.push(work)?,
+        }
+        self.published();
+        Ok(())
     }
 
     /// Runs `f` with this thread's place in the pool: its own if it is a worker

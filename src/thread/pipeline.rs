@@ -183,7 +183,7 @@ impl<R: Send + 'static> Pipeline<R> {
 
     /// Has the pool run it, or, if that has been shut down, this thread.
     fn run(&self, runnable: Runnable) {
-        if let Err(Work::Item(runnable)) = self.registry.submit(Work::Item(runnable)) {
+        if let Err(Work::Item(runnable)) = self.registry.inject_here(Work::Item(runnable)) {
             self.registry.seated(|_| runnable.run());
         }
     }

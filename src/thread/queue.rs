@@ -59,7 +59,7 @@ pub(super) enum Work {
 pub(super) struct Local {
     pub(super) jobs: Deque<JobRef>,
     pub(super) scoped: Deque<Lent>,
-    pub(super) tasks: Deque<Work>,
+    pub(super) tasks: Deque<Runnable>,
     /// How many more pushes until the next sweep, and how far apart they are.
     sweep: Cell<(u32, u32)>,
 }
@@ -68,7 +68,7 @@ pub(super) struct Local {
 pub(super) struct Public {
     jobs: Stealer<JobRef>,
     pub(super) scoped: Stealer<Lent>,
-    tasks: Stealer<Work>,
+    tasks: Stealer<Runnable>,
 }
 
 impl Local {
@@ -122,14 +122,14 @@ impl Local {
     /// Queues a task. One that spawns and waits a million times, and so runs all
     /// of them inline, must not leave a million stale entries: now and then
     /// the newest entries are looked through, less often where it was in vain.
-    pub(super) fn push_task(&self, work: Work) {
+    pub(super) fn push_task(&self, task: Runnable) {
         let (left, period) = self.sweep.get();
         if left > 0 {
             self.sweep.set((left - 1, period));
         } else {
-            let newest: Vec<Work> = (0..SWEEP * 2).map_while(|_| self.tasks.pop()).collect();
+            let newest: Vec<Runnable> = (0..SWEEP * 2).map_while(|_| self.tasks.pop()).collect();
             let before = newest.len();
-            let live: Vec<Work> = newest.into_iter().filter(|work| !work.is_stale()).collect();
+            let live: Vec<Runnable> = newest.into_iter().filter(|task| !task.is_stale()).collect();
             let period = if live.len() * 2 <= before {
                 SWEEP
             } else {
@@ -137,10 +137,10 @@ impl Local {
             };
             live.into_iter()
                 .rev()
-                .for_each(|work| self.tasks.push(work));
+                .for_each(|task| self.tasks.push(task));
             self.sweep.set((period, period));
         }
-        self.tasks.push(work);
+        self.tasks.push(task);
     }
 }
 
@@ -167,7 +167,7 @@ impl Public {
             return Some(Work::Job(job));
         }
         let scoped = self.steal_scoped().map(Work::Scoped);
-        scoped.or_else(|| self.steal_task())
+        scoped.or_else(|| self.steal_task().map(Work::Task))
     }
 
     /// The oldest of the scopes' tasks.
@@ -176,7 +176,7 @@ impl Public {
     }
 
     /// The oldest of the spawned tasks.
-    pub(super) fn steal_task(&self) -> Option<Work> {
+    pub(super) fn steal_task(&self) -> Option<Runnable> {
         oldest(&self.tasks)
     }
 
@@ -338,20 +338,21 @@ impl Injector {
         }
     }
 
-    /// The oldest, and a fair share of the others, which go into `local` so that the
-    /// older ones are popped first. True: there are such others.
-    pub(super) fn pop_some(&self, width: usize, local: &Deque<Work>) -> Option<(Work, bool)> {
+    /// The oldest, and a fair share of the tasks that follow it, which go into `local` so that the
+    /// older ones are popped first. True: there are such.
+    pub(super) fn pop_some(&self, width: usize, local: &Deque<Runnable>) -> Option<(Work, bool)> {
         if self.is_empty() {
             return None;
         }
         self.change(|queue| {
             let first = queue.work.pop_front()?;
-            let more = match first {
-                Work::Item(_) => 0, // their consumer waits for them in their order
-                _ => (queue.work.len() / (width + 1)).min(BATCH),
-            };
+            let share = (queue.work.len() / (width + 1)).min(BATCH);
+            let is_task = |work: &&Work| matches!(work, Work::Task(_));
+            let more = queue.work.iter().take(share).take_while(is_task).count();
             for work in queue.work.drain(..more).rev() {
-                local.push(work);
+                if let Work::Task(task) = work {
+                    local.push(task);
+                }
             }
             Some((first, more > 0))
         })

@@ -28,7 +28,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::latch::Latch;
-use super::queue::{Injector, Work};
+use super::queue::Work;
 use super::raw::half::Half;
 use super::raw::lent::{Ended, Entry, Lender, Lent, Loan};
 use super::raw::scope::{Scope, Shared, open};
@@ -102,18 +102,10 @@ impl<'scope> Scope<'scope, '_> {
 
 /// Puts a task into the pool's injector.
 fn enqueue(scope: &Shared, lent: Lent) {
-    let registry = scope.registry.present();
-    let push = match registry.is_home() {
-        // This thread runs, and so does the pool.
-        true => Injector::push_woken,
-        false => Injector::push,
-    };
-    match push(&registry.injector, Work::Scoped(lent)) {
-        Err(Work::Scoped(lent)) => {
-            scope.refused.lock().push(lent);
-            scope.wake_waiter();
-        }
-        _ => registry.published(),
+    let refused = scope.registry.present().inject_here(Work::Scoped(lent));
+    if let Err(Work::Scoped(lent)) = refused {
+        scope.refused.lock().push(lent);
+        scope.wake_waiter();
     }
 }
 

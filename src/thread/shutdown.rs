@@ -74,7 +74,7 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
 /// workers that find them. What a region waits for stays.
 fn cancel_pending(registry: &Arc<Registry>) {
     for slot in registry.slots().iter() {
-        while cancel_next(registry, || slot.public.steal_task()) {}
+        while cancel_next(registry, || slot.public.steal_task().map(Work::Task)) {}
     }
     for _ in 0..registry.injector.len() {
         cancel_next(registry, || registry.injector.pop());

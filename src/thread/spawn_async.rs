@@ -50,23 +50,22 @@ struct Home(Weak<Registry>);
 
 impl Home {
     fn queue(&self, runnable: Runnable, behind: bool) {
-        let work = Work::Task(runnable);
         let left = current::with_home(|home| match home {
             Some(home) if !behind && is(&self.0, home.registry()) && home.keeps_woken() => {
-                home.push_task(work);
+                home.push_task(runnable);
                 None
             }
-            _ => Some(work),
+            _ => Some(runnable),
         });
-        let Some(work) = left else { return };
+        let Some(runnable) = left else { return };
         let Some(registry) = self.0.upgrade() else {
-            return futures::end_elsewhere(move || drop(work)); // its task ends in Closed
+            return futures::end_elsewhere(move || drop(runnable)); // its task ends in Closed
         };
         if registry.is_foreign() {
             // Its locks may be held for ever in a forked child.
-            return std::mem::forget(work);
+            return std::mem::forget(runnable);
         }
-        match registry.injector.push_woken(work) {
+        match registry.injector.push_woken(Work::Task(runnable)) {
             Ok(()) => registry.published(),
             Err(Work::Task(refused)) => registry.futures.put_aside(&registry.injector, refused),
             Err(_) => unreachable!("it gives back what it was given"),

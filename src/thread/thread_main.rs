@@ -192,15 +192,14 @@ fn take_newest(address: usize) -> Option<Runnable> {
     current::with_home(|home| {
         let home = home?;
         let tasks = &home.seat.local.tasks;
-        match tasks.pop()? {
-            Work::Task(task) if task.address() == address => Some(task),
-            other => {
-                // Another thread may have looked just now, and not seen it.
-                tasks.push(other);
-                home.registry().published();
-                None
-            }
+        let task = tasks.pop()?;
+        if task.address() == address {
+            return Some(task);
         }
+        // Another thread may have looked just now, and not seen it.
+        tasks.push(task);
+        home.registry().published();
+        None
     })
 }
 

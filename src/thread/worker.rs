@@ -30,7 +30,7 @@ use super::slot::{Seat, Slot};
 use crate::loom::atomic::Ordering;
 use crate::record;
 use crate::sys::ticks;
-use crate::task::{TaskError, context};
+use crate::task::{Runnable, TaskError, context};
 
 /// Every so many turns, a worker asks the injector first.
 const FAIRNESS: u32 = 61;
@@ -121,11 +121,9 @@ impl Worker {
     // ---- pushing ---------------------------------------------------------
 
     /// Queues a task of this worker's own. Not for outside threads, which leave.
-    pub(super) fn push_task(&self, work: Work) {
-        if let Work::Task(task) = &work {
-            context::set_newest(task);
-        }
-        self.seat.local.push_task(work);
+    pub(super) fn push_task(&self, task: Runnable) {
+        context::set_newest(&task);
+        self.seat.local.push_task(task);
         self.registry.published();
     }
 
@@ -231,7 +229,7 @@ impl Worker {
         let work = own_share
             .or_else(|| fair.then(|| injector.pop()).flatten())
             .or_else(|| self.pop_scoped().map(Work::Scoped))
-            .or_else(|| self.seat.local.tasks.pop())
+            .or_else(|| self.seat.local.tasks.pop().map(Work::Task))
             .or_else(|| self.fetch())
             .or_else(|| {
                 self.with_slots(|slots| {
