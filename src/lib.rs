@@ -1,11 +1,24 @@
 //! Three executors, one [`Task`]: [`ThreadPool`], [`ProcessPool`], [`EventLoop`].
 //!
-//! Below stands the crate's README; [`_documentation`] has the longer pages, the
-//! [guide](_documentation::guide) first. The crate root declares the modules, bottom up,
-//! and re-exports their main items.
+//! New here? Read this page, then the [guide](_documentation::guide). Each module's page says what it is for, when to
+//! choose it, and what it promises: [`thread`], [`process`], [`event_loop`] with [`io`] and [`time`], [`task`], [`sync`].
+//! The main items are at the root, too: `trefoil::ThreadPool`.
 //!
+//! [CHANGELOG.md]: _documentation::changelog
+//! [docs/ARCHITECTURE.md]: _documentation::architecture
 //! [docs/BENCHMARKS.md]: _documentation::benchmarks
+//! [docs/COMPARE.md]: _documentation::compare
+//! [docs/DESIGN.md]: _documentation::design
+//! [docs/FROM_PYTHON.md]: _documentation::from_python
+//! [docs/FROM_RAYON.md]: _documentation::from_rayon
+//! [docs/FROM_TOKIO.md]: _documentation::from_tokio
 //! [docs/GUIDE.md]: _documentation::guide
+//! [docs/LIBRARIES.md]: _documentation::libraries
+//! [docs/MODELS.md]: _documentation::models
+//! [docs/PLATFORM.md]: _documentation::platform
+//! [docs/SAFETY.md]: _documentation::safety
+//! [docs/SCHEDULER.md]: _documentation::scheduler
+//! [docs/SYNC.md]: _documentation::sync
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -86,6 +99,9 @@ pub mod _documentation {
     pub mod from_rayon {}
     #[doc = include_str!("../docs/FROM_TOKIO.md")]
     pub mod from_tokio {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
+    #[doc = include_str!("../docs/LIBRARIES.md")]
+    pub mod libraries {}
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/COMPARE.md")]
     pub mod compare {}

@@ -7,8 +7,27 @@
 //! | `tracing` | `adapters::tracing` | each task is a span; panics and slow polls are events |
 //!
 //! None of them brings a runtime, starts a thread or copies data: the traits are implemented on the types of
-//! [`io`](crate::io) and [`time`](crate::time) themselves. Crates that use the futures-io traits need no feature.
-//! Each module's page has an example.
+//! [`io`](crate::io) and [`time`](crate::time) themselves. Crates that use the futures-io traits need no feature:
+//!
+//! ```
+//! use futures::{AsyncReadExt, AsyncWriteExt};
+//! use trefoil::io::UnixStream;
+//!
+//! trefoil::run(async {
+//!     let (mut near, mut far) = UnixStream::pair()?;
+//!     AsyncWriteExt::write_all(&mut near, b"by the trait").await?;
+//!     let mut said = [0; 12];
+//!     AsyncReadExt::read_exact(&mut far, &mut said).await?;
+//!     assert_eq!(&said, b"by the trait");
+//!     Ok::<_, std::io::Error>(())
+//! })
+//! .unwrap();
+//! ```
+//!
+//! # Read next
+//!
+//! Each module's page has an example. Whole programs (an HTTPS server, a WebSocket echo, traced tasks) are in the
+//! repository, in `adapters/examples/`.
 
 // For work on this module: `hyper` and `tokio_io` each; `raw_fill` is what both read into, `writes` how both write. The
 // spans are made where tasks are (`task/traced.rs`), `tracing` has the rest. Checked by `adapters/tests/`.

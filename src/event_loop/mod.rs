@@ -5,6 +5,9 @@
 //! same thread. [`crate::time`] has timers, [`crate::io`] sockets, files and processes. From other
 //! threads, a [`LoopHandle`] starts tasks here.
 //!
+//! Choose it for many jobs that wait: connections, timers, children, answers. A future that waits takes a few hundred bytes,
+//! where a thread takes a stack.
+//!
 //! ```
 //! use std::rc::Rc;
 //! use std::time::Duration;
@@ -37,6 +40,12 @@
 //! - A future that is not `Send` is polled and dropped on the loop's thread.
 //! - A panic ends the task that panicked, nothing else.
 //! - When the loop ends, every task on it has ended.
+//!
+//! # Read next
+//!
+//! [`io`](crate::io) and [`time`](crate::time) have what futures wait for, and [`sync`](crate::sync) what they wait with. The
+//! [guide](crate::_documentation::guide) has a server and its shutdown. If you know tokio, read [this
+//! page](crate::_documentation::from_tokio).
 
 // For work on this module. Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
 //

@@ -1,6 +1,9 @@
 //! Async input and output: sockets, child processes, signals, files, any descriptor.
 //!
-//! | | |
+//! Choose it where many connections, children or streams are to be served by one thread. The names are those of `std`; what waits is an
+//! `async` method.
+//!
+//! | for | use |
 //! |---|---|
 //! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network |
 //! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes on this machine |
@@ -45,6 +48,11 @@
 //! An operation is one system call. It is tried first, and only if it would block does
 //! the task wait. So a server that answers a request makes three calls in all:
 //! one that waits, one that reads, one that writes.
+//!
+//! # Read next
+//!
+//! [`event_loop`](crate::event_loop) is what all this runs on; [`time`](crate::time) puts a limit to what takes too long.
+//! [`fs`] has a page of its own. Other crates on these streams: `trefoil::adapters`.
 
 // `source` joins a descriptor and its loop; everything else is a thin layer over it. `bytes` has what all streams have
 // in common, `read_write` what files and standard streams have, `connect` the choice between addresses, `backoff` what

@@ -4,6 +4,9 @@
 //! alone: its task ends in [`WorkerDied`](crate::TaskError::WorkerDied), and a new worker takes the place of the one
 //! that died. A call that never ends can be stopped.
 //!
+//! Choose it for code that may crash, leak, hang, or that is not thread-safe. A call costs some microseconds, and what crosses is
+//! encoded and copied; where none of that is to be feared, a [thread pool](crate::thread) is cheaper.
+//!
 //! ```
 //! use trefoil::{ProcessPool, TaskError};
 //!
@@ -48,6 +51,11 @@
 //! - The parent never blocks on a worker: whatever one does or fails to do delays no other.
 //! - No worker outlives its parent, however the parent dies.
 //! - Dropping a pool takes bounded time.
+//!
+//! # Read next
+//!
+//! [`init`] says what the first line of `main` does, and [`ProcessPool`] has all methods. What a library has to know
+//! is [here](crate::_documentation::libraries), and what is asked of the system, [here](crate::_documentation::platform).
 
 // For work on this module.
 //

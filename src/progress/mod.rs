@@ -38,6 +38,11 @@
 //! could be measured in processes; an addition for each result taken.
 //!
 //! (A bar that moves between items, too, is indicatif's `enable_steady_tick`.)
+//!
+//! # Read next
+//!
+//! [`Progress`] lists what can have a bar. `cargo run --release --features indicatif --example progress_bars` shows
+//! them. To see what each thread and process does, rather than how far it is, there is the feature `trace`.
 
 // For work on this module. Three ways to count, each where it disturbs least:
 //

@@ -2,8 +2,7 @@
 //!
 //! Every primitive here is for a mixed program: one side may be a plain thread, the
 //! other a task on any runtime. The async method has the plain name, the blocking
-//! one ends in `_blocking`. [SYNC](crate::_documentation::sync) says which to use when, and what stands for what in
-//! Python.
+//! one ends in `_blocking`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -36,6 +35,11 @@
 //!
 //! `Mutex`, `RwLock`, `Semaphore` and `Barrier` are those of `async-lock`, `channel` is `async-channel`: in which order waiters
 //! are served is decided there.
+//!
+//! # Read next
+//!
+//! [This page](crate::_documentation::sync) says which of these to use when, and what stands for what in Python. Processes share
+//! no locks; what they do share is in [`process`](crate::process).
 
 // For work on this module: what was missing in those crates is thin over the same list of listeners (`event-listener`).
 // Below it lies what the rest of the crate waits with: `park` puts a thread to sleep until a waker wakes it, `block_on`

@@ -35,6 +35,11 @@
 //!   handle.
 //! - A task whose executor is gone ends in [`Closed`](TaskError::Closed).
 //! - A panic in a task's code is that task's error, [`Panicked`](TaskError::Panicked), and harms nothing else.
+//!
+//! # Read next
+//!
+//! [`Task`] and [`TaskError`] have everything about one task, [`TaskGroup`] about many that belong together. What starts tasks:
+//! [`ThreadPool`](crate::ThreadPool), [`ProcessPool`](crate::ProcessPool), [`EventLoop`](crate::EventLoop).
 
 // For work on this module. Whatever starts work makes a *cell*: one allocation that holds the work and later its output.
 // Around it there are two sides:

@@ -2,6 +2,9 @@
 //!
 //! [`ThreadPool`] runs closures. They may borrow from their caller, and results keep the order of the items.
 //!
+//! Choose it for work that keeps processors busy, and for calls that block. Code that may crash or never end belongs in
+//! [worker processes](crate::process); thousands of jobs that wait belong on an [event loop](crate::event_loop).
+//!
 //! ```
 //! use trefoil::ThreadPool;
 //!
@@ -35,6 +38,11 @@
 //! - An idle pool uses no processor time.
 //! - A panic of your code resumes where its result is awaited, after everything that borrows has ended. It harms no worker.
 //! - Results and failures are those of the sequential program, in its order.
+//!
+//! # Read next
+//!
+//! [`ThreadPool`] has all methods, [`ThreadPoolBuilder`] all options. If you know rayon, read
+//! [this page](crate::_documentation::from_rayon); how the pool works is told [here](crate::_documentation::scheduler).
 
 // For work on this module.
 //

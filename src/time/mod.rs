@@ -33,6 +33,12 @@
 //!
 //! The futures are `Send`. Each belongs to the loop of its first poll; polled
 //! elsewhere it panics, and says why. It may be dropped on any thread.
+//!
+//! # Read next
+//!
+//! A thread that waits for a task needs nothing of this module: [`Task::join_timeout`](crate::Task::join_timeout). A deadline for a
+//! whole tree of work is [`CancelToken::with_deadline`](crate::CancelToken::with_deadline), one for each item in a worker
+//! process [`ProcessCall::timeout`](crate::ProcessCall::timeout).
 
 // Checked by `tests/event_loop/` (order, never early, missed ticks, carried to other threads) and by the unit tests of
 // the timers.

@@ -1,6 +1,6 @@
 //! What your program's executors do, moment by moment: for the standard viewer, and in a table.
 //!
-//! With the feature `trace`. [`start`] begins to record, for the whole process; [`Recording::stop`] gives a
+//! With the feature `trace`. Choose it when a program is slower than it should be, and you want to know who waits for whom. [`start`] begins to record, for the whole process; [`Recording::stop`] gives a
 //! [`Trace`]:
 //!
 //! ```
@@ -43,8 +43,9 @@
 //! does not know of: locks of `std`, sleeps, reads that block. Joins and items of a `map` that no other worker has stolen: they
 //! are calls, and cost a nanosecond.
 //!
-//! For spans in your own logs there is the feature `tracing`; for what a loop's tasks do right now,
-//! [`snapshot`](crate::LoopHandle::snapshot).
+//! # Read next
+//! The [guide](crate::_documentation::guide) says how to read such a picture. For spans in your own logs there is the feature
+//! `tracing`; for what a loop's tasks do right now, [`snapshot`](crate::LoopHandle::snapshot).
 
 // Checked by `tests/trace/`; the price by `benches/benches/trace.rs`.
 

@@ -4,20 +4,22 @@
 //! program can judge is judged here: which module may import which, where
 //! `unsafe` may live and what it must say, that every file opens with an essay,
 //! that every rule a comment cites is written down somewhere, that every path
-//! a document names exists.
+//! a document names exists, that its figures are those of the benchmarks.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
-//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs` and `conformance.rs` hold the rules. Each is a
-//!    function from one file (and, where it needs more, the whole tree) to a
+//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`, `figures.rs` and `book.rs` hold the
+//!    rules. Each is a function from one file (and, where it needs more, the whole tree) to a
 //!    list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule stands beside tests that feed it bad samples and demand that it
 //! reports them: a rule that cannot fail is no rule.
 
+mod book;
 mod circles;
 mod conformance;
 mod danger;
+mod figures;
 mod layers;
 mod python;
 mod source;
@@ -88,6 +90,10 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(words::compiled(file));
         findings.extend(python::mapped(file));
         findings.extend(conformance::shown(file, tree));
+        findings.extend(figures::claimed(file, tree));
+        findings.extend(book::bound(file, tree));
+        findings.extend(book::whole(file));
+        findings.extend(book::told(file, tree));
     }
     findings
 }
@@ -147,6 +153,9 @@ fn every_rule_can_fail() {
             "docs/CONFORMANCE.md",
             "| case | test |\n|---|---|\n| a | `gone::gone` |".to_owned(),
         ),
+        ("docs/BENCHMARKS.md", "×0.5 of whose time?".to_owned()),
+        ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
+        ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
     ];
     let tree: Vec<File> = bad
         .iter()
@@ -156,11 +165,14 @@ fn every_rule_can_fail() {
     heard.sort_unstable();
     heard.dedup();
     let all = [
+        "book",
         "circle",
         "conformance",
         "door",
         "essay",
         "facade",
+        "figure",
+        "hidden",
         "invariant-home",
         "invariant-missing",
         "invariant-twice",
@@ -174,6 +186,7 @@ fn every_rule_can_fail() {
         "unsafe-silent",
         "unsafe-uncited",
         "unsafe-unlisted",
+        "variable",
     ];
     assert_eq!(heard, all);
 }

@@ -1,7 +1,7 @@
 //! Files and directories, off the loop.
 //!
 //! The system has no way to wait for a file: a read of one blocks until the disk has answered. So
-//! every call here is made by a thread that may block (see `offload`), and the future
+//! every call here is made by a thread that may block, and the future
 //! waits for that thread. The way there and back takes about ten microseconds, which does not matter for a call
 //! that goes to a disk. It does for many small ones: so `read`, `write` and their like go there once for the whole
 //! file, and a directory is listed many entries at a time.

@@ -1,0 +1,171 @@
+//! That the pages of `docs/` hold together, in a checkout, in rustdoc and as a book.
+//!
+//! 1. Each page is in `docs/SUMMARY.md`, from which `mdbook build` makes a book, and what stands there exists.
+//! 2. Pages link to one another by reference, `[GUIDE.md]` and at the end `[GUIDE.md]: GUIDE.md`. In a checkout and in the book that is
+//!    the file; in rustdoc `docs/rustdoc-links.txt` has come first and says which module it is. So a
+//!    page is linked by its own name, that file knows it, and no link leaves `docs/`.
+//! 3. Examples on the pages that a user reads first are whole: GitHub shows the lines that rustdoc hides.
+//! 4. Each variable of the environment that the crate or an example reads is in the guide's table.
+
+use crate::source::{File, Finding};
+
+const SUMMARY: &str = "docs/SUMMARY.md";
+const LINKS: &str = "docs/rustdoc-links.txt";
+const GUIDE: &str = "docs/GUIDE.md";
+
+/// The pages of rule 3.
+const WHOLE: [&str; 5] = [
+    "README.md",
+    GUIDE,
+    "docs/LIBRARIES.md",
+    "docs/FROM_PYTHON.md",
+    "docs/FROM_RAYON.md",
+];
+
+fn says(tree: &[File], path: &str, text: &str) -> bool {
+    let mut files = tree.iter().filter(|file| file.path == path);
+    files.any(|file| file.lines.iter().any(|line| line.raw.contains(text)))
+}
+
+fn page(path: &str) -> Option<&str> {
+    path.strip_prefix("docs/")
+        .filter(|name| name.ends_with(".md") && !name.contains('/'))
+}
+
+/// Rules 1 and 2.
+pub(crate) fn bound(file: &File, tree: &[File]) -> Vec<Finding> {
+    let Some(name) = page(&file.path) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    let mut report = |at, what: String| findings.push(Finding::new(file, at, "book", what));
+    if file.path != SUMMARY && !says(tree, SUMMARY, &format!("]({name})")) {
+        report(0, format!("{SUMMARY} has no line for this page"));
+    }
+    for (at, line) in file.lines.iter().enumerate() {
+        for target in line
+            .raw
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let there = tree.iter().any(|file| page(&file.path) == Some(target));
+            if file.path == SUMMARY && !there {
+                report(at, format!("there is no page {target}"));
+            } else if file.path != SUMMARY && target.ends_with(".md") {
+                report(
+                    at,
+                    format!("link as [{target}], and end the page with `[{target}]: {target}`"),
+                );
+            }
+        }
+        let Some((link, target)) = line
+            .raw
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once("]: "))
+        else {
+            continue;
+        };
+        if target.starts_with("../") {
+            report(
+                at,
+                format!("{target} is in no book: name the file in backquotes"),
+            );
+        } else if target.ends_with(".md")
+            && (link != target || !says(tree, LINKS, &format!("[{target}]: ")))
+        {
+            report(
+                at,
+                format!("a page is linked by its name, and {LINKS} knows it"),
+            );
+        }
+    }
+    findings
+}
+
+/// Rule 3.
+pub(crate) fn whole(file: &File) -> Vec<Finding> {
+    if !WHOLE.contains(&file.path.as_str()) {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let mut fenced = false;
+    for (at, line) in file.lines.iter().enumerate() {
+        let text = line.raw.trim();
+        fenced ^= text.starts_with("```");
+        if fenced && (text == "#" || text.starts_with("# ")) {
+            let what = "GitHub shows this line: make the example whole, with `fn main`, say";
+            findings.push(Finding::new(file, at, "hidden", what));
+        }
+    }
+    findings
+}
+
+/// Rule 4.
+pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
+    if !file.path.starts_with("src/") && !file.path.starts_with("examples/") {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (at, line) in file.lines.iter().enumerate() {
+        for name in line
+            .raw
+            .split("\"TREFOIL_")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
+            if !says(tree, GUIDE, &format!("| `TREFOIL_{name}` |")) {
+                let what = format!("`TREFOIL_{name}` is not in the table of {GUIDE}");
+                findings.push(Finding::new(file, at, "variable", what));
+            }
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_outside_of_the_book_is_reported() {
+        let count = |path: &str, text: &str| {
+            let tree = [
+                File::new(SUMMARY, "- [A](A.md)\n"),
+                File::new(LINKS, "[A.md]: crate::a\n"),
+                File::new("docs/A.md", ""),
+            ];
+            bound(&File::new(path, text), &tree).len()
+        };
+        assert_eq!(count("docs/A.md", "see [A.md]\n\n[A.md]: A.md"), 0);
+        assert_eq!(count("docs/B.md", ""), 1);
+        assert_eq!(count(SUMMARY, "- [A](A.md)\n- [B](B.md)"), 1);
+        assert_eq!(
+            count("docs/A.md", "[a](A.md) [a](#a) [x](https://x.y/z)"),
+            1
+        );
+        assert_eq!(count("docs/A.md", "[B.md]: B.md"), 1); // rustdoc does not know it
+        assert_eq!(count("docs/A.md", "[a]: A.md"), 1);
+        assert_eq!(count("docs/A.md", "[a]: ../src/lib.rs"), 1);
+        assert_eq!(count("README.md", "[a](docs/A.md)"), 0);
+    }
+
+    #[test]
+    fn a_hidden_line_is_reported() {
+        let count = |path: &str, text: &str| whole(&File::new(path, text)).len();
+        assert_eq!(
+            count(GUIDE, "# A\n```rust\n    # f();\n#\n#[test]\n```\n# B"),
+            2
+        );
+        assert_eq!(count("docs/SAFETY.md", "```rust\n# f();\n```"), 0);
+    }
+
+    #[test]
+    fn a_variable_that_the_guide_does_not_name_is_reported() {
+        let tree = [File::new(GUIDE, "| `TREFOIL_A` | a |")];
+        let count = |path: &str, text: &str| told(&File::new(path, text), &tree).len();
+        assert_eq!(count("src/a.rs", "var(\"TREFOIL_A\")"), 0);
+        assert_eq!(count("src/a.rs", "var(\"TREFOIL_B\")"), 1);
+        assert_eq!(count("tests/a.rs", "var(\"TREFOIL_B\")"), 0);
+    }
+}
