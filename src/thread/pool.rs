@@ -27,6 +27,7 @@ use super::registry::Registry;
 use super::spawn_async::spawn_async_on;
 use super::wait::Compensate;
 use super::{enter, scope, shutdown, threads};
+use crate::helper;
 use crate::loom::Arc;
 use crate::record;
 use crate::sync::park;
@@ -35,7 +36,9 @@ use crate::task::{self, Shutdown, Task, context};
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
-/// Dropping the pool runs what has been spawned and joins its threads.
+/// A value of this type is a handle: a clone is the same pool. Dropping the last handle runs what has been
+/// spawned and joins the threads. In the middle of the pool's own work (a task that holds the last handle) nothing
+/// could wait for that: there the drop returns at once, and the pool ends when its work is done.
 ///
 /// # Waiting
 /// While one of its workers waits (in `join`, at the end of a `scope`, in
@@ -55,8 +58,10 @@ use crate::task::{self, Shutdown, Task, context};
 /// let squares = pool.map(1..=4_u64, |x| x * x);
 /// assert_eq!(squares, [1, 4, 9, 16]);
 /// ```
+#[derive(Clone)]
 pub struct ThreadPool {
     registry: Arc<Registry>,
+    _end: Arc<LastHandle>,
 }
 
 impl ThreadPool {
@@ -68,8 +73,10 @@ impl ThreadPool {
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         park::set_blocker(&Compensate);
+        let registry = Registry::new(config, threads::start);
         let pool = Self {
-            registry: Registry::new(config, threads::start),
+            _end: Arc::new(LastHandle(Arc::clone(&registry))),
+            registry,
         };
         let started = pool.registry.start_all();
         started.inspect_err(|_| pool.shutdown(Shutdown::CancelPending))?;
@@ -470,7 +477,7 @@ impl ThreadPool {
         })
     }
 
-    /// Ends the pool: refuses new work, deals with what is
+    /// Ends the pool, for all its handles: refuses new work, deals with what is
     /// queued as `how` says, and joins the threads. A second call waits for the end.
     ///
     /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the
@@ -505,9 +512,21 @@ where
     task
 }
 
-impl Drop for ThreadPool {
+/// What all handles of a pool share: it goes with the last of them, and ends the pool.
+struct LastHandle(Arc<Registry>);
+
+impl Drop for LastHandle {
     fn drop(&mut self) {
-        self.shutdown(Shutdown::Wait);
+        let registry = self.0.present();
+        let helps = current::with(|inside| inside.is_some_and(|at| registry.is(at.registry())));
+        if helps || registry.is_home() {
+            // What runs here may be what another of the pool's tasks waits for: to wait for that one would be a deadlock.
+            let registry = Arc::clone(registry);
+            if helper::start(move || shutdown::shutdown(&registry, Shutdown::Wait)).is_ok() {
+                return;
+            }
+        }
+        shutdown::shutdown(registry, Shutdown::Wait);
     }
 }
 

@@ -9,6 +9,7 @@ mod current_pool;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod futures;
+mod handles;
 mod imap;
 mod overload;
 mod pool;
