@@ -11,6 +11,8 @@ mod deadline;
 mod futures;
 mod handles;
 mod imap;
+
+mod maps;
 mod overload;
 mod pool;
 #[path = "../support/refuse.rs"]
