@@ -11,7 +11,7 @@ mod deadline;
 mod futures;
 mod handles;
 mod imap;
-
+mod items;
 mod maps;
 mod overload;
 mod pool;
