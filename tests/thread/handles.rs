@@ -1,13 +1,13 @@
-//! Handles of one pool.
+//! Handles of one pool, and what its threads know of themselves.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 
 use deadline::{eventually, threads_named, within_deadline};
-use trefoil::{Shutdown, TaskError, ThreadPool};
+use trefoil::{Shutdown, TaskError, ThreadPool, thread};
 
 fn pool(name: &str, threads: usize) -> ThreadPool {
     let builder = ThreadPool::builder().threads(threads).name(name);
@@ -136,5 +136,56 @@ fn tasks_that_hold_handles_keep_their_pool_until_the_last_has_ended() {
             eventually("all leaves", || leaves.load(Ordering::SeqCst) == 64);
             eventually("the pool ends", || threads_named("tree-") == 0);
         }
+    });
+}
+
+#[test]
+fn a_thread_that_stands_in_has_an_index_of_its_pools() {
+    within_deadline(|| {
+        assert_eq!(thread::current(), None);
+        let pool = pool("here", 2);
+        let mut indices = pool.broadcast(|_| thread::current().unwrap().index());
+        indices.sort_unstable();
+        assert_eq!(indices, [0, 1]);
+        // Both workers wait for what only spares can do.
+        let both = Barrier::new(2);
+        pool.broadcast(|_| {
+            let (tell, told) = mpsc::channel();
+            both.wait();
+            trefoil::spawn_blocking(move || {
+                let place = thread::current_index().unwrap();
+                tell.send((place, thread::current().unwrap())).unwrap();
+            })
+            .detach();
+            let (place, here) = ThreadPool::global().blocking(|| {
+                let theirs = told.recv().unwrap();
+                both.wait(); // a worker that has come back may take the other's task
+                theirs
+            });
+            assert!(place >= 2, "a spare: {place}");
+            assert_eq!((here.num_threads(), here.index()), (2, place % 2));
+        });
+    });
+}
+
+/// The only worker waits by yielding for what is queued behind it, and holds what that must not meet.
+#[test]
+fn a_worker_that_yields_lets_queued_work_run_elsewhere() {
+    within_deadline(|| {
+        let pool = pool("yield", 1);
+        pool.install(|| {
+            let ran_on = Arc::new(Mutex::new(None));
+            let theirs = Arc::clone(&ran_on);
+            trefoil::spawn_blocking(move || {
+                *theirs.lock().unwrap() = Some(std::thread::current().id());
+            })
+            .detach();
+            while ran_on.lock().unwrap().is_none() {
+                thread::yield_now();
+            }
+            let elsewhere = ran_on.lock().unwrap().unwrap();
+            assert_ne!(elsewhere, std::thread::current().id());
+        });
+        thread::yield_now(); // on this thread, too
     });
 }
