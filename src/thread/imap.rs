@@ -62,8 +62,8 @@ impl<R> Imap<R> {
     }
 
     /// The same with numbers: each result comes with the index of its item in the input, from 0. For
-    /// [`imap_unordered`](super::ThreadPool::imap_unordered), where the order says nothing; and where panics are
-    /// caught and their results are missing.
+    /// [`imap_unordered`](super::ThreadPool::imap_unordered), where the order says nothing; and for a caller that goes
+    /// on after a panic, whose number is left out.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);

@@ -39,7 +39,8 @@ use crate::task::{self, CancelToken, Shutdown, Task, TaskError, context};
 ///
 /// A value of this type is a handle: a clone is the same pool. Dropping the last handle runs what has been
 /// spawned and joins the threads. In the middle of the pool's own work (a task that holds the last handle) nothing
-/// could wait for that: there the drop returns at once, and the pool ends when its work is done.
+/// could wait for that: there the drop returns at once, and the pool ends when its work is done. (If `main` returns
+/// before, the process ends first.) A future of the pool that holds a handle and never ends keeps the pool.
 ///
 /// # Waiting
 /// While one of its workers waits (in `join`, at the end of a `scope`, in

@@ -34,7 +34,8 @@ fn a_clone_is_the_same_pool_and_the_last_one_ends_it() {
         }
         drop(second);
         assert_eq!(ran.load(Ordering::SeqCst), 100);
-        assert_eq!(threads_named("clone-"), 0);
+        // A thread that has been joined may be in the list for a moment.
+        eventually("its threads are gone", || threads_named("clone-") == 0);
     });
 }
 
@@ -44,7 +45,7 @@ fn a_pool_that_one_handle_shuts_down_is_shut_for_all() {
         let first = pool("shut", 2);
         let second = first.clone();
         first.shutdown(Shutdown::Wait);
-        assert_eq!(threads_named("shut-"), 0);
+        eventually("its threads are gone", || threads_named("shut-") == 0);
         let refused = second.spawn(|| 1).join();
         assert!(matches!(refused, Err(TaskError::Closed)));
         assert_eq!(second.map(0..3, |n| n + 1), [1, 2, 3]);
@@ -67,20 +68,23 @@ fn the_global_pool_outlives_its_clones() {
 #[test]
 fn the_last_handle_is_dropped_by_a_task_that_others_wait_for() {
     within_deadline(|| {
-        for threads in [1, 2] {
-            let pool = pool("last", threads);
-            let (go, gate) = mpsc::channel::<()>();
-            let held = pool.clone();
-            let holder = pool.spawn(move || {
-                gate.recv().unwrap();
-                held.num_threads()
-            });
-            let waiter = pool.spawn(move || holder.join().unwrap());
-            drop(pool);
-            go.send(()).unwrap();
-            assert_eq!(waiter.join().unwrap(), threads);
-            eventually("the pool ends", || threads_named("last-") == 0);
-        }
+        let pool = pool("last", 2);
+        let (go, gate) = mpsc::channel::<()>();
+        let held = pool.clone();
+        let holder = pool.spawn(move || {
+            gate.recv().unwrap();
+            held.num_threads()
+        });
+        let (begin, begun) = mpsc::channel();
+        let waiter = pool.spawn(move || {
+            begin.send(()).unwrap();
+            holder.join().unwrap()
+        });
+        begun.recv().unwrap(); // on a worker: this thread has not offered to help
+        drop(pool);
+        go.send(()).unwrap();
+        assert_eq!(waiter.join().unwrap(), 2);
+        eventually("the pool ends", || threads_named("last-") == 0);
     });
 }
 

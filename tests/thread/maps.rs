@@ -5,6 +5,7 @@ use crate::deadline;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::Duration;
 
 use deadline::within_deadline;
 use trefoil::{CancelToken, Shutdown, TaskError, ThreadPool};
@@ -92,6 +93,40 @@ fn a_map_task_that_has_not_begun_is_cancelled_without_a_call() {
         assert!(!ran.load(Ordering::SeqCst));
         let closed = pool.map_task([1], |n| n).join();
         assert!(matches!(closed, Err(TaskError::Closed)));
+    });
+}
+
+#[test]
+fn a_pool_that_ends_runs_a_map_task_or_cancels_it() {
+    within_deadline(|| {
+        for how in [Shutdown::Wait, Shutdown::CancelPending] {
+            let pool = ThreadPool::with_threads(1);
+            let (busy, free) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+            let (theirs, end) = (Arc::clone(&busy), Arc::clone(&free));
+            let inner = pool.clone();
+            let queue = pool.spawn(move || {
+                let task = inner.map_task([1, 2, 3], |n| n * 2);
+                theirs.wait();
+                end.wait();
+                task
+            });
+            busy.wait();
+            let closer = pool.clone();
+            let closing = std::thread::spawn(move || closer.shutdown(how));
+            while !matches!(
+                pool.spawn(|| ()).join_timeout(Duration::ZERO),
+                Err(TaskError::Closed)
+            ) {
+                std::thread::yield_now();
+            }
+            free.wait();
+            closing.join().unwrap();
+            let ended = queue.join().unwrap().join();
+            match how {
+                Shutdown::Wait => assert_eq!(ended.unwrap(), [2, 4, 6]),
+                _ => assert!(matches!(ended, Err(TaskError::Cancelled)), "{ended:?}"),
+            }
+        }
     });
 }
 
