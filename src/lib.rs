@@ -80,7 +80,8 @@ pub use task::{
 
 #[doc(inline)]
 pub use thread::{
-    Imap, ImapStream, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
+    Current, Imap, ImapStream, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope,
+    spawn_blocking,
 };
 
 /// The longer pages: the guide, the way here from other libraries, how it is built, why it

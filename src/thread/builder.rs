@@ -28,7 +28,8 @@ pub struct ThreadPoolBuilder {
 impl ThreadPoolBuilder {
     /// How many tasks run at once. 0, the default: as many as there are
     /// processors for this process (by its affinity and its cgroup's quota; at least one), or what the
-    /// environment variable `TREFOIL_THREADS` says, if that is a number from 1 to 4,096.
+    /// environment variable `TREFOIL_THREADS` says, if that is a number from 1 to 4,096. Of anything else there
+    /// (but 0 and the empty text, which mean the default) one line on standard error tells, once in a process.
     pub fn threads(mut self, threads: usize) -> Self {
         self.config.threads = threads;
         self

@@ -1,11 +1,12 @@
 //! What a builder has decided, and what is decided where it has not.
 //!
-//! A variable of the environment that is no number from 1 to 4,096 is ignored: a typing error in
-//! the environment must neither stop the program nor start a million threads.
+//! A variable of the environment that is no number from 1 to 4,096 is ignored, and standard error is told so once: a typing
+//! error in the environment must neither stop the program nor start a million threads, nor go unnoticed.
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
-use std::io;
+use std::io::{self, Write};
+use std::sync::Once; // what it guards is told once: no protocol
 
 use crate::sys::processors;
 use crate::task;
@@ -76,11 +77,27 @@ pub(super) fn width_of(threads: usize) -> io::Result<usize> {
 
 /// How many workers a pool gets that is not told: what the environment says, else the `processors`.
 pub(super) fn width(processors: fn() -> usize) -> usize {
-    let asked = std::env::var("TREFOIL_THREADS")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    match asked {
-        Some(threads @ 1..=MOST_ASKED) => threads,
-        _ => processors().min(MAX_WIDTH),
+    asked().unwrap_or_else(|| processors().min(MAX_WIDTH))
+}
+
+/// What the environment says. Nothing, and 0, leave it to the processors.
+fn asked() -> Option<usize> {
+    let text = std::env::var_os("TREFOIL_THREADS")?;
+    let text = text.to_string_lossy();
+    match text.trim().parse() {
+        Ok(threads @ 1..=MOST_ASKED) => return Some(threads),
+        Ok(0) => {}
+        _ if text.trim().is_empty() => {}
+        _ => {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                let _no_matter_if_it_is_closed = writeln!(
+                    io::stderr(),
+                    "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to {MOST_ASKED}",
+                    text.escape_debug()
+                );
+            });
+        }
     }
+    None
 }

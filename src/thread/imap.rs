@@ -61,6 +61,27 @@ impl<R> Imap<R> {
         self
     }
 
+    /// The same with numbers: each result comes with the index of its item in the input, from 0. For
+    /// [`imap_unordered`](super::ThreadPool::imap_unordered), where the order says nothing; and for a caller that goes
+    /// on after a panic, whose number is left out.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let mut lengths = vec![0; 3];
+    /// for (index, length) in pool.imap_unordered(["a", "bc", ""], str::len).with_index() {
+    ///     lengths[index] = length;
+    /// }
+    /// assert_eq!(lengths, [1, 2, 0]);
+    /// ```
+    pub fn with_index(self) -> Imap<(usize, R)>
+    where
+        R: 'static,
+    {
+        Imap {
+            results: Box::new(Numbered(self.results)),
+        }
+    }
+
     /// The same for async code: polling it never blocks, on any runtime.
     ///
     /// ```
@@ -85,9 +106,38 @@ impl<R> Imap<R> {
     }
 }
 
+/// Results with the numbers of their items.
+struct Numbered<R>(Box<dyn Results<R>>);
+
+fn numbered<R>(given: Given<R>) -> Given<(usize, R)> {
+    given.map(|outcome| outcome.map(|(number, result)| (number, (number, result))))
+}
+
+impl<R> Results<(usize, R)> for Numbered<R> {
+    fn next(&mut self) -> Given<(usize, R)> {
+        numbered(self.0.next())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<(usize, R)>> {
+        self.0.poll(cx).map(numbered)
+    }
+
+    fn set_buffer(&self, items: usize) {
+        self.0.set_buffer(items);
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+
+    fn load(&self) -> (u64, u64) {
+        self.0.load()
+    }
+}
+
 fn resumed<R>(given: Given<R>) -> Option<R> {
     match given? {
-        Ok(result) => Some(result),
+        Ok((_, result)) => Some(result),
         Err(panic) => panic.resume_unwind(),
     }
 }

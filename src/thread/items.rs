@@ -3,18 +3,23 @@
 //! **Job.** [`Items`] is implemented for what can be cut into halves at no cost
 //! (vectors, slices, arrays, integer ranges) and for the other collections of
 //! the standard library, which are first collected into a vector of their
-//! elements or of references to them. It is sealed: the ways to cut are ours.
+//! elements or of references to them. So are its iterators over what is in memory
+//! (chunks, windows, lines) and the adaptors that keep their items in step (`rev`, `zip`,
+//! `enumerate`): their inner iterators cannot be reached, so they cannot be cut. It is sealed: the ways to cut are ours.
 //!
 //! A source gives its [`Producer`] to a callback instead of returning it,
 //! because the producer of a vector borrows the buffer that the source owns.
 //!
-//! Rejected: `IntoIterator` for everything (an iterator cannot be cut); an open
+//! Rejected: `IntoIterator` for everything (one that has no end, or blocks, would be collected
+//! for ever, where `imap` is meant; `filter` and its like would do their work in the caller); an open
 //! trait (its methods would have to be safe against wrong lengths).
 //!
 //! Tests: `tests/thread/pool.rs` (every source, order, drops).
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
+use std::collections::{btree_map, hash_map};
 use std::ops::{Range, RangeInclusive};
+use std::{array, iter, slice, str, vec};
 
 use self::sealed::{Callback, Producer, Source};
 use super::raw::drain::{Part, drain};
@@ -24,6 +29,11 @@ use super::raw::drain::{Part, drain};
 /// by value or by reference; slices and arrays, also by mutable reference; and ranges
 /// of integers.
 ///
+/// Also the iterators of std over what is in memory: of a slice `iter`, `chunks`, `chunks_exact`, their mutable forms and `windows`;
+/// of a string `lines`, `chars`, `bytes` and `split_whitespace`; of a map `keys` and `values`; and of
+/// any iterator `rev`, `step_by`, `skip`, `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. Their items (not what
+/// these refer to) are first moved into a vector, by the caller: there the closure of a `map` runs, too.
+///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
 /// let mut words = vec!["pear", "fig"];
@@ -31,18 +41,31 @@ use super::raw::drain::{Part, drain};
 /// pool.for_each(&mut words, |word| *word = &word[..2]);
 /// assert_eq!(words, ["pe", "fi"]);
 /// assert_eq!(pool.map(-2..=2_i8, |x| x * x), [4, 1, 0, 1, 4]);
+///
+/// let mut pixels = [0; 6];
+/// pool.for_each(pixels.chunks_mut(2).enumerate(), |(row, pixels)| pixels.fill(row));
+/// assert_eq!(pixels, [0, 0, 1, 1, 2, 2]);
 /// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a collection that the thread pool can divide",
-    label = "expected a Vec, a slice, an array, an integer range or another std collection",
-    note = "an iterator can be collected into a `Vec` first"
-)]
+///
+/// Any other iterator may have no end, or block. It is collected first, or goes to
+/// [`imap`](super::ThreadPool::imap); the compiler says so:
+///
+/// ```compile_fail,E0277
+/// let pool = trefoil::ThreadPool::with_threads(2);
+/// pool.map((0..9).filter(|n| n % 2 == 0), |n| n * n);
+/// ```
 pub trait Items: Source {}
 
 impl<S: Source> Items for S {}
 
 pub(super) mod sealed {
-    /// A collection, consumed.
+    /// A collection, consumed. (The compiler speaks of this trait where `Items` is not implemented.)
+    #[diagnostic::on_unimplemented(
+        message = "the thread pool cannot divide a `{Self}` among its threads",
+        label = "expected a Vec, a slice, a range of integers, another collection of std, or one of its iterators that `Items` names",
+        note = "collect the items first: `.collect::<Vec<_>>()`",
+        note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, f)`"
+    )]
     pub trait Source {
         /// What it consists of.
         type Item;
@@ -126,12 +149,38 @@ macro_rules! borrowed {
 }
 borrowed!([] [T], [] Vec<T>, [] Box<[T]>, [const N: usize] [T; N]);
 
+impl<'a, T: Sync> Source for slice::Iter<'a, T> {
+    type Item = &'a T;
+    fn produce<C: Callback<&'a T>>(self, callback: C) -> C::Output {
+        callback.call(self.as_slice())
+    }
+}
+
+impl<'a, T: Send> Source for slice::IterMut<'a, T> {
+    type Item = &'a mut T;
+    fn produce<C: Callback<&'a mut T>>(self, callback: C) -> C::Output {
+        callback.call(self.into_slice())
+    }
+}
+
+/// All items, in a vector, which can be cut.
+///
+/// # Panics
+/// If the iterator says that it has more than any memory has room for.
+fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
+    assert!(
+        items.size_hint().0 <= isize::MAX as usize,
+        "trefoil: an iterator without an end cannot be divided among threads: use `imap`, or `take` some of it"
+    );
+    items.collect()
+}
+
 macro_rules! collected {
     ($([$($generic:tt)*] $type:ty => $item:ty),* $(,)?) => {$(
         impl<$($generic)*> Source for $type {
             type Item = $item;
             fn produce<C: Callback<$item>>(self, callback: C) -> C::Output {
-                self.into_iter().collect::<Vec<$item>>().produce(callback)
+                collect(self.into_iter()).produce(callback)
             }
         }
     )*};
@@ -157,6 +206,35 @@ collected!(
     ['a, K: Sync, V: Sync, H] &'a HashMap<K, V, H> => (&'a K, &'a V),
     ['a, K: Sync, V: Send, H] &'a mut HashMap<K, V, H> => (&'a K, &'a mut V),
     [T: Send] Option<T> => T,
+    // Iterators over what is in memory.
+    [T: Send] vec::IntoIter<T> => T,
+    [T: Send, const N: usize] array::IntoIter<T, N> => T,
+    ['a, T: Sync] slice::Chunks<'a, T> => &'a [T],
+    ['a, T: Send] slice::ChunksMut<'a, T> => &'a mut [T],
+    ['a, T: Sync] slice::ChunksExact<'a, T> => &'a [T],
+    ['a, T: Send] slice::ChunksExactMut<'a, T> => &'a mut [T],
+    ['a, T: Sync] slice::Windows<'a, T> => &'a [T],
+    ['a] str::Lines<'a> => &'a str,
+    ['a] str::Chars<'a> => char,
+    ['a] str::Bytes<'a> => u8,
+    ['a] str::SplitWhitespace<'a> => &'a str,
+    ['a, K: Sync, V] btree_map::Keys<'a, K, V> => &'a K,
+    ['a, K, V: Sync] btree_map::Values<'a, K, V> => &'a V,
+    ['a, K, V: Send] btree_map::ValuesMut<'a, K, V> => &'a mut V,
+    ['a, K: Sync, V] hash_map::Keys<'a, K, V> => &'a K,
+    ['a, K, V: Sync] hash_map::Values<'a, K, V> => &'a V,
+    ['a, K, V: Send] hash_map::ValuesMut<'a, K, V> => &'a mut V,
+    // Adaptors.
+    [I: DoubleEndedIterator<Item: Send>] iter::Rev<I> => I::Item,
+    [I: Iterator<Item: Send>] iter::StepBy<I> => I::Item,
+    [I: Iterator<Item: Send>] iter::Skip<I> => I::Item,
+    [I: Iterator<Item: Send>] iter::Take<I> => I::Item,
+    [I: Iterator<Item: Send>] iter::Enumerate<I> => (usize, I::Item),
+    [I: Iterator<Item: Send>, J: Iterator<Item: Send>] iter::Zip<I, J> => (I::Item, J::Item),
+    [I: Iterator<Item: Send>, J: Iterator<Item = I::Item>] iter::Chain<I, J> => I::Item,
+    ['a, T: Clone + Send + 'a, I: Iterator<Item = &'a T>] iter::Cloned<I> => T,
+    ['a, T: Copy + Send + 'a, I: Iterator<Item = &'a T>] iter::Copied<I> => T,
+    [R: Send, I: Iterator, F: FnMut(I::Item) -> R] iter::Map<I, F> => R,
 );
 
 /// An integer that ranges are made of.

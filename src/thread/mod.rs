@@ -21,6 +21,7 @@
 //! | to | use |
 //! |---|---|
 //! | do the same with many items | [`map`](ThreadPool::map), [`for_each`](ThreadPool::for_each), [`try_map`](ThreadPool::try_map), [`map_reduce`](ThreadPool::map_reduce) |
+//! | the same, each item with a result or a panic of its own; or without waiting | [`map_each`](ThreadPool::map_each), [`map_task`](ThreadPool::map_task) |
 //! | take results one by one, of an iterator that may be endless | [`imap`](ThreadPool::imap), [`imap_unordered`](ThreadPool::imap_unordered) |
 //! | do two things at once, and recursively | [`join`](ThreadPool::join) |
 //! | start tasks that borrow | [`scope`](ThreadPool::scope) |
@@ -50,7 +51,7 @@
 //   scope ──▶ scoped  ├─▶ own deque or injector ─┤
 //   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
 //
-// Reading order: `pool`, `builder` and `global` are the surface. Below them, from the ground up: `sleep`, how threads sleep
+// Reading order: `pool`, `builder`, `global` and `here` are the surface. Below them, from the ground up: `sleep`, how threads sleep
 // and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
 // see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
 // work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
@@ -70,6 +71,7 @@ mod countdown;
 mod enter;
 mod futures;
 mod global;
+mod here;
 mod imap;
 mod items;
 mod join;
@@ -111,6 +113,7 @@ pub mod model_blocking;
 pub(crate) use announce::Announced;
 pub use builder::ThreadPoolBuilder;
 pub use global::{current_index, join, scope, spawn_blocking};
+pub use here::{Current, current, yield_now};
 pub use imap::{Imap, ImapStream};
 pub use items::Items;
 pub use pool::ThreadPool;

@@ -46,8 +46,8 @@ use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup
 /// How long a consumer waits at most between two looks whether the system gives threads.
 const RARELY: Duration = Duration::from_secs(3600);
 
-/// How an item ends. Its panic is a value, so that one which is not taken is not reported.
-type Outcome<R> = Result<R, Panic>;
+/// How an item ends: its number and its result. Its panic is a value, so that one which is not taken is not reported.
+type Outcome<R> = Result<(usize, R), Panic>;
 
 /// The iterator and the function: makes a task of the next item.
 type Source<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>;
@@ -241,10 +241,13 @@ where
 {
     let promised = items.size_hint();
     let (tag, f) = (registry.claim_tag(), Arc::new(f));
+    let mut count = 0;
     let source = move || {
-        let item = items.next()?;
+        let (number, item) = (count, items.next()?);
+        count += 1;
         let f = Arc::clone(&f);
-        let (runnable, task) = task::closure(move || panic::catch(|| f(item)), true);
+        let call = move || panic::catch(|| (number, f(item)));
+        let (runnable, task) = task::closure(call, true);
         runnable.set_tag(tag);
         Some((runnable, task))
     };

@@ -8,7 +8,7 @@
 //! Tests: `tests/thread/pool.rs`.
 
 use std::convert::Infallible;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::{fmt, io};
 
 use super::broadcast::broadcast;
@@ -27,15 +27,20 @@ use super::registry::Registry;
 use super::spawn_async::spawn_async_on;
 use super::wait::Compensate;
 use super::{enter, scope, shutdown, threads};
+use crate::helper;
 use crate::loom::Arc;
 use crate::record;
 use crate::sync::park;
 use crate::sys::fork as forks;
-use crate::task::{self, Shutdown, Task, context};
+use crate::task::panic::catch;
+use crate::task::{self, CancelToken, Shutdown, Task, TaskError, context};
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
-/// Dropping the pool runs what has been spawned and joins its threads.
+/// A value of this type is a handle: a clone is the same pool. Dropping the last handle runs what has been
+/// spawned and joins the threads. In the middle of the pool's own work (a task that holds the last handle) nothing
+/// could wait for that: there the drop returns at once, and the pool ends when its work is done. (If `main` returns
+/// before, the process ends first.) A future of the pool that holds a handle and never ends keeps the pool.
 ///
 /// # Waiting
 /// While one of its workers waits (in `join`, at the end of a `scope`, in
@@ -55,8 +60,10 @@ use crate::task::{self, Shutdown, Task, context};
 /// let squares = pool.map(1..=4_u64, |x| x * x);
 /// assert_eq!(squares, [1, 4, 9, 16]);
 /// ```
+#[derive(Clone)]
 pub struct ThreadPool {
     registry: Arc<Registry>,
+    _end: Arc<LastHandle>,
 }
 
 impl ThreadPool {
@@ -68,8 +75,10 @@ impl ThreadPool {
         queue::warm_up();
         context::set_run_inside(enter::run_inside);
         park::set_blocker(&Compensate);
+        let registry = Registry::new(config, threads::start);
         let pool = Self {
-            registry: Registry::new(config, threads::start),
+            _end: Arc::new(LastHandle(Arc::clone(&registry))),
+            registry,
         };
         let started = pool.registry.start_all();
         started.inspect_err(|_| pool.shutdown(Shutdown::CancelPending))?;
@@ -255,7 +264,8 @@ impl ThreadPool {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        spawn_async_on(self.registry(), future)
+        // Only this pool's own workers may poll what they wait for.
+        spawn_async_on(self.registry(), future, self.registry().tag)
     }
 
     /// Calls `f` with each item and collects what it returns, in the order of the
@@ -285,6 +295,65 @@ impl ThreadPool {
         let never_fails = |item| Ok::<R, Infallible>(f(item));
         let Ok(results) = items.produce(TryMap(self.registry(), never_fails));
         results
+    }
+
+    /// As [`map`](Self::map), without waiting: one task for all items, which async code can await.
+    ///
+    /// A thread that waits for the task may run it itself, as with [`spawn`](Self::spawn). [Cancelled](Task::cancel), the
+    /// task begins no further item, and drops those that are left; an item that is running sees it in
+    /// [`CancelToken::current`](crate::CancelToken::current), which all of them share. After
+    /// [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`].
+    ///
+    /// If `f` panics, the task ends in [`TaskError::Panicked`]: that of the item with the lowest index. A panic while
+    /// the items are collected is the task's, too.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let squares = trefoil::run(async move { pool.map_task(1..=4_u64, |n| n * n).await });
+    /// assert_eq!(squares.unwrap(), [1, 4, 9, 16]);
+    /// ```
+    #[track_caller]
+    pub fn map_task<I, R, F>(&self, items: I, f: F) -> Task<Vec<R>>
+    where
+        I: Items + Send + 'static,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        let registry = Arc::clone(self.registry());
+        let tag = registry.claim_tag();
+        // A future, because that can be cancelled while it runs. It never waits.
+        let all = async move {
+            let token = CancelToken::current();
+            let unless_cancelled = |item| match token.is_cancelled() {
+                true => Err(()),
+                false => Ok(f(item)),
+            };
+            let results = items.produce(TryMap(&registry, unless_cancelled));
+            // If the task has been cancelled, nobody hears of this. Else an item has cancelled the token.
+            let stopped =
+                |()| resume_unwind(Box::new("an item has cancelled the token of its map"));
+            results.unwrap_or_else(stopped)
+        };
+        spawn_async_on(self.registry(), all, tag)
+    }
+
+    /// As [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other: what each item came to,
+    /// in the order of the items.
+    ///
+    /// The only error is [`TaskError::Panicked`], which says what the panic said, and where.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let halves = pool.map_each([8, 0, 2], |n| 16 / n);
+    /// assert!(matches!(halves[..], [Ok(2), Err(trefoil::TaskError::Panicked(_)), Ok(8)]));
+    /// ```
+    pub fn map_each<I, R, F>(&self, items: I, f: F) -> Vec<Result<R, TaskError>>
+    where
+        I: Items,
+        R: Send,
+        F: Fn(I::Item) -> R + Sync,
+    {
+        self.map(items, |item| catch(|| f(item)).map_err(TaskError::from))
     }
 
     /// Calls `f` with each item. Otherwise as [`map`](Self::map).
@@ -470,7 +539,7 @@ impl ThreadPool {
         })
     }
 
-    /// Ends the pool: refuses new work, deals with what is
+    /// Ends the pool, for all its handles: refuses new work, deals with what is
     /// queued as `how` says, and joins the threads. A second call waits for the end.
     ///
     /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the
@@ -505,9 +574,21 @@ where
     task
 }
 
-impl Drop for ThreadPool {
+/// What all handles of a pool share: it goes with the last of them, and ends the pool.
+struct LastHandle(Arc<Registry>);
+
+impl Drop for LastHandle {
     fn drop(&mut self) {
-        self.shutdown(Shutdown::Wait);
+        let registry = self.0.present();
+        let helps = current::with(|inside| inside.is_some_and(|at| registry.is(at.registry())));
+        if helps || registry.is_home() {
+            // What runs here may be what another of the pool's tasks waits for: to wait for that one would be a deadlock.
+            let registry = Arc::clone(registry);
+            if helper::start(move || shutdown::shutdown(&registry, Shutdown::Wait)).is_ok() {
+                return;
+            }
+        }
+        shutdown::shutdown(registry, Shutdown::Wait);
     }
 }
 

@@ -138,9 +138,9 @@ impl<F: Future> Future for Enlisted<F> {
     }
 }
 
-/// See [`ThreadPool::spawn_async`](super::ThreadPool::spawn_async).
+/// See [`ThreadPool::spawn_async`](super::ThreadPool::spawn_async). Who waits for it may poll it, if it is in the pool with this tag.
 #[track_caller]
-pub(super) fn spawn_async_on<F>(registry: &Arc<Registry>, future: F) -> Task<F::Output>
+pub(super) fn spawn_async_on<F>(registry: &Arc<Registry>, future: F, tag: u32) -> Task<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
@@ -154,7 +154,6 @@ where
     };
     let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
     part.enlist(runnable.task_ref());
-    // Only this pool's own workers may poll what they wait for.
-    registry.spawn(runnable, registry.tag);
+    registry.spawn(runnable, tag);
     task
 }

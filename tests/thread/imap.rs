@@ -1049,3 +1049,67 @@ fn without_a_thread_the_only_worker_consumes_and_does_all_of_it() {
         },
     );
 }
+
+// ---- with numbers ------------------------------------------------------------
+
+#[test]
+fn results_come_with_the_numbers_of_their_items() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(4);
+        let words: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+        let ordered = pool.imap(words.clone(), |word| word.len()).with_index();
+        let lengths: Vec<_> = words.iter().map(String::len).enumerate().collect();
+        assert_eq!(ordered.collect::<Vec<_>>(), lengths);
+        let numbered = pool.imap_unordered(words.clone(), |word| word.len());
+        let mut numbered: Vec<_> = numbered.with_index().buffer(3).collect();
+        numbered.sort_unstable();
+        assert_eq!(numbered, lengths);
+        let stream = pool
+            .imap_unordered(words, |word| word.len())
+            .with_index()
+            .stream();
+        let mut streamed: Vec<_> = trefoil::run(stream.collect());
+        streamed.sort_unstable();
+        assert_eq!(streamed, lengths);
+    });
+}
+
+#[test]
+fn an_item_that_panics_leaves_a_gap_in_the_numbers() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        let mut results = pool.imap(0..4, |n| assert_ne!(n, 2, "item 2")).with_index();
+        let mut numbers = Vec::new();
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| results.next())) {
+                Ok(Some((number, ()))) => numbers.push(number),
+                Ok(None) => break,
+                Err(payload) => assert!(text(payload).contains("item 2")),
+            }
+        }
+        assert_eq!(numbers, [0, 1, 3]);
+    });
+}
+
+/// The first item is the last to end.
+#[test]
+fn numbers_are_those_of_the_input_not_of_the_results() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let wait = move |n: u32| {
+            if n == 10 {
+                gate.lock().unwrap().recv().unwrap();
+            }
+            n
+        };
+        let mut results = pool.imap_unordered([10, 11, 12], wait).with_index();
+        let mut first = [results.next().unwrap(), results.next().unwrap()];
+        first.sort_unstable();
+        assert_eq!(first, [(1, 11), (2, 12)]);
+        go.send(()).unwrap();
+        assert_eq!(results.next(), Some((0, 10)));
+        assert_eq!(results.next(), None);
+    });
+}

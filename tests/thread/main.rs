@@ -9,7 +9,10 @@ mod current_pool;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod futures;
+mod handles;
 mod imap;
+mod items;
+mod maps;
 mod overload;
 mod pool;
 #[path = "../support/refuse.rs"]

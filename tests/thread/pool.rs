@@ -1530,17 +1530,29 @@ fn the_width_follows_the_environment() {
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let (_, width) = text.split_once("width=").unwrap();
-        width.split_once(';').unwrap().0.parse::<usize>().unwrap()
+        let told = String::from_utf8(output.stderr).unwrap();
+        let told = told.lines().filter(|line| line.contains("TREFOIL_THREADS"));
+        let told: Vec<String> = told.map(str::to_owned).collect();
+        (
+            width.split_once(';').unwrap().0.parse::<usize>().unwrap(),
+            told,
+        )
     };
     let processors = std::thread::available_parallelism().unwrap().get();
-    assert_eq!(width("3"), 3);
-    assert_eq!(width("0"), processors);
-    assert_eq!(width("many"), processors);
+    assert_eq!(width("3"), (3, vec![]));
+    assert_eq!(width("0"), (processors, vec![]));
+    assert_eq!(width(""), (processors, vec![]));
+    for wrong in ["many", "-1", "4097", "2.0"] {
+        let (ignored, told) = width(wrong);
+        assert_eq!((ignored, told.len()), (processors, 1), "{told:?}");
+        assert!(told[0].contains(&format!("`{wrong}`")), "{told:?}");
+    }
 }
 
 #[test]
 #[ignore = "speaks of its environment: run, as a child, by the_width_follows_the_environment"]
 fn print_the_width() {
+    drop(ThreadPool::new()); // of the second one nothing is told
     println!("width={};", ThreadPool::new().num_threads());
 }
 
