@@ -63,6 +63,7 @@ pub mod fs;
 mod halves;
 mod lookup;
 mod read_write;
+mod readiness;
 mod reaper;
 mod signal;
 mod source;
