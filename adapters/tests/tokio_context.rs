@@ -1,13 +1,15 @@
 //! tokio's own sockets, timers and tasks inside `trefoil::run`, beside ours; its context where a future is dropped; one thread for all.
 
-mod support;
+#[allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
+#[path = "../../tests/deadline/mod.rs"]
+mod deadline;
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use support::within_deadline;
+use deadline::{alone, within_deadline};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -83,7 +85,7 @@ fn sockets_timers_and_tasks_of_both_kinds_at_once() {
 
 #[test]
 fn many_loops_share_one_thread() {
-    within_deadline(|| {
+    alone("many_loops_share_one_thread", "", || {
         std::thread::scope(|threads| {
             for _ in 0..4 {
                 threads.spawn(|| {

@@ -22,6 +22,7 @@ mod handlers;
 mod leaks;
 mod limits;
 mod moved;
+mod readiness;
 mod roots;
 mod running;
 mod sending;
