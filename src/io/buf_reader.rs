@@ -9,11 +9,11 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_io::{AsyncBufRead, AsyncRead};
+use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek};
 
 use super::read_write::{self, append};
 
@@ -412,6 +412,38 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     }
 }
 
+impl<R: AsyncSeek + Unpin> BufReader<R> {
+    /// Moves the reader's position; gives the new one, from the start. The buffer is forgotten, and a position is counted from
+    /// what was taken last.
+    ///
+    /// # Errors
+    ///
+    /// The reader's; the buffer stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a seek that has begun goes on, and what is read next is not known until another one has ended.
+    ///
+    /// ```
+    /// use std::io::SeekFrom;
+    /// use trefoil::io::{BufReader, fs::File};
+    ///
+    /// trefoil::run(async {
+    ///     let mut reader = BufReader::new(File::open(std::env::current_exe()?).await?);
+    ///     reader.read_exact(&mut [0; 4]).await?;
+    ///     assert_eq!(reader.seek(SeekFrom::Current(-3)).await?, 1);
+    ///     let mut name = [0; 3];
+    ///     reader.read_exact(&mut name).await?;
+    ///     assert_eq!(&name, b"ELF");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_seek(cx, position)).await
+    }
+}
+
 impl<R: AsyncRead + Unpin> AsyncRead for BufReader<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -439,6 +471,23 @@ impl<R: AsyncRead + Unpin> AsyncBufRead for BufReader<R> {
 
     fn consume(self: Pin<&mut Self>, count: usize) {
         self.get_mut().consume(count);
+    }
+}
+
+impl<R: AsyncSeek + Unpin> AsyncSeek for BufReader<R> {
+    fn poll_seek(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        position: SeekFrom,
+    ) -> Poll<io::Result<u64>> {
+        let ahead = self.buffer().len();
+        let target = match position {
+            SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub_unsigned(ahead as u64)),
+            absolute => absolute,
+        };
+        let place = ready!(Pin::new(&mut self.inner).poll_seek(cx, target))?;
+        self.consume(ahead);
+        Poll::Ready(Ok(place))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Readers and writers with a buffer: lines of any length in pieces of any size, nothing lost when a future is dropped or fails.
 
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::io::{AsyncBufReadExt, Cursor};
 use futures::{StreamExt, TryStreamExt};
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use trefoil::io::fs::File;
 use trefoil::io::{BufReader, BufWriter, Lines, UnixStream};
 use trefoil::run;
 
@@ -250,6 +251,38 @@ fn other_crates_read_through_the_trait() {
         fn is_send<T: Send>() {}
         is_send::<Lines<UnixStream>>();
         is_send::<BufWriter<UnixStream>>();
+    });
+}
+
+#[test]
+fn a_seek_counts_from_what_was_taken() {
+    within_deadline(|| {
+        run(async {
+            let path = std::env::temp_dir().join(format!("trefoil-seek-{}", std::process::id()));
+            let text: String = (0..10_000).map(|line| format!("{line:04}\n")).collect();
+            std::fs::write(&path, &text).unwrap();
+            let mut reader = BufReader::new(File::open(&path).await.unwrap());
+            std::fs::remove_file(&path).unwrap();
+            let mut line = String::new();
+            for (to, place, there) in [
+                (SeekFrom::Current(5), 5, "0001\n"),
+                (SeekFrom::Current(-10), 0, "0000\n"),
+                (SeekFrom::Start(40_000), 40_000, "8000\n"),
+                (SeekFrom::End(-5), 49_995, "9999\n"),
+                (SeekFrom::Current(-5), 49_995, "9999\n"),
+            ] {
+                assert_eq!(reader.seek(to).await.unwrap(), place);
+                line.clear();
+                reader.read_line(&mut line).await.unwrap();
+                assert_eq!(line, there);
+            }
+            reader.seek(SeekFrom::Start(5)).await.unwrap();
+            reader.fill_buf().await.unwrap();
+            assert!(reader.seek(SeekFrom::Current(-6)).await.is_err());
+            line.clear();
+            reader.read_line(&mut line).await.unwrap();
+            assert_eq!(line, "0001\n", "what was refused has changed nothing");
+        });
     });
 }
 
