@@ -79,7 +79,8 @@ pub fn handle() -> io::Result<Handle> {
 
 /// Polls `future`, and drops it, inside a tokio runtime.
 ///
-/// It is `Send` if `future` is; it may be polled on any executor.
+/// What tokio wants to be made inside (a sleep, say) is made by the future: `with(async { sleep(d).await })`, not `with(sleep(d))`. It
+/// is `Send` if `future` is; it may be polled on any executor.
 ///
 /// # Panics
 ///
@@ -94,7 +95,9 @@ pub fn handle() -> io::Result<Handle> {
 /// use trefoil::adapters::tokio;
 ///
 /// trefoil::run(async {
-///     let task = trefoil::spawn(tokio::with(::tokio::time::sleep(Duration::from_secs(3600))));
+///     let task = trefoil::spawn(tokio::with(async {
+///         ::tokio::time::sleep(Duration::from_secs(3600)).await;
+///     }));
 ///     trefoil::time::sleep(Duration::from_millis(1)).await;
 ///     assert!(task.cancel());
 /// });
