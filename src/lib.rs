@@ -56,7 +56,12 @@ pub mod time;
 #[cfg(feature = "trace")]
 pub mod trace;
 
-#[cfg(any(feature = "hyper", feature = "tokio-io", feature = "tracing"))]
+#[cfg(any(
+    feature = "hyper",
+    feature = "tokio",
+    feature = "tokio-io",
+    feature = "tracing"
+))]
 pub mod adapters;
 
 #[doc(inline)]

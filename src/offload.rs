@@ -46,7 +46,12 @@ where
         task.cancel(); // else its end would be reported, too
         let what =
             "this blocks, so it needs a thread of its own, and the system refused to start one";
-        io::Error::new(error.kind(), format!("{what}: {error}"))
+        let kind = match error.kind() {
+            // It says "try again" to those that read and write: a loop of theirs would spin.
+            io::ErrorKind::WouldBlock => io::ErrorKind::ResourceBusy,
+            kind => kind,
+        };
+        io::Error::new(kind, format!("{what}: {error}"))
     })?;
     state.calls.push_back(runnable);
     Ok(task)

@@ -1,12 +1,13 @@
-//! Other crates on the event loop: hyper, crates that use tokio's I/O traits, and tracing. Each has a feature of its own.
+//! Other crates on the event loop: hyper, crates that use tokio's I/O traits or its runtime, and tracing. Each has a feature of its own.
 //!
 //! | feature | module | what it gives |
 //! |---|---|---|
 //! | `hyper` | `adapters::hyper` | hyper's servers and clients run on the loop, HTTP/1 and HTTP/2 |
 //! | `tokio-io` | `adapters::tokio_io` | so do crates that use tokio's `AsyncRead` and `AsyncWrite`: tokio-rustls, tokio-tungstenite, tokio-util's codecs |
+//! | `tokio` | `adapters::tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic |
 //! | `tracing` | `adapters::tracing` | each task is a span; panics and slow polls are events |
 //!
-//! None of them brings a runtime, starts a thread or copies data: the traits are implemented on the types of
+//! None of them but `tokio` brings a runtime, starts a thread or copies data: the traits are implemented on the types of
 //! [`io`](crate::io) and [`time`](crate::time) themselves. Crates that use the futures-io traits need no feature:
 //!
 //! ```
@@ -37,6 +38,9 @@
 pub mod hyper;
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
 mod raw_fill;
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub mod tokio;
 #[cfg(feature = "tokio-io")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio-io")))]
 pub mod tokio_io;

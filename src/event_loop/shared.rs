@@ -26,7 +26,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::thread::{Thread, ThreadId};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
@@ -110,6 +110,11 @@ impl Shared {
             None => Instant::now(),
             Some(clock) => clock.now(),
         }
+    }
+
+    /// A virtual clock goes on. False: it is the real one.
+    pub(crate) fn advance(&self, by: Duration) -> bool {
+        self.clock.as_ref().map(|clock| clock.advance(by)).is_some()
     }
 
     pub(super) fn clock(&self) -> Option<&Arc<Clock>> {

@@ -1,12 +1,8 @@
 //! Any descriptor, waited for on the loop.
 //!
-//! 1. [`AsyncFd::readable`] asks the kernel by `poll(2)` whether a read would block. If not, it
-//!    is done. So it is level-triggered, whatever was read or left meanwhile.
-//! 2. If it would, the source is registered with the loop, once, and the task waits for the
-//!    next edge. An edge between the question and the wait is not lost: events are taken in
-//!    by the loop only, after the task has been entered (see `event_loop::reactor`). Until that edge
-//!    the kernel is not asked again, only whether the descriptor is still open: of one that is
-//!    closed no edge would ever come.
+//! 1. [`AsyncFd::readable`] asks the kernel whether a read would block, and waits if it would (see `readiness`).
+//! 2. A descriptor of somebody else's may be closed while it is watched, and no edge would ever come of it: so before a wait the
+//!    kernel is asked whether it is still open.
 //! 3. The descriptor may stay open when the `AsyncFd` goes, so its registration is
 //!    taken out at once, on whichever thread.
 //!
@@ -20,13 +16,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 
-use super::source::{Outcome, Source};
+use super::readiness::closed;
+use super::source::Source;
 use crate::event_loop::Direction;
-use crate::sys::poll::poll;
 
 /// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, another
 /// crate's socket.
@@ -273,14 +268,12 @@ impl<T: AsFd> AsyncFd<T> {
 
     async fn ready(&self, direction: Direction) -> io::Result<()> {
         self.refuse_closed()?;
-        let op = |fd: &T| would_not_block(fd.as_fd(), direction);
-        self.source.operate(direction, op).await
+        self.source.ready(direction).await
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<()>> {
         self.refuse_closed()?;
-        let op = |fd: &T| would_not_block(fd.as_fd(), direction);
-        self.source.poll(cx, direction, op)
+        self.source.poll_ready(cx, direction)
     }
 
     /// Before a wait on a descriptor that the loop may have been watching already: if it has been closed
@@ -333,30 +326,6 @@ impl<T: AsFd> AsyncFd<T> {
     pub fn into_inner(self) -> T {
         self.source.into_inner()
     }
-}
-
-/// `WouldBlock` if it would. An error that waits to be fetched, or a peer that is gone, does
-/// not block.
-fn would_not_block(fd: BorrowedFd<'_>, direction: Direction) -> io::Result<Outcome<()>> {
-    let event = match direction {
-        Direction::Read => PollFlags::IN,
-        Direction::Write => PollFlags::OUT,
-    };
-    let mut asked = [PollFd::from_borrowed_fd(fd, event)];
-    if poll(&mut asked, Some(&Timespec::default()))? == 0 {
-        return Err(io::ErrorKind::WouldBlock.into());
-    }
-    if asked[0].revents().contains(PollFlags::NVAL) {
-        return Err(closed(fd.as_raw_fd()));
-    }
-    Ok(Outcome::Full(()))
-}
-
-fn closed(number: RawFd) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("descriptor {number} is closed"),
-    )
 }
 
 impl<T: AsFd> AsFd for AsyncFd<T> {

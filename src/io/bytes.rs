@@ -160,6 +160,14 @@ impl<T: Bytes> Source<T> {
         append(text, bytes)
     }
 
+    /// Does not wait.
+    pub(super) fn try_read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match reading(buffers) {
+            Some(mut op) => op(self.get_ref()).map(Outcome::value),
+            None => Ok(0),
+        }
+    }
+
     pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -204,6 +212,14 @@ impl<T: Bytes> Source<T> {
             }
         }
         Ok(())
+    }
+
+    /// Does not wait.
+    pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match writing(slices) {
+            Some(mut op) => op(self.get_ref()).map(Outcome::value),
+            None => Ok(0),
+        }
     }
 
     pub(super) fn poll_write(
@@ -363,8 +379,28 @@ macro_rules! reads {
             pub async fn read_to_string(&self, text: &mut String) -> std::io::Result<usize> {
                 self.source().read_to_string(text).await
             }
+
+            /// Reads what has arrived, and does not wait for more; 0 at the end of the stream. It needs no loop.
+            ///
+            /// # Errors
+            ///
+            /// `WouldBlock` if there is nothing: [`readable`](Self::readable) waits for it. The system's.
+            ///
+            /// ```
+            /// use std::io::ErrorKind;
+            ///
+            /// let (near, far) = trefoil::io::UnixStream::pair()?;
+            /// assert_eq!(near.try_read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            /// far.try_write(b"abc")?;
+            /// assert_eq!(near.try_read(&mut [0; 8])?, 3);
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.source().try_read(&mut [std::io::IoSliceMut::new(buffer)])
+            }
         }
 
+        $crate::io::readiness::readable!($type);
         $crate::io::bytes::reads!(@trait &$type);
         $crate::io::bytes::reads!(@trait $type);
     };
@@ -482,8 +518,24 @@ macro_rules! writes {
             pub async fn flush(&self) -> std::io::Result<()> {
                 Ok(())
             }
+
+            /// Writes as many of `bytes` as there is room for, and does not wait for more. It needs no loop.
+            ///
+            /// # Errors
+            ///
+            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. The system's.
+            ///
+            /// ```
+            /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+            /// assert_eq!(near.try_write(b"abc")?, 3);
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.source().try_write(&[std::io::IoSlice::new(bytes)])
+            }
         }
 
+        $crate::io::readiness::writable!($type);
         $crate::io::bytes::writes!(@trait &$type);
         $crate::io::bytes::writes!(@trait $type);
     };

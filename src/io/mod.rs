@@ -11,6 +11,7 @@
 //! | [`Signal`], [`ctrl_c`] | signals |
 //! | [`stdin`], [`stdout`], [`stderr`] | the standard streams |
 //! | [`fs`] | files, off the loop |
+//! | [`BufReader`], [`BufWriter`], [`Lines`] | small pieces and lines, of any stream |
 //! | [`AsyncFd`] | everything else that has a descriptor |
 //!
 //! Sockets and pipes have `async` methods of their own, on `&self`: one task may read while another writes, through an `Arc` or on the same loop
@@ -62,6 +63,8 @@
 mod accept;
 mod async_fd;
 mod backoff;
+mod buf_reader;
+mod buf_writer;
 mod bytes;
 mod child;
 mod child_pipes;
@@ -69,8 +72,10 @@ mod command;
 mod connect;
 pub mod fs;
 mod halves;
+mod lines;
 mod lookup;
 mod read_write;
+mod readiness;
 mod reaper;
 mod signal;
 mod source;
@@ -88,10 +93,13 @@ pub(crate) use bytes::{Bytes, Stream};
 pub(crate) use source::Source;
 
 pub use async_fd::AsyncFd;
+pub use buf_reader::BufReader;
+pub use buf_writer::BufWriter;
 pub use child::Child;
 pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 pub use command::Command;
 pub use halves::{ReadHalf, WriteHalf};
+pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};
 pub use signal::{CtrlC, Signal, ctrl_c};
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};

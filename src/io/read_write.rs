@@ -1,4 +1,4 @@
-//! What files and standard streams do through the futures-io traits, for their own methods.
+//! What files, standard streams and buffers do through the futures-io traits, for their own methods.
 //!
 //! Streams of a [`Source`](super::source::Source) need no such help: see `bytes`.
 //!
@@ -59,10 +59,13 @@ pub(super) async fn read_to_string(
 
 /// Appends what must be text, and gives its length; nothing, if it is not.
 pub(super) fn append(text: &mut String, bytes: Vec<u8>) -> io::Result<usize> {
-    let read = String::from_utf8(bytes)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let read = self::text(bytes)?;
     text.push_str(&read);
     Ok(read.len())
+}
+
+pub(super) fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The bytes are the system's when it is done.
@@ -78,6 +81,15 @@ pub(super) async fn write(
 /// The bytes are the system's when it is done.
 pub(super) async fn write_all(
     writer: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+) -> io::Result<()> {
+    write_pieces(writer, bytes).await?;
+    flush(writer).await
+}
+
+/// The bytes are the writer's when it is done.
+pub(super) async fn write_pieces(
+    writer: &mut (impl AsyncWrite + Unpin),
     mut bytes: &[u8],
 ) -> io::Result<()> {
     while !bytes.is_empty() {
@@ -86,7 +98,7 @@ pub(super) async fn write_all(
             count => bytes = &bytes[count..],
         }
     }
-    flush(writer).await
+    Ok(())
 }
 
 pub(super) async fn flush(writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {

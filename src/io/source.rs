@@ -58,6 +58,14 @@ pub(super) enum Outcome<R> {
     Short(R, bool),
 }
 
+impl<R> Outcome<R> {
+    pub(super) fn value(self) -> R {
+        match self {
+            Self::Full(value) | Self::Short(value, _) => value,
+        }
+    }
+}
+
 impl Outcome<usize> {
     /// Of `wanted` bytes, `count` were read or written. `drains`: a short count leaves nothing behind.
     pub(super) fn of(wanted: usize, count: usize, drains: bool) -> Self {

@@ -20,10 +20,8 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -31,9 +29,11 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, major, minor, open};
 
+use super::buf_reader::BufReader;
 use super::bytes::Bytes;
 use super::fs;
-use super::read_write::{self, append};
+use super::lines::Lines;
+use super::read_write;
 use super::source::Source;
 
 /// The standard input of this process.
@@ -60,9 +60,8 @@ use super::source::Source;
 /// ```
 #[derive(Debug)]
 pub struct Stdin {
-    stream: Standard,
-    /// Read by `read_line` and not yet taken.
-    ahead: VecDeque<u8>,
+    /// Only a line is read through the buffer.
+    reader: BufReader<Standard>,
 }
 
 /// The standard input; see [`Stdin`].
@@ -72,8 +71,7 @@ pub struct Stdin {
 /// ```
 pub fn stdin() -> Stdin {
     Stdin {
-        stream: Standard::New(0),
-        ahead: VecDeque::new(),
+        reader: BufReader::with_capacity(PIECE, Standard::New(0)),
     }
 }
 
@@ -121,21 +119,24 @@ impl Stdin {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn read_line(&mut self, line: &mut String) -> io::Result<usize> {
-        let mut searched = 0;
-        let length = loop {
-            let mut unsearched = self.ahead.range(searched..);
-            if let Some(at) = unsearched.position(|byte| *byte == b'\n') {
-                break searched + at + 1;
-            }
-            searched = self.ahead.len();
-            let mut piece = [0; PIECE];
-            let count = poll_fn(|cx| self.stream.poll_read(cx, &mut piece)).await?;
-            if count == 0 {
-                break searched;
-            }
-            self.ahead.extend(&piece[..count]);
-        };
-        append(line, self.ahead.drain(..length).collect())
+        self.reader.read_line(line).await
+    }
+
+    /// The lines, one by one, without their ends. They are read ahead, up to 8 KiB: what comes after them is lost to other readers
+    /// of the input.
+    ///
+    /// ```no_run
+    /// trefoil::run(async {
+    ///     let mut lines = trefoil::io::stdin().lines();
+    ///     while let Some(line) = lines.next().await {
+    ///         println!("you wrote: {}", line?);
+    ///     }
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn lines(self) -> Lines<Self> {
+        BufReader::new(self).lines()
     }
 
     /// Appends everything up to the end; gives the number of bytes.
@@ -188,10 +189,10 @@ impl AsyncRead for Stdin {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.ahead.is_empty() {
-            return self.stream.poll_read(cx, buffer);
+        if self.reader.buffer().is_empty() {
+            return Pin::new(self.reader.get_mut()).poll_read(cx, buffer);
         }
-        Poll::Ready(self.ahead.read(buffer))
+        Pin::new(&mut self.reader).poll_read(cx, buffer)
     }
 }
 
@@ -336,15 +337,21 @@ enum Standard {
     File(fs::File),
 }
 
-impl Standard {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+impl AsyncRead for Standard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         match self.opened()? {
             Self::Source(source) => source.poll_read(cx, &mut [IoSliceMut::new(buffer)]),
             Self::File(file) => Pin::new(file).poll_read(cx, buffer),
             Self::New(_) => unreachable!("it was opened"),
         }
     }
+}
 
+impl Standard {
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,

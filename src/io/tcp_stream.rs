@@ -320,6 +320,51 @@ impl TcpStream {
         self.source.get_ref().ttl()
     }
 
+    /// Dropping the stream resets the connection, from now on: what the peer has not received is lost, and its reads fail.
+    /// (A `SO_LINGER` of some length would block the loop when the stream is dropped; `rustix::net::sockopt` sets it.)
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use trefoil::io::{TcpListener, TcpStream};
+    ///
+    /// trefoil::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _) = listener.accept().await?;
+    ///     client.set_zero_linger()?;
+    ///     drop(client);
+    ///     let error = server.read(&mut [0; 8]).await.unwrap_err();
+    ///     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        Ok(sockopt::set_socket_linger(self, Some(Duration::ZERO))?)
+    }
+
+    /// The stream twice, for code that wants a reader and a writer apart: a `&TcpStream` is either.
+    ///
+    /// ```
+    /// use trefoil::io::UnixStream;
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     let (reader, writer) = near.split();
+    ///     far.write_all(b"abc").await?;
+    ///     writer.write_all(b"def").await?;
+    ///     reader.read_exact(&mut [0; 3]).await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn split(&self) -> (&Self, &Self) {
+        (self, self)
+    }
+
     /// Two halves with owners of their own, for tasks of their own. (Where borrowing is enough,
     /// nothing needs to be split: all methods take `&self`.) When the writing half is dropped
     /// the peer reads the end of the stream.

@@ -11,9 +11,12 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
 use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
 
 use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
-use super::source::{Source, fairly, socket};
+use super::readiness::{readable, writable};
+use super::source::{Outcome, Source, fairly, socket};
+use crate::event_loop::Direction;
 
 /// A UDP socket.
 ///
@@ -236,6 +239,154 @@ impl UdpSocket {
         self.source.reading(|socket| socket.peek(buffer)).await
     }
 
+    /// Sends one datagram to the peer, and does not wait for room. It needs no loop.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. As [`send`](Self::send).
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
+    /// assert_eq!(near.try_send(b"abc")?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.source.get_ref().send(bytes)
+    }
+
+    /// Receives one datagram if there is one; gives its length. It needs no loop.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is none: [`readable`](Self::readable) waits for one. As [`recv`](Self::recv).
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
+    /// assert_eq!(near.try_recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// far.try_send(b"abc")?;
+    /// assert_eq!(near.try_recv(&mut [0; 8])?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source.get_ref().recv(buffer)
+    }
+
+    /// As [`try_recv`](Self::try_recv), and says where the datagram comes from.
+    ///
+    /// # Errors
+    ///
+    /// As `try_recv`.
+    ///
+    /// ```
+    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
+    /// far.try_send(b"abc")?;
+    /// let (count, _from) = near.try_recv_from(&mut [0; 8])?;
+    /// assert_eq!(count, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.source.get_ref().recv_from(buffer)
+    }
+
+    /// [`send`](Self::send) for a future written by hand; the latest caller is woken.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
+    /// let sending = std::future::poll_fn(|cx| near.poll_send(cx, b"abc"));
+    /// assert_eq!(trefoil::run(sending)?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let send = |socket: &Socket| socket.send(bytes).map(Outcome::Full);
+        self.source.poll(cx, Direction::Write, send)
+    }
+
+    /// [`recv`](Self::recv) for a future written by hand; the latest caller is woken.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    ///
+    /// ```
+    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
+    /// far.try_send(b"abc")?;
+    /// let mut buffer = [0; 8];
+    /// let receiving = std::future::poll_fn(|cx| near.poll_recv(cx, &mut buffer));
+    /// assert_eq!(trefoil::run(receiving)?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let receive = |socket: &Socket| socket.recv(buffer).map(Outcome::Full);
+        self.source.poll(cx, Direction::Read, receive)
+    }
+
+    /// [`recv_from`](Self::recv_from) for a future written by hand; the latest caller is woken.
+    ///
+    /// # Errors
+    ///
+    /// As `recv_from`.
+    ///
+    /// ```
+    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
+    /// far.try_send(b"abc")?;
+    /// let mut buffer = [0; 8];
+    /// let receiving = std::future::poll_fn(|cx| near.poll_recv_from(cx, &mut buffer));
+    /// assert_eq!(trefoil::run(receiving)?.0, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let receive = |socket: &Socket| socket.recv_from(buffer).map(Outcome::Full);
+        self.source.poll(cx, Direction::Read, receive)
+    }
+
+    /// Sends one datagram to `target`, and does not wait for room. It needs no loop.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// assert_eq!(socket.try_send_to(b"abc", socket.local_addr()?)?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_send_to(&self, bytes: &[u8], target: SocketAddr) -> io::Result<usize> {
+        self.source.get_ref().send_to(bytes, target)
+    }
+
+    /// [`send_to`](Self::send_to) one address, for a future written by hand; the latest caller is woken.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
+    /// let here = socket.local_addr()?;
+    /// let sending = std::future::poll_fn(|cx| socket.poll_send_to(cx, b"abc", here));
+    /// assert_eq!(trefoil::run(sending)?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        target: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        let send = |socket: &Socket| socket.send_to(bytes, target).map(Outcome::Full);
+        self.source.poll(cx, Direction::Write, send)
+    }
+
     /// This side's address.
     ///
     /// # Errors
@@ -398,6 +549,104 @@ impl UdpSocket {
     pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
         self.source.get_ref().leave_multicast_v6(&group, interface)
     }
+
+    /// Whether this machine receives, too, what this socket sends to an IPv4 group; yes, to begin with.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
+    /// socket.set_multicast_loop_v4(false)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_multicast_loop_v4(&self, yes: bool) -> io::Result<()> {
+        self.source.get_ref().set_multicast_loop_v4(yes)
+    }
+
+    /// See [`set_multicast_loop_v4`](Self::set_multicast_loop_v4).
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
+    /// assert!(socket.multicast_loop_v4()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+        self.source.get_ref().multicast_loop_v4()
+    }
+
+    /// How many routers a datagram to an IPv4 group may pass; none (1), to begin with.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
+    /// socket.set_multicast_ttl_v4(4)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+        self.source.get_ref().set_multicast_ttl_v4(ttl)
+    }
+
+    /// See [`set_multicast_ttl_v4`](Self::set_multicast_ttl_v4).
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
+    /// assert!(socket.multicast_ttl_v4()? == 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+        self.source.get_ref().multicast_ttl_v4()
+    }
+
+    /// Whether this machine receives, too, what this socket sends to an IPv6 group; yes, to begin with.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("[::]:0"))?;
+    /// socket.set_multicast_loop_v6(false)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_multicast_loop_v6(&self, yes: bool) -> io::Result<()> {
+        self.source.get_ref().set_multicast_loop_v6(yes)
+    }
+
+    /// See [`set_multicast_loop_v6`](Self::set_multicast_loop_v6).
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("[::]:0"))?;
+    /// assert!(socket.multicast_loop_v6()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        self.source.get_ref().multicast_loop_v6()
+    }
+
+    fn source(&self) -> &Source<Socket> {
+        &self.source
+    }
 }
 
 socket! { UdpSocket, Socket, OwnedFd }
+
+readable! { UdpSocket }
+
+writable! { UdpSocket }

@@ -145,6 +145,24 @@ impl UnixStream {
         self.source.get_ref().shutdown(how)
     }
 
+    /// The stream twice, for code that wants a reader and a writer apart: a `&UnixStream` is either.
+    ///
+    /// ```
+    /// use trefoil::io::UnixStream;
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     let (reader, writer) = near.split();
+    ///     far.write_all(b"abc").await?;
+    ///     writer.write_all(b"def").await?;
+    ///     reader.read_exact(&mut [0; 3]).await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn split(&self) -> (&Self, &Self) {
+        (self, self)
+    }
+
     /// Two halves with owners of their own, for tasks of their own. (Where borrowing is enough,
     /// nothing needs to be split: all methods take `&self`.) When the writing half is dropped
     /// the peer reads the end of the stream.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::{Sleep, sleep_until};
+use super::{Sleep, now, sleep_until};
 use crate::alarm::later;
 use crate::event_loop::{Shared, current};
 
@@ -52,6 +52,31 @@ pub fn interval(period: Duration) -> Interval {
         bound: None,
         sleep: None,
     }
+}
+
+/// As [`interval`], but the first tick is due at `start`.
+///
+/// # Panics
+///
+/// If `period` is zero.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::time::{interval_at, now};
+///
+/// trefoil::run(async {
+///     let period = Duration::from_millis(1);
+///     let start = now() + period;
+///     let mut beat = interval_at(start, period);
+///     assert_eq!(beat.tick().await, start);
+///     assert_eq!(beat.tick().await, start + period);
+/// });
+/// ```
+#[track_caller]
+pub fn interval_at(start: Instant, period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.next = Some(start);
+    interval
 }
 
 /// What [`interval`] returns; ask it for one [`tick`](Self::tick) after another.
@@ -153,6 +178,62 @@ impl Interval {
         self.sleep = None;
         self.next = Some(self.missed.after(due, now, self.period));
         Poll::Ready(due)
+    }
+
+    /// Starts a new schedule: the next tick is due a period from now.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = trefoil::EventLoop::builder().virtual_time().build()?;
+    /// event_loop.block_on(async {
+    ///     let mut beat = trefoil::time::interval(Duration::from_secs(60));
+    ///     beat.reset();
+    ///     let start = trefoil::time::now();
+    ///     assert_eq!(beat.tick().await, start + Duration::from_secs(60)); // the first, too
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reset(&mut self) {
+        self.reset_after(self.period);
+    }
+
+    /// Starts a new schedule: the next tick is due `after` from now; `Duration::ZERO`: at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = trefoil::EventLoop::builder().virtual_time().build()?;
+    /// event_loop.block_on(async {
+    ///     let mut beat = trefoil::time::interval(Duration::from_secs(60));
+    ///     let start = beat.tick().await;
+    ///     beat.reset_after(Duration::from_secs(5));
+    ///     assert_eq!(beat.tick().await, start + Duration::from_secs(5));
+    ///     assert_eq!(beat.tick().await, start + Duration::from_secs(65));
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reset_after(&mut self, after: Duration) {
+        self.reset_at(later(now(), after));
+    }
+
+    /// Starts a new schedule: the next tick is due at `deadline`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = trefoil::EventLoop::builder().virtual_time().build()?;
+    /// event_loop.block_on(async {
+    ///     let mut beat = trefoil::time::interval(Duration::from_secs(60));
+    ///     let later = beat.tick().await + Duration::from_secs(5);
+    ///     beat.reset_at(later);
+    ///     assert_eq!(beat.tick().await, later);
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reset_at(&mut self, deadline: Instant) {
+        self.next = Some(deadline);
+        self.sleep = None;
     }
 
     /// The distance between ticks.

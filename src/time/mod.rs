@@ -43,13 +43,15 @@
 // Checked by `tests/event_loop/` (order, never early, missed ticks, carried to other threads) and by the unit tests of
 // the timers.
 
+mod advance;
 mod interval;
 mod sleep;
 
 use std::time::Instant;
 
 pub use crate::task::{Timeout, timeout};
-pub use interval::{Interval, MissedTick, interval};
+pub use advance::advance;
+pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 
 /// What time it is: on the loop that runs on this thread, else the real time.

@@ -11,12 +11,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::alarm::{Span, Timekeeper, TimerKey, end};
+use crate::alarm::{Span, Timekeeper, TimerKey, end, now};
 use crate::event_loop::{Local, Shared, current};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
@@ -102,6 +103,62 @@ impl Sleep {
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
         (self.deadline < end(self.deadline)).then_some(self.deadline)
+    }
+
+    /// Whether its time has come. It may be so before a poll says so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = trefoil::EventLoop::builder().virtual_time().build()?;
+    /// event_loop.block_on(async {
+    ///     let mut nap = trefoil::time::sleep(Duration::from_secs(60));
+    ///     assert!(!nap.is_elapsed());
+    ///     (&mut nap).await;
+    ///     assert!(nap.is_elapsed());
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn is_elapsed(&self) -> bool {
+        match &self.stage {
+            Stage::Done => true,
+            Stage::New(_) => self.deadline <= now(),
+            Stage::Yielding(shared) | Stage::Armed(shared, _) => self.deadline <= shared.now(),
+        }
+    }
+
+    /// Completes at `deadline` from now on, also if it was done. What waits for it on its loop is woken then; elsewhere (another
+    /// thread has it now) it has to be polled again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::time::{now, sleep};
+    ///
+    /// let event_loop = trefoil::EventLoop::builder().virtual_time().build()?;
+    /// event_loop.block_on(async {
+    ///     let start = now();
+    ///     let mut idle = sleep(Duration::from_secs(60));
+    ///     idle.reset(start + Duration::from_secs(5));
+    ///     (&mut idle).await;
+    ///     idle.reset(start + Duration::from_secs(9));
+    ///     idle.await;
+    ///     assert_eq!(now() - start, Duration::from_secs(9));
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reset(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        let Stage::Armed(shared, key) = mem::replace(&mut self.stage, Stage::New(None)) else {
+            return;
+        };
+        match current::local() {
+            Some(local) if Arc::ptr_eq(&shared, &local.shared) => {
+                if let Some(waker) = local.take_timer(key) {
+                    self.stage = Stage::Armed(shared, local.arm(deadline, waker));
+                }
+            }
+            _ => shared.disarm(key),
+        }
     }
 
     /// The first poll.

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod async_fd;
+mod buffered;
 mod children;
 mod connecting;
 mod datagrams;
@@ -21,6 +22,7 @@ mod handlers;
 mod leaks;
 mod limits;
 mod moved;
+mod readiness;
 mod roots;
 mod running;
 mod sending;

@@ -141,6 +141,33 @@ fn lines_and_ends_of_pipes_files_and_sockets() {
 }
 
 #[test]
+fn all_the_lines_of_the_input() {
+    let test = "standard::all_the_lines_of_the_input";
+    if is_again(test) {
+        return within_deadline(|| {
+            run(async {
+                let mut input = stdin();
+                let mut first = String::new();
+                input.read_line(&mut first).await.unwrap();
+                assert_eq!(first, "first\n");
+                let mut lines = input.lines();
+                let mut lengths = Vec::new();
+                while let Some(line) = lines.next().await {
+                    lengths.push(line.unwrap().len());
+                }
+                assert_eq!(lengths, [6, 0, 5000, 4]);
+            });
+        });
+    }
+    let text = format!("first\nsecond\n\r\n{}\nlast", "x".repeat(5000));
+    let mut child = again(test, "").stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    passed(&child.wait_with_output().unwrap());
+}
+
+#[test]
 fn nothing_to_read_from_and_nowhere_to_write_to() {
     let test = "standard::nothing_to_read_from_and_nowhere_to_write_to";
     if is_again(test) {

@@ -536,3 +536,127 @@ fn a_thousand_years_take_no_time_and_are_exact() {
         assert!(took < LONG / 4, "{took:?}");
     });
 }
+
+/// A sleep that a task waits for, which others may reset.
+async fn wait_for(nap: Rc<RefCell<time::Sleep>>) -> Instant {
+    std::future::poll_fn(|cx| std::pin::Pin::new(&mut *nap.borrow_mut()).poll(cx)).await;
+    time::now()
+}
+
+#[test]
+fn a_sleep_that_is_reset_wakes_what_waits_for_it_at_the_new_time() {
+    within_deadline(|| {
+        virtually(async {
+            let start = time::now();
+            for (first, then) in [(60, 5), (5, 60), (5, 0)] {
+                let [first, then] = [first, then].map(Duration::from_secs);
+                let start = time::now();
+                let nap = Rc::new(RefCell::new(sleep(first)));
+                let waiting = spawn(wait_for(nap.clone()));
+                trefoil::yield_now().await;
+                nap.borrow_mut().reset(start + then);
+                assert_eq!(nap.borrow().is_elapsed(), then.is_zero());
+                assert_eq!(waiting.await.unwrap() - start, then);
+                assert!(nap.borrow().is_elapsed());
+                // Done, and to be waited for again.
+                nap.borrow_mut().reset(start + HOUR);
+                assert!(!nap.borrow().is_elapsed());
+                assert_eq!(nap.borrow().deadline(), Some(start + HOUR));
+                assert_eq!(wait_for(nap).await - start, HOUR);
+            }
+            assert_eq!(time::now() - start, HOUR * 3);
+        });
+    });
+}
+
+/// It may be reset where its loop is not; then it is polled again.
+#[test]
+fn a_sleep_that_is_reset_elsewhere_is_armed_by_the_next_poll() {
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let mut nap = sleep(HOUR);
+        event_loop.block_on(async {
+            assert!(crate::support::poll_once(&mut nap).is_pending());
+        });
+        let mut nap = thread::spawn(move || {
+            nap.reset(Instant::now());
+            nap
+        })
+        .join()
+        .unwrap();
+        event_loop.block_on(&mut nap);
+        assert!(nap.is_elapsed());
+        // On another loop, too.
+        nap.reset(Instant::now());
+        EventLoop::new().unwrap().block_on(nap);
+    });
+}
+
+#[test]
+fn intervals_begin_where_they_are_told_to() {
+    within_deadline(|| {
+        virtually(async {
+            let second = Duration::from_secs(1);
+            let start = time::now();
+            let mut beat = time::interval_at(start + second * 5, second * 2);
+            assert_eq!(beat.tick().await - start, second * 5);
+            assert_eq!(beat.tick().await - start, second * 7);
+            sleep(second).await;
+            beat.reset();
+            assert_eq!(beat.tick().await - start, second * 10);
+            assert!(timeout(second, beat.tick()).await.is_err()); // at 11, with a wait begun
+            beat.reset_after(second * 3);
+            assert_eq!(beat.tick().await - start, second * 14);
+            beat.reset_after(Duration::ZERO);
+            assert_eq!(beat.tick().await - start, second * 14);
+            beat.reset_at(start + second * 20);
+            assert_eq!(beat.tick().await - start, second * 20);
+            assert_eq!(beat.tick().await - start, second * 22);
+            // One that begins in the past is late.
+            let mut late =
+                time::interval_at(start + second * 19, second * 2).missed_tick(MissedTick::Skip);
+            assert_eq!(late.tick().await - start, second * 19);
+            assert_eq!(late.tick().await - start, second * 23);
+        });
+    });
+}
+
+#[test]
+fn a_clock_that_is_moved_lets_go_off_what_is_due() {
+    within_deadline(|| {
+        let (_, took) = virtually(async {
+            let start = time::now();
+            let log = Rc::new(RefCell::new(Vec::new()));
+            for minute in [3, 1, 2, 61] {
+                let log = log.clone();
+                spawn(async move {
+                    sleep(Duration::from_secs(60 * minute)).await;
+                    log.borrow_mut().push(minute);
+                })
+                .detach();
+            }
+            time::advance(HOUR).await;
+            assert_eq!(*log.borrow(), [1, 2, 3]);
+            assert_eq!(time::now() - start, HOUR);
+            // Also while something outside is awaited, for which it would go at the real pace.
+            let pool = ThreadPool::with_threads(1);
+            let (release, stuck) = mpsc::channel::<()>();
+            let outside = pool.spawn(move || stuck.recv().is_err());
+            let waiting = spawn(outside);
+            time::advance(HOUR).await;
+            assert_eq!(*log.borrow(), [1, 2, 3, 61]);
+            drop(release);
+            assert!(waiting.await.unwrap().unwrap());
+            time::advance(Duration::ZERO).await;
+        });
+        assert!(took < HOUR);
+    });
+}
+
+#[test]
+fn the_real_clock_cannot_be_moved() {
+    within_deadline(|| {
+        let said = crate::support::panic_message(|| trefoil::run(time::advance(HOUR)));
+        assert!(said.contains("virtual_time()"), "{said}");
+    });
+}

@@ -74,7 +74,10 @@ const TABLE: [(&str, &[&str]); 17] = [
         ],
     ),
     ("trace", &["loom", "sys", "record", "task"]),
-    ("adapters", &["loom", "task", "event_loop", "time", "io"]),
+    (
+        "adapters",
+        &["loom", "sys", "task", "event_loop", "time", "io"],
+    ),
 ];
 
 const FACADE: &str = "lib";

@@ -39,7 +39,7 @@ impl Local {
 
     /// Forgets it; its waker is the caller's to drop.
     #[inline]
-    pub(in crate::event_loop) fn take_timer(&self, key: TimerKey) -> Option<Waker> {
+    pub(crate) fn take_timer(&self, key: TimerKey) -> Option<Waker> {
         self.timers.borrow_mut().remove(key)
     }
 

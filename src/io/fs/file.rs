@@ -421,6 +421,71 @@ impl File {
         poll_fn(|cx| Pin::new(&mut *self).poll_seek(cx, position)).await
     }
 
+    /// The position, from the start.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`seek`](Self::seek).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
+    /// file.read_exact(&mut [0; 4]).await?;
+    /// assert_eq!(file.stream_position().await?, 4);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn stream_position(&mut self) -> io::Result<u64> {
+        self.seek(SeekFrom::Current(0)).await
+    }
+
+    /// Moves the position to the start.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`seek`](Self::seek).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a seek that has begun goes on.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
+    /// file.read_exact(&mut [0; 4]).await?;
+    /// file.rewind().await?;
+    /// assert_eq!(file.stream_position().await?, 0);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn rewind(&mut self) -> io::Result<()> {
+        self.seek(SeekFrom::Start(0)).await.map(drop)
+    }
+
+    /// The same open file once more, as [`std::fs::File::try_clone`] makes it: both move one position. Await what you have begun,
+    /// and flush, before the other one is used.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::try_clone`].
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
+    /// let mut other = file.try_clone().await?;
+    /// file.read_exact(&mut [0; 4]).await?;
+    /// assert_eq!(other.stream_position().await?, 4);
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn try_clone(&self) -> io::Result<Self> {
+        self.file.try_clone().map(Self::from_std) // this does not block
+    }
+
     /// Reads at a place of its own; the position stays. Reads may run side by side.
     ///
     /// # Errors

@@ -29,6 +29,7 @@
 
 // Checked by `tests/event_loop/`.
 
+mod dir_builder;
 mod file;
 mod open_options;
 mod read_dir;
@@ -37,6 +38,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use dir_builder::DirBuilder;
 pub use file::File;
 pub use open_options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir, read_dir};

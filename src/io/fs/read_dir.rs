@@ -99,6 +99,25 @@ impl ReadDir {
         poll_fn(|cx| self.poll_entry(cx)).await
     }
 
+    /// As [`next_entry`](Self::next_entry), in the shape of a stream's `next`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no entry.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let mut entries = trefoil::io::fs::read_dir("/proc/self/task").await?;
+    /// while let Some(entry) = entries.next().await {
+    ///     println!("{}", entry?.path().display());
+    /// }
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn next(&mut self) -> Option<io::Result<DirEntry>> {
+        self.next_entry().await.transpose()
+    }
+
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<DirEntry>>> {
         loop {
             if let Some(running) = &mut self.running {

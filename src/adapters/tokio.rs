@@ -1,0 +1,153 @@
+//! tokio's context on the loop: what reqwest, sqlx, tonic and their like ask for.
+//!
+//! They open sockets, sleep and start tasks by themselves, through the runtime that the thread they run on has entered. Without one
+//! they panic: *"there is no reactor running, must be called from the context of a Tokio 1.x runtime"*. [`with`] enters one around each poll of
+//! a future, which otherwise is polled by your loop like any other:
+//!
+//! ```
+//! use trefoil::adapters::tokio;
+//!
+//! let answer = trefoil::run(tokio::with(async {
+//!     let nap = ::tokio::spawn(::tokio::time::sleep(std::time::Duration::from_millis(1)));
+//!     nap.await.unwrap();
+//!     trefoil::spawn_blocking(|| 42).await.unwrap()
+//! }));
+//! assert_eq!(answer, 42);
+//! ```
+//!
+//! What `trefoil::spawn` starts is another future: wrap that one, too. Or let the whole thread enter, and all that runs on its loops is inside:
+//!
+//! ```
+//! let tokio = trefoil::adapters::tokio::handle()?;
+//! let _entered = tokio.enter();
+//! trefoil::run(async {
+//!     trefoil::spawn(::tokio::time::sleep(std::time::Duration::from_millis(1))).await.unwrap();
+//! });
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! The runtime is the process's own, made when it is first asked for, and stays. It has one thread, which waits for tokio's sockets and
+//! timers and polls what `tokio::spawn` starts; `tokio::task::spawn_blocking` starts more. A future on your loop that waits for one of its sockets is woken
+//! from that thread, which costs some microseconds more than a socket of [`io`](crate::io). The end of `trefoil::run` does
+//! not end what `tokio::spawn` has started. A loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) does not move tokio's clock.
+//! A forked child has a runtime of its own.
+
+// Checked by `adapters/tests/tokio_context.rs`.
+//
+// Rejected: the runtime that the host may have entered already. If it is one of a single thread, and that thread runs our loop, nobody
+// drives it. And to end the runtime with the last future: connections that a client keeps for its next request would die with it.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::loom::Mutex;
+use crate::sys::fork::PerProcess;
+
+/// The runtime that [`with`] enters; it is made by the first call.
+///
+/// # Errors
+///
+/// If the system refuses its descriptors.
+///
+/// # Panics
+///
+/// If the system refuses its thread.
+///
+/// ```
+/// let tokio = trefoil::adapters::tokio::handle()?;
+/// let task = tokio.spawn(async { 42 });
+/// assert_eq!(trefoil::run(task).unwrap(), 42);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn handle() -> io::Result<Handle> {
+    static RUNTIME: PerProcess<Mutex<Option<Runtime>>> = PerProcess::new();
+    let mut place = RUNTIME.get_or_init(Mutex::default).lock();
+    if let Some(runtime) = &*place {
+        return Ok(runtime.handle().clone());
+    }
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(1).thread_name("trefoil-tokio");
+    let runtime = place.insert(builder.enable_all().build()?);
+    Ok(runtime.handle().clone())
+}
+
+/// Polls `future`, and drops it, inside a tokio runtime.
+///
+/// What tokio wants to be made inside (a sleep, say) is made by the future: `with(async { sleep(d).await })`, not `with(sleep(d))`. It
+/// is `Send` if `future` is; it may be polled on any executor.
+///
+/// # Panics
+///
+/// When polled first, if the system refuses what the runtime needs. [`handle`] gives an error instead.
+///
+/// # Cancel safety
+///
+/// That of `future`.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::adapters::tokio;
+///
+/// trefoil::run(async {
+///     let task = trefoil::spawn(tokio::with(async {
+///         ::tokio::time::sleep(Duration::from_secs(3600)).await;
+///     }));
+///     trefoil::time::sleep(Duration::from_millis(1)).await;
+///     assert!(task.cancel());
+/// });
+/// ```
+pub fn with<F: Future>(future: F) -> With<F> {
+    With {
+        future: Some(future),
+        handle: None,
+    }
+}
+
+pin_project! {
+    /// What [`with`] returns.
+    #[must_use = "futures do nothing unless they are awaited"]
+    pub struct With<F> {
+        // `None` once it is done.
+        #[pin]
+        future: Option<F>,
+        handle: Option<Handle>,
+    }
+
+    impl<F> PinnedDrop for With<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _entered = this.handle.as_ref().map(Handle::enter);
+            this.future.set(None);
+        }
+    }
+}
+
+impl<F: Future> Future for With<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let handle = this.handle.get_or_insert_with(|| {
+            handle().unwrap_or_else(|error| {
+                panic!("trefoil::adapters::tokio needs a tokio runtime, and the system refused it: {error}")
+            })
+        });
+        let _entered = handle.enter();
+        let future = this.future.as_mut().as_pin_mut();
+        let output = ready!(future.expect("it is polled after its end").poll(cx));
+        this.future.set(None);
+        Poll::Ready(output)
+    }
+}
+
+impl<F> fmt::Debug for With<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("With").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,501 @@
+//! A reader with a buffer, over any other.
+//!
+//! The buffer grows only where a line is longer than it: the bytes of a line that has not come to its end stay here, and not in the
+//! future that waits for the rest. So dropping that future loses nothing. Once all is taken, the buffer is as long as before.
+//!
+//! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped, and its methods need an import.
+//!
+//! Checked by `tests/event_loop/buffered.rs`.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, SeekFrom};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek};
+
+use super::read_write::{self, append};
+
+/// How long a buffer is, if nothing else is said.
+pub(super) const CAPACITY: usize = 8 * 1024;
+
+/// Reads large pieces from a reader, to give small ones and lines.
+///
+/// Over any reader of futures-io, those of other crates too; one that is not `Unpin` goes into a `Box::pin`. Through
+/// [`get_ref`](Self::get_ref) a stream of this crate can be written to meanwhile. Dropping the `BufReader`, or
+/// [`into_inner`](Self::into_inner), loses what was read and not taken.
+///
+/// ```
+/// use trefoil::io::{BufReader, UnixStream};
+///
+/// trefoil::run(async {
+///     let (near, far) = UnixStream::pair()?;
+///     far.write_all(b"GET /\nbody").await?;
+///     let mut reader = BufReader::new(near);
+///     let mut line = String::new();
+///     reader.read_line(&mut line).await?;
+///     assert_eq!(line, "GET /\n");
+///     let mut body = [0; 4];
+///     reader.read_exact(&mut body).await?;
+///     assert_eq!(&body, b"body");
+///     reader.get_ref().write_all(b"an answer").await
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct BufReader<R> {
+    inner: R,
+    /// All of it has a value; from `start` to `end` it was read and not taken.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    capacity: usize,
+}
+
+impl<R> BufReader<R> {
+    /// Over `inner`, with a buffer of 8 KiB that is made by the first read.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let reader = trefoil::io::BufReader::new(near);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new(inner: R) -> Self {
+        Self::with_capacity(CAPACITY, inner)
+    }
+
+    /// With a buffer of `capacity` bytes, at least one.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let reader = trefoil::io::BufReader::with_capacity(64 * 1024, near);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_capacity(capacity: usize, inner: R) -> Self {
+        Self {
+            inner,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// What was read and not taken. It reads nothing.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// assert!(trefoil::io::BufReader::new(near).buffer().is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Takes the first `count` bytes of [`buffer`](Self::buffer), all of them if there are fewer.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"abc").await?;
+    ///     let mut reader = BufReader::new(near);
+    ///     assert_eq!(reader.fill_buf().await?, b"abc");
+    ///     reader.consume(2);
+    ///     assert_eq!(reader.buffer(), b"c");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn consume(&mut self, count: usize) {
+        self.start = self.end.min(self.start.saturating_add(count));
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.buffer.len() > self.capacity {
+                self.buffer.truncate(self.capacity);
+                self.buffer.shrink_to_fit();
+            }
+        }
+    }
+
+    /// What it reads from.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let reader = trefoil::io::BufReader::new(near);
+    /// assert!(reader.get_ref().peer_addr()?.is_unnamed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
+    /// What it reads from. What is read there directly is what comes after the buffer.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let mut reader = trefoil::io::BufReader::new(near);
+    /// let stream: &mut trefoil::io::UnixStream = reader.get_mut();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
+    /// What it reads from; the [`buffer`](Self::buffer) is lost.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let near = trefoil::io::BufReader::new(near).into_inner();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
+    /// Takes so many bytes that are there.
+    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+        let taken = self.buffer()[..count].to_vec();
+        self.consume(count);
+        taken
+    }
+}
+
+impl<R: AsyncRead + Unpin> BufReader<R> {
+    /// Reads at least one byte; 0 at the end. An empty buffer is full at once.
+    ///
+    /// # Errors
+    ///
+    /// The reader's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing, if that holds for the reader; for all of this crate it does.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"abc").await?;
+    ///     assert_eq!(BufReader::new(near).read(&mut [0; 2]).await?, 2);
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read_write::read(self, buffer).await
+    }
+
+    /// Fills the buffer.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` if the end comes first; the reader's.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what has been read is in the buffer, but how much is not known.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"abc").await?;
+    ///     BufReader::new(near).read_exact(&mut [0; 3]).await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        read_write::read_exact(self, buffer).await
+    }
+
+    /// Appends everything up to the end; gives the number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// The reader's.
+    ///
+    /// # Cancel safety
+    ///
+    /// What has been read is in `bytes`.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"abc").await?;
+    ///     drop(far);
+    ///     let mut bytes = Vec::new();
+    ///     assert_eq!(BufReader::new(near).read_to_end(&mut bytes).await?, 3);
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        read_write::read_to_end(self, bytes).await
+    }
+
+    /// As [`read_to_end`](Self::read_to_end), for text.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if it is not UTF-8, and nothing is appended then; the reader's.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: what has been read is lost.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"abc").await?;
+    ///     drop(far);
+    ///     let mut text = String::new();
+    ///     BufReader::new(near).read_to_string(&mut text).await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        read_write::read_to_string(self, text).await
+    }
+
+    /// What is in the buffer; if that is nothing, after one read. Empty at the end. It stays there until
+    /// [`consume`](Self::consume) says how much was taken.
+    ///
+    /// # Errors
+    ///
+    /// The reader's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"abc").await?;
+    ///     let mut reader = BufReader::new(near);
+    ///     let count = reader.fill_buf().await?.len();
+    ///     reader.consume(count);
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        poll_fn(|cx| self.poll_filled(cx)).await?;
+        Ok(self.buffer())
+    }
+
+    /// Appends everything up to the next `delimiter` and that, or up to the end; gives the number of bytes, 0 at the end.
+    ///
+    /// It takes as much memory as the piece is long. For input from strangers, limit it yourself, with
+    /// [`fill_buf`](Self::fill_buf) and [`consume`](Self::consume), or by a [`timeout`](crate::timeout).
+    ///
+    /// # Errors
+    ///
+    /// The reader's; nothing is appended then, and nothing lost.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: what has been read stays in the buffer.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"one\0two\0").await?;
+    ///     let mut name = Vec::new();
+    ///     assert_eq!(BufReader::new(near).read_until(0, &mut name).await?, 4);
+    ///     assert_eq!(name, b"one\0");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_until(&mut self, delimiter: u8, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        let count = self.find(delimiter).await?;
+        bytes.extend_from_slice(&self.buffer()[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+
+    /// Appends the next line with its end; gives its length in bytes, 0 at the end. For many lines, without their ends:
+    /// [`lines`](Self::lines).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if it is not UTF-8: nothing is appended then, and the next call gives the next line. The reader's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: what has been read stays in the buffer.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"one\ntwo").await?;
+    ///     drop(far);
+    ///     let mut reader = BufReader::new(near);
+    ///     let mut text = String::new();
+    ///     while reader.read_line(&mut text).await? > 0 {}
+    ///     assert_eq!(text, "one\ntwo");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_line(&mut self, line: &mut String) -> io::Result<usize> {
+        let count = self.find(b'\n').await?;
+        append(line, self.take(count))
+    }
+
+    async fn find(&mut self, delimiter: u8) -> io::Result<usize> {
+        let mut searched = 0;
+        poll_fn(|cx| self.poll_find(cx, delimiter, &mut searched)).await
+    }
+
+    /// How many bytes there are up to the next `delimiter` with it, or to the end; they are in the buffer then. It is not among
+    /// the first `searched`.
+    pub(super) fn poll_find(
+        &mut self,
+        cx: &mut Context<'_>,
+        delimiter: u8,
+        searched: &mut usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut unsearched = self.buffer()[*searched..].iter();
+            if let Some(at) = unsearched.position(|byte| *byte == delimiter) {
+                return Poll::Ready(Ok(*searched + at + 1));
+            }
+            *searched = self.buffer().len();
+            if ready!(self.poll_more(cx))? == 0 {
+                return Poll::Ready(Ok(*searched));
+            }
+        }
+    }
+
+    /// Something is in the buffer, or the end has come.
+    fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.start == self.end {
+            ready!(self.poll_more(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once, behind what is there, for which there may be too little room; the number of bytes.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            // By half, so that bytes of a long line are seldom moved.
+            let room = self.capacity.max(self.end / 2);
+            self.buffer
+                .resize(self.buffer.len().max(self.end + room), 0);
+        }
+        let room = &mut self.buffer[self.end..];
+        let count = ready!(Pin::new(&mut self.inner).poll_read(cx, room))?;
+        assert!(
+            count <= room.len(),
+            "a reader read more than there was room for"
+        );
+        self.end += count;
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<R: AsyncSeek + Unpin> BufReader<R> {
+    /// Moves the reader's position; gives the new one, from the start. The buffer is forgotten, and a position is counted from
+    /// what was taken last.
+    ///
+    /// # Errors
+    ///
+    /// The reader's; the buffer stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a seek that has begun goes on, and what is read next is not known until another one has ended.
+    ///
+    /// ```
+    /// use std::io::SeekFrom;
+    /// use trefoil::io::{BufReader, fs::File};
+    ///
+    /// trefoil::run(async {
+    ///     let mut reader = BufReader::new(File::open(std::env::current_exe()?).await?);
+    ///     reader.read_exact(&mut [0; 4]).await?;
+    ///     assert_eq!(reader.seek(SeekFrom::Current(-3)).await?, 1);
+    ///     let mut name = [0; 3];
+    ///     reader.read_exact(&mut name).await?;
+    ///     assert_eq!(&name, b"ELF");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_seek(cx, position)).await
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for BufReader<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.buffer().is_empty() && buffer.len() >= self.capacity {
+            return Pin::new(&mut self.inner).poll_read(cx, buffer);
+        }
+        if !buffer.is_empty() {
+            ready!(self.poll_filled(cx))?;
+        }
+        let count = io::Read::read(&mut self.buffer(), buffer)?;
+        self.consume(count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncBufRead for BufReader<R> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        ready!(this.poll_filled(cx))?;
+        Poll::Ready(Ok(this.buffer()))
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        self.get_mut().consume(count);
+    }
+}
+
+impl<R: AsyncSeek + Unpin> AsyncSeek for BufReader<R> {
+    fn poll_seek(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        position: SeekFrom,
+    ) -> Poll<io::Result<u64>> {
+        let ahead = self.buffer().len();
+        let target = match position {
+            SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub_unsigned(ahead as u64)),
+            absolute => absolute,
+        };
+        let place = ready!(Pin::new(&mut self.inner).poll_seek(cx, target))?;
+        self.consume(ahead);
+        Poll::Ready(Ok(place))
+    }
+}
+
+impl<R: fmt::Debug> fmt::Debug for BufReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufReader")
+            .field("inner", &self.inner)
+            .field("buffered", &self.buffer().len())
+            .finish_non_exhaustive()
+    }
+}

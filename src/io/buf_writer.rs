@@ -1,0 +1,267 @@
+//! A writer with a buffer, over any other.
+//!
+//! How much of the buffer was written stays here, so a flush that is given up, or has failed, goes on where it was.
+//!
+//! Checked by `tests/event_loop/buffered.rs`.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::AsyncWrite;
+
+use super::buf_reader::CAPACITY;
+use super::read_write;
+
+/// Collects small pieces, and writes them in large ones.
+///
+/// Over any writer of futures-io, those of other crates too; one that is not `Unpin` goes into a `Box::pin`.
+///
+/// **[`flush`](Self::flush) it at the end.** Dropping it loses what is in the buffer: a destructor cannot wait.
+///
+/// ```
+/// use trefoil::io::{BufWriter, UnixStream};
+///
+/// trefoil::run(async {
+///     let (near, far) = UnixStream::pair()?;
+///     let mut writer = BufWriter::new(near);
+///     for line in ["one\n", "two\n"] {
+///         writer.write_all(line.as_bytes()).await?; // in memory
+///     }
+///     writer.flush().await?; // one system call
+///     let mut both = [0; 8];
+///     far.read_exact(&mut both).await?;
+///     assert_eq!(&both, b"one\ntwo\n");
+///     Ok::<_, std::io::Error>(())
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct BufWriter<W> {
+    inner: W,
+    buffer: Vec<u8>,
+    /// So many bytes of the buffer have been written.
+    written: usize,
+    capacity: usize,
+}
+
+impl<W> BufWriter<W> {
+    /// Over `inner`, with a buffer of 8 KiB.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let writer = trefoil::io::BufWriter::new(near);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new(inner: W) -> Self {
+        Self::with_capacity(CAPACITY, inner)
+    }
+
+    /// With a buffer of `capacity` bytes. What is as long as that, or longer, is written without being copied.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let writer = trefoil::io::BufWriter::with_capacity(64 * 1024, near);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_capacity(capacity: usize, inner: W) -> Self {
+        Self {
+            inner,
+            buffer: Vec::with_capacity(capacity),
+            written: 0,
+            capacity,
+        }
+    }
+
+    /// What has not been written yet.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let mut writer = trefoil::io::BufWriter::new(near);
+    /// trefoil::run(writer.write_all(b"abc"))?;
+    /// assert_eq!(writer.buffer(), b"abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer[self.written..]
+    }
+
+    /// What it writes to.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let writer = trefoil::io::BufWriter::new(near);
+    /// assert!(writer.get_ref().peer_addr()?.is_unnamed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_ref(&self) -> &W {
+        &self.inner
+    }
+
+    /// What it writes to. What is written there directly comes before the buffer.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let mut writer = trefoil::io::BufWriter::new(near);
+    /// let stream: &mut trefoil::io::UnixStream = writer.get_mut();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.inner
+    }
+
+    /// What it writes to; the [`buffer`](Self::buffer) is lost. [`flush`](Self::flush) it first.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let near = trefoil::io::BufWriter::new(near).into_inner();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_inner(self) -> W {
+        self.inner
+    }
+}
+
+impl<W: AsyncWrite + Unpin> BufWriter<W> {
+    /// Takes some of `bytes`; gives their number. Waits only where the buffer has no room.
+    ///
+    /// # Errors
+    ///
+    /// The writer's, perhaps about earlier bytes. The buffer keeps what was not written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes none of `bytes`.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let mut writer = trefoil::io::BufWriter::new(near);
+    /// assert_eq!(trefoil::run(writer.write(b"abc"))?, 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_write(cx, bytes)).await
+    }
+
+    /// Takes all of `bytes`. They are written once the buffer is full, or by [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// None: how much was taken is not known.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let mut writer = trefoil::io::BufWriter::new(near);
+    /// trefoil::run(writer.write_all(b"abc"))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        read_write::write_pieces(self, bytes).await
+    }
+
+    /// Writes the buffer, and flushes the writer.
+    ///
+    /// # Errors
+    ///
+    /// The writer's. The buffer keeps what was not written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: the next flush goes on where this one was.
+    ///
+    /// ```
+    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
+    /// let mut writer = trefoil::io::BufWriter::new(near);
+    /// trefoil::run(async {
+    ///     writer.write_all(b"abc").await?;
+    ///     writer.flush().await
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn flush(&mut self) -> io::Result<()> {
+        read_write::flush(self).await
+    }
+
+    /// Writes the buffer, and closes the writer: the peer of a socket reads the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```
+    /// use trefoil::io::{BufWriter, UnixStream};
+    ///
+    /// let (near, far) = UnixStream::pair()?;
+    /// let mut writer = BufWriter::new(near);
+    /// let mut text = String::new();
+    /// trefoil::run(async {
+    ///     writer.write_all(b"abc").await?;
+    ///     writer.close().await?;
+    ///     far.read_to_string(&mut text).await
+    /// })?;
+    /// assert_eq!(text, "abc");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn close(&mut self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_close(cx)).await
+    }
+
+    /// The buffer is written, and empty.
+    fn poll_empty(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.buffer.len() {
+            let rest = &self.buffer[self.written..];
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+        self.buffer.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for BufWriter<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.buffer.len() + bytes.len() > self.capacity {
+            ready!(self.poll_empty(cx))?;
+        }
+        if bytes.len() >= self.capacity {
+            return Pin::new(&mut self.inner).poll_write(cx, bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_empty(cx))?;
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_empty(cx))?;
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+impl<W: fmt::Debug> fmt::Debug for BufWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufWriter")
+            .field("inner", &self.inner)
+            .field("buffered", &self.buffer().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! The lines of a reader.
+//!
+//! What a line needs stays in the reader's buffer until the line is whole, and how far it was searched stays here: a line that comes in
+//! many small pieces is looked at once.
+//!
+//! Checked by `tests/event_loop/buffered.rs`.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use futures_io::AsyncRead;
+
+use super::buf_reader::BufReader;
+use super::read_write::text;
+
+/// The lines of a reader, one by one; also a `Stream`. Made by [`BufReader::lines`] and [`Stdin::lines`](super::Stdin::lines).
+///
+/// ```
+/// use trefoil::io::{BufReader, Command};
+///
+/// trefoil::run(async {
+///     let mut command = Command::new("printf");
+///     let mut child = command.arg("one\r\ntwo").stdout(std::process::Stdio::piped()).spawn()?;
+///     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+///     assert_eq!(lines.next().await.unwrap()?, "one");
+///     assert_eq!(lines.next().await.unwrap()?, "two");
+///     assert!(lines.next().await.is_none());
+///     child.wait().await
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "it reads nothing until it is asked for a line"]
+pub struct Lines<R> {
+    reader: BufReader<R>,
+    /// So many bytes of the next line have been looked at.
+    searched: usize,
+}
+
+impl<R: AsyncRead + Unpin> BufReader<R> {
+    /// The lines, one by one, without their ends (`\n` or `\r\n`).
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"one\ntwo\n").await?;
+    ///     drop(far);
+    ///     let mut lines = BufReader::new(near).lines();
+    ///     while let Some(line) = lines.next().await {
+    ///         assert_eq!(line?.len(), 3);
+    ///     }
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn lines(self) -> Lines<R> {
+        Lines {
+            reader: self,
+            searched: 0,
+        }
+    }
+}
+
+impl<R> Lines<R> {
+    /// The reader, in front of the next line.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"head\n\nbody").await?;
+    ///     let mut lines = BufReader::new(near).lines();
+    ///     while lines.next().await.transpose()?.is_some_and(|line| !line.is_empty()) {}
+    ///     assert_eq!(lines.into_inner().buffer(), b"body");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_inner(self) -> BufReader<R> {
+        self.reader
+    }
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// The next line, without its end; `None` after the last. A line takes as much memory as it is long.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if it is not UTF-8; the next call gives the next line. The reader's.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"one\n").await?;
+    ///     assert_eq!(BufReader::new(near).lines().next().await.unwrap()?, "one");
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn next(&mut self) -> Option<io::Result<String>> {
+        poll_fn(|cx| self.poll_line(cx)).await
+    }
+
+    /// As [`next`](Self::next), in tokio's shape, for use with `?`.
+    ///
+    /// # Errors
+    ///
+    /// As `next`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// ```
+    /// use trefoil::io::{BufReader, UnixStream};
+    ///
+    /// trefoil::run(async {
+    ///     let (near, far) = UnixStream::pair()?;
+    ///     far.write_all(b"one\ntwo\n").await?;
+    ///     drop(far);
+    ///     let mut lines = BufReader::new(near).lines();
+    ///     while let Some(line) = lines.next_line().await? {
+    ///         assert_eq!(line.len(), 3);
+    ///     }
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn next_line(&mut self) -> io::Result<Option<String>> {
+        self.next().await.transpose()
+    }
+
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<String>>> {
+        let count = ready!(self.reader.poll_find(cx, b'\n', &mut self.searched))?;
+        if count == 0 {
+            return Poll::Ready(None);
+        }
+        self.searched = 0;
+        let mut line = self.reader.take(count);
+        if line.pop_if(|end| *end == b'\n').is_some() {
+            line.pop_if(|end| *end == b'\r');
+        }
+        Poll::Ready(Some(text(line)))
+    }
+}
+
+impl<R: AsyncRead + Unpin> Stream for Lines<R> {
+    type Item = io::Result<String>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_line(cx)
+    }
+}

@@ -1,0 +1,63 @@
+//! A test moves its clock.
+//!
+//! A sleep of that length is armed before the clock goes on. Timers go off by deadline, so all that are due by then have woken their
+//! tasks when that sleep wakes this one.
+//!
+//! Checked by `tests/event_loop/virtual_time.rs`.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::sleep;
+use crate::event_loop::{current, yield_now};
+
+/// Moves the loop's clock on by `duration`, and lets all go off that is due by then. For tests, on a loop with
+/// [`virtual_time`](crate::EventLoopBuilder::virtual_time).
+///
+/// What was spawned just before begins first. Such a clock goes on by itself when no task can run, so a test seldom needs this: to move the clock while something outside of
+/// the loop is awaited, or to stop at a moment between two deadlines. It goes on at once: what was due on the way sees the
+/// time at the end of it.
+///
+/// # Panics
+///
+/// Outside an event loop, and on a loop with the real clock.
+///
+/// # Cancel safety
+///
+/// The clock stays where it is.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::time::{advance, now, sleep};
+///
+/// let event_loop = trefoil::EventLoop::builder().virtual_time().build()?;
+/// event_loop.block_on(async {
+///     let start = now();
+///     let nap = trefoil::spawn(sleep(Duration::from_secs(60)));
+///     advance(Duration::from_secs(59)).await;
+///     assert!(!nap.is_finished());
+///     advance(Duration::from_secs(1)).await;
+///     assert!(nap.is_finished());
+///     assert_eq!(now() - start, Duration::from_secs(60));
+/// });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn advance(duration: Duration) {
+    yield_now().await;
+    let mut arrival = sleep(duration);
+    let mut ahead = Some(duration);
+    poll_fn(move |cx| {
+        let polled = Pin::new(&mut arrival).poll(cx);
+        if let Some(duration) = ahead.take() {
+            let local = current::local().expect("the sleep has found it");
+            assert!(
+                local.shared.advance(duration),
+                "trefoil::time::advance needs a clock that can be moved: make the loop with \
+                 EventLoop::builder().virtual_time()"
+            );
+        }
+        polled
+    })
+    .await;
+}
