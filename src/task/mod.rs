@@ -20,7 +20,7 @@
 //! | to | use |
 //! |---|---|
 //! | wait for one task | `.await`, [`Task::join`], [`Task::join_timeout`], [`timeout`] |
-//! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`wait`] |
+//! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`as_completed_keyed`], [`wait`] |
 //! | take the first result, and cancel the others | [`race`] |
 //! | start many, and lose none | [`TaskGroup`] |
 //! | stop work | [`Task::cancel`], [`Task::cancel_on_drop`], [`CancelToken`] |
@@ -79,8 +79,9 @@ mod waiters;
 
 pub use cancel_token::{CancelToken, Cancelled};
 pub use combine::{
-    AsCompleted, AsCompletedIter, JoinAll, Race, SharedTask, Timeout, TryJoinAll, Until, Wait,
-    as_completed, join_all, race, timeout, try_join_all, wait,
+    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Next, Race,
+    SharedTask, Timeout, TryJoinAll, Until, Wait, as_completed, as_completed_keyed, join_all, race,
+    timeout, try_join_all, wait,
 };
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};

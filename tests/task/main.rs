@@ -9,5 +9,6 @@ mod group;
 mod handle;
 mod mixed;
 mod reentrancy;
+mod streams;
 mod sync;
 mod with_futures;
