@@ -59,10 +59,10 @@ pub use process::{
 };
 #[doc(inline)]
 pub use task::{
-    AsCompleted, AsCompletedKeyed, CancelOnDrop, CancelToken, CodecError, Completer, GroupError,
-    GroupHandle, JoinAll, Next, Panic, PanicLocation, Race, SharedTask, Shutdown, Task, TaskError,
-    TaskGroup, TaskId, TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit, as_completed,
-    as_completed_keyed, join_all, on_unobserved, race, timeout, try_join_all, wait,
+    AbortHandle, AsCompleted, AsCompletedKeyed, CancelOnDrop, CancelToken, CodecError, Completer,
+    GroupError, GroupHandle, JoinAll, Next, Panic, PanicLocation, Race, SharedTask, Shutdown, Task,
+    TaskError, TaskGroup, TaskId, TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit,
+    as_completed, as_completed_keyed, join_all, on_unobserved, race, timeout, try_join_all, wait,
 };
 
 #[doc(inline)]

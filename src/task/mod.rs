@@ -23,7 +23,7 @@
 //! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`as_completed_keyed`], [`wait`] |
 //! | take the first result, and cancel the others | [`race`] |
 //! | start many, and lose none | [`TaskGroup`] |
-//! | stop work | [`Task::cancel`], [`Task::cancel_on_drop`], [`CancelToken`] |
+//! | stop work | [`Task::cancel`], [`Task::abort_handle`], [`Task::cancel_on_drop`], [`CancelToken`] |
 //! | give one result to many | [`Task::shared`] |
 //! | make a task of a callback | [`Completer`] |
 //! | hear of failures that nothing looked at | [`on_unobserved`] |
@@ -85,7 +85,7 @@ pub use combine::{
 };
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
-pub use handle::CancelOnDrop;
+pub use handle::{AbortHandle, CancelOnDrop};
 pub use id::TaskId;
 pub use panic::{Panic, PanicLocation};
 pub use raw::{Completer, Task};
