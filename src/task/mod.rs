@@ -26,6 +26,7 @@
 //! | stop work | [`Task::cancel`], [`Task::abort_handle`], [`Task::cancel_on_drop`], [`CancelToken`] |
 //! | give one result to many | [`Task::shared`] |
 //! | make a task of a callback | [`Completer`] |
+//! | have a value in all of a task's code | [`task_local!`](crate::task_local) |
 //! | hear of failures that nothing looked at | [`on_unobserved`] |
 //!
 //! # Promised
@@ -66,6 +67,7 @@ mod group;
 mod handle;
 mod id;
 mod inbox;
+mod local;
 mod nested;
 pub(crate) mod panic;
 mod raw;
@@ -87,10 +89,13 @@ pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
 pub use handle::{AbortHandle, CancelOnDrop};
 pub use id::TaskId;
+pub use local::{AccessError, LocalFuture, LocalKey};
 pub use panic::{Panic, PanicLocation};
 pub use raw::{Completer, Task};
 pub use shutdown::Shutdown;
 pub use unobserved::{TaskReport, on_unobserved};
+#[doc(hidden)]
+pub use local::LocalSlot;
 
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;

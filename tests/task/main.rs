@@ -7,6 +7,7 @@ mod deadline;
 mod executor;
 mod group;
 mod handle;
+mod local;
 mod mixed;
 mod reentrancy;
 mod streams;
