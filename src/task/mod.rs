@@ -95,7 +95,7 @@ pub use raw::{Completer, Task};
 pub use shutdown::Shutdown;
 pub use unobserved::{TaskReport, on_unobserved};
 #[doc(hidden)]
-pub use local::LocalSlot;
+pub use {combine::Joining, local::LocalSlot};
 
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;

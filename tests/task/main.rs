@@ -9,6 +9,7 @@ mod executor;
 mod group;
 mod handle;
 mod local;
+mod macros;
 mod mixed;
 mod reentrancy;
 mod streams;

@@ -5,11 +5,13 @@
 
 mod as_completed;
 mod as_completed_keyed;
+mod join;
 mod join_all;
 mod map;
 mod next;
 mod on_done;
 mod race;
+mod select;
 mod shared_task;
 mod timeout;
 mod try_join_all;
@@ -17,6 +19,8 @@ mod wait;
 
 pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
 pub use as_completed_keyed::{AsCompletedKeyed, AsCompletedKeyedIter, as_completed_keyed};
+#[doc(hidden)]
+pub use join::Joining;
 pub use join_all::{JoinAll, join_all};
 pub use next::Next;
 pub use race::{Race, race};
