@@ -58,6 +58,8 @@ pub use process::{
     ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
+pub use task::future;
+#[doc(inline)]
 pub use task::{
     AbortHandle, AsCompleted, AsCompletedKeyed, CancelOnDrop, CancelToken, CodecError, Completer,
     GroupError, GroupHandle, JoinAll, Next, Panic, PanicLocation, Race, SharedTask, Shutdown, Task,

@@ -22,6 +22,7 @@
 //! | wait for one task | `.await`, [`Task::join`], [`Task::join_timeout`], [`timeout`] |
 //! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`as_completed_keyed`], [`wait`] |
 //! | take the first result, and cancel the others | [`race`] |
+//! | wait for futures that are no tasks | [`mod@future`], [`join!`](crate::join!), [`select!`](crate::select!) |
 //! | start many, and lose none | [`TaskGroup`] |
 //! | stop work | [`Task::cancel`], [`Task::abort_handle`], [`Task::cancel_on_drop`], [`CancelToken`] |
 //! | give one result to many | [`Task::shared`] |
@@ -63,6 +64,7 @@ mod combine;
 mod completer;
 pub(crate) mod context;
 mod error;
+pub mod future;
 mod group;
 mod handle;
 mod id;

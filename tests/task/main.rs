@@ -6,6 +6,7 @@ mod combinators;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod executor;
+mod futures;
 mod group;
 mod handle;
 mod local;
