@@ -7,7 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use trefoil::sync::Mutex;
 use trefoil::time::sleep;
 use trefoil::{TaskError, as_completed, spawn};

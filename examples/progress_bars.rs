@@ -10,7 +10,6 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use futures::StreamExt;
 use trefoil::progress::{Progress, ProgressBar, ProgressStyle};
 use trefoil::{ProcessPool, TaskError, ThreadPool, as_completed, spawn, time};
 

@@ -76,11 +76,13 @@ pub use process::{
     ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
+pub use task::future;
+#[doc(inline)]
 pub use task::{
-    AsCompleted, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle,
-    JoinAll, Panic, PanicLocation, Race, SharedTask, Shutdown, Task, TaskError, TaskGroup, TaskId,
-    TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit, as_completed, join_all,
-    on_unobserved, race, timeout, try_join_all, wait,
+    AbortHandle, AsCompleted, AsCompletedKeyed, CancelOnDrop, CancelToken, CodecError, Completer,
+    GroupError, GroupHandle, JoinAll, Next, Panic, PanicLocation, Race, SharedTask, Shutdown, Task,
+    TaskError, TaskGroup, TaskId, TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit,
+    as_completed, as_completed_keyed, join_all, on_unobserved, race, timeout, try_join_all, wait,
 };
 
 #[doc(inline)]

@@ -26,7 +26,7 @@ mod real {
     use std::time::Instant;
 
     pub(crate) use crossbeam_utils::sync::{Parker, Unparker};
-    pub(crate) use std::sync::{Arc, MutexGuard};
+    pub(crate) use std::sync::{Arc, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{

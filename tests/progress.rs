@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use indicatif::{ProgressDrawTarget, TermLike};
 use trefoil::progress::{Progress, ProgressBar, ProgressStyle, WithBar};
 use trefoil::{

@@ -17,7 +17,6 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use futures::StreamExt;
 use trefoil::sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, RwLock, Semaphore, channel};
 use trefoil::{CancelToken, Completer, TaskError, TaskGroup, as_completed, join_all};
 

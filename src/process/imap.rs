@@ -42,8 +42,8 @@ use crate::loom::Mutex;
 use crate::record;
 use crate::sync::block_on;
 use crate::sync::channel::{Receiver, unbounded};
-use crate::task::TaskError;
 use crate::task::panic::{Panic, catch};
+use crate::task::{Next, TaskError};
 
 /// How far a buffer grows whose size was not set.
 const MAX_BUFFER: usize = 512;
@@ -393,8 +393,17 @@ impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
 #[must_use = "it does nothing until it is polled"]
 pub struct ImapStream<I: Iterator, R>(Imap<I, R>);
 
-#[cfg(feature = "indicatif")]
 impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
+    /// Waits for the next result, without another crate: `while let Some(result) = stream.next().await`.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what it gives is awaited, as a stream's `next` is"
+    )]
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next::of(self)
+    }
+
+    #[cfg(feature = "indicatif")]
     pub(crate) fn expected(&self) -> Option<usize> {
         self.0.expected()
     }

@@ -13,7 +13,7 @@ use futures_core::Stream;
 use super::{WithBar, sealed};
 use crate::process;
 use crate::process::Portable;
-use crate::task::{AsCompleted, AsCompletedIter};
+use crate::task::{AsCompleted, AsCompletedIter, Next};
 use crate::thread;
 
 impl<T> sealed::Source for AsCompleted<T> {
@@ -94,6 +94,17 @@ impl<S: Iterator> Iterator for WithBar<S> {
 
 impl<S: ExactSizeIterator> ExactSizeIterator for WithBar<S> {}
 impl<S: FusedIterator> FusedIterator for WithBar<S> {}
+
+impl<S: Stream + Unpin> WithBar<S> {
+    /// Waits for the next result, without another crate: `while let Some(result) = stream.next().await`.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what it gives is awaited, as a stream's `next` is"
+    )]
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next::of(self)
+    }
+}
 
 impl<S: Stream + Unpin> Stream for WithBar<S> {
     type Item = S::Item;

@@ -22,7 +22,8 @@
 //!
 //! | for | use |
 //! |---|---|
-//! | handing values over | [`channel`] |
+//! | handing values over | [`channel`]; each value to all: [`broadcast`] |
+//! | the newest value, for many | [`watch`] |
 //! | changing shared state | [`Mutex`]; many readers: [`RwLock`]; code that calls itself: [`ReentrantMutex`] |
 //! | at most n at a time | [`Semaphore`] |
 //! | "it has happened" | [`Event`] |
@@ -46,6 +47,8 @@
 // drives a future on the thread that waits for it, `marker` is the mark of what runs on a thread.
 
 pub(crate) mod block_on;
+#[cfg(not(loom))]
+pub mod broadcast;
 pub mod channel;
 mod condvar;
 mod event;
@@ -57,6 +60,8 @@ pub(crate) mod marker;
 pub mod model;
 pub(crate) mod park;
 mod raw_reentrant;
+#[cfg(not(loom))]
+pub mod watch;
 
 pub(crate) use block_on::block_on;
 

@@ -227,6 +227,37 @@ impl<T> TaskGroup<T> {
         GroupNext { group: self }
     }
 
+    /// The next member that has ended, in the order of completion, which it takes out; never waits. `None`: none has.
+    ///
+    /// ```
+    /// use trefoil::{Completer, TaskGroup};
+    ///
+    /// let mut group = TaskGroup::new();
+    /// let (completer, task) = Completer::new();
+    /// let id = group.add(task);
+    /// assert!(group.try_next().is_none());
+    /// completer.complete(Ok(7));
+    /// assert!(matches!(group.try_next(), Some((ended, Ok(7))) if ended == id));
+    /// assert!(group.is_empty());
+    /// ```
+    pub fn try_next(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
+        let ended = self.shared.lock().take_ended()?;
+        Some((ended.task.id(), ended.task.join()))
+    }
+
+    /// Lets all members go on without the group, which is empty then and goes on, too. A failure of theirs that
+    /// nobody has taken is told as that of any detached task.
+    pub fn detach_all(&mut self) {
+        let mut members = self.shared.lock();
+        // A number in the old queue would be taken for that of a new member.
+        members.ready = ReadyQueue::default();
+        self.ready = members.ready.shared();
+        let members_left = std::mem::take(&mut members.tasks);
+        let collected = std::mem::take(&mut members.collected);
+        drop(members); // what follows calls code of the user's
+        drop((members_left, collected));
+    }
+
     /// Runs a member here that no thread has begun, if this thread may. True: it did.
     pub(crate) fn run_one(&self) -> bool {
         let members: Vec<TaskRef> = {

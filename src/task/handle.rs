@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw::Task;
+use super::raw::{Task, TaskRef};
 use super::traced;
 use crate::loom::hint;
 use crate::record;
@@ -194,6 +194,27 @@ impl<T> Task<T> {
         drop(self);
     }
 
+    /// What cancels the task from elsewhere, while this handle waits for it or has been given away: `Clone`,
+    /// `Send` and `Sync`, whatever the result is.
+    ///
+    /// ```
+    /// use trefoil::{Completer, TaskError};
+    ///
+    /// let (_never, task) = Completer::<u32>::new();
+    /// let abort = task.abort_handle();
+    /// std::thread::spawn(move || abort.cancel());
+    /// assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+    /// ```
+    ///
+    /// It takes no part in the task's life: dropping it does nothing, and it does not keep a failure from being told. What it
+    /// keeps is the task's memory.
+    #[must_use]
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle {
+            task: self.task_ref(),
+        }
+    }
+
     /// Ties the task's life to the handle's: dropping what this returns cancels
     /// the task. It awaits and joins in the same way.
     pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
@@ -232,6 +253,40 @@ impl<T> fmt::Debug for Task<T> {
         debug
             .field("state", self.cell().shown())
             .field("spawned_at", &format_args!("{}", self.spawned_at()))
+            .finish()
+    }
+}
+
+/// Cancels a task, and knows whether it has ended, beside the [`Task`] that somebody else has; see [`Task::abort_handle`].
+#[derive(Clone)]
+pub struct AbortHandle {
+    task: TaskRef,
+}
+
+impl AbortHandle {
+    /// As [`Task::cancel`].
+    pub fn cancel(&self) -> bool {
+        self.task.cancel()
+    }
+
+    /// As [`Task::is_finished`].
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// As [`Task::id`].
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.task.id()
+    }
+}
+
+impl fmt::Debug for AbortHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AbortHandle")
+            .field("id", &self.id())
+            .field("state", self.task.shown())
             .finish()
     }
 }

@@ -20,12 +20,14 @@
 //! | to | use |
 //! |---|---|
 //! | wait for one task | `.await`, [`Task::join`], [`Task::join_timeout`], [`timeout`] |
-//! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`wait`] |
+//! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`as_completed_keyed`], [`wait`] |
 //! | take the first result, and cancel the others | [`race`] |
+//! | wait for futures that are no tasks | [`mod@future`], [`join!`](crate::join!), [`select!`](crate::select!) |
 //! | start many, and lose none | [`TaskGroup`] |
-//! | stop work | [`Task::cancel`], [`Task::cancel_on_drop`], [`CancelToken`] |
+//! | stop work | [`Task::cancel`], [`Task::abort_handle`], [`Task::cancel_on_drop`], [`CancelToken`] |
 //! | give one result to many | [`Task::shared`] |
 //! | make a task of a callback | [`Completer`] |
+//! | have a value in all of a task's code | [`task_local!`](crate::task_local) |
 //! | hear of failures that nothing looked at | [`on_unobserved`] |
 //!
 //! # Promised
@@ -67,10 +69,12 @@ mod combine;
 mod completer;
 pub(crate) mod context;
 mod error;
+pub mod future;
 mod group;
 mod handle;
 mod id;
 mod inbox;
+mod local;
 mod nested;
 pub(crate) mod panic;
 mod raw;
@@ -84,17 +88,21 @@ mod waiters;
 
 pub use cancel_token::{CancelToken, Cancelled};
 pub use combine::{
-    AsCompleted, AsCompletedIter, JoinAll, Race, SharedTask, Timeout, TryJoinAll, Until, Wait,
-    as_completed, join_all, race, timeout, try_join_all, wait,
+    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Next, Race,
+    SharedTask, Timeout, TryJoinAll, Until, Wait, as_completed, as_completed_keyed, join_all, race,
+    timeout, try_join_all, wait,
 };
 pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
-pub use handle::CancelOnDrop;
+pub use handle::{AbortHandle, CancelOnDrop};
 pub use id::TaskId;
+pub use local::{AccessError, LocalFuture, LocalKey};
 pub use panic::{Panic, PanicLocation};
 pub use raw::{Completer, Task};
 pub use shutdown::Shutdown;
 pub use unobserved::{TaskReport, on_unobserved};
+#[doc(hidden)]
+pub use {combine::Joining, local::LocalSlot};
 
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;

@@ -19,6 +19,7 @@ use futures_core::stream::FusedStream;
 
 use super::pipeline::{self, Given, Results};
 use super::registry::Registry;
+use crate::task::Next;
 
 /// What [`ThreadPool::imap`](super::ThreadPool::imap) and
 /// [`imap_unordered`](super::ThreadPool::imap_unordered) return: an iterator over the results.
@@ -173,6 +174,17 @@ impl<R> fmt::Debug for Imap<R> {
 pub struct ImapStream<R> {
     /// `None`: it has ended.
     results: Option<Box<dyn Results<R>>>,
+}
+
+impl<R> ImapStream<R> {
+    /// Waits for the next result, without another crate: `while let Some(result) = stream.next().await`.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what it gives is awaited, as a stream's `next` is"
+    )]
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next::of(self)
+    }
 }
 
 impl<R> Stream for ImapStream<R> {

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize, Serializer, ser};
 use support::{Scratch, Test, chaos, forever, note, noted, pool, signal, tests, until};

@@ -152,6 +152,32 @@ fn dropping_detaches_and_cancel_on_drop_cancels() {
 }
 
 #[test]
+fn an_abort_handle_cancels_from_elsewhere_and_takes_no_part() {
+    fn everywhere<T: Send + Sync + Clone + std::fmt::Debug + 'static>(_: &T) {}
+    within_deadline(|| {
+        // A result that stays where it is.
+        everywhere(&Task::ready(std::rc::Rc::new(1)).abort_handle());
+
+        let (completer, task) = Completer::<u32>::new();
+        let abort = task.abort_handle();
+        assert!(abort.id() == task.id() && !abort.is_finished());
+        drop(task); // detached, not cancelled
+        assert!(!completer.is_cancelled() && !abort.is_finished());
+        let cancelling = thread::spawn({
+            let abort = abort.clone();
+            move || abort.cancel()
+        });
+        assert!(cancelling.join().unwrap());
+        assert!(completer.is_cancelled() && abort.is_finished() && !abort.cancel());
+
+        let (completer, task) = Completer::new();
+        drop(task.abort_handle());
+        completer.complete(Ok(1));
+        assert_eq!(task.join().unwrap(), 1);
+    });
+}
+
+#[test]
 fn a_result_that_nobody_took_is_dropped_once() {
     struct Drops(Arc<AtomicUsize>);
     impl Drop for Drops {

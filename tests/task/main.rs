@@ -1,13 +1,19 @@
 //! Tasks, what is made of them, and what the executors share.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
+mod broadcast;
 mod combinators;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod executor;
+mod futures;
 mod group;
 mod handle;
+mod local;
+mod macros;
 mod mixed;
 mod reentrancy;
+mod streams;
 mod sync;
+mod watch;
 mod with_futures;

@@ -150,7 +150,10 @@ fn root_paths(file: &File) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices("crate::") {
         let before = text[..at].chars().next_back();
-        if !before.is_some_and(is_word) {
+        // An exported macro lives at the root, whatever its module: there it calls itself.
+        let is_macro =
+            before == Some('$') && text[at + 7..].trim_start_matches(is_word).starts_with('!');
+        if !before.is_some_and(is_word) && !is_macro {
             names(&text[at + 7..], &mut |offset, name| {
                 found.push((row(&starts, at + 7 + offset), name.to_owned()));
             });

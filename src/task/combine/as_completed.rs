@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
+use super::next::Next;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
@@ -52,29 +53,58 @@ pub struct AsCompleted<T> {
     left: usize,
 }
 
+/// A result, and the number of its task: the place that it had among the tasks.
+pub(super) type Numbered<T> = (usize, Result<T, TaskError>);
+
 impl<T> AsCompleted<T> {
-    /// The result of the task with this number, which has ended; `None`: it was refused before.
-    fn take(&mut self, key: usize) -> Option<Result<T, TaskError>> {
-        let mut task = self.tasks.get_mut(key)?.take()?;
-        self.left -= 1;
-        task.try_join()
+    /// Waits for the next result, without another crate: `while let Some(result) = results.next().await`.
+    ///
+    /// # Cancel safety
+    /// Dropping what this returns loses no result.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what it gives is awaited, as a stream's `next` is"
+    )]
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next::of(self)
     }
 
-    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
+    /// The result of the task with this number, which has ended; `None`: it was refused before.
+    fn take(&mut self, number: usize) -> Option<Numbered<T>> {
+        let mut task = self.tasks.get_mut(number)?.take()?;
+        self.left -= 1;
+        Some((number, task.try_join()?))
+    }
+
+    pub(super) fn poll_numbered(&mut self, cx: &mut Context<'_>) -> Poll<Option<Numbered<T>>> {
         while self.left > 0 {
-            let key = ready!(self.ready.poll_next(cx));
-            if let Some(result) = self.take(key) {
+            let number = ready!(self.ready.poll_next(cx));
+            if let Some(result) = self.take(number) {
                 return Poll::Ready(Some(result));
             }
         }
         Poll::Ready(None)
     }
 
+    /// Blocks until the next result is there, where this thread may block.
+    pub(super) fn next_numbered(&mut self) -> Option<Numbered<T>> {
+        // Not even a look at the parker while results are there.
+        while let Some(number) = self.ready.next() {
+            if let Some(result) = self.take(number) {
+                return Some(result);
+            }
+        }
+        match block_on(poll_fn(|cx| self.poll_numbered(cx))) {
+            Some(result) => result,
+            None => self.refuse_one(),
+        }
+    }
+
     /// Gives up one task that has not ended, on a thread that must not block.
-    fn refuse_one(&mut self) -> Option<Result<T, TaskError>> {
+    fn refuse_one(&mut self) -> Option<Numbered<T>> {
         let _refused = std::iter::from_fn(|| self.tasks.pop()).flatten().next()?;
         self.left -= 1;
-        Some(Err(TaskError::WouldBlock))
+        Some((self.tasks.len(), Err(TaskError::WouldBlock)))
     }
 }
 
@@ -82,7 +112,8 @@ impl<T> Stream for AsCompleted<T> {
     type Item = Result<T, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_result(cx)
+        let numbered = ready!(self.poll_numbered(cx));
+        Poll::Ready(numbered.map(|(_, result)| result))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -111,16 +142,7 @@ impl<T> Iterator for AsCompletedIter<T> {
     type Item = Result<T, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Not even a look at the parker while results are there.
-        while let Some(key) = self.results.ready.next() {
-            if let Some(result) = self.results.take(key) {
-                return Some(result);
-            }
-        }
-        match block_on(poll_fn(|cx| self.results.poll_result(cx))) {
-            Some(result) => result,
-            None => self.results.refuse_one(),
-        }
+        self.results.next_numbered().map(|(_, result)| result)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

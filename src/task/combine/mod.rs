@@ -4,17 +4,25 @@
 //! one of a ready queue (`try_join_all`, `as_completed`, `wait`), or by one of its own (`on_done`, `map`, `shared_task`).
 
 mod as_completed;
+mod as_completed_keyed;
+mod join;
 mod join_all;
 mod map;
+mod next;
 mod on_done;
 mod race;
+mod select;
 mod shared_task;
 mod timeout;
 mod try_join_all;
 mod wait;
 
 pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
+pub use as_completed_keyed::{AsCompletedKeyed, AsCompletedKeyedIter, as_completed_keyed};
+#[doc(hidden)]
+pub use join::Joining;
 pub use join_all::{JoinAll, join_all};
+pub use next::Next;
 pub use race::{Race, race};
 pub use shared_task::SharedTask;
 pub use timeout::{Timeout, timeout};

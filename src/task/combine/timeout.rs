@@ -16,7 +16,7 @@ use crate::alarm::Alarm;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 
-/// Gives `future` at most `duration`, on any runtime or none.
+/// Gives `future`, or what becomes one, at most `duration`, on any runtime or none.
 ///
 /// A [`Task`](crate::Task) that is timed out is detached and goes on, unless it
 /// was made [`cancel_on_drop`](crate::Task::cancel_on_drop).
@@ -37,8 +37,9 @@ use crate::task::error::TaskError;
 ///
 /// # Cancel safety
 /// As safe as `future` is: dropping it drops the future.
-pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
     let alarm = Alarm::after(duration);
+    let future = future.into_future();
     Timeout { future, alarm }
 }
 

@@ -126,7 +126,8 @@ impl Shared {
         !self.woken.lock().ended.is_empty()
     }
 
-    fn push(&self, number: usize) {
+    /// The task with this number has ended, or the future is to be polled.
+    pub(in crate::task) fn push(&self, number: usize) {
         let mut woken = self.woken.lock();
         woken.ended.push_back(number);
         let consumer = woken.consumer.take();

@@ -1,0 +1,352 @@
+//! Every value to every receiver, and a slow receiver loses the oldest.
+//!
+//! A queue behind a lock, in which each value has the number of the receivers that have not had it. The last of these takes it
+//! out, so a value lives until all have had it, or `capacity` newer ones are there. A receiver has the number of the value
+//! that is next for it; one that finds this value gone has lagged. Receivers listen first and then look, senders change
+//! the queue first and then notify. Nothing of the user's runs or is dropped under the lock.
+//!
+//! Tests: `tests/task/broadcast.rs`.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use event_listener::{Event as Listeners, EventListener, Listener};
+use thiserror::Error;
+
+use crate::loom::{Arc, Mutex};
+
+/// Makes a channel in which every receiver gets a clone of every value that is sent while it is there. The last `capacity`
+/// values are kept for receivers that are behind; no sender ever waits.
+///
+/// It is tokio's `broadcast`, with a capacity to the item; 0 counts as 1, as in [`channel::bounded`](super::channel::bounded). A
+/// receiver waits in async code by [`recv`](Receiver::recv), and blocking by [`recv_blocking`](Receiver::recv_blocking).
+///
+/// ```
+/// use trefoil::sync::broadcast::{self, RecvError};
+///
+/// let (sender, mut receiver) = broadcast::channel(2);
+/// let mut other = sender.subscribe();
+/// let thread = std::thread::spawn(move || other.recv_blocking());
+/// sender.send("first")?;
+/// assert_eq!(thread.join().unwrap(), Ok("first"));
+///
+/// sender.send("second")?;
+/// sender.send("third")?;
+/// drop(sender);
+/// trefoil::run(async {
+///     assert_eq!(receiver.recv().await, Err(RecvError::Lagged(1)));
+///     assert_eq!(receiver.recv().await, Ok("second"));
+///     assert_eq!(receiver.recv().await, Ok("third"));
+///     assert_eq!(receiver.recv().await, Err(RecvError::Closed));
+/// });
+/// # Ok::<_, broadcast::SendError<&str>>(())
+/// ```
+#[must_use]
+pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let state = State {
+        values: VecDeque::new(),
+        first: 0,
+        senders: 1,
+        receivers: 1,
+    };
+    let shared = Arc::new(Shared {
+        capacity: capacity.max(1),
+        state: Mutex::new(state),
+        sent: Listeners::new(),
+    });
+    let receiver = Receiver {
+        shared: shared.clone(),
+        next: 0,
+    };
+    (Sender { shared }, receiver)
+}
+
+struct Shared<T> {
+    capacity: usize,
+    state: Mutex<State<T>>,
+    /// Heard by receivers: a value, or no sender any more.
+    sent: Listeners,
+}
+
+struct State<T> {
+    /// Oldest first.
+    values: VecDeque<Kept<T>>,
+    /// The number of the oldest one.
+    first: u64,
+    senders: usize,
+    receivers: usize,
+}
+
+struct Kept<T> {
+    value: Arc<T>,
+    /// So many receivers have not had it.
+    awaited_by: usize,
+}
+
+impl<T> State<T> {
+    /// The number of the value that is sent next.
+    fn end(&self) -> u64 {
+        self.first + self.values.len() as u64
+    }
+
+    /// The place of the value with this number.
+    fn place(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    /// Takes out what all have had: older values are never awaited by more than newer ones are.
+    fn trim(&mut self) -> Vec<Kept<T>> {
+        let had = self.values.iter().take_while(|kept| kept.awaited_by == 0);
+        let had = had.count();
+        self.first += had as u64;
+        self.values.drain(..had).collect()
+    }
+}
+
+/// The side that sends. Cloning it gives another; when the last is gone, receivers learn it after the last value.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends `value` to all receivers of now: so many. Never waits; if it is the one too many, the oldest is lost to those
+    /// who have not had it.
+    ///
+    /// # Errors
+    /// [`SendError`] with `value` if there are no receivers.
+    pub fn send(&self, value: T) -> Result<usize, SendError<T>> {
+        let mut state = self.shared.state.lock();
+        let awaited_by = state.receivers;
+        if awaited_by == 0 {
+            return Err(SendError(value));
+        }
+        let mut lost = None;
+        if state.values.len() == self.shared.capacity {
+            lost = state.values.pop_front();
+            state.first += 1;
+        }
+        let value = Arc::new(value);
+        state.values.push_back(Kept { value, awaited_by });
+        drop(state);
+        drop(lost);
+        self.shared.sent.notify(usize::MAX);
+        Ok(awaited_by)
+    }
+
+    /// One more receiver, which gets what is sent from now on.
+    pub fn subscribe(&self) -> Receiver<T> {
+        Receiver::new(&self.shared)
+    }
+
+    /// How many receivers there are.
+    #[must_use]
+    pub fn receiver_count(&self) -> usize {
+        self.shared.state.lock().receivers
+    }
+
+    /// How many values are kept for receivers that have not had them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.state.lock().values.len()
+    }
+
+    /// No value is kept: all receivers have had all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.shared.state.lock().senders += 1;
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.senders -= 1;
+        let was_last = state.senders == 0;
+        drop(state);
+        if was_last {
+            self.shared.sent.notify(usize::MAX);
+        }
+    }
+}
+
+/// The side that gets every value. It does not clone: what the clone should get is said by
+/// [`Sender::subscribe`] or [`resubscribe`](Receiver::resubscribe).
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+    /// The number of the value that it gets next.
+    next: u64,
+}
+
+impl<T> Receiver<T> {
+    fn new(shared: &Arc<Shared<T>>) -> Self {
+        let mut state = shared.state.lock();
+        state.receivers += 1;
+        Self {
+            next: state.end(),
+            shared: shared.clone(),
+        }
+    }
+
+    /// Another receiver, which gets what is sent from now on.
+    pub fn resubscribe(&self) -> Self {
+        Self::new(&self.shared)
+    }
+
+    /// How many values it has not had, those that it has lost included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        (self.shared.state.lock().end() - self.next) as usize
+    }
+
+    /// It has had every value that was sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Clone> Receiver<T> {
+    /// The next value, if there is one; never waits.
+    ///
+    /// # Errors
+    /// [`TryRecvError`]: none now, none any more, or so many were lost.
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        let mut state = self.shared.state.lock();
+        let Some(place) = state.place(self.next) else {
+            let lost = state.first - self.next;
+            self.next = state.first;
+            return Err(TryRecvError::Lagged(lost));
+        };
+        let is_closed = state.senders == 0;
+        let Some(kept) = state.values.get_mut(place) else {
+            return Err(if is_closed {
+                TryRecvError::Closed
+            } else {
+                TryRecvError::Empty
+            });
+        };
+        kept.awaited_by -= 1;
+        let value = kept.value.clone();
+        self.next += 1;
+        let had = state.trim();
+        drop(state);
+        drop(had);
+        Ok(Arc::unwrap_or_clone(value))
+    }
+
+    /// What there is to learn: `Err`, it is to be waited for. Listens first and then looks.
+    fn listen(&mut self) -> Result<Result<T, RecvError>, EventListener> {
+        let listener = self.shared.sent.listen();
+        match self.try_recv() {
+            Ok(value) => Ok(Ok(value)),
+            Err(TryRecvError::Closed) => Ok(Err(RecvError::Closed)),
+            Err(TryRecvError::Lagged(lost)) => Ok(Err(RecvError::Lagged(lost))),
+            Err(TryRecvError::Empty) => Err(listener),
+        }
+    }
+
+    /// Waits for the next value.
+    ///
+    /// Cancel safe: dropping it loses no value.
+    ///
+    /// # Errors
+    /// [`RecvError::Lagged`] if values were lost: the next call gives the oldest that is kept. [`RecvError::Closed`] if
+    /// all senders are gone and it has had every value.
+    pub async fn recv(&mut self) -> Result<T, RecvError> {
+        loop {
+            match self.listen() {
+                Ok(learnt) => return learnt,
+                Err(listener) => listener.await,
+            }
+        }
+    }
+
+    /// As [`recv`](Receiver::recv), blocking this thread.
+    ///
+    /// # Errors
+    /// As `recv`.
+    pub fn recv_blocking(&mut self) -> Result<T, RecvError> {
+        loop {
+            match self.listen() {
+                Ok(learnt) => return learnt,
+                Err(listener) => listener.wait(),
+            }
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.receivers -= 1;
+        let place = state.place(self.next).unwrap_or(0); // those before are lost
+        for kept in state.values.iter_mut().skip(place) {
+            kept.awaited_by -= 1;
+        }
+        let had = state.trim();
+        drop(state);
+        drop(had);
+    }
+}
+
+/// There are no receivers; the value comes back.
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
+#[error("nobody receives on this broadcast channel")]
+pub struct SendError<T>(pub T);
+
+/// Why a receiver gets no value.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RecvError {
+    /// All senders are gone, and it has had every value.
+    #[error("the senders of this broadcast channel are gone")]
+    Closed,
+    /// It was too slow: so many values were lost to it. The next call goes on after them.
+    #[error("the receiver was too slow: it has lost {0} values")]
+    Lagged(u64),
+}
+
+/// Why [`Receiver::try_recv`] gives no value.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum TryRecvError {
+    /// It has had every value, and others may come.
+    #[error("no value is there just now")]
+    Empty,
+    /// As [`RecvError::Closed`].
+    #[error("the senders of this broadcast channel are gone")]
+    Closed,
+    /// As [`RecvError::Lagged`].
+    #[error("the receiver was too slow: it has lost {0} values")]
+    Lagged(u64),
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SendError(..)")
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("kept", &self.len())
+            .field("receivers", &self.receiver_count())
+            .finish()
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("left", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+//! The first of a few futures, of different types: the macro `select!`.
+
+/// Waits for the first of a few futures, inside one task, and goes on with what is written for it; the others are dropped before.
+///
+/// Each branch is `pattern = future => expression`; all expressions have one type, and are code of the function that has this:
+/// `?`, `break`, `return` and `.await` are allowed. To be used in async code, on any runtime.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::sync::channel;
+/// use trefoil::time::sleep;
+///
+/// let (sender, numbers) = channel::bounded(8);
+/// let sum = trefoil::run(async {
+///     for n in [1, 2, 3] {
+///         sender.send(n).await.unwrap();
+///     }
+///     drop(sender);
+///     let mut sum = 0;
+///     loop {
+///         trefoil::select! {
+///             Ok(n) = numbers.recv() => sum += n,
+///             _ = sleep(Duration::from_secs(3600)), if sum < 6 => break 0,
+///             else => break sum, // nothing more to receive, and all are there
+///         }
+///     }
+/// });
+/// assert_eq!(sum, 6);
+/// ```
+///
+/// - Of several that are ready, the first as written wins. (tokio takes any, unless it is told `biased;`, which may be written here,
+///   too.) So put first what must not be kept waiting.
+/// - A branch with `, if condition` takes part only if that holds when the wait begins. Its future is made anyway, and not polled.
+/// - One whose output does not match its pattern takes no further part, and the others are waited for. A pattern
+///   has no `mut`, `ref` or `&`.
+/// - `else => expression`, as the last: when no branch takes part any more.
+/// - A [`Task`](crate::Task) that loses is detached and goes on. To have losers cancelled: [`race`](crate::race),
+///   or [`cancel_on_drop`](crate::Task::cancel_on_drop). To go on with one in the next round, give it as `&mut task`.
+///
+/// # Panics
+/// If no branch takes part any more, and there is no `else`.
+///
+/// # Cancel safety
+/// The futures that lose are dropped: what that means is theirs to say. `recv` of a channel loses nothing; a future that has
+/// read half a line into itself loses it.
+#[macro_export]
+macro_rules! select {
+    (@ [$({
+        $output:ident $future:ident $waits:ident
+        $pattern:pat, $what:expr, ($($condition:expr)?), $then:expr
+    })*] else => $else:expr $(,)?) => {{
+        $(let mut $output = ::std::option::Option::None;)*
+        {
+            $(let mut $waits = true $(&& $condition)?;)*
+            $(let mut $future = ::std::pin::pin!(::std::future::IntoFuture::into_future($what));)*
+            ::std::future::poll_fn(|cx| {
+                $(if $waits {
+                    let polled = ::std::future::Future::poll($future.as_mut(), cx);
+                    if let ::std::task::Poll::Ready(output) = polled {
+                        #[allow(unused_variables)]
+                        let matches = match &output {
+                            $pattern => true,
+                            _ => false,
+                        };
+                        if matches {
+                            $output = ::std::option::Option::Some(output);
+                            return ::std::task::Poll::Ready(());
+                        }
+                        $waits = false;
+                    }
+                })*
+                match false $(|| $waits)* {
+                    true => ::std::task::Poll::Pending,
+                    false => ::std::task::Poll::Ready(()),
+                }
+            })
+            .await;
+        }
+        $(if let ::std::option::Option::Some($pattern) = $output { $then } else)* { $else }
+    }};
+    (@ [$($before:tt)*]) => {
+        $crate::select!(@ [$($before)*] else => ::std::panic!(
+            "trefoil::select!: no branch takes part any more, and there is no `else`"
+        ))
+    };
+    // Each round makes variables of its own: these three names are others in each.
+    (@ [$($before:tt)*]
+        $pattern:pat = $what:expr $(, if $condition:expr)? => $then:block, $($rest:tt)*) => {
+        $crate::select!(@ [$($before)* {
+            output future waits $pattern, $what, ($($condition)?), $then
+        }] $($rest)*)
+    };
+    (@ [$($before:tt)*]
+        $pattern:pat = $what:expr $(, if $condition:expr)? => $then:block $($rest:tt)*) => {
+        $crate::select!(@ [$($before)* {
+            output future waits $pattern, $what, ($($condition)?), $then
+        }] $($rest)*)
+    };
+    (@ [$($before:tt)*]
+        $pattern:pat = $what:expr $(, if $condition:expr)? => $then:expr $(, $($rest:tt)*)?) => {
+        $crate::select!(@ [$($before)* {
+            output future waits $pattern, $what, ($($condition)?), $then
+        }] $($($rest)*)?)
+    };
+    (@ $($wrong:tt)*) => {
+        ::std::compile_error!("a branch of `select!` is `pattern = future => expression`, with `, if condition` before the `=>` where wanted; the last may be `else => expression`")
+    };
+    (biased; $($branches:tt)+) => {
+        $crate::select!(@ [] $($branches)+)
+    };
+    ($($branches:tt)+) => {
+        $crate::select!(@ [] $($branches)+)
+    };
+}

@@ -1,0 +1,289 @@
+//! Values that belong to a task, on whatever thread its code runs.
+//!
+//! **Protocol.** 1. A scope has a value. While its future is polled, or its closure runs, the value lies in a thread-local, with the mark
+//! of the task that runs here ([`marker`]). 2. What was there before comes back when the poll or the call has ended, by unwinding, too.
+//! 3. Code sees the value only where the mark is still the same: a thread that waits inside the scope may run another
+//! task meanwhile, and that one sees the same as on any other thread.
+//!
+//! While it is looked at, a value is shared (`Rc`), not borrowed from its place: so the code that looks may enter another scope.
+//!
+//! Tests: `tests/task/local.rs`.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::thread::LocalKey as ThreadLocal;
+
+use pin_project_lite::pin_project;
+use thiserror::Error;
+
+use crate::sync::marker;
+
+/// Declares task-locals: statics of the type [`LocalKey`], each with a value for as long as a scope gives it one.
+///
+/// ```
+/// trefoil::task_local! {
+///     /// On whose behalf this code runs.
+///     pub static USER: String;
+///     static REQUEST: u64;
+/// }
+///
+/// trefoil::run(REQUEST.scope(7, async {
+///     assert_eq!(REQUEST.get(), 7);
+///     assert!(USER.try_with(|_| ()).is_err());
+///     // What is spawned has it where that is asked for.
+///     let with = trefoil::spawn(REQUEST.inherit(async { REQUEST.get() }));
+///     let without = trefoil::spawn(async { REQUEST.try_with(|_| ()).is_err() });
+///     assert_eq!(with.await.unwrap(), 7);
+///     assert!(without.await.unwrap());
+/// }));
+/// ```
+#[macro_export]
+macro_rules! task_local {
+    ($($(#[$meta:meta])* $visible:vis static $name:ident: $type:ty);* $(;)?) => {
+        $(
+            $(#[$meta])*
+            $visible static $name: $crate::task::LocalKey<$type> = {
+                ::std::thread_local! {
+                    static SLOT: $crate::task::LocalSlot<$type> = const { $crate::task::LocalSlot::new() };
+                }
+                $crate::task::LocalKey::new(SLOT)
+            };
+        )*
+    };
+}
+
+/// A task-local, as [`task_local!`](crate::task_local) declares it.
+///
+/// A scope gives it a value, for a future ([`scope`](LocalKey::scope)) or a call ([`sync_scope`](LocalKey::sync_scope)), on any executor of
+/// this process and on other runtimes. A task that is spawned inside has none, unless it was
+/// asked for: [`inherit`](LocalKey::inherit), [`inherit_sync`](LocalKey::inherit_sync). The halves of a `join` and the
+/// items of a `map` may run on other threads: take the value before, and let them borrow it.
+///
+/// Cost: an allocation and a few thread-local accesses for each poll of a scope.
+pub struct LocalKey<T: 'static> {
+    slot: ThreadLocal<LocalSlot<T>>,
+}
+
+/// Where the value of a task-local lies while code runs that has it.
+#[doc(hidden)]
+#[expect(missing_debug_implementations, reason = "it is the macro's")]
+pub struct LocalSlot<T>(RefCell<Option<Entry<T>>>);
+
+impl<T> LocalSlot<T> {
+    #[expect(clippy::new_without_default, reason = "it is the macro's")]
+    pub const fn new() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+/// A value, and the mark of the task that has it.
+struct Entry<T> {
+    value: Rc<T>,
+    mark: *const (),
+}
+
+impl<T> LocalKey<T> {
+    #[doc(hidden)]
+    pub const fn new(slot: ThreadLocal<LocalSlot<T>>) -> Self {
+        Self { slot }
+    }
+
+    /// `future`, whose code finds `value` in this key. Scopes nest: the innermost counts.
+    ///
+    /// # Cancel safety
+    /// As safe as `future` is. That is dropped with the value in place, too.
+    pub fn scope<F: Future>(&'static self, value: T, future: F) -> LocalFuture<T, F> {
+        self.scope_of(Some(value), future)
+    }
+
+    /// Calls `f`, whose code finds `value` in this key.
+    pub fn sync_scope<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
+        let mut value = Some(value);
+        let _placed = Placed::new(self, &mut value);
+        f()
+    }
+
+    /// `future`, whose code finds the value that this key has *here and now*: for what is spawned. Without a value here it is
+    /// `future` as it is.
+    ///
+    /// ```
+    /// trefoil::task_local! { static DEPTH: u32; }
+    ///
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// let task = DEPTH.sync_scope(3, || pool.spawn_async(DEPTH.inherit(async { DEPTH.get() + 1 })));
+    /// assert_eq!(task.join().unwrap(), 4);
+    /// ```
+    pub fn inherit<F: Future>(&'static self, future: F) -> LocalFuture<T, F>
+    where
+        T: Clone,
+    {
+        self.scope_of(self.try_with(T::clone).ok(), future)
+    }
+
+    /// As [`inherit`](LocalKey::inherit), for a closure: `pool.spawn(KEY.inherit_sync(|| ..))`.
+    pub fn inherit_sync<R, F: FnOnce() -> R>(
+        &'static self,
+        f: F,
+    ) -> impl FnOnce() -> R + use<T, R, F>
+    where
+        T: Clone,
+    {
+        let value = self.try_with(T::clone).ok();
+        move || match value {
+            Some(value) => self.sync_scope(value, f),
+            None => f(),
+        }
+    }
+
+    fn scope_of<F: Future>(&'static self, value: Option<T>, future: F) -> LocalFuture<T, F> {
+        LocalFuture {
+            key: self,
+            value,
+            future: Some(future),
+        }
+    }
+
+    /// Calls `f` with the value.
+    ///
+    /// # Panics
+    /// If it has none here: this code is in no scope of the key, or in a task that was spawned inside and has not
+    /// inherited it.
+    #[track_caller]
+    pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+        self.try_with(f).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Calls `f` with the value.
+    ///
+    /// # Errors
+    /// [`AccessError`] if it has none here, as [`with`](LocalKey::with) says.
+    pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
+        let find = |slot: &LocalSlot<T>| {
+            let entry = slot.0.borrow();
+            let entry = entry
+                .as_ref()
+                .filter(|entry| entry.mark == marker::current());
+            entry.map(|entry| entry.value.clone())
+        };
+        let value = self.slot.try_with(find).ok().flatten();
+        value.map(|value| f(&value)).ok_or(AccessError)
+    }
+
+    /// A clone of the value.
+    ///
+    /// # Panics
+    /// As [`with`](LocalKey::with).
+    #[track_caller]
+    pub fn get(&'static self) -> T
+    where
+        T: Clone,
+    {
+        self.with(T::clone)
+    }
+}
+
+impl<T> fmt::Debug for LocalKey<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalKey").finish_non_exhaustive()
+    }
+}
+
+/// A value that lies in its key until this is dropped, and is back in its place then.
+struct Placed<'a, T: 'static> {
+    key: &'static LocalKey<T>,
+    place: &'a mut Option<T>,
+    /// What does not lie in the key just now: the value, and later what was there before.
+    other: Option<Entry<T>>,
+    is_swapped: bool,
+}
+
+impl<'a, T> Placed<'a, T> {
+    /// Without a value, nothing changes.
+    fn new(key: &'static LocalKey<T>, place: &'a mut Option<T>) -> Self {
+        let mark = marker::current();
+        let other = place.take().map(|value| Entry {
+            value: Rc::new(value),
+            mark,
+        });
+        let mut placed = Self {
+            key,
+            place,
+            is_swapped: other.is_some(),
+            other,
+        };
+        placed.swap();
+        placed
+    }
+
+    fn swap(&mut self) {
+        if self.is_swapped {
+            let swap = |slot: &LocalSlot<T>| mem::swap(&mut *slot.0.borrow_mut(), &mut self.other);
+            let _ = self.key.slot.try_with(swap); // on a thread that ends, no code finds it
+        }
+    }
+}
+
+impl<T> Drop for Placed<'_, T> {
+    fn drop(&mut self) {
+        self.swap();
+        if self.is_swapped {
+            // Nobody looks at it any more: who does, does so inside.
+            let value = self.other.take().map(|entry| entry.value);
+            *self.place = value.and_then(Rc::into_inner);
+        }
+    }
+}
+
+pin_project! {
+    /// What [`LocalKey::scope`] and [`LocalKey::inherit`] return.
+    #[must_use = "it does nothing until it is awaited or spawned"]
+    pub struct LocalFuture<T: 'static, F> {
+        key: &'static LocalKey<T>,
+        value: Option<T>,
+        // `None`: it has ended.
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<T, F> PinnedDrop for LocalFuture<T, F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let _placed = Placed::new(this.key, this.value);
+            this.future.set(None);
+        }
+    }
+}
+
+impl<T, F: Future> Future for LocalFuture<T, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let _placed = Placed::new(this.key, this.value);
+        let future = this.future.as_mut().as_pin_mut();
+        let poll = future
+            .expect("a future is not polled after its end")
+            .poll(cx);
+        if poll.is_ready() {
+            this.future.set(None);
+        }
+        poll
+    }
+}
+
+impl<T, F> fmt::Debug for LocalFuture<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalFuture").finish_non_exhaustive()
+    }
+}
+
+/// A task-local has no value here; see [`LocalKey::with`].
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "this task-local has no value here: give it one with `scope`, and have what is spawned `inherit` it"
+)]
+pub struct AccessError;

@@ -1,0 +1,143 @@
+//! Every value to every receiver: order, what a slow one loses, and how it ends.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use crate::deadline::within_deadline;
+use trefoil::sync::broadcast::{self, RecvError, TryRecvError};
+
+fn poll<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn threads_and_tasks_get_every_value_in_order() {
+    within_deadline(|| {
+        let (sender, receiver) = broadcast::channel(1000);
+        let mut blocking = sender.subscribe();
+        let mut in_a_task = receiver.resubscribe();
+        let thread = thread::spawn(move || {
+            std::iter::from_fn(|| blocking.recv_blocking().ok()).collect::<Vec<u32>>()
+        });
+        let task = thread::spawn(move || {
+            trefoil::run(async {
+                let mut seen = Vec::new();
+                while let Ok(n) = in_a_task.recv().await {
+                    seen.push(n);
+                }
+                seen
+            })
+        });
+        let all: Vec<u32> = (0..1000).collect();
+        for n in &all {
+            assert_eq!(sender.send(*n).unwrap(), 3);
+        }
+        drop(sender);
+        assert_eq!(thread.join().unwrap(), all);
+        assert_eq!(task.join().unwrap(), all);
+        assert_eq!(receiver.len(), 1000);
+    });
+}
+
+#[test]
+fn a_slow_receiver_is_told_how_many_it_has_lost() {
+    let (sender, mut slow) = broadcast::channel(3);
+    let mut quick = sender.subscribe();
+    for n in 0..5 {
+        sender.send(n).unwrap();
+        assert_eq!(quick.try_recv(), Ok(n));
+    }
+    assert_eq!((slow.len(), sender.len()), (5, 3));
+    assert_eq!(slow.try_recv(), Err(TryRecvError::Lagged(2)));
+    assert_eq!(slow.try_recv(), Ok(2));
+    for n in 5..100 {
+        sender.send(n).unwrap();
+    }
+    drop(sender);
+    assert_eq!(poll(slow.recv()), Poll::Ready(Err(RecvError::Lagged(94))));
+    assert_eq!(slow.recv_blocking(), Ok(97));
+    assert_eq!((slow.try_recv(), slow.try_recv()), (Ok(98), Ok(99)));
+    assert_eq!(slow.try_recv(), Err(TryRecvError::Closed));
+    assert_eq!(poll(slow.recv()), Poll::Ready(Err(RecvError::Closed)));
+    assert_eq!(quick.recv_blocking(), Err(RecvError::Lagged(92)));
+
+    let (sender, mut receiver) = broadcast::channel(0);
+    sender.send(1).unwrap();
+    sender.send(2).unwrap();
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Lagged(1)));
+    assert_eq!(
+        (receiver.try_recv(), receiver.try_recv()),
+        (Ok(2), Err(TryRecvError::Empty))
+    );
+}
+
+#[test]
+fn a_receiver_gets_what_is_sent_after_it_came() {
+    let (sender, first) = broadcast::channel(4);
+    sender.send(1).unwrap();
+    let (mut second, mut third) = (sender.subscribe(), first.resubscribe());
+    assert!(second.is_empty() && poll(second.recv()).is_pending());
+    sender.send(2).unwrap();
+    assert_eq!((second.try_recv(), third.try_recv()), (Ok(2), Ok(2)));
+    drop((first, second, third));
+    assert_eq!(sender.send(3).unwrap_err().0, 3);
+    assert_eq!(sender.subscribe().try_recv(), Err(TryRecvError::Empty));
+}
+
+/// Which is as soon as the last receiver has had it, or is gone. And the last one gets it without a clone.
+#[test]
+fn a_value_is_kept_as_long_as_somebody_has_not_had_it() {
+    let (sender, mut one) = broadcast::channel(8);
+    let mut two = sender.subscribe();
+    let values: Vec<_> = (0..4).map(Arc::new).collect();
+    for value in &values {
+        sender.send(value.clone()).unwrap();
+    }
+    let owners = |n: usize| Arc::strong_count(&values[n]);
+    drop(one.try_recv());
+    assert_eq!((owners(0), sender.len()), (2, 4));
+    drop(two.try_recv());
+    assert_eq!((owners(0), sender.len()), (1, 3));
+    drop(one.try_recv());
+    drop(two);
+    assert_eq!((owners(1), owners(2), sender.len()), (1, 2, 2));
+    drop(one);
+    assert!((0..4).all(|n| owners(n) == 1) && sender.is_empty());
+
+    struct Uncloned;
+    impl Clone for Uncloned {
+        fn clone(&self) -> Self {
+            panic!("it is the only one")
+        }
+    }
+    let (sender, mut only) = broadcast::channel(1);
+    sender.send(Uncloned).unwrap();
+    assert!(only.try_recv().is_ok());
+}
+
+/// Code of a value's runs under no lock: it may use the channel.
+#[test]
+fn a_value_that_uses_its_channel_when_it_is_cloned_or_dropped() {
+    struct Busy(broadcast::Sender<Busy>, bool);
+    impl Clone for Busy {
+        fn clone(&self) -> Self {
+            assert_eq!(self.0.receiver_count(), 2);
+            Self(self.0.clone(), false)
+        }
+    }
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let _ = self.0.len();
+        }
+    }
+    within_deadline(|| {
+        let (sender, mut one) = broadcast::channel(1);
+        let _two = sender.subscribe();
+        sender.send(Busy(sender.clone(), true)).ok().unwrap();
+        assert!(one.try_recv().is_ok_and(|busy| !busy.1));
+        sender.send(Busy(sender.clone(), true)).ok().unwrap(); // the first is lost
+        drop(one);
+    });
+}
