@@ -23,6 +23,7 @@ mod conformance;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod deep;
+mod described;
 mod host;
 mod imap;
 mod limits;
@@ -58,6 +59,7 @@ fn main() {
         limits::TESTS,
         callers::TESTS,
         deep::TESTS,
+        described::TESTS,
         conformance::TESTS,
         imap::TESTS,
         one::TESTS,

@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 /// can_travel::<(u64, String, Vec<f32>)>();
 /// ```
 ///
+/// Attributes of serde's for self-describing formats (`untagged`, `tag`, `flatten`, `skip_serializing_if`) work as with JSON. A type
+/// that could not be read back from JSON either is an error at run time: [`TaskError::Codec`](crate::TaskError::Codec).
+///
 /// What borrows or belongs to this process cannot:
 ///
 /// ```compile_fail
