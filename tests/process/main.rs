@@ -24,6 +24,7 @@ mod conformance;
 mod deadline;
 mod deep;
 mod described;
+mod failures;
 mod host;
 mod imap;
 mod limits;
@@ -60,6 +61,7 @@ fn main() {
         callers::TESTS,
         deep::TESTS,
         described::TESTS,
+        failures::TESTS,
         conformance::TESTS,
         imap::TESTS,
         one::TESTS,
