@@ -4,7 +4,7 @@
 //! answer.
 
 use std::any::type_name;
-use std::sync::atomic::{AtomicUsize, Ordering}; // answers that are known already: no protocol
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering}; // answers that are known already: no protocol
 
 use super::bulk::Bulk;
 use super::shared::{Shared, SharedAtomics};
@@ -67,7 +67,7 @@ fn is_plain_name(name: &str) -> bool {
     let ours = [
         type_name::<Bulk<u8>>(),
         type_name::<Shared<u8>>(),
-        type_name::<SharedAtomics<std::sync::atomic::AtomicU8>>(),
+        type_name::<SharedAtomics<AtomicU8>>(),
     ];
     let is_ours =
         |word: &str| (ours.iter()).any(|ours| ours.split_once('<').is_some_and(|it| it.0 == word));
