@@ -30,7 +30,6 @@ use crate::process::job::sink::Sink;
 use crate::process::job::{CallOptions, Context, Work};
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
-use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
 use crate::process::sched::sent_frame::{Gated, ToldGates};
 use crate::process::sched::stats::Counters;
@@ -57,6 +56,11 @@ type Item = (u64, u64);
 
 /// An item that brings an end along.
 struct Laden(Item, Arc<Attachment>);
+
+/// What was sent, with a description behind it or without.
+fn item(bytes: &[u8]) -> Item {
+    postcard::take_from_bytes(bytes).unwrap().0
+}
 
 impl Serialize for Laden {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
@@ -461,7 +465,7 @@ impl World {
             Frame::Batch { batch, items, .. } => {
                 let mut reader = Reader(items);
                 let items: VecDeque<Item> =
-                    std::iter::from_fn(|| reader.bytes().map(|b| decode(b).unwrap())).collect();
+                    std::iter::from_fn(|| reader.bytes().map(item)).collect();
                 assert_eq!(items.len() as u64, batch.count);
                 let known = self.jobs.get(&items[0].0).copied().unwrap_or_default();
                 assert_eq!(batch.timed, known.timeout.is_some());
@@ -482,7 +486,7 @@ impl World {
                 assert!(sim.inbox.len() <= GATES);
             }
             Frame::Context { id, bytes } => {
-                let context: Item = decode(Reader(bytes).bytes().unwrap()).unwrap();
+                let context = item(Reader(bytes).bytes().unwrap());
                 assert_eq!(context, (id, id));
                 assert!(sim.contexts.insert(id), "a context comes once");
             }

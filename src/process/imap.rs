@@ -18,7 +18,7 @@
 //!
 //! Tests: `tests/process/imap.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -92,6 +92,8 @@ pub struct Imap<I: Iterator, R> {
     taken: usize,
     given: usize,
     ordered: bool,
+    /// If not in order: of the last that were taken, which were given; the first was not.
+    out: VecDeque<bool>,
     results: Pin<Box<Receiver<Run<R>>>>,
     /// (Behind a lock only so that the whole can be shared where an `R` cannot.)
     come: Mutex<Come<R>>,
@@ -103,10 +105,14 @@ pub struct Imap<I: Iterator, R> {
     over: bool,
 }
 
+/// A result, and the index of its item.
+type Answer<R> = (usize, Result<R, TaskError>);
+
 /// What has come and has not been given.
 struct Come<R> {
-    /// What is due.
+    /// What is due, and the index of the next.
     front: vec::IntoIter<Result<R, TaskError>>,
+    index: usize,
     /// By the index of the first.
     runs: BTreeMap<usize, Vec<Result<R, TaskError>>>,
 }
@@ -146,9 +152,11 @@ where
             taken: 0,
             given: 0,
             ordered,
+            out: VecDeque::new(),
             results: Box::pin(results),
             come: Mutex::new(Come {
                 front: Vec::new().into_iter(),
+                index: 0,
                 runs: BTreeMap::new(),
             }),
             ended: None,
@@ -191,6 +199,25 @@ where
         ImapStream(self)
     }
 
+    /// Each result with the index of its item in the input, from 0: of use where results do not come in order, and for errors,
+    /// which do not say of which item they are.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let words = ["one", "", "three"].map(String::from);
+    /// let first = |word: String| word.chars().next().expect("a word");
+    /// for (index, result) in procs.imap_unordered(words.clone(), first).with_index() {
+    ///     assert_eq!(result.is_err(), words[index].is_empty());
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_index(self) -> Indexed<Self> {
+        Indexed(self)
+    }
+
     /// How many results are to come, as far as the input knows.
     #[cfg(feature = "indicatif")]
     pub(crate) fn expected(&self) -> Option<usize> {
@@ -198,7 +225,7 @@ where
         more?.checked_add(self.taken - self.given)
     }
 
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<R, TaskError>>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -217,22 +244,25 @@ where
     }
 
     /// The result that is due.
-    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<R, TaskError>>> {
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
         if self.taken == self.given && self.items.is_none() {
             return Poll::Ready(self.end());
         }
         loop {
             let mut come = self.come.lock();
             if let Some(answer) = come.front.next() {
-                self.given += 1;
-                return Poll::Ready(Some(answer));
+                let index = come.index;
+                come.index += 1;
+                drop(come);
+                self.give(index);
+                return Poll::Ready(Some((index, answer)));
             }
             let run = match self.ordered {
-                true => come.runs.remove(&self.given),
-                false => come.runs.pop_first().map(|(_, run)| run),
+                true => come.runs.remove_entry(&self.given),
+                false => come.runs.pop_first(),
             };
-            if let Some(run) = run {
-                come.front = run.into_iter();
+            if let Some((index, run)) = run {
+                (come.index, come.front) = (index, run.into_iter());
                 continue;
             }
             if let Some(error) = self.ended.clone() {
@@ -247,15 +277,35 @@ where
         }
     }
 
-    /// The job has ended, and with it all that is still out.
-    fn refused(&mut self, error: TaskError) -> Option<Result<R, TaskError>> {
-        let more = self.items.take().is_some();
-        if self.taken > self.given {
+    /// The result of the item at `index` is given.
+    fn give(&mut self, index: usize) {
             self.given += 1;
-            return Some(Err(error));
+        let at = (index + self.out.len()).checked_sub(self.taken);
+        if let Some(given) = at.and_then(|at| self.out.get_mut(at)) {
+            *given = true;
+        }
+        while self.out.front() == Some(&true) {
+            self.out.pop_front();
+        }
+    }
+
+    /// The first item that is out, or has not been taken.
+    fn missing(&self) -> usize {
+        match self.ordered {
+            true => self.given,
+            false => self.taken - self.out.len(),
+        }
+    }
+
+    /// The job has ended, and with it all that is still out.
+    fn refused(&mut self, error: TaskError) -> Option<Answer<R>> {
+        let (more, index) = (self.items.take().is_some(), self.missing());
+        if self.taken > self.given {
+            self.give(index);
+            return Some((index, Err(error)));
         }
         self.end::<()>();
-        more.then_some(Err(error)) // nothing was lost, but more would have come
+        more.then_some((index, Err(error))) // nothing was lost, but more would have come
     }
 
     fn end<T>(&mut self) -> Option<T> {
@@ -309,15 +359,22 @@ where
         self.grows = Some((self.given, now));
     }
 
+    fn take(&mut self) {
+        self.taken += 1;
+        if !self.ordered {
+            self.out.push_back(false);
+        }
+    }
+
     fn push(&mut self, item: &I::Item) {
         let pushed = push(&mut self.chunk, item);
         if let Err(error) = pushed {
             self.send(false);
             self.come.lock().runs.insert(self.taken, vec![Err(error)]);
-            self.taken += 1;
+            self.take();
             return;
         }
-        self.taken += 1;
+        self.take();
         if self.chunk.is_full() {
             self.send(false);
         }
@@ -348,6 +405,16 @@ where
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.next_answer().map(|(_, result)| result)
+    }
+}
+
+impl<I, R> Imap<I, R>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    fn next_answer(&mut self) -> Option<Answer<R>> {
         // Not even a look at the parker while results are there.
         if let Poll::Ready(answer) = self.poll_answer(&mut Context::from_waker(Waker::noop())) {
             return answer;
@@ -357,7 +424,7 @@ where
             None => {
                 self.over = true;
                 self.cancel();
-                Some(Err(TaskError::WouldBlock))
+                Some((self.missing(), Err(TaskError::WouldBlock)))
             }
         }
     }
@@ -421,7 +488,52 @@ where
     type Item = Result<R, TaskError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_answer(cx)
+        let answer = ready!(self.0.poll_answer(cx));
+        Poll::Ready(answer.map(|(_, result)| result))
+    }
+}
+
+impl<I: Iterator, R> ImapStream<I, R> {
+    /// As [`Imap::with_index`].
+    pub fn with_index(self) -> Indexed<Self> {
+        Indexed(self)
+    }
+}
+
+/// Results with the indices of their items: an [`Imap`] or an [`ImapStream`] that gives pairs, from
+/// [`with_index`](Imap::with_index).
+#[derive(Debug)]
+#[must_use = "it does nothing until it is asked for results"]
+pub struct Indexed<T>(T);
+
+impl<I: Iterator, R> Indexed<Imap<I, R>> {
+    /// The same as a [`Stream`]: see [`Imap::stream`].
+    pub fn stream(self) -> Indexed<ImapStream<I, R>> {
+        Indexed(ImapStream(self.0))
+    }
+}
+
+impl<I, R> Iterator for Indexed<Imap<I, R>>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    type Item = (usize, Result<R, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_answer()
+    }
+}
+
+impl<I, R> Stream for Indexed<ImapStream<I, R>>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    type Item = (usize, Result<R, TaskError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.0.poll_answer(cx)
     }
 }
 

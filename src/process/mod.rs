@@ -28,6 +28,7 @@
 //! | to | use |
 //! |---|---|
 //! | call a function once, or for many items | [`spawn`](ProcessPool::spawn), [`map`](ProcessPool::map), [`imap`](ProcessPool::imap) |
+//! | have the result or the error of each item | [`map_each`](ProcessPool::map_each), [`with_index`](Imap::with_index) |
 //! | set a timeout, or try again after a death | [`call`](ProcessPool::call) |
 //! | send something to each worker only once | [`map_with`](ProcessPool::map_with), [`initializer`](ProcessPoolBuilder::initializer) |
 //! | limit memory, catch output, replace workers now and then | [`ProcessPoolBuilder`] |
@@ -122,7 +123,7 @@ mod worker;
 pub use builder::ProcessPoolBuilder;
 pub use channel::channel;
 pub use entry::init;
-pub use imap::{Imap, ImapStream};
+pub use imap::{Imap, ImapStream, Indexed};
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
 pub use own_process::{Process, ProcessBuilder};

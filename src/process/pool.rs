@@ -1,7 +1,7 @@
 //! The pool as its users see it.
 //!
-//! A handle on the driver's mailbox (`client` does what callers do with it), and the driver's
-//! thread.
+//! A handle on the driver's mailbox (`client` does what callers do with it), and what all handles share: the driver's
+//! thread, and its end.
 //!
 //! **Ending.** Everything that ends the pool is a letter to the driver; then the caller waits for the
 //! thread, which ends when all processes are reaped. Only on a driver's thread
@@ -16,17 +16,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::job::CallOptions;
 use super::parent::driver::{Shared, is_a_driver};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::Settings;
 use super::payload::portable::Portable;
 use super::sched::{How, Stop};
-use super::worker::raw_call::code_of_with;
 use super::{PoolError, ProcessCall, ProcessStats};
 use crate::loom::Mutex;
-use crate::sync::park::blocking_refused;
 use crate::task::{Shutdown, Task, TaskError};
 
 /// How long tasks may still run when a pool is dropped.
@@ -35,13 +32,13 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// A pool of worker processes.
 ///
 /// Runs functions of one argument in processes of their own. The argument and the result travel by
-/// [serde](https://serde.rs); the function itself does not travel, because the workers run
+/// [serde](https://serde.rs), with whatever attributes their types have; the function itself does not travel, because the workers run
 /// the same program. A task that segfaults, aborts, exits or is killed fails alone: it ends in
 /// [`TaskError::WorkerDied`], and its worker is replaced.
 ///
 /// The program's `main` must begin with [`init`](crate::process::init) (or the feature `auto` be on).
 ///
-/// Dropping the pool cancels what has not begun, and kills what still runs after one second. No worker
+/// Dropping the pool (its last handle) cancels what has not begun, and kills what still runs after one second. No worker
 /// outlives the process that made it, however that ends.
 ///
 /// # Examples
@@ -62,7 +59,17 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 ///     Ok(())
 /// }
 /// ```
+///
+/// It is a handle: its clones are the same pool, which ends when the last of them is dropped. A call that ends it
+/// ([`shutdown`](Self::shutdown), [`kill`](Self::kill)) ends it for all.
+#[derive(Clone)]
 pub struct ProcessPool {
+    shared: Arc<Shared>,
+    end: Arc<End>,
+}
+
+/// Ends the pool, at the latest when the last handle is dropped.
+struct End {
     shared: Arc<Shared>,
     driver: Mutex<Option<Driving>>,
 }
@@ -70,10 +77,11 @@ pub struct ProcessPool {
 impl ProcessPool {
     pub(super) fn start(settings: Settings) -> Result<Self, PoolError> {
         let (shared, driver) = driving::start(settings)?;
-        Ok(Self {
-            shared,
+        let end = Arc::new(End {
+            shared: shared.clone(),
             driver: Mutex::new(Some(driver)),
-        })
+        });
+        Ok(Self { shared, end })
     }
 
     /// How many workers it has, those that are just being replaced included.
@@ -121,8 +129,10 @@ impl ProcessPool {
     /// millions of tiny ones do as well as a few long ones.
     ///
     /// # Errors
-    /// The error of the item with the lowest index that fails. The items behind it are cancelled:
-    /// those that run are stopped as a cancelled task is. See [`spawn`](Self::spawn).
+    /// The error of the item with the lowest index that fails; what it displays begins with that index (a panic, a death, what could
+    /// not be encoded or decoded). The items behind it are cancelled:
+    /// those that run are stopped as a cancelled task is. See [`spawn`](Self::spawn). For the error of each item,
+    /// use [`map_each`](Self::map_each).
     /// On a thread that must not block (an event loop's): [`TaskError::WouldBlock`], and nothing was run.
     ///
     /// # Panics
@@ -170,13 +180,35 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        if blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
-        let (code, common) = (code_of_with(f), self.shared.common(context)?);
-        let all = CallOptions::default();
-        let task = self.shared.map_task(&all, code, Some(common), items);
-        task.join()
+        ProcessCall::<(), ()>::new(&self.shared, |()| ()).map_with(context, items, f)
+    }
+
+    /// As [`map`](Self::map), with a result for each item: one that fails cancels no other.
+    ///
+    /// On a thread that must not block (an event loop's) each is [`WouldBlock`](TaskError::WouldBlock), and nothing was run. In a
+    /// pool that has ended each that has not run is [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed).
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let results = procs.map_each([1, 0, 5], |n: u32| 10 / n);
+    /// assert_eq!(results[0].as_ref().ok(), Some(&10));
+    /// assert!(results[1].is_err(), "it has divided by zero");
+    /// assert_eq!(results[2].as_ref().ok(), Some(&2));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the iterator does.
+    pub fn map_each<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Vec<Result<R, TaskError>>
+    where
+        I: IntoIterator,
+        I::Item: Portable,
+        R: Portable,
+    {
+        self.call(f).map_each(items)
     }
 
     /// Runs `f` on the items of an iterator, endless ones included, and gives the results in the
@@ -245,7 +277,7 @@ impl ProcessPool {
     ///
     /// In a forked child, the parent's pool counts as shut down; calls on it there do not affect the parent.
     pub fn shutdown(&self, how: Shutdown) {
-        self.end(how_of(how).into());
+        self.end.end(how_of(how).into());
     }
 
     /// As [`shutdown`](Self::shutdown), but what still runs after `limit` is killed, and its task ends
@@ -266,7 +298,7 @@ impl ProcessPool {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn shutdown_timeout(&self, how: Shutdown, limit: Duration) {
-        self.end(Stop {
+        self.end.end(Stop {
             how: how_of(how),
             limit: Instant::now().checked_add(limit), // past the end of time: none
         });
@@ -276,9 +308,11 @@ impl ProcessPool {
     /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait, neither
     /// does this.
     pub fn kill(&self) {
-        self.end(How::Kill.into());
+        self.end.end(How::Kill.into());
     }
+}
 
+impl End {
     fn end(&self, stop: Stop) {
         let mailbox = &self.shared.mailbox;
         if mailbox.is_foreign() {
@@ -304,9 +338,12 @@ fn how_of(how: Shutdown) -> How {
     }
 }
 
-impl Drop for ProcessPool {
+impl Drop for End {
     fn drop(&mut self) {
-        self.shutdown_timeout(Shutdown::CancelPending, DROP_LIMIT);
+        self.end(Stop {
+            how: How::CancelPending,
+            limit: Instant::now().checked_add(DROP_LIMIT),
+        });
     }
 }
 

@@ -8,14 +8,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::imap::Imap;
 use super::job::CallOptions;
 use super::parent::client::encode;
 use super::parent::driver::Shared;
 use super::payload::portable::Portable;
-use super::worker::raw_call::code_of;
+use super::worker::raw_call::{code_of, code_of_with};
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
+
+/// How many items of a `map_each` are under way at most.
+const EACH: usize = 1 << 14;
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
 ///
@@ -58,14 +64,15 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// are not affected.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
-    /// `imap` it is the result of that item.
+    /// `imap` it is the result of that item. (It does not say of which item it is: for that use [`map_each`](Self::map_each) or
+    /// [`with_index`](Imap::with_index).)
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
     }
 
-    /// How many times to retry an item whose worker died. Panics, timeouts and errors are not
-    /// retried. The item may run more than once, in part or whole, so make it idempotent.
+    /// How many times to retry an item whose worker died. Panics and errors are not
+    /// retried, timeouts only if [`retry_on_timeout`](Self::retry_on_timeout) says so. The item may run more than once, in part or whole, so make it idempotent.
     ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
@@ -80,6 +87,48 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// ```
     pub fn retry(mut self, more: u32) -> Self {
         self.options.retry = more;
+        self
+    }
+
+    /// [`retry`](Self::retry) also what has ended in [`TimedOut`](TaskError::TimedOut). The next attempt begins when the
+    /// one before is over: it is stopped like a cancelled one, and its worker killed after the grace period.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let endless = procs.call(|()| loop { std::thread::yield_now() });
+    /// let endless = endless.timeout(Duration::from_millis(20)).retry(2).retry_on_timeout(true);
+    /// let result: Result<(), _> = endless.spawn(()).join();
+    /// assert!(matches!(result, Err(TaskError::TimedOut)));
+    /// assert_eq!(procs.stats().timed_out, 3);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry_on_timeout(mut self, also: bool) -> Self {
+        self.options.retry_on_timeout = also;
+        self
+    }
+
+    /// How long an item pauses before its first [`retry`](Self::retry); before each further one twice as long as before the
+    /// last. Default: none. Other items run meanwhile; the pause takes no worker and no thread.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let begin = Instant::now();
+    /// let hopeless = procs.call(|()| std::process::abort()).retry(2).backoff(Duration::from_millis(10));
+    /// let hopeless: Result<(), _> = hopeless.spawn(()).join();
+    /// assert!(hopeless.is_err());
+    /// assert!(begin.elapsed() >= Duration::from_millis(10 + 20));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backoff(mut self, pause: Duration) -> Self {
+        self.options.backoff = pause;
         self
     }
 
@@ -144,6 +193,64 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
         self.pool
             .map_task(&self.options, code_of(self.f), None, items)
+    }
+
+    /// As [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call and a function that borrows the
+    /// context; the call's own function is not used.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let careful = procs.call(|()| ()).timeout(Duration::from_secs(5)).retry(1);
+    /// let scaled = careful.map_with(&3, [1, 2], |factor: &u64, n: u64| factor * n)?;
+    /// assert_eq!(scaled, [3, 6]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If the iterator does.
+    #[track_caller]
+    pub fn map_with<C, I, S>(
+        &self,
+        context: &C,
+        items: I,
+        f: fn(&C, I::Item) -> S,
+    ) -> Result<Vec<S>, TaskError>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator<Item: Portable>,
+        S: Portable,
+    {
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let (code, common) = (code_of_with(f), self.pool.common(context)?);
+        let task = self.pool.map_task(&self.options, code, Some(common), items);
+        task.join()
+    }
+
+    /// As [`ProcessPool::map_each`](crate::ProcessPool::map_each).
+    ///
+    /// # Panics
+    /// If the iterator does.
+    pub fn map_each(&self, items: impl IntoIterator<Item = A>) -> Vec<Result<R, TaskError>> {
+        let mut items = items.into_iter();
+        if blocking_refused() {
+            return items.map(|_| Err(TaskError::WouldBlock)).collect();
+        }
+        let mut taken = 0;
+        let counted = items.by_ref().inspect(|_| taken += 1);
+        let mut results: Vec<_> = self.imap(counted).buffer(EACH).collect();
+        // A pool that has ended takes no more, and says so once more than it has taken.
+        results.truncate(taken);
+        results.extend(items.map(|_| Err(TaskError::Closed)));
+        results
     }
 
     /// As [`ProcessPool::imap`](crate::ProcessPool::imap).

@@ -10,6 +10,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use rustix::process::Signal;
+
 use super::panic::Panic;
 use crate::record::Ending;
 
@@ -51,13 +53,13 @@ pub enum TaskError {
     )]
     WouldBlock,
     /// The closure, future or call panicked.
-    #[error("{0}")]
+    #[error("{item}{0}", item = Item(.0.item))]
     Panicked(Box<Panic>),
     /// The worker process that ran the call died.
-    #[error("{0}")]
+    #[error("{item}{0}", item = Item(.0.item))]
     WorkerDied(Box<WorkerExit>),
     /// An argument or a result could not cross to or from a worker process.
-    #[error("{0}")]
+    #[error("{item}{0}", item = Item(.0.item))]
     Codec(Box<CodecError>),
 }
 
@@ -72,6 +74,31 @@ impl TaskError {
             Self::TimedOut | Self::WouldBlock | Self::WorkerDied(_) | Self::Codec(_) => {
                 Ending::Failed
             }
+        }
+    }
+}
+
+impl TaskError {
+    /// That of the item at `index` of a `map`: what it displays begins with that. (An error without details has no room for it.)
+    pub(crate) fn of_item(mut self, index: usize) -> Self {
+        match &mut self {
+            Self::Panicked(panic) => panic.item = Some(index),
+            Self::WorkerDied(exit) => exit.item = Some(index),
+            Self::Codec(error) => error.item = Some(index),
+            Self::Cancelled | Self::TimedOut | Self::Closed | Self::WouldBlock => {}
+        }
+        self
+    }
+}
+
+/// Which item of a `map` an error is of, in front of it.
+struct Item(Option<usize>);
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(index) => write!(f, "item {index}: "),
+            None => Ok(()),
         }
     }
 }
@@ -122,6 +149,8 @@ pub struct WorkerExit {
     pub(crate) out_of_memory: bool,
     /// What else is known, in words: for a worker that never got going.
     pub(crate) note: Option<String>,
+    /// Which item of a `map` it was running.
+    item: Option<usize>,
 }
 
 impl WorkerExit {
@@ -134,6 +163,7 @@ impl WorkerExit {
             stderr_tail: String::new(),
             out_of_memory: false,
             note: None,
+            item: None,
         }
     }
 
@@ -200,7 +230,12 @@ impl fmt::Display for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker process {} ", self.pid)?;
         match (self.code, self.signal) {
-            (_, Some(signal)) => write!(f, "was killed by signal {signal}")?,
+            (_, Some(signal)) => {
+                write!(f, "was killed by signal {signal}")?;
+                if let Some(name) = signal_name(signal) {
+                    write!(f, " ({name})")?;
+                }
+            }
             (Some(code), None) => write!(f, "exited with code {code}")?,
             (None, None) => write!(f, "died")?,
         }
@@ -222,12 +257,21 @@ impl fmt::Display for WorkerExit {
 
 impl Error for WorkerExit {}
 
+/// As the manual calls it.
+fn signal_name(signal: i32) -> Option<String> {
+    let name = format!("{:?}", Signal::from_named_raw(signal)?);
+    let name = name.trim_matches('"').replace("Signal::", "SIG");
+    Some(name.replace("ABORT", "ABRT").replace("ALARM", "ALRM"))
+}
+
 /// A value that could not be sent to or from a worker process.
 #[derive(Clone, Debug)]
 pub struct CodecError {
     pub(crate) type_name: &'static str,
     pub(crate) direction: CodecDirection,
     pub(crate) detail: String,
+    /// Of which item of a `map` it is.
+    item: Option<usize>,
 }
 
 /// What was being done to the value.
@@ -245,6 +289,7 @@ impl CodecError {
             type_name,
             direction,
             detail,
+            item: None,
         }
     }
 
@@ -295,7 +340,7 @@ mod tests {
         let text = TaskError::WorkerDied(Box::new(exit)).to_string();
         assert_eq!(
             text,
-            "worker process 17 was killed by signal 11; its last words: last"
+            "worker process 17 was killed by signal 11 (SIGSEGV); its last words: last"
         );
         let mut exit = WorkerExit::new(17);
         exit.code = Some(101);

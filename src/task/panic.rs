@@ -38,7 +38,11 @@ type Payload = Box<dyn Any + Send + 'static>;
 /// assert!(panic.location().unwrap().line() > 0);
 /// ```
 #[derive(Clone)]
-pub struct Panic(Arc<Inner>);
+pub struct Panic {
+    inner: Arc<Inner>,
+    /// Which item of a process pool's `map` it is of.
+    pub(super) item: Option<usize>,
+}
 
 struct Inner {
     message: String,
@@ -66,28 +70,30 @@ impl Panic {
         };
         let (location, worker) = place.map_or((None, None), |place| (place.location, place.worker));
         let worker = worker.unwrap_or_else(worker_name);
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             message,
             location,
             worker,
             payload: Mutex::new(Some(payload)),
-        }))
+        });
+        Self { inner, item: None }
     }
 
     /// A panic that happened in another process.
     pub(crate) fn remote(message: String, location: Option<PanicLocation>, worker: String) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             message,
             location,
             worker,
             payload: Mutex::new(None),
-        }))
+        });
+        Self { inner, item: None }
     }
 
     /// What the panic said. A payload that is not text is described in words.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.0.message
+        &self.inner.message
     }
 
     /// Where the panic began. `None` if the host put in a panic hook of its own
@@ -95,13 +101,13 @@ impl Panic {
     /// `std::panic::resume_unwind`, which calls no hook.
     #[must_use]
     pub fn location(&self) -> Option<&PanicLocation> {
-        self.0.location.as_ref()
+        self.inner.location.as_ref()
     }
 
     /// Where it ran: the name of the thread, or `process` and the process id.
     #[must_use]
     pub fn worker(&self) -> &str {
-        &self.0.worker
+        &self.inner.worker
     }
 
     /// Goes on with the panic in this thread, without calling the panic hook
@@ -115,21 +121,21 @@ impl Panic {
         // No hook is called, which would note it.
         note(Some(Box::new(Place {
             task: current::id(),
-            location: self.0.location.clone(),
-            worker: Some(self.0.worker.clone()),
+            location: self.inner.location.clone(),
+            worker: Some(self.inner.worker.clone()),
         })));
-        let payload = self.0.payload.lock();
+        let payload = self.inner.payload.lock();
         let payload = payload.unwrap_or_else(PoisonError::into_inner).take();
-        panic::resume_unwind(payload.unwrap_or_else(|| Box::new(self.0.message.clone())))
+        panic::resume_unwind(payload.unwrap_or_else(|| Box::new(self.inner.message.clone())))
     }
 }
 
 impl fmt::Debug for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Panic")
-            .field("message", &self.0.message)
-            .field("location", &self.0.location)
-            .field("worker", &self.0.worker)
+            .field("message", &self.inner.message)
+            .field("location", &self.inner.location)
+            .field("worker", &self.inner.worker)
             .finish()
     }
 }
@@ -137,10 +143,10 @@ impl fmt::Debug for Panic {
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "panicked")?;
-        if let Some(location) = &self.0.location {
+        if let Some(location) = &self.inner.location {
             write!(f, " at {location}")?;
         }
-        write!(f, " on {}: {}", self.0.worker, self.0.message)
+        write!(f, " on {}: {}", self.inner.worker, self.inner.message)
     }
 }
 

@@ -23,6 +23,8 @@ mod conformance;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod deep;
+mod described;
+mod failures;
 mod host;
 mod imap;
 mod limits;
@@ -58,6 +60,8 @@ fn main() {
         limits::TESTS,
         callers::TESTS,
         deep::TESTS,
+        described::TESTS,
+        failures::TESTS,
         conformance::TESTS,
         imap::TESTS,
         one::TESTS,

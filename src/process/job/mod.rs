@@ -11,12 +11,12 @@
 //!
 //! A job ends when nothing that matters is waiting or out.
 //!
-//! **Retry.** An item whose worker died goes back to the front of the job as long as it may;
+//! **Retry.** An item whose worker died goes back to the front of the job as long as it may, perhaps after a pause;
 //! how often each such item was started is kept here, for `attempts()`.
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in
-//!   one frame that was sent, or settled. Pieces move between the first two and frames by
+//!   one frame that was sent, paused, or settled. Pieces move between the first two and frames by
 //!   value; a frame gives back exactly the items that its gate says were recalled.
 //!
 //! Tests: `sched::sim`.
@@ -56,6 +56,10 @@ pub(crate) struct CallOptions {
     pub(crate) timeout: Option<Duration>,
     /// How many more times an item is started whose worker has died.
     pub(crate) retry: u32,
+    /// Or that has run for too long.
+    pub(crate) retry_on_timeout: bool,
+    /// How long it waits before that the first time; each time twice as long.
+    pub(crate) backoff: Duration,
     /// How many items go into a frame, if the caller has said so.
     pub(crate) chunk: Option<usize>,
     pub(crate) name: Option<String>,
@@ -81,6 +85,8 @@ pub(crate) struct Work {
     pub(crate) types: (&'static str, &'static str),
     /// Every item has a result of its own.
     pub(crate) each: bool,
+    /// It has many items, and an error says of which it is.
+    pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
     pub(crate) context: Option<Context>,
 }
@@ -98,6 +104,7 @@ impl Work {
             sink,
             types: (type_name::<A>(), type_name::<R>()),
             each: false,
+            numbered: false,
             options,
             context: None,
         }
@@ -122,7 +129,9 @@ pub(crate) struct Job {
     failure: Option<(usize, TaskError)>,
     /// The first items of what is being decoded.
     pub(crate) readings: Vec<usize>,
-    /// How often items were started that have cost a worker.
+    /// The items that are to run again, and wait for that elsewhere (`Sched::run_again`).
+    paused: Vec<usize>,
+    /// How often items were started that have cost a worker, or too much time.
     starts: HashMap<usize, u32>,
 }
 
@@ -138,6 +147,7 @@ impl Job {
             queued: false,
             failure: None,
             readings: Vec::new(),
+            paused: Vec::new(),
             starts: HashMap::new(),
         }
     }
@@ -180,15 +190,31 @@ impl Job {
         (below > 0).then(|| piece.part(0, below))
     }
 
-    /// The item at `index` was running when its worker died: how often it has been started,
+    /// The item at `index` was running when its worker died, or its time was up: how often it has been started,
     /// and whether it may be once more.
-    pub(crate) fn lost_worker(&mut self, index: usize) -> (u32, bool) {
+    pub(crate) fn attempted(&mut self, index: usize) -> (u32, bool) {
         if self.work.options.retry == 0 {
             return (1, false);
         }
         let starts = self.starts.entry(index).or_insert(0);
         *starts = starts.saturating_add(1);
         (*starts, *starts <= self.work.options.retry)
+    }
+
+    /// The item at `index` is to run again; how long after it has ended.
+    pub(crate) fn pause(&mut self, index: usize) -> Duration {
+        if !self.paused.contains(&index) {
+            self.paused.push(index);
+        }
+        let before = self.starts.get(&index).map_or(0, |starts| starts - 1);
+        let times = 1u32.checked_shl(before).unwrap_or(u32::MAX);
+        self.work.options.backoff.saturating_mul(times)
+    }
+
+    /// The pause of an item is over.
+    pub(crate) fn resume(&mut self, piece: Piece) {
+        self.paused.retain(|at| *at != piece.first());
+        self.put_back(piece);
     }
 
     /// So many items have ended, in a value or in an error that is only theirs.
@@ -221,10 +247,12 @@ impl Job {
             || self.waiting.front().is_some_and(Piece::has_ends)
     }
 
-    /// The lowest index that waits or has yet to be fed.
+    /// The lowest index that waits or has yet to be fed, or to run again.
     pub(crate) fn first_missing(&self) -> Option<usize> {
         let unfed = (!self.sealed).then_some(self.fed);
-        self.waiting.iter().map(Piece::first).chain(unfed).min()
+        let paused = self.paused.iter().copied();
+        let waiting = self.waiting.iter().map(Piece::first);
+        waiting.chain(paused).chain(unfed).min()
     }
 
     /// The item at `index` has ended in `error`. True if that lowered the limit.
@@ -248,6 +276,7 @@ impl Job {
             && self.waiting.is_empty()
             && (self.sealed || self.failure.is_some())
             && self.readings.iter().all(|first| *first >= limit)
+            && self.paused.iter().all(|at| *at >= limit)
     }
 
     pub(crate) fn has_failed(&self) -> bool {

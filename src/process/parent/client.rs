@@ -82,6 +82,7 @@ impl Shared {
         let sink = Collect::many(completer, items.size_hint().0);
         let mut work = Work::new::<I::Item, R>(code, Box::new(sink), options.clone());
         work.context = common;
+        work.numbered = true;
         let submit = Mail::Submit { id, work };
         // The refused promise is dropped: `Closed`.
         if self.mailbox.push([submit]).is_ok()

@@ -5,6 +5,7 @@
 //!
 //! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
 
+use std::fmt;
 use std::io;
 
 use crate::task::TaskError;
@@ -17,7 +18,8 @@ use crate::task::TaskError;
 /// # trefoil::process::init();
 /// assert!(matches!(ProcessPool::with_workers(0), Err(PoolError::NoWorkers)));
 /// ```
-#[derive(Debug, thiserror::Error)]
+/// What `{:?}` shows is what `{}` does: a `main` that returns it says in words what to do.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
     /// A worker of this program would run its `main` like any other process, and
@@ -54,6 +56,12 @@ pub enum PoolError {
     Start(#[from] io::Error),
 }
 
+impl fmt::Debug for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl From<PoolError> for io::Error {
     fn from(error: PoolError) -> Self {
         match error {
@@ -80,6 +88,12 @@ pub(crate) fn not_started(error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_main_that_returns_it_says_what_to_do() {
+        let error = PoolError::NotInitialized;
+        assert_eq!(format!("{error:?}"), error.to_string());
+    }
 
     #[test]
     fn what_is_not_found_is_named() {

@@ -1,28 +1,29 @@
-//! Values as bytes, and bytes as values: postcard's format.
+//! Values as bytes, and bytes as values: postcard's format, and behind it for types that may ask for it a description
+//! (`described`).
 //!
 //! **Writing.** At the end of a vector ([`Tail`]). A large piece is written only where there is room for it; one that is on offer
 //! (`scope`) is lent instead, and an empty string stands there.
 //!
-//! **Reading.** A value that nests is decoded by a recursion, and how deep that becomes is said by the bytes. Each level reads
-//! some of them, so [`Bytes`], which hands them out, sees how deep it is: where the stack ends now. What would need
-//! more of it than this thread has is the codec's error: in a worker the item's, in the parent the result's. The
-//! first [`SHALLOW`] bytes of stack are not asked for.
+//! **Reading.** [`Bytes`], which hands them out, sees how deep the recursion is (`depth`). What would need more of the stack than
+//! this thread has is the codec's error: in a worker the item's, in the parent the result's.
 //!
 //! **Rejected.** A number of levels: one level takes tens of bytes or thousands, and stacks differ. A stack that grows
 //! (`stacker`): then the destructor of the value overflows another one.
 //!
-//! Tests: below; `tests/process/deep.rs`, `sys::stack`; every test that sends something.
-
-use std::any::type_name;
+//! Tests: below; `tests/process/deep.rs`, `tests/process/described.rs`; every test that sends something.
 
 use postcard::{Error, Result};
 use postcard::{de_flavors, ser_flavors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::depth::Depth;
+use super::described::reader::Parted;
+use super::described::{self, writer};
+use super::known::{is_number, is_plain};
 use super::scope::{self, Encoding};
 use super::shared_buffer::is_large;
-use crate::sys::{free_memory, large_pages, stack};
+use crate::sys::{free_memory, large_pages};
 use crate::task::{CodecDirection, CodecError, TaskError};
 
 /// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than encoding them.)
@@ -31,12 +32,6 @@ const LONG: usize = 16;
 /// Pieces of this size are not copied before it is known that there is room.
 const LARGE: usize = 64 << 20;
 
-/// So much of the stack is there.
-const SHALLOW: usize = 16 << 10;
-
-/// And so much where the end of the stack is unknown.
-const ASSUMED_STACK: usize = 32 << 10;
-
 /// Appends `value` to `out`, and leaves in `beside` what travels beside it.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
@@ -44,32 +39,30 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     beside: &mut Option<Box<Encoding>>,
 ) -> Result<()> {
-    let output = Tail(out);
-    let encode = || value.serialize(&mut postcard::Serializer { output });
-    match is_number::<T>() {
-        true => encode(),
-        false => scope::encoding(beside, encode),
+    if is_number::<T>() {
+        let output = Tail(out);
+        return value.serialize(&mut postcard::Serializer { output });
     }
+    scope::encoding(beside, || match is_plain::<T>() {
+        true => {
+            let output = Tail(out);
+            value.serialize(&mut postcard::Serializer { output })
+        }
+        false => describe(value, out),
+    })
 }
 
-/// Nothing travels beside a number, and its own serializer says no words. (Known when this is compiled. A number of a large
-/// `map` takes three quarters of the time for it.)
-#[inline(always)]
-fn is_number<T: ?Sized>() -> bool {
-    matches!(
-        type_name::<T>(),
-        "u8" | "u16"
-            | "u32"
-            | "u64"
-            | "usize"
-            | "i8"
-            | "i16"
-            | "i32"
-            | "i64"
-            | "isize"
-            | "f32"
-            | "f64"
-    )
+/// As `encode` for a type that is not known to be plain.
+fn describe<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
+    let written = writer::write(value, Tail(&mut *out)).map_err(|error| match error {
+        described::Error::Codec(error) => error,
+        error => {
+            scope::said(&error.to_string());
+            Error::SerdeSerCustom
+        }
+    });
+    out.extend(written?);
+    Ok(())
 }
 
 /// The end of a vector.
@@ -145,22 +138,32 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T
     if !alone {
         drop(scope::words());
     }
+    if !is_plain::<T>() {
+        return decode_described(bytes);
+    }
     // (In place, where the compiler sees it: `take_from_bytes` is a call.)
     let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
     let value = T::deserialize(&mut deserializer).map_err(explain)?;
     match deserializer.finalize() {
         Ok([]) if !alone && scope::is_unread(bytes) => Err(unread()),
         Ok([]) => Ok(value),
-        Ok(rest) => Err(left_over(rest.len())),
+        Ok(rest) => Err(described::Error::LeftOver(rest.len()).to_string()),
         Err(error) => Err(explain(error)),
     }
 }
 
-#[cold]
-fn left_over(bytes: usize) -> String {
-    format!(
-        "{bytes} bytes were left over: its `Serialize` and `Deserialize` do not agree on what there is to read"
-    )
+fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
+    let parted = Parted::new(bytes);
+    let parted = parted.ok_or_else(|| explain(Error::DeserializeUnexpectedEnd))?;
+    let value = parted.read(|| Bytes::new(parted.data));
+    let value = value.map_err(|error| match error {
+        described::Error::Codec(error) => explain(error),
+        error => error.to_string(),
+    })?;
+    match scope::is_unread(bytes) {
+        true => Err(unread()),
+        false => Ok(value),
+    }
 }
 
 #[cold]
@@ -174,12 +177,6 @@ fn unread() -> String {
 pub(crate) fn explain(error: Error) -> String {
     let words = scope::words();
     match error {
-        Error::WontImplement => format!(
-            "{error} (the codec does not describe itself: no `untagged`, `deserialize_any`)"
-        ),
-        Error::SerializeSeqLengthUnknown => {
-            format!("{error} (no `flatten`, no iterator of unknown length)")
-        }
         Error::SerdeSerCustom | Error::SerdeDeCustom => words.map_or_else(
             || format!("{error} (raised by its `Serialize` or `Deserialize`)"),
             String::from,
@@ -198,31 +195,16 @@ pub(crate) fn codec_error(name: &'static str, way: CodecDirection, detail: Strin
 /// Some bytes, for a recursion on this thread.
 struct Bytes<'de> {
     bytes: de_flavors::Slice<'de>,
-    /// No deeper without asking.
-    floor: usize,
-    /// And then where.
-    top: usize,
+    depth: Depth,
 }
 
 impl<'de> Bytes<'de> {
     #[inline(always)]
     fn new(bytes: &'de [u8]) -> Self {
-        let top = stack::here();
         Self {
             bytes: de_flavors::Slice::new(bytes),
-            floor: top.saturating_sub(SHALLOW),
-            top,
+            depth: Depth::here(),
         }
-    }
-
-    #[cold]
-    fn ask(&mut self) -> Result<()> {
-        self.floor = stack::floor().unwrap_or(self.top.saturating_sub(ASSUMED_STACK));
-        if stack::here() >= self.floor {
-            return Ok(());
-        }
-        scope::said("it nests more deeply than the stack of the thread that decodes it allows");
-        Err(Error::SerdeDeCustom)
     }
 }
 
@@ -232,9 +214,7 @@ impl<'de> de_flavors::Flavor<'de> for Bytes<'de> {
 
     #[inline(always)]
     fn pop(&mut self) -> Result<u8> {
-        if stack::here() < self.floor {
-            self.ask()?;
-        }
+        self.depth.check()?;
         self.bytes.pop()
     }
 
@@ -276,17 +256,31 @@ mod tests {
         }
     }
 
-    struct Endless;
+    struct Unknown;
 
-    impl Serialize for Endless {
+    impl Serialize for Unknown {
         fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-            serializer.collect_seq((0..3).filter(|n| *n > 0))
+            serializer.collect_seq((0..3u8).filter(|n| *n > 0))
+        }
+    }
+
+    impl<'de> serde::Deserialize<'de> for Unknown {
+        fn deserialize<D: serde::Deserializer<'de>>(
+            deserializer: D,
+        ) -> std::result::Result<Self, D::Error> {
+            let all: Vec<u8> = serde::Deserialize::deserialize(deserializer)?;
+            assert_eq!(all, [1, 2]);
+            Ok(Self)
         }
     }
 
     #[test]
-    fn no_iterator_of_unknown_length() {
-        let error = encode(&Endless, &mut Vec::new(), &mut None).unwrap_err();
-        assert!(explain(error).contains("flatten"));
+    fn an_iterator_of_unknown_length_arrives() {
+        let mut out = Vec::new();
+        encode(&Unknown, &mut out, &mut None).unwrap();
+        assert!(decode::<Unknown>(&out).is_ok());
+        for cut in 0..out.len() {
+            assert!(decode::<Unknown>(&out[..cut]).is_err());
+        }
     }
 }

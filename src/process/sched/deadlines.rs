@@ -46,6 +46,10 @@ impl Sched {
     /// When `tick` has something to do, if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let mut first = self.stop.and_then(|stop| stop.limit);
+        first = first
+            .into_iter()
+            .chain(self.paused.iter().map(|(at, ..)| *at))
+            .min();
         let mut due = |at: Option<Instant>| first = first.into_iter().chain(at).min();
         // What was not due at the last tick may be by now; what was, was done then.
         let news = |at: Option<Instant>| at.filter(|at| *at > self.ticked);
@@ -146,19 +150,28 @@ impl Sched {
             return Some(now + AGAIN); // results of others are on their way
         }
         let (id, at) = (frame.job, frame.next_index());
+        let stopped = self.is_stopped();
         self.take_back(index, position, 0, now);
         let frame = &mut self.workers[index].frames[position];
         if frame.begun() != begun {
             return Some(now + AGAIN); // it has just ended
         }
         self.counters.lock().timed_out += 1;
-        if frame.each {
+        let job = self.jobs.get_mut(&id)?;
+        let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at).1;
+        if frame.each || again {
             // Nothing else is left of this frame.
             frame.wanted = false;
-            if let Some(job) = self.jobs.get_mut(&id) {
-                job.frames -= 1;
+            job.frames -= 1;
+            if again {
+                job.pause(at);
+                let item = frame.done as usize;
+                frame.again = Some(frame.piece.part(item, item + 1));
             }
             self.cancel_running(index, position, now);
+        }
+        if again {
+            return None;
         }
         self.item_error(id, at, TaskError::TimedOut, now);
         self.finish_if_settled(id);

@@ -151,6 +151,8 @@ pub(crate) struct Sched {
     /// The initializer's error: no job can run.
     broken: Option<TaskError>,
     actions: Vec<Action>,
+    /// Items that are to run again, of which jobs, and when.
+    paused: Vec<(Instant, u64, Piece)>,
     /// What is to be done elsewhere.
     pub(crate) chores: Vec<Chore>,
     /// The job of the only process, which ends when that has been reaped.
@@ -179,6 +181,7 @@ impl Sched {
             ticked: epoch.instant,
             broken: None,
             actions: Vec::new(),
+            paused: Vec::new(),
             chores: Vec::new(),
             held: None,
             ending: None,
@@ -216,7 +219,7 @@ impl Sched {
             job.feed(Piece::whole(chunk, base));
         }
         if let Some(error) = feed.failure {
-            self.fail(id, behind, error, now);
+            self.fail(id, behind, error.of_item(behind), now);
         }
         // (What came before the error still runs.)
         self.enqueue(id, false);
@@ -295,6 +298,7 @@ impl Sched {
                 self.actions.push(Action::Spawn(index));
             }
         }
+        self.end_pauses(now);
         self.dispatch(now);
         self.take_over(now);
         if self.stop.is_some() && self.jobs.is_empty() {
@@ -337,9 +341,12 @@ impl Sched {
             self.queue.pop_front();
             let serving = self.workers.iter().filter(|worker| worker.is_serving());
             job.queued = false;
-            let most = match self.workers[index].is_plain() && job.work.each {
+            let options = &job.work.options;
+            let most = match self.workers[index].is_plain()
+                && (job.work.each || options.retry_on_timeout)
+            {
                 // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
-                true if job.work.options.timeout.is_some() => 1,
+                true if options.timeout.is_some() => 1,
                 _ => frame_size(pace, job, serving.count()),
             };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
@@ -489,6 +496,41 @@ impl Sched {
         }
     }
 
+    /// An item has ended that is to run again, after a pause if it has one.
+    fn run_again(&mut self, id: u64, piece: Piece, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let pause = job.pause(piece.first()).min(FOR_EVER);
+        self.counters.lock().retried += 1;
+        self.paused.push((now + pause, id, piece));
+        if self.is_stopped() {
+            self.fail_waiting(id, &TaskError::Cancelled, now);
+        } else if pause.is_zero() {
+            self.end_pauses(now);
+        }
+    }
+
+    /// The items whose pause is over wait for a worker again.
+    fn end_pauses(&mut self, now: Instant) {
+        if self.paused.is_empty() {
+            return;
+        }
+        let jobs = &self.jobs;
+        self.paused.retain(|(_, id, _)| jobs.contains_key(id));
+        for (_, id, piece) in self
+            .paused
+            .extract_if(.., |(at, ..)| *at <= now)
+            .collect::<Vec<_>>()
+        {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.resume(piece);
+            }
+            self.enqueue(id, true);
+            self.finish_if_settled(id);
+        }
+    }
+
     /// The item at `at` of the job `id` has ended in `error`, by itself.
     fn item_error(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
@@ -497,6 +539,10 @@ impl Sched {
         self.counters.count(0, 1);
         if !job.work.each {
             job.pending = job.pending.saturating_sub(1);
+            let error = match job.work.numbered {
+                true => error.of_item(at),
+                false => error,
+            };
             return self.fail(id, at, error, now);
         }
         job.answer(1);

@@ -288,7 +288,12 @@ impl Sched {
         }
         self.pace.learn(function, begun, nanos);
         self.settle(index, 0, now);
+        let again = self.workers[index].frames.front_mut();
+        let again = again.and_then(|frame| frame.again.take());
         self.workers[index].pop_frame(now);
+        if let Some(piece) = again {
+            self.run_again(id, piece, now);
+        }
         Ok(())
     }
 
@@ -356,6 +361,9 @@ impl Sched {
             if frame.wanted {
                 self.lost(&frame, begun, exit, now);
             }
+            if let Some(piece) = frame.again {
+                self.run_again(frame.job, piece, now);
+            }
         }
         if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
             // Whatever of it has not ended never will.
@@ -376,13 +384,13 @@ impl Sched {
         if begun < frame.end {
             job.put_back(frame.piece.part(begun as usize, frame.end as usize));
         }
-        let mut blamed = Vec::new();
+        let (mut blamed, mut retried) = (Vec::new(), Vec::new());
         for item in (frame.done..begun).rev() {
             let at = frame.piece.first() + item as usize;
-            let (attempts, again) = job.lost_worker(at);
+            let (attempts, again) = job.attempted(at);
             if again && !stopped {
-                job.put_back(frame.piece.part(item as usize, item as usize + 1));
-                self.counters.lock().retried += 1;
+                job.pause(at);
+                retried.push(frame.piece.part(item as usize, item as usize + 1));
             } else {
                 let mut exit = exit.clone();
                 exit.attempts = attempts;
@@ -390,6 +398,9 @@ impl Sched {
             }
         }
         self.enqueue(id, true);
+        for piece in retried {
+            self.run_again(id, piece, now);
+        }
         for (at, error) in blamed.into_iter().rev() {
             self.item_error(id, at, error, now);
         }

@@ -73,6 +73,8 @@ pub(crate) struct SentFrame {
     pub(crate) asked: bool,
     /// When to see whether an item has run for longer than it may.
     pub(crate) check_at: Option<Instant>,
+    /// The item whose time was up is to run again when the frame is over.
+    pub(crate) again: Option<Piece>,
     pub(super) gates: Arc<dyn Gated>,
 }
 

@@ -83,6 +83,9 @@ impl Sched {
         };
         if job.work.each {
             job.sealed |= self.stop.is_some();
+            for (_, _, piece) in self.paused.extract_if(.., |(_, of, _)| *of == id) {
+                job.resume(piece);
+            }
             self.refuse_waiting(id, error);
         } else if let Some(first) = job.first_missing() {
             self.fail(id, first, error.clone(), now);

@@ -207,6 +207,7 @@ impl Worker {
             each: false,
             asked: false,
             check_at: None,
+            again: None,
             gates: self.gates.clone(),
         }
     }

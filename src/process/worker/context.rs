@@ -74,10 +74,15 @@ mod tests {
 
     use super::*;
     use crate::process::payload::attachments::{self, Arrivals, Attachment};
+    use crate::process::payload::codec::encode;
 
     /// Takes what has come along, and panics.
     #[derive(Debug)]
     struct Fragile;
+
+    /// What it is read from.
+    #[derive(serde::Serialize)]
+    struct Number(u64);
 
     impl<'de> Deserialize<'de> for Fragile {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -110,7 +115,9 @@ mod tests {
         panic::install_hook();
         let (descriptors, kept) = descriptors();
         let mut contexts = Contexts::default();
-        contexts.keep(3, &[7], descriptors);
+        let mut bytes = Vec::new();
+        encode(&Number(7), &mut bytes, &mut None).unwrap();
+        contexts.keep(3, &bytes, descriptors);
         let panics: Vec<Panic> = (0..3)
             .map(|_| panic::catch(|| contexts.get::<Fragile>(3).map(|_| ())).unwrap_err())
             .collect();

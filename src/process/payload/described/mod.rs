@@ -1,0 +1,176 @@
+//! The form of all types that are not known to be plain: what is written, and a description of it.
+//!
+//! **Form.** First the data, as postcard writes it. Behind it how many parts it has, and a description: a [`Tag`] for each value, and
+//! the names of fields and variants. At the end, in four bytes, how long the description is; the highest bit says that it must be used.
+//!
+//! **Why.** Most types know what they read, and read the data alone. Some ask what comes next: `#[serde(untagged)]`, `tag`,
+//! `flatten`, `serde_json::Value`. When a type does, it is read once more, from the beginning, along with the description. A
+//! writer sees nothing of that, but it sees that a field was left out (`skip_serializing_if`), or that it is not
+//! known how many entries there are (`flatten`): then the data alone would be read wrongly. What it does not see (`skip_serializing`)
+//! shows when other parts are read than were written: they are counted.
+//!
+//! The form calls itself human-readable. serde keeps what it has to look at twice in a buffer of its own, which says so, and an
+//! address or a UUID that was written the other way could not be read out of that.
+//!
+//! **Description.**
+//! - A sequence, tuple or map: runs of parts that are described alike, each the description of one and how many there are; then
+//!   [`Tag::End`]. (A million numbers are three bytes.)
+//! - A struct: each field's name and description; then 0.
+//! - A variant: its name, and unless it is a unit variant the description of what it holds.
+//! - A name: a number. It is one more than the index in the list of all names that came before; or, one more than the last, a new name,
+//!   which follows. The list has [`NAMES`] at most; what comes then is always new.
+//!
+//! **Rejected.** A format with tags between the data (`MessagePack`, CBOR): each type would pay for them when it is read, and what is
+//! written as one thing and read as another of the same form would not be read any more.
+//!
+//! Tests: `tests/process/described.rs`.
+
+pub(super) mod reader;
+pub(super) mod writer;
+
+use std::fmt;
+
+/// How many names are kept.
+const NAMES: usize = 255;
+
+/// In the last four bytes: the data is not to be read without the description.
+const MUST: u32 = 1 << 31;
+
+/// What a value was written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tag {
+    End,
+    Bool,
+    U8,
+    U16,
+    U32,
+    U64,
+    U128,
+    I8,
+    I16,
+    I32,
+    I64,
+    I128,
+    F32,
+    F64,
+    Char,
+    Str,
+    Bytes,
+    None,
+    Some,
+    Unit,
+    Seq,
+    Tuple,
+    Map,
+    Struct,
+    UnitVariant,
+    Variant,
+}
+
+impl Tag {
+    const ALL: [Self; 26] = [
+        Self::End,
+        Self::Bool,
+        Self::U8,
+        Self::U16,
+        Self::U32,
+        Self::U64,
+        Self::U128,
+        Self::I8,
+        Self::I16,
+        Self::I32,
+        Self::I64,
+        Self::I128,
+        Self::F32,
+        Self::F64,
+        Self::Char,
+        Self::Str,
+        Self::Bytes,
+        Self::None,
+        Self::Some,
+        Self::Unit,
+        Self::Seq,
+        Self::Tuple,
+        Self::Map,
+        Self::Struct,
+        Self::UnitVariant,
+        Self::Variant,
+    ];
+
+    /// Of a type with this name, if it is one of serde's numbers.
+    #[inline]
+    fn of_number(name: &str) -> Option<Self> {
+        match name {
+            "u8" => Some(Self::U8),
+            "u16" => Some(Self::U16),
+            "u32" => Some(Self::U32),
+            "u64" | "usize" => Some(Self::U64),
+            "i8" => Some(Self::I8),
+            "i16" => Some(Self::I16),
+            "i32" => Some(Self::I32),
+            "i64" | "isize" => Some(Self::I64),
+            "f32" => Some(Self::F32),
+            "f64" => Some(Self::F64),
+            _ => None,
+        }
+    }
+}
+
+/// Why something could not be written or read.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// It asks what comes next, and reads without the description.
+    Undescribed,
+    /// So many bytes were not read, or parts without any.
+    LeftOver(usize),
+    Codec(postcard::Error),
+    /// What the type itself, or serde for it, says.
+    Words(String),
+    /// The same of a type that was read along with its description.
+    Described(String),
+}
+
+impl From<postcard::Error> for Error {
+    fn from(error: postcard::Error) -> Self {
+        Self::Codec(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undescribed => f.write_str("it asks what comes next"),
+            Self::LeftOver(bytes) => {
+                match bytes {
+                    0 => f.write_str("parts of it"),
+                    _ => write!(f, "{bytes} bytes"),
+                }?;
+                f.write_str(" were left over: its `Serialize` and `Deserialize` do not agree on what there is to read")
+            }
+            Self::Codec(error) => error.fmt(f),
+            Self::Words(words) => {
+                write!(f, "{words} (raised by its `Serialize` or `Deserialize`)")
+            }
+            Self::Described(words) => write!(
+                f,
+                "{words} (raised by its `Deserialize`; an attribute of serde's, such as `untagged`, `tag`, `flatten` or \
+                 `skip_serializing_if`, makes it travel as in JSON: what may be missing needs `default`, and what JSON does not \
+                 bring back either can be sent as a `String`)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl serde::ser::Error for Error {
+    fn custom<T: fmt::Display>(words: T) -> Self {
+        Self::Words(words.to_string())
+    }
+}
+
+impl serde::de::Error for Error {
+    fn custom<T: fmt::Display>(words: T) -> Self {
+        Self::Words(words.to_string())
+    }
+}

@@ -1,0 +1,627 @@
+//! Reads a value: its data alone, or along with the description.
+
+use postcard::de_flavors::Flavor;
+use serde::Deserialize;
+use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
+};
+
+use super::{Error, MUST, NAMES, Tag};
+use crate::process::payload::depth::Depth;
+
+type Result<T = ()> = std::result::Result<T, Error>;
+
+/// What was written, and what came behind it.
+pub(crate) struct Parted<'de> {
+    pub(crate) data: &'de [u8],
+    parts: usize,
+    description: &'de [u8],
+    must: bool,
+}
+
+impl<'de> Parted<'de> {
+    pub(crate) fn new(bytes: &'de [u8]) -> Option<Self> {
+        let (bytes, end) = bytes.split_last_chunk()?;
+        let end = u32::from_le_bytes(*end);
+        let length = usize::try_from(end & !MUST).ok()?;
+        let (data, description) = bytes.split_at_checked(bytes.len().checked_sub(length)?)?;
+        let (parts, description) = postcard::take_from_bytes(description).ok()?;
+        Some(Self {
+            data,
+            parts,
+            description,
+            must: end & MUST != 0,
+        })
+    }
+
+    /// Reads the value: the data alone if that will do, else, or if a type asks what comes next, along with its description.
+    /// `open`: the data, from its beginning.
+    pub(crate) fn read<T, F>(&self, open: impl Fn() -> F) -> Result<T>
+    where
+        T: Deserialize<'de>,
+        F: Flavor<'de, Remainder = &'de [u8]> + 'de,
+    {
+        let read = |description| Reader::new(open(), description).whole();
+        let alone = match self.must {
+            true => Err(Error::Undescribed),
+            false => read(None),
+        };
+        match alone {
+            Ok((value, parts)) if parts == self.parts => Ok(value),
+            // A field was not written, or it is written as one thing and read as another.
+            Ok((value, _)) => Ok(read(Some(self.description)).map_or(value, |(value, _)| value)),
+            // It asks, or a field was not written (`skip_serializing`).
+            Err(Error::Undescribed | Error::Codec(postcard::Error::DeserializeUnexpectedEnd)) => {
+                let read = read(Some(self.description));
+                read.map(|(value, _)| value).map_err(|error| match error {
+                    Error::Words(words) => Error::Described(words),
+                    error => error,
+                })
+            }
+            // One was not read (`skip_deserializing`), or it does not agree with itself: then the first error says more.
+            Err(error @ Error::LeftOver(_)) => {
+                let read = read(Some(self.description));
+                read.map(|(value, _)| value).or(Err(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The data, and what is left of the description.
+struct Reader<'de, F: Flavor<'de>> {
+    data: postcard::Deserializer<'de, F>,
+    description: Option<&'de [u8]>,
+    names: Vec<&'de str>,
+    /// How many elements, entries and fields have been read without the description.
+    parts: usize,
+    depth: Depth,
+}
+
+impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
+    fn new(data: F, description: Option<&'de [u8]>) -> Self {
+        Self {
+            data: postcard::Deserializer::from_flavor(data),
+            description,
+            names: Vec::new(),
+            parts: 0,
+            depth: Depth::here(),
+        }
+    }
+
+    fn whole<T: Deserialize<'de>>(mut self) -> Result<(T, usize)>
+    where
+        F: Flavor<'de, Remainder = &'de [u8]>,
+    {
+        let value = T::deserialize(self.value()?)?;
+        match self.data.finalize()? {
+            [] => Ok((value, self.parts)),
+            rest => Err(Error::LeftOver(rest.len())),
+        }
+    }
+
+    /// The value that comes next.
+    #[inline]
+    fn value(&mut self) -> Result<Value<'_, 'de, F>> {
+        let tag = match self.description {
+            None => None,
+            Some(_) => Some(self.tag()?),
+        };
+        Ok(Value { reader: self, tag })
+    }
+
+    /// What comes next is something of the data.
+    #[inline]
+    fn get<T: Deserialize<'de>>(&mut self) -> Result<T> {
+        Ok(T::deserialize(&mut self.data)?)
+    }
+
+    /// What comes next is something of the description.
+    fn told<T: Deserialize<'de>>(&mut self) -> Result<T> {
+        let left = self.description.unwrap_or_default();
+        let (told, left) = postcard::take_from_bytes(left)?;
+        self.description = Some(left);
+        Ok(told)
+    }
+
+    fn tag(&mut self) -> Result<Tag> {
+        self.depth.check()?;
+        let tag = self.told::<u8>()?;
+        let tag = Tag::ALL.get(usize::from(tag));
+        Ok(*tag.ok_or(postcard::Error::DeserializeBadEnum)?)
+    }
+
+    /// A name; `None`: there are no more.
+    fn name(&mut self) -> Result<Option<&'de str>> {
+        let Some(index) = self.told::<usize>()?.checked_sub(1) else {
+            return Ok(None);
+        };
+        if let Some(known) = self.names.get(index) {
+            return Ok(Some(known));
+        }
+        let name = self.told()?;
+        if self.names.len() < NAMES {
+            self.names.push(name);
+        }
+        Ok(Some(name))
+    }
+
+    fn parts(&mut self, count: usize) -> Parts<'_, 'de, F> {
+        let left = match self.description {
+            None => Left::Exactly(count),
+            Some(_) => Left::Runs,
+        };
+        Parts {
+            reader: self,
+            count,
+            left,
+        }
+    }
+
+    fn sequence<V: Visitor<'de>>(&mut self, count: usize, visitor: V) -> Result<V::Value> {
+        let mut parts = self.parts(count);
+        let value = visitor.visit_seq(&mut parts)?;
+        parts.finish()?;
+        Ok(value)
+    }
+
+    fn map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        let count = self.get()?;
+        let mut parts = self.parts(count);
+        let value = visitor.visit_map(&mut parts)?;
+        parts.finish()?;
+        Ok(value)
+    }
+
+    /// What a variant is.
+    fn variant(&mut self) -> Result<&'de str> {
+        self.get::<u32>()?;
+        let name = self.name()?;
+        name.ok_or(Error::Codec(postcard::Error::DeserializeBadEnum))
+    }
+}
+
+/// The value that comes next, and what it is, if there is a description.
+struct Value<'a, 'de, F: Flavor<'de>> {
+    reader: &'a mut Reader<'de, F>,
+    tag: Option<Tag>,
+}
+
+impl<'de, F: Flavor<'de> + 'de> Value<'_, 'de, F> {
+    /// Gives it to the visitor as what it is; without a description, as what is asked for.
+    #[inline]
+    fn visit<V: Visitor<'de>>(self, asked: Tag, visitor: V) -> Result<V::Value> {
+        let reader = self.reader;
+        match self.tag.unwrap_or(asked) {
+            Tag::Bool => visitor.visit_bool(reader.get()?),
+            Tag::U8 => visitor.visit_u8(reader.get()?),
+            Tag::U16 => visitor.visit_u16(reader.get()?),
+            Tag::U32 => visitor.visit_u32(reader.get()?),
+            Tag::U64 => visitor.visit_u64(reader.get()?),
+            Tag::U128 => visitor.visit_u128(reader.get()?),
+            Tag::I8 => visitor.visit_i8(reader.get()?),
+            Tag::I16 => visitor.visit_i16(reader.get()?),
+            Tag::I32 => visitor.visit_i32(reader.get()?),
+            Tag::I64 => visitor.visit_i64(reader.get()?),
+            Tag::I128 => visitor.visit_i128(reader.get()?),
+            Tag::F32 => visitor.visit_f32(reader.get()?),
+            Tag::F64 => visitor.visit_f64(reader.get()?),
+            Tag::Char => visitor.visit_char(reader.get()?),
+            Tag::Str => visitor.visit_borrowed_str(reader.get()?),
+            Tag::Bytes => visitor.visit_borrowed_bytes(reader.get()?),
+            Tag::Unit => visitor.visit_unit(),
+            Tag::None => {
+                reader.get::<u8>()?;
+                visitor.visit_unit() // as JSON's `null`
+            }
+            Tag::Some => {
+                reader.get::<u8>()?;
+                reader.value()?.deserialize_any(visitor)
+            }
+            Tag::Seq => {
+                let count = reader.get()?;
+                reader.sequence(count, visitor)
+            }
+            Tag::Tuple => reader.sequence(0, visitor),
+            Tag::Map => reader.map(visitor),
+            Tag::Struct => {
+                let mut fields = Fields(reader, false);
+                let value = visitor.visit_map(&mut fields)?;
+                match fields.1 || fields.0.name()?.is_none() {
+                    true => Ok(value),
+                    false => Err(Error::LeftOver(0)),
+                }
+            }
+            Tag::UnitVariant => visitor.visit_borrowed_str(reader.variant()?),
+            Tag::Variant => {
+                let name = reader.variant()?;
+                let mut entry = Entry(reader, Some(name), false);
+                let value = visitor.visit_map(&mut entry)?;
+                match entry.2 {
+                    true => Ok(value),
+                    false => Err(Error::LeftOver(0)),
+                }
+            }
+            Tag::End => Err(Error::Codec(postcard::Error::DeserializeBadEnum)),
+        }
+    }
+}
+
+impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.tag {
+            Some(tag) => self.visit(tag, visitor),
+            None => Err(Error::Undescribed),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Bool, visitor)
+    }
+
+    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::U8, visitor)
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::U16, visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::U32, visitor)
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::U64, visitor)
+    }
+
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::U128, visitor)
+    }
+
+    fn deserialize_i8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::I8, visitor)
+    }
+
+    fn deserialize_i16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::I16, visitor)
+    }
+
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::I32, visitor)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::I64, visitor)
+    }
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::I128, visitor)
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::F32, visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::F64, visitor)
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Char, visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Str, visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Str, visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Bytes, visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Bytes, visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.tag {
+            None | Some(Tag::None | Tag::Some) => match self.reader.get::<u8>()? {
+                0 => visitor.visit_none(),
+                1 => visitor.visit_some(self.reader.value()?),
+                _ => Err(Error::Codec(postcard::Error::DeserializeBadOption)),
+            },
+            Some(Tag::Unit) => visitor.visit_none(),
+            Some(_) => {
+                self.reader.depth.check()?; // nothing is read: it may ask for the same again
+                visitor.visit_some(self)
+            }
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Unit, visitor)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.visit(Tag::Unit, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Seq, visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value> {
+        match self.tag {
+            None => self.reader.sequence(count, visitor),
+            Some(tag) => self.visit(tag, visitor),
+        }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        count: usize,
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.deserialize_tuple(count, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.visit(Tag::Map, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.deserialize_tuple(fields.len(), visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        match self.tag {
+            None | Some(Tag::UnitVariant | Tag::Variant) => visitor.visit_enum(self),
+            Some(Tag::Str) => {
+                let name = self.reader.get()?;
+                visitor.visit_enum(BorrowedStrDeserializer::new(name))
+            }
+            Some(tag) => self.visit(tag, visitor),
+        }
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_any(visitor)
+    }
+}
+
+impl<'de, F: Flavor<'de> + 'de> EnumAccess<'de> for Value<'_, 'de, F> {
+    type Error = Error;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self)> {
+        let variant = match self.tag {
+            None => seed.deserialize(U32Deserializer::<Error>::new(self.reader.get()?))?,
+            Some(_) => {
+                let name = self.reader.variant()?;
+                seed.deserialize(BorrowedStrDeserializer::<Error>::new(name))?
+            }
+        };
+        Ok((variant, self))
+    }
+}
+
+impl<'a, 'de, F: Flavor<'de> + 'de> Value<'a, 'de, F> {
+    /// What its variant holds.
+    fn contents(self) -> Result<Value<'a, 'de, F>> {
+        match self.tag {
+            Some(Tag::UnitVariant) => Err(de::Error::invalid_type(
+                Unexpected::UnitVariant,
+                &"a variant that holds something",
+            )),
+            _ => self.reader.value(),
+        }
+    }
+}
+
+impl<'de, F: Flavor<'de> + 'de> VariantAccess<'de> for Value<'_, 'de, F> {
+    type Error = Error;
+
+    fn unit_variant(self) -> Result {
+        match self.tag {
+            Some(Tag::Variant) => Deserialize::deserialize(self.reader.value()?),
+            _ => Ok(()),
+        }
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value> {
+        seed.deserialize(self.contents()?)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value> {
+        self.contents()?.deserialize_tuple(count, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.contents()?.deserialize_tuple(fields.len(), visitor)
+    }
+}
+
+/// The parts of a sequence, tuple or map.
+struct Parts<'a, 'de, F: Flavor<'de>> {
+    reader: &'a mut Reader<'de, F>,
+    /// How many there probably are.
+    count: usize,
+    left: Left<'de>,
+}
+
+/// Which parts are to come.
+enum Left<'de> {
+    /// So many, without a description.
+    Exactly(usize),
+    /// Runs.
+    Runs,
+    /// The rest of a run that begins here: the first of its parts is being read.
+    Run(&'de [u8]),
+    /// So many more of a run that begins here, and what comes behind it.
+    Again(&'de [u8], usize, &'de [u8]),
+    Nothing,
+}
+
+impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
+    /// There is another part, and it comes next.
+    fn next(&mut self) -> Result<bool> {
+        loop {
+            match &mut self.left {
+                Left::Nothing | Left::Exactly(0) => return Ok(false),
+                Left::Exactly(left) => {
+                    *left -= 1;
+                    self.reader.parts += 1;
+                    return Ok(true);
+                }
+                Left::Runs => {
+                    let run = self.reader.description.unwrap_or_default();
+                    if let [end, rest @ ..] = run
+                        && *end == Tag::End as u8
+                    {
+                        self.reader.description = Some(rest);
+                        self.left = Left::Nothing;
+                        return Ok(false);
+                    }
+                    self.left = Left::Run(run);
+                    return Ok(true);
+                }
+                Left::Run(run) => {
+                    let run = *run;
+                    let more = self.reader.told::<usize>()?.saturating_sub(1);
+                    let behind = self.reader.description.unwrap_or_default();
+                    self.left = Left::Again(run, more, behind);
+                }
+                Left::Again(_, 0, behind) => {
+                    self.reader.description = Some(behind);
+                    self.left = Left::Runs;
+                }
+                Left::Again(run, more, _) => {
+                    *more -= 1;
+                    self.reader.description = Some(run);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// All that was described has been read.
+    fn finish(mut self) -> Result {
+        match matches!(self.left, Left::Exactly(_)) || !self.next()? {
+            true => Ok(()),
+            false => Err(Error::LeftOver(0)),
+        }
+    }
+}
+
+impl<'de, F: Flavor<'de> + 'de> SeqAccess<'de> for Parts<'_, 'de, F> {
+    type Error = Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        match self.next()? {
+            true => seed.deserialize(self.reader.value()?).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.count)
+    }
+}
+
+impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Parts<'_, 'de, F> {
+    type Error = Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        self.next_element_seed(seed)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        seed.deserialize(self.reader.value()?)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.count)
+    }
+}
+
+/// The fields of a struct; whether their end was seen.
+struct Fields<'a, 'de, F: Flavor<'de>>(&'a mut Reader<'de, F>, bool);
+
+impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Fields<'_, 'de, F> {
+    type Error = Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        if self.1 {
+            return Ok(None);
+        }
+        let Some(name) = self.0.name()? else {
+            self.1 = true;
+            return Ok(None);
+        };
+        seed.deserialize(BorrowedStrDeserializer::new(name))
+            .map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        seed.deserialize(self.0.value()?)
+    }
+}
+
+/// A variant as a map of one entry, as in JSON; whether its value was taken.
+struct Entry<'a, 'de, F: Flavor<'de>>(&'a mut Reader<'de, F>, Option<&'de str>, bool);
+
+impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Entry<'_, 'de, F> {
+    type Error = Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        let Some(name) = self.1.take() else {
+            return Ok(None);
+        };
+        seed.deserialize(BorrowedStrDeserializer::new(name))
+            .map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        self.2 = true;
+        seed.deserialize(self.0.value()?)
+    }
+}

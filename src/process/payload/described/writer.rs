@@ -1,0 +1,447 @@
+//! Writes a value and its description.
+
+use std::any::type_name;
+use std::ptr;
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::ser::{self, Serializer};
+
+use super::{Error, MUST, NAMES, Tag};
+
+type Result<T = ()> = std::result::Result<T, Error>;
+
+/// Writes `value` to `data`. Returns what belongs behind that.
+pub(crate) fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, data: F) -> Result<Vec<u8>> {
+    let mut writer = Writer {
+        data: postcard::Serializer { output: data },
+        description: Vec::with_capacity(64),
+        names: Vec::new(),
+        parts: 0,
+        must: 0,
+    };
+    value.serialize(&mut writer)?;
+    let mut description = writer.description;
+    let before = description.len();
+    number(writer.parts, &mut description);
+    description.rotate_left(before);
+    let length = u32::try_from(description.len()).ok();
+    let length = length.filter(|length| *length < MUST);
+    let length = length.ok_or(Error::Codec(postcard::Error::SerializeBufferFull))?;
+    description.extend((length | writer.must).to_le_bytes());
+    Ok(description)
+}
+
+/// Where a value is written.
+struct Writer<F: Flavor> {
+    data: postcard::Serializer<F>,
+    description: Vec<u8>,
+    names: Vec<&'static str>,
+    /// How many elements, entries and fields have been written.
+    parts: usize,
+    /// [`MUST`], if the data alone is not to be read.
+    must: u32,
+}
+
+/// Seven bits to a byte.
+fn number(mut number: usize, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+impl<F: Flavor> Writer<F> {
+    fn tag(&mut self, tag: Tag) {
+        self.description.push(tag as u8);
+    }
+
+    fn put<T: Serialize + ?Sized>(&mut self, tag: Tag, value: &T) -> Result {
+        self.tag(tag);
+        Ok(value.serialize(&mut self.data)?)
+    }
+
+    fn name(&mut self, name: &'static str) -> Result {
+        let known = self.names.iter().position(|known| ptr::eq(*known, name));
+        number(1 + known.unwrap_or(self.names.len()), &mut self.description);
+        if known.is_none() {
+            number(name.len(), &mut self.description);
+            self.description.extend(name.as_bytes());
+            if self.names.len() < NAMES {
+                self.names.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// A variant, and then what it holds.
+    fn variant(&mut self, tag: Tag, index: u32, name: &'static str) -> Result {
+        self.put(tag, &index)?;
+        self.name(name)
+    }
+
+    /// Something with parts.
+    fn open(&mut self, tag: Tag) -> Parts<'_, F> {
+        self.tag(tag);
+        Parts {
+            run: self.description.len(),
+            count: 0,
+            part: 0,
+            writer: self,
+        }
+    }
+
+    /// So many parts, if that is known.
+    fn open_counted(&mut self, tag: Tag, count: Option<usize>) -> Result<Parts<'_, F>> {
+        if count.is_none() {
+            self.must = MUST;
+        }
+        count.unwrap_or(0).serialize(&mut self.data)?;
+        Ok(self.open(tag))
+    }
+}
+
+impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Parts<'a, F>;
+    type SerializeTuple = Parts<'a, F>;
+    type SerializeTupleStruct = Parts<'a, F>;
+    type SerializeTupleVariant = Parts<'a, F>;
+    type SerializeMap = Parts<'a, F>;
+    type SerializeStruct = Fields<'a, F>;
+    type SerializeStructVariant = Fields<'a, F>;
+
+    fn serialize_bool(self, value: bool) -> Result {
+        self.put(Tag::Bool, &value)
+    }
+
+    fn serialize_u8(self, value: u8) -> Result {
+        self.put(Tag::U8, &value)
+    }
+
+    fn serialize_u16(self, value: u16) -> Result {
+        self.put(Tag::U16, &value)
+    }
+
+    fn serialize_u32(self, value: u32) -> Result {
+        self.put(Tag::U32, &value)
+    }
+
+    fn serialize_u64(self, value: u64) -> Result {
+        self.put(Tag::U64, &value)
+    }
+
+    fn serialize_u128(self, value: u128) -> Result {
+        self.put(Tag::U128, &value)
+    }
+
+    fn serialize_i8(self, value: i8) -> Result {
+        self.put(Tag::I8, &value)
+    }
+
+    fn serialize_i16(self, value: i16) -> Result {
+        self.put(Tag::I16, &value)
+    }
+
+    fn serialize_i32(self, value: i32) -> Result {
+        self.put(Tag::I32, &value)
+    }
+
+    fn serialize_i64(self, value: i64) -> Result {
+        self.put(Tag::I64, &value)
+    }
+
+    fn serialize_i128(self, value: i128) -> Result {
+        self.put(Tag::I128, &value)
+    }
+
+    fn serialize_f32(self, value: f32) -> Result {
+        self.put(Tag::F32, &value)
+    }
+
+    fn serialize_f64(self, value: f64) -> Result {
+        self.put(Tag::F64, &value)
+    }
+
+    fn serialize_char(self, value: char) -> Result {
+        self.put(Tag::Char, &value)
+    }
+
+    fn serialize_str(self, value: &str) -> Result {
+        self.put(Tag::Str, value)
+    }
+
+    fn serialize_bytes(self, value: &[u8]) -> Result {
+        self.tag(Tag::Bytes);
+        Ok(self.data.serialize_bytes(value)?)
+    }
+
+    fn serialize_none(self) -> Result {
+        self.put(Tag::None, &0u8)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result {
+        self.put(Tag::Some, &1u8)?;
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result {
+        self.tag(Tag::Unit);
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result {
+        self.serialize_unit()
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result {
+        value.serialize(self)
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, index: u32, name: &'static str) -> Result {
+        self.variant(Tag::UnitVariant, index, name)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        index: u32,
+        name: &'static str,
+        value: &T,
+    ) -> Result {
+        self.variant(Tag::Variant, index, name)?;
+        value.serialize(self)
+    }
+
+    fn serialize_seq(self, count: Option<usize>) -> Result<Parts<'a, F>> {
+        self.open_counted(Tag::Seq, count)
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Parts<'a, F>> {
+        Ok(self.open(Tag::Tuple))
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, F>> {
+        Ok(self.open(Tag::Tuple))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        name: &'static str,
+        _: usize,
+    ) -> Result<Parts<'a, F>> {
+        self.variant(Tag::Variant, index, name)?;
+        Ok(self.open(Tag::Tuple))
+    }
+
+    fn serialize_map(self, count: Option<usize>) -> Result<Parts<'a, F>> {
+        self.open_counted(Tag::Map, count)
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a, F>> {
+        self.tag(Tag::Struct);
+        Ok(Fields(self))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        name: &'static str,
+        _: usize,
+    ) -> Result<Fields<'a, F>> {
+        self.variant(Tag::Variant, index, name)?;
+        self.tag(Tag::Struct);
+        Ok(Fields(self))
+    }
+
+    fn collect_seq<I>(self, items: I) -> Result
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+    {
+        let mut items = items.into_iter();
+        let (least, most) = items.size_hint();
+        let count = most.filter(|most| *most == least);
+        // Numbers are described at once. (A vector's items are references to its elements.)
+        let number_tag = Tag::of_number(type_name::<I::Item>().trim_start_matches('&'));
+        if let (Some(tag), Some(count @ 1..)) = (number_tag, count) {
+            self.description.extend([Tag::Seq as u8, tag as u8]);
+            number(count, &mut self.description);
+            self.description.push(Tag::End as u8);
+            count.serialize(&mut self.data)?;
+            self.parts += count;
+            return Ok(items.try_for_each(|item| item.serialize(&mut self.data))?);
+        }
+        let mut parts = self.serialize_seq(count)?;
+        items.try_for_each(|item| ser::SerializeSeq::serialize_element(&mut parts, &item))?;
+        ser::SerializeSeq::end(parts)
+    }
+}
+
+/// The parts of a sequence, tuple or map.
+struct Parts<'a, F: Flavor> {
+    writer: &'a mut Writer<F>,
+    /// Where the description of the last run begins, and of how many parts it is.
+    run: usize,
+    count: usize,
+    /// Where that of the part begins which is being written.
+    part: usize,
+}
+
+impl<F: Flavor> Parts<'_, F> {
+    fn begin(&mut self) {
+        self.part = self.writer.description.len();
+    }
+
+    /// A part has been described, and the run before it may have the same description.
+    fn finish(&mut self) {
+        self.writer.parts += 1;
+        let all = &mut self.writer.description;
+        if self.count > 0 && all[self.run..self.part] == all[self.part..] {
+            all.truncate(self.part);
+            self.count += 1;
+            return;
+        }
+        if self.count > 0 {
+            let before = all.len();
+            number(self.count, all);
+            let width = all.len() - before;
+            all[self.part..].rotate_right(width);
+            self.run = self.part + width;
+        }
+        self.count = 1;
+    }
+
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+        self.begin();
+        value.serialize(&mut *self.writer)?;
+        self.finish();
+        Ok(())
+    }
+
+    fn close(self) -> Result {
+        if self.count > 0 {
+            number(self.count, &mut self.writer.description);
+        }
+        self.writer.tag(Tag::End);
+        Ok(())
+    }
+}
+
+impl<F: Flavor> ser::SerializeSeq for Parts<'_, F> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+        self.part(value)
+    }
+
+    fn end(self) -> Result {
+        self.close()
+    }
+}
+
+impl<F: Flavor> ser::SerializeTuple for Parts<'_, F> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+        self.part(value)
+    }
+
+    fn end(self) -> Result {
+        self.close()
+    }
+}
+
+impl<F: Flavor> ser::SerializeTupleStruct for Parts<'_, F> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+        self.part(value)
+    }
+
+    fn end(self) -> Result {
+        self.close()
+    }
+}
+
+impl<F: Flavor> ser::SerializeTupleVariant for Parts<'_, F> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+        self.part(value)
+    }
+
+    fn end(self) -> Result {
+        self.close()
+    }
+}
+
+impl<F: Flavor> ser::SerializeMap for Parts<'_, F> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result {
+        self.begin();
+        key.serialize(&mut *self.writer)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+        value.serialize(&mut *self.writer)?;
+        self.finish();
+        Ok(())
+    }
+
+    fn end(self) -> Result {
+        self.close()
+    }
+}
+
+/// The fields of a struct.
+struct Fields<'a, F: Flavor>(&'a mut Writer<F>);
+
+impl<F: Flavor> ser::SerializeStruct for Fields<'_, F> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result {
+        self.0.name(name)?;
+        self.0.parts += 1;
+        value.serialize(&mut *self.0)
+    }
+
+    fn skip_field(&mut self, _: &'static str) -> Result {
+        self.0.must = MUST;
+        Ok(())
+    }
+
+    fn end(self) -> Result {
+        self.0.tag(Tag::End);
+        Ok(())
+    }
+}
+
+impl<F: Flavor> ser::SerializeStructVariant for Fields<'_, F> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result {
+        ser::SerializeStruct::serialize_field(self, name, value)
+    }
+
+    fn skip_field(&mut self, name: &'static str) -> Result {
+        ser::SerializeStruct::skip_field(self, name)
+    }
+
+    fn end(self) -> Result {
+        ser::SerializeStruct::end(self)
+    }
+}

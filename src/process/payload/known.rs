@@ -1,0 +1,114 @@
+//! Types that are known by their names: of numbers, text and the standard library's collections the codec needs no description.
+//!
+//! A name is enough: no other crate's type has one of these. Both sides are the same program, and so come to the same
+//! answer.
+
+use std::any::type_name;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering}; // answers that are known already: no protocol
+
+use super::bulk::Bulk;
+use super::shared::{Shared, SharedAtomics};
+
+/// Nothing travels beside a number, and its own serializer says no words. (Known when this is compiled. A number of a large
+/// `map` takes three quarters of the time for it.)
+#[inline(always)]
+pub(crate) fn is_number<T: ?Sized>() -> bool {
+    matches!(
+        type_name::<T>(),
+        "u8" | "u16"
+            | "u32"
+            | "u64"
+            | "usize"
+            | "i8"
+            | "i16"
+            | "i32"
+            | "i64"
+            | "isize"
+            | "f32"
+            | "f64"
+    )
+}
+
+/// How many answers are kept.
+const ANSWERS: usize = 256;
+
+/// A name's address and length, and the answer in the lowest bit. 0: none.
+static KNOWN: [AtomicUsize; ANSWERS] = [const { AtomicUsize::new(0) }; ANSWERS];
+
+/// All of it is known: no code but serde's, the standard library's and ours writes and reads it, and that asks for no
+/// description.
+#[inline]
+pub(crate) fn is_plain<T: ?Sized>() -> bool {
+    if is_number::<T>() {
+        return true;
+    }
+    let name = type_name::<T>();
+    let address = name.as_ptr().addr();
+    // (An address that leaves no room for the length is never found again: the answer is looked for each time.)
+    let key = (address << 16) | ((name.len() & 0x7fff) << 1);
+    let place = &KNOWN[(address ^ (address >> 8)) % ANSWERS];
+    let found = place.load(Ordering::Relaxed);
+    if found & !1 == key {
+        return found & 1 == 1;
+    }
+    look_up(name, key, place)
+}
+
+#[cold]
+fn look_up(name: &str, key: usize, place: &AtomicUsize) -> bool {
+    let plain = is_plain_name(name);
+    if key >> 16 == name.as_ptr().addr() && name.len() <= 0x7fff {
+        place.store(key | usize::from(plain), Ordering::Relaxed);
+    }
+    plain
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let ours = [
+        type_name::<Bulk<u8>>(),
+        type_name::<Shared<u8>>(),
+        type_name::<SharedAtomics<AtomicU8>>(),
+    ];
+    let is_ours =
+        |word: &str| (ours.iter()).any(|ours| ours.split_once('<').is_some_and(|it| it.0 == word));
+    let part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+    let mut words = name.split(|letter| !part(letter));
+    words.all(|word| match word {
+        "" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => true,
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => true,
+        "f32" | "f64" | "bool" | "char" | "str" | "alloc::string::String" => true,
+        "alloc::vec::Vec" | "alloc::boxed::Box" => true,
+        "core::option::Option" | "core::result::Result" => true,
+        "alloc::collections::vec_deque::VecDeque" => true,
+        "alloc::collections::btree::map::BTreeMap" => true,
+        "alloc::collections::btree::set::BTreeSet" => true,
+        "std::collections::hash::map::HashMap" => true,
+        "std::collections::hash::set::HashSet" => true,
+        "std::hash::random::RandomState" => true,
+        "core::time::Duration" | "std::time::SystemTime" => true,
+        "std::path::PathBuf" | "core::ops::range::Range" => true,
+        _ => word.bytes().all(|byte| byte.is_ascii_digit()) || is_ours(word),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap, HashSet};
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn the_standard_librarys_types_are_known_and_others_are_not() {
+        #[allow(dead_code)]
+        struct Theirs;
+        for _ in 0..2 {
+            assert!(is_plain::<u8>() && is_plain::<()>() && is_plain::<Box<str>>());
+            assert!(is_plain::<(Vec<[f64; 16]>, Option<Result<String, i128>>)>());
+            assert!(is_plain::<HashMap<String, BTreeMap<u8, HashSet<char>>>>());
+            assert!(is_plain::<(Bulk<f32>, Shared<u8>, PathBuf)>());
+            assert!(!is_plain::<Theirs>() && !is_plain::<Vec<(u8, Theirs)>>());
+            assert!(!is_plain::<HashMap<u8, Theirs>>() && !is_plain::<Box<dyn Send>>());
+        }
+    }
+}

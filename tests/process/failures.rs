@@ -1,0 +1,291 @@
+//! Whose failure it is, what it was, and what is tried again.
+
+use crate::support;
+
+use std::process::abort;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use serde::{Deserialize, Serialize, Serializer, ser};
+use support::{Scratch, Test, forever, note, noted, pool, tests, until};
+use trefoil::{ProcessPool, Shutdown, TaskError};
+
+/// Longer than any test.
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Every way to fail, by its number.
+fn fragile(n: u64) -> u64 {
+    match n % 10 {
+        3 => panic!("three"),
+        5 => abort(),
+        7 => forever(),
+        _ => n * 2,
+    }
+}
+
+/// Runs for ever the first time, and dies the second.
+fn third_time((n, path): (u64, String)) -> u64 {
+    note(&path, n);
+    let runs = std::fs::read(&path).unwrap();
+    match runs
+        .chunks(8)
+        .filter(|word| *word == n.to_ne_bytes())
+        .count()
+    {
+        1 if n == 3 => forever(),
+        2 if n == 3 => abort(),
+        _ => n,
+    }
+}
+
+/// Writes no four.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct NotFour(u64);
+
+impl Serialize for NotFour {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            4 => Err(ser::Error::custom("never four")),
+            n => serializer.serialize_u64(n),
+        }
+    }
+}
+
+tests! {
+    fn each_item_has_its_own_result() {
+        let procs = pool(2);
+        let call = procs.call(fragile).timeout(millis(50));
+        let results = call.map_each(0..30);
+        assert_eq!(results.len(), 30);
+        for (n, result) in (0..).zip(results) {
+            match (n % 10, result) {
+                (3, Err(TaskError::Panicked(panic))) => assert_eq!(panic.message(), "three"),
+                (5, Err(TaskError::WorkerDied(exit))) => assert_eq!(exit.signal(), Some(6)),
+                (7, Err(TaskError::TimedOut)) => {}
+                (_, result) => assert_eq!(result.unwrap(), n * 2),
+            }
+        }
+        let written = procs.map_each((0..9).map(NotFour), |n: NotFour| n);
+        for (n, result) in (0..).zip(written) {
+            match (n, result) {
+                (4, Err(TaskError::Codec(error))) => assert!(error.to_string().contains("never four")),
+                (n, result) => assert_eq!(result.unwrap(), NotFour(n)),
+            }
+        }
+        let many = procs.map_each(0..50_000u64, |n| n + 1);
+        assert!((1..).zip(&many).all(|(n, result)| result.as_ref().ok() == Some(&n)) && many.len() == 50_000);
+        assert!(procs.map_each(Vec::<u64>::new(), fragile).is_empty());
+    }
+
+    fn each_item_is_refused_where_nothing_may_block_and_after_the_end() {
+        let procs = pool(1);
+        let refused = trefoil::run(async { procs.map_each([1, 2, 3], fragile) });
+        assert!(refused.len() == 3 && refused.iter().all(|result| matches!(result, Err(TaskError::WouldBlock))));
+        assert_eq!(procs.stats().completed, 0);
+        let input = (0..5).inspect(|n| if *n == 2 { panic!("the input") });
+        let call = std::panic::AssertUnwindSafe(|| procs.map_each(input, fragile));
+        assert!(std::panic::catch_unwind(call).is_err());
+        assert_eq!(procs.map_each([1], fragile)[0].as_ref().ok(), Some(&2));
+        procs.shutdown(Shutdown::Wait);
+        let closed = procs.map_each(0..40_000, fragile);
+        assert!(closed.iter().all(|result| matches!(result, Err(TaskError::Closed))));
+        assert_eq!(closed.len(), 40_000);
+    }
+
+    fn results_out_of_order_say_of_which_item_they_are() {
+        let procs = pool(2);
+        let call = procs.call(fragile).timeout(millis(50));
+        let mut seen = [false; 40];
+        for (index, result) in call.imap_unordered(0..40).with_index() {
+            let n = index as u64;
+            match n % 10 {
+                3 | 5 | 7 => assert!(result.is_err()),
+                _ => assert_eq!(result.unwrap(), n * 2),
+            }
+            assert!(!std::mem::replace(&mut seen[index], true));
+        }
+        assert!(seen.iter().all(|seen| *seen));
+        let ordered: Vec<usize> = procs.imap(10..15, fragile).with_index().map(|(index, _)| index).collect();
+        assert_eq!(ordered, [0, 1, 2, 3, 4]);
+        let streamed = procs.imap_unordered([0, 1, 2, 13, 4], fragile).with_index().stream();
+        let mut streamed: Vec<(usize, Option<u64>)> =
+            trefoil::run(streamed.map(|(index, result)| (index, result.ok())).collect::<Vec<_>>());
+        streamed.sort_unstable();
+        assert_eq!(streamed, [(0, Some(0)), (1, Some(2)), (2, Some(4)), (3, None), (4, Some(8))]);
+        let from_stream = procs.imap([1, 2], fragile).stream().with_index();
+        assert_eq!(trefoil::run(from_stream.map(|(index, _)| index).collect::<Vec<_>>()), [0, 1]);
+    }
+
+    /// What has not ended when the pool does has its index, too, each once.
+    fn what_is_lost_with_the_pool_says_of_which_item_it_is() {
+        let procs = pool(1);
+        let scratch = Scratch::new("lost");
+        let path = scratch.text();
+        let items = (0..12u64).map(move |n| (n, path.clone()));
+        let first_ends = |(n, path): (u64, String)| { note(&path, n); if n > 0 { forever() } };
+        let mut results = procs.imap_unordered(items, first_ends).buffer(6).with_index();
+        assert!(matches!(results.next(), Some((0, Ok(())))));
+        until(|| noted(&scratch.text()) == 2);
+        procs.kill();
+        let mut lost: Vec<usize> = results.map(|(index, result)| { assert!(result.is_err()); index }).collect();
+        lost.sort_unstable();
+        let expected: Vec<usize> = (1..=lost.len()).collect();
+        assert!(lost == expected && lost.len() >= 5, "{lost:?}");
+    }
+
+    fn the_error_of_a_map_names_its_item() {
+        let procs = pool(2);
+        let says = |items: &[u64]| procs.map(items.iter().copied(), fragile).unwrap_err().to_string();
+        let panicked = says(&[0, 1, 3, 2]);
+        assert!(panicked.starts_with("item 2: panicked at ") && panicked.ends_with("three"), "{panicked}");
+        let died = says(&[0, 5]);
+        assert!(died.starts_with("item 1: worker process ") && died.contains("signal 6 (SIGABRT)"), "{died}");
+        let codec = procs.map((0..9).map(NotFour), |n: NotFour| n).unwrap_err().to_string();
+        assert!(codec.starts_with("item 4: an argument of type "), "{codec}");
+        let context = procs.map_with(&1, [1, 3], |_: &u8, n: u64| fragile(n)).unwrap_err().to_string();
+        assert!(context.starts_with("item 1: panicked"), "{context}");
+        let one = procs.spawn(3, fragile).join().unwrap_err().to_string();
+        assert!(one.starts_with("panicked at "), "{one}");
+        let killed = procs.spawn((), |()| -> () { loop { support::signal(std::process::id(), rustix::process::Signal::SEGV) } });
+        let killed = killed.join().unwrap_err().to_string();
+        assert!(killed.contains("signal 11 (SIGSEGV)"), "{killed}");
+    }
+
+    fn clones_are_the_same_pool_and_the_last_one_ends_it() {
+        let procs = pool(1);
+        let [one, two] = [procs.clone(), procs.clone()];
+        let pids = procs.worker_pids();
+        drop(procs);
+        assert_eq!(one.spawn((), |()| std::process::id()).join().unwrap(), pids[0]);
+        let thread = std::thread::spawn(move || one.map([1, 2], fragile).unwrap());
+        assert_eq!(thread.join().unwrap(), [2, 4]);
+        let three = two.clone();
+        let running = two.spawn((), |()| -> () { forever() });
+        three.kill();
+        assert!(matches!(running.join(), Err(TaskError::Cancelled)));
+        assert!(matches!(two.spawn(1, fragile).join(), Err(TaskError::Closed)));
+        let (last, task) = { let last = pool(1); let task = last.spawn((), |()| -> () { forever() }); (last.clone(), task) };
+        let pid = last.worker_pids()[0];
+        drop(last);
+        assert!(matches!(task.join(), Err(TaskError::Cancelled)));
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    fn a_context_with_options() {
+        let procs = pool(2);
+        let scratch = Scratch::new("context");
+        let again = procs.call(|()| ()).timeout(millis(200)).retry(2).retry_on_timeout(true);
+        let third = |path: &String, n: u64| third_time((n, path.clone()));
+        assert_eq!(again.map_with(&scratch.text(), 0..6, third).unwrap(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(procs.stats().timed_out, 1);
+        let refused = trefoil::run(async { again.map_with(&0, [1], |_: &u8, n: u8| n) });
+        assert!(matches!(refused, Err(TaskError::WouldBlock)));
+    }
+
+    fn what_runs_for_too_long_may_run_again() {
+        for ordered in [true, false] {
+            let procs = pool(2);
+            let scratch = Scratch::new("again");
+            let items = || (0..6).map(|n| (n, scratch.text()));
+            let call = procs.call(third_time).timeout(millis(200)).retry(2).retry_on_timeout(true);
+            match ordered {
+                true => assert_eq!(call.map(items()).unwrap(), [0, 1, 2, 3, 4, 5]),
+                false => {
+                    let results = call.imap_unordered(items()).with_index();
+                    assert_eq!(results.map(|(index, result)| assert_eq!(result.unwrap(), index as u64)).count(), 6);
+                }
+            }
+            let notes = scratch.notes();
+            assert_eq!(notes.iter().filter(|n| **n == 3).count(), 3);
+            assert_eq!((procs.stats().timed_out, procs.stats().retried), (1, 2));
+            let once = procs.call(|()| -> () { forever() }).timeout(millis(20)).retry(5);
+            assert!(matches!(once.spawn(()).join(), Err(TaskError::TimedOut)));
+        }
+    }
+
+    /// The same number of attempts, and no two at a time: the one before is over.
+    fn attempts_do_not_overlap() {
+        let procs = ProcessPool::builder().workers(2).grace(millis(300)).build().unwrap();
+        let scratch = Scratch::new("overlap");
+        let stubborn = |path: String| -> () {
+            note(&path, std::process::id().into());
+            let others = std::fs::read(&path).unwrap();
+            for pid in others.chunks(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())) {
+                let alive = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+                assert!(pid == u64::from(std::process::id()) || !alive, "both run");
+            }
+            forever::<()>();
+        };
+        let call = procs.call(stubborn).timeout(millis(20)).retry(2).retry_on_timeout(true);
+        let ended = call.spawn(scratch.text()).join();
+        assert!(matches!(ended, Err(TaskError::TimedOut)), "{ended:?}");
+        assert_eq!(scratch.notes().len(), 3);
+    }
+
+    fn pauses_double_and_hold_up_nobody() {
+        let procs = pool(1);
+        let hopeless = |()| -> () { abort() };
+        let begin = Instant::now();
+        let died = procs.call(hopeless).retry(3).backoff(millis(20)).spawn(()).join();
+        assert!(matches!(died, Err(TaskError::WorkerDied(exit)) if exit.attempts() == 4));
+        assert!(begin.elapsed() >= millis(20 + 40 + 80));
+        let paused = procs.call(hopeless).retry(3).backoff(HOUR).spawn(());
+        until(|| procs.stats().retried == 4);
+        assert_eq!(procs.map(0..3, fragile).unwrap(), [0, 2, 4]);
+        assert_eq!(procs.spawn(1, fragile).join().unwrap(), 2);
+        assert!(paused.cancel());
+        assert!(matches!(paused.join(), Err(TaskError::Cancelled)));
+        until(|| procs.stats().pending == 0);
+    }
+
+    fn a_pool_ends_in_spite_of_pauses() {
+        let hopeless = |n: u64| -> u64 { if n == 0 { abort() } n };
+        for kills in [false, true] {
+            let procs = pool(1);
+            let call = procs.call(hopeless).retry(9).backoff(HOUR);
+            let (one, all) = (call.spawn(0), call.map_task([1, 0, 2]));
+            let mut each = call.imap_unordered([0, 1]);
+            assert_eq!(each.next().unwrap().unwrap(), 1);
+            until(|| procs.stats().retried == 3);
+            match kills {
+                false => procs.shutdown(Shutdown::CancelPending),
+                true => procs.kill(),
+            }
+            for ended in [one.join().map(drop), all.join().map(drop), each.next().unwrap().map(drop)] {
+                assert!(matches!(ended, Err(TaskError::Cancelled)), "{ended:?}");
+            }
+            assert!(each.next().is_none());
+        }
+    }
+
+    /// A failure with a lower index ends a `map` although a later item still pauses.
+    fn a_failed_map_waits_for_no_pause() {
+        let procs = pool(2);
+        let scratch = Scratch::new("lower");
+        let f = |(n, path): (u64, String)| -> u64 {
+            if n == 1 {
+                note(&path, 1);
+                abort()
+            }
+            until(|| noted(&path) > 0);
+            panic!("the first")
+        };
+        std::fs::write(scratch.text(), []).unwrap();
+        let call = procs.call(f).retry(1).backoff(HOUR).chunk(1);
+        let error = call.map([0, 1].map(|n| (n, scratch.text()))).unwrap_err();
+        assert!(error.to_string().starts_with("item 0: panicked"), "{error}");
+    }
+
+    fn shared_by_threads() {
+        let procs = Arc::new(pool(2));
+        let handles: Vec<ProcessPool> = (0..4).map(|_| ProcessPool::clone(&procs)).collect();
+        drop(procs);
+        let sums = trefoil::ThreadPool::with_threads(4).map(handles, |procs| procs.map(0..3, |n: u64| n).unwrap().len());
+        assert_eq!(sums, [3; 4]);
+    }
+}
