@@ -223,7 +223,7 @@ impl ThreadPool {
     /// siblings use this pool, on whichever thread it runs.
     ///
     /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in
-    /// [`TaskError::Closed`](crate::TaskError::Closed).
+    /// [`TaskError::Closed`].
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -250,7 +250,7 @@ impl ThreadPool {
     ///
     /// Costs one allocation. A [cancelled](Task::cancel) future is dropped by a worker, soon
     /// if it waits. A future that still waits at [`shutdown`](Self::shutdown) ends
-    /// in [`TaskError::Closed`](crate::TaskError::Closed) (or is cancelled); one that is spawned
+    /// in [`TaskError::Closed`] (or is cancelled); one that is spawned
     /// afterwards ends in `Closed` at once.
     ///
     /// ```
@@ -544,7 +544,7 @@ impl ThreadPool {
     ///
     /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the
     /// meantime are run, too, so a task that always spawns a successor keeps the pool alive for ever; a future
-    /// that waits then ends in [`TaskError::Closed`](crate::TaskError::Closed). With
+    /// that waits then ends in [`TaskError::Closed`]. With
     /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`](crate::TaskError::Cancelled), as do
     /// all tasks that have not begun (but not items of an [`imap`](Self::imap), which a consumer waits for).
     ///
@@ -556,7 +556,7 @@ impl ThreadPool {
     /// were spawned on it have ended in `Closed`.
     ///
     /// Afterwards `spawn` gives tasks that end in
-    /// [`TaskError::Closed`](crate::TaskError::Closed); `map`, `for_each`, `join`, `scope` and
+    /// [`TaskError::Closed`]; `map`, `for_each`, `join`, `scope` and
     /// `install` run in the caller.
     pub fn shutdown(&self, how: Shutdown) {
         shutdown::shutdown(self.registry(), how);

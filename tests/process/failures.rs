@@ -59,9 +59,10 @@ impl Serialize for NotFour {
 tests! {
     fn each_item_has_its_own_result() {
         let procs = pool(2);
-        let call = procs.call(fragile).timeout(millis(50));
-        let results = call.map_each(0..30);
-        assert_eq!(results.len(), 30);
+        // Long enough for a panic that is told with a backtrace.
+        let call = procs.call(fragile).timeout(millis(2_000));
+        let results = call.map_each(0..20);
+        assert_eq!(results.len(), 20);
         for (n, result) in (0..).zip(results) {
             match (n % 10, result) {
                 (3, Err(TaskError::Panicked(panic))) => assert_eq!(panic.message(), "three"),
@@ -99,9 +100,9 @@ tests! {
 
     fn results_out_of_order_say_of_which_item_they_are() {
         let procs = pool(2);
-        let call = procs.call(fragile).timeout(millis(50));
-        let mut seen = [false; 40];
-        for (index, result) in call.imap_unordered(0..40).with_index() {
+        let call = procs.call(fragile).timeout(millis(2_000));
+        let mut seen = [false; 20];
+        for (index, result) in call.imap_unordered(0..20).with_index() {
             let n = index as u64;
             match n % 10 {
                 3 | 5 | 7 => assert!(result.is_err()),
@@ -179,7 +180,7 @@ tests! {
     fn a_context_with_options() {
         let procs = pool(2);
         let scratch = Scratch::new("context");
-        let again = procs.call(|()| ()).timeout(millis(200)).retry(2).retry_on_timeout(true);
+        let again = procs.call(|()| ()).timeout(millis(1_000)).retry(2).retry_on_timeout(true);
         let third = |path: &String, n: u64| third_time((n, path.clone()));
         assert_eq!(again.map_with(&scratch.text(), 0..6, third).unwrap(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(procs.stats().timed_out, 1);
@@ -192,7 +193,7 @@ tests! {
             let procs = pool(2);
             let scratch = Scratch::new("again");
             let items = || (0..6).map(|n| (n, scratch.text()));
-            let call = procs.call(third_time).timeout(millis(200)).retry(2).retry_on_timeout(true);
+            let call = procs.call(third_time).timeout(millis(1_000)).retry(2).retry_on_timeout(true);
             match ordered {
                 true => assert_eq!(call.map(items()).unwrap(), [0, 1, 2, 3, 4, 5]),
                 false => {
