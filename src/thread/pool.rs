@@ -545,7 +545,7 @@ impl ThreadPool {
     /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the
     /// meantime are run, too, so a task that always spawns a successor keeps the pool alive for ever; a future
     /// that waits then ends in [`TaskError::Closed`]. With
-    /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`](crate::TaskError::Cancelled), as do
+    /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`], as do
     /// all tasks that have not begun (but not items of an [`imap`](Self::imap), which a consumer waits for).
     ///
     /// On one of the pool's own workers, or in a hook, this joins all threads except those that are inside
