@@ -18,7 +18,7 @@
 //!
 //! Tests: `tests/process/imap.rs`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -92,8 +92,8 @@ pub struct Imap<I: Iterator, R> {
     taken: usize,
     given: usize,
     ordered: bool,
-    /// If not in order: of the last that were taken, which were given; the first was not.
-    out: VecDeque<bool>,
+    /// If not in order: those that were taken, and not given.
+    out: BTreeSet<usize>,
     results: Pin<Box<Receiver<Run<R>>>>,
     /// (Behind a lock only so that the whole can be shared where an `R` cannot.)
     come: Mutex<Come<R>>,
@@ -152,7 +152,7 @@ where
             taken: 0,
             given: 0,
             ordered,
-            out: VecDeque::new(),
+            out: BTreeSet::new(),
             results: Box::pin(results),
             come: Mutex::new(Come {
                 front: Vec::new().into_iter(),
@@ -279,21 +279,15 @@ where
 
     /// The result of the item at `index` is given.
     fn give(&mut self, index: usize) {
-            self.given += 1;
-        let at = (index + self.out.len()).checked_sub(self.taken);
-        if let Some(given) = at.and_then(|at| self.out.get_mut(at)) {
-            *given = true;
-        }
-        while self.out.front() == Some(&true) {
-            self.out.pop_front();
-        }
+        self.given += 1;
+        self.out.remove(&index);
     }
 
     /// The first item that is out, or has not been taken.
     fn missing(&self) -> usize {
         match self.ordered {
             true => self.given,
-            false => self.taken - self.out.len(),
+            false => self.out.first().copied().unwrap_or(self.taken),
         }
     }
 
@@ -360,10 +354,10 @@ where
     }
 
     fn take(&mut self) {
-        self.taken += 1;
         if !self.ordered {
-            self.out.push_back(false);
+            self.out.insert(self.taken);
         }
+        self.taken += 1;
     }
 
     fn push(&mut self, item: &I::Item) {
@@ -510,6 +504,17 @@ impl<I: Iterator, R> Indexed<Imap<I, R>> {
     /// The same as a [`Stream`]: see [`Imap::stream`].
     pub fn stream(self) -> Indexed<ImapStream<I, R>> {
         Indexed(ImapStream(self.0))
+    }
+}
+
+impl<I: Iterator<Item: Portable>, R: Portable> Indexed<ImapStream<I, R>> {
+    /// Waits for the next result; see [`ImapStream::next`].
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what it gives is awaited, as a stream's `next` is"
+    )]
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next::of(self)
     }
 }
 

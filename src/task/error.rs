@@ -261,7 +261,8 @@ impl Error for WorkerExit {}
 fn signal_name(signal: i32) -> Option<String> {
     let name = format!("{:?}", Signal::from_named_raw(signal)?);
     let name = name.trim_matches('"').replace("Signal::", "SIG");
-    Some(name.replace("ABORT", "ABRT").replace("ALARM", "ALRM"))
+    let name = name.replace("ABORT", "ABRT").replace("ALARM", "ALRM");
+    Some(name.replace("POWER", "PWR"))
 }
 
 /// A value that could not be sent to or from a worker process.

@@ -163,13 +163,21 @@ impl<'a, T: Send> Source for slice::IterMut<'a, T> {
     }
 }
 
+/// The bytes that a process may have at most.
+const ADDRESSES: u64 = if cfg!(target_pointer_width = "32") {
+    1 << 31
+} else {
+    1 << 47
+};
+
 /// All items, in a vector, which can be cut.
 ///
 /// # Panics
 /// If the iterator says that it has more than any memory has room for.
 fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
+    let bytes = (items.size_hint().0 as u64).saturating_mul(size_of::<I::Item>().max(1) as u64);
     assert!(
-        items.size_hint().0 <= isize::MAX as usize,
+        bytes < ADDRESSES,
         "trefoil: an iterator without an end cannot be divided among threads: use `imap`, or `take` some of it"
     );
     items.collect()

@@ -28,19 +28,23 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::latch::Latch;
-use super::queue::Work;
+use super::queue::{Mode, Work};
 use super::raw::half::Half;
 use super::raw::lent::{Ended, Entry, Lender, Lent, Loan};
 use super::raw::scope::{Scope, Shared, open};
 use super::raw::stage::{Handle, Stage, handle};
 use super::registry::Registry;
 use super::worker::Worker;
+use crate::loom::atomic::Ordering;
 use crate::task::{TaskError, context, panic};
 
 /// A waiter may run tasks of the scope on this thread.
 fn may_help(scope: &Shared) -> bool {
     let registry = &scope.registry;
-    (registry.config.caller_helps || registry.is_home()) && context::stack_left()
+    let helps = registry.config.caller_helps || registry.is_home();
+    let alone =
+        || scope.orphaned.load(Ordering::Relaxed) || registry.injector.mode() == Mode::Closed;
+    helps && context::stack_left() || alone()
 }
 
 /// A spawned task: closure, then result. An error: which of the scope's panics.
@@ -67,7 +71,8 @@ impl<'scope> Scope<'scope, '_> {
     /// Spawns a task that may borrow whatever outlives the scope.
     ///
     /// It runs on some worker of the pool, or on the thread that waits for it
-    /// (by [`ScopedTask::join`], or at the end of the scope). Costs one allocation.
+    /// (by [`ScopedTask::join`], or at the end of the scope). Each thread runs the newest
+    /// of its tasks first. Costs one allocation.
     ///
     /// ```
     /// let mut counts = [0; 4];
@@ -104,6 +109,7 @@ impl<'scope> Scope<'scope, '_> {
 fn enqueue(scope: &Shared, lent: Lent) {
     let refused = scope.registry.present().inject_here(Work::Scoped(lent));
     if let Err(Work::Scoped(lent)) = refused {
+        scope.orphaned.store(true, Ordering::Relaxed);
         scope.refused.lock().push(lent);
         scope.wake_waiter();
     }
@@ -205,7 +211,7 @@ where
         let rest = |scope: &Shared| {
             if may_help(scope) {
                 run_all(worker, here);
-            } else {
+            } else if !worker.registry().is_foreign() {
                 iter::from_fn(here).for_each(|lent| enqueue(scope, lent));
             }
         };
@@ -225,6 +231,7 @@ where
                 let next = || may_help(scope).then(next).flatten();
                 let mut first = refused.or_else(next);
                 let found = first.is_some();
+                looks = if found { 0 } else { looks };
                 run_all(worker, || first.take().or_else(here));
                 worker.ended.count_off();
                 found

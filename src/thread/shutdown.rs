@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 
 use super::queue::{Mode, Work};
-use super::registry::Registry;
+use super::registry::{NO_PLACE, Registry};
 use super::sleep::STALL;
 use crate::loom::thread;
 use crate::sync::park;
@@ -54,8 +54,14 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
 /// Returns when the pool is quiet, and closed, and its threads have ended.
 fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
-        // Halves of joins on offer now are those of outside threads, which take them back themselves.
-        let idle = || !registry.has_tasks() && !registry.has_mail();
+        // What outside threads have, halves of joins and tasks of scopes, they run themselves.
+        let idle = || {
+            let slots = registry.slots();
+            let mut own = slots.iter().filter(|slot| slot.index() != NO_PLACE);
+            let has_tasks =
+                !registry.injector.is_empty() || own.any(|slot| slot.public.has_tasks());
+            !has_tasks && !registry.has_mail()
+        };
         // The mode before any thread is told to end: what the threads' last hooks spawn is refused.
         let close = || registry.injector.set_mode(Mode::Closed);
         if registry.sleep.wait_quiet(idle, close) {

@@ -32,6 +32,9 @@ use crate::record;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
 
+/// After how many tasks of a scope that their handles' threads have run their entries are dropped.
+const SWEEP: u32 = 64;
+
 /// Every so many turns, a worker asks the injector first.
 const FAIRNESS: u32 = 61;
 
@@ -56,6 +59,8 @@ pub(super) struct Worker {
     depth: Cell<usize>,
     /// The address of the one that it has put there last.
     newest_scoped: Cell<usize>,
+    /// How many of them were run by their handles' threads since the last sweep.
+    stale: Cell<u32>,
     /// Tasks of a scope that it has run, and not yet counted off.
     pub(super) ended: Ended,
 }
@@ -88,6 +93,7 @@ impl Worker {
             open_scope: Cell::new(open_scope),
             depth: Cell::new(0),
             newest_scoped: Cell::new(0),
+            stale: Cell::new(0),
             ended: Ended::default(),
         }
     }
@@ -166,6 +172,7 @@ impl Worker {
     /// The same if it is the one at this address. Older ones that have been run by their handles' threads are dropped.
     pub(super) fn take_scoped(&self, address: usize) -> Option<Lent> {
         if self.newest_scoped.get() != address {
+            self.sweep_scoped();
             return None;
         }
         let newest = self.pop_scoped()?;
@@ -183,18 +190,34 @@ impl Worker {
         Some(newest)
     }
 
+    /// A handle's thread runs a task that lies here: now and then those are dropped, so that they do not fill the deque.
+    fn sweep_scoped(&self) {
+        self.stale.set(self.stale.get() + 1);
+        if self.stale.get() == SWEEP {
+            self.stale.set(0);
+            let newest: Vec<Lent> = (0..SWEEP * 2).map_while(|_| self.pop_scoped()).collect();
+            let live = newest.into_iter().rev().filter(|lent| !lent.is_taken());
+            live.for_each(|lent| self.push_scoped(lent));
+        }
+    }
+
     /// For a thread that waits for the scope with this lender: one of its tasks, from where another worker has put it.
     pub(super) fn steal_scoped(&self, lender: usize) -> Option<Lent> {
         let has_some = |slot: &&Arc<Slot>| {
             let has_some = slot.scope.load(Ordering::Relaxed) == lender && slot.index() != NO_PLACE;
             has_some && !slot.public.scoped.is_empty()
         };
-        let slot = self.with_slots(|slots| slots.iter().find(has_some).cloned())?;
         let registry = &self.registry;
+        if registry.injector.mode() == Mode::Closed {
+            return None;
+        }
+        let slot = self.with_slots(|slots| slots.iter().find(has_some).cloned())?;
         // In this moment the pool must not end.
         registry.sleep.hold();
         let mut found = slot.public.steal_scoped();
         if let Some(stranger) = found.take_if(|lent| lent.lender() != lender) {
+            // Others may lie behind it: not again before the worker has put one there.
+            slot.scope.store(stranger.lender(), Ordering::Relaxed);
             registry.injector.put_back(Work::Scoped(stranger));
         }
         registry.sleep.release();

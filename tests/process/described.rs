@@ -54,6 +54,19 @@ tests! {
         there_and_back(&[Lopsided { kept: 1, left_out: 0, also: 300 }]);
     }
 
+    /// Places shift where variants or fields are skipped: names do not.
+    fn what_is_skipped_shifts_nothing() {
+        let procs = pool(1);
+        let named = |value: Holes| format!("{value:?}");
+        for value in [Holes::First(1), Holes::Third(3), Holes::Fourth, Holes::Fifth { at: 5 }] {
+            assert_eq!(procs.spawn(value.clone(), named).join().unwrap(), format!("{value:?}"));
+            there_and_back(&[value]);
+        }
+        let half = HalfRead { left_out: 1, dropped: 2, flag: true, kept: 7 };
+        let arrived = procs.spawn(half, |half: HalfRead| (half.left_out, half.dropped, half.flag, half.kept)).join();
+        assert_eq!(arrived.unwrap(), (0, 0, false, 7));
+    }
+
     fn by_all_ways() {
         let procs = pool(2);
         let values: Vec<Untagged> = (0..40).map(Untagged::Number).collect();
@@ -147,6 +160,31 @@ where
     assert_eq!(procs.map(many(), |value: T| value).unwrap(), all);
     let each: Result<Vec<T>, _> = procs.imap(many(), |value: T| value).collect();
     assert_eq!(each.unwrap(), all);
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Holes {
+    First(u8),
+    #[serde(skip)]
+    #[allow(dead_code)]
+    Second(u8),
+    Third(u8),
+    #[serde(rename = "4")]
+    Fourth,
+    Fifth {
+        at: u16,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct HalfRead {
+    #[serde(skip_serializing, default)]
+    left_out: u8,
+    #[serde(skip_deserializing)]
+    dropped: u8,
+    #[serde(skip_serializing, default)]
+    flag: bool,
+    kept: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -700,6 +700,65 @@ fn threads_without_a_place_spawn_into_a_scope() {
 }
 
 #[test]
+fn scoped_tasks_of_a_pool_that_has_ended_are_joined() {
+    let _watchdog = watchdog();
+    for helps in [true, false] {
+        let pool = ThreadPool::builder()
+            .threads(1)
+            .caller_helps(helps)
+            .build()
+            .unwrap();
+        pool.shutdown(Shutdown::Wait);
+        let sum = pool.scope(|s| {
+            let outside =
+                s.spawn(|| std::thread::scope(|t| t.spawn(|| s.spawn(|| 3).join()).join()));
+            s.spawn(|| 4).join().unwrap() + outside.join().unwrap().unwrap().unwrap()
+        });
+        assert_eq!(sum, 7);
+    }
+}
+
+#[test]
+fn a_scopes_own_thread_runs_what_lies_in_the_injector() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(1);
+    let (both, began) = (Barrier::new(2), AtomicBool::new(false));
+    pool.scope(|outer| {
+        outer.spawn(|| {
+            began.store(true, Ordering::Relaxed);
+            both.wait();
+        });
+        eventually("the worker runs it", || began.load(Ordering::Relaxed));
+        // Behind these, as the newest come first, is the one that the worker's task waits for.
+        pool.scope(|_inner| {
+            outer.spawn(|| both.wait());
+            for _ in 0..100 {
+                outer.spawn(|| ());
+            }
+        });
+    });
+}
+
+#[test]
+fn a_pool_ends_while_an_outside_thread_goes_on_spawning() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            pool.scope(|s| {
+                while !ended.load(Ordering::Relaxed) {
+                    s.spawn(|| ()).join().unwrap();
+                    s.spawn(|| ());
+                }
+            });
+        });
+        pool.shutdown(Shutdown::Wait);
+        ended.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn a_scopes_own_thread_takes_what_a_stuck_worker_has_spawned() {
     let _watchdog = watchdog();
     let pool = ThreadPool::with_threads(1);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::half::Half;
 use super::lent::{Ended, Entry, Lender, Lent, Loan};
 use crate::loom::Mutex;
+use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;
 use crate::thread::latch::Latch;
 use crate::thread::registry::Registry;
@@ -36,6 +37,8 @@ pub(in crate::thread) struct Shared {
     /// drops unrun refer (P15).
     pub(in crate::thread) refused: Mutex<Vec<Lent>>,
     pub(in crate::thread) lender: Lender,
+    /// There were such.
+    pub(in crate::thread) orphaned: AtomicBool,
     pub(in crate::thread) registry: Arc<Registry>,
     /// Only [`open`] makes one.
     _open: (),
@@ -55,6 +58,7 @@ where
     let scope = Scope {
         shared: Shared {
             refused: Mutex::default(),
+            orphaned: AtomicBool::new(false),
             // SAFETY: P16: borrowed for this call, inside of which `end_after` ends.
             lender: unsafe { Lender::new(&worker.slot().wake_handle) },
             registry: Arc::clone(worker.registry()),

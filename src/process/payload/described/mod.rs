@@ -3,11 +3,10 @@
 //! **Form.** First the data, as postcard writes it. Behind it how many parts it has, and a description: a [`Tag`] for each value, and
 //! the names of fields and variants. At the end, in four bytes, how long the description is; the highest bit says that it must be used.
 //!
-//! **Why.** Most types know what they read, and read the data alone. Some ask what comes next: `#[serde(untagged)]`, `tag`,
-//! `flatten`, `serde_json::Value`. When a type does, it is read once more, from the beginning, along with the description. A
-//! writer sees nothing of that, but it sees that a field was left out (`skip_serializing_if`), or that it is not
-//! known how many entries there are (`flatten`): then the data alone would be read wrongly. What it does not see (`skip_serializing`)
-//! shows when other parts are read than were written: they are counted.
+//! **Why.** Some types ask what comes next: `#[serde(untagged)]`, `tag`, `flatten`, `serde_json::Value`. Others leave fields or variants out
+//! (`skip`, `skip_serializing_if`), so that the data alone would be read wrongly, without an error: their places
+//! are not those of the names. So a value is read by its names, as JSON is. Only if that fails, and nothing was left out, is the data read
+//! alone: by a type that is written as one thing and read as another.
 //!
 //! The form calls itself human-readable. serde keeps what it has to look at twice in a buffer of its own, which says so, and an
 //! address or a UUID that was written the other way could not be read out of that.
@@ -20,7 +19,7 @@
 //! - A name: a number. It is one more than the index in the list of all names that came before; or, one more than the last, a new name,
 //!   which follows. The list has [`NAMES`] at most; what comes then is always new.
 //!
-//! **Rejected.** A format with tags between the data (`MessagePack`, CBOR): each type would pay for them when it is read, and what is
+//! **Rejected.** The data alone first: what is read wrongly need not be an error. A format with tags between the data (`MessagePack`, CBOR): each type would pay for them when it is read, and what is
 //! written as one thing and read as another of the same form would not be read any more.
 //!
 //! Tests: `tests/process/described.rs`.

@@ -36,36 +36,30 @@ impl<'de> Parted<'de> {
         })
     }
 
-    /// Reads the value: the data alone if that will do, else, or if a type asks what comes next, along with its description.
-    /// `open`: the data, from its beginning.
+    /// Reads the value along with its description, by the names of fields and variants. If that fails, the data alone, which a type
+    /// that is written as one thing and read as another may take. `open`: the data, from its beginning.
     pub(crate) fn read<T, F>(&self, open: impl Fn() -> F) -> Result<T>
     where
         T: Deserialize<'de>,
         F: Flavor<'de, Remainder = &'de [u8]> + 'de,
     {
         let read = |description| Reader::new(open(), description).whole();
+        let error = match read(Some(self.description)) {
+            Ok((value, _)) => return Ok(value),
+            Err(error) => error,
+        };
         let alone = match self.must {
             true => Err(Error::Undescribed),
             false => read(None),
         };
-        match alone {
-            Ok((value, parts)) if parts == self.parts => Ok(value),
-            // A field was not written, or it is written as one thing and read as another.
-            Ok((value, _)) => Ok(read(Some(self.description)).map_or(value, |(value, _)| value)),
-            // It asks, or a field was not written (`skip_serializing`).
-            Err(Error::Undescribed | Error::Codec(postcard::Error::DeserializeUnexpectedEnd)) => {
-                let read = read(Some(self.description));
-                read.map(|(value, _)| value).map_err(|error| match error {
-                    Error::Words(words) => Error::Described(words),
-                    error => error,
-                })
+        match (alone, error) {
+            (Ok((value, parts)), _) if parts == self.parts => Ok(value),
+            // The type itself says so, in either form.
+            (Err(Error::Words(alone)), Error::Words(words)) if alone == words => {
+                Err(Error::Words(words))
             }
-            // One was not read (`skip_deserializing`), or it does not agree with itself: then the first error says more.
-            Err(error @ Error::LeftOver(_)) => {
-                let read = read(Some(self.description));
-                read.map(|(value, _)| value).or(Err(error))
-            }
-            Err(error) => Err(error),
+            (_, Error::Words(words)) => Err(Error::Described(words)),
+            (_, error) => Err(error),
         }
     }
 }
