@@ -77,10 +77,10 @@ pub fn handle() -> io::Result<Handle> {
     Ok(runtime.handle().clone())
 }
 
-/// Polls `future`, and drops it, inside a tokio runtime.
+/// Polls `future`, and drops it once it has been polled, inside a tokio runtime.
 ///
-/// What tokio wants to be made inside (a sleep, say) is made by the future: `with(async { sleep(d).await })`, not `with(sleep(d))`. It
-/// is `Send` if `future` is; it may be polled on any executor.
+/// What tokio wants to be made inside (a sleep, say) is made by the future: `with(async { sleep(d).await })`, not `with(sleep(d))`. What is
+/// dropped without having been polled is dropped outside. It is `Send` if `future` is; it may be polled on any executor.
 ///
 /// # Panics
 ///

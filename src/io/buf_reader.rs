@@ -1,7 +1,8 @@
 //! A reader with a buffer, over any other.
 //!
-//! The buffer grows only where a line is longer than it: the bytes of a line that has not come to its end stay here, and not in the
-//! future that waits for the rest. So dropping that future loses nothing. Once all is taken, the buffer is as long as before.
+//! The buffer grows only where a line is longer than it: the bytes of a line that has not come to its end, and how far they were
+//! searched, stay here, and not in the future that waits for the rest. So dropping that future loses nothing. Once all is taken, the
+//! buffer is as long as before.
 //!
 //! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped, and its methods need an import.
 //!
@@ -50,6 +51,8 @@ pub struct BufReader<R> {
     start: usize,
     end: usize,
     capacity: usize,
+    /// This byte is not among the first so many of `buffer()`; a search that was given up goes on behind them.
+    searched: Option<(u8, usize)>,
 }
 
 impl<R> BufReader<R> {
@@ -78,6 +81,7 @@ impl<R> BufReader<R> {
             start: 0,
             end: 0,
             capacity: capacity.max(1),
+            searched: None,
         }
     }
 
@@ -109,6 +113,7 @@ impl<R> BufReader<R> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn consume(&mut self, count: usize) {
+        self.searched = None;
         self.start = self.end.min(self.start.saturating_add(count));
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -359,26 +364,28 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     }
 
     async fn find(&mut self, delimiter: u8) -> io::Result<usize> {
-        let mut searched = 0;
-        poll_fn(|cx| self.poll_find(cx, delimiter, &mut searched)).await
+        poll_fn(|cx| self.poll_find(cx, delimiter)).await
     }
 
-    /// How many bytes there are up to the next `delimiter` with it, or to the end; they are in the buffer then. It is not among
-    /// the first `searched`.
+    /// How many bytes there are up to the next `delimiter` with it, or to the end; they are in the buffer then.
     pub(super) fn poll_find(
         &mut self,
         cx: &mut Context<'_>,
         delimiter: u8,
-        searched: &mut usize,
     ) -> Poll<io::Result<usize>> {
+        let mut searched = match self.searched {
+            Some((byte, count)) if byte == delimiter => count,
+            _ => 0,
+        };
         loop {
-            let mut unsearched = self.buffer()[*searched..].iter();
+            let mut unsearched = self.buffer()[searched..].iter();
             if let Some(at) = unsearched.position(|byte| *byte == delimiter) {
-                return Poll::Ready(Ok(*searched + at + 1));
+                return Poll::Ready(Ok(searched + at + 1));
             }
-            *searched = self.buffer().len();
+            searched = self.buffer().len();
+            self.searched = Some((delimiter, searched));
             if ready!(self.poll_more(cx))? == 0 {
-                return Poll::Ready(Ok(*searched));
+                return Poll::Ready(Ok(searched));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The lines of a reader.
 //!
-//! What a line needs stays in the reader's buffer until the line is whole, and how far it was searched stays here: a line that comes in
+//! What a line needs stays in the reader's buffer until the line is whole, and there, too, how far it was searched: a line that comes in
 //! many small pieces is looked at once.
 //!
 //! Checked by `tests/event_loop/buffered.rs`.
@@ -36,8 +36,6 @@ use super::read_write::text;
 #[must_use = "it reads nothing until it is asked for a line"]
 pub struct Lines<R> {
     reader: BufReader<R>,
-    /// So many bytes of the next line have been looked at.
-    searched: usize,
 }
 
 impl<R: AsyncRead + Unpin> BufReader<R> {
@@ -59,10 +57,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn lines(self) -> Lines<R> {
-        Lines {
-            reader: self,
-            searched: 0,
-        }
+        Lines { reader: self }
     }
 }
 
@@ -143,11 +138,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<String>>> {
-        let count = ready!(self.reader.poll_find(cx, b'\n', &mut self.searched))?;
+        let count = ready!(self.reader.poll_find(cx, b'\n'))?;
         if count == 0 {
             return Poll::Ready(None);
         }
-        self.searched = 0;
         let mut line = self.reader.take(count);
         if line.pop_if(|end| *end == b'\n').is_some() {
             line.pop_if(|end| *end == b'\r');

@@ -13,6 +13,7 @@ use std::fmt;
 use event_listener::{Event as Listeners, EventListener, Listener};
 use thiserror::Error;
 
+use super::park;
 use crate::loom::{Arc, Mutex};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while it is there. The last `capacity`
@@ -114,6 +115,9 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// [`SendError`] with `value` if there are no receivers.
+    ///
+    /// # Panics
+    /// With the destructor of the value that is lost: `value` is sent then.
     pub fn send(&self, value: T) -> Result<usize, SendError<T>> {
         let mut state = self.shared.state.lock();
         let awaited_by = state.receivers;
@@ -128,8 +132,8 @@ impl<T> Sender<T> {
         let value = Arc::new(value);
         state.values.push_back(Kept { value, awaited_by });
         drop(state);
-        drop(lost);
         self.shared.sent.notify(usize::MAX);
+        drop(lost); // last: its destructor may panic
         Ok(awaited_by)
     }
 
@@ -278,7 +282,7 @@ impl<T: Clone> Receiver<T> {
         loop {
             match self.listen() {
                 Ok(learnt) => return learnt,
-                Err(listener) => listener.wait(),
+                Err(listener) => park::blocked(|| listener.wait()),
             }
         }
     }

@@ -18,6 +18,8 @@
 use async_lock::{Mutex, MutexGuard};
 use event_listener::{Event as Listeners, IntoNotification, Listener};
 
+use super::park;
+
 /// A condition variable for [`Mutex`], for threads and tasks.
 ///
 /// ```
@@ -78,7 +80,7 @@ impl Condvar {
     pub(super) fn wait_by_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
         let listener = self.listeners.listen();
         drop(guard);
-        listener.wait();
+        park::blocked(|| listener.wait());
         lock()
     }
 }

@@ -5,6 +5,7 @@
 
 use event_listener::{Event as Listeners, EventListener, Listener};
 
+use super::park;
 use crate::loom::atomic::{AtomicBool, Ordering};
 
 /// A flag that threads and tasks wait for.
@@ -72,13 +73,13 @@ impl Event {
     /// As [`wait`](Event::wait), blocking this thread.
     pub fn wait_blocking(&self) {
         if let Some(listener) = self.listen() {
-            listener.wait();
+            park::blocked(|| listener.wait());
         }
     }
 
     /// As [`wait_blocking`](Event::wait_blocking), for at most `time`; false: the time is up.
     pub fn wait_timeout(&self, time: std::time::Duration) -> bool {
         self.listen()
-            .is_none_or(|listener| listener.wait_timeout(time).is_some())
+            .is_none_or(|listener| park::blocked(|| listener.wait_timeout(time)).is_some())
     }
 }

@@ -1,8 +1,10 @@
 //! The newest value, for many who wait for it to change.
 //!
-//! The value is behind a lock, with the number of its version; a receiver remembers the version that it saw last. A
-//! receiver that waits listens first and then looks; a sender changes the value first and then notifies: so one of the
-//! two sees the other. The end of the last sender is such a change, too.
+//! The value is behind a lock; a receiver remembers the version that it saw last. The number of the version changes
+//! under the lock, so it is that of the value as long as this is read; who wants the number alone takes no lock. (A reader
+//! that asks again waits for a writer that waits for that reader.) A receiver that waits listens first and then looks; a
+//! sender changes the value first and then notifies: so one of the two sees the other. The end of the last sender is such a
+//! change, too.
 //!
 //! Tests: `tests/task/watch.rs`.
 
@@ -13,7 +15,8 @@ use std::sync::PoisonError;
 use event_listener::{Event as Listeners, EventListener, Listener};
 use thiserror::Error;
 
-use crate::loom::atomic::{AtomicUsize, Ordering};
+use super::park;
+use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Makes a channel that has one value, `value` at first: a [`Sender`] replaces it, and every [`Receiver`] learns that it has
@@ -45,7 +48,8 @@ use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[must_use]
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
-        value: RwLock::new(Versioned { value, version: 0 }),
+        value: RwLock::new(value),
+        version: AtomicU64::new(0),
         senders: AtomicUsize::new(1),
         receivers: AtomicUsize::new(1),
         changed: Listeners::new(),
@@ -59,7 +63,9 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
 }
 
 struct Shared<T> {
-    value: RwLock<Versioned<T>>,
+    value: RwLock<T>,
+    /// Changes under the lock.
+    version: AtomicU64,
     senders: AtomicUsize,
     receivers: AtomicUsize,
     /// Heard by receivers: another value, or no sender any more.
@@ -68,25 +74,30 @@ struct Shared<T> {
     left: Listeners,
 }
 
-struct Versioned<T> {
-    value: T,
-    version: u64,
-}
-
 impl<T> Shared<T> {
     /// Code of the caller's that panicked under the lock has left the value as it is.
-    fn read(&self) -> RwLockReadGuard<'_, Versioned<T>> {
+    fn read(&self) -> RwLockReadGuard<'_, T> {
         self.value.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Versioned<T>> {
+    fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.value.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// What is there counts as seen; true: it was not.
+    fn see_version(&self, seen: &mut u64) -> bool {
+        let version = self.version();
+        std::mem::replace(seen, version) != version
     }
 
     /// The value, which counts as seen.
     fn see(&self, seen: &mut u64) -> Ref<'_, T> {
         let now = self.read();
-        let is_new = std::mem::replace(seen, now.version) != now.version;
+        let is_new = self.see_version(seen);
         Ref { now, is_new }
     }
 
@@ -99,7 +110,7 @@ impl<T> Shared<T> {
     fn listen(&self, seen: &mut u64) -> Result<Option<EventListener>, RecvError> {
         let listener = self.changed.listen();
         let is_closed = self.senders.load(Ordering::SeqCst) == 0; // first: a sender's last value comes before its end
-        match self.see(seen).is_new {
+        match self.see_version(seen) {
             true => Ok(None),
             false if is_closed => Err(RecvError),
             false => Ok(Some(listener)),
@@ -148,8 +159,10 @@ impl<T> Sender<T> {
     /// As [`send_modify`](Sender::send_modify), but wakes the receivers only if `modify` returns true. What it returned.
     pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
         let mut now = self.shared.write();
-        let modified = modify(&mut now.value);
-        now.version += u64::from(modified);
+        let modified = modify(&mut now);
+        if modified {
+            self.shared.version.fetch_add(1, Ordering::SeqCst);
+        }
         drop(now);
         if modified {
             self.shared.changed.notify(usize::MAX);
@@ -157,7 +170,7 @@ impl<T> Sender<T> {
         modified
     }
 
-    /// The value. It cannot be replaced as long as the [`Ref`] is there: let go of it soon, and before any `.await`.
+    /// The value. It cannot be replaced as long as the [`Ref`] is there: what must not be done meanwhile is said there.
     pub fn borrow(&self) -> Ref<'_, T> {
         Ref {
             now: self.shared.read(),
@@ -169,7 +182,7 @@ impl<T> Sender<T> {
     pub fn subscribe(&self) -> Receiver<T> {
         self.shared.receivers.fetch_add(1, Ordering::SeqCst);
         Receiver {
-            seen: self.shared.read().version,
+            seen: self.shared.version(),
             shared: self.shared.clone(),
         }
     }
@@ -203,7 +216,7 @@ impl<T> Sender<T> {
     /// As [`closed`](Sender::closed), blocking this thread.
     pub fn closed_blocking(&self) {
         while let Some(listener) = self.listen() {
-            listener.wait();
+            park::blocked(|| listener.wait());
         }
     }
 }
@@ -233,11 +246,11 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// The newest value; if it was new, it stays so. It cannot be replaced as long as the [`Ref`] is there: let go of it soon, and
-    /// before any `.await`.
+    /// The newest value; if it was new, it stays so. It cannot be replaced as long as the [`Ref`] is there: what must not be
+    /// done meanwhile is said there.
     pub fn borrow(&self) -> Ref<'_, T> {
         let now = self.shared.read();
-        let is_new = now.version != self.seen;
+        let is_new = self.is_behind();
         Ref { now, is_new }
     }
 
@@ -253,18 +266,22 @@ impl<T> Receiver<T> {
     pub fn has_changed(&self) -> Result<bool, RecvError> {
         match self.is_closed() {
             true => Err(RecvError),
-            false => Ok(self.borrow().is_new),
+            false => Ok(self.is_behind()),
         }
     }
 
     /// The value of now counts as new: the next [`changed`](Receiver::changed) ends at once.
     pub fn mark_changed(&mut self) {
-        self.seen = self.shared.read().version.wrapping_sub(1);
+        self.seen = self.shared.version().wrapping_sub(1);
     }
 
     /// The value of now counts as seen.
     pub fn mark_unchanged(&mut self) {
-        self.seen = self.shared.read().version;
+        self.seen = self.shared.version();
+    }
+
+    fn is_behind(&self) -> bool {
+        self.shared.version() != self.seen
     }
 
     fn is_closed(&self) -> bool {
@@ -290,7 +307,7 @@ impl<T> Receiver<T> {
     /// As `changed`.
     pub fn changed_blocking(&mut self) -> Result<(), RecvError> {
         while let Some(listener) = self.shared.listen(&mut self.seen)? {
-            listener.wait();
+            park::blocked(|| listener.wait());
         }
         Ok(())
     }
@@ -330,7 +347,7 @@ impl<T> Receiver<T> {
                 return Ok(value);
             }
             while let Some(listener) = shared.listen(seen)? {
-                listener.wait();
+                park::blocked(|| listener.wait());
             }
         }
     }
@@ -355,8 +372,12 @@ impl<T> Drop for Receiver<T> {
 }
 
 /// The value of a channel, which cannot be replaced as long as this is there. It stays on its thread.
+///
+/// Senders wait for its end, blocking their threads: let go of it soon, and never hold it across an `.await`. A thread that
+/// holds one must not send, nor ask for another one by `borrow` or the like: that one may wait for a sender that waits for the
+/// first. What gives no `Ref` ([`has_changed`](Receiver::has_changed), [`subscribe`](Sender::subscribe)) waits for nothing.
 pub struct Ref<'a, T> {
-    now: RwLockReadGuard<'a, Versioned<T>>,
+    now: RwLockReadGuard<'a, T>,
     is_new: bool,
 }
 
@@ -372,7 +393,7 @@ impl<T> Deref for Ref<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.now.value
+        &self.now
     }
 }
 

@@ -69,7 +69,8 @@ where
 }
 
 /// Waits for the first of `futures` to end, polling them in the task that awaits this; gives its output, and drops the
-/// others. Of several that are ready, the first in order wins. `None`: there are no futures.
+/// others. Of several that are ready at once, the first in order wins; later, the one that was woken first. `None`: there are
+/// no futures.
 ///
 /// # Cancel safety
 /// Dropping it drops the futures.

@@ -214,10 +214,13 @@ impl Interval {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn reset_after(&mut self, after: Duration) {
-        self.reset_at(later(now(), after));
+        // By the clock that it ticks by, also where that loop does not run.
+        let now = self.bound.as_ref().map_or_else(now, |bound| bound.now());
+        self.reset_at(later(now, after));
     }
 
-    /// Starts a new schedule: the next tick is due at `deadline`.
+    /// Starts a new schedule: the next tick is due at `deadline`. What waits for it on its loop is woken then; elsewhere (another
+    /// thread has it now) it has to be asked again.
     ///
     /// ```
     /// use std::time::Duration;
@@ -233,7 +236,9 @@ impl Interval {
     /// ```
     pub fn reset_at(&mut self, deadline: Instant) {
         self.next = Some(deadline);
-        self.sleep = None;
+        if let Some(sleep) = &mut self.sleep {
+            sleep.reset(deadline); // not another one: this has the waker
+        }
     }
 
     /// The distance between ticks.

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 use trefoil::io::fs::File;
 use trefoil::io::{BufReader, BufWriter, Lines, UnixStream};
-use trefoil::run;
+use trefoil::{run, yield_now};
 
 use crate::support::{pair, poll_once, within_deadline};
 
@@ -185,6 +185,40 @@ fn a_long_line_in_the_smallest_pieces_is_searched_once() {
             let long = "x".repeat(300_000);
             let mut lines = BufReader::new(Drops::of(long.clone())).lines();
             assert_eq!(lines.next().await.unwrap().unwrap(), long);
+            // Also if the wait for it is given up at each of them.
+            let mut reader = BufReader::new(Drops::of(format!("{long}\n")));
+            let mut line = String::new();
+            let mut given_up = 0;
+            while poll_once(&mut Box::pin(reader.read_line(&mut line))).is_pending() {
+                given_up += 1;
+            }
+            assert!(given_up > long.len());
+            assert_eq!(line.trim_end(), long);
+        });
+    });
+}
+
+#[test]
+fn a_search_that_was_given_up_is_not_gone_on_with_where_another_begins() {
+    within_deadline(|| {
+        run(async {
+            let (near, far) = pair().await;
+            let mut reader = BufReader::with_capacity(4, near);
+            let mut text = String::new();
+            let mut bytes = Vec::new();
+            far.write_all(b"a!bcdefg").await.unwrap();
+            while reader.buffer().len() < 8 {
+                assert!(poll_once(&mut Box::pin(reader.read_line(&mut text))).is_pending());
+                yield_now().await;
+            }
+            // For another byte.
+            assert_eq!(reader.read_until(b'!', &mut bytes).await.unwrap(), 2);
+            assert!(poll_once(&mut Box::pin(reader.read_line(&mut text))).is_pending());
+            // From another place on.
+            reader.read_exact(&mut [0; 5]).await.unwrap();
+            far.write_all(b"\nnext").await.unwrap();
+            assert_eq!(reader.read_line(&mut text).await.unwrap(), 2);
+            assert_eq!((&bytes[..], text.as_str()), (&b"a!"[..], "g\n"));
         });
     });
 }

@@ -1,13 +1,14 @@
 //! Sleeping, ticking, giving up.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::rc::Rc;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trefoil::time::{MissedTick, interval, sleep, sleep_until, timeout};
-use trefoil::{Completer, Task, TaskError, run, spawn, yield_now};
+use trefoil::time::{self, MissedTick, interval, sleep, sleep_until, timeout};
+use trefoil::{Completer, EventLoop, Task, TaskError, run, spawn, yield_now};
 
 use crate::support::{
     LONG, alone, count_threads, panic_message, poll_once, wait_until, within_deadline,
@@ -184,6 +185,69 @@ fn an_interval_ticks_and_misses_as_it_was_told() {
                 }
             }
         });
+    });
+}
+
+/// By the task that waits for it, in the middle of that, and by others.
+#[test]
+fn an_interval_that_is_reset_wakes_what_waits_for_it() {
+    within_deadline(|| {
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        event_loop.block_on(async {
+            let mut beat = interval(LONG);
+            let first = beat.tick().await;
+            let beat = Rc::new(RefCell::new(beat));
+            let mut reset = false;
+            let tick = poll_fn(|cx| {
+                let mut beat = beat.borrow_mut();
+                let tick = beat.poll_tick(cx);
+                if !reset {
+                    reset = true;
+                    assert!(tick.is_pending());
+                    beat.reset_after(LONG * 2);
+                    return Poll::Pending;
+                }
+                tick
+            });
+            assert_eq!(tick.await, first + LONG * 2);
+            for (after, due) in [(LONG * 5, LONG * 7), (LONG / 2, LONG * 15 / 2)] {
+                let waited_for = beat.clone();
+                let waiting = spawn(poll_fn(move |cx| waited_for.borrow_mut().poll_tick(cx)));
+                yield_now().await;
+                beat.borrow_mut().reset_after(after);
+                assert_eq!(waiting.await.unwrap(), first + due);
+                assert_eq!(time::now(), first + due);
+            }
+        });
+    });
+}
+
+#[test]
+fn an_interval_is_reset_by_the_clock_that_it_ticks_by() {
+    within_deadline(|| {
+        let event_loop = EventLoop::builder().virtual_time().build().unwrap();
+        let mut beat = interval(LONG);
+        let mut now = event_loop.block_on(async {
+            beat.tick().await;
+            sleep(LONG * 10).await;
+            time::now()
+        });
+        beat.reset();
+        now += LONG;
+        assert_eq!(event_loop.block_on(beat.tick()), now);
+        // On another loop, and another thread, in the middle of a wait.
+        let late = event_loop.block_on(timeout(Duration::from_secs(1), beat.tick()));
+        assert!(late.is_err());
+        now += Duration::from_secs(1) + LONG * 3;
+        let mut beat = thread::spawn(|| {
+            run(async {
+                beat.reset_after(LONG * 3);
+                beat
+            })
+        })
+        .join()
+        .unwrap();
+        assert_eq!(event_loop.block_on(beat.tick()), now);
     });
 }
 

@@ -1,11 +1,14 @@
 //! Every value to every receiver: order, what a slow one loses, and how it ends.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use crate::deadline::within_deadline;
+use trefoil::ThreadPool;
 use trefoil::sync::broadcast::{self, RecvError, TryRecvError};
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
@@ -115,6 +118,65 @@ fn a_value_is_kept_as_long_as_somebody_has_not_had_it() {
     let (sender, mut only) = broadcast::channel(1);
     sender.send(Uncloned).unwrap();
     assert!(only.try_recv().is_ok());
+}
+
+#[test]
+fn a_lost_value_that_panics_when_it_is_dropped_keeps_nobody_asleep() {
+    struct Loud(bool);
+    impl Clone for Loud {
+        fn clone(&self) -> Self {
+            Self(false)
+        }
+    }
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            assert!(!self.0, "on purpose");
+        }
+    }
+    within_deadline(|| {
+        let (sender, slow) = broadcast::channel(1);
+        let mut quick = sender.subscribe();
+        sender.send(Loud(true)).ok().unwrap();
+        quick.try_recv().ok().unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut next = pin!(quick.recv());
+        assert!(
+            next.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        let sent = catch_unwind(AssertUnwindSafe(|| sender.send(Loud(false))));
+        assert!(sent.is_err() && woken.0.load(Ordering::SeqCst));
+        assert!(matches!(poll(next), Poll::Ready(Ok(_))));
+        drop(slow);
+    });
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_a_value_is_replaced() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(1);
+        let (sender, mut receiver) = broadcast::channel(1);
+        let (begins, begun) = mpsc::channel();
+        let waiting = pool.spawn(move || {
+            begins.send(()).unwrap();
+            receiver.recv_blocking()
+        });
+        begun.recv().unwrap();
+        let sending = pool.spawn(move || sender.send(5));
+        assert_eq!(waiting.join().unwrap(), Ok(5));
+        assert_eq!(sending.join().unwrap(), Ok(1));
+    });
 }
 
 /// Code of a value's runs under no lock: it may use the channel.

@@ -95,6 +95,8 @@ fn select_passes_over_what_does_not_match_or_may_not_take_part() {
                 else => "else",
             };
             assert_eq!(none, "else");
+            let none = select! { 1 = ready(2) => { 8 } else => { 9 } };
+            assert_eq!(none, 9);
             let (one, two) = (ready(String::from("moved")), pending::<()>());
             let moved = select! { text = one => text, () = two => String::new() };
             assert_eq!(moved, "moved");

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use deadline::within_deadline;
+use trefoil::ThreadPool;
 use trefoil::sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, RwLock, Semaphore, channel};
 
 #[test]
@@ -41,6 +42,37 @@ fn a_bounded_channel_between_threads_and_a_loop() {
         assert_eq!(sum, 999 * 1000);
         asking.join().unwrap();
         serving.join().unwrap();
+    });
+}
+
+/// What it waits for may be in its pool's queue.
+#[test]
+fn a_worker_that_waits_is_replaced() {
+    type Waits = fn(&(Event, Mutex<bool>, Condvar));
+    let ways: [Waits; 3] = [
+        |(event, ..)| event.wait_blocking(),
+        |(event, ..)| assert!(event.wait_timeout(Duration::from_secs(3600))),
+        |(_, is_set, changed)| drop(changed.wait_while_blocking(is_set.lock_blocking(), |is| !*is)),
+    ];
+    within_deadline(move || {
+        for wait in ways {
+            let pool = ThreadPool::with_threads(1);
+            let shared = Arc::new((Event::new(), Mutex::new(false), Condvar::new()));
+            let theirs = shared.clone();
+            let (begins, begun) = mpsc::channel();
+            let waiting = pool.spawn(move || {
+                begins.send(()).unwrap();
+                wait(&theirs);
+            });
+            begun.recv().unwrap();
+            let setting = pool.spawn(move || {
+                shared.0.set();
+                *shared.1.lock_blocking() = true;
+                shared.2.notify_all();
+            });
+            waiting.join().unwrap();
+            setting.join().unwrap();
+        }
     });
 }
 

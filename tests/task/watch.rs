@@ -1,10 +1,12 @@
 //! The newest value for many: what counts as new, who is woken, and how it ends.
 
 use std::pin::pin;
+use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use crate::deadline::within_deadline;
+use crate::deadline::{asleep, eventually, within_deadline};
+use trefoil::ThreadPool;
 use trefoil::sync::watch::{self, RecvError};
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
@@ -139,6 +141,71 @@ fn a_sender_learns_that_nobody_receives() {
         assert_eq!(sender.send_replace(3), 1);
         let again = sender.subscribe();
         assert!(*again.borrow() == 3 && !sender.is_closed());
+    });
+}
+
+/// What needs no value does not wait for the sender, which waits for the value that is held here.
+#[test]
+fn who_holds_the_value_may_ask_whether_it_has_changed() {
+    within_deadline(|| {
+        let (sender, mut receiver) = watch::channel(1);
+        let held = receiver.clone();
+        let value = held.borrow();
+        let other = sender.clone();
+        let (begins, begun) = mpsc::channel();
+        let sending = thread::spawn(move || {
+            begins.send(rustix::thread::gettid()).unwrap();
+            other.send(2)
+        });
+        let thread = begun.recv().unwrap();
+        eventually("the sender waits", || asleep(thread));
+
+        assert_eq!(receiver.has_changed(), Ok(false));
+        assert_eq!(sender.subscribe().has_changed(), Ok(false));
+        assert!(poll(receiver.changed()).is_pending());
+        receiver.mark_changed();
+        assert_eq!(receiver.has_changed(), Ok(true));
+        receiver.mark_unchanged();
+        assert_eq!((receiver.has_changed(), *value), (Ok(false), 1));
+        drop(value);
+        sending.join().unwrap().unwrap();
+        assert_eq!((receiver.has_changed(), *receiver.borrow()), (Ok(true), 2));
+    });
+}
+
+#[test]
+fn a_worker_that_waits_is_replaced() {
+    fn frees<R: Send + 'static>(
+        wait: impl FnOnce() -> R + Send + 'static,
+        end: impl FnOnce() + Send + 'static,
+    ) -> R {
+        let pool = ThreadPool::with_threads(1);
+        let (begins, begun) = mpsc::channel();
+        let waiting = pool.spawn(move || {
+            begins.send(()).unwrap();
+            wait()
+        });
+        begun.recv().unwrap();
+        let ending = pool.spawn(end);
+        let result = waiting.join().unwrap();
+        ending.join().unwrap();
+        result
+    }
+    within_deadline(|| {
+        let (sender, mut receiver) = watch::channel(1);
+        let (other, mut patient) = (sender.clone(), receiver.clone());
+        let changed = frees(
+            move || receiver.changed_blocking(),
+            move || other.send(2).unwrap(),
+        );
+        assert_eq!(changed, Ok(()));
+        let (other, last) = (sender.clone(), patient.clone());
+        let waited = frees(
+            move || patient.wait_for_blocking(|n| *n == 3).map(|n| *n),
+            move || other.send(3).unwrap(),
+        );
+        assert_eq!(waited, Ok(3));
+        frees(move || sender.closed_blocking(), move || drop(last));
     });
 }
 

@@ -48,7 +48,7 @@ macro_rules! select {
     (@ [$({
         $output:ident $future:ident $waits:ident
         $pattern:pat, $what:expr, ($($condition:expr)?), $then:expr
-    })*] else => $else:expr $(,)?) => {{
+    })*] @ $else:expr) => {{
         $(let mut $output = ::std::option::Option::None;)*
         {
             $(let mut $waits = true $(&& $condition)?;)*
@@ -79,9 +79,16 @@ macro_rules! select {
         $(if let ::std::option::Option::Some($pattern) = $output { $then } else)* { $else }
     }};
     (@ [$($before:tt)*]) => {
-        $crate::select!(@ [$($before)*] else => ::std::panic!(
+        $crate::select!(@ [$($before)*] @ ::std::panic!(
             "trefoil::select!: no branch takes part any more, and there is no `else`"
         ))
+    };
+    // A block apart: as an expression it would have braces that the compiler calls unnecessary.
+    (@ [$($before:tt)*] else => $else:block $(,)?) => {
+        $crate::select!(@ [$($before)*] @ $else)
+    };
+    (@ [$($before:tt)*] else => $else:expr $(,)?) => {
+        $crate::select!(@ [$($before)*] @ $else)
     };
     // Each round makes variables of its own: these three names are others in each.
     (@ [$($before:tt)*]
