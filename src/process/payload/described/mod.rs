@@ -1,6 +1,6 @@
 //! The form of all types that are not known to be plain: what is written, and a description of it.
 //!
-//! **Form.** First the data, as postcard writes it. Behind it how many parts it has, and a description: a [`Tag`] for each value, and
+//! **Form.** First the data, as postcard writes it. Behind it a description: a [`Tag`] for each value, and
 //! the names of fields and variants. At the end, in four bytes, how long the description is; the highest bit says that it must be used.
 //!
 //! **Why.** Some types ask what comes next: `#[serde(untagged)]`, `tag`, `flatten`, `serde_json::Value`. Others leave fields or variants out
@@ -171,5 +171,23 @@ impl serde::ser::Error for Error {
 impl serde::de::Error for Error {
     fn custom<T: fmt::Display>(words: T) -> Self {
         Self::Words(words.to_string())
+    }
+
+    // Names that do not fit: the data alone would be read wrongly.
+
+    fn missing_field(name: &'static str) -> Self {
+        Self::Described(format!("missing field `{name}`"))
+    }
+
+    fn unknown_field(name: &str, expected: &'static [&'static str]) -> Self {
+        Self::Described(format!(
+            "unknown field `{name}`, expected one of {expected:?}"
+        ))
+    }
+
+    fn unknown_variant(name: &str, expected: &'static [&'static str]) -> Self {
+        Self::Described(format!(
+            "unknown variant `{name}`, expected one of {expected:?}"
+        ))
     }
 }

@@ -16,7 +16,6 @@ type Result<T = ()> = std::result::Result<T, Error>;
 /// What was written, and what came behind it.
 pub(crate) struct Parted<'de> {
     pub(crate) data: &'de [u8],
-    parts: usize,
     description: &'de [u8],
     must: bool,
 }
@@ -27,10 +26,8 @@ impl<'de> Parted<'de> {
         let end = u32::from_le_bytes(*end);
         let length = usize::try_from(end & !MUST).ok()?;
         let (data, description) = bytes.split_at_checked(bytes.len().checked_sub(length)?)?;
-        let (parts, description) = postcard::take_from_bytes(description).ok()?;
         Some(Self {
             data,
-            parts,
             description,
             must: end & MUST != 0,
         })
@@ -45,15 +42,16 @@ impl<'de> Parted<'de> {
     {
         let read = |description| Reader::new(open(), description).whole();
         let error = match read(Some(self.description)) {
-            Ok((value, _)) => return Ok(value),
-            Err(error) => error,
+            Err(error) if !matches!(error, Error::Described(_)) => error,
+            read => return read,
         };
         let alone = match self.must {
             true => Err(Error::Undescribed),
             false => read(None),
         };
         match (alone, error) {
-            (Ok((value, parts)), _) if parts == self.parts => Ok(value),
+            (Ok(value), _) => Ok(value),
+            (Err(left_over @ Error::LeftOver(_)), _) => Err(left_over),
             // The type itself says so, in either form.
             (Err(Error::Words(alone)), Error::Words(words)) if alone == words => {
                 Err(Error::Words(words))
@@ -69,8 +67,6 @@ struct Reader<'de, F: Flavor<'de>> {
     data: postcard::Deserializer<'de, F>,
     description: Option<&'de [u8]>,
     names: Vec<&'de str>,
-    /// How many elements, entries and fields have been read without the description.
-    parts: usize,
     depth: Depth,
 }
 
@@ -80,18 +76,17 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
             data: postcard::Deserializer::from_flavor(data),
             description,
             names: Vec::new(),
-            parts: 0,
             depth: Depth::here(),
         }
     }
 
-    fn whole<T: Deserialize<'de>>(mut self) -> Result<(T, usize)>
+    fn whole<T: Deserialize<'de>>(mut self) -> Result<T>
     where
         F: Flavor<'de, Remainder = &'de [u8]>,
     {
         let value = T::deserialize(self.value()?)?;
         match self.data.finalize()? {
-            [] => Ok((value, self.parts)),
+            [] => Ok(value),
             rest => Err(Error::LeftOver(rest.len())),
         }
     }
@@ -503,7 +498,6 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
                 Left::Nothing | Left::Exactly(0) => return Ok(false),
                 Left::Exactly(left) => {
                     *left -= 1;
-                    self.reader.parts += 1;
                     return Ok(true);
                 }
                 Left::Runs => {

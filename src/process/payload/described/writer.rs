@@ -17,14 +17,10 @@ pub(crate) fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, data: F) -> Res
         data: postcard::Serializer { output: data },
         description: Vec::with_capacity(64),
         names: Vec::new(),
-        parts: 0,
         must: 0,
     };
     value.serialize(&mut writer)?;
     let mut description = writer.description;
-    let before = description.len();
-    number(writer.parts, &mut description);
-    description.rotate_left(before);
     let length = u32::try_from(description.len()).ok();
     let length = length.filter(|length| *length < MUST);
     let length = length.ok_or(Error::Codec(postcard::Error::SerializeBufferFull))?;
@@ -37,8 +33,6 @@ struct Writer<F: Flavor> {
     data: postcard::Serializer<F>,
     description: Vec<u8>,
     names: Vec<&'static str>,
-    /// How many elements, entries and fields have been written.
-    parts: usize,
     /// [`MUST`], if the data alone is not to be read.
     must: u32,
 }
@@ -274,7 +268,6 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
             number(count, &mut self.description);
             self.description.push(Tag::End as u8);
             count.serialize(&mut self.data)?;
-            self.parts += count;
             return Ok(items.try_for_each(|item| item.serialize(&mut self.data))?);
         }
         let mut parts = self.serialize_seq(count)?;
@@ -300,7 +293,6 @@ impl<F: Flavor> Parts<'_, F> {
 
     /// A part has been described, and the run before it may have the same description.
     fn finish(&mut self) {
-        self.writer.parts += 1;
         let all = &mut self.writer.description;
         if self.count > 0 && all[self.run..self.part] == all[self.part..] {
             all.truncate(self.part);
@@ -414,7 +406,6 @@ impl<F: Flavor> ser::SerializeStruct for Fields<'_, F> {
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result {
         self.0.name(name)?;
-        self.0.parts += 1;
         value.serialize(&mut *self.0)
     }
 
