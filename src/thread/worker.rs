@@ -196,8 +196,11 @@ impl Worker {
         if self.stale.get() == SWEEP {
             self.stale.set(0);
             let newest: Vec<Lent> = (0..SWEEP * 2).map_while(|_| self.pop_scoped()).collect();
-            let live = newest.into_iter().rev().filter(|lent| !lent.is_taken());
-            live.for_each(|lent| self.push_scoped(lent));
+            let (stale, live): (Vec<_>, Vec<_>) =
+                newest.into_iter().rev().partition(Lent::is_taken);
+            live.into_iter().for_each(|lent| self.push_scoped(lent));
+            // Last: what a task has returned may wait, when it is dropped, for another one.
+            drop(stale);
         }
     }
 
