@@ -255,7 +255,8 @@ impl ProcessPoolBuilder {
     /// Starts the workers.
     ///
     /// Takes about a millisecond for each, whatever the size of this process; they get ready
-    /// on their own.
+    /// on their own. If this process has closed its standard input, output or error, `/dev/null` is opened in its place, so
+    /// that no descriptor of the pool gets its number.
     ///
     /// # Errors
     /// See [`PoolError`]. Nothing is left behind then.

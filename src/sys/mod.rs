@@ -8,7 +8,7 @@
 //! | threads | `stack` (where a stack ends), `processors` (how many there are), `signal_mask` (which signals a thread hears) |
 //! | waiting for descriptors | `poll`, `poller` (through mio) |
 //! | signals | `signal` (a descriptor for a signal), `broken_pipe` (writes without `SIGPIPE`) |
-//! | this process | `fork` (whether it is a forked child), `image` (functions as offsets within the program), `limits`, `worker` (what a process does to itself to be a worker) |
+//! | this process | `fork` (whether it is a forked child), `image` (functions as offsets within the program), `limits`, `standard_streams` (that their numbers are taken), `worker` (what a process does to itself to be a worker) |
 //! | other processes | `lifeline` (killed when its parent is gone), `peer` (which process made a socket) |
 //! | memory that processes share | `mapping`, `segment` (for numbers), `arena` (blocks that are lent), `ledger` (a worker's pages), `gate` (which items of a frame have begun) |
 //! | memory | `free_memory` (whether so much is left), `large_pages` |
@@ -36,6 +36,7 @@ pub(crate) mod signal;
 mod signal_mask;
 pub(crate) mod slack;
 pub(crate) mod stack;
+pub(crate) mod standard_streams;
 pub(crate) mod thread_clock;
 pub(crate) mod ticks;
 pub(crate) mod worker;

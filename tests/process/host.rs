@@ -138,8 +138,13 @@ fn streamless() {
         drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(descriptor) });
     }
     let procs = pool(2);
+    // None of the pool's own descriptors has the number of a stream, to which words of workers are written.
+    for descriptor in (0..3).filter(|n| which & 1 << n != 0) {
+        let open = std::fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap();
+        assert_eq!(open.to_str(), Some("/dev/null"));
+    }
     works(&procs);
-    // A worker's own are whole, or closed as its parent's.
+    // A worker's own are whole, or nothing, as its parent's.
     let open = procs.spawn((), |()| std::fs::read_link("/proc/self/fd/0").unwrap());
     assert_eq!(open.join().unwrap().to_str(), Some("/dev/null"));
     procs

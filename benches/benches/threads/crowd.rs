@@ -73,8 +73,7 @@ pub fn jobs(bench: &mut Bench) {
     }
     let mut calls = calls(job);
     // The floor here is no hand-over at all.
-    // And forte 1.0.0-beta.2 loses a wake-up about once in a dozen runs: all eight threads wait for ever.
-    calls.retain(|call| call.0 != Kind::Floor && call.1 != "forte");
+    calls.retain(|call| call.0 != Kind::Floor);
     calls.push((Kind::Floor, "the caller itself", Box::new(job)));
     rows(
         bench,

@@ -260,16 +260,7 @@ pub fn calls<'a>(job: fn()) -> Vec<Call<'a>> {
             Box::new(move || smol::future::block_on(peers::smol().spawn(async move { job() }))),
         ),
     ];
-    #[cfg(feature = "forte")]
-    calls.push((
-        Kind::Peer,
-        "forte",
-        Box::new(move || {
-            let forte = peers::forte(2);
-            let task = forte.spawn(async move { job() });
-            forte.block_on(task);
-        }),
-    ));
+    // A caller that is not enrolled with forte 1.0.0-beta.2 waits for ever about once in a dozen runs: a wake-up is lost.
     #[cfg(feature = "forte")]
     calls.push((
         Kind::Peer,

@@ -23,7 +23,7 @@ use crate::loom::thread::{Builder, JoinHandle};
 use crate::process::job::Job;
 use crate::process::sched::How;
 use crate::record;
-use crate::sys::fork;
+use crate::sys::{fork, standard_streams};
 use crate::task::panic;
 
 /// A handle to join the driver's thread.
@@ -55,6 +55,7 @@ impl Drop for Driving {
 pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolError> {
     panic::install_hook();
     fork::watch();
+    standard_streams::fill();
     let shared = Arc::new(Shared::new(&settings)?);
     let (ready, started) = sync_channel(1);
     let theirs = shared.clone();
