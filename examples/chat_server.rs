@@ -15,7 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use trefoil::io::{ReadHalf, TcpListener, TcpStream};
+use trefoil::io::{BufReader, Lines, ReadHalf, TcpListener, TcpStream};
 use trefoil::spawn;
 use trefoil::sync::channel::{Sender, bounded};
 
@@ -37,36 +37,6 @@ impl Room {
     }
 }
 
-/// Reads line by line.
-struct Lines {
-    stream: ReadHalf<TcpStream>,
-    ahead: Vec<u8>,
-}
-
-impl Lines {
-    fn new(stream: ReadHalf<TcpStream>) -> Self {
-        Self {
-            stream,
-            ahead: Vec::new(),
-        }
-    }
-
-    /// The next line without its end; `None`: nobody is there any longer.
-    async fn next(&mut self) -> io::Result<Option<String>> {
-        loop {
-            if let Some(end) = self.ahead.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.ahead.drain(..=end).collect();
-                return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
-            }
-            let mut piece = [0; 256];
-            match self.stream.read(&mut piece).await? {
-                0 => return Ok(None),
-                count => self.ahead.extend_from_slice(&piece[..count]),
-            }
-        }
-    }
-}
-
 async fn serve(listener: TcpListener) -> io::Result<()> {
     let room = Rc::new(Room::default());
     loop {
@@ -82,8 +52,8 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
 
 async fn attend(stream: TcpStream, room: &Room) -> io::Result<()> {
     let (reader, writer) = stream.into_split();
-    let mut lines = Lines::new(reader);
-    let Some(name) = lines.next().await? else {
+    let mut lines = BufReader::new(reader).lines();
+    let Some(name) = lines.next().await.transpose()? else {
         return Ok(());
     };
     let (sender, waiting) = bounded::<String>(BEHIND);
@@ -96,7 +66,7 @@ async fn attend(stream: TcpStream, room: &Room) -> io::Result<()> {
     });
     room.guests.borrow_mut().insert(name.clone(), sender);
     room.tell_all(&format!("{name} has come"));
-    while let Ok(Some(line)) = lines.next().await {
+    while let Some(Ok(line)) = lines.next().await {
         room.tell_all(&format!("{name}: {line}"));
     }
     room.guests.borrow_mut().remove(&name);
@@ -108,13 +78,16 @@ async fn attend(stream: TcpStream, room: &Room) -> io::Result<()> {
 async fn come(
     address: SocketAddr,
     name: &str,
-) -> io::Result<(Lines, impl AsyncFn(&str) -> io::Result<()>)> {
+) -> io::Result<(
+    Lines<ReadHalf<TcpStream>>,
+    impl AsyncFn(&str) -> io::Result<()>,
+)> {
     let (reader, writer) = TcpStream::connect(address).await?.into_split();
     let say = async move |line: &str| writer.write_all(format!("{line}\n").as_bytes()).await;
     say(name).await?;
-    let mut lines = Lines::new(reader);
+    let mut lines = BufReader::new(reader).lines();
     // His own name comes back: he is in.
-    lines.next().await?;
+    lines.next().await.transpose()?;
     Ok((lines, say))
 }
 
@@ -127,14 +100,14 @@ fn main() -> io::Result<()> {
         let (mut ada, ada_says) = come(address, "Ada").await?;
         let (mut ben, ben_says) = come(address, "Ben").await?;
         ada_says("Is anybody there?").await?;
-        let heard = ben.next().await?.unwrap_or_default();
+        let heard = ben.next().await.transpose()?.unwrap_or_default();
         println!("Ben hears    {heard}");
         ben_says("I am.").await?;
         drop(ben_says); // he leaves: the writing half that is dropped is the end
 
         // Ada has heard everything, in the order in which it was said.
         for _ in 0..4 {
-            let heard = ada.next().await?.unwrap_or_default();
+            let heard = ada.next().await.transpose()?.unwrap_or_default();
             println!("Ada hears    {heard}");
         }
 
@@ -147,7 +120,12 @@ fn main() -> io::Result<()> {
                     say("Hello!").await?;
                     // Until his own greeting comes back.
                     let mine = format!("{name}: Hello!");
-                    while lines.next().await?.is_some_and(|line| line != mine) {}
+                    while lines
+                        .next()
+                        .await
+                        .transpose()?
+                        .is_some_and(|line| line != mine)
+                    {}
                     Ok::<_, io::Error>(())
                 })
             })
@@ -157,7 +135,7 @@ fn main() -> io::Result<()> {
         }
         let (mut greetings, mut gone) = (0, 0);
         while gone < 50 {
-            let line = ada.next().await?.unwrap_or_default();
+            let line = ada.next().await.transpose()?.unwrap_or_default();
             greetings += usize::from(line.ends_with(": Hello!"));
             gone += usize::from(line.ends_with(" has gone"));
         }

@@ -178,20 +178,19 @@ where
     /// The same as a [`Stream`], for async code on any runtime.
     ///
     /// ```
-    /// use std::pin::{Pin, pin};
     /// use trefoil::ProcessPool;
     ///
     /// # trefoil::process::init();
-    /// # use futures_core::Stream;
     /// let procs = ProcessPool::with_workers(2)?;
     /// trefoil::run(async {
-    ///     let mut squares = pin!(procs.imap(1.., |n: u32| n * n).stream());
-    ///     // `squares.next().await`, with the extension traits of your choice
-    ///     let first = std::future::poll_fn(|cx| squares.as_mut().poll_next(cx)).await;
+    ///     let mut squares = procs.imap(1.., |n: u32| n * n).stream();
+    ///     let first = squares.next().await;
     ///     assert_eq!(first.unwrap().unwrap(), 1);
     /// });
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// The input runs where the stream is polled: on a loop it must not block.
     ///
     /// # Cancel safety
     /// Waiting for its next item is cancel safe: nothing is lost.

@@ -121,7 +121,7 @@ mod sealed {
 
 /// Something that runs or yields work, and its bar; from [`Progress`].
 ///
-/// It has the methods of the thing itself. Dropped before the end, as after an error
+/// It has `map`, `imap` and those of their kin that the thing itself has and a bar can follow. Dropped before the end, as after an error
 /// or a panic, it leaves the bar where it stands.
 #[derive(Debug)]
 #[must_use = "the bar moves with a call: `map`, `imap`, or a loop over the results"]

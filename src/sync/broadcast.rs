@@ -1,11 +1,24 @@
 //! Every value to every receiver, and a slow receiver loses the oldest.
 //!
-//! A queue behind a lock, in which each value has the number of the receivers that have not had it. The last of these takes it
-//! out, so a value lives until all have had it, or `capacity` newer ones are there. A receiver has the number of the value
-//! that is next for it; one that finds this value gone has lagged. Receivers listen first and then look, senders change
-//! the queue first and then notify. Nothing of the user's runs or is dropped under the lock.
+//! For news that each of many must hear: a line in a chat, an order to stop. Where each value is for one receiver,
+//! take a [`channel`](super::channel); where only the newest counts, a [`watch`](super::watch).
 //!
-//! Tests: `tests/task/broadcast.rs`.
+//! ```
+//! use trefoil::sync::broadcast;
+//!
+//! let (sender, mut ada) = broadcast::channel(16);
+//! let mut ben = sender.subscribe();
+//! sender.send("the door is open")?;
+//! assert_eq!(ada.recv_blocking(), Ok("the door is open"));
+//! assert_eq!(trefoil::run(ben.recv()), Ok("the door is open"));
+//! # Ok::<_, broadcast::SendError<&str>>(())
+//! ```
+
+// A queue behind a lock, in which each value has the number of the receivers that have not had it. The last of these takes it
+// out, so a value lives until all have had it, or `capacity` newer ones are there. A receiver has the number of the value
+// that is next for it; one that finds this value gone has lagged. Receivers listen first and then look, senders change
+// the queue first and then notify. Nothing of the user's runs or is dropped under the lock.
+// Tests: `tests/task/broadcast.rs`.
 
 use std::collections::VecDeque;
 use std::fmt;

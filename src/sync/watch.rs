@@ -1,12 +1,25 @@
-//! The newest value, for many who wait for it to change.
+//! The newest value, for many that wait for it to change.
 //!
-//! The value is behind a lock; a receiver remembers the version that it saw last. The number of the version changes
-//! under the lock, so it is that of the value as long as this is read; who wants the number alone takes no lock. (A reader
-//! that asks again waits for a writer that waits for that reader.) A receiver that waits listens first and then looks; a
-//! sender changes the value first and then notifies: so one of the two sees the other. The end of the last sender is such a
-//! change, too.
+//! For a setting, a state, a progress: what was before the newest value is of no use. Where every value counts, take a
+//! [`broadcast`](super::broadcast) or a [`channel`](super::channel).
 //!
-//! Tests: `tests/task/watch.rs`.
+//! ```
+//! use trefoil::sync::watch;
+//!
+//! let (sender, mut level) = watch::channel(1);
+//! sender.send(2)?;
+//! sender.send(3)?;
+//! trefoil::run(level.changed())?;
+//! assert_eq!(*level.borrow(), 3);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+// The value is behind a lock; a receiver remembers the version that it saw last. The number of the version changes
+// under the lock, so it is that of the value as long as this is read; a look at the number alone takes no lock. (A reader
+// that asks again waits for a writer that waits for that reader.) A receiver that waits listens first and then looks; a
+// sender changes the value first and then notifies: so one of the two sees the other. The end of the last sender is such a
+// change, too.
+// Tests: `tests/task/watch.rs`.
 
 use std::fmt;
 use std::ops::Deref;

@@ -215,6 +215,7 @@ impl WorkerExit {
                     .collect::<Vec<_>>()
                     .join(" "),
             ),
+            None if is_hint => Some((*before.last().unwrap_or(&last)).to_owned()),
             None => Some(last.to_owned()),
         }
     }
@@ -351,6 +352,14 @@ mod tests {
         let full = exit.to_string();
         let words = "; its last words: thread 'main' (5) panicked at src/a.rs:1:2: no luck";
         assert!(full.ends_with(words), "{full}");
+        exit.stderr_tail = "memory allocation of 7 bytes failed\n\
+            note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
+            .to_owned();
+        let full = exit.to_string();
+        assert!(
+            full.ends_with("memory allocation of 7 bytes failed"),
+            "{full}"
+        );
         let codec = CodecError::new(
             "alloc::string::String",
             CodecDirection::EncodeResult,

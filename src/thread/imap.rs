@@ -86,14 +86,11 @@ impl<R> Imap<R> {
     /// The same for async code: polling it never blocks, on any runtime.
     ///
     /// ```
-    /// use std::pin::Pin;
-    /// use futures_core::Stream; // or `futures::StreamExt`, and then `squares.next().await`
-    ///
     /// let pool = trefoil::ThreadPool::with_threads(2);
     /// let mut squares = pool.imap(1..=3, |n| n * n).stream();
     /// let sum = trefoil::run(async move {
     ///     let mut sum = 0;
-    ///     while let Some(square) = std::future::poll_fn(|cx| Pin::new(&mut squares).poll_next(cx)).await {
+    ///     while let Some(square) = squares.next().await {
     ///         sum += square;
     ///     }
     ///     sum

@@ -75,6 +75,13 @@ fn select_takes_the_first_that_is_ready_as_written() {
             assert!(late);
             completer.complete(Ok(3));
             select! { result = task => assert_eq!(result.unwrap(), 3) }
+            let text = select! {
+                mut text = ready("a".to_owned()) => {
+                    text.push('b');
+                    text
+                }
+            };
+            assert_eq!(text, "ab");
         });
     });
 }

@@ -26,7 +26,8 @@ pub enum PoolError {
     /// make a pool there, and so on. No process was started; after [`init()`](crate::process::init), in its place, it works.
     #[error(
         "worker processes are not possible yet: call `trefoil::init()` first in `main`, before any thread is started \
-         (elsewhere, as in a `#[test]`, it does nothing), or enable trefoil's feature `auto` \
+         (elsewhere, as in a `#[test]`, it does nothing; under `#[tokio::main]` threads are running already: build the runtime in an \
+         ordinary `main`, after `init()`), or enable trefoil's feature `auto` \
          (in a worker process, too, no pool can be made before `init()`)"
     )]
     NotInitialized,

@@ -32,7 +32,7 @@
 ///   too.) So put first what must not be kept waiting.
 /// - A branch with `, if condition` takes part only if that holds when the wait begins. Its future is made anyway, and not polled.
 /// - One whose output does not match its pattern takes no further part, and the others are waited for. A pattern
-///   has no `mut`, `ref` or `&`.
+///   has no `ref` or `&`, and `mut` only as the whole: `mut line = lines.next()`, but `Ok(line) = ..` and then `let mut line = line`.
 /// - `else => expression`, as the last: when no branch takes part any more.
 /// - A [`Task`](crate::Task) that loses is detached and goes on. To have losers cancelled: [`race`](crate::race),
 ///   or [`cancel_on_drop`](crate::Task::cancel_on_drop). To go on with one in the next round, give it as `&mut task`.
@@ -57,7 +57,7 @@ macro_rules! select {
                 $(if $waits {
                     let polled = ::std::future::Future::poll($future.as_mut(), cx);
                     if let ::std::task::Poll::Ready(output) = polled {
-                        #[allow(unused_variables)]
+                        #[allow(unused_variables, unused_mut)]
                         let matches = match &output {
                             $pattern => true,
                             _ => false,
