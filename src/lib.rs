@@ -76,8 +76,6 @@ pub use process::{
     ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
-pub use task::future;
-#[doc(inline)]
 pub use task::{
     AbortHandle, AsCompleted, AsCompletedKeyed, CancelOnDrop, CancelToken, CodecError, Completer,
     GroupError, GroupHandle, JoinAll, Next, Panic, PanicLocation, Race, SharedTask, Shutdown, Task,

@@ -28,9 +28,9 @@ pub(crate) enum Kind {
 }
 
 enum Future {
-    JoinAll(JoinAll<Probe>),
-    TryJoinAll(TryJoinAll<Probe>),
-    Race(Race<Probe>),
+    JoinAll(JoinAll<Task<Probe>>),
+    TryJoinAll(TryJoinAll<Task<Probe>>),
+    Race(Race<Task<Probe>>),
     AsCompleted(AsCompleted<Probe>),
     Wait(Wait<Probe>),
     Timeout(Timeout<Task<Probe>>),
