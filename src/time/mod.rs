@@ -49,7 +49,7 @@ mod sleep;
 
 use std::time::Instant;
 
-pub use crate::task::{Timeout, timeout};
+pub use crate::task::timeout;
 pub use advance::advance;
 pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};

@@ -812,12 +812,12 @@ fn everything_crosses_threads_and_catches() {
     crosses::<TaskError>();
     crosses::<trefoil::GroupError>();
     fn send<T: Send + Unpin>() {}
-    send::<trefoil::Race<Task<Value>>>();
-    send::<trefoil::JoinAll<Task<Value>>>();
-    send::<trefoil::TryJoinAll<Task<Value>>>();
-    send::<trefoil::AsCompleted<Value>>();
-    send::<trefoil::Wait<Value>>();
-    send::<trefoil::Timeout<Task<Value>>>();
+    send::<trefoil::task::Race<Task<Value>>>();
+    send::<trefoil::task::JoinAll<Task<Value>>>();
+    send::<trefoil::task::TryJoinAll<Task<Value>>>();
+    send::<trefoil::task::AsCompleted<Value>>();
+    send::<trefoil::task::Wait<Value>>();
+    send::<trefoil::task::Timeout<Task<Value>>>();
     send::<trefoil::task::GroupJoin<'static, Value>>();
     send::<trefoil::task::Cancelled>();
 }
