@@ -66,7 +66,7 @@ pub mod adapters;
 
 #[doc(inline)]
 pub use event_loop::{
-    EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, YieldNow, run, spawn, yield_now,
+    EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
@@ -76,19 +76,16 @@ pub use process::{
     ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
-pub use task::future;
-#[doc(inline)]
 pub use task::{
-    AbortHandle, AsCompleted, AsCompletedKeyed, CancelOnDrop, CancelToken, CodecError, Completer,
-    GroupError, GroupHandle, JoinAll, Next, Panic, PanicLocation, Race, SharedTask, Shutdown, Task,
-    TaskError, TaskGroup, TaskId, TaskReport, Timeout, TryJoinAll, Until, Wait, WorkerExit,
-    as_completed, as_completed_keyed, join_all, on_unobserved, race, timeout, try_join_all, wait,
+    AbortHandle, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle, Panic,
+    PanicLocation, SharedTask, Shutdown, Task, TaskError, TaskGroup, TaskId, TaskReport, Until,
+    WorkerExit, as_completed, as_completed_keyed, join_all, on_unobserved, race, timeout,
+    try_join_all, wait,
 };
 
 #[doc(inline)]
 pub use thread::{
-    Current, Imap, ImapStream, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope,
-    spawn_blocking,
+    Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
 };
 
 /// The longer pages: the guide, the way here from other libraries, how it is built, why it

@@ -24,35 +24,64 @@ use std::time::{Duration, Instant};
 
 use crate::loom::Mutex;
 
-/// A clock that stands still unless it is moved. Any thread may read it.
+/// A clock that stands still unless it is moved, or goes at the pace of the real one. Any thread may read it.
 #[derive(Debug)]
 pub(crate) struct Clock {
     number: u64,
     start: Instant,
-    passed: Mutex<Duration>,
+    passed: Mutex<Passed>,
     /// How many hold it, and whether one of them is new.
     holds: AtomicUsize,
     begun: AtomicUsize,
+}
+
+/// How much time has passed since the start.
+#[derive(Debug)]
+struct Passed {
+    before: Duration,
+    /// Since when the clock goes by itself; `None`: it stands.
+    since: Option<Instant>,
+}
+
+impl Passed {
+    fn in_all(&self) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
 }
 
 /// The number of the real clock.
 const REAL: u64 = 0;
 
 impl Clock {
-    /// It shows the real time of this moment.
+    /// It shows the real time of this moment, and stands.
     pub(crate) fn new() -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(REAL + 1);
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             start: Instant::now(),
-            passed: Mutex::new(Duration::ZERO),
+            passed: Mutex::new(Passed {
+                before: Duration::ZERO,
+                since: None,
+            }),
             holds: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
         }
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.start + *self.passed.lock()
+        self.start + self.passed.lock().in_all()
+    }
+
+    /// It stands still from now on.
+    pub(crate) fn stop(&self) {
+        let mut passed = self.passed.lock();
+        passed.before = passed.in_all();
+        passed.since = None;
+    }
+
+    /// It goes by itself from now on, from where it stands.
+    pub(crate) fn go(&self) {
+        self.passed.lock().since.get_or_insert_with(Instant::now);
     }
 
     /// Moves it on.
@@ -70,10 +99,12 @@ impl Clock {
         self.begun.swap(0, Ordering::Relaxed) > 0
     }
 
-    /// Moves it on to `then`, unless it is past that.
+    /// Moves it on to `then`, unless it is past that. It stands.
     pub(crate) fn advance_to(&self, then: Instant) {
         let mut passed = self.passed.lock();
-        *passed = then.saturating_duration_since(self.start).max(*passed);
+        passed.before = then
+            .saturating_duration_since(self.start)
+            .max(passed.before);
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn enter(local: &Rc<Local>) -> Entered {
     Entered {
         before: replace(Some(local.clone())),
         clock: alarm::replace_clock(local.shared.clock().cloned()),
-        keeps_all: awaited::keep_all(local.outside.is_some()),
+        keeps_all: awaited::keep_all(local.outside().is_some()),
         _timekeeper: alarm::install(local.shared.clone()),
         _no_blocking: refuse_blocking(),
         mark: marker::replace_loop(local.shared.identity()),

@@ -22,7 +22,7 @@
 mod sources;
 mod timing;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -63,8 +63,8 @@ pub(crate) struct Local {
     /// The table, unless it lies where others see it ([`super::shared_table`]).
     table: RefCell<Table>,
     table_lent: Cell<bool>,
-    /// On a loop with a virtual clock.
-    pub(super) outside: Option<Outside>,
+    /// Once the loop has a virtual clock.
+    outside: OnceCell<Outside>,
     /// The tag of the poll that goes on, and what it has asked for.
     polled: Cell<Option<u32>>,
     waits: Cell<u8>,
@@ -87,6 +87,7 @@ impl Local {
         let (poller, wait) = Poller::new()?;
         let (poller, clock) = (Arc::new(poller), clock.map(Arc::new));
         let outside = clock.clone().map(Outside::new);
+        let outside = outside.map_or_else(OnceCell::new, OnceCell::from);
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
         let shared = Shared::new(Arc::downgrade(&poller), unparker, hook, clock, watched);
@@ -276,7 +277,7 @@ impl Local {
     #[inline]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         self.polled.set(None);
-        if self.shared.watched || self.outside.is_some() {
+        if self.shared.watched || self.outside().is_some() {
             self.end_special(tag);
         }
         let mut table = self.table.borrow_mut();
@@ -297,7 +298,7 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn end_special(&self, tag: u32) {
-        if let Some(outside) = &self.outside {
+        if let Some(outside) = self.outside() {
             outside.note_awaited(|task| self.has(task));
         }
         if self.shared.watched

@@ -404,7 +404,7 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Gives the loop a clock of its own, for tests: it stops while tasks run, and
+    /// Gives the loop a clock of its own from the beginning, as [`time::pause`](crate::time::pause) does on one that runs. For tests: it stops while tasks run, and
     /// when none can, it jumps to the next deadline. An hour of timers takes
     /// milliseconds, and comes out the same each time.
     ///

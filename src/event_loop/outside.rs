@@ -46,6 +46,8 @@ const MIN_KEPT: usize = 64;
 
 pub(super) struct Outside {
     clock: Arc<Clock>,
+    /// The clock stands, and may jump; else it goes by itself, and none of this is asked for.
+    stands: Cell<bool>,
     /// Taken out while it is looked at: a task that is dropped then may run code of a user's (L4).
     awaited: Cell<Awaited>,
     /// When something came, or a task began to wait for it; `None`: the clock has jumped since.
@@ -110,11 +112,36 @@ impl Outside {
     pub(super) fn new(clock: Arc<Clock>) -> Self {
         Self {
             clock,
+            stands: Cell::new(true),
             awaited: Cell::default(),
             last_activity: Cell::new(None),
             patience: Cell::new(SILENCE),
             waiting_since: Cell::new(None),
         }
+    }
+
+    #[inline]
+    pub(super) fn stands(&self) -> bool {
+        self.stands.get()
+    }
+
+    /// The clock stands from now on.
+    pub(super) fn stop(&self) {
+        self.clock.stop();
+        self.stands.set(true);
+    }
+
+    /// The clock goes by itself from now on, and what is awaited is not asked for.
+    pub(super) fn go(&self) {
+        self.clock.go();
+        self.stands.set(false);
+        self.last_activity.set(None);
+        self.clear();
+    }
+
+    /// Moves the clock on.
+    pub(super) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
     }
 
     /// The loop waits, or the one that drives it, and the clock goes at the real pace meanwhile.

@@ -24,9 +24,9 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{Thread, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     /// What to do with a failure that was not taken, in place of the process's hook.
     hook: Option<Hook>,
     /// The virtual clock, if it has one.
-    clock: Option<Arc<Clock>>,
+    clock: OnceLock<Arc<Clock>>,
     /// Where other threads find its tasks.
     pub(super) table: SharedTable,
     /// There is a watchdog: its table lies there during each poll, too.
@@ -97,7 +97,7 @@ impl Shared {
             gate: Mutex::new(false),
             owner: std::thread::current(),
             hook,
-            clock,
+            clock: clock.map_or_else(OnceLock::new, OnceLock::from),
             table: SharedTable::new(watched),
             watched,
         }
@@ -106,19 +106,20 @@ impl Shared {
     /// What time it is on this loop, for any thread.
     #[inline]
     pub(crate) fn now(&self) -> Instant {
-        match &self.clock {
+        match self.clock() {
             None => Instant::now(),
             Some(clock) => clock.now(),
         }
     }
 
-    /// A virtual clock goes on. False: it is the real one.
-    pub(crate) fn advance(&self, by: Duration) -> bool {
-        self.clock.as_ref().map(|clock| clock.advance(by)).is_some()
+    #[inline]
+    pub(super) fn clock(&self) -> Option<&Arc<Clock>> {
+        self.clock.get()
     }
 
-    pub(super) fn clock(&self) -> Option<&Arc<Clock>> {
-        self.clock.as_ref()
+    /// The virtual clock, which is made if there is none.
+    pub(super) fn clock_or_make(&self) -> &Arc<Clock> {
+        self.clock.get_or_init(|| Arc::new(Clock::new()))
     }
 
     /// A new task, before any other thread knows of it: its failure is this loop's.

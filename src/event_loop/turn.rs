@@ -57,7 +57,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let site = Location::caller();
     let mut turns = Turns::new(local, Some(site));
-    if let Some(outside) = &local.outside {
+    if let Some(outside) = local.outside() {
         outside.end_wait();
     }
     let waker = Waker::from(local.shared.clone());
@@ -103,7 +103,7 @@ pub(super) fn once(local: &Local) -> bool {
     if is_idle(local) && !jump(local) {
         // From here on a thread that brings something makes the descriptor ready (L1).
         if local.shared.inbox.lie_down(Sleep::Asleep) && !local.shared.has_flags() {
-            if let Some(outside) = &local.outside
+            if let Some(outside) = local.outside()
                 && pace(local).is_some_and(|pace| !pace.is_zero())
             {
                 outside.begin_wait();
@@ -169,7 +169,7 @@ pub(super) fn close(local: &Rc<Local>) {
     run_all(local);
     drop(turns);
     drop(local.keep_ctrl_c(None));
-    if let Some(outside) = &local.outside {
+    if let Some(outside) = local.outside() {
         outside.clear();
     }
 }
@@ -202,14 +202,14 @@ fn is_idle(local: &Local) -> bool {
 
 /// How long a virtual clock must go at the real pace.
 fn pace(local: &Local) -> Option<Duration> {
-    let outside = local.outside.as_ref()?;
+    let outside = local.outside()?;
     let has = |task: &TaskRef| local.has(task);
     Some(outside.pace(has, local.waits_for_descriptors()))
 }
 
 /// A virtual clock goes on to the next deadline, if nothing outside is waited for.
 fn jump(local: &Local) -> bool {
-    if let Some(outside) = &local.outside
+    if let Some(outside) = local.outside()
         && let Some(deadline) = local.next_timer()
         && pace(local).is_some_and(|pace| pace.is_zero())
     {
@@ -258,7 +258,7 @@ impl<'a> Turns<'a> {
 
     /// The loop has waited, or the one that drives it: a virtual clock goes on.
     fn end_wait(&mut self) {
-        if let Some(outside) = &self.local.outside
+        if let Some(outside) = self.local.outside()
             && outside.end_wait()
         {
             self.look();
@@ -301,7 +301,7 @@ impl<'a> Turns<'a> {
             return;
         }
         let timeout = self.local.until_next_timer();
-        let Some(outside) = &self.local.outside else {
+        let Some(outside) = self.local.outside() else {
             return self.sleep(timeout);
         };
         // What has happened comes before what the clock would say.

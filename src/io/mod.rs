@@ -70,6 +70,7 @@ mod child;
 mod child_pipes;
 mod command;
 mod connect;
+mod datagrams;
 pub mod fs;
 mod halves;
 mod lines;

@@ -37,7 +37,7 @@ use super::payload::portable::Portable;
 use super::sched::How;
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
 use crate::sys::poll::poll;
-use crate::task::{Task, TaskError, TaskReport};
+use crate::task::{IntoTask, Task, TaskError, TaskReport};
 
 /// One function in a process of its own.
 ///
@@ -209,6 +209,15 @@ impl<R: Send + 'static> Process<R> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_task(self) -> Task<R> {
+        self.task
+    }
+}
+
+/// So that a [`TaskGroup`](crate::TaskGroup) takes it.
+impl<R> IntoTask for Process<R> {
+    type Value = R;
+
+    fn into_task(self) -> Task<R> {
         self.task
     }
 }

@@ -71,7 +71,7 @@ use self::bar::Bar;
 
 /// Gives a bar to what runs or yields work. For `&ThreadPool`, `&ProcessPool`,
 /// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; for what the `imap`s and their streams are,
-/// and for [`AsCompleted`](crate::AsCompleted).
+/// and for [`AsCompleted`](crate::task::AsCompleted).
 pub trait Progress: Sized + sealed::Source {
     /// With a bar of a plain style: how far, how many of how many, the time it has taken, and an estimate of the time left. A
     /// spinner that counts, where the number of items is not known.

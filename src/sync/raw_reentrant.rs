@@ -208,7 +208,7 @@ impl<T> ReentrantMutex<T> {
                          held by another task of this thread, or by this one through lock().await on another executor: \
                          .await lock() here, too, or hand the guard on"
                     );
-                    listener.wait();
+                    park::blocked(|| listener.wait());
                 }
             }
         }

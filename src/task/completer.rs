@@ -67,6 +67,11 @@ impl<T> Completer<T> {
             .is_some_and(|side| side.token.get().is_some())
     }
 
+    /// What is known of the failure in which it ends next, beside the error.
+    pub(crate) fn note(&self, text: String) {
+        let _first = self.cell().side_or_make().note.set(text.into());
+    }
+
     /// What is told of a failure that is never taken. Before the promise can be completed.
     pub(crate) fn set_hook(&self, hook: &Hook) {
         self.cell().set_hook(hook.clone());

@@ -37,6 +37,11 @@ pub enum TaskError {
     #[error("the task was cancelled")]
     Cancelled,
     /// The time given for it was up. What was waited for may still be running.
+    ///
+    /// It has no details. Of which task or item it is, is known where it is given: by the task's id and name, by the key of
+    /// [`as_completed_keyed`](crate::as_completed_keyed), by the place in what [`map_each`](crate::ProcessPool::map_each) gives, by the
+    /// index of an `imap` that is [`with_index`](crate::process::ImapStream::with_index). If nobody takes it,
+    /// [`TaskReport::details`](crate::TaskReport::details) says how long a call in a worker process had run, too.
     #[error("the time is up")]
     TimedOut,
     /// Nothing is left to produce the result: the executor was shut down, the

@@ -28,6 +28,7 @@ use slab::Slab;
 
 use super::error::TaskError;
 use super::id::TaskId;
+use super::into_task::IntoTask;
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
@@ -158,8 +159,11 @@ impl<T> TaskGroup<T> {
 
     /// Adds `task`, in constant time. In a group that has failed or was
     /// cancelled, it is cancelled at once.
-    pub fn add(&self, task: Task<T>) -> TaskId {
-        add(&self.shared, task)
+    ///
+    /// A future that is no task is started first, where it is to run: `group.add(trefoil::spawn(future))`, or
+    /// `group.add(pool.spawn_async(future))`.
+    pub fn add(&self, task: impl IntoTask<Value = T>) -> TaskId {
+        add(&self.shared, task.into_task())
     }
 
     /// A handle by which others, members too, can add members.
@@ -307,7 +311,8 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
 
 impl<T> GroupHandle<T> {
     /// As [`TaskGroup::add`]. After the group is gone, `task` is cancelled.
-    pub fn add(&self, task: Task<T>) -> TaskId {
+    pub fn add(&self, task: impl IntoTask<Value = T>) -> TaskId {
+        let task = task.into_task();
         if let Some(shared) = self.shared.upgrade() {
             return add(&shared, task);
         }

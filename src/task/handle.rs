@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw::{Task, TaskRef};
+use super::raw::{Task, TaskRef, as_tasks};
 use super::traced;
 use crate::loom::hint;
 use crate::record;
@@ -291,13 +291,15 @@ impl fmt::Debug for AbortHandle {
     }
 }
 
-/// Cancels all of them, and only then lets go of them. What one that has ended left may have a destructor that panics:
+/// Cancels those that are tasks, and only then lets go of all. What a task that has ended left may have a destructor that panics:
 /// that is shown by the panic hook and goes no further.
-pub(crate) fn cancel_all<T>(mut tasks: Vec<Task<T>>) {
-    // What runs is told last: else its worker could begin another one first.
-    tasks.sort_by_cached_key(|task| task.cell().is_running()); // which changes meanwhile
-    for task in &tasks {
-        task.cancel();
+pub(crate) fn cancel_all<F>(mut futures: Vec<F>) {
+    if let Some(tasks) = as_tasks(&mut futures) {
+        // What runs is told last: else its worker could begin another one first.
+        tasks.sort_by_cached_key(|task| task.cell().is_running()); // which changes meanwhile
+        for task in tasks {
+            task.cell().cancel();
+        }
     }
 }
 

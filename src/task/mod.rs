@@ -22,7 +22,7 @@
 //! | wait for one task | `.await`, [`Task::join`], [`Task::join_timeout`], [`timeout`] |
 //! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`as_completed_keyed`], [`wait`] |
 //! | take the first result, and cancel the others | [`race`] |
-//! | wait for futures that are no tasks | [`mod@future`], [`join!`](crate::join!), [`select!`](crate::select!) |
+//! | wait for futures that are no tasks | [`join_all`], [`try_join_all`], [`race`], [`join!`](crate::join!), [`select!`](crate::select!) |
 //! | start many, and lose none | [`TaskGroup`] |
 //! | stop work | [`Task::cancel`], [`Task::abort_handle`], [`Task::cancel_on_drop`], [`CancelToken`] |
 //! | give one result to many | [`Task::shared`] |
@@ -69,11 +69,11 @@ mod combine;
 mod completer;
 pub(crate) mod context;
 mod error;
-pub mod future;
 mod group;
 mod handle;
 mod id;
 mod inbox;
+mod into_task;
 mod local;
 mod nested;
 pub(crate) mod panic;
@@ -96,6 +96,7 @@ pub use error::{CodecError, TaskError, WorkerExit};
 pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
 pub use handle::{AbortHandle, CancelOnDrop};
 pub use id::TaskId;
+pub use into_task::IntoTask;
 pub use local::{AccessError, LocalFuture, LocalKey};
 pub use panic::{Panic, PanicLocation};
 pub use raw::{Completer, Task};

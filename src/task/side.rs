@@ -14,6 +14,8 @@ pub(super) type SideSlot = OnceLock<Box<Side>>;
 #[derive(Default)]
 pub(super) struct Side {
     pub(super) name: OnceLock<Box<str>>,
+    /// What is known of its failure, beside the error.
+    pub(super) note: OnceLock<Box<str>>,
     /// What is told of a failure that was never taken, instead of the process's hook.
     pub(super) hook: OnceLock<Hook>,
     /// What the task's own code polls to learn that it should end.

@@ -24,6 +24,7 @@ pub struct TaskReport {
     pub(super) id: TaskId,
     pub(super) name: Option<Box<str>>,
     pub(super) site: &'static Location<'static>,
+    pub(super) details: Option<Box<str>>,
     pub(super) error: TaskError,
 }
 
@@ -46,6 +47,13 @@ impl TaskReport {
         self.site
     }
 
+    /// What is known of the failure and not in the error: of a call in a worker process that was stopped because its time was up, which
+    /// item it was, after how long, and in which process. ([`TaskError::TimedOut`] has no room for that.)
+    #[must_use]
+    pub fn details(&self) -> Option<&str> {
+        self.details.as_deref()
+    }
+
     /// How it ended.
     #[must_use]
     pub fn error(&self) -> &TaskError {
@@ -59,7 +67,11 @@ impl fmt::Display for TaskReport {
         if let Some(name) = &self.name {
             write!(f, " `{name}`")?;
         }
-        write!(f, ", spawned at {}, failed: {}", self.site, self.error)
+        write!(f, ", spawned at {}, failed: {}", self.site, self.error)?;
+        match &self.details {
+            Some(details) => write!(f, " ({details})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use super::items::sealed::{Callback, Producer, Source};
 pub(crate) struct Announced<I, G>(pub(crate) I, pub(crate) G);
 
 impl<I: Source, G: FnOnce(usize)> Source for Announced<I, G> {
-    type Item = I::Item;
+    type Of = I::Of;
 
-    fn produce<C: Callback<I::Item>>(self, callback: C) -> C::Output {
+    fn produce<C: Callback<I::Of>>(self, callback: C) -> C::Output {
         self.0.produce(Telling(callback, self.1))
     }
 }

@@ -54,9 +54,14 @@ use super::raw::drain::{Part, drain};
 /// let pool = trefoil::ThreadPool::with_threads(2);
 /// pool.map((0..9).filter(|n| n % 2 == 0), |n| n * n);
 /// ```
-pub trait Items: Source {}
+pub trait Items: Source<Of = <Self as Items>::Item> {
+    /// What it consists of.
+    type Item;
+}
 
-impl<S: Source> Items for S {}
+impl<S: Source> Items for S {
+    type Item = S::Of;
+}
 
 pub(super) mod sealed {
     /// A collection, consumed. (The compiler speaks of this trait where `Items` is not implemented.)
@@ -68,9 +73,9 @@ pub(super) mod sealed {
     )]
     pub trait Source {
         /// What it consists of.
-        type Item;
+        type Of;
         /// Calls back with all its items.
-        fn produce<C: Callback<Self::Item>>(self, callback: C) -> C::Output;
+        fn produce<C: Callback<Self::Of>>(self, callback: C) -> C::Output;
     }
 
     /// What is done with a producer.
@@ -118,14 +123,14 @@ impl<T: Send> Producer for Part<'_, T> {
 }
 
 impl<T: Send> Source for Vec<T> {
-    type Item = T;
+    type Of = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
         drain(self, |all| callback.call(all))
     }
 }
 
 impl<T: Send, const N: usize> Source for [T; N] {
-    type Item = T;
+    type Of = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
         Vec::from(self).produce(callback)
     }
@@ -134,13 +139,13 @@ impl<T: Send, const N: usize> Source for [T; N] {
 macro_rules! borrowed {
     ($([$($generic:tt)*] $type:ty),* $(,)?) => {$(
         impl<'a, T: Sync, $($generic)*> Source for &'a $type {
-            type Item = &'a T;
+            type Of = &'a T;
             fn produce<C: Callback<&'a T>>(self, callback: C) -> C::Output {
                 callback.call(&self[..])
             }
         }
         impl<'a, T: Send, $($generic)*> Source for &'a mut $type {
-            type Item = &'a mut T;
+            type Of = &'a mut T;
             fn produce<C: Callback<&'a mut T>>(self, callback: C) -> C::Output {
                 callback.call(&mut self[..])
             }
@@ -150,14 +155,14 @@ macro_rules! borrowed {
 borrowed!([] [T], [] Vec<T>, [] Box<[T]>, [const N: usize] [T; N]);
 
 impl<'a, T: Sync> Source for slice::Iter<'a, T> {
-    type Item = &'a T;
+    type Of = &'a T;
     fn produce<C: Callback<&'a T>>(self, callback: C) -> C::Output {
         callback.call(self.as_slice())
     }
 }
 
 impl<'a, T: Send> Source for slice::IterMut<'a, T> {
-    type Item = &'a mut T;
+    type Of = &'a mut T;
     fn produce<C: Callback<&'a mut T>>(self, callback: C) -> C::Output {
         callback.call(self.into_slice())
     }
@@ -186,7 +191,7 @@ fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
 macro_rules! collected {
     ($([$($generic:tt)*] $type:ty => $item:ty),* $(,)?) => {$(
         impl<$($generic)*> Source for $type {
-            type Item = $item;
+            type Of = $item;
             fn produce<C: Callback<$item>>(self, callback: C) -> C::Output {
                 collect(self.into_iter()).produce(callback)
             }
@@ -294,7 +299,7 @@ fn length(steps: Option<u128>) -> usize {
 }
 
 impl<T: Int> Source for Range<T> {
-    type Item = T;
+    type Of = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
         let Range { start, end } = self;
         let steps = if start < end { start.distance(end) } else { 0 };
@@ -304,7 +309,7 @@ impl<T: Int> Source for Range<T> {
 }
 
 impl<T: Int> Source for RangeInclusive<T> {
-    type Item = T;
+    type Of = T;
     fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
         let (start, end) = (*self.start(), *self.end());
         let steps = start.distance(end).checked_add(1);

@@ -25,7 +25,7 @@
 //!
 //! [`now`] says what time it is for all of them: `Instant::now()`, except on a loop with a virtual
 //! clock, where tests of hours take milliseconds
-//! ([`virtual_time`](crate::EventLoopBuilder::virtual_time)).
+//! ([`virtual_time`](crate::EventLoopBuilder::virtual_time), [`pause`]).
 //!
 //! The clock is the system's monotonic one: it never goes back, and setting the wall clock
 //! moves nothing here. Where the system is suspended it may stop (on Linux it does), and
@@ -45,13 +45,15 @@
 
 mod advance;
 mod interval;
+mod pause;
 mod sleep;
 
 use std::time::Instant;
 
-pub use crate::task::{Timeout, timeout};
+pub use crate::task::timeout;
 pub use advance::advance;
 pub use interval::{Interval, MissedTick, interval, interval_at};
+pub use pause::{pause, resume};
 pub use sleep::{Sleep, sleep, sleep_until};
 
 /// What time it is: on the loop that runs on this thread, else the real time.

@@ -12,11 +12,13 @@ use trefoil::io::{TcpListener, TcpStream, UnixStream};
 use trefoil::time::{self, MissedTick, interval, sleep, sleep_until, timeout};
 use trefoil::{
     CancelToken, Completer, EventLoop, LoopHandle, TaskError, ThreadPool, join_all, race, spawn,
+    yield_now,
 };
 
 use crate::support::{LONG, echo, pair, within_deadline};
 
 const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// On a loop with a virtual clock; gives the real time that it took, too.
 fn virtually<F: Future>(future: F) -> (F::Output, Duration) {
@@ -553,7 +555,7 @@ fn a_sleep_that_is_reset_wakes_what_waits_for_it_at_the_new_time() {
                 let start = time::now();
                 let nap = Rc::new(RefCell::new(sleep(first)));
                 let waiting = spawn(wait_for(nap.clone()));
-                trefoil::yield_now().await;
+                yield_now().await;
                 nap.borrow_mut().reset(start + then);
                 assert_eq!(nap.borrow().is_elapsed(), then.is_zero());
                 assert_eq!(waiting.await.unwrap() - start, then);
@@ -659,4 +661,93 @@ fn the_real_clock_cannot_be_moved() {
         let said = crate::support::panic_message(|| trefoil::run(time::advance(HOUR)));
         assert!(said.contains("virtual_time()"), "{said}");
     });
+}
+
+#[test]
+fn the_clock_of_a_loop_that_runs_is_stopped_and_goes_on() {
+    within_deadline(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let real = Instant::now();
+        event_loop.block_on(async {
+            let start = time::now();
+            let before = spawn(sleep(HOUR)); // its deadline stays
+            yield_now().await;
+            time::pause();
+            time::pause();
+            let later = spawn(async move {
+                sleep(2 * HOUR).await;
+                time::now() - start
+            });
+            before.await.unwrap();
+            let passed = time::now() - start;
+            assert!((HOUR..HOUR + MINUTE).contains(&passed), "{passed:?}");
+            let passed = later.await.unwrap();
+            assert!(
+                (2 * HOUR..2 * HOUR + MINUTE).contains(&passed),
+                "{passed:?}"
+            );
+            time::advance(HOUR).await;
+            assert!(time::now() - start >= 3 * HOUR);
+            time::resume();
+            time::resume();
+            // At the real pace again: what comes from outside is in time.
+            let (completer, task) = Completer::new();
+            let (begins, begun) = mpsc::channel();
+            thread::spawn(move || {
+                begun.recv().unwrap();
+                completer.complete(Ok(time::now()));
+            });
+            let (there, short) = (time::now(), Instant::now());
+            sleep(Duration::from_millis(15)).await;
+            assert!(short.elapsed() >= Duration::from_millis(15));
+            assert!(time::now() - there >= Duration::from_millis(15));
+            begins.send(()).unwrap();
+            let outside = timeout(HOUR, task).await.unwrap().unwrap();
+            assert!(time::now() > outside + 2 * HOUR, "it keeps its lead");
+            time::pause();
+        });
+        event_loop.block_on(sleep(HOUR)); // it stands still
+        assert!(real.elapsed() < MINUTE);
+    });
+}
+
+#[test]
+fn a_clock_that_was_stopped_on_the_way_waits_for_pools_and_sockets() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(1);
+        trefoil::run(async {
+            time::pause();
+            let (near, far) = UnixStream::pair().unwrap();
+            let (begins, begun) = mpsc::channel();
+            let task = pool.spawn(move || begun.recv().unwrap());
+            let late = spawn(async move { timeout(HOUR, task).await });
+            let real = Instant::now();
+            let nap = timeout(Duration::from_millis(20), pending::<()>()).await;
+            assert!(nap.is_err() && real.elapsed() >= Duration::from_millis(20));
+            begins.send(()).unwrap();
+            late.await.unwrap().unwrap().unwrap();
+            far.write_all(b"x").await.unwrap();
+            let mut buffer = [0];
+            timeout(HOUR, near.read_exact(&mut buffer))
+                .await
+                .unwrap()
+                .unwrap();
+        });
+    });
+}
+
+#[test]
+#[should_panic(expected = "needs a clock that stands")]
+fn a_clock_that_goes_is_not_moved() {
+    trefoil::run(async {
+        time::pause();
+        time::resume();
+        time::advance(HOUR).await;
+    });
+}
+
+#[test]
+#[should_panic(expected = "none runs here")]
+fn only_a_loop_has_a_clock_to_stop() {
+    time::pause();
 }

@@ -315,6 +315,26 @@ tests! {
         }
     }
 
+    fn a_timeout_that_nobody_hears_of_says_which_item_and_how_long() {
+        let (tell, told) = mpsc::channel();
+        let hook = move |report: &trefoil::TaskReport| {
+            let details = report.details().unwrap_or_default().to_owned();
+            tell.send((report.to_string(), details)).unwrap();
+        };
+        let procs = support::builder().workers(1).on_unobserved(hook).build().unwrap();
+        let call = procs.call(|n: u64| while n == 3 { std::thread::park() }).timeout(millis(30));
+        call.map_task(0..9).detach();
+        let (report, details) = told.recv().unwrap();
+        assert!(report.ends_with(&format!("({details})")), "{report}");
+        let (item, rest) = details.split_once(", after ").expect(&report);
+        let (ran, pid) = rest.split_once(" in worker process ").unwrap();
+        assert_eq!(item, "item 3");
+        assert!(ran.ends_with('s') && pid.parse::<u32>().is_ok(), "{details}");
+        call.spawn(3).detach();
+        let (_, details) = told.recv().unwrap();
+        assert!(details.starts_with("after "), "{details}");
+    }
+
     fn a_map_may_be_a_task() {
         let procs = pool(2);
         let task = procs.call(|n: u64| n + 1).map_task(0..10_000);

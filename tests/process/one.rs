@@ -22,7 +22,7 @@ use support::{
 };
 use trefoil::process::WorkerStdout;
 use trefoil::task::WorkerExit;
-use trefoil::{CancelToken, PoolError, Process, ProcessPool, Task, TaskError, race};
+use trefoil::{CancelToken, PoolError, Process, ProcessPool, Task, TaskError, TaskGroup, race};
 
 pub(crate) fn helpers_before_init() {
     helper(&[("one_uninitialized", uninitialized)]);
@@ -326,6 +326,16 @@ tests! {
         let quick = Process::spawn(4, |n: u32| n + 1).unwrap();
         assert_eq!(race([slow.into_task(), quick.into_task()]).wait().unwrap(), 5);
         until(|| !is_there(pid)); // the loser was cancelled
+
+        let group = TaskGroup::new();
+        let pid = {
+            let slow = Process::spawn((), |()| -> u32 { loop { std::thread::park() } }).unwrap();
+            let pid = slow.pid();
+            group.add(slow);
+            pid
+        };
+        drop(group);
+        until(|| !is_there(pid)); // and so was the member
     }
 
     fn on_a_loop_one_awaits() {

@@ -1,4 +1,4 @@
-//! `trefoil::future`: lists of futures that are no tasks.
+//! `join_all`, `try_join_all` and `race` over futures that are no tasks, beside those that are.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Ready, pending, poll_fn, ready};
@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use crate::deadline::within_deadline;
-use trefoil::future::{join_all, race, try_join_all};
-use trefoil::{Completer, TaskError, ThreadPool, yield_now};
+use trefoil::{
+    CancelOnDrop, Completer, Task, TaskError, ThreadPool, join_all, race, try_join_all, yield_now,
+};
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
@@ -71,11 +73,87 @@ fn the_first_to_end_wins_and_the_others_are_dropped() {
         Box::pin(ready(Ok(1))),
         Box::pin(ready(Ok(2))),
     ];
-    assert!(matches!(poll(race(all)), Poll::Ready(Some(Ok(1)))));
+    assert!(matches!(poll(race(all)), Poll::Ready(Ok(1))));
     let (dropped, task) = Completer::new();
     let both: [Boxed; 2] = [Box::pin(task.cancel_on_drop()), Box::pin(ready(Ok(3)))];
     assert!(poll(race(both)).is_ready() && dropped.is_cancelled());
-    assert_eq!(poll(race(Vec::<Ready<u8>>::new())), Poll::Ready(None));
+}
+
+#[test]
+fn tasks_are_awaited_as_tasks_whatever_they_give() {
+    within_deadline(|| {
+        let (slow, losing) = Completer::<Cell<u8>>::new();
+        let (fast, winning) = Completer::new();
+        fast.complete(Ok(Cell::new(2)));
+        let winner = poll(race(vec![losing, winning]));
+        assert!(matches!(winner, Poll::Ready(Ok(two)) if two.get() == 2));
+        assert!(slow.is_cancelled());
+
+        let (pending, never) = Completer::<Cell<u8>>::new();
+        let (failing, failed) = Completer::new();
+        failing.complete(Err(TaskError::TimedOut));
+        let first = poll(try_join_all([never, failed]));
+        assert!(matches!(first, Poll::Ready(Err(TaskError::TimedOut))));
+        assert!(pending.is_cancelled());
+
+        let closed = poll(race(Vec::<Task<Rc<u8>>>::new()));
+        assert!(matches!(closed, Poll::Ready(Err(TaskError::Closed))));
+    });
+}
+
+/// A result that is not given is one that was not taken: its failure is told.
+#[test]
+fn a_dropped_join_all_leaves_results_in_their_tasks() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = told.clone();
+    let pool = ThreadPool::builder().threads(1).on_unobserved(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let pool = pool.build().unwrap();
+    let (_never, pending) = Completer::<()>::new();
+    let mut failing = pool.spawn(|| panic!("on purpose"));
+    while !failing.is_finished() {
+        let _ = failing.join_timeout(Duration::ZERO);
+        std::thread::yield_now();
+    }
+    assert!(poll(join_all([failing, pending])).is_pending());
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn futures_that_hold_tasks_are_no_tasks() {
+    struct Own(Task<u8>);
+
+    impl Future for Own {
+        type Output = Result<u8, TaskError>;
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            Pin::new(&mut self.0).poll(cx)
+        }
+    }
+
+    let pair = || {
+        let (completer, task) = Completer::new();
+        (completer, [task, Task::ready(1)])
+    };
+    let (detached, tasks) = pair();
+    assert!(poll(race(tasks.map(Own))).is_ready() && !detached.is_cancelled());
+    let (detached, tasks) = pair();
+    assert!(poll(race(tasks.map(async |task| task.await))).is_ready() && !detached.is_cancelled());
+    let (cancelled, tasks) = pair();
+    let tied: [CancelOnDrop<u8>; 2] = tasks.map(Task::cancel_on_drop);
+    assert!(poll(race(tied)).is_ready() && cancelled.is_cancelled());
+    let (kept, mut tasks) = pair();
+    assert!(poll(race(&mut tasks)).is_ready() && !kept.is_cancelled());
+    kept.complete(Ok(2));
+    let [task, _] = tasks;
+    assert_eq!(task.join().unwrap(), 2);
+}
+
+#[test]
+#[should_panic(expected = "a race of no futures never ends")]
+fn a_race_of_no_futures_is_refused() {
+    let _race = race(Vec::<Ready<u8>>::new());
 }
 
 struct Count(AtomicUsize);

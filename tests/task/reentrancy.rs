@@ -497,9 +497,17 @@ fn odd_sizes() {
             .wait()
             .unwrap()
             .unwrap();
-        assert!(matches!(race::<u8>([]).wait(), Err(TaskError::Closed)));
-        assert!(trefoil::join_all::<u8>([]).wait().is_empty());
-        assert!(trefoil::try_join_all::<u8>([]).wait().unwrap().is_empty());
+        assert!(matches!(
+            race::<Task<u8>>([]).wait(),
+            Err(TaskError::Closed)
+        ));
+        assert!(trefoil::join_all::<Task<u8>>([]).wait().is_empty());
+        assert!(
+            trefoil::try_join_all::<Task<u8>, _, _>([])
+                .wait()
+                .unwrap()
+                .is_empty()
+        );
         assert!(trefoil::as_completed::<u8>([]).into_iter().next().is_none());
         let none = trefoil::wait::<u8>([], trefoil::Until::First, Some(Duration::MAX)).wait();
         assert!(none.0.is_empty() && none.1.is_empty());
@@ -804,12 +812,12 @@ fn everything_crosses_threads_and_catches() {
     crosses::<TaskError>();
     crosses::<trefoil::GroupError>();
     fn send<T: Send + Unpin>() {}
-    send::<trefoil::Race<Value>>();
-    send::<trefoil::JoinAll<Value>>();
-    send::<trefoil::TryJoinAll<Value>>();
-    send::<trefoil::AsCompleted<Value>>();
-    send::<trefoil::Wait<Value>>();
-    send::<trefoil::Timeout<Task<Value>>>();
+    send::<trefoil::task::Race<Task<Value>>>();
+    send::<trefoil::task::JoinAll<Task<Value>>>();
+    send::<trefoil::task::TryJoinAll<Task<Value>>>();
+    send::<trefoil::task::AsCompleted<Value>>();
+    send::<trefoil::task::Wait<Value>>();
+    send::<trefoil::task::Timeout<Task<Value>>>();
     send::<trefoil::task::GroupJoin<'static, Value>>();
     send::<trefoil::task::Cancelled>();
 }

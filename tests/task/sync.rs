@@ -76,6 +76,28 @@ fn a_worker_that_waits_is_replaced() {
     });
 }
 
+/// What its owner waits for may be in its pool's queue.
+#[test]
+fn a_worker_that_waits_for_a_reentrant_lock_is_replaced() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(1);
+        let lock = Arc::new(ReentrantMutex::new(()));
+        let held = lock.lock_blocking();
+        let (begins, begun) = mpsc::channel();
+        let theirs = lock.clone();
+        let waiting = pool.spawn(move || {
+            begins.send(()).unwrap();
+            drop(theirs.lock_blocking());
+        });
+        begun.recv().unwrap();
+        let (ends, ended) = mpsc::channel();
+        pool.spawn(move || ends.send(()).unwrap()).detach();
+        ended.recv().unwrap();
+        drop(held);
+        waiting.join().unwrap();
+    });
+}
+
 #[test]
 fn an_event_wakes_threads_and_tasks() {
     within_deadline(|| {

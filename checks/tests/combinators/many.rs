@@ -6,10 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::Stream;
-use trefoil::{
-    AsCompleted, JoinAll, Race, Task, Timeout, TryJoinAll, Until, Wait, as_completed, join_all,
-    race, timeout, try_join_all, wait,
-};
+use trefoil::task::{AsCompleted, JoinAll, Race, Timeout, TryJoinAll, Wait};
+use trefoil::{Task, Until, as_completed, join_all, race, timeout, try_join_all, wait};
 
 use crate::model::Model;
 use crate::probe::{Out, Probe, Waiting};
@@ -28,9 +26,9 @@ pub(crate) enum Kind {
 }
 
 enum Future {
-    JoinAll(JoinAll<Probe>),
-    TryJoinAll(TryJoinAll<Probe>),
-    Race(Race<Probe>),
+    JoinAll(JoinAll<Task<Probe>>),
+    TryJoinAll(TryJoinAll<Task<Probe>>),
+    Race(Race<Task<Probe>>),
     AsCompleted(AsCompleted<Probe>),
     Wait(Wait<Probe>),
     Timeout(Timeout<Task<Probe>>),

@@ -45,7 +45,7 @@ impl Local {
         }
         let waker = cx.waker().clone();
         let earlier = self.with_half(key, direction, |half| half.waiters.set(number, waker));
-        if let Some(outside) = &self.outside
+        if let Some(outside) = self.outside()
             && matches!(earlier, Some(None))
         {
             outside.note_activity(); // it has not waited before

@@ -8,15 +8,46 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::super::outside::Outside;
 use super::super::task_table::TIMER;
 use super::Local;
-use crate::alarm::TimerKey;
+use crate::alarm::{self, TimerKey};
+use crate::task::awaited;
 
 impl Local {
     /// What time it is on this loop.
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.shared.now()
+    }
+
+    /// What decides on the jumps of a virtual clock, as long as that stands.
+    #[inline]
+    pub(in crate::event_loop) fn outside(&self) -> Option<&Outside> {
+        self.outside.get().filter(|outside| outside.stands())
+    }
+
+    /// The clock is a virtual one from now on, and stands: the running loop's.
+    pub(crate) fn pause(&self) {
+        let clock = self.shared.clock_or_make();
+        let outside = self.outside.get_or_init(|| Outside::new(clock.clone()));
+        outside.stop();
+        awaited::keep_all(true);
+        drop(alarm::replace_clock(Some(clock.clone())));
+    }
+
+    /// A virtual clock that stands goes by itself from now on: the running loop's.
+    pub(crate) fn resume(&self) {
+        if let Some(outside) = self.outside() {
+            awaited::keep_all(false);
+            drop(awaited::take_all());
+            outside.go();
+        }
+    }
+
+    /// Moves a virtual clock on. False: the clock goes by itself.
+    pub(crate) fn advance(&self, by: Duration) -> bool {
+        self.outside().map(|outside| outside.advance(by)).is_some()
     }
 
     pub(super) fn waits_for(&self, kind: u8) {

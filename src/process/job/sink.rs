@@ -25,6 +25,11 @@ pub(crate) trait Sink: Send {
         panic::contain(|| drop(error));
     }
 
+    /// The item at `index` was too late: what is known of that, which the error cannot say.
+    fn late(&mut self, index: usize, note: String) {
+        let _ = (index, note);
+    }
+
     /// All items are settled, or `failure` is the error of the lowest index. Returns the values that are not part of the result.
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
 }
@@ -37,6 +42,8 @@ pub(crate) struct Collect<R, T> {
     behind: BTreeMap<usize, Vec<R>>,
     /// What they are together.
     whole: fn(Vec<R>) -> Option<T>,
+    /// Of the items that were too late, that with the lowest index, and what is known of it.
+    late: Option<(usize, String)>,
 }
 
 /// How much room is made in advance for results, in bytes.
@@ -50,6 +57,7 @@ impl<R> Collect<R, R> {
             front: Vec::new(),
             behind: BTreeMap::new(),
             whole: |mut results| results.pop(),
+            late: None,
         }
     }
 }
@@ -65,6 +73,7 @@ impl<R> Collect<R, Vec<R>> {
             front,
             behind: BTreeMap::new(),
             whole: Some,
+            late: None,
         }
     }
 }
@@ -86,8 +95,17 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
         !(self.front.is_empty() && self.behind.is_empty())
     }
 
+    fn late(&mut self, index: usize, note: String) {
+        if self.late.as_ref().is_none_or(|(lowest, _)| index < *lowest) {
+            self.late = Some((index, note));
+        }
+    }
+
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
         let all = *self;
+        if let (Some(TaskError::TimedOut), Some((_, note))) = (&failure, all.late) {
+            all.completer.note(note);
+        }
         let (result, unwanted) = match failure {
             None if all.behind.is_empty() => {
                 ((all.whole)(all.front).ok_or(TaskError::Closed), None)

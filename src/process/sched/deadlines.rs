@@ -173,6 +173,15 @@ impl Sched {
         if again {
             return None;
         }
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let item = match job.work.numbered {
+                true => format!("item {at}, "),
+                false => String::new(),
+            };
+            let (ran, pid) = (now + timeout - due, self.workers[index].pid);
+            let note = format!("{item}after {ran:.1?} in worker process {pid}");
+            job.work.sink.late(at, note);
+        }
         self.item_error(id, at, TaskError::TimedOut, now);
         self.finish_if_settled(id);
         None

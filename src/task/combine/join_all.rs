@@ -1,23 +1,25 @@
-//! Waiting for every task of a list.
+//! Waiting for every task of a list, or every future.
 //!
-//! The tasks are awaited one after another, in order: since all are needed, it
+//! Tasks are awaited one after another, in order: since all are needed, it
 //! does not matter which ends first, and each is registered with and woken
 //! for at most once. Linear in the number of tasks, and no allocation per task.
 //!
 //! Results stay in their tasks until all are there: a failure that is never given, since
 //! the wait was dropped half-way, is then one that was never taken.
+//!
+//! Other futures are polled here ([`Together`]).
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use super::together::Together;
 use crate::task::error::TaskError;
-use crate::task::raw::Task;
+use crate::task::raw::{Task, as_tasks, output_of};
 
-/// Waits for all `tasks`, from any mixture of executors; gives every result, in
-/// their order.
+/// Waits for all `futures`; gives every output, in their order. Of tasks, from any mixture of executors, these are their results.
 ///
-/// `.await` it, or call [`wait`](JoinAll::wait) in blocking code.
+/// `.await` it, or, for tasks, call [`wait`](JoinAll::wait) in blocking code.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -26,56 +28,84 @@ use crate::task::raw::Task;
 /// assert_eq!(results.unwrap(), [0, 1, 4, 9]);
 /// ```
 ///
+/// Futures that are no tasks are polled in the task that awaits this: nothing is spawned, so they may borrow, need not be
+/// `Send`, and stop when they are dropped. For a few of different types there is [`join!`](crate::join!).
+///
+/// ```
+/// let words = ["one", "three", "seven"].map(String::from);
+/// let lengths = trefoil::run(trefoil::join_all(words.iter().map(async |word| {
+///     trefoil::yield_now().await;
+///     word.len()
+/// })));
+/// assert_eq!(lengths, [3, 5, 5]);
+/// ```
+///
+/// Cost: no allocation for a task; two for another future, which is polled only when it was woken.
+///
 /// # Cancel safety
 /// Dropping it half-way detaches the tasks; the results of those that have ended are
-/// dropped with it.
-pub fn join_all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> JoinAll<T> {
+/// dropped with it. Other futures are dropped, and outputs that are there.
+pub fn join_all<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> JoinAll<F::IntoFuture> {
     JoinAll {
-        tasks: tasks.into_iter().collect(),
+        futures: futures.into_iter().map(F::into_future).collect(),
         ended: 0,
+        others: None,
     }
 }
 
 /// What [`join_all`] returns.
 #[must_use = "it waits only when awaited, or by `wait()`"]
-pub struct JoinAll<T> {
-    tasks: Vec<Task<T>>,
-    /// So many from the front have ended; the next one is awaited now.
+pub struct JoinAll<F: Future> {
+    /// All of them, if they are tasks; other futures until the first poll.
+    futures: Vec<F>,
+    /// So many tasks from the front have ended; the next one is awaited now.
     ended: usize,
+    others: Option<Together<F>>,
 }
 
-impl<T> JoinAll<T> {
+impl<T> JoinAll<Task<T>> {
     /// Blocks until all have ended.
     ///
     /// On an event-loop thread it never blocks: each task that has not ended
     /// yields [`TaskError::WouldBlock`] and is detached.
     pub fn wait(self) -> Vec<Result<T, TaskError>> {
-        self.tasks.into_iter().map(Task::join).collect()
+        self.futures.into_iter().map(Task::join).collect()
     }
 }
 
-impl<T> Future for JoinAll<T> {
-    type Output = Vec<Result<T, TaskError>>;
+impl<F: Future> Future for JoinAll<F> {
+    type Output = Vec<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        while let Some(task) = this.tasks.get_mut(this.ended) {
-            if !task.is_finished() && task.register(cx.waker().clone()) {
+        let Some(tasks) = as_tasks(&mut this.futures) else {
+            let futures = &mut this.futures;
+            let others = this
+                .others
+                .get_or_insert_with(|| Together::of(std::mem::take(futures)));
+            while let Some((number, output)) = ready!(others.poll_next(cx)) {
+                others.keep(number, output);
+            }
+            return Poll::Ready(others.kept().collect());
+        };
+        while let Some(task) = tasks.get_mut(this.ended) {
+            if !task.cell().is_finished() && task.register(cx.waker().clone()) {
                 return Poll::Pending;
             }
             this.ended += 1;
         }
-        let tasks = std::mem::take(&mut this.tasks).into_iter();
-        // They have ended, so joining does not wait.
-        Poll::Ready(tasks.map(Task::join).collect())
+        let tasks = std::mem::take(&mut this.futures).into_iter();
+        Poll::Ready(tasks.map(output_of).collect())
     }
 }
 
-impl<T> fmt::Debug for JoinAll<T> {
+// Where a future stands is left alone once it is polled.
+impl<F: Future> Unpin for JoinAll<F> {}
+
+impl<F: Future> fmt::Debug for JoinAll<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinAll")
             .field("ended", &self.ended)
-            .field("awaited", &self.tasks.get(self.ended))
             .finish_non_exhaustive()
     }
 }

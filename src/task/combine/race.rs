@@ -1,22 +1,25 @@
-//! Waiting for the first task of a list.
+//! Waiting for the first task of a list, or the first future.
 //!
 //! Each task gets the racer's own waker, so whichever ends wakes it; it then looks
 //! for the winner from the front. Two looks at every task in all: one to
 //! register, one to find the winner.
+//!
+//! Other futures are polled here ([`Together`]).
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use super::together::Together;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
-use crate::task::raw::Task;
+use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
 
-/// Waits for the first of `tasks` to end, well or badly, and gives its result; the
-/// others are cancelled.
+/// Waits for the first of `futures` to end and gives its output. Of tasks, that is its result, good or bad, and the other tasks are
+/// cancelled; other futures are dropped.
 ///
-/// `.await` it, or call [`wait`](Race::wait) in blocking code. Of several that have
+/// `.await` it, or, for tasks, call [`wait`](Race::wait) in blocking code. Of several that have
 /// ended, the first in order wins. Without any tasks: [`TaskError::Closed`].
 ///
 /// ```
@@ -25,22 +28,47 @@ use crate::task::raw::Task;
 /// assert_eq!(trefoil::race([slow, fast]).wait().unwrap(), 7);
 /// ```
 ///
+/// Futures that are no tasks are polled in the task that awaits this, as [`join_all`](crate::join_all) does. A task inside of a
+/// future that loses is detached, as it is wherever it is dropped. For a few of different types there is [`select!`](crate::select!).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let naps = [500, 1].map(async |ms| {
+///     trefoil::time::sleep(Duration::from_millis(ms)).await;
+///     ms
+/// });
+/// assert_eq!(trefoil::run(trefoil::race(naps)), 1);
+/// ```
+///
+/// # Panics
+/// If there are no futures, and they would not be tasks: nothing could ever win, and no error can be given.
+///
 /// # Cancel safety
 /// Dropping it before the end detaches all tasks; no result is lost that could have
-/// been taken.
-pub fn race<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Race<T> {
+/// been taken. Other futures are dropped.
+#[track_caller]
+pub fn race<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> Race<F::IntoFuture> {
+    let futures: Vec<_> = futures.into_iter().map(F::into_future).collect();
+    assert!(
+        !futures.is_empty() || is_task::<F::IntoFuture>(),
+        "a race of no futures never ends: look whether there are any before"
+    );
     Race {
-        tasks: tasks.into_iter().collect(),
+        futures,
+        others: None,
     }
 }
 
 /// What [`race`] returns.
 #[must_use = "it waits only when awaited, or by `wait()`"]
-pub struct Race<T> {
-    tasks: Vec<Task<T>>,
+pub struct Race<F: Future> {
+    /// All of them, if they are tasks; other futures until the first poll.
+    futures: Vec<F>,
+    others: Option<Together<F>>,
 }
 
-impl<T> Race<T> {
+impl<T> Race<Task<T>> {
     /// Blocks until the first has ended.
     ///
     /// # Errors
@@ -51,31 +79,44 @@ impl<T> Race<T> {
     }
 }
 
-impl<T> Future for Race<T> {
-    type Output = Result<T, TaskError>;
+impl<F: Future> Future for Race<F> {
+    type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.tasks.is_empty() {
-            return Poll::Ready(Err(TaskError::Closed));
+        let this = &mut *self;
+        let Some(tasks) = as_tasks(&mut this.futures) else {
+            let futures = &mut this.futures;
+            let others = this
+                .others
+                .get_or_insert_with(|| Together::of(std::mem::take(futures)));
+            let Some((_, output)) = ready!(others.poll_next(cx)) else {
+                return Poll::Pending; // polled again after its end
+            };
+            this.others = None;
+            return Poll::Ready(output);
+        };
+        if tasks.is_empty() {
+            return closed::<F>().map_or(Poll::Pending, Poll::Ready);
         }
-        let winner = self.tasks.iter_mut().enumerate().find_map(|(index, task)| {
-            match Pin::new(task).poll(cx) {
-                Poll::Ready(result) => Some((index, result)),
-                Poll::Pending => None,
-            }
-        });
-        let Some((winner, result)) = winner else {
+        let has_ended =
+            |task: &mut AnyTask| task.cell().is_finished() || !task.register(cx.waker().clone());
+        let Some(winner) = tasks.iter_mut().position(has_ended) else {
             return Poll::Pending;
         };
-        let mut losers = std::mem::take(&mut self.tasks);
-        drop(losers.remove(winner)); // its result is taken
+        let mut losers = std::mem::take(&mut this.futures);
+        let output = output_of(losers.remove(winner));
         cancel_all(losers);
-        Poll::Ready(result)
+        Poll::Ready(output)
     }
 }
 
-impl<T> fmt::Debug for Race<T> {
+// Where a future stands is left alone once it is polled.
+impl<F: Future> Unpin for Race<F> {}
+
+impl<F: Future> fmt::Debug for Race<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Race").field("tasks", &self.tasks).finish()
+        f.debug_struct("Race")
+            .field("of", &self.futures.len())
+            .finish_non_exhaustive()
     }
 }

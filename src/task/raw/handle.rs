@@ -48,6 +48,7 @@ const CLAIMS: u32 = 16;
 /// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, the
 /// task can be awaited or joined again.
 #[must_use = "a dropped task is detached: join it, await it, or say `detach()`"]
+#[repr(transparent)] // T20
 pub struct Task<T> {
     cell: ManuallyDrop<TaskRef>,
     _output: PhantomData<T>,

@@ -23,11 +23,13 @@
 //! wakers of our own. So there is one protocol for all consumers, and 16 bytes hold any of them.
 //!
 //! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a queue entry to the end), `cell` (what
-//! depends on types), `handle` and `promise` (the two sides), `queued` (what executors do with entries).
+//! depends on types), `handle` and `promise` (the two sides), `queued` (what executors do with entries),
+//! `any_task` (which futures are tasks).
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
 #![allow(unsafe_code)]
 
+mod any_task;
 pub(in crate::task) mod cell;
 pub(in crate::task) mod current;
 mod free_list;
@@ -39,6 +41,7 @@ mod ready_queue;
 mod run;
 mod waker;
 
+pub(in crate::task) use any_task::{AnyTask, as_tasks, as_tasks_of, closed, is_task, output_of};
 pub(crate) use current::{Inherited, inherit};
 pub use handle::Task;
 pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
