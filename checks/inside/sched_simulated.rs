@@ -502,9 +502,12 @@ impl World {
                     self.ring(worker);
                 }
             }
-            Frame::Welcome { .. } | Frame::Descriptors(_) | Frame::Nudge | Frame::Home => {
-                unreachable!()
-            }
+            Frame::Welcome { .. }
+            | Frame::Descriptors(_)
+            | Frame::Copy { .. }
+            | Frame::Release(_)
+            | Frame::Nudge
+            | Frame::Home => unreachable!(),
         }
     }
 

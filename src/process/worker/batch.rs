@@ -14,7 +14,7 @@
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ use super::memory::MemoryLimit;
 use crate::loom::{Mutex, thread};
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::codec::encode;
+use crate::process::payload::copies::parts;
 use crate::process::payload::scope::{self, Encoding};
 use crate::process::payload::shared_buffer::{Due, SharedBuffer};
 use crate::process::wire::clock;
@@ -128,7 +129,7 @@ impl Outlet {
         if self.plain.is_some() {
             return;
         }
-        let waiting = || rustix::io::ioctl_fionread(std::io::stderr()).unwrap_or(0);
+        let waiting = || rustix::io::ioctl_fionread(io::stderr()).unwrap_or(0);
         for _ in 0..ATTEMPTS {
             if self.pages.mark(waiting) {
                 return;
@@ -218,13 +219,35 @@ impl Outlet {
         self.commit(self.length + length + 2);
     }
 
+    /// Of a plain worker: what the next value brings along, as bytes. After an error nothing was said.
+    fn copy(&mut self, attachments: &[Arc<Attachment>]) -> Result<(), postcard::Error> {
+        let all = attachments.iter().map(|one| Ok((one.id(), parts(one)?)));
+        let all: Vec<_> = all.collect::<io::Result<_>>().map_err(uncopied)?;
+        for (id, parts) in all {
+            for part in parts {
+                let copy = Record::Copy {
+                    id,
+                    length: part.length(),
+                    bytes: &[],
+                };
+                let head = copy.head(part.bytes().len());
+                self.say([&head, part.bytes()], &[])?;
+            }
+        }
+        Ok(())
+    }
+
     #[cold]
     fn other_value(&mut self, encoded: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
         let mut own = self.encoding.take().unwrap_or_default();
         let bytes = std::mem::take(&mut self.scratch);
         let said = encoded.and_then(|()| {
+            let beside = match self.plain {
+                Some(_) => self.copy(&own.attachments).map(|()| &[][..]),
+                None => Ok(&own.attachments[..]),
+            };
             let head = value_head(&own, bytes.len());
-            self.say([&head, &bytes], &own.attachments)
+            self.say([&head, &bytes], beside?)
         });
         if said.is_ok() {
             let position = self.pages.position();
@@ -238,6 +261,12 @@ impl Outlet {
         }
         said
     }
+}
+
+/// What cannot be copied out of memory that this process has.
+fn uncopied(error: io::Error) -> postcard::Error {
+    scope::said(&format!("a copy of it could not be sent: {error}"));
+    postcard::Error::SerdeSerCustom
 }
 
 /// What comes before a value of `length` bytes: what is beside it, and the head of its record.

@@ -47,6 +47,7 @@ use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
 use crate::process::fast::tray::Tray;
 use crate::process::payload::attachments::{Arrivals, Attachment, Descriptors};
+use crate::process::payload::copies::Copies;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Missing, View};
 use crate::process::wire::invitation::is_child_of;
@@ -194,10 +195,18 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut home = None;
     // What the next frame brings along.
     let mut next_descriptors = Descriptors::default();
+    let mut copies = Copies::default();
     loop {
         let descriptors = std::mem::take(&mut next_descriptors);
         match inlet.frame() {
-            Frame::Descriptors(numbers) => next_descriptors = inlet.arrivals.claim(&numbers),
+            Frame::Descriptors(numbers) => {
+                next_descriptors = match inlet.is_plain() {
+                    true => copies.find(&numbers),
+                    false => inlet.arrivals.claim(&numbers),
+                };
+            }
+            Frame::Copy { id, length, bytes } => copies.part(id, length, bytes),
+            Frame::Release(numbers) => copies.release(&numbers),
             Frame::Nudge => {}
             Frame::Home => home = inlet.arrivals.claim(&[0]).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
@@ -363,6 +372,11 @@ impl Inlet {
             }
         }
         self.end > 0 || self.has_letter
+    }
+
+    /// Nothing comes but bytes.
+    fn is_plain(&self) -> bool {
+        self.relayed.is_some()
     }
 
     fn tray(&self) -> Option<Tray<'_>> {
