@@ -26,7 +26,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::worker_stdout::Pipe;
-use crate::sys::ledger::Ledger;
+use crate::process::fast::path::Ledger;
 use crate::sys::poll::poll;
 
 /// How much may wait until no more is read.
