@@ -27,7 +27,6 @@
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
@@ -117,7 +116,7 @@ impl AsFd for Attachment {
 pub(crate) struct Descriptors {
     attachments: Vec<(u64, Arc<Attachment>)>,
     /// Why there are not more: this process could not take them.
-    lost: Option<Cow<'static, str>>,
+    lost: Option<Box<str>>,
 }
 
 /// Why a descriptor has not arrived.
@@ -127,7 +126,7 @@ const TOO_MANY: &str =
 impl Descriptors {
     /// These; others were `lost`, and why.
     pub(crate) fn new(attachments: Vec<(u64, Arc<Attachment>)>, lost: Option<String>) -> Self {
-        let lost = lost.map(Cow::Owned);
+        let lost = lost.map(String::into_boxed_str);
         Self { attachments, lost }
     }
 
@@ -190,7 +189,7 @@ impl Arrivals {
         let attachments = descriptors.into_iter().map(Attachment::new);
         Descriptors {
             attachments: numbers.iter().copied().zip(attachments).collect(),
-            lost: lost.then_some(Cow::Borrowed(TOO_MANY)),
+            lost: lost.then(|| TOO_MANY.into()),
         }
     }
 

@@ -14,7 +14,7 @@
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/plain.rs`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
 
@@ -68,21 +68,18 @@ enum Copy {
     Refused(String),
 }
 
-/// What has come, by the sender's numbers.
+/// What has come, with the sender's numbers. (A few, or as many as one value can bring along.)
 #[derive(Debug, Default)]
-pub(crate) struct Copies(HashMap<u64, Copy>);
+pub(crate) struct Copies(Vec<(u64, Copy)>);
 
 impl Copies {
     /// The next bytes of what has the number `id`, and `length` bytes in all.
     pub(crate) fn part(&mut self, id: u64, length: u64, bytes: &[u8]) {
         let begin = || Filling::new(usize::try_from(length).unwrap_or(usize::MAX));
-        let before = match self.0.remove(&id) {
+        let before = match self.take(id) {
             None => begin(),
             Some(Copy::Part(filling)) => Ok(filling),
-            Some(over) => {
-                self.0.insert(id, over);
-                return;
-            }
+            Some(over) => return self.0.push((id, over)),
         };
         let now = before.and_then(|mut filling| {
             filling.push(bytes)?;
@@ -91,19 +88,27 @@ impl Copies {
                 false => Copy::Part(filling),
             })
         });
-        let refused =
-            |error| Copy::Refused(format!("there was no memory for a copy of it: {error}"));
-        self.0.insert(id, now.unwrap_or_else(refused));
+        let refused = |error| {
+            let words = format!("there was no memory for a copy of it: {error}");
+            Copy::Refused(words)
+        };
+        self.0.push((id, now.unwrap_or_else(refused)));
+    }
+
+    fn take(&mut self, id: u64) -> Option<Copy> {
+        let at = self.0.iter().position(|(own, _)| *own == id)?;
+        Some(self.0.swap_remove(at).1)
     }
 
     /// Those that have these numbers.
     pub(crate) fn find(&self, numbers: &[u64]) -> Descriptors {
         let (mut found, mut lost) = (Vec::new(), None);
-        for id in numbers {
-            match self.0.get(id) {
-                Some(Copy::Whole(attachment)) => found.push((*id, attachment.clone())),
-                Some(Copy::Refused(why)) => lost = Some(why.clone()),
-                Some(Copy::Part(_)) | None => {}
+        for (id, copy) in &self.0 {
+            match copy {
+                _ if !numbers.contains(id) => {}
+                Copy::Whole(attachment) => found.push((*id, attachment.clone())),
+                Copy::Refused(why) => lost = Some(why.clone()),
+                Copy::Part(_) => {}
             }
         }
         Descriptors::new(found, lost)
@@ -111,7 +116,7 @@ impl Copies {
 
     /// These will not be asked for any more.
     pub(crate) fn release(&mut self, numbers: &[u64]) {
-        numbers.iter().for_each(|id| drop(self.0.remove(id)));
+        numbers.iter().for_each(|id| drop(self.take(*id)));
     }
 
     /// There are more than any value could bring along.
