@@ -36,7 +36,7 @@ use crate::process::sched::stats::Counters;
 use crate::process::sched::workers::INITIALIZE;
 use crate::process::wire::clock::Epoch;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
-use crate::sys::ledger::{GATES, Gate};
+use crate::sys::gate::{GATES, Gate};
 use crate::task::{TaskError, WorkerExit};
 
 struct Gates([Gate; GATES]);
@@ -502,9 +502,12 @@ impl World {
                     self.ring(worker);
                 }
             }
-            Frame::Welcome { .. } | Frame::Descriptors(_) | Frame::Nudge | Frame::Home => {
-                unreachable!()
-            }
+            Frame::Welcome { .. }
+            | Frame::Descriptors(_)
+            | Frame::Copy { .. }
+            | Frame::Release(_)
+            | Frame::Nudge
+            | Frame::Home => unreachable!(),
         }
     }
 

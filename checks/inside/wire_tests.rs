@@ -49,11 +49,18 @@ fn messages() -> Vec<Record<'static>> {
     ]
 }
 
+/// A part of a copy.
+fn part(bytes: &[u8]) -> Record<'_> {
+    let (id, length) = (300, 1 << 33);
+    Record::Copy { id, length, bytes }
+}
+
 fn records() -> Vec<Vec<u8>> {
     let values = [vec![7; 3], vec![7; 200]];
     let values = values.map(|value| [value_head(value.len()), value].concat());
     let messages = messages().into_iter().map(|record| record.bytes());
-    messages.chain(values).collect()
+    let copy = [part(&[]).head(4), b"part".to_vec()].concat();
+    messages.chain([copy]).chain(values).collect()
 }
 
 #[test]
@@ -74,8 +81,12 @@ fn records_come_out_as_they_went_in() {
         rest = &rest[used..];
     }
     assert!(rest.is_empty());
-    let values = [Record::Value(&[7; 3]), Record::Value(&[7; 200])];
-    let expected: Vec<_> = messages().into_iter().chain(values).collect();
+    let others = [
+        part(b"part"),
+        Record::Value(&[7; 3]),
+        Record::Value(&[7; 200]),
+    ];
+    let expected: Vec<_> = messages().into_iter().chain(others).collect();
     assert_eq!(seen, expected);
 }
 
@@ -110,6 +121,13 @@ fn frames_come_out_as_they_went_in() {
         Frame::decode(&bytes),
         Ok(Some((context(b"ctx"), bytes.len())))
     );
+    let (id, length) = (7, 1 << 40);
+    let copy = |bytes| Frame::Copy { id, length, bytes };
+    let bytes = [copy(&[]).head(4), b"part".to_vec()].concat();
+    assert_eq!(
+        Frame::decode(&bytes),
+        Ok(Some((copy(b"part"), bytes.len())))
+    );
     let (copy, memory) = (&b"copy"[..], 77);
     for frame in [
         Frame::Welcome {
@@ -123,6 +141,7 @@ fn frames_come_out_as_they_went_in() {
         },
         Frame::Forget { id: 300 },
         Frame::Descriptors(vec![1, 1 << 40]),
+        Frame::Release(vec![1, 1 << 40]),
         Frame::Nudge,
         Frame::Home,
         Frame::Bye,

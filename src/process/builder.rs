@@ -151,15 +151,20 @@ impl ProcessPoolBuilder {
     /// A plain worker shares no memory with the pool, and no descriptor is sent to it. The pool keeps its promises,
     /// except for what follows, and is slower, since a worker reports the start of each item:
     ///
-    /// - [`Shared`](crate::process::Shared), [`SharedAtomics`](crate::process::SharedAtomics) and the ends of a
+    /// - [`SharedAtomics`](crate::process::SharedAtomics) and the ends of a
     ///   [`channel`](crate::process::channel()) cannot travel: a call with one ends in [`TaskError::Codec`], and a
-    ///   pool whose initializer has one is not built ([`PoolError::Initializer`]). A [`Bulk`](crate::process::Bulk) travels
-    ///   with the other bytes.
+    ///   pool whose initializer has one is not built ([`PoolError::Initializer`]).
+    /// - A [`Bulk`](crate::process::Bulk) travels with the other bytes, and so does a [`Shared`](crate::process::Shared): once to
+    ///   each worker, which keeps it as long as this process does (and the 64 that came last). A result's is another copy.
     /// - A plain worker returns items only on request. One that was stopped by a signal keeps the items of its frame
     ///   until it is continued or killed.
-    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier
-    ///   items, and one of those may be why it counts as [out of memory](crate::WorkerExit::out_of_memory).
+    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items that were sent
+    ///   together with its last (of a `map` or an `imap`), and these may be why it counts as
+    ///   [out of memory](crate::WorkerExit::out_of_memory).
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
+    ///
+    /// With `TREFOIL_PLAIN_WORKERS=1` in its environment a program's pools have plain workers unless they say otherwise here, and so has
+    /// each [`Process`](crate::Process): to test with them what runs on another system or machine later.
     ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
@@ -282,7 +287,7 @@ impl ProcessPoolBuilder {
         let initializer = self.initializer.transpose();
         settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
         if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
-            && initializer.chunk.is_laden()
+            && initializer.chunk.is_uncopyable()
         {
             let (name, way) = (initializer.type_name, CodecDirection::EncodeArgument);
             let error = codec_error(name, way, PLAIN.to_owned());

@@ -287,7 +287,11 @@ impl ProcessBuilder {
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
         let mut settings = self.pool.settings()?;
-        let call = encode(&arg, f, Chunk::default()).map_err(PoolError::Argument)?;
+        let chunk = match settings.plain {
+            true => Chunk::plain(),
+            false => Chunk::default(),
+        };
+        let call = encode(&arg, f, chunk).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.only = Some(own.name.clone());
         settings.own = Some(own.clone());

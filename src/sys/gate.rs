@@ -26,6 +26,9 @@
 
 use crate::loom::atomic::{AtomicU64, Ordering};
 
+/// How many frames of work a worker has at once: gates and window.
+pub(crate) const GATES: usize = 64;
+
 /// The items of one frame.
 #[derive(Debug)]
 #[repr(C, align(64))]

@@ -41,12 +41,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::arena::Arena;
 use super::free_memory;
-pub(crate) use super::gate::Gate;
+use super::gate::{GATES, Gate};
 use super::mapping::{self, Access, Mapping};
 use crate::loom::atomic::AtomicU64 as Word;
-
-/// How many frames of work a worker has at once: gates and window.
-pub(crate) const GATES: usize = 64;
 
 /// How many bytes of results fit before the worker must send.
 pub(crate) const ROOM: usize = 124 << 10;
@@ -261,11 +258,6 @@ impl Pages {
     pub(crate) fn map(memory: impl AsFd) -> io::Result<Self> {
         let map = |length| Front::map(memory.as_fd(), length);
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
-    }
-
-    /// A plain worker's, which no other process sees: it opens its gates itself, and there is no area.
-    pub(crate) fn alone() -> io::Result<Self> {
-        Ok(Self(Front(Arc::new(Mapping::alone(SIZE)?))))
     }
 
     /// For large results, if there is room for them. For one alone (Y84).

@@ -84,15 +84,6 @@ impl Mapping {
         Ok(Self { start, length })
     }
 
-    /// Memory of this process alone, all zero.
-    pub(crate) fn alone(length: usize) -> io::Result<Self> {
-        let (hint, access) = (std::ptr::null_mut(), ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: Y22: a fresh mapping, at an address that the kernel chooses, aliases no other memory of this process.
-        let start = unsafe { rustix::mm::mmap_anonymous(hint, length, access, MapFlags::PRIVATE) }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, length })
-    }
-
     /// The words that hold the `length` bytes at `offset`, whatever is in them; `None` if these are not in the mapping.
     #[inline]
     pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[AtomicU64]> {

@@ -34,11 +34,52 @@ const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
 pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFd, Mapping)> {
-    let file = File::from(create("trefoil-shared", bytes.len().max(1))?);
-    file.write_all_at(bytes, 0)?;
-    rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::WRITE | SealFlags::SEAL)?;
+    let mut filling = Filling::new(bytes.len().max(1))?;
+    filling.push(bytes)?;
+    let file = filling.seal()?;
     let mapping = open(file.as_fd(), Access::Fixed)?;
-    Ok((file.into(), mapping))
+    Ok((file, mapping))
+}
+
+/// A fixed segment that is being filled, from its beginning on.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    file: File,
+    filled: usize,
+    length: usize,
+}
+
+impl Filling {
+    /// One of `length` bytes, which are zero until they are filled.
+    pub(crate) fn new(length: usize) -> io::Result<Self> {
+        Ok(Self {
+            file: create("trefoil-shared", length)?.into(),
+            filled: 0,
+            length,
+        })
+    }
+
+    /// The next bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() > self.length - self.filled {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.file.write_all_at(bytes, self.filled as u64)?;
+        self.filled += bytes.len();
+        Ok(())
+    }
+
+    /// There is room for no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.filled == self.length
+    }
+
+    /// It never changes from now on.
+    pub(crate) fn seal(self) -> io::Result<OwnedFd> {
+        let seals = RESIZE | SealFlags::WRITE | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&self.file, seals)?;
+        Ok(self.file.into())
+    }
 }
 
 /// A live segment of `length` bytes, all of them zero, and its descriptor. (One byte, if

@@ -12,15 +12,15 @@ use crate::support;
 use std::fmt::Debug;
 use std::process::abort;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use support::{Test, pool, run_helper, signal, tests, until};
+use support::{Scratch, Test, note, noted, pool, run_helper, signal, tests, until};
 use trefoil::process::Plain;
-use trefoil::{Bulk, CancelToken, Process, ProcessPool, SharedAtomics, Shutdown, Task, TaskError};
+use trefoil::{Bulk, CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
 
 pub(crate) fn helpers() {
     support::helper(&[("unshared", unshared), ("narrow", narrow)]);
@@ -474,15 +474,16 @@ tests! {
 
     fn it_is_tried_again_as_it_was() {
         let procs = pool(2);
-        let tries = SharedAtomics::from(vec![0u32]);
-        let again = procs.call(|(tries, mut bulk): (SharedAtomics<AtomicU32>, Bulk<u8>)| {
+        let tries = Scratch::new("again-as-it-was");
+        let again = procs.call(|(path, mut bulk): (String, Bulk<u8>)| {
             bulk[5] += 1; // in the worker's own copy
-            if tries[0].fetch_add(1, Ordering::Relaxed) < 3 {
+            note(&path, 0);
+            if noted(&path) <= 3 {
                 abort();
             }
             bulk
         });
-        let back = again.retry(3).spawn((tries, vec![7; 200_000].into())).join().unwrap();
+        let back = again.retry(3).spawn((tries.text(), vec![7; 200_000].into())).join().unwrap();
         assert!(back[5] == 8 && back[6..].iter().all(|byte| *byte == 7));
     }
 

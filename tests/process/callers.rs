@@ -42,7 +42,7 @@ tests! {
     /// The caller comes just when the result has been sent, and takes it out of the socket before the
     /// driver does: who tells the driver that the worker is to be replaced?
     fn a_worker_that_has_had_its_calls_is_replaced_whoever_hears_of_its_last() {
-        let procs = support::builder().workers(1).max_tasks_per_worker(1).build().unwrap();
+        let procs = ProcessPool::builder().workers(1).max_tasks_per_worker(1).build().unwrap();
         let mut before = 0;
         for n in 0..sample(400) as u64 {
             let mut here = 0;

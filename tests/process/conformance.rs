@@ -11,14 +11,14 @@ use crate::support;
 
 use std::collections::HashSet;
 use std::process::{Command, Stdio, abort, exit};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
-use support::{Odd, Scratch, Test, forever, note, pool, signal, tests, until};
+use support::{Odd, Scratch, Test, forever, note, noted, pool, signal, tests, until};
 use trefoil::task::WorkerExit;
-use trefoil::{Bulk, ProcessPool, SharedAtomics, Shutdown, Task, TaskError};
+use trefoil::{Bulk, ProcessPool, Shutdown, Task, TaskError};
 
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
@@ -131,17 +131,17 @@ fn children() -> usize {
 }
 
 /// Meets the others: returns when there have been `n` of them here.
-fn meet((here, n): (SharedAtomics<AtomicU32>, u32)) -> u32 {
-    here[0].fetch_add(1, Ordering::SeqCst);
-    until(|| here[0].load(Ordering::SeqCst) >= n);
+fn meet((path, n): (String, u32)) -> u32 {
+    note(&path, 0);
+    until(|| noted(&path) >= n as usize);
     std::process::id()
 }
 
 /// All of a pool's workers, at the same time.
 fn all_at_work(procs: &ProcessPool, n: u32) -> HashSet<u32> {
-    let here = SharedAtomics::from(vec![0u32]);
+    let here = Scratch::new("all-at-work");
     let tasks: Vec<Task<u32>> = (0..n)
-        .map(|_| procs.spawn((here.clone(), n), meet))
+        .map(|_| procs.spawn((here.text(), n), meet))
         .collect();
     tasks.into_iter().map(|task| task.join().unwrap()).collect()
 }
@@ -304,14 +304,14 @@ tests! {
         let procs = pool(100);
         let pids = all_at_work(&procs, 100);
         assert_eq!(pids.len(), 100);
-        let here = SharedAtomics::from(vec![0u32]);
+        let here = Scratch::new("hundred");
         let tasks: Vec<Task<()>> = (0..100).map(|_| {
-            procs.spawn(here.clone(), |here: SharedAtomics<AtomicU32>| {
-                here[0].fetch_add(1, Ordering::SeqCst);
+            procs.spawn(here.text(), |path: String| {
+                note(&path, 0);
                 forever::<()>();
             })
         }).collect();
-        until(|| here[0].load(Ordering::SeqCst) == 100);
+        until(|| here.notes().len() == 100);
         pids.iter().for_each(|pid| signal(*pid, Signal::KILL));
         for task in tasks {
             assert!(task.join().is_err_and(|error| matches!(error, TaskError::WorkerDied(_))));
@@ -324,10 +324,10 @@ tests! {
         for workers in [1, 2, 5, 8] {
             let procs = pool(workers as usize);
             for how in 1..=4 {
-                let here = SharedAtomics::from(vec![0u32]);
+                let here = Scratch::new("crash");
                 let tasks: Vec<Task<()>> = (0..workers).map(|_| {
-                    procs.spawn((here.clone(), workers, how), |(here, workers, how)| {
-                        meet((here, workers));
+                    procs.spawn((here.text(), workers, how), |(path, workers, how)| {
+                        meet((path, workers));
                         end(how);
                     })
                 }).collect();

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize, Serializer, ser};
 use support::{Scratch, Test, chaos, forever, note, noted, pool, signal, tests, until};
-use trefoil::{CancelToken, Shutdown, TaskError};
+use trefoil::{CancelToken, ProcessPool, Shutdown, TaskError};
 
 /// Fails in a way of its own for some numbers.
 fn sometimes(n: u64) -> Odd {
@@ -203,7 +203,7 @@ tests! {
     }
 
     fn dropping_it_cancels_the_rest() {
-        let builder = support::builder().workers(2).grace(Duration::from_secs(600));
+        let builder = ProcessPool::builder().workers(2).grace(Duration::from_secs(600));
         let procs = builder.build().unwrap();
         let pids = procs.worker_pids();
         let scratch = Scratch::new("dropped");

@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 
 use support::{Odd, Scratch, Test, census, forever, note, nothing_left_since, tests, until};
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
-use trefoil::{PoolError, Shutdown, Task, TaskError};
+use trefoil::{PoolError, ProcessPool, Shutdown, Task, TaskError};
 
 fn builder(workers: usize) -> ProcessPoolBuilder {
-    support::builder().workers(workers)
+    ProcessPool::builder().workers(workers)
 }
 
 fn is_panic<T: std::fmt::Debug>(result: Result<T, TaskError>, words: &str) {

@@ -49,8 +49,12 @@ fn main() {
     attacks::helpers();
     channel::helpers();
     one::helpers();
+    let except = match support::is_plain() {
+        true => plain::EXCEPT,
+        false => &[],
+    };
     // The modules that take longest begin first.
-    support::main(&[
+    let tests = [
         pool::TESTS,
         plain::TESTS,
         channel::TESTS,
@@ -71,5 +75,6 @@ fn main() {
         tray::TESTS,
         chaos::TESTS,
         memory::TESTS,
-    ]);
+    ];
+    support::main_but(&tests, except);
 }

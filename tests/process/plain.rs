@@ -1,44 +1,46 @@
-//! Plain workers, which are nothing but a framed stream of bytes: what other modules test of a pool holds with these, too.
+//! Plain workers, which are nothing but a framed stream of bytes: what is particular to them.
+//!
+//! What other modules test holds with them, too: `TREFOIL_PLAIN_WORKERS=1 cargo test --test process`, a step of `.ci/run`.
 
-use crate::deadline::sample;
-use crate::support::{self, Scratch, Test, pool, signal, tests, until};
-use crate::{calls, imap, limits, pool as pools};
+use crate::support::{self, Scratch, Test, signal, tests, until};
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use trefoil::process::channel;
-use trefoil::{Bulk, PoolError, Shared, Shutdown, TaskError};
+use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, TaskError};
 
-/// While it lives, pools are made of plain workers; if the test fails, it says which one it was.
-struct Plain(&'static str);
+/// What does not hold with plain workers, and why: `ProcessPoolBuilder::plain_workers` and `docs/DESIGN.md` say the same.
+pub(crate) const EXCEPT: &[(&str, &str)] = &[
+    ("channel::", "the end of a channel is a descriptor"),
+    ("tray::", "there is no tray"),
+    (
+        "bulk::what_was_lent_is_read_as_a_bulk_or_an_error",
+        "nothing is lent",
+    ),
+    ("memory::it_outlives_who_made_it", "SharedAtomics"),
+    ("memory::many_threads_have_the_same", "SharedAtomics"),
+    (
+        "memory::too_many_descriptors_on_their_way_wait",
+        "no descriptor is on its way",
+    ),
+    (
+        "pool::last_words_of_an_item_among_others",
+        "the parent cannot tell an item's words from those of its frame",
+    ),
+    ("shared::a_flag_stops_a_worker", "SharedAtomics"),
+    ("shared::atomics_are_the_same_words", "SharedAtomics"),
+    ("shared::it_comes_again", "SharedAtomics"),
+    (
+        "shared::nothing_is_left_open_when_workers_are_killed",
+        "SharedAtomics",
+    ),
+];
 
-impl Plain {
-    fn new(name: &'static str) -> Self {
-        support::PLAIN.store(true, Ordering::Relaxed);
-        Self(name)
-    }
-}
-
-impl Drop for Plain {
-    fn drop(&mut self) {
-        support::PLAIN.store(false, Ordering::Relaxed);
-        if std::thread::panicking() {
-            eprintln!("{} fails with plain workers", self.0);
-        }
-    }
-}
-
-/// Runs a sample of `tests` with plain workers (all where `TREFOIL_FULL` is set), but those that `except` names.
-fn again(tests: &[Test], except: &[&str]) {
-    let step = tests.len().div_ceil(sample(tests.len()));
-    for test in tests.iter().skip(step / 4).step_by(step) {
-        if !except.iter().any(|name| test.name.ends_with(name)) {
-            let _plain = Plain::new(test.name);
-            (test.run)();
-        }
-    }
+fn plain(workers: usize) -> ProcessPool {
+    let builder = ProcessPool::builder().workers(workers);
+    builder.plain_workers(true).build().unwrap()
 }
 
 /// What a worker has open, and what it has mapped, by name.
@@ -57,26 +59,8 @@ fn is_told<T: std::fmt::Debug>(result: Result<T, TaskError>) {
 }
 
 tests! {
-    fn calls_hold() {
-        again(calls::TESTS, &[]);
-    }
-
-    fn limits_hold() {
-        again(limits::TESTS, &[]);
-    }
-
-    fn iterators_hold() {
-        again(imap::TESTS, &[]);
-    }
-
-    fn the_pool_holds() {
-        // (The parent cannot tell an item's words on standard error from those of the one before.)
-        again(pools::TESTS, &["last_words_are_those_of_the_item"]);
-    }
-
     fn nothing_is_shared_and_nothing_is_handed_over() {
-        let _plain = Plain::new("this");
-        let procs = pool(1);
+        let procs = plain(1);
         let insides = procs.spawn((), insides).join().unwrap();
         let sockets = insides.iter().filter(|path| path.starts_with("socket:")).count();
         assert!((1..=4).contains(&sockets), "one stream, and copies of it: {insides:?}");
@@ -84,32 +68,48 @@ tests! {
     }
 
     fn what_cannot_travel_says_why() {
-        let _plain = Plain::new("this");
-        let procs = pool(1);
-        let shared = Shared::from(vec![1u64; 9]);
-        is_told(procs.spawn(shared.clone(), |shared: Shared<u64>| shared.len()).join());
-        is_told(procs.map_with(&shared, 0..3, |shared: &Shared<u64>, n: usize| shared[n]));
-        is_told(procs.spawn((), |()| Shared::from(vec![1u64])).join());
+        let procs = plain(1);
+        let atomics = SharedAtomics::from(vec![1u64; 9]);
+        is_told(procs.spawn(atomics.clone(), |atomics: SharedAtomics<AtomicU64>| atomics.len()).join());
+        is_told(procs.map_with(&atomics, 0..3, |_: &SharedAtomics<AtomicU64>, n: usize| n));
+        is_told(procs.spawn((), |()| SharedAtomics::from(vec![1u64])).join());
         let (sender, receiver) = channel::<u32>(1).unwrap();
         is_told(procs.spawn(sender, drop).join());
         drop(receiver);
-        let builder = support::builder().initializer(shared, drop);
+        let builder = ProcessPool::builder().plain_workers(true).initializer(atomics, drop);
         let error = builder.build().unwrap_err();
         assert!(matches!(&error, PoolError::Initializer(_)), "{error:?}");
         assert_eq!(procs.spawn(6, |n: u32| n * 7).join().unwrap(), 42, "and the pool lives");
     }
 
+    fn what_is_only_read_is_copied_once_for_each_worker() {
+        let procs = plain(1);
+        let shared: Shared<u8> = (0..3 << 20).map(|n: u32| (n / 5) as u8).collect();
+        let there = |(shared, n): (Shared<u8>, usize)| {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            let line = maps.lines().find(|line| line.contains("trefoil-shared")).unwrap();
+            let number = line.split_whitespace().nth(4).unwrap();
+            (shared[n], number.to_owned())
+        };
+        let items = (0..40usize).map(|n| (shared.clone(), n * 70_000));
+        let seen = procs.call(there).chunk(3).map(items).unwrap();
+        assert!(seen.iter().enumerate().all(|(n, (byte, _))| *byte == shared[n * 70_000]));
+        assert!(seen.iter().all(|(_, file)| *file == seen[0].1), "it was copied again");
+        // When it is gone here, it goes there with the next call.
+        drop(shared);
+        let holds = |()| insides(()).iter().any(|path| path.contains("trefoil-shared"));
+        until(|| !procs.spawn((), holds).join().unwrap());
+    }
+
     fn large_numbers_travel_with_the_other_bytes() {
-        let _plain = Plain::new("this");
         let numbers: Bulk<u64> = (0..1 << 20).collect::<Vec<u64>>().into();
-        let back = pool(2).spawn(numbers.clone(), |numbers: Bulk<u64>| numbers).join().unwrap();
+        let back = plain(2).spawn(numbers.clone(), |numbers: Bulk<u64>| numbers).join().unwrap();
         assert!(back == numbers);
     }
 
     fn what_had_not_begun_ends_with_the_pool() {
-        let _plain = Plain::new("this");
         let scratch = Scratch::new("plain-stop");
-        let procs = pool(1);
+        let procs = plain(1);
         let items = (0..5).map({ let path = scratch.text(); move |n| (path.clone(), n) });
         let stops = |(path, n): (String, u64)| {
             support::note(&path, u64::from(std::process::id()));
@@ -136,8 +136,7 @@ tests! {
     }
 
     fn an_idle_worker_keeps_no_large_frame() {
-        let _plain = Plain::new("this");
-        let procs = pool(1);
+        let procs = plain(1);
         let large = Bulk::from(vec![1_u8; 128 << 20]);
         assert_eq!(procs.spawn(large, |bytes: Bulk<u8>| bytes.len()).join().unwrap(), 128 << 20);
         let statm = format!("/proc/{}/statm", procs.worker_pids()[0]);

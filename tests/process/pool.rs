@@ -153,7 +153,7 @@ fn prints() {
         .sum();
     drop(procs);
     println!("sum {sum}");
-    let quiet = support::builder()
+    let quiet = ProcessPool::builder()
         .workers(1)
         .worker_stdout(WorkerStdout::Null)
         .build()
@@ -410,6 +410,24 @@ fn nest(depth: u32) -> (u32, String) {
         Ok(procs) => procs.spawn(depth + 1, nest).join().unwrap(),
         Err(error) => (depth, error.to_string()),
     }
+}
+
+/// As `std` says it.
+const NO_MEMORY: &str = "memory allocation of 7 bytes failed";
+
+fn noisy(words: String) {
+    eprintln!("{words}");
+}
+
+fn silent(_: String) {
+    abort()
+}
+
+/// It has died, and nothing that others have written is taken for its last words.
+fn has_no_words<T: std::fmt::Debug>(result: Result<T, TaskError>) {
+    let exit = died(result);
+    let innocent = exit.stderr_tail().is_empty() && !exit.out_of_memory();
+    assert!(innocent, "{exit}");
 }
 
 tests! {
@@ -885,31 +903,28 @@ tests! {
     }
 
     fn last_words_are_those_of_the_item() {
-        fn noisy(words: String) {
-            eprintln!("{words}");
-        }
-        fn silent(_: String) {
-            abort()
-        }
         let procs = pool(1);
-        // (As `std` says it.)
-        let words = "memory allocation of 7 bytes failed";
-        let own = |result| {
-            let exit = died(result);
-            assert!(exit.stderr_tail().is_empty() && !exit.out_of_memory(), "{exit}");
-        };
         for _ in 0..20 {
             // The next is with the worker already when the first one writes, or it comes later.
-            let first = procs.spawn(words.to_owned(), noisy);
+            let first = procs.spawn(NO_MEMORY.to_owned(), noisy);
             let next = procs.spawn(String::new(), silent);
             first.join().unwrap();
-            own(next.join());
+            has_no_words(next.join());
         }
         procs.spawn("x".repeat(9000), noisy).join().unwrap();
-        own(procs.spawn(String::new(), silent).join());
+        has_no_words(procs.spawn(String::new(), silent).join());
+        let exit = died(procs.spawn(NO_MEMORY.to_owned(), |words| -> () {
+            noisy(words);
+            abort()
+        }).join());
+        assert!(exit.out_of_memory() && exit.stderr_tail().starts_with(NO_MEMORY), "{exit}");
+    }
+
+    fn last_words_of_an_item_among_others() {
+        let procs = pool(1);
         // In one frame.
         let last = procs.call(|n: u32| match n {
-            0..5 => noisy("memory allocation of 7 bytes failed".to_owned()),
+            0..5 => noisy(NO_MEMORY.to_owned()),
             5 => silent(String::new()),
             _ => {
                 noisy(format!("number {n}"));
@@ -918,7 +933,7 @@ tests! {
         });
         let mut results = last.chunk(8).imap(0..8);
         (0..5).for_each(|_| results.next().unwrap().unwrap());
-        own(results.next().unwrap());
+        has_no_words(results.next().unwrap());
         for n in 6..8 {
             assert_eq!(died(results.next().unwrap()).stderr_tail(), format!("number {n}\n"));
         }
@@ -927,17 +942,12 @@ tests! {
             let begin = Instant::now();
             while begin.elapsed() < Duration::from_micros(2) {}
             match n {
-                2000 => noisy("memory allocation of 7 bytes failed".to_owned()),
+                2000 => noisy(NO_MEMORY.to_owned()),
                 2001 => silent(String::new()),
                 _ => {}
             }
         });
-        own(many.chunk(3000).map(0..3000).map(drop));
-        let exit = died(procs.spawn(words.to_owned(), |words| -> () {
-            noisy(words);
-            abort()
-        }).join());
-        assert!(exit.out_of_memory() && exit.stderr_tail().starts_with(words), "{exit}");
+        has_no_words(many.chunk(3000).map(0..3000).map(drop));
     }
 
     fn last_words_are_kept() {
@@ -1085,7 +1095,7 @@ tests! {
 
     fn a_call_that_ignores_its_token_is_killed() {
         let grace = Duration::from_millis(300);
-        let procs = support::builder().workers(1).grace(grace).build().unwrap();
+        let procs = ProcessPool::builder().workers(1).grace(grace).build().unwrap();
         let pids = procs.worker_pids();
         let scratch = Scratch::new("ignores");
         let task = procs.spawn(scratch.text(), |path| {
@@ -1108,7 +1118,7 @@ tests! {
 
     fn a_busy_driver_hears_before_it_kills() {
         let grace = Duration::from_secs(1);
-        let procs = support::builder().workers(2).grace(grace).build().unwrap();
+        let procs = ProcessPool::builder().workers(2).grace(grace).build().unwrap();
         let pids = procs.worker_pids();
         let scratch = Scratch::new("busy");
         let has = |path: &str, bytes: usize| std::fs::read(path).unwrap().len() >= bytes;
@@ -1213,7 +1223,7 @@ tests! {
 
     fn grace_may_be_anything() {
         for grace in [Duration::ZERO, Duration::MAX] {
-            let procs = support::builder().workers(2).grace(grace).build().unwrap();
+            let procs = ProcessPool::builder().workers(2).grace(grace).build().unwrap();
             let scratch = Scratch::new("grace");
             let task = procs.spawn(scratch.text(), |path| { note(&path, 1); forever::<()>() });
             until(|| scratch.notes() == [1]);
@@ -1231,7 +1241,7 @@ tests! {
 
     fn a_failure_that_nobody_takes_reaches_the_pools_hook() {
         let (tell, told) = mpsc::channel();
-        let builder: ProcessPoolBuilder = support::builder().workers(1).on_unobserved(move |report| {
+        let builder: ProcessPoolBuilder = ProcessPool::builder().workers(1).on_unobserved(move |report| {
             tell.send(report.error().clone()).unwrap();
             panic!("the hook's own");
         });
@@ -1278,7 +1288,7 @@ tests! {
                 _ => result.unwrap(),
             }
         }
-        match support::builder().workers(1).initializer(Unwritable, |_| ()).build() {
+        match ProcessPool::builder().workers(1).initializer(Unwritable, |_| ()).build() {
             Err(PoolError::Initializer(error)) => panicked(error),
             other => panic!("{other:?}"),
         }

@@ -64,10 +64,20 @@ impl Test {
 /// `cargo test` and `cargo nextest` use. The tests of a module run one after the other, because many count what their
 /// process has; modules run side by side, each in a process of its own, because most tests wait most of the time.
 pub(crate) fn main(tests: &[&[Test]]) {
+    main_but(tests, &[]);
+}
+
+/// The same without the tests whose names begin so, for these reasons.
+pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
     if tests.len() > 1 && std::env::args().len() == 1 {
         return side_by_side(tests);
     }
     let tests = tests.concat();
+    let excepted = |test: &Test| {
+        except
+            .iter()
+            .find(|(name, _)| test.name().starts_with(name))
+    };
     let (mut flags, mut names, mut skips) = (Vec::new(), Vec::new(), Vec::new());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -97,6 +107,12 @@ pub(crate) fn main(tests: &[&[Test]]) {
         .filter(|test| !skips.iter().any(|name| fits(test, name)))
         .filter(|_| !has("--ignored"))
         .collect();
+    let (ignored, chosen): (Vec<&Test>, Vec<&Test>) =
+        chosen.iter().partition(|test| excepted(test).is_some());
+    for test in &ignored {
+        let (_, why) = excepted(test).unwrap();
+        println!("test {} ... ignored, {why}", test.name());
+    }
     println!("\nrunning {} tests", chosen.len());
     let begins = watchdog();
     let failed: Vec<&str> = chosen
@@ -106,10 +122,11 @@ pub(crate) fn main(tests: &[&[Test]]) {
         .collect();
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     println!(
-        "\ntest result: {verdict}. {} passed; {} failed; 0 ignored; 0 measured; {} filtered out\n",
+        "\ntest result: {verdict}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out\n",
         chosen.len() - failed.len(),
         failed.len(),
-        tests.len() - chosen.len()
+        ignored.len(),
+        tests.len() - chosen.len() - ignored.len()
     );
     if !failed.is_empty() {
         println!("failures: {}", failed.join(", "));
@@ -301,20 +318,18 @@ pub(crate) fn nothing_left_since(before: (usize, usize, bool)) {
 }
 
 pub(crate) fn pool(workers: usize) -> trefoil::ProcessPool {
-    builder().workers(workers).build().unwrap()
+    trefoil::ProcessPool::with_workers(workers).unwrap()
 }
 
 /// One that kills no worker, however late an item hears that it was cancelled.
 pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
-    let builder = builder().workers(workers);
+    let builder = trefoil::ProcessPool::builder().workers(workers);
     builder.grace(Duration::from_secs(600)).build().unwrap()
 }
 
-/// Whether pools are made of plain workers now.
-pub(crate) static PLAIN: AtomicBool = AtomicBool::new(false);
-
-pub(crate) fn builder() -> trefoil::process::ProcessPoolBuilder {
-    trefoil::ProcessPool::builder().plain_workers(PLAIN.load(Ordering::Relaxed))
+/// Workers are plain unless a builder says otherwise: this is the second run of the tests (`.ci/run`).
+pub(crate) fn is_plain() -> bool {
+    std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
 }
 
 /// What only a signal ends.

@@ -59,6 +59,14 @@ pub fn there_and_back(bench: &mut Bench, size: usize) {
             }
             assert_eq!(bulk.len(), size);
         }),
+        Entry::hot(Kind::OursToo, peers::PLAIN, count, |count| {
+            let mut bulk = Bulk::from(&bytes[..]);
+            for _ in 0..count {
+                let call = peers::plain().spawn(bulk, |bulk: Bulk<u8>| bulk);
+                bulk = call.join().expect("it comes back");
+            }
+            assert_eq!(bulk.len(), size);
+        }),
         Entry::hot(Kind::Peer, "procspawn", count, |count| {
             let mut bytes = bytes.clone();
             for _ in 0..count {

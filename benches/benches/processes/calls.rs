@@ -18,6 +18,7 @@ type Call<'a> = Box<dyn FnMut(u64) -> u64 + 'a>;
 
 fn calls<'a>() -> Vec<(Kind, &'static str, Call<'a>)> {
     let procs = peers::new_trefoil();
+    let plain = peers::new_plain();
     let procspawn = peers::new_procspawn();
     let mut pipes = Pipes::new(0);
     vec![
@@ -25,6 +26,11 @@ fn calls<'a>() -> Vec<(Kind, &'static str, Call<'a>)> {
             Kind::Ours,
             "trefoil",
             Box::new(move |n| procs.spawn(n, add_one).join().expect("it answers")),
+        ),
+        (
+            Kind::OursToo,
+            peers::PLAIN,
+            Box::new(move |n| plain.spawn(n, add_one).join().expect("it answers")),
         ),
         (
             Kind::Peer,
@@ -121,6 +127,14 @@ pub fn separate(bench: &mut Bench) {
                 .map(|n| peers::trefoil().spawn(n, add_one))
                 .collect();
             black_box(trefoil::join_all(tasks).wait().len());
+        }),
+        Entry::hot(Kind::OursToo, peers::PLAIN, few, |count| {
+            let tasks: Vec<_> = (0..count)
+                .map(|n| peers::plain().spawn(n, add_one))
+                .collect();
+            for task in tasks {
+                black_box(task.join().expect("it answers"));
+            }
         }),
         Entry::hot(Kind::Peer, "procspawn, 64 in flight", few, |count| {
             let mut next = 0;

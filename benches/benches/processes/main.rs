@@ -42,6 +42,7 @@ fn main() {
     bench.group("call one cpu", calls::on_one_cpu);
     bench.group("separate", calls::separate);
     bench.group("map", map::tiny);
+    bench.group("map short", map::short);
     bench.group("bulk 64K", |bench| bulk::there_and_back(bench, 64 << 10));
     bench.group("bulk 1M", |bench| bulk::there_and_back(bench, 1 << 20));
     bench.group("bulk 16M", |bench| bulk::there_and_back(bench, 16 << 20));

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
 
-use crate::peers::{self, WORKERS, add_one};
+use crate::peers::{self, PLAIN, WORKERS, add_one};
 use crate::pipes::Pipes;
 use crate::python;
 
@@ -38,6 +38,9 @@ pub fn tiny(bench: &mut Bench) {
                     .expect("they answer"),
             );
         }),
+        Entry::whole(Kind::OursToo, PLAIN, few, || {
+            black_box(peers::plain().map(0..few, add_one).expect("they answer"));
+        }),
         Entry::whole(Kind::Peer, "procspawn, chunks of 12,500", few, || {
             black_box(by_chunks(few));
         }),
@@ -61,4 +64,34 @@ pub fn tiny(bench: &mut Bench) {
         Row::new("`map` of 10^7 tiny items, each", Unit::Ns, goals).on("cost-processes", 0.0),
         &measured,
     );
+}
+
+/// Computes for about a microsecond.
+fn compute(n: u64) -> u64 {
+    (0..1_000).fold(n, |sum, k| black_box(sum ^ k))
+}
+
+/// Where an item takes about as long as it costs a plain worker to say that it begins.
+pub fn short(bench: &mut Bench) {
+    let count = bench.pick(1_000, 200_000, 1_000_000);
+    let entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", count, || {
+            black_box(
+                peers::trefoil()
+                    .map(0..count, compute)
+                    .expect("they answer"),
+            );
+        }),
+        Entry::whole(Kind::OursToo, PLAIN, count, || {
+            black_box(peers::plain().map(0..count, compute).expect("they answer"));
+        }),
+        Entry::whole(Kind::Sequential, "sequential", count, || {
+            for n in 0..count {
+                black_box(compute(n));
+            }
+        }),
+    ];
+    let measured = bench.measure(bench.few_rounds(), entries);
+    let row = "`map` of items of about a microsecond, two workers, each";
+    bench.report(Row::new(row, Unit::Ns, &[]), &measured);
 }

@@ -19,6 +19,20 @@ pub fn trefoil() -> &'static ProcessPool {
     &POOL
 }
 
+/// Of workers that are nothing but a stream of bytes.
+pub fn new_plain() -> ProcessPool {
+    let builder = ProcessPool::builder().workers(WORKERS).plain_workers(true);
+    builder.build().expect("trefoil starts processes")
+}
+
+pub fn plain() -> &'static ProcessPool {
+    static POOL: LazyLock<ProcessPool> = LazyLock::new(new_plain);
+    &POOL
+}
+
+/// How rows name it.
+pub const PLAIN: &str = "trefoil, plain workers";
+
 /// procspawn's pool, which does not end its processes when it is dropped.
 pub struct Procspawn(pub procspawn::Pool);
 

@@ -14,8 +14,31 @@ use rustix::event::EventfdFlags;
 pub(crate) use super::tray::Posted;
 use super::tray::Tray;
 use crate::process::payload::shared_buffer::View;
-use crate::sys::ledger::Ledger;
+use crate::process::sched::sent_frame::Gated;
+use crate::sys::gate::Gate;
+pub(crate) use crate::sys::ledger::{Front, Ledger, Pages};
 use crate::sys::refused::refused;
+
+impl Gated for Ledger {
+    fn gate(&self, index: usize) -> &Gate {
+        (**self).gate(index)
+    }
+
+    fn are_told(&self) -> bool {
+        false
+    }
+}
+
+/// In the worker.
+impl Gated for Front {
+    fn gate(&self, index: usize) -> &Gate {
+        self.gate(index)
+    }
+
+    fn are_told(&self) -> bool {
+        false
+    }
+}
 
 /// What a parent has of it.
 #[derive(Debug)]

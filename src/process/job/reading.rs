@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::decoder::{Place, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::payload::attachments::{Arrivals, Descriptors};
+use crate::process::payload::copies::Copies;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Lending, View};
 
@@ -26,6 +27,8 @@ pub(crate) enum Chore {
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
+    /// What a plain worker sends instead of descriptors.
+    pub(crate) copies: Copies,
     /// What the next value brings along.
     pub(crate) descriptors: Descriptors,
     /// What is missing in the next value. (A plain worker lends nothing.)
@@ -41,6 +44,15 @@ impl Extras {
         extras
     }
 
+    /// The next value brings along what has these numbers.
+    pub(crate) fn claim(&mut self, numbers: &[u64]) {
+        self.descriptors = match self.copies.is_empty() {
+            true => self.arrivals.claim(numbers),
+            false => self.copies.find(numbers),
+        };
+        self.copies.release(numbers);
+    }
+
     /// The value has come that it was for.
     #[inline]
     pub(crate) fn forget(&mut self) {
@@ -52,6 +64,7 @@ impl Extras {
     pub(crate) fn take(&mut self) -> Self {
         Self {
             arrivals: Arrivals::default(),
+            copies: Copies::default(),
             descriptors: std::mem::take(&mut self.descriptors),
             lending: Lending {
                 list: std::mem::take(&mut self.lending.list),

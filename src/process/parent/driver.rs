@@ -510,6 +510,10 @@ impl Driver {
             Ok(used) => {
                 link.partial = whole[used..].to_vec();
                 link.understood();
+                let worker = &self.sched.workers[index];
+                if link.fast.is_none() && worker.is_serving() && worker.frames.is_empty() {
+                    link.words.mark();
+                }
             }
             Err(wire::Broken) => {
                 link.is_broken = true;

@@ -43,13 +43,14 @@ use crate::process::fast::path::{FastPath, Posted};
 use crate::process::job::reading::Extras;
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::chunk::Piece;
+use crate::process::payload::copies::{Part, Sent, parts};
 use crate::process::payload::shared_buffer::took;
 use crate::process::sched::sent_frame::{Gated, ToldGates};
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::wire::Frame;
 use crate::process::wire::invitation::{self, VARIABLE};
+use crate::sys::gate::GATES;
 use crate::sys::image::image;
-use crate::sys::ledger::GATES;
 use crate::sys::lifeline::Lifeline;
 use crate::sys::refused::refused;
 use crate::sys::worker::handed_on;
@@ -68,13 +69,25 @@ struct Outgoing {
     /// What goes with the first byte.
     attachments: Vec<Arc<Attachment>>,
     head: Vec<u8>,
-    items: Option<Piece>,
+    body: Body,
     sent: usize,
 }
 
 /// What follows the head of a frame, where it lies.
-fn item_bytes(items: &Option<Piece>) -> &[u8] {
-    items.as_ref().map_or(&[], Piece::bytes)
+enum Body {
+    Nothing,
+    Items(Piece),
+    Copy(Part),
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::Items(piece) => piece.bytes(),
+            Self::Copy(part) => part.bytes(),
+        }
+    }
 }
 
 /// One worker process.
@@ -95,6 +108,8 @@ pub(crate) struct Link {
     pub(crate) faults: VecDeque<Errno>,
     /// The worker has, or will have, the pool's home.
     has_home: bool,
+    /// What a plain worker has been sent instead of descriptors.
+    copies: Sent,
     /// What comes beside the bytes.
     pub(crate) extras: Extras,
     pub(crate) words: WorkerStderr,
@@ -198,6 +213,7 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
+            copies: Sent::default(),
             extras: Extras::new(fast.as_ref().and_then(FastPath::view)),
             words,
             output,
@@ -278,35 +294,62 @@ impl Link {
 
     /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
     /// that stands there, so nothing waits for room in the socket.
-    pub(crate) fn queue(&mut self, mut head: Vec<u8>, mut items: Option<Piece>) -> bool {
+    pub(crate) fn queue(&mut self, mut head: Vec<u8>, items: Option<Piece>) -> bool {
         let first = self.outgoing.is_empty();
         let attachments = items.as_ref().map_or_else(Vec::new, Piece::attachments);
         if let (Some(home), false) = (items.as_ref().and_then(Piece::home), self.has_home) {
             self.has_home = true;
-            self.wait(vec![home.clone()], Frame::Home.head(0), None);
+            self.wait(vec![home.clone()], Frame::Home.head(0), Body::Nothing);
         }
-        if !attachments.is_empty() {
-            let numbers = attachments.iter().map(|attachment| attachment.id());
-            let descriptors = Frame::Descriptors(numbers.collect()).head(0);
-            self.wait(attachments, descriptors, None);
+        let numbers: Vec<u64> = attachments.iter().map(|one| one.id()).collect();
+        let beside = match &self.fast {
+            Some(_) => attachments,
+            None => {
+                self.copy(&attachments);
+                Vec::new()
+            }
+        };
+        if !numbers.is_empty() {
+            self.wait(beside, Frame::Descriptors(numbers).head(0), Body::Nothing);
         }
+        let mut body = items.map_or(Body::Nothing, Body::Items);
         if let Some(fast) = self.fast.as_mut().filter(|_| self.outgoing.is_empty()) {
-            match fast.post(self.sent_bytes, [&head, item_bytes(&items)]) {
+            match fast.post(self.sent_bytes, [&head, body.bytes()]) {
                 Posted::Yes => return false,
-                Posted::Asleep => (head, items) = (Frame::Nudge.head(0), None),
+                Posted::Asleep => (head, body) = (Frame::Nudge.head(0), Body::Nothing),
                 Posted::No => {}
             }
         }
-        self.wait(Vec::new(), head, items);
+        self.wait(Vec::new(), head, body);
         first
     }
 
+    /// A plain worker gets copies of `attachments`, unless it has them, and need not keep what is gone here.
+    fn copy(&mut self, attachments: &[Arc<Attachment>]) {
+        let (new, over) = self.copies.send(attachments);
+        if !over.is_empty() {
+            self.wait(Vec::new(), Frame::Release(over).head(0), Body::Nothing);
+        }
+        for attachment in new {
+            // (What cannot be read here has not come along there, which is the item's error.)
+            for part in parts(&attachment).into_iter().flatten() {
+                let copy = Frame::Copy {
+                    id: attachment.id(),
+                    length: part.length(),
+                    bytes: &[],
+                };
+                let head = copy.head(part.bytes().len());
+                self.wait(Vec::new(), head, Body::Copy(part));
+            }
+        }
+    }
+
     /// Puts a frame before the socket.
-    fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, items: Option<Piece>) {
+    fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, body: Body) {
         self.outgoing.push_back(Outgoing {
             attachments,
             head,
-            items,
+            body,
             sent: 0,
         });
     }
@@ -317,7 +360,7 @@ impl Link {
             return false; // what waits will wake it
         };
         fast.remind();
-        self.wait(Vec::new(), Frame::Nudge.head(0), None);
+        self.wait(Vec::new(), Frame::Nudge.head(0), Body::Nothing);
         true
     }
 
@@ -344,7 +387,7 @@ impl Link {
                 count += 2;
                 let head = frame.sent.min(frame.head.len());
                 parts[0] = IoSlice::new(&frame.head[head..]);
-                parts[1] = IoSlice::new(&item_bytes(&frame.items)[frame.sent - head..]);
+                parts[1] = IoSlice::new(&frame.body.bytes()[frame.sent - head..]);
             }
             #[cfg(test)]
             let fault = self.faults.pop_front();
@@ -382,7 +425,7 @@ impl Link {
 
     fn sent(&mut self, mut bytes: usize) {
         while let Some(frame) = self.outgoing.front_mut() {
-            let left = frame.head.len() + item_bytes(&frame.items).len() - frame.sent;
+            let left = frame.head.len() + frame.body.bytes().len() - frame.sent;
             if left > bytes {
                 frame.sent += bytes;
                 return;

@@ -45,11 +45,15 @@ pub(crate) struct Settings {
     pub(crate) own: Option<Arc<Own>>,
 }
 
+/// Set to `1`: workers are plain unless a builder says otherwise.
+const PLAIN_WORKERS: &str = "TREFOIL_PLAIN_WORKERS";
+
 impl Settings {
     /// Nothing was said yet.
     pub(crate) fn new() -> Self {
         let mut settings = Self {
             workers: 1,
+            plain: std::env::var_os(PLAIN_WORKERS).is_some_and(|value| value == "1"),
             ..Self::default()
         };
         settings.policy.grace = Duration::from_millis(20);

@@ -37,8 +37,8 @@ use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
 use crate::process::fast::look::{LOOK, Watching};
+use crate::process::fast::path::Ledger;
 use crate::process::wire::clock;
-use crate::sys::ledger::Ledger;
 use crate::sys::ticks;
 
 /// [`LOOK`] in nanoseconds, with time for the way.

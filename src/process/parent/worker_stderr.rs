@@ -11,6 +11,8 @@
 //! adds that to what its parent has read, and notes the sum in the ledger ([`Ledger::marked`]); after its death the
 //! words before it are left out. It asks only after what took long enough to have written something. (If the
 //! first thousand of a frame took less than a microsecond each, the others share one mark.) The parent says when it is reading, and the worker asks again.
+//! A plain worker has no ledger: the parent does the same sum each time that the worker has nothing to do ([`WorkerStderr::mark`]), so
+//! that only words of items of one frame may be mixed.
 //!
 //! Tests: `tests/process/pool.rs`.
 
@@ -24,7 +26,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::worker_stdout::Pipe;
-use crate::sys::ledger::Ledger;
+use crate::process::fast::path::Ledger;
 use crate::sys::poll::poll;
 
 /// How much may wait until no more is read.
@@ -99,8 +101,10 @@ impl Forward {
 #[derive(Debug)]
 pub(crate) struct WorkerStderr {
     pub(crate) pipe: Pipe,
-    /// Where it and its worker say whose words are whose; a plain one says nothing.
+    /// Where it and its worker say whose words are whose.
     ledger: Option<Arc<Ledger>>,
+    /// Of a plain worker: so many bytes were written before the frame that it has.
+    marked: u64,
     /// How many bytes have been read, and the last of them.
     count: u64,
     tail: Vec<u8>,
@@ -113,6 +117,7 @@ impl WorkerStderr {
         Ok(Self {
             pipe: Pipe::new(pipe)?,
             ledger,
+            marked: 0,
             count: 0,
             tail: Vec::new(),
             ran_out: None,
@@ -141,6 +146,11 @@ impl WorkerStderr {
         count > 0
     }
 
+    /// A plain worker has nothing to do: what it has written so far is of no later item.
+    pub(crate) fn mark(&mut self) {
+        self.marked = self.count + self.pipe.waiting();
+    }
+
     fn reads(&self, is_reading: bool) {
         if let Some(ledger) = &self.ledger {
             ledger.reads(self.count, is_reading);
@@ -155,7 +165,10 @@ impl WorkerStderr {
                 break;
             }
         }
-        let mark = self.ledger.as_ref().map_or(0, |ledger| ledger.marked());
+        let mark = self
+            .ledger
+            .as_ref()
+            .map_or(self.marked, |ledger| ledger.marked());
         let own = usize::try_from(self.count.saturating_sub(mark)).unwrap_or(usize::MAX);
         let others = self.tail.len().saturating_sub(own);
         let words = String::from_utf8_lossy(&self.tail[others..]).into_owned();

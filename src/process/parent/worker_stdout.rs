@@ -38,6 +38,12 @@ impl Pipe {
         self.0.as_ref()
     }
 
+    /// How many bytes there are to read.
+    pub(crate) fn waiting(&self) -> u64 {
+        let waiting = self.0.as_ref().map(rustix::io::ioctl_fionread);
+        waiting.and_then(Result::ok).unwrap_or(0)
+    }
+
     /// Reads what there is, up to one buffer; 0: nothing now.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
         let Some(pipe) = &self.0 else { return 0 };

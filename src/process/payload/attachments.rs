@@ -51,7 +51,16 @@ const MOST_ARRIVALS: usize = 64;
 pub(crate) struct Attachment {
     id: u64,
     descriptor: File,
-    end: OnceLock<()>,
+    kind: OnceLock<Kind>,
+}
+
+/// What is special about some of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The other side waits until all copies of it are closed.
+    End,
+    /// It is memory that never changes: a copy of that does as well.
+    Fixed,
 }
 
 impl Attachment {
@@ -63,17 +72,26 @@ impl Attachment {
         Arc::new(Self {
             id,
             descriptor: descriptor.into(),
-            end: OnceLock::new(),
+            kind: OnceLock::new(),
         })
     }
 
     /// The other side waits until all copies of it are closed.
     pub(crate) fn set_end(&self) {
-        let _ = self.end.set(());
+        let _ = self.kind.set(Kind::End);
     }
 
     pub(crate) fn is_end(&self) -> bool {
-        self.end.get().is_some()
+        self.kind.get() == Some(&Kind::End)
+    }
+
+    /// It is memory that never changes, so that a copy of it does as well (`copies`).
+    pub(crate) fn set_fixed(&self) {
+        let _ = self.kind.set(Kind::Fixed);
+    }
+
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.kind.get() == Some(&Kind::Fixed)
     }
 
     /// As the file that it may be.
@@ -97,19 +115,29 @@ impl AsFd for Attachment {
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     attachments: Vec<(u64, Arc<Attachment>)>,
-    /// There were more, which this process could not take.
-    lost: bool,
+    /// Why there are not more: this process could not take them.
+    lost: Option<Box<str>>,
 }
 
+/// Why a descriptor has not arrived.
+const TOO_MANY: &str =
+    "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)";
+
 impl Descriptors {
+    /// These; others were `lost`, and why.
+    pub(crate) fn new(attachments: Vec<(u64, Arc<Attachment>)>, lost: Option<String>) -> Self {
+        let lost = lost.map(String::into_boxed_str);
+        Self { attachments, lost }
+    }
+
     /// The attachment that the sender calls `id`.
-    pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &'static str> {
+    pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &str> {
         match self.attachments.iter().find(|(number, _)| *number == id) {
             Some((_, attachment)) => Ok(attachment.clone()),
-            None if self.lost => Err(
-                "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)",
-            ),
-            None => Err("its descriptor has not come along"),
+            None => Err(self
+                .lost
+                .as_deref()
+                .unwrap_or("its descriptor has not come along")),
         }
     }
 }
@@ -161,7 +189,7 @@ impl Arrivals {
         let attachments = descriptors.into_iter().map(Attachment::new);
         Descriptors {
             attachments: numbers.iter().copied().zip(attachments).collect(),
-            lost,
+            lost: lost.then(|| TOO_MANY.into()),
         }
     }
 
@@ -222,7 +250,7 @@ mod tests {
         }
         assert_eq!(&buffer[..9], b"abcdefghi");
         let descriptors = arrivals.claim(&[7, 8]);
-        let found = descriptors.find(7);
+        let found = descriptors.find(7).map_err(str::to_owned);
         assert!(descriptors.find(8).is_err() && found.is_ok());
         drop(descriptors);
         arrivals.used(9);

@@ -55,7 +55,7 @@ impl Chunk {
         }
     }
 
-    /// One whose items bring nothing along: for plain workers.
+    /// One whose items bring nothing along but what can be copied: for plain workers.
     pub(crate) fn plain() -> Self {
         Self {
             encoding: Encoding::plain(),
@@ -123,6 +123,14 @@ impl Chunk {
     /// Some item has brought attachments along.
     pub(crate) fn is_laden(&self) -> bool {
         self.laden
+    }
+
+    /// Some item has brought along what no copy stands for, so a plain worker cannot have it.
+    pub(crate) fn is_uncopyable(&self) -> bool {
+        let attached = self.attached.lock();
+        attached
+            .iter()
+            .any(|(_, attachment)| !attachment.is_fixed())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

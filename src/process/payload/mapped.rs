@@ -49,6 +49,9 @@ impl Mapped {
     fn made((memory, mapping): (OwnedFd, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
         let attachment = Attachment::new(memory);
         let key = key(&attachment)?;
+        if grain == 0 {
+            attachment.set_fixed();
+        }
         let new = Arc::new(Self {
             mapping,
             attachment,
@@ -76,8 +79,12 @@ impl Mapped {
                     0 => Access::Fixed,
                     _ => Access::Write,
                 };
+                let mapping = segment::open(attachment.as_fd(), access)?;
+                if grain == 0 {
+                    attachment.set_fixed(); // it is sealed, or there were no mapping
+                }
                 let new = Arc::new(Self {
-                    mapping: segment::open(attachment.as_fd(), access)?,
+                    mapping,
                     attachment,
                     key,
                     grain,

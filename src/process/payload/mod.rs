@@ -42,6 +42,7 @@ pub(super) mod attachments;
 pub(super) mod bulk;
 pub(super) mod chunk;
 pub(super) mod codec;
+pub(super) mod copies;
 pub(super) mod depth;
 pub(super) mod described;
 pub(super) mod known;

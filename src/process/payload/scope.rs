@@ -42,7 +42,7 @@ per_thread! {
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
-    /// Nothing but bytes travels: it is for a plain worker, or from one.
+    /// Nothing but bytes travels: it is for a plain worker, or from one. What is attached must have a copy that does as well.
     plain: bool,
     /// Where the bytes begin that may be lent, and how many they are.
     offer: Option<(usize, usize)>,
@@ -60,7 +60,7 @@ impl Encoding {
         }))
     }
 
-    /// Nothing can travel beside the bytes.
+    /// Nothing can travel but bytes.
     pub(crate) fn plain() -> Option<Box<Self>> {
         Some(Box::new(Self {
             plain: true,
@@ -143,13 +143,14 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 }
 
 /// Why a plain worker gets no descriptors, and gives none.
-pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`): to them and from them travels nothing but bytes, \
-     and no `Shared`, `SharedAtomics` or end of a channel";
+pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`): nothing but bytes travels to them and from them, \
+     and neither `SharedAtomics` nor the end of a channel can be copied; return results instead, and send what is only read \
+     as `Shared`";
 
 /// Takes `attachment` along with what is being encoded on this thread. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
-        if own.plain {
+        if own.plain && !attachment.is_fixed() {
             return None;
         }
         let found = own
@@ -242,8 +243,8 @@ fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
 
 /// The attachment that the sender calls `id`, while something is decoded that it came with.
 pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
-    match with_decoding(|own| own.descriptors.find(id)) {
-        Some(found) => found.map_err(said),
+    match with_decoding(|own| own.descriptors.find(id).map_err(said)) {
+        Some(found) => found,
         None => {
             Err("it can be read as (a part of) an argument or a result of a call only".to_owned())
         }

@@ -16,7 +16,7 @@
 //!    the item that runs: nothing that is done waits for what is not.
 //! 4. A worker that does not begin its first frame is nudged, once: it may sleep although it says that it does not (`fast`).
 //!
-//! **Cost.** What is due next is looked for in all frames that have been sent, at each turn. That is no more than [`GATES`](crate::sys::ledger::GATES)
+//! **Cost.** What is due next is looked for in all frames that have been sent, at each turn. That is no more than [`GATES`](crate::sys::gate::GATES)
 //! frames a worker, mostly two, however many calls with a timeout there are: those that wait for a worker have no
 //! deadline yet. A heap would have to be told of each frame that is sent, ends or is checked, which is more than what it saves.
 //!

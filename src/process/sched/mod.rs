@@ -54,7 +54,7 @@ use super::payload::chunk::{Chunk, Piece};
 use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
 use crate::record;
-use crate::sys::ledger::GATES;
+use crate::sys::gate::GATES;
 use crate::task::TaskError;
 
 /// About how many bytes a frame may hold.

@@ -50,7 +50,13 @@ impl Sched {
                     self.hello(worker, now);
                 }
                 Record::Hello { .. } => self.failed_to_start(worker, StartFailure::Foreign, now),
-                Record::Descriptors(list) => extras.descriptors = extras.arrivals.claim(&list),
+                Record::Descriptors(list) => extras.claim(&list),
+                Record::Copy { id, length, bytes } => {
+                    extras.copies.part(id, length, bytes);
+                    if extras.copies.are_too_many() {
+                        return Err(Broken);
+                    }
+                }
                 Record::Lent(list) => extras.lending.list = list,
                 Record::End {
                     sequence,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::process::payload::chunk::Piece;
-use crate::sys::ledger::{GATES, Gate, Ledger};
+use crate::sys::gate::{GATES, Gate};
 
 /// A frame of unknown cost takes an hour.
 pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;
 
-/// Where a worker's gates are: in memory that it shares with its parent, or here.
+/// Where a worker's gates are: in memory that it shares with its parent, or each side has its own.
 pub(crate) trait Gated: Send + Sync {
     fn gate(&self, index: usize) -> &Gate;
 
@@ -19,7 +19,8 @@ pub(crate) trait Gated: Send + Sync {
     fn are_told(&self) -> bool;
 }
 
-/// The gates of a plain worker: what it has said.
+/// The gates of a plain worker: in the worker as they are, in its parent what it has said of them.
+#[derive(Debug)]
 pub(crate) struct ToldGates([Gate; GATES]);
 
 impl ToldGates {
@@ -35,16 +36,6 @@ impl Gated for ToldGates {
 
     fn are_told(&self) -> bool {
         true
-    }
-}
-
-impl Gated for Ledger {
-    fn gate(&self, index: usize) -> &Gate {
-        (**self).gate(index)
-    }
-
-    fn are_told(&self) -> bool {
-        false
     }
 }
 

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use super::sent_frame::{Gated, SentFrame, ToldGates, UNKNOWN_COST};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
-use crate::sys::ledger::GATES;
+use crate::sys::gate::GATES;
 
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;

@@ -2,13 +2,13 @@
 //!
 //! **Job.** Two little languages over one byte stream each: a parent sends [`Frame`]s, a worker [`Record`]s. Both are
 //! envelopes: a kind, a length and a payload. The payload is postcard's, but for two things that are not copied: the
-//! bytes of a value, which have a kind of their own, and what follows the head of a frame (items, a context).
+//! bytes of a value, which have a kind of their own, and what follows the head of a message (items, a context, a copy).
 //!
 //! ```text
-//!   frame  = MESSAGE, length, Frame, items or the bytes of a context
+//!   frame  = MESSAGE, length, Frame, items or the bytes of a context or a copy
 //!            item = length, bytes of the argument
 //!   record = VALUE, length, bytes of the result
-//!          | MESSAGE, length, Record
+//!          | MESSAGE, length, Record, the bytes of a copy
 //! ```
 //!
 //! A length is one byte, or the byte 255 and eight more for what is not shorter than that.
@@ -207,6 +207,15 @@ pub(crate) enum Frame<'a> {
     },
     /// What the next frame brings along: the numbers of the descriptors that come with the first byte of this one.
     Descriptors(Vec<u64>),
+    /// To a plain worker: the next bytes of memory that frames bring along under this number, and how many there are in all.
+    Copy {
+        id: u64,
+        length: u64,
+        #[serde(skip)]
+        bytes: &'a [u8],
+    },
+    /// To a plain worker: no frame brings these along any more.
+    Release(Vec<u64>),
     /// There is a letter in the tray.
     Nudge,
     /// The descriptor of where large arguments lie (`shared_buffer`) comes with its first byte.
@@ -228,8 +237,11 @@ impl<'a> Frame<'a> {
             return Err(Broken);
         }
         let (mut frame, rest) = postcard::take_from_bytes(payload).map_err(|_| Broken)?;
-        if let Self::Batch { items, .. } | Self::Context { bytes: items, .. } = &mut frame {
-            *items = rest;
+        if let Self::Batch { items: bytes, .. }
+        | Self::Context { bytes, .. }
+        | Self::Copy { bytes, .. } = &mut frame
+        {
+            *bytes = rest;
         }
         Ok(Some((frame, end)))
     }
@@ -267,6 +279,13 @@ pub(crate) enum Record<'a> {
     Retire,
     /// What the next value brings along: the numbers of the descriptors that come with the first byte of this.
     Descriptors(Vec<u64>),
+    /// From a plain worker: the next bytes of memory that the next value brings along, as of `Frame::Copy`.
+    Copy {
+        id: u64,
+        length: u64,
+        #[serde(skip)]
+        bytes: &'a [u8],
+    },
     /// The ends that the item has brought are open, and need not be kept for it.
     Taken,
     /// What is missing in the next value.
@@ -279,7 +298,12 @@ pub(crate) enum Record<'a> {
 impl<'a> Record<'a> {
     /// As it travels. (A value is written in place: [`VALUE_KIND`], [`value_head`].)
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        message(self, 0)
+        self.head(0)
+    }
+
+    /// The same, where `length` bytes of a copy follow.
+    pub(crate) fn head(&self, length: usize) -> Vec<u8> {
+        message(self, length)
     }
 
     pub(crate) fn decode(record: &'a [u8]) -> Decoded<Self> {
@@ -287,7 +311,11 @@ impl<'a> Record<'a> {
             None => None,
             Some(((VALUE, value), end)) => Some((Self::Value(value), end)),
             Some(((_, payload), end)) => {
-                Some((postcard::from_bytes(payload).map_err(|_| Broken)?, end))
+                let (mut record, rest) = postcard::take_from_bytes(payload).map_err(|_| Broken)?;
+                if let Self::Copy { bytes, .. } = &mut record {
+                    *bytes = rest;
+                }
+                Some((record, end))
             }
         })
     }

@@ -14,7 +14,7 @@
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -27,16 +27,17 @@ use serde::de::DeserializeOwned;
 use super::call::{Call, Calls};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
-use crate::loom::{Mutex, thread};
+use super::path::{Path, ROOM};
+use crate::loom::thread;
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::codec::encode;
+use crate::process::payload::copies::parts;
 use crate::process::payload::scope::{self, Encoding};
-use crate::process::payload::shared_buffer::{Due, SharedBuffer};
+use crate::process::payload::shared_buffer::Due;
 use crate::process::wire::clock;
 use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
 use crate::sys::arena::Block;
 use crate::sys::fork;
-use crate::sys::ledger::{Pages, ROOM};
 use crate::sys::refused::refused;
 use crate::sys::ticks;
 use crate::sys::worker::ends;
@@ -67,9 +68,7 @@ const ATTEMPTS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Outlet {
     socket: OwnedFd,
-    pub(crate) pages: Pages,
-    /// A plain worker's, whose pages no other process sees: a thread that says something holds this until it is whole.
-    plain: Option<Arc<Mutex<()>>>,
+    pub(crate) path: Path,
     /// Large results that the parent may not have copied yet.
     lent: Due<Block>,
     encoding: Option<Box<Encoding>>,
@@ -80,15 +79,14 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(socket: OwnedFd, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
-        let encoding = match &plain {
-            Some(_) => Encoding::plain(),
-            None => Encoding::lending(Arc::new(SharedBuffer::over(pages.arena()))),
+    pub(crate) fn new(socket: OwnedFd, path: Path) -> Self {
+        let encoding = match path.lender() {
+            None => Encoding::plain(),
+            Some(lender) => Encoding::lending(lender),
         };
         Self {
             socket,
-            pages,
-            plain,
+            path,
             lent: Due::new(),
             encoding,
             scratch: Vec::new(),
@@ -100,7 +98,7 @@ impl Outlet {
     #[inline]
     pub(crate) fn release(&mut self) {
         if !self.lent.is_empty()
-            && let Some(taken) = self.pages.taken()
+            && let Some(taken) = self.path.pages().and_then(|pages| pages.taken())
         {
             self.lent.release(taken);
         }
@@ -108,10 +106,11 @@ impl Outlet {
 
     /// Sends everything.
     pub(crate) fn flush(&mut self) {
-        let _whole = self.plain.as_ref().map(|plain| plain.lock());
+        let (waiting, whole) = self.path.waiting();
         // (Without attachments nothing is refused.)
-        let _ = send(&self.socket, &self.pages.room()[..self.length], &[]);
-        self.pages.sent(self.length as u64);
+        let _ = send(&self.socket, &waiting[..self.length], &[]);
+        drop(whole);
+        self.path.sent(self.length as u64);
         self.length = 0;
     }
 
@@ -125,12 +124,12 @@ impl Outlet {
     /// What is in standard error now is of items that have ended (`worker_stderr`).
     #[cold]
     pub(crate) fn mark(&self) {
-        if self.plain.is_some() {
+        let Some(pages) = self.path.pages() else {
             return;
-        }
-        let waiting = || rustix::io::ioctl_fionread(std::io::stderr()).unwrap_or(0);
+        };
+        let waiting = || rustix::io::ioctl_fionread(io::stderr()).unwrap_or(0);
         for _ in 0..ATTEMPTS {
-            if self.pages.mark(waiting) {
+            if pages.mark(waiting) {
                 return;
             }
             thread::yield_now();
@@ -139,7 +138,7 @@ impl Outlet {
 
     /// A caller looks for results in the ledger, which has room for more: whether both have one processor.
     pub(crate) fn watched(&self) -> Option<bool> {
-        let (until, yields) = self.pages.watched();
+        let (until, yields) = self.path.pages()?.watched();
         let watched = until != 0 && clock::now() <= until && self.length <= ROOM / 2;
         watched.then_some(yields)
     }
@@ -152,7 +151,7 @@ impl Outlet {
     #[inline]
     fn commit(&mut self, length: usize) {
         self.length = length;
-        self.pages.commit(length);
+        self.path.commit(length);
     }
 
     /// Whole records in two parts, through the ledger if they fit; around it if `attachments` go with their first byte. A death in
@@ -169,16 +168,16 @@ impl Outlet {
         }
         if fits {
             let (first, second) =
-                self.pages.room()[self.length..][..length].split_at_mut(parts[0].len());
+                self.path.room()[self.length..][..length].split_at_mut(parts[0].len());
             first.copy_from_slice(parts[0]);
             second.copy_from_slice(parts[1]);
             self.commit(self.length + length);
             return Ok(());
         }
-        let _whole = self.plain.as_ref().map(|plain| plain.lock());
+        let _whole = self.path.whole();
         send(&self.socket, parts[0], attachments)?;
         send(&self.socket, parts[1], &[])?;
-        self.pages.sent(length as u64);
+        self.path.sent(length as u64);
         Ok(())
     }
 
@@ -205,7 +204,7 @@ impl Outlet {
         if ROOM - self.length < length + 2 {
             self.flush();
         }
-        let room = &mut self.pages.room()[self.length..][..length + 2];
+        let room = &mut self.path.room()[self.length..][..length + 2];
         room[0] = wire::VALUE_KIND;
         room[1] = length as u8;
         if length < TINY {
@@ -218,16 +217,38 @@ impl Outlet {
         self.commit(self.length + length + 2);
     }
 
+    /// Of a plain worker: what the next value brings along, as bytes. After an error nothing was said.
+    fn copy(&mut self, attachments: &[Arc<Attachment>]) -> Result<(), postcard::Error> {
+        let all = attachments.iter().map(|one| Ok((one.id(), parts(one)?)));
+        let all: Vec<_> = all.collect::<io::Result<_>>().map_err(uncopied)?;
+        for (id, parts) in all {
+            for part in parts {
+                let copy = Record::Copy {
+                    id,
+                    length: part.length(),
+                    bytes: &[],
+                };
+                let head = copy.head(part.bytes().len());
+                self.say([&head, part.bytes()], &[])?;
+            }
+        }
+        Ok(())
+    }
+
     #[cold]
     fn other_value(&mut self, encoded: Result<(), postcard::Error>) -> Result<(), postcard::Error> {
         let mut own = self.encoding.take().unwrap_or_default();
         let bytes = std::mem::take(&mut self.scratch);
         let said = encoded.and_then(|()| {
+            let beside = match self.path.is_plain() {
+                true => self.copy(&own.attachments).map(|()| &[][..]),
+                false => Ok(&own.attachments[..]),
+            };
             let head = value_head(&own, bytes.len());
-            self.say([&head, &bytes], &own.attachments)
+            self.say([&head, &bytes], beside?)
         });
-        if said.is_ok() {
-            let position = self.pages.position();
+        if let (Ok(()), Some(pages)) = (&said, self.path.pages()) {
+            let position = pages.position();
             let blocks = own.lent.drain(..).map(|lent| lent.block);
             blocks.for_each(|block| self.lent.push(position, block));
         }
@@ -238,6 +259,12 @@ impl Outlet {
         }
         said
     }
+}
+
+/// What cannot be copied out of memory that this process has.
+fn uncopied(error: io::Error) -> postcard::Error {
+    scope::said(&format!("a copy of it could not be sent: {error}"));
+    postcard::Error::SerdeSerCustom
 }
 
 /// What comes before a value of `length` bytes: what is beside it, and the head of its record.
@@ -333,7 +360,7 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     pub(crate) fn new(head: BatchHead, items: &'a [u8], state: &'a mut WorkerState) -> Self {
         if state.retiring {
-            state.outlet.pages.gate(head.sequence as usize).close();
+            state.outlet.path.gate(head.sequence as usize).close();
         }
         Self {
             items: Reader(items),
@@ -355,7 +382,7 @@ impl<'a> Batch<'a> {
     /// What the next items run as. An item that asks for its token is the last of its call.
     pub(crate) fn call(&mut self) -> Call {
         let index = self.head.sequence as usize;
-        let gate = self.state.outlet.pages.gate(index);
+        let gate = self.state.outlet.path.gate(index);
         self.state.calls.cell(index, gate)
     }
 
@@ -365,7 +392,7 @@ impl<'a> Batch<'a> {
         if self.state.memory.is_some() {
             self.weigh();
         }
-        let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
+        let gate = self.state.outlet.path.gate(self.head.sequence as usize);
         if self.head.timed {
             gate.starts(clock::now());
         }
@@ -374,7 +401,7 @@ impl<'a> Batch<'a> {
         if !self.are_tiny {
             self.mark();
         }
-        if self.state.outlet.plain.is_some() {
+        if self.state.outlet.path.is_plain() {
             self.state.outlet.announce(&Record::Begun); // the parent knows nothing else
         }
         self.begun += 1;
@@ -413,7 +440,7 @@ impl<'a> Batch<'a> {
     fn weigh(&mut self) {
         let fits = self.state.memory.as_mut().is_none_or(MemoryLimit::fits);
         if !fits && !std::mem::replace(&mut self.state.retiring, true) {
-            let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
+            let gate = self.state.outlet.path.gate(self.head.sequence as usize);
             gate.close();
             self.state.outlet.record(&Record::Retire.bytes());
         }

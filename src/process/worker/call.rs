@@ -21,7 +21,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::loom::Mutex;
-use crate::sys::ledger::{Front, Gate};
+use crate::process::sched::sent_frame::Gated;
+use crate::sys::gate::Gate;
 use crate::task::{Completer, Task, panic};
 
 /// The cell of the items that run now.
@@ -45,14 +46,13 @@ pub(crate) struct Calls {
 }
 
 /// The watcher's side.
-#[derive(Debug)]
 pub(crate) struct Canceller {
     running: Arc<Mutex<Running>>,
-    gates: Front,
+    gates: Arc<dyn Gated>,
 }
 
 /// Both sides.
-pub(crate) fn calls(gates: Front) -> (Calls, Canceller) {
+pub(crate) fn calls(gates: Arc<dyn Gated>) -> (Calls, Canceller) {
     let (call, task) = Completer::new();
     let running = Arc::new(Mutex::new(Running {
         gate: 0,

@@ -29,7 +29,6 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::process::exit;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -42,20 +41,23 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::batch::{Batch, Outlet, QUICK, WorkerState, send};
 use super::call::{Calls, Canceller, calls};
 use super::memory::MemoryLimit;
+use super::path::{Path, Plain};
 use super::raw_call;
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
+use crate::process::fast::path::{Front, Pages};
 use crate::process::fast::tray::Tray;
 use crate::process::payload::attachments::{Arrivals, Attachment, Descriptors};
+use crate::process::payload::copies::Copies;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Missing, View};
+use crate::process::sched::sent_frame::ToldGates;
 use crate::process::wire::invitation::is_child_of;
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::broken_pipe;
 use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::large_pages;
-use crate::sys::ledger::{Front, Pages};
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::ticks;
@@ -86,7 +88,9 @@ pub(crate) fn serve(parent: u32, handed_on: &[i32], name: &str) -> ! {
 /// What lists of processes show: as much as the kernel takes of `name`, or else of the program's, where it would show `exe`.
 fn set_name(name: &str) {
     let program = std::env::args_os().next().unwrap_or_default();
-    let program = Path::new(&program).file_name().unwrap_or_default();
+    let program = std::path::Path::new(&program)
+        .file_name()
+        .unwrap_or_default();
     let program = program.to_string_lossy();
     let name = if name.is_empty() { &program } else { name };
     let mut end = name.len().min(15);
@@ -133,13 +137,12 @@ fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)>
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
     let socket = inlet.socket.try_clone()?;
-    let plain = plain.then(|| Arc::new(Mutex::new(())));
-    let (inlet, pages, calls) = match &plain {
-        Some(whole) => plain_worker(inlet, whole.clone())?,
-        None => fast_worker(inlet)?,
+    let (inlet, path, calls) = match plain {
+        true => plain_worker(inlet)?,
+        false => fast_worker(inlet)?,
     };
     panic::install_hook();
-    let mut outlet = Outlet::new(socket, pages, plain);
+    let mut outlet = Outlet::new(socket, path);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far is no item's
     outlet.record(&Record::Hello { copy }.bytes());
@@ -148,21 +151,23 @@ fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)>
 }
 
 /// With the fast path, whose descriptors have come with the first frame.
-fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
+fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
     let come = inlet.arrivals.claim(&[0, 1, 2]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
     std::mem::forget(lifeline?); // its being open is what matters (`sys::lifeline`)
     let pages = Pages::map(&*memory?)?;
     inlet.front = Some((*pages).clone());
-    let (calls, canceller) = calls((*pages).clone());
+    let (calls, canceller) = calls(Arc::new((*pages).clone()));
     watch(inlet.socket.try_clone()?, bell?, canceller)?;
-    Ok((inlet, pages, calls))
+    Ok((inlet, Path::Fast(pages), calls))
 }
 
 /// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else.
-fn plain_worker(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, Pages, Calls)> {
-    let pages = Pages::alone()?;
-    let (calls, canceller) = calls((*pages).clone());
+fn plain_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
+    let gates = Arc::new(ToldGates::new());
+    let (calls, canceller) = calls(gates.clone());
+    let whole = Arc::new(Mutex::new(()));
+    let path = Path::Plain(Plain::new(gates, whole.clone()));
     let (hand_on, relayed) = mpsc::channel();
     let mut own = Inlet::new(inlet.socket.try_clone()?);
     own.relayed = Some(relayed);
@@ -187,17 +192,25 @@ fn plain_worker(mut inlet: Inlet, whole: Arc<Mutex<()>>) -> io::Result<(Inlet, P
             }
         }
     })?;
-    Ok((own, pages, calls))
+    Ok((own, path, calls))
 }
 
 fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut home = None;
     // What the next frame brings along.
     let mut next_descriptors = Descriptors::default();
+    let mut copies = Copies::default();
     loop {
         let descriptors = std::mem::take(&mut next_descriptors);
         match inlet.frame() {
-            Frame::Descriptors(numbers) => next_descriptors = inlet.arrivals.claim(&numbers),
+            Frame::Descriptors(numbers) => {
+                next_descriptors = match inlet.is_plain() {
+                    true => copies.find(&numbers),
+                    false => inlet.arrivals.claim(&numbers),
+                };
+            }
+            Frame::Copy { id, length, bytes } => copies.part(id, length, bytes),
+            Frame::Release(numbers) => copies.release(&numbers),
             Frame::Nudge => {}
             Frame::Home => home = inlet.arrivals.claim(&[0]).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
@@ -228,8 +241,7 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 if nanos >= QUICK {
                     state.outlet.mark();
                 }
-                let later = inlet.has_brief()
-                    || inlet.lingers(&state.outlet) && state.outlet.pages.is_heard();
+                let later = inlet.has_brief() || inlet.lingers(&state.outlet);
                 if !later {
                     state.outlet.flush();
                 }
@@ -341,15 +353,16 @@ impl Inlet {
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
     }
 
-    /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here.
+    /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here, and what there is
+    /// to say has been heard.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
-        let Some(yields) = outlet.watched() else {
+        let (Some(pages), Some(yields)) = (outlet.path.pages(), outlet.watched()) else {
             return false;
         };
         self.tidy();
         let mut looks = ticks::Looks::new(LOOK);
         while self.end == 0 && !self.takes_letter() {
-            let deliveries = outlet.pages.deliveries();
+            let deliveries = pages.deliveries();
             if deliveries != self.deliveries {
                 self.deliveries = deliveries;
                 self.take(RecvFlags::DONTWAIT).unwrap_or_else(|_| die());
@@ -362,7 +375,12 @@ impl Inlet {
                 false => hint::spin_loop(),
             }
         }
-        self.end > 0 || self.has_letter
+        (self.end > 0 || self.has_letter) && pages.is_heard()
+    }
+
+    /// Nothing comes but bytes.
+    fn is_plain(&self) -> bool {
+        self.relayed.is_some()
     }
 
     fn tray(&self) -> Option<Tray<'_>> {

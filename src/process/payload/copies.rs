@@ -1,0 +1,251 @@
+//! Memory that never changes, as bytes in a stream: to plain workers, and from them.
+//!
+//! **Job.** A [`Shared`](crate::process::Shared) stands for memory that others map where a descriptor can travel. To a plain worker
+//! no descriptor can, and a copy does as well, since nobody writes to it.
+//!
+//! **Protocol.**
+//! 1. The sender says `Copy`, part by part ([`parts`]), under the number of the attachment. Then comes what brings it along,
+//!    behind the list of the numbers (`Descriptors`) as ever.
+//! 2. The receiver makes memory of its own of the parts ([`Copies::part`]), and finds it by the number ([`Copies::find`]).
+//! 3. A worker keeps what it got until its parent says `Release`: when the memory is gone in the parent, or when that has sent many
+//!    others since ([`Sent`]). So each worker gets a copy once, not with each item. A parent keeps what it got for one value.
+//!
+//! A receiver that has no memory for it, or no descriptor, goes on, and says so when it is asked for it: that is an item's error.
+//!
+//! Tests: below; `tests/process/shared.rs`, `tests/process/plain.rs`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Weak};
+
+use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS};
+use super::mapped::Mapped;
+use super::raw_plain::MappedSlice;
+use crate::sys::segment::Filling;
+
+/// How many bytes are sent at once: neither side needs much memory beside the copy.
+const PART: usize = 256 << 10;
+
+/// How many copies a worker keeps, if not all belong to one frame: each has a descriptor there.
+const KEPT: usize = 64;
+
+/// One part of what is copied.
+#[derive(Clone)]
+pub(crate) struct Part {
+    memory: MappedSlice<u8>,
+    from: usize,
+}
+
+impl Part {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let rest = &self.memory.elements()[self.from..];
+        &rest[..rest.len().min(PART)]
+    }
+
+    /// How long the whole is.
+    pub(crate) fn length(&self) -> u64 {
+        self.memory.elements().len() as u64
+    }
+}
+
+/// What to send of `attachment`, in order.
+pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<Item = Part>> {
+    let mapped = Mapped::open(attachment.clone(), 0)?;
+    let length = mapped.mapping().length();
+    let memory = MappedSlice::<u8>::new(mapped, length as u64).map_err(io::Error::other)?;
+    let part = move |from| Part {
+        memory: memory.clone(),
+        from,
+    };
+    Ok((0..length).step_by(PART).map(part))
+}
+
+/// Some memory that was copied, or is being copied.
+#[derive(Debug)]
+enum Copy {
+    Part(Filling),
+    Whole(Arc<Attachment>),
+    Refused(String),
+}
+
+/// What has come, with the sender's numbers. (A few, or as many as one value can bring along.)
+#[derive(Debug, Default)]
+pub(crate) struct Copies(Vec<(u64, Copy)>);
+
+impl Copies {
+    /// The next bytes of what has the number `id`, and `length` bytes in all.
+    pub(crate) fn part(&mut self, id: u64, length: u64, bytes: &[u8]) {
+        let begin = || Filling::new(usize::try_from(length).unwrap_or(usize::MAX));
+        let before = match self.take(id) {
+            None => begin(),
+            Some(Copy::Part(filling)) => Ok(filling),
+            Some(over) => return self.0.push((id, over)),
+        };
+        let now = before.and_then(|mut filling| {
+            filling.push(bytes)?;
+            Ok(match filling.is_full() {
+                true => Copy::Whole(Attachment::new(filling.seal()?)),
+                false => Copy::Part(filling),
+            })
+        });
+        let refused = |error| {
+            let words = format!("there was no memory for a copy of it: {error}");
+            Copy::Refused(words)
+        };
+        self.0.push((id, now.unwrap_or_else(refused)));
+    }
+
+    fn take(&mut self, id: u64) -> Option<Copy> {
+        let at = self.0.iter().position(|(own, _)| *own == id)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    /// Those that have these numbers.
+    pub(crate) fn find(&self, numbers: &[u64]) -> Descriptors {
+        let (mut found, mut lost) = (Vec::new(), None);
+        for (id, copy) in &self.0 {
+            match copy {
+                _ if !numbers.contains(id) => {}
+                Copy::Whole(attachment) => found.push((*id, attachment.clone())),
+                Copy::Refused(why) => lost = Some(why.clone()),
+                Copy::Part(_) => {}
+            }
+        }
+        Descriptors::new(found, lost)
+    }
+
+    /// These will not be asked for any more.
+    pub(crate) fn release(&mut self, numbers: &[u64]) {
+        numbers.iter().for_each(|id| drop(self.take(*id)));
+    }
+
+    /// There are more than any value could bring along.
+    pub(crate) fn are_too_many(&self) -> bool {
+        self.0.len() > MAX_DESCRIPTORS
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What a worker has been sent and keeps, the latest last.
+#[derive(Debug, Default)]
+pub(crate) struct Sent(VecDeque<(u64, Weak<Attachment>)>);
+
+impl Sent {
+    /// A frame brings these along: which of them the worker does not have, and which others it need not keep.
+    pub(crate) fn send(
+        &mut self,
+        attachments: &[Arc<Attachment>],
+    ) -> (Vec<Arc<Attachment>>, Vec<u64>) {
+        if attachments.is_empty() && self.0.is_empty() {
+            return Default::default();
+        }
+        let mut new = Vec::new();
+        for attachment in attachments {
+            let own = (attachment.id(), Arc::downgrade(attachment));
+            match self.0.iter().position(|(id, _)| *id == own.0) {
+                Some(at) => drop(self.0.remove(at)),
+                None => new.push(attachment.clone()),
+            }
+            self.0.push_back(own);
+        }
+        let mut excess = self.0.len().saturating_sub(KEPT.max(attachments.len()));
+        let mut over = Vec::new();
+        self.0.retain(|(id, memory)| {
+            let goes = excess > 0 || memory.strong_count() == 0;
+            excess = excess.saturating_sub(1);
+            if goes {
+                over.push(*id);
+            }
+            !goes
+        });
+        (new, over)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn memory(bytes: usize) -> Arc<Mapped> {
+        let bytes: Vec<u8> = (0..bytes).map(|n| (n / 3) as u8).collect();
+        Mapped::fixed(&bytes).unwrap()
+    }
+
+    fn bytes(mapped: Arc<Mapped>) -> Vec<u8> {
+        let length = mapped.mapping().length() as u64;
+        MappedSlice::new(mapped, length)
+            .unwrap()
+            .elements()
+            .to_vec()
+    }
+
+    #[test]
+    fn a_copy_of_any_length_is_like_the_original() {
+        for length in [1, 7, PART - 1, PART, PART + 1, 3 * PART + 5] {
+            let original = memory(length);
+            let mut copies = Copies::default();
+            let mut count = 0;
+            for part in parts(original.attachment()).unwrap() {
+                assert!(copies.find(&[7]).find(7).is_err(), "it is not whole");
+                copies.part(7, part.length(), part.bytes());
+                count += 1;
+            }
+            assert_eq!(count, length.div_ceil(PART));
+            let found = copies.find(&[7]).find(7).unwrap();
+            assert_eq!(bytes(Mapped::open(found, 0).unwrap()), bytes(original));
+            copies.release(&[7]);
+            assert!(copies.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_refused_or_makes_no_sense_is_an_error_of_who_asks() {
+        let mut copies = Copies::default();
+        copies.part(1, u64::MAX, b"x");
+        copies.part(2, 3, b"four");
+        for id in [1, 2] {
+            let found = copies.find(&[id]);
+            assert!(
+                found.find(id).unwrap_err().contains("no memory"),
+                "{found:?}"
+            );
+        }
+        copies.part(3, 2, b"ab");
+        copies.part(3, 2, b"more");
+        assert!(copies.find(&[3]).find(3).is_ok());
+        assert!(
+            copies
+                .find(&[4])
+                .find(4)
+                .unwrap_err()
+                .contains("come along")
+        );
+        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.part(id, 9, b""));
+        assert!(!copies.are_too_many());
+        copies.part(999, 9, b"");
+        assert!(copies.are_too_many());
+    }
+
+    #[test]
+    fn a_worker_gets_each_once_and_keeps_what_is_still_there() {
+        let all: Vec<_> = (0..2 * KEPT).map(|_| memory(1)).collect();
+        let own: Vec<_> = all.iter().map(|one| one.attachment().clone()).collect();
+        let ids: Vec<u64> = own.iter().map(|one| one.id()).collect();
+        let mut sent = Sent::default();
+        let mut send = |some: &[Arc<Attachment>]| {
+            let (new, over) = sent.send(some);
+            (new.len(), over)
+        };
+        assert_eq!(send(&own[..1]), (1, vec![]));
+        assert_eq!(send(&own[..KEPT]), (KEPT - 1, vec![]), "it has one");
+        assert_eq!(send(&own[..KEPT]), (0, vec![]));
+        assert_eq!(send(&own[KEPT..KEPT + 2]), (2, ids[..2].to_vec()));
+        assert_eq!(send(&own), (KEPT, vec![]), "all of one frame");
+        drop((own, all));
+        assert_eq!(send(&[]), (0, ids));
+        assert_eq!(send(&[]), (0, vec![]));
+    }
+}
