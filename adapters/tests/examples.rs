@@ -66,6 +66,20 @@ fn websocket_echo() {
     );
 }
 
+/// What crashes and what hangs costs its own request.
+#[cfg(feature = "tokio")]
+#[test]
+fn axum_server() {
+    assert_eq!(
+        output("axum_server"),
+        "/sum/1000: 200 500500\n\
+         /plugin/hello: 200 hello has run\n\
+         /plugin/crashes: 502 Bad Gateway\n\
+         /plugin/hangs: 504 Gateway Timeout\n\
+         /plugin/again: 200 again has run\n"
+    );
+}
+
 #[test]
 fn traced_tasks() {
     let told = output("traced_tasks");

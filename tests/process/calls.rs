@@ -321,7 +321,7 @@ tests! {
             let details = report.details().unwrap_or_default().to_owned();
             tell.send((report.to_string(), details)).unwrap();
         };
-        let procs = support::builder().workers(1).on_unobserved(hook).build().unwrap();
+        let procs = ProcessPool::builder().workers(1).on_unobserved(hook).build().unwrap();
         let call = procs.call(|n: u64| while n == 3 { std::thread::park() }).timeout(millis(30));
         call.map_task(0..9).detach();
         let (report, details) = told.recv().unwrap();
