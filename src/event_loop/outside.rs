@@ -266,7 +266,7 @@ mod tests {
     /// How many tasks this loop keeps in mind.
     fn known() -> usize {
         let known = current::with(|local| {
-            let awaited = &local.outside.as_ref()?.awaited;
+            let awaited = &local.outside()?.awaited;
             let known = awaited.take();
             let count = known.tasks.len();
             awaited.set(known);

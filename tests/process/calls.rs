@@ -322,7 +322,7 @@ tests! {
             tell.send((report.to_string(), details)).unwrap();
         };
         let procs = support::builder().workers(1).on_unobserved(hook).build().unwrap();
-        let call = procs.call(|n: u64| while n == 3 { std::thread::park() }).timeout(millis(30));
+        let call = procs.call(|n: u64| if n == 3 { loop { std::thread::park(); } }).timeout(millis(30));
         call.map_task(0..9).detach();
         let (report, details) = told.recv().unwrap();
         assert!(report.ends_with(&format!("({details})")), "{report}");
