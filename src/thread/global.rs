@@ -69,9 +69,14 @@ impl ThreadPoolBuilder {
 }
 
 /// The pool that this thread is inside of, or else the global one.
-fn here() -> Arc<Registry> {
+pub(super) fn here() -> Arc<Registry> {
     let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
     inside.unwrap_or_else(|| Arc::clone(ThreadPool::global().registry()))
+}
+
+/// How many threads the pool has that this thread is inside of, or else the global one.
+pub(crate) fn width() -> usize {
+    here().sleep.width()
 }
 
 /// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
