@@ -11,11 +11,12 @@ use std::hash::{BuildHasher, Hash};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::gather::{append, gather, try_gather};
+use super::gather::{append, gather};
 use super::par::Par;
 use super::parallel::{
     FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator,
 };
+use crate::thread::try_collect;
 
 impl<T: Send> ParallelExtend<T> for Vec<T> {
     fn par_extend<I: IntoParallelIterator<Item = T>>(&mut self, items: I) {
@@ -128,7 +129,7 @@ impl<C: FromParallelIterator<T>, T: Send, E: Send> FromParallelIterator<Result<T
     for Result<C, E>
 {
     fn from_par_iter<I: IntoParallelIterator<Item = Result<T, E>>>(items: I) -> Self {
-        try_gather(items.into_par_iter()).map(C::from_vec)
+        try_collect(items.into_par_iter()).map(C::from_vec)
     }
 }
 

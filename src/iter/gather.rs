@@ -5,7 +5,7 @@
 //!
 //! Tests: `tests/iter/collect.rs`.
 
-use crate::thread::{Grouping, Here, Producer, Source, append_all, divide, try_collect};
+use crate::thread::{Grouping, Here, Producer, Source, append_all, divide, together};
 
 /// The buffers of all parts, in the order of the items.
 pub(super) fn gather<S, B>(mut source: S) -> Vec<B>
@@ -14,23 +14,14 @@ where
     B: Default + Extend<S::Item> + Send,
 {
     let (shape, items) = (source.shape(), source.open());
-    let fold = |_: Here<'_>, so_far: Option<Vec<B>>, items: _| {
+    let fold = |_: Here<'_>, so_far: Option<Vec<B>>, items: S::Producer<'_>| {
         let mut so_far = so_far.unwrap_or_else(|| vec![B::default()]);
         if let Some(buffer) = so_far.last_mut() {
-            buffer.extend(forward(items));
+            buffer.extend(items.forward());
         }
         Some(so_far)
     };
     divide(Grouping::Any, shape, items, fold, together).unwrap_or_default()
-}
-
-fn forward<P: Producer>(items: P) -> P::Iter {
-    items.forward()
-}
-
-fn together<B>(mut left: Vec<B>, mut right: Vec<B>) -> Vec<B> {
-    left.append(&mut right);
-    left
 }
 
 /// Appends all items to a vector.
@@ -47,41 +38,6 @@ pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
     for mut list in lists {
         vec.append(&mut list);
     }
-}
-
-/// All values; or the failure of the lowest index.
-pub(super) fn try_gather<S, T, E>(mut source: S) -> Result<Vec<T>, E>
-where
-    S: Source<Item = Result<T, E>>,
-    T: Send,
-    E: Send,
-{
-    if source.shape().exact {
-        return try_collect(source);
-    }
-    let (shape, items) = (source.shape(), source.open());
-    let fold = |here: Here<'_>, so_far: Option<Result<Vec<T>, E>>, items: _| {
-        let mut so_far = match so_far.unwrap_or(Ok(Vec::new())) {
-            Ok(so_far) => so_far,
-            failed => return Some(failed),
-        };
-        for item in forward(items) {
-            match item {
-                Ok(item) => so_far.push(item),
-                Err(error) => {
-                    here.stop_behind();
-                    return Some(Err(error));
-                }
-            }
-        }
-        Some(Ok(so_far))
-    };
-    let join = |left, right| match (left, right) {
-        (Ok(left), Ok(right)) => Ok(together(left, right)),
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    };
-    let all = divide(Grouping::Any, shape, items, fold, join);
-    all.unwrap_or(Ok(Vec::new()))
 }
 
 /// Items of which some go to the left.

@@ -480,11 +480,11 @@ pub trait ParallelIterator: Source + Send {
     /// let sums = (0..9_u8).into_par_iter().try_fold(|| 0_u8, |a, b| a.checked_add(b));
     /// assert_eq!(sums.try_reduce(|| 0, |a, b| a.checked_add(b)), Some(36));
     /// ```
-    fn try_fold<R, N, F>(self, init: N, f: F) -> impl ParallelIterator<Item = R>
+    fn try_fold<A, R, N, F>(self, init: N, f: F) -> impl ParallelIterator<Item = R>
     where
-        R: Try + Send,
-        N: Fn() -> R::Output + Sync + Send,
-        F: Fn(R::Output, Self::Item) -> R + Sync + Send,
+        R: Try<Output = A> + Send,
+        N: Fn() -> A + Sync + Send,
+        F: Fn(A, Self::Item) -> R + Sync + Send,
     {
         let first = move || R::from_output(init());
         self.fold(first, move |so_far, item| match so_far.branch() {
@@ -726,7 +726,7 @@ pub trait ParallelIterator: Source + Send {
     /// ```
     /// use trefoil::prelude::*;
     ///
-    /// assert_eq!([0.3, 0.1].par_iter().min_by(|a, b| a.total_cmp(b)), Some(&0.1));
+    /// assert_eq!([0.3_f64, 0.1].par_iter().min_by(|a, b| a.total_cmp(b)), Some(&0.1));
     /// ```
     fn min_by<F>(mut self, f: F) -> Option<Self::Item>
     where
@@ -784,7 +784,7 @@ pub trait ParallelIterator: Source + Send {
     /// ```
     /// use trefoil::prelude::*;
     ///
-    /// assert_eq!([0.3, 0.1].par_iter().max_by(|a, b| a.total_cmp(b)), Some(&0.3));
+    /// assert_eq!([0.3_f64, 0.1].par_iter().max_by(|a, b| a.total_cmp(b)), Some(&0.3));
     /// ```
     fn max_by<F>(mut self, f: F) -> Option<Self::Item>
     where

@@ -9,7 +9,6 @@
 //! Tests: `tests/iter/sort.rs`.
 
 use std::cmp::Ordering;
-use std::mem;
 
 use super::raw_merge;
 use crate::thread;
@@ -27,7 +26,7 @@ where
 {
     let pieces = (2 * thread::width()).next_power_of_two();
     let piece = items.len().div_ceil(pieces).max(SHORT);
-    if items.len() <= piece || mem::size_of::<T>() == 0 {
+    if items.len() <= piece || size_of::<T>() == 0 {
         return items.sort_by(order);
     }
     raw_merge::sort(items, piece, order);
@@ -73,7 +72,7 @@ where
     let (small, large) = items.split_at_mut(middle);
     let large = &mut large[1 + equal..];
     let bad = bad - u32::from(few);
-    crate::thread::join(
+    thread::join(
         || quicksort(small, piece, bad, order),
         || quicksort(large, piece, bad, order),
     );

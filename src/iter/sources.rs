@@ -209,7 +209,7 @@ pub trait ParallelSliceMut<T: Send> {
     /// ```
     /// use trefoil::prelude::*;
     ///
-    /// let mut numbers = [0.5, -1.0];
+    /// let mut numbers = [0.5_f64, -1.0];
     /// numbers.par_sort_by(|a, b| a.total_cmp(b));
     /// assert_eq!(numbers, [-1.0, 0.5]);
     /// ```

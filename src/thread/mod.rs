@@ -125,7 +125,7 @@ pub use scope::ScopedTask;
 pub(crate) use {
     global::width,
     region::{Grouping, Here, divide},
-    results::{append_all, try_collect},
+    results::{append_all, together, try_collect},
     source::{Exact, Producer, Shape, Source, iterates},
 };
 

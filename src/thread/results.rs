@@ -87,7 +87,7 @@ pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
     assert!(all, "a parallel iterator gave fewer items than it has");
 }
 
-/// All values of a source, whose shape is exact; or the error of the lowest index.
+/// All values of a source; or the error of the lowest index.
 pub(crate) fn try_collect<S, R, E>(source: S) -> Result<Vec<R>, E>
 where
     S: Source<Item = Result<R, E>>,
@@ -137,29 +137,53 @@ where
     // The failure with the lowest index so far.
     let failure = Mutex::new(None::<(usize, E)>);
     let limit = Limit::new();
+    let fail = |at, error| {
+        limit.lower(at);
+        let mut failure = failure.lock();
+        let later = match &*failure {
+            Some((other, _)) if *other < at => Some((at, error)),
+            _ => failure.replace((at, error)),
+        };
+        drop(failure);
+        // A loop would not have met this one, nor its destructor's panic.
+        contain(|| drop(later));
+    };
     let shape = source.shape();
     let mut results = Vec::new();
     let filled = catch_unwind(AssertUnwindSafe(|| {
+        let items = source.open();
+        if !shape.exact {
+            let fold = |here: Here<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {
+                let (mut list, mut error) = (so_far.unwrap_or_default(), None);
+                list.extend(until(items.forward(), &f, &mut error));
+                if let Some(error) = error {
+                    fail(here.at, error);
+                }
+                Some(list)
+            };
+            let all = divide_in(
+                registry,
+                &limit,
+                Grouping::Any,
+                shape,
+                items,
+                fold,
+                together,
+            );
+            results = all.unwrap_or_default();
+            return true;
+        }
         append(
             registry,
             &limit,
             shape,
-            source.open(),
+            items,
             &mut results,
             |here, items, places| {
                 let mut error = None;
-                places.extend(items.map_while(|item| f(item).map_err(|e| error = Some(e)).ok()));
+                places.extend(until(items, &f, &mut error));
                 if let Some(error) = error {
-                    let at = here.at + places.filled();
-                    limit.lower(at);
-                    let mut failure = failure.lock();
-                    let later = match &*failure {
-                        Some((other, _)) if *other < at => Some((at, error)),
-                        _ => failure.replace((at, error)),
-                    };
-                    drop(failure);
-                    // A loop would not have met this one, nor its destructor's panic.
-                    contain(|| drop(later));
+                    fail(here.at + places.filled(), error);
                 }
             },
         )
@@ -179,4 +203,19 @@ where
         (Ok(true), None) => Ok(results),
         (Ok(false), None) => unreachable!("a part of a region stops only if an item fails"),
     }
+}
+
+/// What `f` makes of the items before the first that fails.
+fn until<T, R, E>(
+    items: impl Iterator<Item = T>,
+    f: impl Fn(T) -> Result<R, E>,
+    error: &mut Option<E>,
+) -> impl Iterator<Item = R> {
+    items.map_while(move |item| f(item).map_err(|e| *error = Some(e)).ok())
+}
+
+/// One list behind another.
+pub(crate) fn together<T>(mut left: Vec<T>, mut right: Vec<T>) -> Vec<T> {
+    left.append(&mut right);
+    left
 }
