@@ -5,8 +5,7 @@
 //!
 //! Tests: `tests/iter/sources.rs`.
 
-use std::iter;
-use std::mem;
+use std::{iter, mem};
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
@@ -15,15 +14,16 @@ use crate::thread::{Producer, Shape, Source};
 /// [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
 #[derive(Debug)]
 pub struct Bridge<I> {
-    items: Mutex<I>,
-    /// The iterator has ended, or is inside of its `next`, which may panic.
+    /// The iterator, and whether it is not to be asked any more: it has ended, or it has panicked.
+    items: Mutex<(I, bool)>,
+    /// That is so, and a turn has seen it.
     ended: AtomicBool,
 }
 
 impl<I> Bridge<I> {
     pub(super) fn new(items: I) -> Self {
         Self {
-            items: Mutex::new(items),
+            items: Mutex::new((items, false)),
             ended: AtomicBool::new(false),
         }
     }
@@ -74,24 +74,12 @@ impl<I: Iterator> Iterator for Turns<'_, I> {
     fn next(&mut self) -> Option<I::Item> {
         self.1 = self.1.checked_sub(1)?;
         let mut items = self.0.items.lock();
-        if self.0.ended.load(Ordering::Relaxed) {
+        if mem::replace(&mut items.1, true) {
+            self.0.ended.store(true, Ordering::Relaxed);
             return None;
         }
-        let fuse = EndOnUnwind(&self.0.ended);
-        let item = items.next();
-        mem::forget(fuse);
-        if item.is_none() {
-            self.0.ended.store(true, Ordering::Relaxed);
-        }
+        let item = items.0.next();
+        items.1 = item.is_none();
         item
-    }
-}
-
-/// An iterator that has panicked is not asked again.
-struct EndOnUnwind<'a>(&'a AtomicBool);
-
-impl Drop for EndOnUnwind<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -41,12 +41,6 @@ impl<T: Send> FromParallelIterator<T> for Vec<T> {
     }
 }
 
-impl ParallelExtend<()> for () {
-    fn par_extend<I: IntoParallelIterator<Item = ()>>(&mut self, items: I) {
-        items.into_par_iter().for_each(|()| ());
-    }
-}
-
 impl FromParallelIterator<()> for () {
     fn from_par_iter<I: IntoParallelIterator<Item = ()>>(items: I) -> Self {
         items.into_par_iter().for_each(|()| ());

@@ -10,25 +10,40 @@ use std::ops::Range;
 
 use crate::thread::{Exact, Producer, Shape, Source};
 
+/// A source on another: its items, its producer, how that is made, and how many items it has.
+macro_rules! source {
+    ($name:ident, $item:ty, $producer:ty, |$this:ident| $open:expr, |$len:ident| $resized:expr) => {
+        impl<I: Exact> Exact for $name<I> {}
+
+        impl<I: Source> Source for $name<I> {
+            type Item = $item;
+            type Producer<'a>
+                = $producer
+            where
+                Self: 'a;
+            fn open(&mut self) -> Self::Producer<'_> {
+                let $this = self;
+                $open
+            }
+            fn shape(&self) -> Shape {
+                let $this = self;
+                $this.0.shape().resized(|$len| $resized)
+            }
+        }
+    };
+}
+
 /// [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
 #[derive(Debug)]
 pub struct Enumerate<I>(pub(super) I);
 
-impl<I: Exact> Exact for Enumerate<I> {}
-
-impl<I: Source> Source for Enumerate<I> {
-    type Item = (usize, I::Item);
-    type Producer<'a>
-        = Enumerated<I::Producer<'a>>
-    where
-        Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        Enumerated(0, self.0.open())
-    }
-    fn shape(&self) -> Shape {
-        self.0.shape()
-    }
-}
+source!(
+    Enumerate,
+    (usize, I::Item),
+    Enumerated<I::Producer<'a>>,
+    |this| Enumerated(0, this.0.open()),
+    |len| len
+);
 
 /// Items and the index of the first.
 #[derive(Debug)]
@@ -75,7 +90,7 @@ impl<A: Source, B: Source> Source for Zip<A, B> {
     fn open(&mut self) -> Self::Producer<'_> {
         let (a, b) = (self.0.open(), self.1.open());
         let len = a.len().min(b.len());
-        Zipped(a.split_at(len).0, b.split_at(len).0)
+        Zipped(cut(a, len).0, cut(b, len).0)
     }
     fn shape(&self) -> Shape {
         self.0.shape().and(self.1.shape())
@@ -161,21 +176,13 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
 #[derive(Debug)]
 pub struct Rev<I>(pub(super) I);
 
-impl<I: Exact> Exact for Rev<I> {}
-
-impl<I: Source> Source for Rev<I> {
-    type Item = I::Item;
-    type Producer<'a>
-        = Reversed<I::Producer<'a>>
-    where
-        Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        Reversed(self.0.open())
-    }
-    fn shape(&self) -> Shape {
-        self.0.shape()
-    }
-}
+source!(
+    Rev,
+    I::Item,
+    Reversed<I::Producer<'a>>,
+    |this| Reversed(this.0.open()),
+    |len| len
+);
 
 /// Items from the last to the first.
 #[derive(Debug)]
@@ -206,64 +213,42 @@ impl<P: Producer> Producer for Reversed<P> {
 #[derive(Debug)]
 pub struct Take<I>(pub(super) I, pub(super) usize);
 
-impl<I: Exact> Exact for Take<I> {}
-
-impl<I: Source> Source for Take<I> {
-    type Item = I::Item;
-    type Producer<'a>
-        = I::Producer<'a>
-    where
-        Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        let all = self.0.open();
-        let len = all.len().min(self.1);
-        all.split_at(len).0
-    }
-    fn shape(&self) -> Shape {
-        self.0.shape().resized(|len| len.min(self.1))
-    }
-}
+source!(
+    Take,
+    I::Item,
+    I::Producer<'a>,
+    |this| cut(this.0.open(), this.1).0,
+    |len| len.min(this.1)
+);
 
 /// [`IndexedParallelIterator::skip`](super::IndexedParallelIterator::skip).
 #[derive(Debug)]
 pub struct Skip<I>(pub(super) I, pub(super) usize);
 
-impl<I: Exact> Exact for Skip<I> {}
-
-impl<I: Source> Source for Skip<I> {
-    type Item = I::Item;
-    type Producer<'a>
-        = I::Producer<'a>
-    where
-        Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        let all = self.0.open();
-        let len = all.len().min(self.1);
-        all.split_at(len).1
-    }
-    fn shape(&self) -> Shape {
-        self.0.shape().resized(|len| len.saturating_sub(self.1))
-    }
-}
+source!(
+    Skip,
+    I::Item,
+    I::Producer<'a>,
+    |this| cut(this.0.open(), this.1).1,
+    |len| len.saturating_sub(this.1)
+);
 
 /// [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
 #[derive(Debug)]
 pub struct StepBy<I>(pub(super) I, pub(super) usize);
 
-impl<I: Exact> Exact for StepBy<I> {}
+source!(
+    StepBy,
+    I::Item,
+    Stepped<I::Producer<'a>>,
+    |this| Stepped(this.0.open(), this.1),
+    |len| len.div_ceil(this.1)
+);
 
-impl<I: Source> Source for StepBy<I> {
-    type Item = I::Item;
-    type Producer<'a>
-        = Stepped<I::Producer<'a>>
-    where
-        Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        Stepped(self.0.open(), self.1)
-    }
-    fn shape(&self) -> Shape {
-        self.0.shape().resized(|len| len.div_ceil(self.1))
-    }
+/// The first `at` items, or all, and the others.
+fn cut<P: Producer>(items: P, at: usize) -> (P, P) {
+    let at = at.min(items.len());
+    items.split_at(at)
 }
 
 /// Every so manyth item.
@@ -278,8 +263,7 @@ impl<P: Producer> Producer for Stepped<P> {
         self.0.len().div_ceil(self.1)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
-        let at = at.saturating_mul(self.1).min(self.0.len());
-        let (near, far) = self.0.split_at(at);
+        let (near, far) = cut(self.0, at.saturating_mul(self.1));
         (Self(near, self.1), Self(far, self.1))
     }
     fn forward(self) -> Self::Iter {
@@ -288,8 +272,7 @@ impl<P: Producer> Producer for Stepped<P> {
     fn backward(self) -> Self::Back {
         // The last one that the steps come to is the first.
         let end = self.len().saturating_sub(1) * self.1 + 1;
-        let end = end.min(self.0.len());
-        self.0.split_at(end).0.backward().step_by(self.1)
+        cut(self.0, end).0.backward().step_by(self.1)
     }
 }
 
@@ -297,21 +280,13 @@ impl<P: Producer> Producer for Stepped<P> {
 #[derive(Debug)]
 pub struct Chunks<I>(pub(super) I, pub(super) usize);
 
-impl<I: Exact> Exact for Chunks<I> {}
-
-impl<I: Source> Source for Chunks<I> {
-    type Item = Vec<I::Item>;
-    type Producer<'a>
-        = Chunked<I::Producer<'a>>
-    where
-        Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        Chunked(Some(self.0.open()), self.1)
-    }
-    fn shape(&self) -> Shape {
-        self.0.shape().resized(|len| len.div_ceil(self.1))
-    }
-}
+source!(
+    Chunks,
+    Vec<I::Item>,
+    Chunked<I::Producer<'a>>,
+    |this| Chunked(Some(this.0.open()), this.1),
+    |len| len.div_ceil(this.1)
+);
 
 /// Items, so many together.
 #[derive(Debug)]
@@ -326,12 +301,8 @@ impl<P: Producer> Producer for Chunked<P> {
         len.div_ceil(self.1)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
-        let size = self.1;
-        let cut = |all: P| {
-            let at = at.saturating_mul(size).min(all.len());
-            all.split_at(at)
-        };
-        let (near, far) = self.0.map(cut).unzip();
+        let (items, size) = (self.0, self.1);
+        let (near, far) = items.map(|all| cut(all, at.saturating_mul(size))).unzip();
         (Self(near, size), Self(far, size))
     }
     fn forward(self) -> Self {
@@ -346,8 +317,7 @@ impl<P: Producer> Iterator for Chunked<P> {
     type Item = Vec<P::Item>;
     fn next(&mut self) -> Option<Self::Item> {
         let all = self.0.take().filter(|all| all.len() > 0)?;
-        let at = self.1.min(all.len());
-        let (chunk, rest) = all.split_at(at);
+        let (chunk, rest) = cut(all, self.1);
         self.0 = Some(rest);
         Some(chunk.forward().collect())
     }

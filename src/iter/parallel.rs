@@ -112,13 +112,8 @@ pub trait ParallelIterator: Source + Send {
     /// numbers.par_iter_mut().for_each(|number| *number *= 2);
     /// assert_eq!(numbers, [2, 4, 6]);
     /// ```
-    fn for_each<F: Fn(Self::Item) + Sync + Send>(mut self, f: F) {
-        let (shape, items) = (self.shape(), self.open());
-        let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
-            items.forward().for_each(&f);
-            Some(())
-        };
-        divide(Grouping::Any, shape, items, fold, |(), ()| ());
+    fn for_each<F: Fn(Self::Item) + Sync>(self, f: F) {
+        reduce(Grouping::Any, stage(self, Mapping(f)), |(), ()| ());
     }
 
     /// [`for_each`](Self::for_each) with a state: `init` makes one for each of few pieces.
@@ -136,10 +131,10 @@ pub trait ParallelIterator: Source + Send {
     /// ```
     fn for_each_init<S, N, F>(self, init: N, f: F)
     where
-        N: Fn() -> S + Sync + Send,
-        F: Fn(&mut S, Self::Item) + Sync + Send,
+        N: Fn() -> S + Sync,
+        F: Fn(&mut S, Self::Item) + Sync,
     {
-        self.map_init(init, f).for_each(|()| ());
+        reduce(Grouping::Any, stage(self, Initing(init, f)), |(), ()| ());
     }
 
     /// [`for_each_init`](Self::for_each_init) with clones of one value.
@@ -151,12 +146,9 @@ pub trait ParallelIterator: Source + Send {
     /// (0..3).into_par_iter().for_each_with(sender, |sender, n| sender.send(n).unwrap());
     /// assert_eq!(receiver.iter().sum::<i32>(), 3);
     /// ```
-    fn for_each_with<S, F>(self, value: S, f: F)
-    where
-        S: Send + Clone,
-        F: Fn(&mut S, Self::Item) + Sync + Send,
-    {
-        self.map_with(value, f).for_each(|()| ());
+    fn for_each_with<S: Send + Clone, F: Fn(&mut S, Self::Item) + Sync>(self, value: S, f: F) {
+        let value = Mutex::new(value);
+        self.for_each_init(|| value.lock().clone(), f);
     }
 
     /// Calls `f` with each item until it fails: `Result`, `Option` or `ControlFlow`. Gives the failure of the lowest item.
@@ -167,21 +159,12 @@ pub trait ParallelIterator: Source + Send {
     /// let small = |n: i32| if n < 7 { Ok(()) } else { Err(n) };
     /// assert_eq!((0..100).into_par_iter().try_for_each(small), Err(7));
     /// ```
-    fn try_for_each<R, F>(mut self, f: F) -> R
-    where
-        R: Try<Output = ()> + Send,
-        F: Fn(Self::Item) -> R + Sync + Send,
-    {
-        let (shape, items) = (self.shape(), self.open());
-        let fold = |here: Here<'_>, so_far: Option<R>, items: <Self as Source>::Producer<'_>| {
-            if so_far.is_some() {
-                return so_far;
-            }
-            let failure = items.forward().find_map(|item| f(item).branch().err())?;
-            here.stop_behind();
-            Some(failure)
-        };
-        let failure = divide(Grouping::Any, shape, items, fold, |first, _| first);
+    fn try_for_each<R: Try<Output = ()> + Send, F: Fn(Self::Item) -> R + Sync>(self, f: F) -> R {
+        let failure = search(
+            self,
+            |here| here.stop_behind(),
+            |item| f(item).branch().err(),
+        );
         failure.unwrap_or_else(|| R::from_output(()))
     }
 
@@ -323,9 +306,8 @@ pub trait ParallelIterator: Source + Send {
     /// let numbers: Vec<u8> = ["1", "x", "3"].par_iter().filter_map(|text| text.parse().ok()).collect();
     /// assert_eq!(numbers, [1, 3]);
     /// ```
-    fn filter_map<R, F>(self, f: F) -> FilterMap<Self, F>
+    fn filter_map<R: Send, F>(self, f: F) -> FilterMap<Self, F>
     where
-        R: Send,
         F: Fn(Self::Item) -> Option<R> + Sync + Send,
     {
         stage(self, FilterMapping(f))
@@ -530,14 +512,13 @@ pub trait ParallelIterator: Source + Send {
     /// let (even, odd): (Vec<u32>, Vec<u32>) = (0..5).into_par_iter().partition(|n| n % 2 == 0);
     /// assert_eq!((even, odd), (vec![0, 2, 4], vec![1, 3]));
     /// ```
-    fn partition<A, B, F>(self, f: F) -> (A, B)
+    fn partition<A, B, F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> (A, B)
     where
-        A: Default + Send + ParallelExtend<Self::Item>,
-        B: Default + Send + ParallelExtend<Self::Item>,
-        F: Fn(&Self::Item) -> bool + Sync + Send,
+        A: Default + ParallelExtend<Self::Item>,
+        B: Default + ParallelExtend<Self::Item>,
     {
         let (mut left, mut right) = (A::default(), B::default());
-        for Parted(some, others) in gather(self.map(|item| (f(&item), item))) {
+        for Parted(some, others) in gather(stage(self, Mapping(|item| (f(&item), item)))) {
             left.par_extend(some);
             right.par_extend(others);
         }
@@ -552,13 +533,11 @@ pub trait ParallelIterator: Source + Send {
     /// let (n, square): (Vec<u32>, Vec<u32>) = (0..3).into_par_iter().map(|n| (n, n * n)).unzip();
     /// assert_eq!((n, square), (vec![0, 1, 2], vec![0, 1, 4]));
     /// ```
-    fn unzip<A, B, L, R>(self) -> (L, R)
+    fn unzip<A: Send, B: Send, L, R>(self) -> (L, R)
     where
         Self: Source<Item = (A, B)>,
-        A: Send,
-        B: Send,
-        L: Default + Send + ParallelExtend<A>,
-        R: Default + Send + ParallelExtend<B>,
+        L: Default + ParallelExtend<A>,
+        R: Default + ParallelExtend<B>,
     {
         let (mut left, mut right) = (L::default(), R::default());
         for (first, second) in gather::<_, (Vec<A>, Vec<B>)>(self) {
@@ -575,12 +554,9 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!("one two".par_split_whitespace().count(), 2);
     /// ```
-    fn count(mut self) -> usize {
-        let (shape, items) = (self.shape(), self.open());
-        let fold = |_: Here<'_>, so_far: Option<usize>, items: <Self as Source>::Producer<'_>| {
-            Some(so_far.unwrap_or(0) + items.forward().count())
-        };
-        divide(Grouping::Any, shape, items, fold, |a, b| a + b).unwrap_or(0)
+    fn count(self) -> usize {
+        let ones = stage(self, Mapping(|_| 1));
+        reduce(Grouping::Any, ones, |a, b| a + b).unwrap_or(0)
     }
 
     /// One value of all items by an associative `f`, from left to right. `identity` is the value of no items.
@@ -596,8 +572,8 @@ pub trait ParallelIterator: Source + Send {
     /// ```
     fn reduce<N, F>(self, identity: N, f: F) -> Self::Item
     where
-        N: Fn() -> Self::Item + Sync + Send,
-        F: Fn(Self::Item, Self::Item) -> Self::Item + Sync + Send,
+        N: Fn() -> Self::Item,
+        F: Fn(Self::Item, Self::Item) -> Self::Item + Sync,
     {
         self.reduce_with(f).unwrap_or_else(identity)
     }
@@ -609,14 +585,11 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!([3, 4].into_par_iter().reduce_with(|a, b| a * b), Some(12));
     /// ```
-    fn reduce_with<F>(mut self, f: F) -> Option<Self::Item>
+    fn reduce_with<F>(self, f: F) -> Option<Self::Item>
     where
-        F: Fn(Self::Item, Self::Item) -> Self::Item + Sync + Send,
+        F: Fn(Self::Item, Self::Item) -> Self::Item + Sync,
     {
-        let (shape, items) = (self.shape(), self.open());
-        let fold =
-            |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| items.forward().reduce(&f);
-        divide(Grouping::Fixed, shape, items, fold, &f)
+        reduce(Grouping::Fixed, self, f)
     }
 
     /// [`reduce`](Self::reduce) of the values in items that may be failures; gives the first failure.
@@ -627,11 +600,10 @@ pub trait ParallelIterator: Source + Send {
     /// let sum = |items: &[Option<u8>]| items.par_iter().copied().try_reduce(|| 0, u8::checked_add);
     /// assert_eq!((sum(&[Some(1), Some(2)]), sum(&[Some(200), Some(200)])), (Some(3), None));
     /// ```
-    fn try_reduce<T, N, F>(self, identity: N, f: F) -> Self::Item
+    fn try_reduce<T, N: Fn() -> T, F>(self, identity: N, f: F) -> Self::Item
     where
         Self::Item: Try<Output = T>,
-        N: Fn() -> T + Sync + Send,
-        F: Fn(T, T) -> Self::Item + Sync + Send,
+        F: Fn(T, T) -> Self::Item + Sync,
     {
         let all = self.try_reduce_with(f);
         all.unwrap_or_else(|| Self::Item::from_output(identity()))
@@ -647,7 +619,7 @@ pub trait ParallelIterator: Source + Send {
     fn try_reduce_with<T, F>(mut self, f: F) -> Option<Self::Item>
     where
         Self::Item: Try<Output = T>,
-        F: Fn(T, T) -> Self::Item + Sync + Send,
+        F: Fn(T, T) -> Self::Item + Sync,
     {
         let (shape, items) = (self.shape(), self.open());
         let join = |left: Self::Item, right: Self::Item| match left.branch() {
@@ -728,23 +700,15 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!([0.3_f64, 0.1].par_iter().min_by(|a, b| a.total_cmp(b)), Some(&0.1));
     /// ```
-    fn min_by<F>(mut self, f: F) -> Option<Self::Item>
+    fn min_by<F>(self, f: F) -> Option<Self::Item>
     where
-        F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync + Send,
+        F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
     {
-        let (shape, items) = (self.shape(), self.open());
-        let fold =
-            |_: Here<'_>, so_far: Option<Self::Item>, items: <Self as Source>::Producer<'_>| {
-                so_far.into_iter().chain(items.forward()).min_by(&f)
-            };
-        let join = |left, right| {
-            if f(&left, &right).is_gt() {
-                right
-            } else {
-                left
-            }
-        };
-        divide(Grouping::Any, shape, items, fold, join)
+        reduce(
+            Grouping::Any,
+            self,
+            |a, b| if f(&a, &b).is_gt() { b } else { a },
+        )
     }
 
     /// The item with the least key; of equal ones the first.
@@ -754,15 +718,12 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!(["abc", "d"].par_iter().min_by_key(|text| text.len()), Some(&"d"));
     /// ```
-    fn min_by_key<K, F>(self, f: F) -> Option<Self::Item>
+    fn min_by_key<K: Ord + Send, F>(self, f: F) -> Option<Self::Item>
     where
-        K: Ord + Send,
-        F: Fn(&Self::Item) -> K + Sync + Send,
+        F: Fn(&Self::Item) -> K + Sync,
     {
-        let keyed = self.map(|item| (f(&item), item));
-        keyed
-            .min_by(|(a, _), (b, _)| a.cmp(b))
-            .map(|(_, item)| item)
+        let keyed = stage(self, Mapping(|item| (f(&item), item)));
+        reduce(Grouping::Any, keyed, |a, b| if a.0 > b.0 { b } else { a }).map(|(_, item)| item)
     }
 
     /// The greatest item; of equal ones the last.
@@ -786,23 +747,15 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!([0.3_f64, 0.1].par_iter().max_by(|a, b| a.total_cmp(b)), Some(&0.3));
     /// ```
-    fn max_by<F>(mut self, f: F) -> Option<Self::Item>
+    fn max_by<F>(self, f: F) -> Option<Self::Item>
     where
-        F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync + Send,
+        F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
     {
-        let (shape, items) = (self.shape(), self.open());
-        let fold =
-            |_: Here<'_>, so_far: Option<Self::Item>, items: <Self as Source>::Producer<'_>| {
-                so_far.into_iter().chain(items.forward()).max_by(&f)
-            };
-        let join = |left, right| {
-            if f(&left, &right).is_gt() {
-                left
-            } else {
-                right
-            }
-        };
-        divide(Grouping::Any, shape, items, fold, join)
+        reduce(
+            Grouping::Any,
+            self,
+            |a, b| if f(&a, &b).is_gt() { a } else { b },
+        )
     }
 
     /// The item with the greatest key; of equal ones the last.
@@ -812,15 +765,12 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!(["abc", "d"].par_iter().max_by_key(|text| text.len()), Some(&"abc"));
     /// ```
-    fn max_by_key<K, F>(self, f: F) -> Option<Self::Item>
+    fn max_by_key<K: Ord + Send, F>(self, f: F) -> Option<Self::Item>
     where
-        K: Ord + Send,
-        F: Fn(&Self::Item) -> K + Sync + Send,
+        F: Fn(&Self::Item) -> K + Sync,
     {
-        let keyed = self.map(|item| (f(&item), item));
-        keyed
-            .max_by(|(a, _), (b, _)| a.cmp(b))
-            .map(|(_, item)| item)
+        let keyed = stage(self, Mapping(|item| (f(&item), item)));
+        reduce(Grouping::Any, keyed, |a, b| if a.0 > b.0 { a } else { b }).map(|(_, item)| item)
     }
 
     /// `f` wants an item. Stops at the first that it does.
@@ -830,7 +780,7 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert!((0..100).into_par_iter().any(|n| n == 42));
     /// ```
-    fn any<F: Fn(Self::Item) -> bool + Sync + Send>(self, f: F) -> bool {
+    fn any<F: Fn(Self::Item) -> bool + Sync>(self, f: F) -> bool {
         self.find_map_any(|item| f(item).then_some(())).is_some()
     }
 
@@ -841,7 +791,7 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert!((0..100).into_par_iter().all(|n| n < 100));
     /// ```
-    fn all<F: Fn(Self::Item) -> bool + Sync + Send>(self, f: F) -> bool {
+    fn all<F: Fn(Self::Item) -> bool + Sync>(self, f: F) -> bool {
         !self.any(|item| !f(item))
     }
 
@@ -853,10 +803,7 @@ pub trait ParallelIterator: Source + Send {
     /// let found = (0..100).into_par_iter().find_any(|n| n % 9 == 8);
     /// assert_eq!(found.unwrap() % 9, 8);
     /// ```
-    fn find_any<F>(self, f: F) -> Option<Self::Item>
-    where
-        F: Fn(&Self::Item) -> bool + Sync + Send,
-    {
+    fn find_any<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
         self.find_map_any(|item| f(&item).then_some(item))
     }
 
@@ -867,10 +814,7 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!((0..100).into_par_iter().find_first(|n| n % 9 == 8), Some(8));
     /// ```
-    fn find_first<F>(self, f: F) -> Option<Self::Item>
-    where
-        F: Fn(&Self::Item) -> bool + Sync + Send,
-    {
+    fn find_first<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
         self.find_map_first(|item| f(&item).then_some(item))
     }
 
@@ -881,10 +825,7 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!((0..100).into_par_iter().find_last(|n| n % 9 == 8), Some(98));
     /// ```
-    fn find_last<F>(self, f: F) -> Option<Self::Item>
-    where
-        F: Fn(&Self::Item) -> bool + Sync + Send,
-    {
+    fn find_last<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
         self.find_map_last(|item| f(&item).then_some(item))
     }
 
@@ -895,21 +836,11 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!(["x", "7"].par_iter().find_map_any(|text| text.parse::<u8>().ok()), Some(7));
     /// ```
-    fn find_map_any<R, F>(mut self, f: F) -> Option<R>
+    fn find_map_any<R: Send, F>(self, f: F) -> Option<R>
     where
-        R: Send,
-        F: Fn(Self::Item) -> Option<R> + Sync + Send,
+        F: Fn(Self::Item) -> Option<R> + Sync,
     {
-        let (shape, items) = (self.shape(), self.open());
-        let fold = |here: Here<'_>, so_far: Option<R>, items: <Self as Source>::Producer<'_>| {
-            if so_far.is_some() {
-                return so_far;
-            }
-            let found = items.forward().find_map(&f)?;
-            here.stop();
-            Some(found)
-        };
-        divide(Grouping::Any, shape, items, fold, |first, _| first)
+        search(self, |here| here.stop(), f)
     }
 
     /// What `f` makes of the first item of which it makes something.
@@ -919,21 +850,11 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!(["x", "7", "8"].par_iter().find_map_first(|text| text.parse::<u8>().ok()), Some(7));
     /// ```
-    fn find_map_first<R, F>(mut self, f: F) -> Option<R>
+    fn find_map_first<R: Send, F>(self, f: F) -> Option<R>
     where
-        R: Send,
-        F: Fn(Self::Item) -> Option<R> + Sync + Send,
+        F: Fn(Self::Item) -> Option<R> + Sync,
     {
-        let (shape, items) = (self.shape(), self.open());
-        let fold = |here: Here<'_>, so_far: Option<R>, items: <Self as Source>::Producer<'_>| {
-            if so_far.is_some() {
-                return so_far;
-            }
-            let found = items.forward().find_map(&f)?;
-            here.stop_behind();
-            Some(found)
-        };
-        divide(Grouping::Any, shape, items, fold, |first, _| first)
+        search(self, |here| here.stop_behind(), f)
     }
 
     /// What `f` makes of the last item of which it makes something.
@@ -943,21 +864,46 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!(["7", "8", "x"].par_iter().find_map_last(|text| text.parse::<u8>().ok()), Some(8));
     /// ```
-    fn find_map_last<R, F>(mut self, f: F) -> Option<R>
+    fn find_map_last<R: Send, F>(self, f: F) -> Option<R>
     where
-        R: Send,
-        F: Fn(Self::Item) -> Option<R> + Sync + Send,
+        F: Fn(Self::Item) -> Option<R> + Sync,
     {
-        let (shape, items) = (self.shape(), self.open());
-        let fold = |_: Here<'_>, so_far: Option<R>, items: <Self as Source>::Producer<'_>| {
-            items.forward().filter_map(&f).last().or(so_far)
-        };
-        divide(Grouping::Any, shape, items, fold, |_, last| last)
+        reduce(Grouping::Any, stage(self, FilterMapping(f)), |_, last| last)
     }
 }
 
 fn stage<I, K>(base: I, kind: K) -> Stage<I, K> {
     Stage { base, kind }
+}
+
+/// All items, two by two, from left to right.
+fn reduce<S: Source, F>(grouping: Grouping, mut source: S, f: F) -> Option<S::Item>
+where
+    F: Fn(S::Item, S::Item) -> S::Item + Sync,
+{
+    let (shape, items) = (source.shape(), source.open());
+    let fold = |_: Here<'_>, so_far: Option<S::Item>, items: S::Producer<'_>| match so_far {
+        Some(so_far) => Some(items.forward().fold(so_far, &f)),
+        None => items.forward().reduce(&f),
+    };
+    divide(grouping, shape, items, fold, &f)
+}
+
+/// What `f` finds first. Then some of the items are not needed any more.
+fn search<S: Source, R: Send, F>(mut source: S, stop: fn(&Here<'_>), f: F) -> Option<R>
+where
+    F: Fn(S::Item) -> Option<R> + Sync,
+{
+    let (shape, items) = (source.shape(), source.open());
+    let fold = |here: Here<'_>, so_far: Option<R>, items: S::Producer<'_>| {
+        if so_far.is_some() {
+            return so_far;
+        }
+        let found = items.forward().find_map(&f)?;
+        stop(&here);
+        Some(found)
+    };
+    divide(Grouping::Any, shape, items, fold, |first, _| first)
 }
 
 impl<S: Source + Send> ParallelIterator for Par<S> {}

@@ -8,7 +8,7 @@ use super::par::Par;
 use super::parallel::{IntoParallelIterator, ParallelIterator};
 use super::slices::{SliceChunks, SliceChunksMut, SliceRChunks, SliceRChunksMut, SliceWindows};
 use super::sort;
-use super::text::{CharIndices, Chars, Lines, Text, Words};
+use super::text::{Chars, Lines, Text, Words};
 use std::cmp::Ordering;
 
 /// `par_iter`: a collection by reference.
@@ -325,17 +325,6 @@ pub trait ParallelString {
     /// assert_eq!("Klee".par_chars().filter(|c| *c == 'e').count(), 2);
     /// ```
     fn par_chars(&self) -> Par<Text<'_, Chars>> {
-        Par(Text::new(self.as_parallel_string()))
-    }
-
-    /// As [`str::char_indices`].
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert_eq!("Klee".par_char_indices().find_first(|(_, c)| *c == 'e'), Some((2, 'e')));
-    /// ```
-    fn par_char_indices(&self) -> Par<Text<'_, CharIndices>> {
         Par(Text::new(self.as_parallel_string()))
     }
 

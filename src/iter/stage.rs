@@ -41,8 +41,10 @@ pub trait Kind<T>: Sync {
     type Iter<'a, I: Iterator<Item = T>>: Iterator<Item = Self::Out>
     where
         Self: 'a;
-    /// What becomes of the shape.
-    fn shape(&self, base: Shape) -> Shape;
+    /// It gives one item for each.
+    const EXACT: bool;
+    /// To begin a piece is dear.
+    const FEW: bool = false;
     /// Puts the adaptor around it.
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I>;
 }
@@ -57,7 +59,12 @@ impl<I: Source, K: Kind<I::Item>> Source for Stage<I, K> {
         Staged(self.base.open(), &self.kind)
     }
     fn shape(&self) -> Shape {
-        self.kind.shape(self.base.shape())
+        let base = self.base.shape();
+        Shape {
+            exact: base.exact && K::EXACT,
+            few: base.few || K::FEW,
+            ..base
+        }
     }
 }
 
@@ -86,13 +93,6 @@ impl<'a, P: Producer, K: Kind<P::Item>> Producer for Staged<'a, P, K> {
     }
 }
 
-fn inexact(base: Shape) -> Shape {
-    Shape {
-        exact: false,
-        ..base
-    }
-}
-
 /// One item for each.
 #[derive(Debug)]
 pub struct Mapping<F>(pub(super) F);
@@ -103,9 +103,7 @@ impl<T, R: Send, F: Fn(T) -> R + Sync> Kind<T> for Mapping<F> {
         = iter::Map<I, &'a F>
     where
         Self: 'a;
-    fn shape(&self, base: Shape) -> Shape {
-        base
-    }
+    const EXACT: bool = true;
     #[inline]
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
         items.map(&self.0)
@@ -124,9 +122,7 @@ impl<T: Send, F: Fn(&T) -> bool + Sync> Kind<T> for Filtering<F> {
         = iter::Filter<I, &'a F>
     where
         Self: 'a;
-    fn shape(&self, base: Shape) -> Shape {
-        inexact(base)
-    }
+    const EXACT: bool = false;
     #[inline]
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
         items.filter(&self.0)
@@ -143,9 +139,7 @@ impl<T, R: Send, F: Fn(T) -> Option<R> + Sync> Kind<T> for FilterMapping<F> {
         = iter::FilterMap<I, &'a F>
     where
         Self: 'a;
-    fn shape(&self, base: Shape) -> Shape {
-        inexact(base)
-    }
+    const EXACT: bool = false;
     #[inline]
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
         items.filter_map(&self.0)
@@ -162,9 +156,7 @@ impl<T, U: IntoIterator<Item: Send>, F: Fn(T) -> U + Sync> Kind<T> for FlatMappi
         = iter::FlatMap<I, U, &'a F>
     where
         Self: 'a;
-    fn shape(&self, base: Shape) -> Shape {
-        inexact(base)
-    }
+    const EXACT: bool = false;
     #[inline]
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
         items.flat_map(&self.0)
@@ -178,9 +170,7 @@ pub struct Whiling(AtomicBool);
 impl<T: Send> Kind<Option<T>> for Whiling {
     type Out = T;
     type Iter<'a, I: Iterator<Item = Option<T>>> = Somes<'a, I>;
-    fn shape(&self, base: Shape) -> Shape {
-        inexact(base)
-    }
+    const EXACT: bool = false;
     fn apply<'a, I: Iterator<Item = Option<T>>>(&'a self, items: I) -> Self::Iter<'a, I> {
         Somes(items, &self.0)
     }
@@ -219,9 +209,8 @@ where
         = Inited<'a, I, S, F>
     where
         Self: 'a;
-    fn shape(&self, base: Shape) -> Shape {
-        Shape { few: true, ..base }
-    }
+    const EXACT: bool = true;
+    const FEW: bool = true;
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
         Inited(items, (self.0)(), &self.1)
     }
@@ -270,13 +259,8 @@ where
         = Folded<'a, I, N, F>
     where
         Self: 'a;
-    fn shape(&self, base: Shape) -> Shape {
-        Shape {
-            exact: false,
-            few: true,
-            ..base
-        }
-    }
+    const EXACT: bool = false;
+    const FEW: bool = true;
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
         Folded(Some(items), self)
     }

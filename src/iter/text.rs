@@ -17,26 +17,21 @@ pub trait Reading: Send + Sync {
     type Iter<'s>: Iterator<Item = Self::Item<'s>>;
     /// Where it may be cut, at this byte or behind it.
     fn end(text: &str, at: usize) -> usize;
-    /// Reads it. It begins at this byte of the whole.
-    fn read(text: &str, at: usize) -> Self::Iter<'_>;
+    /// Reads it.
+    fn read(text: &str) -> Self::Iter<'_>;
 }
 
 /// A string as a parallel iterator, which gives what `R` reads it as.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'s, R> {
     text: &'s str,
-    at: usize,
     reading: PhantomData<fn() -> R>,
 }
 
 impl<'s, R> Text<'s, R> {
     pub(super) fn new(text: &'s str) -> Self {
-        Self::at(text, 0)
-    }
-
-    fn at(text: &'s str, at: usize) -> Self {
         let reading = PhantomData;
-        Self { text, at, reading }
+        Self { text, reading }
     }
 }
 
@@ -47,7 +42,7 @@ impl<'s, R: Reading> Source for Text<'s, R> {
     where
         Self: 'a;
     fn open(&mut self) -> Self {
-        Self::at(self.text, self.at)
+        Self::new(self.text)
     }
     fn shape(&self) -> Shape {
         Shape::unknown()
@@ -67,10 +62,10 @@ impl<'s, R: Reading> Producer for Text<'s, R> {
             at => R::end(self.text, at),
         };
         let (near, far) = self.text.split_at(end);
-        (Self::at(near, self.at), Self::at(far, self.at + end))
+        (Self::new(near), Self::new(far))
     }
     fn forward(self) -> Self::Iter {
-        R::read(self.text, self.at)
+        R::read(self.text)
     }
     fn backward(self) -> Self::Back {
         iter::empty()
@@ -93,34 +88,8 @@ impl Reading for Chars {
     fn end(text: &str, at: usize) -> usize {
         character(text, at)
     }
-    fn read(text: &str, _: usize) -> str::Chars<'_> {
+    fn read(text: &str) -> str::Chars<'_> {
         text.chars()
-    }
-}
-
-/// As [`str::char_indices`].
-#[derive(Clone, Copy, Debug)]
-pub struct CharIndices;
-
-impl Reading for CharIndices {
-    type Item<'s> = (usize, char);
-    type Iter<'s> = Shifted<'s>;
-    fn end(text: &str, at: usize) -> usize {
-        character(text, at)
-    }
-    fn read(text: &str, at: usize) -> Shifted<'_> {
-        Shifted(text.char_indices(), at)
-    }
-}
-
-/// Characters of a part of a text, with where they are in the whole.
-#[derive(Clone, Debug)]
-pub struct Shifted<'s>(str::CharIndices<'s>, usize);
-
-impl Iterator for Shifted<'_> {
-    type Item = (usize, char);
-    fn next(&mut self) -> Option<(usize, char)> {
-        self.0.next().map(|(at, c)| (self.1 + at, c))
     }
 }
 
@@ -136,7 +105,7 @@ impl Reading for Lines {
         let newline = behind.iter().position(|byte| *byte == b'\n');
         newline.map_or(text.len(), |newline| at + newline)
     }
-    fn read(text: &str, _: usize) -> str::Lines<'_> {
+    fn read(text: &str) -> str::Lines<'_> {
         text.lines()
     }
 }
@@ -153,7 +122,7 @@ impl Reading for Words {
         let space = text[at..].find(char::is_whitespace);
         space.map_or(text.len(), |space| at + space)
     }
-    fn read(text: &str, _: usize) -> str::SplitWhitespace<'_> {
+    fn read(text: &str) -> str::SplitWhitespace<'_> {
         text.split_whitespace()
     }
 }

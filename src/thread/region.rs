@@ -36,6 +36,7 @@
 //!
 //! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy, bits of float sums), `tests/iter/main.rs`.
 
+use std::marker::PhantomData;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -119,8 +120,9 @@ impl Drop for StopOnUnwind<'_> {
 
 /// What all parts of a region share.
 #[derive(Debug)]
-struct Region<'a, F, J> {
+struct Region<'a, P, A, F, J> {
     limit: &'a Limit,
+    items: PhantomData<fn(P) -> A>,
     shape: Shape,
     fold: F,
     join: J,
@@ -144,6 +146,7 @@ where
 {
     let region = &Region {
         limit,
+        items: PhantomData,
         shape,
         fold,
         join,
@@ -194,15 +197,15 @@ impl Shape {
     }
 }
 
-impl<F, J> Region<'_, F, J> {
+impl<P, A, F, J> Region<'_, P, A, F, J>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
     /// Folds the items, of which the first has the index `at`, chunk by chunk, and shares them when a thread wants work.
-    fn drive<P, A>(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A>
-    where
-        P: Producer,
-        A: Send,
-        F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
-        J: Fn(A, A) -> A + Sync,
-    {
+    fn drive(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A> {
         let min = self.shape.min.max(1);
         if splits > 0 && items.len() / 2 >= min {
             return self.halve(worker, at, items, splits / 2);
@@ -241,13 +244,7 @@ impl<F, J> Region<'_, F, J> {
         so_far
     }
 
-    fn halve<P, A>(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A>
-    where
-        P: Producer,
-        A: Send,
-        F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
-        J: Fn(A, A) -> A + Sync,
-    {
+    fn halve(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A> {
         let middle = items.len() / 2;
         let (near, taken, far) = cut(items, middle);
         let (left, right) = fork(
@@ -265,20 +262,14 @@ impl<F, J> Region<'_, F, J> {
     }
 
     /// Folds the items along a tree with so many leaves.
-    fn walk<P, A>(
+    fn walk(
         &self,
         worker: &Worker,
         at: usize,
         items: P,
         leaves: usize,
         splits: usize,
-    ) -> Option<A>
-    where
-        P: Producer,
-        A: Send,
-        F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
-        J: Fn(A, A) -> A + Sync,
-    {
+    ) -> Option<A> {
         if items.len() == 0 || self.limit.is_below(at) {
             return None;
         }
@@ -316,10 +307,7 @@ impl<F, J> Region<'_, F, J> {
     }
 
     #[inline]
-    fn fold<P, A>(&self, at: usize, so_far: Option<A>, items: P) -> Option<A>
-    where
-        F: Fn(Here<'_>, Option<A>, P) -> Option<A>,
-    {
+    fn fold(&self, at: usize, so_far: Option<A>, items: P) -> Option<A> {
         let fuse = StopOnUnwind(self.here(at));
         let result = (self.fold)(self.here(at), so_far, items);
         mem::forget(fuse);
@@ -327,10 +315,7 @@ impl<F, J> Region<'_, F, J> {
     }
 
     #[inline]
-    fn join<A>(&self, at: usize, left: Option<A>, right: Option<A>) -> Option<A>
-    where
-        J: Fn(A, A) -> A,
-    {
+    fn join(&self, at: usize, left: Option<A>, right: Option<A>) -> Option<A> {
         match (left, right) {
             (Some(left), Some(right)) => {
                 let fuse = StopOnUnwind(self.here(at));

@@ -99,12 +99,6 @@ fn strings() {
                     .eq(text.chars())
             );
             assert!(
-                text.par_char_indices()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .eq(text.char_indices())
-            );
-            assert!(
                 text.par_bytes()
                     .collect::<Vec<_>>()
                     .into_iter()
