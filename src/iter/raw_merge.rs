@@ -3,12 +3,12 @@
 //! **Job.** Two runs that lie side by side are merged by two threads: the middle item of the longer one is looked for in
 //! the other, and what is before both cuts is merged apart from what is behind.
 //!
-//! - **I1** What is merged is copied, bit by bit: until a merge has ended, all items are where they were, each once. Copies are neither
+//! - **Q1** What is merged is copied, bit by bit: until a merge has ended, all items are where they were, each once. Copies are neither
 //!   compared nor dropped before that.
-//! - **I2** The slice holds each of its items once whenever code of the caller's may unwind out of here: a merge into the buffer
+//! - **Q2** The slice holds each of its items once whenever code of the caller's may unwind out of here: a merge into the buffer
 //!   leaves it as it is; a merge from the buffer into the slice, if it unwinds, copies the buffer there first ([`Restore`]).
-//! - **I3** The buffer is never dropped as items, and what has been merged into it is all of its part of the slice.
-//! - **I4** Both runs and the target are borrowed mutably, so that one thread at a time has an item: `T: Send` is enough.
+//! - **Q3** The buffer is never dropped as items, and what has been merged into it is all of its part of the slice.
+//! - **Q4** Both runs and the target are borrowed mutably, so that one thread at a time has an item: `T: Send` is enough.
 //!
 //! Rejected: copying back after each merge (as much memory traffic again).
 //!
@@ -35,7 +35,7 @@ where
     let mut buffer = Vec::with_capacity(items.len());
     let buffer = &mut buffer.spare_capacity_mut()[..items.len()];
     let items = ptr::from_mut(items) as *mut [Place<T>];
-    // SAFETY: I2: they are items again when this borrow ends, however it does.
+    // SAFETY: Q2: they are items again when this borrow ends, however it does.
     let items = unsafe { &mut *items };
     sort_part(items, buffer, piece, false, order);
 }
@@ -52,7 +52,7 @@ fn sort_part<T: Send, F>(
 {
     if items.len() <= piece {
         let whole = ptr::from_mut(items) as *mut [T];
-        // SAFETY: I2: the slice holds its items.
+        // SAFETY: Q2: the slice holds its items.
         let whole = unsafe { &mut *whole };
         whole.sort_by(order);
         if into_buffer {
@@ -90,7 +90,7 @@ impl<T> Drop for Restore<'_, T> {
 /// Copies bits.
 fn copy<T>(from: &[Place<T>], to: &mut [Place<T>]) {
     assert_eq!(from.len(), to.len());
-    // SAFETY: both are as long, and borrowed apart; places may hold anything.
+    // SAFETY: Q1: bits are copied; both are as long, and borrowed apart; places may hold anything.
     unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), from.len()) };
 }
 
@@ -100,9 +100,9 @@ fn is_less<T, F>(a: &Place<T>, b: &Place<T>, order: &F) -> bool
 where
     F: Fn(&T, &T) -> Ordering,
 {
-    // SAFETY: I1, I3: what is merged is items.
+    // SAFETY: Q1, Q3: what is merged is items.
     let a = unsafe { a.assume_init_ref() };
-    // SAFETY: as above.
+    // SAFETY: Q1, Q3: as above.
     let b = unsafe { b.assume_init_ref() };
     order(a, b).is_lt()
 }

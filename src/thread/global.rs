@@ -74,11 +74,6 @@ pub(super) fn here() -> Arc<Registry> {
     inside.unwrap_or_else(|| Arc::clone(ThreadPool::global().registry()))
 }
 
-/// How many threads the pool has that this thread is inside of, or else the global one.
-pub(crate) fn width() -> usize {
-    here().sleep.width()
-}
-
 /// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
 /// pool that this thread works for, else on the [global](ThreadPool::global) one.
 /// See [`ThreadPool::join`].

@@ -68,6 +68,7 @@ mod builder;
 mod call;
 mod config;
 mod countdown;
+mod divided;
 mod enter;
 mod futures;
 mod global;
@@ -123,9 +124,9 @@ pub use scope::ScopedTask;
 
 /// What the parallel iterators are made of, `crate::iter`.
 pub(crate) use {
-    global::width,
-    region::{Grouping, Here, divide},
-    results::{append_all, together, try_collect},
+    divided::{append_all, divide, try_collect, width},
+    region::{Grouping, Here},
+    results::together,
     source::{Exact, Producer, Shape, Source, iterates},
 };
 

@@ -41,7 +41,6 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::global;
 use super::join::fork::fork;
 use super::registry::Registry;
 use super::source::{Producer, Shape};
@@ -129,7 +128,7 @@ struct Region<'a, P, A, F, J> {
 }
 
 /// Folds all items in the pool of `registry`; `None`: they came to nothing.
-pub(super) fn divide_in<P, A, F, J>(
+pub(super) fn divide<P, A, F, J>(
     registry: &Arc<Registry>,
     limit: &Limit,
     grouping: Grouping,
@@ -158,31 +157,6 @@ where
             region.walk(worker, 0, items, leaves, first_splits(worker))
         }
     })
-}
-
-/// The same in the pool that this thread is inside of, or else in the global one.
-pub(crate) fn divide<P, A, F, J>(
-    grouping: Grouping,
-    shape: Shape,
-    items: P,
-    fold: F,
-    join: J,
-) -> Option<A>
-where
-    P: Producer,
-    A: Send,
-    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
-    J: Fn(A, A) -> A + Sync,
-{
-    divide_in(
-        &global::here(),
-        &Limit::new(),
-        grouping,
-        shape,
-        items,
-        fold,
-        join,
-    )
 }
 
 impl Shape {

@@ -9,9 +9,8 @@ use std::iter::Empty;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::global;
 use super::raw::fill::{self, Filled, Places};
-use super::region::{Grouping, Here, Limit, divide_in};
+use super::region::{Grouping, Here, Limit, divide};
 use super::registry::Registry;
 use super::source::{Producer, Shape, Source};
 use crate::loom::Mutex;
@@ -41,7 +40,7 @@ impl<P: Producer, R: Send> Producer for Placed<'_, P, R> {
 }
 
 /// Appends what `fill` puts into the places of each piece. False: a piece was not filled, and the vector is as it was.
-fn append<P: Producer, R: Send>(
+pub(super) fn append<P: Producer, R: Send>(
     registry: &Arc<Registry>,
     limit: &Limit,
     shape: Shape,
@@ -51,7 +50,7 @@ fn append<P: Producer, R: Send>(
 ) -> bool {
     fill::append(vec, items.len(), |places| {
         let items = Placed(items, places);
-        divide_in(
+        divide(
             registry,
             limit,
             Grouping::Any,
@@ -70,33 +69,6 @@ fn append<P: Producer, R: Send>(
     })
 }
 
-/// Appends all items of a source, whose shape is exact, to a vector.
-pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
-    let shape = source.shape();
-    let (registry, limit) = (global::here(), Limit::new());
-    let all = append(
-        &registry,
-        &limit,
-        shape,
-        source.open(),
-        vec,
-        |_, items, places| {
-            places.extend(items);
-        },
-    );
-    assert!(all, "a parallel iterator gave fewer items than it has");
-}
-
-/// All values of a source; or the error of the lowest index.
-pub(crate) fn try_collect<S, R, E>(source: S) -> Result<Vec<R>, E>
-where
-    S: Source<Item = Result<R, E>>,
-    R: Send,
-    E: Send,
-{
-    try_map(&global::here(), source, |item| item)
-}
-
 /// What `map` makes of the items, reduced along a fixed tree.
 pub(super) fn map_reduce<S, R>(
     registry: &Arc<Registry>,
@@ -111,7 +83,7 @@ where
     let (shape, limit) = (source.shape(), Limit::new());
     let fold = |_: Here<'_>, _, items: S::Producer<'_>| items.forward().map(&map).reduce(&reduce);
     let items = source.open();
-    divide_in(
+    divide(
         registry,
         &limit,
         Grouping::Fixed,
@@ -161,7 +133,7 @@ where
                 }
                 Some(list)
             };
-            let all = divide_in(
+            let all = divide(
                 registry,
                 &limit,
                 Grouping::Any,
