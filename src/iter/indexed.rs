@@ -5,11 +5,12 @@
 use std::cmp::Ordering;
 
 use super::gather::append;
-use super::order::{Bounded, Chunks, Enumerate, Rev, Skip, StepBy, Take, Zip};
+use super::order::{Bounded, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::parallel::{IntoParallelIterator, ParallelExtend, ParallelIterator};
 use crate::thread::Exact;
 
 /// A parallel iterator of which the number of items is known, and where each stands.
+#[allow(clippy::len_without_is_empty)] // rayon's has none
 pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// How many items it gives.
     ///
@@ -89,8 +90,8 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     ///
     /// assert_eq!((5..99).into_par_iter().take(2).sum::<i32>(), 11);
     /// ```
-    fn take(self, n: usize) -> Take<Self> {
-        Take(self, n)
+    fn take(self, n: usize) -> Part<Self> {
+        Part(self, 0, n)
     }
 
     /// All but the first `n` items. What is before it is not called for these.
@@ -100,8 +101,8 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     ///
     /// assert_eq!((0..5).into_par_iter().skip(3).sum::<i32>(), 7);
     /// ```
-    fn skip(self, n: usize) -> Skip<Self> {
-        Skip(self, n)
+    fn skip(self, n: usize) -> Part<Self> {
+        Part(self, n, usize::MAX)
     }
 
     /// Every `step`th item, from the first on.

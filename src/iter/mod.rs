@@ -79,7 +79,7 @@ mod text;
 pub use bridge::Bridge;
 pub use collect::ParallelDrainRange;
 pub use indexed::IndexedParallelIterator;
-pub use order::{Bounded, Chain, Chunks, Enumerate, Rev, Skip, StepBy, Take, Zip};
+pub use order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 pub use par::Par;
 pub use parallel::{FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator};
 pub use slices::{SliceChunks, SliceChunksMut, SliceRChunks, SliceRChunksMut, SliceWindows};

@@ -37,13 +37,10 @@ macro_rules! source {
 #[derive(Debug)]
 pub struct Enumerate<I>(pub(super) I);
 
-source!(
-    Enumerate,
-    (usize, I::Item),
-    Enumerated<I::Producer<'a>>,
-    |this| Enumerated(0, this.0.open()),
-    |len| len
-);
+source! {
+    Enumerate, (usize, I::Item), Enumerated<I::Producer<'a>>,
+    |this| Enumerated(0, this.0.open()), |len| len
+}
 
 /// Items and the index of the first.
 #[derive(Debug)]
@@ -176,13 +173,10 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
 #[derive(Debug)]
 pub struct Rev<I>(pub(super) I);
 
-source!(
-    Rev,
-    I::Item,
-    Reversed<I::Producer<'a>>,
-    |this| Reversed(this.0.open()),
-    |len| len
-);
+source! {
+    Rev, I::Item, Reversed<I::Producer<'a>>,
+    |this| Reversed(this.0.open()), |len| len
+}
 
 /// Items from the last to the first.
 #[derive(Debug)]
@@ -209,41 +203,24 @@ impl<P: Producer> Producer for Reversed<P> {
     }
 }
 
-/// [`IndexedParallelIterator::take`](super::IndexedParallelIterator::take).
+/// [`IndexedParallelIterator::take`](super::IndexedParallelIterator::take) and
+/// [`skip`](super::IndexedParallelIterator::skip): the items from one index to another.
 #[derive(Debug)]
-pub struct Take<I>(pub(super) I, pub(super) usize);
+pub struct Part<I>(pub(super) I, pub(super) usize, pub(super) usize);
 
-source!(
-    Take,
-    I::Item,
-    I::Producer<'a>,
-    |this| cut(this.0.open(), this.1).0,
-    |len| len.min(this.1)
-);
-
-/// [`IndexedParallelIterator::skip`](super::IndexedParallelIterator::skip).
-#[derive(Debug)]
-pub struct Skip<I>(pub(super) I, pub(super) usize);
-
-source!(
-    Skip,
-    I::Item,
-    I::Producer<'a>,
-    |this| cut(this.0.open(), this.1).1,
-    |len| len.saturating_sub(this.1)
-);
+source! {
+    Part, I::Item, I::Producer<'a>,
+    |this| cut(cut(this.0.open(), this.2).0, this.1).1, |len| len.min(this.2).saturating_sub(this.1)
+}
 
 /// [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
 #[derive(Debug)]
 pub struct StepBy<I>(pub(super) I, pub(super) usize);
 
-source!(
-    StepBy,
-    I::Item,
-    Stepped<I::Producer<'a>>,
-    |this| Stepped(this.0.open(), this.1),
-    |len| len.div_ceil(this.1)
-);
+source! {
+    StepBy, I::Item, Stepped<I::Producer<'a>>,
+    |this| Stepped(this.0.open(), this.1), |len| len.div_ceil(this.1)
+}
 
 /// The first `at` items, or all, and the others.
 fn cut<P: Producer>(items: P, at: usize) -> (P, P) {
@@ -280,13 +257,10 @@ impl<P: Producer> Producer for Stepped<P> {
 #[derive(Debug)]
 pub struct Chunks<I>(pub(super) I, pub(super) usize);
 
-source!(
-    Chunks,
-    Vec<I::Item>,
-    Chunked<I::Producer<'a>>,
-    |this| Chunked(Some(this.0.open()), this.1),
-    |len| len.div_ceil(this.1)
-);
+source! {
+    Chunks, Vec<I::Item>, Chunked<I::Producer<'a>>,
+    |this| Chunked(Some(this.0.open()), this.1), |len| len.div_ceil(this.1)
+}
 
 /// Items, so many together.
 #[derive(Debug)]

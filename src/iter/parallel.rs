@@ -12,7 +12,7 @@ use std::iter::{Product, Sum};
 use super::attempt::Try;
 use super::bridge::Bridge;
 use super::gather::{Parted, gather};
-use super::order::{Bounded, Chain, Chunks, Enumerate, Rev, Skip, StepBy, Take, Zip};
+use super::order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::par::Par;
 use super::stage::{
     Filter, FilterMap, FilterMapping, Filtering, FlatMapIter, FlatMapping, Fold, Folding, Initing,
@@ -160,11 +160,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((0..100).into_par_iter().try_for_each(small), Err(7));
     /// ```
     fn try_for_each<R: Try<Output = ()> + Send, F: Fn(Self::Item) -> R + Sync>(self, f: F) -> R {
-        let failure = search(
-            self,
-            |here| here.stop_behind(),
-            |item| f(item).branch().err(),
-        );
+        let failure = search(self, true, |item| f(item).branch().err());
         failure.unwrap_or_else(|| R::from_output(()))
     }
 
@@ -554,9 +550,13 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!("one two".par_split_whitespace().count(), 2);
     /// ```
-    fn count(self) -> usize {
-        let ones = stage(self, Mapping(|_| 1));
-        reduce(Grouping::Any, ones, |a, b| a + b).unwrap_or(0)
+    fn count(mut self) -> usize {
+        let (shape, items) = (self.shape(), self.open());
+        // (Std's count of a filter has no branch.)
+        let fold = |_: Here<'_>, so_far: Option<usize>, items: <Self as Source>::Producer<'_>| {
+            Some(so_far.unwrap_or(0) + items.forward().count())
+        };
+        divide(Grouping::Any, shape, items, fold, |a, b| a + b).unwrap_or(0)
     }
 
     /// One value of all items by an associative `f`, from left to right. `identity` is the value of no items.
@@ -639,7 +639,7 @@ pub trait ParallelIterator: Source + Send {
                 };
                 so_far = join(value, item).branch();
             }
-            here.stop_behind();
+            here.stop(true);
             so_far.err()
         };
         divide(Grouping::Fixed, shape, items, fold, join)
@@ -840,7 +840,7 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(Self::Item) -> Option<R> + Sync,
     {
-        search(self, |here| here.stop(), f)
+        search(self, false, f)
     }
 
     /// What `f` makes of the first item of which it makes something.
@@ -854,7 +854,7 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(Self::Item) -> Option<R> + Sync,
     {
-        search(self, |here| here.stop_behind(), f)
+        search(self, true, f)
     }
 
     /// What `f` makes of the last item of which it makes something.
@@ -889,8 +889,8 @@ where
     divide(grouping, shape, items, fold, &f)
 }
 
-/// What `f` finds first. Then some of the items are not needed any more.
-fn search<S: Source, R: Send, F>(mut source: S, stop: fn(&Here<'_>), f: F) -> Option<R>
+/// What `f` finds: of the lowest item that it finds something in, or first.
+fn search<S: Source, R: Send, F>(mut source: S, lowest: bool, f: F) -> Option<R>
 where
     F: Fn(S::Item) -> Option<R> + Sync,
 {
@@ -900,7 +900,7 @@ where
             return so_far;
         }
         let found = items.forward().find_map(&f)?;
-        stop(&here);
+        here.stop(lowest);
         Some(found)
     };
     divide(Grouping::Any, shape, items, fold, |first, _| first)
@@ -913,8 +913,7 @@ impl<A: Source + Send, B: Source<Item = A::Item> + Send> ParallelIterator for Ch
 impl<A: Source + Send, B: Source + Send> ParallelIterator for Zip<A, B> {}
 impl<I: Source + Send> ParallelIterator for Enumerate<I> {}
 impl<I: Source + Send> ParallelIterator for Rev<I> {}
-impl<I: Source + Send> ParallelIterator for Take<I> {}
-impl<I: Source + Send> ParallelIterator for Skip<I> {}
+impl<I: Source + Send> ParallelIterator for Part<I> {}
 impl<I: Source + Send> ParallelIterator for StepBy<I> {}
 impl<I: Source + Send> ParallelIterator for Chunks<I> {}
 impl<I: Source + Send> ParallelIterator for Bounded<I> {}

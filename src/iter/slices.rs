@@ -89,28 +89,28 @@ fn overlapping<T>(slice: &[T], at: usize, size: usize) -> (&[T], &[T]) {
     (&slice[..end], &slice[at..])
 }
 
-pieces!(
+pieces! {
     /// [`ParallelSlice::par_chunks`](super::ParallelSlice::par_chunks).
     SliceChunks, &'s [T], Sync, Chunks, chunks,
     |len, size, at| len.div_ceil(size), front: len.min(at.saturating_mul(size))
-);
-pieces!(
+}
+pieces! {
     /// [`ParallelSlice::par_rchunks`](super::ParallelSlice::par_rchunks).
     SliceRChunks, &'s [T], Sync, RChunks, rchunks,
     |len, size, at| len.div_ceil(size), back: len.saturating_sub(at.saturating_mul(size))
-);
-pieces!(
+}
+pieces! {
     /// [`ParallelSlice::par_windows`](super::ParallelSlice::par_windows).
     SliceWindows, &'s [T], Sync, Windows, windows,
     |len, size, at| (len + 1).saturating_sub(size), overlapping: at.min(len)
-);
-pieces!(
+}
+pieces! {
     /// [`ParallelSliceMut::par_chunks_mut`](super::ParallelSliceMut::par_chunks_mut).
     SliceChunksMut, &'s mut [T], Send, ChunksMut, chunks_mut,
     |len, size, at| len.div_ceil(size), front_mut: len.min(at.saturating_mul(size))
-);
-pieces!(
+}
+pieces! {
     /// [`ParallelSliceMut::par_rchunks_mut`](super::ParallelSliceMut::par_rchunks_mut).
     SliceRChunksMut, &'s mut [T], Send, RChunksMut, rchunks_mut,
     |len, size, at| len.div_ceil(size), back_mut: len.saturating_sub(at.saturating_mul(size))
-);
+}

@@ -110,7 +110,11 @@ impl<T, R: Send, F: Fn(T) -> R + Sync> Kind<T> for Mapping<F> {
     }
 }
 
-impl<I: Exact, R: Send, F: Fn(I::Item) -> R + Sync> Exact for Map<I, F> {}
+/// A kind that gives one item for each.
+pub trait OneToOne {}
+impl<F> OneToOne for Mapping<F> {}
+impl<N, F> OneToOne for Initing<N, F> {}
+impl<I: Exact, K: Kind<I::Item> + OneToOne> Exact for Stage<I, K> {}
 
 /// Some of the items.
 #[derive(Debug)]
@@ -214,15 +218,6 @@ where
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
         Inited(items, (self.0)(), &self.1)
     }
-}
-
-impl<I, S, R, N, F> Exact for MapInit<I, N, F>
-where
-    I: Exact,
-    R: Send,
-    N: Fn() -> S + Sync,
-    F: Fn(&mut S, I::Item) -> R + Sync,
-{
 }
 
 /// The iterator of `map_init`.

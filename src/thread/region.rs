@@ -96,14 +96,9 @@ pub(crate) struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// Nothing is needed of the items that come behind this piece.
-    pub(crate) fn stop_behind(&self) {
-        self.limit.lower(self.at);
-    }
-
-    /// Nothing more is needed.
-    pub(crate) fn stop(&self) {
-        self.limit.lower(0);
+    /// Nothing more is needed; or, of the items before this piece, all.
+    pub(crate) fn stop(&self, only_behind: bool) {
+        self.limit.lower(if only_behind { self.at } else { 0 });
     }
 }
 
@@ -113,7 +108,7 @@ struct StopOnUnwind<'a>(Here<'a>);
 
 impl Drop for StopOnUnwind<'_> {
     fn drop(&mut self) {
-        self.0.stop_behind();
+        self.0.stop(true);
     }
 }
 
