@@ -1,7 +1,7 @@
 //! Results in the order of the items: `map`, `try_map`, and what a parallel iterator collects into a vector.
 //!
 //! **Job.** Each item has its place in the vector that grows; the places are divided together with the items, so that results are
-//! written where they belong, by whichever thread ([`fill`](super::raw::fill)).
+//! written where they belong, by whichever thread (`raw/fill.rs`).
 //!
 //! Tests: `tests/thread/maps.rs`, `tests/iter/main.rs`.
 

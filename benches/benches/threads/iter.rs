@@ -1,5 +1,7 @@
 //! Parallel iterators: the same words here and in rayon; orx-parallel's; a plain iterator.
 
+#![allow(clippy::manual_contains)] // the same words on both sides
+
 use std::hint::black_box;
 
 use orx_parallel::{Par, Parallelizable};
@@ -24,14 +26,14 @@ macro_rules! row {
         let entries = vec![
             Entry::whole(Kind::Ours, "trefoil", 1, || {
                 use trefoil::prelude::*;
-                drop(black_box(peers::trefoil(2).install(|| $par)));
+                _ = black_box(peers::trefoil(2).install(|| $par));
             }),
             Entry::whole(Kind::Peer, "rayon", 1, || {
                 use rayon::prelude::*;
-                drop(black_box(peers::rayon(2).install(|| $par)));
+                _ = black_box(peers::rayon(2).install(|| $par));
             }),
-            $(Entry::whole(Kind::Peer, "orx-parallel", 1, || drop(black_box($orx))),)?
-            Entry::whole(Kind::Sequential, "sequential", 1, || drop(black_box($seq))),
+            $(Entry::whole(Kind::Peer, "orx-parallel", 1, || _ = black_box($orx)),)?
+            Entry::whole(Kind::Sequential, "sequential", 1, || _ = black_box($seq)),
         ];
         let measured = $bench.measure($rounds, entries);
         $bench.report(Row::new($name, Unit::Us, $goals), &measured);
