@@ -1,10 +1,15 @@
 //! Parallel iterators: every source, adaptor and end beside std's, on pools of several widths; what is dropped, and when; panics.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
-#![allow(clippy::semicolon_if_nothing_returned, clippy::manual_is_multiple_of)] // the same words on both sides
+// The same words on both sides.
 #![allow(
+    clippy::almost_complete_range,
     clippy::filter_map_bool_then,
+    clippy::manual_is_multiple_of,
     clippy::needless_borrows_for_generic_args,
-    clippy::almost_complete_range
+    clippy::redundant_closure,
+    clippy::redundant_closure_for_method_calls,
+    clippy::semicolon_if_nothing_returned,
+    clippy::useless_vec
 )]
 
 mod adaptors;
