@@ -45,6 +45,9 @@ pub mod event_loop;
 pub mod process;
 pub mod thread;
 
+pub mod iter;
+pub mod prelude;
+
 mod executor;
 
 #[cfg(feature = "indicatif")]

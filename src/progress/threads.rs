@@ -159,5 +159,5 @@ impl WithBar<&ThreadPool> {
 
 /// The items, which tell the bar how many they are.
 fn announced<I: Items>(items: I, bar: &Bar) -> impl Items<Item = I::Item> {
-    Announced(items, |count| bar.begin(Some(count)))
+    Announced(items.into_source(), |count| bar.begin(Some(count)))
 }

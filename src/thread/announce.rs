@@ -7,26 +7,25 @@
 //!
 //! Tests: `tests/progress.rs`.
 
-use super::items::sealed::{Callback, Producer, Source};
+use super::source::{Producer, Shape, Source};
 
 /// Items, and the function that is told how many there are.
-pub(crate) struct Announced<I, G>(pub(crate) I, pub(crate) G);
+pub(crate) struct Announced<S, G>(pub(crate) S, pub(crate) G);
 
-impl<I: Source, G: FnOnce(usize)> Source for Announced<I, G> {
-    type Of = I::Of;
+impl<S: Source, G: Fn(usize)> Source for Announced<S, G> {
+    type Item = S::Item;
+    type Producer<'a>
+        = S::Producer<'a>
+    where
+        Self: 'a;
 
-    fn produce<C: Callback<I::Of>>(self, callback: C) -> C::Output {
-        self.0.produce(Telling(callback, self.1))
+    fn open(&mut self) -> Self::Producer<'_> {
+        let all = self.0.open();
+        (self.1)(all.len());
+        all
     }
-}
 
-struct Telling<C, G>(C, G);
-
-impl<T, C: Callback<T>, G: FnOnce(usize)> Callback<T> for Telling<C, G> {
-    type Output = C::Output;
-
-    fn call<P: Producer<Item = T>>(self, producer: P) -> C::Output {
-        (self.1)(producer.len());
-        self.0.call(producer)
+    fn shape(&self) -> Shape {
+        self.0.shape()
     }
 }

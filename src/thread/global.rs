@@ -69,7 +69,7 @@ impl ThreadPoolBuilder {
 }
 
 /// The pool that this thread is inside of, or else the global one.
-fn here() -> Arc<Registry> {
+pub(super) fn here() -> Arc<Registry> {
     let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
     inside.unwrap_or_else(|| Arc::clone(ThreadPool::global().registry()))
 }

@@ -7,8 +7,7 @@
 //! (chunks, windows, lines) and the adaptors that keep their items in step (`rev`, `zip`,
 //! `enumerate`): their inner iterators cannot be reached, so they cannot be cut. It is sealed: the ways to cut are ours.
 //!
-//! A source gives its [`Producer`] to a callback instead of returning it,
-//! because the producer of a vector borrows the buffer that the source owns.
+//! What holds the items and is cut is a [`Source`] (`source.rs`).
 //!
 //! Rejected: `IntoIterator` for everything (one that has no end, or blocks, would be collected
 //! for ever, where `imap` is meant; `filter` and its like would do their work in the caller); an open
@@ -21,8 +20,8 @@ use std::collections::{btree_map, hash_map};
 use std::ops::{Range, RangeInclusive};
 use std::{array, iter, slice, str, vec};
 
-use self::sealed::{Callback, Producer, Source};
-use super::raw::drain::{Part, drain};
+use self::sealed::Divisible;
+use super::source::{Int, Source, Span};
 
 /// A collection that [`ThreadPool::map`](super::ThreadPool::map) and its siblings
 /// accept: `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets and the maps,
@@ -54,16 +53,18 @@ use super::raw::drain::{Part, drain};
 /// let pool = trefoil::ThreadPool::with_threads(2);
 /// pool.map((0..9).filter(|n| n % 2 == 0), |n| n * n);
 /// ```
-pub trait Items: Source<Of = <Self as Items>::Item> {
+pub trait Items: Divisible<Of = <Self as Items>::Item> {
     /// What it consists of.
-    type Item;
+    type Item: Send;
 }
 
-impl<S: Source> Items for S {
+impl<S: Divisible> Items for S {
     type Item = S::Of;
 }
 
-pub(super) mod sealed {
+mod sealed {
+    use super::super::source::Source;
+
     /// A collection, consumed. (The compiler speaks of this trait where `Items` is not implemented.)
     #[diagnostic::on_unimplemented(
         message = "the thread pool cannot divide a `{Self}` among its threads",
@@ -71,100 +72,65 @@ pub(super) mod sealed {
         note = "collect the items first: `.collect::<Vec<_>>()`",
         note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, f)`"
     )]
-    pub trait Source {
+    pub trait Divisible {
         /// What it consists of.
-        type Of;
-        /// Calls back with all its items.
-        fn produce<C: Callback<Self::Of>>(self, callback: C) -> C::Output;
-    }
-
-    /// What is done with a producer.
-    pub trait Callback<T> {
-        /// Its result.
-        type Output;
-        /// Does it.
-        fn call<P: Producer<Item = T>>(self, producer: P) -> Self::Output;
-    }
-
-    /// A run of items that can be cut. As an iterator, it drops those that are not taken.
-    pub trait Producer: IntoIterator + Send + Sized {
-        /// How many there are.
-        fn len(&self) -> usize;
-        /// The first `at` (at most `len`), and the others.
-        fn split_at(self, at: usize) -> (Self, Self);
+        type Of: Send;
+        /// What holds them while they are divided.
+        type Source: Source<Item = Self::Of>;
+        /// Puts them there.
+        fn into_source(self) -> Self::Source;
     }
 }
 
-impl<T: Sync> Producer for &[T] {
-    fn len(&self) -> usize {
-        <[T]>::len(self)
-    }
-    fn split_at(self, at: usize) -> (Self, Self) {
-        <[T]>::split_at(self, at)
-    }
-}
-
-impl<T: Send> Producer for &mut [T] {
-    fn len(&self) -> usize {
-        <[T]>::len(self)
-    }
-    fn split_at(self, at: usize) -> (Self, Self) {
-        self.split_at_mut(at)
-    }
-}
-
-impl<T: Send> Producer for Part<'_, T> {
-    fn len(&self) -> usize {
-        Part::len(self)
-    }
-    fn split_at(self, at: usize) -> (Self, Self) {
-        Part::split_at(self, at)
-    }
-}
-
-impl<T: Send> Source for Vec<T> {
-    type Of = T;
-    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
-        drain(self, |all| callback.call(all))
-    }
-}
-
-impl<T: Send, const N: usize> Source for [T; N] {
-    type Of = T;
-    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
-        Vec::from(self).produce(callback)
+impl<S: Source> Divisible for S {
+    type Of = S::Item;
+    type Source = S;
+    fn into_source(self) -> S {
+        self
     }
 }
 
 macro_rules! borrowed {
     ($([$($generic:tt)*] $type:ty),* $(,)?) => {$(
-        impl<'a, T: Sync, $($generic)*> Source for &'a $type {
+        impl<'a, T: Sync, $($generic)*> Divisible for &'a $type {
             type Of = &'a T;
-            fn produce<C: Callback<&'a T>>(self, callback: C) -> C::Output {
-                callback.call(&self[..])
+            type Source = &'a [T];
+            fn into_source(self) -> &'a [T] {
+                self
             }
         }
-        impl<'a, T: Send, $($generic)*> Source for &'a mut $type {
+        impl<'a, T: Send, $($generic)*> Divisible for &'a mut $type {
             type Of = &'a mut T;
-            fn produce<C: Callback<&'a mut T>>(self, callback: C) -> C::Output {
-                callback.call(&mut self[..])
+            type Source = &'a mut [T];
+            fn into_source(self) -> &'a mut [T] {
+                self
             }
         }
     )*};
 }
-borrowed!([] [T], [] Vec<T>, [] Box<[T]>, [const N: usize] [T; N]);
+borrowed!([] Vec<T>, [] Box<[T]>, [const N: usize] [T; N]);
 
-impl<'a, T: Sync> Source for slice::Iter<'a, T> {
-    type Of = &'a T;
-    fn produce<C: Callback<&'a T>>(self, callback: C) -> C::Output {
-        callback.call(self.as_slice())
+impl<T: Send, const N: usize> Divisible for [T; N] {
+    type Of = T;
+    type Source = Vec<T>;
+    fn into_source(self) -> Vec<T> {
+        Vec::from(self)
     }
 }
 
-impl<'a, T: Send> Source for slice::IterMut<'a, T> {
+impl<'a, T: Sync> Divisible for slice::Iter<'a, T> {
+    type Of = &'a T;
+    type Source = &'a [T];
+    fn into_source(self) -> &'a [T] {
+        self.as_slice()
+    }
+}
+
+impl<'a, T: Send> Divisible for slice::IterMut<'a, T> {
     type Of = &'a mut T;
-    fn produce<C: Callback<&'a mut T>>(self, callback: C) -> C::Output {
-        callback.call(self.into_slice())
+    type Source = &'a mut [T];
+    fn into_source(self) -> &'a mut [T] {
+        self.into_slice()
     }
 }
 
@@ -190,10 +156,11 @@ fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
 
 macro_rules! collected {
     ($([$($generic:tt)*] $type:ty => $item:ty),* $(,)?) => {$(
-        impl<$($generic)*> Source for $type {
+        impl<$($generic)*> Divisible for $type {
             type Of = $item;
-            fn produce<C: Callback<$item>>(self, callback: C) -> C::Output {
-                collect(self.into_iter()).produce(callback)
+            type Source = Vec<$item>;
+            fn into_source(self) -> Vec<$item> {
+                collect(self.into_iter())
             }
         }
     )*};
@@ -219,6 +186,7 @@ collected!(
     ['a, K: Sync, V: Sync, H] &'a HashMap<K, V, H> => (&'a K, &'a V),
     ['a, K: Sync, V: Send, H] &'a mut HashMap<K, V, H> => (&'a K, &'a mut V),
     [T: Send] Option<T> => T,
+    [T: Send, E] Result<T, E> => T,
     // Iterators over what is in memory.
     [T: Send] vec::IntoIter<T> => T,
     [T: Send, const N: usize] array::IntoIter<T, N> => T,
@@ -250,47 +218,6 @@ collected!(
     [R: Send, I: Iterator, F: FnMut(I::Item) -> R] iter::Map<I, F> => R,
 );
 
-/// An integer that ranges are made of.
-///
-/// One generic impl for all of them, not one for each: so the compiler knows that
-/// the items of `Range<T>` are `T` while it does not yet know what `T` is, and
-/// `pool.map(0..9, |i| ..)` needs no annotation.
-pub(super) trait Int: Copy + PartialOrd + Send {
-    /// How many steps it is from here up to `end`, which is not below.
-    fn distance(self, end: Self) -> u128;
-    /// `steps` further, wrapping: an empty run may begin past the last integer.
-    fn forward(self, steps: usize) -> Self;
-}
-
-macro_rules! integers {
-    ($($int:ident as $unsigned:ident),* $(,)?) => {$(
-        impl Int for $int {
-            #[inline]
-            fn distance(self, end: Self) -> u128 {
-                end.wrapping_sub(self) as $unsigned as u128
-            }
-            #[inline]
-            fn forward(self, steps: usize) -> Self {
-                self.wrapping_add(steps as $int)
-            }
-        }
-    )*};
-}
-integers!(
-    u8 as u8,
-    u16 as u16,
-    u32 as u32,
-    u64 as u64,
-    u128 as u128,
-    usize as usize,
-    i8 as u8,
-    i16 as u16,
-    i32 as u32,
-    i64 as u64,
-    i128 as u128,
-    isize as usize,
-);
-
 fn length(steps: Option<u128>) -> usize {
     match steps.map(usize::try_from) {
         Some(Ok(len)) => len,
@@ -298,55 +225,27 @@ fn length(steps: Option<u128>) -> usize {
     }
 }
 
-impl<T: Int> Source for Range<T> {
+impl<T: Int> Divisible for Range<T> {
     type Of = T;
-    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
+    type Source = Span<T>;
+    fn into_source(self) -> Span<T> {
         let Range { start, end } = self;
         let steps = if start < end { start.distance(end) } else { 0 };
         let len = length(Some(steps));
-        callback.call(Span { start, len })
+        Span { start, len }
     }
 }
 
-impl<T: Int> Source for RangeInclusive<T> {
+impl<T: Int> Divisible for RangeInclusive<T> {
     type Of = T;
-    fn produce<C: Callback<T>>(self, callback: C) -> C::Output {
+    type Source = Span<T>;
+    fn into_source(self) -> Span<T> {
         let (start, end) = (*self.start(), *self.end());
-        let steps = start.distance(end).checked_add(1);
-        let len = if self.is_empty() { 0 } else { length(steps) };
-        callback.call(Span { start, len })
-    }
-}
-
-/// Neighbouring integers.
-#[derive(Debug)]
-pub(super) struct Span<T> {
-    start: T,
-    len: usize,
-}
-
-impl<T: Int> Producer for Span<T> {
-    fn len(&self) -> usize {
-        self.len
-    }
-    fn split_at(mut self, at: usize) -> (Self, Self) {
-        let (start, len) = (self.start.forward(at), self.len - at);
-        self.len = at;
-        (self, Self { start, len })
-    }
-}
-
-impl<T: Int> Iterator for Span<T> {
-    type Item = T;
-    #[inline]
-    fn next(&mut self) -> Option<T> {
-        self.len = self.len.checked_sub(1)?;
-        let next = self.start;
-        self.start = next.forward(1);
-        Some(next)
-    }
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.len, Some(self.len))
+        let len = if self.is_empty() {
+            0
+        } else {
+            length(start.distance(end).checked_add(1))
+        };
+        Span { start, len }
     }
 }

@@ -55,7 +55,7 @@
 // and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
 // see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
 // work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
-// these: `join`, `broadcast`, `scope`, and `region` (map and its siblings) over `items`, `spawn_async` (futures), `blocking` (calls that
+// these: `join`, `broadcast`, `scope`, and `results` (map and its siblings) over `region`, which divides, `items` and `source`; `spawn_async` (futures), `blocking` (calls that
 // may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P35.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in `checks/tests/pool.rs`.
@@ -68,6 +68,7 @@ mod builder;
 mod call;
 mod config;
 mod countdown;
+mod divided;
 mod enter;
 mod futures;
 mod global;
@@ -82,13 +83,14 @@ mod places;
 mod pool;
 mod queue;
 mod raw;
-mod reduce;
 mod region;
 mod registry;
+mod results;
 mod scope;
 mod shutdown;
 mod sleep;
 mod slot;
+mod source;
 mod spawn_async;
 mod thread_main;
 mod threads;
@@ -119,6 +121,14 @@ pub use items::Items;
 pub use pool::ThreadPool;
 pub use raw::scope::Scope;
 pub use scope::ScopedTask;
+
+/// What the parallel iterators are made of, `crate::iter`.
+pub(crate) use {
+    divided::{append_all, divide, try_collect, width},
+    region::{Grouping, Here},
+    results::together,
+    source::{Exact, Producer, Shape, Source, iterates},
+};
 
 /// For the benchmarks that count instructions: no time passes any more.
 #[cfg(feature = "__bench")]

@@ -21,9 +21,8 @@ use super::join::splitter;
 use super::queue;
 use super::raw::current;
 use super::raw::scope::Scope;
-use super::reduce::MapReduce;
-use super::region::{LowestFailure, TryMap};
 use super::registry::Registry;
+use super::results::{map_reduce, try_map};
 use super::spawn_async::spawn_async_on;
 use super::wait::Compensate;
 use super::{enter, scope, shutdown, threads};
@@ -293,7 +292,7 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Sync,
     {
         let never_fails = |item| Ok::<R, Infallible>(f(item));
-        let Ok(results) = items.produce(TryMap(self.registry(), never_fails));
+        let Ok(results) = try_map(self.registry(), items.into_source(), never_fails);
         results
     }
 
@@ -328,7 +327,7 @@ impl ThreadPool {
                 true => Err(()),
                 false => Ok(f(item)),
             };
-            let results = items.produce(TryMap(&registry, unless_cancelled));
+            let results = try_map(&registry, items.into_source(), unless_cancelled);
             // If the task has been cancelled, nobody hears of this. Else an item has cancelled the token.
             let stopped =
                 |()| resume_unwind(Box::new("an item has cancelled the token of its map"));
@@ -398,12 +397,7 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        let result = items.produce(MapReduce {
-            registry: self.registry(),
-            limit: LowestFailure::new(),
-            map: &map,
-            reduce: &reduce,
-        });
+        let result = map_reduce(self.registry(), items.into_source(), map, reduce);
         result.unwrap_or_else(identity)
     }
 
@@ -429,7 +423,7 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
-        items.produce(TryMap(self.registry(), f))
+        try_map(self.registry(), items.into_source(), f)
     }
 
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,

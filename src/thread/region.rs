@@ -1,11 +1,10 @@
 //! A region: all items of a collection, divided among the workers.
 //!
-//! **Job.** `map`, `for_each` and `try_map`. Every item is handed
-//! to the closure once, results keep the order of the items, and the work is divided
-//! so that eight items of a second each occupy all workers, and ten million items
-//! of a nanosecond cost nearly nothing to divide.
+//! **Job.** The one engine that divides: `map`, `for_each`, `try_map` and `map_reduce` of the pools are calls of it, and so is every
+//! end of a parallel iterator. Every item is handed to the *fold* once, which turns what a part came to so far, and the
+//! next piece of it, into what it has come to; neighbouring parts are *joined*, from left to right.
 //!
-//! **Dividing.** The run of items is halved, by fork and join, until there are
+//! **Dividing as the work goes** ([`Region::drive`]). The run of items is halved, by fork and join, until there are
 //! about twice as many parts as workers; a part that is stolen is halved
 //! further. That much is done blindly: nothing is known about the items yet.
 //! Each part then goes through its items chunk by chunk, one item at first, and
@@ -13,49 +12,73 @@
 //! what is left. After each
 //! chunk it looks whether a thread wants work and nothing of its own is
 //! left to steal; if so, it halves what remains. So uneven items cost a
-//! division where they are, and nowhere else.
+//! division where they are, and nowhere else: eight items of a second each occupy all workers, and ten million items
+//! of a nanosecond cost nearly nothing to divide.
+//!
+//! **Dividing along a fixed tree** ([`Region::walk`]). It depends on the number of items only,
+//! never on workers or timing, so that a reduction that is not quite associative, such
+//! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
+//! of that tree are forked and which are walked is decided by which workers are idle.
 //!
 //! **When an item fails** (a panic, or `try_map`'s error) its index becomes the
 //! *limit*. Parts beyond it stop at their next chunk; parts before it go on,
 //! because an earlier item may fail as well: the failure that is reported is
 //! the one that a sequential loop would have met. (Of two panics that of the left half
-//! goes on, in `join/fork.rs`; of two errors `fail` keeps the lower.) What has been produced and what
+//! goes on, in `join/fork.rs`.) What has been produced and what
 //! has not been consumed is dropped by its owners as they unwind.
 //!
 //! Rejected: dividing to single items at once (a fork for each of ten million);
 //! a shared counter of chunks (results would have to find their places, and the
-//! line is contended); stopping at the first failure in time (a different error each run).
+//! line is contended); stopping at the first failure in time (a different error each run); the tree for everything (a few
+//! dear items in one of its leaves cannot be shared), or for nothing (the grouping would depend on which workers were idle).
 //!
 //! Source: Tzannes et al., *Lazy binary splitting* (2010).
 //!
-//! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy).
+//! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy, bits of float sums), `tests/iter/main.rs`.
 
+use std::marker::PhantomData;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::items::sealed::{Callback, Producer};
 use super::join::fork::fork;
-use super::raw::fill::{self, Filled, Places};
 use super::registry::Registry;
+use super::source::{Producer, Shape};
 use super::worker::Worker;
-use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
-use crate::task::panic::contain;
 
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: Duration = Duration::from_micros(5);
 
-/// From which index on nothing is needed: that of the lowest error, or the first of the chunk that the lowest panic was in.
-pub(super) struct LowestFailure(AtomicUsize);
+/// How many leaves the fixed tree has, if each has [`LEAF`] items.
+const LEAVES: usize = 4096;
 
-impl LowestFailure {
+/// How long a leaf should be, so that walking the tree costs nothing beside it.
+const LEAF: usize = 1024;
+
+/// How many leaves there are even if they are shorter, because the items may be dear.
+const FEW_LEAVES: usize = 256;
+
+/// The same where pieces should be few.
+const FEWEST_LEAVES: usize = 64;
+
+/// Whether parts are grouped as the work goes, or the same way each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grouping {
+    Any,
+    Fixed,
+}
+
+/// From which index on nothing is needed: that of the lowest failure, or the first of the piece that it was in.
+#[derive(Debug)]
+pub(super) struct Limit(AtomicUsize);
+
+impl Limit {
     pub(super) fn new() -> Self {
         Self(AtomicUsize::new(usize::MAX))
     }
 
-    fn lower(&self, at: usize) {
+    pub(super) fn lower(&self, at: usize) {
         self.0.fetch_min(at, Ordering::Relaxed);
     }
 
@@ -64,60 +87,111 @@ impl LowestFailure {
     }
 }
 
-/// Lowers the limit if the items from `at` on unwind; forgotten, it does not.
-pub(super) struct LowerOnUnwind<'a>(pub(super) &'a LowestFailure, pub(super) usize);
+/// Where a fold is, and what it can do about the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Here<'a> {
+    limit: &'a Limit,
+    /// The index of the first item of this piece.
+    pub(super) at: usize,
+}
 
-impl Drop for LowerOnUnwind<'_> {
+impl Here<'_> {
+    /// Nothing more is needed; or, of the items before this piece, all.
+    pub(crate) fn stop(&self, only_behind: bool) {
+        self.limit.lower(if only_behind { self.at } else { 0 });
+    }
+}
+
+/// Stops what is behind, if it unwinds; forgotten, it does not.
+#[derive(Debug)]
+struct StopOnUnwind<'a>(Here<'a>);
+
+impl Drop for StopOnUnwind<'_> {
     fn drop(&mut self) {
-        self.0.lower(self.1);
+        self.0.stop(true);
     }
 }
 
 /// What all parts of a region share.
-struct Region<'f, F, E> {
-    f: &'f F,
-    limit: LowestFailure,
-    /// The failure with the lowest index so far.
-    failure: Mutex<Option<(usize, E)>>,
+#[derive(Debug)]
+struct Region<'a, P, A, F, J> {
+    limit: &'a Limit,
+    items: PhantomData<fn(P) -> A>,
+    shape: Shape,
+    fold: F,
+    join: J,
 }
 
-impl<F, E: Send> Region<'_, F, E> {
-    /// Calls the function with all items, of which the first has the index `at`, and fills the places with what it returns.
-    fn drive<'a, P, R>(
-        &self,
-        worker: &Worker,
-        at: usize,
-        items: P,
-        places: Places<'a, R>,
-        splits: usize,
-    ) -> Filled<'a, R>
-    where
-        P: Producer,
-        R: Send,
-        F: Fn(P::Item) -> Result<R, E> + Sync,
-    {
-        if splits > 0 && items.len() > 1 {
-            return self.halve(worker, at, items, places, splits / 2);
+/// Folds all items in the pool of `registry`; `None`: they came to nothing.
+pub(super) fn divide<P, A, F, J>(
+    registry: &Arc<Registry>,
+    limit: &Limit,
+    grouping: Grouping,
+    shape: Shape,
+    items: P,
+    fold: F,
+    join: J,
+) -> Option<A>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
+    let region = &Region {
+        limit,
+        items: PhantomData,
+        shape,
+        fold,
+        join,
+    };
+    registry.region(|worker| match grouping {
+        Grouping::Any => region.drive(worker, 0, items, first_splits(worker)),
+        Grouping::Fixed => {
+            let leaves = shape.leaves(items.len());
+            region.walk(worker, 0, items, leaves, first_splits(worker))
         }
-        let (start, mut items, mut places) = (at, items, places);
-        let mut chunk = 1;
+    })
+}
+
+impl Shape {
+    /// How many leaves the fixed tree over `len` items has.
+    fn leaves(&self, len: usize) -> usize {
+        let few = match self.few {
+            true => FEWEST_LEAVES,
+            false => (len / LEAF).clamp(FEW_LEAVES, LEAVES),
+        };
+        let most = (len / self.min.max(1)).max(1);
+        few.max(len.div_ceil(self.max.max(1))).min(most)
+    }
+}
+
+impl<P, A, F, J> Region<'_, P, A, F, J>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
+    /// Folds the items, of which the first has the index `at`, chunk by chunk, and shares them when a thread wants work.
+    fn drive(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A> {
+        let min = self.shape.min.max(1);
+        if splits > 0 && items.len() / 2 >= min {
+            return self.halve(worker, at, items, splits / 2);
+        }
+        let (mut at, mut items, mut so_far) = (at, items, None);
+        let mut chunk = if self.shape.few { usize::MAX } else { min };
         let mut clock = Instant::now();
-        while items.len() > 0 && !self.limit.is_below(start + places.filled()) {
-            let count = chunk.min(most(items.len(), worker));
-            let (now, later) = items.split_at(count);
+        while items.len() > 0 && !self.limit.is_below(at) {
+            let most = match self.shape.few {
+                true => self.shape.max,
+                false => most(items.len(), worker).max(min).min(self.shape.max),
+            };
+            let count = chunk.min(most).min(items.len()).max(1);
+            let (now, taken, later) = cut(items, count);
             items = later;
-            let fuse = LowerOnUnwind(&self.limit, start + places.filled());
-            let mut failure = None;
-            places.extend(now.into_iter().map_while(|item| {
-                let result = (self.f)(item);
-                result.map_err(|error| failure = Some(error)).ok()
-            }));
-            mem::forget(fuse);
-            let at = start + places.filled();
-            if let Some(error) = failure {
-                self.fail(at, error);
-                break;
-            }
+            so_far = self.fold(at, so_far, now);
+            at = at.saturating_add(taken);
             if items.len() == 0 {
                 break;
             }
@@ -130,57 +204,105 @@ impl<F, E: Send> Region<'_, F, E> {
                 if took > CHUNK * 4 {
                     chunk = (count / 2).max(1);
                 }
-                if items.len() > 1 && worker.wanted() {
-                    let (filled, rest) = places.split_filled();
-                    return filled.join(self.halve(worker, at, items, rest, 0));
+                if items.len() / 2 >= min && worker.wanted() {
+                    let rest = self.halve(worker, at, items, 0);
+                    return self.join(at, so_far, rest);
                 }
             }
         }
-        places.split_filled().0
+        so_far
     }
 
-    fn halve<'a, P, R>(
-        &self,
-        worker: &Worker,
-        at: usize,
-        items: P,
-        places: Places<'a, R>,
-        splits: usize,
-    ) -> Filled<'a, R>
-    where
-        P: Producer,
-        R: Send,
-        F: Fn(P::Item) -> Result<R, E> + Sync,
-    {
+    fn halve(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A> {
         let middle = items.len() / 2;
-        let (near, far) = items.split_at(middle);
-        let (near_places, far_places) = places.split_at(middle);
+        let (near, taken, far) = cut(items, middle);
         let (left, right) = fork(
             worker,
-            move |worker| self.drive(worker, at, near, near_places, splits),
+            move |worker| self.drive(worker, at, near, splits),
             move |worker, stolen| {
                 let splits = match stolen {
                     true => splits.max(first_splits(worker)),
                     false => splits,
                 };
-                self.drive(worker, at + middle, far, far_places, splits)
+                self.drive(worker, at.saturating_add(taken), far, splits)
             },
         );
-        left.join(right)
+        self.join(at, left, right)
     }
 
-    /// The item at this index has failed.
-    fn fail(&self, at: usize, error: E) {
-        let mut failure = self.failure.lock();
-        let later = match &*failure {
-            Some((other, _)) if *other < at => Some((at, error)),
-            _ => failure.replace((at, error)),
+    /// Folds the items along a tree with so many leaves.
+    fn walk(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        leaves: usize,
+        splits: usize,
+    ) -> Option<A> {
+        if items.len() == 0 || self.limit.is_below(at) {
+            return None;
+        }
+        if leaves <= 1 {
+            return self.fold(at, None, items);
+        }
+        let (near_leaves, far_leaves) = (leaves / 2, leaves - leaves / 2);
+        // By the leaves, so that all are as long; in u128, which cannot overflow.
+        let middle = (items.len() as u128 * near_leaves as u128 / leaves as u128) as usize;
+        let (near, taken, far) = cut(items, middle);
+        let middle = at.saturating_add(taken);
+        let (left, right) = if splits > 0 || worker.wanted() {
+            fork(
+                worker,
+                move |worker| self.walk(worker, at, near, near_leaves, splits / 2),
+                move |worker, stolen| {
+                    let splits = match stolen {
+                        true => (splits / 2).max(first_splits(worker)),
+                        false => splits / 2,
+                    };
+                    self.walk(worker, middle, far, far_leaves, splits)
+                },
+            )
+        } else {
+            let left = self.walk(worker, at, near, near_leaves, 0);
+            (left, self.walk(worker, middle, far, far_leaves, 0))
         };
-        drop(failure);
-        self.limit.lower(at);
-        // A loop would not have met this one, nor its destructor's panic.
-        contain(|| drop(later));
+        self.join(at, left, right)
     }
+
+    #[inline]
+    fn here(&self, at: usize) -> Here<'_> {
+        let limit = self.limit;
+        Here { limit, at }
+    }
+
+    #[inline]
+    fn fold(&self, at: usize, so_far: Option<A>, items: P) -> Option<A> {
+        let fuse = StopOnUnwind(self.here(at));
+        let result = (self.fold)(self.here(at), so_far, items);
+        mem::forget(fuse);
+        result
+    }
+
+    #[inline]
+    fn join(&self, at: usize, left: Option<A>, right: Option<A>) -> Option<A> {
+        match (left, right) {
+            (Some(left), Some(right)) => {
+                let fuse = StopOnUnwind(self.here(at));
+                let result = (self.join)(left, right);
+                mem::forget(fuse);
+                Some(result)
+            }
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// The first `count` items, and those that come with them; how many that are; and the others.
+fn cut<P: Producer>(items: P, count: usize) -> (P, usize, P) {
+    let before = items.len();
+    let (now, later) = items.split_at(count);
+    let taken = before.saturating_sub(later.len());
+    (now, taken, later)
 }
 
 /// How many of the `left` items the next chunk may have. What is inside a chunk
@@ -194,50 +316,9 @@ fn most(left: usize, worker: &Worker) -> usize {
 }
 
 /// How often the items are halved blindly. One worker alone divides nothing.
-pub(super) fn first_splits(worker: &Worker) -> usize {
+fn first_splits(worker: &Worker) -> usize {
     match worker.registry().sleep.width() {
         1 => 0,
         width => width,
-    }
-}
-
-/// `try_map`, of which `map` and `for_each` are those that cannot fail.
-pub(super) struct TryMap<'c, F>(pub(super) &'c Arc<Registry>, pub(super) F);
-
-impl<T, R, E, F> Callback<T> for TryMap<'_, F>
-where
-    R: Send,
-    E: Send,
-    F: Fn(T) -> Result<R, E> + Sync,
-{
-    type Output = Result<Vec<R>, E>;
-    fn call<P: Producer<Item = T>>(self, items: P) -> Self::Output {
-        let region = &Region {
-            f: &self.1,
-            limit: LowestFailure::new(),
-            failure: Mutex::new(None),
-        };
-        let results = catch_unwind(AssertUnwindSafe(|| {
-            fill::collect(items.len(), |places| {
-                self.0
-                    .region(|worker| region.drive(worker, 0, items, places, first_splits(worker)))
-            })
-        }));
-        let failure = region.failure.lock().take();
-        match (results, failure) {
-            // An item before the one that panicked has failed: a loop would not
-            // have come to the panic.
-            (Err(payload), Some((at, error))) if !region.limit.is_below(at) => {
-                contain(|| drop(payload));
-                Err(error)
-            }
-            (Err(payload), later) => {
-                contain(|| drop(later));
-                resume_unwind(payload)
-            }
-            (Ok(_), Some((_, error))) => Err(error),
-            (Ok(Some(results)), None) => Ok(results),
-            (Ok(None), None) => unreachable!("a part of a region stops only if an item fails"),
-        }
     }
 }

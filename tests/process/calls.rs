@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{Scratch, Test, forever, note, pool, signal, tests, until};
 use trefoil::task::WorkerExit;
-use trefoil::{CancelToken, Process, Shutdown, Task, TaskError};
+use trefoil::{CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
 
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     match result {
@@ -304,7 +304,7 @@ tests! {
 
     fn names_are_the_tasks() {
         let (tell, told) = mpsc::channel();
-        let builder = support::builder().workers(1);
+        let builder = ProcessPool::builder().workers(1);
         let procs = builder.on_unobserved(move |report| tell.send(format!("{report}")).unwrap()).build().unwrap();
         let call = procs.call(|()| -> () { panic!("unheard") }).name("Ada");
         assert_eq!(call.spawn(()).name(), Some("Ada"));
@@ -353,7 +353,7 @@ tests! {
     }
 
     fn a_context_is_read_once_by_each_worker() {
-        let builder = support::builder().workers(2).env("TRACED", "1");
+        let builder = ProcessPool::builder().workers(2).env("TRACED", "1");
         let procs = builder.build().unwrap();
         let scratch = Scratch::new("context");
         let context = traced(&scratch, 0);

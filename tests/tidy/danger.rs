@@ -10,7 +10,7 @@ use crate::source::{File, Finding, Line};
 use std::collections::BTreeMap;
 
 /// The letter of each area's invariants.
-const LETTERS: [(char, &str); 11] = [
+const LETTERS: [(char, &str); 12] = [
     ('Y', "sys"),
     ('R', "record"),
     ('S', "sync"),
@@ -21,6 +21,7 @@ const LETTERS: [(char, &str); 11] = [
     ('W', "process"),
     ('L', "event_loop"),
     ('I', "io"),
+    ('Q', "iter"),
     ('D', "adapters"),
 ];
 

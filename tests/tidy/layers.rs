@@ -9,7 +9,7 @@ use crate::source::{File, Finding};
 
 /// Every top-level module of `src`, lowest first, with what it may import.
 /// A module may always import itself; the façade may import them all.
-const TABLE: [(&str, &[&str]); 17] = [
+const TABLE: [(&str, &[&str]); 19] = [
     ("loom", &[]),
     ("sys", &["loom"]),
     ("helper", &["loom", "sys"]),
@@ -28,6 +28,8 @@ const TABLE: [(&str, &[&str]); 17] = [
         "thread",
         &["loom", "sys", "helper", "record", "sync", "alarm", "task"],
     ),
+    ("iter", &["loom", "thread"]),
+    ("prelude", &["iter"]),
     (
         "process",
         &["loom", "sys", "helper", "record", "sync", "alarm", "task"],

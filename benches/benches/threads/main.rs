@@ -16,6 +16,7 @@
 
 mod crowd;
 mod idle;
+mod iter;
 mod join;
 mod map;
 mod peers;
@@ -54,6 +55,9 @@ fn main() {
     bench.group("map tiny", map::tiny);
     bench.group("map longer", map::longer);
     bench.group("primes", map::primes);
+    bench.group("iter reductions", iter::reductions);
+    bench.group("iter vectors", iter::vectors);
+    bench.group("iter sorts", iter::sorts);
     bench.group("gain", shape::gain);
     bench.group("scaling", shape::scaling);
     bench.group("crowd jobs", crowd::jobs);

@@ -7,7 +7,7 @@
 //! - **P17** The parts of one vector are disjoint, together they are the whole,
 //!   and each element is owned by exactly one part: `split_at` divides, `next`
 //!   moves the first out of the part, `drop` drops the rest.
-//! - **P18** The vector has forgotten its elements before the first part is made (they are [`MaybeUninit`]), and its buffer
+//! - **P18** The vector has forgotten its elements before the first part is made (they are in its spare capacity), and its buffer
 //!   outlives the parts: they borrow it.
 //!
 //! Rejected: `Vec<Option<T>>`, or splitting the vector into several (copies).
@@ -20,13 +20,15 @@ use std::ptr;
 use std::slice;
 
 /// Some neighbouring elements, owned. Drops those that are not taken.
-pub(in crate::thread) struct Part<'a, T>(slice::IterMut<'a, MaybeUninit<T>>);
+#[derive(Debug)]
+pub struct Part<'a, T>(slice::IterMut<'a, MaybeUninit<T>>);
 
-/// Calls `f` with all elements of `vec`.
-pub(in crate::thread) fn drain<T, R>(vec: Vec<T>, f: impl FnOnce(Part<'_, T>) -> R) -> R {
-    // In place: this allocates nothing and moves nothing.
-    let mut elements: Vec<MaybeUninit<T>> = vec.into_iter().map(MaybeUninit::new).collect();
-    f(Part(elements.iter_mut()))
+/// All elements of `vec`, which is empty from now on.
+pub(in crate::thread) fn drain<T>(vec: &mut Vec<T>) -> Part<'_, T> {
+    let len = vec.len();
+    // SAFETY: P18: none of them is the vector's any more; that leaves them initialised.
+    unsafe { vec.set_len(0) };
+    Part(vec.spare_capacity_mut()[..len].iter_mut())
 }
 
 impl<T> Part<'_, T> {
@@ -59,6 +61,15 @@ impl<T> Iterator for Part<'_, T> {
     }
 }
 
+impl<T> DoubleEndedIterator for Part<'_, T> {
+    #[inline]
+    fn next_back(&mut self) -> Option<T> {
+        let last = self.0.next_back()?;
+        // SAFETY: P17: the element is initialised and no longer of this part.
+        Some(unsafe { last.assume_init_read() })
+    }
+}
+
 impl<T> Drop for Part<'_, T> {
     fn drop(&mut self) {
         let rest = ptr::from_mut(mem::take(&mut self.0).into_slice()) as *mut [T];
@@ -75,29 +86,26 @@ mod tests {
     #[test]
     fn every_element_is_dropped_once_whichever_part_owns_it() {
         let token = Arc::new(());
-        let vec: Vec<_> = (0..10).map(|_| Arc::clone(&token)).collect();
-        let kept = drain(vec, |all| {
-            let (left, right) = all.split_at(4);
-            let (mut near, far) = right.split_at(100);
-            assert_eq!((left.len(), near.len(), far.len()), (4, 6, 0));
-            let kept = near.next();
-            drop(far);
-            std::thread::scope(|s| {
-                s.spawn(|| assert_eq!(left.count(), 4));
-                s.spawn(move || drop(near));
-            });
-            assert_eq!(Arc::strong_count(&token), 2);
-            kept
+        let mut vec: Vec<_> = (0..10).map(|_| Arc::clone(&token)).collect();
+        let (left, right) = drain(&mut vec).split_at(4);
+        let (mut near, far) = right.split_at(100);
+        assert_eq!((left.len(), near.len(), far.len()), (4, 6, 0));
+        let kept = (near.next(), near.next_back());
+        drop(far);
+        std::thread::scope(|s| {
+            s.spawn(|| assert_eq!(left.count(), 4));
+            s.spawn(move || drop(near));
         });
-        drop(kept);
+        assert_eq!(Arc::strong_count(&token), 3);
+        drop((kept, vec));
         assert_eq!(Arc::strong_count(&token), 1);
     }
 
     #[test]
     fn elements_that_are_not_taken_are_dropped_and_need_no_size() {
         let token = Arc::new(());
-        drain(vec![Arc::clone(&token); 3], |all| drop(all));
+        drop(drain(&mut vec![Arc::clone(&token); 3]));
         assert_eq!(Arc::strong_count(&token), 1);
-        assert_eq!(drain(vec![(); 5], |all| all.split_at(2).1.count()), 3);
+        assert_eq!(drain(&mut vec![(); 5]).split_at(2).1.count(), 3);
     }
 }

@@ -42,10 +42,10 @@ unsafe impl<R: Send> Send for Places<'_, R> {}
 unsafe impl<R: Send> Send for Filled<'_, R> {}
 
 impl<'a, R> Places<'a, R> {
-    /// The first `len` places of an empty vector, which has room for them. The pointers of all parts are for the whole buffer.
+    /// The first `len` places behind the elements of a vector, which has room for them.
     fn of(vec: &'a mut Vec<R>, len: usize) -> Self {
-        assert!(vec.is_empty() && len <= vec.capacity());
-        Self::new(vec.as_mut_ptr(), len)
+        let room = &mut vec.spare_capacity_mut()[..len];
+        Self::new(room.as_mut_ptr().cast(), len)
     }
 
     /// Of a buffer that is borrowed for `'a` (P20).
@@ -141,23 +141,25 @@ impl<R> Drop for Filled<'_, R> {
     }
 }
 
-/// A vector of `len` results that `fill` writes. `None`: it did not fill all.
-pub(in crate::thread) fn collect<R>(
+/// Appends `len` results that `fill` writes. False: it did not fill all, and the vector is as it was.
+pub(in crate::thread) fn append<R>(
+    vec: &mut Vec<R>,
     len: usize,
-    fill: impl for<'a> FnOnce(Places<'a, R>) -> Filled<'a, R>,
-) -> Option<Vec<R>> {
-    let mut vec = Vec::with_capacity(len);
-    let places = Places::of(&mut vec, len);
+    fill: impl for<'a> FnOnce(Places<'a, R>) -> Option<Filled<'a, R>>,
+) -> bool {
+    vec.reserve(len);
+    let places = Places::of(vec, len);
     let start = places.start;
-    let filled = fill(places);
-    if filled.len != len || !ptr::eq(filled.start, start) {
-        return None;
+    match fill(places) {
+        None => return len == 0,
+        Some(filled) if filled.len != len || !ptr::eq(filled.start, start) => return false,
+        // From here on the vector owns them.
+        Some(filled) => std::mem::forget(filled),
     }
-    // From here on the vector owns them.
-    std::mem::forget(filled);
-    // SAFETY: P19, P20: `filled` was made from these places and covers all of them.
+    let len = vec.len() + len;
+    // SAFETY: P19, P20: `filled` was made from the places behind the elements and covers all of them.
     unsafe { vec.set_len(len) };
-    Some(vec)
+    true
 }
 
 #[cfg(test)]
@@ -167,7 +169,8 @@ mod tests {
 
     #[test]
     fn parts_filled_on_several_threads_become_one_vector() {
-        let results = collect(10, |places| {
+        let mut results = Vec::new();
+        let all = append(&mut results, 10, |places| {
             let (mut left, right) = places.split_at(4);
             std::thread::scope(|s| {
                 let right = s.spawn(move || {
@@ -178,36 +181,43 @@ mod tests {
                     some.join(rest.split_filled().0)
                 });
                 left.extend((0..4).map(|i| i.to_string()));
-                left.split_filled().0.join(right.join().unwrap())
+                Some(left.split_filled().0.join(right.join().unwrap()))
             })
         });
+        assert!(all);
         let expected: Vec<String> = (0..10).map(|i| i.to_string()).collect();
-        assert_eq!(results.unwrap(), expected);
+        assert_eq!(results, expected);
+        assert!(append(&mut results, 1, |mut places| {
+            places.extend(["behind".to_owned()].into_iter());
+            Some(places.split_filled().0)
+        }));
+        assert_eq!((results.len(), &*results[10]), (11, "behind"));
     }
 
     #[test]
     fn what_is_filled_in_vain_is_dropped() {
         let token = Arc::new(());
-        let results = collect(10, |places| {
+        let mut results = Vec::new();
+        let all = append(&mut results, 10, |places| {
             let (mut left, mut right) = places.split_at(5);
             left.extend([Arc::clone(&token)].into_iter());
             right.extend((0..5).map(|_| Arc::clone(&token)));
             // The left part has a hole: the right one cannot be joined to it.
-            left.split_filled().0.join(right.split_filled().0)
+            Some(left.split_filled().0.join(right.split_filled().0))
         });
-        assert!(results.is_none());
+        assert!(!all && results.is_empty());
         assert_eq!(Arc::strong_count(&token), 1);
-        let results = collect(10, |places| {
+        let all = append(&mut results, 10, |places| {
             let (mut left, mut right) = places.split_at(5);
             left.extend((0..5).map(|_| Arc::clone(&token)));
             right.extend([Arc::clone(&token)].into_iter());
             // One part of six results, from two.
-            left.split_filled().0.join(right.split_filled().0)
+            Some(left.split_filled().0.join(right.split_filled().0))
         });
-        assert!(results.is_none());
+        assert!(!all && results.is_empty());
         assert_eq!(Arc::strong_count(&token), 1);
         let caught = std::panic::catch_unwind(|| {
-            collect::<Arc<()>>(3, |mut places| {
+            append::<Arc<()>>(&mut Vec::new(), 3, |mut places| {
                 places.extend((0..3).map(|i| {
                     if i < 2 {
                         Arc::clone(&token)
@@ -215,7 +225,7 @@ mod tests {
                         panic!("third")
                     }
                 }));
-                places.split_filled().0
+                Some(places.split_filled().0)
             })
         });
         assert!(caught.is_err());

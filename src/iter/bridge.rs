@@ -1,0 +1,85 @@
+//! Any iterator, from which the threads take items one by one.
+//!
+//! **Job.** A piece of it is a number of turns, not of items: in each, an item is taken, under a lock. Where there are no
+//! more items, no piece has a turn left. So the pieces are cut, stolen and stopped like those of other sources. The order is lost.
+//!
+//! Tests: `tests/iter/sources.rs`.
+
+use std::{iter, mem};
+
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::thread::{Producer, Shape, Source};
+
+/// [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
+#[derive(Debug)]
+pub struct Bridge<I> {
+    /// The iterator, and whether it is not to be asked any more: it has ended, or it has panicked.
+    items: Mutex<(I, bool)>,
+    /// That is so, and a turn has seen it.
+    ended: AtomicBool,
+}
+
+impl<I> Bridge<I> {
+    pub(super) fn new(items: I) -> Self {
+        Self {
+            items: Mutex::new((items, false)),
+            ended: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<I: Iterator<Item: Send> + Send> Source for Bridge<I> {
+    type Item = I::Item;
+    type Producer<'a>
+        = Turns<'a, I>
+    where
+        Self: 'a;
+    fn open(&mut self) -> Self::Producer<'_> {
+        Turns(self, usize::MAX)
+    }
+    fn shape(&self) -> Shape {
+        Shape::unknown()
+    }
+}
+
+/// So many turns at an iterator.
+#[derive(Debug)]
+pub struct Turns<'a, I>(&'a Bridge<I>, usize);
+
+impl<I: Iterator<Item: Send> + Send> Producer for Turns<'_, I> {
+    type Item = I::Item;
+    type Iter = Self;
+    type Back = iter::Empty<I::Item>;
+    fn len(&self) -> usize {
+        match self.0.ended.load(Ordering::Relaxed) {
+            true => 0,
+            false => self.1,
+        }
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let at = at.min(self.1);
+        (Self(self.0, at), Self(self.0, self.1 - at))
+    }
+    fn forward(self) -> Self {
+        self
+    }
+    fn backward(self) -> Self::Back {
+        iter::empty()
+    }
+}
+
+impl<I: Iterator> Iterator for Turns<'_, I> {
+    type Item = I::Item;
+    fn next(&mut self) -> Option<I::Item> {
+        self.1 = self.1.checked_sub(1)?;
+        let mut items = self.0.items.lock();
+        if mem::replace(&mut items.1, true) {
+            self.0.ended.store(true, Ordering::Relaxed);
+            return None;
+        }
+        let item = items.0.next();
+        items.1 = item.is_none();
+        item
+    }
+}

@@ -1,0 +1,188 @@
+//! What parallel iterators can be collected into.
+//!
+//! **Job.** A vector is filled in place where the number of items is known. Everything else gets its items from vectors that the
+//! parts have filled, one after the other: std's collections cannot be filled by several threads.
+//!
+//! Tests: `tests/iter/collect.rs`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
+use std::hash::{BuildHasher, Hash};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::gather::{append, gather};
+use super::par::Par;
+use super::parallel::{
+    FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator,
+};
+use crate::thread::try_collect;
+
+impl<T: Send> ParallelExtend<T> for Vec<T> {
+    fn par_extend<I: IntoParallelIterator<Item = T>>(&mut self, items: I) {
+        append(items.into_par_iter(), self);
+    }
+}
+
+impl<'a, T: Copy + Send + Sync + 'a> ParallelExtend<&'a T> for Vec<T> {
+    fn par_extend<I: IntoParallelIterator<Item = &'a T>>(&mut self, items: I) {
+        append(items.into_par_iter().copied(), self);
+    }
+}
+
+impl<T: Send> FromParallelIterator<T> for Vec<T> {
+    fn from_par_iter<I: IntoParallelIterator<Item = T>>(items: I) -> Self {
+        let mut all = Self::new();
+        all.par_extend(items);
+        all
+    }
+    fn from_vec(items: Self) -> Self {
+        items
+    }
+}
+
+impl FromParallelIterator<()> for () {
+    fn from_par_iter<I: IntoParallelIterator<Item = ()>>(items: I) -> Self {
+        items.into_par_iter().for_each(|()| ());
+    }
+}
+
+/// Collections whose items come from the buffers of all parts.
+macro_rules! collections {
+    ($([$($generic:tt)*] $type:ty, $item:ty, $buffer:ty, $empty:expr;)*) => {$(
+        impl<$($generic)*> ParallelExtend<$item> for $type {
+            fn par_extend<I: IntoParallelIterator<Item = $item>>(&mut self, items: I) {
+                for buffer in gather::<_, $buffer>(items.into_par_iter()) {
+                    self.extend(buffer);
+                }
+            }
+        }
+
+        impl<$($generic)*> FromParallelIterator<$item> for $type {
+            fn from_par_iter<I: IntoParallelIterator<Item = $item>>(items: I) -> Self {
+                let mut all: Self = $empty;
+                all.par_extend(items);
+                all
+            }
+        }
+    )*};
+}
+collections!(
+    [T: Send] VecDeque<T>, T, Vec<T>, Self::default();
+    [T: Send] LinkedList<T>, T, Vec<T>, Self::default();
+    [T: Ord + Send] BinaryHeap<T>, T, Vec<T>, Self::default();
+    [T: Ord + Send] BTreeSet<T>, T, Vec<T>, Self::default();
+    [T: Eq + Hash + Send, H: BuildHasher + Default + Send] HashSet<T, H>, T, Vec<T>, Self::default();
+    [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V), Vec<(K, V)>, Self::default();
+    [K: Eq + Hash + Send, V: Send, H: BuildHasher + Default + Send] HashMap<K, V, H>, (K, V), Vec<(K, V)>, Self::default();
+    [] String, char, One<String>, Self::new();
+    ['a] String, &'a char, One<String>, Self::new();
+    ['a] String, &'a str, One<String>, Self::new();
+    ['a] String, Cow<'a, str>, One<String>, Self::new();
+    [] String, Box<str>, One<String>, Self::new();
+    [] String, String, One<String>, Self::new();
+);
+
+/// A buffer that goes into the whole as one.
+#[derive(Default)]
+struct One<B>(Option<B>);
+
+impl<T, B: Extend<T> + Default> Extend<T> for One<B> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
+        self.0.get_or_insert_default().extend(items);
+    }
+}
+
+impl<B> IntoIterator for One<B> {
+    type Item = B;
+    type IntoIter = std::option::IntoIter<B>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// What a vector becomes at no cost, or at that of a copy.
+macro_rules! from_vec {
+    ($($type:ty),*) => {$(
+        impl<T: Send> FromParallelIterator<T> for $type {
+            fn from_par_iter<I: IntoParallelIterator<Item = T>>(items: I) -> Self {
+                Vec::from_par_iter(items).into()
+            }
+        }
+    )*};
+}
+from_vec!(Box<[T]>, Arc<[T]>, Rc<[T]>);
+
+impl<T: Clone + Send> FromParallelIterator<T> for Cow<'_, [T]> {
+    fn from_par_iter<I: IntoParallelIterator<Item = T>>(items: I) -> Self {
+        Cow::Owned(Vec::from_par_iter(items))
+    }
+}
+
+impl<C: FromParallelIterator<T>, T: Send, E: Send> FromParallelIterator<Result<T, E>>
+    for Result<C, E>
+{
+    fn from_par_iter<I: IntoParallelIterator<Item = Result<T, E>>>(items: I) -> Self {
+        try_collect(items.into_par_iter()).map(C::from_vec)
+    }
+}
+
+impl<C: FromParallelIterator<T>, T: Send> FromParallelIterator<Option<T>> for Option<C> {
+    fn from_par_iter<I: IntoParallelIterator<Item = Option<T>>>(items: I) -> Self {
+        let items = items.into_par_iter().map(|item| item.ok_or(()));
+        Result::from_par_iter(items).ok()
+    }
+}
+
+impl<A, B, L, R> FromParallelIterator<(A, B)> for (L, R)
+where
+    A: Send,
+    B: Send,
+    L: FromParallelIterator<A>,
+    R: FromParallelIterator<B>,
+{
+    fn from_par_iter<I: IntoParallelIterator<Item = (A, B)>>(items: I) -> Self {
+        let (left, right): (Vec<A>, Vec<B>) = items.into_par_iter().unzip();
+        (L::from_vec(left), R::from_vec(right))
+    }
+}
+
+impl<A, B, L, R> ParallelExtend<(A, B)> for (L, R)
+where
+    A: Send,
+    B: Send,
+    L: ParallelExtend<A>,
+    R: ParallelExtend<B>,
+{
+    fn par_extend<I: IntoParallelIterator<Item = (A, B)>>(&mut self, items: I) {
+        let (left, right): (Vec<A>, Vec<B>) = items.into_par_iter().unzip();
+        self.0.par_extend(left);
+        self.1.par_extend(right);
+    }
+}
+
+/// Parts of a vector or a map, taken out.
+///
+/// ```
+/// use trefoil::prelude::*;
+///
+/// let mut numbers = vec![1, 2, 3, 4];
+/// assert_eq!(numbers.par_drain(1..3).sum::<i32>(), 5);
+/// assert_eq!(numbers, [1, 4]);
+/// ```
+pub trait ParallelDrainRange {
+    /// What it consists of.
+    type Item: Send;
+    /// Takes a range of items out, whether they are used or not.
+    ///
+    /// # Panics
+    /// If the range is not inside of the vector.
+    fn par_drain<R: std::ops::RangeBounds<usize>>(&mut self, range: R) -> Par<Vec<Self::Item>>;
+}
+
+impl<T: Send> ParallelDrainRange for Vec<T> {
+    type Item = T;
+    fn par_drain<R: std::ops::RangeBounds<usize>>(&mut self, range: R) -> Par<Self> {
+        Par(self.drain(range).collect())
+    }
+}

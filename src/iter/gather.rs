@@ -1,0 +1,60 @@
+//! All items into vectors and other buffers.
+//!
+//! **Job.** Where the number of items is known, each is written to its place in one vector; else each part fills a buffer of its own,
+//! and the buffers are put together in the end.
+//!
+//! Tests: `tests/iter/collect.rs`.
+
+use crate::thread::{Grouping, Here, Producer, Source, append_all, divide, together};
+
+/// The buffers of all parts, in the order of the items.
+pub(super) fn gather<S, B>(mut source: S) -> Vec<B>
+where
+    S: Source,
+    B: Default + Extend<S::Item> + Send,
+{
+    let (shape, items) = (source.shape(), source.open());
+    let fold = |_: Here<'_>, so_far: Option<Vec<B>>, items: S::Producer<'_>| {
+        let mut so_far = so_far.unwrap_or_else(|| vec![B::default()]);
+        if let Some(buffer) = so_far.last_mut() {
+            buffer.extend(items.forward());
+        }
+        Some(so_far)
+    };
+    divide(Grouping::Any, shape, items, fold, together).unwrap_or_default()
+}
+
+/// Appends all items to a vector.
+pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
+    if source.shape().exact {
+        return append_all(&mut source, vec);
+    }
+    let mut lists = gather::<S, Vec<S::Item>>(source);
+    if vec.is_empty() && lists.len() == 1 {
+        *vec = lists.remove(0);
+        return;
+    }
+    vec.reserve(lists.iter().map(Vec::len).sum());
+    for mut list in lists {
+        vec.append(&mut list);
+    }
+}
+
+/// Items of which some go to the left.
+#[derive(Debug)]
+pub(super) struct Parted<T>(pub(super) Vec<T>, pub(super) Vec<T>);
+
+impl<T> Default for Parted<T> {
+    fn default() -> Self {
+        Self(Vec::new(), Vec::new())
+    }
+}
+
+impl<T> Extend<(bool, T)> for Parted<T> {
+    fn extend<I: IntoIterator<Item = (bool, T)>>(&mut self, items: I) {
+        for (left, item) in items {
+            let side = if left { &mut self.0 } else { &mut self.1 };
+            side.push(item);
+        }
+    }
+}

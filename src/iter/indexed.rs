@@ -1,0 +1,352 @@
+//! `IndexedParallelIterator`: what needs to know where an item stands.
+//!
+//! Tests: `tests/iter/main.rs`.
+
+use std::cmp::Ordering;
+
+use super::gather::append;
+use super::order::{Bounded, Chunks, Enumerate, Part, Rev, StepBy, Zip};
+use super::parallel::{IntoParallelIterator, ParallelExtend, ParallelIterator};
+use crate::thread::Exact;
+
+/// A parallel iterator of which the number of items is known, and where each stands.
+#[allow(clippy::len_without_is_empty)] // rayon's has none
+pub trait IndexedParallelIterator: ParallelIterator + Exact {
+    /// How many items it gives.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([1, 2, 3].par_windows(2).len(), 2);
+    /// ```
+    fn len(&self) -> usize {
+        self.shape().len
+    }
+
+    /// Each item with its index.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut squares = [0; 4];
+    /// squares.par_iter_mut().enumerate().for_each(|(at, square)| *square = at * at);
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// ```
+    fn enumerate(self) -> Enumerate<Self> {
+        Enumerate(self)
+    }
+
+    /// Each item with that of another, as many as the shorter has.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let (a, b) = ([1, 2, 3], [4, 5, 6]);
+    /// let dot: i32 = a.par_iter().zip(&b).map(|(a, b)| a * b).sum();
+    /// assert_eq!(dot, 32);
+    /// ```
+    fn zip<C>(self, other: C) -> Zip<Self, C::Iter>
+    where
+        C: IntoParallelIterator<Iter: IndexedParallelIterator>,
+    {
+        Zip(self, other.into_par_iter())
+    }
+
+    /// As [`zip`](Self::zip), of two of the same length.
+    ///
+    /// # Panics
+    /// If they are not.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([1, 2].par_iter().zip_eq(3..5).count(), 2);
+    /// ```
+    fn zip_eq<C>(self, other: C) -> Zip<Self, C::Iter>
+    where
+        C: IntoParallelIterator<Iter: IndexedParallelIterator>,
+    {
+        let other = other.into_par_iter();
+        assert_eq!(self.len(), other.len(), "zip_eq: the lengths differ");
+        Zip(self, other)
+    }
+
+    /// The items from the last to the first.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let back: Vec<i32> = (0..3).into_par_iter().rev().collect();
+    /// assert_eq!(back, [2, 1, 0]);
+    /// ```
+    fn rev(self) -> Rev<Self> {
+        Rev(self)
+    }
+
+    /// The first `n` items. What is before it is not called for the others.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((5..99).into_par_iter().take(2).sum::<i32>(), 11);
+    /// ```
+    fn take(self, n: usize) -> Part<Self> {
+        Part(self, 0, n)
+    }
+
+    /// All but the first `n` items. What is before it is not called for these.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..5).into_par_iter().skip(3).sum::<i32>(), 7);
+    /// ```
+    fn skip(self, n: usize) -> Part<Self> {
+        Part(self, n, usize::MAX)
+    }
+
+    /// Every `step`th item, from the first on.
+    ///
+    /// # Panics
+    /// If `step` is 0.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let some: Vec<i32> = (0..8).into_par_iter().step_by(3).collect();
+    /// assert_eq!(some, [0, 3, 6]);
+    /// ```
+    fn step_by(self, step: usize) -> StepBy<Self> {
+        assert!(step > 0, "step_by: a step of 0 goes nowhere");
+        StepBy(self, step)
+    }
+
+    /// Vectors of `size` items each; the last may have fewer.
+    ///
+    /// # Panics
+    /// If `size` is 0.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let chunks: Vec<Vec<i32>> = (0..5).into_par_iter().chunks(2).collect();
+    /// assert_eq!(chunks, [vec![0, 1], vec![2, 3], vec![4]]);
+    /// ```
+    fn chunks(self, size: usize) -> Chunks<Self> {
+        assert!(size > 0, "chunks: of no items there are too many");
+        Chunks(self, size)
+    }
+
+    /// Pieces of at least `min` items, where to begin one is dear. Unlike rayon, trefoil finds the
+    /// length of pieces as the work runs, so this is seldom needed.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..100).into_par_iter().with_min_len(50).sum::<i32>(), 4950);
+    /// ```
+    fn with_min_len(self, min: usize) -> Bounded<Self> {
+        let (base, max) = (self, usize::MAX);
+        Bounded { base, min, max }
+    }
+
+    /// Pieces of at most `max` items, where a few of them are very dear.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..100).into_par_iter().with_max_len(1).sum::<i32>(), 4950);
+    /// ```
+    fn with_max_len(self, max: usize) -> Bounded<Self> {
+        let (base, min) = (self, 1);
+        Bounded { base, min, max }
+    }
+
+    /// The index of an item that `f` wants: the first that is found.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([4, 5, 6].par_iter().position_any(|n| *n == 5), Some(1));
+    /// ```
+    fn position_any<F>(self, f: F) -> Option<usize>
+    where
+        F: Fn(Self::Item) -> bool + Sync + Send,
+    {
+        let found = |(at, item)| f(item).then_some(at);
+        self.enumerate().find_map_any(found)
+    }
+
+    /// The index of the first item that `f` wants.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([5, 4, 5].par_iter().position_first(|n| *n == 5), Some(0));
+    /// ```
+    fn position_first<F>(self, f: F) -> Option<usize>
+    where
+        F: Fn(Self::Item) -> bool + Sync + Send,
+    {
+        let found = |(at, item)| f(item).then_some(at);
+        self.enumerate().find_map_first(found)
+    }
+
+    /// The index of the last item that `f` wants.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([5, 4, 5].par_iter().position_last(|n| *n == 5), Some(2));
+    /// ```
+    fn position_last<F>(self, f: F) -> Option<usize>
+    where
+        F: Fn(Self::Item) -> bool + Sync + Send,
+    {
+        let found = |(at, item)| f(item).then_some(at);
+        self.enumerate().find_map_last(found)
+    }
+
+    /// The indices of the items that `f` wants.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let at: Vec<usize> = [5, 4, 5].par_iter().positions(|n| *n == 5).collect();
+    /// assert_eq!(at, [0, 2]);
+    /// ```
+    fn positions<F>(self, f: F) -> impl ParallelIterator<Item = usize>
+    where
+        F: Fn(Self::Item) -> bool + Sync + Send,
+    {
+        let wanted = move |(at, item)| f(item).then_some(at);
+        self.enumerate().filter_map(wanted)
+    }
+
+    /// What `f` makes of `size` items each, one after the other, beginning with what `init` gives.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sums: Vec<i32> = (0..5).into_par_iter().fold_chunks(2, || 0, |a, b| a + b).collect();
+    /// assert_eq!(sums, [1, 5, 4]);
+    /// ```
+    fn fold_chunks<A, N, F>(
+        self,
+        size: usize,
+        init: N,
+        f: F,
+    ) -> impl IndexedParallelIterator<Item = A>
+    where
+        A: Send,
+        N: Fn() -> A + Sync + Send,
+        F: Fn(A, Self::Item) -> A + Sync + Send,
+    {
+        let fold = move |chunk: Vec<Self::Item>| chunk.into_iter().fold(init(), &f);
+        self.chunks(size).map(fold)
+    }
+
+    /// Puts all items into `vec`, instead of what was there.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut numbers = vec![7];
+    /// (0..3).into_par_iter().collect_into_vec(&mut numbers);
+    /// assert_eq!(numbers, [0, 1, 2]);
+    /// ```
+    fn collect_into_vec(self, vec: &mut Vec<Self::Item>) {
+        vec.clear();
+        append(self, vec);
+    }
+
+    /// Puts the halves of all pairs into `left` and `right`, instead of what was there.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let (mut left, mut right) = (vec![], vec![]);
+    /// (0..2).into_par_iter().map(|n| (n, -n)).unzip_into_vecs(&mut left, &mut right);
+    /// assert_eq!((left, right), (vec![0, 1], vec![0, -1]));
+    /// ```
+    fn unzip_into_vecs<A: Send, B: Send>(self, left: &mut Vec<A>, right: &mut Vec<B>)
+    where
+        Self: Exact<Item = (A, B)>,
+    {
+        left.clear();
+        right.clear();
+        let (first, second): (Vec<A>, Vec<B>) = self.unzip();
+        left.par_extend(first);
+        right.par_extend(second);
+    }
+
+    /// The order of two sequences, item by item.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert!([1, 2].par_iter().cmp(&[1, 3]).is_lt());
+    /// ```
+    fn cmp<C>(self, other: C) -> Ordering
+    where
+        C: IntoParallelIterator<Item = Self::Item, Iter: IndexedParallelIterator>,
+        Self::Item: Ord,
+    {
+        let other = other.into_par_iter();
+        let lengths = self.len().cmp(&other.len());
+        let orders = self.zip(other).map(|(a, b)| a.cmp(&b));
+        orders.find_first(|order| order.is_ne()).unwrap_or(lengths)
+    }
+
+    /// The order of two sequences, item by item; `None`: two items that decide it have none.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert!([1.0, f64::NAN].par_iter().partial_cmp(&[1.0, 2.0]).is_none());
+    /// ```
+    fn partial_cmp<C>(self, other: C) -> Option<Ordering>
+    where
+        C: IntoParallelIterator<Item: Send, Iter: IndexedParallelIterator>,
+        Self::Item: PartialOrd<C::Item>,
+    {
+        let other = other.into_par_iter();
+        let lengths = self.len().cmp(&other.len());
+        let orders = self.zip(other).map(|(a, b)| a.partial_cmp(&b));
+        let decides = |order: &Option<Ordering>| *order != Some(Ordering::Equal);
+        orders.find_first(decides).unwrap_or(Some(lengths))
+    }
+
+    /// Two sequences have the same items.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert!([1, 2].par_iter().eq(&[1, 2]));
+    /// ```
+    fn eq<C>(self, other: C) -> bool
+    where
+        C: IntoParallelIterator<Iter: IndexedParallelIterator>,
+        Self::Item: PartialEq<C::Item>,
+    {
+        let other = other.into_par_iter();
+        self.len() == other.len() && self.zip(other).all(|(a, b)| a == b)
+    }
+
+    /// Two sequences differ.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert!([1, 2].par_iter().ne(&[1]));
+    /// ```
+    fn ne<C>(self, other: C) -> bool
+    where
+        C: IntoParallelIterator<Iter: IndexedParallelIterator>,
+        Self::Item: PartialEq<C::Item>,
+    {
+        !self.eq(other)
+    }
+}
+
+impl<I: ParallelIterator + Exact> IndexedParallelIterator for I {}

@@ -1,0 +1,339 @@
+//! What needs to know where an item stands: done at the source, where pieces are cut.
+//!
+//! **Job.** `enumerate`, `zip`, `chain`, `rev`, `take` and `skip`, `step_by`, `chunks`, and the bounds for the length of pieces.
+//! All but `chain` stand on sources of which the number of items is known.
+//!
+//! Tests: `tests/iter/main.rs`.
+
+use std::iter;
+use std::ops::Range;
+
+use crate::thread::{Exact, Producer, Shape, Source};
+
+/// A source on another: its items, its producer, how that is made, and how many items it has.
+macro_rules! source {
+    ($name:ident, $item:ty, $producer:ty, |$this:ident| $open:expr, |$len:ident| $resized:expr) => {
+        impl<I: Exact> Exact for $name<I> {}
+
+        impl<I: Source> Source for $name<I> {
+            type Item = $item;
+            type Producer<'a>
+                = $producer
+            where
+                Self: 'a;
+            fn open(&mut self) -> Self::Producer<'_> {
+                let $this = self;
+                $open
+            }
+            fn shape(&self) -> Shape {
+                let $this = self;
+                $this.0.shape().resized(|$len| $resized)
+            }
+        }
+    };
+}
+
+/// [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
+#[derive(Debug)]
+pub struct Enumerate<I>(pub(super) I);
+
+source! {
+    Enumerate, (usize, I::Item), Enumerated<I::Producer<'a>>,
+    |this| Enumerated(0, this.0.open()), |len| len
+}
+
+/// Items and the index of the first.
+#[derive(Debug)]
+pub struct Enumerated<P>(usize, P);
+
+impl<P: Producer> Enumerated<P> {
+    fn range(&self) -> Range<usize> {
+        self.0..self.0 + self.1.len()
+    }
+}
+
+impl<P: Producer> Producer for Enumerated<P> {
+    type Item = (usize, P::Item);
+    type Iter = iter::Zip<Range<usize>, P::Iter>;
+    type Back = iter::Zip<iter::Rev<Range<usize>>, P::Back>;
+    fn len(&self) -> usize {
+        self.1.len()
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (near, far) = self.1.split_at(at);
+        (Self(self.0, near), Self(self.0 + at, far))
+    }
+    #[inline]
+    fn forward(self) -> Self::Iter {
+        self.range().zip(self.1.forward())
+    }
+    fn backward(self) -> Self::Back {
+        self.range().rev().zip(self.1.backward())
+    }
+}
+
+/// [`IndexedParallelIterator::zip`](super::IndexedParallelIterator::zip).
+#[derive(Debug)]
+pub struct Zip<A, B>(pub(super) A, pub(super) B);
+
+impl<A: Exact, B: Exact> Exact for Zip<A, B> {}
+
+impl<A: Source, B: Source> Source for Zip<A, B> {
+    type Item = (A::Item, B::Item);
+    type Producer<'a>
+        = Zipped<A::Producer<'a>, B::Producer<'a>>
+    where
+        Self: 'a;
+    fn open(&mut self) -> Self::Producer<'_> {
+        let (a, b) = (self.0.open(), self.1.open());
+        let len = a.len().min(b.len());
+        Zipped(cut(a, len).0, cut(b, len).0)
+    }
+    fn shape(&self) -> Shape {
+        self.0.shape().and(self.1.shape())
+    }
+}
+
+/// Two runs of the same length.
+#[derive(Debug)]
+pub struct Zipped<A, B>(A, B);
+
+impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
+    type Item = (A::Item, B::Item);
+    type Iter = iter::Zip<A::Iter, B::Iter>;
+    type Back = iter::Zip<A::Back, B::Back>;
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let ((a, more), (b, also)) = (self.0.split_at(at), self.1.split_at(at));
+        (Self(a, b), Self(more, also))
+    }
+    #[inline]
+    fn forward(self) -> Self::Iter {
+        self.0.forward().zip(self.1.forward())
+    }
+    fn backward(self) -> Self::Back {
+        self.0.backward().zip(self.1.backward())
+    }
+}
+
+/// [`ParallelIterator::chain`](super::ParallelIterator::chain).
+#[derive(Debug)]
+pub struct Chain<A, B>(pub(super) A, pub(super) B);
+
+impl<A: Exact, B: Exact<Item = A::Item>> Exact for Chain<A, B> {}
+
+impl<A: Source, B: Source<Item = A::Item>> Source for Chain<A, B> {
+    type Item = A::Item;
+    type Producer<'a>
+        = Chained<A::Producer<'a>, B::Producer<'a>>
+    where
+        Self: 'a;
+    fn open(&mut self) -> Self::Producer<'_> {
+        Chained(self.0.open(), self.1.open())
+    }
+    fn shape(&self) -> Shape {
+        let (first, second) = (self.0.shape(), self.1.shape());
+        Shape {
+            len: first.len.saturating_add(second.len),
+            ..first.and(second)
+        }
+    }
+}
+
+/// One run behind another.
+#[derive(Debug)]
+pub struct Chained<A, B>(A, B);
+
+impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
+    type Item = A::Item;
+    type Iter = iter::Chain<A::Iter, B::Iter>;
+    type Back = iter::Chain<B::Back, A::Back>;
+    fn len(&self) -> usize {
+        let len = self.0.len().checked_add(self.1.len());
+        len.unwrap_or_else(|| panic!("more than usize::MAX items cannot be divided"))
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let first = self.0.len();
+        let (a, more) = self.0.split_at(at.min(first));
+        let (b, also) = self.1.split_at(at.saturating_sub(first));
+        (Self(a, b), Self(more, also))
+    }
+    #[inline]
+    fn forward(self) -> Self::Iter {
+        self.0.forward().chain(self.1.forward())
+    }
+    fn backward(self) -> Self::Back {
+        self.1.backward().chain(self.0.backward())
+    }
+}
+
+/// [`IndexedParallelIterator::rev`](super::IndexedParallelIterator::rev).
+#[derive(Debug)]
+pub struct Rev<I>(pub(super) I);
+
+source! {
+    Rev, I::Item, Reversed<I::Producer<'a>>,
+    |this| Reversed(this.0.open()), |len| len
+}
+
+/// Items from the last to the first.
+#[derive(Debug)]
+pub struct Reversed<P>(P);
+
+impl<P: Producer> Producer for Reversed<P> {
+    type Item = P::Item;
+    type Iter = P::Back;
+    type Back = P::Iter;
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let middle = self.0.len() - at;
+        let (near, far) = self.0.split_at(middle);
+        (Self(far), Self(near))
+    }
+    #[inline]
+    fn forward(self) -> Self::Iter {
+        self.0.backward()
+    }
+    fn backward(self) -> Self::Back {
+        self.0.forward()
+    }
+}
+
+/// [`IndexedParallelIterator::take`](super::IndexedParallelIterator::take) and
+/// [`skip`](super::IndexedParallelIterator::skip): the items from one index to another.
+#[derive(Debug)]
+pub struct Part<I>(pub(super) I, pub(super) usize, pub(super) usize);
+
+source! {
+    Part, I::Item, I::Producer<'a>,
+    |this| cut(cut(this.0.open(), this.2).0, this.1).1, |len| len.min(this.2).saturating_sub(this.1)
+}
+
+/// [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
+#[derive(Debug)]
+pub struct StepBy<I>(pub(super) I, pub(super) usize);
+
+source! {
+    StepBy, I::Item, Stepped<I::Producer<'a>>,
+    |this| Stepped(this.0.open(), this.1), |len| len.div_ceil(this.1)
+}
+
+/// The first `at` items, or all, and the others.
+fn cut<P: Producer>(items: P, at: usize) -> (P, P) {
+    let at = at.min(items.len());
+    items.split_at(at)
+}
+
+/// Every so manyth item.
+#[derive(Debug)]
+pub struct Stepped<P>(P, usize);
+
+impl<P: Producer> Producer for Stepped<P> {
+    type Item = P::Item;
+    type Iter = iter::StepBy<P::Iter>;
+    type Back = iter::StepBy<P::Back>;
+    fn len(&self) -> usize {
+        self.0.len().div_ceil(self.1)
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (near, far) = cut(self.0, at.saturating_mul(self.1));
+        (Self(near, self.1), Self(far, self.1))
+    }
+    fn forward(self) -> Self::Iter {
+        self.0.forward().step_by(self.1)
+    }
+    fn backward(self) -> Self::Back {
+        // The last one that the steps come to is the first.
+        let end = self.len().saturating_sub(1) * self.1 + 1;
+        cut(self.0, end).0.backward().step_by(self.1)
+    }
+}
+
+/// [`IndexedParallelIterator::chunks`](super::IndexedParallelIterator::chunks).
+#[derive(Debug)]
+pub struct Chunks<I>(pub(super) I, pub(super) usize);
+
+source! {
+    Chunks, Vec<I::Item>, Chunked<I::Producer<'a>>,
+    |this| Chunked(Some(this.0.open()), this.1), |len| len.div_ceil(this.1)
+}
+
+/// Items, so many together.
+#[derive(Debug)]
+pub struct Chunked<P>(Option<P>, usize);
+
+impl<P: Producer> Producer for Chunked<P> {
+    type Item = Vec<P::Item>;
+    type Iter = Self;
+    type Back = iter::Rev<Self>;
+    fn len(&self) -> usize {
+        let len = self.0.as_ref().map_or(0, Producer::len);
+        len.div_ceil(self.1)
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (items, size) = (self.0, self.1);
+        let (near, far) = items.map(|all| cut(all, at.saturating_mul(size))).unzip();
+        (Self(near, size), Self(far, size))
+    }
+    fn forward(self) -> Self {
+        self
+    }
+    fn backward(self) -> Self::Back {
+        self.rev()
+    }
+}
+
+impl<P: Producer> Iterator for Chunked<P> {
+    type Item = Vec<P::Item>;
+    fn next(&mut self) -> Option<Self::Item> {
+        let all = self.0.take().filter(|all| all.len() > 0)?;
+        let (chunk, rest) = cut(all, self.1);
+        self.0 = Some(rest);
+        Some(chunk.forward().collect())
+    }
+}
+
+impl<P: Producer> DoubleEndedIterator for Chunked<P> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let all = self.0.take().filter(|all| all.len() > 0)?;
+        let at = (all.len() - 1) / self.1 * self.1;
+        let (rest, chunk) = all.split_at(at);
+        self.0 = Some(rest);
+        Some(chunk.forward().collect())
+    }
+}
+
+/// [`IndexedParallelIterator::with_min_len`](super::IndexedParallelIterator::with_min_len) and
+/// [`with_max_len`](super::IndexedParallelIterator::with_max_len).
+#[derive(Debug)]
+pub struct Bounded<I> {
+    pub(super) base: I,
+    pub(super) min: usize,
+    pub(super) max: usize,
+}
+
+impl<I: Exact> Exact for Bounded<I> {}
+
+impl<I: Source> Source for Bounded<I> {
+    type Item = I::Item;
+    type Producer<'a>
+        = I::Producer<'a>
+    where
+        Self: 'a;
+    fn open(&mut self) -> Self::Producer<'_> {
+        self.base.open()
+    }
+    fn shape(&self) -> Shape {
+        let shape = self.base.shape();
+        let bounds = Shape {
+            min: self.min,
+            max: self.max.max(1),
+            ..shape
+        };
+        shape.and(bounds)
+    }
+}

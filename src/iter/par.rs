@@ -1,0 +1,26 @@
+//! A collection as a parallel iterator.
+//!
+//! **Job.** What holds the items of a collection (a vector, a slice, a span of integers) is no parallel iterator itself: a range has
+//! a `map` of its own, and which of the two was meant would be unknown. [`Par`] around it is one.
+
+use crate::thread::{Exact, Shape, Source};
+
+/// A collection as a parallel iterator: what `into_par_iter`, `par_iter` and `par_iter_mut` give.
+#[derive(Clone, Debug)]
+pub struct Par<S>(pub(super) S);
+
+impl<S: Source> Source for Par<S> {
+    type Item = S::Item;
+    type Producer<'a>
+        = S::Producer<'a>
+    where
+        Self: 'a;
+    fn open(&mut self) -> Self::Producer<'_> {
+        self.0.open()
+    }
+    fn shape(&self) -> Shape {
+        self.0.shape()
+    }
+}
+
+impl<S: Exact> Exact for Par<S> {}

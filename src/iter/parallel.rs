@@ -1,0 +1,919 @@
+//! `ParallelIterator`: what can be done with items in any order or number.
+//!
+//! **Job.** Names, documentation and bounds: adaptors put a stage around the source, ends open it and fold the pieces. The
+//! traits that name one another stand here together. What differs from rayon, beside the waiting: every result is the one that the
+//! sequential iterator gives, and how a reduction groups its items depends on their number only.
+//!
+//! Tests: `tests/iter/main.rs`.
+
+use std::cmp::Ordering;
+use std::iter::{Product, Sum};
+
+use super::attempt::Try;
+use super::bridge::Bridge;
+use super::gather::{Parted, gather};
+use super::order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
+use super::par::Par;
+use super::stage::{
+    Filter, FilterMap, FilterMapping, Filtering, FlatMapIter, FlatMapping, Fold, Folding, Initing,
+    Kind, Map, MapInit, Mapping, Stage, WhileSome, Whiling,
+};
+use crate::loom::Mutex;
+use crate::loom::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::thread::{Grouping, Here, Items, Producer, Source, divide};
+
+/// What can become a parallel iterator: collections by value or by reference, ranges, and parallel iterators themselves.
+///
+/// It is implemented for all that [`ThreadPool::map`](crate::ThreadPool::map) takes ([`Items`] has the list), which takes parallel
+/// iterators, too.
+///
+/// ```
+/// use trefoil::prelude::*;
+///
+/// let sum: u64 = (1..=100_u64).into_par_iter().map(|n| n * n).sum();
+/// assert_eq!(sum, 338_350);
+/// ```
+pub trait IntoParallelIterator {
+    /// Its parallel iterator.
+    type Iter: ParallelIterator<Item = Self::Item>;
+    /// What that gives.
+    type Item: Send;
+    /// Turns it into that.
+    fn into_par_iter(self) -> Self::Iter;
+}
+
+impl<C: Items<Source: Send>> IntoParallelIterator for C {
+    type Iter = Par<C::Source>;
+    type Item = C::Item;
+    fn into_par_iter(self) -> Par<C::Source> {
+        Par(self.into_source())
+    }
+}
+
+/// What is made of the items of a parallel iterator: see [`collect`](ParallelIterator::collect).
+///
+/// Vectors, boxed and counted slices, strings and the collections of std; `Result` and `Option` of these, where the items are
+/// such; pairs of them, where the items are pairs; and `()`.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use trefoil::prelude::*;
+///
+/// let squares: BTreeMap<u32, u32> = (0..9).into_par_iter().map(|n| (n, n * n)).collect();
+/// assert_eq!(squares[&8], 64);
+/// let parsed: Result<Vec<u8>, _> = ["1", "x", "300"].par_iter().map(|text| text.parse::<u8>()).collect();
+/// assert!(parsed.unwrap_err().to_string().contains("digit")); // of the lowest index
+/// ```
+pub trait FromParallelIterator<T: Send>: Sized {
+    /// Makes it.
+    fn from_par_iter<I>(items: I) -> Self
+    where
+        I: IntoParallelIterator<Item = T>;
+
+    /// The same of items that are in a vector already.
+    #[doc(hidden)]
+    fn from_vec(items: Vec<T>) -> Self {
+        Self::from_par_iter(items)
+    }
+}
+
+/// A collection that the items of a parallel iterator can be added to.
+///
+/// ```
+/// use trefoil::prelude::*;
+///
+/// let mut numbers = vec![0, 1];
+/// numbers.par_extend((2..5).into_par_iter().map(|n| n * 10));
+/// assert_eq!(numbers, [0, 1, 20, 30, 40]);
+/// ```
+pub trait ParallelExtend<T: Send> {
+    /// Adds them. A vector gets them at its end, in their order.
+    fn par_extend<I>(&mut self, items: I)
+    where
+        I: IntoParallelIterator<Item = T>;
+}
+
+/// Items that the threads of the current pool divide among themselves: the pool that the calling thread is inside of, or
+/// else the [global one](crate::ThreadPool::global).
+///
+/// Nothing happens before the call of an *end*: one of the methods that do not return an iterator. That call waits for the
+/// result; the caller takes part.
+///
+/// # Panics
+/// A panic in a closure ends the rest, and is resumed in the caller of the end: of several, that of the lowest item. Before, all
+/// items and what was made of them is dropped.
+pub trait ParallelIterator: Source + Send {
+    /// Calls `f` with each item.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut numbers = [1, 2, 3];
+    /// numbers.par_iter_mut().for_each(|number| *number *= 2);
+    /// assert_eq!(numbers, [2, 4, 6]);
+    /// ```
+    fn for_each<F: Fn(Self::Item) + Sync>(self, f: F) {
+        reduce(Grouping::Any, stage(self, Mapping(f)), |(), ()| ());
+    }
+
+    /// [`for_each`](Self::for_each) with a state: `init` makes one for each of few pieces.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let texts = std::sync::Mutex::new(vec![]);
+    /// (0..3).into_par_iter().for_each_init(String::new, |text, n| {
+    ///     text.clear();
+    ///     *text += &n.to_string();
+    ///     texts.lock().unwrap().push(text.clone());
+    /// });
+    /// assert_eq!(texts.into_inner().unwrap().len(), 3);
+    /// ```
+    fn for_each_init<S, N, F>(self, init: N, f: F)
+    where
+        N: Fn() -> S + Sync,
+        F: Fn(&mut S, Self::Item) + Sync,
+    {
+        reduce(Grouping::Any, stage(self, Initing(init, f)), |(), ()| ());
+    }
+
+    /// [`for_each_init`](Self::for_each_init) with clones of one value.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// (0..3).into_par_iter().for_each_with(sender, |sender, n| sender.send(n).unwrap());
+    /// assert_eq!(receiver.iter().sum::<i32>(), 3);
+    /// ```
+    fn for_each_with<S: Send + Clone, F: Fn(&mut S, Self::Item) + Sync>(self, value: S, f: F) {
+        let value = Mutex::new(value);
+        self.for_each_init(|| value.lock().clone(), f);
+    }
+
+    /// Calls `f` with each item until it fails: `Result`, `Option` or `ControlFlow`. Gives the failure of the lowest item.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let small = |n: i32| if n < 7 { Ok(()) } else { Err(n) };
+    /// assert_eq!((0..100).into_par_iter().try_for_each(small), Err(7));
+    /// ```
+    fn try_for_each<R: Try<Output = ()> + Send, F: Fn(Self::Item) -> R + Sync>(self, f: F) -> R {
+        let failure = search(self, true, |item| f(item).branch().err());
+        failure.unwrap_or_else(|| R::from_output(()))
+    }
+
+    /// What `f` makes of each item.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let lengths: Vec<usize> = ["a", "bcd"].par_iter().map(|text| text.len()).collect();
+    /// assert_eq!(lengths, [1, 3]);
+    /// ```
+    fn map<R: Send, F: Fn(Self::Item) -> R + Sync + Send>(self, f: F) -> Map<Self, F> {
+        stage(self, Mapping(f))
+    }
+
+    /// [`map`](Self::map) with a state, which `init` makes for each of few pieces: a generator of random numbers, a buffer. It
+    /// need not be `Send`, and what `f` returns should not depend on what it has seen before.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let texts = (0..3).into_par_iter().map_init(String::new, |buffer, n| {
+    ///     buffer.clear();
+    ///     *buffer += &n.to_string();
+    ///     buffer.len()
+    /// });
+    /// assert_eq!(texts.sum::<usize>(), 3);
+    /// ```
+    fn map_init<S, R, N, F>(self, init: N, f: F) -> MapInit<Self, N, F>
+    where
+        R: Send,
+        N: Fn() -> S + Sync + Send,
+        F: Fn(&mut S, Self::Item) -> R + Sync + Send,
+    {
+        stage(self, Initing(init, f))
+    }
+
+    /// [`map_init`](Self::map_init) with clones of one value.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sums: Vec<i32> = (1..=3).into_par_iter().map_with(10, |ten, n| *ten + n).collect();
+    /// assert_eq!(sums, [11, 12, 13]);
+    /// ```
+    fn map_with<S, R, F>(self, value: S, f: F) -> MapInit<Self, impl Fn() -> S + Sync + Send, F>
+    where
+        S: Send + Clone,
+        R: Send,
+        F: Fn(&mut S, Self::Item) -> R + Sync + Send,
+    {
+        let value = Mutex::new(value);
+        self.map_init(move || value.lock().clone(), f)
+    }
+
+    /// Calls `f` with each item on its way.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sum: i32 = [1, 2].par_iter().inspect(|n| assert!(**n > 0)).sum();
+    /// assert_eq!(sum, 3);
+    /// ```
+    fn inspect<F>(self, f: F) -> Map<Self, impl Fn(Self::Item) -> Self::Item + Sync + Send>
+    where
+        F: Fn(&Self::Item) + Sync + Send,
+    {
+        self.map(move |item| {
+            f(&item);
+            item
+        })
+    }
+
+    /// Changes each item on its way.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sum: i32 = [1, 2].into_par_iter().update(|n| *n *= 10).sum();
+    /// assert_eq!(sum, 30);
+    /// ```
+    fn update<F>(self, f: F) -> Map<Self, impl Fn(Self::Item) -> Self::Item + Sync + Send>
+    where
+        F: Fn(&mut Self::Item) + Sync + Send,
+    {
+        self.map(move |mut item| {
+            f(&mut item);
+            item
+        })
+    }
+
+    /// Clones of what the items refer to.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let texts: Vec<String> = ["a".to_string()].par_iter().cloned().collect();
+    /// assert_eq!(texts, ["a"]);
+    /// ```
+    fn cloned<'a, T>(self) -> Map<Self, fn(&'a T) -> T>
+    where
+        Self: Source<Item = &'a T>,
+        T: Clone + Send + Sync + 'a,
+    {
+        stage(self, Mapping(T::clone as fn(&'a T) -> T))
+    }
+
+    /// Copies of what the items refer to.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([1, 5, 2].par_iter().copied().max(), Some(5));
+    /// ```
+    fn copied<'a, T>(self) -> Map<Self, impl Fn(&'a T) -> T + Sync + Send>
+    where
+        Self: Source<Item = &'a T>,
+        T: Copy + Send + Sync + 'a,
+    {
+        stage(self, Mapping(|item: &'a T| *item))
+    }
+
+    /// The items that `f` wants.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..100).into_par_iter().filter(|n| n % 7 == 0).count(), 15);
+    /// ```
+    fn filter<F: Fn(&Self::Item) -> bool + Sync + Send>(self, f: F) -> Filter<Self, F> {
+        stage(self, Filtering(f))
+    }
+
+    /// What `f` makes of some of the items.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let numbers: Vec<u8> = ["1", "x", "3"].par_iter().filter_map(|text| text.parse().ok()).collect();
+    /// assert_eq!(numbers, [1, 3]);
+    /// ```
+    fn filter_map<R: Send, F>(self, f: F) -> FilterMap<Self, F>
+    where
+        F: Fn(Self::Item) -> Option<R> + Sync + Send,
+    {
+        stage(self, FilterMapping(f))
+    }
+
+    /// All items of the parallel iterators that `f` makes of the items. Each of those is collected first: where they are
+    /// short, [`flat_map_iter`](Self::flat_map_iter) is faster.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let all: Vec<u32> = (1..4_u32).into_par_iter().flat_map(|n| (0..n).into_par_iter()).collect();
+    /// assert_eq!(all, [0, 0, 1, 0, 1, 2]);
+    /// ```
+    fn flat_map<C, F>(self, f: F) -> impl ParallelIterator<Item = C::Item>
+    where
+        C: IntoParallelIterator,
+        F: Fn(Self::Item) -> C + Sync + Send,
+    {
+        self.flat_map_iter(move |item| f(item).into_par_iter().collect::<Vec<_>>())
+    }
+
+    /// All items of the iterators that `f` makes of the items.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let words: Vec<&str> = ["a b", "c"].par_iter().flat_map_iter(|line| line.split(' ')).collect();
+    /// assert_eq!(words, ["a", "b", "c"]);
+    /// ```
+    fn flat_map_iter<U, F>(self, f: F) -> FlatMapIter<Self, F>
+    where
+        U: IntoIterator<Item: Send>,
+        F: Fn(Self::Item) -> U + Sync + Send,
+    {
+        stage(self, FlatMapping(f))
+    }
+
+    /// All items of the collections that are the items: [`flat_map`](Self::flat_map).
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let all: Vec<u32> = vec![vec![1, 2], vec![3]].into_par_iter().flatten().collect();
+    /// assert_eq!(all, [1, 2, 3]);
+    /// ```
+    fn flatten(self) -> impl ParallelIterator<Item = <Self::Item as IntoParallelIterator>::Item>
+    where
+        Self::Item: IntoParallelIterator,
+    {
+        self.flat_map(|items| items)
+    }
+
+    /// All items of the collections that are the items: [`flat_map_iter`](Self::flat_map_iter).
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let all: Vec<u32> = vec![Some(1), None, Some(3)].into_par_iter().flatten_iter().collect();
+    /// assert_eq!(all, [1, 3]);
+    /// ```
+    fn flatten_iter(self) -> impl ParallelIterator<Item = <Self::Item as IntoIterator>::Item>
+    where
+        Self::Item: IntoIterator<Item: Send>,
+    {
+        self.flat_map_iter(|items| items)
+    }
+
+    /// Goes on until an item is `None`; which ones behind or before it have been given by then is left to chance.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let all = [Some(1), Some(2)].into_par_iter().while_some();
+    /// assert_eq!(all.sum::<i32>(), 3);
+    /// ```
+    fn while_some<T: Send>(self) -> WhileSome<Self>
+    where
+        Self: Source<Item = Option<T>>,
+    {
+        stage(self, Whiling::default())
+    }
+
+    /// At most `n` of the items, whichever come first in time.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..1000).into_par_iter().take_any(10).count(), 10);
+    /// ```
+    fn take_any(self, n: usize) -> impl ParallelIterator<Item = Self::Item> {
+        let left = AtomicUsize::new(n);
+        let take = move || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        self.map(move |item| take().ok().map(|_| item)).while_some()
+    }
+
+    /// All but `n` of the items, whichever come first in time.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..1000).into_par_iter().skip_any(10).count(), 990);
+    /// ```
+    fn skip_any(self, n: usize) -> impl ParallelIterator<Item = Self::Item> {
+        let left = AtomicUsize::new(n);
+        let skip = move || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        self.filter(move |_| skip().is_err())
+    }
+
+    /// What each of few pieces comes to: the first value by `init`, the next by `f` of that and an item. An end makes one of these.
+    ///
+    /// How many pieces there are depends, where that end is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), on the
+    /// number of items only; else also on which threads are free.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let letters = ["a", "bcd"].par_iter().fold(|| 0, |sum, text| sum + text.len());
+    /// assert_eq!(letters.sum::<usize>(), 4);
+    /// ```
+    fn fold<A, N, F>(self, init: N, f: F) -> Fold<Self, N, F>
+    where
+        A: Send,
+        N: Fn() -> A + Sync + Send,
+        F: Fn(A, Self::Item) -> A + Sync + Send,
+    {
+        stage(self, Folding(init, f))
+    }
+
+    /// [`fold`](Self::fold) with clones of one value.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sum: i32 = (0..9).into_par_iter().fold_with(0, |a, b| a + b).sum();
+    /// assert_eq!(sum, 36);
+    /// ```
+    fn fold_with<A, F>(self, value: A, f: F) -> impl ParallelIterator<Item = A>
+    where
+        A: Send + Clone,
+        F: Fn(A, Self::Item) -> A + Sync + Send,
+    {
+        let value = Mutex::new(value);
+        self.fold(move || value.lock().clone(), f)
+    }
+
+    /// [`fold`](Self::fold) with an `f` that can fail: such a piece comes to its first failure.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sums = (0..9_u8).into_par_iter().try_fold(|| 0_u8, |a, b| a.checked_add(b));
+    /// assert_eq!(sums.try_reduce(|| 0, |a, b| a.checked_add(b)), Some(36));
+    /// ```
+    fn try_fold<A, R, N, F>(self, init: N, f: F) -> impl ParallelIterator<Item = R>
+    where
+        R: Try<Output = A> + Send,
+        N: Fn() -> A + Sync + Send,
+        F: Fn(A, Self::Item) -> R + Sync + Send,
+    {
+        let first = move || R::from_output(init());
+        self.fold(first, move |so_far, item| match so_far.branch() {
+            Ok(so_far) => f(so_far, item),
+            Err(failure) => failure,
+        })
+    }
+
+    /// These items, and those of another behind them.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let both: Vec<i32> = (0..2).into_par_iter().chain(vec![7]).collect();
+    /// assert_eq!(both, [0, 1, 7]);
+    /// ```
+    fn chain<C>(self, behind: C) -> Chain<Self, C::Iter>
+    where
+        C: IntoParallelIterator<Item = Self::Item>,
+    {
+        Chain(self, behind.into_par_iter())
+    }
+
+    /// Makes a collection of the items, in their order: [`FromParallelIterator`] says which.
+    ///
+    /// Where the number of items is known, a vector is filled in place.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let text: String = "leaf".par_chars().map(|c| c.to_ascii_uppercase()).collect();
+    /// assert_eq!(text, "LEAF");
+    /// ```
+    fn collect<C: FromParallelIterator<Self::Item>>(self) -> C {
+        C::from_par_iter(Par(self))
+    }
+
+    /// The items that `f` wants, and the others.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let (even, odd): (Vec<u32>, Vec<u32>) = (0..5).into_par_iter().partition(|n| n % 2 == 0);
+    /// assert_eq!((even, odd), (vec![0, 2, 4], vec![1, 3]));
+    /// ```
+    fn partition<A, B, F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> (A, B)
+    where
+        A: Default + ParallelExtend<Self::Item>,
+        B: Default + ParallelExtend<Self::Item>,
+    {
+        let (mut left, mut right) = (A::default(), B::default());
+        for Parted(some, others) in gather(stage(self, Mapping(|item| (f(&item), item)))) {
+            left.par_extend(some);
+            right.par_extend(others);
+        }
+        (left, right)
+    }
+
+    /// The first and the second halves of items that are pairs.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let (n, square): (Vec<u32>, Vec<u32>) = (0..3).into_par_iter().map(|n| (n, n * n)).unzip();
+    /// assert_eq!((n, square), (vec![0, 1, 2], vec![0, 1, 4]));
+    /// ```
+    fn unzip<A: Send, B: Send, L, R>(self) -> (L, R)
+    where
+        Self: Source<Item = (A, B)>,
+        L: Default + ParallelExtend<A>,
+        R: Default + ParallelExtend<B>,
+    {
+        let (mut left, mut right) = (L::default(), R::default());
+        for (first, second) in gather::<_, (Vec<A>, Vec<B>)>(self) {
+            left.par_extend(first);
+            right.par_extend(second);
+        }
+        (left, right)
+    }
+
+    /// How many items there are.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!("one two".par_split_whitespace().count(), 2);
+    /// ```
+    fn count(mut self) -> usize {
+        let (shape, items) = (self.shape(), self.open());
+        // (Std's count of a filter has no branch.)
+        let fold = |_: Here<'_>, so_far: Option<usize>, items: <Self as Source>::Producer<'_>| {
+            Some(so_far.unwrap_or(0) + items.forward().count())
+        };
+        divide(Grouping::Any, shape, items, fold, |a, b| a + b).unwrap_or(0)
+    }
+
+    /// One value of all items by an associative `f`, from left to right. `identity` is the value of no items.
+    ///
+    /// How the items are grouped depends only on how many there are (of a source: before any filter), not on threads or time: sums of floats have the same
+    /// bits each time.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let text = (0..5).into_par_iter().map(|n| n.to_string()).reduce(String::new, |a, b| a + &b);
+    /// assert_eq!(text, "01234");
+    /// ```
+    fn reduce<N, F>(self, identity: N, f: F) -> Self::Item
+    where
+        N: Fn() -> Self::Item,
+        F: Fn(Self::Item, Self::Item) -> Self::Item + Sync,
+    {
+        self.reduce_with(f).unwrap_or_else(identity)
+    }
+
+    /// [`reduce`](Self::reduce); `None`: there are no items.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([3, 4].into_par_iter().reduce_with(|a, b| a * b), Some(12));
+    /// ```
+    fn reduce_with<F>(self, f: F) -> Option<Self::Item>
+    where
+        F: Fn(Self::Item, Self::Item) -> Self::Item + Sync,
+    {
+        reduce(Grouping::Fixed, self, f)
+    }
+
+    /// [`reduce`](Self::reduce) of the values in items that may be failures; gives the first failure.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sum = |items: &[Option<u8>]| items.par_iter().copied().try_reduce(|| 0, u8::checked_add);
+    /// assert_eq!((sum(&[Some(1), Some(2)]), sum(&[Some(200), Some(200)])), (Some(3), None));
+    /// ```
+    fn try_reduce<T, N: Fn() -> T, F>(self, identity: N, f: F) -> Self::Item
+    where
+        Self::Item: Try<Output = T>,
+        F: Fn(T, T) -> Self::Item + Sync,
+    {
+        let all = self.try_reduce_with(f);
+        all.unwrap_or_else(|| Self::Item::from_output(identity()))
+    }
+
+    /// [`try_reduce`](Self::try_reduce); `None`: there are no items.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([Ok(1), Err("no")].into_par_iter().try_reduce_with(|a, b| Ok(a + b)), Some(Err("no")));
+    /// ```
+    fn try_reduce_with<T, F>(mut self, f: F) -> Option<Self::Item>
+    where
+        Self::Item: Try<Output = T>,
+        F: Fn(T, T) -> Self::Item + Sync,
+    {
+        let (shape, items) = (self.shape(), self.open());
+        let join = |left: Self::Item, right: Self::Item| match left.branch() {
+            Err(failure) => failure,
+            Ok(left) => match right.branch() {
+                Ok(right) => f(left, right),
+                Err(failure) => failure,
+            },
+        };
+        let fold = |here: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
+            let mut items = items.forward();
+            let mut so_far = items.next()?.branch();
+            while let Ok(value) = so_far {
+                let value = Self::Item::from_output(value);
+                let Some(item) = items.next() else {
+                    return Some(value);
+                };
+                so_far = join(value, item).branch();
+            }
+            here.stop(true);
+            so_far.err()
+        };
+        divide(Grouping::Fixed, shape, items, fold, join)
+    }
+
+    /// The sum of all items, with the same bits each time: see [`reduce`](Self::reduce).
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([0.5, 0.25].par_iter().sum::<f64>(), 0.75);
+    /// ```
+    fn sum<S: Send + Sum<Self::Item> + Sum<S>>(mut self) -> S {
+        let (shape, items) = (self.shape(), self.open());
+        let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
+            Some(items.forward().sum::<S>())
+        };
+        let join = |left: S, right: S| [left, right].into_iter().sum();
+        let all = divide(Grouping::Fixed, shape, items, fold, join);
+        all.unwrap_or_else(|| std::iter::empty::<S>().sum())
+    }
+
+    /// The product of all items: see [`sum`](Self::sum).
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((1..=5_u64).into_par_iter().product::<u64>(), 120);
+    /// ```
+    fn product<S: Send + Product<Self::Item> + Product<S>>(mut self) -> S {
+        let (shape, items) = (self.shape(), self.open());
+        let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
+            Some(items.forward().product::<S>())
+        };
+        let join = |left: S, right: S| [left, right].into_iter().product();
+        let all = divide(Grouping::Fixed, shape, items, fold, join);
+        all.unwrap_or_else(|| std::iter::empty::<S>().product())
+    }
+
+    /// The least item; of equal ones the first.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([3, 1, 2].par_iter().min(), Some(&1));
+    /// ```
+    fn min(self) -> Option<Self::Item>
+    where
+        Self::Item: Ord,
+    {
+        self.min_by(Ord::cmp)
+    }
+
+    /// The least item by this order; of equal ones the first.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([0.3_f64, 0.1].par_iter().min_by(|a, b| a.total_cmp(b)), Some(&0.1));
+    /// ```
+    fn min_by<F>(self, f: F) -> Option<Self::Item>
+    where
+        F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
+    {
+        reduce(
+            Grouping::Any,
+            self,
+            |a, b| if f(&a, &b).is_gt() { b } else { a },
+        )
+    }
+
+    /// The item with the least key; of equal ones the first.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!(["abc", "d"].par_iter().min_by_key(|text| text.len()), Some(&"d"));
+    /// ```
+    fn min_by_key<K: Ord + Send, F>(self, f: F) -> Option<Self::Item>
+    where
+        F: Fn(&Self::Item) -> K + Sync,
+    {
+        let keyed = stage(self, Mapping(|item| (f(&item), item)));
+        reduce(Grouping::Any, keyed, |a, b| if a.0 > b.0 { b } else { a }).map(|(_, item)| item)
+    }
+
+    /// The greatest item; of equal ones the last.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([3, 1, 2].par_iter().max(), Some(&3));
+    /// ```
+    fn max(self) -> Option<Self::Item>
+    where
+        Self::Item: Ord,
+    {
+        self.max_by(Ord::cmp)
+    }
+
+    /// The greatest item by this order; of equal ones the last.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([0.3_f64, 0.1].par_iter().max_by(|a, b| a.total_cmp(b)), Some(&0.3));
+    /// ```
+    fn max_by<F>(self, f: F) -> Option<Self::Item>
+    where
+        F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
+    {
+        reduce(
+            Grouping::Any,
+            self,
+            |a, b| if f(&a, &b).is_gt() { a } else { b },
+        )
+    }
+
+    /// The item with the greatest key; of equal ones the last.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!(["abc", "d"].par_iter().max_by_key(|text| text.len()), Some(&"abc"));
+    /// ```
+    fn max_by_key<K: Ord + Send, F>(self, f: F) -> Option<Self::Item>
+    where
+        F: Fn(&Self::Item) -> K + Sync,
+    {
+        let keyed = stage(self, Mapping(|item| (f(&item), item)));
+        reduce(Grouping::Any, keyed, |a, b| if a.0 > b.0 { a } else { b }).map(|(_, item)| item)
+    }
+
+    /// `f` wants an item. Stops at the first that it does.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert!((0..100).into_par_iter().any(|n| n == 42));
+    /// ```
+    fn any<F: Fn(Self::Item) -> bool + Sync>(self, f: F) -> bool {
+        self.find_map_any(|item| f(item).then_some(())).is_some()
+    }
+
+    /// `f` wants all items. Stops at the first that it does not.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert!((0..100).into_par_iter().all(|n| n < 100));
+    /// ```
+    fn all<F: Fn(Self::Item) -> bool + Sync>(self, f: F) -> bool {
+        !self.any(|item| !f(item))
+    }
+
+    /// An item that `f` wants: the first that is found.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let found = (0..100).into_par_iter().find_any(|n| n % 9 == 8);
+    /// assert_eq!(found.unwrap() % 9, 8);
+    /// ```
+    fn find_any<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
+        self.find_map_any(|item| f(&item).then_some(item))
+    }
+
+    /// The first of all items that `f` wants.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..100).into_par_iter().find_first(|n| n % 9 == 8), Some(8));
+    /// ```
+    fn find_first<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
+        self.find_map_first(|item| f(&item).then_some(item))
+    }
+
+    /// The last of all items that `f` wants.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!((0..100).into_par_iter().find_last(|n| n % 9 == 8), Some(98));
+    /// ```
+    fn find_last<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
+        self.find_map_last(|item| f(&item).then_some(item))
+    }
+
+    /// What `f` makes of an item: the first that is found.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!(["x", "7"].par_iter().find_map_any(|text| text.parse::<u8>().ok()), Some(7));
+    /// ```
+    fn find_map_any<R: Send, F>(self, f: F) -> Option<R>
+    where
+        F: Fn(Self::Item) -> Option<R> + Sync,
+    {
+        search(self, false, f)
+    }
+
+    /// What `f` makes of the first item of which it makes something.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!(["x", "7", "8"].par_iter().find_map_first(|text| text.parse::<u8>().ok()), Some(7));
+    /// ```
+    fn find_map_first<R: Send, F>(self, f: F) -> Option<R>
+    where
+        F: Fn(Self::Item) -> Option<R> + Sync,
+    {
+        search(self, true, f)
+    }
+
+    /// What `f` makes of the last item of which it makes something.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!(["7", "8", "x"].par_iter().find_map_last(|text| text.parse::<u8>().ok()), Some(8));
+    /// ```
+    fn find_map_last<R: Send, F>(self, f: F) -> Option<R>
+    where
+        F: Fn(Self::Item) -> Option<R> + Sync,
+    {
+        reduce(Grouping::Any, stage(self, FilterMapping(f)), |_, last| last)
+    }
+}
+
+fn stage<I, K>(base: I, kind: K) -> Stage<I, K> {
+    Stage { base, kind }
+}
+
+/// All items, two by two, from left to right.
+fn reduce<S: Source, F>(grouping: Grouping, mut source: S, f: F) -> Option<S::Item>
+where
+    F: Fn(S::Item, S::Item) -> S::Item + Sync,
+{
+    let (shape, items) = (source.shape(), source.open());
+    let fold = |_: Here<'_>, so_far: Option<S::Item>, items: S::Producer<'_>| match so_far {
+        Some(so_far) => Some(items.forward().fold(so_far, &f)),
+        None => items.forward().reduce(&f),
+    };
+    divide(grouping, shape, items, fold, &f)
+}
+
+/// What `f` finds: of the lowest item that it finds something in, or first.
+fn search<S: Source, R: Send, F>(mut source: S, lowest: bool, f: F) -> Option<R>
+where
+    F: Fn(S::Item) -> Option<R> + Sync,
+{
+    let (shape, items) = (source.shape(), source.open());
+    let fold = |here: Here<'_>, so_far: Option<R>, items: S::Producer<'_>| {
+        if so_far.is_some() {
+            return so_far;
+        }
+        let found = items.forward().find_map(&f)?;
+        here.stop(lowest);
+        Some(found)
+    };
+    divide(Grouping::Any, shape, items, fold, |first, _| first)
+}
+
+impl<S: Source + Send> ParallelIterator for Par<S> {}
+impl<I: Source + Send, K: Kind<I::Item> + Send> ParallelIterator for Stage<I, K> {}
+impl<I: Iterator<Item: Send> + Send> ParallelIterator for Bridge<I> {}
+impl<A: Source + Send, B: Source<Item = A::Item> + Send> ParallelIterator for Chain<A, B> {}
+impl<A: Source + Send, B: Source + Send> ParallelIterator for Zip<A, B> {}
+impl<I: Source + Send> ParallelIterator for Enumerate<I> {}
+impl<I: Source + Send> ParallelIterator for Rev<I> {}
+impl<I: Source + Send> ParallelIterator for Part<I> {}
+impl<I: Source + Send> ParallelIterator for StepBy<I> {}
+impl<I: Source + Send> ParallelIterator for Chunks<I> {}
+impl<I: Source + Send> ParallelIterator for Bounded<I> {}

@@ -1,0 +1,176 @@
+//! The merge sort: pieces sorted by std, then merged by pairs, from the slice into a buffer, and back.
+//!
+//! **Job.** Two runs that lie side by side are merged by two threads: the middle item of the longer one is looked for in
+//! the other, and what is before both cuts is merged apart from what is behind.
+//!
+//! - **Q1** What is merged is copied, bit by bit: until a merge has ended, all items are where they were, each once. Copies are neither
+//!   compared nor dropped before that.
+//! - **Q2** The slice holds each of its items once whenever code of the caller's may unwind out of here: a merge into the buffer
+//!   leaves it as it is; a merge from the buffer into the slice, if it unwinds, copies the buffer there first ([`Restore`]).
+//! - **Q3** The buffer is never dropped as items, and what has been merged into it is all of its part of the slice.
+//! - **Q4** Both runs and the target are borrowed mutably, so that one thread at a time has an item: `T: Send` is enough.
+//!
+//! Rejected: copying back after each merge (as much memory traffic again).
+//!
+//! Tests: `tests/iter/sort.rs` (panics in each comparison, counted), and below.
+#![allow(unsafe_code)]
+
+use std::cmp::Ordering;
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+
+use crate::thread::join;
+
+/// Two runs with fewer items together are merged by one thread.
+const MERGE: usize = 8192;
+
+/// Items, or copies of items.
+type Place<T> = MaybeUninit<T>;
+
+/// Sorts `items`, which are no values without a size; equal ones keep their order. What is no longer than `piece` is sorted by one thread.
+pub(super) fn sort<T: Send, F>(items: &mut [T], piece: usize, order: &F)
+where
+    F: Fn(&T, &T) -> Ordering + Sync,
+{
+    let mut buffer = Vec::with_capacity(items.len());
+    let buffer = &mut buffer.spare_capacity_mut()[..items.len()];
+    let items = ptr::from_mut(items) as *mut [Place<T>];
+    // SAFETY: Q2: they are items again when this borrow ends, however it does.
+    let items = unsafe { &mut *items };
+    sort_part(items, buffer, piece, false, order);
+}
+
+/// Sorts the items of a part of the slice; the result goes to its part of the buffer, or stays.
+fn sort_part<T: Send, F>(
+    items: &mut [Place<T>],
+    buffer: &mut [Place<T>],
+    piece: usize,
+    into_buffer: bool,
+    order: &F,
+) where
+    F: Fn(&T, &T) -> Ordering + Sync,
+{
+    if items.len() <= piece {
+        let whole = ptr::from_mut(items) as *mut [T];
+        // SAFETY: Q2: the slice holds its items.
+        let whole = unsafe { &mut *whole };
+        whole.sort_by(order);
+        if into_buffer {
+            copy(items, buffer);
+        }
+        return;
+    }
+    let middle = items.len() / 2;
+    let (left, right) = items.split_at_mut(middle);
+    let (left_buffer, right_buffer) = buffer.split_at_mut(middle);
+    join(
+        || sort_part(left, left_buffer, piece, !into_buffer, order),
+        || sort_part(right, right_buffer, piece, !into_buffer, order),
+    );
+    if into_buffer {
+        let (left, right) = items.split_at_mut(middle);
+        merge(left, right, buffer, order);
+    } else {
+        let restore = Restore(buffer, items);
+        let (left, right) = restore.0.split_at_mut(middle);
+        merge(left, right, restore.1, order);
+        mem::forget(restore);
+    }
+}
+
+/// Copies what was to be merged if the merge unwinds.
+struct Restore<'a, T>(&'a mut [Place<T>], &'a mut [Place<T>]);
+
+impl<T> Drop for Restore<'_, T> {
+    fn drop(&mut self) {
+        copy(self.0, self.1);
+    }
+}
+
+/// Copies bits.
+fn copy<T>(from: &[Place<T>], to: &mut [Place<T>]) {
+    assert_eq!(from.len(), to.len());
+    // SAFETY: Q1: bits are copied; both are as long, and borrowed apart; places may hold anything.
+    unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), from.len()) };
+}
+
+/// `a` is to be before `b`.
+#[inline(always)]
+fn is_less<T, F>(a: &Place<T>, b: &Place<T>, order: &F) -> bool
+where
+    F: Fn(&T, &T) -> Ordering,
+{
+    // SAFETY: Q1, Q3: what is merged is items.
+    let a = unsafe { a.assume_init_ref() };
+    // SAFETY: Q1, Q3: as above.
+    let b = unsafe { b.assume_init_ref() };
+    order(a, b).is_lt()
+}
+
+/// Copies two sorted runs of items into one; of equal ones the left is first.
+fn merge<T: Send, F>(
+    left: &mut [Place<T>],
+    right: &mut [Place<T>],
+    target: &mut [Place<T>],
+    order: &F,
+) where
+    F: Fn(&T, &T) -> Ordering + Sync,
+{
+    if let (Some(last), Some(first)) = (left.last(), right.first())
+        && !is_less(first, last, order)
+    {
+        let (near, far) = target.split_at_mut(left.len());
+        copy(left, near);
+        return copy(right, far);
+    }
+    if target.len() < MERGE {
+        return merge_here(left, right, target, order);
+    }
+    let (at, other);
+    if left.len() >= right.len() {
+        at = left.len() / 2;
+        let pivot = &left[at];
+        other = right.partition_point(|item| is_less(item, pivot, order));
+        return merge_parts(left, right, target, (at, other), order);
+    }
+    at = right.len() / 2;
+    let pivot = &right[at];
+    other = left.partition_point(|item| !is_less(pivot, item, order));
+    merge_parts(left, right, target, (other, at), order);
+}
+
+/// What is before both cuts, and what is behind.
+fn merge_parts<T: Send, F>(
+    left: &mut [Place<T>],
+    right: &mut [Place<T>],
+    target: &mut [Place<T>],
+    cuts: (usize, usize),
+    order: &F,
+) where
+    F: Fn(&T, &T) -> Ordering + Sync,
+{
+    let (left, left_behind) = left.split_at_mut(cuts.0);
+    let (right, right_behind) = right.split_at_mut(cuts.1);
+    let (near, far) = target.split_at_mut(cuts.0 + cuts.1);
+    join(
+        || merge(left, right, near, order),
+        || merge(left_behind, right_behind, far, order),
+    );
+}
+
+fn merge_here<T, F>(left: &[Place<T>], right: &[Place<T>], target: &mut [Place<T>], order: &F)
+where
+    F: Fn(&T, &T) -> Ordering,
+{
+    let (mut l, mut r) = (0, 0);
+    while l < left.len() && r < right.len() {
+        let takes_right = is_less(&right[r], &left[l], order);
+        let from = if takes_right { &right[r] } else { &left[l] };
+        copy(std::slice::from_ref(from), &mut target[l + r..=l + r]);
+        l += usize::from(!takes_right);
+        r += usize::from(takes_right);
+    }
+    let (near, far) = target[l + r..].split_at_mut(left.len() - l);
+    copy(&left[l..], near);
+    copy(&right[r..], far);
+}

@@ -1,0 +1,116 @@
+//! Slices of slices: chunks from either end, and windows.
+//!
+//! Tests: `tests/iter/sources.rs`.
+
+use std::{mem, slice};
+
+use crate::thread::{Exact, Producer, Shape, Source, iterates};
+
+/// A source that is a slice and the size of its pieces: how many there are, and where one is cut after so many.
+macro_rules! pieces {
+    ($(#[$doc:meta])* $name:ident, $slice:ty, $bound:ident, $iter:ident, $method:ident,
+     |$len:ident, $size:ident, $at:ident| $count:expr, $cut:ident: $where:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name<'s, T> {
+            slice: $slice,
+            size: usize,
+        }
+
+        impl<'s, T> $name<'s, T> {
+            pub(super) fn new(slice: $slice, size: usize) -> Self {
+                assert!(size > 0, "a piece of a slice has one item or more");
+                Self { slice, size }
+            }
+        }
+
+        impl<'s, T: $bound> Source for $name<'s, T> {
+            type Item = <slice::$iter<'s, T> as Iterator>::Item;
+            type Producer<'a>
+                = Self
+            where
+                Self: 'a;
+            fn open(&mut self) -> Self {
+                let slice = mem::take(&mut self.slice);
+                Self { slice, ..*self }
+            }
+            fn shape(&self) -> Shape {
+                Shape::exact(self.len())
+            }
+        }
+
+        impl<T: $bound> Exact for $name<'_, T> {}
+
+        impl<'s, T> IntoIterator for $name<'s, T> {
+            type Item = <slice::$iter<'s, T> as Iterator>::Item;
+            type IntoIter = slice::$iter<'s, T>;
+            fn into_iter(self) -> Self::IntoIter {
+                self.slice.$method(self.size)
+            }
+        }
+
+        impl<'s, T: $bound> Producer for $name<'s, T> {
+            type Item = <slice::$iter<'s, T> as Iterator>::Item;
+            iterates!(slice::$iter<'s, T>);
+            fn len(&self) -> usize {
+                let ($len, $size) = (self.slice.len(), self.size);
+                $count
+            }
+            fn split_at(self, $at: usize) -> (Self, Self) {
+                let ($len, $size) = (self.slice.len(), self.size);
+                let (near, far) = $cut(self.slice, $where, $size);
+                (Self { slice: near, ..self }, Self { slice: far, ..self })
+            }
+        }
+    };
+}
+
+fn front<T>(slice: &[T], at: usize, _: usize) -> (&[T], &[T]) {
+    slice.split_at(at)
+}
+
+fn back<T>(slice: &[T], at: usize, _: usize) -> (&[T], &[T]) {
+    let (near, far) = slice.split_at(at);
+    (far, near)
+}
+
+fn front_mut<T>(slice: &mut [T], at: usize, _: usize) -> (&mut [T], &mut [T]) {
+    slice.split_at_mut(at)
+}
+
+fn back_mut<T>(slice: &mut [T], at: usize, _: usize) -> (&mut [T], &mut [T]) {
+    let (near, far) = slice.split_at_mut(at);
+    (far, near)
+}
+
+/// The last windows of the first part reach into the second.
+fn overlapping<T>(slice: &[T], at: usize, size: usize) -> (&[T], &[T]) {
+    let end = slice.len().min(at + size - 1);
+    (&slice[..end], &slice[at..])
+}
+
+pieces! {
+    /// [`ParallelSlice::par_chunks`](super::ParallelSlice::par_chunks).
+    SliceChunks, &'s [T], Sync, Chunks, chunks,
+    |len, size, at| len.div_ceil(size), front: len.min(at.saturating_mul(size))
+}
+pieces! {
+    /// [`ParallelSlice::par_rchunks`](super::ParallelSlice::par_rchunks).
+    SliceRChunks, &'s [T], Sync, RChunks, rchunks,
+    |len, size, at| len.div_ceil(size), back: len.saturating_sub(at.saturating_mul(size))
+}
+pieces! {
+    /// [`ParallelSlice::par_windows`](super::ParallelSlice::par_windows).
+    SliceWindows, &'s [T], Sync, Windows, windows,
+    |len, size, at| (len + 1).saturating_sub(size), overlapping: at.min(len)
+}
+pieces! {
+    /// [`ParallelSliceMut::par_chunks_mut`](super::ParallelSliceMut::par_chunks_mut).
+    SliceChunksMut, &'s mut [T], Send, ChunksMut, chunks_mut,
+    |len, size, at| len.div_ceil(size), front_mut: len.min(at.saturating_mul(size))
+}
+pieces! {
+    /// [`ParallelSliceMut::par_rchunks_mut`](super::ParallelSliceMut::par_rchunks_mut).
+    SliceRChunksMut, &'s mut [T], Send, RChunksMut, rchunks_mut,
+    |len, size, at| len.div_ceil(size), back_mut: len.saturating_sub(at.saturating_mul(size))
+}

@@ -1,0 +1,102 @@
+//! Sorting: a merge sort that keeps the order of equal items, and a quicksort in place.
+//!
+//! **Job.** Some pieces for each thread, which std's sorts finish: they know what to do with items that are sorted already, reversed, or
+//! mostly equal. The merge sort is in `raw_merge.rs`. The quicksort cuts at the median of a sample; items are swapped only, so a comparison that
+//! panics leaves all of them there. Where cuts turn out bad again and again, std's sort, which has a bound, takes the rest.
+//!
+//! Rejected: cutting with all threads (they would compare with one pivot at the same time, which `T: Send` does not allow).
+//!
+//! Tests: `tests/iter/sort.rs`.
+
+use std::cmp::Ordering;
+
+use super::raw_merge;
+use crate::thread;
+
+/// What is no longer than this is sorted by one thread.
+const SHORT: usize = 2048;
+
+/// How many items the pivot is the median of.
+const SAMPLE: usize = 63;
+
+/// Sorts; equal items keep their order.
+pub(super) fn stable<T: Send, F>(items: &mut [T], order: &F)
+where
+    F: Fn(&T, &T) -> Ordering + Sync,
+{
+    let pieces = (2 * thread::width()).next_power_of_two();
+    let piece = items.len().div_ceil(pieces).max(SHORT);
+    if items.len() <= piece || size_of::<T>() == 0 {
+        return items.sort_by(order);
+    }
+    raw_merge::sort(items, piece, order);
+}
+
+/// Sorts in place.
+pub(super) fn unstable<T: Send, F>(items: &mut [T], order: &F)
+where
+    F: Fn(&T, &T) -> Ordering + Sync,
+{
+    let piece = (items.len() / (8 * thread::width())).max(SHORT);
+    if items.is_sorted_by(|a, b| order(a, b).is_le()) {
+        return;
+    }
+    if items.is_sorted_by(|a, b| order(a, b).is_gt()) {
+        return items.reverse();
+    }
+    quicksort(items, piece, items.len().ilog2(), order);
+}
+
+/// `bad`: how many bad cuts it bears.
+fn quicksort<T: Send, F>(items: &mut [T], piece: usize, bad: u32, order: &F)
+where
+    F: Fn(&T, &T) -> Ordering + Sync,
+{
+    if items.len() <= piece || bad == 0 {
+        return items.sort_unstable_by(order);
+    }
+    items.swap(0, median(items, order));
+    let Some((pivot, rest)) = items.split_first_mut() else {
+        return;
+    };
+    let middle = partition(rest, |item| order(item, pivot).is_lt());
+    // The items that are equal to it, if there may be many.
+    let (small, large) = rest.split_at_mut(middle);
+    let few = small.len().min(large.len()) < rest_of(small, large) / 8;
+    let equal = match few {
+        true => partition(large, |item| order(pivot, item).is_ge()),
+        false => 0,
+    };
+    // Between the two sides, where it belongs.
+    items.swap(0, middle);
+    let (small, large) = items.split_at_mut(middle);
+    let large = &mut large[1 + equal..];
+    let bad = bad - u32::from(few);
+    thread::join(
+        || quicksort(small, piece, bad, order),
+        || quicksort(large, piece, bad, order),
+    );
+}
+
+fn rest_of<T>(small: &[T], large: &[T]) -> usize {
+    small.len() + large.len()
+}
+
+/// The index of the median of a sample.
+fn median<T, F: Fn(&T, &T) -> Ordering>(items: &[T], order: &F) -> usize {
+    let step = items.len() / SAMPLE;
+    let mut sample: [usize; SAMPLE] = std::array::from_fn(|at| at * step + step / 2);
+    sample.sort_unstable_by(|a, b| order(&items[*a], &items[*b]));
+    sample[SAMPLE / 2]
+}
+
+/// Swaps the items that go to the left there; how many they are.
+fn partition<T>(items: &mut [T], is_left: impl Fn(&T) -> bool) -> usize {
+    let mut left = 0;
+    for at in 0..items.len() {
+        let goes = is_left(&items[at]);
+        items.swap(left, at);
+        left += usize::from(goes);
+    }
+    left
+}

@@ -1,0 +1,391 @@
+//! `par_iter`, `par_chunks`, `par_lines`, `par_bridge` and their kin.
+//!
+//! Tests: `tests/iter/sources.rs`.
+
+use super::bridge::Bridge;
+use super::indexed::IndexedParallelIterator;
+use super::par::Par;
+use super::parallel::{IntoParallelIterator, ParallelIterator};
+use super::slices::{SliceChunks, SliceChunksMut, SliceRChunks, SliceRChunksMut, SliceWindows};
+use super::sort;
+use super::text::{Chars, Lines, Text, Words};
+use std::cmp::Ordering;
+
+/// `par_iter`: a collection by reference.
+///
+/// ```
+/// use trefoil::prelude::*;
+///
+/// let words = std::collections::BTreeSet::from(["pear", "fig"]);
+/// assert_eq!(words.par_iter().map(|word| word.len()).sum::<usize>(), 7);
+/// ```
+pub trait IntoParallelRefIterator<'a> {
+    /// Its parallel iterator.
+    type Iter: ParallelIterator<Item = Self::Item>;
+    /// What that gives: references to items.
+    type Item: Send + 'a;
+    /// The items by reference.
+    fn par_iter(&'a self) -> Self::Iter;
+}
+
+impl<'a, C: ?Sized> IntoParallelRefIterator<'a> for C
+where
+    &'a C: IntoParallelIterator<Item: 'a> + 'a,
+{
+    type Iter = <&'a C as IntoParallelIterator>::Iter;
+    type Item = <&'a C as IntoParallelIterator>::Item;
+    fn par_iter(&'a self) -> Self::Iter {
+        self.into_par_iter()
+    }
+}
+
+/// `par_iter_mut`: a collection by mutable reference.
+///
+/// ```
+/// use trefoil::prelude::*;
+///
+/// let mut numbers = [1, 2];
+/// numbers.par_iter_mut().for_each(|n| *n += 1);
+/// assert_eq!(numbers, [2, 3]);
+/// ```
+pub trait IntoParallelRefMutIterator<'a> {
+    /// Its parallel iterator.
+    type Iter: ParallelIterator<Item = Self::Item>;
+    /// What that gives: mutable references to items.
+    type Item: Send + 'a;
+    /// The items by mutable reference.
+    fn par_iter_mut(&'a mut self) -> Self::Iter;
+}
+
+impl<'a, C: ?Sized> IntoParallelRefMutIterator<'a> for C
+where
+    &'a mut C: IntoParallelIterator<Item: 'a> + 'a,
+{
+    type Iter = <&'a mut C as IntoParallelIterator>::Iter;
+    type Item = <&'a mut C as IntoParallelIterator>::Item;
+    fn par_iter_mut(&'a mut self) -> Self::Iter {
+        self.into_par_iter()
+    }
+}
+
+/// Pieces of a slice.
+///
+/// # Panics
+/// Every method panics if the size is 0.
+pub trait ParallelSlice<T: Sync> {
+    /// The slice itself.
+    #[doc(hidden)]
+    fn as_parallel_slice(&self) -> &[T];
+
+    /// Chunks of `size` items; the last may have fewer.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sums: Vec<i32> = [1, 2, 3].par_chunks(2).map(|chunk| chunk.iter().sum()).collect();
+    /// assert_eq!(sums, [3, 3]);
+    /// ```
+    fn par_chunks(&self, size: usize) -> Par<SliceChunks<'_, T>> {
+        let slice = self.as_parallel_slice();
+        Par(SliceChunks::new(slice, size))
+    }
+
+    /// Chunks of `size` items, without those at the end that make no whole one.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!([1, 2, 3].par_chunks_exact(2).count(), 1);
+    /// ```
+    fn par_chunks_exact(&self, size: usize) -> Par<SliceChunks<'_, T>> {
+        let slice = self.as_parallel_slice();
+        let whole = slice.len() - slice.len().checked_rem(size).unwrap_or(0);
+        Par(SliceChunks::new(&slice[..whole], size))
+    }
+
+    /// Chunks of `size` items from the end; the last, at the front, may have fewer.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let sums: Vec<i32> = [1, 2, 3].par_rchunks(2).map(|chunk| chunk.iter().sum()).collect();
+    /// assert_eq!(sums, [5, 1]);
+    /// ```
+    fn par_rchunks(&self, size: usize) -> Par<SliceRChunks<'_, T>> {
+        let slice = self.as_parallel_slice();
+        Par(SliceRChunks::new(slice, size))
+    }
+
+    /// All runs of `size` neighbours.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert!([1, 2, 2].par_windows(2).all(|pair| pair[0] <= pair[1]));
+    /// ```
+    fn par_windows(&self, size: usize) -> Par<SliceWindows<'_, T>> {
+        let slice = self.as_parallel_slice();
+        Par(SliceWindows::new(slice, size))
+    }
+}
+
+impl<T: Sync> ParallelSlice<T> for [T] {
+    fn as_parallel_slice(&self) -> &[T] {
+        self
+    }
+}
+
+/// Mutable pieces of a slice, and sorting.
+///
+/// # Panics
+/// The chunks: if the size is 0. Sorting: if the comparison does. Then the slice has all its items, in some order. If the
+/// comparison is no total order, the items end in some order, or it panics.
+pub trait ParallelSliceMut<T: Send> {
+    /// The slice itself.
+    #[doc(hidden)]
+    fn as_parallel_slice_mut(&mut self) -> &mut [T];
+
+    /// Chunks of `size` items; the last may have fewer.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut rows = [0; 6];
+    /// rows.par_chunks_mut(2).enumerate().for_each(|(row, chunk)| chunk.fill(row));
+    /// assert_eq!(rows, [0, 0, 1, 1, 2, 2]);
+    /// ```
+    fn par_chunks_mut(&mut self, size: usize) -> Par<SliceChunksMut<'_, T>> {
+        let slice = self.as_parallel_slice_mut();
+        Par(SliceChunksMut::new(slice, size))
+    }
+
+    /// Chunks of `size` items, without those at the end that make no whole one.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut pairs = [1, 2, 3];
+    /// pairs.par_chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+    /// assert_eq!(pairs, [2, 1, 3]);
+    /// ```
+    fn par_chunks_exact_mut(&mut self, size: usize) -> Par<SliceChunksMut<'_, T>> {
+        let slice = self.as_parallel_slice_mut();
+        let whole = slice.len() - slice.len().checked_rem(size).unwrap_or(0);
+        Par(SliceChunksMut::new(&mut slice[..whole], size))
+    }
+
+    /// Chunks of `size` items from the end; the last, at the front, may have fewer.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut rows = [0; 3];
+    /// rows.par_rchunks_mut(2).enumerate().for_each(|(row, chunk)| chunk.fill(row));
+    /// assert_eq!(rows, [1, 0, 0]);
+    /// ```
+    fn par_rchunks_mut(&mut self, size: usize) -> Par<SliceRChunksMut<'_, T>> {
+        let slice = self.as_parallel_slice_mut();
+        Par(SliceRChunksMut::new(slice, size))
+    }
+
+    /// Sorts; equal items keep their order. Needs memory for as many items again.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut words = ["pear", "fig", "apple"];
+    /// words.par_sort();
+    /// assert_eq!(words, ["apple", "fig", "pear"]);
+    /// ```
+    fn par_sort(&mut self)
+    where
+        T: Ord,
+    {
+        self.par_sort_by(Ord::cmp);
+    }
+
+    /// Sorts by this order; equal items keep theirs.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut numbers = [0.5_f64, -1.0];
+    /// numbers.par_sort_by(|a, b| a.total_cmp(b));
+    /// assert_eq!(numbers, [-1.0, 0.5]);
+    /// ```
+    fn par_sort_by<F: Fn(&T, &T) -> Ordering + Sync>(&mut self, order: F) {
+        sort::stable(self.as_parallel_slice_mut(), &order);
+    }
+
+    /// Sorts by a key; equal items keep their order.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut words = ["pear", "fig", "plum"];
+    /// words.par_sort_by_key(|word| word.len());
+    /// assert_eq!(words, ["fig", "pear", "plum"]);
+    /// ```
+    fn par_sort_by_key<K: Ord, F: Fn(&T) -> K + Sync>(&mut self, key: F) {
+        sort::stable(self.as_parallel_slice_mut(), &|a: &T, b: &T| {
+            key(a).cmp(&key(b))
+        });
+    }
+
+    /// Sorts by a key that is dear: it is computed once for each item. Equal items keep their order.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut words = ["pear", "Fig", "apple"];
+    /// words.par_sort_by_cached_key(|word| word.to_lowercase());
+    /// assert_eq!(words, ["apple", "Fig", "pear"]);
+    /// ```
+    fn par_sort_by_cached_key<K: Ord + Send, F: Fn(&T) -> K + Sync>(&mut self, key: F) {
+        let slice = self.as_parallel_slice_mut();
+        let keys = slice
+            .par_iter_mut()
+            .enumerate()
+            .map(|(at, item)| (key(item), at));
+        let mut keys: Vec<(K, usize)> = keys.collect();
+        sort::unstable(&mut keys, &Ord::cmp);
+        for place in 0..slice.len() {
+            // Where the item is that belongs here: it may have been swapped away.
+            let mut at = keys[place].1;
+            while at < place {
+                at = keys[at].1;
+            }
+            keys[place].1 = at;
+            slice.swap(place, at);
+        }
+    }
+
+    /// Sorts in place; equal items may change places.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut numbers = [3, 1, 2];
+    /// numbers.par_sort_unstable();
+    /// assert_eq!(numbers, [1, 2, 3]);
+    /// ```
+    fn par_sort_unstable(&mut self)
+    where
+        T: Ord,
+    {
+        sort::unstable(self.as_parallel_slice_mut(), &T::cmp);
+    }
+
+    /// Sorts in place by this order; equal items may change places.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut numbers = [1, 3, 2];
+    /// numbers.par_sort_unstable_by(|a, b| b.cmp(a));
+    /// assert_eq!(numbers, [3, 2, 1]);
+    /// ```
+    fn par_sort_unstable_by<F: Fn(&T, &T) -> Ordering + Sync>(&mut self, order: F) {
+        sort::unstable(self.as_parallel_slice_mut(), &order);
+    }
+
+    /// Sorts in place by a key; equal items may change places.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let mut numbers = [1, -3, 2];
+    /// numbers.par_sort_unstable_by_key(|n: &i32| n.abs());
+    /// assert_eq!(numbers, [1, 2, -3]);
+    /// ```
+    fn par_sort_unstable_by_key<K: Ord, F: Fn(&T) -> K + Sync>(&mut self, key: F) {
+        sort::unstable(self.as_parallel_slice_mut(), &|a: &T, b: &T| {
+            key(a).cmp(&key(b))
+        });
+    }
+}
+
+impl<T: Send> ParallelSliceMut<T> for [T] {
+    fn as_parallel_slice_mut(&mut self) -> &mut [T] {
+        self
+    }
+}
+
+/// Pieces of a string. They are found as the threads go, so their number is not known before.
+pub trait ParallelString {
+    /// The string itself.
+    #[doc(hidden)]
+    fn as_parallel_string(&self) -> &str;
+
+    /// As [`str::chars`].
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!("Klee".par_chars().filter(|c| *c == 'e').count(), 2);
+    /// ```
+    fn par_chars(&self) -> Par<Text<'_, Chars>> {
+        Par(Text::new(self.as_parallel_string()))
+    }
+
+    /// As [`str::bytes`].
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!("Klee".par_bytes().max(), Some(b'l'));
+    /// ```
+    fn par_bytes(&self) -> impl IndexedParallelIterator<Item = u8> {
+        self.as_parallel_string().as_bytes().par_iter().copied()
+    }
+
+    /// As [`str::lines`].
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!("1\n2\n".par_lines().map(|line| line.parse::<i32>().unwrap()).sum::<i32>(), 3);
+    /// ```
+    fn par_lines(&self) -> Par<Text<'_, Lines>> {
+        Par(Text::new(self.as_parallel_string()))
+    }
+
+    /// As [`str::split_whitespace`].
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// assert_eq!("three small words".par_split_whitespace().count(), 3);
+    /// ```
+    fn par_split_whitespace(&self) -> Par<Text<'_, Words>> {
+        Par(Text::new(self.as_parallel_string()))
+    }
+}
+
+impl ParallelString for str {
+    fn as_parallel_string(&self) -> &str {
+        self
+    }
+}
+
+/// `par_bridge`: any iterator.
+pub trait ParallelBridge: Sized {
+    /// A parallel iterator whose items the threads take from this iterator, one by one, under a lock; their order is lost.
+    ///
+    /// The iterator may be slow, or endless if the end stops by itself ([`any`](ParallelIterator::any)).
+    /// [`ThreadPool::imap`](crate::ThreadPool::imap) keeps the order.
+    ///
+    /// ```
+    /// use trefoil::prelude::*;
+    ///
+    /// let lines = "1\n2\n3".lines();
+    /// assert_eq!(lines.par_bridge().map(|line| line.len()).sum::<usize>(), 3);
+    /// ```
+    fn par_bridge(self) -> Bridge<Self>;
+}
+
+impl<I: Iterator<Item: Send> + Send> ParallelBridge for I {
+    fn par_bridge(self) -> Bridge<Self> {
+        Bridge::new(self)
+    }
+}

@@ -1,0 +1,279 @@
+//! What is done with the items one by one: an iterator's adaptors, applied to each piece.
+//!
+//! **Job.** A [`Stage`] is divided as what it stands on is. Where a piece becomes an iterator, its [`Kind`] puts the adaptor of
+//! std around that: `map`, `filter`, `filter_map`, `flat_map`. Three kinds have adaptors of their own: those with a state for each
+//! piece (`map_init`, `fold`), and `while_some`, which stops all pieces.
+//!
+//! Tests: `tests/iter/main.rs`.
+
+use std::iter;
+
+use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::thread::{Exact, Producer, Shape, Source};
+
+/// A parallel iterator whose items go through an adaptor.
+#[derive(Debug)]
+pub struct Stage<I, K> {
+    pub(super) base: I,
+    pub(super) kind: K,
+}
+
+/// [`ParallelIterator::map`](super::ParallelIterator::map).
+pub type Map<I, F> = Stage<I, Mapping<F>>;
+/// [`ParallelIterator::filter`](super::ParallelIterator::filter).
+pub type Filter<I, F> = Stage<I, Filtering<F>>;
+/// [`ParallelIterator::filter_map`](super::ParallelIterator::filter_map).
+pub type FilterMap<I, F> = Stage<I, FilterMapping<F>>;
+/// [`ParallelIterator::flat_map_iter`](super::ParallelIterator::flat_map_iter).
+pub type FlatMapIter<I, F> = Stage<I, FlatMapping<F>>;
+/// [`ParallelIterator::while_some`](super::ParallelIterator::while_some).
+pub type WhileSome<I> = Stage<I, Whiling>;
+/// [`ParallelIterator::map_init`](super::ParallelIterator::map_init).
+pub type MapInit<I, N, F> = Stage<I, Initing<N, F>>;
+/// [`ParallelIterator::fold`](super::ParallelIterator::fold).
+pub type Fold<I, N, F> = Stage<I, Folding<N, F>>;
+
+/// What a stage makes of the iterator over a piece.
+pub trait Kind<T>: Sync {
+    /// Its items.
+    type Out: Send;
+    /// The iterator with its adaptor.
+    type Iter<'a, I: Iterator<Item = T>>: Iterator<Item = Self::Out>
+    where
+        Self: 'a;
+    /// It gives one item for each.
+    const EXACT: bool;
+    /// To begin a piece is dear.
+    const FEW: bool = false;
+    /// Puts the adaptor around it.
+    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I>;
+}
+
+impl<I: Source, K: Kind<I::Item>> Source for Stage<I, K> {
+    type Item = K::Out;
+    type Producer<'a>
+        = Staged<'a, I::Producer<'a>, K>
+    where
+        Self: 'a;
+    fn open(&mut self) -> Self::Producer<'_> {
+        Staged(self.base.open(), &self.kind)
+    }
+    fn shape(&self) -> Shape {
+        let base = self.base.shape();
+        Shape {
+            exact: base.exact && K::EXACT,
+            few: base.few || K::FEW,
+            ..base
+        }
+    }
+}
+
+/// The items of a stage.
+#[derive(Debug)]
+pub struct Staged<'a, P, K>(P, &'a K);
+
+impl<'a, P: Producer, K: Kind<P::Item>> Producer for Staged<'a, P, K> {
+    type Item = K::Out;
+    type Iter = K::Iter<'a, P::Iter>;
+    type Back = K::Iter<'a, P::Back>;
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (near, far) = self.0.split_at(at);
+        (Self(near, self.1), Self(far, self.1))
+    }
+    #[inline]
+    fn forward(self) -> Self::Iter {
+        self.1.apply(self.0.forward())
+    }
+    #[inline]
+    fn backward(self) -> Self::Back {
+        self.1.apply(self.0.backward())
+    }
+}
+
+/// One item for each.
+#[derive(Debug)]
+pub struct Mapping<F>(pub(super) F);
+
+impl<T, R: Send, F: Fn(T) -> R + Sync> Kind<T> for Mapping<F> {
+    type Out = R;
+    type Iter<'a, I: Iterator<Item = T>>
+        = iter::Map<I, &'a F>
+    where
+        Self: 'a;
+    const EXACT: bool = true;
+    #[inline]
+    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+        items.map(&self.0)
+    }
+}
+
+/// A kind that gives one item for each.
+pub trait OneToOne {}
+impl<F> OneToOne for Mapping<F> {}
+impl<N, F> OneToOne for Initing<N, F> {}
+impl<I: Exact, K: Kind<I::Item> + OneToOne> Exact for Stage<I, K> {}
+
+/// Some of the items.
+#[derive(Debug)]
+pub struct Filtering<F>(pub(super) F);
+
+impl<T: Send, F: Fn(&T) -> bool + Sync> Kind<T> for Filtering<F> {
+    type Out = T;
+    type Iter<'a, I: Iterator<Item = T>>
+        = iter::Filter<I, &'a F>
+    where
+        Self: 'a;
+    const EXACT: bool = false;
+    #[inline]
+    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+        items.filter(&self.0)
+    }
+}
+
+/// One item for some of them.
+#[derive(Debug)]
+pub struct FilterMapping<F>(pub(super) F);
+
+impl<T, R: Send, F: Fn(T) -> Option<R> + Sync> Kind<T> for FilterMapping<F> {
+    type Out = R;
+    type Iter<'a, I: Iterator<Item = T>>
+        = iter::FilterMap<I, &'a F>
+    where
+        Self: 'a;
+    const EXACT: bool = false;
+    #[inline]
+    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+        items.filter_map(&self.0)
+    }
+}
+
+/// An iterator for each.
+#[derive(Debug)]
+pub struct FlatMapping<F>(pub(super) F);
+
+impl<T, U: IntoIterator<Item: Send>, F: Fn(T) -> U + Sync> Kind<T> for FlatMapping<F> {
+    type Out = U::Item;
+    type Iter<'a, I: Iterator<Item = T>>
+        = iter::FlatMap<I, U, &'a F>
+    where
+        Self: 'a;
+    const EXACT: bool = false;
+    #[inline]
+    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+        items.flat_map(&self.0)
+    }
+}
+
+/// Until one piece meets a `None`.
+#[derive(Debug, Default)]
+pub struct Whiling(AtomicBool);
+
+impl<T: Send> Kind<Option<T>> for Whiling {
+    type Out = T;
+    type Iter<'a, I: Iterator<Item = Option<T>>> = Somes<'a, I>;
+    const EXACT: bool = false;
+    fn apply<'a, I: Iterator<Item = Option<T>>>(&'a self, items: I) -> Self::Iter<'a, I> {
+        Somes(items, &self.0)
+    }
+}
+
+/// The iterator of `while_some`.
+#[derive(Debug)]
+pub struct Somes<'a, I>(I, &'a AtomicBool);
+
+impl<T, I: Iterator<Item = Option<T>>> Iterator for Somes<'_, I> {
+    type Item = T;
+    fn next(&mut self) -> Option<T> {
+        if self.1.load(Ordering::Relaxed) {
+            return None;
+        }
+        let item = self.0.next()?;
+        if item.is_none() {
+            self.1.store(true, Ordering::Relaxed);
+        }
+        item
+    }
+}
+
+/// One item for each, by a function with a state.
+#[derive(Debug)]
+pub struct Initing<N, F>(pub(super) N, pub(super) F);
+
+impl<T, S, R, N, F> Kind<T> for Initing<N, F>
+where
+    R: Send,
+    N: Fn() -> S + Sync,
+    F: Fn(&mut S, T) -> R + Sync,
+{
+    type Out = R;
+    type Iter<'a, I: Iterator<Item = T>>
+        = Inited<'a, I, S, F>
+    where
+        Self: 'a;
+    const EXACT: bool = true;
+    const FEW: bool = true;
+    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+        Inited(items, (self.0)(), &self.1)
+    }
+}
+
+/// The iterator of `map_init`.
+#[derive(Debug)]
+pub struct Inited<'a, I, S, F>(I, S, &'a F);
+
+impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, S, F> {
+    type Item = R;
+    #[inline]
+    fn next(&mut self) -> Option<R> {
+        self.0.next().map(|item| (self.2)(&mut self.1, item))
+    }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+    fn fold<A, G: FnMut(A, R) -> A>(self, first: A, mut fold: G) -> A {
+        let Self(items, mut state, f) = self;
+        items.fold(first, |so_far, item| fold(so_far, f(&mut state, item)))
+    }
+}
+
+/// What each piece comes to.
+#[derive(Debug)]
+pub struct Folding<N, F>(pub(super) N, pub(super) F);
+
+impl<T, A, N, F> Kind<T> for Folding<N, F>
+where
+    A: Send,
+    N: Fn() -> A + Sync,
+    F: Fn(A, T) -> A + Sync,
+{
+    type Out = A;
+    type Iter<'a, I: Iterator<Item = T>>
+        = Folded<'a, I, N, F>
+    where
+        Self: 'a;
+    const EXACT: bool = false;
+    const FEW: bool = true;
+    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+        Folded(Some(items), self)
+    }
+}
+
+/// The iterator of `fold`, of one item.
+#[derive(Debug)]
+pub struct Folded<'a, I, N, F>(Option<I>, &'a Folding<N, F>);
+
+impl<I, A, N, F> Iterator for Folded<'_, I, N, F>
+where
+    I: Iterator,
+    N: Fn() -> A,
+    F: Fn(A, I::Item) -> A,
+{
+    type Item = A;
+    fn next(&mut self) -> Option<A> {
+        let Folding(first, fold) = self.1;
+        self.0.take().map(|items| items.fold(first(), fold))
+    }
+}

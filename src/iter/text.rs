@@ -1,0 +1,128 @@
+//! Strings, cut where a character, a line or a word ends.
+//!
+//! **Job.** A text is divided by its bytes, so the number of items is not known before.
+//!
+//! Tests: `tests/iter/sources.rs`.
+
+use std::marker::PhantomData;
+use std::{iter, str};
+
+use crate::thread::{Producer, Shape, Source};
+
+/// What a string is read as.
+pub trait Reading: Send + Sync {
+    /// Its items.
+    type Item<'s>: Send;
+    /// The iterator of std over them.
+    type Iter<'s>: Iterator<Item = Self::Item<'s>>;
+    /// Where it may be cut, at this byte or behind it.
+    fn end(text: &str, at: usize) -> usize;
+    /// Reads it.
+    fn read(text: &str) -> Self::Iter<'_>;
+}
+
+/// A string as a parallel iterator, which gives what `R` reads it as.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'s, R> {
+    text: &'s str,
+    reading: PhantomData<fn() -> R>,
+}
+
+impl<'s, R> Text<'s, R> {
+    pub(super) fn new(text: &'s str) -> Self {
+        let reading = PhantomData;
+        Self { text, reading }
+    }
+}
+
+impl<'s, R: Reading> Source for Text<'s, R> {
+    type Item = R::Item<'s>;
+    type Producer<'a>
+        = Self
+    where
+        Self: 'a;
+    fn open(&mut self) -> Self {
+        Self::new(self.text)
+    }
+    fn shape(&self) -> Shape {
+        Shape::unknown()
+    }
+}
+
+impl<'s, R: Reading> Producer for Text<'s, R> {
+    type Item = R::Item<'s>;
+    type Iter = R::Iter<'s>;
+    type Back = iter::Empty<R::Item<'s>>;
+    fn len(&self) -> usize {
+        self.text.len()
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let end = match at {
+            0 => 0,
+            at => R::end(self.text, at),
+        };
+        let (near, far) = self.text.split_at(end);
+        (Self::new(near), Self::new(far))
+    }
+    fn forward(self) -> Self::Iter {
+        R::read(self.text)
+    }
+    fn backward(self) -> Self::Back {
+        iter::empty()
+    }
+}
+
+/// The next end of a character.
+fn character(text: &str, at: usize) -> usize {
+    let ends = |at: &usize| text.is_char_boundary(*at);
+    (at..text.len()).find(ends).unwrap_or(text.len())
+}
+
+/// As [`str::chars`].
+#[derive(Clone, Copy, Debug)]
+pub struct Chars;
+
+impl Reading for Chars {
+    type Item<'s> = char;
+    type Iter<'s> = str::Chars<'s>;
+    fn end(text: &str, at: usize) -> usize {
+        character(text, at)
+    }
+    fn read(text: &str) -> str::Chars<'_> {
+        text.chars()
+    }
+}
+
+/// As [`str::lines`].
+#[derive(Clone, Copy, Debug)]
+pub struct Lines;
+
+impl Reading for Lines {
+    type Item<'s> = &'s str;
+    type Iter<'s> = str::Lines<'s>;
+    fn end(text: &str, at: usize) -> usize {
+        let behind = &text.as_bytes()[at - 1..];
+        let newline = behind.iter().position(|byte| *byte == b'\n');
+        newline.map_or(text.len(), |newline| at + newline)
+    }
+    fn read(text: &str) -> str::Lines<'_> {
+        text.lines()
+    }
+}
+
+/// As [`str::split_whitespace`].
+#[derive(Clone, Copy, Debug)]
+pub struct Words;
+
+impl Reading for Words {
+    type Item<'s> = &'s str;
+    type Iter<'s> = str::SplitWhitespace<'s>;
+    fn end(text: &str, at: usize) -> usize {
+        let at = character(text, at);
+        let space = text[at..].find(char::is_whitespace);
+        space.map_or(text.len(), |space| at + space)
+    }
+    fn read(text: &str) -> str::SplitWhitespace<'_> {
+        text.split_whitespace()
+    }
+}

@@ -1,0 +1,56 @@
+//! The engine of dividing for callers that name no pool: the parallel iterators.
+//!
+//! **Job.** `region.rs` and `results.rs`, in the pool that this thread is inside of, or else in the global one.
+//!
+//! Tests: `tests/iter/main.rs`.
+
+use super::global::here;
+use super::region::{self, Grouping, Here, Limit};
+use super::results;
+use super::source::{Producer, Shape, Source};
+
+/// Folds all items; `None`: they came to nothing.
+pub(crate) fn divide<P, A, F, J>(
+    grouping: Grouping,
+    shape: Shape,
+    items: P,
+    fold: F,
+    join: J,
+) -> Option<A>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
+    region::divide(&here(), &Limit::new(), grouping, shape, items, fold, join)
+}
+
+/// Appends all items of a source, whose shape is exact, to a vector.
+pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
+    let (shape, limit) = (source.shape(), Limit::new());
+    let all = results::append(
+        &here(),
+        &limit,
+        shape,
+        source.open(),
+        vec,
+        |_, items, places| {
+            places.extend(items);
+        },
+    );
+    assert!(all, "a parallel iterator gave fewer items than it has");
+}
+
+/// All values of a source; or the error of the lowest index.
+pub(crate) fn try_collect<S, R: Send, E: Send>(source: S) -> Result<Vec<R>, E>
+where
+    S: Source<Item = Result<R, E>>,
+{
+    results::try_map(&here(), source, |item| item)
+}
+
+/// How many threads that pool has.
+pub(crate) fn width() -> usize {
+    here().sleep.width()
+}

@@ -1,0 +1,193 @@
+//! Results in the order of the items: `map`, `try_map`, and what a parallel iterator collects into a vector.
+//!
+//! **Job.** Each item has its place in the vector that grows; the places are divided together with the items, so that results are
+//! written where they belong, by whichever thread (`raw/fill.rs`).
+//!
+//! Tests: `tests/thread/maps.rs`, `tests/iter/main.rs`.
+
+use std::iter::Empty;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::raw::fill::{self, Filled, Places};
+use super::region::{Grouping, Here, Limit, divide};
+use super::registry::Registry;
+use super::source::{Producer, Shape, Source};
+use crate::loom::Mutex;
+use crate::task::panic::contain;
+
+/// Items and the places for what they come to. It is cut only.
+struct Placed<'a, P, R>(P, Places<'a, R>);
+
+impl<P: Producer, R: Send> Producer for Placed<'_, P, R> {
+    type Item = P::Item;
+    type Iter = Empty<P::Item>;
+    type Back = Empty<P::Item>;
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (items, rest) = self.0.split_at(at);
+        let (places, more) = self.1.split_at(at);
+        (Self(items, places), Self(rest, more))
+    }
+    fn forward(self) -> Self::Iter {
+        std::iter::empty()
+    }
+    fn backward(self) -> Self::Back {
+        std::iter::empty()
+    }
+}
+
+/// Appends what `fill` puts into the places of each piece. False: a piece was not filled, and the vector is as it was.
+pub(super) fn append<P: Producer, R: Send>(
+    registry: &Arc<Registry>,
+    limit: &Limit,
+    shape: Shape,
+    items: P,
+    vec: &mut Vec<R>,
+    fill: impl Fn(Here<'_>, P::Iter, &mut Places<'_, R>) + Sync,
+) -> bool {
+    fill::append(vec, items.len(), |places| {
+        let items = Placed(items, places);
+        divide(
+            registry,
+            limit,
+            Grouping::Any,
+            shape,
+            items,
+            |here, so_far: Option<Filled<'_, R>>, Placed(items, mut places)| {
+                fill(here, items.forward(), &mut places);
+                let filled = places.split_filled().0;
+                match so_far {
+                    Some(so_far) => Some(so_far.join(filled)),
+                    None => Some(filled),
+                }
+            },
+            Filled::join,
+        )
+    })
+}
+
+/// What `map` makes of the items, reduced along a fixed tree.
+pub(super) fn map_reduce<S, R>(
+    registry: &Arc<Registry>,
+    mut source: S,
+    map: impl Fn(S::Item) -> R + Sync,
+    reduce: impl Fn(R, R) -> R + Sync,
+) -> Option<R>
+where
+    S: Source,
+    R: Send,
+{
+    let (shape, limit) = (source.shape(), Limit::new());
+    let fold = |_: Here<'_>, _, items: S::Producer<'_>| items.forward().map(&map).reduce(&reduce);
+    let items = source.open();
+    divide(
+        registry,
+        &limit,
+        Grouping::Fixed,
+        shape,
+        items,
+        fold,
+        &reduce,
+    )
+}
+
+/// What `f` makes of each item; or the error of the lowest index.
+pub(super) fn try_map<S, R, E, F>(
+    registry: &Arc<Registry>,
+    mut source: S,
+    f: F,
+) -> Result<Vec<R>, E>
+where
+    S: Source,
+    R: Send,
+    E: Send,
+    F: Fn(S::Item) -> Result<R, E> + Sync,
+{
+    // The failure with the lowest index so far.
+    let failure = Mutex::new(None::<(usize, E)>);
+    let limit = Limit::new();
+    let fail = |at, error| {
+        limit.lower(at);
+        let mut failure = failure.lock();
+        let later = match &*failure {
+            Some((other, _)) if *other < at => Some((at, error)),
+            _ => failure.replace((at, error)),
+        };
+        drop(failure);
+        // A loop would not have met this one, nor its destructor's panic.
+        contain(|| drop(later));
+    };
+    let shape = source.shape();
+    let mut results = Vec::new();
+    let filled = catch_unwind(AssertUnwindSafe(|| {
+        let items = source.open();
+        if !shape.exact {
+            let fold = |here: Here<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {
+                let (mut list, mut error) = (so_far.unwrap_or_default(), None);
+                list.extend(until(items.forward(), &f, &mut error));
+                if let Some(error) = error {
+                    fail(here.at, error);
+                }
+                Some(list)
+            };
+            let all = divide(
+                registry,
+                &limit,
+                Grouping::Any,
+                shape,
+                items,
+                fold,
+                together,
+            );
+            results = all.unwrap_or_default();
+            return true;
+        }
+        append(
+            registry,
+            &limit,
+            shape,
+            items,
+            &mut results,
+            |here, items, places| {
+                let mut error = None;
+                places.extend(until(items, &f, &mut error));
+                if let Some(error) = error {
+                    fail(here.at + places.filled(), error);
+                }
+            },
+        )
+    }));
+    let failure = failure.lock().take();
+    match (filled, failure) {
+        // An item before the one that panicked has failed: a loop would not have come to the panic.
+        (Err(payload), Some((at, error))) if !limit.is_below(at) => {
+            contain(|| drop(payload));
+            Err(error)
+        }
+        (Err(payload), later) => {
+            contain(|| drop(later));
+            resume_unwind(payload)
+        }
+        (Ok(_), Some((_, error))) => Err(error),
+        (Ok(true), None) => Ok(results),
+        (Ok(false), None) => unreachable!("a part of a region stops only if an item fails"),
+    }
+}
+
+/// What `f` makes of the items before the first that fails.
+fn until<T, R, E>(
+    items: impl Iterator<Item = T>,
+    f: impl Fn(T) -> Result<R, E>,
+    error: &mut Option<E>,
+) -> impl Iterator<Item = R> {
+    items.map_while(move |item| f(item).map_err(|e| *error = Some(e)).ok())
+}
+
+/// One list behind another.
+pub(crate) fn together<T>(mut left: Vec<T>, mut right: Vec<T>) -> Vec<T> {
+    left.append(&mut right);
+    left
+}

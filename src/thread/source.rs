@@ -1,0 +1,322 @@
+//! What can be divided: the sources of `map` and its siblings, and of the parallel iterators.
+//!
+//! **Job.** A [`Source`] owns or borrows its items; [opened](Source::open), it gives a [`Producer`], a run of items that can be
+//! cut in two, again and again, until each piece is turned into an iterator of std's. The producer borrows from the source, so
+//! that the vector whose elements are handed out one by one has a place to stay. Here are the sources that cost nothing to cut:
+//! vectors, slices and ranges of integers. `crate::iter` adds what works on the pieces.
+//!
+//! A producer may count in a unit of its own (bytes of a text): then its pieces have no known number of items, and `split_at` may
+//! cut further right than asked, where an item ends. Never further left: whoever cuts off one unit or more makes progress.
+//!
+//! Tests: `tests/thread/maps.rs` and `tests/iter/main.rs` (every source, order, drops).
+
+use std::{mem, slice};
+
+use super::raw::drain::{Part, drain};
+
+/// What is known of a source's items before any of them is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// A producer gives as many items as its length says.
+    pub exact: bool,
+    /// How many that are in all, if they are known.
+    pub len: usize,
+    /// To begin a piece is dear: pieces should be few.
+    pub few: bool,
+    /// How short a piece should be at least, and how long at most.
+    pub min: usize,
+    /// See `min`.
+    pub max: usize,
+}
+
+impl Shape {
+    /// Of so many items.
+    pub(crate) fn exact(len: usize) -> Self {
+        Self {
+            exact: true,
+            len,
+            few: false,
+            min: 1,
+            max: usize::MAX,
+        }
+    }
+
+    /// Of nobody knows how many.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            exact: false,
+            ..Self::exact(0)
+        }
+    }
+
+    /// Of another number of items.
+    pub(crate) fn resized(self, resize: impl FnOnce(usize) -> usize) -> Self {
+        let len = resize(self.len);
+        Self { len, ..self }
+    }
+
+    /// Of items from two sources, in step.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            exact: self.exact && other.exact,
+            len: self.len.min(other.len),
+            few: self.few || other.few,
+            min: self.min.max(other.min),
+            max: self.max.min(other.max),
+        }
+    }
+}
+
+/// Items that can be divided, and the place where they are meanwhile.
+pub trait Source: Sized {
+    /// What it consists of.
+    type Item: Send;
+    /// All its items, borrowed from it.
+    type Producer<'a>: Producer<Item = Self::Item>
+    where
+        Self: 'a;
+    /// All its items. Once: a second time there may be none.
+    fn open(&mut self) -> Self::Producer<'_>;
+    /// What is known of them.
+    fn shape(&self) -> Shape;
+}
+
+/// A source whose shape is exact.
+pub trait Exact: Source {}
+
+impl<T: Sync> Exact for &[T] {}
+impl<T: Send> Exact for &mut [T] {}
+impl<T: Send> Exact for Vec<T> {}
+impl<T: Int> Exact for Span<T> {}
+
+/// A run of items that can be cut. It drops those that are not taken, and so do its iterators.
+#[allow(clippy::len_without_is_empty)]
+pub trait Producer: Send + Sized {
+    /// What it consists of.
+    type Item;
+    /// Its items, in their order.
+    type Iter: Iterator<Item = Self::Item>;
+    /// Its items, from the last to the first. (Asked for only where the shape is exact.)
+    type Back: Iterator<Item = Self::Item>;
+    /// How many there are; or how many of the units that it counts in.
+    fn len(&self) -> usize;
+    /// The first `at` (at most `len`), and the others.
+    fn split_at(self, at: usize) -> (Self, Self);
+    /// Turns it into an iterator.
+    fn forward(self) -> Self::Iter;
+    /// The same, backwards.
+    fn backward(self) -> Self::Back;
+}
+
+/// `forward` and `backward` of what is an iterator with two ends already.
+macro_rules! iterates {
+    ($iter:ty) => {
+        type Iter = $iter;
+        type Back = std::iter::Rev<$iter>;
+        #[inline]
+        fn forward(self) -> Self::Iter {
+            self.into_iter()
+        }
+        #[inline]
+        fn backward(self) -> Self::Back {
+            self.into_iter().rev()
+        }
+    };
+}
+pub(crate) use iterates;
+
+impl<'s, T: Sync> Producer for &'s [T] {
+    type Item = &'s T;
+    iterates!(slice::Iter<'s, T>);
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        <[T]>::split_at(self, at)
+    }
+}
+
+impl<'s, T: Sync> Source for &'s [T] {
+    type Item = &'s T;
+    type Producer<'a>
+        = &'s [T]
+    where
+        Self: 'a;
+    fn open(&mut self) -> &'s [T] {
+        self
+    }
+    fn shape(&self) -> Shape {
+        Shape::exact((**self).len())
+    }
+}
+
+impl<'s, T: Send> Producer for &'s mut [T] {
+    type Item = &'s mut T;
+    iterates!(slice::IterMut<'s, T>);
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        self.split_at_mut(at)
+    }
+}
+
+impl<'s, T: Send> Source for &'s mut [T] {
+    type Item = &'s mut T;
+    type Producer<'a>
+        = &'s mut [T]
+    where
+        Self: 'a;
+    fn open(&mut self) -> &'s mut [T] {
+        mem::take(self)
+    }
+    fn shape(&self) -> Shape {
+        Shape::exact((**self).len())
+    }
+}
+
+impl<T: Send> Producer for Part<'_, T> {
+    type Item = T;
+    iterates!(Self);
+    fn len(&self) -> usize {
+        Part::len(self)
+    }
+    fn split_at(self, at: usize) -> (Self, Self) {
+        Part::split_at(self, at)
+    }
+}
+
+impl<T: Send> Source for Vec<T> {
+    type Item = T;
+    type Producer<'a>
+        = Part<'a, T>
+    where
+        Self: 'a;
+    fn open(&mut self) -> Part<'_, T> {
+        drain(self)
+    }
+    fn shape(&self) -> Shape {
+        Shape::exact(self.len())
+    }
+}
+
+/// An integer that ranges are made of, or a `char`.
+///
+/// One generic impl for all of them, not one for each: so the compiler knows that
+/// the items of `Range<T>` are `T` while it does not yet know what `T` is, and
+/// `pool.map(0..9, |i| ..)` needs no annotation.
+pub trait Int: Copy + PartialOrd + Send {
+    /// How many steps it is from here up to `end`, which is not below.
+    fn distance(self, end: Self) -> u128;
+    /// `steps` further, wrapping: an empty run may begin past the last integer.
+    fn forward(self, steps: usize) -> Self;
+}
+
+macro_rules! integers {
+    ($($int:ident as $unsigned:ident),* $(,)?) => {$(
+        impl Int for $int {
+            #[inline]
+            fn distance(self, end: Self) -> u128 {
+                end.wrapping_sub(self) as $unsigned as u128
+            }
+            #[inline]
+            fn forward(self, steps: usize) -> Self {
+                self.wrapping_add(steps as $int)
+            }
+        }
+    )*};
+}
+integers!(
+    u8 as u8,
+    u16 as u16,
+    u32 as u32,
+    u64 as u64,
+    u128 as u128,
+    usize as usize,
+    i8 as u8,
+    i16 as u16,
+    i32 as u32,
+    i64 as u64,
+    i128 as u128,
+    isize as usize,
+);
+
+/// The first number that is no `char`, and how many there are of those.
+const SURROGATES: (u32, u32) = (0xD800, 0x800);
+
+impl Int for char {
+    fn distance(self, end: Self) -> u128 {
+        let place = |c: char| match u32::from(c) {
+            low if low < SURROGATES.0 => low,
+            high => high - SURROGATES.1,
+        };
+        u128::from(place(end) - place(self))
+    }
+    fn forward(self, steps: usize) -> Self {
+        let at = u32::from(self).saturating_add(u32::try_from(steps).unwrap_or(u32::MAX));
+        let skips = u32::from(self) < SURROGATES.0 && at >= SURROGATES.0;
+        char::from_u32(if skips {
+            at.saturating_add(SURROGATES.1)
+        } else {
+            at
+        })
+        .unwrap_or_default()
+    }
+}
+
+/// Neighbouring integers.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<T> {
+    pub(super) start: T,
+    pub(super) len: usize,
+}
+
+impl<T: Int> Source for Span<T> {
+    type Item = T;
+    type Producer<'a>
+        = Self
+    where
+        Self: 'a;
+    fn open(&mut self) -> Self {
+        *self
+    }
+    fn shape(&self) -> Shape {
+        Shape::exact(self.len)
+    }
+}
+
+impl<T: Int> Producer for Span<T> {
+    type Item = T;
+    iterates!(Self);
+    fn len(&self) -> usize {
+        self.len
+    }
+    fn split_at(mut self, at: usize) -> (Self, Self) {
+        let (start, len) = (self.start.forward(at), self.len - at);
+        self.len = at;
+        (self, Self { start, len })
+    }
+}
+
+impl<T: Int> Iterator for Span<T> {
+    type Item = T;
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.len = self.len.checked_sub(1)?;
+        let next = self.start;
+        self.start = next.forward(1);
+        Some(next)
+    }
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len, Some(self.len))
+    }
+}
+
+impl<T: Int> DoubleEndedIterator for Span<T> {
+    #[inline]
+    fn next_back(&mut self) -> Option<T> {
+        self.len = self.len.checked_sub(1)?;
+        Some(self.start.forward(self.len))
+    }
+}

@@ -1,0 +1,189 @@
+//! What items are collected into.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use trefoil::prelude::*;
+
+use crate::everywhere;
+
+#[test]
+fn every_collection() {
+    everywhere(|| {
+        for n in [0_u32, 1, 100, 5000] {
+            let (all, some) = (|| (0..n).into_par_iter(), |i: &u32| i % 3 == 0);
+            macro_rules! same {
+                ($($type:ty),* $(,)?) => {$(
+                    assert_eq!(all().collect::<$type>(), (0..n).collect::<$type>());
+                    assert_eq!(all().filter(some).collect::<$type>(), (0..n).filter(some).collect::<$type>());
+                )*};
+            }
+            same!(
+                Vec<u32>,
+                VecDeque<u32>,
+                LinkedList<u32>,
+                BTreeSet<u32>,
+                HashSet<u32>,
+                Box<[u32]>,
+                Arc<[u32]>,
+                Rc<[u32]>,
+                Cow<'_, [u32]>,
+            );
+            assert_eq!(
+                all().collect::<BinaryHeap<_>>().into_sorted_vec(),
+                (0..n).collect::<Vec<_>>()
+            );
+            let pair = |i| (i % 50, i);
+            // Of equal keys the last one stays.
+            assert_eq!(
+                all().map(pair).collect::<BTreeMap<_, _>>(),
+                (0..n).map(pair).collect()
+            );
+            assert_eq!(
+                all().map(pair).collect::<HashMap<_, _>>(),
+                (0..n).map(pair).collect()
+            );
+            let pairs: (Vec<u32>, BTreeSet<u32>) = all().map(pair).collect();
+            assert_eq!(pairs, ((0..n).map(|i| i % 50).collect(), (0..n).collect()));
+            all().map(drop).collect::<()>();
+        }
+    });
+}
+
+#[test]
+fn strings() {
+    everywhere(|| {
+        let text: String = (0..5000)
+            .map(|i| char::from_u32(0xC0 + i % 300).unwrap())
+            .collect();
+        let chars: Vec<char> = text.chars().collect();
+        assert_eq!(text.par_chars().collect::<String>(), text);
+        assert_eq!(chars.par_iter().collect::<String>(), text);
+        assert_eq!(
+            chars.par_iter().map(char::to_string).collect::<String>(),
+            text
+        );
+        assert_eq!(
+            chars
+                .par_iter()
+                .map(|c| Cow::Owned(c.to_string()))
+                .collect::<String>(),
+            text
+        );
+        assert_eq!(
+            chars
+                .par_iter()
+                .map(|c| c.to_string().into_boxed_str())
+                .collect::<String>(),
+            text
+        );
+        let parts: Vec<String> = chars.chunks(7).map(|part| part.iter().collect()).collect();
+        assert_eq!(
+            parts.par_iter().map(String::as_str).collect::<String>(),
+            text
+        );
+        assert_eq!(Vec::<char>::new().into_par_iter().collect::<String>(), "");
+    });
+}
+
+#[test]
+fn what_may_fail() {
+    everywhere(|| {
+        for n in [0_u32, 1, 100, 5000] {
+            let all = || (0..n).into_par_iter();
+            let fails = |i: u32| if i % 61 == 60 { Err(i) } else { Ok(i) };
+            let expected = (0..n).map(fails).collect::<Result<Vec<_>, _>>();
+            assert_eq!(all().map(fails).collect::<Result<Vec<_>, _>>(), expected);
+            assert_eq!(
+                all()
+                    .filter(|_| true)
+                    .map(fails)
+                    .collect::<Result<Vec<_>, _>>(),
+                expected
+            );
+            assert_eq!(
+                all().map(Ok::<_, ()>).collect::<Result<BTreeSet<_>, _>>(),
+                Ok((0..n).collect())
+            );
+            let found: Option<Vec<u32>> = all().map(|i| fails(i).ok()).collect();
+            assert_eq!(found, expected.ok());
+            let nested: Result<Option<Vec<u32>>, ()> = all().map(|i| Ok(Some(i))).collect();
+            assert_eq!(nested, Ok(Some((0..n).collect())));
+            let nothing: Result<(), u32> = all().map(|i| fails(i).map(drop)).collect();
+            assert_eq!(nothing.err(), (n > 60).then_some(60));
+        }
+    });
+}
+
+#[test]
+fn what_is_there_already_stays() {
+    everywhere(|| {
+        let mut vec = vec![7];
+        vec.par_extend(0..1000);
+        vec.par_extend((0..1000).into_par_iter().filter(|i| i % 2 == 0));
+        vec.par_extend(&[1, 2]);
+        assert_eq!(
+            vec,
+            [7].into_iter()
+                .chain(0..1000)
+                .chain((0..1000).step_by(2))
+                .chain([1, 2])
+                .collect::<Vec<_>>()
+        );
+        let mut text = String::from("a");
+        text.par_extend("bc".par_chars());
+        assert_eq!(text, "abc");
+        let mut set = BTreeSet::from([5000]);
+        set.par_extend(0..1000);
+        assert_eq!(set.len(), 1001);
+        let mut both = (vec![1], vec!['a']);
+        both.par_extend([(2, 'b'), (3, 'c')].into_par_iter());
+        assert_eq!(both, (vec![1, 2, 3], vec!['a', 'b', 'c']));
+    });
+}
+
+#[test]
+fn in_the_vector_that_is_given() {
+    everywhere(|| {
+        let mut vec: Vec<u32> = Vec::with_capacity(5000);
+        let place = vec.as_ptr();
+        for n in [5000, 3] {
+            (0..n)
+                .into_par_iter()
+                .map(|i| i + 1)
+                .collect_into_vec(&mut vec);
+            assert!(vec.iter().copied().eq(1..=n) && vec.as_ptr() == place);
+        }
+        let (mut left, mut right) = (vec![9; 9], vec!['x']);
+        (0..100_u8)
+            .into_par_iter()
+            .map(|i| (i, char::from(i)))
+            .unzip_into_vecs(&mut left, &mut right);
+        assert!(left.iter().map(|i| char::from(*i)).eq(right));
+    });
+}
+
+#[test]
+fn two_collections() {
+    everywhere(|| {
+        let (even, odd): (Vec<u32>, HashSet<u32>) =
+            (0..5000).into_par_iter().partition(|i| i % 2 == 0);
+        assert_eq!(
+            (even, odd),
+            (
+                (0..5000).step_by(2).collect(),
+                (1..5000).step_by(2).collect()
+            )
+        );
+        let (n, text): (Vec<u32>, Vec<String>) = (0..5000)
+            .into_par_iter()
+            .map(|i| (i, i.to_string()))
+            .unzip();
+        assert!(n.iter().map(u32::to_string).eq(text));
+        let ((a, b), c): ((Vec<u32>, Vec<u32>), Vec<u32>) =
+            (0..50).into_par_iter().map(|i| ((i, i + 1), i + 2)).unzip();
+        assert_eq!((a[49], b[49], c[49]), (49, 50, 51));
+    });
+}

@@ -1,0 +1,220 @@
+//! Ends: reductions, searches, comparisons.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use trefoil::ThreadPool;
+use trefoil::prelude::*;
+
+use crate::deadline::within_deadline;
+use crate::{everywhere, mixed};
+
+const LENGTHS: [usize; 7] = [0, 1, 2, 7, 64, 1000, 5000];
+
+#[test]
+fn reductions() {
+    everywhere(|| {
+        for n in LENGTHS {
+            let items: Vec<u64> = mixed(n as u64).take(n).collect();
+            let par = || items.par_iter();
+            let seq = || items.iter();
+            assert_eq!(par().sum::<u64>(), seq().sum());
+            let small = |n: &&u64| **n % 3;
+            let signs = |n: &u64| if n % 5 == 0 { -1 } else { 1 };
+            assert_eq!(
+                par().map(signs).product::<i32>(),
+                seq().map(signs).product()
+            );
+            assert_eq!(par().count(), n);
+            assert_eq!(
+                par().filter(|n| **n % 2 == 0).count(),
+                seq().filter(|n| **n % 2 == 0).count()
+            );
+            assert_eq!(par().min(), seq().min());
+            assert_eq!(par().max(), seq().max());
+            // Of equal ones the first, and the last: the same places.
+            let place = |item: Option<&u64>| item.map(|item| std::ptr::from_ref(item));
+            assert_eq!(
+                place(par().min_by_key(small)),
+                place(seq().min_by_key(small))
+            );
+            assert_eq!(
+                place(par().max_by_key(small)),
+                place(seq().max_by_key(small))
+            );
+            let by = |a: &&u64, b: &&u64| (*a % 7).cmp(&(*b % 7));
+            assert_eq!(place(par().min_by(by)), place(seq().min_by(by)));
+            assert_eq!(place(par().max_by(by)), place(seq().max_by(by)));
+            let text = par()
+                .map(|n| n.to_string())
+                .reduce(String::new, |a, b| a + &b);
+            assert_eq!(text, seq().map(u64::to_string).collect::<String>());
+            let folded: String = par()
+                .fold(String::new, |a, n| a + &n.to_string())
+                .reduce(String::new, |a, b| a + &b);
+            assert_eq!(folded, text);
+            let folded: Vec<String> = par()
+                .fold_with(String::new(), |a, n| a + &n.to_string())
+                .collect();
+            assert_eq!(folded.concat(), text);
+            let first = par().copied().reduce_with(|a, _| a);
+            assert_eq!(first.as_ref(), items.first());
+        }
+    });
+}
+
+#[test]
+fn a_sum_of_floats_has_the_same_bits_on_every_pool() {
+    within_deadline(|| {
+        let items: Vec<f64> = mixed(1)
+            .take(100_000)
+            .map(|n| 1.0 / (n as f64 + 1.0))
+            .collect();
+        let sums = || {
+            let all: f64 = items.par_iter().sum();
+            let some: f64 = items
+                .par_iter()
+                .filter(|x| **x > 1e-14)
+                .map(|x| x * 1.1)
+                .sum();
+            let folded: f64 = items.par_iter().fold(|| 0.0, |a, b| a + b).sum();
+            let product: f64 = items.par_iter().map(|x| x * 3e14).product();
+            [all, some, folded, product].map(f64::to_bits)
+        };
+        let expected = ThreadPool::with_threads(1).install(sums);
+        for threads in [2, 3, 8] {
+            let pool = ThreadPool::with_threads(threads);
+            for _ in 0..20 {
+                assert_eq!(pool.install(sums), expected);
+            }
+        }
+        assert_eq!(sums(), expected);
+    });
+}
+
+#[test]
+fn searches() {
+    everywhere(|| {
+        for n in LENGTHS {
+            let par = || (0..n).into_par_iter();
+            assert_eq!(par().any(|i| i == 60), n > 60);
+            assert_eq!(par().all(|i| i < 60), n <= 60);
+            assert_eq!(par().find_any(|i| *i == 60), (n > 60).then_some(60));
+            assert_eq!(par().find_first(|i| i % 9 == 8), (n > 8).then_some(8));
+            assert_eq!(
+                par().find_last(|i| i % 9 == 8),
+                (0..n).rev().find(|i| i % 9 == 8)
+            );
+            assert_eq!(
+                par().find_map_first(|i| (i > 5).then(|| i.to_string())),
+                (n > 6).then(|| "6".into())
+            );
+            assert_eq!(
+                par().find_map_last(|i| (i > 5).then(|| i.to_string())),
+                (n > 6).then(|| (n - 1).to_string())
+            );
+            assert_eq!(
+                par().find_map_any(|i| (i == 6).then_some('x')),
+                (n > 6).then_some('x')
+            );
+            assert_eq!(par().position_first(|i| i % 5 == 4), (n > 4).then_some(4));
+            assert_eq!(
+                par().position_last(|i| i % 5 == 4),
+                (0..n).rposition(|i| i % 5 == 4)
+            );
+            assert_eq!(par().position_any(|i| i == 6), (n > 6).then_some(6));
+        }
+    });
+}
+
+#[test]
+fn a_search_stops() {
+    everywhere(|| {
+        let seen = AtomicUsize::new(0);
+        let count = |_: &usize| _ = seen.fetch_add(1, Relaxed);
+        let all = || (0..usize::MAX).into_par_iter().inspect(count);
+        assert!(all().any(|i| i == 5));
+        assert_eq!(all().find_first(|i| *i >= 5), Some(5));
+        assert_eq!(
+            all().try_for_each(|i| if i < 5 { Ok(()) } else { Err(i) }),
+            Err(5)
+        );
+        let endless = (0..).par_bridge().inspect(count);
+        assert!(endless.any(|i| i == 1000));
+    });
+}
+
+#[test]
+fn what_may_fail() {
+    everywhere(|| {
+        for n in LENGTHS {
+            let par = || (0..n).into_par_iter();
+            let below = |limit| move |i| if i < limit { Ok(()) } else { Err(i) };
+            assert_eq!(par().try_for_each(below(n)), Ok(()));
+            assert_eq!(
+                par().try_for_each(below(60)),
+                if n > 60 { Err(60) } else { Ok(()) }
+            );
+            let flow = |i| {
+                if i < 60 {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(i)
+                }
+            };
+            assert_eq!(par().try_for_each(flow).is_break(), n > 60);
+            let sum = |a: usize, b| a.checked_add(b);
+            assert_eq!(par().map(Some).try_reduce(|| 0, sum), Some((0..n).sum()));
+            assert_eq!(
+                par()
+                    .map(|i| (i != 60).then_some(i))
+                    .try_reduce(|| 0, sum)
+                    .is_none(),
+                n > 60
+            );
+            let first = par()
+                .map(|i| if i % 60 == 59 { Err(i) } else { Ok(i) })
+                .try_reduce(|| 0, |a, b| Ok(a + b));
+            assert_eq!(first.err(), (n > 59).then_some(59));
+            assert_eq!(par().map(Some).try_reduce_with(sum).is_some(), n > 0);
+            let folded = par().try_fold(|| 0_usize, |a, b| a.checked_add(b));
+            assert_eq!(folded.try_reduce(|| 0, sum), Some((0..n).sum()));
+        }
+    });
+}
+
+#[test]
+fn comparisons() {
+    everywhere(|| {
+        let long: Vec<u32> = (0..5000).collect();
+        let (mut other, short) = (long.clone(), &long[..4000]);
+        other[4500] = 0;
+        assert!(
+            long.par_iter().eq(&long) && long.par_iter().ne(&other) && long.par_iter().ne(short)
+        );
+        assert!(long.par_iter().cmp(&other).is_gt() && long.par_iter().cmp(short).is_gt());
+        assert!(short.par_iter().cmp(&long).is_lt() && long.par_iter().cmp(&long).is_eq());
+        let floats = [1.0, f64::NAN];
+        assert_eq!(floats.par_iter().partial_cmp(&[1.0, 2.0]), None);
+        assert!(floats.par_iter().partial_cmp(&[2.0, 2.0]).unwrap().is_lt());
+    });
+}
+
+#[test]
+fn ends_inside_of_ends() {
+    everywhere(|| {
+        let sum: u64 = (0..50_u64)
+            .into_par_iter()
+            .map(|i| {
+                (0..i)
+                    .into_par_iter()
+                    .map(|j| (0..j).into_par_iter().sum::<u64>())
+                    .sum::<u64>()
+            })
+            .sum();
+        let expected: u64 = (0..50_u64)
+            .map(|i| (0..i).map(|j| (0..j).sum::<u64>()).sum::<u64>())
+            .sum();
+        assert_eq!(sum, expected);
+    });
+}
