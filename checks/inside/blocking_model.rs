@@ -68,6 +68,6 @@ impl Caller {
 
     /// How many threads should run.
     pub fn target(&self) -> usize {
-        self.sleep.target()
+        self.sleep.target(self.sleep.counts())
     }
 }

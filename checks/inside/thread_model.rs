@@ -30,6 +30,10 @@ pub enum Broken {
     NoLookIntoMailbox,
     /// `broadcast.rs`, step 4: the look of one that goes away.
     NoLookWhenAway,
+    /// What is urgent is not told.
+    NotUrgent,
+    /// The look of one that was one too many.
+    NoLookOfSurplus,
 }
 
 struct Slot {
@@ -103,6 +107,19 @@ impl Pool {
     pub fn push_only(&self) {
         self.queued.store(1, Ordering::Release);
         self.published();
+    }
+
+    /// So many workers wait that no others are begun.
+    pub fn is_full(&self) {
+        (0..40).for_each(|_| self.sleep.hold());
+    }
+
+    /// Queues the only item there is, for which a thread waits that may not run it.
+    pub fn push_urgent(&self) {
+        if self.broken != Broken::NotUrgent {
+            self.sleep.urgent().store(1, Ordering::Relaxed);
+        }
+        self.push_only();
     }
 
     fn published(&self) {
@@ -218,6 +235,14 @@ impl Worker {
         };
         let mut searching = role == WakeReason::Work;
         while role == WakeReason::Work {
+            if !searching && sleep.fall_asleep_if_surplus(&self.slot.sleeper) {
+                if self.pool.broken != Broken::NoLookOfSurplus {
+                    self.pool.recheck();
+                }
+                role = self.sleep();
+                searching = true;
+                continue;
+            }
             if self.slot.mailbox.take().is_some() || self.pool.take() {
                 if searching {
                     searching = false;

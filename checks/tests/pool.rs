@@ -272,6 +272,69 @@ fn the_share_of_one_who_is_away_is_taken_by_another() {
     explore(|| share_vs_away(Broken::No));
 }
 
+/// An item for which somebody waits, in a pool that begins nothing else, while its worker lies down.
+fn urgent_vs_lie_down(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    pool.is_full();
+    let worker = pool.worker(false);
+    let thread = thread::spawn(move || worker.work(|| (), || true));
+    pool.push_urgent();
+    thread.join().unwrap();
+}
+
+#[test]
+fn what_is_urgent_is_begun_however_many_wait() {
+    explore(|| urgent_vs_lie_down(Broken::No));
+}
+
+/// The same while its worker has run something, and is one too many.
+fn urgent_vs_surplus(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let gate = Arc::new(Gate::default());
+    let runs = Arc::new(Plain::new(0));
+    let worker = pool.worker(false);
+    pool.push_only();
+    let theirs = (gate.clone(), runs.clone());
+    let thread = thread::spawn(move || {
+        let run = || match theirs.1.fetch_add(1, SeqCst) {
+            0 => theirs.0.open(),
+            _ => (),
+        };
+        worker.work(run, || theirs.1.load(SeqCst) == 2);
+    });
+    gate.pass();
+    pool.is_full();
+    pool.push_urgent();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_surplus_worker_looks_for_what_is_urgent() {
+    explore(|| urgent_vs_surplus(Broken::No));
+}
+
+#[test]
+fn the_models_catch_what_is_not_told_to_be_urgent() {
+    must_fail("not_told_to_be_urgent");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_what_is_not_told_to_be_urgent"]
+fn not_told_to_be_urgent() {
+    loom::model(|| urgent_vs_lie_down(Broken::NotUrgent));
+}
+
+#[test]
+fn the_models_catch_no_look_of_a_surplus_worker() {
+    must_fail("no_look_of_a_surplus_worker");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_no_look_of_a_surplus_worker"]
+fn no_look_of_a_surplus_worker() {
+    loom::model(|| urgent_vs_surplus(Broken::NoLookOfSurplus));
+}
+
 #[test]
 fn the_models_catch_a_missing_second_look() {
     must_fail("no_second_look");

@@ -28,16 +28,20 @@
 //!
 //! Tests: below, `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
 
+use std::future;
+
 use super::enter::as_outsider;
 use super::queue::Work;
 use super::raw::current;
-use super::raw::lent::{Entry, Lender, Lent};
+use super::raw::lent::{Entry, Lender};
 use super::raw::scope::open;
 use super::registry::Registry;
 use super::slot::Slot;
+use super::spawn_async::spawn_async_on;
 use super::worker::Worker;
 use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Panic, catch, contain};
+use crate::task::{self, Task, TaskError};
 
 /// What one worker has returned, if it has.
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;
@@ -60,8 +64,9 @@ where
     let width = slots.as_ref().map_or(registry.sleep.width(), Vec::len);
     let results: Vec<Returned<R>> = (0..width).map(|_| Mutex::new(None)).collect();
     let take = |index: usize| {
-        let result = catch(|| f(index));
-        *results[index].lock() = Some(result);
+        as_place(registry, index, || {
+            *results[index].lock() = Some(catch(|| f(index)));
+        });
     };
     if let Some(slots) = slots {
         ask_all(registry, &slots, &take);
@@ -75,18 +80,67 @@ where
     gather(&results)
 }
 
+/// See [`ThreadPool::spawn_broadcast`](super::ThreadPool::spawn_broadcast).
+#[track_caller]
+pub(super) fn spawn_broadcast<F, R>(registry: &Arc<Registry>, f: F) -> Task<Vec<R>>
+where
+    F: Fn(usize) -> R + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let (slots, f) = (registry.own_slots(), Arc::new(f));
+    let share = |place| {
+        let (registry, f) = (Arc::clone(registry), Arc::clone(&f));
+        let take = move || {
+            let mut result = None;
+            as_place(&registry, place, || result = Some(catch(|| f(place))));
+            match result {
+                Some(Ok(value)) => value,
+                Some(Err(panic)) => panic.resume_unwind(),
+                None => unreachable!("it has been called"),
+            }
+        };
+        let (share, task) = task::closure(take, false);
+        ((place, Work::Task(share)), task.cancel_on_drop())
+    };
+    let (shares, tasks): (Vec<_>, Vec<_>) = (0..slots.len()).map(share).unzip();
+    let all = async move {
+        let mut results = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            results.push(Mutex::new(Some(match task.await {
+                Ok(value) => Ok(value),
+                Err(TaskError::Panicked(panic)) => Err(*panic),
+                // The pool has ended: so does this, in the same error.
+                Err(_) => future::pending().await,
+            })));
+        }
+        gather(&results)
+    };
+    let all = spawn_async_on(registry, all, registry.tag);
+    deliver(registry, registry.is_home(), &slots, shares);
+    all
+}
+
+/// Calls `f`, which does not unwind, with the index of this place, if this is a thread of its pool.
+fn as_place(registry: &Arc<Registry>, place: usize, f: impl FnOnce()) {
+    current::with_home(|home| match home {
+        Some(home) if registry.is(home.registry()) => home.with_index(place, f),
+        _ => f(),
+    });
+}
+
 /// Returns when each worker has had its turn, or the pool has refused the round.
 fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize) + Sync)) {
     let home = current::with_home(|home| {
         home.filter(|home| registry.is(home.registry()) && home.is_counted())
-            .map(Worker::index)
+            .map(Worker::place)
     });
     let mine = home.filter(|&index| index < slots.len());
     let ask = |waiter: &Worker| {
         open(
             waiter,
             |scope| {
-                let share = |index| (index, scope.lend(move || take(index), &waiter.ended).0);
+                let lend = |index| scope.lend(move || take(index), &waiter.ended).0;
+                let share = |index| (index, Work::Share(lend(index)));
                 let others = (0..slots.len()).filter(|&index| Some(index) != mine);
                 deliver(registry, home.is_some(), slots, others.map(share).collect());
                 if let Some(index) = mine {
@@ -110,13 +164,13 @@ fn deliver(
     registry: &Arc<Registry>,
     counted: bool,
     slots: &[Arc<Slot>],
-    shares: Vec<(usize, Lent)>,
+    shares: Vec<(usize, Work)>,
 ) {
     let places: Vec<usize> = shares.iter().map(|(place, _)| *place).collect();
     let mut shares = shares.into_iter();
     registry.injector.admit(counted, || {
-        let put = |(place, share): (usize, Lent)| slots[place].mailbox.put(share).err();
-        shares.by_ref().filter_map(put).map(Work::Share).collect()
+        let put = |(place, share): (usize, Work)| slots[place].mailbox.put(share).err();
+        shares.by_ref().filter_map(put).collect()
     });
     if shares.next().is_some() {
         return; // refused; the others are dropped with the iterator

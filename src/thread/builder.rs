@@ -23,6 +23,8 @@ use crate::task::TaskReport;
 #[must_use]
 pub struct ThreadPoolBuilder {
     config: Config,
+    /// What was chosen, if anything was.
+    caller_helps: Option<bool>,
 }
 
 impl ThreadPoolBuilder {
@@ -62,23 +64,51 @@ impl ThreadPoolBuilder {
         self
     }
 
+    /// The threads are named by this function, instead of `name`: it is called with a number before each thread is started, also with that
+    /// of a thread that has ended. Numbers from the width on are those of spares, which stand in for threads that wait.
+    ///
+    /// A zero byte, which no name may contain, becomes `\u{FFFD}`; where the function panics, the thread has its default name.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::builder().threads(1).thread_name(|n| format!("number {n}")).build()?;
+    /// let name = pool.install(|| std::thread::current().name().map(str::to_owned));
+    /// assert_eq!(name.as_deref(), Some("number 0"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn thread_name(mut self, f: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
+        self.config.thread_name = Some(Box::new(f));
+        self
+    }
+
     /// The stack of each worker, in bytes; at least 64 KiB. Default: 8 MiB, as a main thread usually has, or
     /// what the environment variable `RUST_MIN_STACK` says. With a size set here, the pool runs everything on its own
-    /// threads.
+    /// threads, unless [`caller_helps(true)`](Self::caller_helps) says otherwise.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self
     }
 
-    /// Called by each thread of the pool when it starts, with its index. With such
-    /// a hook, the pool runs everything on its own threads. A panic in it is
-    /// contained: the thread works nevertheless.
+    /// Called by each thread of the pool when it starts, with its index: a number below the width. A spare that comes for a thread which
+    /// waits is told the index that it begins with. With such
+    /// a hook, the pool runs everything on its own threads, unless [`caller_helps(true)`](Self::caller_helps) says
+    /// otherwise. A panic in it is contained: the thread works nevertheless.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// static STARTED: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// // A hook that only counts: a caller may run what it waits for.
+    /// let count = |_index| { STARTED.fetch_add(1, Ordering::Relaxed); };
+    /// let pool = trefoil::ThreadPool::builder().threads(2).on_start(count).caller_helps(true).build()?;
+    /// assert_eq!(pool.spawn(|| 7).join().unwrap(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn on_start(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.on_start = Some(Box::new(f));
         self
     }
 
-    /// Called by each thread of the pool before it ends, with its index. A panic
+    /// Called by each thread of the pool before it ends, with the index that `on_start` was told. A panic
     /// in it is contained. What it spawns while the pool is shut down is refused: those tasks end in
     /// [`TaskError::Closed`](crate::TaskError::Closed).
     pub fn on_exit(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
@@ -108,9 +138,10 @@ impl ThreadPoolBuilder {
     }
 
     /// Whether a thread outside the pool that waits may run the awaited work
-    /// itself. Default: yes. With a `stack_size` or an `on_start` it never does, whatever is chosen here.
+    /// itself. Default: yes, but with a [`stack_size`](Self::stack_size) or an [`on_start`](Self::on_start) no, since the caller
+    /// has neither that stack nor what the hook has done.
     pub fn caller_helps(mut self, helps: bool) -> Self {
-        self.config.caller_helps = helps;
+        self.caller_helps = Some(helps);
         self
     }
 
@@ -127,7 +158,7 @@ impl ThreadPoolBuilder {
             threads => width_of(threads)?,
         };
         let own_threads_only = config.stack_size.is_some() || config.on_start.is_some();
-        config.caller_helps &= !own_threads_only;
+        config.caller_helps = self.caller_helps.unwrap_or(!own_threads_only);
         if config.name.contains('\0') {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -179,6 +210,7 @@ impl ThreadPool {
     pub fn builder() -> ThreadPoolBuilder {
         ThreadPoolBuilder {
             config: Config::default(),
+            caller_helps: None,
         }
     }
 }

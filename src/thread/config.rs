@@ -10,14 +10,18 @@ use std::sync::Once; // what it guards is told once: no protocol
 
 use crate::sys::processors;
 use crate::task;
+use crate::task::panic::catch;
 
 pub(super) type Hook = Box<dyn Fn(usize) + Send + Sync>;
+
+pub(super) type NameOf = Box<dyn Fn(usize) -> String + Send + Sync>;
 
 pub(super) struct Config {
     pub(super) threads: usize,
     /// How many threads there are if none is said.
     pub(super) physical_cores: bool,
     pub(super) name: String,
+    pub(super) thread_name: Option<NameOf>,
     pub(super) stack_size: Option<usize>,
     pub(super) on_start: Option<Hook>,
     pub(super) on_exit: Option<Hook>,
@@ -38,6 +42,7 @@ impl Default for Config {
             threads: 0,
             physical_cores: false,
             name: "trefoil".to_owned(),
+            thread_name: None,
             stack_size: None,
             on_start: None,
             on_exit: None,
@@ -48,6 +53,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What the thread in this place is called.
+    pub(super) fn name_of(&self, place: usize) -> String {
+        let named = self.thread_name.as_ref().map(|name| catch(|| name(place)));
+        match named {
+            Some(Ok(name)) => name.replace('\0', "\u{FFFD}"),
+            Some(Err(_)) | None => format!("{}-{place}", self.name),
+        }
+    }
+
     /// How much stack a worker has.
     pub(super) fn stack_bytes(&self) -> usize {
         let asked = || std::env::var("RUST_MIN_STACK").ok()?.parse().ok();

@@ -161,9 +161,8 @@ where
     pool::spawn_on(&here(), || blocking::run(f))
 }
 
-/// The index of the worker that this thread is: `0..num_threads()` for a pool's
-/// own threads, higher for a spare that takes the place of one that waits.
-/// `None` on other threads.
+/// The index of this thread in its pool: [`Current::index`](super::Current::index), below its
+/// [`num_threads`](ThreadPool::num_threads). `None` on other threads.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);

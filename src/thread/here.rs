@@ -1,9 +1,6 @@
 //! What a thread of a pool can ask about itself, and do for the others.
 //!
-//! A spare's place lies beyond the width of its pool; here it has the index of one of the pool's own places, so that
-//! what a program keeps for each index need not grow.
-//!
-//! Tests: `tests/thread/handles.rs`.
+//! Tests: `tests/thread/indices.rs`, `tests/thread/handles.rs`.
 
 use super::raw::current;
 use crate::sync::park;
@@ -19,8 +16,16 @@ impl Current {
     /// A number below [`num_threads`](Self::num_threads): for what a program keeps once per thread, such as counters that
     /// would be contended if there was one for all.
     ///
-    /// The pool's own threads have different ones. A spare that stands in for a thread which waits shares its index with
-    /// one of them, so what is kept must bear two users (an atomic, a lock).
+    /// A task sees one index from its beginning to its end, across its waits, too. (If the pool has become narrower meanwhile, it
+    /// is another one, below the new width.) Threads that run have different ones, also where spares stand in for threads that wait,
+    /// except while more run than the pool is wide:
+    ///
+    /// - A thread that has waited has its index again, and shares it with the spare that took its place until the task that this one
+    ///   has begun meanwhile is over.
+    /// - Calls of [`spawn_blocking`](crate::spawn_blocking) that wait outside of the pool's sight keep theirs.
+    /// - So do tasks that stand still in a lock while one that waits holds it.
+    ///
+    /// So what is kept must bear two users (an atomic, a lock); they are hardly ever there at once.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
@@ -51,10 +56,8 @@ pub fn current() -> Option<Current> {
     current::with_home(|home| {
         let home = home?;
         let num_threads = home.registry().sleep.width();
-        Some(Current {
-            index: home.index() % num_threads,
-            num_threads,
-        })
+        let index = home.index() % num_threads; // it may have changed in between
+        Some(Current { index, num_threads })
     })
 }
 

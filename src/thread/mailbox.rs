@@ -7,12 +7,12 @@
 
 use std::collections::VecDeque;
 
-use super::raw::lent::Lent;
+use super::queue::Work;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
 /// Where shares lie for one place.
-pub(super) struct Mailbox<S = Lent> {
+pub(super) struct Mailbox<S = Work> {
     /// `None`: the thread of this place is away, and will not look here soon.
     shares: Mutex<Option<VecDeque<S>>>,
     /// How many: read without the lock, written under it.

@@ -53,10 +53,10 @@
 //
 // Reading order: `pool`, `builder`, `global` and `here` are the surface. Below them, from the ground up: `sleep`, how threads sleep
 // and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
-// see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are; `worker`, how one finds and runs
+// see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are, and `indices`; `worker`, how one finds and runs
 // work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
 // these: `join`, `broadcast`, `scope`, and `results` (map and its siblings) over `region`, which divides, `items` and `source`; `spawn_async` (futures), `blocking` (calls that
-// may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P35.
+// may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P36.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in `checks/tests/pool.rs`.
 
@@ -74,6 +74,7 @@ mod futures;
 mod global;
 mod here;
 mod imap;
+mod indices;
 mod items;
 mod join;
 mod latch;

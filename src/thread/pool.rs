@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::{fmt, io};
 
-use super::broadcast::broadcast;
+use super::broadcast::{broadcast, spawn_broadcast};
 use super::config::{self, Config};
 use super::imap::Imap;
 use super::items::Items;
@@ -62,7 +62,7 @@ use crate::task::{self, CancelToken, Shutdown, Task, TaskError, context};
 #[derive(Clone)]
 pub struct ThreadPool {
     registry: Arc<Registry>,
-    _end: Arc<LastHandle>,
+    end: Arc<LastHandle>,
 }
 
 impl ThreadPool {
@@ -76,7 +76,10 @@ impl ThreadPool {
         park::set_blocker(&Compensate);
         let registry = Registry::new(config, threads::start);
         let pool = Self {
-            _end: Arc::new(LastHandle(Arc::clone(&registry))),
+            end: Arc::new(LastHandle {
+                registry: Arc::clone(&registry),
+                leaves: false,
+            }),
             registry,
         };
         let started = pool.registry.start_all();
@@ -153,6 +156,27 @@ impl ThreadPool {
         R: Send,
     {
         broadcast(&self.registry, &f)
+    }
+
+    /// As [`broadcast`](Self::broadcast), without waiting: one task for all calls, which async code can await.
+    ///
+    /// When the task is [cancelled](Task::cancel), calls that have not begun are left out from the moment on in which a worker comes to
+    /// that, and when the pool is shut down with [`CancelPending`](Shutdown::CancelPending), at once. After [`shutdown`](Self::shutdown) the task ends in
+    /// [`TaskError::Closed`]. If a call panics, it ends in [`TaskError::Panicked`] when all have ended: that of the lowest index.
+    /// Dropped, it is left to the workers, as with [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(3);
+    /// let squares = pool.spawn_broadcast(|index| index * index);
+    /// assert_eq!(squares.join().unwrap(), [0, 1, 4]);
+    /// ```
+    #[track_caller]
+    pub fn spawn_broadcast<F, R>(&self, f: F) -> Task<Vec<R>>
+    where
+        F: Fn(usize) -> R + Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        spawn_broadcast(self.registry(), f)
     }
 
     /// Runs `a` and `b`, perhaps at the same time, and returns both results. They
@@ -555,6 +579,32 @@ impl ThreadPool {
     pub fn shutdown(&self, how: Shutdown) {
         shutdown::shutdown(self.registry(), how);
     }
+
+    /// Drops this handle without waiting. If it is the last one, the pool ends when its work is done: what has been spawned runs, and
+    /// the threads end, on their own. (If `main` returns before, the process ends first.)
+    ///
+    /// Waits like a drop where the system refuses the one thread that this needs.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let (go, gate) = mpsc::channel::<()>();
+    /// let pool = trefoil::ThreadPool::with_threads(1);
+    /// pool.spawn(move || {
+    ///     gate.recv().unwrap();
+    ///     tell.send("done").unwrap();
+    /// })
+    /// .detach();
+    /// pool.detach(); // to drop it would wait for ever here
+    /// go.send(()).unwrap();
+    /// assert_eq!(told.recv().unwrap(), "done");
+    /// ```
+    pub fn detach(self) {
+        if let Some(mut last) = Arc::into_inner(self.end) {
+            last.leaves = true;
+        }
+    }
 }
 
 #[track_caller]
@@ -569,13 +619,17 @@ where
 }
 
 /// What all handles of a pool share: it goes with the last of them, and ends the pool.
-struct LastHandle(Arc<Registry>);
+struct LastHandle {
+    registry: Arc<Registry>,
+    /// Nothing waits for the pool's end.
+    leaves: bool,
+}
 
 impl Drop for LastHandle {
     fn drop(&mut self) {
-        let registry = self.0.present();
+        let registry = self.registry.present();
         let helps = current::with(|inside| inside.is_some_and(|at| registry.is(at.registry())));
-        if helps || registry.is_home() {
+        if self.leaves || helps || registry.is_home() {
             // What runs here may be what another of the pool's tasks waits for: to wait for that one would be a deadlock.
             let registry = Arc::clone(registry);
             if helper::start(move || shutdown::shutdown(&registry, Shutdown::Wait)).is_ok() {

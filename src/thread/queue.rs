@@ -13,7 +13,8 @@
 //!   its warm cache; thieves take the oldest.
 //!
 //! And there is one injector for all, first in first out, for work that comes
-//! from outside. It is behind a lock together with the word that says whether the
+//! from outside. What is *urgent* in it, because a parked thread waits for it that may not run it, can also be taken by itself: where so
+//! many workers wait that nothing else is begun (`sleep/blocked.rs`). It is behind a lock together with the word that says whether the
 //! pool accepts work at all: whether a task was accepted or refused is decided at
 //! one point, so shutdown can neither lose nor forget one.
 //!
@@ -38,7 +39,7 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use super::join::raw_job::JobRef;
 use super::raw::lent::Lent;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
 
 /// Something that a worker can run at the bottom of its stack.
@@ -104,6 +105,15 @@ impl Work {
             Work::Task(task) | Work::Item(task) => task.is_stale(),
             Work::Scoped(lent) => lent.is_taken(),
             Work::Job(_) | Work::Share(_) => false,
+        }
+    }
+
+    /// A parked thread waits for it, and may not run it itself, if it lies in the injector.
+    fn is_urgent(&self, callers_help: bool) -> bool {
+        match self {
+            Work::Job(_) | Work::Share(_) => true,
+            Work::Scoped(_) => !callers_help,
+            Work::Task(_) | Work::Item(_) => false,
         }
     }
 }
@@ -207,9 +217,36 @@ struct Queue {
     work: VecDeque<Work>,
     /// The length at which the newest entries are looked through, and how far apart such lengths are.
     sweep: (usize, usize),
+    /// What a parked thread waits for and may not run itself, with how much was pushed into `work` before.
+    urgent: VecDeque<(usize, Work)>,
+    /// How much has been pushed into `work` in all.
+    pushed: usize,
 }
 
 impl Queue {
+    fn push(&mut self, work: Work, callers_help: bool) {
+        if work.is_urgent(callers_help) {
+            self.urgent.push_back((self.pushed, work));
+        } else {
+            self.pushed = self.pushed.wrapping_add(1);
+            self.work.push_back(work);
+        }
+    }
+
+    /// The oldest of both.
+    fn pop(&mut self) -> Option<Work> {
+        let taken = self.pushed.wrapping_sub(self.work.len());
+        let is_due = |(before, _): &(usize, Work)| before.wrapping_sub(taken).cast_signed() <= 0;
+        match self.urgent.front() {
+            Some(first) if is_due(first) => self.pop_urgent(),
+            _ => self.work.pop_front(),
+        }
+    }
+
+    fn pop_urgent(&mut self) -> Option<Work> {
+        self.urgent.pop_front().map(|(_, work)| work)
+    }
+
     /// Those of the newest entries that are stale, now and then: a thread that spawns and waits a million
     /// times while all workers are busy must not leave a million entries. `all`: of all entries, each time that
     /// they have doubled, because the consumer of an `imap` runs the oldest.
@@ -248,19 +285,30 @@ pub(super) struct Injector {
     queue: Mutex<Queue>,
     /// How many are queued: read without the lock, written under it.
     len: AtomicUsize,
+    /// How much of that is urgent; as `len`.
+    urgent: Arc<AtomicUsize>,
+    /// The next to be taken is the newest.
+    newest: AtomicBool,
     /// `Mode` as a number; it changes under the lock.
     mode: AtomicUsize,
+    callers_help: bool,
 }
 
 impl Injector {
-    pub(super) fn new() -> Self {
+    /// `urgent`: where to tell how much that is urgent is queued.
+    pub(super) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
         Self {
             queue: Mutex::new(Queue {
                 work: VecDeque::new(),
                 sweep: (PERIOD, PERIOD),
+                urgent: VecDeque::new(),
+                pushed: 0,
             }),
             len: AtomicUsize::new(0),
+            urgent,
+            newest: AtomicBool::new(false),
             mode: AtomicUsize::new(Mode::Open as usize),
+            callers_help,
         }
     }
 
@@ -278,7 +326,7 @@ impl Injector {
     /// Puts back what was taken from a queue: accepted once, it stays accepted
     /// as long as the caller runs.
     pub(super) fn put_back(&self, work: Work) {
-        self.change(|queue| queue.work.push_back(work));
+        self.change(|queue| queue.push(work, self.callers_help));
     }
 
     fn push_if(&self, accepts: impl FnOnce(Mode) -> bool, work: Work) -> Result<(), Work> {
@@ -287,7 +335,7 @@ impl Injector {
                 return Err(work);
             }
             let stale = queue.swept(matches!(work, Work::Item(_)));
-            queue.work.push_back(work);
+            queue.push(work, self.callers_help);
             Ok(stale)
         })?;
         drop(stale);
@@ -299,7 +347,9 @@ impl Injector {
     fn change<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
         let mut queue = self.queue.lock();
         let result = change(&mut queue);
-        self.len.store(queue.work.len(), Ordering::Relaxed);
+        let urgent = queue.urgent.len();
+        self.len.store(queue.work.len() + urgent, Ordering::Relaxed);
+        self.urgent.store(urgent, Ordering::Relaxed);
         result
     }
 
@@ -313,7 +363,8 @@ impl Injector {
                 Mode::Closed => false,
             };
             if open {
-                queue.work.extend(put());
+                let put = put().into_iter();
+                put.for_each(|work| queue.push(work, self.callers_help));
             }
         });
     }
@@ -322,7 +373,20 @@ impl Injector {
         if self.is_empty() {
             return None;
         }
-        self.change(|queue| queue.work.pop_front())
+        self.change(Queue::pop)
+    }
+
+    /// The oldest of what is urgent.
+    pub(super) fn pop_urgent(&self) -> Option<Work> {
+        if self.urgent.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.change(Queue::pop_urgent)
+    }
+
+    /// The next to be taken shall be the newest: nothing moves, and what was queued last may be what the others wait for.
+    pub(super) fn turn_round(&self) {
+        self.newest.store(true, Ordering::Relaxed);
     }
 
     /// A task of the scope with this lender, the newest.
@@ -331,8 +395,13 @@ impl Injector {
             return None;
         }
         let is_it = |work: &Work| matches!(work, Work::Scoped(lent) if lent.lender() == lender);
-        let found = self.change(|queue| queue.work.remove(queue.work.iter().rposition(is_it)?))?;
-        match found {
+        let found = self.change(|queue| {
+            if let Some(at) = queue.urgent.iter().rposition(|(_, work)| is_it(work)) {
+                return queue.urgent.remove(at).map(|(_, work)| work);
+            }
+            queue.work.remove(queue.work.iter().rposition(is_it)?)
+        });
+        match found? {
             Work::Scoped(lent) => Some(lent),
             _ => None,
         }
@@ -345,7 +414,11 @@ impl Injector {
             return None;
         }
         self.change(|queue| {
-            let first = queue.work.pop_front()?;
+            if self.newest.load(Ordering::Relaxed) && self.newest.swap(false, Ordering::Relaxed) {
+                let newest = queue.pop_urgent().or_else(|| queue.work.pop_back());
+                return newest.map(|work| (work, false));
+            }
+            let first = queue.pop()?;
             let share = (queue.work.len() / (width + 1)).min(BATCH);
             let is_task = |work: &&Work| matches!(work, Work::Task(_));
             let more = queue.work.iter().take(share).take_while(is_task).count();
@@ -360,7 +433,12 @@ impl Injector {
 
     /// Everything that is queued.
     pub(super) fn take_all(&self) -> VecDeque<Work> {
-        self.change(|queue| std::mem::take(&mut queue.work))
+        self.change(|queue| {
+            let urgent = std::mem::take(&mut queue.urgent);
+            let mut all = std::mem::take(&mut queue.work);
+            all.extend(urgent.into_iter().map(|(_, work)| work));
+            all
+        })
     }
 
     /// How much is queued: a hint, as [`is_empty`](Self::is_empty).

@@ -19,6 +19,7 @@ use crossbeam_utils::CachePadded;
 
 use super::config::Config;
 use super::futures::Futures;
+use super::indices::Indices;
 use super::join::wake_policy::WakePolicy;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
@@ -70,6 +71,7 @@ pub(super) struct Registry {
     slots: Mutex<Slots<Slot>>,
     num_slots: AtomicUsize,
     pub(super) threads: Threads,
+    pub(super) indices: Indices,
     /// Seats that outside threads have used.
     outside_seats: Mutex<Vec<Seat>>,
     /// The system has given no thread for work that is queued.
@@ -79,14 +81,17 @@ pub(super) struct Registry {
 impl Registry {
     /// Of a pool whose `config.threads` threads are about to start.
     pub(super) fn new(config: Config, start: Start) -> Arc<Self> {
+        let sleep = Sleep::new(config.threads);
+        let injector = Injector::new(config.caller_helps, sleep.urgent());
         let registry = Arc::new(Self {
-            sleep: CachePadded::new(Sleep::new(config.threads)),
+            sleep: CachePadded::new(sleep),
             wake_policy: WakePolicy::default(),
-            injector: CachePadded::new(Injector::new()),
+            injector: CachePadded::new(injector),
             futures: Futures::new(),
             slots: Mutex::new(Arc::new([])),
             num_slots: AtomicUsize::new(0),
             threads: Threads::default(),
+            indices: Indices::default(),
             outside_seats: Mutex::new(Vec::new()),
             refused: AtomicBool::new(false),
             tag: next_tag(),
@@ -253,9 +258,10 @@ impl Registry {
     pub(super) fn close_mailbox(self: &Arc<Self>, slot: &Slot, is_away: impl FnOnce() -> bool) {
         let shares = slot.mailbox.close(is_away);
         if !shares.is_empty() {
-            let shares = shares.into_iter().map(Work::Share);
             // One that no thread will take any more is dropped: its caller runs it.
-            shares.for_each(|share| drop(self.injector.push_woken(share)));
+            shares
+                .into_iter()
+                .for_each(|share| drop(self.injector.push_woken(share)));
             self.published();
         }
     }

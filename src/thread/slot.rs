@@ -30,6 +30,8 @@ pub(super) struct Slot {
     pub(super) mailbox: Mailbox,
     /// The call that its thread is in.
     pub(super) call: Call,
+    /// Odd while its thread waits for what no pool runs. Written by that thread alone.
+    wait: AtomicU64,
 }
 
 impl Slot {
@@ -37,6 +39,18 @@ impl Slot {
     #[inline]
     pub(super) fn index(&self) -> usize {
         self.sleeper.index
+    }
+
+    /// It waits for what no pool runs, or does not any more.
+    pub(super) fn wait_begins_or_ends(&self) {
+        let wait = self.wait.load(Ordering::Relaxed);
+        self.wait.store(wait + 1, Ordering::Relaxed);
+    }
+
+    /// The number of the wait that its thread is in for what no pool runs.
+    pub(super) fn wait(&self) -> Option<u64> {
+        let wait = self.wait.load(Ordering::Relaxed);
+        (!wait.is_multiple_of(2)).then_some(wait)
     }
 
     pub(super) fn taken(&self) -> u64 {
@@ -72,6 +86,7 @@ impl Seat {
             number,
             mailbox: Mailbox::new(),
             call: Call::default(),
+            wait: AtomicU64::new(0),
         };
         Self {
             slot: Arc::new(slot),

@@ -17,6 +17,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::config::Hook;
 use super::join::wake_policy::PAUSE;
 use super::queue::Work;
 use super::raw::current;
@@ -34,12 +35,18 @@ const SEARCH_ROUNDS: u32 = 16;
 impl Worker {
     /// `on_start`; then turn after turn, until it is told to end; then `on_exit`.
     fn live(&self) {
-        let (registry, index) = (self.registry(), self.index());
+        let registry = self.registry();
         let mut searching = true;
+        if registry.sleep.is_spare(&self.slot().sleeper) {
+            self.take_index();
+        }
+        // The same for both hooks.
+        let index = self.index();
+        let call = |hook: &Hook| self.with_index(index, || panic::contain(|| hook(index)));
         if let Some(hook) = &registry.config.on_start {
             self.found();
             searching = false;
-            panic::contain(|| hook(index));
+            call(hook);
         }
         while self.take_turns(searching) == WakeReason::Work {
             searching = true;
@@ -50,7 +57,7 @@ impl Worker {
         if let Some(hook) = &registry.config.on_exit {
             registry.sleep.hold();
             self.blocked.set(1);
-            panic::contain(|| hook(index));
+            call(hook);
             self.end_child();
             self.blocked.set(0);
             registry.sleep.release();
@@ -72,6 +79,8 @@ impl Worker {
         loop {
             if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
                 self.ended.count_off();
+                self.leave_index();
+                self.registry().recheck();
                 let _noted = record::sleeps();
                 return self.rest();
             }
@@ -91,6 +100,7 @@ impl Worker {
             } else if sleep.is_unwatched() {
                 self.registry().recheck();
             }
+            self.take_index();
             self.run(work);
             self.end_child();
         }
@@ -116,6 +126,7 @@ impl Worker {
 
     fn lie_down(&self, searching: bool) -> WakeReason {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
+        self.leave_index();
         if !sleep.fall_asleep(&self.slot().sleeper, searching) {
             registry.recheck();
             return WakeReason::End;

@@ -88,7 +88,7 @@ impl Registry {
     fn start_thread(self: &Arc<Self>, seat: Seat) -> io::Result<()> {
         seat.slot.mailbox.open();
         let builder = Builder::new()
-            .name(format!("{}-{}", self.config.name, seat.slot.index()))
+            .name(self.config.name_of(seat.slot.index()))
             .stack_size(self.config.stack_bytes());
         let registry = Arc::clone(self);
         // The seat lies in a cradle, so that it survives if there is no thread.

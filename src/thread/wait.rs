@@ -75,6 +75,7 @@ impl Worker {
                 thread::yield_now();
             } else if park() {
                 // Once more after each wake-up: there may be something to help with now.
+                let _waits = WaitsForPool::begin();
                 park::blocked(|| {
                     let _noted = record::waits();
                     match Compensate.retry_after() {
@@ -106,6 +107,10 @@ impl Worker {
         if self.in_call.get() {
             self.pause_call();
         }
+        self.lend_index();
+        if !self.waits_for_pool.get() {
+            self.slot().wait_begins_or_ends();
+        }
         self.registry().close_mailbox(self.slot(), || true);
         self.registry().block();
     }
@@ -118,6 +123,10 @@ impl Worker {
         }
         self.slot().mailbox.open();
         self.registry().sleep.unblock();
+        if !self.waits_for_pool.get() {
+            self.slot().wait_begins_or_ends();
+        }
+        self.resume_index();
         if self.in_call.get() {
             self.slot().call.begin_or_end();
         }
@@ -158,6 +167,22 @@ impl Worker {
             true
         };
         self.wait(|| latch.is_set(), || latch.park(), help);
+    }
+}
+
+/// What this thread waits for a thread of some pool runs, or will: that is no reason to begin other work at its home.
+struct WaitsForPool;
+
+impl WaitsForPool {
+    fn begin() -> Self {
+        current::with_home(|home| home.map(|home| home.waits_for_pool.set(true)));
+        Self
+    }
+}
+
+impl Drop for WaitsForPool {
+    fn drop(&mut self) {
+        current::with_home(|home| home.map(|home| home.waits_for_pool.set(false)));
     }
 }
 

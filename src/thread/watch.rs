@@ -4,8 +4,9 @@
 //! is free for. There is at most one for a pool (a bit in its word). At each look, the watch
 //! 1. ends if no worker is blocked and no call in progress, or if nothing is queued;
 //! 2. reads the clocks of the threads that are in calls, and makes the pool wider by as many calls as wait;
-//! 3. counts what was taken from the queues. If that was nothing while a worker is blocked, one more thread runs: the *stall rule*
-//!    (`sleep/blocked.rs`).
+//! 3. counts the workers that wait for what no pool runs, and have since the last look: twice as many may be replaced.
+//! 4. counts what was taken from the queues. If that was nothing while a worker is blocked, one more thread runs: the *stall rule*
+//!    (`sleep/blocked.rs`). Where so many wait that fewer run than should, it is later the oftener that has happened.
 //!
 //! It holds the pool only while it looks, so a pool that is dropped is gone. It runs none of the user's code.
 //!
@@ -41,6 +42,10 @@ struct Watch {
     seen: HashMap<usize, Sample>,
     /// So many calls that began since then may be taken to wait.
     trust: usize,
+    /// The waits of the slots with these numbers.
+    waits: HashMap<usize, u64>,
+    /// So often one more worker was replaced, because nothing moved.
+    stalls: usize,
 }
 
 /// Starts the watch over a pool. False: the system gives no thread for it.
@@ -68,9 +73,12 @@ impl Watch {
             progress: registry.progress(),
             seen: HashMap::new(),
             trust: 0,
+            waits: HashMap::new(),
+            stalls: 0,
         };
         // None is known to wait yet.
         watch.look_at_calls(registry);
+        watch.look_at_waits(registry);
         watch
     }
 
@@ -83,6 +91,9 @@ impl Watch {
         let needed = registry.sleep.needs_watch() && registry.has_work();
         if needed {
             registry.sleep.widen(self.look_at_calls(&registry));
+            let long = self.look_at_waits(&registry);
+            let more = (2 * long).min(MAX_STAND_INS);
+            registry.sleep.grant(more + self.stalls);
             registry.recheck();
             self.look_at_queues(&registry);
         } else {
@@ -101,10 +112,32 @@ impl Watch {
             return;
         }
         let before = std::mem::replace(&mut self.progress, registry.progress());
-        if self.progress == before && registry.sleep.counts().blocked() > 0 {
+        let stands = self.progress == before && registry.sleep.counts().blocked() > 0;
+        if stands && registry.sleep.lacks_stand_ins() {
+            self.stalls += 1;
+            registry.injector.turn_round();
+            registry.sleep.grant_one();
+            registry.recheck();
+        } else if stands {
             registry.recruit_more();
         }
-        self.stalled = Instant::now() + registry.sleep.patience();
+        let patience = registry.sleep.patience();
+        self.stalled = Instant::now() + patience + patience * self.stalls as u32 / 8;
+    }
+
+    /// How many workers wait for what no pool runs, and have since the last look.
+    fn look_at_waits(&mut self, registry: &Arc<Registry>) -> usize {
+        let slots = registry.slots();
+        let waits = slots
+            .iter()
+            .filter_map(|slot| Some((slot.number, slot.wait()?)));
+        let waits: HashMap<usize, u64> = waits.collect();
+        let long = waits
+            .iter()
+            .filter(|(number, wait)| self.waits.get(number) == Some(wait));
+        let long = long.count();
+        self.waits = waits;
+        long
     }
 
     /// How many calls wait, with those that may begin on trust.

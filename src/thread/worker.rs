@@ -53,6 +53,10 @@ pub(super) struct Worker {
     pub(super) blocked: Cell<u32>,
     /// It runs a call that may block, and that counts; see `blocking.rs`.
     pub(super) in_call: Cell<bool>,
+    /// It waits for what a thread of some pool runs, or will.
+    pub(super) waits_for_pool: Cell<bool>,
+    /// Its index, while it runs; see `indices.rs`.
+    index: Cell<Option<usize>>,
     /// The address of the innermost scope that is open on this thread, or one of those below; and its mark.
     pub(super) open_scope: Cell<(usize, usize)>,
     /// How many tasks of scopes it has put into its deque, and not taken out: as many as there are, and those that thieves have taken.
@@ -90,6 +94,8 @@ impl Worker {
             is_own,
             blocked: Cell::new(0),
             in_call: Cell::new(false),
+            waits_for_pool: Cell::new(false),
+            index: Cell::new(None),
             open_scope: Cell::new(open_scope),
             depth: Cell::new(0),
             newest_scoped: Cell::new(0),
@@ -109,8 +115,59 @@ impl Worker {
     }
 
     /// Its place among the pool's threads.
-    pub(super) fn index(&self) -> usize {
+    pub(super) fn place(&self) -> usize {
         self.seat.slot.index()
+    }
+
+    // ---- its index -------------------------------------------------------
+
+    /// What it runs is told this index, which is below the width.
+    pub(super) fn index(&self) -> usize {
+        let width = self.registry.sleep.width();
+        self.index.get().unwrap_or(self.place()) % width
+    }
+
+    /// It is about to run something: takes an index, or another one, if that which it has is not its own any more.
+    #[inline]
+    pub(super) fn take_index(&self) {
+        let registry = &self.registry;
+        let width = registry.sleep.width();
+        let is_good = |index| index < width && !registry.indices.are_shared();
+        if !self.index.get().is_some_and(is_good) {
+            self.leave_index();
+            self.index
+                .set(Some(registry.indices.take(self.place(), width)));
+        }
+    }
+
+    /// It runs nothing.
+    pub(super) fn leave_index(&self) {
+        if let Some(index) = self.index.take() {
+            self.registry.indices.give_back(index);
+        }
+    }
+
+    /// It parks in a wait, in which others may have its index.
+    pub(super) fn lend_index(&self) {
+        if let Some(index) = self.index.get() {
+            self.registry.indices.give_back(index);
+        }
+    }
+
+    /// It goes on with the index that it had, whoever has it now.
+    pub(super) fn resume_index(&self) {
+        if let Some(index) = self.index.get() {
+            self.registry.indices.take_again(index);
+        }
+    }
+
+    /// Calls `f`, which does not unwind, with this index instead.
+    pub(super) fn with_index(&self, index: usize, f: impl FnOnce()) {
+        self.registry.indices.take_again(index);
+        let before = self.index.replace(Some(index));
+        f();
+        self.leave_index();
+        self.index.set(before);
     }
 
     /// It runs the pool's work now, so that the pool cannot end before that does.
@@ -121,7 +178,7 @@ impl Worker {
     /// This thread may run the pool's work: it is its own, or an outside thread that helps.
     #[inline]
     pub(super) fn may_run(&self) -> bool {
-        self.index() != NO_PLACE || self.registry.config.caller_helps
+        self.place() != NO_PLACE || self.registry.config.caller_helps
     }
 
     // ---- pushing ---------------------------------------------------------
@@ -249,9 +306,12 @@ impl Worker {
 
     pub(super) fn find(&self) -> Option<Work> {
         let injector = &self.registry.injector;
+        let own_share = self.slot().mailbox.take();
+        if self.registry.sleep.is_full() {
+            return self.took(own_share.or_else(|| injector.pop_urgent())?);
+        }
         let turn = self.next_random();
         let fair = turn.is_multiple_of(FAIRNESS);
-        let own_share = self.slot().mailbox.take().map(Work::Share);
         let work = own_share
             .or_else(|| fair.then(|| injector.pop()).flatten())
             .or_else(|| self.pop_scoped().map(Work::Scoped))
@@ -267,6 +327,10 @@ impl Worker {
                         .find_map(|slot| self.steal_from(slot))
                 })
             })?;
+        self.took(work)
+    }
+
+    fn took(&self, work: Work) -> Option<Work> {
         self.findings.stop_polling(&self.registry.wake_policy);
         self.seat.slot.count_taken();
         Some(work)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 
 use deadline::{eventually, threads_named, within_deadline};
-use trefoil::{Shutdown, TaskError, ThreadPool, thread};
+use trefoil::{Completer, Shutdown, TaskError, ThreadPool, thread};
 
 fn pool(name: &str, threads: usize) -> ThreadPool {
     let builder = ThreadPool::builder().threads(threads).name(name);
@@ -143,35 +143,6 @@ fn tasks_that_hold_handles_keep_their_pool_until_the_last_has_ended() {
     });
 }
 
-#[test]
-fn a_thread_that_stands_in_has_an_index_of_its_pools() {
-    within_deadline(|| {
-        assert_eq!(thread::current(), None);
-        let pool = pool("here", 2);
-        let mut indices = pool.broadcast(|_| thread::current().unwrap().index());
-        indices.sort_unstable();
-        assert_eq!(indices, [0, 1]);
-        // Both workers wait for what only spares can do.
-        let both = Barrier::new(2);
-        pool.broadcast(|_| {
-            let (tell, told) = mpsc::channel();
-            both.wait();
-            trefoil::spawn_blocking(move || {
-                let place = thread::current_index().unwrap();
-                tell.send((place, thread::current().unwrap())).unwrap();
-            })
-            .detach();
-            let (place, here) = ThreadPool::global().blocking(|| {
-                let theirs = told.recv().unwrap();
-                both.wait(); // a worker that has come back may take the other's task
-                theirs
-            });
-            assert!(place >= 2, "a spare: {place}");
-            assert_eq!((here.num_threads(), here.index()), (2, place % 2));
-        });
-    });
-}
-
 /// The only worker waits by yielding for what is queued behind it, and holds what that must not meet.
 #[test]
 fn a_worker_that_yields_lets_queued_work_run_elsewhere() {
@@ -191,5 +162,172 @@ fn a_worker_that_yields_lets_queued_work_run_elsewhere() {
             assert_ne!(elsewhere, std::thread::current().id());
         });
         thread::yield_now(); // on this thread, too
+    });
+}
+
+#[test]
+fn a_handle_that_is_detached_waits_for_nothing_and_its_pool_ends() {
+    within_deadline(|| {
+        let pool = pool("detached", 2);
+        let (go, gate) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        pool.clone().detach(); // one of several
+        pool.spawn(move || {
+            gate.recv().unwrap();
+            trefoil::spawn_blocking(move || tell.send(7).unwrap()).detach();
+        })
+        .detach();
+        pool.detach();
+        go.send(()).unwrap();
+        assert_eq!(told.recv().unwrap(), 7);
+        eventually("the pool ends", || threads_named("detached-") == 0);
+    });
+}
+
+#[test]
+fn threads_are_named_by_a_function() {
+    within_deadline(|| {
+        let builder = ThreadPool::builder().threads(3).name("else");
+        let name = |place| match place {
+            0 => "zero\0".to_owned(),
+            1 => panic!("no name"),
+            _ => format!("named-{place}"),
+        };
+        let pool = builder.thread_name(name).build().unwrap();
+        let names = pool.broadcast(|_| std::thread::current().name().unwrap().to_owned());
+        assert_eq!(names, ["zero\u{FFFD}", "else-1", "named-2"]);
+    });
+}
+
+#[test]
+fn a_caller_helps_where_it_is_told_to_whatever_the_threads_have() {
+    within_deadline(|| {
+        for helps in [None, Some(false), Some(true)] {
+            for hook in [true, false] {
+                let builder = ThreadPool::builder().threads(1);
+                let builder = match hook {
+                    true => builder.on_start(|_| ()),
+                    false => builder.stack_size(1 << 20),
+                };
+                let builder = match helps {
+                    None => builder,
+                    Some(helps) => builder.caller_helps(helps),
+                };
+                let pool = builder.build().unwrap();
+                // The one worker is busy until the other task has run.
+                let (go, gate) = mpsc::channel::<()>();
+                let (began, begun) = mpsc::channel();
+                let busy = pool.spawn(move || {
+                    began.send(()).unwrap();
+                    gate.recv().unwrap();
+                });
+                begun.recv().unwrap();
+                let me = std::thread::current().id();
+                let task = pool.spawn(move || std::thread::current().id() == me);
+                if helps != Some(true) {
+                    go.send(()).unwrap();
+                }
+                assert_eq!(task.join().unwrap(), helps == Some(true));
+                let _gone = go.send(());
+                busy.join().unwrap();
+            }
+        }
+    });
+}
+
+// ---- broadcasts that nobody waits for ---------------------------------------
+
+#[test]
+fn a_broadcast_in_the_background_calls_each_place_once() {
+    within_deadline(|| {
+        for threads in [1, 3] {
+            let pool = pool("spread", threads);
+            for _ in 0..100 {
+                let told = pool.spawn_broadcast(|index| {
+                    let name = std::thread::current().name().unwrap().to_owned();
+                    (index, thread::current_index(), name)
+                });
+                let told = told.join().unwrap();
+                assert_eq!(told.len(), threads);
+                for (i, told) in told.into_iter().enumerate() {
+                    assert_eq!(told, (i, Some(i), format!("spread-{i}")));
+                }
+            }
+            // From its own workers, awaited, and forgotten.
+            let inner = pool.clone();
+            let of_it = pool.spawn(move || inner.spawn_broadcast(|index| index).join());
+            assert_eq!(
+                of_it.join().unwrap().unwrap(),
+                (0..threads).collect::<Vec<_>>()
+            );
+            let (tell, told) = mpsc::channel();
+            pool.spawn_broadcast(move |_| tell.send(()).unwrap())
+                .detach();
+            drop(pool);
+            assert_eq!(told.iter().count(), threads);
+        }
+    });
+}
+
+#[test]
+fn a_broadcast_in_the_background_is_called_for_those_that_wait() {
+    within_deadline(|| {
+        let pool = pool("away", 2);
+        let (completer, promise) = Completer::<()>::new();
+        let promise = promise.shared();
+        for _ in 0..2 {
+            let promise = promise.clone();
+            pool.spawn(move || promise.join().unwrap()).detach();
+        }
+        eventually("they wait", || format!("{pool:?}").contains("blocked: 2"));
+        let told = pool.spawn_broadcast(|index| (index, thread::current_index()));
+        eventually("others have called", || told.is_finished());
+        assert_eq!(told.join().unwrap(), [(0, Some(0)), (1, Some(1))]);
+        completer.complete(Ok(()));
+    });
+}
+
+#[test]
+fn a_broadcast_in_the_background_ends_in_a_panic_a_cancel_or_closed() {
+    within_deadline(|| {
+        let pool = pool("ends", 3);
+        let ended = Arc::new(AtomicUsize::new(0));
+        let theirs = Arc::clone(&ended);
+        let panics = pool.spawn_broadcast(move |index| {
+            theirs.fetch_add(1, Ordering::SeqCst);
+            assert!(index == 0, "place {index}");
+        });
+        match panics.join().unwrap_err() {
+            TaskError::Panicked(panic) => assert!(panic.message().contains("place 1"), "{panic}"),
+            other => panic!("{other}"),
+        }
+        assert_eq!(ended.load(Ordering::SeqCst), 3, "all have ended before");
+        // Cancelled while two of the workers are busy: the third one sees it.
+        let all = Arc::new(Barrier::new(3));
+        let busy: Vec<_> = (0..2)
+            .map(|_| {
+                let all = Arc::clone(&all);
+                pool.spawn(move || {
+                    all.wait();
+                    all.wait();
+                })
+            })
+            .collect();
+        all.wait();
+        let theirs = Arc::clone(&ended);
+        let cancelled = pool.spawn_broadcast(move |_| theirs.fetch_add(1, Ordering::SeqCst));
+        eventually("the idle one has called", || {
+            ended.load(Ordering::SeqCst) == 4
+        });
+        cancelled.cancel();
+        eventually("it is heard", || cancelled.is_finished());
+        all.wait();
+        busy.into_iter().for_each(|task| task.join().unwrap());
+        assert!(matches!(cancelled.join(), Err(TaskError::Cancelled)));
+        pool.broadcast(|_| ()); // behind those
+        assert_eq!(ended.load(Ordering::SeqCst), 4);
+        pool.shutdown(Shutdown::Wait);
+        let late = pool.spawn_broadcast(|index| index);
+        assert!(matches!(late.join(), Err(TaskError::Closed)));
     });
 }

@@ -11,6 +11,7 @@ mod deadline;
 mod futures;
 mod handles;
 mod imap;
+mod indices;
 mod items;
 mod maps;
 mod overload;
@@ -18,4 +19,5 @@ mod pool;
 #[path = "../support/refuse.rs"]
 mod refuse;
 mod resize;
+mod spares;
 mod stress;

@@ -1274,9 +1274,11 @@ fn hooks_run_on_each_worker_and_their_panics_harm_nobody() {
         all.sort_unstable();
         all
     };
-    // A spare may have come in for a worker that waited.
-    assert_eq!(of("start"), of("exit"));
-    assert_eq!(of("start")[..3], [0, 1, 2]);
+    // A spare may have come in for a worker that waited, with the index of that one.
+    let mut starts = of("start");
+    assert_eq!(starts, of("exit"));
+    starts.dedup();
+    assert_eq!(starts, [0, 1, 2]);
 }
 
 #[test]

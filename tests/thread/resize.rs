@@ -601,19 +601,22 @@ fn hooks_broadcast() {
         let cell: Arc<Mutex<Option<Arc<ThreadPool>>>> = Arc::default();
         let (at_start, at_exit) = (Arc::clone(&cell), Arc::clone(&cell));
         let (start_tell, exit_tell) = (Mutex::new(tell.clone()), Mutex::new(tell));
-        // Not those of spares, which come because the others wait here.
-        let hook =
-            |index, cell: &Mutex<Option<Arc<ThreadPool>>>, tell: &Mutex<mpsc::Sender<usize>>| {
-                let pool = cell.lock().unwrap().clone();
-                if let Some(pool) = pool.filter(|_| (1..4).contains(&index)) {
-                    let all = pool.broadcast(|i| i).len();
-                    tell.lock().unwrap().send(all).unwrap();
-                }
-            };
+        // Not those of spares, which come because the others wait here: their names have higher numbers.
+        let own = ["hooks-1", "hooks-2", "hooks-3"];
+        let hook = move |cell: &Mutex<Option<Arc<ThreadPool>>>,
+                         tell: &Mutex<mpsc::Sender<usize>>| {
+            let pool = cell.lock().unwrap().clone();
+            let is_own = own.contains(&std::thread::current().name().unwrap());
+            if let Some(pool) = pool.filter(|_| is_own) {
+                let all = pool.broadcast(|i| i).len();
+                tell.lock().unwrap().send(all).unwrap();
+            }
+        };
         let pool = ThreadPool::builder()
             .threads(1)
-            .on_start(move |index| hook(index, &at_start, &start_tell))
-            .on_exit(move |index| hook(index, &at_exit, &exit_tell))
+            .name("hooks")
+            .on_start(move |_| hook(&at_start, &start_tell))
+            .on_exit(move |_| hook(&at_exit, &exit_tell))
             .build()
             .unwrap();
         let pool = Arc::new(pool);

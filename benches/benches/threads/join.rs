@@ -101,6 +101,109 @@ pub fn small(bench: &mut Bench) {
     );
 }
 
+/// By joins down to this many.
+fn sum_of_ours(numbers: &[u64], leaf: usize) -> u64 {
+    if numbers.len() <= leaf {
+        return sum(numbers);
+    }
+    let (left, right) = numbers.split_at(numbers.len() / 2);
+    let (left, right) = trefoil::join(|| sum_of_ours(left, leaf), || sum_of_ours(right, leaf));
+    left + right
+}
+
+fn sum_of_rayons(numbers: &[u64], leaf: usize) -> u64 {
+    if numbers.len() <= leaf {
+        return sum(numbers);
+    }
+    let (left, right) = numbers.split_at(numbers.len() / 2);
+    let (left, right) = rayon::join(|| sum_of_rayons(left, leaf), || sum_of_rayons(right, leaf));
+    left + right
+}
+
+fn sum(numbers: &[u64]) -> u64 {
+    numbers.iter().map(|number| black_box(*number)).sum()
+}
+
+/// Regions that are hardly worth a second thread: inside of the pool, and from a thread that may not help.
+pub fn tiny(bench: &mut Bench) {
+    let rounds = bench.pick(1, 9, 31);
+    for workers in [1, 2] {
+        let (pool, rayon) = (peers::trefoil(workers), peers::rayon(workers));
+        let n = bench.pick(1, 2_000, 20_000);
+        let numbers: &Vec<u64> = &(0..100).collect();
+        let entries = vec![
+            Entry::inside(Kind::Ours, "trefoil", n, 1, |n| {
+                pool.install(|| clock(n, || _ = black_box(sum_of_ours(black_box(numbers), 25))))
+            }),
+            Entry::inside(Kind::Peer, "rayon", n, 1, |n| {
+                rayon.install(|| clock(n, || _ = black_box(sum_of_rayons(black_box(numbers), 25))))
+            }),
+            Entry::inside(Kind::Sequential, "sequential", n, 1, |n| {
+                clock(n, || _ = black_box(sum(black_box(numbers))))
+            }),
+        ];
+        let measured = bench.measure(rounds, entries);
+        let name = format!("three joins over 100 numbers, inside, {}", of(workers));
+        bench.report(Row::new(name, Unit::Ns, &[Goal::Ahead]), &measured);
+
+        let n = bench.pick(1, 50, 200);
+        let numbers: &Vec<u64> = &(0..50_000).collect();
+        let entries = vec![
+            Entry::inside(Kind::Ours, "trefoil", n, 1, |n| {
+                clock(n, || {
+                    _ = black_box(pool.install(|| sum_of_ours(black_box(numbers), 1_000)))
+                })
+            }),
+            Entry::inside(Kind::Peer, "rayon", n, 1, |n| {
+                clock(n, || {
+                    _ = black_box(rayon.install(|| sum_of_rayons(black_box(numbers), 1_000)))
+                })
+            }),
+            Entry::inside(Kind::Sequential, "sequential", n, 1, |n| {
+                clock(n, || _ = black_box(sum(black_box(numbers))))
+            }),
+        ];
+        let measured = bench.measure(rounds, entries);
+        let name = format!(
+            "50,000 numbers by joins, installed from outside, {}",
+            of(workers)
+        );
+        bench.report(Row::new(name, Unit::Us, &[Goal::Ahead]), &measured);
+    }
+}
+
+/// Tasks of two threads that each wait for one thread of another pool.
+pub fn narrow(bench: &mut Bench) {
+    let (ours, rayon) = (peers::trefoil(2), peers::rayon(2));
+    let (one, one_of_rayons) = (peers::trefoil(1), peers::rayon(1));
+    let n = bench.pick(2, 500, 2_000);
+    let entries = vec![
+        Entry::whole(Kind::Ours, "trefoil", n, || {
+            ours.scope(|s| {
+                for i in 0..n {
+                    s.spawn(move || one.install(|| black_box(i)));
+                }
+            });
+        }),
+        Entry::whole(Kind::Peer, "rayon", n, || {
+            rayon.in_place_scope(|s| {
+                for i in 0..n {
+                    s.spawn(move |_| _ = black_box(one_of_rayons.install(|| black_box(i))));
+                }
+            });
+        }),
+    ];
+    let measured = bench.measure(bench.rounds(), entries);
+    bench.report(
+        Row::new(
+            "a task that installs in a pool of one",
+            Unit::Us,
+            &[Goal::Ahead],
+        ),
+        &measured,
+    );
+}
+
 /// Every sum is looked at.
 fn check(sum: u64) {
     assert_eq!(black_box(sum), nodes(LAYERS));

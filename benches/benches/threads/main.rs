@@ -39,6 +39,8 @@ fn main() {
         bench.group("join tree 2^22", |bench| join::large(bench, 22));
         bench.group("join tree 2^24", |bench| join::large(bench, 24));
     }
+    bench.group("join tiny", join::tiny);
+    bench.group("install narrow", join::narrow);
     bench.group("fib", join::fib);
     bench.group("contention", join::crowded);
     bench.group("ladder", join::ladder);

@@ -130,7 +130,10 @@ impl Splitter {
     /// replace it.
     #[inline]
     pub(in crate::thread) fn came_back(&self, stolen: bool) {
-        self.saved.set(open(0));
+        let left = open(0);
+        if left > 0 {
+            self.saved.set(left);
+        }
         let in_vain = match stolen {
             true => 0,
             false => self.in_vain.get().saturating_add(1),
@@ -167,5 +170,27 @@ impl Splitter {
         };
         self.window.set(window);
         window
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{Splitter, open};
+
+    /// As if no time had passed since it looked last.
+    fn look(splitter: &Splitter) -> bool {
+        splitter.looked.set(u64::MAX);
+        splitter.reopen_window(1, 0)
+    }
+
+    #[test]
+    fn what_is_left_of_a_window_outlives_halves_that_are_offered_meanwhile() {
+        let splitter = Splitter::new(2);
+        assert!(look(&splitter) && look(&splitter) && look(&splitter));
+        assert_eq!(splitter.window.get(), 4);
+        splitter.came_back(false); // three are left
+        splitter.came_back(false); // the window is shut
+        assert!(look(&splitter), "the clock is not looked at");
+        assert_eq!((splitter.window.get(), open(0)), (4, 2));
     }
 }

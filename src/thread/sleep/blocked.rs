@@ -7,6 +7,14 @@
 //! **Protocol**, step 5. A runner that blocks takes itself off the word, fence, and then looks into
 //! the queues like step 4 of `sleep.rs`; if it sees something, it recruits like 2.
 //!
+//! **How many are replaced.** As many as [`AT_ONCE`], or as the pool is wide, at once. If more wait, fewer run than the pool is
+//! wide, and nothing new is begun until one comes back: two thousand tasks that each wait for the one thread of another pool gain
+//! nothing by two thousand threads. Three things are begun nevertheless. What is *urgent*: work that a parked thread waits for and
+//! may not run itself (`install`, the shares of broadcasts), so that a chain of such waits ends. What is queued beside
+//! waits for something outside of all pools (a promise, a call of [`blocking`](crate::ThreadPool::blocking)) that the watch has seen to
+//! last: twice as many as wait so. And one thread more, with the newest that is queued, each time that the
+//! stall rule asks for one.
+//!
 //! **The stall rule.** A pool with as many runners as it is wide may still stand still: the
 //! replacement of a blocked worker may be stuck in the user's own lock, which
 //! the blocked worker holds. So while a worker is blocked and work is queued
@@ -25,7 +33,40 @@ use crate::loom::atomic::{Ordering, fence};
 /// (a shutdown, a wait where the system gives no thread) take as long.
 pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 
+/// So many workers at least may wait while others run in their stead.
+const AT_ONCE: usize = 16;
+
 impl Sleep {
+    /// So many workers may wait before fewer run.
+    #[inline]
+    pub(super) fn replaced(&self) -> usize {
+        self.width().max(AT_ONCE) + self.granted.load(Ordering::Relaxed)
+    }
+
+    /// More workers wait than are replaced, and more run than should then: what is found next must be urgent.
+    #[inline]
+    pub(in crate::thread) fn is_full(&self) -> bool {
+        let now = self.counts();
+        now.blocked() > AT_ONCE && now.running() > self.target(now)
+    }
+
+    /// So many workers wait that fewer run than the pool is wide.
+    pub(in crate::thread) fn lacks_stand_ins(&self) -> bool {
+        self.counts().blocked() > self.replaced()
+    }
+
+    /// The watch lets so many more workers be replaced. Afterwards the caller must look into the queues, as after a change of the
+    /// width.
+    pub(in crate::thread) fn grant(&self, more: usize) {
+        self.granted.store(more, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// One more, likewise.
+    pub(in crate::thread) fn grant_one(&self) {
+        self.grant(self.granted.load(Ordering::Relaxed) + 1);
+    }
+
     /// A runner is about to park in a wait. Afterwards it must look into the
     /// queues, and recruit as for a push if there is something.
     pub(in crate::thread) fn block(&self) {
@@ -44,6 +85,9 @@ impl Sleep {
         let before = Counts(self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst));
         if cfg!(any(loom, debug_assertions)) {
             assert!(before.blocked() > 0, "P1: no thread was blocked");
+        }
+        if before.blocked() == 1 && self.granted.load(Ordering::Relaxed) > 0 {
+            self.granted.store(0, Ordering::Relaxed);
         }
     }
 
@@ -126,7 +170,8 @@ impl Sleep {
     /// How long the queues may stand still now: longer, the more runners there are
     /// too many already, because they may be busy and not stuck.
     pub(in crate::thread) fn patience(&self) -> Duration {
-        let surplus = self.counts().running().saturating_sub(self.target());
+        let now = self.counts();
+        let surplus = now.running().saturating_sub(self.target(now));
         STALL * (1 << surplus.min(4))
     }
 }

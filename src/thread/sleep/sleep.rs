@@ -133,6 +133,10 @@ pub(in crate::thread) struct Sleep {
     pub(super) calls: AtomicUsize,
     /// How many more than the width should run, because as many calls wait.
     pub(super) extra: AtomicUsize,
+    /// How many more workers may wait and be replaced, because the watch has seen that it takes long; see `blocked.rs`.
+    pub(super) granted: AtomicUsize,
+    /// How much is queued that a parked thread waits for and cannot run itself. Written by the queue.
+    pub(super) urgent: Arc<AtomicUsize>,
     pub(super) asleep: Mutex<Asleep>,
     /// Told when no thread runs any more, while closing.
     pub(super) quiet: Condvar,
@@ -146,6 +150,8 @@ impl Sleep {
             width: AtomicUsize::new(width),
             calls: AtomicUsize::new(0),
             extra: AtomicUsize::new(0),
+            granted: AtomicUsize::new(0),
+            urgent: Arc::new(AtomicUsize::new(0)),
             asleep: Mutex::new(Asleep {
                 sleepers: Vec::new(),
                 closed: false,
@@ -155,16 +161,32 @@ impl Sleep {
         }
     }
 
+    /// Where the queue tells how much that is urgent it has.
+    pub(in crate::thread) fn urgent(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.urgent)
+    }
+
     /// How wide the pool is.
     #[inline]
     pub(in crate::thread) fn width(&self) -> usize {
         self.width.load(Ordering::Relaxed)
     }
 
-    /// How many should run, with those that are in calls that wait.
+    /// How many should run, by these counts, with those that are in calls that wait: as many as the pool is wide, and fewer when
+    /// more workers wait than are replaced (`blocked.rs`).
     #[inline]
-    pub(in crate::thread) fn target(&self) -> usize {
-        self.width() + self.extra.load(Ordering::Relaxed)
+    pub(in crate::thread) fn target(&self, now: Counts) -> usize {
+        let unreplaced = now.blocked().saturating_sub(self.replaced());
+        self.width().saturating_sub(unreplaced) + self.extra.load(Ordering::Relaxed)
+    }
+
+    /// The same for what is queued: what is urgent finds a thread, however many wait.
+    #[inline]
+    pub(super) fn wanted(&self, now: Counts) -> usize {
+        match self.urgent.load(Ordering::Relaxed) {
+            0 => self.target(now),
+            _ => self.width() + self.extra.load(Ordering::Relaxed),
+        }
     }
 
     pub(in crate::thread) fn counts(&self) -> Counts {
@@ -178,7 +200,7 @@ impl Sleep {
 
     /// What is needed, by these counts, so that what is queued is run. `None`: nothing, it will be found.
     pub(super) fn need(&self, counts: Counts) -> Option<Need> {
-        if counts.running() < self.target() {
+        if counts.running() < self.wanted(counts) {
             (counts.searching() == 0).then_some(Need::Runner)
         } else {
             let unwatched = !counts.is_watched() && self.may_stall(counts);
@@ -208,7 +230,7 @@ impl Sleep {
     pub(in crate::thread) fn idlers(&self, stand_ins: usize) -> u32 {
         let counts = self.counts();
         let busy = counts.running().saturating_add(stand_ins);
-        (counts.searching() + self.target().saturating_sub(busy)) as u32
+        (counts.searching() + self.target(counts).saturating_sub(busy)) as u32
     }
 
     /// Changes the word if `change` says to what.
@@ -265,7 +287,8 @@ impl Sleep {
 
     /// A runner begins to search, unless enough do.
     pub(in crate::thread) fn search(&self) -> bool {
-        if self.counts().searching() * 2 >= self.target().max(2) {
+        let counts = self.counts();
+        if counts.searching() * 2 >= self.target(counts).max(2) {
             return false;
         }
         self.word.fetch_add(SEARCHING, Ordering::SeqCst);
@@ -300,7 +323,7 @@ impl Sleep {
     /// recruited, or enough run; it must wait until it is told why.
     pub(in crate::thread) fn get_up(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
-        let enough = |now: Counts| now.running() >= self.target();
+        let enough = |now: Counts| now.running() >= self.wanted(now);
         let up = asleep.position(sleeper).is_some()
             && self.update(|now| (!enough(now)).then_some(now.0 + RUNNING + SEARCHING));
         up && asleep.remove(sleeper)

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::counts::{RUNNING, SEARCHING};
+use super::counts::{Counts, RUNNING, SEARCHING};
 use super::sleep::{Sleep, Sleeper, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
 
@@ -18,19 +18,24 @@ use crate::loom::atomic::{Ordering, fence};
 pub(in crate::thread) const KEEP_SPARE: Duration = Duration::from_secs(5);
 
 impl Sleep {
-    /// A runner (not a searcher) goes to sleep if it is one too many.
+    /// A runner (not a searcher) goes to sleep if it is one too many. After `true` it must look into the queues, and recruit as
+    /// for a push if there is something.
     pub(in crate::thread) fn fall_asleep_if_surplus(&self, sleeper: &Arc<Sleeper>) -> bool {
-        if self.counts().running() <= self.target() {
+        let is_surplus = |now: Counts| now.running() > self.wanted(now);
+        if !is_surplus(self.counts()) {
             return false;
         }
         let mut asleep = self.asleep.lock();
         if !asleep.add(sleeper) {
             return false;
         }
-        let surplus = self.update(|now| (now.running() > self.target()).then_some(now.0 - RUNNING));
+        let surplus = self.update(|now| is_surplus(now).then_some(now.0 - RUNNING));
         if !surplus {
             asleep.remove(sleeper);
         }
+        drop(asleep);
+        // Between the subtraction and the caller's look, as in step 4.
+        fence(Ordering::SeqCst);
         surplus
     }
 
