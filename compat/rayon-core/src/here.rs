@@ -25,7 +25,6 @@ enum Seat {
 }
 
 /// A thread's part in a pool of ours.
-#[derive(Clone)]
 struct Part {
     pool: Arc<Shared>,
     /// Its index, if it is not a worker of trefoil's.
@@ -79,26 +78,36 @@ pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 
 #[cold]
 fn outside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    match part().and_then(|part| part.pool.own()) {
+    match own_pool() {
         Some(pool) => pool.trefoil().install(f),
-        None if pool::global().callers_help => in_place(f),
+        None if pool::global().callers_help => helping(f),
         None => trefoil::ThreadPool::global().install(f),
     }
 }
 
-/// Calls `f` here, whatever this thread is: it counts as inside for as long.
-pub(crate) fn in_place<R>(f: impl FnOnce() -> R) -> R {
+/// Calls `f` here, whatever this thread is, with the pool in which its scope is to be if that is not the current one.
+pub(crate) fn in_place<R>(f: impl FnOnce(Option<&trefoil::ThreadPool>) -> R) -> R {
     if is_inside() {
-        return f();
+        return f(None);
     }
+    match own_pool() {
+        Some(pool) => f(Some(pool.trefoil())),
+        None => helping(|| f(None)),
+    }
+}
+
+/// Calls `f` on a thread that is in no pool: it helps the global one for as long.
+fn helping<R>(f: impl FnOnce() -> R) -> R {
     pool::global();
     SEAT.set(Seat::Helper);
     let _helping = Helping;
     f()
 }
 
-fn part() -> Option<Part> {
-    POOL.try_with(|pool| pool.borrow().clone()).ok().flatten()
+/// What `f` says of this thread's part, if it has one.
+fn part<R>(f: impl FnOnce(&Part) -> R) -> Option<R> {
+    let part = POOL.try_with(|part| part.borrow().as_ref().map(f));
+    part.ok().flatten() // an error: the thread ends
 }
 
 /// This thread belongs to `pool` from now on. A worker of trefoil's has no `member` index.
@@ -109,44 +118,42 @@ pub(crate) fn belong(pool: &Arc<Shared>, member: Option<usize>) {
 
 /// This thread belongs to a pool.
 pub(crate) fn belongs() -> bool {
-    part().is_some() || trefoil::thread::current().is_some()
+    part(|_| ()).is_some() || trefoil::thread::current().is_some()
+}
+
+/// The pool of ours that this thread belongs to.
+fn own_pool() -> Option<Pool> {
+    part(|part| part.pool.own()).flatten()
 }
 
 /// The pool that this thread belongs to, or the global one.
 pub(crate) fn pool() -> Pool {
-    let own = part().and_then(|part| part.pool.own());
-    own.unwrap_or_else(|| Pool::Global(pool::global()))
+    own_pool().unwrap_or_else(|| Pool::Global(pool::global()))
 }
 
-/// This thread's index in its pool, and which pool that is if it is one of ours.
+/// This thread's index in its pool; with `pool`, only if it belongs to that.
 pub(crate) fn index_in(pool: Option<&Shared>) -> Option<usize> {
-    let part = part();
-    if let Some(pool) = pool
-        && !part
-            .as_ref()
-            .is_some_and(|part| ptr::eq(&raw const *part.pool, pool))
-    {
-        return None;
-    }
-    if let Some(member) = part.as_ref().and_then(|part| part.member) {
-        return Some(member);
-    }
-    if SEAT.get() == Seat::Helper {
-        // One of the global pool's, though it may be a worker's, too: code that runs in a pool relies on having one.
-        return Some(pool::global().threads - 1);
-    }
-    let index = trefoil::thread::current()?.index();
-    Some(match part {
+    let index = || trefoil::thread::current().map(|thread| thread.index());
+    let own = part(|part| {
+        let asked = pool.is_none_or(|pool| ptr::eq(&raw const *part.pool, pool));
         // One that consists of the thread that made it has a worker nevertheless.
-        Some(Part { pool, .. }) => (pool.members + index).min(pool.threads - 1),
-        None => pool::global_members() + index,
-    })
+        let last = part.pool.threads - 1;
+        let worker = || Some((part.pool.members + index()?).min(last));
+        part.member.or_else(worker).filter(|_| asked)
+    });
+    match own {
+        Some(index) => index,
+        None if pool.is_some() => None,
+        // One of the global pool's, though it may be a worker's, too: code that runs in a pool relies on having one.
+        None if SEAT.get() == Seat::Helper => Some(pool::global().threads - 1),
+        None => Some(pool::global_members() + index()?),
+    }
 }
 
 /// How many threads the pool of this thread has, or else the global one.
 pub fn current_num_threads() -> usize {
-    if let Some(part) = part() {
-        return part.pool.threads;
+    if let Some(threads) = part(|part| part.pool.threads) {
+        return threads;
     }
     let here = trefoil::thread::current();
     let workers = here.map_or_else(|| pool::global().workers(), |here| here.num_threads());

@@ -13,7 +13,7 @@ use std::{env, fmt, io, process, thread};
 
 use crate::broadcast::BroadcastContext;
 use crate::error::Reason;
-use crate::{Scope, ScopeFifo, ThreadPoolBuildError, Yield, here, spawn, yields};
+use crate::{Scope, ScopeFifo, ThreadPoolBuildError, Yield, here, max_num_threads, spawn, yields};
 
 pub(crate) type PanicHandler = dyn Fn(Box<dyn Any + Send>) + Send + Sync;
 
@@ -122,6 +122,7 @@ pub(crate) fn global() -> &'static Arc<Shared> {
         static ASKED: Once = Once::new();
         ASKED.call_once(|| {
             if let Some(threads) = asked_threads() {
+                let threads = threads.min(max_num_threads());
                 // Refused: there is one already, or `global` tries with one thread.
                 let _refused = trefoil::ThreadPool::builder()
                     .threads(threads)

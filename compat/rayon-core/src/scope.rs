@@ -98,7 +98,7 @@ pub fn in_place_scope<'scope, OP, R>(op: OP) -> R
 where
     OP: FnOnce(&Scope<'scope>) -> R,
 {
-    here::in_place(|| Scope::open(None, op))
+    here::in_place(|pool| Scope::open(pool, op))
 }
 
 /// As [`scope_fifo`]; `op` runs on the calling thread, whichever that is.
@@ -109,15 +109,15 @@ pub fn in_place_scope_fifo<'scope, OP, R>(op: OP) -> R
 where
     OP: FnOnce(&ScopeFifo<'scope>) -> R,
 {
-    here::in_place(|| ScopeFifo::open(None, &Lines::default(), op))
+    here::in_place(|pool| ScopeFifo::open(pool, &Lines::default(), op))
 }
 
 pub(crate) fn in_place<'scope, R>(pool: &Pool, op: impl FnOnce(&Scope<'scope>) -> R) -> R {
-    here::in_place(|| Scope::open(Some(pool.trefoil()), op))
+    Scope::open(Some(pool.trefoil()), op)
 }
 
 pub(crate) fn in_place_fifo<'scope, R>(pool: &Pool, op: impl FnOnce(&ScopeFifo<'scope>) -> R) -> R {
-    here::in_place(|| ScopeFifo::open(Some(pool.trefoil()), &Lines::default(), op))
+    ScopeFifo::open(Some(pool.trefoil()), &Lines::default(), op)
 }
 
 impl fmt::Debug for Scope<'_> {

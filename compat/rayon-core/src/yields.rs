@@ -17,7 +17,7 @@ pub enum Yield {
 ///
 /// `None` on a thread that is in no pool.
 pub fn yield_now() -> Option<Yield> {
-    here::is_inside().then(let_others_go)
+    here::index_in(None).map(|_| let_others_go())
 }
 
 /// As [`yield_now`]: what is in this thread's own queue is taken up by another thread, too.

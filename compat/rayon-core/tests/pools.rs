@@ -1,5 +1,6 @@
 //! What is promised beyond rayon's own tests: one global pool for both libraries, waits that run no strangers, indices, and
 //! errors in words.
+#![allow(clippy::disallowed_methods)] // threads of the tests' own
 
 #[path = "../../../tests/deadline/mod.rs"]
 mod deadline;
@@ -8,7 +9,7 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::io;
 use std::process::Command;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use deadline::{alone, within_deadline};
@@ -64,7 +65,7 @@ fn a_wait_runs_no_stranger() {
         first.install(|| {
             rayon_core::scope_fifo(|scope| {
                 scope.spawn_fifo(|_| {
-                    LOCAL.with_borrow_mut(|_| other.install(move || told.recv().unwrap()))
+                    LOCAL.with_borrow_mut(|_| other.install(move || told.recv().unwrap()));
                 });
                 scope.spawn_fifo(|_| LOCAL.with_borrow_mut(|_| tell.send(()).unwrap()));
             });
@@ -83,12 +84,48 @@ fn a_dropped_pool_is_not_waited_for() {
             // Its pool is still there for more.
             rayon_core::spawn(move || {
                 tell.send((value, rayon_core::current_num_threads()))
-                    .unwrap()
+                    .unwrap();
             });
         });
         drop(pool);
         go.send(7).unwrap();
         assert_eq!(told.recv().unwrap(), (7, 1));
+    });
+}
+
+#[test]
+fn a_dropped_pool_does_not_wait_for_its_threads_either() {
+    within_deadline(|| {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let exit = move |_| gate.lock().unwrap().recv().unwrap();
+        drop(
+            ThreadPoolBuilder::new()
+                .num_threads(1)
+                .exit_handler(exit)
+                .build()
+                .unwrap(),
+        );
+        go.send(()).unwrap();
+    });
+}
+
+#[test]
+fn a_scope_in_place_is_in_the_pool_that_the_thread_counts_for() {
+    within_deadline(|| {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(4)
+            .use_current_thread()
+            .build()
+            .unwrap();
+        let (tell, told) = mpsc::channel();
+        rayon_core::in_place_scope(|scope| {
+            assert_eq!(current_thread_index(), Some(0));
+            scope.spawn(move |_| tell.send(rayon_core::current_num_threads()).unwrap());
+        });
+        assert_eq!(told.recv().unwrap(), 4);
+        assert_eq!(rayon_core::yield_now(), Some(rayon_core::Yield::Idle));
+        drop(pool);
     });
 }
 
