@@ -118,14 +118,11 @@ fn a_scope_in_place_is_in_the_pool_that_the_thread_counts_for() {
             .use_current_thread()
             .build()
             .unwrap();
-        let (tell, told) = mpsc::channel();
         rayon_core::in_place_scope(|scope| {
             assert_eq!(current_thread_index(), Some(0));
-            scope.spawn(move |_| tell.send(rayon_core::current_num_threads()).unwrap());
+            scope.spawn(|_| assert!(pool.current_thread_index().is_some_and(|index| index > 0)));
         });
-        assert_eq!(told.recv().unwrap(), 4);
         assert_eq!(rayon_core::yield_now(), Some(rayon_core::Yield::Idle));
-        drop(pool);
     });
 }
 
