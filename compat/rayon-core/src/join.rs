@@ -28,7 +28,7 @@ impl FnContext {
     }
 }
 
-/// Runs both, perhaps at the same time, and returns both results; see [`trefoil::join`].
+/// Runs both, perhaps at the same time, and returns both results; see [`trefoil::join()`].
 ///
 /// # Panics
 /// If one of them does, when both have ended.
