@@ -30,9 +30,9 @@ use std::fs;
 use std::path::Path;
 
 /// What the walk looks at: everything that is written by hand and committed.
-const ROOTS: [&str; 10] = [
-    "src", "tests", "adapters", "checks", "benches", "examples", "programs", "docs", ".ci",
-    ".config",
+const ROOTS: [&str; 11] = [
+    "src", "tests", "adapters", "checks", "benches", "examples", "programs", "compat", "docs",
+    ".ci", ".config",
 ];
 
 /// Reads every file of the checkout that the rules speak about.

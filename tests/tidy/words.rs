@@ -23,7 +23,7 @@ pub(crate) fn essay(file: &File) -> Vec<Finding> {
 /// Every path that a document or a comment names in backticks, and every
 /// relative link of a document, exists; `path::name` must occur in the file.
 pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
-    const PLACES: [&str; 10] = [
+    const PLACES: [&str; 11] = [
         "src/",
         "adapters/",
         "tests/",
@@ -31,6 +31,7 @@ pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
         "benches/",
         "examples/",
         "programs/",
+        "compat/",
         "docs/",
         ".ci/",
         ".config/",

@@ -1,0 +1,292 @@
+//! The choices before a pool exists.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use crate::error::Reason;
+use crate::member::{CustomSpawn, DefaultSpawn, ThreadSpawn};
+use crate::pool::{self, PanicHandler, Shared};
+use crate::{ThreadBuilder, ThreadPool, ThreadPoolBuildError, here, max_num_threads};
+
+type Hook = Box<dyn Fn(usize) + Send + Sync>;
+
+/// The settings of a [`ThreadPool`].
+pub struct ThreadPoolBuilder<S = DefaultSpawn> {
+    threads: usize,
+    use_current_thread: bool,
+    panic_handler: Option<Box<PanicHandler>>,
+    thread_name: Option<Box<dyn FnMut(usize) -> String>>,
+    stack_size: Option<usize>,
+    start_handler: Option<Hook>,
+    exit_handler: Option<Hook>,
+    breadth_first: bool,
+    spawn: S,
+}
+
+impl Default for ThreadPoolBuilder {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            use_current_thread: false,
+            panic_handler: None,
+            thread_name: None,
+            stack_size: None,
+            start_handler: None,
+            exit_handler: None,
+            breadth_first: false,
+            spawn: DefaultSpawn,
+        }
+    }
+}
+
+impl ThreadPoolBuilder {
+    /// The default settings.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a pool of scoped threads, each of which calls `wrapper`.
+    ///
+    /// # Errors
+    /// Always: as [`spawn_handler`](Self::spawn_handler).
+    pub fn build_scoped<W, F, R>(self, wrapper: W, with_pool: F) -> Result<R, ThreadPoolBuildError>
+    where
+        W: Fn(ThreadBuilder) + Sync,
+        F: FnOnce(&ThreadPool) -> R,
+    {
+        let pool = self.spawn_handler(|thread| {
+            wrapper(thread);
+            Ok(())
+        });
+        pool.build().map(|pool| with_pool(&pool))
+    }
+}
+
+impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
+    /// Makes the pool and starts its threads.
+    ///
+    /// # Errors
+    /// If the system refuses a thread, if this thread is to belong to the pool but belongs to one already, or if there is a
+    /// [`spawn_handler`](Self::spawn_handler).
+    pub fn build(mut self) -> Result<ThreadPool, ThreadPoolBuildError> {
+        let (mut builder, members) = self.check()?;
+        let shared = Arc::new(self.shared(members));
+        let (theirs, started) = (Arc::clone(&shared), self.start_handler.take());
+        builder = builder.on_start(move |_| {
+            here::belong(&theirs, None);
+            if let (Some(hook), Some(index)) = (&started, here::current_thread_index()) {
+                theirs.run_alone(|| hook(index));
+            }
+        });
+        if let Some(hook) = self.exit_handler.take() {
+            let theirs = Arc::clone(&shared);
+            builder = builder.on_exit(move |_| {
+                if let Some(index) = here::current_thread_index() {
+                    theirs.run_alone(|| hook(index));
+                }
+            });
+        }
+        let pool = builder.build()?;
+        if members > 0 {
+            here::belong(&shared, Some(0));
+        }
+        Ok(ThreadPool::of(pool, shared))
+    }
+
+    /// Makes the global pool, which is trefoil's, too.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); and if there is a global pool already, made by either library.
+    pub fn build_global(mut self) -> Result<(), ThreadPoolBuildError> {
+        let callers_help = !self.own_threads_only();
+        let (mut builder, members) = self.check()?;
+        if let Some(hook) = self.start_handler.take() {
+            builder = builder.on_start(move |_| run_hook(&hook));
+        }
+        if let Some(hook) = self.exit_handler.take() {
+            builder = builder.on_exit(move |_| run_hook(&hook));
+        }
+        let shared = Shared {
+            callers_help,
+            ..self.shared(members)
+        };
+        let builder = builder.caller_helps(callers_help);
+        let shared = pool::set_global(shared, builder)?;
+        if members > 0 {
+            here::belong(shared, Some(0));
+        }
+        Ok(())
+    }
+
+    /// The program would miss something on another thread: a name, a stack, what a handler has put there.
+    fn own_threads_only(&self) -> bool {
+        let Self {
+            thread_name,
+            stack_size,
+            start_handler,
+            exit_handler,
+            ..
+        } = self;
+        thread_name.is_some()
+            || stack_size.is_some()
+            || start_handler.is_some()
+            || exit_handler.is_some()
+    }
+
+    /// trefoil's settings, and how many of the threads are not its own.
+    fn check(&mut self) -> Result<(trefoil::ThreadPoolBuilder, usize), ThreadPoolBuildError> {
+        self.spawn.check()?;
+        let members = usize::from(self.use_current_thread);
+        if self.use_current_thread && here::belongs() {
+            return Err(ThreadPoolBuildError(Reason::Member));
+        }
+        if self.threads == 0 {
+            self.threads = pool::asked_threads().unwrap_or_else(pool::processors);
+        }
+        self.threads = self.threads.min(max_num_threads());
+        // A pool has a worker, even if the program's own thread is to be the only one.
+        let workers = self.threads.saturating_sub(members).max(1);
+        let mut builder = trefoil::ThreadPool::builder().threads(workers);
+        if let Some(bytes) = self.stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        if let Some(mut name) = self.thread_name.take() {
+            builder = builder.name(common_name((members..self.threads).map(&mut name)));
+        }
+        Ok((builder, members))
+    }
+
+    fn shared(&mut self, members: usize) -> Shared {
+        Shared {
+            threads: self.threads,
+            members,
+            panic_handler: self.panic_handler.take(),
+            callers_help: false,
+            handle: OnceLock::new(),
+        }
+    }
+}
+
+/// On a thread of the global pool.
+fn run_hook(hook: &Hook) {
+    if let Some(index) = here::current_thread_index() {
+        pool::global().run_alone(|| hook(index));
+    }
+}
+
+/// What all names have in common, without the number at their end: trefoil adds one, with a hyphen.
+fn common_name(names: impl Iterator<Item = String>) -> String {
+    let mut common: Option<String> = None;
+    for name in names {
+        let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        let stem = stem.trim_end_matches(['-', '#', '_', ' ', ':']);
+        let stem = match &common {
+            None => stem,
+            Some(common) => {
+                let same = common.char_indices().zip(stem.chars());
+                let until = same.take_while(|((_, a), b)| a == b).last();
+                &stem[..until.map_or(0, |((at, letter), _)| at + letter.len_utf8())]
+            }
+        };
+        common = Some(stem.to_owned());
+    }
+    common.unwrap_or_default()
+}
+
+impl<S> ThreadPoolBuilder<S> {
+    /// A closure that starts the threads.
+    ///
+    /// trefoil's pools start their threads themselves, and one more where one of them waits. So [`build`](Self::build) then
+    /// ends in an error of the kind [`Unsupported`](std::io::ErrorKind::Unsupported).
+    pub fn spawn_handler<F>(self, spawn: F) -> ThreadPoolBuilder<CustomSpawn<F>>
+    where
+        F: FnMut(ThreadBuilder) -> std::io::Result<()>,
+    {
+        ThreadPoolBuilder {
+            threads: self.threads,
+            use_current_thread: self.use_current_thread,
+            panic_handler: self.panic_handler,
+            thread_name: self.thread_name,
+            stack_size: self.stack_size,
+            start_handler: self.start_handler,
+            exit_handler: self.exit_handler,
+            breadth_first: self.breadth_first,
+            spawn: CustomSpawn(spawn),
+        }
+    }
+
+    /// Names the threads. What the names have in common, without a number at their end, becomes the name of all, and each gets
+    /// a hyphen and its number.
+    pub fn thread_name<F>(mut self, closure: F) -> Self
+    where
+        F: FnMut(usize) -> String + 'static,
+    {
+        self.thread_name = Some(Box::new(closure));
+        self
+    }
+
+    /// How many threads the pool has. 0, the default: what `RAYON_NUM_THREADS` says, else one for each processor.
+    pub fn num_threads(mut self, num_threads: usize) -> Self {
+        self.threads = num_threads;
+        self
+    }
+
+    /// The calling thread counts as the first of the pool: it has the index 0, and what it calls outside of `install` uses this pool.
+    /// It runs nothing of the pool's, but waits for it.
+    pub fn use_current_thread(mut self) -> Self {
+        self.use_current_thread = true;
+        self
+    }
+
+    /// What gets the panics of what nobody waits for. Without one, the process aborts then.
+    pub fn panic_handler<H>(mut self, panic_handler: H) -> Self
+    where
+        H: Fn(Box<dyn Any + Send>) + Send + Sync + 'static,
+    {
+        self.panic_handler = Some(Box::new(panic_handler));
+        self
+    }
+
+    /// The stack of each thread, in bytes.
+    pub fn stack_size(mut self, stack_size: usize) -> Self {
+        self.stack_size = Some(stack_size);
+        self
+    }
+
+    /// It does nothing here: trefoil's pools run the newest of a thread's tasks first.
+    #[deprecated(note = "use `scope_fifo` and `spawn_fifo` for similar effect")]
+    pub fn breadth_first(mut self) -> Self {
+        self.breadth_first = true;
+        self
+    }
+
+    /// Called by each thread when it starts, with its index; by a thread that stands in for one that waits, too.
+    pub fn start_handler<H>(mut self, start_handler: H) -> Self
+    where
+        H: Fn(usize) + Send + Sync + 'static,
+    {
+        self.start_handler = Some(Box::new(start_handler));
+        self
+    }
+
+    /// Called by each thread before it ends, with its index; by a thread that stands in for one that waits, too.
+    pub fn exit_handler<H>(mut self, exit_handler: H) -> Self
+    where
+        H: Fn(usize) + Send + Sync + 'static,
+    {
+        self.exit_handler = Some(Box::new(exit_handler));
+        self
+    }
+}
+
+impl<S> fmt::Debug for ThreadPoolBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolBuilder")
+            .field("num_threads", &self.threads)
+            .field("use_current_thread", &self.use_current_thread)
+            .field("stack_size", &self.stack_size)
+            .field("breadth_first", &self.breadth_first)
+            .finish_non_exhaustive()
+    }
+}
