@@ -1,6 +1,6 @@
 //! All calls to the operating system that need `unsafe` or differ by platform.
 //!
-//! What another system has to give, file by file. Everything else comes from `std`, `rustix` and `mio`.
+//! What another system has to give, file by file: of `linux`, of `unix`, or, where it is the same everywhere, here. Everything else comes from `std`, `rustix` and `mio`.
 //!
 //! | for | files |
 //! |---|---|
@@ -14,28 +14,16 @@
 //! | memory | `free_memory` (whether so much is left), `large_pages` |
 //! | errors | `refused` (the name of a call that was refused) |
 
-pub(crate) mod arena;
-pub(crate) mod broken_pipe;
-pub(crate) mod clock;
-pub(crate) mod fork;
-pub(crate) mod free_memory;
 pub(crate) mod gate;
-pub(crate) mod image;
-pub(crate) mod large_pages;
-pub(crate) mod ledger;
-pub(crate) mod lifeline;
-pub(crate) mod limits;
-pub(crate) mod mapping;
-pub(crate) mod peer;
-pub(crate) mod poll;
 pub(crate) mod poller;
 pub(crate) mod processors;
 pub(crate) mod refused;
-pub(crate) mod segment;
-pub(crate) mod signal;
-mod signal_mask;
-pub(crate) mod slack;
-pub(crate) mod stack;
-pub(crate) mod thread_clock;
 pub(crate) mod ticks;
-pub(crate) mod worker;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;

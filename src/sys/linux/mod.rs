@@ -1,0 +1,19 @@
+//! Linux.
+//!
+//! The duties that this system alone fulfils so, beside those of all Unix systems; the table is at the head of `sys`.
+
+pub(crate) mod arena;
+pub(crate) mod free_memory;
+pub(crate) mod image;
+pub(crate) mod large_pages;
+pub(crate) mod ledger;
+pub(crate) mod lifeline;
+pub(crate) mod mapping;
+pub(crate) mod peer;
+pub(crate) mod segment;
+pub(crate) mod slack;
+pub(crate) mod stack;
+pub(crate) mod thread_clock;
+pub(crate) mod worker;
+
+pub(crate) use super::unix::*;
