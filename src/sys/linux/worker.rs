@@ -15,7 +15,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::FdFlags;
 
-use crate::sys::signal_mask;
+use super::signal_mask;
 
 /// The kernel's mark on a thread that has begun to end, and comes back to no code of the program.
 const PF_EXITING: u32 = 4;

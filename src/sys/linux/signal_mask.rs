@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 use libc::sigset_t;
 
 /// The set of these signals.
-pub(crate) fn set(signals: &[c_int]) -> Option<sigset_t> {
+pub(super) fn set(signals: &[c_int]) -> Option<sigset_t> {
     let mut set = MaybeUninit::<sigset_t>::uninit();
     // SAFETY: Y37: it fills in a set in this frame.
     if unsafe { libc::sigemptyset(set.as_mut_ptr()) } != 0 {
@@ -27,7 +27,7 @@ pub(crate) fn set(signals: &[c_int]) -> Option<sigset_t> {
 }
 
 /// Changes this thread's mask by a set, as `how` says (`SIG_BLOCK`, `SIG_SETMASK`). Returns what it was before.
-pub(crate) fn change(how: c_int, set: &sigset_t) -> Option<sigset_t> {
+pub(super) fn change(how: c_int, set: &sigset_t) -> Option<sigset_t> {
     let mut before = MaybeUninit::<sigset_t>::uninit();
     // SAFETY: Y37: the set is borrowed for the call, and what is filled in is in this frame.
     if unsafe { libc::pthread_sigmask(how, set, before.as_mut_ptr()) } != 0 {
