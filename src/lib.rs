@@ -22,8 +22,13 @@
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A port that goes on: everything but worker processes and what stands on them.
+#![cfg_attr(
+    all(trefoil_port, not(target_os = "linux")),
+    allow(dead_code, unused_imports)
+)]
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", trefoil_port)))]
 compile_error!(
     "trefoil runs on Linux only so far: docs/PLATFORM.md says what stands in the way elsewhere"
 );
@@ -42,15 +47,17 @@ pub mod task;
 mod offload;
 
 pub mod event_loop;
+#[cfg(target_os = "linux")]
 pub mod process;
 pub mod thread;
 
 pub mod iter;
 pub mod prelude;
 
+#[cfg(target_os = "linux")]
 mod executor;
 
-#[cfg(feature = "indicatif")]
+#[cfg(all(feature = "indicatif", target_os = "linux"))]
 pub mod progress;
 
 pub mod io;
@@ -71,8 +78,10 @@ pub mod adapters;
 pub use event_loop::{
     EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
+#[cfg(target_os = "linux")]
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
+#[cfg(target_os = "linux")]
 #[doc(inline)]
 pub use process::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,

@@ -193,6 +193,7 @@ fn any_bytes_are_survived() {
     }
 }
 
+#[cfg(target_pointer_width = "64")]
 #[test]
 fn lengths_have_64_bits() {
     const LARGE: u64 = (4 << 30) + 1;

@@ -50,10 +50,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::raw_fill;
 use super::writes::stream_writes;
-use crate::io::{
-    ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, Stream, TcpStream,
-    UnixStream, WriteHalf, fs,
-};
+use crate::io::{ReadHalf, Stderr, Stdin, Stdout, Stream, TcpStream, WriteHalf, fs};
 
 /// Reads into memory that is filled with zeros first.
 fn filled(
@@ -69,12 +66,24 @@ fn filled(
 
 raw_fill::reads! {
     AsyncRead, &mut ReadBuf<'_>; this => this.source(), raw_fill::tokio_from;
-    TcpStream, &TcpStream, UnixStream, &UnixStream, ReadHalf<TcpStream>, ReadHalf<UnixStream>, ChildStdout, ChildStderr
+    TcpStream, &TcpStream, ReadHalf<TcpStream>
 }
 raw_fill::reads! {
     AsyncRead, &mut ReadBuf<'_>; this => this, filled;
     Stdin, fs::File
 }
-stream_writes!(AsyncWrite; TcpStream, &TcpStream, UnixStream, &UnixStream);
-stream_writes!(AsyncWrite; WriteHalf<TcpStream>, WriteHalf<UnixStream>);
-stream_writes!(AsyncWrite; ChildStdin, Stdout, Stderr, fs::File);
+stream_writes!(AsyncWrite; TcpStream, &TcpStream, WriteHalf<TcpStream>);
+stream_writes!(AsyncWrite; Stdout, Stderr, fs::File);
+
+/// Of the streams that some systems have only.
+#[cfg(unix)]
+mod of_unix {
+    use super::*;
+    use crate::io::{ChildStderr, ChildStdin, ChildStdout, UnixStream};
+
+    raw_fill::reads! {
+        AsyncRead, &mut ReadBuf<'_>; this => this.source(), raw_fill::tokio_from;
+        UnixStream, &UnixStream, ReadHalf<UnixStream>, ChildStdout, ChildStderr
+    }
+    stream_writes!(AsyncWrite; UnixStream, &UnixStream, WriteHalf<UnixStream>, ChildStdin);
+}

@@ -23,17 +23,18 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{AsFd, AsRawFd};
 
 use super::{Timekeeper, TimerKey, Timers};
 use crate::helper::{self, contain};
 use crate::loom::Mutex;
+use crate::sys::bell::Bell;
 use crate::sys::fork::PerProcess;
 use crate::sys::poll::poll_patiently;
 
@@ -71,7 +72,7 @@ struct State {
     watched: HashMap<TimerKey, Interest>,
     running: bool,
     /// The job's, while it runs.
-    bell: Option<Arc<OwnedFd>>,
+    bell: Option<Arc<Bell>>,
     /// Until when the job polls if it is not rung for.
     until: Instant,
 }
@@ -91,9 +92,9 @@ pub(super) fn waiter() -> &'static Arc<Waiter> {
     })
 }
 
-fn ring(bell: Option<Arc<OwnedFd>>) {
+fn ring(bell: Option<Arc<Bell>>) {
     if let Some(bell) = bell {
-        let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
+        bell.ring();
     }
 }
 
@@ -137,8 +138,7 @@ impl Waiter {
         let (mut bell, mut ready, mut lingers) = (None, Vec::new(), false);
         loop {
             if bell.is_none() {
-                let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-                bell = eventfd(0, flags).ok().map(Arc::new);
+                bell = Bell::new().ok().map(Arc::new);
             }
             let mut state = self.0.lock();
             let State {
@@ -183,7 +183,7 @@ impl Waiter {
 }
 
 /// Waits for the bell and these descriptors until then; gives those that are ready.
-fn look(bell: Option<&OwnedFd>, watched: &[(TimerKey, Interest)], until: Instant) -> Vec<TimerKey> {
+fn look(bell: Option<&Bell>, watched: &[(TimerKey, Interest)], until: Instant) -> Vec<TimerKey> {
     let mut fds: Vec<PollFd<'_>> = bell
         .map(|bell| PollFd::new(bell, PollFlags::IN))
         .into_iter()
@@ -206,7 +206,7 @@ fn look(bell: Option<&OwnedFd>, watched: &[(TimerKey, Interest)], until: Instant
     if let Some(bell) = bell
         && !fds[0].revents().is_empty()
     {
-        let _ = rustix::io::read(bell, &mut [0; 8]);
+        bell.silence();
     }
     needs.retain(|(_, place)| !fds[*place].revents().is_empty());
     needs.into_iter().map(|(key, _)| key).collect()

@@ -100,6 +100,7 @@ mod yield_now;
 use std::fmt;
 use std::future::Future;
 use std::io;
+#[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -301,12 +302,14 @@ impl EventLoop {
 }
 
 /// Readable when [`EventLoop::poll_once`] has something to do. To be waited for, not to be read.
+#[cfg(unix)]
 impl AsFd for EventLoop {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.local.poller.as_fd()
     }
 }
 
+#[cfg(unix)]
 impl AsRawFd for EventLoop {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()

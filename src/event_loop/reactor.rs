@@ -30,10 +30,10 @@
 //! Checked by `tests/event_loop/`.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::task::Waker;
 use std::time::Duration;
 
+use rustix::fd::BorrowedFd;
 use slab::Slab;
 
 use super::source_waiters::SourceWaiters;
@@ -42,6 +42,12 @@ use crate::sys::poller::{Poller, Readiness, Wait};
 /// Names one registered source, until it is removed; its token, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SourceKey(usize);
+
+impl SourceKey {
+    pub(super) fn token(self) -> usize {
+        self.0
+    }
+}
 
 /// Which half of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

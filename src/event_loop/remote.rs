@@ -5,10 +5,11 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
+
+use rustix::fd::BorrowedFd;
 
 use super::current;
 use super::reactor::{Direction, SourceKey};

@@ -8,15 +8,15 @@
 //! Checked by `tests/event_loop/`.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::io::Errno;
+use rustix::fd::AsFd;
 
 use super::backoff::pause;
 use super::source::Source;
 use crate::alarm;
-use crate::sys::refused::refused;
+use crate::sys::refused::{is_shortage, refused};
+use crate::sys::sockets::ACCEPT;
 
 /// How many connections may wait to be accepted; the system has its own limit, too.
 const BACKLOG: i32 = 4096;
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<T>> {
     // std lets 128 connections wait, and the system drops those beyond: the clients of a burst would hang for a
     // second. Listening again changes the limit.
-    rustix::net::listen(&listener, BACKLOG)?;
+    rustix::net::listen(listener.as_fd(), BACKLOG)?;
     Source::nonblocking(listener)
 }
 
@@ -51,17 +51,8 @@ pub(super) async fn accept<T: AsFd, R>(
             let _held = alarm::hold(); // room may be made outside of a loop with a virtual clock
             pause(PAUSE).await;
             let again = source.reading(passing_over).await;
-            again.map_err(refused("accept4"))
+            again.map_err(refused(ACCEPT))
         }
         result => result,
     }
-}
-
-/// No descriptors, or no memory for one; or the system refuses the call.
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
-            | Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS)
-    )
 }

@@ -9,12 +9,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::SocketAddr;
 use std::time::Duration;
-
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::source::fairly;
 use crate::alarm::{self, Alarm};
@@ -22,24 +17,8 @@ use crate::alarm::{self, Alarm};
 /// Between two attempts, at most.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// Connects a new Unix socket. (mio's own takes another address for an abstract name that begins with a zero, and makes a new
-/// socket for each attempt.)
-pub(super) async fn connect_unix(address: &SocketAddr) -> io::Result<OwnedFd> {
-    let target = if let Some(path) = address.as_pathname() {
-        SocketAddrUnix::new(path)?
-    } else if let Some(name) = address.as_abstract_name() {
-        SocketAddrUnix::new_abstract_name(name)?
-    } else {
-        let words = "a Unix socket without a name cannot be connected to";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    with_backoff(|| Ok(connect(&socket, &target)?)).await?;
-    Ok(socket)
-}
-
 /// Tries `op` again and again while it would block, for what the kernel has no event.
+#[cfg(unix)]
 pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let mut wait = Duration::from_millis(1);
     let mut held = None;

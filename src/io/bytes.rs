@@ -25,18 +25,17 @@
 use std::io::{self, IoSlice, IoSliceMut};
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use rustix::buffer::{Buffer, spare_capacity};
-use rustix::io::{Errno, read, readv, write, writev};
-use rustix::net::{
-    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
-};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
 
 use super::read_write::append;
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
+use crate::sys::transfer;
 
 /// A descriptor of bytes.
 pub(crate) trait Bytes: AsFd {
@@ -66,11 +65,7 @@ const CHUNK: usize = 8 * 1024;
 /// One system call: reads.
 #[inline]
 fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::Output> {
-    if io.is_socket() {
-        Ok(recv(io, buffer, RecvFlags::DONTWAIT)?.0)
-    } else {
-        read(io, buffer)
-    }
+    transfer::receive(io.as_fd(), io.is_socket(), buffer)
 }
 
 /// What reads into these buffers; `None`: there is no room.
@@ -84,7 +79,7 @@ fn reading<T: Bytes>(
     Some(move |io: &T| {
         let count = match &mut *buffers {
             [buffer] => receive(io, &mut **buffer)?,
-            several => readv(io, several)?,
+            several => transfer::receive_several(io.as_fd(), several)?,
         };
         Ok(Outcome::of(wanted, count, T::DRAINS))
     })
@@ -97,14 +92,8 @@ fn writing<T: Bytes>(
     let first = slices.iter().position(|slice| !slice.is_empty())?;
     let slices = &slices[first..slices.len().min(first + SLICES)];
     let wanted = slices.iter().map(|slice| slice.len()).sum();
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     Some(move |io: &T| {
-        let count = match slices {
-            [bytes] if io.is_socket() => send(io, bytes, flags)?,
-            [bytes] => write(io, bytes)?,
-            _ if io.is_socket() => sendmsg(io, slices, &mut SendAncillaryBuffer::default(), flags)?,
-            _ => writev(io, slices)?,
-        };
+        let count = transfer::transmit(io.as_fd(), io.is_socket(), slices)?;
         Ok(Outcome::of(wanted, count, true))
     })
 }
@@ -236,7 +225,7 @@ impl<T: Bytes> Source<T> {
     /// Half-closes a socket. Of others there is nothing to close but the descriptor: that is dropping.
     pub(super) fn close_write(&self) -> io::Result<()> {
         if self.get_ref().is_socket() {
-            close_write(self.get_ref())
+            close_write(self.get_ref().as_fd())
         } else {
             Ok(())
         }

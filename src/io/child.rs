@@ -1,4 +1,4 @@
-//! A child process, watched through its pidfd.
+//! A child process, watched through a descriptor of it (Linux: its pidfd).
 //!
 //! 1. Right after the start the child gets a descriptor that names it and no other process,
 //!    whatever happens to its number. (The number is not reused before the child is waited for. So it can belong
@@ -17,7 +17,6 @@ use std::fmt;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::{ExitStatus, Output};
@@ -25,14 +24,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdStatus, kill_process, pidfd_open, pidfd_send_signal,
-};
+use rustix::process::{Pid, Signal, WaitIdStatus, kill_process};
 
 use super::bytes::Stream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::reaper::{self, Orphan};
 use super::source::Source;
+use crate::sys::child::{CALLS, Handle};
 use crate::sys::refused::refused;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
@@ -66,7 +64,7 @@ pub struct Child {
 enum State {
     /// There was no descriptor left for it.
     Unwatched,
-    Watched(Source<Arc<OwnedFd>>),
+    Watched(Source<Arc<Handle>>),
     Ended(ExitStatus),
     /// Its status was fetched elsewhere.
     Lost,
@@ -74,8 +72,8 @@ enum State {
 
 impl State {
     /// What has become of a child; `None`: it runs.
-    fn of(child: &OwnedFd) -> io::Result<Option<Self>> {
-        match reaper::fetch(WaitId::PidFd(child.as_fd())) {
+    fn of(child: &Handle) -> io::Result<Option<Self>> {
+        match child.fetch() {
             Ok(status) => Ok(status.map(|status| Self::Ended(in_std(&status)))),
             Err(Errno::CHILD) => Ok(Some(Self::Lost)),
             Err(error) => Err(refused("waitid")(error)),
@@ -237,17 +235,17 @@ impl Child {
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let sent = match &self.state {
             State::Unwatched => match self.open() {
-                Ok(child) => pidfd_send_signal(child, signal),
+                Ok(child) => child.signal(signal),
                 Err(Errno::SRCH) => Ok(()),
                 // It was not waited for, so the number is still its own.
                 Err(_) => kill_process(self.number(), signal),
             },
-            State::Watched(source) => pidfd_send_signal(source.get_ref(), signal),
+            State::Watched(source) => source.get_ref().signal(signal),
             State::Ended(_) | State::Lost => Ok(()),
         };
         match sent {
             Err(Errno::SRCH) | Ok(()) => Ok(()),
-            Err(error) => Err(refused("pidfd_send_signal")(error)),
+            Err(error) => Err(refused(CALLS[1])(error)),
         }
     }
 
@@ -315,14 +313,14 @@ impl Child {
                 Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
                 // Not even a zombie is left.
                 Err(Errno::SRCH) => State::Lost,
-                Err(error) => return Err(refused("pidfd_open")(error)),
+                Err(error) => return Err(refused(CALLS[0])(error)),
             };
         }
         Ok(())
     }
 
-    fn open(&self) -> rustix::io::Result<OwnedFd> {
-        pidfd_open(self.number(), PidfdFlags::empty())
+    fn open(&self) -> rustix::io::Result<Handle> {
+        Handle::open(self.number())
     }
 
     fn number(&self) -> Pid {

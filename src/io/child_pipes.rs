@@ -15,7 +15,8 @@ use std::process::Stdio;
 use rustix::io::ioctl_fionbio;
 
 use super::bytes::{Bytes, Stream, reads, writes};
-use super::source::{Source, descriptor};
+use super::source::Source;
+use crate::sys::descriptor::descriptor;
 
 impl Bytes for File {
     const DRAINS: bool = true;
@@ -79,7 +80,7 @@ macro_rules! pipe_end {
             }
         }
 
-        descriptor! { $name }
+        descriptor! { $name, source.get_ref() }
     };
 }
 

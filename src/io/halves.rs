@@ -6,8 +6,9 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
+
+use rustix::fd::AsFd;
 
 use super::bytes::{Stream, close_write};
 use super::source::Source;
@@ -128,7 +129,7 @@ impl<S: AsFd> Drop for WriteHalf<S> {
     fn drop(&mut self) {
         if !self.whole {
             // Whatever it says: the peer is told, or is gone already.
-            let _ = close_write(&*self.stream);
+            let _ = close_write(self.stream.as_fd());
         }
     }
 }

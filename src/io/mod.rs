@@ -61,31 +61,41 @@
 // Checked by `tests/event_loop/`.
 
 mod accept;
+#[cfg(unix)]
 mod async_fd;
 mod backoff;
 mod buf_reader;
 mod buf_writer;
 mod bytes;
+#[cfg(unix)]
 mod child;
+#[cfg(unix)]
 mod child_pipes;
+#[cfg(unix)]
 mod command;
 mod connect;
 mod datagrams;
 pub mod fs;
 mod halves;
+mod interrupt;
 mod lines;
 mod lookup;
 mod read_write;
 mod readiness;
+#[cfg(unix)]
 mod reaper;
+#[cfg(unix)]
 mod signal;
 mod source;
 mod stdio;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;
+#[cfg(unix)]
 mod unix_datagram;
+#[cfg(unix)]
 mod unix_listener;
+#[cfg(unix)]
 mod unix_stream;
 
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
@@ -93,20 +103,29 @@ pub(crate) use bytes::{Bytes, Stream};
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
 pub(crate) use source::Source;
 
+#[cfg(unix)]
 pub use async_fd::AsyncFd;
 pub use buf_reader::BufReader;
 pub use buf_writer::BufWriter;
+#[cfg(unix)]
 pub use child::Child;
+#[cfg(unix)]
 pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
+#[cfg(unix)]
 pub use command::Command;
 pub use halves::{ReadHalf, WriteHalf};
+pub use interrupt::{CtrlC, ctrl_c};
 pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};
-pub use signal::{CtrlC, Signal, ctrl_c};
+#[cfg(unix)]
+pub use signal::Signal;
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;
+#[cfg(unix)]
 pub use unix_datagram::UnixDatagram;
+#[cfg(unix)]
 pub use unix_listener::UnixListener;
+#[cfg(unix)]
 pub use unix_stream::{PeerCredentials, UnixStream};

@@ -10,10 +10,10 @@
 //! Checked by `tests/event_loop/`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::task::{Context, Poll};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, AsRawFd, RawFd};
 
 use super::source::{Outcome, Source};
 use crate::event_loop::Direction;

@@ -18,28 +18,21 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::io::retry_on_intr;
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::process::Pid;
 
 use crate::alarm::{Interest, RARELY, enter};
 use crate::loom::Mutex;
+use crate::sys::child::{Handle, fetch_by_number};
 use crate::sys::fork::PerProcess;
-
-/// The status of a child that has ended, which is then gone; `None` while it runs.
-pub(super) fn fetch(child: WaitId<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    retry_on_intr(|| waitid(child.clone(), options))
-}
 
 /// A child whose handle was dropped.
 pub(super) enum Orphan {
-    Held(Arc<OwnedFd>),
+    Held(Arc<Handle>),
     /// There was no descriptor left for it.
     Numbered(Pid),
 }
@@ -47,11 +40,11 @@ pub(super) enum Orphan {
 impl Orphan {
     /// False: it has ended, and no zombie is left. (An error: it was fetched elsewhere.)
     fn runs(&self) -> bool {
-        let child = match self {
-            Self::Held(child) => WaitId::PidFd(child.as_fd()),
-            Self::Numbered(pid) => WaitId::Pid(*pid),
+        let status = match self {
+            Self::Held(child) => child.fetch(),
+            Self::Numbered(pid) => fetch_by_number(*pid),
         };
-        matches!(fetch(child), Ok(None))
+        matches!(status, Ok(None))
     }
 }
 
@@ -81,7 +74,7 @@ fn left() -> &'static Mutex<Vec<Arc<Orphan>>> {
     LEFT.get_or_init(Mutex::default)
 }
 
-fn wait_for(child: Arc<Orphan>, end: Option<Arc<OwnedFd>>) {
+fn wait_for(child: Arc<Orphan>, end: Option<Arc<Handle>>) {
     if !child.runs() {
         return;
     }

@@ -18,22 +18,23 @@
 //!
 //! Checked by `tests/event_loop/`, and against a simulated kernel in `simulated`.
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, target_os = "linux", not(loom)))]
 #[path = "../../checks/inside/source_simulated.rs"]
 mod simulated;
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 
-use rustix::io::{Errno, ioctl_fionbio};
+use rustix::fd::{AsFd, AsRawFd, RawFd};
+use rustix::io::ioctl_fionbio;
 
 use crate::event_loop::{Direction, Local, SHARED, Shared, SourceKey, current};
+use crate::sys::watch::refusal;
 
 /// Something with a descriptor, in non-blocking mode.
 pub(crate) struct Source<T: AsFd> {
@@ -98,7 +99,7 @@ impl<T: AsFd> Source<T> {
 
     /// Makes the descriptor non-blocking.
     pub(super) fn nonblocking(io: T) -> io::Result<Self> {
-        ioctl_fionbio(&io, true)?;
+        ioctl_fionbio(io.as_fd(), true)?;
         Ok(Self::new(io))
     }
 
@@ -277,20 +278,10 @@ impl Bound {
 
 /// Why the system will not watch a descriptor.
 fn in_words(fd: RawFd, error: io::Error) -> io::Error {
-    let (kind, why) = match Errno::from_io_error(&error) {
-        Some(Errno::EXIST) => (
-            io::ErrorKind::AlreadyExists,
-            "is watched by this event loop already: use the one that was made of it first, or \
-             a duplicate of the descriptor",
-        ),
-        Some(Errno::PERM) => (
-            io::ErrorKind::Unsupported,
-            "cannot be waited for (is it a regular file? see trefoil::io::fs)",
-        ),
-        Some(Errno::BADF) => (io::ErrorKind::InvalidInput, "is closed"),
-        _ => return error,
-    };
-    io::Error::new(kind, format!("descriptor {fd} {why}"))
+    match refusal(&error) {
+        Some((kind, why)) => io::Error::new(kind, format!("descriptor {fd} {why}")),
+        None => error,
+    }
 }
 
 /// A task's entry among the waiters of a source; taken away when it is dropped.
@@ -368,25 +359,7 @@ macro_rules! socket {
             }
         )?
 
-        $crate::io::source::descriptor! { $type }
+        $crate::sys::descriptor::descriptor! { $type, source.get_ref() }
     };
 }
 pub(super) use socket;
-
-/// It shows its descriptor.
-macro_rules! descriptor {
-    ($type:ty) => {
-        impl std::os::fd::AsFd for $type {
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.source.get_ref().as_fd()
-            }
-        }
-
-        impl std::os::fd::AsRawFd for $type {
-            fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                self.source.get_ref().as_raw_fd()
-            }
-        }
-    };
-}
-pub(super) use descriptor;

@@ -20,14 +20,12 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, major, minor, open};
+use rustix::fd::OwnedFd;
 
 use super::buf_reader::BufReader;
 use super::bytes::Bytes;
@@ -35,6 +33,8 @@ use super::fs;
 use super::lines::Lines;
 use super::read_write;
 use super::source::Source;
+use crate::sys::descriptor::descriptor;
+use crate::sys::stdio::{self, Stream};
 
 /// The standard input of this process.
 ///
@@ -332,7 +332,7 @@ output! {
 #[derive(Debug)]
 enum Standard {
     /// Not used yet.
-    New(RawFd),
+    New(u8),
     Source(Source<Device>),
     File(fs::File),
 }
@@ -373,60 +373,23 @@ impl Standard {
 
     fn opened(&mut self) -> io::Result<&mut Self> {
         if let Self::New(number) = *self {
-            *self = open_again(number)?;
+            *self = open(number)?;
         }
         Ok(self)
     }
 }
 
-/// The controlling side of terminals. To open it again makes another terminal.
-const PTMX: (u32, u32) = (5, 2);
-
-fn open_again(number: RawFd) -> io::Result<Standard> {
-    let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-    let (fd, access, name) = match number {
-        0 => (input.as_fd(), OFlags::RDONLY, "input"),
-        1 => (output.as_fd(), OFlags::WRONLY, "output"),
-        _ => (error.as_fd(), OFlags::WRONLY, "error"),
-    };
-    let in_words = |error: rustix::io::Errno| match error {
-        rustix::io::Errno::BADF => io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("standard {name} is closed"),
-        ),
-        error => error.into(),
-    };
-    let mode = fcntl_getfl(fd).map_err(in_words)? & OFlags::RWMODE;
-    if mode != access && mode != OFlags::RDWR {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("standard {name} was opened for the other direction"),
-        ));
-    }
-    let stat = fstat(fd).map_err(in_words)?;
-    let ptmx = (major(stat.st_rdev), minor(stat.st_rdev)) == PTMX;
-    let again = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Socket => Some((fd.try_clone_to_owned()?, true)),
-        FileType::Fifo | FileType::CharacterDevice if !ptmx => {
-            let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            let again = open(format!("/proc/self/fd/{number}"), flags, Mode::empty());
-            again.ok().map(|again| (again, false))
-        }
-        _ => None,
-    };
-    Ok(match again {
-        Some((fd, socket)) => {
-            let file = File::from(fd);
-            Standard::Source(Source::new(Device { file, socket }))
-        }
-        None => Standard::File(File::from(fd.try_clone_to_owned()?).into()),
+fn open(number: u8) -> io::Result<Standard> {
+    Ok(match stdio::open(number)? {
+        Stream::Waits(fd, socket) => Standard::Source(Source::new(Device { fd, socket })),
+        Stream::Blocks(file) => Standard::File(file.into()),
     })
 }
 
 /// What does not block: by itself, or because each call says so.
 #[derive(Debug)]
 struct Device {
-    file: File,
+    fd: OwnedFd,
     socket: bool,
 }
 
@@ -436,8 +399,4 @@ impl Bytes for Device {
     }
 }
 
-impl AsFd for Device {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
+descriptor! { Device, fd }

@@ -6,13 +6,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
 
+use rustix::fd::AsFd;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::accept::{accept, listen};
 use super::lookup::{ToSocketAddrs, first, lookup_host};
 use super::source::{Source, fairly, socket};
 use super::tcp_stream::TcpStream;
+use crate::sys::sockets;
 
 /// A TCP socket that takes connections.
 ///
@@ -82,9 +83,8 @@ impl TcpListener {
     /// # }
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let accepted = accept(&self.source, |listener| {
-            Ok(acceptfrom_with(listener, flags)?)
+            Ok(sockets::accept(listener.as_fd())?)
         });
         let (stream, peer) = accepted.await?;
         let peer = peer.ok_or(Errno::NOTCONN)?.try_into()?;

@@ -7,9 +7,9 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream as Socket};
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 
 use super::bytes::{Bytes, Stream, reads, writes};
@@ -17,6 +17,7 @@ use super::connect::first_to_answer;
 use super::halves::{ReadHalf, WriteHalf, split};
 use super::lookup::ToSocketAddrs;
 use super::source::{Source, fairly, socket};
+use crate::sys::sockets::SHORT_READS_DRAIN;
 
 /// A TCP connection.
 ///
@@ -391,7 +392,7 @@ impl TcpStream {
 }
 
 impl Bytes for Socket {
-    const DRAINS: bool = true;
+    const DRAINS: bool = SHORT_READS_DRAIN;
 }
 
 impl Stream for TcpStream {

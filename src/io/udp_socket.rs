@@ -10,8 +10,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
-use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
+
+use rustix::fd::OwnedFd;
 
 use super::datagrams::datagrams;
 use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};

@@ -6,15 +6,14 @@
 //! Checked by `tests/event_loop/`.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{SocketAddr, UnixListener as Socket};
 use std::path::Path;
-
-use rustix::net::{SocketFlags, accept_with};
 
 use super::accept::{accept, listen};
 use super::source::{Source, fairly, socket};
 use super::unix_stream::UnixStream;
+use crate::sys::sockets;
 
 /// A Unix socket that takes connections.
 ///
@@ -117,9 +116,10 @@ impl UnixListener {
     /// # }
     /// ```
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let accepted = accept(&self.source, |listener| Ok(accept_with(listener, flags)?));
-        let stream = UnixStream::from_nonblocking(accepted.await?);
+        let accepted = accept(&self.source, |listener| {
+            Ok(sockets::accept(listener.as_fd())?)
+        });
+        let stream = UnixStream::from_nonblocking(accepted.await?.0);
         let peer = stream.peer_addr()?;
         Ok((stream, peer))
     }

@@ -11,11 +11,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
-use super::backoff::connect_unix;
+use rustix::net::connect;
+
+use super::backoff::with_backoff;
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::halves::{ReadHalf, WriteHalf, split};
 use super::source::{Source, socket};
 use crate::sys::peer::peer;
+use crate::sys::sockets;
 
 /// A Unix connection.
 ///
@@ -241,6 +244,18 @@ impl UnixStream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }
+}
+
+/// Connects a new Unix socket. (mio's own takes another address for an abstract name that begins with a zero, and makes a new
+/// socket for each attempt.)
+async fn connect_unix(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let Some(target) = sockets::unix_name(address)? else {
+        let words = "a Unix socket without a name cannot be connected to";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+    };
+    let socket = sockets::unix_stream()?;
+    with_backoff(|| Ok(connect(&socket, &target)?)).await?;
+    Ok(socket)
 }
 
 impl Bytes for Socket {}

@@ -23,7 +23,7 @@ use std::time::Instant;
 use super::event::{Event, Role, What};
 use crate::loom::{Mutex, per_thread, thread};
 use crate::sys::fork::{self, PerProcess};
-use crate::sys::ticks;
+use crate::sys::{thread_id, ticks};
 
 /// The number of the recording that goes on; 0: none.
 static WORD: AtomicU64 = AtomicU64::new(0); // no protocol
@@ -266,7 +266,7 @@ impl Own {
         }
         let log = Arc::new(Mutex::new(Log {
             name: thread::current().name().map(str::to_owned),
-            os_id: rustix::thread::gettid().as_raw_nonzero().get() as u32,
+            os_id: thread_id::mine() as u32,
             ..Log::default()
         }));
         session.logs.lock().push(Arc::clone(&log));

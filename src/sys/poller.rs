@@ -6,37 +6,25 @@
 //!
 //! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the [`Wait`].
 //!
-//! mio's wait rounds up to a millisecond. A longer wait is rounded down here, which means that it may end early; what is
-//! less than a millisecond is waited for with `poll`, on the descriptor of mio's. So each wait costs one system call, but
-//! the last one before a deadline, which costs two.
+//! What differs between systems is in `watch`: what is registered, how exactly a wait ends, and, where the system does not report
+//! edges by itself, that it is asked for the next one ([`Poller::rearm`]).
 //!
-//! Rejected: a wait of our own on that descriptor (`epoll_pwait2`), which spares those calls for a second way to read
-//! events; the `polling` crate, whose one-shot interest costs one more call per operation and whose wait costs five.
+//! Rejected: the `polling` crate, whose one-shot interest costs one more call per operation and whose wait costs five.
 //!
 //! Tests: below.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
+use mio::{Events, Poll, Registry, Token, Waker};
+use rustix::fd::BorrowedFd;
 
 use super::fork;
-use super::poll::poll;
 use super::refused::refused;
+use super::watch::{self, CALLS, Sources};
 
 /// How many events one wait takes in; more stay in the kernel for the next.
 const EVENTS: usize = 1024;
-
-/// What mio's wait rounds to.
-const MILLISECOND: Duration = Duration::from_millis(1);
-
-const INTERESTS: Interest = Interest::READABLE
-    .add(Interest::WRITABLE)
-    .add(Interest::PRIORITY);
 
 /// The token of the wake-up descriptor; no source has it.
 const WAKE_TOKEN: usize = usize::MAX;
@@ -61,6 +49,7 @@ impl Readiness {
 #[derive(Debug)]
 pub(crate) struct Poller {
     registry: Registry,
+    sources: Sources,
     waker: Waker,
     /// The process that made it.
     generation: u32,
@@ -68,10 +57,9 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) fn new() -> io::Result<(Self, Wait)> {
-        let poll = Poll::new().map_err(refused("epoll_create1"))?;
+        let poll = Poll::new().map_err(refused(CALLS[0]))?;
         let registry = poll.registry().try_clone().map_err(refused("fcntl"))?;
-        let waker =
-            Waker::new(&registry, Token(WAKE_TOKEN)).map_err(refused("eventfd2 or epoll_ctl"))?;
+        let waker = Waker::new(&registry, Token(WAKE_TOKEN)).map_err(refused(CALLS[1]))?;
         let found = Events::with_capacity(EVENTS);
         let mut wait = Wait { poll, found };
         // A system that refuses to wait says so here, where it is an error.
@@ -79,6 +67,7 @@ impl Poller {
         fork::watch();
         let poller = Self {
             registry,
+            sources: Sources::default(),
             waker,
             generation: fork::generation(),
         };
@@ -94,8 +83,12 @@ impl Poller {
     /// Watches `fd`, both directions, edge-triggered. What is
     /// ready already is reported by the next wait.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
-        self.registry
-            .register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
+        self.sources.register(&self.registry, fd, token)
+    }
+
+    #[cfg(unix)]
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// `fd` is no longer watched. That it never was is no error. A forked child has its parent's set, and changes
@@ -104,14 +97,13 @@ impl Poller {
         if self.generation != fork::generation() {
             return;
         }
-        let _ = self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
+        self.sources.unwatch(&self.registry, fd);
     }
-}
 
-/// Readable when an event is there.
-impl AsFd for Poller {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.registry.as_fd()
+    /// An operation on this source would have blocked, or may have left nothing behind: the next edge is owed.
+    #[inline]
+    pub(crate) fn rearm(&self, token: usize) {
+        self.sources.rearm(token);
     }
 }
 
@@ -126,31 +118,12 @@ impl Wait {
     /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by less than a
     /// millisecond. An interrupted wait is one in which nothing happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = match timeout {
-            Some(short) if !short.is_zero() && short < MILLISECOND => {
-                self.wait_exactly(short)?;
-                Some(Duration::ZERO)
-            }
-            Some(long) => {
-                let rest = long.subsec_nanos() % MILLISECOND.subsec_nanos();
-                Some(long - Duration::from_nanos(rest.into()))
-            }
-            None => None,
-        };
-        match self.poll.poll(&mut self.found, timeout) {
+        match watch::wait(&mut self.poll, &mut self.found, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.found.clear();
                 Ok(())
             }
-            result => result.map_err(refused("epoll_wait")),
-        }
-    }
-
-    fn wait_exactly(&self, timeout: Duration) -> io::Result<()> {
-        let mut descriptor = [PollFd::new(self.poll.registry(), PollFlags::IN)];
-        match poll(&mut descriptor, Timespec::try_from(timeout).ok().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(refused("ppoll")(error)),
+            result => result.map_err(refused(CALLS[2])),
         }
     }
 
@@ -166,10 +139,11 @@ impl Wait {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, unix, not(loom)))]
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
     use std::time::Instant;
 

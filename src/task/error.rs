@@ -10,10 +10,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use rustix::process::Signal;
-
 use super::panic::Panic;
 use crate::record::Ending;
+use crate::sys::signal_name::signal_name;
 
 /// Why a task has no result.
 ///
@@ -262,14 +261,6 @@ impl fmt::Display for WorkerExit {
 }
 
 impl Error for WorkerExit {}
-
-/// As the manual calls it.
-fn signal_name(signal: i32) -> Option<String> {
-    let name = format!("{:?}", Signal::from_named_raw(signal)?);
-    let name = name.trim_matches('"').replace("Signal::", "SIG");
-    let name = name.replace("ABORT", "ABRT").replace("ALARM", "ALRM");
-    Some(name.replace("POWER", "PWR"))
-}
 
 /// A value that could not be sent to or from a worker process.
 #[derive(Clone, Debug)]

@@ -44,12 +44,18 @@ pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static
     if std::env::var("TREFOIL_ALONE").as_deref() == Ok(test) {
         return within_deadline(f);
     }
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(format!(
-            "{prelude}\nexec \"$0\" --exact {test} --nocapture --test-threads 1"
-        ))
-        .arg(std::env::current_exe().unwrap())
+    let program = std::env::current_exe().unwrap();
+    let arguments = ["--exact", test, "--nocapture", "--test-threads", "1"];
+    let mut command = if prelude.is_empty() {
+        Command::new(program) // where there is no shell, too
+    } else {
+        let mut shell = Command::new("sh");
+        let script = format!("{prelude}\nexec \"$0\" \"$@\"");
+        shell.arg("-c").arg(script).arg(program);
+        shell
+    };
+    let output = command
+        .args(arguments)
         .env("TREFOIL_ALONE", test)
         .stdin(Stdio::null())
         .output()
@@ -62,10 +68,26 @@ pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static
     );
 }
 
-/// The thread with this id (`rustix::thread::gettid`) sleeps in the kernel: for tests that
-/// must come when another thread has parked, which nobody announces.
-pub(crate) fn asleep(thread: rustix::process::Pid) -> bool {
-    let path = format!("/proc/self/task/{}/stat", thread.as_raw_nonzero());
+/// This thread, for [`asleep`].
+#[cfg(target_os = "linux")]
+pub(crate) fn this_thread() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// This thread, for [`asleep`]: elsewhere nobody can look at it.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn this_thread() -> i32 {
+    0
+}
+
+/// The thread with this number ([`this_thread`]) sleeps in the kernel: for tests that
+/// must come when another thread has parked, which nobody announces. (Where that cannot be seen it is given some time.)
+pub(crate) fn asleep(thread: i32) -> bool {
+    if thread == 0 {
+        thread::sleep(Duration::from_millis(20));
+        return true;
+    }
+    let path = format!("/proc/self/task/{thread}/stat");
     sleeps(&std::fs::read_to_string(path).unwrap_or_default())
 }
 

@@ -178,7 +178,7 @@ fn deadlines_at_the_end_of_time() {
             ];
             // With only these the loop sleeps until it is woken...
             let (completer, promise) = Completer::new();
-            let this = rustix::thread::gettid();
+            let this = crate::deadline::this_thread();
             let thread = thread::spawn(move || {
                 wait_until("the loop sleeps", || asleep(this));
                 completer.complete(Ok(()));

@@ -38,7 +38,7 @@ fn a_thousand_echo_connections_half_of_them_reset() {
                         let met = met.clone();
                         spawn(async move {
                             let stream = TcpStream::connect(address).await.unwrap();
-                            let message = n.to_le_bytes();
+                            let message = (n as u64).to_le_bytes();
                             let mut answer = [0; 8];
                             for round in 0..4 {
                                 stream.write_all(&message).await.unwrap();

@@ -79,7 +79,7 @@ fn call(server: &str) {
                     let permit = permits.acquire().await;
                     let stream = TcpStream::connect(address).await.unwrap();
                     drop(permit);
-                    let message = n.to_le_bytes();
+                    let message = (n as u64).to_le_bytes();
                     let mut answer = [0; 8];
                     let ask = async |answer: &mut [u8; 8]| {
                         stream.write_all(&message).await.unwrap();

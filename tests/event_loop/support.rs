@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use trefoil::io::{TcpListener, TcpStream};
 
@@ -40,6 +41,7 @@ pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// No child is left: none that runs, no zombie.
+#[cfg(target_os = "linux")]
 pub(crate) fn no_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
@@ -47,6 +49,7 @@ pub(crate) fn no_children() -> bool {
 
 /// Waits until there are no children, and no more descriptors than there were: fewer, if something was about to
 /// close one when they were counted.
+#[cfg(target_os = "linux")]
 pub(crate) fn nothing_left(fds: usize) {
     wait_until("the end of all children", no_children);
     wait_until("the end of its descriptors", || count_fds() <= fds);

@@ -129,7 +129,8 @@ tests! {
 
     fn too_much_memory_costs_one_item() {
         let procs = builder(2).memory_limit(100 << 20).build().unwrap();
-        let sizes = [MIB, 50 * MIB, 400 * MIB, MIB, 10 << 30, 90 * MIB, 2 * MIB];
+        let huge = usize::try_from(10_u64 << 30).unwrap_or(1 << 30);
+        let sizes = [MIB, 50 * MIB, 400 * MIB, MIB, huge, 90 * MIB, 2 * MIB];
         for chunk in [1, 7] {
             let results: Vec<_> = procs.call(fill).chunk(chunk).imap(sizes).collect();
             for (size, result) in sizes.into_iter().zip(results) {

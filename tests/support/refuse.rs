@@ -5,10 +5,14 @@ use std::io;
 
 use libc::{c_long, c_ulong};
 
+/// Where in the number of a call its command stands: the same on machines of 32 bits.
+const COMMAND: u32 = 16;
+
 /// `call`, of which only those are refused whose second argument is `command`.
 #[allow(dead_code)] // not every program needs it
 pub(crate) const fn only(call: c_long, command: i32) -> c_long {
-    call | (command as c_long) << 32
+    assert!(call < 1 << COMMAND && command < 1 << 15);
+    call | (command as c_long) << COMMAND
 }
 
 /// Calls are refused with `errno` from now on, to all threads and to whatever they start.
@@ -31,9 +35,9 @@ pub(crate) fn refuse(calls: &[c_long], errno: i32) -> io::Result<()> {
     for call in calls {
         // Where a filter finds the number of the call, and the lower half of its second argument (on a little-endian machine).
         let (number, second) = (load(0), load(24));
-        filter.extend(match (*call >> 32) as u32 {
-            0 => vec![number, is(*call as u32, 1), refused],
-            command => vec![number, is(*call as u32, 3), second, is(command, 1), refused],
+        filter.extend(match (*call as u32 & 0xffff, (*call >> COMMAND) as u32) {
+            (call, 0) => vec![number, is(call, 1), refused],
+            (call, command) => vec![number, is(call, 3), second, is(command, 1), refused],
         });
     }
     filter.push(end(libc::SECCOMP_RET_ALLOW));

@@ -35,8 +35,8 @@ impl Wake for Count {
 
 #[test]
 fn one_pointer_and_the_right_auto_traits() {
-    assert_eq!(size_of::<Task<[u64; 9]>>(), 8);
-    assert_eq!(size_of::<Option<Task<String>>>(), 8);
+    assert_eq!(size_of::<Task<[u64; 9]>>(), size_of::<usize>());
+    assert_eq!(size_of::<Option<Task<String>>>(), size_of::<usize>());
     fn send_sync_unpin<
         T: Send + Sync + Unpin + std::panic::UnwindSafe + std::panic::RefUnwindSafe,
     >() {

@@ -5,6 +5,7 @@ mod broadcast;
 mod combinators;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[cfg(target_os = "linux")]
 mod executor;
 mod futures;
 mod group;

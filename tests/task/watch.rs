@@ -154,7 +154,7 @@ fn who_holds_the_value_may_ask_whether_it_has_changed() {
         let other = sender.clone();
         let (begins, begun) = mpsc::channel();
         let sending = thread::spawn(move || {
-            begins.send(rustix::thread::gettid()).unwrap();
+            begins.send(crate::deadline::this_thread()).unwrap();
             other.send(2)
         });
         let thread = begun.recv().unwrap();

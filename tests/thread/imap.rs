@@ -1,7 +1,9 @@
 //! `ThreadPool::imap` and `imap_unordered`: results one by one.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
-use crate::{deadline, refuse};
+use crate::deadline;
+#[cfg(target_os = "linux")]
+use crate::refuse;
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use deadline::{alone, eventually, sample, within_deadline};
 use futures::{Stream, StreamExt};
+#[cfg(target_os = "linux")]
 use refuse::refuse;
 use trefoil::{CancelToken, Shutdown, ThreadPool};
 
@@ -850,6 +853,7 @@ fn next_blocks_an_event_loop() {
 }
 
 /// A pool of one worker, in a process that gets no more threads: there is no room for a stack of eight mebibytes.
+#[cfg(target_os = "linux")]
 fn last_worker() -> Arc<ThreadPool> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let pool = Arc::new(ThreadPool::with_threads(1));
@@ -875,6 +879,7 @@ fn sums(pool: &ThreadPool) {
     assert_eq!(pool.imap_unordered(input(), |n| n).sum::<u64>(), 499_500);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_a_worker_feeds_or_the_consumer() {
     alone(
@@ -908,6 +913,7 @@ fn pool_of_the_last(width: usize) -> Arc<ThreadPool> {
 }
 
 /// The system gives this process none any more; false: that cannot be had here.
+#[cfg(target_os = "linux")]
 #[allow(clippy::print_stdout)] // what is skipped says so
 fn no_more_threads() -> bool {
     let refused = refuse(&[libc::SYS_clone, libc::SYS_clone3], libc::EAGAIN);
@@ -918,6 +924,7 @@ fn no_more_threads() -> bool {
 }
 
 /// A half that a waiter has taken by mistake is its owner's again: no other worker may ever be free for it.
+#[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_halves_come_back_to_their_owners() {
     alone(
@@ -945,6 +952,7 @@ fn without_a_thread_halves_come_back_to_their_owners() {
 }
 
 /// Which of them is refused a thread, and when the others hear of it, is never the same.
+#[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_several_workers_consume_and_do_all_of_it() {
     alone(
@@ -984,6 +992,7 @@ fn without_a_thread_several_workers_consume_and_do_all_of_it() {
     );
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_a_consumer_outside_does_what_busy_workers_cannot() {
     alone(
@@ -1008,6 +1017,7 @@ fn without_a_thread_a_consumer_outside_does_what_busy_workers_cannot() {
     );
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_the_only_worker_consumes_and_does_all_of_it() {
     alone(

@@ -16,6 +16,7 @@ mod items;
 mod maps;
 mod overload;
 mod pool;
+#[cfg(target_os = "linux")]
 #[path = "../support/refuse.rs"]
 mod refuse;
 mod resize;

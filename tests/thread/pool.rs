@@ -570,7 +570,7 @@ fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
                 .build()
                 .unwrap();
             let (began, done) = (Barrier::new(2), AtomicUsize::new(0));
-            let scoping = rustix::thread::gettid();
+            let scoping = deadline::this_thread();
             std::thread::scope(|threads| {
                 pool.scope(|s| {
                     s.spawn(|| {
@@ -689,7 +689,7 @@ fn threads_without_a_place_spawn_into_a_scope() {
                             .collect();
                         let kept = tasks.into_iter().step_by(3);
                         let sum: usize = kept.map(|task| task.join().unwrap()).sum();
-                        assert_eq!(sum, (0..200).step_by(3).sum());
+                        assert_eq!(sum, (0..200).step_by(3).sum::<usize>());
                     });
                 }
             });
@@ -1816,7 +1816,7 @@ fn a_refused_thread_is_an_error_and_leaves_nothing() {
     let pool = ThreadPool::builder()
         .threads(2)
         .name("refused")
-        .stack_size(1 << 60)
+        .stack_size(usize::MAX - (1 << 20))
         .build();
     assert!(pool.is_err());
     let pool = ThreadPool::builder().threads(usize::MAX).build();

@@ -758,11 +758,13 @@ fn alone_tells_its_widths() {
     );
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_process_that_may_use_one_processor_has_one_worker() {
     within_deadline(|| run_alone("resize::alone_on_one_processor", |_| ()));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "changes its affinity: run by a_process_that_may_use_one_processor_has_one_worker"]
 fn alone_on_one_processor() {
@@ -777,6 +779,7 @@ fn alone_on_one_processor() {
     assert_eq!(cores.num_threads(), 1);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn what_the_system_refuses_is_an_error_or_asked_for_again() {
     within_deadline(|| run_alone("resize::alone_with_little_memory", with_a_heap));
@@ -786,12 +789,14 @@ fn what_the_system_refuses_is_an_error_or_asked_for_again() {
 const STACK: u64 = 64 << 20;
 
 /// How many bytes of addresses this process has mapped.
+#[cfg(target_os = "linux")]
 fn address_space() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = pages.split_whitespace().next().unwrap().parse().unwrap();
     pages * rustix::param::page_size() as u64
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "limits its memory: run by what_the_system_refuses_is_an_error_or_asked_for_again"]
 fn alone_with_little_memory() {
@@ -825,11 +830,13 @@ fn alone_with_little_memory() {
     runs_at_once(&pool, 3);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_spare_that_the_system_refuses_is_asked_for_again() {
     within_deadline(|| run_alone("resize::alone_without_memory_for_a_moment", with_a_heap));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "limits its memory: run by a_spare_that_the_system_refuses_is_asked_for_again"]
 fn alone_without_memory_for_a_moment() {
@@ -845,7 +852,7 @@ fn alone_without_memory_for_a_moment() {
         // No room for a stack of eight mebibytes.
         let current = Some(address_space() + (4 << 20));
         setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
-        tell.send(rustix::thread::gettid()).unwrap();
+        tell.send(deadline::this_thread()).unwrap();
         // It runs nothing itself, but parks.
         let (mut done, _) = wait([task], Until::All, None).wait();
         give.send(done.pop().unwrap().join()).unwrap();

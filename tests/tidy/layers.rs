@@ -263,7 +263,7 @@ mod tests {
             1
         );
         assert_eq!(
-            reported("src/sys/poll.rs", "fn f() { crate::task::wake() }"),
+            reported("src/sys/unix/poll.rs", "fn f() { crate::task::wake() }"),
             1
         );
         assert_eq!(reported("src/loom.rs", "use crate::sys;"), 1);

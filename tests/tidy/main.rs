@@ -7,7 +7,7 @@
 //! a document names exists, that its figures are those of the benchmarks.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
-//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`, `figures.rs` and `book.rs` hold the
+//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`, `figures.rs`, `platforms.rs` and `book.rs` hold the
 //!    rules. Each is a function from one file (and, where it needs more, the whole tree) to a
 //!    list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
@@ -21,6 +21,7 @@ mod conformance;
 mod danger;
 mod figures;
 mod layers;
+mod platforms;
 mod python;
 mod source;
 mod words;
@@ -79,6 +80,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
     for file in tree {
         findings.extend(layers::imports(file));
         findings.extend(layers::facade(file));
+        findings.extend(platforms::confined(file));
         findings.extend(danger::confined(file));
         findings.extend(danger::explained(file));
         findings.extend(danger::door(file));
@@ -128,6 +130,7 @@ fn every_rule_can_fail() {
             "src/task/up.rs",
             "use crate::thread::ThreadPool;".to_owned(),
         ),
+        ("src/task/system.rs", "#[cfg(unix)]".to_owned()),
         ("src/task/one.rs", "use super::two::Two;".to_owned()),
         ("src/task/two.rs", "use super::one::One;".to_owned()),
         (
@@ -180,6 +183,7 @@ fn every_rule_can_fail() {
         "leftover",
         "machine",
         "path",
+        "platform",
         "python",
         "uncompiled",
         "unsafe-place",

@@ -45,7 +45,7 @@ fn a_wait_is_not_for_what_was_given_up() {
         let timed_out = task.join_timeout(Duration::ZERO);
         assert!(matches!(timed_out, Err(TaskError::TimedOut)));
         let (completer, other) = Completer::new();
-        let me = rustix::thread::gettid();
+        let me = crate::deadline::this_thread();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let looks = Cell::new(0);

@@ -10,11 +10,23 @@ use ::hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::adapters::raw_fill;
 use crate::adapters::writes::stream_writes;
-use crate::io::{ReadHalf, Stream, TcpStream, UnixStream, WriteHalf};
+use crate::io::{ReadHalf, Stream, TcpStream, WriteHalf};
 
 raw_fill::reads! {
     Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from;
-    TcpStream, &TcpStream, UnixStream, &UnixStream, ReadHalf<TcpStream>, ReadHalf<UnixStream>
+    TcpStream, &TcpStream, ReadHalf<TcpStream>
 }
-stream_writes!(Write; TcpStream, &TcpStream, UnixStream, &UnixStream);
-stream_writes!(Write; WriteHalf<TcpStream>, WriteHalf<UnixStream>);
+stream_writes!(Write; TcpStream, &TcpStream, WriteHalf<TcpStream>);
+
+/// Of the streams that some systems have only.
+#[cfg(unix)]
+mod of_unix {
+    use super::*;
+    use crate::io::UnixStream;
+
+    raw_fill::reads! {
+        Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from;
+        UnixStream, &UnixStream, ReadHalf<UnixStream>
+    }
+    stream_writes!(Write; UnixStream, &UnixStream, WriteHalf<UnixStream>);
+}

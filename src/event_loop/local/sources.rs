@@ -6,9 +6,10 @@
 //! Checked by `tests/event_loop/`, and against a simulated kernel by `checks/inside/source_simulated.rs`.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+use rustix::fd::BorrowedFd;
 
 use super::super::reactor::{Asked, Direction, Half, SourceKey};
 use super::super::task_table::{READ, WRITE};
@@ -56,10 +57,12 @@ impl Local {
 
     pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {
         self.with_half(key, direction, Half::clear);
+        self.poller.rearm(key.token());
     }
 
     pub(crate) fn clear_short(&self, key: SourceKey, direction: Direction, drained: bool) {
         self.with_half(key, direction, |half| half.clear_short(drained));
+        self.poller.rearm(key.token());
     }
 
     /// Takes a waiter away whose future is dropped.

@@ -6,10 +6,10 @@
 
 use std::fs::DirBuilder as Inner;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::at;
+use crate::sys::files;
 
 /// How a directory is to be made.
 ///
@@ -59,6 +59,7 @@ impl DirBuilder {
     /// let mut builder = trefoil::io::fs::DirBuilder::new();
     /// builder.mode(0o700);
     /// ```
+    #[cfg(unix)]
     pub fn mode(&mut self, mode: u32) -> &mut Self {
         self.mode = Some(mode);
         self
@@ -82,7 +83,7 @@ impl DirBuilder {
         let mut builder = Inner::new();
         builder.recursive(self.recursive);
         if let Some(mode) = self.mode {
-            builder.mode(mode);
+            files::set_mode(&mut builder, mode);
         }
         at(path, move |path| builder.create(path)).await
     }

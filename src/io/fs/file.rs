@@ -23,19 +23,18 @@ use std::collections::VecDeque;
 use std::fs::{File as Inner, Metadata, Permissions};
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
-use rustix::io::retry_on_intr;
 
 use super::{OpenOptions, at, off};
 use crate::io::read_write;
 use crate::offload;
+use crate::sys::descriptor::file_descriptor;
+use crate::sys::files;
 use crate::task::Task;
 
 /// How many bytes are moved by one call, at most.
@@ -509,7 +508,7 @@ impl File {
         let (file, wanted) = (self.file.clone(), buffer.len());
         let bytes = off(move || {
             let mut bytes = vec![0; wanted];
-            let count = file.read_at(&mut bytes, offset)?;
+            let count = files::read_at(&file, &mut bytes, offset)?;
             bytes.truncate(count);
             Ok(bytes)
         });
@@ -540,7 +539,7 @@ impl File {
     /// ```
     pub async fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let (file, bytes) = (self.file.clone(), bytes.to_vec());
-        off(move || file.write_at(&bytes, offset)).await
+        off(move || files::write_at(&file, &bytes, offset)).await
     }
 
     /// Waits until the disk has the file's content and metadata.
@@ -717,8 +716,8 @@ impl AsyncRead for File {
             let wanted = buffer.len().min(MOST);
             self.begin(Call::Read, move |file, bytes| {
                 bytes.resize(wanted, 0);
-                let result = retry_on_intr(|| rustix::io::read(file, &mut **bytes));
-                bytes.truncate(result.unwrap_or(0));
+                let result = files::read(file, bytes);
+                bytes.truncate(*result.as_ref().unwrap_or(&0));
                 Ok(result? as u64)
             })?;
         }
@@ -807,17 +806,7 @@ impl From<Inner> for File {
     }
 }
 
-impl AsFd for File {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
-
-impl AsRawFd for File {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
+file_descriptor! { File, file }
 
 impl OpenOptions {
     /// Opens a file with these options.

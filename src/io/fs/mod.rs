@@ -44,6 +44,7 @@ pub use open_options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir, read_dir};
 
 use crate::offload;
+use crate::sys::files;
 
 /// A call on a thread that may block.
 async fn off<R: Send + 'static>(
@@ -62,6 +63,11 @@ fn at<P: AsRef<Path>, R: Send + 'static>(
 }
 
 /// Takes the path, so that no future keeps what it was given.
+/// `std` has a function for each system.
+fn linked(original: PathBuf, link: PathBuf) -> io::Result<()> {
+    files::symlink(&original, &link)
+}
+
 fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
     path.as_ref().to_path_buf()
 }
@@ -349,7 +355,7 @@ two_paths! {
     /// Gives a file a second name.
     hard_link = fs::hard_link, "std::fs::hard_link"
     /// Makes a link `to` that leads to `from`.
-    symlink = std::os::unix::fs::symlink, "std::os::unix::fs::symlink"
+    symlink = linked, "std::os::unix::fs::symlink"
 }
 
 /// Changes what may be done with a file.

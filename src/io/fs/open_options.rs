@@ -5,6 +5,7 @@
 //! Checked by `tests/event_loop/`.
 
 use std::fs::OpenOptions as Inner;
+#[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt;
 
 /// How a file is to be opened; made by [`File::options`](super::File::options).
@@ -71,6 +72,7 @@ impl OpenOptions {
     /// ```
     /// let options = trefoil::io::fs::OpenOptions::new().mode(0o600).clone();
     /// ```
+    #[cfg(unix)]
     pub fn mode(&mut self, mode: u32) -> &mut Self {
         self.0.mode(mode);
         self
@@ -81,6 +83,7 @@ impl OpenOptions {
     /// ```
     /// let options = trefoil::io::fs::OpenOptions::new().custom_flags(0).clone();
     /// ```
+    #[cfg(unix)]
     pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
         self.0.custom_flags(flags);
         self

@@ -10,7 +10,7 @@
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
-//! *Gates*: which items of each frame have begun ([`gate`](super::gate)). *Results*: the bytes that the worker has not yet sent;
+//! *Gates*: which items of each frame have begun ([`gate`](crate::sys::gate)). *Results*: the bytes that the worker has not yet sent;
 //! `base` is the position of the first of them in the stream of all bytes it ever sent. *Words* of the parent, by which a
 //! worker learns that sending can wait, and which item's output is in standard error (`process::parent::worker_stderr`).
 //! *Tray*: small frames (`process::fast::tray`). *Area*: room for large results (`process::payload::shared_buffer`);
@@ -41,9 +41,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::arena::Arena;
 use super::free_memory;
-use super::gate::{GATES, Gate};
 use super::mapping::{self, Access, Mapping};
 use crate::loom::atomic::AtomicU64 as Word;
+use crate::sys::gate::{GATES, Gate};
 
 /// How many bytes of results fit before the worker must send.
 pub(crate) const ROOM: usize = 124 << 10;

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use super::clock;
+use crate::sys::clock;
 
 /// In the number of a clock: the processor time of one thread (`CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED`).
 const OF_THREAD: i32 = 6;

@@ -27,7 +27,7 @@ use libc::c_int;
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, Signal};
 
-use super::refused::refused;
+use crate::sys::refused::refused;
 
 /// Not in `libc` for every C library; the same number on each kind of Linux.
 const F_SETSIG: c_int = 10;

@@ -9,7 +9,7 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit};
 
-use super::refused::refused;
+use crate::sys::refused::refused;
 
 /// The limits of `resource`.
 pub(crate) fn limit(resource: Resource) -> io::Result<Rlimit> {
@@ -21,7 +21,8 @@ pub(crate) fn limit(resource: Resource) -> io::Result<Rlimit> {
     if unsafe { libc::getrlimit(resource as _, &raw mut limit) } != 0 {
         return Err(refused("prlimit64")(io::Error::last_os_error()));
     }
-    let finite = |number| (number != libc::RLIM_INFINITY).then_some(number);
+    #[allow(clippy::unnecessary_cast)] // it has 32 bits on some machines
+    let finite = |number: libc::rlim_t| (number != libc::RLIM_INFINITY).then_some(number as u64);
     Ok(Rlimit {
         current: finite(limit.rlim_cur),
         maximum: finite(limit.rlim_max),

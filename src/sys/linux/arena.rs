@@ -39,9 +39,10 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::mm::Advice;
 
+use super::free_memory;
 use super::mapping::{self, Access, Mapping};
-use super::{fork, free_memory};
 use crate::loom::Mutex;
+use crate::sys::fork;
 
 /// How much can be lent at once.
 pub(crate) const CAPACITY: usize = 256 << 20;

@@ -1,9 +1,9 @@
 //! Signals, from a handler to the subscribers.
 //!
-//! 1. The first subscription to a signal makes a bell for it (an `eventfd`) and installs one
+//! 1. The first subscription to a signal makes a bell for it (`sys::bell`) and installs one
 //!    handler, on top of what was there before.
 //! 2. The handler counts, rings the bell, and calls the handler that was there before.
-//! 3. A [`Subscription`] has a duplicate of the bell, for a loop to watch, and the count that it
+//! 3. A [`Subscription`] has a listener of the bell, for a loop to watch, and the count that it
 //!    has seen last: so each subscription learns of each signal, on however many loops, and
 //!    signals that come faster than they are taken become one.
 //! 4. When the last subscription goes, what was there before is put back. Should the host have
@@ -15,14 +15,14 @@
 //!    a handler of the host's ours is not installed twice: that one may call ours, which would
 //!    then call that one, for ever.
 //!
-//! The bell is never read: a loop watches it edge-triggered, and each ring is an edge. A handler
+//! The bell is never silenced: a loop watches it edge-triggered, and each ring is an edge. A handler
 //! that runs in a forked child rings the parent's bell, too, but counts in the child's memory, so
 //! the parent sees nothing. Handlers that other threads ran at the moment of the fork run
 //! in the parent only, so the child starts with none.
 //!
 //! **Invariants.**
 //! - **Y50** A handler does only what a signal may interrupt anywhere: atomics of this file, and
-//!   one raw `write` to a descriptor that does not block. (The handler that it calls was
+//!   a ring, which is one `write` to a descriptor that does not block. (The handler that it calls was
 //!   installed for the same signal.)
 //! - **Y51** The bell that a handler has read from a slot stays open until the handler has left `RUNNING`: a thread that
 //!   takes it out of the slot waits, after that, until `RUNNING` was zero. All of these are
@@ -40,17 +40,17 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 // Statics that a signal handler reads: no protocol that loom could model.
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use libc::{c_int, c_void, siginfo_t};
-use rustix::event::{EventfdFlags, eventfd};
 
 use crate::loom::Mutex;
 use crate::loom::thread::yield_now;
+use crate::sys::bell::{Bell, make_room, ring};
 use crate::sys::fork::in_child;
 
 /// What a handler finds for its signal.
@@ -61,6 +61,9 @@ struct Slot {
     /// The function that was there before, as its address, with [`TAKES_INFO`] if it takes all three arguments; 0: nothing to call.
     before: AtomicU64,
 }
+
+/// The number of Ctrl-C's signal.
+pub(crate) const INT: c_int = libc::SIGINT;
 
 const SIGNALS: usize = 65;
 
@@ -93,7 +96,7 @@ extern "C" fn no_handler_runs() {
 }
 
 struct Entry {
-    bell: OwnedFd,
+    bell: Bell,
     subscribers: usize,
     /// What was there before.
     before: libc::sigaction,
@@ -128,7 +131,7 @@ impl Subscription {
         let slot = &SLOTS[signum as usize];
         let bell = match table.get_mut(&signum) {
             Some(entry) => {
-                let bell = entry.bell.try_clone()?;
+                let bell = entry.bell.listener()?;
                 if !is_function(&present) {
                     install(signum, slot, &present)?;
                     entry.before = present;
@@ -137,9 +140,9 @@ impl Subscription {
                 bell
             }
             None => {
-                let own = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-                let bell = own.try_clone()?;
-                slot.bell.store(own.as_raw_fd(), SeqCst);
+                let own = Bell::new()?;
+                let bell = own.listener()?;
+                slot.bell.store(own.rope(), SeqCst);
                 install(signum, slot, &present).inspect_err(|_| clear(slot))?;
                 let entry = Entry {
                     bell: own,
@@ -160,7 +163,11 @@ impl Subscription {
     /// Whether the signal has come since the last call.
     pub(crate) fn take(&self) -> bool {
         let count = SLOTS[self.signum as usize].count.load(SeqCst);
-        self.seen.swap(count, SeqCst) != count
+        let come = self.seen.swap(count, SeqCst) != count;
+        if come {
+            make_room(&self.bell);
+        }
+        come
     }
 }
 
@@ -234,7 +241,7 @@ fn is_function(action: &libc::sigaction) -> bool {
 }
 
 /// What this signal does at present.
-pub(super) fn action(signum: c_int) -> io::Result<libc::sigaction> {
+pub(crate) fn action(signum: c_int) -> io::Result<libc::sigaction> {
     // SAFETY: Y50: nothing is installed.
     unsafe { exchange(signum, None) }
 }
@@ -269,8 +276,7 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     if bell >= 0 {
         // SAFETY: Y51: it is open until this handler has left `RUNNING`.
         let bell = unsafe { BorrowedFd::borrow_raw(bell) };
-        // A bell that cannot count further is ringing.
-        let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+        ring(bell);
     }
     RUNNING.fetch_sub(1, SeqCst);
     let before = slot.before.load(SeqCst);

@@ -23,7 +23,8 @@ use std::ptr;
 use libc::{SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGPIPE};
 use rustix::io::Errno;
 
-use super::{signal, signal_mask};
+use super::signal_mask;
+use crate::sys::signal;
 
 /// It would end this process.
 pub(crate) fn is_deadly() -> bool {

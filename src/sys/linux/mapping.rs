@@ -72,6 +72,10 @@ impl Mapping {
         if range.is_empty() || !fits {
             return Err(refused("has an impossible size"));
         }
+        // On a machine of 32 bits the kernel is told the number of the page only.
+        if !range.start.is_multiple_of(rustix::param::page_size()) {
+            return Err(refused("is to be used from the middle of a page"));
+        }
         let (protection, flags) = match access {
             Access::Write => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
             Access::Read => (ProtFlags::READ, MapFlags::SHARED),

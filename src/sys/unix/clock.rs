@@ -16,7 +16,7 @@ pub(crate) fn monotonic() -> Duration {
 }
 
 /// The time on the clock with this number. `None`: there is none.
-pub(super) fn read(clock: clockid_t) -> Option<Duration> {
+pub(crate) fn read(clock: clockid_t) -> Option<Duration> {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

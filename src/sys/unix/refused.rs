@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 /// What `call` has failed with; if the system refuses such calls (rights, a filter, an old kernel), it says which.
 pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
     move |error| {
@@ -13,4 +15,13 @@ pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) 
             _ => error,
         }
     }
+}
+
+/// No descriptors, or no memory for one; or the system refuses the call.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+            | Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS)
+    )
 }

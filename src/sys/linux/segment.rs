@@ -144,6 +144,7 @@ mod tests {
     }
 
     /// Longer than 32 bits can say, and no page of it taken before it is looked at.
+    #[cfg(target_pointer_width = "64")]
     #[test]
     fn a_sparse_segment_may_be_larger_than_four_gibibytes() {
         const LENGTH: u64 = (4 << 30) + 1;

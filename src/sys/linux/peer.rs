@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_void, socklen_t, ucred};
 
-use super::refused::refused;
+use crate::sys::refused::refused;
 
 /// The process that made the other end of `socket` (or both, if it is a pair), and its user and group.
 pub(crate) fn peer(socket: impl AsFd) -> io::Result<ucred> {

@@ -1,0 +1,141 @@
+//! Ctrl-C, waited for on the loop.
+//!
+//! It is a source like others, whose operation asks whether it has come (see `sys::signal`, where the handler is).
+//!
+//! A `select!` in a loop drops a [`ctrl_c`] that has not come and makes another: in between nothing waits, and a Ctrl-C that comes
+//! just then must not end the program. So the loop keeps the subscription in the meantime, and gives it to the
+//! next `ctrl_c`; at its end the loop drops it.
+//!
+//! Checked by `tests/event_loop/`.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::source::{Outcome, Source};
+use crate::event_loop::{Direction, current};
+use crate::sys::signal::{INT, Subscription};
+
+/// Of a subscription's source: whether it has come.
+pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Outcome<()>> {
+    if subscription.take() {
+        Ok(Outcome::Full(()))
+    } else {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// Waits for Ctrl-C, from this call on (not from the first poll): the next one ends the wait and
+/// not the process.
+///
+/// Once it has come, Ctrl-C does again what it did before. So a second one, while the program
+/// puts its things in order, ends it at once. A program that goes on after the first says
+/// [`keep`](CtrlC::keep), or has one `Signal` of `Signal::INT` for all its time.
+///
+/// A future that is dropped before (by a `select!` in a loop, say) leaves Ctrl-C with the event loop: one that
+/// comes then does not end the program, and is there for the loop's next `ctrl_c`. Once the loop
+/// has ended, Ctrl-C does what it did before.
+///
+/// # Errors
+///
+/// The system's: it has no room for a handler. Off its loop.
+///
+/// # Cancel safety
+///
+/// On a loop, dropping it loses nothing: see above. Elsewhere it loses a Ctrl-C that has come and was
+/// not yet seen.
+///
+/// ```
+/// use rustix::process::{Signal, getpid, kill_process};
+/// use trefoil::io::ctrl_c;
+///
+/// trefoil::run(async {
+///     let pressed = ctrl_c();
+///     kill_process(getpid(), Signal::INT)?; // what the terminal does
+///     pressed.await
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn ctrl_c() -> CtrlC {
+    let kept = current::local().and_then(|local| local.keep_ctrl_c(None));
+    let subscription = match kept {
+        Some(kept) => Ok(kept),
+        None => Subscription::new(INT).map(Arc::new),
+    };
+    CtrlC {
+        source: Some(subscription.map(Source::new)),
+        keep: false,
+    }
+}
+
+/// What [`ctrl_c`] returns.
+#[must_use = "futures do nothing unless they are awaited"]
+#[derive(Debug)]
+pub struct CtrlC {
+    /// `None` once it is done.
+    source: Option<io::Result<Source<Arc<Subscription>>>>,
+    keep: bool,
+}
+
+impl CtrlC {
+    /// Also when it has come, Ctrl-C stays with the loop: the next one waits for the loop's next [`ctrl_c`], and does not end the
+    /// program while this one is seen to. When the loop ends, Ctrl-C does what it did before.
+    ///
+    /// ```
+    /// use rustix::process::{Signal, getpid, kill_process};
+    /// use trefoil::io::ctrl_c;
+    ///
+    /// trefoil::run(async {
+    ///     for _ in 0..3 {
+    ///         let pressed = ctrl_c().keep();
+    ///         kill_process(getpid(), Signal::INT)?; // what the terminal does
+    ///         pressed.await?;
+    ///     }
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn keep(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
+    /// To the loop that runs here, if one does.
+    fn give_to_loop(&self) {
+        if let Some(Ok(source)) = &self.source
+            && let Some(local) = current::local()
+            && let Some(before) = local.keep_ctrl_c(Some(source.get_ref().clone()))
+        {
+            // It may have one to give that ours has given already.
+            drop(local.keep_ctrl_c(Some(before)));
+        }
+    }
+}
+
+/// It has not come.
+impl Drop for CtrlC {
+    fn drop(&mut self) {
+        self.give_to_loop();
+    }
+}
+
+impl Future for CtrlC {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = match &self.source {
+            Some(Ok(source)) => ready!(source.poll(cx, Direction::Read, taken)),
+            Some(Err(_)) => Ok(()),
+            None => panic!("CtrlC was polled again after it had ended"),
+        };
+        if self.keep {
+            self.give_to_loop();
+        }
+        match self.source.take() {
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(result),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Sockets that do not block from the beginning, as far as these systems have them.
+//!
+//! Where a new socket cannot be made so in one step, a program that starts another one at that moment hands it on; `std` has no
+//! better way here either.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::SocketAddr;
+
+use rustix::io::Result;
+use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
+
+/// It neither waits nor raises `SIGPIPE`.
+#[cfg(target_os = "freebsd")]
+pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// It does not wait. (That it raises no `SIGPIPE` was set when the socket was made.)
+#[cfg(target_vendor = "apple")]
+pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT;
+
+/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would tell of what comes behind.
+pub(crate) const SHORT_READS_DRAIN: bool = false;
+
+/// The call that accepts.
+pub(crate) const ACCEPT: &str = "accept";
+
+/// A connection, which does not block, and its other end's address.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
+    let (socket, peer) = rustix::net::acceptfrom(listener)?;
+    set_up(&socket)?;
+    Ok((socket, peer))
+}
+
+/// A new Unix stream socket, which does not block.
+pub(crate) fn unix_stream() -> Result<OwnedFd> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    set_up(&socket)?;
+    Ok(socket)
+}
+
+fn set_up(socket: &OwnedFd) -> Result<()> {
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
+    #[cfg(target_vendor = "apple")]
+    rustix::net::sockopt::set_socket_nosigpipe(socket, true)?;
+    rustix::io::ioctl_fionbio(socket, true)
+}
+
+/// The address in the system's form. `None`: it has no name.
+pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
+    let path = address.as_pathname();
+    Ok(path.map(SocketAddrUnix::new).transpose()?)
+}

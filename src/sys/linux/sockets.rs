@@ -1,0 +1,46 @@
+//! Sockets that do not block from the beginning, and what only Linux knows of them.
+//!
+//! Tests: `tests/event_loop/sockets.rs`, `tests/event_loop/unix.rs`.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::SocketAddr;
+
+use rustix::io::Result;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
+    acceptfrom_with, socket_with,
+};
+
+/// It neither waits nor raises `SIGPIPE`.
+pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// A short read of a TCP connection tells that the next one would block: where it stopped at a mark of urgent data, the
+/// kernel has reported that mark.
+pub(crate) const SHORT_READS_DRAIN: bool = true;
+
+/// The call that accepts.
+pub(crate) const ACCEPT: &str = "accept4";
+
+/// A connection, which does not block, and its other end's address.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
+    acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+}
+
+/// A new Unix stream socket, which does not block.
+pub(crate) fn unix_stream() -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+/// The address in the system's form. `None`: it has no name.
+pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
+    Ok(if let Some(path) = address.as_pathname() {
+        Some(SocketAddrUnix::new(path)?)
+    } else if let Some(name) = address.as_abstract_name() {
+        Some(SocketAddrUnix::new_abstract_name(name)?)
+    } else {
+        None
+    })
+}

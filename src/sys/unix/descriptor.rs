@@ -1,0 +1,26 @@
+//! A type shows the descriptor that it has.
+
+/// By `AsFd` and `AsRawFd`.
+macro_rules! descriptor {
+    ($type:ty, $($at:tt)+) => {
+        impl std::os::fd::AsFd for $type {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                #[allow(unused_imports)] // it may be there
+                use std::os::fd::AsFd as _;
+                self.$($at)+.as_fd()
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $type {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                #[allow(unused_imports)] // it may be there
+                use std::os::fd::AsFd as _;
+                self.as_fd().as_raw_fd()
+            }
+        }
+    };
+}
+pub(crate) use descriptor;
+
+/// A file's, which is no other kind here.
+pub(crate) use descriptor as file_descriptor;

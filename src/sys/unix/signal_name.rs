@@ -1,0 +1,11 @@
+//! Names of signals.
+
+use rustix::process::Signal;
+
+/// As the manual calls it.
+pub(crate) fn signal_name(signal: i32) -> Option<String> {
+    let name = format!("{:?}", Signal::from_named_raw(signal)?);
+    let name = name.trim_matches('"').replace("Signal::", "SIG");
+    let name = name.replace("ABORT", "ABRT").replace("ALARM", "ALRM");
+    Some(name.replace("POWER", "PWR"))
+}

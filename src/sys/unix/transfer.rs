@@ -1,0 +1,50 @@
+//! Bytes in and out of sockets and pipes, one system call each.
+//!
+//! On a socket each call asks not to wait, and a write to one that has no reader any more raises no signal. Of a pipe
+//! the open file says so.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
+
+use rustix::buffer::Buffer;
+use rustix::io::{Result, read, readv, write, writev};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, recv, send, sendmsg};
+
+use crate::sys::sockets::SEND;
+
+/// Reads into one buffer.
+#[inline]
+pub(crate) fn receive<B: Buffer<u8>>(
+    from: BorrowedFd<'_>,
+    is_socket: bool,
+    buffer: B,
+) -> Result<B::Output> {
+    if is_socket {
+        Ok(recv(from, buffer, RecvFlags::DONTWAIT)?.0)
+    } else {
+        read(from, buffer)
+    }
+}
+
+/// Reads into several buffers, one after the other.
+pub(crate) fn receive_several(
+    from: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+) -> Result<usize> {
+    readv(from, buffers)
+}
+
+/// Writes what stands in these slices, one after the other.
+#[inline]
+pub(crate) fn transmit(
+    to: BorrowedFd<'_>,
+    is_socket: bool,
+    slices: &[IoSlice<'_>],
+) -> Result<usize> {
+    match slices {
+        [bytes] if is_socket => send(to, bytes, SEND),
+        [bytes] => write(to, bytes),
+        _ if is_socket => sendmsg(to, slices, &mut SendAncillaryBuffer::default(), SEND),
+        _ => writev(to, slices),
+    }
+}

@@ -1,0 +1,45 @@
+//! A type shows the socket, or the file, that it has.
+
+/// By `AsSocket` and `AsRawSocket`.
+macro_rules! descriptor {
+    ($type:ty, $($at:tt)+) => {
+        impl std::os::windows::io::AsSocket for $type {
+            fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+                #[allow(unused_imports)] // it may be there
+                use rustix::fd::AsFd as _;
+                self.$($at)+.as_fd()
+            }
+        }
+
+        impl std::os::windows::io::AsRawSocket for $type {
+            fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
+                #[allow(unused_imports)] // it may be there
+                use std::os::windows::io::AsSocket as _;
+                self.as_socket().as_raw_socket()
+            }
+        }
+    };
+}
+pub(crate) use descriptor;
+
+/// By `AsHandle` and `AsRawHandle`.
+macro_rules! file_descriptor {
+    ($type:ty, $($at:tt)+) => {
+        impl std::os::windows::io::AsHandle for $type {
+            fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+                #[allow(unused_imports)] // it may be there
+                use std::os::windows::io::AsHandle as _;
+                self.$($at)+.as_handle()
+            }
+        }
+
+        impl std::os::windows::io::AsRawHandle for $type {
+            fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
+                #[allow(unused_imports)] // it may be there
+                use std::os::windows::io::AsHandle as _;
+                self.as_handle().as_raw_handle()
+            }
+        }
+    };
+}
+pub(crate) use file_descriptor;

@@ -1,0 +1,46 @@
+//! Bytes in and out of sockets, one system call each. All of them are non-blocking, and no write raises a signal.
+//!
+//! Of several buffers the first that is not empty is used: a call for several at once takes no more than that either,
+//! where the socket does not block.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::windows::io::BorrowedSocket;
+
+use rustix::buffer::Buffer;
+use rustix::io::{Errno, Result};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+/// Reads into one buffer. (After the end of what can be read: none.)
+#[inline]
+pub(crate) fn receive<B: Buffer<u8>>(
+    from: BorrowedSocket<'_>,
+    _is_socket: bool,
+    buffer: B,
+) -> Result<B::Output> {
+    Ok(recv(from, buffer, RecvFlags::empty())?.0)
+}
+
+/// Reads into the first of several buffers that is not empty.
+pub(crate) fn receive_several(
+    from: BorrowedSocket<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+) -> Result<usize> {
+    let mut buffers = buffers.iter_mut();
+    match buffers.find(|buffer| !buffer.is_empty()) {
+        Some(buffer) => receive(from, true, &mut **buffer),
+        None => Err(Errno::INVAL),
+    }
+}
+
+/// Writes what stands in the first of these slices that is not empty.
+#[inline]
+pub(crate) fn transmit(
+    to: BorrowedSocket<'_>,
+    _is_socket: bool,
+    slices: &[IoSlice<'_>],
+) -> Result<usize> {
+    match slices.iter().find(|slice| !slice.is_empty()) {
+        Some(slice) => send(to, slice, SendFlags::empty()),
+        None => Err(Errno::INVAL),
+    }
+}

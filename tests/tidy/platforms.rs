@@ -1,0 +1,92 @@
+//! Where the source may ask which system it is built for.
+//!
+//! What differs between systems stands in `src/sys/`, so only there a `cfg` names one: anywhere else it may say that a public
+//! item exists on some systems only. Tests may be of one system.
+
+use crate::source::{File, Finding};
+
+/// What names a system. (Processors and the width of pointers are no system.)
+const NAMES: [&str; 6] = [
+    "target_os",
+    "target_family",
+    "target_vendor",
+    "target_env",
+    "unix",
+    "windows",
+];
+
+/// Files of which a public item exists on some systems only: how often they may say so.
+const PUBLIC: [(&str, usize); 8] = [
+    ("src/adapters/hyper/streams.rs", 1), // Unix sockets
+    ("src/adapters/tokio_io.rs", 1),      // Unix sockets, and as a debt children
+    ("src/event_loop/mod.rs", 3),         // the descriptor of a loop
+    ("src/io/backoff.rs", 1),             // for Unix sockets
+    ("src/io/fs/dir_builder.rs", 1),      // the rights of Unix
+    ("src/io/fs/open_options.rs", 3),     // the rights and flags of Unix
+    ("src/io/mod.rs", 17), // Unix sockets, signals, descriptors; as a debt children, too
+    ("src/lib.rs", 7),     // as a debt: worker processes and what stands on them
+];
+
+/// A `cfg` that names a system stands in `src/sys/`, or is of a public item or a test.
+pub(crate) fn confined(file: &File) -> Vec<Finding> {
+    if !file.is_rust() || !file.path.starts_with("src/") || file.path.starts_with("src/sys/") {
+        return Vec::new();
+    }
+    let may = PUBLIC.iter().find(|(path, _)| *path == file.path);
+    let may = may.map_or(0, |(_, count)| *count);
+    let asks = file.lines.iter().enumerate().filter(|(_, line)| {
+        let code = &line.code;
+        let names = |name: &&str| {
+            code.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|word| word == *name)
+        };
+        let cfg = code.contains("cfg(")
+            || code.contains("cfg!(")
+            || code.contains("cfg_attr(")
+            || code.trim_start().starts_with("all(");
+        cfg && !code.contains("test") && NAMES.iter().any(names)
+    });
+    let asks: Vec<usize> = asks.map(|(at, _)| at).collect();
+    if asks.len() <= may {
+        return Vec::new();
+    }
+    let what = format!(
+        "asks {} times which system it is built for, {may} are allowed: what differs between systems stands in src/sys/",
+        asks.len()
+    );
+    vec![Finding::new(file, asks[may], "platform", what)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reported(path: &str, text: &str) -> usize {
+        confined(&File::new(path, text)).len()
+    }
+
+    #[test]
+    fn a_system_outside_of_sys_is_reported() {
+        for bad in [
+            "#[cfg(target_os = \"linux\")]\nfn f() {}",
+            "#[cfg(all(unix, not(loom)))]\nfn f() {}",
+            "fn f() { if cfg!(windows) {} }",
+            "#[cfg_attr(target_vendor = \"apple\", path = \"x.rs\")]\nmod x;",
+        ] {
+            assert_eq!(reported("src/task/a.rs", bad), 1, "{bad}");
+            assert_eq!(reported("src/sys/linux/a.rs", bad), 0, "{bad}");
+            assert_eq!(reported("tests/task/a.rs", bad), 0, "{bad}");
+        }
+        let mode = "#[cfg(unix)]\npub fn mode() {}";
+        assert_eq!(reported("src/io/fs/dir_builder.rs", mode), 0);
+        assert_eq!(reported("src/io/fs/dir_builder.rs", &mode.repeat(2)), 1);
+        for good in [
+            "#[cfg(loom)]\nfn f() {}",
+            "#[cfg(all(test, target_os = \"linux\"))]\nmod tests {}",
+            "#[cfg(target_pointer_width = \"32\")]\nfn f() {}",
+            "// cfg(unix)",
+        ] {
+            assert_eq!(reported("src/task/a.rs", good), 0, "{good}");
+        }
+    }
+}
