@@ -13,7 +13,7 @@ use super::sleep;
 use crate::event_loop::{current, yield_now};
 
 /// Moves the loop's clock on by `duration`, and lets all go off that is due by then. For tests, on a loop with
-/// [`virtual_time`](crate::EventLoopBuilder::virtual_time), or after [`pause`](super::pause).
+/// [`virtual_time`](crate::EventLoopBuilder::virtual_time), or after [`pause`](super::pause()).
 ///
 /// What was spawned just before begins first. Such a clock goes on by itself when no task can run, so a test seldom needs this: to move the clock while something outside of
 /// the loop is awaited, or to stop at a moment between two deadlines. It goes on at once: what was due on the way sees the
@@ -22,7 +22,7 @@ use crate::event_loop::{current, yield_now};
 /// # Panics
 ///
 /// Outside an event loop, and on a loop whose clock goes by itself: the real one, or one that was
-/// [resumed](super::resume).
+/// [resumed](super::resume()).
 ///
 /// # Cancel safety
 ///

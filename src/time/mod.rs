@@ -25,7 +25,7 @@
 //!
 //! [`now`] says what time it is for all of them: `Instant::now()`, except on a loop with a virtual
 //! clock, where tests of hours take milliseconds
-//! ([`virtual_time`](crate::EventLoopBuilder::virtual_time), [`pause`]).
+//! ([`virtual_time`](crate::EventLoopBuilder::virtual_time), [`pause()`]).
 //!
 //! The clock is the system's monotonic one: it never goes back, and setting the wall clock
 //! moves nothing here. Where the system is suspended it may stop (on Linux it does), and

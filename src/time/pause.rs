@@ -8,7 +8,7 @@
 use crate::event_loop::current;
 
 /// Stops the clock of the loop that runs here: from now on it goes as on a loop with
-/// [`virtual_time`](crate::EventLoopBuilder::virtual_time), by [`advance`](super::advance), and by itself to the next deadline
+/// [`virtual_time`](crate::EventLoopBuilder::virtual_time), by [`advance`](super::advance()), and by itself to the next deadline
 /// when no task can run. For tests. If it stands already, nothing happens.
 ///
 /// Timers that wait already keep their deadlines. How it meets what goes on outside of the loop is said at `virtual_time`: for a task
@@ -40,7 +40,7 @@ pub fn pause() {
     local.pause();
 }
 
-/// Lets a clock go on that [`pause`] has stopped, at the pace of the real one, from where it stands: it does not come back to the real
+/// Lets a clock go on that [`pause()`] has stopped, at the pace of the real one, from where it stands: it does not come back to the real
 /// time. If it goes already, nothing happens.
 ///
 /// # Panics
