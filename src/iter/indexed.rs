@@ -2,11 +2,9 @@
 //!
 //! Tests: `tests/iter/main.rs`.
 
-use std::cmp::Ordering;
-
 use super::gather::append;
 use super::order::{Bounded, Chunks, Enumerate, Part, Rev, StepBy, Zip};
-use super::parallel::{IntoParallelIterator, ParallelExtend, ParallelIterator};
+use super::parallel::{IntoParallelIterator, ParallelIterator};
 use crate::thread::Exact;
 
 /// A parallel iterator of which the number of items is known, and where each stands.
@@ -50,25 +48,6 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         C: IntoParallelIterator<Iter: IndexedParallelIterator>,
     {
         Zip(self, other.into_par_iter())
-    }
-
-    /// As [`zip`](Self::zip), of two of the same length.
-    ///
-    /// # Panics
-    /// If they are not.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert_eq!([1, 2].par_iter().zip_eq(3..5).count(), 2);
-    /// ```
-    fn zip_eq<C>(self, other: C) -> Zip<Self, C::Iter>
-    where
-        C: IntoParallelIterator<Iter: IndexedParallelIterator>,
-    {
-        let other = other.into_par_iter();
-        assert_eq!(self.len(), other.len(), "zip_eq: the lengths differ");
-        Zip(self, other)
     }
 
     /// The items from the last to the first.
@@ -192,21 +171,6 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         self.enumerate().find_map_first(found)
     }
 
-    /// The index of the last item that `f` wants.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert_eq!([5, 4, 5].par_iter().position_last(|n| *n == 5), Some(2));
-    /// ```
-    fn position_last<F>(self, f: F) -> Option<usize>
-    where
-        F: Fn(Self::Item) -> bool + Sync + Send,
-    {
-        let found = |(at, item)| f(item).then_some(at);
-        self.enumerate().find_map_last(found)
-    }
-
     /// The indices of the items that `f` wants.
     ///
     /// ```
@@ -223,29 +187,6 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         self.enumerate().filter_map(wanted)
     }
 
-    /// What `f` makes of `size` items each, one after the other, beginning with what `init` gives.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// let sums: Vec<i32> = (0..5).into_par_iter().fold_chunks(2, || 0, |a, b| a + b).collect();
-    /// assert_eq!(sums, [1, 5, 4]);
-    /// ```
-    fn fold_chunks<A, N, F>(
-        self,
-        size: usize,
-        init: N,
-        f: F,
-    ) -> impl IndexedParallelIterator<Item = A>
-    where
-        A: Send,
-        N: Fn() -> A + Sync + Send,
-        F: Fn(A, Self::Item) -> A + Sync + Send,
-    {
-        let fold = move |chunk: Vec<Self::Item>| chunk.into_iter().fold(init(), &f);
-        self.chunks(size).map(fold)
-    }
-
     /// Puts all items into `vec`, instead of what was there.
     ///
     /// ```
@@ -258,94 +199,6 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     fn collect_into_vec(self, vec: &mut Vec<Self::Item>) {
         vec.clear();
         append(self, vec);
-    }
-
-    /// Puts the halves of all pairs into `left` and `right`, instead of what was there.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// let (mut left, mut right) = (vec![], vec![]);
-    /// (0..2).into_par_iter().map(|n| (n, -n)).unzip_into_vecs(&mut left, &mut right);
-    /// assert_eq!((left, right), (vec![0, 1], vec![0, -1]));
-    /// ```
-    fn unzip_into_vecs<A: Send, B: Send>(self, left: &mut Vec<A>, right: &mut Vec<B>)
-    where
-        Self: Exact<Item = (A, B)>,
-    {
-        left.clear();
-        right.clear();
-        let (first, second): (Vec<A>, Vec<B>) = self.unzip();
-        left.par_extend(first);
-        right.par_extend(second);
-    }
-
-    /// The order of two sequences, item by item.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert!([1, 2].par_iter().cmp(&[1, 3]).is_lt());
-    /// ```
-    fn cmp<C>(self, other: C) -> Ordering
-    where
-        C: IntoParallelIterator<Item = Self::Item, Iter: IndexedParallelIterator>,
-        Self::Item: Ord,
-    {
-        let other = other.into_par_iter();
-        let lengths = self.len().cmp(&other.len());
-        let orders = self.zip(other).map(|(a, b)| a.cmp(&b));
-        orders.find_first(|order| order.is_ne()).unwrap_or(lengths)
-    }
-
-    /// The order of two sequences, item by item; `None`: two items that decide it have none.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert!([1.0, f64::NAN].par_iter().partial_cmp(&[1.0, 2.0]).is_none());
-    /// ```
-    fn partial_cmp<C>(self, other: C) -> Option<Ordering>
-    where
-        C: IntoParallelIterator<Item: Send, Iter: IndexedParallelIterator>,
-        Self::Item: PartialOrd<C::Item>,
-    {
-        let other = other.into_par_iter();
-        let lengths = self.len().cmp(&other.len());
-        let orders = self.zip(other).map(|(a, b)| a.partial_cmp(&b));
-        let decides = |order: &Option<Ordering>| *order != Some(Ordering::Equal);
-        orders.find_first(decides).unwrap_or(Some(lengths))
-    }
-
-    /// Two sequences have the same items.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert!([1, 2].par_iter().eq(&[1, 2]));
-    /// ```
-    fn eq<C>(self, other: C) -> bool
-    where
-        C: IntoParallelIterator<Iter: IndexedParallelIterator>,
-        Self::Item: PartialEq<C::Item>,
-    {
-        let other = other.into_par_iter();
-        self.len() == other.len() && self.zip(other).all(|(a, b)| a == b)
-    }
-
-    /// Two sequences differ.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert!([1, 2].par_iter().ne(&[1]));
-    /// ```
-    fn ne<C>(self, other: C) -> bool
-    where
-        C: IntoParallelIterator<Iter: IndexedParallelIterator>,
-        Self::Item: PartialEq<C::Item>,
-    {
-        !self.eq(other)
     }
 }
 

@@ -19,7 +19,7 @@
 //! | to begin | |
 //! |---|---|
 //! | collections and ranges | `par_iter`, `par_iter_mut`, `into_par_iter` ([`IntoParallelIterator`]), `par_drain` |
-//! | pieces of a slice | `par_chunks`, `par_chunks_mut`, `par_rchunks`, `par_windows` ([`ParallelSlice`], [`ParallelSliceMut`]) |
+//! | pieces of a slice | `par_chunks`, `par_chunks_mut`, `par_windows` ([`ParallelSlice`], [`ParallelSliceMut`]) |
 //! | pieces of a string | `par_chars`, `par_bytes`, `par_lines`, `par_split_whitespace` ([`ParallelString`]) |
 //! | any iterator | `par_bridge` ([`ParallelBridge`]) |
 //!
@@ -32,7 +32,7 @@
 //! # Promised
 //!
 //! - Results are those of the sequential iterator: the first that is found, the error of the lowest item, the last of equal maxima.
-//!   Only what has `any` in its name, `while_some` and `par_bridge` are left to chance.
+//!   Only what has `any` in its name and `par_bridge` are left to chance.
 //! - Reductions ([`sum`](ParallelIterator::sum), [`reduce`](ParallelIterator::reduce)) group the items by their number only. A sum of
 //!   floats has the same bits each time, on any number of threads.
 //! - A panic in a closure ends the rest, and is resumed whole: of several, that of the lowest item. Every item, and
@@ -82,9 +82,9 @@ pub use indexed::IndexedParallelIterator;
 pub use order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 pub use par::Par;
 pub use parallel::{FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator};
-pub use slices::{SliceChunks, SliceChunksMut, SliceRChunks, SliceRChunksMut, SliceWindows};
+pub use slices::{SliceChunks, SliceChunksMut, SliceWindows};
 pub use sources::{
     IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelBridge, ParallelSlice,
     ParallelSliceMut, ParallelString,
 };
-pub use stage::{Filter, FilterMap, FlatMapIter, Fold, Map, MapInit, Stage, WhileSome};
+pub use stage::{Filter, FilterMap, FlatMapIter, Fold, Map, MapInit, Stage};

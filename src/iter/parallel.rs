@@ -16,10 +16,9 @@ use super::order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::par::Par;
 use super::stage::{
     Filter, FilterMap, FilterMapping, Filtering, FlatMapIter, FlatMapping, Fold, Folding, Initing,
-    Kind, Map, MapInit, Mapping, Stage, WhileSome, Whiling,
+    Kind, Map, MapInit, Mapping, Stage,
 };
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::thread::{Grouping, Here, Items, Producer, Source, divide};
 
 /// What can become a parallel iterator: collections by value or by reference, ranges, and parallel iterators themselves.
@@ -372,47 +371,6 @@ pub trait ParallelIterator: Source + Send {
         self.flat_map_iter(|items| items)
     }
 
-    /// Goes on until an item is `None`; which ones behind or before it have been given by then is left to chance.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// let all = [Some(1), Some(2)].into_par_iter().while_some();
-    /// assert_eq!(all.sum::<i32>(), 3);
-    /// ```
-    fn while_some<T: Send>(self) -> WhileSome<Self>
-    where
-        Self: Source<Item = Option<T>>,
-    {
-        stage(self, Whiling::default())
-    }
-
-    /// At most `n` of the items, whichever come first in time.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert_eq!((0..1000).into_par_iter().take_any(10).count(), 10);
-    /// ```
-    fn take_any(self, n: usize) -> impl ParallelIterator<Item = Self::Item> {
-        let left = AtomicUsize::new(n);
-        let take = move || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-        self.map(move |item| take().ok().map(|_| item)).while_some()
-    }
-
-    /// All but `n` of the items, whichever come first in time.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// assert_eq!((0..1000).into_par_iter().skip_any(10).count(), 990);
-    /// ```
-    fn skip_any(self, n: usize) -> impl ParallelIterator<Item = Self::Item> {
-        let left = AtomicUsize::new(n);
-        let skip = move || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-        self.filter(move |_| skip().is_err())
-    }
-
     /// What each of few pieces comes to: the first value by `init`, the next by `f` of that and an item. An end makes one of these.
     ///
     /// How many pieces there are depends, where that end is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), on the
@@ -448,27 +406,6 @@ pub trait ParallelIterator: Source + Send {
     {
         let value = Mutex::new(value);
         self.fold(move || value.lock().clone(), f)
-    }
-
-    /// [`fold`](Self::fold) with an `f` that can fail: such a piece comes to its first failure.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// let sums = (0..9_u8).into_par_iter().try_fold(|| 0_u8, |a, b| a.checked_add(b));
-    /// assert_eq!(sums.try_reduce(|| 0, |a, b| a.checked_add(b)), Some(36));
-    /// ```
-    fn try_fold<A, R, N, F>(self, init: N, f: F) -> impl ParallelIterator<Item = R>
-    where
-        R: Try<Output = A> + Send,
-        N: Fn() -> A + Sync + Send,
-        F: Fn(A, Self::Item) -> R + Sync + Send,
-    {
-        let first = move || R::from_output(init());
-        self.fold(first, move |so_far, item| match so_far.branch() {
-            Ok(so_far) => f(so_far, item),
-            Err(failure) => failure,
-        })
     }
 
     /// These items, and those of another behind them.

@@ -1,4 +1,4 @@
-//! Slices of slices: chunks from either end, and windows.
+//! Slices of slices: chunks and windows.
 //!
 //! Tests: `tests/iter/sources.rs`.
 
@@ -69,18 +69,8 @@ fn front<T>(slice: &[T], at: usize, _: usize) -> (&[T], &[T]) {
     slice.split_at(at)
 }
 
-fn back<T>(slice: &[T], at: usize, _: usize) -> (&[T], &[T]) {
-    let (near, far) = slice.split_at(at);
-    (far, near)
-}
-
 fn front_mut<T>(slice: &mut [T], at: usize, _: usize) -> (&mut [T], &mut [T]) {
     slice.split_at_mut(at)
-}
-
-fn back_mut<T>(slice: &mut [T], at: usize, _: usize) -> (&mut [T], &mut [T]) {
-    let (near, far) = slice.split_at_mut(at);
-    (far, near)
 }
 
 /// The last windows of the first part reach into the second.
@@ -95,11 +85,6 @@ pieces! {
     |len, size, at| len.div_ceil(size), front: len.min(at.saturating_mul(size))
 }
 pieces! {
-    /// [`ParallelSlice::par_rchunks`](super::ParallelSlice::par_rchunks).
-    SliceRChunks, &'s [T], Sync, RChunks, rchunks,
-    |len, size, at| len.div_ceil(size), back: len.saturating_sub(at.saturating_mul(size))
-}
-pieces! {
     /// [`ParallelSlice::par_windows`](super::ParallelSlice::par_windows).
     SliceWindows, &'s [T], Sync, Windows, windows,
     |len, size, at| (len + 1).saturating_sub(size), overlapping: at.min(len)
@@ -108,9 +93,4 @@ pieces! {
     /// [`ParallelSliceMut::par_chunks_mut`](super::ParallelSliceMut::par_chunks_mut).
     SliceChunksMut, &'s mut [T], Send, ChunksMut, chunks_mut,
     |len, size, at| len.div_ceil(size), front_mut: len.min(at.saturating_mul(size))
-}
-pieces! {
-    /// [`ParallelSliceMut::par_rchunks_mut`](super::ParallelSliceMut::par_rchunks_mut).
-    SliceRChunksMut, &'s mut [T], Send, RChunksMut, rchunks_mut,
-    |len, size, at| len.div_ceil(size), back_mut: len.saturating_sub(at.saturating_mul(size))
 }

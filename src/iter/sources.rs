@@ -6,7 +6,7 @@ use super::bridge::Bridge;
 use super::indexed::IndexedParallelIterator;
 use super::par::Par;
 use super::parallel::{IntoParallelIterator, ParallelIterator};
-use super::slices::{SliceChunks, SliceChunksMut, SliceRChunks, SliceRChunksMut, SliceWindows};
+use super::slices::{SliceChunks, SliceChunksMut, SliceWindows};
 use super::sort;
 use super::text::{Chars, Lines, Text, Words};
 use std::cmp::Ordering;
@@ -103,19 +103,6 @@ pub trait ParallelSlice<T: Sync> {
         Par(SliceChunks::new(&slice[..whole], size))
     }
 
-    /// Chunks of `size` items from the end; the last, at the front, may have fewer.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// let sums: Vec<i32> = [1, 2, 3].par_rchunks(2).map(|chunk| chunk.iter().sum()).collect();
-    /// assert_eq!(sums, [5, 1]);
-    /// ```
-    fn par_rchunks(&self, size: usize) -> Par<SliceRChunks<'_, T>> {
-        let slice = self.as_parallel_slice();
-        Par(SliceRChunks::new(slice, size))
-    }
-
     /// All runs of `size` neighbours.
     ///
     /// ```
@@ -172,20 +159,6 @@ pub trait ParallelSliceMut<T: Send> {
         let slice = self.as_parallel_slice_mut();
         let whole = slice.len() - slice.len().checked_rem(size).unwrap_or(0);
         Par(SliceChunksMut::new(&mut slice[..whole], size))
-    }
-
-    /// Chunks of `size` items from the end; the last, at the front, may have fewer.
-    ///
-    /// ```
-    /// use trefoil::prelude::*;
-    ///
-    /// let mut rows = [0; 3];
-    /// rows.par_rchunks_mut(2).enumerate().for_each(|(row, chunk)| chunk.fill(row));
-    /// assert_eq!(rows, [1, 0, 0]);
-    /// ```
-    fn par_rchunks_mut(&mut self, size: usize) -> Par<SliceRChunksMut<'_, T>> {
-        let slice = self.as_parallel_slice_mut();
-        Par(SliceRChunksMut::new(slice, size))
     }
 
     /// Sorts; equal items keep their order. Needs memory for as many items again.

@@ -1,14 +1,13 @@
 //! What is done with the items one by one: an iterator's adaptors, applied to each piece.
 //!
 //! **Job.** A [`Stage`] is divided as what it stands on is. Where a piece becomes an iterator, its [`Kind`] puts the adaptor of
-//! std around that: `map`, `filter`, `filter_map`, `flat_map`. Three kinds have adaptors of their own: those with a state for each
-//! piece (`map_init`, `fold`), and `while_some`, which stops all pieces.
+//! std around that: `map`, `filter`, `filter_map`, `flat_map`. Two kinds have adaptors of their own: those with a state for each
+//! piece (`map_init`, `fold`).
 //!
 //! Tests: `tests/iter/main.rs`.
 
 use std::iter;
 
-use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::thread::{Exact, Producer, Shape, Source};
 
 /// A parallel iterator whose items go through an adaptor.
@@ -26,8 +25,6 @@ pub type Filter<I, F> = Stage<I, Filtering<F>>;
 pub type FilterMap<I, F> = Stage<I, FilterMapping<F>>;
 /// [`ParallelIterator::flat_map_iter`](super::ParallelIterator::flat_map_iter).
 pub type FlatMapIter<I, F> = Stage<I, FlatMapping<F>>;
-/// [`ParallelIterator::while_some`](super::ParallelIterator::while_some).
-pub type WhileSome<I> = Stage<I, Whiling>;
 /// [`ParallelIterator::map_init`](super::ParallelIterator::map_init).
 pub type MapInit<I, N, F> = Stage<I, Initing<N, F>>;
 /// [`ParallelIterator::fold`](super::ParallelIterator::fold).
@@ -164,37 +161,6 @@ impl<T, U: IntoIterator<Item: Send>, F: Fn(T) -> U + Sync> Kind<T> for FlatMappi
     #[inline]
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
         items.flat_map(&self.0)
-    }
-}
-
-/// Until one piece meets a `None`.
-#[derive(Debug, Default)]
-pub struct Whiling(AtomicBool);
-
-impl<T: Send> Kind<Option<T>> for Whiling {
-    type Out = T;
-    type Iter<'a, I: Iterator<Item = Option<T>>> = Somes<'a, I>;
-    const EXACT: bool = false;
-    fn apply<'a, I: Iterator<Item = Option<T>>>(&'a self, items: I) -> Self::Iter<'a, I> {
-        Somes(items, &self.0)
-    }
-}
-
-/// The iterator of `while_some`.
-#[derive(Debug)]
-pub struct Somes<'a, I>(I, &'a AtomicBool);
-
-impl<T, I: Iterator<Item = Option<T>>> Iterator for Somes<'_, I> {
-    type Item = T;
-    fn next(&mut self) -> Option<T> {
-        if self.1.load(Ordering::Relaxed) {
-            return None;
-        }
-        let item = self.0.next()?;
-        if item.is_none() {
-            self.1.store(true, Ordering::Relaxed);
-        }
-        item
     }
 }
 

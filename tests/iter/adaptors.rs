@@ -34,7 +34,6 @@ fn items_one_by_one() {
         (0..n).collect::<Vec<_>>().par_iter().copied() => 0..n;
         (0..n).into_par_iter().map_with(7, |seven, i| *seven + i) => 7..n + 7;
         (0..n).into_par_iter().map_init(|| 7, |seven, i| *seven + i) => 7..n + 7;
-        (0..n).into_par_iter().map(Some).while_some() => 0..n;
     );
 }
 
@@ -59,12 +58,9 @@ fn items_where_they_stand() {
         (0..n).into_par_iter().step_by(1).step_by(3).enumerate() => (0..n).step_by(3).enumerate();
         (0..n).into_par_iter().chunks(7) => (0..n).collect::<Vec<_>>().chunks(7).map(<[usize]>::to_vec);
         (0..n).into_par_iter().chunks(7).rev() => (0..n).collect::<Vec<_>>().chunks(7).rev().map(<[usize]>::to_vec);
-        (0..n).into_par_iter().fold_chunks(7, || 1, |a, b| a + b)
-            => (0..n).collect::<Vec<_>>().chunks(7).map(|chunk| 1 + chunk.iter().sum::<usize>());
         (0..n).into_par_iter().with_min_len(100).with_max_len(3).map(|i| i) => 0..n;
         (0..n).into_par_iter().map_init(|| 1, |one, i| i + *one).with_max_len(1).enumerate().rev() => (0..n).map(|i| (i, i + 1)).rev();
         (0..n).into_par_iter().positions(|i| i % 4 == 1) => (1..n).step_by(4);
-        (0..n).into_par_iter().zip_eq(0..n).map(|(a, b)| a + b) => (0..n).map(|i| 2 * i);
     );
 }
 
@@ -108,22 +104,6 @@ fn the_pools_own_map_takes_them_too() {
 }
 
 #[test]
-fn some_of_the_items() {
-    everywhere(|| {
-        assert_eq!((0..1000).into_par_iter().take_any(10).count(), 10);
-        assert_eq!((0..5).into_par_iter().take_any(10).count(), 5);
-        assert_eq!((0..1000).into_par_iter().skip_any(10).count(), 990);
-        let some: Vec<u32> = (0..10_000)
-            .into_par_iter()
-            .map(|n| (n != 77).then_some(n))
-            .while_some()
-            .collect();
-        assert!(some.len() < 10_000 && !some.contains(&77));
-        assert!(some.is_sorted());
-    });
-}
-
-#[test]
 fn a_state_is_made_for_few_pieces() {
     everywhere(|| {
         let made = AtomicUsize::new(0);
@@ -158,5 +138,4 @@ fn a_step_of_nothing_is_refused() {
     refused(|| _ = (0..9).into_par_iter().chunks(0));
     refused(|| _ = [1].par_chunks(0));
     refused(|| _ = [1].par_windows(0));
-    refused(|| _ = (0..9).into_par_iter().zip_eq(0..8));
 }

@@ -156,12 +156,6 @@ fn in_the_vector_that_is_given() {
                 .collect_into_vec(&mut vec);
             assert!(vec.iter().copied().eq(1..=n) && vec.as_ptr() == place);
         }
-        let (mut left, mut right) = (vec![9; 9], vec!['x']);
-        (0..100_u8)
-            .into_par_iter()
-            .map(|i| (i, char::from(i)))
-            .unzip_into_vecs(&mut left, &mut right);
-        assert!(left.iter().map(|i| char::from(*i)).eq(right));
     });
 }
 

@@ -61,8 +61,8 @@ fn slices() {
                 )*};
             }
             same!(
-                par_chunks, chunks; par_chunks_exact, chunks_exact; par_rchunks, rchunks; par_windows, windows;
-                par_chunks_mut, chunks; par_chunks_exact_mut, chunks_exact; par_rchunks_mut, rchunks;
+                par_chunks, chunks; par_chunks_exact, chunks_exact; par_windows, windows;
+                par_chunks_mut, chunks; par_chunks_exact_mut, chunks_exact;
             );
             items.par_iter_mut().for_each(|item| *item += 1);
             assert!(items.iter().copied().eq(1..=n));
