@@ -6,7 +6,8 @@
 //! 2. reads the clocks of the threads that are in calls, and makes the pool wider by as many calls as wait;
 //! 3. counts the workers that wait for what no pool runs, and have since the last look: twice as many may be replaced.
 //! 4. counts what was taken from the queues. If that was nothing while a worker is blocked, one more thread runs: the *stall rule*
-//!    (`sleep/blocked.rs`). Where so many wait that fewer run than should, it is later the oftener that has happened.
+//!    (`sleep/blocked.rs`). Where so many wait that fewer run than should, it is twice as many as the last time; and if this process
+//!    computes meanwhile, eight times as long must pass first, since what they wait for may be just that.
 //!
 //! It holds the pool only while it looks, so a pool that is dropped is gone. It runs none of the user's code.
 //!
@@ -18,18 +19,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::thread::sleep;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::call::Sample;
 use super::registry::Registry;
 use super::sleep::STALL;
 use crate::helper;
+use crate::sys::clock;
 
 /// By so many threads a pool is made wider at most.
 const MAX_STAND_INS: usize = 512;
 
 /// For each call that is seen to wait, so many may begin on trust.
 const TRUST: usize = 3;
+
+/// At so many looks the queues have moved when a stall begins anew.
+const CALM: u32 = 8;
 
 /// What has been seen at the last look.
 struct Watch {
@@ -44,8 +49,15 @@ struct Watch {
     trust: usize,
     /// The waits of the slots with these numbers.
     waits: HashMap<usize, u64>,
-    /// So often one more worker was replaced, because nothing moved.
+    /// So many more workers are replaced, because nothing moved.
     stalls: usize,
+    /// By how many more than wait, when nothing moved the last time.
+    step: usize,
+    /// At so many looks in a row the queues have moved.
+    moved: u32,
+    /// The process's time at the last look, and whether the stall rule has been put off since the queues moved.
+    time: Duration,
+    put_off: bool,
 }
 
 /// Starts the watch over a pool. False: the system gives no thread for it.
@@ -75,6 +87,10 @@ impl Watch {
             trust: 0,
             waits: HashMap::new(),
             stalls: 0,
+            step: 0,
+            moved: 0,
+            time: clock::of_process(),
+            put_off: false,
         };
         // None is known to wait yet.
         watch.look_at_calls(registry);
@@ -93,9 +109,9 @@ impl Watch {
             registry.sleep.widen(self.look_at_calls(&registry));
             let long = self.look_at_waits(&registry);
             let more = (2 * long).min(MAX_STAND_INS);
+            self.look_at_queues(&registry, more);
             registry.sleep.grant(more + self.stalls);
             registry.recheck();
-            self.look_at_queues(&registry);
         } else {
             registry.sleep.end_trust();
             registry.sleep.end_watch();
@@ -107,22 +123,36 @@ impl Watch {
     }
 
     /// The stall rule.
-    fn look_at_queues(&mut self, registry: &Arc<Registry>) {
+    fn look_at_queues(&mut self, registry: &Arc<Registry>, more: usize) {
+        let before = std::mem::replace(&mut self.time, clock::of_process());
+        let computes = self.time.saturating_sub(before) > STALL / 2;
+        // Those that have come back need nobody in their stead.
+        let unreplaced = registry.sleep.unreplaced(more);
+        self.stalls = self.stalls.min(unreplaced + self.step);
         if Instant::now() < self.stalled {
             return;
         }
         let before = std::mem::replace(&mut self.progress, registry.progress());
         let stands = self.progress == before && registry.sleep.counts().blocked() > 0;
-        if stands && registry.sleep.lacks_stand_ins() {
-            self.stalls += 1;
-            registry.injector.turn_round();
-            registry.sleep.grant_one();
-            registry.recheck();
-        } else if stands {
-            registry.recruit_more();
+        let lacks = unreplaced > self.stalls;
+        let put_off = stands && lacks && computes && !self.put_off;
+        self.moved = if stands { 0 } else { self.moved + 1 };
+        if self.moved > CALM {
+            self.step = 0;
         }
-        let patience = registry.sleep.patience();
-        self.stalled = Instant::now() + patience + patience * self.stalls as u32 / 8;
+        if put_off {
+            self.stalled = Instant::now() + 8 * STALL;
+        } else if stands && lacks {
+            self.step = 2 * self.step + 1;
+            self.stalls = unreplaced + self.step;
+            registry.injector.turn_round();
+        } else {
+            if stands {
+                registry.recruit_more();
+            }
+            self.stalled = Instant::now() + registry.sleep.patience();
+        }
+        self.put_off = put_off;
     }
 
     /// How many workers wait for what no pool runs, and have since the last look.

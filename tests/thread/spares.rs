@@ -197,3 +197,26 @@ fn two_thousand_tasks_wait_where_the_system_gives_no_thread() {
         },
     );
 }
+
+/// More wait for one another than are replaced at once, in two pools, and none can end before all have begun: what is begun each
+/// time that nothing moves doubles, so it takes a tenth of a second, and not the minute that one thread at a time would.
+#[test]
+fn waits_that_need_one_another_all_begin_soon() {
+    within_deadline(|| {
+        let (a, b) = (named("together-a", 2), named("together-b", 2));
+        let all = Arc::new(Barrier::new(200));
+        let begin = Instant::now();
+        let tasks: Vec<Task<()>> = (0..200)
+            .map(|_| {
+                let (b, all) = (b.clone(), all.clone());
+                a.spawn(move || b.install(|| b.blocking(|| all.wait())).is_leader())
+                    .map(|_| ())
+            })
+            .collect();
+        for task in tasks {
+            task.join().unwrap();
+        }
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(15), "{took:?}");
+    });
+}

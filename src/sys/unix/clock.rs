@@ -15,6 +15,11 @@ pub(crate) fn monotonic() -> Duration {
     read(libc::CLOCK_MONOTONIC).unwrap_or_default()
 }
 
+/// The processor time of this process.
+pub(crate) fn of_process() -> Duration {
+    read(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
+}
+
 /// The time on the clock with this number. `None`: there is none.
 pub(crate) fn read(clock: clockid_t) -> Option<Duration> {
     let mut time = libc::timespec {

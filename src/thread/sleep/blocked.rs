@@ -12,8 +12,8 @@
 //! nothing by two thousand threads. Three things are begun nevertheless. What is *urgent*: work that a parked thread waits for and
 //! may not run itself (`install`, the shares of broadcasts), so that a chain of such waits ends. What is queued beside
 //! waits for something outside of all pools (a promise, a call of [`blocking`](crate::ThreadPool::blocking)) that the watch has seen to
-//! last: twice as many as wait so. And one thread more, with the newest that is queued, each time that the
-//! stall rule asks for one.
+//! last: twice as many as wait so. And where nothing moves, one thread more, then two, four and so on, as
+//! the stall rule asks for them; the first takes the newest that is queued.
 //!
 //! **The stall rule.** A pool with as many runners as it is wide may still stand still: the
 //! replacement of a blocked worker may be stuck in the user's own lock, which
@@ -50,9 +50,10 @@ impl Sleep {
         now.blocked() > AT_ONCE && now.running() > self.target(now)
     }
 
-    /// So many workers wait that fewer run than the pool is wide.
-    pub(in crate::thread) fn lacks_stand_ins(&self) -> bool {
-        self.counts().blocked() > self.replaced()
+    /// How many wait of those that are not replaced at once, nor among `more` others.
+    pub(in crate::thread) fn unreplaced(&self, more: usize) -> usize {
+        let replaced = self.width().max(AT_ONCE) + more;
+        self.counts().blocked().saturating_sub(replaced)
     }
 
     /// The watch lets so many more workers be replaced. Afterwards the caller must look into the queues, as after a change of the
@@ -60,11 +61,6 @@ impl Sleep {
     pub(in crate::thread) fn grant(&self, more: usize) {
         self.granted.store(more, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-    }
-
-    /// One more, likewise.
-    pub(in crate::thread) fn grant_one(&self) {
-        self.grant(self.granted.load(Ordering::Relaxed) + 1);
     }
 
     /// A runner is about to park in a wait. Afterwards it must look into the

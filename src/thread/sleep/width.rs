@@ -33,6 +33,11 @@ impl Sleep {
         if !surplus {
             asleep.remove(sleeper);
         }
+        let now = self.counts();
+        if surplus && now.is_closing() && now.running() == 0 {
+            // So many wait that none is left to run: as after any subtraction that leaves none.
+            self.quiet.notify_all();
+        }
         drop(asleep);
         // Between the subtraction and the caller's look, as in step 4.
         fence(Ordering::SeqCst);
