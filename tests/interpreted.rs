@@ -321,3 +321,37 @@ fn a_pool_runs_the_tasks_of_scopes() {
         assert_eq!(ran.load(Ordering::Relaxed), 5);
     });
 }
+
+/// Items in their places, sorts that move and sorts that merge, and what is dropped where one of them fails.
+#[test]
+fn a_pool_divides_and_sorts() {
+    use trefoil::prelude::*;
+
+    let pool = ThreadPool::with_threads(2);
+    pool.install(|| {
+        let words: Vec<String> = (0..40).map(|n| (n * 7 % 40).to_string()).collect();
+        let doubled: Vec<String> = words.par_iter().map(|word| word.repeat(2)).collect();
+        assert!(
+            doubled
+                .iter()
+                .zip(&words)
+                .all(|(two, one)| *two == one.repeat(2))
+        );
+        let failed: Result<Vec<String>, String> = words
+            .clone()
+            .into_par_iter()
+            .map(|word| if word == "13" { Err(word) } else { Ok(word) })
+            .collect();
+        assert_eq!(failed.unwrap_err(), "13");
+        let mut stable = doubled.clone();
+        stable.par_sort_by_key(String::len);
+        let mut unstable = doubled.clone();
+        unstable.par_sort_unstable();
+        let mut expected = doubled;
+        expected.sort_by_key(String::len);
+        assert_eq!(stable, expected);
+        expected.sort_unstable();
+        assert_eq!(unstable, expected);
+        assert_eq!(expected.par_drain(5..35).map(|word| word.len()).count(), 30);
+    });
+}

@@ -39,7 +39,10 @@ impl<I: Iterator<Item: Send> + Send> Source for Bridge<I> {
         Turns(self, usize::MAX)
     }
     fn shape(&self) -> Shape {
-        Shape::unknown()
+        Shape {
+            unordered: true,
+            ..Shape::unknown()
+        }
     }
 }
 

@@ -161,7 +161,7 @@ where
     }
 }
 
-/// Parts of a vector or a map, taken out.
+/// Parts of a vector, taken out.
 ///
 /// ```
 /// use trefoil::prelude::*;

@@ -117,7 +117,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     }
 
     /// Pieces of at least `min` items, where to begin one is dear. Unlike rayon, trefoil finds the
-    /// length of pieces as the work runs, so this is seldom needed.
+    /// length of pieces as the work runs, so this is seldom needed. A sum of floats is grouped by it, too.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -129,7 +129,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Bounded { base, min, max }
     }
 
-    /// Pieces of at most `max` items, where a few of them are very dear.
+    /// Pieces of at most `max` items, where a few of them are very dear. A sum of floats is grouped by it, too.
     ///
     /// ```
     /// use trefoil::prelude::*;

@@ -34,7 +34,7 @@ macro_rules! source {
 }
 
 /// [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Enumerate<I>(pub(super) I);
 
 source! {
@@ -43,7 +43,7 @@ source! {
 }
 
 /// Items and the index of the first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Enumerated<P>(usize, P);
 
 impl<P: Producer> Enumerated<P> {
@@ -73,7 +73,7 @@ impl<P: Producer> Producer for Enumerated<P> {
 }
 
 /// [`IndexedParallelIterator::zip`](super::IndexedParallelIterator::zip).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Zip<A, B>(pub(super) A, pub(super) B);
 
 impl<A: Exact, B: Exact> Exact for Zip<A, B> {}
@@ -87,7 +87,7 @@ impl<A: Source, B: Source> Source for Zip<A, B> {
     fn open(&mut self) -> Self::Producer<'_> {
         let (a, b) = (self.0.open(), self.1.open());
         let len = a.len().min(b.len());
-        Zipped(cut(a, len).0, cut(b, len).0)
+        Zipped(first(a, len), first(b, len))
     }
     fn shape(&self) -> Shape {
         self.0.shape().and(self.1.shape())
@@ -95,7 +95,7 @@ impl<A: Source, B: Source> Source for Zip<A, B> {
 }
 
 /// Two runs of the same length.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Zipped<A, B>(A, B);
 
 impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
@@ -119,7 +119,7 @@ impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
 }
 
 /// [`ParallelIterator::chain`](super::ParallelIterator::chain).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chain<A, B>(pub(super) A, pub(super) B);
 
 impl<A: Exact, B: Exact<Item = A::Item>> Exact for Chain<A, B> {}
@@ -131,7 +131,13 @@ impl<A: Source, B: Source<Item = A::Item>> Source for Chain<A, B> {
     where
         Self: 'a;
     fn open(&mut self) -> Self::Producer<'_> {
-        Chained(self.0.open(), self.1.open())
+        let known = self.shape().exact;
+        let (a, b) = (self.0.open(), self.1.open());
+        assert!(
+            !known || a.len().checked_add(b.len()).is_some(),
+            "more than usize::MAX items cannot be divided"
+        );
+        Chained(a, b)
     }
     fn shape(&self) -> Shape {
         let (first, second) = (self.0.shape(), self.1.shape());
@@ -143,7 +149,7 @@ impl<A: Source, B: Source<Item = A::Item>> Source for Chain<A, B> {
 }
 
 /// One run behind another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chained<A, B>(A, B);
 
 impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
@@ -151,8 +157,8 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
     type Iter = iter::Chain<A::Iter, B::Iter>;
     type Back = iter::Chain<B::Back, A::Back>;
     fn len(&self) -> usize {
-        let len = self.0.len().checked_add(self.1.len());
-        len.unwrap_or_else(|| panic!("more than usize::MAX items cannot be divided"))
+        // Of a bridge there are as many turns as can be counted.
+        self.0.len().saturating_add(self.1.len())
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         let first = self.0.len();
@@ -170,7 +176,7 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
 }
 
 /// [`IndexedParallelIterator::rev`](super::IndexedParallelIterator::rev).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rev<I>(pub(super) I);
 
 source! {
@@ -179,7 +185,7 @@ source! {
 }
 
 /// Items from the last to the first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reversed<P>(P);
 
 impl<P: Producer> Producer for Reversed<P> {
@@ -205,16 +211,16 @@ impl<P: Producer> Producer for Reversed<P> {
 
 /// [`IndexedParallelIterator::take`](super::IndexedParallelIterator::take) and
 /// [`skip`](super::IndexedParallelIterator::skip): the items from one index to another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Part<I>(pub(super) I, pub(super) usize, pub(super) usize);
 
 source! {
     Part, I::Item, I::Producer<'a>,
-    |this| cut(cut(this.0.open(), this.2).0, this.1).1, |len| len.min(this.2).saturating_sub(this.1)
+    |this| rest(first(this.0.open(), this.2), this.1), |len| len.min(this.2).saturating_sub(this.1)
 }
 
 /// [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StepBy<I>(pub(super) I, pub(super) usize);
 
 source! {
@@ -228,8 +234,22 @@ fn cut<P: Producer>(items: P, at: usize) -> (P, P) {
     items.split_at(at)
 }
 
+/// The first `at` items. What is dropped goes before these are on their way: a destructor that panics would lose them.
+fn first<P: Producer>(items: P, at: usize) -> P {
+    let (near, far) = cut(items, at);
+    drop(far);
+    near
+}
+
+/// The items behind the first `at`.
+fn rest<P: Producer>(items: P, at: usize) -> P {
+    let (near, far) = cut(items, at);
+    drop(near);
+    far
+}
+
 /// Every so manyth item.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stepped<P>(P, usize);
 
 impl<P: Producer> Producer for Stepped<P> {
@@ -249,12 +269,12 @@ impl<P: Producer> Producer for Stepped<P> {
     fn backward(self) -> Self::Back {
         // The last one that the steps come to is the first.
         let end = self.len().saturating_sub(1) * self.1 + 1;
-        cut(self.0, end).0.backward().step_by(self.1)
+        first(self.0, end).backward().step_by(self.1)
     }
 }
 
 /// [`IndexedParallelIterator::chunks`](super::IndexedParallelIterator::chunks).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chunks<I>(pub(super) I, pub(super) usize);
 
 source! {
@@ -263,7 +283,7 @@ source! {
 }
 
 /// Items, so many together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chunked<P>(Option<P>, usize);
 
 impl<P: Producer> Producer for Chunked<P> {
@@ -309,7 +329,7 @@ impl<P: Producer> DoubleEndedIterator for Chunked<P> {
 
 /// [`IndexedParallelIterator::with_min_len`](super::IndexedParallelIterator::with_min_len) and
 /// [`with_max_len`](super::IndexedParallelIterator::with_max_len).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bounded<I> {
     pub(super) base: I,
     pub(super) min: usize,

@@ -309,7 +309,7 @@ pub trait ParallelIterator: Source + Send {
     }
 
     /// All items of the parallel iterators that `f` makes of the items. Each of those is collected first: where they are
-    /// short, [`flat_map_iter`](Self::flat_map_iter) is faster.
+    /// short, or too long for the memory, take [`flat_map_iter`](Self::flat_map_iter).
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -374,7 +374,7 @@ pub trait ParallelIterator: Source + Send {
     /// What each of few pieces comes to: the first value by `init`, the next by `f` of that and an item. An end makes one of these.
     ///
     /// How many pieces there are depends, where that end is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), on the
-    /// number of items only; else also on which threads are free.
+    /// number of items only; else also on which threads are free. Of no items at all there are none.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -567,7 +567,7 @@ pub trait ParallelIterator: Source + Send {
             },
         };
         let fold = |here: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
-            let mut items = items.forward();
+            let mut items = items.forward().take_while(|_| !here.is_over());
             let mut so_far = items.next()?.branch();
             while let Ok(value) = so_far {
                 let value = Self::Item::from_output(value);
@@ -576,7 +576,7 @@ pub trait ParallelIterator: Source + Send {
                 };
                 so_far = join(value, item).branch();
             }
-            here.stop(true);
+            here.stop(!shape.unordered);
             so_far.err()
         };
         divide(Grouping::Fixed, shape, items, fold, join)
@@ -836,9 +836,13 @@ where
         if so_far.is_some() {
             return so_far;
         }
-        let found = items.forward().find_map(&f)?;
-        here.stop(lowest);
-        Some(found)
+        let mut items = items.forward().take_while(|_| !here.is_over());
+        let found = items.find_map(&f);
+        drop(items);
+        if found.is_some() {
+            here.stop(lowest && !shape.unordered);
+        }
+        found
     };
     divide(Grouping::Any, shape, items, fold, |first, _| first)
 }

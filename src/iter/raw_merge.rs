@@ -22,7 +22,7 @@ use std::ptr;
 use crate::thread::join;
 
 /// Two runs with fewer items together are merged by one thread.
-const MERGE: usize = 8192;
+const MERGE: usize = if cfg!(miri) { 8 } else { 8192 };
 
 /// Items, or copies of items.
 type Place<T> = MaybeUninit<T>;

@@ -87,7 +87,7 @@ pieces! {
 pieces! {
     /// [`ParallelSlice::par_windows`](super::ParallelSlice::par_windows).
     SliceWindows, &'s [T], Sync, Windows, windows,
-    |len, size, at| (len + 1).saturating_sub(size), overlapping: at.min(len)
+    |len, size, at| len.saturating_sub(size - 1), overlapping: at.min(len)
 }
 pieces! {
     /// [`ParallelSliceMut::par_chunks_mut`](super::ParallelSliceMut::par_chunks_mut).

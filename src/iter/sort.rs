@@ -14,7 +14,7 @@ use super::raw_merge;
 use crate::thread;
 
 /// What is no longer than this is sorted by one thread.
-const SHORT: usize = 2048;
+const SHORT: usize = if cfg!(miri) { 8 } else { 2048 };
 
 /// How many items the pivot is the median of.
 const SAMPLE: usize = 63;

@@ -11,7 +11,7 @@ use std::iter;
 use crate::thread::{Exact, Producer, Shape, Source};
 
 /// A parallel iterator whose items go through an adaptor.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stage<I, K> {
     pub(super) base: I,
     pub(super) kind: K,
@@ -66,7 +66,7 @@ impl<I: Source, K: Kind<I::Item>> Source for Stage<I, K> {
 }
 
 /// The items of a stage.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Staged<'a, P, K>(P, &'a K);
 
 impl<'a, P: Producer, K: Kind<P::Item>> Producer for Staged<'a, P, K> {
@@ -91,7 +91,7 @@ impl<'a, P: Producer, K: Kind<P::Item>> Producer for Staged<'a, P, K> {
 }
 
 /// One item for each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mapping<F>(pub(super) F);
 
 impl<T, R: Send, F: Fn(T) -> R + Sync> Kind<T> for Mapping<F> {
@@ -114,7 +114,7 @@ impl<N, F> OneToOne for Initing<N, F> {}
 impl<I: Exact, K: Kind<I::Item> + OneToOne> Exact for Stage<I, K> {}
 
 /// Some of the items.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Filtering<F>(pub(super) F);
 
 impl<T: Send, F: Fn(&T) -> bool + Sync> Kind<T> for Filtering<F> {
@@ -131,7 +131,7 @@ impl<T: Send, F: Fn(&T) -> bool + Sync> Kind<T> for Filtering<F> {
 }
 
 /// One item for some of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FilterMapping<F>(pub(super) F);
 
 impl<T, R: Send, F: Fn(T) -> Option<R> + Sync> Kind<T> for FilterMapping<F> {
@@ -148,7 +148,7 @@ impl<T, R: Send, F: Fn(T) -> Option<R> + Sync> Kind<T> for FilterMapping<F> {
 }
 
 /// An iterator for each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FlatMapping<F>(pub(super) F);
 
 impl<T, U: IntoIterator<Item: Send>, F: Fn(T) -> U + Sync> Kind<T> for FlatMapping<F> {
@@ -165,7 +165,7 @@ impl<T, U: IntoIterator<Item: Send>, F: Fn(T) -> U + Sync> Kind<T> for FlatMappi
 }
 
 /// One item for each, by a function with a state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Initing<N, F>(pub(super) N, pub(super) F);
 
 impl<T, S, R, N, F> Kind<T> for Initing<N, F>
@@ -187,7 +187,7 @@ where
 }
 
 /// The iterator of `map_init`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Inited<'a, I, S, F>(I, S, &'a F);
 
 impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, S, F> {
@@ -206,7 +206,7 @@ impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, 
 }
 
 /// What each piece comes to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Folding<N, F>(pub(super) N, pub(super) F);
 
 impl<T, A, N, F> Kind<T> for Folding<N, F>
@@ -228,7 +228,7 @@ where
 }
 
 /// The iterator of `fold`, of one item.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Folded<'a, I, N, F>(Option<I>, &'a Folding<N, F>);
 
 impl<I, A, N, F> Iterator for Folded<'_, I, N, F>

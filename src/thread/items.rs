@@ -186,6 +186,8 @@ collected!(
     ['a, K: Sync, V: Sync, H] &'a HashMap<K, V, H> => (&'a K, &'a V),
     ['a, K: Sync, V: Send, H] &'a mut HashMap<K, V, H> => (&'a K, &'a mut V),
     [T: Send] Option<T> => T,
+    ['a, T: Sync] &'a Option<T> => &'a T,
+    ['a, T: Send] &'a mut Option<T> => &'a mut T,
     [T: Send, E] Result<T, E> => T,
     // Iterators over what is in memory.
     [T: Send] vec::IntoIter<T> => T,

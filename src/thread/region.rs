@@ -100,6 +100,11 @@ impl Here<'_> {
     pub(crate) fn stop(&self, only_behind: bool) {
         self.limit.lower(if only_behind { self.at } else { 0 });
     }
+
+    /// Nothing of this piece is needed any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.limit.is_below(self.at.max(1))
+    }
 }
 
 /// Stops what is behind, if it unwinds; forgotten, it does not.
@@ -183,11 +188,10 @@ where
         let mut chunk = if self.shape.few { usize::MAX } else { min };
         let mut clock = Instant::now();
         while items.len() > 0 && !self.limit.is_below(at) {
-            let most = match self.shape.few {
-                true => self.shape.max,
-                false => most(items.len(), worker).max(min).min(self.shape.max),
-            };
-            let count = chunk.min(most).min(items.len()).max(1);
+            let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
+            if count > min && !self.shape.few {
+                count = count.min(most(items.len(), worker).max(min));
+            }
             let (now, taken, later) = cut(items, count);
             items = later;
             so_far = self.fold(at, so_far, now);
@@ -210,6 +214,8 @@ where
                 }
             }
         }
+        // Before the result is on its way: a destructor that panics would lose it.
+        drop(items);
         so_far
     }
 

@@ -94,6 +94,9 @@ where
     )
 }
 
+/// So many bytes of results have their places before the first item is tried.
+const IN_PLACE: usize = 1 << 28;
+
 /// What `f` makes of each item; or the error of the lowest index.
 pub(super) fn try_map<S, R, E, F>(
     registry: &Arc<Registry>,
@@ -124,12 +127,13 @@ where
     let mut results = Vec::new();
     let filled = catch_unwind(AssertUnwindSafe(|| {
         let items = source.open();
-        if !shape.exact {
+        // A failure may come long before so much memory is needed, or had.
+        if !shape.exact || shape.len.saturating_mul(size_of::<R>()) > IN_PLACE {
             let fold = |here: Here<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {
                 let (mut list, mut error) = (so_far.unwrap_or_default(), None);
                 list.extend(until(items.forward(), &f, &mut error));
                 if let Some(error) = error {
-                    fail(here.at, error);
+                    fail(if shape.unordered { 0 } else { here.at }, error);
                 }
                 Some(list)
             };

@@ -23,6 +23,8 @@ pub struct Shape {
     pub len: usize,
     /// To begin a piece is dear: pieces should be few.
     pub few: bool,
+    /// Which items a piece gets is left to chance, so none is before another.
+    pub unordered: bool,
     /// How short a piece should be at least, and how long at most.
     pub min: usize,
     /// See `min`.
@@ -36,6 +38,7 @@ impl Shape {
             exact: true,
             len,
             few: false,
+            unordered: false,
             min: 1,
             max: usize::MAX,
         }
@@ -61,6 +64,7 @@ impl Shape {
             exact: self.exact && other.exact,
             len: self.len.min(other.len),
             few: self.few || other.few,
+            unordered: self.unordered || other.unordered,
             min: self.min.max(other.min),
             max: self.max.min(other.max),
         }

@@ -195,3 +195,57 @@ fn ends_inside_of_ends() {
         assert_eq!(sum, expected);
     });
 }
+
+/// Each of these would take for ever if a piece went on to its end.
+#[test]
+fn what_is_not_needed_any_more_is_left() {
+    everywhere(|| {
+        let all = || (0..usize::MAX).into_par_iter();
+        assert_eq!(
+            all()
+                .map_init(|| 1, |one, i| i / *one)
+                .find_any(|i| *i == 5),
+            Some(5)
+        );
+        assert_eq!(all().with_min_len(1 << 60).find_any(|i| *i == 5), Some(5));
+        assert_eq!(
+            all()
+                .map_init(|| (), |(), i| i)
+                .try_for_each(|i| (i < 5).then_some(())),
+            None
+        );
+        assert_eq!(
+            all()
+                .map(|i| (i < 5).then_some(1_u64))
+                .try_reduce(|| 0, |a, b| Some(a.wrapping_add(b))),
+            None
+        );
+        // The order of a bridge is left to chance, so the first that fails ends all.
+        let turns = || (0..).par_bridge();
+        assert_eq!(
+            turns().find_first(|i| *i > 1000).map(|i| i > 1000),
+            Some(true)
+        );
+        assert!(
+            turns()
+                .try_for_each(|i| if i < 100 { Ok(()) } else { Err(i) })
+                .is_err()
+        );
+        let failed: Result<Vec<u64>, u64> = turns()
+            .map(|i| if i < 100 { Ok(i) } else { Err(i) })
+            .collect();
+        assert!(failed.is_err());
+        assert_eq!((0..10).par_bridge().chain(vec![1, 2]).count(), 12);
+        // More results than any memory has room for, if all went well.
+        let failed: Option<Vec<u64>> = (0..1_u64 << 42)
+            .into_par_iter()
+            .map(|i| (i < 5).then_some(i))
+            .collect();
+        assert_eq!(failed, None);
+        let options = [Some(1), None, Some(3)];
+        assert_eq!(options.par_iter().flatten().sum::<i32>(), 4);
+        let mapped = options.par_iter().map(|n| n.is_some());
+        assert_eq!(mapped.clone().count(), mapped.filter(|is| *is).count() + 1);
+        assert_eq!(vec![(); 9].par_windows(4).count(), 6);
+    });
+}

@@ -147,6 +147,9 @@ pub(in crate::thread) fn append<R>(
     len: usize,
     fill: impl for<'a> FnOnce(Places<'a, R>) -> Option<Filled<'a, R>>,
 ) -> bool {
+    if vec.capacity() == 0 {
+        *vec = Vec::with_capacity(len); // which takes less than the way there by `reserve`
+    }
     vec.reserve(len);
     let places = Places::of(vec, len);
     let start = places.start;
