@@ -62,12 +62,12 @@ fn at<P: AsRef<Path>, R: Send + 'static>(
     off(move || call(path))
 }
 
-/// Takes the path, so that no future keeps what it was given.
 /// `std` has a function for each system.
 fn linked(original: PathBuf, link: PathBuf) -> io::Result<()> {
     files::symlink(&original, &link)
 }
 
+/// Takes the path, so that no future keeps what it was given.
 fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
     path.as_ref().to_path_buf()
 }
