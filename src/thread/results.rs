@@ -124,11 +124,13 @@ where
         contain(|| drop(later));
     };
     let shape = source.shape();
+    // Not with an error of which there is no value, as `map` has it.
+    let may_fail = size_of::<Result<(), E>>() > 0;
     let mut results = Vec::new();
     let filled = catch_unwind(AssertUnwindSafe(|| {
         let items = source.open();
         // A failure may come long before so much memory is needed, or had.
-        if !shape.exact || shape.len.saturating_mul(size_of::<R>()) > IN_PLACE {
+        if !shape.exact || (may_fail && shape.len.saturating_mul(size_of::<R>()) > IN_PLACE) {
             let fold = |here: Here<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {
                 let (mut list, mut error) = (so_far.unwrap_or_default(), None);
                 list.extend(until(items.forward(), &f, &mut error));
