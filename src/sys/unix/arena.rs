@@ -1,0 +1,310 @@
+//! Memory that one process writes and its relatives read, given out in blocks that are used again.
+//!
+//! **Job.** A large argument that goes through a socket is copied into the kernel and out of it again, and
+//! new memory for it costs a page fault for every few kibibytes. Here it is copied once, into a [`Block`] of its
+//! sender's [`Arena`], which the receiver has mapped, and from there to where the receiver wants it.
+//! The pages stay, so the next one finds them there. Large results go the same way back.
+//!
+//! **Protocol.**
+//! 1. An `Arena` is sparse memory in a file of its own, of [`CAPACITY`] bytes, or a part of another ([`Arena::over`]). Others get a
+//!    descriptor that is open for reading only, so no other process maps it to write by accident. (A process that wants to can
+//!    open it anew, by its name in `/proc`.)
+//! 2. [`Arena::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
+//!    first room that is large enough; reserves what has never been used of it
+//!    (where the machine has no memory left that is an error here, and not a signal later), and fills it. Dropping
+//!    the block gives the room back. When the last one is back, what lies behind the first [`KEPT`] bytes is given back
+//!    to the system.
+//! 3. The sender keeps a block until the receiver has said that it is done with it.
+//! 4. A forked child shares the mapping with its parent, but not what is known of it: there nothing is lent and
+//!    nothing is given back.
+//!
+//! **Invariants.**
+//! - **Y81** A block's bytes are written by `lend` alone, before any other code knows the block. Blocks that are out
+//!   do not overlap: room is taken under the lock on what is out. A home's memory is never read where it is written.
+//! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so before it writes.
+//!
+//! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages back, too. A
+//! mapping for each block: its page faults again and again. Looking at a block in place, which saves its receiver a copy: then
+//! numbers that the receiver borrows change if the block is used again too early.
+//!
+//! Tests: below; `tests/process/bulk.rs`.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use super::mapping::{Access, Mapping};
+use crate::loom::Mutex;
+use crate::sys::{fork, free_memory, memory_file};
+
+/// How much can be lent at once.
+pub(crate) const CAPACITY: usize = 256 << 20;
+
+/// How much is used in turn while little is lent: more than the caches that a processor has for itself, and not much of the
+/// one that all have. What a receiver has just read is in its own cache, too, and to write to it there takes
+/// many times as long as to write to what neither has any more.
+pub(crate) const TURN: usize = 4 << 20;
+
+/// How much is kept while nothing is lent.
+pub(crate) const KEPT: usize = 32 << 20;
+
+/// No block is larger.
+pub(crate) const MAX_BLOCK: usize = 64 << 20;
+
+/// What is out, and what was used before.
+#[derive(Debug, Default)]
+struct Blocks {
+    /// Where each begins, and where it ends: whole pages.
+    out: BTreeMap<usize, usize>,
+    /// Where to look for room first.
+    next: usize,
+    /// There is no gap before this.
+    full: usize,
+    /// Y82.
+    touched: usize,
+}
+
+impl Blocks {
+    /// Where there is room for `length` bytes, of `size` in all.
+    fn find(&self, length: usize, size: usize) -> Option<usize> {
+        self.gap(self.next.max(self.full), length, TURN)
+            .or_else(|| self.gap(self.full, length, size))
+    }
+
+    /// The first gap from `from` on with so much room before `limit`.
+    fn gap(&self, from: usize, length: usize, limit: usize) -> Option<usize> {
+        let before = self.out.range(..=from).next_back();
+        let mut at = before.map_or(from, |(_, end)| from.max(*end));
+        for (&start, &end) in self.out.range(from + 1..) {
+            if start >= at + length || at + length > limit {
+                break;
+            }
+            at = end;
+        }
+        (at + length <= limit).then_some(at)
+    }
+
+    fn take(&mut self, offset: usize, end: usize) {
+        self.out.insert(offset, end);
+        self.next = if end < TURN { end } else { 0 };
+        if offset == self.full {
+            self.full = end;
+        }
+    }
+
+    fn give(&mut self, offset: usize) {
+        self.out.remove(&offset);
+        self.full = self.full.min(offset);
+    }
+
+    /// What to give back to the system now.
+    fn excess(&mut self) -> Option<Range<usize>> {
+        if !self.out.is_empty() || self.touched <= KEPT {
+            return None;
+        }
+        Some(KEPT..std::mem::replace(&mut self.touched, KEPT))
+    }
+}
+
+/// Memory that this process lends to others.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    map: Arc<Mapping>,
+    /// Where in the mapping.
+    range: Range<usize>,
+    blocks: Mutex<Blocks>,
+    /// The generation of forks that it belongs to.
+    born: u32,
+}
+
+impl Arena {
+    /// A new one, and what receivers map: a descriptor that is open for reading only.
+    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
+        let memory = memory_file::create_sealed("trefoil-home", CAPACITY)?;
+        let map = Mapping::new(memory.as_fd(), 0..CAPACITY, Access::Write)?;
+        let reader = memory_file::reader(&memory)?;
+        Ok((Self::over(Arc::new(map), 0..CAPACITY), reader))
+    }
+
+    /// The `range` of a mapping, whole pages, which nothing else in this process writes to (Y81).
+    pub(crate) fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
+        fork::watch();
+        Self {
+            blocks: Mutex::default(),
+            map,
+            range,
+            born: fork::generation(),
+        }
+    }
+
+    /// Where the byte at `offset` is.
+    fn at(&self, offset: usize) -> *mut u8 {
+        self.map.at(self.range.start + offset)
+    }
+
+    /// A block with a copy of `bytes`; `None` if there is no room for it.
+    pub(crate) fn lend(self: &Arc<Self>, bytes: &[u8]) -> Option<Block> {
+        if bytes.is_empty() || bytes.len() > MAX_BLOCK || self.born != fork::generation() {
+            return None;
+        }
+        let whole = bytes.len().next_multiple_of(rustix::param::page_size());
+        let offset = {
+            let mut blocks = self.blocks.lock();
+            let offset = blocks.find(whole, self.range.len())?;
+            let end = offset + whole;
+            // (No gap begins behind `touched`: what is out there has been reserved.)
+            if end > blocks.touched {
+                self.reserve(blocks.touched..end).ok()?;
+                blocks.touched = end;
+            }
+            blocks.take(offset, end);
+            offset
+        };
+        let block = Block {
+            home: self.clone(),
+            offset,
+        };
+        // SAFETY: Y22, Y81, Y82: inside of the mapping, all pages are there, and no other block has this room; so
+        // `bytes` are elsewhere, too.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset), bytes.len()) };
+        Some(block)
+    }
+
+    /// Makes pages be there.
+    fn reserve(&self, fresh: Range<usize>) -> io::Result<()> {
+        free_memory::check(fresh.len())?;
+        let start = self.at(fresh.start);
+        // SAFETY: Y22, Y53, Y81: our own room, whose content this does not change.
+        unsafe { memory_file::populate(start, fresh.len()) }
+    }
+
+    fn give_back(&self, offset: usize) {
+        if self.born != fork::generation() {
+            return;
+        }
+        let mut blocks = self.blocks.lock();
+        blocks.give(offset);
+        if let Some(excess) = blocks.excess() {
+            let start = self.at(excess.start);
+            // SAFETY: Y22, Y53, Y81: whole pages of ours, which no block has; from now on they are not `touched`.
+            unsafe { memory_file::give_back(start, excess.len()) };
+        }
+    }
+}
+
+/// A part of an [`Arena`], filled.
+#[derive(Debug)]
+pub(crate) struct Block {
+    home: Arc<Arena>,
+    offset: usize,
+}
+
+impl Block {
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.home.give_back(self.offset);
+    }
+}
+
+#[cfg(all(test, not(any(loom, trefoil_port))))]
+mod tests {
+    use super::*;
+    use crate::loom::atomic::Ordering;
+
+    fn page() -> usize {
+        rustix::param::page_size()
+    }
+
+    fn home() -> (Arc<Arena>, OwnedFd) {
+        let (home, reader) = Arena::new().unwrap();
+        (Arc::new(home), reader)
+    }
+
+    fn resident(reader: &OwnedFd) -> usize {
+        rustix::fs::fstat(reader).unwrap().st_blocks as usize * 512
+    }
+
+    fn seen(window: &Mapping, block: &Block, length: usize) -> Vec<u8> {
+        let words = window.words(block.offset(), length).unwrap().iter();
+        let bytes = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        bytes.take(length).collect()
+    }
+
+    #[test]
+    fn blocks_lie_side_by_side_and_are_used_again() {
+        let (home, reader) = home();
+        let window = Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap();
+        let one = home.lend(b"one").unwrap();
+        let two = home.lend(&[2; 10_000]).unwrap();
+        assert_eq!(seen(&window, &one, 3), b"one");
+        assert_eq!(seen(&window, &two, 10_000), [2; 10_000]);
+        assert_eq!((one.offset(), two.offset()), (0, page()));
+        drop(one);
+        let three = home.lend(&vec![3; page()]).unwrap();
+        let behind = two.offset() + 10_000usize.next_multiple_of(page());
+        assert_eq!(three.offset(), behind);
+        let rest = home.lend(&vec![5; TURN - behind - page()]).unwrap();
+        assert_eq!(rest.offset(), behind + page());
+        let four = home.lend(b"four").unwrap();
+        assert_eq!(four.offset(), 0, "round");
+        let large = home.lend(&vec![6; TURN]).unwrap();
+        assert_eq!(large.offset(), TURN, "the first that is large enough");
+        drop((rest, large));
+        drop((two, three, four));
+        assert!(home.blocks.lock().out.is_empty());
+    }
+
+    #[test]
+    fn it_ends_somewhere_and_much_is_given_back() {
+        let (home, reader) = home();
+        assert!(home.lend(&[]).is_none() && home.lend(&vec![1; MAX_BLOCK + 1]).is_none());
+        let large = vec![1; MAX_BLOCK];
+        let all: Vec<Block> = std::iter::from_fn(|| home.lend(&large)).collect();
+        assert_eq!(all.len(), CAPACITY / MAX_BLOCK);
+        assert!(home.lend(b"no room").is_none() && resident(&reader) >= CAPACITY);
+        drop(all);
+        assert!(resident(&reader) <= KEPT);
+        let window = Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap();
+        assert_eq!(seen(&window, &home.lend(&large).unwrap(), MAX_BLOCK), large);
+    }
+
+    #[test]
+    fn others_see_it_and_cannot_write() {
+        let (home, reader) = home();
+        let block = home.lend(&[7; 5_000]).unwrap();
+        let window = Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap();
+        assert_eq!(seen(&window, &block, 5_000), [7; 5_000]);
+        assert!(Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Write).is_err());
+    }
+
+    #[test]
+    fn many_threads_do_not_get_the_same() {
+        let (home, reader) = home();
+        let window = Arc::new(Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap());
+        let threads: Vec<_> = (1..=4u8)
+            .map(|thread| {
+                let (home, window) = (home.clone(), window.clone());
+                let work = move || {
+                    for round in 0..300usize {
+                        let bytes = vec![thread; 1 + round * 997 % 100_000];
+                        let block = home.lend(&bytes).unwrap();
+                        assert_eq!(seen(&window, &block, bytes.len()), bytes);
+                    }
+                };
+                crate::loom::thread::Builder::new().spawn(work).unwrap()
+            })
+            .collect();
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        assert!(home.blocks.lock().out.is_empty());
+    }
+}

@@ -1,0 +1,555 @@
+//! A few pages that a worker process and its parent share.
+//!
+//! **Job.** When a worker was killed, between any two instructions, the parent must know exactly what it had begun and
+//! finished; and that must cost nothing as long as the worker lives. So all of this lies where it outlives the worker:
+//!
+//! ```text
+//!        0            64            4096     4104     4160                  8192    28672         ROOM more
+//!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬───────┬─────────────┬──────┐
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ tray  │ results ... │ area │
+//!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
+//! ```
+//!
+//! *Gates*: which items of each frame have begun ([`gate`](crate::sys::gate)). *Results*: the bytes that the worker has not yet sent;
+//! `base` is the position of the first of them in the stream of all bytes it ever sent. *Words* of the parent, by which a
+//! worker learns that sending can wait, and which item's output is in standard error (`process::parent::worker_stderr`).
+//! *Tray*: small frames (`process::fast::tray`). *Area*: room for large results (`process::payload::shared_buffer`);
+//! sparse, and missing where files may not be so long.
+//!
+//! 1. Worker: writes a record behind `length`, then raises `length`.
+//! 2. Worker, to flush: sends `length` bytes, sets `length` to 0, then adds to `base`. Death between the two leaves nothing to take.
+//! 3. Parent, after the worker is gone: `received - base` of the `length` bytes have arrived, the rest is in the pages.
+//! 4. Parent, while the worker lives and takes long: the same, and `base` once more afterwards. If it has not moved, nothing was
+//!    overwritten meanwhile, and what was read is what will be sent; the parent passes over it when it comes.
+//!
+//! **Invariants.**
+//! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The parent copies them
+//!   out through a mapping of its own, as atomics, and believes them only if the worker is gone or `base` has not moved.
+//! - **Y84** The area is written by the worker alone, through the one `Arena` that it has (Y81). The parent copies out of it as atomics.
+//!
+//! Tests: below; `tests/process/pool.rs` kills workers everywhere. Rejected: sending after every item (a system call of about a
+//! microsecond for items of ten nanoseconds); a ring for all results (a second transport, with wake-ups of its own).
+#![allow(unsafe_code)]
+#![allow(clippy::disallowed_types)] // shared with another process: never loom's
+
+use std::io;
+use std::ops::{Deref, Range};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+// Words shared with another process: no protocol that loom could see.
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use super::arena::Arena;
+use super::mapping::{Access, Mapping};
+use crate::loom::atomic::AtomicU64 as Word;
+use crate::sys::gate::{GATES, Gate};
+use crate::sys::{free_memory, memory_file};
+
+/// How many bytes of results fit before the worker must send.
+pub(crate) const ROOM: usize = 124 << 10;
+
+const HEAD: usize = 8192;
+const TRAY: usize = 20 << 10;
+/// Where the results begin.
+const RESULTS: usize = HEAD + TRAY;
+const SIZE: usize = RESULTS + ROOM;
+
+/// How many bytes of large results fit, where there is an area.
+pub(crate) const AREA: usize = 64 << 20;
+
+/// Where the parent says how much it has taken: the last words of the tray's pages.
+const TAKEN: usize = RESULTS - 64;
+
+/// The words of the first pages.
+#[repr(C)]
+struct Head {
+    gates: [Gate; GATES],
+    base: AtomicU64,
+    length: AtomicU64,
+    marked: AtomicU64,
+    parent: Words,
+}
+
+/// What the parent writes beside the gates.
+#[repr(C, align(64))]
+struct Words {
+    watch: AtomicU64,
+    sent: AtomicU64,
+    heard: AtomicU64,
+    read: AtomicU64,
+}
+
+/// In `read`: more is just being read.
+const READING: u64 = 1 << 63;
+
+/// In `watch`: there is one processor for all.
+const YIELDS: u64 = 1;
+
+const _: () = assert!(size_of::<Head>() <= HEAD);
+
+/// What both sides look at: the gates and the tray, in a mapping of all of the file, or of all but the area.
+#[derive(Clone, Debug)]
+pub(crate) struct Front(Arc<Mapping>);
+
+impl Front {
+    fn map(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        let mapping = Mapping::new(file, 0..length, Access::Write)?;
+        Ok(Self(Arc::new(mapping)))
+    }
+
+    #[inline]
+    fn head(&self) -> &Head {
+        let head = self.0.at(0).cast::<Head>();
+        // SAFETY: Y22, Y23: mapped (`map`), aligned as a page is, zeroed at first, atomics only.
+        unsafe { &*head }
+    }
+
+    #[inline]
+    pub(crate) fn gate(&self, index: usize) -> &Gate {
+        &self.head().gates[index % GATES]
+    }
+
+    /// Where small frames lie.
+    #[inline]
+    pub(crate) fn tray(&self) -> &[Word] {
+        self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
+    }
+
+    /// Where the worker's large results lie, if it has room for them.
+    pub(crate) fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
+        let range = SIZE..SIZE + AREA;
+        (self.0.length() >= range.end).then(|| (self.0.clone(), range))
+    }
+
+    /// How many bytes the worker has ever written, sent or not.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        let head = self.head();
+        let base = head.base.load(Ordering::Acquire);
+        base.wrapping_add(head.length.load(Ordering::Acquire))
+    }
+
+    /// How far in the worker's stream everything has been understood: see `process::payload::shared_buffer`.
+    pub(crate) fn taken(&self) -> Option<&Word> {
+        self.0.words(TAKEN, 8)?.first()
+    }
+}
+
+/// The parent's side.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    memory: OwnedFd,
+    front: Front,
+}
+
+impl Deref for Ledger {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new() -> io::Result<Self> {
+        let make = |length| {
+            let memory = memory_file::create_sealed("trefoil-ledger", length)?;
+            // All of it: the worker lends from an area that the file has, so this process must see it.
+            let front = Front::map(memory.as_fd(), length)?;
+            Ok(Self { memory, front })
+        };
+        make(SIZE + AREA).or_else(|_: io::Error| {
+            free_memory::check(SIZE)?;
+            make(SIZE)
+        })
+    }
+
+    /// What the worker maps.
+    pub(crate) fn memory(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+
+    /// Appends to `rest` the results behind the first `known` bytes of the worker's stream, up to now. Nothing
+    /// if the worker was just sending. Whatever a worker gone wild has written here, this is
+    /// at most [`ROOM`] bytes.
+    pub(crate) fn rest(&self, known: u64, rest: &mut Vec<u8>) {
+        let head = self.head();
+        let base = head.base.load(Ordering::Acquire);
+        let length = head.length.load(Ordering::Acquire).min(ROOM as u64);
+        let Some(arrived) = known.checked_sub(base).filter(|first| *first < length) else {
+            return;
+        };
+        let before = rest.len();
+        let (from, to) = (
+            arrived as usize / 8 * 8,
+            length.next_multiple_of(8) as usize,
+        );
+        let skipped = arrived as usize - from;
+        let words = self.0.words(RESULTS + from, to - from);
+        let words = words.unwrap_or_default().iter();
+        let mut words = words.map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        rest.extend_from_slice(&words.next().unwrap_or_default()[skipped..]);
+        words.for_each(|bytes| rest.extend_from_slice(&bytes));
+        rest.truncate(before + (length - arrived) as usize);
+        // Pairs with the fence in `sent`: bytes of a later round mean a base that has moved.
+        fence(Ordering::Acquire);
+        if head.base.load(Ordering::Relaxed) != base {
+            rest.truncate(before);
+        }
+    }
+
+    /// A caller looks for results until the time `until`, so the worker need not send them at once;
+    /// `yields`: it gives way to the worker meanwhile.
+    pub(crate) fn watch(&self, until: u64, yields: bool) {
+        let word = until & !YIELDS | u64::from(yields);
+        self.head().parent.watch.store(word, Ordering::Release);
+    }
+
+    /// More has been sent to the worker.
+    pub(crate) fn sent(&self) {
+        self.head().parent.sent.fetch_add(1, Ordering::Release);
+    }
+
+    /// The first `position` bytes of the worker's stream are known.
+    pub(crate) fn heard(&self, position: u64) {
+        let heard = &self.head().parent.heard;
+        heard.store(position, Ordering::Release);
+    }
+
+    /// So much of the worker's standard error has been read, and more `is_reading`.
+    pub(crate) fn reads(&self, bytes: u64, is_reading: bool) {
+        let word = bytes | if is_reading { READING } else { 0 };
+        // SeqCst, and the fence: on the right side of the system call that reads.
+        fence(Ordering::SeqCst);
+        self.head().parent.read.store(word, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// How much was in the worker's standard error when its last item ended.
+    pub(crate) fn marked(&self) -> u64 {
+        self.head().marked.load(Ordering::Acquire)
+    }
+
+    /// There is more in the pages than the first `known` bytes of the worker's stream.
+    #[inline]
+    pub(crate) fn has_more(&self, known: u64) -> bool {
+        self.position() > known
+    }
+
+    /// More than the first `known` bytes of the worker's stream have been sent.
+    pub(crate) fn has_sent(&self, known: u64) -> bool {
+        self.head().base.load(Ordering::Acquire) > known
+    }
+}
+
+/// The worker's side.
+#[derive(Debug)]
+pub(crate) struct Pages(Front);
+
+impl Deref for Pages {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.0
+    }
+}
+
+impl Pages {
+    pub(crate) fn map(memory: impl AsFd) -> io::Result<Self> {
+        let map = |length| Front::map(memory.as_fd(), length);
+        map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
+    }
+
+    /// For large results, if there is room for them. For one alone (Y84).
+    pub(crate) fn arena(&self) -> Option<Arena> {
+        self.lent().map(|(map, range)| Arena::over(map, range))
+    }
+
+    /// The results.
+    #[inline]
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        let start = self.0.0.at(RESULTS);
+        // SAFETY: Y22, Y24: within the mapping, which has `SIZE` bytes at least, and no other code of this process touches these
+        // bytes while `self` is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(start, ROOM) }
+    }
+
+    /// The first `length` bytes of the results are complete.
+    #[inline]
+    pub(crate) fn commit(&self, length: usize) {
+        // Release: the bytes are written before they count, at any instant.
+        self.head().length.store(length as u64, Ordering::Release);
+    }
+
+    /// Until when a caller looks at the results, and whether it shares one processor with this worker.
+    pub(crate) fn watched(&self) -> (u64, bool) {
+        let word = self.head().parent.watch.load(Ordering::Acquire);
+        (word & !YIELDS, word & YIELDS != 0)
+    }
+
+    /// How often the parent has sent something.
+    #[inline]
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.head().parent.sent.load(Ordering::Acquire)
+    }
+
+    /// The parent knows all results that are complete, sent or not.
+    pub(crate) fn is_heard(&self) -> bool {
+        let all = self.position();
+        self.head().parent.heard.load(Ordering::Acquire) >= all
+    }
+
+    /// What is in standard error now has been written by items that have ended: what the parent has read, and what is
+    /// `waiting`. False: it is just reading.
+    pub(crate) fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
+        let head = self.head();
+        let read = head.parent.read.load(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let all = read + waiting();
+        fence(Ordering::SeqCst);
+        let is_quiet = read & READING == 0 && head.parent.read.load(Ordering::SeqCst) == read;
+        if is_quiet {
+            head.marked.store(all, Ordering::Release);
+        }
+        is_quiet
+    }
+
+    /// `bytes` more have been sent, and nothing is committed now.
+    pub(crate) fn sent(&self, bytes: u64) {
+        let head = self.head();
+        head.length.store(0, Ordering::Release);
+        // Release: `length` is 0 before `base` moves, at any instant.
+        let base = head.base.load(Ordering::Relaxed);
+        head.base.store(base + bytes, Ordering::Release);
+        // What is written from now on is behind this, for `rest`.
+        fence(Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(trefoil_port)))]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Ledger, Pages) {
+        let ledger = Ledger::new().unwrap();
+        let memory = ledger.memory().try_clone_to_owned().unwrap();
+        let pages = Pages::map(&memory).unwrap();
+        (ledger, pages)
+    }
+
+    #[test]
+    fn the_area_is_copied_and_shrinks() {
+        let (ledger, pages) = pair();
+        let memory = ledger.memory().try_clone_to_owned().unwrap();
+        let resident = || rustix::fs::fstat(&memory).unwrap().st_blocks as usize * 512;
+        let area = Arc::new(pages.arena().unwrap());
+        let bytes: Vec<u8> = (0..3_000_001u32).map(|n| n as u8).collect();
+        let front = area.lend(b"front").unwrap();
+        let block = area.lend(&bytes).unwrap();
+        let (seen, at) = ledger.lent().unwrap();
+        let words = seen.words(at.start + block.offset(), 3_000_001).unwrap();
+        let copy = words
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+        assert_eq!(copy.take(bytes.len()).collect::<Vec<u8>>(), bytes);
+        let rest = area.lend(&vec![1; AREA - (4 << 20)]).unwrap();
+        assert!(area.lend(&bytes).is_none(), "there is no more room");
+        assert!(resident() > AREA - (4 << 20));
+        drop((front, block, rest));
+        assert!(resident() < AREA / 2 + (1 << 20));
+        assert_eq!(area.lend(&vec![2; AREA]).unwrap().offset(), 0);
+        pages.taken().unwrap().store(7, Ordering::Release);
+        assert_eq!(ledger.taken().unwrap().load(Ordering::Acquire), 7);
+    }
+
+    fn rest(ledger: &Ledger, known: u64) -> Vec<u8> {
+        let mut rest = vec![9];
+        ledger.rest(known, &mut rest);
+        assert_eq!(rest.remove(0), 9, "it appends");
+        rest
+    }
+
+    #[test]
+    fn what_is_disowned_is_a_frame() {
+        let (ledger, pages) = pair();
+        let gates = (*pages).clone();
+        ledger.gate(0).open(5);
+        ledger.gate(0).disown();
+        assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
+        assert!(!gates.gate(1).is_unwanted());
+        ledger.gate(GATES).open(5);
+        assert!(!gates.gate(0).is_unwanted(), "the next frame is another");
+    }
+
+    #[test]
+    fn a_race_for_the_items_loses_none() {
+        let (ledger, mut pages) = pair();
+        const COUNT: u32 = 20_000;
+        for round in 0..100 {
+            ledger.gate(0).open(COUNT);
+            let worker = crate::loom::thread::Builder::new().spawn(move || {
+                let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
+                (taken as u32, pages)
+            });
+            let worker = worker.unwrap();
+            let mut end = COUNT;
+            for from in (round..COUNT).rev().step_by(977) {
+                end = ledger.gate(0).recall(from);
+            }
+            let (taken, back) = worker.join().unwrap();
+            assert_eq!(taken, end);
+            pages = back;
+        }
+    }
+
+    #[test]
+    fn the_rest_is_what_was_not_received() {
+        let (ledger, mut pages) = pair();
+        pages.room()[..6].copy_from_slice(b"abcdef");
+        assert_eq!(rest(&ledger, 0), b"");
+        pages.commit(6);
+        assert_eq!(rest(&ledger, 0), b"abcdef");
+        assert_eq!(rest(&ledger, 4), b"ef");
+        assert_eq!(rest(&ledger, 6), b"");
+        assert_eq!(
+            rest(&ledger, 900),
+            b"",
+            "a large record went past the pages"
+        );
+        pages.sent(6);
+        assert_eq!(rest(&ledger, 6), b"");
+        pages.room()[..2].copy_from_slice(b"gh");
+        pages.commit(2);
+        assert_eq!(rest(&ledger, 6), b"gh");
+        assert_eq!(
+            rest(&ledger, 3),
+            b"",
+            "less than was sent before: nothing to be had"
+        );
+    }
+
+    #[test]
+    fn what_is_read_early_is_what_is_sent() {
+        let (ledger, mut pages) = pair();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (let_go, go) = std::sync::mpsc::channel();
+        let worker = crate::loom::thread::Builder::new().spawn(move || {
+            let mut next = 0u64;
+            for round in 0..20_000usize {
+                let mut length = 0;
+                for _ in 0..round % 9 + 1 {
+                    pages.room()[length..][..8].copy_from_slice(&next.to_ne_bytes());
+                    next += 1;
+                    length += 8;
+                    pages.commit(length);
+                }
+                let _ = tell.send(length as u64);
+                if round % 50 == 0 {
+                    // The reader has looked, for certain.
+                    while go.recv().is_ok_and(|seen: usize| seen < round) {}
+                }
+                pages.sent(length as u64);
+            }
+        });
+        let (mut received, mut early, mut round) = (0, 0, 0);
+        while let Ok(length) = told.recv() {
+            for _ in 0..3 {
+                let rest = rest(&ledger, received);
+                for (place, number) in rest.chunks_exact(8).enumerate() {
+                    let expected = received / 8 + place as u64;
+                    assert_eq!(number, expected.to_ne_bytes(), "of another round");
+                    early += 1;
+                }
+            }
+            received += length;
+            let _ = let_go.send(round);
+            round += 1;
+        }
+        drop(let_go);
+        worker.unwrap().join().unwrap();
+        assert!(early > 0, "nothing was read early");
+    }
+
+    #[test]
+    fn the_rest_begins_and_ends_anywhere() {
+        let (ledger, mut pages) = pair();
+        let bytes: Vec<u8> = (0..ROOM).map(|at| (at * 7 + at / 251) as u8).collect();
+        pages.room().copy_from_slice(&bytes);
+        for length in (0..40).chain(ROOM - 9..=ROOM) {
+            pages.commit(length);
+            for known in (0..length.min(20)).chain(length.saturating_sub(20)..length) {
+                assert!(
+                    rest(&ledger, known as u64) == bytes[known..length],
+                    "{known}..{length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_tray_is_where_both_see_it_and_nothing_else_is() {
+        let (ledger, mut pages) = pair();
+        let front = (*pages).clone();
+        assert_eq!(front.tray().len(), (TRAY - 64) / 8);
+        for (at, word) in ledger.tray().iter().enumerate() {
+            word.store(at as u64, Ordering::Relaxed);
+        }
+        pages.room().fill(1);
+        ledger.gate(GATES - 1).open(5);
+        ledger.watch(1000, true);
+        for (at, word) in front.tray().iter().enumerate() {
+            assert_eq!(word.load(Ordering::Relaxed), at as u64);
+        }
+    }
+
+    #[test]
+    fn a_wild_worker_is_bounded() {
+        let (ledger, pages) = pair();
+        pages.commit(usize::MAX);
+        assert_eq!(rest(&ledger, 0).len(), ROOM);
+        assert!(rustix::fs::ftruncate(ledger.memory(), 0).is_err(), "sealed");
+    }
+
+    #[test]
+    fn a_mark_is_behind_what_was_read_and_what_waits() {
+        let (ledger, pages) = pair();
+        assert!(ledger.marked() == 0 && pages.mark(|| 5) && ledger.marked() == 5);
+        ledger.reads(0, true);
+        assert!(!pages.mark(|| 0) && ledger.marked() == 5, "it is reading");
+        ledger.reads(5, false);
+        assert!(pages.mark(|| 2) && ledger.marked() == 7);
+        let reads = || {
+            ledger.reads(5, true);
+            ledger.reads(7, false);
+            0
+        };
+        assert!(
+            !pages.mark(reads) && ledger.marked() == 7,
+            "it has read meanwhile"
+        );
+    }
+
+    #[test]
+    fn what_the_parent_has_heard_need_not_be_sent() {
+        let (ledger, mut pages) = pair();
+        assert!(pages.is_heard() && !ledger.has_more(0));
+        pages.room()[..3].copy_from_slice(b"abc");
+        pages.commit(3);
+        assert!(!pages.is_heard() && ledger.has_more(0) && ledger.has_more(2));
+        ledger.heard(2);
+        assert!(!pages.is_heard());
+        ledger.heard(3);
+        assert!(pages.is_heard() && !ledger.has_more(3));
+        assert!(!ledger.has_sent(0));
+        pages.sent(3);
+        assert!(pages.is_heard() && !ledger.has_more(3));
+        assert!(ledger.has_sent(2) && !ledger.has_sent(3));
+        for yields in [false, true] {
+            ledger.watch(1000, yields);
+            assert_eq!(pages.watched(), (1000, yields));
+        }
+        let before = pages.deliveries();
+        ledger.sent();
+        assert_eq!(pages.deliveries(), before + 1);
+    }
+}

@@ -1,0 +1,153 @@
+//! A mapped range of a memory file whose size does not change.
+//!
+//! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory that large numbers are
+//! lent in, shared numbers. Before it is mapped, `memory_file` is asked whether the file can still shrink, or change; so an
+//! access through a mapping never finds that the memory is gone (`SIGBUS`).
+//!
+//! **Invariants.**
+//! - **Y22** A mapping has `length` bytes, at least one, begins where a page does, and lies within its file, which cannot
+//!   shrink. It lasts as long as the `Mapping`.
+//! - **Y23** What another process may write to is accessed as atomics ([`Mapping::words`]), or copied by what
+//!   the compiler does not look into: whatever is there then are some numbers.
+//!
+//! Tests: below; `sys::memory_file`, `sys::segment`, `sys::arena`, `sys::ledger`.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::loom::atomic::AtomicU64;
+use crate::sys::memory_file;
+
+/// What a mapping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// All processes see what is written.
+    Write,
+    /// What others write is seen.
+    Read,
+    /// For a file that is sealed against writing. (Mapped privately: kernels before 6.7 take a shared mapping of such a file
+    /// for one that could become writable, and refuse it.)
+    Fixed,
+}
+
+/// A mapped range of a memory file.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: Y22: the mapping belongs to the process, not to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: Y23: a shared reference gives atomics; each use of the address has an argument of its own.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the `range` of `file`, which begins where a page does.
+    pub(crate) fn new(
+        file: BorrowedFd<'_>,
+        range: Range<usize>,
+        access: Access,
+    ) -> io::Result<Self> {
+        memory_file::check(file, access == Access::Fixed).map_err(refused)?;
+        // After that: it does not become less.
+        let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+        let fits = range.end <= size && range.len() <= isize::MAX as usize;
+        if range.is_empty() || !fits {
+            return Err(refused("has an impossible size"));
+        }
+        // On a machine of 32 bits the kernel is told the number of the page only.
+        if !range.start.is_multiple_of(rustix::param::page_size()) {
+            return Err(refused("is to be used from the middle of a page"));
+        }
+        let (protection, flags) = match access {
+            Access::Write => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
+            Access::Read => (ProtFlags::READ, MapFlags::SHARED),
+            Access::Fixed => (ProtFlags::READ, MapFlags::PRIVATE),
+        };
+        let (hint, length, from) = (std::ptr::null_mut(), range.len(), range.start as u64);
+        // SAFETY: Y22: a fresh mapping, at an address that the kernel chooses, aliases no other memory of this process.
+        let start = unsafe { rustix::mm::mmap(hint, length, protection, flags, file, from) }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, length })
+    }
+
+    /// The words that hold the `length` bytes at `offset`, whatever is in them; `None` if these are not in the mapping.
+    #[inline]
+    pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[AtomicU64]> {
+        let end = offset.checked_add(length)?.checked_next_multiple_of(8)?;
+        if end > self.length || !offset.is_multiple_of(8) {
+            return None;
+        }
+        let start = self.at(offset).cast();
+        // SAFETY: Y22, Y23: inside of the mapping, aligned, and atomics only.
+        Some(unsafe { std::slice::from_raw_parts(start, (end - offset) / 8) })
+    }
+
+    /// Where the byte at `offset` is.
+    #[inline]
+    pub(crate) fn at(&self, offset: usize) -> *mut u8 {
+        assert!(offset <= self.length);
+        // SAFETY: Y22: inside of the mapping, or at its end.
+        unsafe { self.start.as_ptr().add(offset) }
+    }
+
+    /// How many bytes there are: at least one.
+    #[inline]
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: Y22: this is our mapping, and what borrowed from it is gone.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+/// An error about a descriptor that was sent.
+fn refused(what: &str) -> io::Error {
+    let words = format!("a descriptor was sent as shared memory that {what}");
+    io::Error::new(io::ErrorKind::InvalidData, words)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::loom::atomic::Ordering;
+    use crate::sys::memory_file::create_sealed;
+
+    #[test]
+    fn two_mappings_have_the_same_words() {
+        let file = create_sealed("x", 3 * 4096).unwrap();
+        let one = Mapping::new(file.as_fd(), 0..3 * 4096, Access::Write).unwrap();
+        let two = Mapping::new(file.as_fd(), 4096..2 * 4096, Access::Read).unwrap();
+        one.words(2 * 4096 - 8, 8).unwrap()[0].store(7, Ordering::Relaxed);
+        assert_eq!(
+            two.words(4096 - 8, 1).unwrap()[0].load(Ordering::Relaxed),
+            7
+        );
+        for (offset, length) in [(4, 1), (0, 4097), (4096, 1), (usize::MAX & !7, 1)] {
+            assert!(two.words(offset, length).is_none(), "{offset} {length}");
+        }
+        assert_eq!(two.words(0, 4096).unwrap().len(), 512);
+        let map = |range| Mapping::new(file.as_fd(), range, Access::Write);
+        for range in [
+            0..0,
+            0..3 * 4096 + 1,
+            1..9,
+            3 * 4096..3 * 4096 + 1,
+            4096..usize::MAX,
+        ] {
+            assert!(map(range.clone()).is_err(), "{range:?}");
+        }
+    }
+}

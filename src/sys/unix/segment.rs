@@ -1,0 +1,200 @@
+//! Memory for numbers that several processes share: filled once and for ever, or written by all.
+//!
+//! **Job.** A segment is a memory file and one mapping of it ([`Mapping`]). There are two kinds:
+//!
+//! - *Fixed*: filled before it is mapped, then sealed against every write, by any process, through
+//!   any descriptor or mapping, for ever. So its bytes may be lent as `&[u8]`.
+//! - *Live*: written by all processes that have it, so it is only ever accessed as atomics. Its pages are reserved when
+//!   it is made: no access finds that there is no memory left (`SIGBUS`).
+//!
+//! What cannot fit into this machine is refused before it is tried (`free_memory`).
+//!
+//! **Invariants.**
+//! - **Y61** The file of a fixed segment is sealed against writing, from before it is mapped on. The
+//!   kernel refuses that seal while a writable mapping exists, and writable mappings and writes after
+//!   it. So its bytes never change. (Where there are no seals, no other process has the file: `memory_file`.)
+//!
+//! **Rejected.** A mapping of a file in `/dev/shm`: it has a name, which stays when its maker dies, and every process that knows it
+//! can truncate it. Filling through a mapping: twice the page faults of `write`.
+//!
+//! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use super::mapping::{Access, Mapping};
+use crate::sys::{free_memory, memory_file};
+
+/// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
+pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFd, Mapping)> {
+    let mut filling = Filling::new(bytes.len().max(1))?;
+    filling.push(bytes)?;
+    let file = filling.seal()?;
+    let mapping = open(file.as_fd(), Access::Fixed)?;
+    Ok((file, mapping))
+}
+
+/// A fixed segment that is being filled, from its beginning on.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    file: File,
+    filled: usize,
+    length: usize,
+}
+
+impl Filling {
+    /// One of `length` bytes, which are zero until they are filled.
+    pub(crate) fn new(length: usize) -> io::Result<Self> {
+        Ok(Self {
+            file: checked(memory_file::create, "trefoil-shared", length)?.into(),
+            filled: 0,
+            length,
+        })
+    }
+
+    /// The next bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() > self.length - self.filled {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.file.write_all_at(bytes, self.filled as u64)?;
+        self.filled += bytes.len();
+        Ok(())
+    }
+
+    /// There is room for no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.filled == self.length
+    }
+
+    /// It never changes from now on.
+    pub(crate) fn seal(self) -> io::Result<OwnedFd> {
+        memory_file::seal(&self.file)?;
+        Ok(self.file.into())
+    }
+}
+
+/// A live segment of `length` bytes, all of them zero, and its descriptor. (One byte, if
+/// there are to be none.)
+pub(crate) fn live(length: usize) -> io::Result<(OwnedFd, Mapping)> {
+    let length = length.max(1);
+    let file = checked(memory_file::create_reserved, "trefoil-atomics", length)?;
+    let mapping = open(file.as_fd(), Access::Write)?;
+    Ok((file, mapping))
+}
+
+/// Maps all of the memory behind a descriptor that may come from anywhere.
+pub(crate) fn open(file: BorrowedFd<'_>, access: Access) -> io::Result<Mapping> {
+    // (If it could still change, the mapping is refused.)
+    let length = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+    Mapping::new(file, 0..length, access)
+}
+
+/// Made as `create` does it, if this machine has so much memory.
+fn checked(
+    create: fn(&str, usize) -> io::Result<OwnedFd>,
+    name: &str,
+    length: usize,
+) -> io::Result<OwnedFd> {
+    free_memory::check(length)?;
+    create(name, length)
+}
+
+#[cfg(all(test, target_os = "linux", not(trefoil_port)))]
+#[allow(unsafe_code)]
+mod tests {
+    use rustix::fs::{MemfdFlags, SealFlags};
+
+    use super::*;
+    use crate::sys::memory_file::create;
+
+    const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+    fn bytes(segment: &Mapping) -> &[u8] {
+        // SAFETY: Y22, Y61: the tests ask for fixed ones only.
+        unsafe { std::slice::from_raw_parts(segment.at(0), segment.length()) }
+    }
+
+    #[test]
+    fn a_fixed_segment_cannot_be_changed() {
+        let (memory, segment) = fixed(b"hello").unwrap();
+        assert_eq!(bytes(&segment), b"hello");
+        let same = open(memory.as_fd(), Access::Fixed).unwrap();
+        drop(segment);
+        assert_eq!(bytes(&same), b"hello");
+        assert!(rustix::io::pwrite(&memory, b"j", 0).is_err());
+        assert!(rustix::fs::ftruncate(&memory, 0).is_err());
+        assert!(Mapping::new(memory.as_fd(), 0..1, Access::Write).is_err());
+        assert_eq!(fixed(b"").unwrap().1.length(), 1);
+    }
+
+    /// One that is shared is refused by kernels before 6.7, which this one may not be.
+    #[test]
+    fn a_fixed_segment_is_mapped_privately_and_a_live_one_is_shared() {
+        let (_fixed, one) = fixed(b"hello").unwrap();
+        let (_live, other) = live(5).unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        for (segment, flags) in [(one, "r--p"), (other, "rw-s")] {
+            let start = format!("{:x}-", segment.at(0) as usize);
+            let line = maps.lines().find(|line| line.starts_with(&start)).unwrap();
+            assert!(line.contains(flags), "{line}");
+        }
+    }
+
+    /// Longer than 32 bits can say, and no page of it taken before it is looked at.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_sparse_segment_may_be_larger_than_four_gibibytes() {
+        const LENGTH: u64 = (4 << 30) + 1;
+        let memory = rustix::fs::memfd_create("sparse", MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&memory, LENGTH).unwrap();
+        rustix::io::pwrite(&memory, b"z", LENGTH - 1).unwrap();
+        rustix::fs::fcntl_add_seals(&memory, RESIZE | SealFlags::WRITE).unwrap();
+        let segment = open(memory.as_fd(), Access::Fixed).unwrap();
+        assert_eq!(segment.length() as u64, LENGTH);
+        assert_eq!(bytes(&segment).last(), Some(&b'z'));
+        assert_eq!(bytes(&segment)[3 << 30], 0);
+        let taken = rustix::fs::fstat(&memory).unwrap().st_blocks * 512;
+        assert!(taken < 8 << 20, "{taken} bytes taken");
+    }
+
+    #[test]
+    fn nobody_executes_it() {
+        for memory in [fixed(b"x").unwrap().0, live(1).unwrap().0] {
+            let mode = rustix::fs::fstat(&memory).unwrap().st_mode;
+            // Old kernels cannot help it.
+            let old = rustix::fs::memfd_create("x", MemfdFlags::NOEXEC_SEAL).is_err();
+            assert!(old || mode & 0o111 == 0, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_sealed_is_not_mapped() {
+        let refused = |memory: OwnedFd, kind, word: &str| {
+            let error = open(memory.as_fd(), kind).unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+        };
+        let file = File::open("/proc/self/exe").unwrap();
+        refused(file.into(), Access::Fixed, "is none");
+        refused(io::pipe().unwrap().0.into(), Access::Write, "is none");
+        refused(create("open", 9).unwrap(), Access::Write, "resized");
+        let half = create("half", 9).unwrap();
+        rustix::fs::fcntl_add_seals(&half, SealFlags::GROW | SealFlags::WRITE).unwrap();
+        refused(half, Access::Fixed, "resized");
+        let empty = create("empty", 0).unwrap();
+        rustix::fs::fcntl_add_seals(&empty, RESIZE | SealFlags::WRITE).unwrap();
+        refused(empty, Access::Fixed, "size");
+        refused(live(8).unwrap().0, Access::Fixed, "written");
+        let (fixed, _) = fixed(b"x").unwrap();
+        let error = open(fixed.as_fd(), Access::Write).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn too_much_is_an_error() {
+        assert!(live(usize::MAX).is_err());
+        assert!(live(isize::MAX as usize).is_err());
+    }
+}

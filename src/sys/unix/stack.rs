@@ -1,0 +1,110 @@
+//! How deep this thread's stack may become.
+//!
+//! **Job.** Code whose recursion is as deep as received data says asks here first, so that data that nests too deeply
+//! is an error and not the end of the process. The system is asked once a thread; only the first thread's answer
+//! costs a file to read.
+//!
+//! On a stack that is not the system's (a coroutine's) the limit is unknown.
+//!
+//! - **Y98** The calls are for the calling thread, which is alive. `pthread_getattr_np` makes the attributes, which are
+//!   looked at only if it has, and destroyed once. All of them write to locals.
+//!
+//! Tests: below; `tests/process/pool.rs`.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+
+use crate::loom::per_thread;
+
+/// How much is left for what does not ask, at most.
+const RESERVE: usize = 256 << 10;
+
+per_thread! {
+    /// Where it begins and ends, if that is known; `None`: it has not been asked for.
+    static STACK: Cell<Option<(usize, usize)>> = Cell::new(None);
+}
+
+/// Roughly where the stack ends now: the address of a local variable.
+#[inline(always)]
+pub(crate) fn here() -> usize {
+    let local = 0u8;
+    (&raw const local).addr()
+}
+
+/// The lowest address that recursion on this thread may reach. `None`: this is no stack of the system's.
+#[cold]
+pub(crate) fn floor() -> Option<usize> {
+    let known = STACK.try_with(Cell::get).ok().flatten();
+    let (low, high) = known.or_else(mine)?;
+    let _ = STACK.try_with(|stack| stack.set(Some((low, high))));
+    (low..high)
+        .contains(&here())
+        .then(|| low + RESERVE.min((high - low) / 4))
+}
+
+/// Where this thread's stack begins and ends.
+fn mine() -> Option<(usize, usize)> {
+    if cfg!(any(loom, miri)) {
+        return None;
+    }
+    bounds()
+}
+
+#[cfg(target_vendor = "apple")]
+fn bounds() -> Option<(usize, usize)> {
+    // SAFETY: Y98: it has no precondition.
+    let me = unsafe { libc::pthread_self() };
+    // SAFETY: Y98: this thread's: where its stack begins, the highest address.
+    let high = unsafe { libc::pthread_get_stackaddr_np(me) }.addr();
+    // SAFETY: Y98: this thread's.
+    let length = unsafe { libc::pthread_get_stacksize_np(me) };
+    Some((high.checked_sub(length)?, high))
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn bounds() -> Option<(usize, usize)> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: Y98: it has no precondition.
+    let me = unsafe { libc::pthread_self() };
+    // SAFETY: Y98: it makes a local that is as large as it must be.
+    #[cfg(target_os = "freebsd")]
+    if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: Y98: this thread's, into attributes that were made just now.
+    #[cfg(target_os = "freebsd")]
+    let error = unsafe { libc::pthread_attr_get_np(me, attributes.as_mut_ptr()) };
+    // SAFETY: Y98: this thread's, into a local that is as large as it must be.
+    #[cfg(not(target_os = "freebsd"))]
+    let error = unsafe { libc::pthread_getattr_np(me, attributes.as_mut_ptr()) };
+    if error != 0 {
+        return None;
+    }
+    let (mut low, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: Y98: they were made just now.
+    let error =
+        unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut length) };
+    // SAFETY: Y98: once, and they are not looked at any more.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    (error == 0).then(|| (low.addr(), low.addr().saturating_add(length)))
+}
+
+#[cfg(all(test, target_os = "linux", not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::loom::thread::Builder;
+
+    #[test]
+    fn each_thread_knows_its_own() {
+        for size in [256 << 10, 2 << 20] {
+            let thread = Builder::new().stack_size(size).spawn(move || {
+                let (here, floor) = (here(), floor().unwrap());
+                // (Up to four times as much: the C library keeps stacks of threads that have ended.)
+                assert!(floor < here && here - floor < 4 * size, "{here} {floor}");
+                assert!(here - floor > size / 2, "{here} {floor}");
+                assert_eq!(super::floor(), Some(floor));
+            });
+            thread.unwrap().join().unwrap();
+        }
+    }
+}
