@@ -22,15 +22,20 @@
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// A port that goes on: everything but worker processes and what stands on them.
+// Systems whose workers are always plain leave much of the fast path unused; one port is without worker processes.
 #![cfg_attr(
-    all(trefoil_port, not(target_os = "linux")),
+    any(trefoil_port, not(target_os = "linux")),
     allow(dead_code, unused_imports)
 )]
 
-#[cfg(not(any(target_os = "linux", trefoil_port)))]
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "macos",
+    target_os = "freebsd",
+    trefoil_port
+)))]
 compile_error!(
-    "trefoil runs on Linux only so far: docs/PLATFORM.md says what stands in the way elsewhere"
+    "trefoil runs on Linux, macOS and FreeBSD so far: docs/PLATFORM.md says what stands in the way elsewhere"
 );
 
 mod loom;
@@ -47,17 +52,17 @@ pub mod task;
 mod offload;
 
 pub mod event_loop;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 pub mod process;
 pub mod thread;
 
 pub mod iter;
 pub mod prelude;
 
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod executor;
 
-#[cfg(all(feature = "indicatif", target_os = "linux"))]
+#[cfg(all(feature = "indicatif", unix))]
 pub mod progress;
 
 pub mod io;
@@ -78,10 +83,10 @@ pub mod adapters;
 pub use event_loop::{
     EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[doc(inline)]
 pub use process::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,

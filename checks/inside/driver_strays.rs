@@ -5,7 +5,7 @@
 
 use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 
 use super::hostile::driver;
 use super::*;
@@ -16,7 +16,7 @@ fn one_that_ends_wakes_the_driver_and_is_reaped() {
     let mut command = Command::new("cat");
     let mut children = [(); 2].map(|()| command.stdin(Stdio::piped()).spawn().unwrap());
     for child in &children {
-        let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+        let process = Handle::open(Pid::from_child(child)).unwrap();
         driver.strays.push(Arc::new(process));
     }
     for left in [1, 0] {

@@ -17,14 +17,13 @@ use std::fmt;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::{ExitStatus, Output};
 use std::sync::Arc;
 use std::task::Poll;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitIdStatus, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::bytes::Stream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
@@ -74,7 +73,7 @@ impl State {
     /// What has become of a child; `None`: it runs.
     fn of(child: &Handle) -> io::Result<Option<Self>> {
         match child.fetch() {
-            Ok(status) => Ok(status.map(|status| Self::Ended(in_std(&status)))),
+            Ok(status) => Ok(status.map(Self::Ended)),
             Err(Errno::CHILD) => Ok(Some(Self::Lost)),
             Err(error) => Err(refused("waitid")(error)),
         }
@@ -365,17 +364,6 @@ async fn rest_of(pipe: Option<&Source<File>>) -> io::Result<Vec<u8>> {
         pipe.read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
-}
-
-/// The same status in `std`'s words.
-fn in_std(status: &WaitIdStatus) -> ExitStatus {
-    const CORE: i32 = 0x80;
-    let raw = match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => (code & 0xff) << 8,
-        (None, Some(signal)) if status.dumped() => signal | CORE,
-        (None, signal) => signal.unwrap_or_default(),
-    };
-    ExitStatus::from_raw(raw)
 }
 
 impl fmt::Debug for Child {

@@ -17,6 +17,7 @@ use super::payload::codec::codec_error;
 use super::payload::scope::PLAIN;
 use super::sched::Initializer;
 use super::{PoolError, Portable, ProcessPool};
+use crate::sys::handover::CARRIES;
 use crate::sys::processors;
 use crate::task::{CodecDirection, TaskError, TaskReport};
 
@@ -121,6 +122,8 @@ impl ProcessPoolBuilder {
     /// (not counting what it shares with others) is larger than this after an item is replaced before it gets
     /// the next, so what items leave behind does not add up.
     ///
+    /// On macOS and FreeBSD the second half alone holds: no allocation fails, and a worker that has ever had more is replaced.
+    ///
     /// Costs an item a few microseconds, or less where items are shorter. Processes that a task
     /// starts inherit the limit.
     ///
@@ -146,7 +149,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Whether workers are *plain*: nothing but a framed stream of bytes, as on other systems and machines. Default: no.
+    /// Whether workers are *plain*: nothing but a framed stream of bytes. Default: no. On macOS and FreeBSD all workers are, whatever is said
+    /// here ([docs/PLATFORM.md]).
     ///
     /// A plain worker shares no memory with the pool, and no descriptor is sent to it. The pool keeps its promises,
     /// except for what follows, and is slower, since a worker reports the start of each item:
@@ -166,6 +170,8 @@ impl ProcessPoolBuilder {
     /// With `TREFOIL_PLAIN_WORKERS=1` in its environment a program's pools have plain workers unless they say otherwise here, and so has
     /// each [`Process`](crate::Process): to test with them what runs on another system or machine later.
     ///
+    /// [docs/PLATFORM.md]: crate::_documentation::platform
+    ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
     ///
@@ -177,7 +183,7 @@ impl ProcessPoolBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn plain_workers(mut self, plain: bool) -> Self {
-        self.settings.plain = plain;
+        self.settings.plain = plain || !CARRIES;
         self
     }
 

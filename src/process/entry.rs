@@ -1,6 +1,6 @@
 //! How a process learns that it is a worker.
 //!
-//! A pool starts its workers by executing `/proc/self/exe`, the very file that the parent
+//! A pool starts its workers by executing the program's file (`sys::executable`), the very one that the parent
 //! runs, with the same arguments. Such a process must not do what its `main`
 //! does but serve. So either `main` begins with [`init`], or the feature `auto` puts a
 //! constructor into the program that runs before `main`; both end up here.
@@ -52,7 +52,8 @@ use super::PoolError;
 use super::wire::invitation::{Invitation, VARIABLE, has_socket};
 use super::worker::serve::serve;
 use crate::sys;
-use crate::sys::image::{has_other_rights, image};
+use crate::sys::image::image;
+use crate::sys::{executable, itself};
 
 /// How deep workers may make pools of their own.
 const DEEPEST: u32 = 20;
@@ -97,10 +98,10 @@ pub fn init() {
 
 /// A worker may begin on this thread, and beside those that there are; or why not.
 fn check_threads() -> Result<(), &'static str> {
-    if rustix::thread::gettid() != rustix::process::getpid() {
+    if !itself::is_first_thread() {
         return Err("`trefoil::init()` must be called on the program's first thread");
     }
-    match sys::worker::is_alone() {
+    match itself::is_alone() {
         Some(false) => {
             Err("`trefoil::init()` must be called first in `main`: other threads run already")
         }
@@ -113,6 +114,7 @@ pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
     if DEPTH.get().is_some() {
         return;
     }
+    executable::note();
     let threads = check_threads();
     let invitation = Invitation::read();
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
@@ -169,7 +171,7 @@ fn acceptable() -> Result<(), &'static str> {
 
 /// This process has its caller's rights, and has never had others.
 fn is_as_called() -> bool {
-    getuid() == geteuid() && getgid() == getegid() && !has_other_rights()
+    getuid() == geteuid() && getgid() == getegid() && !itself::has_other_rights()
 }
 
 #[cfg(all(test, not(feature = "auto")))] // with it, there is nothing left to do

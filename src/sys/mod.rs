@@ -1,12 +1,12 @@
 //! All calls to the operating system that need `unsafe` or differ by platform: one folder per system.
 //!
 //! Each system fulfils the duties of this table, each by a module of that name: in the system's own folder, in `unix` for what Linux,
-//! macOS and the BSDs do alike, or here, if all do alike. Everything else comes from `std`, `rustix` and `mio`, whose descriptors
+//! macOS and the BSDs do alike, in `portable` where it needs nothing of one system, or here, if all do alike. Everything else comes from `std`, `rustix` and `mio`, whose descriptors
 //! are sockets on Windows (`rustix::fd`).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
-//! | `bell`: a descriptor that any thread makes ready | `eventfd` | a pipe | a socket of datagrams |
+//! | `bell`: a descriptor that any thread makes ready | `eventfd` | a pipe (`portable`) | a socket of datagrams |
 //! | `child`: a child by a descriptor; its status, signals | pidfd | `kqueue`, then its number | not yet |
 //! | `clock`: a clock that is the same for all processes | `clock_gettime` | the same | `Instant`, of this process |
 //! | `descriptor`: how a type shows what it has | `AsFd` | `AsFd` | `AsSocket`, `AsHandle` |
@@ -21,16 +21,32 @@
 //! | `slack`: how late a wait ends on purpose | known, and asked for less | not known | not known |
 //! | `sockets`: sockets that do not block from the beginning | `accept4` | set afterwards | set afterwards |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
-//! | `thread_clock`: another thread's processor time | its clock | none | none |
+//! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |
 //! | `thread_id` | `gettid` | `pthread_threadid_np`, `pthread_getthreadid_np` | `GetCurrentThreadId` |
 //! | `ticks`: a rough and quick clock | time stamp counter on x86-64, else `clock` | the same | the same |
 //! | `transfer`: bytes in and out | `recv`, `readv`, `sendmsg` ... | the same | `recv`, `send`, of one buffer |
 //!
-//! And these, which only `process` asks for: `arena` (blocks that are lent), `broken_pipe` (writes without `SIGPIPE`), `free_memory`
-//! (whether so much is left), `gate` (which items of a frame have begun), `image` (functions as offsets within the program),
-//! `large_pages`, `ledger` (a worker's pages), `lifeline` (killed when its parent is gone), `limits`, `mapping`, `segment` (for
-//! numbers), `signal_mask`, `standard_streams` (that their numbers are taken), `stack` (where a stack ends), `worker` (what a process does to itself to be one). Linux has them all;
-//! the others none yet.
+//! And these, which only `process` asks for. Windows has none of them yet. Those in the second column are in `portable`, unless another folder is
+//! named: Linux takes them in the place of its own with `--cfg trefoil_port`, so that tests run them.
+//!
+//! | duty | Linux | macOS, FreeBSD |
+//! |---|---|---|
+//! | `arena`, `ledger`, `mapping`, `segment`: memory that is shared, or stands for numbers | over `memory_file` | the same; nothing is lent |
+//! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules |
+//! | `broken_pipe`, `signal_mask`: writes without `SIGPIPE` | the mask of the thread | the same |
+//! | `conduit`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error in words |
+//! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` |
+//! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced |
+//! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | `bsd`: nobody is asked |
+//! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain |
+//! | `image`: functions as offsets within the program | from its headers | the same |
+//! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` |
+//! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent |
+//! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same |
+//! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once |
+//! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | the most that it has had; nothing is refused |
+//! | `stack`: where a stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` |
+//! | `worker`: what a process does to itself to be one | | the same |
 
 pub(crate) mod gate;
 pub(crate) mod poller;
@@ -41,6 +57,12 @@ pub(crate) mod ticks;
 mod bsd;
 #[cfg(target_os = "linux")]
 mod linux;
+/// (Its reading of headers needs no such system.)
+#[cfg(all(test, target_os = "linux"))]
+#[path = "bsd/macho.rs"]
+mod macho;
+#[cfg(any(not(target_os = "linux"), trefoil_port))]
+mod portable;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]

@@ -18,6 +18,19 @@ pub(crate) fn physical() -> usize {
     num_cpus::get_physical().min(logical()).max(1)
 }
 
+/// How many there are for this thread, by its affinity. (Of other systems the number above.)
+#[cfg(target_os = "linux")]
+pub(crate) fn by_affinity() -> usize {
+    let set = rustix::thread::sched_getaffinity(None);
+    set.map_or(usize::MAX, |set| set.count() as usize)
+}
+
+/// How many there are for this thread.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn by_affinity() -> usize {
+    logical()
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

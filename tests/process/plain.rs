@@ -38,6 +38,35 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ),
 ];
 
+/// What does not hold beside that where all workers are plain, as on macOS and FreeBSD, and here with `--cfg trefoil_port`.
+pub(crate) const PORT: &[(&str, &str)] = &[
+    (
+        "plain::what_cannot_travel_says_why",
+        "there are no channels",
+    ),
+    (
+        "described::what_travels_beside_the_bytes_does_so_behind_an_attribute",
+        "there are no channels",
+    ),
+    (
+        "pool::a_panic_while_an_argument_is_written_is_an_error",
+        "there are no channels",
+    ),
+    ("limits::too_much_memory_costs_one_item", MEMORY),
+    (
+        "limits::a_panic_at_the_limit_is_told_and_the_limit_stays",
+        MEMORY,
+    ),
+    ("limits::an_argument_that_does_not_fit_fails_alone", MEMORY),
+    ("one::a_memory_limit_holds", MEMORY),
+    (
+        "shared::nobody_can_write_to_it",
+        "there are no seals, and no other process has the descriptor",
+    ),
+];
+
+const MEMORY: &str = "a limit holds between items only";
+
 fn plain(workers: usize) -> ProcessPool {
     let builder = ProcessPool::builder().workers(workers);
     builder.plain_workers(true).build().unwrap()

@@ -329,7 +329,8 @@ pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
 
 /// Workers are plain unless a builder says otherwise: this is the second run of the tests (`.ci/run`).
 pub(crate) fn is_plain() -> bool {
-    std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
+    cfg!(trefoil_port)
+        || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
 }
 
 /// What only a signal ends.

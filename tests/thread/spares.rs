@@ -165,6 +165,7 @@ fn a_lock_across_waits_in_more_tasks_than_are_replaced() {
 }
 
 /// The system refuses what is asked for.
+#[cfg(target_os = "linux")]
 #[test]
 fn two_thousand_tasks_wait_where_the_system_gives_no_thread() {
     alone(

@@ -30,23 +30,22 @@
 //! Tests: `tests/process/channel.rs`. Rejected: `docs/DESIGN.md`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::fs::{FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{FileType, OFlags, SeekFrom};
 use rustix::io::Errno;
-use rustix::pipe::PipeFlags;
 
 use crate::alarm::Interest;
 use crate::loom::Mutex;
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::scope;
-use crate::sys::broken_pipe;
-use crate::sys::mapping;
+use crate::sys::files::identity;
 use crate::sys::poll::poll;
+use crate::sys::{broken_pipe, conduit};
 
 /// Large items begin at multiples of this in the file.
 const PAGE: usize = 4096;
@@ -129,8 +128,6 @@ pub(super) type Record = [u8; LONG];
 impl Pipe {
     /// Both ends of a new one.
     pub(super) fn pair(capacity: usize) -> io::Result<(Arc<Self>, Arc<Self>)> {
-        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-        let (read, write) = rustix::pipe::pipe_with(flags)?;
         let capacity = capacity.max(1);
         let needed = capacity
             .saturating_mul(record_length(capacity))
@@ -141,19 +138,12 @@ impl Pipe {
             );
             io::Error::new(io::ErrorKind::InvalidInput, words)
         };
-        let has = || rustix::pipe::fcntl_getpipe_size(&write);
-        if needed > LARGEST
-            || has()? < needed && {
-                // Refused to a user who asks for more than the system's limit, or has very many pipes.
-                let _ = rustix::pipe::fcntl_setpipe_size(&write, needed);
-                has()? < needed
-            }
-        {
+        if needed > LARGEST {
             return Err(too_large());
         }
-        let file = Attachment::new(mapping::create("trefoil-channel", 0)?);
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
-        let credits = Attachment::new(rustix::event::eventfd(capacity as u32, flags)?);
+        let (read, write) = conduit::pipe(needed)?.ok_or_else(too_large)?;
+        let file = Attachment::new(conduit::file()?);
+        let credits = Attachment::new(conduit::credits(capacity as u32)?);
         let end = |side, pipe| {
             let (file, credits) = (file.clone(), credits.clone());
             Self::new(side, Attachment::new(pipe), file, credits, capacity)
@@ -210,8 +200,7 @@ impl Pipe {
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let key =
-            |pipe: &Self| rustix::fs::fstat(&pipe.file).map(|stat| (stat.st_dev, stat.st_ino));
+        let key = |pipe: &Self| identity(&pipe.file);
         key(self).is_ok_and(|own| key(other) == Ok(own))
     }
 
@@ -275,9 +264,7 @@ impl Pipe {
     }
 
     fn release(&self, offset: u64, length: u64) {
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let pages = length.next_multiple_of(PAGE as u64);
-        let _ = rustix::fs::fallocate(&self.file, flags, offset, pages);
+        conduit::release(&self.file, offset, length.next_multiple_of(PAGE as u64));
     }
 
     /// Sends an item if there is a credit for it.
@@ -346,11 +333,7 @@ impl Pipe {
 
     /// Of all senders one alone has this at a time. The kernel takes it back from the dead.
     fn only_one(&self) -> Result<OwnedFd, Errno> {
-        // (A lock belongs to an open file, and the ends share one.)
-        let path = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
-        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(file)
+        conduit::only_one(&self.file)
     }
 }
 
@@ -437,7 +420,7 @@ impl Pipe {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, trefoil_port))))]
 mod tests {
     use super::*;
 

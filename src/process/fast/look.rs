@@ -7,7 +7,7 @@
 
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{hint, thread};
-use crate::sys::ticks;
+use crate::sys::{processors, ticks};
 
 /// How long a thread that waits, for a result or for work, looks before it sleeps.
 pub(crate) const LOOK: u64 = 20 * ticks::MICROSECOND;
@@ -28,9 +28,8 @@ pub(crate) struct Watching {
 
 impl Watching {
     pub(crate) fn new() -> Self {
-        let processors = rustix::thread::sched_getaffinity(None).map(|set| set.count());
         Self {
-            yields: processors.is_ok_and(|count| count < 2),
+            yields: processors::by_affinity() < 2,
             pauses_until: AtomicU64::new(0),
         }
     }

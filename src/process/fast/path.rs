@@ -6,15 +6,14 @@
 //! need no system call (`tray`); and which item has written what to standard error.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-
-use rustix::event::EventfdFlags;
 
 pub(crate) use super::tray::Posted;
 use super::tray::Tray;
 use crate::process::payload::shared_buffer::View;
 use crate::process::sched::sent_frame::Gated;
+use crate::sys::bell::{self, Bell};
 use crate::sys::gate::Gate;
 pub(crate) use crate::sys::ledger::{Front, Ledger, Pages};
 use crate::sys::refused::refused;
@@ -45,7 +44,7 @@ impl Gated for Front {
 pub(crate) struct FastPath {
     pub(crate) ledger: Arc<Ledger>,
     /// Rung when the worker should look at its gates.
-    bell: OwnedFd,
+    bell: Bell,
     /// Where the next letter begins in the tray.
     tail: u64,
 }
@@ -54,10 +53,10 @@ impl FastPath {
     pub(crate) fn new() -> io::Result<Self> {
         let ledger = Ledger::new()?;
         Tray::new(ledger.tray()).clear();
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let bell = Bell::new();
         Ok(Self {
             ledger: Arc::new(ledger),
-            bell: bell.map_err(refused("eventfd2"))?,
+            bell: bell.map_err(refused(bell::CALL))?,
             tail: 0,
         })
     }
@@ -85,7 +84,6 @@ impl FastPath {
 
     /// Something that the worker runs is unwanted, and its gate says so.
     pub(crate) fn ring(&self) {
-        // A counter that is full rings, too.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        self.bell.ring();
     }
 }

@@ -10,13 +10,15 @@
 //!
 //! Tests: `tests/process/one.rs`, `tests/process/host.rs`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, Signal};
 
 use crate::loom::Mutex;
+use crate::sys::child::Handle;
 use crate::sys::lifeline::Lifeline;
 
 /// A worker's process.
@@ -24,7 +26,7 @@ use crate::sys::lifeline::Lifeline;
 pub(crate) struct Child {
     pub(crate) pid: u32,
     /// `None` if other code of this program reaped the child before it could be opened.
-    pub(crate) process: Option<Arc<OwnedFd>>,
+    pub(crate) process: Option<Arc<Handle>>,
     pub(crate) socket: Arc<OwnedFd>,
     /// Our end of the lifeline: when this is dropped, the kernel kills the process.
     pub(crate) lifeline: Option<Lifeline>,
@@ -34,7 +36,7 @@ impl Child {
     /// Sends a signal to the process alone. False: it may not be signalled, or is gone.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         let process = self.process.as_ref();
-        process.is_some_and(|process| rustix::process::pidfd_send_signal(process, signal).is_ok())
+        process.is_some_and(|process| process.signal(signal).is_ok())
     }
 
     /// Kills the process, which has not been reaped, and its children. False: it may not be signalled, or is gone.
@@ -60,20 +62,15 @@ impl Child {
     }
 
     /// How it has ended. Other code of this program may have reaped it; then that is not known.
-    pub(crate) fn reap(&self) -> Option<WaitIdStatus> {
+    pub(crate) fn reap(&self) -> Option<ExitStatus> {
         let process = self.process.as_ref()?;
-        wait(process).ok().flatten()
+        process.fetch().ok().flatten()
     }
 }
 
-fn wait(process: &OwnedFd) -> rustix::io::Result<Option<WaitIdStatus>> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)
-}
-
 /// The child `process` runs, and has to be reaped some time.
-pub(crate) fn runs(process: &OwnedFd) -> bool {
-    matches!(wait(process), Ok(None))
+pub(crate) fn runs(process: &Handle) -> bool {
+    matches!(process.fetch(), Ok(None))
 }
 
 /// The one process of a [`Process`](crate::process::Process), as it and its driver share it.

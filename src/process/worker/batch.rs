@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use rustix::event::Timespec;
 use rustix::io::Errno;
-use rustix::net::SendFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,6 +38,7 @@ use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
 use crate::sys::arena::Block;
 use crate::sys::fork;
 use crate::sys::refused::refused;
+use crate::sys::sockets::QUIET;
 use crate::sys::ticks;
 use crate::sys::worker::ends;
 use crate::task::panic::Panic;
@@ -291,10 +291,9 @@ pub(crate) fn send(
 ) -> Result<(), postcard::Error> {
     let mut patience = ATTEMPTS;
     while !bytes.is_empty() {
-        let flags = SendFlags::NOSIGNAL;
         let sent = match attachments {
-            [] => rustix::net::send(socket, bytes, flags),
-            _ => attachments::send(socket, &[IoSlice::new(bytes)], attachments, flags),
+            [] => rustix::net::send(socket, bytes, QUIET),
+            _ => attachments::send(socket, &[IoSlice::new(bytes)], attachments, QUIET),
         };
         match sent {
             Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),

@@ -63,7 +63,7 @@ impl Contexts {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(trefoil_port)))]
 mod tests {
     use std::io::IoSlice;
     use std::os::unix::net::UnixStream;

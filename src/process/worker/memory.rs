@@ -2,8 +2,8 @@
 //!
 //! **Job.** A limit for one item, and a limit for what stays.
 //!
-//! 1. Before an item the worker looks how much it has (`/proc/self/statm`), and sets the
-//!    kernel's limit for private memory (`RLIMIT_DATA`) that much above it. So an item can
+//! 1. Before an item the worker looks how much it has (`sys::private_memory`), and sets the
+//!    kernel's limit for private memory that much above it, where there is such a limit. So an item can
 //!    allocate up to the limit, whatever items before it have left behind; what goes
 //!    beyond fails in the allocator, and Rust's answer to that is to say so and
 //!    to abort. The parent recognises it by that message
@@ -20,15 +20,12 @@
 //!
 //! Tests: `tests/process/limits.rs`.
 
-use std::fs::File;
 use std::io;
 use std::panic;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
-
 use crate::loom::Mutex;
-use crate::sys::limits::limit;
+use crate::sys::private_memory::{self, Allowance, Meter};
 
 /// Items that follow one another this closely are one.
 const CLOSE: Duration = Duration::from_micros(50);
@@ -37,8 +34,7 @@ const CLOSE: Duration = Duration::from_micros(50);
 #[derive(Debug)]
 pub(crate) struct MemoryLimit {
     limit: u64,
-    statm: File,
-    page: u64,
+    meter: Meter,
     looked: Option<Instant>,
 }
 
@@ -47,11 +43,10 @@ impl MemoryLimit {
     pub(crate) fn new(limit: u64) -> io::Result<Self> {
         let memory = Self {
             limit,
-            statm: File::open("/proc/self/statm")?,
-            page: rustix::param::page_size() as u64,
+            meter: Meter::new()?,
             looked: None,
         };
-        let (_, data) = memory.read().ok_or(io::ErrorKind::InvalidData)?;
+        let (_, data) = memory.meter.read().ok_or(io::ErrorKind::InvalidData)?;
         memory.allow(data)?;
         lift_for_panics();
         Ok(memory)
@@ -64,7 +59,7 @@ impl MemoryLimit {
             return true;
         }
         let first = self.looked.replace(now).is_none();
-        let Some((resident, data)) = self.read() else {
+        let Some((resident, data)) = self.meter.read() else {
             return true;
         };
         // The first item of a process runs in any case, or none ever would.
@@ -77,40 +72,21 @@ impl MemoryLimit {
 
     /// The item that runs now may add the limit to `data`.
     fn allow(&self, data: u64) -> io::Result<()> {
-        let maximum = limit(Resource::Data)?.maximum;
-        let wanted = data.saturating_add(self.limit);
-        let current = Some(maximum.map_or(wanted, |maximum| wanted.min(maximum)));
-        Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
-    }
-
-    /// How many bytes are resident and this process's own, and how much it has reserved to write to.
-    fn read(&self) -> Option<(u64, u64)> {
-        let mut buffer = [0; 256];
-        let length = rustix::io::pread(&self.statm, &mut buffer, 0).ok()?;
-        let (resident, shared, data) = parse(std::str::from_utf8(&buffer[..length]).ok()?)?;
-        let own = resident.saturating_sub(shared);
-        Some((own * self.page, data * self.page))
+        private_memory::allow(data.saturating_add(self.limit))
     }
 }
 
 /// Chains a panic hook that takes the limit away while the others run.
 fn lift_for_panics() {
     /// How many threads report a panic, and what the limit was before the first of them.
-    type Lifted = (u32, Option<Rlimit>);
+    type Lifted = (u32, Option<Allowance>);
     let lifted: Mutex<Lifted> = Mutex::new((0, None));
-    let lift = |limits: &Rlimit| {
-        let most = Rlimit {
-            current: limits.maximum,
-            ..*limits
-        };
-        setrlimit(Resource::Data, most).is_ok()
-    };
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let enter = |(reports, before): &mut Lifted| {
             *reports += 1;
             if *reports == 1 {
-                *before = limit(Resource::Data).ok().filter(lift);
+                *before = private_memory::lift();
             }
         };
         let leave = |(reports, before): &mut Lifted| {
@@ -118,32 +94,11 @@ fn lift_for_panics() {
             if *reports == 0
                 && let Some(before) = before.take()
             {
-                let _ = setrlimit(Resource::Data, before);
+                private_memory::restore(before);
             }
         };
         enter(&mut lifted.lock());
         others(info);
         leave(&mut lifted.lock());
     }));
-}
-
-/// Resident, shared and data pages.
-fn parse(statm: &str) -> Option<(u64, u64, u64)> {
-    let mut fields = statm.split_whitespace().map(|field| field.parse().ok());
-    let resident = fields.nth(1)??;
-    let shared = fields.next()??;
-    let data = fields.nth(2)??;
-    Some((resident, shared, data))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statm_is_read() {
-        assert_eq!(parse("10 7 3 1 0 5 0\n"), Some((7, 3, 5)));
-        assert_eq!(parse("10 7"), None);
-        assert_eq!(parse("a b c d e f g"), None);
-    }
 }

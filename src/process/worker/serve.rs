@@ -36,7 +36,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::batch::{Batch, Outlet, QUICK, WorkerState, send};
 use super::call::{Calls, Canceller, calls};
@@ -55,11 +55,15 @@ use crate::process::sched::sent_frame::ToldGates;
 use crate::process::wire::invitation::is_child_of;
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::broken_pipe;
+use crate::sys::child::Handle;
 use crate::sys::fork;
 use crate::sys::image::image;
+use crate::sys::itself;
 use crate::sys::large_pages;
+use crate::sys::lifeline::hold_on;
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
+use crate::sys::sockets::ENDS;
 use crate::sys::ticks;
 use crate::sys::worker::{close_inherited, ends, hear_all_signals, leave};
 use crate::task::panic;
@@ -99,7 +103,7 @@ fn set_name(name: &str) {
     }
     let short = CString::new(&name[..end]);
     if let (Ok(short), false) = (short, name.is_empty()) {
-        let _ = rustix::thread::set_name(&short);
+        itself::set_name(&short);
     }
 }
 
@@ -111,8 +115,7 @@ fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)>
     let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
     let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
     rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))?;
-    // Where that is refused the watcher and the lifeline do it, nearly as soon.
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let parents_end = Pid::from_raw(parent.cast_signed()).and_then(hold_on);
     if !is_child_of(parent) {
         exit(1); // the parent was gone before it could be watched
     }
@@ -138,7 +141,7 @@ fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)>
     };
     let socket = inlet.socket.try_clone()?;
     let (inlet, path, calls) = match plain {
-        true => plain_worker(inlet)?,
+        true => plain_worker(inlet, parents_end)?,
         false => fast_worker(inlet)?,
     };
     panic::install_hook();
@@ -163,7 +166,7 @@ fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
 }
 
 /// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else.
-fn plain_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
+fn plain_worker(mut inlet: Inlet, parents_end: Option<Handle>) -> io::Result<(Inlet, Path, Calls)> {
     let gates = Arc::new(ToldGates::new());
     let (calls, canceller) = calls(gates.clone());
     let whole = Arc::new(Mutex::new(()));
@@ -171,6 +174,7 @@ fn plain_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
     let (hand_on, relayed) = mpsc::channel();
     let mut own = Inlet::new(inlet.socket.try_clone()?);
     own.relayed = Some(relayed);
+    inlet.parents_end = parents_end;
     start_watcher(move || {
         loop {
             let frame = inlet.next().to_vec();
@@ -256,7 +260,7 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
     start_watcher(move || {
         loop {
             let mut fds = [
-                PollFd::new(&socket, PollFlags::RDHUP),
+                PollFd::new(&socket, ENDS),
                 PollFd::new(&bell, PollFlags::IN),
             ];
             match poll(&mut fds, None) {
@@ -303,6 +307,19 @@ fn die() -> ! {
     leave(1) // it may not even signal itself
 }
 
+/// Waits until there is something to receive. The end, if the parent is gone.
+fn until_some_or_orphaned(socket: &OwnedFd, parents_end: &Handle) {
+    let mut fds = [
+        PollFd::new(socket, PollFlags::IN),
+        PollFd::new(parents_end, PollFlags::IN),
+    ];
+    // (After another error the stream tells.)
+    while poll(&mut fds, None) == Err(Errno::INTR) {}
+    if !fds[1].revents().is_empty() {
+        die();
+    }
+}
+
 /// What the parent says, frame by frame.
 struct Inlet {
     socket: OwnedFd,
@@ -324,6 +341,8 @@ struct Inlet {
     head: u64,
     /// Of a plain worker: frames that its other thread has heard.
     relayed: Option<mpsc::Receiver<Vec<u8>>>,
+    /// Readable when the parent is gone, where the kernel does not end this process then.
+    parents_end: Option<Handle>,
 }
 
 impl Inlet {
@@ -341,6 +360,7 @@ impl Inlet {
             place: 0,
             head: 0,
             relayed: None,
+            parents_end: None,
         }
     }
 
@@ -466,6 +486,9 @@ impl Inlet {
     /// Receives some bytes behind those that are here; false: none now.
     fn take(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
         loop {
+            if let Some(parents_end) = &self.parents_end {
+                until_some_or_orphaned(&self.socket, parents_end);
+            }
             let room = &mut self.bytes[self.end..];
             match self.arrivals.receive(&self.socket, room, flags) {
                 Ok(0) => die(),

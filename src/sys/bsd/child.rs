@@ -8,14 +8,21 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, FdFlags, Result, fcntl_setfd, retry_on_intr};
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, test_kill_process, waitid,
-};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::sys::poll::poll;
+
+/// The end may be told a moment before there is a status: how long to wait for that, and how often.
+const MOMENT: Duration = Duration::from_millis(1);
+const MOMENTS: u32 = 50;
 
 /// The calls that may be refused: to open one, to signal.
 pub(crate) const CALLS: [&str; 2] = ["kqueue", "kill"];
@@ -48,12 +55,26 @@ impl Handle {
     }
 
     /// Its status if it has ended, which is then gone; `None` while it runs.
-    pub(crate) fn fetch(&self) -> Result<Option<WaitIdStatus>> {
-        let status = fetch_by_number(self.pid);
+    pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
+        let mut status = fetch_by_number(self.pid);
+        for _ in 0..MOMENTS {
+            if !matches!(status, Ok(None)) || !self.has_ended() {
+                break;
+            }
+            if let Ok(moment) = Timespec::try_from(MOMENT) {
+                let _ = rustix::thread::nanosleep(&moment);
+            }
+            status = fetch_by_number(self.pid);
+        }
         if let Ok(Some(_)) = status {
             self.gone.store(true, Ordering::Relaxed);
         }
         status
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.end, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())) == Ok(1)
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
@@ -93,7 +114,8 @@ fn ended() -> Result<OwnedFd> {
 }
 
 /// As [`Handle::fetch`], by its number.
-pub(crate) fn fetch_by_number(pid: Pid) -> Result<Option<WaitIdStatus>> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    retry_on_intr(|| waitid(WaitId::Pid(pid), options))
+pub(crate) fn fetch_by_number(pid: Pid) -> Result<Option<ExitStatus>> {
+    // (`waitid` of macOS does not tell the signal that has ended a process.)
+    let status = retry_on_intr(|| waitpid(Some(pid), WaitOptions::NOHANG))?;
+    Ok(status.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
 }

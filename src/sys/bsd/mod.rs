@@ -1,13 +1,22 @@
 //! macOS and FreeBSD: what goes another way than on Linux.
 
-pub(crate) mod bell;
+#[cfg(target_os = "freebsd")]
+pub(crate) mod auxiliary;
 pub(crate) mod child;
+pub(crate) mod free_memory;
+pub(crate) mod itself;
+pub(crate) mod large_pages;
+#[cfg(target_vendor = "apple")]
+pub(crate) mod macho;
 pub(crate) mod peer;
 pub(crate) mod reopen;
 pub(crate) mod slack;
 pub(crate) mod sockets;
-pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
 pub(crate) mod watch;
 
+#[cfg(target_vendor = "apple")]
+pub(crate) use macho as format;
+
+pub(crate) use super::portable::*;
 pub(crate) use super::unix::*;

@@ -5,8 +5,9 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixStream};
 
+use rustix::event::PollFlags;
 use rustix::io::Result;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
 
@@ -17,6 +18,28 @@ pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL
 /// It does not wait. (That it raises no `SIGPIPE` was set when the socket was made.)
 #[cfg(target_vendor = "apple")]
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT;
+
+/// It raises no `SIGPIPE`.
+#[cfg(target_os = "freebsd")]
+pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
+
+/// It raises no `SIGPIPE`: that was set when the socket was made.
+#[cfg(target_vendor = "apple")]
+pub(crate) const QUIET: SendFlags = SendFlags::empty();
+
+/// The event that the other end says no more: none. (When that end is closed, `HUP` comes in any case.)
+pub(crate) const ENDS: PollFlags = PollFlags::empty();
+
+/// A pair of stream sockets, whose first never blocks: not every call here can ask for that itself.
+pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
+    let pair = UnixStream::pair()?;
+    pair.0.set_nonblocking(true)?;
+    #[cfg(target_vendor = "apple")]
+    for end in [&pair.0, &pair.1] {
+        rustix::net::sockopt::set_socket_nosigpipe(end, true)?;
+    }
+    Ok(pair)
+}
 
 /// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would tell of what comes behind.
 pub(crate) const SHORT_READS_DRAIN: bool = false;

@@ -7,6 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+/// The call that makes one.
+pub(crate) const CALL: &str = "eventfd2";
+
 /// It is ready once it was rung, until it is silenced. Each ring is an edge.
 #[derive(Debug)]
 pub(crate) struct Bell(OwnedFd);

@@ -5,6 +5,8 @@
 //! Tests: `tests/event_loop/children.rs`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 use rustix::io::{Result, retry_on_intr};
 use rustix::process::{
@@ -26,7 +28,7 @@ impl Handle {
     }
 
     /// Its status if it has ended, which is then gone; `None` while it runs.
-    pub(crate) fn fetch(&self) -> Result<Option<WaitIdStatus>> {
+    pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
         fetch(WaitId::PidFd(self.0.as_fd()))
     }
 
@@ -42,11 +44,23 @@ impl AsFd for Handle {
 }
 
 /// As [`Handle::fetch`], by its number.
-pub(crate) fn fetch_by_number(pid: Pid) -> Result<Option<WaitIdStatus>> {
+pub(crate) fn fetch_by_number(pid: Pid) -> Result<Option<ExitStatus>> {
     fetch(WaitId::Pid(pid))
 }
 
-fn fetch(child: WaitId<'_>) -> Result<Option<WaitIdStatus>> {
+fn fetch(child: WaitId<'_>) -> Result<Option<ExitStatus>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    retry_on_intr(|| waitid(child.clone(), options))
+    let status = retry_on_intr(|| waitid(child.clone(), options))?;
+    Ok(status.as_ref().map(in_std))
+}
+
+/// The same status in `std`'s words.
+fn in_std(status: &WaitIdStatus) -> ExitStatus {
+    const CORE: i32 = 0x80;
+    let raw = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => (code & 0xff) << 8,
+        (None, Some(signal)) if status.dumped() => signal | CORE,
+        (None, signal) => signal.unwrap_or_default(),
+    };
+    ExitStatus::from_raw(raw)
 }

@@ -27,6 +27,7 @@ use libc::c_int;
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, Signal};
 
+use crate::sys::child::Handle;
 use crate::sys::refused::refused;
 
 /// Not in `libc` for every C library; the same number on each kind of Linux.
@@ -55,6 +56,13 @@ impl Lifeline {
     pub(crate) fn cut(&self) {
         let _ = shutdown(&self.0, Shutdown::Both);
     }
+}
+
+/// This process is to end with the thread that started it: the kernel sees to that, at any time. (Where that is refused the stream's end and
+/// the lifeline do it, nearly as soon.) So there is nothing to watch.
+pub(crate) fn hold_on(_parent: Pid) -> Option<Handle> {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    None
 }
 
 #[cfg(all(test, not(any(loom, miri))))]

@@ -1,29 +1,35 @@
 //! Linux.
 //!
-//! The duties that this system alone fulfils so, beside those of all Unix systems; the table is at the head of `sys`.
+//! The duties that this system alone fulfils so, beside those of all Unix systems; the table is at the head of `sys`. Those that are
+//! left out with `--cfg trefoil_port` are fulfilled by `portable` then.
 
-pub(crate) mod arena;
+pub(crate) mod auxiliary;
+#[cfg(not(trefoil_port))]
 pub(crate) mod bell;
-pub(crate) mod broken_pipe;
 pub(crate) mod child;
+#[cfg(not(trefoil_port))]
+pub(crate) mod conduit;
+#[cfg(not(trefoil_port))]
+pub(crate) mod executable;
 pub(crate) mod free_memory;
-pub(crate) mod image;
+#[cfg(not(trefoil_port))]
+pub(crate) mod handover;
+pub(crate) mod itself;
 pub(crate) mod large_pages;
-pub(crate) mod ledger;
+#[cfg(not(trefoil_port))]
 pub(crate) mod lifeline;
-pub(crate) mod limits;
-pub(crate) mod mapping;
+#[cfg(not(trefoil_port))]
+pub(crate) mod memory_file;
 pub(crate) mod peer;
+#[cfg(not(trefoil_port))]
+pub(crate) mod private_memory;
 pub(crate) mod reopen;
-pub(crate) mod segment;
-mod signal_mask;
 pub(crate) mod slack;
 pub(crate) mod sockets;
-pub(crate) mod stack;
-pub(crate) mod standard_streams;
 pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
 pub(crate) mod watch;
-pub(crate) mod worker;
 
+#[cfg(trefoil_port)]
+pub(crate) use super::portable::*;
 pub(crate) use super::unix::*;

@@ -5,8 +5,9 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixStream};
 
+use rustix::event::PollFlags;
 use rustix::io::Result;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
@@ -15,6 +16,17 @@ use rustix::net::{
 
 /// It neither waits nor raises `SIGPIPE`.
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// It raises no `SIGPIPE`.
+pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
+
+/// The event that the other end says no more.
+pub(crate) const ENDS: PollFlags = PollFlags::RDHUP;
+
+/// A pair of stream sockets. The first may be one that never blocks: each call on it asks for that.
+pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
+    UnixStream::pair()
+}
 
 /// A short read of a TCP connection tells that the next one would block: where it stopped at a mark of urgent data, the
 /// kernel has reported that mark.

@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
@@ -29,4 +30,11 @@ pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
 /// The rights of new directories.
 pub(crate) fn set_mode(builder: &mut DirBuilder, mode: u32) {
     builder.mode(mode);
+}
+
+/// What names the file behind a descriptor, as long as it is open anywhere: its device and its number.
+#[allow(clippy::unnecessary_cast)] // they are narrower, or signed, elsewhere
+pub(crate) fn identity(file: impl AsFd) -> rustix::io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev as u64, stat.st_ino as u64))
 }

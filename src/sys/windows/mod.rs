@@ -14,7 +14,8 @@ pub(crate) mod signal_name;
 pub(crate) mod slack;
 pub(crate) mod sockets;
 pub(crate) mod stdio;
-pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
 pub(crate) mod transfer;
 pub(crate) mod watch;
+
+pub(crate) use super::portable::thread_clock;

@@ -7,7 +7,7 @@
 //! - **Y93** `_exit` runs no code of this process.
 //! - **Y26** To ask for the flags of a descriptor changes nothing, whatever code owns it.
 //!
-//! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
+//! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -16,35 +16,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use rustix::io::FdFlags;
 
 use super::signal_mask;
-
-/// The kernel's mark on a thread that has begun to end, and comes back to no code of the program.
-const PF_EXITING: u32 = 4;
-
-/// No other thread of this process runs, now. `None`: that cannot be told.
-///
-/// A thread may be listed for a while after it was joined, so those that are listed are looked at.
-pub(crate) fn is_alone() -> Option<bool> {
-    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
-    let tasks: Vec<_> = tasks.collect::<Result<_, _>>().ok()?;
-    let living = tasks
-        .iter()
-        .filter(|task| match std::fs::read(task.path().join("stat")) {
-            Ok(stat) => !is_ending(&stat),
-            Err(_) => task.path().exists(),
-        });
-    Some(tasks.len() == 1 || living.count() <= 1)
-}
-
-/// Of the line that the kernel has about a thread: its flags say that it ends. (Its name comes before, in brackets, and may be
-/// anything.)
-fn is_ending(stat: &[u8]) -> bool {
-    let name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
-    let mut fields = stat[name..].split(|byte| *byte == b' ');
-    let flags = fields
-        .nth(7)
-        .and_then(|flags| std::str::from_utf8(flags).ok()?.parse().ok());
-    flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
-}
+use crate::sys::itself::{DESCRIPTORS, is_alone};
 
 /// The end of a process that should be a worker and cannot. A protocol that has not begun, or cannot be written, has no
 /// reader; standard error has.
@@ -82,7 +54,7 @@ const MOST: usize = 4096;
 
 /// The descriptors that this process hands on to whatever it executes now, but for the three standard streams.
 pub(crate) fn handed_on() -> Vec<RawFd> {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+    let Ok(open) = std::fs::read_dir(DESCRIPTORS) else {
         return Vec::new();
     };
     let number =
@@ -115,16 +87,4 @@ fn is_handed_on(descriptor: RawFd) -> bool {
     // SAFETY: Y26: the one call that it is borrowed for asks for its flags; of a number that is not open it says so.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     rustix::io::fcntl_getfd(borrowed) == Ok(FdFlags::empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thread_that_ends_is_known_by_its_flags() {
-        assert!(is_ending(b"7 (a) b (c) R 1 2 3 0 -1 4194308 0 0"));
-        assert!(!is_ending(b"7 (a) 4 (4) R 1 2 3 0 -1 4194304 4 4"));
-        assert!(!is_ending(b"") && !is_ending(b"7 (a) R 1"));
-    }
 }

@@ -1,8 +1,7 @@
-//! A mapped range of a memory file whose size is sealed.
+//! A mapped range of a memory file whose size does not change.
 //!
 //! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory that large numbers are
-//! lent in, shared numbers. A memory file (`memfd`) may come from another process, so nothing is
-//! believed of it: before it is mapped the kernel is asked for its seals and its size. Seals cannot be taken off, so an
+//! lent in, shared numbers. Before it is mapped, `memory_file` is asked whether the file can still shrink, or change; so an
 //! access through a mapping never finds that the memory is gone (`SIGBUS`).
 //!
 //! **Invariants.**
@@ -11,22 +10,18 @@
 //! - **Y23** What another process may write to is accessed as atomics ([`Mapping::words`]), or copied by what
 //!   the compiler does not look into: whatever is there then are some numbers.
 //!
-//! Tests: below; `sys::segment`, `sys::arena`, `sys::ledger`.
+//! Tests: below; `sys::memory_file`, `sys::segment`, `sys::arena`, `sys::ledger`.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
-use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
-use rustix::process::Resource;
 
 use crate::loom::atomic::AtomicU64;
-use crate::sys::limits;
-use crate::sys::refused::refused as named;
+use crate::sys::memory_file;
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,14 +54,8 @@ impl Mapping {
         range: Range<usize>,
         access: Access,
     ) -> io::Result<Self> {
-        let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| refused("is none"))?;
-        if !seals.contains(SealFlags::SHRINK) {
-            return Err(refused("can be resized"));
-        }
-        if access == Access::Fixed && !seals.contains(SealFlags::WRITE) {
-            return Err(refused("can be written to"));
-        }
-        // After the seal: it does not become less.
+        memory_file::check(file, access == Access::Fixed).map_err(refused)?;
+        // After that: it does not become less.
         let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
         let fits = range.end <= size && range.len() <= isize::MAX as usize;
         if range.is_empty() || !fits {
@@ -122,34 +111,6 @@ impl Drop for Mapping {
     }
 }
 
-/// A memory file of `length` bytes, all zero, which may be sealed, and whose bytes cannot be executed. No page of it
-/// is there before it is used. What is longer than this process's files may be is refused here, not by a signal.
-pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
-    let limit = limits::limit(Resource::Fsize)
-        .ok()
-        .and_then(|limit| limit.current);
-    if limit.is_some_and(|limit| length as u64 > limit) {
-        return Err(Errno::FBIG.into());
-    }
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-        // A kernel that has never heard of the last flag. (Some, set up strictly, want it.)
-        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
-        result => result,
-    }
-    .map_err(named("memfd_create"))?;
-    rustix::fs::ftruncate(&file, length as u64).map_err(named("ftruncate"))?;
-    Ok(file)
-}
-
-/// The same, whose size cannot change any more.
-pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
-    let file = create(name, length)?;
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals)?;
-    Ok(file)
-}
-
 /// An error about a descriptor that was sent.
 fn refused(what: &str) -> io::Error {
     let words = format!("a descriptor was sent as shared memory that {what}");
@@ -162,6 +123,7 @@ mod tests {
 
     use super::*;
     use crate::loom::atomic::Ordering;
+    use crate::sys::memory_file::create_sealed;
 
     #[test]
     fn two_mappings_have_the_same_words() {
@@ -177,20 +139,15 @@ mod tests {
             assert!(two.words(offset, length).is_none(), "{offset} {length}");
         }
         assert_eq!(two.words(0, 4096).unwrap().len(), 512);
-        assert!(rustix::fs::ftruncate(&file, 0).is_err());
-    }
-
-    #[test]
-    fn other_files_and_places_are_refused() {
-        let file = create("x", 4096).unwrap();
         let map = |range| Mapping::new(file.as_fd(), range, Access::Write);
-        assert!(map(0..4096).is_err(), "it can shrink");
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
-        assert!(map(0..4096).is_ok());
-        for range in [0..0, 0..4097, 1..9, 4096..4097, 4096..usize::MAX] {
+        for range in [
+            0..0,
+            0..3 * 4096 + 1,
+            1..9,
+            3 * 4096..3 * 4096 + 1,
+            4096..usize::MAX,
+        ] {
             assert!(map(range.clone()).is_err(), "{range:?}");
         }
-        let (pipe, _other) = io::pipe().unwrap();
-        assert!(Mapping::new(pipe.as_fd(), 0..8, Access::Read).is_err());
     }
 }

@@ -40,10 +40,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::arena::Arena;
-use super::free_memory;
-use super::mapping::{self, Access, Mapping};
+use super::mapping::{Access, Mapping};
 use crate::loom::atomic::AtomicU64 as Word;
 use crate::sys::gate::{GATES, Gate};
+use crate::sys::{free_memory, memory_file};
 
 /// How many bytes of results fit before the worker must send.
 pub(crate) const ROOM: usize = 124 << 10;
@@ -153,7 +153,7 @@ impl Deref for Ledger {
 impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
         let make = |length| {
-            let memory = mapping::create_sealed("trefoil-ledger", length)?;
+            let memory = memory_file::create_sealed("trefoil-ledger", length)?;
             // All of it: the worker lends from an area that the file has, so this process must see it.
             let front = Front::map(memory.as_fd(), length)?;
             Ok(Self { memory, front })
@@ -326,7 +326,7 @@ impl Pages {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(trefoil_port)))]
 mod tests {
     use super::*;
 

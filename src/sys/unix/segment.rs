@@ -12,7 +12,7 @@
 //! **Invariants.**
 //! - **Y61** The file of a fixed segment is sealed against writing, from before it is mapped on. The
 //!   kernel refuses that seal while a writable mapping exists, and writable mappings and writes after
-//!   it. So its bytes never change.
+//!   it. So its bytes never change. (Where there are no seals, no other process has the file: `memory_file`.)
 //!
 //! **Rejected.** A mapping of a file in `/dev/shm`: it has a name, which stays when its maker dies, and every process that knows it
 //! can truncate it. Filling through a mapping: twice the page faults of `write`.
@@ -24,13 +24,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, SealFlags};
-
-use super::free_memory;
-use super::mapping::{self, Access, Mapping};
-
-/// What no process may do to any segment.
-const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+use super::mapping::{Access, Mapping};
+use crate::sys::{free_memory, memory_file};
 
 /// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
 pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFd, Mapping)> {
@@ -53,7 +48,7 @@ impl Filling {
     /// One of `length` bytes, which are zero until they are filled.
     pub(crate) fn new(length: usize) -> io::Result<Self> {
         Ok(Self {
-            file: create("trefoil-shared", length)?.into(),
+            file: checked(memory_file::create, "trefoil-shared", length)?.into(),
             filled: 0,
             length,
         })
@@ -76,8 +71,7 @@ impl Filling {
 
     /// It never changes from now on.
     pub(crate) fn seal(self) -> io::Result<OwnedFd> {
-        let seals = RESIZE | SealFlags::WRITE | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&self.file, seals)?;
+        memory_file::seal(&self.file)?;
         Ok(self.file.into())
     }
 }
@@ -86,9 +80,7 @@ impl Filling {
 /// there are to be none.)
 pub(crate) fn live(length: usize) -> io::Result<(OwnedFd, Mapping)> {
     let length = length.max(1);
-    let file = create("trefoil-atomics", length)?;
-    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length as u64)?;
-    rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::SEAL)?;
+    let file = checked(memory_file::create_reserved, "trefoil-atomics", length)?;
     let mapping = open(file.as_fd(), Access::Write)?;
     Ok((file, mapping))
 }
@@ -100,17 +92,25 @@ pub(crate) fn open(file: BorrowedFd<'_>, access: Access) -> io::Result<Mapping> 
     Mapping::new(file, 0..length, access)
 }
 
-fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
+/// Made as `create` does it, if this machine has so much memory.
+fn checked(
+    create: fn(&str, usize) -> io::Result<OwnedFd>,
+    name: &str,
+    length: usize,
+) -> io::Result<OwnedFd> {
     free_memory::check(length)?;
-    mapping::create(name, length)
+    create(name, length)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 #[allow(unsafe_code)]
 mod tests {
-    use rustix::fs::MemfdFlags;
+    use rustix::fs::{MemfdFlags, SealFlags};
 
     use super::*;
+    use crate::sys::memory_file::create;
+
+    const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
     fn bytes(segment: &Mapping) -> &[u8] {
         // SAFETY: Y22, Y61: the tests ask for fixed ones only.

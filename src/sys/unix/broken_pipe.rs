@@ -13,12 +13,10 @@
 //! That costs two system calls, so code that writes often asks first whether the signal [is deadly](is_deadly).
 //!
 //! - **Y36** To set a signal's action to one that is no function installs no handler.
-//! - **Y97** `sigtimedwait` reads a set and a time that are in the caller's frame.
+//! - **Y97** `sigtimedwait` reads a set and a time that are in the caller's frame, `sigwait` a set, and writes a number there.
 //!
 //! Tests: `tests/process/channel.rs`.
 #![allow(unsafe_code)]
-
-use std::ptr;
 
 use libc::{SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGPIPE};
 use rustix::io::Errno;
@@ -46,13 +44,27 @@ pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, 
         return result;
     };
     if matches!(result, Err(Errno::PIPE)) {
-        let now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: Y97: set and time are in this frame, and nothing is to be filled in.
-        let _ = unsafe { libc::sigtimedwait(&raw const alone, ptr::null_mut(), &raw const now) };
+        take(&alone);
     }
     signal_mask::change(SIG_SETMASK, &before);
     result
+}
+
+/// Takes a signal of this set out, if one is pending.
+#[cfg(not(target_vendor = "apple"))]
+fn take(set: &libc::sigset_t) {
+    let now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: Y97: set and time are in this frame, and nothing is to be filled in.
+    let _ = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &raw const now) };
+}
+
+/// Takes a signal of this set out: the one that the write has raised on this thread is pending.
+#[cfg(target_vendor = "apple")]
+fn take(set: &libc::sigset_t) {
+    let mut number = 0;
+    // SAFETY: Y97: set and number are in this frame.
+    let _ = unsafe { libc::sigwait(set, &raw mut number) };
 }

@@ -6,14 +6,13 @@
 //!
 //! On a stack that is not the system's (a coroutine's) the limit is unknown.
 //!
-//! - **Y98** `pthread_getattr_np` is asked for the calling thread, which is alive; it makes the attributes, which are
+//! - **Y98** The calls are for the calling thread, which is alive. `pthread_getattr_np` makes the attributes, which are
 //!   looked at only if it has, and destroyed once. All of them write to locals.
 //!
 //! Tests: below; `tests/process/pool.rs`.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
 
 use crate::loom::per_thread;
 
@@ -48,10 +47,35 @@ fn mine() -> Option<(usize, usize)> {
     if cfg!(any(loom, miri)) {
         return None;
     }
-    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    bounds()
+}
+
+#[cfg(target_vendor = "apple")]
+fn bounds() -> Option<(usize, usize)> {
     // SAFETY: Y98: it has no precondition.
     let me = unsafe { libc::pthread_self() };
+    // SAFETY: Y98: this thread's: where its stack begins, the highest address.
+    let high = unsafe { libc::pthread_get_stackaddr_np(me) }.addr();
+    // SAFETY: Y98: this thread's.
+    let length = unsafe { libc::pthread_get_stacksize_np(me) };
+    Some((high.checked_sub(length)?, high))
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn bounds() -> Option<(usize, usize)> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: Y98: it has no precondition.
+    let me = unsafe { libc::pthread_self() };
+    // SAFETY: Y98: it makes a local that is as large as it must be.
+    #[cfg(target_os = "freebsd")]
+    if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: Y98: this thread's, into attributes that were made just now.
+    #[cfg(target_os = "freebsd")]
+    let error = unsafe { libc::pthread_attr_get_np(me, attributes.as_mut_ptr()) };
     // SAFETY: Y98: this thread's, into a local that is as large as it must be.
+    #[cfg(not(target_os = "freebsd"))]
     let error = unsafe { libc::pthread_getattr_np(me, attributes.as_mut_ptr()) };
     if error != 0 {
         return None;

@@ -33,16 +33,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::mm::Advice;
-
-use super::free_memory;
-use super::mapping::{self, Access, Mapping};
+use super::mapping::{Access, Mapping};
 use crate::loom::Mutex;
-use crate::sys::fork;
+use crate::sys::{fork, free_memory, memory_file};
 
 /// How much can be lent at once.
 pub(crate) const CAPACITY: usize = 256 << 20;
@@ -127,11 +123,9 @@ pub(crate) struct Arena {
 impl Arena {
     /// A new one, and what receivers map: a descriptor that is open for reading only.
     pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
-        let memory = mapping::create_sealed("trefoil-home", CAPACITY)?;
+        let memory = memory_file::create_sealed("trefoil-home", CAPACITY)?;
         let map = Mapping::new(memory.as_fd(), 0..CAPACITY, Access::Write)?;
-        let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let reader = rustix::fs::open(path, flags, Mode::empty())?;
+        let reader = memory_file::reader(&memory)?;
         Ok((Self::over(Arc::new(map), 0..CAPACITY), reader))
     }
 
@@ -182,10 +176,9 @@ impl Arena {
     /// Makes pages be there.
     fn reserve(&self, fresh: Range<usize>) -> io::Result<()> {
         free_memory::check(fresh.len())?;
-        let start = self.at(fresh.start).cast();
-        // SAFETY: Y22, Y81: our own room, whose content this does not change.
-        unsafe { rustix::mm::madvise(start, fresh.len(), Advice::LinuxPopulateWrite) }?;
-        Ok(())
+        let start = self.at(fresh.start);
+        // SAFETY: Y22, Y53, Y81: our own room, whose content this does not change.
+        unsafe { memory_file::populate(start, fresh.len()) }
     }
 
     fn give_back(&self, offset: usize) {
@@ -195,9 +188,9 @@ impl Arena {
         let mut blocks = self.blocks.lock();
         blocks.give(offset);
         if let Some(excess) = blocks.excess() {
-            let start = self.at(excess.start).cast();
-            // SAFETY: Y22, Y81: whole pages of ours, which no block has; from now on they are not `touched`.
-            let _ = unsafe { rustix::mm::madvise(start, excess.len(), Advice::LinuxRemove) };
+            let start = self.at(excess.start);
+            // SAFETY: Y22, Y53, Y81: whole pages of ours, which no block has; from now on they are not `touched`.
+            unsafe { memory_file::give_back(start, excess.len()) };
         }
     }
 }
@@ -221,7 +214,7 @@ impl Drop for Block {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, trefoil_port))))]
 mod tests {
     use super::*;
     use crate::loom::atomic::Ordering;

@@ -4,6 +4,8 @@
 //! a listener that has not looked yet would miss what another has read. So of those only the surplus is read
 //! ([`make_room`]), before the pipe is full, when no ring would be an edge any longer.
 //!
+//! Tests: `tests/process/` (with `--cfg trefoil_port`).
+//!
 //! Rejected: `EVFILT_USER` in a `kqueue` of its own, whose second ring is no edge while the first was not taken.
 
 use std::io;
@@ -15,6 +17,9 @@ use crate::loom::Mutex;
 
 /// A pipe with more bytes than this is made shorter: a quarter of the smallest.
 const MANY: u64 = 1024;
+
+/// The call that makes one.
+pub(crate) const CALL: &str = "pipe";
 
 /// It is ready once it was rung, until it is silenced. Each ring is an edge.
 #[derive(Debug)]

@@ -1,0 +1,28 @@
+//! What the kernel has told this process at its start.
+//!
+//! - **Y35** `getauxval` may be called at any time: it reads a table that is there before the first constructor, and for any
+//!   number that is not in it gives 0.
+//!
+//! Tests: `sys::image`, `tests/process/host.rs`.
+#![allow(unsafe_code)]
+
+fn value(what: libc::c_ulong) -> usize {
+    // SAFETY: Y35: any number may be asked for.
+    unsafe { libc::getauxval(what) as usize }
+}
+
+/// The kernel has started this process with other rights than its caller's: by the user of its file, or its
+/// capabilities, or a security module.
+pub(crate) fn has_other_rights() -> bool {
+    value(libc::AT_SECURE) != 0
+}
+
+/// The program headers at this address are those of the executable.
+pub(crate) fn are_executables(headers: usize) -> bool {
+    headers == value(libc::AT_PHDR)
+}
+
+/// The kernel has mapped no dynamic loader: of a program that needs one, the loader itself was executed.
+pub(crate) fn is_loader_executed() -> bool {
+    value(libc::AT_BASE) == 0
+}

@@ -1,0 +1,67 @@
+//! Bytes through a Unix socket, and descriptors with them (`SCM_RIGHTS`).
+//!
+//! Tests: `process::payload::attachments`.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::{Errno, Result};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+/// Descriptors travel: workers need not be plain.
+pub(crate) const CARRIES: bool = true;
+
+/// How many descriptors one message can carry: the kernel's limit.
+pub(crate) const MOST: usize = 253;
+
+/// What was received.
+pub(crate) struct Received {
+    pub(crate) bytes: usize,
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// There were more.
+    pub(crate) lost: bool,
+}
+
+/// Receives bytes into `buffer`, and what comes with them.
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Received> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(socket, &mut parts, &mut control, flags)?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(some) = message {
+            descriptors.extend(some);
+        }
+    }
+    Ok(Received {
+        bytes: received.bytes,
+        descriptors,
+        lost: received.flags.contains(ReturnFlags::CTRUNC),
+    })
+}
+
+/// Sends some of `parts`, and `descriptors` with the first byte.
+pub(crate) fn send(
+    socket: impl AsFd,
+    parts: &[IoSlice<'_>],
+    descriptors: &[impl AsFd],
+    flags: SendFlags,
+) -> Result<usize> {
+    if descriptors.is_empty() {
+        let mut control = SendAncillaryBuffer::default();
+        return sendmsg(socket, parts, &mut control, flags);
+    }
+    let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    sendmsg(socket, parts, &mut control, flags)
+}

@@ -1,0 +1,61 @@
+//! What a process asks the system about itself: its threads, its descriptors, its rights; and what lists of processes show.
+//!
+//! Tests: below; `tests/process/host.rs`.
+
+use std::ffi::CStr;
+
+pub(crate) use super::auxiliary::has_other_rights;
+
+/// The folder with the numbers of its descriptors.
+pub(crate) const DESCRIPTORS: &str = "/proc/self/fd";
+
+/// The kernel's mark on a thread that has begun to end, and comes back to no code of the program.
+const PF_EXITING: u32 = 4;
+
+/// No other thread of this process runs, now. `None`: that cannot be told.
+///
+/// A thread may be listed for a while after it was joined, so those that are listed are looked at.
+pub(crate) fn is_alone() -> Option<bool> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    let tasks: Vec<_> = tasks.collect::<Result<_, _>>().ok()?;
+    let living = tasks
+        .iter()
+        .filter(|task| match std::fs::read(task.path().join("stat")) {
+            Ok(stat) => !is_ending(&stat),
+            Err(_) => task.path().exists(),
+        });
+    Some(tasks.len() == 1 || living.count() <= 1)
+}
+
+/// Of the line that the kernel has about a thread: its flags say that it ends. (Its name comes before, in brackets, and may be
+/// anything.)
+fn is_ending(stat: &[u8]) -> bool {
+    let name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
+    let mut fields = stat[name..].split(|byte| *byte == b' ');
+    let flags = fields
+        .nth(7)
+        .and_then(|flags| std::str::from_utf8(flags).ok()?.parse().ok());
+    flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
+}
+
+/// The calling thread is the program's first.
+pub(crate) fn is_first_thread() -> bool {
+    rustix::thread::gettid() == rustix::process::getpid()
+}
+
+/// What lists of processes show: as much as the kernel takes, 15 bytes.
+pub(crate) fn set_name(name: &CStr) {
+    let _ = rustix::thread::set_name(name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_is_known_by_its_flags() {
+        assert!(is_ending(b"7 (a) b (c) R 1 2 3 0 -1 4194308 0 0"));
+        assert!(!is_ending(b"7 (a) 4 (4) R 1 2 3 0 -1 4194304 4 4"));
+        assert!(!is_ending(b"") && !is_ending(b"7 (a) R 1"));
+    }
+}

@@ -1,0 +1,118 @@
+//! Memory files: memory that has a descriptor, and no name (`memfd_create`).
+//!
+//! One may come from another process, so nothing is believed of it: the kernel is asked for its seals, which cannot be taken off.
+//!
+//! - **Y53** Pages of a mapping may be filled in advance, and given back: the first changes no content, the second makes it zero.
+//!
+//! Tests: below; `sys::segment`, `sys::arena`.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mm::Advice;
+use rustix::process::Resource;
+
+use crate::sys::limits;
+use crate::sys::refused::refused;
+
+/// What no process may do to any.
+const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+/// A memory file of `length` bytes, all zero, which may be sealed, and whose bytes cannot be executed. No page of it
+/// is there before it is used. What is longer than this process's files may be is refused here, not by a signal.
+pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
+    let limit = limits::limit(Resource::Fsize)
+        .ok()
+        .and_then(|limit| limit.current);
+    if limit.is_some_and(|limit| length as u64 > limit) {
+        return Err(Errno::FBIG.into());
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // A kernel that has never heard of the last flag. (Some, set up strictly, want it.)
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        result => result,
+    }
+    .map_err(refused("memfd_create"))?;
+    rustix::fs::ftruncate(&file, length as u64).map_err(refused("ftruncate"))?;
+    Ok(file)
+}
+
+/// The same, whose size cannot change any more.
+pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
+    let file = create(name, length)?;
+    rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// The same, all of whose pages are there.
+pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> {
+    let file = create(name, length)?;
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length as u64)?;
+    rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// It never changes from now on.
+pub(crate) fn seal(file: impl AsFd) -> io::Result<()> {
+    let seals = RESIZE | SealFlags::WRITE | SealFlags::SEAL;
+    Ok(rustix::fs::fcntl_add_seals(file, seals)?)
+}
+
+/// Its size cannot become less; `fixed`: nor can its bytes change. Or what is wrong with it.
+pub(crate) fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static str> {
+    let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| "is none")?;
+    if !seals.contains(SealFlags::SHRINK) {
+        return Err("can be resized");
+    }
+    if fixed && !seals.contains(SealFlags::WRITE) {
+        return Err("can be written to");
+    }
+    Ok(())
+}
+
+/// The same file, open for reading only.
+pub(crate) fn reader(file: &OwnedFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Makes the pages from `start` on be there, or says that there is no memory for them.
+///
+/// # Safety
+/// Y53: they are whole pages of a mapping of such a file.
+pub(crate) unsafe fn populate(start: *mut u8, length: usize) -> io::Result<()> {
+    // SAFETY: Y53: the caller's promise.
+    Ok(unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxPopulateWrite) }?)
+}
+
+/// Gives the pages from `start` on back to the system.
+///
+/// # Safety
+/// Y53: they are whole pages of a mapping of such a file, whose content is not needed any more.
+pub(crate) unsafe fn give_back(start: *mut u8, length: usize) {
+    // SAFETY: Y53: the caller's promise.
+    let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sys::mapping::{Access, Mapping};
+
+    #[test]
+    fn what_can_shrink_is_refused() {
+        let file = create("x", 4096).unwrap();
+        let map = |range| Mapping::new(file.as_fd(), range, Access::Write);
+        assert!(map(0..4096).is_err(), "it can shrink");
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+        assert!(map(0..4096).is_ok());
+        assert!(rustix::fs::ftruncate(&file, 0).is_err());
+        let (pipe, _other) = io::pipe().unwrap();
+        assert!(Mapping::new(pipe.as_fd(), 0..8, Access::Read).is_err());
+    }
+}

@@ -1,0 +1,83 @@
+//! How much memory of its own this process has, and may have (`/proc/self/statm`, `RLIMIT_DATA`).
+//!
+//! Tests: below; `tests/process/limits.rs`.
+
+use std::fs::File;
+use std::io;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::sys::limits::limit;
+
+/// What reads how much there is.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    statm: File,
+    page: u64,
+}
+
+impl Meter {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            statm: File::open("/proc/self/statm")?,
+            page: rustix::param::page_size() as u64,
+        })
+    }
+
+    /// How many bytes are resident and this process's own, and how much it has reserved to write to.
+    pub(crate) fn read(&self) -> Option<(u64, u64)> {
+        let mut buffer = [0; 256];
+        let length = rustix::io::pread(&self.statm, &mut buffer, 0).ok()?;
+        let (resident, shared, data) = parse(std::str::from_utf8(&buffer[..length]).ok()?)?;
+        let own = resident.saturating_sub(shared);
+        Some((own * self.page, data * self.page))
+    }
+}
+
+/// From now on no more than `bytes` can be reserved to write to.
+pub(crate) fn allow(bytes: u64) -> io::Result<()> {
+    let maximum = limit(Resource::Data)?.maximum;
+    let current = Some(maximum.map_or(bytes, |maximum| bytes.min(maximum)));
+    Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
+}
+
+/// What was allowed.
+#[derive(Debug)]
+pub(crate) struct Allowance(Rlimit);
+
+/// Allows as much as there is. `None`: that is refused.
+pub(crate) fn lift() -> Option<Allowance> {
+    let before = limit(Resource::Data).ok()?;
+    let most = Rlimit {
+        current: before.maximum,
+        maximum: before.maximum,
+    };
+    setrlimit(Resource::Data, most).ok()?;
+    Some(Allowance(before))
+}
+
+/// Allows what was allowed before.
+pub(crate) fn restore(before: Allowance) {
+    let _ = setrlimit(Resource::Data, before.0);
+}
+
+/// Resident, shared and data pages.
+fn parse(statm: &str) -> Option<(u64, u64, u64)> {
+    let mut fields = statm.split_whitespace().map(|field| field.parse().ok());
+    let resident = fields.nth(1)??;
+    let shared = fields.next()??;
+    let data = fields.nth(2)??;
+    Some((resident, shared, data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statm_is_read() {
+        assert_eq!(parse("10 7 3 1 0 5 0\n"), Some((7, 3, 5)));
+        assert_eq!(parse("10 7"), None);
+        assert_eq!(parse("a b c d e f g"), None);
+    }
+}

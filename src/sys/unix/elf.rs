@@ -1,0 +1,137 @@
+//! What the headers of an image in the format ELF say.
+//!
+//! **Executed again?** The system tells a process where the program headers of the executable are: if those are
+//! not this image's, this is a library. If the system has mapped no dynamic loader for an image that names one, then
+//! the loader itself was executed, and has mapped this image (`auxiliary`).
+//!
+//! **Invariants.**
+//! - **Y20** `__ehdr_start` is the first byte of a mapped, readable segment that
+//!   holds the ELF header and the program headers, for the life of the process.
+//!   (The linker defines the symbol only if the headers are loaded.)
+//! - **Y21** A loaded segment spans `base + vaddr - lowest` for `memsz` bytes and stays
+//!   mapped with its content for the life of the process.
+//!
+//! Tests: below; `sys::image`.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+#[cfg(target_pointer_width = "32")]
+use libc::Elf32_Phdr as Segment;
+#[cfg(target_pointer_width = "64")]
+use libc::Elf64_Phdr as Segment;
+use libc::{PT_INTERP, PT_LOAD, PT_NOTE};
+
+use crate::sys::auxiliary;
+use crate::sys::image::{Headers, IN_LIBRARY, THROUGH_LOADER};
+
+unsafe extern "C" {
+    #[link_name = "__ehdr_start"]
+    static HEADER: u8;
+}
+
+/// The ELF header, which not every system's `libc` has.
+#[repr(C)]
+struct Header {
+    identity: [u8; 16],
+    kind: [u16; 2],
+    version: u32,
+    entry: usize,
+    /// Where the program headers are, and the sections'.
+    headers: [usize; 2],
+    flags: u32,
+    sizes: [u16; 2],
+    /// How many program headers.
+    count: u16,
+}
+
+/// Code.
+const PF_X: u32 = 1;
+const NT_GNU_BUILD_ID: u32 = 3;
+
+/// Of the image that this function was linked into.
+pub(crate) fn headers() -> Headers {
+    let base = (&raw const HEADER).expose_provenance();
+    let segments = segments(base);
+    let of_kind = |kind| segments.iter().filter(move |s| s.p_type == kind);
+    let lowest = of_kind(PT_LOAD).map(|s| s.p_vaddr).min().unwrap_or(0);
+    let place = |s: &Segment| {
+        let start = base.wrapping_add((s.p_vaddr - lowest) as usize);
+        start..start.saturating_add(s.p_memsz as usize)
+    };
+    let code = of_kind(PT_LOAD)
+        .filter(|s| s.p_flags & PF_X != 0)
+        .map(place)
+        .collect();
+    let id = of_kind(PT_NOTE).find_map(|s| build_id(bytes(place(s))));
+    let has_loader = of_kind(PT_INTERP).next().is_some();
+    let is_executed = if has_loader && auxiliary::is_loader_executed() {
+        Err(THROUGH_LOADER)
+    } else if !auxiliary::are_executables(segments.as_ptr().addr()) {
+        Err(IN_LIBRARY)
+    } else {
+        Ok(())
+    };
+    Headers {
+        base,
+        code,
+        id,
+        is_executed,
+    }
+}
+
+/// The bytes of a loaded range of the image.
+fn bytes(range: Range<usize>) -> &'static [u8] {
+    let start = std::ptr::with_exposed_provenance(range.start);
+    // SAFETY: Y21: the range is a loaded segment of this image, mapped, readable and unchanged for the life of the
+    // process.
+    unsafe { std::slice::from_raw_parts(start, range.len()) }
+}
+
+/// The program headers.
+fn segments(base: usize) -> &'static [Segment] {
+    // SAFETY: Y20: the ELF header of this image, at the beginning of a page, so it is aligned.
+    let header = unsafe { &*std::ptr::with_exposed_provenance::<Header>(base) };
+    let first = std::ptr::with_exposed_provenance(base + header.headers[0]);
+    // SAFETY: Y20: the program headers, so many, aligned as the format has it.
+    unsafe { std::slice::from_raw_parts(first, header.count.into()) }
+}
+
+/// The build id among the notes of one note segment.
+fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
+    let padded = |n: u32| (n as usize).checked_next_multiple_of(4);
+    let word = |notes: &[u8], at| Some(u32::from_ne_bytes(*notes.get(at..)?.first_chunk()?));
+    while notes.len() >= 12 {
+        let (name, desc, kind) = (word(notes, 0)?, word(notes, 4)?, word(notes, 8)?);
+        let desc_at = 12 + padded(name)?;
+        let id = notes.get(desc_at..desc_at.checked_add(desc as usize)?)?;
+        if kind == NT_GNU_BUILD_ID && notes.get(12..16) == Some(b"GNU\0") && !id.is_empty() {
+            return Some(id.to_vec());
+        }
+        notes = notes.get(desc_at + padded(desc)?..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_read_and_broken_notes_survived() {
+        let mut note = Vec::new();
+        for word in [4u32, 3, 1] {
+            note.extend(word.to_ne_bytes());
+        }
+        note.extend(*b"GNU\0abc\0");
+        for word in [4u32, 2, NT_GNU_BUILD_ID] {
+            note.extend(word.to_ne_bytes());
+        }
+        note.extend(*b"GNU\0xy\0\0");
+        assert_eq!(build_id(&note).as_deref(), Some(&b"xy"[..]));
+        for end in 0..note.len() {
+            let _ = build_id(&note[..end]);
+        }
+        assert_eq!(build_id(&[0xff; 64]), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! The executable image that this code was linked into.
+//!
+//! **Job.** Turn the address of a function into an offset that means the same in
+//! another process running the same image, and back; name this copy of the crate, so that
+//! two processes can tell whether theirs are the same; and say whether executing the program again
+//! starts this image again.
+//!
+//! **How.** The linker defines a symbol at the image's own header, separately in every module (`format`: ELF, or Mach-O). From there
+//! the header gives the executable segments (for the range checks) and the build id. Nothing is searched for at run
+//! time, and address-space randomisation cancels out.
+//!
+//! **Naming.** The build id is a hash of the image's contents that linkers put in
+//! by default on most systems. An image without one is named by the device,
+//! inode, size and modification time of the program's file (`executable`): a worker is started
+//! from that same file, so the names agree exactly when the images do. That is true of the executable
+//! only, not of a library that it has loaded, and not where the dynamic loader was executed and the
+//! program is its argument: there `starts_again` is an error, and the name is not asked for.
+//! One image may hold several copies of this crate (two versions, in a tree of dependencies), with a protocol each, so the
+//! version and the place of a `static` of this copy belong to the name.
+//!
+//! **Rejected.** An empty function as the base: identical code is folded, so its
+//! address is not unique in optimised builds. `dl_iterate_phdr`: gives the same
+//! for an executable, needs a C callback, and names the executable where this
+//! names the module that the crate was linked into, which is where the functions
+//! of its users are. Hashing the file: milliseconds per process. Comparing the image with the program's
+//! file, by inode or by its headers: file systems that are made of others show two inodes, and a program that unpacks
+//! itself has other headers than its file, though it starts again as it should.
+//!
+//! Tests: below, and every test of `tests/process/pool.rs` ships a function this way; `tests/process/host.rs` (the loader,
+//! capabilities), `checks/tests/copies.rs` (a library, two copies).
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use crate::sys::executable;
+use crate::sys::format;
+
+/// What the headers of an image say.
+pub(crate) struct Headers {
+    pub(crate) base: usize,
+    /// Where its functions are.
+    pub(crate) code: Vec<Range<usize>>,
+    pub(crate) id: Option<Vec<u8>>,
+    /// It is what was executed, and would be again; or why not.
+    pub(crate) is_executed: Result<(), &'static str>,
+}
+
+pub(crate) const THROUGH_LOADER: &str = "this program was started through the dynamic loader (`ld.so PROGRAM`), \
+     which would be what a worker executes: start the program itself";
+
+pub(crate) const IN_LIBRARY: &str = "this copy of trefoil is part of a library (a plugin), and not of the program's executable, \
+     which is what a worker executes: make the pool in the program";
+
+/// What is known of the image.
+#[derive(Debug)]
+pub(crate) struct Image {
+    base: usize,
+    code: Vec<Range<usize>>,
+    name: String,
+    starts_again: Result<(), &'static str>,
+}
+
+/// Read once. Its place tells this copy of the crate from others in the same image.
+static IMAGE: OnceLock<Image> = OnceLock::new();
+
+/// The image that this function was linked into.
+pub(crate) fn image() -> &'static Image {
+    IMAGE.get_or_init(Image::read)
+}
+
+impl Image {
+    fn read() -> Self {
+        let Headers {
+            base,
+            code,
+            id,
+            is_executed,
+        } = format::headers();
+        executable::note();
+        let id = id.unwrap_or_else(executable::id);
+        let unknown = "the program's file cannot be looked at (on Linux it is /proc/self/exe: is /proc mounted?)";
+        let is_known = (!id.is_empty()).then_some(()).ok_or(unknown);
+        let anchor = (&raw const IMAGE).addr().wrapping_sub(base);
+        let mut name = format!("{}-{anchor:x}-", env!("CARGO_PKG_VERSION"));
+        name.extend(id.iter().map(|byte| format!("{byte:02x}")));
+        Self {
+            base,
+            code,
+            name,
+            starts_again: is_executed.and(is_known),
+        }
+    }
+
+    /// The offset of a function of this image; `None` if `address` is not inside
+    /// its code.
+    pub(crate) fn offset_of(&self, address: usize) -> Option<u64> {
+        self.holds(address).then(|| (address - self.base) as u64)
+    }
+
+    /// The address at `offset`; `None` if that is not inside this image's code.
+    pub(crate) fn address_at(&self, offset: u64) -> Option<usize> {
+        let address = self.base.checked_add(usize::try_from(offset).ok()?)?;
+        self.holds(address).then_some(address)
+    }
+
+    /// The name of this copy of the crate: equal in two processes exactly if they run the same image and this is
+    /// the same copy in it, provided that both `starts_again`. Without commas.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Executing the program again starts this image again; or why not.
+    pub(crate) fn starts_again(&self) -> Result<(), &'static str> {
+        self.starts_again
+    }
+
+    fn holds(&self, address: usize) -> bool {
+        self.code.iter().any(|code| code.contains(&address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn somewhere(x: u64) -> u64 {
+        std::hint::black_box(x) + 1
+    }
+
+    #[test]
+    fn a_function_goes_there_and_back() {
+        let address = somewhere as fn(u64) -> u64 as usize;
+        let offset = image().offset_of(address).unwrap();
+        assert_eq!(image().address_at(offset), Some(address));
+    }
+
+    #[test]
+    fn what_is_not_code_is_refused() {
+        let local = 0u8;
+        assert_eq!(image().offset_of((&raw const local).addr()), None);
+        assert_eq!(image().offset_of(0), None);
+        assert_eq!(image().address_at(0), None, "the header is not executable");
+        assert_eq!(image().address_at(u64::MAX), None);
+    }
+
+    #[test]
+    fn the_image_has_a_name() {
+        let name = image().name();
+        let version = concat!(env!("CARGO_PKG_VERSION"), "-");
+        assert!(
+            name.starts_with(version) && name.len() > version.len() + 16,
+            "{name}"
+        );
+        assert!(!name.contains(','), "{name}");
+        assert_eq!(executable::id().len(), 40);
+    }
+
+    #[test]
+    fn this_program_starts_again_and_has_its_callers_rights() {
+        assert_eq!(image().starts_again(), Ok(()));
+        assert!(!crate::sys::itself::has_other_rights());
+    }
+}
