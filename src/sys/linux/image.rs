@@ -66,6 +66,8 @@ pub(crate) struct Image {
     base: usize,
     code: Vec<Range<usize>>,
     name: String,
+    #[cfg_attr(not(feature = "__machines"), expect(dead_code))]
+    is_named_by_content: bool,
     starts_again: Result<(), &'static str>,
 }
 
@@ -105,9 +107,9 @@ impl Image {
             .filter(|s| s.p_flags & PF_X != 0)
             .map(place)
             .collect();
-        let id = of_kind(PT_NOTE)
-            .find_map(|s| build_id(bytes(place(s))))
-            .unwrap_or_else(file_id);
+        let build_id = of_kind(PT_NOTE).find_map(|s| build_id(bytes(place(s))));
+        let is_named_by_content = build_id.is_some();
+        let id = build_id.unwrap_or_else(file_id);
         let has_loader = of_kind(PT_INTERP).next().is_some();
         let starts_again = if has_loader && auxiliary(libc::AT_BASE) == 0 {
             Err(
@@ -131,6 +133,7 @@ impl Image {
             base,
             code,
             name,
+            is_named_by_content,
             starts_again,
         }
     }
@@ -151,6 +154,12 @@ impl Image {
     /// the same copy in it, provided that both `starts_again`. Without commas.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name is that of every copy of the executable, on any machine.
+    #[cfg(feature = "__machines")]
+    pub(crate) fn is_named_by_content(&self) -> bool {
+        self.is_named_by_content
     }
 
     /// Executing `/proc/self/exe` starts this image again; or why not.
