@@ -46,6 +46,12 @@ fn messages() -> Vec<Record<'static>> {
         Record::Taken,
         Record::Descriptors(vec![7, 300]),
         Record::Lent(vec![[1, 1 << 60, 5]]),
+        Record::Died(Died {
+            code: None,
+            signal: Some(9),
+            stderr: "its last words".to_owned(),
+            note: String::new(),
+        }),
     ]
 }
 

@@ -11,13 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry;
+#[cfg(feature = "__machines")]
+use super::machines::{Connect, Engine};
 use super::parent::client;
+#[cfg(feature = "__machines")]
+use super::parent::launch::Launch;
 use super::parent::settings::{Settings, WorkerStdout};
 use super::payload::codec::codec_error;
 use super::payload::scope::PLAIN;
 use super::sched::Initializer;
 use super::{PoolError, Portable, ProcessPool};
 use crate::sys::handover::CARRIES;
+#[cfg(feature = "__machines")]
+use crate::sys::image::image;
 use crate::sys::processors;
 use crate::task::{CodecDirection, TaskError, TaskReport};
 
@@ -44,6 +50,8 @@ const MOST_WORKERS: usize = 1 << 16;
 #[derive(Clone)]
 #[must_use = "a builder builds nothing until `build`"]
 pub struct ProcessPoolBuilder {
+    #[cfg(feature = "__machines")]
+    engine: Option<Arc<dyn Connect>>,
     workers: Option<usize>,
     physical_cores: bool,
     initializer: Option<Result<Initializer, TaskError>>,
@@ -53,6 +61,8 @@ pub struct ProcessPoolBuilder {
 impl ProcessPoolBuilder {
     pub(super) fn new() -> Self {
         Self {
+            #[cfg(feature = "__machines")]
+            engine: None,
             workers: None,
             physical_cores: false,
             initializer: None,
@@ -187,6 +197,19 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Has `engine` start the workers, on other machines.
+    ///
+    /// They are [plain](Self::plain_workers), whatever is said there. [`build`](Self::build) then takes as long as the engine needs
+    /// to find out whether it can start workers. A variable that is set by [`env`](Self::env) is set there, the others are as that machine
+    /// has them. What tasks print on standard output goes to standard error, and this process forwards it: only
+    /// [`WorkerStdout::Null`] changes that, and with [`on_output`](Self::on_output) there is no pool
+    /// ([`PoolError::Engine`]).
+    #[cfg(feature = "__machines")]
+    pub fn on(mut self, engine: impl Engine) -> Self {
+        self.engine = Some(engine.said().0);
+        self
+    }
+
     /// Sets a variable in the workers' environment, which otherwise is the parent's.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.settings
@@ -278,10 +301,15 @@ impl ProcessPoolBuilder {
     pub(super) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
         settings.depth = entry::depth()?;
-        settings.workers = match self.workers {
-            Some(workers) => workers,
-            None if self.physical_cores => processors::physical(),
-            None => processors::logical(),
+        #[cfg(feature = "__machines")]
+        if let Some(engine) = &self.engine {
+            settings.engine = Some(connect(&**engine, &mut settings)?);
+        }
+        settings.workers = match (self.workers, &settings.engine) {
+            (Some(workers), _) => workers,
+            (None, Some(engine)) => engine.slots(),
+            (None, None) if self.physical_cores => processors::physical(),
+            (None, None) => processors::logical(),
         };
         if settings.workers == 0 {
             return Err(PoolError::NoWorkers);
@@ -301,6 +329,25 @@ impl ProcessPoolBuilder {
         }
         Ok(settings)
     }
+}
+
+/// Makes `engine` ready for a pool.
+#[cfg(feature = "__machines")]
+fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Launch>, PoolError> {
+    let refused = |words: &str| Err(PoolError::Engine(words.to_owned()));
+    if !image().is_named_by_content() {
+        return refused(
+            "this executable has no build id, by which its copies elsewhere are known: link it with \
+             `-C link-arg=-Wl,--build-id` in RUSTFLAGS",
+        );
+    }
+    if settings.stdout == WorkerStdout::Capture {
+        return refused(
+            "what tasks print there goes to standard error, and not to `on_output`: return it as a part of the result",
+        );
+    }
+    settings.plain = true;
+    engine.connect(settings)
 }
 
 impl ProcessPool {

@@ -8,7 +8,7 @@
 //! **Protocol.**
 //! 1. The parent puts [`VARIABLE`] into the worker's environment, an *invitation*: the name of the copy of this crate that it is for
 //!    (`sys::image`), depth, the parent's process id, the descriptors that every child inherits, and the worker's name if it has one. The
-//!    socket is the worker's standard input.
+//!    socket is the worker's standard input. (A worker on another machine has its stream in two descriptors: `wire::invitation`.)
 //! 2. Without the variable, [`enter`] notes that this program's workers would get here,
 //!    and returns. Only after that may a pool be made ([`depth`]): a
 //!    program that never gets here starts no process, rather than
@@ -49,7 +49,7 @@ use std::sync::OnceLock;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 use super::PoolError;
-use super::wire::invitation::{Invitation, VARIABLE, has_socket};
+use super::wire::invitation::{Invitation, VARIABLE};
 use super::worker::serve::serve;
 use crate::sys;
 use crate::sys::image::image;
@@ -117,18 +117,24 @@ pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
     executable::note();
     let threads = check_threads();
     let invitation = Invitation::read();
+    if invitation
+        .as_ref()
+        .is_some_and(Invitation::is_of_another_build)
+    {
+        sys::worker::ends("begin", &OTHER_BUILD);
+    }
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
     match (threads, ours) {
         (Ok(()), None) => drop(DEPTH.set(depth)),
         (Err(_), None) => {}
         (threads, Some(ours)) => {
-            if let Err(why) = threads.and_then(|()| acceptable()) {
+            if let Err(why) = threads.and_then(|()| acceptable(&ours)) {
                 sys::worker::ends("begin", &why);
             }
             if DEPTH.set(depth).is_ok() {
                 sys::worker::forget_variable(VARIABLE);
-                serve(ours.parent, &ours.handed_on, &ours.name);
+                serve(&ours);
             }
         }
     }
@@ -157,13 +163,20 @@ pub(crate) fn depth() -> Result<u32, PoolError> {
     }
 }
 
+/// A pool's workers that are on other machines must be the program that the pool is in.
+pub(crate) const OTHER_BUILD: &str =
+    "the executable here is another build of the program than the one that starts it";
+
 const OTHER_RIGHTS: &str = "a program that runs with other rights than its caller's \
     (set-user-id, file capabilities) cannot have workers, nor be one";
 
 /// This process can be a worker; or why not.
-fn acceptable() -> Result<(), &'static str> {
-    match (is_as_called(), has_socket()) {
+fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
+    match (is_as_called(), invitation.has_stream()) {
         (false, _) => Err(OTHER_RIGHTS),
+        (_, false) if invitation.stream.is_some() => {
+            Err("its stream was closed before `trefoil::init()`")
+        }
         (_, false) => Err("its standard input was replaced before `trefoil::init()`"),
         _ => Ok(()),
     }

@@ -72,6 +72,7 @@
 // Reading order: each room imports only those below it (`tests/tidy/circles.rs`):
 //
 //   pool, builder, imap, own_process, process_call, entry    what users see
+//   machines/  what starts workers on other machines
 //   channel/   values between any processes
 //   parent/    the parent's side: threads, sockets, processes
 //   worker/    the worker's side
@@ -97,6 +98,8 @@ mod fast;
 pub mod gate_model;
 mod imap;
 mod job;
+#[cfg(feature = "__machines")]
+pub mod machines;
 mod own_process;
 mod parent;
 mod payload;

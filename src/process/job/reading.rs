@@ -15,6 +15,7 @@ use crate::process::payload::attachments::{Arrivals, Descriptors};
 use crate::process::payload::copies::Copies;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Lending, View};
+use crate::process::wire::Died;
 
 /// What is not the driver's to do.
 pub(crate) enum Chore {
@@ -33,6 +34,8 @@ pub(crate) struct Extras {
     pub(crate) descriptors: Descriptors,
     /// What is missing in the next value. (A plain worker lends nothing.)
     pub(crate) lending: Lending,
+    /// How the worker has ended, if there is no process here that tells.
+    pub(crate) died: Option<Box<Died>>,
     /// Other threads have it while they decode out of what the worker has lent.
     pub(crate) hold: Arc<()>,
 }
@@ -70,6 +73,7 @@ impl Extras {
                 list: std::mem::take(&mut self.lending.list),
                 view: self.lending.view.clone(),
             },
+            died: None,
             hold: self.hold.clone(),
         }
     }

@@ -64,6 +64,9 @@ use crate::task::{Hook, WorkerExit, context};
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
 
+/// When an engine is asked again that starts no worker just now.
+const PUT_OFF: Duration = Duration::from_millis(20);
+
 const SIGKILL: i32 = 9;
 
 per_thread! {
@@ -301,13 +304,23 @@ impl Driver {
 
     fn start(&mut self, index: usize) {
         let now = Instant::now();
-        match Link::start(&self.settings) {
+        let mut since = now;
+        if let Some(engine) = &self.settings.engine {
+            let workers = self.sched.workers.iter().enumerate();
+            let starting = workers.filter(|(_, worker)| worker.is_starting());
+            let starting: Vec<usize> = starting.map(|(index, _)| index).collect();
+            if !engine.may_start(index, &starting) {
+                return self.sched.put_off(index, now + PUT_OFF);
+            }
+            since += engine.patience();
+        }
+        match Link::start(index, &self.settings) {
             Ok(link) => {
                 if let Some(own) = &self.settings.own {
                     own.runs(&link.child);
                 }
                 let pid = link.child.pid;
-                self.sched.started(index, pid, link.gates(), now);
+                self.sched.started(index, pid, link.gates(), since);
                 self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);
             }
@@ -342,7 +355,7 @@ impl Driver {
         let links = self.links.iter().zip(&self.sched.workers);
         let soon = links.filter_map(|(link, worker)| {
             let link = link.as_ref()?;
-            let look = worker.is_starting().then_some(link.looks.next);
+            let look = link.next_look().filter(|_| worker.is_starting());
             let times = [link.crowded_until, link.let_go_at, look];
             times.into_iter().flatten().min()
         });
@@ -365,7 +378,7 @@ impl Driver {
                 link.send();
             }
             if self.sched.workers[index].is_starting()
-                && let Some(why) = link.looks.look(link.child.pid, now)
+                && let Some(why) = link.look(now)
             {
                 self.sched.failed_to_start(index, why, now);
             }
@@ -584,8 +597,13 @@ impl Driver {
         if let Some(own) = &self.settings.own {
             own.ended();
         }
-        let mut exit = link.reap(&mut self.forward);
-        exit.out_of_memory |= exit.signal == Some(SIGKILL) && self.kernel_kills.have_grown();
+        let engine = self.settings.engine.as_ref();
+        let ended = |exit: &mut WorkerExit| {
+            engine.iter().for_each(|engine| engine.ended(index, exit));
+        };
+        let mut exit = link.reap(&mut self.forward, ended);
+        let was_killed = exit.signal == Some(SIGKILL) && engine.is_none();
+        exit.out_of_memory |= was_killed && self.kernel_kills.have_grown();
         if let Some(late) = self.sched.workers[index].late {
             exit.note.get_or_insert_with(|| late.to_string());
         }

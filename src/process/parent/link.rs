@@ -1,6 +1,6 @@
 //! One worker process, as the driver holds it: descriptors and buffers.
 //!
-//! **Protocol.** The socket is created as a pair, one end becomes the child's standard input, so that `std`
+//! **Protocol.** The socket is one end of a pair; the other becomes the child's standard input (`launch`), so that `std`
 //! can start the process without running code between fork and exec. The parent's end is
 //! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
 //! worker's end blocks as it should. (Where not every call knows the flag, our end never blocks: `sys::sockets`.) Small frames for a worker that is awake go another way (`fast`).
@@ -19,24 +19,25 @@
 //! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
+#[cfg(test)]
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{self, Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, shutdown, sockopt};
+use rustix::net::{RecvFlags, Shutdown, shutdown};
 use rustix::process::{Pid, Signal};
 
 use super::child::Child;
-use super::pool_error::not_started;
-use super::settings::{Settings, WorkerStdout};
+use super::here::here;
+use super::launch::Started;
+use super::settings::Settings;
 use super::stuck::StartupWatch;
-use super::worker_stderr::{Forward, WorkerStderr};
+use super::worker_stderr::{self, Forward, WorkerStderr};
 use super::worker_stdout::Output;
 use crate::loom::atomic::{Ordering, fence};
 use crate::process::fast::path::{FastPath, Posted};
@@ -46,24 +47,19 @@ use crate::process::payload::chunk::Piece;
 use crate::process::payload::copies::{Part, Sent, parts};
 use crate::process::payload::shared_buffer::took;
 use crate::process::sched::sent_frame::{Gated, ToldGates};
+use crate::process::sched::startup::StartFailure;
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::wire::Frame;
-use crate::process::wire::invitation::{self, VARIABLE};
 use crate::sys::child::{self, Handle};
-use crate::sys::executable;
 use crate::sys::gate::GATES;
 use crate::sys::image::image;
 use crate::sys::lifeline::Lifeline;
 use crate::sys::refused::refused;
-use crate::sys::sockets::{self, SEND};
-use crate::sys::worker::handed_on;
+use crate::sys::sockets::SEND;
 use crate::task::WorkerExit;
 
 /// How long to wait until the kernel may take what it has refused: it does not tell.
 pub(super) const CROWDED: Duration = Duration::from_millis(5);
-
-/// How many bytes should be on their way at once.
-const SOCKET: usize = 1 << 20;
 
 const SIGABRT: i32 = 6;
 
@@ -123,8 +119,10 @@ pub(crate) struct Link {
     is_shut: bool,
     /// The last that can be done to end it was done: when to let go of it.
     pub(crate) let_go_at: Option<Instant>,
+    /// An engine has started it: of the process here, if there is one, nothing tells how far it is.
+    is_elsewhere: bool,
     /// Until it says hello.
-    pub(crate) looks: StartupWatch,
+    looks: StartupWatch,
     /// The worker will say nothing more.
     pub(crate) at_end: bool,
     /// It has said something that makes no sense.
@@ -144,48 +142,16 @@ pub(crate) enum Received {
 }
 
 impl Link {
-    /// Starts a process and sends it its welcome.
-    pub(crate) fn start(settings: &Settings) -> io::Result<Self> {
-        let (socket, theirs) = sockets::pair().map_err(refused("socketpair"))?;
-        for end in [&socket, &theirs] {
-            // Less waiting for one another; the kernel gives what it allows.
-            let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
-        }
+    /// Starts worker `index` and sends it its welcome.
+    pub(crate) fn start(index: usize, settings: &Settings) -> io::Result<Self> {
         let fast = (!settings.plain).then(FastPath::new).transpose()?;
-        let program = executable::path()?;
-        let mut command = Command::new(&program);
-        let mut arguments = std::env::args_os();
-        if let Some(name) = arguments.next() {
-            command.arg0(name);
-        }
-        let name = settings.own.as_ref().map_or("", |own| &*own.name);
-        command
-            .args(arguments)
-            .envs(settings.variables.iter().map(|(key, value)| (key, value)))
-            .env(
-                VARIABLE,
-                invitation::variable(settings.depth, &handed_on(), name),
-            )
-            .stdin(OwnedFd::from(theirs))
-            .stderr(Stdio::piped())
-            .process_group(0);
-        match settings.stdout {
-            WorkerStdout::Inherit => {}
-            WorkerStdout::Null => {
-                let null = File::options().write(true).open("/dev/null");
-                command.stdout(null.map_err(|error| {
-                    let words = format!("/dev/null cannot be opened: {error}");
-                    io::Error::new(error.kind(), words)
-                })?);
-            }
-            WorkerStdout::Capture => drop(command.stdout(Stdio::piped())),
-        }
-        let mut child = command
-            .spawn()
-            .map_err(|error| not_started(&program, error))?;
-        drop(command); // and with it our copy of the child's end of the socket
-        let link = Self::attach(&mut child, socket, fast, settings);
-        if link.is_err() {
+        let mut started = match &settings.engine {
+            Some(engine) => engine.start(index)?,
+            None => here(settings)?,
+        };
+        let mut child = started.child.take();
+        let link = Self::attach(child.as_mut(), started, fast, settings);
+        if let (true, Some(child)) = (link.is_err(), &mut child) {
             // Without its descriptors it is of no use, and it would not be ended later.
             let _ = child.kill();
             let _ = child.wait();
@@ -226,6 +192,7 @@ impl Link {
             fast,
             is_shut: false,
             let_go_at: None,
+            is_elsewhere: false,
             looks: StartupWatch::new(Instant::now()),
             at_end: false,
             is_broken: false,
@@ -234,29 +201,34 @@ impl Link {
     }
 
     fn attach(
-        child: &mut process::Child,
-        socket: UnixStream,
+        child: Option<&mut process::Child>,
+        started: Started,
         fast: Option<FastPath>,
         settings: &Settings,
     ) -> io::Result<Self> {
-        let pid = Pid::from_child(child);
-        let process = match Handle::open(pid) {
-            Ok(process) => Some(Arc::new(process)),
-            Err(Errno::SRCH) => None,
-            Err(error) => return Err(refused(child::CALLS[0])(error)),
+        let Started { socket, pid, .. } = started;
+        let child_pid = child.as_deref().map(Pid::from_child);
+        let process = match child_pid.map(Handle::open) {
+            Some(Ok(process)) => Some(Arc::new(process)),
+            Some(Err(Errno::SRCH)) | None => None,
+            Some(Err(error)) => return Err(refused(child::CALLS[0])(error)),
         };
-        let tied = fast.as_ref().map(|_| Lifeline::tie(pid)).transpose()?;
-        let (lifeline, theirs) = tied.unzip();
+        let tied = child_pid.filter(|_| fast.is_some()).map(Lifeline::tie);
+        let (lifeline, theirs) = tied.transpose()?.unzip();
         let ledger = fast.as_ref().map(|fast| fast.ledger.clone());
-        let words = WorkerStderr::new(child.stderr.take(), ledger)?;
-        let output = Output::new(child.stdout.take(), child.id(), settings.on_output.clone())?;
+        let (stdout, stderr) = child.map_or((None, None), |child| {
+            (child.stdout.take(), child.stderr.take())
+        });
+        let words = WorkerStderr::new(stderr, ledger)?;
+        let output = Output::new(stdout, pid, settings.on_output.clone())?;
         let child = Child {
-            pid: child.id(),
+            pid,
             process,
-            socket: Arc::new(socket.into()),
+            socket: Arc::new(socket),
             lifeline,
         };
         let mut link = Self::new(child, fast, words, output);
+        link.is_elsewhere = settings.engine.is_some();
         link.welcome(settings.memory.unwrap_or(0), theirs.as_ref())?;
         Ok(link)
     }
@@ -500,9 +472,25 @@ impl Link {
         }
     }
 
+    /// When to look whether it gets anywhere on its way to `init`.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        (!self.is_elsewhere).then_some(self.looks.next)
+    }
+
+    /// It has not said hello: looks, if it is time, whether it is stuck.
+    pub(crate) fn look(&mut self, now: Instant) -> Option<StartFailure> {
+        let looks = (!self.is_elsewhere).then_some(&mut self.looks);
+        looks.and_then(|looks| looks.look(self.child.pid, now))
+    }
+
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
-        if self.child.process.is_none() || self.child.kill() {
+        if self.child.process.is_none() {
+            // Whoever has the other end of the stream does it, and closes that.
+            let _ = shutdown(&self.child.socket, Shutdown::Both);
+            return;
+        }
+        if self.child.kill() {
             return;
         }
         match std::mem::replace(&mut self.is_shut, true) {
@@ -525,18 +513,29 @@ impl Link {
         }
     }
 
-    /// The process is gone: how it ended, and with it the last trace of it.
-    pub(crate) fn reap(&mut self, forward: &mut Forward) -> WorkerExit {
+    /// The process is gone: how it ended, which `ended` may know better, and with it the last trace of it.
+    pub(crate) fn reap(
+        &mut self,
+        forward: &mut Forward,
+        ended: impl FnOnce(&mut WorkerExit),
+    ) -> WorkerExit {
         let mut exit = WorkerExit::new(self.child.pid);
         if let Some(status) = self.child.reap() {
             exit.code = status.code();
             exit.signal = status.signal();
+            ended(&mut exit);
         }
         self.output.drain();
-        let (tail, ran_out) = self.words.last(forward);
+        let (tail, mut ran_out) = self.words.last(forward);
         exit.stderr_tail = tail;
+        if let Some(died) = self.extras.died.take() {
+            (exit.code, exit.signal) = (died.code, died.signal);
+            ran_out |= worker_stderr::says_out_of_memory(&died.stderr);
+            exit.stderr_tail.push_str(&died.stderr);
+            exit.note = (!died.note.is_empty()).then_some(died.note);
+        }
         exit.out_of_memory = exit.signal == Some(SIGABRT) && ran_out;
-        exit.note = self.note.take();
+        exit.note = self.note.take().or(exit.note);
         exit
     }
 }

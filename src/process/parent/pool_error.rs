@@ -51,6 +51,10 @@ pub enum PoolError {
     /// The call of a [`Process`](crate::Process) could not be encoded: no process was started.
     #[error("the call cannot travel: {0}")]
     Argument(#[source] TaskError),
+    /// The [engine](crate::ProcessPoolBuilder::on) can start no workers on other machines: the words say what it lacks, and what to
+    /// install or change.
+    #[error("there can be no workers on other machines: {0}")]
+    Engine(String),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
     /// other rights than its caller's (set-user-id, file capabilities), or was started through the dynamic loader, or the pool is
     /// made by a library with a copy of this crate of its own; or far too many workers were asked for.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::child::Own;
+use super::launch::Launch;
 use super::worker_stdout::OutputHook;
 use crate::process::sched::Policy;
 use crate::sys::handover::CARRIES;
@@ -40,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     /// Workers are nothing but a stream of bytes: there is no fast path.
     pub(crate) plain: bool,
+    /// What starts the workers, if they are not children of this process. Then they are plain.
+    pub(crate) engine: Option<Arc<dyn Launch>>,
     /// How deep this process is (`entry`).
     pub(crate) depth: u32,
     /// It is the one process of a `Process`.

@@ -40,6 +40,14 @@ const TAIL: usize = 4096;
 /// How `std` begins to say that there is no more memory, before it aborts.
 const RAN_OUT: &[u8] = b"memory allocation of ";
 
+/// These words tell that the allocator had no more memory.
+pub(crate) fn says_out_of_memory(words: &str) -> bool {
+    words
+        .as_bytes()
+        .windows(RAN_OUT.len())
+        .any(|window| window == RAN_OUT)
+}
+
 /// What waits to be written to the parent's standard error.
 #[derive(Debug, Default)]
 pub(crate) struct Forward {

@@ -143,7 +143,7 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 }
 
 /// Why a plain worker gets no descriptors, and gives none.
-pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`): nothing but bytes travels to them and from them, \
+pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes travels to them and from them, \
      and neither `SharedAtomics` nor the end of a channel can be copied; return results instead, and send what is only read \
      as `Shared`";
 

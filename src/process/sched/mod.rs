@@ -244,6 +244,11 @@ impl Sched {
         (worker.pid, worker.gates) = (pid, gates);
     }
 
+    /// No process was started for it, because there is none to be had just now.
+    pub(crate) fn put_off(&mut self, index: usize, until: Instant) {
+        self.workers[index].state = State::Down(Some(until));
+    }
+
     /// `worker` has said hello and is the right one.
     pub(crate) fn hello(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];

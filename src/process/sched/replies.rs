@@ -84,6 +84,7 @@ impl Sched {
                     self.give_back(worker, sequence, end, now)?;
                 }
                 Record::Taken => self.has_taken(worker),
+                Record::Died(died) => extras.died = Some(Box::new(died)),
                 Record::Retire => {
                     let state = &mut self.workers[worker].state;
                     if matches!(state, State::Preparing | State::Ready) {

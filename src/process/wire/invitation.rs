@@ -1,19 +1,25 @@
 //! The invitation by which a parent tells a process that it is to be a worker.
 //!
 //! It is a variable of the environment: the name of the copy of this crate that it is for (`sys::image`), depth, the parent's
-//! process id, the descriptors that every child inherits, and the worker's name if it has one. The first three parts are
-//! the same in all versions of this crate. `entry` says which process accepts one, and when.
+//! process id, the descriptors that every child inherits, those of the stream if that is not the socket on standard input, and
+//! the worker's name if it has one. The first three parts are the same in all versions of this crate. `entry` says which process
+//! accepts one, and when.
+//!
+//! **Elsewhere.** A worker that an engine starts (`parent::launch`) may have its stream in two descriptors, pipes or sockets, so
+//! that nothing that its program prints gets into it. The process that starts it there stands for the parent. There may be
+//! another build of the program there, which must not run its `main`: [`Invitation::is_of_another_build`].
 //!
 //! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 
 use rustix::fs::FileType;
 use rustix::process::Pid;
 
 use crate::sys::image::image;
 use crate::sys::peer::peer;
+use crate::sys::worker::is_stream;
 
 /// Set in a worker's environment until it has been seen.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
@@ -26,6 +32,8 @@ pub(crate) struct Invitation {
     pub(crate) parent: u32,
     /// Descriptors that come with `exec`, and are not for a worker.
     pub(crate) handed_on: Vec<i32>,
+    /// What to hear, and what to say, if not on the socket that is standard input.
+    pub(crate) stream: Option<[RawFd; 2]>,
     /// May be empty.
     pub(crate) name: String,
 }
@@ -35,7 +43,10 @@ impl Invitation {
     /// begins to settle in (`serve`), sees there that it is no child of that parent, and ends.
     pub(crate) fn read() -> Option<Self> {
         let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
-        let is_orphan = || invitation.is_ours() && has_socket() && is_made_by(invitation.parent);
+        let is_orphan = || {
+            let is_its = invitation.stream.is_some() || is_made_by(invitation.parent);
+            invitation.is_ours() && invitation.has_stream() && is_its
+        };
         (is_child_of(invitation.parent) || is_orphan()).then_some(invitation)
     }
 
@@ -43,9 +54,23 @@ impl Invitation {
     pub(crate) fn is_ours(&self) -> bool {
         self.copy == image().name() && image().starts_again().is_ok()
     }
+
+    /// It is for a copy of this program elsewhere, and this is another build of the program.
+    pub(crate) fn is_of_another_build(&self) -> bool {
+        let build = |name: &str| name.rsplit('-').next().map(str::to_owned);
+        self.stream.is_some() && build(&self.copy) != build(image().name())
+    }
+
+    /// The stream is there.
+    pub(crate) fn has_stream(&self) -> bool {
+        match self.stream {
+            None => has_socket(),
+            Some(ends) => ends.into_iter().all(is_stream),
+        }
+    }
 }
 
-pub(crate) fn has_socket() -> bool {
+fn has_socket() -> bool {
     let stdin = rustix::fs::fstat(io::stdin().as_fd());
     stdin.is_ok_and(|stdin| FileType::from_raw_mode(stdin.st_mode) == FileType::Socket)
 }
@@ -62,16 +87,19 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
 
 /// The first three parts are the same in all versions; the others are only looked at by the copy that they are for.
 fn parse(value: &str) -> Option<Invitation> {
-    let mut parts = value.splitn(5, ',');
+    let mut parts = value.splitn(6, ',');
     let copy = parts.next()?.to_owned();
     let depth = parts.next()?.parse().ok()?;
     let parent = parts.next()?.parse().ok()?;
     let list = parts.next()?.split_terminator('.');
+    let (hears, says) = parts.next().and_then(|ends| ends.split_once('+')).unzip();
+    let number = |end: Option<&str>| end?.parse().ok();
     Some(Invitation {
         copy,
         depth,
         parent,
         handed_on: list.filter_map(|number| number.parse().ok()).collect(),
+        stream: number(hears).zip(number(says)).map(<[RawFd; 2]>::from),
         name: parts.next().unwrap_or_default().to_owned(),
     })
 }
@@ -83,12 +111,27 @@ pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
         .map(|number| format!("{number}."))
         .collect();
     format!(
-        "{},{},{},{list},{name}",
+        "{},{},{},{list},,{name}",
         image().name(),
         depth + 1,
         std::process::id()
     )
 }
+
+/// What to put into the environment of a worker elsewhere that is started by the process `parent` there, with its stream in the
+/// descriptors [`ELSEWHERE`].
+#[cfg(test)]
+pub(crate) fn elsewhere(depth: u32, parent: &str) -> String {
+    let (copy, [hears, says]) = (image().name(), ELSEWHERE);
+    format!(
+        "{copy},{},{parent},{hears}.{says}.,{hears}+{says},",
+        depth + 1
+    )
+}
+
+/// What a worker elsewhere hears, and what it says.
+#[cfg(test)]
+pub(crate) const ELSEWHERE: [RawFd; 2] = [3, 4];
 
 #[cfg(test)]
 mod tests {
@@ -100,9 +143,25 @@ mod tests {
             let read = parse(&variable(3, &list, name)).unwrap();
             assert_eq!(read.handed_on, list);
             assert_eq!((read.depth, read.parent), (4, std::process::id()));
-            assert_eq!(read.name, name);
+            assert_eq!((read.name.as_str(), read.stream), (name, None));
+            assert!(!read.is_of_another_build());
             assert!(read.is_ours());
         }
+        let there = parse(&elsewhere(1, "77")).unwrap();
+        assert_eq!((there.depth, there.parent), (2, 77));
+        assert_eq!(there.stream, Some(ELSEWHERE));
+        assert_eq!(
+            there.handed_on, ELSEWHERE,
+            "they are closed, once there are others of them"
+        );
+        assert!(there.is_ours() && !there.is_of_another_build());
+        let skewed = format!("0.0.9-1-77{},1,1,3.4.,3+4,", image().name());
+        assert!(
+            !parse(&skewed).unwrap().is_of_another_build(),
+            "another copy in this program"
+        );
+        let skewed = parse("0.0.9-1-77,1,1,3.4.,3+4,").unwrap();
+        assert!(skewed.is_of_another_build() && !skewed.is_ours());
         for other in ["9.0.0-0-,1,1,", "0.0.9,1,1,of its own"] {
             assert!(!parse(other).unwrap().is_ours(), "{other}");
         }

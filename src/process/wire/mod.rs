@@ -290,6 +290,8 @@ pub(crate) enum Record<'a> {
     Taken,
     /// What is missing in the next value.
     Lent(Vec<[u64; 3]>),
+    /// From whoever passes a worker's records on (`parent::launch`): the last record, and how that worker has ended.
+    Died(Died),
     /// The bytes of a result. (The last: a variant that is skipped has a number for writing, and none for reading.)
     #[serde(skip)]
     Value(&'a [u8]),
@@ -319,6 +321,17 @@ impl<'a> Record<'a> {
             }
         })
     }
+}
+
+/// How a worker has ended of which the parent has no process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Died {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    /// The last of what it wrote to its standard error.
+    pub(crate) stderr: String,
+    /// What else is known, in words; may be empty.
+    pub(crate) note: String,
 }
 
 /// What could not be decoded or encoded in a worker.

@@ -15,7 +15,6 @@
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::event::Timespec;
@@ -27,6 +26,7 @@ use super::call::{Call, Calls};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
 use super::path::{Path, ROOM};
+use super::stream::Stream;
 use crate::loom::thread;
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::codec::encode;
@@ -67,7 +67,7 @@ const ATTEMPTS: u32 = 1000;
 /// What a worker says, on its way.
 #[derive(Debug)]
 pub(crate) struct Outlet {
-    socket: OwnedFd,
+    stream: Stream,
     pub(crate) path: Path,
     /// Large results that the parent may not have copied yet.
     lent: Due<Block>,
@@ -79,13 +79,13 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(socket: OwnedFd, path: Path) -> Self {
+    pub(crate) fn new(stream: Stream, path: Path) -> Self {
         let encoding = match path.lender() {
             None => Encoding::plain(),
             Some(lender) => Encoding::lending(lender),
         };
         Self {
-            socket,
+            stream,
             path,
             lent: Due::new(),
             encoding,
@@ -108,7 +108,7 @@ impl Outlet {
     pub(crate) fn flush(&mut self) {
         let (waiting, whole) = self.path.waiting();
         // (Without attachments nothing is refused.)
-        let _ = send(&self.socket, &waiting[..self.length], &[]);
+        let _ = send(&self.stream, &waiting[..self.length], &[]);
         drop(whole);
         self.path.sent(self.length as u64);
         self.length = 0;
@@ -175,8 +175,8 @@ impl Outlet {
             return Ok(());
         }
         let _whole = self.path.whole();
-        send(&self.socket, parts[0], attachments)?;
-        send(&self.socket, parts[1], &[])?;
+        send(&self.stream, parts[0], attachments)?;
+        send(&self.stream, parts[1], &[])?;
         self.path.sent(length as u64);
         Ok(())
     }
@@ -285,15 +285,15 @@ fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
 /// Sends all of `bytes`, and `attachments` with the first of them, waiting as long as it takes: the parent always reads. An error:
 /// the kernel takes no descriptors, and nothing was sent.
 pub(crate) fn send(
-    socket: &OwnedFd,
+    stream: &Stream,
     mut bytes: &[u8],
     mut attachments: &[Arc<Attachment>],
 ) -> Result<(), postcard::Error> {
     let mut patience = ATTEMPTS;
     while !bytes.is_empty() {
         let sent = match attachments {
-            [] => rustix::net::send(socket, bytes, QUIET),
-            _ => attachments::send(socket, &[IoSlice::new(bytes)], attachments, QUIET),
+            [] => stream.send(bytes),
+            _ => attachments::send(stream, &[IoSlice::new(bytes)], attachments, QUIET),
         };
         match sent {
             Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),

@@ -10,3 +10,4 @@ pub(super) mod memory;
 mod path;
 pub(super) mod raw_call;
 pub(super) mod serve;
+mod stream;

@@ -5,7 +5,8 @@
 //!    to a descriptor of its own that no child inherits, `/dev/null` takes its place. No signal is blocked, whatever the thread that
 //!    started this process does. The kernel is asked to kill this process when
 //!    the thread that started it ends, no core files are written, and a
-//!    thread begins to watch the socket and the bell.
+//!    thread begins to watch the socket and the bell. (Started elsewhere, the stream is two descriptors, and standard input is empty
+//!    from the beginning.)
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of the lifeline (`sys::lifeline`)
 //!    come with it. Answer `HELLO`.
 //! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run the items,
@@ -43,6 +44,7 @@ use super::call::{Calls, Canceller, calls};
 use super::memory::MemoryLimit;
 use super::path::{Path, Plain};
 use super::raw_call;
+use super::stream::Stream;
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
 use crate::process::fast::path::{Front, Pages};
@@ -52,7 +54,7 @@ use crate::process::payload::copies::Copies;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Missing, View};
 use crate::process::sched::sent_frame::ToldGates;
-use crate::process::wire::invitation::is_child_of;
+use crate::process::wire::invitation::{Invitation, is_child_of};
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::broken_pipe;
 use crate::sys::child::Handle;
@@ -65,7 +67,7 @@ use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::sockets::ENDS;
 use crate::sys::ticks;
-use crate::sys::worker::{close_inherited, ends, hear_all_signals, leave};
+use crate::sys::worker::{close_inherited, duplicate, ends, hear_all_signals, leave};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -79,11 +81,11 @@ const KEPT: usize = 4 << 20;
 /// A task that awaits a token is woken on the watcher, and wakers are the user's code.
 const WATCHER_STACK: usize = 256 << 10;
 
-/// Serves the parent, which `handed_on` these descriptors of its own; the end of this process.
-pub(crate) fn serve(parent: u32, handed_on: &[i32], name: &str) -> ! {
+/// Serves the parent that has sent this invitation; the end of this process.
+pub(crate) fn serve(invitation: &Invitation) -> ! {
     hear_all_signals();
-    set_name(name);
-    match settle_in(parent, handed_on) {
+    set_name(&invitation.name);
+    match settle_in(invitation) {
         Ok((mut inlet, mut state)) => work(&mut inlet, &mut state),
         Err(error) => ends("begin", &error),
     }
@@ -107,16 +109,30 @@ fn set_name(name: &str) {
     }
 }
 
-fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)> {
-    close_inherited(handed_on);
+/// The stream, by descriptors that no child inherits, in both directions; what else came with `exec` is closed.
+fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
+    if let Some(ends) = invitation.stream {
+        let [hears, says] = ends.map(|end| duplicate(end, FIRST_FD));
+        close_inherited(&invitation.handed_on);
+        // What items start there dies with this process: elsewhere nobody has made a group for it.
+        let _ = rustix::process::setpgid(None, None);
+        return Ok((Stream::new(hears?), Stream::new(says?)));
+    }
+    close_inherited(&invitation.handed_on);
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD);
-    let socket = socket.map_err(refused("fcntl"))?;
+    let socket = Stream::new(socket.map_err(refused("fcntl"))?);
+    let output = socket.try_clone()?;
+    Ok((socket, output))
+}
+
+fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
+    let (input, output) = take_stream(invitation)?;
     // Without the one, an empty pipe: there is nothing to read there, either.
     let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
     let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
     rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))?;
-    let parents_end = Pid::from_raw(parent.cast_signed()).and_then(hold_on);
-    if !is_child_of(parent) {
+    let parents_end = Pid::from_raw(invitation.parent.cast_signed()).and_then(hold_on);
+    if !is_child_of(invitation.parent) {
         exit(1); // the parent was gone before it could be watched
     }
     let none = Rlimit {
@@ -127,7 +143,7 @@ fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)>
     broken_pipe::ignore();
     fork::watch();
 
-    let mut inlet = Inlet::new(socket);
+    let mut inlet = Inlet::new(input);
     let first = inlet.take(RecvFlags::empty());
     first.map_err(refused("recvmsg"))?; // should the system refuse to receive any, it can still be said
     let copy = image().name().as_bytes();
@@ -139,13 +155,12 @@ fn settle_in(parent: u32, handed_on: &[i32]) -> io::Result<(Inlet, WorkerState)>
         } if copy == parents_copy => (memory, plain),
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
-    let socket = inlet.socket.try_clone()?;
     let (inlet, path, calls) = match plain {
-        true => plain_worker(inlet, parents_end)?,
+        true => plain_worker(inlet, output.try_clone()?, parents_end)?,
         false => fast_worker(inlet)?,
     };
     panic::install_hook();
-    let mut outlet = Outlet::new(socket, path);
+    let mut outlet = Outlet::new(output, path);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far is no item's
     outlet.record(&Record::Hello { copy }.bytes());
@@ -161,18 +176,27 @@ fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
     let pages = Pages::map(&*memory?)?;
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls(Arc::new((*pages).clone()));
-    watch(inlet.socket.try_clone()?, bell?, canceller)?;
+    watch(
+        inlet.stream.try_clone()?.into_descriptor(),
+        bell?,
+        canceller,
+    )?;
     Ok((inlet, Path::Fast(pages), calls))
 }
 
-/// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else.
-fn plain_worker(mut inlet: Inlet, parents_end: Option<Handle>) -> io::Result<(Inlet, Path, Calls)> {
+/// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else. It may say
+/// something on `output`, too.
+fn plain_worker(
+    mut inlet: Inlet,
+    output: Stream,
+    parents_end: Option<Handle>,
+) -> io::Result<(Inlet, Path, Calls)> {
     let gates = Arc::new(ToldGates::new());
     let (calls, canceller) = calls(gates.clone());
     let whole = Arc::new(Mutex::new(()));
     let path = Path::Plain(Plain::new(gates, whole.clone()));
     let (hand_on, relayed) = mpsc::channel();
-    let mut own = Inlet::new(inlet.socket.try_clone()?);
+    let mut own = Inlet::new(inlet.stream.try_clone()?);
     own.relayed = Some(relayed);
     inlet.parents_end = parents_end;
     start_watcher(move || {
@@ -183,7 +207,7 @@ fn plain_worker(mut inlet: Inlet, parents_end: Option<Handle>) -> io::Result<(In
                     let end = canceller.recall(sequence, cancel);
                     let record = Record::Recalled { sequence, end }.bytes();
                     let _whole = whole.lock();
-                    let _ = send(&inlet.socket, &record, &[]); // without attachments nothing is refused
+                    let _ = send(&output, &record, &[]); // without attachments nothing is refused
                     continue;
                 }
                 Ok(Some((Frame::Batch { batch, .. }, _))) => {
@@ -308,7 +332,7 @@ fn die() -> ! {
 }
 
 /// Waits until there is something to receive. The end, if the parent is gone.
-fn until_some_or_orphaned(socket: &OwnedFd, parents_end: &Handle) {
+fn until_some_or_orphaned(socket: &Stream, parents_end: &Handle) {
     let mut fds = [
         PollFd::new(socket, PollFlags::IN),
         PollFd::new(parents_end, PollFlags::IN),
@@ -322,7 +346,7 @@ fn until_some_or_orphaned(socket: &OwnedFd, parents_end: &Handle) {
 
 /// What the parent says, frame by frame.
 struct Inlet {
-    socket: OwnedFd,
+    stream: Stream,
     /// Room for what is received: from `start` to `end` it has not been used.
     bytes: Vec<u8>,
     start: usize,
@@ -346,9 +370,9 @@ struct Inlet {
 }
 
 impl Inlet {
-    fn new(socket: OwnedFd) -> Self {
+    fn new(stream: Stream) -> Self {
         Self {
-            socket,
+            stream,
             bytes: vec![0; ROOM],
             start: 0,
             end: 0,
@@ -487,10 +511,10 @@ impl Inlet {
     fn take(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
         loop {
             if let Some(parents_end) = &self.parents_end {
-                until_some_or_orphaned(&self.socket, parents_end);
+                until_some_or_orphaned(&self.stream, parents_end);
             }
             let room = &mut self.bytes[self.end..];
-            match self.arrivals.receive(&self.socket, room, flags) {
+            match self.stream.receive(&mut self.arrivals, room, flags) {
                 Ok(0) => die(),
                 Ok(count) => {
                     self.end += count;

@@ -57,6 +57,8 @@ pub(crate) struct Image {
     base: usize,
     code: Vec<Range<usize>>,
     name: String,
+    #[cfg(feature = "__machines")]
+    is_named_by_content: bool,
     starts_again: Result<(), &'static str>,
 }
 
@@ -77,6 +79,8 @@ impl Image {
             is_executed,
         } = format::headers();
         executable::note();
+        #[cfg(feature = "__machines")]
+        let is_named_by_content = id.is_some();
         let id = id.unwrap_or_else(executable::id);
         let unknown = "the program's file cannot be looked at (on Linux it is /proc/self/exe: is /proc mounted?)";
         let is_known = (!id.is_empty()).then_some(()).ok_or(unknown);
@@ -87,6 +91,8 @@ impl Image {
             base,
             code,
             name,
+            #[cfg(feature = "__machines")]
+            is_named_by_content,
             starts_again: is_executed.and(is_known),
         }
     }
@@ -107,6 +113,12 @@ impl Image {
     /// the same copy in it, provided that both `starts_again`. Without commas.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name is that of every copy of the executable, on any machine.
+    #[cfg(feature = "__machines")]
+    pub(crate) fn is_named_by_content(&self) -> bool {
+        self.is_named_by_content
     }
 
     /// Executing the program again starts this image again; or why not.

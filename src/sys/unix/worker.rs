@@ -5,14 +5,16 @@
 //! - **Y25** The environment is changed, and a descriptor that came with `exec` is closed, where `is_alone` has just
 //!   said so: no other thread runs anything, and only this one could start another.
 //! - **Y93** `_exit` runs no code of this process.
-//! - **Y26** To ask for the flags of a descriptor changes nothing, whatever code owns it.
+//! - **Y26** To ask for the flags of a descriptor, or its kind, or for another one of the same open file, changes nothing, whatever
+//!   code owns it.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
+use rustix::fs::FileType;
 use rustix::io::FdFlags;
 
 use super::signal_mask;
@@ -77,6 +79,27 @@ pub(crate) fn close_inherited(handed_on: &[RawFd]) {
             unsafe { rustix::io::close(descriptor) };
         }
     }
+}
+
+/// The pipe or socket that came with `exec` under this number, by another number from `first` on.
+pub(crate) fn duplicate(number: RawFd, first: RawFd) -> std::io::Result<OwnedFd> {
+    if !is_stream(number) {
+        return Err(rustix::io::Errno::BADF.into());
+    }
+    // SAFETY: Y26: the one call that it is borrowed for makes another descriptor of the same; it is not negative.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, first)?)
+}
+
+/// It came with `exec`, and is a pipe or a socket.
+pub(crate) fn is_stream(number: RawFd) -> bool {
+    if !is_handed_on(number) {
+        return false;
+    }
+    // SAFETY: Y26: the one call that it is borrowed for asks what it is; it is not negative.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let kind = rustix::fs::fstat(borrowed).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }
 
 /// It is open, without close-on-exec, and none of the three standard streams.

@@ -1,0 +1,37 @@
+//! Workers on other machines.
+//!
+//! An [`Engine`] starts a pool's workers there, if the pool is built [`on`](crate::ProcessPoolBuilder::on) one. The program stays the
+//! same.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::PoolError;
+use super::parent::launch::Launch;
+use super::parent::settings::Settings;
+
+/// What starts a pool's workers on other machines: see [`ProcessPoolBuilder::on`](crate::ProcessPoolBuilder::on).
+///
+/// Nothing but this crate implements it.
+pub trait Engine: fmt::Debug + sealed::Sealed {}
+
+/// What is said about an engine, until a pool is built on it.
+pub(crate) trait Connect: fmt::Debug + Send + Sync {
+    /// Finds out whether workers can be started, and makes everything ready for that. It may take its time, and leaves nothing
+    /// behind after an error.
+    fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError>;
+}
+
+pub(crate) mod sealed {
+    use std::sync::Arc;
+
+    use super::Connect;
+
+    /// An engine, for the builder.
+    #[derive(Debug)]
+    pub struct Said(pub(crate) Arc<dyn Connect>);
+
+    pub trait Sealed {
+        fn said(self) -> Said;
+    }
+}

@@ -1,0 +1,78 @@
+//! Starts a worker: a stream of bytes to a process that serves, and what there is of it on this machine.
+//!
+//! **Job.** The seam between the driver and the machines that workers run on. `here` starts one as a child of this process. An
+//! engine ([`Launch`]) starts them elsewhere, and then they are *plain* workers, nothing but their stream: what is a child of this
+//! process is a client of something (`ssh`), or there is none.
+//!
+//! **Contract of an engine.** The stream is a socket here, whatever it is at the worker. When its other end closes, the worker is
+//! gone. To kill a worker the driver kills the child and its group, or shuts the stream down where there is none; whoever has
+//! the other end must then see to it that the worker ends, and what it has started; and the same when this process is gone in whatever
+//! way. A stream without a child may end with [`Record::Died`](crate::process::wire::Record::Died), which says how the worker ended.
+//!
+//! Tests: `tests/process/pool.rs` (here).
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+
+use crate::sys::refused::refused;
+use crate::sys::sockets;
+use crate::task::WorkerExit;
+
+/// How many bytes should be on their way at once.
+const SOCKET: usize = 1 << 20;
+
+/// Starts workers elsewhere. It has been set up, and belongs to one pool.
+pub(crate) trait Launch: fmt::Debug + Send + Sync {
+    /// How many workers there are if nothing else is said.
+    fn slots(&self) -> usize;
+
+    /// Worker `index` may be started now, while those of `starting` have yet to say hello. Otherwise the driver asks again soon.
+    fn may_start(&self, index: usize, starting: &[usize]) -> bool;
+
+    /// Starts worker `index`. On the driver's thread: it does not wait for other machines.
+    fn start(&self, index: usize) -> io::Result<Started>;
+
+    /// How long worker `index` may take until it says hello, beside what a local one may.
+    fn patience(&self) -> Duration;
+
+    /// The child that there was for worker `index` has ended as `exit` says: makes of it how the worker has.
+    fn ended(&self, index: usize, exit: &mut WorkerExit);
+}
+
+/// What the driver has of a worker that has been started, and not been welcomed.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Our end of its stream, a socket.
+    pub(crate) socket: OwnedFd,
+    /// What to kill, and to reap; with its standard error, and output if that is captured.
+    pub(crate) child: Option<Child>,
+    /// What it is called by in `worker_pids`; not 0.
+    pub(crate) pid: u32,
+}
+
+impl Started {
+    /// `child` has the other end of `socket`.
+    pub(crate) fn of_child(socket: impl Into<OwnedFd>, child: Child) -> Self {
+        Self {
+            socket: socket.into(),
+            pid: child.id(),
+            child: Some(child),
+        }
+    }
+}
+
+/// Two ends of a stream, with as much room as the kernel allows.
+pub(crate) fn stream() -> io::Result<(UnixStream, UnixStream)> {
+    let (ours, theirs) = sockets::pair().map_err(refused("socketpair"))?;
+    for end in [&ours, &theirs] {
+        // Less waiting for one another; the kernel gives what it allows.
+        let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
+    }
+    Ok((ours, theirs))
+}

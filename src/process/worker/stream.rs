@@ -1,0 +1,97 @@
+//! In the worker: one direction of the stream to the parent.
+//!
+//! A worker that is a child of its parent has one socket for both. One that was started elsewhere has what it was given there:
+//! pipes or sockets, two of them.
+//!
+//! Tests: below.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::FileType;
+
+use crate::process::payload::attachments::Arrivals;
+use crate::sys::sockets::QUIET;
+
+/// What is heard, or what is said on.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    descriptor: OwnedFd,
+    is_socket: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(descriptor: OwnedFd) -> Self {
+        let stat = rustix::fs::fstat(&descriptor);
+        let is_socket =
+            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
+        Self {
+            descriptor,
+            is_socket,
+        }
+    }
+
+    /// The same by another descriptor.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            descriptor: self.descriptor.try_clone()?,
+            is_socket: self.is_socket,
+        })
+    }
+
+    /// The descriptor alone.
+    pub(crate) fn into_descriptor(self) -> OwnedFd {
+        self.descriptor
+    }
+
+    /// Waits for bytes, and what comes with them. 0: the parent is gone.
+    pub(crate) fn receive(
+        &self,
+        arrivals: &mut Arrivals,
+        room: &mut [u8],
+        flags: rustix::net::RecvFlags,
+    ) -> rustix::io::Result<usize> {
+        match self.is_socket {
+            true => arrivals.receive(&self.descriptor, room, flags),
+            false => rustix::io::read(&self.descriptor, room),
+        }
+    }
+
+    /// Sends some bytes. (`SIGPIPE` is ignored: `settle_in`.)
+    pub(crate) fn send(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        match self.is_socket {
+            true => rustix::net::send(&self.descriptor, bytes, QUIET),
+            false => rustix::io::write(&self.descriptor, bytes),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use rustix::net::RecvFlags;
+
+    #[test]
+    fn pipes_and_sockets_carry_the_same() {
+        let (hears, says) = io::pipe().unwrap();
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        for (hears, says) in [
+            (OwnedFd::from(hears), OwnedFd::from(says)),
+            (one.into(), other.into()),
+        ] {
+            let (hears, says) = (Stream::new(hears), Stream::new(says));
+            assert_eq!(says.try_clone().unwrap().send(b"abc"), Ok(3));
+            drop(says);
+            let (mut arrivals, mut room) = (Arrivals::default(), [0; 8]);
+            let mut hear = || hears.receive(&mut arrivals, &mut room, RecvFlags::empty());
+            assert_eq!((hear(), hear()), (Ok(3), Ok(0)));
+            assert_eq!(&room[..3], b"abc");
+        }
+    }
+}
