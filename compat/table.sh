@@ -80,7 +80,7 @@ table() {
             print "| program | original, 1 thread | ours | × | original, 2 threads | ours | × |"
             print "|---|---|---|---|---|---|---|"
             for (i = 1; i <= names; i++) { one = cell(1, order[i]); two = cell(2, order[i]); printf "| %s | %s | %s |\n", order[i], one, two }
-            printf "\n%s. More than a tenth behind, with so many threads: %s.\nMore than a tenth ahead: %s.\n", about, behind ? behind : "none", ahead ? ahead : "none"
+            printf "\n%s.\nMore than a tenth behind, with so many threads: %s.\nMore than a tenth ahead: %s.\n", about, behind ? behind : "none", ahead ? ahead : "none"
         }' "$figures"
 }
 
