@@ -3,9 +3,16 @@
 # docs/FROM_RAYON.md, on standard output.
 #
 #     compat/table.sh              # nine rounds: some minutes
+#     compat/table.sh --write      # the same into that page, between its marks
+#     compat/table.sh --build      # builds only, so that a machine that is to be quiet has nothing else to do later
 #     ROUNDS=3 compat/table.sh fib sum
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+mode=print
+case ${1:-} in
+    --write | --build) mode=${1#--}; shift ;;
+esac
 
 top=$PWD
 place=${CARGO_TARGET_DIR:-$top/target}/rayon-table
@@ -38,6 +45,9 @@ build original ""
 build ours "[patch.crates-io]
 rayon-core = { path = \"$top/compat/rayon-core\" }"
 
+[ "$mode" = build ] && exit
+
+read -r load _ </proc/loadavg || load=unknown
 figures=$place/figures.txt
 : >"$figures"
 for ((round = 1; round <= rounds; round++)); do
@@ -50,19 +60,39 @@ for ((round = 1; round <= rounds; round++)); do
 done
 
 # × is the median of the ratios of the two figures of one round.
-awk -v rounds="$rounds" '
-    function median(list, n,   i, j, t) {
-        for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j - 1] > list[j]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
-        return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
-    }
-    function cell(n, name,   i, a, b, r, k) {
-        k = count[n, "ours", name]
-        for (i = 1; i <= k; i++) { a[i] = time[n, "original", name, i]; b[i] = time[n, "ours", name, i]; r[i] = b[i] / a[i] }
-        return k ? sprintf("%.0f µs | %.0f µs | ×%.2f", median(a, k), median(b, k), median(r, k)) : "| |"
-    }
-    { i = ++count[$1, $2, $3]; time[$1, $2, $3, i] = $4; if (!($3 in seen)) { seen[$3] = 1; order[++names] = $3 } }
-    END {
-        print "| program | original, 1 thread | ours | × | original, 2 threads | ours | × |"
-        print "|---|---|---|---|---|---|---|"
-        for (i = 1; i <= names; i++) printf "| %s | %s | %s |\n", order[i], cell(1, order[i]), cell(2, order[i])
-    }' "$figures"
+table() {
+    awk -v about="$(date -u +%Y-%m-%d), $(nproc) processors ($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)), load average $load before it" '
+        function median(list, n,   i, j, t) {
+            for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j - 1] > list[j]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
+            return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+        }
+        function cell(n, name,   i, a, b, r, k, times) {
+            k = count[n, "ours", name]
+            if (!k) return "| |"
+            for (i = 1; i <= k; i++) { a[i] = time[n, "original", name, i]; b[i] = time[n, "ours", name, i]; r[i] = b[i] / a[i] }
+            times = median(r, k)
+            if (times > 1.1) behind = behind (behind ? ", " : "") sprintf("%s (%d, ×%.2f)", name, n, times)
+            if (times < 0.9) ahead = ahead (ahead ? ", " : "") sprintf("%s (%d, ×%.2f)", name, n, times)
+            return sprintf("%.0f µs | %.0f µs | ×%.2f", median(a, k), median(b, k), times)
+        }
+        { i = ++count[$1, $2, $3]; time[$1, $2, $3, i] = $4; if (!($3 in seen)) { seen[$3] = 1; order[++names] = $3 } }
+        END {
+            print "| program | original, 1 thread | ours | × | original, 2 threads | ours | × |"
+            print "|---|---|---|---|---|---|---|"
+            for (i = 1; i <= names; i++) { one = cell(1, order[i]); two = cell(2, order[i]); printf "| %s | %s | %s |\n", order[i], one, two }
+            printf "\n%s.\nMore than a tenth behind, with so many threads: %s.\nMore than a tenth ahead: %s.\n", about, behind ? behind : "none", ahead ? ahead : "none"
+        }' "$figures"
+}
+
+if [ "$mode" = print ]; then
+    table
+    exit
+fi
+page=docs/FROM_RAYON.md
+table >"$place/table.md"
+awk -v table="$place/table.md" '
+    /^<!-- begin programs -->$/ { print; while ((getline line < table) > 0) print line; within = 1 }
+    /^<!-- end programs -->$/ { within = 0 }
+    !within' "$page" >"$place/page.md"
+grep -q '^<!-- end programs -->$' "$place/page.md" || { echo "no marks in $page" >&2; exit 1; }
+cat "$place/page.md" >"$page"

@@ -140,6 +140,48 @@ macro_rules! calls {
     }};
 }
 
+/// What folds of no items give, with whichever prelude is in scope.
+macro_rules! nothing {
+    () => {{
+        let none = || Vec::<u32>::new().into_par_iter();
+        let add = |a: u32, b: u32| a + b;
+        let slices: &[&[u32]] = &[&[], &[]];
+        (
+            none().fold(|| 7, add).collect::<Vec<_>>(),
+            none().fold(|| 7, add).sum::<u32>(),
+            none().fold(|| 7, add).reduce(|| 0, add),
+            none().fold(|| 7, add).max(),
+            none().fold_with(7, add).count(),
+            none()
+                .map(|x| x + 1)
+                .filter(|x| *x > 3)
+                .fold(|| 7, add)
+                .collect::<Vec<_>>(),
+            (0..0_u32)
+                .into_par_iter()
+                .fold(|| 7, add)
+                .collect::<Vec<_>>(),
+            "".par_chars().fold(|| 7, |a, _| a).collect::<Vec<_>>(),
+            (
+                none().fold(|| 7, add).find_first(|x| *x == 7),
+                none()
+                    .fold(|| 7, add)
+                    .map(Some)
+                    .try_reduce(|| 0, |a, b| Some(a + b)),
+                (none().sum::<u32>(), none().max(), none().reduce(|| 3, add)),
+                (
+                    none().count(),
+                    none().map_init(|| 1, |_, x| x).collect::<Vec<_>>(),
+                ),
+                slices
+                    .par_iter()
+                    .map(|slice| slice.par_iter().copied().fold(|| 7, add).sum::<u32>())
+                    .collect::<Vec<_>>(),
+            ),
+        )
+    }};
+}
+
 trait ReverseWith {
     fn reverse_with(&mut self, at: usize);
 }
@@ -161,6 +203,10 @@ mod here {
     ) -> impl PartialEq + std::fmt::Debug + Send + use<> {
         Some(Box::new(calls!(items, n)))
     }
+
+    pub(crate) fn nothing() -> impl PartialEq + std::fmt::Debug + Send {
+        nothing!()
+    }
 }
 
 mod theirs {
@@ -172,6 +218,18 @@ mod theirs {
         n: usize,
     ) -> impl PartialEq + std::fmt::Debug + Send + use<> {
         Some(Box::new(calls!(items, n)))
+    }
+
+    pub(crate) fn nothing() -> impl PartialEq + std::fmt::Debug + Send {
+        nothing!()
+    }
+}
+
+#[test]
+fn of_nothing_there_is_what_rayon_gives() {
+    for threads in 1..4 {
+        let ours = ThreadPool::with_threads(threads).install(here::nothing);
+        assert_eq!(format!("{ours:?}"), format!("{:?}", theirs::nothing()));
     }
 }
 

@@ -9,7 +9,7 @@ use std::{iter, mem};
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::thread::{Producer, Shape, Source};
+use crate::thread::{Producer, Seal, Shape, Source};
 
 /// [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
 #[derive(Debug)]
@@ -35,10 +35,10 @@ impl<I: Iterator<Item: Send> + Send> Source for Bridge<I> {
         = Turns<'a, I>
     where
         Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
+    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
         Turns(self, usize::MAX)
     }
-    fn shape(&self) -> Shape {
+    fn shape(&self, _: Seal) -> Shape {
         Shape {
             unordered: true,
             ..Shape::unknown()

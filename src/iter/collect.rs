@@ -16,7 +16,7 @@ use super::par::Par;
 use super::parallel::{
     FromParallelIterator, IntoParallelIterator, ParallelExtend, ParallelIterator,
 };
-use crate::thread::try_collect;
+use crate::thread::{Seal, try_collect};
 
 impl<T: Send> ParallelExtend<T> for Vec<T> {
     fn par_extend<I: IntoParallelIterator<Item = T>>(&mut self, items: I) {
@@ -36,7 +36,7 @@ impl<T: Send> FromParallelIterator<T> for Vec<T> {
         all.par_extend(items);
         all
     }
-    fn from_vec(items: Self) -> Self {
+    fn from_vec(items: Self, _: Seal) -> Self {
         items
     }
 }
@@ -123,7 +123,7 @@ impl<C: FromParallelIterator<T>, T: Send, E: Send> FromParallelIterator<Result<T
     for Result<C, E>
 {
     fn from_par_iter<I: IntoParallelIterator<Item = Result<T, E>>>(items: I) -> Self {
-        try_collect(items.into_par_iter()).map(C::from_vec)
+        try_collect(items.into_par_iter()).map(|items| C::from_vec(items, Seal))
     }
 }
 
@@ -143,7 +143,7 @@ where
 {
     fn from_par_iter<I: IntoParallelIterator<Item = (A, B)>>(items: I) -> Self {
         let (left, right): (Vec<A>, Vec<B>) = items.into_par_iter().unzip();
-        (L::from_vec(left), R::from_vec(right))
+        (L::from_vec(left, Seal), R::from_vec(right, Seal))
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Tests: `tests/iter/collect.rs`.
 
-use crate::thread::{Grouping, Here, Producer, Source, append_all, divide, together};
+use crate::thread::{Grouping, Here, Producer, Seal, Source, append_all, divide, together};
 
 /// The buffers of all parts, in the order of the items.
 pub(super) fn gather<S, B>(mut source: S) -> Vec<B>
@@ -13,7 +13,7 @@ where
     S: Source,
     B: Default + Extend<S::Item> + Send,
 {
-    let (shape, items) = (source.shape(), source.open());
+    let (shape, items) = (source.shape(Seal), source.open(Seal));
     let fold = |_: Here<'_>, so_far: Option<Vec<B>>, items: S::Producer<'_>| {
         let mut so_far = so_far.unwrap_or_else(|| vec![B::default()]);
         if let Some(buffer) = so_far.last_mut() {
@@ -26,7 +26,7 @@ where
 
 /// Appends all items to a vector.
 pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
-    if source.shape().exact {
+    if source.shape(Seal).exact {
         return append_all(&mut source, vec);
     }
     let mut lists = gather::<S, Vec<S::Item>>(source);

@@ -5,7 +5,7 @@
 use super::gather::append;
 use super::order::{Bounded, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::parallel::{IntoParallelIterator, ParallelIterator};
-use crate::thread::Exact;
+use crate::thread::{Exact, Seal};
 
 /// A parallel iterator of which the number of items is known, and where each stands.
 #[allow(clippy::len_without_is_empty)] // rayon's has none
@@ -18,7 +18,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// assert_eq!([1, 2, 3].par_windows(2).len(), 2);
     /// ```
     fn len(&self) -> usize {
-        self.shape().len
+        self.shape(Seal).len
     }
 
     /// Each item with its index.

@@ -8,7 +8,7 @@
 use std::iter;
 use std::ops::Range;
 
-use crate::thread::{Exact, Producer, Shape, Source};
+use crate::thread::{Exact, Producer, Seal, Shape, Source};
 
 /// A source on another: its items, its producer, how that is made, and how many items it has.
 macro_rules! source {
@@ -21,13 +21,13 @@ macro_rules! source {
                 = $producer
             where
                 Self: 'a;
-            fn open(&mut self) -> Self::Producer<'_> {
+            fn open(&mut self, _: Seal) -> Self::Producer<'_> {
                 let $this = self;
                 $open
             }
-            fn shape(&self) -> Shape {
+            fn shape(&self, _: Seal) -> Shape {
                 let $this = self;
-                $this.0.shape().resized(|$len| $resized)
+                $this.0.shape(Seal).resized(|$len| $resized)
             }
         }
     };
@@ -39,7 +39,7 @@ pub struct Enumerate<I>(pub(super) I);
 
 source! {
     Enumerate, (usize, I::Item), Enumerated<I::Producer<'a>>,
-    |this| Enumerated(0, this.0.open()), |len| len
+    |this| Enumerated(0, this.0.open(Seal)), |len| len
 }
 
 /// Items and the index of the first.
@@ -84,13 +84,13 @@ impl<A: Source, B: Source> Source for Zip<A, B> {
         = Zipped<A::Producer<'a>, B::Producer<'a>>
     where
         Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        let (a, b) = (self.0.open(), self.1.open());
+    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+        let (a, b) = (self.0.open(Seal), self.1.open(Seal));
         let len = a.len().min(b.len());
         Zipped(first(a, len), first(b, len))
     }
-    fn shape(&self) -> Shape {
-        self.0.shape().and(self.1.shape())
+    fn shape(&self, _: Seal) -> Shape {
+        self.0.shape(Seal).and(self.1.shape(Seal))
     }
 }
 
@@ -130,17 +130,17 @@ impl<A: Source, B: Source<Item = A::Item>> Source for Chain<A, B> {
         = Chained<A::Producer<'a>, B::Producer<'a>>
     where
         Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        let known = self.shape().exact;
-        let (a, b) = (self.0.open(), self.1.open());
+    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+        let known = self.shape(Seal).exact;
+        let (a, b) = (self.0.open(Seal), self.1.open(Seal));
         assert!(
             !known || a.len().checked_add(b.len()).is_some(),
             "more than usize::MAX items cannot be divided"
         );
         Chained(a, b)
     }
-    fn shape(&self) -> Shape {
-        let (first, second) = (self.0.shape(), self.1.shape());
+    fn shape(&self, _: Seal) -> Shape {
+        let (first, second) = (self.0.shape(Seal), self.1.shape(Seal));
         Shape {
             len: first.len.saturating_add(second.len),
             ..first.and(second)
@@ -181,7 +181,7 @@ pub struct Rev<I>(pub(super) I);
 
 source! {
     Rev, I::Item, Reversed<I::Producer<'a>>,
-    |this| Reversed(this.0.open()), |len| len
+    |this| Reversed(this.0.open(Seal)), |len| len
 }
 
 /// Items from the last to the first.
@@ -216,7 +216,7 @@ pub struct Part<I>(pub(super) I, pub(super) usize, pub(super) usize);
 
 source! {
     Part, I::Item, I::Producer<'a>,
-    |this| rest(first(this.0.open(), this.2), this.1), |len| len.min(this.2).saturating_sub(this.1)
+    |this| rest(first(this.0.open(Seal), this.2), this.1), |len| len.min(this.2).saturating_sub(this.1)
 }
 
 /// [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
@@ -225,7 +225,7 @@ pub struct StepBy<I>(pub(super) I, pub(super) usize);
 
 source! {
     StepBy, I::Item, Stepped<I::Producer<'a>>,
-    |this| Stepped(this.0.open(), this.1), |len| len.div_ceil(this.1)
+    |this| Stepped(this.0.open(Seal), this.1), |len| len.div_ceil(this.1)
 }
 
 /// The first `at` items, or all, and the others.
@@ -279,7 +279,7 @@ pub struct Chunks<I>(pub(super) I, pub(super) usize);
 
 source! {
     Chunks, Vec<I::Item>, Chunked<I::Producer<'a>>,
-    |this| Chunked(Some(this.0.open()), this.1), |len| len.div_ceil(this.1)
+    |this| Chunked(Some(this.0.open(Seal)), this.1), |len| len.div_ceil(this.1)
 }
 
 /// Items, so many together.
@@ -344,11 +344,11 @@ impl<I: Source> Source for Bounded<I> {
         = I::Producer<'a>
     where
         Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        self.base.open()
+    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+        self.base.open(Seal)
     }
-    fn shape(&self) -> Shape {
-        let shape = self.base.shape();
+    fn shape(&self, _: Seal) -> Shape {
+        let shape = self.base.shape(Seal);
         let bounds = Shape {
             min: self.min,
             max: self.max.max(1),

@@ -3,7 +3,7 @@
 //! **Job.** What holds the items of a collection (a vector, a slice, a span of integers) is no parallel iterator itself: a range has
 //! a `map` of its own, and which of the two was meant would be unknown. [`Par`] around it is one.
 
-use crate::thread::{Exact, Shape, Source};
+use crate::thread::{Exact, Seal, Shape, Source};
 
 /// A collection as a parallel iterator: what `into_par_iter`, `par_iter` and `par_iter_mut` give.
 #[derive(Clone, Debug)]
@@ -15,11 +15,11 @@ impl<S: Source> Source for Par<S> {
         = S::Producer<'a>
     where
         Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        self.0.open()
+    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+        self.0.open(Seal)
     }
-    fn shape(&self) -> Shape {
-        self.0.shape()
+    fn shape(&self, _: Seal) -> Shape {
+        self.0.shape(Seal)
     }
 }
 

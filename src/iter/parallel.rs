@@ -19,7 +19,7 @@ use super::stage::{
     Kind, Map, MapInit, Mapping, Stage,
 };
 use crate::loom::Mutex;
-use crate::thread::{Grouping, Here, Items, Producer, Source, divide};
+use crate::thread::{Grouping, Here, Items, Producer, Seal, Source, divide};
 
 /// What can become a parallel iterator: collections by value or by reference, ranges, and parallel iterators themselves.
 ///
@@ -45,7 +45,7 @@ impl<C: Items<Source: Send>> IntoParallelIterator for C {
     type Iter = Par<C::Source>;
     type Item = C::Item;
     fn into_par_iter(self) -> Par<C::Source> {
-        Par(self.into_source())
+        Par(self.into_source(Seal))
     }
 }
 
@@ -71,7 +71,7 @@ pub trait FromParallelIterator<T: Send>: Sized {
 
     /// The same of items that are in a vector already.
     #[doc(hidden)]
-    fn from_vec(items: Vec<T>) -> Self {
+    fn from_vec(items: Vec<T>, _: Seal) -> Self {
         Self::from_par_iter(items)
     }
 }
@@ -308,8 +308,8 @@ pub trait ParallelIterator: Source + Send {
         stage(self, FilterMapping(f))
     }
 
-    /// All items of the parallel iterators that `f` makes of the items. Each of those is collected first: where they are
-    /// short, or too long for the memory, take [`flat_map_iter`](Self::flat_map_iter).
+    /// All items of the parallel iterators that `f` makes of the items. Each of those is collected first, by as many threads as are
+    /// free: where they are short, or too long for the memory, take [`flat_map_iter`](Self::flat_map_iter), which gives item by item.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -374,13 +374,15 @@ pub trait ParallelIterator: Source + Send {
     /// What each of few pieces comes to: the first value by `init`, the next by `f` of that and an item. An end makes one of these.
     ///
     /// How many pieces there are depends, where that end is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), on the
-    /// number of items only; else also on which threads are free. Of no items at all there are none.
+    /// number of items only; else also on which threads are free. Of no items at all there is one.
     ///
     /// ```
     /// use trefoil::prelude::*;
     ///
     /// let letters = ["a", "bcd"].par_iter().fold(|| 0, |sum, text| sum + text.len());
     /// assert_eq!(letters.sum::<usize>(), 4);
+    /// let nothing = Vec::<u8>::new().into_par_iter().fold(|| 7, |sum, _| sum);
+    /// assert_eq!(nothing.collect::<Vec<_>>(), [7]);
     /// ```
     fn fold<A, N, F>(self, init: N, f: F) -> Fold<Self, N, F>
     where
@@ -488,7 +490,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!("one two".par_split_whitespace().count(), 2);
     /// ```
     fn count(mut self) -> usize {
-        let (shape, items) = (self.shape(), self.open());
+        let (shape, items) = (self.shape(Seal), self.open(Seal));
         // (Std's count of a filter has no branch.)
         let fold = |_: Here<'_>, so_far: Option<usize>, items: <Self as Source>::Producer<'_>| {
             Some(so_far.unwrap_or(0) + items.forward().count())
@@ -558,7 +560,7 @@ pub trait ParallelIterator: Source + Send {
         Self::Item: Try<Output = T>,
         F: Fn(T, T) -> Self::Item + Sync,
     {
-        let (shape, items) = (self.shape(), self.open());
+        let (shape, items) = (self.shape(Seal), self.open(Seal));
         let join = |left: Self::Item, right: Self::Item| match left.branch() {
             Err(failure) => failure,
             Ok(left) => match right.branch() {
@@ -590,7 +592,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!([0.5, 0.25].par_iter().sum::<f64>(), 0.75);
     /// ```
     fn sum<S: Send + Sum<Self::Item> + Sum<S>>(mut self) -> S {
-        let (shape, items) = (self.shape(), self.open());
+        let (shape, items) = (self.shape(Seal), self.open(Seal));
         let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
             Some(items.forward().sum::<S>())
         };
@@ -607,7 +609,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((1..=5_u64).into_par_iter().product::<u64>(), 120);
     /// ```
     fn product<S: Send + Product<Self::Item> + Product<S>>(mut self) -> S {
-        let (shape, items) = (self.shape(), self.open());
+        let (shape, items) = (self.shape(Seal), self.open(Seal));
         let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
             Some(items.forward().product::<S>())
         };
@@ -641,11 +643,8 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
     {
-        reduce(
-            Grouping::Any,
-            self,
-            |a, b| if f(&a, &b).is_gt() { b } else { a },
-        )
+        let least = |a, b| if f(&a, &b).is_gt() { b } else { a };
+        reduce(Grouping::Any, self, least)
     }
 
     /// The item with the least key; of equal ones the first.
@@ -688,11 +687,8 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
     {
-        reduce(
-            Grouping::Any,
-            self,
-            |a, b| if f(&a, &b).is_gt() { a } else { b },
-        )
+        let greatest = |a, b| if f(&a, &b).is_gt() { a } else { b };
+        reduce(Grouping::Any, self, greatest)
     }
 
     /// The item with the greatest key; of equal ones the last.
@@ -818,7 +814,7 @@ fn reduce<S: Source, F>(grouping: Grouping, mut source: S, f: F) -> Option<S::It
 where
     F: Fn(S::Item, S::Item) -> S::Item + Sync,
 {
-    let (shape, items) = (source.shape(), source.open());
+    let (shape, items) = (source.shape(Seal), source.open(Seal));
     let fold = |_: Here<'_>, so_far: Option<S::Item>, items: S::Producer<'_>| match so_far {
         Some(so_far) => Some(items.forward().fold(so_far, &f)),
         None => items.forward().reduce(&f),
@@ -831,7 +827,7 @@ fn search<S: Source, R: Send, F>(mut source: S, lowest: bool, f: F) -> Option<R>
 where
     F: Fn(S::Item) -> Option<R> + Sync,
 {
-    let (shape, items) = (source.shape(), source.open());
+    let (shape, items) = (source.shape(Seal), source.open(Seal));
     let fold = |here: Here<'_>, so_far: Option<R>, items: S::Producer<'_>| {
         if so_far.is_some() {
             return so_far;

@@ -4,7 +4,7 @@
 
 use std::{mem, slice};
 
-use crate::thread::{Exact, Producer, Shape, Source, iterates};
+use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates};
 
 /// A source that is a slice and the size of its pieces: how many there are, and where one is cut after so many.
 macro_rules! pieces {
@@ -30,11 +30,11 @@ macro_rules! pieces {
                 = Self
             where
                 Self: 'a;
-            fn open(&mut self) -> Self {
+            fn open(&mut self, _: Seal) -> Self {
                 let slice = mem::take(&mut self.slice);
                 Self { slice, ..*self }
             }
-            fn shape(&self) -> Shape {
+            fn shape(&self, _: Seal) -> Shape {
                 Shape::exact(self.len())
             }
         }

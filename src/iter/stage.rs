@@ -8,7 +8,7 @@
 
 use std::iter;
 
-use crate::thread::{Exact, Producer, Shape, Source};
+use crate::thread::{Exact, Producer, Seal, Shape, Source};
 
 /// A parallel iterator whose items go through an adaptor.
 #[derive(Clone, Debug)]
@@ -52,11 +52,11 @@ impl<I: Source, K: Kind<I::Item>> Source for Stage<I, K> {
         = Staged<'a, I::Producer<'a>, K>
     where
         Self: 'a;
-    fn open(&mut self) -> Self::Producer<'_> {
-        Staged(self.base.open(), &self.kind)
+    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+        Staged(self.base.open(Seal), &self.kind)
     }
-    fn shape(&self) -> Shape {
-        let base = self.base.shape();
+    fn shape(&self, _: Seal) -> Shape {
+        let base = self.base.shape(Seal);
         Shape {
             exact: base.exact && K::EXACT,
             few: base.few || K::FEW,
@@ -90,21 +90,37 @@ impl<'a, P: Producer, K: Kind<P::Item>> Producer for Staged<'a, P, K> {
     }
 }
 
-/// One item for each.
-#[derive(Clone, Debug)]
-pub struct Mapping<F>(pub(super) F);
+/// Kinds that put an adaptor of std's with their closure around an iterator.
+macro_rules! kinds {
+    ($($doc:literal $name:ident: [$($generic:tt)*] Fn($arg:ty) -> $result:ty,
+       $adaptor:ident -> $iter:ty, $out:ty, exact: $exact:literal;)*) => {$(
+        #[doc = $doc]
+        #[derive(Clone, Debug)]
+        pub struct $name<F>(pub(super) F);
 
-impl<T, R: Send, F: Fn(T) -> R + Sync> Kind<T> for Mapping<F> {
-    type Out = R;
-    type Iter<'a, I: Iterator<Item = T>>
-        = iter::Map<I, &'a F>
-    where
-        Self: 'a;
-    const EXACT: bool = true;
-    #[inline]
-    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
-        items.map(&self.0)
-    }
+        impl<T: Send, $($generic)* F: Fn($arg) -> $result + Sync> Kind<T> for $name<F> {
+            type Out = $out;
+            type Iter<'a, I: Iterator<Item = T>>
+                = $iter
+            where
+                Self: 'a;
+            const EXACT: bool = $exact;
+            #[inline]
+            fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
+                items.$adaptor(&self.0)
+            }
+        }
+    )*};
+}
+kinds! {
+    "One item for each."
+    Mapping: [R: Send,] Fn(T) -> R, map -> iter::Map<I, &'a F>, R, exact: true;
+    "Some of the items."
+    Filtering: [] Fn(&T) -> bool, filter -> iter::Filter<I, &'a F>, T, exact: false;
+    "One item for some of them."
+    FilterMapping: [R: Send,] Fn(T) -> Option<R>, filter_map -> iter::FilterMap<I, &'a F>, R, exact: false;
+    "An iterator for each."
+    FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map -> iter::FlatMap<I, U, &'a F>, U::Item, exact: false;
 }
 
 /// A kind that gives one item for each.
@@ -112,57 +128,6 @@ pub trait OneToOne {}
 impl<F> OneToOne for Mapping<F> {}
 impl<N, F> OneToOne for Initing<N, F> {}
 impl<I: Exact, K: Kind<I::Item> + OneToOne> Exact for Stage<I, K> {}
-
-/// Some of the items.
-#[derive(Clone, Debug)]
-pub struct Filtering<F>(pub(super) F);
-
-impl<T: Send, F: Fn(&T) -> bool + Sync> Kind<T> for Filtering<F> {
-    type Out = T;
-    type Iter<'a, I: Iterator<Item = T>>
-        = iter::Filter<I, &'a F>
-    where
-        Self: 'a;
-    const EXACT: bool = false;
-    #[inline]
-    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
-        items.filter(&self.0)
-    }
-}
-
-/// One item for some of them.
-#[derive(Clone, Debug)]
-pub struct FilterMapping<F>(pub(super) F);
-
-impl<T, R: Send, F: Fn(T) -> Option<R> + Sync> Kind<T> for FilterMapping<F> {
-    type Out = R;
-    type Iter<'a, I: Iterator<Item = T>>
-        = iter::FilterMap<I, &'a F>
-    where
-        Self: 'a;
-    const EXACT: bool = false;
-    #[inline]
-    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
-        items.filter_map(&self.0)
-    }
-}
-
-/// An iterator for each.
-#[derive(Clone, Debug)]
-pub struct FlatMapping<F>(pub(super) F);
-
-impl<T, U: IntoIterator<Item: Send>, F: Fn(T) -> U + Sync> Kind<T> for FlatMapping<F> {
-    type Out = U::Item;
-    type Iter<'a, I: Iterator<Item = T>>
-        = iter::FlatMap<I, U, &'a F>
-    where
-        Self: 'a;
-    const EXACT: bool = false;
-    #[inline]
-    fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
-        items.flat_map(&self.0)
-    }
-}
 
 /// One item for each, by a function with a state.
 #[derive(Clone, Debug)]

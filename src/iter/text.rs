@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::{iter, str};
 
-use crate::thread::{Producer, Shape, Source};
+use crate::thread::{Producer, Seal, Shape, Source};
 
 /// What a string is read as.
 pub trait Reading: Send + Sync {
@@ -41,10 +41,10 @@ impl<'s, R: Reading> Source for Text<'s, R> {
         = Self
     where
         Self: 'a;
-    fn open(&mut self) -> Self {
+    fn open(&mut self, _: Seal) -> Self {
         Self::new(self.text)
     }
-    fn shape(&self) -> Shape {
+    fn shape(&self, _: Seal) -> Shape {
         Shape::unknown()
     }
 }

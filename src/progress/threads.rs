@@ -9,7 +9,7 @@
 
 use super::bar::Bar;
 use super::{WithBar, sealed};
-use crate::thread::{Announced, Imap, Items, ThreadPool};
+use crate::thread::{Announced, Imap, Items, Seal, ThreadPool};
 
 impl sealed::Source for &ThreadPool {}
 
@@ -159,5 +159,5 @@ impl WithBar<&ThreadPool> {
 
 /// The items, which tell the bar how many they are.
 fn announced<I: Items>(items: I, bar: &Bar) -> impl Items<Item = I::Item> {
-    Announced(items.into_source(), |count| bar.begin(Some(count)))
+    Announced(items.into_source(Seal), |count| bar.begin(Some(count)))
 }

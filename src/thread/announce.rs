@@ -7,7 +7,7 @@
 //!
 //! Tests: `tests/progress.rs`.
 
-use super::source::{Producer, Shape, Source};
+use super::source::{Producer, Seal, Shape, Source};
 
 /// Items, and the function that is told how many there are.
 pub(crate) struct Announced<S, G>(pub(crate) S, pub(crate) G);
@@ -19,13 +19,13 @@ impl<S: Source, G: Fn(usize)> Source for Announced<S, G> {
     where
         Self: 'a;
 
-    fn open(&mut self) -> Self::Producer<'_> {
-        let all = self.0.open();
+    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+        let all = self.0.open(Seal);
         (self.1)(all.len());
         all
     }
 
-    fn shape(&self) -> Shape {
-        self.0.shape()
+    fn shape(&self, _: Seal) -> Shape {
+        self.0.shape(Seal)
     }
 }

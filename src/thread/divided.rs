@@ -7,7 +7,7 @@
 use super::global::here;
 use super::region::{self, Grouping, Here, Limit};
 use super::results;
-use super::source::{Producer, Shape, Source};
+use super::source::{Producer, Seal, Shape, Source};
 
 /// Folds all items; `None`: they came to nothing.
 pub(crate) fn divide<P, A, F, J>(
@@ -28,12 +28,12 @@ where
 
 /// Appends all items of a source, whose shape is exact, to a vector.
 pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
-    let (shape, limit) = (source.shape(), Limit::new());
+    let (shape, limit) = (source.shape(Seal), Limit::new());
     let all = results::append(
         &here(),
         &limit,
         shape,
-        source.open(),
+        source.open(Seal),
         vec,
         |_, items, places| {
             places.extend(items);

@@ -162,7 +162,12 @@ where
 }
 
 /// The index of this thread in its pool: [`Current::index`](super::Current::index), below its
-/// [`num_threads`](ThreadPool::num_threads). `None` on other threads.
+/// [`num_threads`](ThreadPool::num_threads). `None` on other threads, also while they help.
+///
+/// So `buffers[index]` is inside of as many buffers as the pool is wide. But it may have two users for a while: `Current::index` says
+/// when, and why no index could be found that only one has. So a buffer is an atomic, or behind a lock. For
+/// one that only one piece of the work has, take the state of a [`map_init`](crate::iter::ParallelIterator::map_init); for one that only this thread
+/// has, a `thread_local!`.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);

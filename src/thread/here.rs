@@ -25,6 +25,8 @@ impl Current {
     /// - Calls of [`spawn_blocking`](crate::spawn_blocking) that wait outside of the pool's sight keep theirs.
     /// - So do tasks that stand still in a lock while one that waits holds it.
     ///
+    /// In each of these more threads run than there are indices, so no two of them could have different ones: one would have to wait, perhaps
+    /// for a lock that the other holds, or to change its index amidst its task.
     /// So what is kept must bear two users (an atomic, a lock); they are hardly ever there at once.
     #[must_use]
     pub fn index(&self) -> usize {

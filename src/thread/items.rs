@@ -21,7 +21,7 @@ use std::ops::{Range, RangeInclusive};
 use std::{array, iter, slice, str, vec};
 
 use self::sealed::Divisible;
-use super::source::{Int, Source, Span};
+use super::source::{Int, Seal, Source, Span};
 
 /// A collection that [`ThreadPool::map`](super::ThreadPool::map) and its siblings
 /// accept: `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets and the maps,
@@ -63,7 +63,7 @@ impl<S: Divisible> Items for S {
 }
 
 mod sealed {
-    use super::super::source::Source;
+    use super::super::source::{Seal, Source};
 
     /// A collection, consumed. (The compiler speaks of this trait where `Items` is not implemented.)
     #[diagnostic::on_unimplemented(
@@ -78,14 +78,14 @@ mod sealed {
         /// What holds them while they are divided.
         type Source: Source<Item = Self::Of>;
         /// Puts them there.
-        fn into_source(self) -> Self::Source;
+        fn into_source(self, _: Seal) -> Self::Source;
     }
 }
 
 impl<S: Source> Divisible for S {
     type Of = S::Item;
     type Source = S;
-    fn into_source(self) -> S {
+    fn into_source(self, _: Seal) -> S {
         self
     }
 }
@@ -95,14 +95,14 @@ macro_rules! borrowed {
         impl<'a, T: Sync, $($generic)*> Divisible for &'a $type {
             type Of = &'a T;
             type Source = &'a [T];
-            fn into_source(self) -> &'a [T] {
+            fn into_source(self, _: Seal) -> &'a [T] {
                 self
             }
         }
         impl<'a, T: Send, $($generic)*> Divisible for &'a mut $type {
             type Of = &'a mut T;
             type Source = &'a mut [T];
-            fn into_source(self) -> &'a mut [T] {
+            fn into_source(self, _: Seal) -> &'a mut [T] {
                 self
             }
         }
@@ -113,7 +113,7 @@ borrowed!([] Vec<T>, [] Box<[T]>, [const N: usize] [T; N]);
 impl<T: Send, const N: usize> Divisible for [T; N] {
     type Of = T;
     type Source = Vec<T>;
-    fn into_source(self) -> Vec<T> {
+    fn into_source(self, _: Seal) -> Vec<T> {
         Vec::from(self)
     }
 }
@@ -121,7 +121,7 @@ impl<T: Send, const N: usize> Divisible for [T; N] {
 impl<'a, T: Sync> Divisible for slice::Iter<'a, T> {
     type Of = &'a T;
     type Source = &'a [T];
-    fn into_source(self) -> &'a [T] {
+    fn into_source(self, _: Seal) -> &'a [T] {
         self.as_slice()
     }
 }
@@ -129,7 +129,7 @@ impl<'a, T: Sync> Divisible for slice::Iter<'a, T> {
 impl<'a, T: Send> Divisible for slice::IterMut<'a, T> {
     type Of = &'a mut T;
     type Source = &'a mut [T];
-    fn into_source(self) -> &'a mut [T] {
+    fn into_source(self, _: Seal) -> &'a mut [T] {
         self.into_slice()
     }
 }
@@ -159,7 +159,7 @@ macro_rules! collected {
         impl<$($generic)*> Divisible for $type {
             type Of = $item;
             type Source = Vec<$item>;
-            fn into_source(self) -> Vec<$item> {
+            fn into_source(self, _: Seal) -> Vec<$item> {
                 collect(self.into_iter())
             }
         }
@@ -230,7 +230,7 @@ fn length(steps: Option<u128>) -> usize {
 impl<T: Int> Divisible for Range<T> {
     type Of = T;
     type Source = Span<T>;
-    fn into_source(self) -> Span<T> {
+    fn into_source(self, _: Seal) -> Span<T> {
         let Range { start, end } = self;
         let steps = if start < end { start.distance(end) } else { 0 };
         let len = length(Some(steps));
@@ -241,7 +241,7 @@ impl<T: Int> Divisible for Range<T> {
 impl<T: Int> Divisible for RangeInclusive<T> {
     type Of = T;
     type Source = Span<T>;
-    fn into_source(self) -> Span<T> {
+    fn into_source(self, _: Seal) -> Span<T> {
         let (start, end) = (*self.start(), *self.end());
         let len = if self.is_empty() {
             0

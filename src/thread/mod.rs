@@ -128,7 +128,7 @@ pub(crate) use {
     divided::{append_all, divide, try_collect, width},
     region::{Grouping, Here},
     results::together,
-    source::{Exact, Producer, Shape, Source, iterates},
+    source::{Exact, Producer, Seal, Shape, Source, iterates},
 };
 
 /// For the benchmarks that count instructions: no time passes any more.

@@ -23,6 +23,7 @@ use super::raw::current;
 use super::raw::scope::Scope;
 use super::registry::Registry;
 use super::results::{map_reduce, try_map};
+use super::source::Seal;
 use super::spawn_async::spawn_async_on;
 use super::wait::Compensate;
 use super::{enter, scope, shutdown, threads};
@@ -316,7 +317,7 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Sync,
     {
         let never_fails = |item| Ok::<R, Infallible>(f(item));
-        let Ok(results) = try_map(self.registry(), items.into_source(), never_fails);
+        let Ok(results) = try_map(self.registry(), items.into_source(Seal), never_fails);
         results
     }
 
@@ -351,7 +352,7 @@ impl ThreadPool {
                 true => Err(()),
                 false => Ok(f(item)),
             };
-            let results = try_map(&registry, items.into_source(), unless_cancelled);
+            let results = try_map(&registry, items.into_source(Seal), unless_cancelled);
             // If the task has been cancelled, nobody hears of this. Else an item has cancelled the token.
             let stopped =
                 |()| resume_unwind(Box::new("an item has cancelled the token of its map"));
@@ -421,7 +422,7 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        let result = map_reduce(self.registry(), items.into_source(), map, reduce);
+        let result = map_reduce(self.registry(), items.into_source(Seal), map, reduce);
         result.unwrap_or_else(identity)
     }
 
@@ -447,7 +448,7 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
-        try_map(self.registry(), items.into_source(), f)
+        try_map(self.registry(), items.into_source(Seal), f)
     }
 
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,

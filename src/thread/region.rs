@@ -151,6 +151,8 @@ where
         join,
     };
     registry.region(|worker| match grouping {
+        // Of nothing there is a piece, too: what a stage begins each with is an item (`fold`).
+        _ if items.len() == 0 => region.fold(0, None, items),
         Grouping::Any => region.drive(worker, 0, items, first_splits(worker)),
         Grouping::Fixed => {
             let leaves = shape.leaves(items.len());
@@ -245,33 +247,50 @@ where
         leaves: usize,
         splits: usize,
     ) -> Option<A> {
-        if items.len() == 0 || self.limit.is_below(at) {
+        let len = items.len();
+        if len == 0 {
             return None;
         }
         if leaves <= 1 {
             return self.fold(at, None, items);
         }
-        let (near_leaves, far_leaves) = (leaves / 2, leaves - leaves / 2);
-        // By the leaves, so that all are as long; in u128, which cannot overflow.
-        let middle = (items.len() as u128 * near_leaves as u128 / leaves as u128) as usize;
+        if self.limit.is_below(at) {
+            return None;
+        }
+        if splits > 0 || worker.wanted() {
+            return self.walk_forked(worker, at, items, leaves, splits);
+        }
+        let (near, taken, far) = cut(items, middle(len, leaves));
+        let left = self.walk(worker, at, near, leaves / 2, 0);
+        let at_far = at.saturating_add(taken);
+        let right = self.walk(worker, at_far, far, leaves - leaves / 2, 0);
+        self.join(at, left, right)
+    }
+
+    /// The same, of which another thread may do a half. (Apart, so that the other way has a small frame.)
+    #[inline(never)]
+    fn walk_forked(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        leaves: usize,
+        splits: usize,
+    ) -> Option<A> {
+        let middle = middle(items.len(), leaves);
         let (near, taken, far) = cut(items, middle);
-        let middle = at.saturating_add(taken);
-        let (left, right) = if splits > 0 || worker.wanted() {
-            fork(
-                worker,
-                move |worker| self.walk(worker, at, near, near_leaves, splits / 2),
-                move |worker, stolen| {
-                    let splits = match stolen {
-                        true => (splits / 2).max(first_splits(worker)),
-                        false => splits / 2,
-                    };
-                    self.walk(worker, middle, far, far_leaves, splits)
-                },
-            )
-        } else {
-            let left = self.walk(worker, at, near, near_leaves, 0);
-            (left, self.walk(worker, middle, far, far_leaves, 0))
-        };
+        let (left, right) = fork(
+            worker,
+            move |worker| self.walk(worker, at, near, leaves / 2, splits / 2),
+            move |worker, stolen| {
+                let splits = match stolen {
+                    true => (splits / 2).max(first_splits(worker)),
+                    false => splits / 2,
+                };
+                let at = at.saturating_add(taken);
+                self.walk(worker, at, far, leaves - leaves / 2, splits)
+            },
+        );
         self.join(at, left, right)
     }
 
@@ -309,6 +328,15 @@ fn cut<P: Producer>(items: P, count: usize) -> (P, usize, P) {
     let (now, later) = items.split_at(count);
     let taken = before.saturating_sub(later.len());
     (now, taken, later)
+}
+
+/// Where `len` items are cut so that all leaves are as long: `len * (leaves / 2) / leaves`.
+fn middle(len: usize, leaves: usize) -> usize {
+    match leaves.is_multiple_of(2) {
+        true => len / 2,
+        false if leaves == len => leaves / 2,
+        false => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize, // which cannot overflow
+    }
 }
 
 /// How many of the `left` items the next chunk may have. What is inside a chunk

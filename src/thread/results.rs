@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::raw::fill::{self, Filled, Places};
 use super::region::{Grouping, Here, Limit, divide};
 use super::registry::Registry;
-use super::source::{Producer, Shape, Source};
+use super::source::{Producer, Seal, Shape, Source};
 use crate::loom::Mutex;
 use crate::task::panic::contain;
 
@@ -80,9 +80,9 @@ where
     S: Source,
     R: Send,
 {
-    let (shape, limit) = (source.shape(), Limit::new());
+    let (shape, limit) = (source.shape(Seal), Limit::new());
     let fold = |_: Here<'_>, _, items: S::Producer<'_>| items.forward().map(&map).reduce(&reduce);
-    let items = source.open();
+    let items = source.open(Seal);
     divide(
         registry,
         &limit,
@@ -123,12 +123,12 @@ where
         // A loop would not have met this one, nor its destructor's panic.
         contain(|| drop(later));
     };
-    let shape = source.shape();
+    let shape = source.shape(Seal);
     // Not with an error of which there is no value, as `map` has it.
     let may_fail = size_of::<Result<(), E>>() > 0;
     let mut results = Vec::new();
     let filled = catch_unwind(AssertUnwindSafe(|| {
-        let items = source.open();
+        let items = source.open(Seal);
         // A failure may come long before so much memory is needed, or had.
         if !shape.exact || (may_fail && shape.len.saturating_mul(size_of::<R>()) > IN_PLACE) {
             let fold = |here: Here<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {

@@ -71,6 +71,19 @@ impl Shape {
     }
 }
 
+/// Without one, which only the crate has, what bounds of its public traits bring along cannot be called:
+///
+/// ```compile_fail,E0061
+/// use trefoil::prelude::*;
+///
+/// fn open<I: ParallelIterator>(mut items: I) {
+///     items.open();
+/// }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Seal;
+
 /// Items that can be divided, and the place where they are meanwhile.
 pub trait Source: Sized {
     /// What it consists of.
@@ -80,9 +93,9 @@ pub trait Source: Sized {
     where
         Self: 'a;
     /// All its items. Once: a second time there may be none.
-    fn open(&mut self) -> Self::Producer<'_>;
+    fn open(&mut self, _: Seal) -> Self::Producer<'_>;
     /// What is known of them.
-    fn shape(&self) -> Shape;
+    fn shape(&self, _: Seal) -> Shape;
 }
 
 /// A source whose shape is exact.
@@ -146,10 +159,10 @@ impl<'s, T: Sync> Source for &'s [T] {
         = &'s [T]
     where
         Self: 'a;
-    fn open(&mut self) -> &'s [T] {
+    fn open(&mut self, _: Seal) -> &'s [T] {
         self
     }
-    fn shape(&self) -> Shape {
+    fn shape(&self, _: Seal) -> Shape {
         Shape::exact((**self).len())
     }
 }
@@ -171,10 +184,10 @@ impl<'s, T: Send> Source for &'s mut [T] {
         = &'s mut [T]
     where
         Self: 'a;
-    fn open(&mut self) -> &'s mut [T] {
+    fn open(&mut self, _: Seal) -> &'s mut [T] {
         mem::take(self)
     }
-    fn shape(&self) -> Shape {
+    fn shape(&self, _: Seal) -> Shape {
         Shape::exact((**self).len())
     }
 }
@@ -196,10 +209,10 @@ impl<T: Send> Source for Vec<T> {
         = Part<'a, T>
     where
         Self: 'a;
-    fn open(&mut self) -> Part<'_, T> {
+    fn open(&mut self, _: Seal) -> Part<'_, T> {
         drain(self)
     }
-    fn shape(&self) -> Shape {
+    fn shape(&self, _: Seal) -> Shape {
         Shape::exact(self.len())
     }
 }
@@ -281,10 +294,10 @@ impl<T: Int> Source for Span<T> {
         = Self
     where
         Self: 'a;
-    fn open(&mut self) -> Self {
+    fn open(&mut self, _: Seal) -> Self {
         *self
     }
-    fn shape(&self) -> Shape {
+    fn shape(&self, _: Seal) -> Shape {
         Shape::exact(self.len)
     }
 }

@@ -25,12 +25,15 @@ use super::registry::Registry;
 use super::sleep::{KEEP_SPARE, WakeReason};
 use super::slot::Seat;
 use super::worker::Worker;
-use crate::loom::hint;
+use crate::loom::{hint, thread};
 use crate::record;
 use crate::task::{Runnable, context, panic};
 
 /// How many rounds a searcher looks before it goes to sleep: some microseconds.
 const SEARCH_ROUNDS: u32 = 16;
+
+/// How many of them at first keep the processor.
+const SPIN_ROUNDS: u32 = 2;
 
 impl Worker {
     /// `on_start`; then turn after turn, until it is told to end; then `on_exit`.
@@ -117,6 +120,10 @@ impl Worker {
         (0..SEARCH_ROUNDS).find_map(|round| {
             for _ in 0..1 << round.min(6) {
                 hint::spin_loop();
+            }
+            // A thread that waits for this pool, or a worker that has something to do, may want this processor.
+            if round >= SPIN_ROUNDS {
+                thread::yield_now();
             }
             self.find()
         })

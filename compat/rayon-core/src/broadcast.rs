@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 
 use crate::here;
 use crate::pool::Pool;
@@ -84,17 +85,26 @@ pub fn spawn_broadcast<OP>(op: OP)
 where
     OP: Fn(BroadcastContext<'_>) + Send + Sync + 'static,
 {
-    spawn_broadcast_in(here::pool(), op);
+    spawn_broadcast_in(&here::pool(), op);
 }
 
-/// A task of the pool makes the calls, and waits for them.
-pub(crate) fn spawn_broadcast_in<OP>(pool: Pool, op: OP)
+pub(crate) fn spawn_broadcast_in<OP>(pool: &Pool, op: OP)
 where
     OP: Fn(BroadcastContext<'_>) + Send + Sync + 'static,
 {
-    let theirs = pool.clone();
-    pool.spawn(move || {
-        let alone = |context: BroadcastContext<'_>| theirs.shared().run_alone(|| op(context));
-        broadcast_in(&theirs, alone);
+    let (theirs, members) = (pool.clone(), pool.shared().members);
+    let threads = pool.trefoil().num_threads() + members;
+    let call = Arc::new(move |index| {
+        theirs
+            .shared()
+            .run_alone(|| op(BroadcastContext::new(index, threads)));
     });
+    let stand_in = Arc::clone(&call);
+    let all = move |index| call(members + index);
+    pool.trefoil().spawn_broadcast(all).detach();
+    if members > 0 {
+        // trefoil cannot reach a thread that is no worker of its: a task stands for it.
+        pool.clone()
+            .spawn(move || (0..members).for_each(|index| stand_in(index)));
+    }
 }

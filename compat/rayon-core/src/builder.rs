@@ -151,8 +151,10 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
         if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
         }
-        if let Some(mut name) = self.thread_name.take() {
-            builder = builder.name(common_name((members..self.threads).map(&mut name)));
+        if let Some(name) = self.thread_name.take() {
+            // A closure for this thread alone, so it is asked for all of them now. What stands in for one that waits has one of them, too.
+            let names: Vec<String> = (members..members + workers).map(name).collect();
+            builder = builder.thread_name(move |place| names[place % workers].clone());
         }
         Ok((builder, members))
     }
@@ -175,30 +177,12 @@ fn run_hook(hook: &Hook) {
     }
 }
 
-/// What all names have in common, without the number at their end: trefoil adds one, with a hyphen.
-fn common_name(names: impl Iterator<Item = String>) -> String {
-    let mut common: Option<String> = None;
-    for name in names {
-        let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
-        let stem = stem.trim_end_matches(['-', '#', '_', ' ', ':']);
-        let stem = match &common {
-            None => stem,
-            Some(common) => {
-                let same = common.char_indices().zip(stem.chars());
-                let until = same.take_while(|((_, a), b)| a == b).last();
-                &stem[..until.map_or(0, |((at, letter), _)| at + letter.len_utf8())]
-            }
-        };
-        common = Some(stem.to_owned());
-    }
-    common.unwrap_or_default()
-}
-
 impl<S> ThreadPoolBuilder<S> {
     /// A closure that starts the threads.
     ///
     /// trefoil's pools start their threads themselves, and one more where one of them waits. So [`build`](Self::build) then
-    /// ends in an error of the kind [`Unsupported`](std::io::ErrorKind::Unsupported).
+    /// ends in an error of the kind [`Unsupported`](std::io::ErrorKind::Unsupported). What each thread needs at its start is
+    /// done in a [`start_handler`](Self::start_handler).
     pub fn spawn_handler<F>(self, spawn: F) -> ThreadPoolBuilder<CustomSpawn<F>>
     where
         F: FnMut(ThreadBuilder) -> std::io::Result<()>,
@@ -216,8 +200,8 @@ impl<S> ThreadPoolBuilder<S> {
         }
     }
 
-    /// Names the threads. What the names have in common, without a number at their end, becomes the name of all, and each gets
-    /// a hyphen and its number.
+    /// Names the threads. All names are asked for before the first thread starts; a thread that stands in for one that waits has one of
+    /// them, too.
     pub fn thread_name<F>(mut self, closure: F) -> Self
     where
         F: FnMut(usize) -> String + 'static,

@@ -62,7 +62,7 @@ impl<F> ThreadSpawn for CustomSpawn<F> {
     fn check(&self) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "trefoil's pools start their threads themselves: no spawn_handler, no build_scoped",
+            "trefoil's pools start their threads themselves: leave out spawn_handler and build_scoped, call build, and do in start_handler what each thread needs",
         ))
     }
 }

@@ -1,8 +1,8 @@
 //! A pool, and what its threads know of it.
 //!
 //! **When a pool ends.** In rayon, dropping a pool does not wait, and what has been spawned runs to its end. trefoil's last handle
-//! waits. So all users of a pool share one [`Handle`]: the [`ThreadPool`], and each task that was spawned, so that
-//! a task can spawn more. The last of them leaves the end to a thread of its own.
+//! waits, unless it is detached. So all users of a pool share one [`Handle`]: the [`ThreadPool`], and each task that was spawned, so that
+//! a task can spawn more. The last of them detaches it.
 //!
 //! **What nobody waits for** has no caller for its panic: that goes to the pool's handler. Without one the process aborts, as rayon's does.
 
@@ -65,9 +65,9 @@ pub(crate) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let pool = self.pool.take();
-        // If there is no thread for it, it ends here, and this thread waits.
-        let _refused = thread::Builder::new().spawn(move || drop(pool));
+        if let Some(pool) = self.pool.take() {
+            pool.detach();
+        }
     }
 }
 
@@ -314,7 +314,7 @@ impl ThreadPool {
     where
         OP: Fn(BroadcastContext<'_>) + Send + Sync + 'static,
     {
-        crate::broadcast::spawn_broadcast_in(self.pool(), op);
+        crate::broadcast::spawn_broadcast_in(&self.pool(), op);
     }
 
     /// As [`yield_now`](crate::yield_now()); `None` if the calling thread is no thread of this pool.

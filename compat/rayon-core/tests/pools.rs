@@ -161,6 +161,40 @@ fn a_named_global_pool_keeps_its_work_to_itself() {
 }
 
 #[test]
+fn each_thread_has_its_own_name() {
+    within_deadline(|| {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(2)
+            .thread_name(|index| ["left", "right"][index].to_owned());
+        let pool = pool.build().unwrap();
+        let names = pool.broadcast(|_| thread::current().name().map(str::to_owned));
+        assert_eq!(names, [Some("left".to_owned()), Some("right".to_owned())]);
+    });
+}
+
+/// Its calls are counted by the pool itself, also where one of its threads is the program's own.
+#[test]
+fn a_broadcast_that_is_not_waited_for_reaches_each_thread() {
+    within_deadline(|| {
+        for with_this in [false, true] {
+            let mut builder = ThreadPoolBuilder::new().num_threads(3);
+            if with_this {
+                builder = builder.use_current_thread();
+            }
+            let pool = builder.build().unwrap();
+            let (tell, told) = mpsc::channel();
+            pool.spawn_broadcast(move |context| {
+                tell.send((context.index(), context.num_threads())).unwrap();
+            });
+            drop(pool);
+            let mut calls: Vec<_> = told.into_iter().collect();
+            calls.sort_unstable();
+            assert_eq!(calls, [(0, 3), (1, 3), (2, 3)]);
+        }
+    });
+}
+
+#[test]
 fn a_thread_may_count_as_one_of_a_pool() {
     within_deadline(|| {
         let build = || {
@@ -200,6 +234,7 @@ fn threads_of_the_program_are_an_error() {
         source.map(io::Error::kind),
         Some(io::ErrorKind::Unsupported)
     );
+    assert!(error.to_string().contains("start_handler"), "{error}");
 }
 
 #[test]
