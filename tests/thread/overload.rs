@@ -825,3 +825,40 @@ fn threads_come_while_the_thread_locals_of_others_are_being_dropped() {
         drop(held);
     });
 }
+
+/// A lock is held across a wait, and all that run want it: what the wait is for was queued last.
+#[test]
+fn what_is_queued_last_runs_where_all_others_want_a_lock() {
+    const OTHERS: usize = 100;
+    within_deadline(|| {
+        let one = || ThreadPool::builder().threads(1).caller_helps(false).build();
+        let (here, other) = (Arc::new(one().unwrap()), Arc::new(one().unwrap()));
+        let (lock, begun) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+        let (go, gone) = mpsc::channel();
+        let holder = here.spawn({
+            let (lock, begun) = (Arc::clone(&lock), Arc::clone(&begun));
+            let (here, other) = (Arc::clone(&here), Arc::clone(&other));
+            move || {
+                let _held = lock.lock().unwrap();
+                gone.recv().unwrap();
+                let last = move || here.spawn(move || begun.load(Ordering::SeqCst)).join();
+                other.spawn(last).join().unwrap().unwrap()
+            }
+        });
+        let others: Vec<_> = (0..OTHERS)
+            .map(|_| {
+                let (lock, begun) = (Arc::clone(&lock), Arc::clone(&begun));
+                here.spawn(move || {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    drop(lock.lock().unwrap());
+                })
+            })
+            .collect();
+        go.send(()).unwrap();
+        // Some of the others may have begun before it was queued.
+        assert!(holder.join().unwrap() < OTHERS);
+        for other in others {
+            other.join().unwrap();
+        }
+    });
+}
