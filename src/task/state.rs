@@ -110,6 +110,20 @@ pub(super) enum Cancel {
     Claimed,
 }
 
+/// What [`State::drop_handle`] leaves to its caller.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Detach {
+    /// The task is done: the output is the handle's to drop, unless taken. The caller keeps its reference.
+    Done,
+    /// The slot is back, and filled. The caller keeps its reference.
+    Filled,
+    /// The caller keeps its reference: it is the last, or one of many (T26).
+    Kept,
+    /// Nothing: the handle's reference is gone.
+    Gone,
+}
+
 /// What [`State::look`] saw.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -446,16 +460,21 @@ impl State {
         }
     }
 
-    /// The handle goes away before the end. Gets the slot back: `Some(true)` if
-    /// it was filled. `None`: the task is done, the output is the handle's to
-    /// drop (unless taken). The handle's reference stays with the caller.
+    /// The handle goes away, before the end if it can.
     #[inline]
-    pub(super) fn drop_handle(&self) -> Option<bool> {
+    pub(super) fn drop_handle(&self) -> Detach {
         self.transition(|s| {
             if s & DONE != 0 {
-                (None, None)
+                return (None, Detach::Done);
+            }
+            let next = s & !(HANDLE | WAITING);
+            if s & WAITING != 0 {
+                (Some(next), Detach::Filled)
+            } else if is_last_or_many(next, 2 * REF) {
+                (Some(next), Detach::Kept)
             } else {
-                (Some(s & !(HANDLE | WAITING)), Some(s & WAITING != 0))
+                // In one step: the thread that runs the task may change the word, too.
+                (Some(next - REF), Detach::Gone)
             }
         })
     }

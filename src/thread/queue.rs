@@ -35,6 +35,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_utils::CachePadded;
 
 use super::join::raw_job::JobRef;
 use super::raw::lent::Lent;
@@ -118,8 +119,11 @@ impl Work {
     }
 }
 
-/// The most that a worker moves from the injector to its own deque at once.
-const BATCH: usize = 32;
+/// The most that a worker moves from the injector, or from another worker's deque, to its own deque at once.
+pub(super) const BATCH: usize = 32;
+
+/// A thief takes several tasks at once if there are more: each time costs as much as running a short one.
+const MANY: usize = 8 * BATCH;
 
 /// How many tasks are looked at in one sweep.
 const SWEEP: u32 = 64;
@@ -165,19 +169,35 @@ fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
     None
 }
 
+/// The oldest; if there are very many, more of the older ones go into `own`. True: so they did.
+fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>) -> Option<(T, bool)> {
+    if deque.len() > MANY
+        && let Steal::Success(first) = deque.steal_batch_with_limit_and_pop(own, BATCH)
+    {
+        return Some((first, true));
+    }
+    oldest(deque).map(|first| (first, false))
+}
+
 impl Public {
     /// The oldest of the second halves.
     pub(super) fn steal_job(&self) -> Option<JobRef> {
         oldest(&self.jobs)
     }
 
-    /// Anything; halves of joins first, because a thread waits for them.
-    pub(super) fn steal(&self) -> Option<Work> {
+    /// Anything; halves of joins first, because a thread waits for them. True: [`BATCH`] more of the same kind, at most, have been put
+    /// into `own`, whose owner has no scope open.
+    pub(super) fn steal(&self, own: &Local) -> Option<(Work, bool)> {
         if let Some(job) = self.steal_job() {
-            return Some(Work::Job(job));
+            return Some((Work::Job(job), false));
         }
-        let scoped = self.steal_scoped().map(Work::Scoped);
-        scoped.or_else(|| self.steal_task().map(Work::Task))
+        let scoped = oldest_of_many(&self.scoped, &own.scoped);
+        scoped
+            .map(|(lent, more)| (Work::Scoped(lent), more))
+            .or_else(|| {
+                let task = oldest_of_many(&self.tasks, &own.tasks);
+                task.map(|(task, more)| (Work::Task(task), more))
+            })
     }
 
     /// The oldest of the scopes' tasks.
@@ -285,12 +305,12 @@ pub(super) struct Injector {
     queue: Mutex<Queue>,
     /// How many are queued: read without the lock, written under it.
     len: AtomicUsize,
-    /// How much of that is urgent; as `len`.
+    /// How much of that is urgent; as `len`, but written only when it changes.
     urgent: Arc<AtomicUsize>,
     /// The next to be taken is the newest.
     newest: AtomicBool,
-    /// `Mode` as a number; it changes under the lock.
-    mode: AtomicUsize,
+    /// `Mode` as a number; it changes under the lock. Apart from what each push writes: workers read it for each task.
+    mode: CachePadded<AtomicUsize>,
     callers_help: bool,
 }
 
@@ -307,7 +327,7 @@ impl Injector {
             len: AtomicUsize::new(0),
             urgent,
             newest: AtomicBool::new(false),
-            mode: AtomicUsize::new(Mode::Open as usize),
+            mode: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
             callers_help,
         }
     }
@@ -349,7 +369,10 @@ impl Injector {
         let result = change(&mut queue);
         let urgent = queue.urgent.len();
         self.len.store(queue.work.len() + urgent, Ordering::Relaxed);
-        self.urgent.store(urgent, Ordering::Relaxed);
+        // All that push read it: a line that is not written stays in their caches.
+        if self.urgent.load(Ordering::Relaxed) != urgent {
+            self.urgent.store(urgent, Ordering::Relaxed);
+        }
         result
     }
 

@@ -5,9 +5,10 @@
 //! 1. ends if no worker is blocked and no call in progress, or if nothing is queued;
 //! 2. reads the clocks of the threads that are in calls, and makes the pool wider by as many calls as wait;
 //! 3. counts the workers that wait for what no pool runs, and have since the last look: twice as many may be replaced.
-//! 4. counts what was taken from the queues. If that was nothing while a worker is blocked, one more thread runs: the *stall rule*
-//!    (`sleep/blocked.rs`). Where so many wait that fewer run than should, it is twice as many as the last time; and if this process
-//!    computes meanwhile, eight times as long must pass first, since what they wait for may be just that.
+//! 4. counts what was taken from the queues. If that was nothing while a worker is blocked, one more thread runs, and takes the newest
+//!    that is queued, since that may be what the others wait for: the *stall rule* (`sleep/blocked.rs`). Where so many wait that fewer
+//!    run than should, it is twice as many as the last time; and if this process computes meanwhile, eight times as long must pass
+//!    first, since what they wait for may be just that.
 //!
 //! It holds the pool only while it looks, so a pool that is dropped is gone. It runs none of the user's code.
 //!
@@ -39,7 +40,8 @@ const CALM: u32 = 8;
 /// What has been seen at the last look.
 struct Watch {
     at: Instant,
-    /// When the queues have stood still for so long that another thread must run, if nothing is taken from them until then.
+    /// When the queues have stood still for so long that another thread must run, if nothing is taken from them until then, though
+    /// the process computes.
     stalled: Instant,
     /// How much had been taken then, or when the time was set.
     progress: u64,
@@ -129,7 +131,8 @@ impl Watch {
         // Those that have come back need nobody in their stead.
         let unreplaced = registry.sleep.unreplaced(more);
         self.stalls = self.stalls.min(unreplaced + self.step);
-        if Instant::now() < self.stalled {
+        // Where nothing computes, the runners are stuck, and not busy.
+        if computes && Instant::now() < self.stalled {
             return;
         }
         let before = std::mem::replace(&mut self.progress, registry.progress());
@@ -148,6 +151,7 @@ impl Watch {
             registry.injector.turn_round();
         } else {
             if stands {
+                registry.injector.turn_round();
                 registry.recruit_more();
             }
             self.stalled = Instant::now() + registry.sleep.patience();

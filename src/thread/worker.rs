@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::join::raw_job::JobRef;
 use super::join::splitter::Splitter;
 use super::join::wake_policy::{Findings, TINY};
-use super::queue::{Mode, Slots, Work};
+use super::queue::{BATCH, Mode, Slots, Work};
 use super::raw::lent::{Ended, Lent};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{Seat, Slot};
@@ -337,7 +337,15 @@ impl Worker {
     }
 
     fn steal_from(&self, slot: &Slot) -> Option<Work> {
-        let work = slot.public.steal()?;
+        let (work, more) = slot.public.steal(&self.seat.local)?;
+        if more {
+            if let Work::Scoped(lent) = &work {
+                // At most so many: one that is not there is found missing.
+                self.depth.set(self.depth.get() + BATCH);
+                self.slot().scope.store(lent.lender(), Ordering::Relaxed);
+            }
+            self.registry.published();
+        }
         if record::is_on() && slot.number != self.seat.slot.number {
             let task = match &work {
                 Work::Task(task) | Work::Item(task) => task.id().get(),

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use deadline::{eventually, sample, threads_named, within_deadline};
-use trefoil::{CancelToken, Shutdown, TaskError, ThreadPool};
+use trefoil::{CancelToken, Shutdown, Task, TaskError, ThreadPool};
 
 /// A pool that its hooks can reach.
 type Late = Arc<OnceLock<Arc<ThreadPool>>>;
@@ -823,5 +823,41 @@ fn threads_come_while_the_thread_locals_of_others_are_being_dropped() {
         pool.resize(2);
         assert_eq!(pool.broadcast(|index| index), [0, 1]);
         drop(held);
+    });
+}
+
+/// A lock is held across a wait, and all that run want it: what the wait is for was queued last.
+#[test]
+fn what_is_queued_last_runs_where_all_others_want_a_lock() {
+    within_deadline(|| {
+        let one = || ThreadPool::builder().threads(1).caller_helps(false).build();
+        let (here, other) = (one().unwrap(), one().unwrap());
+        let (lock, begun) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+        let (give, given) = mpsc::channel::<Task<usize>>();
+        let (tell, told) = mpsc::channel();
+        let of_holder = Arc::clone(&lock);
+        let holder = here.spawn(move || {
+            let _held = of_holder.lock().unwrap();
+            tell.send(()).unwrap();
+            let last = given.recv().unwrap();
+            other.spawn(|| last.join()).join().unwrap().unwrap()
+        });
+        told.recv().unwrap();
+        let others = (0..2_000).map(|_| {
+            let (lock, begun) = (Arc::clone(&lock), Arc::clone(&begun));
+            here.spawn(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                drop(lock.lock().unwrap());
+            })
+        });
+        let others: Vec<_> = others.collect();
+        let count = Arc::clone(&begun);
+        let last = here.spawn(move || count.load(Ordering::SeqCst));
+        give.send(last).unwrap();
+        // One, unless threads are slow. In the order of the queue it would be one for each 33.
+        assert!(holder.join().unwrap() < 20);
+        for other in others {
+            other.join().unwrap();
+        }
     });
 }

@@ -14,7 +14,7 @@ use super::header::{Header, TaskRef};
 use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
-use crate::task::state::Look;
+use crate::task::state::{Detach, Look};
 
 /// How many times a waiter polls a future that yields, before it parks.
 const CLAIMS: u32 = 16;
@@ -215,10 +215,13 @@ impl<T> Drop for Task<T> {
         }
         match cell.header().state.drop_handle() {
             // SAFETY: T2: done, and the output is the handle's; not taken, as `look` has said.
-            None => unsafe { cell.drop_unobserved() },
+            Detach::Done => unsafe { cell.drop_unobserved() },
             // SAFETY: T3: taken back with WAITING set, so the slot is ours.
-            Some(true) => drop(unsafe { cell.take_consumer() }),
-            Some(false) => {}
+            Detach::Filled => drop(unsafe { cell.take_consumer() }),
+            Detach::Kept => {}
+            Detach::Gone => {
+                let _given_up = cell.into_raw();
+            }
         }
     }
 }

@@ -19,9 +19,10 @@
 //! replacement of a blocked worker may be stuck in the user's own lock, which
 //! the blocked worker holds. So while a worker is blocked and work is queued
 //! with no free runner, there is a *watch* (`watch.rs`): if nothing was taken from the queues for [`STALL`]
-//! (longer, if there are runners too many already), one more thread runs. Only the pool's own workers count as waiting:
-//! an outside thread that waits for a busy pool would otherwise widen it. The watch also looks after calls that may block
-//! (`blocking.rs`). While no worker is blocked or nothing is queued, there is none, so an idle pool has no timer.
+//! (longer, if there are runners too many already and the process computes, so that they may be busy), one more thread runs. Only the
+//! pool's own workers count as waiting: an outside thread that waits for a busy pool would otherwise widen it. The watch also looks
+//! after calls that may block (`blocking.rs`). While no worker is blocked or nothing is queued, there is none, so an idle pool has no
+//! timer.
 
 use std::time::Duration;
 
