@@ -10,7 +10,8 @@ use super::error::TaskError;
 
 /// What a member of a [`TaskGroup<T>`](crate::TaskGroup) gives: a value, or the result of a task.
 ///
-/// Implemented for each `T` that is [`Unpin`], as nearly all values are, and for `Result<T, TaskError>`.
+/// Implemented for each `T` that is [`Unpin`], as nearly all values are, and for `Result<T, TaskError>`. A value with a [`TaskError`] inside, which
+/// is not `Unpin`, is given in an `Ok`: `async { Ok(join_all(tasks).await) }`.
 ///
 /// ```
 /// let mut group = trefoil::TaskGroup::new();

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::deadline::{alone, within_deadline};
-use trefoil::{Completer, Task, TaskError, TaskGroup, ThreadPool, timeout, try_join_all};
+use trefoil::{Completer, Task, TaskError, TaskGroup, ThreadPool, join_all, timeout, try_join_all};
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
@@ -60,6 +60,10 @@ fn tasks_values_and_results_are_members_of_one_group() {
         let mut nested = TaskGroup::new();
         nested.add(timeout(Duration::from_secs(60), Task::ready(7)));
         assert!(matches!(nested.join_all().wait().unwrap()[..], [Ok(7)]));
+
+        let mut lists = TaskGroup::new();
+        lists.add(async { Ok::<_, TaskError>(join_all([Task::ready(7)]).await) });
+        assert!(matches!(lists.join_all().wait().unwrap()[0][..], [Ok(7)]));
     });
 }
 

@@ -209,12 +209,6 @@ impl Pipe {
         Ok(Self::new(side, pipe, file, credits, capacity))
     }
 
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        let key =
-            |pipe: &Self| rustix::fs::fstat(&pipe.file).map(|stat| (stat.st_dev, stat.st_ino));
-        key(self).is_ok_and(|own| key(other) == Ok(own))
-    }
-
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
