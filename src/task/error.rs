@@ -68,7 +68,7 @@ pub enum TaskError {
     /// An argument or a result could not cross to or from a worker process.
     #[error("{item}{0}", item = Item(.0.item))]
     Codec(Box<CodecError>),
-    /// There is none of this. With it the type is not `Unpin`, by which a group tells results from values ([`Outcome`](super::outcome)).
+    /// There is none of this. With it the type is not `Unpin`, by which a group tells results from values: see [`Outcome`](crate::task::Outcome).
     #[doc(hidden)]
     #[error("never")]
     NotUnpin(Infallible, PhantomPinned),

@@ -62,7 +62,7 @@ impl<T> Task<T> {
         self.wait(Instant::now().checked_add(timeout))
     }
 
-    /// Waits for at most `duration`, counted from this call: [`timeout`](crate::timeout), as a method and with one error. If the time is up
+    /// Waits for at most `duration`, counted from this call: [`timeout`], as a method and with one error. If the time is up
     /// first, the task is detached; `task.cancel_on_drop().timeout(..)` cancels it.
     ///
     /// ```
