@@ -13,7 +13,6 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -203,10 +202,8 @@ async fn drive<C: Future>(connection: C, stop: &CancelToken, end: fn(Pin<&mut C>
 
 /// What the future gives; nothing, if the token is cancelled before.
 async fn unless<F: Future>(stop: &CancelToken, future: F) -> Option<F::Output> {
-    let (mut stopped, mut future) = (pin!(stop.cancelled()), pin!(future));
-    poll_fn(|cx| match stopped.as_mut().poll(cx) {
-        Poll::Ready(_) => Poll::Ready(None),
-        Poll::Pending => future.as_mut().poll(cx).map(Some),
-    })
-    .await
+    trefoil::select! {
+        _ = stop.cancelled() => None,
+        output = future => Some(output),
+    }
 }

@@ -223,6 +223,9 @@ pub enum ExecutorError {
     Threads(#[from] std::io::Error),
 }
 
+// Which a `TaskError` is not.
+impl Unpin for ExecutorError {}
+
 impl FromStr for AnyExecutor {
     type Err = ExecutorError;
 

@@ -9,7 +9,8 @@
 //! 3. Both lists are compared with the file: first the default build's, then what the features add.
 //!
 //! What the compiler writes for every type alike (blanket implementations, `Freeze`, unwind safety) is left out, and
-//! so are the pages of `_documentation`.
+//! so are the pages of `_documentation`. The methods that a trait of ours gives to a type are not said again for the
+//! type: in their place is one line that it has them.
 //!
 //! To accept a change: `TREFOIL_API=write cargo test -p trefoil-checks --test public_api`.
 //!
@@ -19,7 +20,7 @@
 //! macros and would not be seen, nor would `Send` and `Sync`.
 #![cfg(not(loom))]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -89,11 +90,57 @@ fn json(features: &[String]) -> PathBuf {
 fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
     let builder = public_api::Builder::from_rustdoc_json(json(features)).omit_blanket_impls(true);
     let api = builder.build().map_err(|error| error.to_string())?;
-    let lines = api.items().map(ToString::to_string);
+    let lines = without_repeats(api.items().map(ToString::to_string).collect());
+    let lines = lines.into_iter();
     let news = |line: &String| {
         !line.contains("trefoil::_documentation") && !COMMON.iter().any(|name| line.contains(name))
     };
     Ok(lines.filter(news).collect())
+}
+
+/// With one line for all methods that a type has of a trait: they are said at the trait. A trait of two paths says them at
+/// the first.
+fn without_repeats(lines: BTreeSet<String>) -> BTreeSet<String> {
+    let paths = lines.iter().filter_map(|line| {
+        let path = line.strip_prefix("pub trait ")?;
+        let is_name = |letter: char| letter.is_alphanumeric() || "_:".contains(letter);
+        let end = path.find(|letter| !is_name(letter)).unwrap_or(path.len());
+        Some(path[..end].trim_end_matches(':'))
+    });
+    let paths: BTreeSet<&str> = paths.collect();
+    // Where each method begins behind its path, and of which trait it is.
+    let mut methods: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in lines.iter().filter_map(|line| line.strip_prefix("pub fn ")) {
+        let owner = paths.iter().find_map(|path| {
+            let method = line.strip_prefix(path)?.strip_prefix("::")?;
+            Some((method, *path))
+        });
+        if let Some((method, path)) = owner {
+            methods.entry(method).or_insert(path);
+        }
+    }
+    let repeated = |line: &String| {
+        let item = line.strip_prefix("pub fn ")?;
+        let parts = item.match_indices("::");
+        let mut parts = parts.map(|(at, _)| (&item[..at], &item[at + 2..]));
+        let (of, path) = parts.find_map(|(of, method)| Some((of, *methods.get(method)?)))?;
+        (of != path).then(|| format!("pub fn {of}: the methods of {path}"))
+    };
+    // A type that has a few of them has methods of its own that look like these.
+    let of_trait = |path: &str| methods.values().filter(|of| **of == path).count();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for said in lines.iter().filter_map(repeated) {
+        *counts.entry(said).or_default() += 1;
+    }
+    counts.retain(|said, count| {
+        let path = said.split(": the methods of ").nth(1).unwrap_or_default();
+        *count * 2 > of_trait(path)
+    });
+    let once = |line| repeated(line).filter(|said| counts.contains_key(said));
+    let kept = lines
+        .iter()
+        .map(|line| once(line).unwrap_or_else(|| line.clone()));
+    kept.collect()
 }
 
 const HEAD: &str = "\
@@ -179,6 +226,34 @@ fn a_changed_line_is_seen() {
         "+ pub fn b(u16)\n- pub fn b(u8)\n- pub fn c()\n+ pub fn d()\n"
     );
     assert_eq!(diff(old, old), "");
+}
+
+#[test]
+fn the_methods_of_a_trait_are_said_once() {
+    let lines = [
+        "pub fn Own::all(self) -> bool",
+        "pub fn a::Ones<I>::all(self) -> bool",
+        "pub fn a::Ones<I>::any(self) -> bool",
+        "pub fn a::Ones<I>::new(I) -> Self",
+        "pub fn a::Par::all(self) -> bool",
+        "pub fn a::Par::any(self) -> bool",
+        "pub fn b::Par::all(self) -> bool",
+        "pub fn b::Par::any(self) -> bool",
+        "pub trait a::Par: core::marker::Send",
+        "pub trait b::Par: core::marker::Send",
+    ];
+    let once = [
+        "pub fn Own::all(self) -> bool",
+        "pub fn a::Ones<I>: the methods of a::Par",
+        "pub fn a::Ones<I>::new(I) -> Self",
+        "pub fn a::Par::all(self) -> bool",
+        "pub fn a::Par::any(self) -> bool",
+        "pub fn b::Par: the methods of a::Par",
+        "pub trait a::Par: core::marker::Send",
+        "pub trait b::Par: core::marker::Send",
+    ];
+    let lines = lines.map(str::to_owned).into_iter().collect();
+    assert!(without_repeats(lines).into_iter().eq(once));
 }
 
 #[test]

@@ -37,7 +37,7 @@ use super::payload::portable::Portable;
 use super::sched::How;
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
 use crate::sys::poll::poll;
-use crate::task::{IntoTask, Task, TaskError, TaskReport};
+use crate::task::{Task, TaskError, TaskReport};
 
 /// One function in a process of its own.
 ///
@@ -213,11 +213,12 @@ impl<R: Send + 'static> Process<R> {
     }
 }
 
-/// So that a [`TaskGroup`](crate::TaskGroup) takes it.
-impl<R> IntoTask for Process<R> {
-    type Value = R;
+/// It can be awaited, and given to whatever takes futures: a [`TaskGroup`](crate::TaskGroup), [`race`](crate::race).
+impl<R> IntoFuture for Process<R> {
+    type Output = Result<R, TaskError>;
+    type IntoFuture = Task<R>;
 
-    fn into_task(self) -> Task<R> {
+    fn into_future(self) -> Task<R> {
         self.task
     }
 }

@@ -123,6 +123,25 @@ impl ProcessPool {
         ProcessCall::new(&self.shared, f)
     }
 
+    /// As [`call`](Self::call), for a function that borrows what all of its calls have in common: for
+    /// [`map_with`](ProcessCall::map_with), with options.
+    ///
+    /// A function that borrows nothing has no `map_with`, which would not call it:
+    ///
+    /// ```compile_fail,E0599
+    /// # fn never(procs: trefoil::ProcessPool) {
+    /// let _ = procs.call(|n: u32| n).map_with(&1, [2]);
+    /// # }
+    /// ```
+    pub fn call_with<C, A, R>(&self, f: fn(&C, A) -> R) -> ProcessCall<'_, A, R, fn(&C, A) -> R>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        A: Portable,
+        R: Portable,
+    {
+        ProcessCall::new(&self.shared, f)
+    }
+
     /// Runs `f` on every item, and returns the results in the order of the items.
     ///
     /// Items are sent many at a time, as many as make about a millisecond of work, so that
@@ -180,7 +199,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        ProcessCall::<(), ()>::new(&self.shared, |()| ()).map_with(context, items, f)
+        self.call_with(f).map_with(context, items)
     }
 
     /// As [`map`](Self::map), with a result for each item: one that fails cancels no other.

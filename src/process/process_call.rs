@@ -5,6 +5,7 @@
 //! Tests: `tests/process/calls.rs`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,18 +44,20 @@ const EACH: usize = 1 << 14;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
-pub struct ProcessCall<'a, A, R> {
+pub struct ProcessCall<'a, A, R, F = fn(A) -> R> {
     pool: &'a Arc<Shared>,
-    f: fn(A) -> R,
+    f: F,
     options: CallOptions,
+    _types: PhantomData<fn(A) -> R>,
 }
 
-impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
-    pub(super) fn new(pool: &'a Arc<Shared>, f: fn(A) -> R) -> Self {
+impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
+    pub(super) fn new(pool: &'a Arc<Shared>, f: F) -> Self {
         Self {
             pool,
             f,
             options: CallOptions::default(),
+            _types: PhantomData,
         }
     }
 
@@ -64,8 +67,8 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     /// are not affected.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
-    /// `imap` it is the result of that item. (It does not say of which item it is: for that use [`map_each`](Self::map_each) or
-    /// [`with_index`](Imap::with_index).)
+    /// `imap` it is the result of that item. (It does not say of which item it is: that say [`Task::details`](crate::Task::details) of a
+    /// [`map_task`](ProcessCall::map_task), [`map_each`](ProcessCall::map_each) and [`with_index`](Imap::with_index).)
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -151,7 +154,9 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
         self.options.name = Some(name.into());
         self
     }
+}
 
+impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn).
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
@@ -195,46 +200,6 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
             .map_task(&self.options, code_of(self.f), None, items)
     }
 
-    /// As [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call and a function that borrows the
-    /// context; the call's own function is not used.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use trefoil::ProcessPool;
-    ///
-    /// # trefoil::process::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let careful = procs.call(|()| ()).timeout(Duration::from_secs(5)).retry(1);
-    /// let scaled = careful.map_with(&3, [1, 2], |factor: &u64, n: u64| factor * n)?;
-    /// assert_eq!(scaled, [3, 6]);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As there.
-    ///
-    /// # Panics
-    /// If the iterator does.
-    #[track_caller]
-    pub fn map_with<C, I, S>(
-        &self,
-        context: &C,
-        items: I,
-        f: fn(&C, I::Item) -> S,
-    ) -> Result<Vec<S>, TaskError>
-    where
-        C: Serialize + DeserializeOwned + 'static,
-        I: IntoIterator<Item: Portable>,
-        S: Portable,
-    {
-        if blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
-        let (code, common) = (code_of_with(f), self.pool.common(context)?);
-        let task = self.pool.map_task(&self.options, code, Some(common), items);
-        task.join()
-    }
-
     /// As [`ProcessPool::map_each`](crate::ProcessPool::map_each).
     ///
     /// # Panics
@@ -264,7 +229,48 @@ impl<'a, A: Portable, R: Portable> ProcessCall<'a, A, R> {
     }
 }
 
-impl<A, R> Clone for ProcessCall<'_, A, R> {
+impl<A, R, C> ProcessCall<'_, A, R, fn(&C, A) -> R>
+where
+    A: Portable,
+    R: Portable,
+    C: Serialize + DeserializeOwned + 'static,
+{
+    /// As [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options and the function of this call, which
+    /// [`call_with`](crate::ProcessPool::call_with) has made.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let scale = procs.call_with(|factor: &u64, n: u64| factor * n);
+    /// let scaled = scale.timeout(Duration::from_secs(5)).retry(1).map_with(&3, [1, 2])?;
+    /// assert_eq!(scaled, [3, 6]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If the iterator does.
+    #[track_caller]
+    pub fn map_with(
+        &self,
+        context: &C,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>, TaskError> {
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let (code, common) = (code_of_with(self.f), self.pool.common(context)?);
+        let task = self.pool.map_task(&self.options, code, Some(common), items);
+        task.join()
+    }
+}
+
+impl<A, R, F: Copy> Clone for ProcessCall<'_, A, R, F> {
     fn clone(&self) -> Self {
         Self {
             options: self.options.clone(),
@@ -273,7 +279,7 @@ impl<A, R> Clone for ProcessCall<'_, A, R> {
     }
 }
 
-impl<A, R> fmt::Debug for ProcessCall<'_, A, R> {
+impl<A, R, F> fmt::Debug for ProcessCall<'_, A, R, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessCall")
             .field("options", &self.options)

@@ -17,7 +17,7 @@
 // A queue behind a lock, in which each value has the number of the receivers that have not had it. The last of these takes it
 // out, so a value lives until all have had it, or `capacity` newer ones are there. A receiver has the number of the value
 // that is next for it; one that finds this value gone has lagged. Receivers listen first and then look, senders change
-// the queue first and then notify. Nothing of the user's runs or is dropped under the lock.
+// the queue first and then notify. Nothing of the user's runs or is dropped under the lock; a value is cloned under one of its own.
 // Tests: `tests/task/broadcast.rs`.
 
 use std::collections::VecDeque;
@@ -31,6 +31,8 @@ use crate::loom::{Arc, Mutex};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while it is there. The last `capacity`
 /// values are kept for receivers that are behind; no sender ever waits.
+///
+/// Values are `Clone + Send`; receivers that want a clone of the same value at once get them one after the other.
 ///
 /// It is tokio's `broadcast`, with a capacity to the item; 0 counts as 1, as in [`channel::bounded`](super::channel::bounded). A
 /// receiver waits in async code by [`recv`](Receiver::recv), and blocking by [`recv_blocking`](Receiver::recv_blocking).
@@ -92,7 +94,8 @@ struct State<T> {
 }
 
 struct Kept<T> {
-    value: Arc<T>,
+    /// Its own lock is for clones: a value need not be `Sync`.
+    value: Arc<Mutex<T>>,
     /// So many receivers have not had it.
     awaited_by: usize,
 }
@@ -142,7 +145,7 @@ impl<T> Sender<T> {
             lost = state.values.pop_front();
             state.first += 1;
         }
-        let value = Arc::new(value);
+        let value = Arc::new(Mutex::new(value));
         state.values.push_back(Kept { value, awaited_by });
         drop(state);
         self.shared.sent.notify(usize::MAX);
@@ -257,7 +260,7 @@ impl<T: Clone> Receiver<T> {
         let had = state.trim();
         drop(state);
         drop(had);
-        Ok(Arc::unwrap_or_clone(value))
+        Ok(Arc::try_unwrap(value).map_or_else(|shared| shared.lock().clone(), Mutex::into_inner))
     }
 
     /// What there is to learn: `Err`, it is to be waited for. Listens first and then looks.

@@ -35,7 +35,8 @@
 //! `std::sync::Mutex`, which is faster.
 //!
 //! `Mutex`, `RwLock`, `Semaphore` and `Barrier` are those of `async-lock`, `channel` is `async-channel`: in which order waiters
-//! are served is decided there.
+//! are served is decided there. Their types are part of what this crate promises, and so are the versions, `async-lock` 3 and
+//! `async-channel` 2: a change to another major version is a breaking change of this crate.
 //!
 //! # Read next
 //!

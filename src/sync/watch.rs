@@ -57,7 +57,8 @@ use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// # Ok::<_, watch::SendError<i32>>(())
 /// ```
 ///
-/// The value that a channel begins with counts as seen.
+/// The value that a channel begins with counts as seen. To have the ends in several threads it must be `Send + Sync`, since several may look
+/// at it at once.
 #[must_use]
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {

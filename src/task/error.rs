@@ -6,9 +6,11 @@
 //! neither, stays behind a lock that its first taker empties (see
 //! [`Panic`]).
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::marker::PhantomPinned;
 
 use super::panic::Panic;
 use crate::record::Ending;
@@ -39,8 +41,9 @@ pub enum TaskError {
     ///
     /// It has no details. Of which task or item it is, is known where it is given: by the task's id and name, by the key of
     /// [`as_completed_keyed`](crate::as_completed_keyed), by the place in what [`map_each`](crate::ProcessPool::map_each) gives, by the
-    /// index of an `imap` that is [`with_index`](crate::process::ImapStream::with_index). If nobody takes it,
-    /// [`TaskReport::details`](crate::TaskReport::details) says how long a call in a worker process had run, too.
+    /// index of an `imap` that is [`with_index`](crate::process::ImapStream::with_index). Which item of a `map_task` it was, and how
+    /// long a call in a worker process had run, say [`Task::details`](crate::Task::details) and, if nobody takes the error,
+    /// [`TaskReport::details`](crate::TaskReport::details).
     #[error("the time is up")]
     TimedOut,
     /// Nothing is left to produce the result: the executor was shut down, the
@@ -65,6 +68,10 @@ pub enum TaskError {
     /// An argument or a result could not cross to or from a worker process.
     #[error("{item}{0}", item = Item(.0.item))]
     Codec(Box<CodecError>),
+    /// There is none of this. With it the type is not `Unpin`, by which a group tells results from values: see [`Outcome`](crate::task::Outcome).
+    #[doc(hidden)]
+    #[error("never")]
+    NotUnpin(Infallible, PhantomPinned),
 }
 
 impl TaskError {
@@ -78,6 +85,7 @@ impl TaskError {
             Self::TimedOut | Self::WouldBlock | Self::WorkerDied(_) | Self::Codec(_) => {
                 Ending::Failed
             }
+            Self::NotUnpin(never, _) => match *never {},
         }
     }
 }
@@ -90,6 +98,7 @@ impl TaskError {
             Self::WorkerDied(exit) => exit.item = Some(index),
             Self::Codec(error) => error.item = Some(index),
             Self::Cancelled | Self::TimedOut | Self::Closed | Self::WouldBlock => {}
+            Self::NotUnpin(never, _) => match *never {},
         }
         self
     }
@@ -125,6 +134,7 @@ impl From<TaskError> for io::Error {
             TaskError::Cancelled | TaskError::Panicked(_) | TaskError::WorkerDied(_) => {
                 io::ErrorKind::Other
             }
+            TaskError::NotUnpin(never, _) => match *never {},
         };
         Self::new(kind, error)
     }

@@ -1,6 +1,6 @@
 //! Structured concurrency: tasks that live and fail together.
 //!
-//! **Job.** A [`TaskGroup`] holds tasks from any executors. The first failure cancels the
+//! **Job.** A [`TaskGroup`] holds tasks from any executors, and other futures. The first failure cancels the
 //! others; the group waits for all of them. It reports failures, but not the members
 //! that it cancelled itself. Dropping it cancels what is left.
 //!
@@ -14,11 +14,14 @@
 //! ended; so one that is dropped half-way can be taken up again, and failures that are left when the group is dropped
 //! are reported as those of any dropped task.
 //!
+//! A future that is no task is made one, whose entries come to the group ([`Polled`]): whoever waits polls it, without the lock.
+//!
 //! A member that is added to a group that has failed or was cancelled is cancelled at once; one that
 //! is added after the group is gone, too.
 //!
-//! Tests: `tests/task/group.rs`.
+//! Tests: `tests/task/group.rs`, `tests/task/group_futures.rs`.
 
+use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
@@ -28,12 +31,13 @@ use slab::Slab;
 
 use super::error::TaskError;
 use super::id::TaskId;
-use super::into_task::IntoTask;
-use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef};
+use super::outcome::Outcome;
+use super::polled::{NOTICE, Polled, ToGroup};
+use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
-/// Tasks that live and fail together.
+/// Tasks that live and fail together, and other futures.
 ///
 /// ```
 /// use trefoil::{TaskGroup, ThreadPool};
@@ -68,6 +72,8 @@ struct Members<T> {
     cancelled: bool,
     /// The members that a join has taken out so far, in the order of completion.
     collected: Vec<Member<T>>,
+    /// The entries of members that are no tasks; once there is such a member.
+    polled: Option<Arc<Polled>>,
     /// A blocking `next` on a loop's thread has named the members with smaller numbers.
     named: usize,
 }
@@ -78,11 +84,23 @@ struct Member<T> {
     number: usize,
     /// The group cancelled it: its `Cancelled` is not a failure.
     cancelled_by_group: bool,
+    /// It was a future that is no task.
+    is_polled: bool,
+}
+
+/// What the ready queue tells of.
+enum Event<T> {
+    Ended(Member<T>),
+    /// A future is to be polled.
+    Woken(Arc<Polled>),
+    Nothing,
+    /// And there are no members.
+    NoMembers,
 }
 
 impl<T> Members<T> {
     /// Takes a member in. Had it ended before: its waker, to be woken without the lock.
-    fn add(&mut self, task: Task<T>, cancelled_by_group: bool) -> Option<Waker> {
+    fn add(&mut self, task: Task<T>, cancelled_by_group: bool, is_polled: bool) -> Option<Waker> {
         let entry = self.tasks.vacant_entry();
         let (key, number) = (entry.key(), self.added);
         self.added += 1;
@@ -90,6 +108,7 @@ impl<T> Members<T> {
             task,
             number,
             cancelled_by_group,
+            is_polled,
         });
         if member.task.register(self.ready.waker(key)) {
             return None;
@@ -111,10 +130,32 @@ impl<T> Members<T> {
             .collect()
     }
 
-    /// The next member that has ended, if one has.
-    fn take_ended(&mut self) -> Option<Member<T>> {
-        let key = self.ready.next()?;
-        self.tasks.try_remove(key)
+    /// Which member has ended first, or is to be polled.
+    fn next_event(&mut self) -> Event<T> {
+        loop {
+            match self.ready.next() {
+                None if self.tasks.is_empty() => return Event::NoMembers,
+                None => return Event::Nothing,
+                Some(NOTICE) => {
+                    if let Some(polled) = &self.polled {
+                        return Event::Woken(polled.clone());
+                    }
+                }
+                Some(key) => {
+                    if let Some(member) = self.tasks.try_remove(key) {
+                        return Event::Ended(member);
+                    }
+                }
+            }
+        }
+    }
+
+    fn polled(&mut self) -> Arc<Polled> {
+        let ready = &self.ready;
+        let polled = self
+            .polled
+            .get_or_insert_with(|| Polled::new(ready.shared()));
+        polled.clone()
     }
 
     /// Keeps a member that has ended for the join; true: this is the first failure.
@@ -148,6 +189,7 @@ impl<T> TaskGroup<T> {
             added: 0,
             cancelled: false,
             collected: Vec::new(),
+            polled: None,
             named: 0,
         };
         Self {
@@ -157,13 +199,49 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Adds `task`, in constant time. In a group that has failed or was
+    /// Adds a task, or another future, in constant time. In a group that has failed or was
     /// cancelled, it is cancelled at once.
     ///
-    /// A future that is no task is started first, where it is to run: `group.add(trefoil::spawn(future))`, or
-    /// `group.add(pool.spawn_async(future))`.
-    pub fn add(&self, task: impl IntoTask<Value = T>) -> TaskId {
-        add(&self.shared, task.into_task())
+    /// A future that is no task gives a `T`, or a `Result<T, TaskError>` whose error is the member's failure. It is polled by whoever
+    /// waits for the group, on that thread, and only then; to have it go on meanwhile, start it: `group.add(trefoil::spawn(future))`.
+    /// Cancelling it drops it. A panic in it is a failure, as a task's is.
+    ///
+    /// ```
+    /// use trefoil::{TaskGroup, ThreadPool};
+    ///
+    /// let pool = ThreadPool::with_threads(2);
+    /// let mut group = TaskGroup::new();
+    /// group.add(pool.spawn(|| 6 * 7));
+    /// group.add(async { 43 });
+    /// group.add(async { Ok(trefoil::Task::ready(4).await? * 11) });
+    /// assert_eq!(group.join_all().wait().unwrap(), [42, 43, 44]);
+    /// ```
+    ///
+    /// Cost: a future that is no task is put into an allocation of its own.
+    pub fn add<F>(&self, member: F) -> TaskId
+    where
+        F: IntoFuture<Output: Outcome<T>, IntoFuture: Send + 'static>,
+        T: Send + 'static,
+    {
+        add_future(&self.shared, member.into_future())
+    }
+
+    /// As [`add`](TaskGroup::add), for a task whose result need not be `Send`, as that of one on the event loop of this thread.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    ///
+    /// let lengths = trefoil::run(async {
+    ///     let mut group = trefoil::TaskGroup::new();
+    ///     for word in ["one", "three"] {
+    ///         group.add_task(trefoil::spawn(async move { Rc::new(word.len()) }));
+    ///     }
+    ///     group.join_all().await
+    /// });
+    /// assert_eq!(*lengths.unwrap()[1], 5);
+    /// ```
+    pub fn add_task(&self, task: Task<T>) -> TaskId {
+        add(&self.shared, task)
     }
 
     /// A handle by which others, members too, can add members.
@@ -188,11 +266,17 @@ impl<T> TaskGroup<T> {
 
     /// Asks all members to end, and those that are added later.
     pub fn cancel(&self) {
-        let mut members = self.shared.lock().begin_cancel();
+        let (mut members, polled) = {
+            let mut shared = self.shared.lock();
+            (shared.begin_cancel(), shared.polled.clone())
+        };
         // What runs is told last: else its worker could begin another member first.
         members.sort_by_cached_key(TaskRef::is_running); // which changes meanwhile
         for member in members {
             member.cancel();
+        }
+        if let Some(polled) = polled {
+            polled.clear();
         }
     }
 
@@ -244,13 +328,16 @@ impl<T> TaskGroup<T> {
     /// assert!(matches!(group.try_next(), Some((ended, Ok(7))) if ended == id));
     /// assert!(group.is_empty());
     /// ```
+    /// Futures that are no tasks, and were woken, are polled once.
     pub fn try_next(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
-        let ended = self.shared.lock().take_ended()?;
-        Some((ended.task.id(), ended.task.join()))
+        match self.poll_ended(None) {
+            Poll::Ready(ended) => ended.map(|member| (member.task.id(), member.task.join())),
+            Poll::Pending => None,
+        }
     }
 
     /// Lets all members go on without the group, which is empty then and goes on, too. A failure of theirs that
-    /// nobody has taken is told as that of any detached task.
+    /// nobody has taken is told as that of any detached task. Futures that are no tasks are dropped: nobody would poll them.
     pub fn detach_all(&mut self) {
         let mut members = self.shared.lock();
         // A number in the old queue would be taken for that of a new member.
@@ -258,7 +345,14 @@ impl<T> TaskGroup<T> {
         self.ready = members.ready.shared();
         let members_left = std::mem::take(&mut members.tasks);
         let collected = std::mem::take(&mut members.collected);
+        let polled = members.polled.take();
         drop(members); // what follows calls code of the user's
+        for (_, member) in members_left.iter().filter(|(_, member)| member.is_polled) {
+            member.task.cancel(); // so that nothing is told of it
+        }
+        if let Some(polled) = polled {
+            polled.close();
+        }
         drop((members_left, collected));
     }
 
@@ -275,19 +369,32 @@ impl<T> TaskGroup<T> {
         members.iter().any(TaskRef::run_here)
     }
 
-    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Option<Member<T>>> {
+    /// The next member that has ended. On the way to it futures that were woken are polled. Without a context it never waits.
+    fn poll_ended(&self, cx: Option<&mut Context<'_>>) -> Poll<Option<Member<T>>> {
+        let mut polls_left = None;
         loop {
-            {
-                let mut members = self.shared.lock();
-                if let Some(member) = members.take_ended() {
-                    return Poll::Ready(Some(member));
+            let event = self.shared.lock().next_event();
+            match event {
+                Event::Ended(member) => return Poll::Ready(Some(member)),
+                Event::NoMembers => return Poll::Ready(None),
+                Event::Woken(polled) => {
+                    polled.poll_one();
+                    // All of them, and one again: those that wake themselves must not keep this thread.
+                    let left = polls_left.get_or_insert_with(|| self.len());
+                    match left.checked_sub(1) {
+                        Some(fewer) => *left = fewer,
+                        None => {
+                            if let Some(cx) = cx {
+                                cx.waker().wake_by_ref();
+                            }
+                            return Poll::Pending;
+                        }
+                    }
                 }
-                if members.tasks.is_empty() {
-                    return Poll::Ready(None);
-                }
-            }
-            if !self.ready.register(cx.waker()) {
-                return Poll::Pending;
+                Event::Nothing => match &cx {
+                    Some(cx) if self.ready.register(cx.waker()) => {}
+                    _ => return Poll::Pending,
+                },
             }
         }
     }
@@ -298,7 +405,7 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
     task.unregister(); // a waker of before is dropped here, not under the lock
     let mut members = shared.lock();
     let to_cancel = members.cancelled.then(|| task.task_ref());
-    let ended = members.add(task, to_cancel.is_some());
+    let ended = members.add(task, to_cancel.is_some(), false);
     drop(members);
     if let Some(member) = to_cancel {
         member.cancel();
@@ -309,10 +416,66 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
     id
 }
 
+fn add_future<T, F>(shared: &Mutex<Members<T>>, future: F) -> TaskId
+where
+    F: Future<Output: Outcome<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    let future = match as_task(future) {
+        Ok(task) => return add(shared, task),
+        Err(future) => future,
+    };
+    let polled = shared.lock().polled();
+    let (entry, task) = cell::member(future, ToGroup(polled.clone()));
+    let (id, member) = (task.id(), task.task_ref());
+    let mut members = shared.lock();
+    let is_of_now = members
+        .polled
+        .as_ref()
+        .is_some_and(|now| Arc::ptr_eq(now, &polled));
+    let is_cancelled = members.cancelled;
+    if is_of_now {
+        members.add(task, is_cancelled, true);
+    }
+    drop(members);
+    if is_of_now && !is_cancelled {
+        polled.push(entry);
+    } else {
+        // All have been detached meanwhile, or no member may go on: the future is dropped here.
+        member.cancel();
+    }
+    id
+}
+
+/// The task that this future is, if it is one.
+fn as_task<F: 'static, T: 'static>(future: F) -> Result<Task<T>, F> {
+    let mut future = Some(future);
+    let any: &mut dyn Any = &mut future;
+    let task = any.downcast_mut().and_then(Option::<Task<T>>::take);
+    task.ok_or_else(|| future.expect("it is no task, and was not taken"))
+}
+
 impl<T> GroupHandle<T> {
-    /// As [`TaskGroup::add`]. After the group is gone, `task` is cancelled.
-    pub fn add(&self, task: impl IntoTask<Value = T>) -> TaskId {
-        let task = task.into_task();
+    /// As [`TaskGroup::add`]. After the group is gone, `member` is cancelled.
+    pub fn add<F>(&self, member: F) -> TaskId
+    where
+        F: IntoFuture<Output: Outcome<T>, IntoFuture: Send + 'static>,
+        T: Send + 'static,
+    {
+        let future = member.into_future();
+        if let Some(shared) = self.shared.upgrade() {
+            return add_future(&shared, future);
+        }
+        let task = as_task(future).unwrap_or_else(|future| {
+            let (_dropped, task) = cell::member(future, ToGroup(Polled::closed()));
+            task
+        });
+        task.cancel();
+        task.id()
+    }
+
+    /// As [`TaskGroup::add_task`]. After the group is gone, `task` is cancelled.
+    pub fn add_task(&self, task: Task<T>) -> TaskId {
         if let Some(shared) = self.shared.upgrade() {
             return add(&shared, task);
         }
@@ -339,6 +502,10 @@ impl<T> Drop for TaskGroup<T> {
     /// The members are dropped then, by this thread or by a handle's that is adding one.
     fn drop(&mut self) {
         self.cancel();
+        let polled = self.shared.lock().polled.take();
+        if let Some(polled) = polled {
+            polled.close();
+        }
     }
 }
 
@@ -380,10 +547,10 @@ impl<T> Future for GroupJoin<'_, T> {
         if group.joined {
             return Poll::Ready(Err(GroupError {
                 if_none: "this group was joined before: make a new one",
-                errors: Vec::new(),
+                ..GroupError::CANCELLED
             }));
         }
-        while let Some(member) = ready!(group.poll_ended(cx)) {
+        while let Some(member) = ready!(group.poll_ended(Some(cx))) {
             let is_first_failure = group.shared.lock().collect(member);
             if is_first_failure {
                 group.cancel();
@@ -399,17 +566,22 @@ impl<T> Future for GroupJoin<'_, T> {
 fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
     let mut values = Vec::with_capacity(collected.len());
     let (mut errors, mut left_out) = (Vec::new(), false);
-    for member in collected {
-        let id = member.task.id();
-        match member.task.join() {
+    let mut about = None;
+    for mut member in collected {
+        let (id, task) = (member.task.id(), &mut member.task);
+        match task.try_join().unwrap_or(Err(TaskError::Closed)) {
             Ok(value) => values.push((member.number, value)),
             Err(TaskError::Cancelled) if member.cancelled_by_group => left_out = true,
-            Err(error) => errors.push((id, error)),
+            Err(error) => {
+                about.get_or_insert_with(|| About::of(task));
+                errors.push((id, error));
+            }
         }
     }
     if left_out || !errors.is_empty() {
         return Err(GroupError {
             errors,
+            about: about.unwrap_or_default(),
             ..GroupError::CANCELLED
         });
     }
@@ -444,7 +616,7 @@ impl<T> Future for GroupNext<'_, T> {
     type Output = Option<(TaskId, Result<T, TaskError>)>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ended = ready!(self.group.poll_ended(cx));
+        let ended = ready!(self.group.poll_ended(Some(cx)));
         Poll::Ready(ended.map(|member| (member.task.id(), member.task.join())))
     }
 }
@@ -455,12 +627,37 @@ pub struct GroupError {
     errors: Vec<(TaskId, TaskError)>,
     /// What there is to say if there are no errors.
     if_none: &'static str,
+    /// Of the first that failed.
+    about: About,
 }
+
+/// What is known of a member that failed, beside its error.
+#[derive(Clone, Debug, Default)]
+struct About {
+    name: Option<Box<str>>,
+    details: Option<Box<str>>,
+}
+
+impl About {
+    fn of<T>(task: &Task<T>) -> Self {
+        Self {
+            name: task.name().map(Box::from),
+            details: task.details().map(Box::from),
+        }
+    }
+}
+
+// Which a `TaskError` is not.
+impl Unpin for GroupError {}
 
 impl GroupError {
     const CANCELLED: Self = Self {
         errors: Vec::new(),
         if_none: "the group was cancelled",
+        about: About {
+            name: None,
+            details: None,
+        },
     };
 
     /// Every failure, in the order in which they happened. Empty if the group was
@@ -473,13 +670,23 @@ impl GroupError {
 
 impl fmt::Display for GroupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.errors[..] {
-            [] => f.write_str(self.if_none),
-            [(id, error)] => write!(f, "task {id} of the group failed: {error}"),
-            [(id, error), ..] => {
-                let count = self.errors.len();
-                write!(f, "{count} tasks of the group failed, first {id}: {error}")
-            }
+        let Some((id, error)) = self.errors.first() else {
+            return f.write_str(self.if_none);
+        };
+        match self.errors.len() {
+            1 => write!(f, "task {id}")?,
+            count => write!(f, "{count} tasks of the group failed, first {id}")?,
+        }
+        if let Some(name) = &self.about.name {
+            write!(f, " `{name}`")?;
+        }
+        if self.errors.len() == 1 {
+            f.write_str(" of the group failed")?;
+        }
+        write!(f, ": {error}")?;
+        match &self.about.details {
+            Some(details) => write!(f, " ({details})"),
+            None => Ok(()),
         }
     }
 }

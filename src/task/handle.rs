@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::combine::timeout;
 use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
@@ -59,6 +60,33 @@ impl<T> Task<T> {
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
         // A deadline past the end of time is none.
         self.wait(Instant::now().checked_add(timeout))
+    }
+
+    /// Waits for at most `duration`, counted from this call: [`timeout`], as a method and with one error. If the time is up
+    /// first, the task is detached; `task.cancel_on_drop().timeout(..)` cancels it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::TaskError;
+    ///
+    /// trefoil::run(async {
+    ///     let (_never, task) = trefoil::Completer::<u32>::new();
+    ///     let late = task.timeout(Duration::from_millis(5)).await;
+    ///     assert!(matches!(late, Err(TaskError::TimedOut)));
+    ///     assert_eq!(trefoil::Task::ready(7).timeout(Duration::MAX).await?, 7);
+    ///     Ok::<_, TaskError>(())
+    /// })
+    /// # .unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// The error that the task ended in, or [`TaskError::TimedOut`].
+    ///
+    /// # Cancel safety
+    /// Dropping it detaches the task.
+    pub fn timeout(self, duration: Duration) -> impl Future<Output = Result<T, TaskError>> {
+        let in_time = timeout(duration, self);
+        async move { in_time.await? }
     }
 
     /// The result, if the task has ended; never blocks. A result that was taken
@@ -181,6 +209,29 @@ impl<T> Task<T> {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.cell().name()
+    }
+
+    /// What is known of its failure and not in the error; once it has ended, and also when the error was taken. Of a call in a worker process
+    /// that was stopped because its time was up: which item it was, after how long, and in which process.
+    /// ([`TaskError::TimedOut`] has no room for that.)
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let endless = procs.call(|n: u32| while n == 1 { std::thread::yield_now() });
+    /// let mut task = endless.timeout(Duration::from_millis(20)).map_task(0..3);
+    /// let result = task.join_timeout(Duration::MAX);
+    /// assert!(matches!(result, Err(TaskError::TimedOut)));
+    /// let details = task.details().unwrap(); // "item 1, after 20.1ms in worker process 4711"
+    /// assert!(details.starts_with("item 1, after 2"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn details(&self) -> Option<&str> {
+        self.cell().side()?.note.get().map(|note| &**note)
     }
 
     /// The task that spawned it, if one did.
@@ -330,6 +381,15 @@ impl<T> CancelOnDrop<T> {
     /// As [`Task::join_timeout`].
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
         self.task.join_timeout(timeout)
+    }
+
+    /// As [`Task::timeout`], but if the time is up, or this is dropped, the task is cancelled.
+    ///
+    /// # Errors
+    /// As [`Task::timeout`].
+    pub fn timeout(self, duration: Duration) -> impl Future<Output = Result<T, TaskError>> {
+        let in_time = timeout(duration, self);
+        async move { in_time.await? }
     }
 
     /// As [`Task::try_join`].

@@ -28,6 +28,9 @@ pub struct TaskReport {
     pub(super) error: TaskError,
 }
 
+// Which a `TaskError` is not.
+impl Unpin for TaskReport {}
+
 impl TaskReport {
     /// The task's id.
     #[must_use]

@@ -94,9 +94,6 @@ where
     )
 }
 
-/// So many bytes of results have their places before the first item is tried.
-const IN_PLACE: usize = 1 << 28;
-
 /// What `f` makes of each item; or the error of the lowest index.
 pub(super) fn try_map<S, R, E, F>(
     registry: &Arc<Registry>,
@@ -124,13 +121,14 @@ where
         contain(|| drop(later));
     };
     let shape = source.shape(Seal);
-    // Not with an error of which there is no value, as `map` has it.
+    // With an error of which there is no value, as `map` has it, all the places are needed. Else a failure may come long before, and
+    // they are not insisted on: until something is written there, they take no memory.
     let may_fail = size_of::<Result<(), E>>() > 0;
     let mut results = Vec::new();
+    let in_places = shape.exact && !(may_fail && results.try_reserve_exact(shape.len).is_err());
     let filled = catch_unwind(AssertUnwindSafe(|| {
         let items = source.open(Seal);
-        // A failure may come long before so much memory is needed, or had.
-        if !shape.exact || (may_fail && shape.len.saturating_mul(size_of::<R>()) > IN_PLACE) {
+        if !in_places {
             let fold = |here: Here<'_>, so_far: Option<Vec<R>>, items: S::Producer<'_>| {
                 let (mut list, mut error) = (so_far.unwrap_or_default(), None);
                 list.extend(until(items.forward(), &f, &mut error));

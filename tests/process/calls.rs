@@ -333,6 +333,16 @@ tests! {
         call.spawn(3).detach();
         let (_, details) = told.recv().unwrap();
         assert!(details.starts_with("after "), "{details}");
+        // And where it is heard of, the task says so, and a group.
+        let mut task = call.map_task(0..9);
+        assert_eq!(task.details(), None);
+        assert!(matches!(task.join_timeout(Duration::MAX), Err(TaskError::TimedOut)));
+        assert!(task.details().is_some_and(|details| details.starts_with("item 3, after ")));
+        let mut group = trefoil::TaskGroup::new();
+        let id = group.add(call.map_task(0..9).named("Ada"));
+        let error = group.join_all().wait().unwrap_err().to_string();
+        let words = format!("task {id} `Ada` of the group failed: the time is up (item 3, after ");
+        assert!(error.starts_with(&words), "{error}");
     }
 
     fn a_map_may_be_a_task() {

@@ -1,5 +1,6 @@
 //! Every value to every receiver: order, what a slow one loses, and how it ends.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -179,7 +180,27 @@ fn a_worker_that_waits_for_a_value_is_replaced() {
     });
 }
 
-/// Code of a value's runs under no lock: it may use the channel.
+/// As `Cell`s are: a value is only ever looked at by one thread.
+#[test]
+fn values_need_not_be_sync() {
+    within_deadline(|| {
+        let (sender, mut one) = broadcast::channel(1000);
+        let mut two = sender.subscribe();
+        let other = thread::spawn(move || {
+            let all = std::iter::from_fn(|| two.recv_blocking().ok());
+            all.map(|value: Cell<u64>| value.get()).sum::<u64>()
+        });
+        for n in 0..1000 {
+            sender.send(Cell::new(n)).unwrap();
+        }
+        drop(sender);
+        let here = std::iter::from_fn(|| one.recv_blocking().ok());
+        let sum: u64 = here.map(|value| value.get()).sum();
+        assert_eq!((sum, other.join().unwrap()), (499_500, 499_500));
+    });
+}
+
+/// Code of a value's runs under no lock of the channel's, which it may use.
 #[test]
 fn a_value_that_uses_its_channel_when_it_is_cloned_or_dropped() {
     struct Busy(broadcast::Sender<Busy>, bool);

@@ -9,6 +9,7 @@ mod deadline;
 mod executor;
 mod futures;
 mod group;
+mod group_futures;
 mod handle;
 mod local;
 mod macros;

@@ -809,8 +809,10 @@ fn everything_crosses_threads_and_catches() {
     crosses::<TaskGroup<Value>>();
     crosses::<trefoil::GroupHandle<Value>>();
     crosses::<CancelToken>();
-    crosses::<TaskError>();
     crosses::<trefoil::GroupError>();
+    crosses::<trefoil::TaskReport>();
+    fn is_no_value<T: Send + Sync + std::panic::UnwindSafe>() {}
+    is_no_value::<TaskError>(); // and so not `Unpin`: `Outcome` says why
     fn send<T: Send + Unpin>() {}
     send::<trefoil::task::Race<Task<Value>>>();
     send::<trefoil::task::JoinAll<Task<Value>>>();

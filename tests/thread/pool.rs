@@ -1116,6 +1116,20 @@ fn a_panic_in_map_drops_everything_once_and_is_the_lowest() {
     }
 }
 
+/// Also large ones: no second copy of them is made, as lists are that are put together.
+#[test]
+fn try_map_writes_results_where_they_belong() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let large = |_| Ok::<_, ()>([7_u8; 1 << 16]);
+    let results = pool.try_map(0..4200, large).unwrap();
+    assert_eq!((results.len(), results.capacity()), (4200, 4200));
+    // What is not to be had is not asked for before the first item.
+    let first_fails = |n| if n == 0 { Err(n) } else { Ok([n; 8]) };
+    let failed = pool.try_map(0..1_u64 << 60, first_fails);
+    assert_eq!(failed.unwrap_err(), 0);
+}
+
 #[test]
 fn try_map_gives_the_error_that_a_loop_would_have_met() {
     let _watchdog = watchdog();

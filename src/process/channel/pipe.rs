@@ -43,7 +43,6 @@ use crate::alarm::Interest;
 use crate::loom::Mutex;
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::scope;
-use crate::sys::files::identity;
 use crate::sys::poll::poll;
 use crate::sys::{broken_pipe, conduit};
 
@@ -197,11 +196,6 @@ impl Pipe {
         }
         let capacity = names.3.clamp(1, LARGEST as u64) as usize;
         Ok(Self::new(side, pipe, file, credits, capacity))
-    }
-
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        let key = |pipe: &Self| identity(&pipe.file);
-        key(self).is_ok_and(|own| key(other) == Ok(own))
     }
 
     pub(super) fn capacity(&self) -> usize {

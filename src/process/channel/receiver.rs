@@ -53,12 +53,6 @@ impl<T> Receiver<T> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// Both receive from the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        self.pipe.is_same(&other.pipe)
-    }
 }
 
 impl<T: Portable> Receiver<T> {

@@ -55,12 +55,6 @@ impl<T> Sender<T> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// Both send into the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        self.pipe.is_same(&other.pipe)
-    }
 }
 
 impl<T: Portable> Sender<T> {

@@ -62,6 +62,9 @@ pub enum PoolError {
     Start(#[from] io::Error),
 }
 
+// Which a `TaskError` is not.
+impl Unpin for PoolError {}
+
 impl fmt::Debug for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

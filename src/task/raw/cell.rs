@@ -23,8 +23,9 @@ use super::{free_list, waker};
 use crate::helper::contain;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
-use crate::record::{self, Ending, Kind};
+use crate::record::{self, Kind};
 use crate::task::error::TaskError;
+use crate::task::outcome::{ByOutcome, Ending, Outcome, Whole};
 use crate::task::side::SideSlot;
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
@@ -82,6 +83,18 @@ where
             claimable,
         )
     }
+}
+
+/// As [`future`], for one that gives a task's result or a value. No waiter claims it.
+#[track_caller]
+pub(in crate::task) fn member<F, T, S>(future: F, schedule: S) -> (Runnable, Task<T>)
+where
+    F: Future<Output: Outcome<T>> + Send + 'static,
+    T: Send + 'static,
+    S: Schedule,
+{
+    // SAFETY: T7: the vtable is for these types.
+    unsafe { queued(&Make::<F, T, S>::MEMBER, schedule, future, false) }
 }
 
 /// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it. On another
@@ -213,18 +226,31 @@ impl<F: FnOnce() -> T, T> Make<F, T, Never> {
     };
 }
 
+impl<F: Future, T, S: Schedule> Make<F, T, S> {
+    const SCHEDULED: VTable = VTable {
+        kind: Kind::Future,
+        schedule: schedule::<F, T, S>,
+        is_owner_thread: is_owner_thread::<F, T, S>,
+        ..Self::BASE
+    };
+}
+
 impl<F: Future, S: Schedule> Make<F, F::Output, S> {
     const FUTURE: VTable = VTable {
-        kind: Kind::Future,
-        run: run_future::<F, S, false>,
-        schedule: schedule::<F, F::Output, S>,
-        is_owner_thread: is_owner_thread::<F, F::Output, S>,
-        ..Self::BASE
+        run: run_future::<F, F::Output, S, Whole, false>,
+        ..Self::SCHEDULED
     };
     const LOCAL: VTable = VTable {
         kind: Kind::Local,
-        run: run_future::<F, S, true>,
-        ..Self::FUTURE
+        run: run_future::<F, F::Output, S, Whole, true>,
+        ..Self::SCHEDULED
+    };
+}
+
+impl<F: Future<Output: Outcome<T>>, T, S: Schedule> Make<F, T, S> {
+    const MEMBER: VTable = VTable {
+        run: run_future::<F, T, S, ByOutcome, false>,
+        ..Self::SCHEDULED
     };
 }
 
@@ -269,12 +295,17 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     Ran::Done
 }
 
-unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Header>) -> Ran {
+unsafe fn run_future<F, T, S, E, const LOCAL: bool>(ptr: NonNull<Header>) -> Ran
+where
+    F: Future,
+    S: Schedule,
+    E: Ending<F::Output, T>,
+{
     // SAFETY: T6: the conditions of `VTable::run`: a count comes with the pointer.
     let runner = unsafe { TaskRef::from_raw(ptr) };
     if LOCAL {
         // SAFETY: T6, T7: the cell's vtable has led here; T10: `runner` keeps it for as long as `schedule` is used.
-        let schedule = unsafe { half::<F, F::Output, S>(ptr) };
+        let schedule = unsafe { half::<F, T, S>(ptr) };
         assert!(
             schedule.is_owner_thread(), // T9
             "trefoil: a local task was run on a thread that does not own it"
@@ -282,7 +313,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
     }
     runner.header().touch_payload();
     // SAFETY: T6, T7: `runner` keeps the cell, whose vtable has led here.
-    let payload = unsafe { payload::<F, F::Output, S>(ptr) };
+    let payload = unsafe { payload::<F, T, S>(ptr) };
     let mut woke_itself = false;
     let ended = {
         // SAFETY: T15: it is dropped at the end of this block, before `runner` gives its reference away; the poll's own marks
@@ -299,7 +330,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
             let future = unsafe { Pin::new_unchecked(future) };
             // SAFETY: T6: it is used for the length of this call, and `runner` stays.
             let waker = unsafe { waker::borrow(&runner) };
-            future.poll(&mut Context::from_waker(&waker))
+            future.poll(&mut Context::from_waker(&waker)).map(E::result)
         };
         let poll = traced::run(side, false, poll);
         if let Some(before) = polled_before {
@@ -307,7 +338,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
         }
         let result = match poll {
             Ok(Poll::Pending) => None,
-            Ok(Poll::Ready(value)) => Some(Ok(value)),
+            Ok(Poll::Ready(result)) => Some(result),
             Err(panic) => Some(Err(TaskError::from(panic))),
         };
         // The future goes before its output is visible; if its destructor
@@ -327,14 +358,14 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
                 Ok(()) => result,
             }
         });
-        let how = ended.as_ref().map_or(Ending::Pending, ending);
+        let how = ended.as_ref().map_or(record::Ending::Pending, ending);
         runner.header().note_ended(how);
         ended
     };
     if let Some(result) = ended {
         runner.header().touch_payload();
         // SAFETY: T1, T8: the future was dropped above, and we have RUNNING still: the place is empty, and ours.
-        unsafe { payload.cast::<Result<F::Output, TaskError>>().write(result) };
+        unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
         // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
         unsafe { runner.finish(true) };
         return Ran::Done;
@@ -358,7 +389,7 @@ unsafe fn run_future<F: Future, S: Schedule, const LOCAL: bool>(ptr: NonNull<Hea
                 return Ran::Again(entry);
             }
             // SAFETY: T6, T7: the cell's vtable has led here; T10: `keeps_schedule` keeps it for as long as `schedule` is used.
-            let schedule = unsafe { half::<F, F::Output, S>(ptr) };
+            let schedule = unsafe { half::<F, T, S>(ptr) };
             schedule.reschedule(entry);
             Ran::Pending
         }
@@ -388,10 +419,10 @@ unsafe fn entry(ptr: NonNull<Header>) -> Runnable {
 
 /// How a task's own code has ended.
 #[inline]
-fn ending<T>(result: &Result<T, TaskError>) -> Ending {
+fn ending<T>(result: &Result<T, TaskError>) -> record::Ending {
     match result {
-        Ok(_) => Ending::Done,
-        Err(_) => Ending::Panicked,
+        Ok(_) => record::Ending::Done,
+        Err(error) => error.ending(),
     }
 }
 

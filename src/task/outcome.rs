@@ -1,0 +1,66 @@
+//! What a future gives to the group that it is a member of: a value, or a result like a task's.
+//!
+//! **How one is told from the other.** Both implementations fit a `Result<T, TaskError>`, but the second asks for [`Unpin`], which
+//! [`TaskError`] is not on purpose. So the compiler knows the `T` of a group by the first of its tasks, although any other type may be a
+//! plain value (`docs/DESIGN.md`).
+//!
+//! Tests: `tests/task/group_futures.rs`.
+
+use super::error::TaskError;
+
+/// What a member of a [`TaskGroup<T>`](crate::TaskGroup) gives: a value, or the result of a task.
+///
+/// Implemented for each `T` that is [`Unpin`], as nearly all values are, and for `Result<T, TaskError>`. A value with a [`TaskError`] inside, which
+/// is not `Unpin`, is given in an `Ok`: `async { Ok(join_all(tasks).await) }`.
+///
+/// ```
+/// let mut group = trefoil::TaskGroup::new();
+/// group.add(trefoil::Task::ready(1));
+/// group.add(async { 2 });
+/// group.add(async { Ok(trefoil::Task::ready(2).await? + 1) });
+/// assert_eq!(group.join_all().wait().unwrap(), [1, 2, 3]);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a member of this group gives `{T}` or `Result<{T}, TaskError>`, and not `{Self}`",
+    label = "this gives `{Self}`"
+)]
+pub trait Outcome<T> {
+    /// As the result of a task.
+    fn into_result(self) -> Result<T, TaskError>;
+}
+
+impl<T> Outcome<T> for Result<T, TaskError> {
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+impl<T: Unpin> Outcome<T> for T {
+    fn into_result(self) -> Result<T, TaskError> {
+        Ok(self)
+    }
+}
+
+/// How what a future gives becomes the result of its task.
+pub(crate) trait Ending<O, T> {
+    fn result(output: O) -> Result<T, TaskError>;
+}
+
+/// Of a future that an executor runs: whatever it gives is the value.
+pub(crate) struct Whole;
+
+impl<T> Ending<T, T> for Whole {
+    #[inline]
+    fn result(output: T) -> Result<T, TaskError> {
+        Ok(output)
+    }
+}
+
+/// Of a future in a group.
+pub(crate) struct ByOutcome;
+
+impl<O: Outcome<T>, T> Ending<O, T> for ByOutcome {
+    fn result(output: O) -> Result<T, TaskError> {
+        output.into_result()
+    }
+}

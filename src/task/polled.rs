@@ -1,0 +1,72 @@
+//! The members of a group that are futures, and are polled by whoever waits for it.
+//!
+//! **Protocol.** Such a member has a task's cell, whose entry comes here when it is added and each time that it is woken. With the entry a
+//! notice ([`NOTICE`]) goes into the group's ready queue, so that one wait hears of tasks that have ended and of futures that are to be
+//! polled, in the order in which they came. Where nobody waits, nothing is polled.
+//!
+//! Once the group is gone this is closed: what comes then is dropped, and the future with it.
+//!
+//! Tests: `tests/task/group_futures.rs`.
+
+use std::collections::VecDeque;
+
+use super::raw::{ReadyShared, Runnable, Schedule};
+use crate::loom::{Arc, Mutex};
+
+/// In the place of a member's number in the ready queue: there is an entry here.
+pub(super) const NOTICE: usize = usize::MAX;
+
+pub(super) struct Polled {
+    /// Oldest first. `None`: closed.
+    entries: Mutex<Option<VecDeque<Runnable>>>,
+    ready: Arc<ReadyShared>,
+}
+
+impl Polled {
+    pub(super) fn new(ready: Arc<ReadyShared>) -> Arc<Self> {
+        let entries = Mutex::new(Some(VecDeque::new()));
+        Arc::new(Self { entries, ready })
+    }
+
+    /// One that takes nothing.
+    pub(super) fn closed() -> Arc<Self> {
+        let (entries, ready) = (Mutex::new(None), Arc::default());
+        Arc::new(Self { entries, ready })
+    }
+
+    /// Polls the one that was woken first.
+    pub(super) fn poll_one(&self) {
+        let entry = self.entries.lock().as_mut().and_then(VecDeque::pop_front);
+        if let Some(entry) = entry {
+            let _ran = entry.run(); // if it is woken again, its entry comes by itself
+        }
+    }
+
+    /// All members have been cancelled: their futures are dropped.
+    pub(super) fn clear(&self) {
+        let entries = self.entries.lock().as_mut().map(std::mem::take);
+        drop(entries);
+    }
+
+    pub(super) fn close(&self) {
+        let entries = self.entries.lock().take();
+        drop(entries);
+    }
+
+    pub(super) fn push(&self, entry: Runnable) {
+        match &mut *self.entries.lock() {
+            Some(entries) => entries.push_back(entry),
+            None => return, // and drops it
+        }
+        self.ready.push(NOTICE);
+    }
+}
+
+/// Where a member that was woken goes.
+pub(super) struct ToGroup(pub(super) Arc<Polled>);
+
+impl Schedule for ToGroup {
+    fn schedule(&self, entry: Runnable) {
+        self.0.push(entry);
+    }
+}
