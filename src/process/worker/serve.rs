@@ -44,7 +44,7 @@ use super::call::{Calls, Canceller, calls};
 use super::memory::MemoryLimit;
 use super::path::{Path, Plain};
 use super::raw_call;
-use super::stream::Stream;
+use super::stream::{Stream, die};
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
 use crate::process::fast::path::{Front, Pages};
@@ -63,7 +63,7 @@ use crate::sys::large_pages;
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::ticks;
-use crate::sys::worker::{close_inherited, duplicate, ends, hear_all_signals, leave};
+use crate::sys::worker::{close_inherited, duplicate, ends, hear_all_signals};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -128,7 +128,10 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
     rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))?;
     // Where that is refused the watcher and the lifeline do it, nearly as soon.
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    // (Elsewhere the parent is a shell, and the end of the stream tells, so that what items have started ends, too.)
+    if invitation.stream.is_none() {
+        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    }
     if !is_child_of(invitation.parent) {
         exit(1); // the parent was gone before it could be watched
     }
@@ -311,16 +314,6 @@ fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         io::Error::new(error.kind(), words)
     });
     watcher.map(drop)
-}
-
-/// The end, at once: no destructor, no handler, no item can hold it up.
-fn die() -> ! {
-    let own = rustix::process::getpid();
-    if rustix::process::getpgrp() == own {
-        let _ = rustix::process::kill_process_group(own, Signal::KILL);
-    }
-    let _ = rustix::process::kill_process(own, Signal::KILL);
-    leave(1) // it may not even signal itself
 }
 
 /// What the parent says, frame by frame.
