@@ -14,7 +14,12 @@ use trefoil::{ProcessPool, Ssh};
 /// How many numbers below the end of a stretch of 10,000 are prime, and where that was counted.
 fn primes(stretch: u32) -> (String, usize) {
     let from = stretch * 10_000;
-    let is_prime = |n: &u32| *n > 1 && (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u32| {
+        *n > 1
+            && (2..)
+                .take_while(|d| d * d <= *n)
+                .all(|d| !n.is_multiple_of(d))
+    };
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     (
         host.trim().to_owned(),
