@@ -14,6 +14,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
+#[cfg(feature = "ssh")]
+use crate::process::machines::Ssh;
 use crate::process::{PoolError, Portable, ProcessPool};
 use crate::sync::park::blocking_refused;
 use crate::task::panic::{catch, install_hook};
@@ -154,7 +156,8 @@ impl Executor for Inline {
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
-/// may use.
+/// may use. With the feature `ssh` it also parses from `"ssh:node1,node2:8"`, a process pool on those hosts
+/// (`Ssh::hosts`).
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};
@@ -212,7 +215,8 @@ impl Executor for AnyExecutor {
 pub enum ExecutorError {
     /// The string is none of those that it parses from.
     #[error(
-        "`{0}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` or `inline`, with N from 1"
+        "`{0}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` or `inline`, with N from 1, or with \
+         the feature `ssh` `ssh:HOST,HOST:N`"
     )]
     Unknown(String),
     /// The process pool could not be made.
@@ -241,6 +245,11 @@ impl FromStr for AnyExecutor {
                 Self::Threads(builder.build()?)
             }
             Some(("processes", n)) => Self::Processes(ProcessPool::with_workers(width(n)?.get())?),
+            #[cfg(feature = "ssh")]
+            Some(("ssh", hosts)) => {
+                let engine = Ssh::hosts(hosts.split(','));
+                Self::Processes(ProcessPool::builder().on(engine).build()?)
+            }
             _ => return Err(unknown()),
         })
     }

@@ -86,6 +86,9 @@ pub use event_loop::{
 #[cfg(unix)]
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
+#[cfg(feature = "ssh")]
+#[doc(inline)]
+pub use process::machines::Ssh;
 #[cfg(unix)]
 #[doc(inline)]
 pub use process::{
@@ -129,6 +132,8 @@ pub mod _documentation {
     pub mod compare {}
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
+    #[doc = include_str!("../docs/MACHINES.md")]
+    pub mod machines {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     pub mod architecture {}
     #[doc = include_str!("../docs/SCHEDULER.md")]

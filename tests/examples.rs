@@ -380,6 +380,18 @@ as_completed: the sum is 7410, of three executors
     );
 }
 
+#[cfg(feature = "ssh")]
+#[test]
+fn on_ssh() {
+    shows(
+        "on_ssh",
+        "
+100 stretches were counted on *
+78498 primes below a million
+",
+    );
+}
+
 #[cfg(feature = "trace")]
 #[test]
 fn traced() {

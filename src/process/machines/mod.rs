@@ -3,8 +3,20 @@
 //! An [`Engine`] starts a pool's workers there, if the pool is built [`on`](crate::ProcessPoolBuilder::on) one. The program stays the
 //! same.
 
+#[cfg(feature = "ssh")]
+mod host;
+#[cfg(feature = "ssh")]
+mod probe;
+#[cfg(feature = "ssh")]
+mod shell;
+#[cfg(feature = "ssh")]
+mod ssh;
+
 use std::fmt;
 use std::sync::Arc;
+
+#[cfg(feature = "ssh")]
+pub use ssh::Ssh;
 
 use super::PoolError;
 use super::parent::launch::Launch;

@@ -9,7 +9,7 @@
 //! the other end must then see to it that the worker ends, and what it has started; and the same when this process is gone in whatever
 //! way. A stream without a child may end with [`Record::Died`](crate::process::wire::Record::Died), which says how the worker ended.
 //!
-//! Tests: `tests/process/pool.rs` (here).
+//! Tests: `tests/process/pool.rs` (here), `tests/machines/` (elsewhere).
 
 use std::fmt;
 use std::io;

@@ -57,8 +57,8 @@ impl Invitation {
 
     /// It is for a copy of this program elsewhere, and this is another build of the program.
     pub(crate) fn is_of_another_build(&self) -> bool {
-        let build = |name: &str| name.rsplit('-').next().map(str::to_owned);
-        self.stream.is_some() && build(&self.copy) != build(image().name())
+        let build = self.copy.rsplit('-').next();
+        self.stream.is_some() && build != Some(image().build())
     }
 
     /// The stream is there.
@@ -120,7 +120,7 @@ pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
 
 /// What to put into the environment of a worker elsewhere that is started by the process `parent` there, with its stream in the
 /// descriptors [`ELSEWHERE`].
-#[cfg(test)]
+#[cfg(any(test, feature = "ssh"))]
 pub(crate) fn elsewhere(depth: u32, parent: &str) -> String {
     let (copy, [hears, says]) = (image().name(), ELSEWHERE);
     format!(
@@ -130,7 +130,7 @@ pub(crate) fn elsewhere(depth: u32, parent: &str) -> String {
 }
 
 /// What a worker elsewhere hears, and what it says.
-#[cfg(test)]
+#[cfg(any(test, feature = "ssh"))]
 pub(crate) const ELSEWHERE: [RawFd; 2] = [3, 4];
 
 #[cfg(test)]

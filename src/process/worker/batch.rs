@@ -26,7 +26,7 @@ use super::call::{Call, Calls};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
 use super::path::{Path, ROOM};
-use super::stream::Stream;
+use super::stream::{Stream, die};
 use crate::loom::thread;
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::codec::encode;
@@ -314,7 +314,7 @@ pub(crate) fn send(
                 ends("answer", &refused("sendto")(error))
             }
             // The parent is gone.
-            Err(_) => std::process::exit(1),
+            Err(_) => die(),
         }
     }
     Ok(())

@@ -37,14 +37,14 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit};
 
 use super::batch::{Batch, Outlet, QUICK, WorkerState, send};
 use super::call::{Calls, Canceller, calls};
 use super::memory::MemoryLimit;
 use super::path::{Path, Plain};
 use super::raw_call;
-use super::stream::Stream;
+use super::stream::{Stream, die};
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
 use crate::process::fast::path::{Front, Pages};
@@ -67,7 +67,7 @@ use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 use crate::sys::sockets::ENDS;
 use crate::sys::ticks;
-use crate::sys::worker::{close_inherited, duplicate, ends, hear_all_signals, leave};
+use crate::sys::worker::{close_inherited, duplicate, ends, hear_all_signals};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -131,7 +131,11 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
     let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
     rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))?;
-    let parents_end = Pid::from_raw(invitation.parent.cast_signed()).and_then(hold_on);
+    // (Elsewhere the parent is a shell, and the end of the stream tells, so that what items have started ends, too.)
+    let parents_end = match invitation.stream {
+        None => Pid::from_raw(invitation.parent.cast_signed()).and_then(hold_on),
+        Some(_) => None,
+    };
     if !is_child_of(invitation.parent) {
         exit(1); // the parent was gone before it could be watched
     }
@@ -319,16 +323,6 @@ fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         io::Error::new(error.kind(), words)
     });
     watcher.map(drop)
-}
-
-/// The end, at once: no destructor, no handler, no item can hold it up.
-fn die() -> ! {
-    let own = rustix::process::getpid();
-    if rustix::process::getpgrp() == own {
-        let _ = rustix::process::kill_process_group(own, Signal::KILL);
-    }
-    let _ = rustix::process::kill_process(own, Signal::KILL);
-    leave(1) // it may not even signal itself
 }
 
 /// Waits until there is something to receive. The end, if the parent is gone.

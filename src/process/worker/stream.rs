@@ -1,17 +1,20 @@
-//! In the worker: one direction of the stream to the parent.
+//! In the worker: one direction of the stream to the parent, and what follows when the parent is gone.
 //!
 //! A worker that is a child of its parent has one socket for both. One that was started elsewhere has what it was given there:
 //! pipes or sockets, two of them.
 //!
-//! Tests: below.
+//! Tests: below; `tests/machines/`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::FileType;
+use rustix::net::RecvFlags;
+use rustix::process::Signal;
 
 use crate::process::payload::attachments::Arrivals;
 use crate::sys::sockets::QUIET;
+use crate::sys::worker::leave;
 
 /// What is heard, or what is said on.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Stream {
         &self,
         arrivals: &mut Arrivals,
         room: &mut [u8],
-        flags: rustix::net::RecvFlags,
+        flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
         match self.is_socket {
             true => arrivals.receive(&self.descriptor, room, flags),
@@ -72,10 +75,19 @@ impl AsFd for Stream {
     }
 }
 
+/// The parent is gone: the end, at once, and of what items have started. No destructor, no handler, no item can hold it up.
+pub(super) fn die() -> ! {
+    let own = rustix::process::getpid();
+    if rustix::process::getpgrp() == own {
+        let _ = rustix::process::kill_process_group(own, Signal::KILL);
+    }
+    let _ = rustix::process::kill_process(own, Signal::KILL);
+    leave(1) // it may not even signal itself
+}
+
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
-    use rustix::net::RecvFlags;
 
     #[test]
     fn pipes_and_sockets_carry_the_same() {

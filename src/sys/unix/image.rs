@@ -121,6 +121,11 @@ impl Image {
         self.is_named_by_content
     }
 
+    /// What the name says of the image's content.
+    pub(crate) fn build(&self) -> &str {
+        self.name.rsplit('-').next().unwrap_or_default()
+    }
+
     /// Executing the program again starts this image again; or why not.
     pub(crate) fn starts_again(&self) -> Result<(), &'static str> {
         self.starts_again

@@ -1,0 +1,343 @@
+//! Whether workers can be started on a host, before the first is.
+//!
+//! **Protocol.** Over one connection, of which every word is read here, on the caller's thread and with a deadline:
+//! 1. The script says what the host is, and whether the executable is there.
+//! 2. If it is not, a second connection takes it there, under a name that it gets only when it is whole; then again from 1.
+//! 3. If it is, the same connection goes on as a worker's would: welcome, hello, good-bye. So whatever keeps a worker from
+//!    getting that far is found here, and told in words: other processors, older libraries, another build, a `main` without `init`.
+//!
+//! Tests: below; `tests/machines/`.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::loom::thread;
+use crate::process::wire::{Frame, Record};
+use crate::sys::image::image;
+
+/// How long a host may take to say what it is.
+const PROBE_LIMIT: Duration = Duration::from_secs(60);
+/// How long the executable may take to get there.
+const COPY_LIMIT: Duration = Duration::from_secs(1800);
+
+/// What the script says first of all, before the facts.
+pub(crate) const MARK: &str = "trefoil-host";
+
+/// What a host has said of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) system: String,
+    pub(crate) processor: String,
+    /// How many there are.
+    pub(crate) processors: usize,
+    /// The executable is there, and was started.
+    pub(crate) has_it: bool,
+}
+
+impl Facts {
+    /// Of what a host says, and the rest of it. In words, if that is not what it should be.
+    fn read(said: &[u8]) -> Result<(Self, &[u8]), String> {
+        let shown = |bytes: &[u8]| {
+            let text: String = String::from_utf8_lossy(bytes).chars().take(80).collect();
+            text.escape_debug().to_string()
+        };
+        let at = said
+            .windows(MARK.len())
+            .position(|some| some == MARK.as_bytes());
+        let Some(at) = at else {
+            return Err(match said.is_empty() {
+                true => "it said nothing".to_owned(),
+                false => format!("it said \"{}\"", shown(said)),
+            });
+        };
+        if at > 0 {
+            return Err(format!(
+                "its login shell prints \"{}\", which would get into the workers' stream: have it print nothing where it is not \
+                 interactive",
+                shown(&said[..at])
+            ));
+        }
+        let end = said.iter().position(|byte| *byte == b'\n');
+        let (first, rest) = said.split_at(end.map_or(said.len(), |end| end + 1));
+        let first = String::from_utf8_lossy(first);
+        let words: Vec<&str> = first.split_ascii_whitespace().collect();
+        let [_, system, processor, processors, has_it] = words[..] else {
+            return Err(format!("it said \"{}\"", shown(said)));
+        };
+        let facts = Self {
+            system: system.to_owned(),
+            processor: processor.to_owned(),
+            processors: processors.parse().unwrap_or(1).max(1),
+            has_it: has_it == "have",
+        };
+        Ok((facts, rest))
+    }
+}
+
+/// A host, as what is asked of it.
+pub(crate) struct Probe {
+    pub(crate) host: String,
+    /// A line for a shell (`shell::line`): says the facts, and goes on as a worker.
+    pub(crate) ask: Vec<u8>,
+    /// Another: puts what comes behind it where the executable belongs. `None`: it is there, or nobody has put it there.
+    pub(crate) put: Option<Vec<u8>>,
+}
+
+/// Makes a client that is to read a line there.
+type Client<'a> = &'a dyn Fn() -> Command;
+
+/// What a connection came to.
+struct Answer {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl Probe {
+    /// How many processors the host has, if a worker runs there; or why not.
+    pub(crate) fn run(&self, client: Client<'_>) -> Result<usize, String> {
+        let mut answer = self.ask(client)?;
+        let (mut facts, _) = self.facts(&answer)?;
+        if let (false, Some(put)) = (facts.has_it, &self.put) {
+            self.put(client, put)?;
+            answer = self.ask(client)?;
+            facts = self.facts(&answer)?.0;
+        }
+        let (_, rest) = self.facts(&answer)?;
+        if !facts.has_it {
+            return Err(self.says("has no such executable", &answer));
+        }
+        let hello = matches!(
+            Record::decode(rest),
+            Ok(Some((Record::Hello { copy }, _))) if copy == image().name().as_bytes()
+        );
+        match hello && answer.status.success() {
+            true => Ok(facts.processors),
+            false => Err(self.no_worker(&answer)),
+        }
+    }
+
+    fn ask(&self, client: Client<'_>) -> Result<Answer, String> {
+        let welcome = Frame::Welcome {
+            copy: image().name().as_bytes(),
+            memory: 0,
+            plain: true,
+        };
+        let words = [&*self.ask, &welcome.head(0), &Frame::Bye.head(0)].concat();
+        self.converse(client, words, None, PROBE_LIMIT)
+    }
+
+    /// Copies the executable.
+    fn put(&self, client: Client<'_>, put: &[u8]) -> Result<(), String> {
+        let own = File::open("/proc/self/exe");
+        let own = own.map_err(|error| format!("/proc/self/exe cannot be read: {error}"))?;
+        let answer = self.converse(client, put.to_vec(), Some(own), COPY_LIMIT)?;
+        match answer.status.success() {
+            true => Ok(()),
+            false if answer.status.code() == Some(255) => Err(self.unreachable(&answer)),
+            false => Err(self.says(
+                "cannot keep a copy of the executable (choose another place with `directory`, or put it there by hand and use \
+                 `executable`)",
+                &answer,
+            )),
+        }
+    }
+
+    /// What the host is, if this program can run there.
+    fn facts<'b>(&self, answer: &'b Answer) -> Result<(Facts, &'b [u8]), String> {
+        let (facts, rest) = match Facts::read(&answer.stdout) {
+            Ok(read) => read,
+            Err(_) if answer.status.code() == Some(255) => return Err(self.unreachable(answer)),
+            Err(why) => return Err(self.says(&format!("is no host for workers: {why}"), answer)),
+        };
+        let own = rustix::system::uname();
+        let (system, processor) = (
+            own.sysname().to_string_lossy(),
+            own.machine().to_string_lossy(),
+        );
+        if (&*system, &*processor) != (&*facts.system, &*facts.processor) {
+            return Err(format!(
+                "{} is {} on {}, and this program runs on {system} on {processor}: all machines of a pool must be of one kind",
+                self.host, facts.system, facts.processor
+            ));
+        }
+        Ok((facts, rest))
+    }
+
+    /// There is no connection.
+    fn unreachable(&self, answer: &Answer) -> String {
+        let host = &self.host;
+        let knows = |words: &str| answer.stderr.contains(words);
+        let way = if knows("Permission denied") {
+            format!(
+                "its key is refused or missing: `ssh {host} true` must work without a question (`ssh-copy-id {host}`, or an agent)"
+            )
+        } else if knows("Host key verification failed") {
+            format!(
+                "its host key is not known here, or has changed: say `ssh {host}` once, and look at the key"
+            )
+        } else if knows("Could not resolve hostname") {
+            "the name is not known here: see /etc/hosts, or `config`".to_owned()
+        } else if knows("Bad configuration option") || knows("command-line") {
+            "ssh does not take one of the options: see `ssh_config(5)`".to_owned()
+        } else {
+            format!("`ssh {host} true` must work: does an sshd answer there?")
+        };
+        self.says(&format!("cannot be reached; {way}"), answer)
+    }
+
+    /// It was started, and has not become a worker.
+    fn no_worker(&self, answer: &Answer) -> String {
+        let knows = |words: &str| answer.stderr.contains(words);
+        let way = if knows("another build") {
+            "has another build of this program: put this one there, or leave `executable` out"
+        } else if knows("GLIBC") || knows("shared librar") {
+            "lacks libraries of this program: build it for older ones, or statically (`--target x86_64-unknown-linux-musl`)"
+        } else if matches!(answer.status.code(), Some(126 | 127)) {
+            "cannot execute it (no right to, or a file system that forbids it: choose another place with `directory`)"
+        } else if answer.status.code() == Some(255) {
+            "was lost while it started a worker"
+        } else {
+            "has started it, and it has not become a worker: `main` must begin with `trefoil::init()`"
+        };
+        self.says(way, answer)
+    }
+
+    /// The host, `what` about it, and the last words of it.
+    fn says(&self, what: &str, answer: &Answer) -> String {
+        let last = answer
+            .stderr
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty());
+        let last = last.map(|line| format!(" ({})", line.trim()));
+        format!("{} {what}{}", self.host, last.unwrap_or_default())
+    }
+
+    /// One connection: says `words`, and all of `file` behind it, which ends its standard input. Without a file that stays open until the
+    /// other side has ended.
+    fn converse(
+        &self,
+        client: Client<'_>,
+        words: Vec<u8>,
+        file: Option<File>,
+        limit: Duration,
+    ) -> Result<Answer, String> {
+        let mut command = client();
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| not_there(&command, &error))?;
+        let heard = hear(&mut child, words, file, Instant::now() + limit);
+        if heard.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait();
+        let host = &self.host;
+        let refused = |error: io::Error| format!("{host}: {error}");
+        let [stdout, stderr] = heard.map_err(refused)?;
+        Ok(Answer {
+            status: status.map_err(refused)?,
+            stdout,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        })
+    }
+}
+
+/// The client cannot be started.
+fn not_there(command: &Command, error: &io::Error) -> String {
+    let name = command.get_program().to_string_lossy();
+    match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "there is no `{name}` here: install OpenSSH's client (Debian: `apt install openssh-client`), or name another with `client`"
+        ),
+        _ => format!("`{name}` cannot be started: {error}"),
+    }
+}
+
+/// Says what there is to say, and hears everything until the end of both streams.
+fn hear(
+    child: &mut Child,
+    words: Vec<u8>,
+    file: Option<File>,
+    end: Instant,
+) -> io::Result<[Vec<u8>; 2]> {
+    let (tell, told) = mpsc::channel();
+    let streams: [Option<Box<dyn Read + Send>>; 2] = [
+        child
+            .stdout
+            .take()
+            .map(|out| Box::new(out) as Box<dyn Read + Send>),
+        child
+            .stderr
+            .take()
+            .map(|err| Box::new(err) as Box<dyn Read + Send>),
+    ];
+    for (number, stream) in streams.into_iter().enumerate() {
+        let Some(mut stream) = stream else { continue };
+        let tell = tell.clone();
+        start(move || {
+            let mut all = Vec::new();
+            let _ = stream.read_to_end(&mut all);
+            let _ = tell.send((number, all));
+        })?;
+    }
+    let stdin = child.stdin.take();
+    let (keep, _kept) = mpsc::channel();
+    start(move || {
+        let Some(mut stdin) = stdin else { return };
+        // (What is not taken any more is told by the exit.)
+        let said = stdin.write_all(&words);
+        if let (Ok(()), Some(mut file)) = (said, file) {
+            let _ = io::copy(&mut file, &mut stdin);
+            return;
+        }
+        let _ = keep.send(stdin);
+    })?;
+    let mut heard = [Vec::new(), Vec::new()];
+    for _ in 0..heard.len() {
+        let left = end.saturating_duration_since(Instant::now());
+        let (number, all) = told
+            .recv_timeout(left)
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer"))?;
+        heard[number] = all;
+    }
+    Ok(heard)
+}
+
+fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = thread::Builder::new().name("trefoil-probe".to_owned());
+    thread.spawn(work).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_says_what_it_is_and_nothing_else() {
+        let said = b"trefoil-host Linux x86_64 8 have\n\x01rest";
+        let (facts, rest) = Facts::read(said).unwrap();
+        assert_eq!(
+            (facts.processors, facts.has_it, rest),
+            (8, true, &b"\x01rest"[..])
+        );
+        assert_eq!((&*facts.system, &*facts.processor), ("Linux", "x86_64"));
+        let (lacks, _) = Facts::read(b"trefoil-host Linux x86_64 - lack\n").unwrap();
+        assert_eq!((lacks.processors, lacks.has_it), (1, false));
+        let noise = Facts::read(b"Welcome!\ntrefoil-host Linux x86_64 8 have\n").unwrap_err();
+        assert!(
+            noise.contains("Welcome!\\n") && noise.contains("interactive"),
+            "{noise}"
+        );
+        for odd in [&b""[..], b"what?", b"trefoil-host\n", b"trefoil-host a b"] {
+            assert!(Facts::read(odd).unwrap_err().contains("it said"), "{odd:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Text for a shell on another machine.
+//!
+//! **How.** What is passed on ssh's command line goes through the user's login shell there, whichever that is, and everybody sees it in
+//! lists of processes. So the command is always the same ([`COMMAND`]), and means the same to every shell: a POSIX shell that
+//! reads one line from standard input, byte by byte as POSIX asks of it, and runs that. The rest of standard input is untouched.
+//!
+//! Tests: below, with the shells that there are.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// Runs the first line of its standard input.
+pub(crate) const COMMAND: &str = r#"exec sh -c 'read -r t; eval "$t"'"#;
+
+/// `word` as one word of a script, whatever bytes it has.
+pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
+    let mut out = vec![b'\''];
+    for &byte in word.as_bytes() {
+        match byte {
+            b'\'' => out.extend(b"'\\''"),
+            byte => out.push(byte),
+        }
+    }
+    out.push(b'\'');
+    out
+}
+
+/// `script` as the one line that is read. (What is no plain character of a line is written as a number.)
+pub(crate) fn line(script: &[u8]) -> Vec<u8> {
+    let mut out = b"eval \"$(printf \"".to_vec();
+    for &byte in script {
+        match byte {
+            b'%' | b'"' | b'$' | b'`' | b'\\' | b'!' | 0..=31 | 127..=255 => {
+                out.extend(format!("\\{byte:03o}").bytes());
+            }
+            byte => out.push(byte),
+        }
+    }
+    out.extend(b"\")\"\n");
+    out
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+#[allow(clippy::disallowed_methods)] // children of the test's
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn any_words_arrive_and_the_rest_is_left() {
+        let odd: Vec<u8> = (1..=255).collect();
+        let words = [
+            &odd[..],
+            b"",
+            b"a b",
+            b"it's\n",
+            b"$(false)",
+            b"\\\\'\"%s%%!x",
+        ];
+        let mut script = b"printf '%s,' ".to_vec();
+        for word in words {
+            script.extend(quoted(OsStr::from_bytes(word)));
+            script.push(b' ');
+        }
+        script.extend(b"; cat");
+        let mut said = line(&script);
+        assert_eq!(said.iter().filter(|byte| **byte == b'\n').count(), 1);
+        said.extend(b"the\nrest\0");
+        let mut expected = words.join(&b","[..]);
+        expected.extend(b",the\nrest\0");
+        let mut seen = 0;
+        for shell in ["sh", "dash", "bash", "zsh", "ksh", "mksh", "csh", "fish"] {
+            let mut command = Command::new(shell);
+            command.arg("-c").arg(COMMAND).stdin(Stdio::piped());
+            let Ok(mut child) = command.stdout(Stdio::piped()).spawn() else {
+                continue; // it is not installed
+            };
+            child.stdin.take().unwrap().write_all(&said).unwrap();
+            let out = child.wait_with_output().unwrap();
+            assert_eq!(
+                out.stdout.escape_ascii().to_string(),
+                expected.escape_ascii().to_string(),
+                "{shell}"
+            );
+            seen += 1;
+        }
+        assert!(seen > 0, "there is no shell");
+    }
+}

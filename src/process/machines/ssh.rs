@@ -1,0 +1,347 @@
+//! Workers over ssh.
+//!
+//! **Protocol.** For each worker there is an ssh client here, a child of this process, whose standard input and output are one end
+//! of the worker's stream. There, a shell reads one line (`shell`), and starts the executable with the stream in two descriptors and nothing
+//! on standard input, so that neither the program nor a task can get anything into it. The shell waits, and passes on how that ended.
+//!
+//! The client is killed: sshd closes the stream, the worker hears its end, and kills its process group. This process is gone: the
+//! client hears the end of its standard input, and the same follows.
+//!
+//! The executable is known by its build id and length, and is copied to a host that does not have it (`probe`). Copies that no pool
+//! has used for a month go when another comes.
+//!
+//! Tests: `tests/machines/`.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use super::host::Host;
+use super::probe::{MARK, Probe};
+use super::shell::{COMMAND, line, quoted};
+use super::{Connect, Engine, sealed};
+use crate::loom::thread;
+use crate::process::PoolError;
+use crate::process::parent::launch::{Launch, Started, stream};
+use crate::process::parent::settings::{Settings, WorkerStdout};
+use crate::process::wire::invitation::{ELSEWHERE, VARIABLE, elsewhere};
+use crate::sys::image::image;
+use crate::task::WorkerExit;
+
+/// How many connections to one host may be on their way at once: an sshd drops some of more than ten (`MaxStartups`).
+const AT_ONCE: usize = 8;
+
+/// How long the line may be that starts a worker: it is sent before anything is read, and must fit into a socket.
+const LONGEST: usize = 64 << 10;
+
+/// What ssh's client says of itself, and not of what it has started.
+const OF_SSH: i32 = 255;
+
+/// Workers on other machines, over ssh.
+///
+/// Needs the feature `ssh`, OpenSSH's client here, and on each host an sshd, a POSIX shell, and a login that asks no question (`ssh
+/// HOST true` works from a script). Nothing else is installed there: the executable is copied to each host that
+/// does not have it yet.
+///
+/// It is a launcher and no scheduler: the hosts are taken as they are, and all of a pool's workers begin with the pool. The pool
+/// treats them as it does others: an item runs at most once unless it has a `retry`, a worker that dies costs what it ran,
+/// and is replaced. What is different stands in [MACHINES](crate::_documentation::machines).
+///
+/// ```no_run
+/// use trefoil::{ProcessPool, Ssh};
+///
+/// trefoil::init();
+/// let procs = ProcessPool::builder().on(Ssh::hosts(["node1", "ada@node2:8"])).build()?;
+/// let squares = procs.map(0..1000, |n: u64| n * n)?;
+/// assert_eq!(squares[999], 998_001);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until a pool is built on it"]
+pub struct Ssh {
+    hosts: Vec<String>,
+    client: OsString,
+    /// For the client, before the host.
+    options: Vec<OsString>,
+    executable: Option<OsString>,
+    directory: Option<OsString>,
+}
+
+impl Ssh {
+    /// Workers on these hosts, each as ssh takes it (`node1`, `ada@node1`, an alias of `~/.ssh/config`), with a colon and how many
+    /// workers it is to have if that is not the number of its processors (`node1:8`).
+    ///
+    /// With [`workers`](crate::ProcessPoolBuilder::workers) the pool has so many in all, host by host in turn.
+    pub fn hosts<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
+        Self {
+            hosts: hosts.into_iter().map(Into::into).collect(),
+            client: "ssh".into(),
+            options: Vec::new(),
+            executable: None,
+            directory: None,
+        }
+    }
+
+    /// An option of ssh's (`-o`), as `ssh_config(5)` has it: `"Port=2222"`. It comes before the pool's own.
+    pub fn option(mut self, option: impl Into<OsString>) -> Self {
+        self.options.extend(["-o".into(), option.into()]);
+        self
+    }
+
+    /// The file with ssh's options (`-F`), in place of `~/.ssh/config`.
+    pub fn config(mut self, path: impl AsRef<Path>) -> Self {
+        self.options.extend(["-F".into(), path.as_ref().into()]);
+        self
+    }
+
+    /// The user there (`-l`), where a host's name does not begin with one.
+    pub fn user(mut self, name: impl Into<OsString>) -> Self {
+        self.options.extend(["-l".into(), name.into()]);
+        self
+    }
+
+    /// The client, in place of the `ssh` that is found: it must take what OpenSSH's takes.
+    pub fn client(mut self, program: impl Into<OsString>) -> Self {
+        self.client = program.into();
+        self
+    }
+
+    /// Where the executable is on every host, on a shared file system for example: nothing is copied. Another build of the program
+    /// there is refused.
+    pub fn executable(mut self, path: impl AsRef<Path>) -> Self {
+        self.executable = Some(path.as_ref().into());
+        self
+    }
+
+    /// Where copies of the executable go on every host. Default: `$XDG_CACHE_HOME` or `~/.cache`. In it a directory
+    /// `trefoil` is made, which only this user can read.
+    pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
+        self.directory = Some(path.as_ref().into());
+        self
+    }
+
+    /// The client, about to do one thing on `host`.
+    fn to(&self, host: &str) -> Command {
+        let mut command = Command::new(&self.client);
+        command.args(&self.options);
+        for option in [
+            "BatchMode=yes",
+            "ConnectTimeout=10",
+            "ControlPath=none",
+            "LogLevel=ERROR",
+            "ServerAliveInterval=5",
+            "ServerAliveCountMax=3",
+        ] {
+            command.args(["-o", option]);
+        }
+        command.args(["-T", "--", host, COMMAND]).process_group(0);
+        command
+    }
+
+    /// Sets `$f` to where the executable is there, and `$d` to what it is in.
+    fn place(&self) -> io::Result<Vec<u8>> {
+        if let Some(path) = &self.executable {
+            return Ok([b"f=", &quoted(path)[..], b"; d=$f"].concat());
+        }
+        let own = std::fs::metadata("/proc/self/exe")?;
+        let arguments = std::env::args_os().next().unwrap_or_default();
+        // Its own name: a program may look at it, and lists of processes show it.
+        let name = Path::new(&arguments).file_name();
+        let name = name.unwrap_or(OsStr::new("program"));
+        let cache = match &self.directory {
+            Some(path) => quoted(path),
+            None => b"\"${XDG_CACHE_HOME:-$HOME/.cache}\"".to_vec(),
+        };
+        let copy = format!("/trefoil/copy-{}-{}; f=$d/", image().build(), own.len());
+        Ok([b"d=", &cache[..], copy.as_bytes(), &quoted(name)].concat())
+    }
+
+    /// Starts a worker, and waits for it.
+    fn start(settings: &Settings) -> Vec<u8> {
+        let [hears, says] = ELSEWHERE;
+        let stdout = match settings.stdout {
+            WorkerStdout::Null => "/dev/null",
+            WorkerStdout::Inherit | WorkerStdout::Capture => "&2",
+        };
+        let invitation = elsewhere(settings.depth, "$$");
+        let mut script = format!(
+            "exec {hears}<&0 {says}>&1 </dev/null >{stdout}; env {VARIABLE}=\"{invitation}\""
+        )
+        .into_bytes();
+        for (key, value) in &settings.variables {
+            let mut both = key.clone();
+            both.push("=");
+            both.push(value);
+            script.push(b' ');
+            script.extend(quoted(&both));
+        }
+        script.extend(b" \"$f\"");
+        for argument in std::env::args_os().skip(1) {
+            script.push(b' ');
+            script.extend(quoted(&argument));
+        }
+        script.extend(b"; exit $?");
+        script
+    }
+}
+
+impl Engine for Ssh {}
+
+impl sealed::Sealed for Ssh {
+    fn said(self) -> sealed::Said {
+        sealed::Said(Arc::new(self))
+    }
+}
+
+impl Connect for Ssh {
+    fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError> {
+        let hosts = self.hosts.iter().map(|host| Host::parse(host));
+        let hosts: Vec<Host> = hosts.collect::<Result<_, _>>().map_err(PoolError::Engine)?;
+        if hosts.is_empty() {
+            return Err(PoolError::Engine("no hosts were named".to_owned()));
+        }
+        let place = self.place()?;
+        let start = Self::start(settings);
+        let ask = [
+            &place[..],
+            b"; if [ -x \"$f\" ]; then h=have; else h=lack; fi; p=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || p=1; echo ",
+            MARK.as_bytes(),
+            b" \"$(uname -s)\" \"$(uname -m)\" \"$p\" \"$h\"; [ $h = have ] || exit 0; ",
+            &start,
+        ];
+        let length = std::fs::metadata("/proc/self/exe")?.len();
+        let put = format!(
+            "; umask 077; t=${{d%/*}}; mkdir -p \"$d\" && chmod 700 \"$t\" && \
+             find \"$t\" -maxdepth 1 -type d -name 'copy-*-*' -mtime +30 -exec rm -rf {{}} + ; \
+             cat > \"$f.$$\" && [ \"$(($(wc -c < \"$f.$$\")))\" = {length} ] && chmod 700 \"$f.$$\" && mv -f \"$f.$$\" \"$f\" || \
+             {{ rm -f \"$f.$$\"; exit 1; }}"
+        );
+        let put = [&place[..], put.as_bytes()].concat();
+        let (ask, put) = (line(&ask.concat()), line(&put));
+        let begin = line(&[&place[..], b"; touch -c \"$d\"; ", &start].concat());
+        if begin.len() > LONGEST {
+            return Err(PoolError::Engine(format!(
+                "the arguments of this program and the variables of the pool (`env`) are too long together: {} bytes, {LONGEST} fit",
+                begin.len()
+            )));
+        }
+        let put = self.executable.is_none().then_some(&put[..]);
+        let slots = self.probe(&hosts, &ask, put)?;
+        let hosts = hosts.into_iter().map(|host| host.name).collect();
+        Ok(Arc::new(Connected {
+            ssh: self.clone(),
+            hosts,
+            slots,
+            begin,
+        }))
+    }
+}
+
+impl Ssh {
+    /// Looks at all hosts at once. Returns to which of them each worker goes.
+    fn probe(
+        &self,
+        hosts: &[Host],
+        ask: &[u8],
+        put: Option<&[u8]>,
+    ) -> Result<Vec<usize>, PoolError> {
+        let (tell, told) = mpsc::channel();
+        for (at, host) in hosts.iter().enumerate() {
+            let (ssh, tell) = (self.clone(), tell.clone());
+            let probe = Probe {
+                host: host.name.clone(),
+                ask: ask.to_vec(),
+                put: put.map(<[u8]>::to_vec),
+            };
+            let thread = thread::Builder::new().name("trefoil-probe".to_owned());
+            thread.spawn(move || {
+                let found = probe.run(&|| ssh.to(&probe.host));
+                let _ = tell.send((at, found));
+            })?;
+        }
+        drop(tell);
+        let mut told: Vec<_> = told.into_iter().collect();
+        told.sort_unstable_by_key(|(at, _)| *at);
+        let probes: Result<Vec<usize>, String> = told.into_iter().map(|(_, found)| found).collect();
+        let found = probes.map_err(PoolError::Engine)?;
+        if found.len() < hosts.len() {
+            return Err(PoolError::Engine("a probe has panicked".to_owned()));
+        }
+        let each = hosts.iter().zip(found);
+        let each: Vec<usize> = each
+            .map(|(host, found)| host.slots.unwrap_or(found))
+            .collect();
+        let rounds = each.iter().copied().max().unwrap_or(0);
+        // In turn, so that fewer workers are spread, too.
+        let turns = (0..rounds).flat_map(|round| {
+            let each = each.iter().enumerate();
+            each.filter_map(move |(host, slots)| (*slots > round).then_some(host))
+        });
+        Ok(turns.collect())
+    }
+}
+
+/// What a pool has of it.
+#[derive(Debug)]
+struct Connected {
+    ssh: Ssh,
+    hosts: Vec<String>,
+    /// The host of each slot.
+    slots: Vec<usize>,
+    /// The line that starts a worker.
+    begin: Vec<u8>,
+}
+
+impl Connected {
+    fn host(&self, index: usize) -> usize {
+        self.slots[index % self.slots.len()]
+    }
+}
+
+impl Launch for Connected {
+    fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn may_start(&self, index: usize, starting: &[usize]) -> bool {
+        let host = self.host(index);
+        let same = starting.iter().filter(|other| self.host(**other) == host);
+        same.count() < AT_ONCE
+    }
+
+    fn start(&self, index: usize) -> io::Result<Started> {
+        let (mut ours, theirs) = stream()?;
+        ours.write_all(&self.begin)?; // it fits into the empty socket
+        let theirs = OwnedFd::from(theirs);
+        let mut command = self.ssh.to(&self.hosts[self.host(index)]);
+        command
+            .stdin(theirs.try_clone()?)
+            .stdout(theirs)
+            .stderr(Stdio::piped());
+        Ok(Started::of_child(ours, command.spawn()?))
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// The shell there passes on an exit code, or 128 and the number of a signal.
+    fn ended(&self, index: usize, exit: &mut WorkerExit) {
+        let host = &self.hosts[self.host(index)];
+        match exit.code {
+            Some(OF_SSH) => {
+                exit.code = None;
+                exit.note = Some(format!("ssh has lost {host}, or could not reach it"));
+            }
+            Some(code @ 129..=192) => {
+                (exit.code, exit.signal) = (None, Some(code - 128));
+            }
+            _ => {}
+        }
+    }
+}

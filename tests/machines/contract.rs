@@ -1,0 +1,353 @@
+//! What a pool promises, with workers on other machines.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use trefoil::process::{WorkerStdout, channel};
+use trefoil::{
+    AnyExecutor, Bulk, CancelToken, Executor, PoolError, ProcessPool, Shared, SharedAtomics,
+    Shutdown, TaskError, WorkerExit,
+};
+
+use crate::bed::{Bed, beds};
+use crate::support::{self, Test, forever, signal, tests, until};
+
+/// What a helper process is to do, and with which bed.
+const BED: &str = "TREFOIL_TEST_BED";
+
+pub(crate) fn helpers() {
+    support::helper(&[("driver", driver), ("chooser", chooser)]);
+}
+
+/// Has work under way on two workers there, and says their process ids; then the sum that a third call gives.
+fn driver() {
+    let bed = std::env::var(BED).unwrap();
+    let bed = Path::new(&bed);
+    let ssh = trefoil::Ssh::hosts(["node1:3"]).directory(bed.join("cache"));
+    let config = bed.join("config");
+    let ssh = match config.exists() {
+        true => ssh.config(config),
+        false => ssh.client(bed.join("ssh")),
+    };
+    let procs = ProcessPool::builder().on(ssh).build().unwrap();
+    let pids = bed.join("pids").display().to_string();
+    std::fs::write(&pids, "").unwrap();
+    let tasks: Vec<_> = (0..2)
+        .map(|_| {
+            procs.spawn(pids.clone(), |pids: String| -> u32 {
+                // What a task starts ends with it.
+                #[allow(clippy::zombie_processes)]
+                let child = Command::new("sleep").arg("1000").spawn().unwrap();
+                support::note(&pids, u64::from(child.id()));
+                support::note(&pids, u64::from(std::process::id()));
+                forever()
+            })
+        })
+        .collect();
+    let sum: u64 = procs.map(0..200u64, slowly).unwrap().into_iter().sum();
+    println!("{sum}");
+    drop(tasks);
+}
+
+fn slowly(n: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(5)); // work
+    n
+}
+
+/// Chooses an executor by its name.
+fn chooser() {
+    let executor: AnyExecutor = std::env::var("TREFOIL_TEST_CHOICE")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let squares = executor.map(0..10u64, |n| n * n).unwrap();
+    println!("{} {}", executor.width(), squares[9]);
+}
+
+fn start_driver(bed: &Bed) -> std::process::Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .env(support::HELPER, "driver")
+        .env(BED, &bed.directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// The processes that are under way for the driver.
+fn under_way(bed: &Bed) -> Vec<u32> {
+    let path = bed.directory.join("pids");
+    until(|| std::fs::read(&path).is_ok_and(|pids| pids.len() == 4 * 8));
+    let pids = std::fs::read(&path).unwrap();
+    let pids = pids
+        .chunks_exact(8)
+        .map(|pid| u64::from_ne_bytes(pid.try_into().unwrap()));
+    pids.map(|pid| u32::try_from(pid).unwrap()).collect()
+}
+
+/// The process is there, and no zombie.
+fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+fn death<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
+    match result {
+        Err(TaskError::WorkerDied(exit)) => *exit,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_told<T: std::fmt::Debug>(result: Result<T, TaskError>) {
+    let error = result.expect_err("it has travelled");
+    assert!(matches!(error, TaskError::Codec(_)), "{error:?}");
+    assert!(error.to_string().contains("other machines"), "{error}");
+}
+
+tests! {
+    fn calls_run_there_on_as_many_workers_as_were_asked_for() {
+        for bed in beds() {
+            let procs = bed.builder(&["node1:2", "node2:1"]).build().unwrap();
+            assert_eq!(procs.num_workers(), 3);
+            let squares = procs.map(0..5000u64, |n| n * n).unwrap();
+            assert!(squares.iter().enumerate().all(|(n, square)| *square == (n * n) as u64), "{}", bed.name);
+            assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
+            assert_eq!(procs.imap(0..100u64, |n| n).map(Result::unwrap).sum::<u64>(), 4950);
+            let parents = procs.map(0..9, |_: u32| rustix::process::getppid().unwrap().as_raw_pid()).unwrap();
+            assert!(parents.iter().all(|parent| *parent != std::process::id() as i32), "they are shells' children");
+            until(|| procs.worker_pids().len() == 3);
+            let stats = procs.stats();
+            assert_eq!((stats.started, stats.workers), (3, 3), "{stats:?}");
+        }
+    }
+
+    fn as_many_as_there_are_processors() {
+        let bed = Bed::stand_in();
+        let procs = bed.builder(&["node1"]).build().unwrap();
+        let there = Command::new("getconf").arg("_NPROCESSORS_ONLN").output().unwrap();
+        let there = String::from_utf8(there.stdout).unwrap();
+        assert_eq!(procs.num_workers(), there.trim().parse::<usize>().unwrap());
+    }
+
+    fn more_workers_than_sshd_takes_connections_at_once() {
+        for bed in beds() {
+            let procs = bed.builder(&["node1:14"]).build().unwrap();
+            until(|| {
+                let map = procs.map(0..28u32, |n| { slowly(1); (n, std::process::id()) }).unwrap();
+                let mut pids: Vec<u32> = map.into_iter().map(|(_, pid)| pid).collect();
+                pids.sort_unstable();
+                pids.dedup();
+                pids.len() == 14
+            });
+            assert_eq!(procs.stats().started, 14, "{}: none was turned away", bed.name);
+        }
+    }
+
+    fn a_death_costs_what_ran_and_says_how() {
+        for bed in beds() {
+            let procs = bed.pool(1);
+            let exit = death(procs.spawn(3, |code: i32| -> () { std::process::exit(code) }).join());
+            assert_eq!((exit.code(), exit.signal()), (Some(3), None), "{}", bed.name);
+            let exit = death(procs.spawn((), |()| -> () { eprintln!("alas"); std::process::abort() }).join());
+            assert_eq!((exit.code(), exit.signal()), (None, Some(6)), "{exit}");
+            assert!(exit.stderr_tail().contains("alas"), "{exit:?}");
+            let kills = |n: u32| -> u32 {
+                if n == 20 {
+                    signal(std::process::id(), Signal::KILL);
+                    forever::<()>();
+                }
+                n
+            };
+            let results = procs.map_each(0..50, kills);
+            let lost: Vec<usize> = (0..50).filter(|n| results[*n].is_err()).collect();
+            assert_eq!(lost, [20], "{}", bed.name);
+            assert_eq!(death(results.into_iter().nth(20).unwrap()).signal(), Some(9));
+            let panicked = procs.spawn((), |()| -> () { panic!("oh") }).join().unwrap_err();
+            assert!(matches!(&panicked, TaskError::Panicked(_)), "{panicked:?}");
+            let again = procs.call(|path: String| {
+                support::note(&path, 1);
+                if support::noted(&path) < 3 { std::process::abort() }
+                support::noted(&path)
+            });
+            let scratch = support::Scratch::new("machines-again");
+            assert_eq!(again.retry(5).spawn(scratch.text()).join().unwrap(), 3);
+        }
+    }
+
+    fn a_killed_client_is_a_dead_worker() {
+        for bed in beds() {
+            let procs = bed.pool(1);
+            let scratch = support::Scratch::new("machines-client");
+            let task = procs.spawn(scratch.text(), |path: String| -> () {
+                support::note(&path, u64::from(std::process::id()));
+                forever::<()>();
+            });
+            until(|| scratch.notes().len() == 1);
+            let there = u32::try_from(scratch.notes()[0]).unwrap();
+            assert!(lives(there) && !procs.worker_pids().contains(&there));
+            signal(procs.worker_pids()[0], Signal::KILL);
+            death(task.join());
+            until(|| !lives(there));
+            assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42, "{}", bed.name);
+        }
+    }
+
+    fn a_lost_connection_is_told() {
+        let bed = Bed::stand_in();
+        let procs = bed.pool(1);
+        let exit = death(procs.spawn((), |()| -> () { std::process::exit(255) }).join());
+        assert_eq!((exit.code(), exit.signal()), (None, None), "{exit}");
+        assert!(exit.to_string().contains("ssh has lost node1"), "{exit}");
+    }
+
+    fn nothing_is_left_when_the_driver_is_killed() {
+        for bed in beds() {
+            let mut driver = start_driver(&bed);
+            let pids = under_way(&bed);
+            driver.kill().unwrap();
+            let begin = std::time::Instant::now();
+            driver.wait().unwrap();
+            until(|| !pids.iter().any(|pid| lives(*pid)));
+            print!("({}: {} ms) ", bed.name, begin.elapsed().as_millis());
+        }
+    }
+
+    fn a_driver_that_was_stopped_goes_on() {
+        for bed in beds() {
+            let driver = start_driver(&bed);
+            let pids = under_way(&bed);
+            signal(driver.id(), Signal::STOP);
+            std::thread::sleep(Duration::from_millis(300)); // the workers fill their streams meanwhile
+            assert!(pids.iter().all(|pid| lives(*pid)));
+            signal(driver.id(), Signal::CONT);
+            let out = driver.wait_with_output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&out.stdout), "19900\n", "{}", bed.name);
+            until(|| !pids.iter().any(|pid| lives(*pid)));
+        }
+    }
+
+    fn what_is_said_to_the_builder_holds_there() {
+        static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
+        for bed in beds() {
+            let procs = bed
+                .builder(&["node1:1"])
+                .env("ODD", "a 'quoted'\n%s \\ \"$HOME\"`x`")
+                .env("TREFOIL_TEST_NOISE", "1")
+                .initializer(5, |size: u64| { let _ = TABLE.set((0..size).map(|n| n * n).collect()); })
+                .memory_limit(64 << 20)
+                .build()
+                .unwrap();
+            let odd = procs.spawn((), |()| std::env::var("ODD").unwrap()).join().unwrap();
+            assert_eq!(odd, "a 'quoted'\n%s \\ \"$HOME\"`x`", "{}", bed.name);
+            assert_eq!(procs.spawn(3, |n: usize| TABLE.get().unwrap()[n]).join().unwrap(), 9);
+            let much = procs.spawn(1usize << 30, |bytes: usize| vec![1u8; bytes].len()).join();
+            let exit = death(much);
+            assert!(exit.out_of_memory(), "{}: {exit:?}", bed.name);
+            assert_eq!(procs.spawn(1usize << 20, |bytes: usize| vec![1u8; bytes].len()).join().unwrap(), 1 << 20);
+            let args = procs.spawn((), |()| std::env::args().skip(1).collect::<Vec<_>>()).join().unwrap();
+            assert_eq!(args, std::env::args().skip(1).collect::<Vec<_>>());
+        }
+    }
+
+    fn what_is_printed_there_is_no_part_of_the_stream() {
+        for bed in beds() {
+            for stdout in [WorkerStdout::Inherit, WorkerStdout::Null] {
+                let procs = bed.builder(&["node1:1"]).worker_stdout(stdout).build().unwrap();
+                let prints = |n: u32| { println!("(printed there: {n})"); n };
+                assert_eq!(procs.map(0..3, prints).unwrap(), [0, 1, 2], "{}", bed.name);
+                let exit = death(procs.spawn((), |()| -> () { println!("the last"); std::process::abort() }).join());
+                let has = exit.stderr_tail().contains("the last");
+                assert_eq!(has, stdout == WorkerStdout::Inherit, "{exit:?}");
+                let reads = procs.spawn((), |()| std::io::read_to_string(std::io::stdin()).unwrap());
+                assert_eq!(reads.join().unwrap(), "", "standard input is empty");
+            }
+        }
+    }
+
+    fn what_runs_can_be_stopped() {
+        for bed in beds() {
+            let procs = bed.builder(&["node1:1"]).grace(Duration::from_millis(50)).build().unwrap();
+            let endless = procs.call(|_: u32| -> u32 { forever() });
+            let error = endless.timeout(Duration::from_millis(100)).spawn(1).join().unwrap_err();
+            assert!(matches!(error, TaskError::TimedOut), "{error:?}");
+            let scratch = support::Scratch::new("machines-cancel");
+            let task = procs.spawn(scratch.text(), |path: String| -> () {
+                support::note(&path, u64::from(std::process::id()));
+                let token = CancelToken::current();
+                until(|| token.is_cancelled());
+                support::note(&path, 0);
+            });
+            until(|| scratch.notes().len() == 1);
+            task.cancel();
+            until(|| scratch.notes().len() == 2);
+            assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42, "{}", bed.name);
+            let endless = procs.spawn((), |()| forever::<()>());
+            procs.shutdown_timeout(Shutdown::Wait, Duration::from_millis(200));
+            assert!(matches!(endless.join(), Err(TaskError::Cancelled)));
+        }
+    }
+
+    fn what_travels_and_what_does_not() {
+        for bed in beds() {
+            let procs = bed.pool(2);
+            let numbers: Bulk<u64> = (0..1 << 19).collect::<Vec<u64>>().into();
+            let back = procs.spawn(numbers.clone(), |numbers: Bulk<u64>| numbers).join().unwrap();
+            assert!(back == numbers, "{}", bed.name);
+            let shared: Shared<u8> = (0..1 << 20).map(|n: u32| (n / 5) as u8).collect();
+            let there = procs.spawn(shared.clone(), |shared: Shared<u8>| shared[70_000]).join().unwrap();
+            assert_eq!(there, shared[70_000]);
+            let words = vec!["zero".to_owned(), "one".to_owned()];
+            let named = procs.map_with(&words, 0..2, |words: &Vec<String>, n: usize| words[n].clone());
+            assert_eq!(named.unwrap(), words);
+            let atomics = SharedAtomics::from(vec![1u64; 9]);
+            is_told(procs.spawn(atomics, |atomics: SharedAtomics<AtomicU64>| atomics.len()).join());
+            let (sender, receiver) = channel::<u32>(1).unwrap();
+            is_told(procs.spawn(sender, drop).join());
+            drop(receiver);
+            let builder = bed.builder(&["node1"]).on_output(|_, _| ());
+            let error = builder.build().unwrap_err();
+            assert!(matches!(&error, PoolError::Engine(words) if words.contains("on_output")), "{error}");
+        }
+    }
+
+    fn the_executable_is_copied_once() {
+        let bed = Bed::stand_in();
+        let build = || bed.builder(&["node1:1"]).build().unwrap();
+        let first = build();
+        assert_eq!(first.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
+        assert_eq!(bed.calls(), 4, "asked, copied, asked again, started");
+        let second = build();
+        assert_eq!(second.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
+        assert_eq!(bed.calls(), 6, "asked, started");
+        let own = std::env::current_exe().unwrap();
+        let place = first.spawn((), |()| std::env::current_exe().unwrap()).join().unwrap();
+        assert!(place.starts_with(bed.directory.join("cache/trefoil")), "{place:?}");
+        assert_eq!(place.file_name(), own.file_name());
+        // It may also be there already.
+        let there = bed.ssh(&["node1:1"]).executable(&own);
+        let procs = ProcessPool::builder().on(there).build().unwrap();
+        assert_eq!(procs.spawn((), |()| std::env::current_exe().unwrap()).join().unwrap(), own);
+    }
+
+    fn it_is_chosen_by_its_name() {
+        let bed = Bed::stand_in();
+        let path = format!("{}:{}", bed.directory.display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .env(support::HELPER, "chooser")
+            .env("TREFOIL_TEST_CHOICE", "ssh:node1:2,node2:1")
+            .env("XDG_CACHE_HOME", &bed.directory)
+            .env("PATH", path);
+        let out = command.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "3 81\n", "{out:?}");
+        let error = "ssh:node1:0".parse::<AnyExecutor>().unwrap_err().to_string();
+        assert!(error.contains("`node1:0` is no host"), "{error}");
+    }
+}

@@ -1,0 +1,123 @@
+//! Why there are no workers on other machines: each error says what to do.
+
+use std::path::PathBuf;
+
+use trefoil::{PoolError, ProcessPool, Ssh};
+
+use crate::bed::{Bed, beds};
+use crate::support::{Test, tests};
+
+fn refused(ssh: Ssh) -> String {
+    match ProcessPool::builder().on(ssh).build() {
+        Err(PoolError::Engine(words)) => words,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The words have all of these.
+#[track_caller]
+fn has(words: &str, all: &[&str]) {
+    assert!(all.iter().all(|some| words.contains(some)), "{words}");
+}
+
+/// A stand-in that does something else first.
+fn with(bed: &Bed, first: &str) -> PathBuf {
+    let script = std::fs::read_to_string(bed.directory.join("ssh")).unwrap();
+    bed.script("other", &script.replace("$EXTRA", first))
+}
+
+/// This program as another build: the build id in its notes is another one.
+fn another_build(bed: &Bed) -> PathBuf {
+    let mut program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let note = b"\x14\0\0\0\x03\0\0\0GNU\0";
+    let at = program
+        .windows(note.len())
+        .position(|some| some == note)
+        .unwrap();
+    program[at + note.len()] ^= 1;
+    let path = bed.script("skewed", "");
+    std::fs::write(&path, program).unwrap();
+    path
+}
+
+tests! {
+    fn a_name_that_is_none() {
+        has(&refused(Ssh::hosts::<String>([])), &["no hosts"]);
+        has(&refused(Ssh::hosts(["-oProxyCommand=touch x"])), &["no host's name"]);
+        has(&refused(Ssh::hosts(["node1:none"])), &["`node1:none`", "how many workers"]);
+    }
+
+    fn no_client() {
+        let words = refused(Ssh::hosts(["node1"]).client("/nowhere/ssh"));
+        has(&words, &["`/nowhere/ssh`", "apt install openssh-client"]);
+    }
+
+    fn another_build_is_refused_by_its_hash() {
+        for bed in beds() {
+            let words = refused(bed.ssh(&["node1"]).executable(another_build(&bed)));
+            has(&words, &["node1", "another build"]);
+        }
+    }
+
+    fn nothing_there_to_execute_or_something_else() {
+        for bed in beds() {
+            let words = refused(bed.ssh(&["node1"]).executable("/nowhere/program"));
+            has(&words, &["node1", "no such executable"]);
+            let words = refused(bed.ssh(&["node1"]).executable("/bin/true"));
+            has(&words, &["node1", "trefoil::init()"]);
+        }
+    }
+
+    fn a_main_without_init() {
+        let bed = Bed::stand_in();
+        let builder = bed.builder(&["node1"]).env("TREFOIL_TEST_NO_INIT", "1");
+        has(&builder.build().unwrap_err().to_string(), &["node1", "trefoil::init()"]);
+    }
+
+    fn no_place_for_a_copy() {
+        let bed = Bed::stand_in();
+        let words = refused(bed.ssh(&["node1"]).directory("/proc/nowhere"));
+        has(&words, &["node1", "`directory`", "`executable`"]);
+    }
+
+    fn another_kind_of_machine() {
+        let bed = Bed::stand_in();
+        std::fs::create_dir(bed.directory.join("bin")).unwrap();
+        bed.script("bin/uname", "#!/bin/sh\ncase $1 in -m) echo pdp11;; *) echo Unix;; esac\n");
+        let first = format!("PATH={}/bin:$PATH", bed.directory.display());
+        let words = refused(bed.ssh(&["node1"]).client(with(&bed, &first)));
+        has(&words, &["node1 is Unix on pdp11", "one kind"]);
+    }
+
+    fn a_login_shell_that_prints() {
+        let bed = Bed::stand_in();
+        let words = refused(bed.ssh(&["node1"]).client(with(&bed, "echo Welcome to node1")));
+        has(&words, &["prints \"Welcome to node1\\n\"", "not interactive"]);
+    }
+
+    fn one_bad_host_among_good_ones() {
+        let bed = Bed::stand_in();
+        let client = with(&bed, "case $* in *node2*) exit 255;; esac");
+        has(&refused(bed.ssh(&["node1", "node2"]).client(client)), &["node2", "cannot be reached"]);
+    }
+
+    fn what_ssh_says_of_a_host() {
+        for bed in beds().into_iter().filter(|bed| bed.name == "sshd") {
+            let words = refused(bed.ssh(&["nowhere.invalid"]));
+            has(&words, &["nowhere.invalid", "the name is not known", "Could not resolve"]);
+            let words = refused(bed.ssh(&["node1"]).option("Port=1"));
+            has(&words, &["node1", "does an sshd answer"]);
+            let words = refused(bed.ssh(&["node1"]).option("Porridge=1"));
+            has(&words, &["node1", "one of the options"]);
+            let words = refused(bed.ssh(&["node1"]).option("HostKeyAlias=other"));
+            has(&words, &["node1", "host key"]);
+            let key = bed.directory.join("other");
+            let mut keygen = std::process::Command::new("ssh-keygen");
+            let keygen = keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
+            assert!(keygen.status().unwrap().success());
+            std::fs::write(bed.directory.join("authorized"), std::fs::read(key.with_extension("pub")).unwrap()).unwrap();
+            let words = refused(bed.ssh(&["node1"]));
+            has(&words, &["node1", "key is refused", "ssh-copy-id node1"]);
+        }
+    }
+}
