@@ -35,7 +35,7 @@ mod strays;
 use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -51,6 +51,7 @@ use crate::process::fast::look::Watching;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Part, Readers, Reading};
+use crate::process::payload::attachments::Watcher;
 use crate::process::payload::chunk::Chunk;
 use crate::process::payload::shared_buffer::SharedBuffer;
 use crate::process::sched::stats::Counters;
@@ -140,6 +141,12 @@ impl Shared {
             Some(fast) => Chunk::lending(&fast.buffer),
             None => Chunk::plain(),
         }
+    }
+}
+
+impl Watcher for Shared {
+    fn gone(&self) {
+        let _ = self.mailbox.push([Mail::Gone]); // else there are no workers
     }
 }
 
@@ -296,7 +303,9 @@ impl Driver {
     fn start(&mut self, index: usize) {
         let now = Instant::now();
         match Link::start(&self.settings) {
-            Ok(link) => {
+            Ok(mut link) => {
+                let shared: Weak<Shared> = Arc::downgrade(&self.shared);
+                link.copies.watched_by(shared);
                 if let Some(own) = &self.settings.own {
                     own.runs(&link.child);
                 }
@@ -321,6 +330,10 @@ impl Driver {
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
+                Mail::Gone => {
+                    let links = self.links.iter_mut().flatten();
+                    links.for_each(Link::release_copies);
+                }
             }
         }
     }

@@ -109,7 +109,7 @@ pub(crate) struct Link {
     /// The worker has, or will have, the pool's home.
     has_home: bool,
     /// What a plain worker has been sent instead of descriptors.
-    copies: Sent,
+    pub(super) copies: Sent,
     /// What comes beside the bytes.
     pub(crate) extras: Extras,
     pub(crate) words: WorkerStderr,
@@ -341,6 +341,15 @@ impl Link {
                 let head = copy.head(part.bytes().len());
                 self.wait(Vec::new(), head, Body::Copy(part));
             }
+        }
+    }
+
+    /// Says what of its copies need not be kept, if it has been idle since that is so.
+    pub(crate) fn release_copies(&mut self) {
+        let first = self.outgoing.is_empty();
+        self.copy(&[]);
+        if first {
+            self.send();
         }
     }
 
