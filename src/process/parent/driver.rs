@@ -58,16 +58,31 @@ use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
+use crate::sys::free_memory;
 use crate::sys::poll::poll_patiently;
 use crate::task::{Hook, WorkerExit, context};
 
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
 
+/// From so many bytes on, a record is waited for only if there is memory for it.
+const LARGE: usize = 256 << 20;
+
 const SIGKILL: i32 = 9;
 
 per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
+}
+
+/// Why the record that begins here will never be whole, if it is said to be longer than there is memory.
+fn too_much(begin: &[u8]) -> Option<String> {
+    let length = wire::announced(begin).ok().flatten()?;
+    let rest = length.saturating_sub(begin.len());
+    if rest < LARGE {
+        return None;
+    }
+    let error = free_memory::check(rest).err()?;
+    Some(format!("a result of {length} bytes is announced: {error}"))
 }
 
 /// This thread is some pool's driver. It never waits for a pool to end: neither for its
@@ -508,7 +523,9 @@ impl Driver {
         let mut owner = None;
         if !joined.is_empty() {
             joined.extend_from_slice(bytes);
-            if wire::announced(&joined).is_some_and(|length| joined.len() < length) {
+            if let Ok(Some(length)) = wire::announced(&joined)
+                && joined.len() < length
+            {
                 link.partial = joined;
                 return;
             }
@@ -522,6 +539,11 @@ impl Driver {
         {
             Ok(used) => {
                 link.partial = whole[used..].to_vec();
+                if let Some(why) = too_much(&link.partial) {
+                    link.is_broken = true;
+                    link.note.get_or_insert(why);
+                    return link.kill();
+                }
                 link.understood();
                 let worker = &self.sched.workers[index];
                 if link.fast.is_none() && worker.is_serving() && worker.frames.is_empty() {

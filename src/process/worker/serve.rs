@@ -27,7 +27,7 @@
 //! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 use std::sync::{Arc, mpsc};
@@ -71,6 +71,9 @@ const FIRST_FD: i32 = 10;
 const ROOM: usize = 64 << 10;
 /// How much memory for frames is kept while there is none.
 const KEPT: usize = 4 << 20;
+
+/// For so many bytes there is room as soon as they are announced.
+const BELIEVED: usize = 64 << 20;
 
 /// A task that awaits a token is woken on the watcher, and wakers are the user's code.
 const WATCHER_STACK: usize = 256 << 10;
@@ -303,6 +306,14 @@ fn die() -> ! {
     leave(1) // it may not even signal itself
 }
 
+/// How long the frame is at the front of what has come, if its head is there.
+fn announced(bytes: &[u8]) -> Option<usize> {
+    match wire::announced(bytes) {
+        Ok(length) => length,
+        Err(wire::Broken) => exit(1),
+    }
+}
+
 /// What the parent says, frame by frame.
 struct Inlet {
     socket: OwnedFd,
@@ -420,7 +431,7 @@ impl Inlet {
                 return &self.letter;
             }
             let here = &self.bytes[self.start..self.end];
-            match wire::announced(here).filter(|length| *length <= here.len()) {
+            match announced(here).filter(|length| *length <= here.len()) {
                 Some(length) => {
                     self.start += length;
                     self.place += length as u64;
@@ -434,7 +445,9 @@ impl Inlet {
     /// Waits for more bytes.
     fn receive(&mut self) {
         self.tidy();
-        let want = wire::announced(&self.bytes[..self.end]).unwrap_or(0);
+        // (No more than what has come makes likely: a length that is wrong does not cost the memory of a right one.)
+        let want = announced(&self.bytes[..self.end]).unwrap_or(0);
+        let want = want.min(BELIEVED.max(4 * self.end));
         if want > self.bytes.len() || self.end == 0 && self.bytes.len() > KEPT {
             // As much room as there will be bytes. (One large frame does not cost its memory for ever.)
             let mut exact = Vec::with_capacity(want.max(ROOM));
@@ -456,7 +469,14 @@ impl Inlet {
         match self.take(flags) {
             Ok(true) => {}
             Ok(false) => exit(1), // an item has written over it
-            Err(_) => die(),
+            Err(error) => {
+                let why = refused("recvmsg")(error);
+                let _ = writeln!(
+                    io::stderr(),
+                    "trefoil: a worker could not hear its parent: {why}"
+                );
+                die()
+            }
         }
         if let (true, Some(tray)) = (sleeps, self.tray()) {
             tray.wakes();
