@@ -273,6 +273,11 @@ impl Driver {
     pub(super) fn turn(&mut self) {
         loop {
             let now = Instant::now();
+            for (index, link) in self.links.iter_mut().enumerate() {
+                if link.as_mut().is_some_and(Link::has_taken) {
+                    self.sched.takes(index, now);
+                }
+            }
             for index in self.sched.overdue(now).collect::<Vec<_>>() {
                 // It may have ended in time.
                 self.receive(index, false);

@@ -99,6 +99,8 @@ pub(crate) struct Link {
     /// some were read from the ledger before they were sent.
     pub(super) heard: u64,
     outgoing: VecDeque<Outgoing>,
+    /// It has taken some bytes since that was last asked.
+    took: bool,
     /// How many bytes the socket has ever taken.
     sent_bytes: u64,
     /// The kernel has no room for the first frame, memory or descriptors, and nothing tells when: when to try again.
@@ -208,6 +210,7 @@ impl Link {
             partial: Vec::new(),
             heard: 0,
             outgoing: VecDeque::new(),
+            took: false,
             sent_bytes: 0,
             crowded_until: None,
             #[cfg(test)]
@@ -407,6 +410,7 @@ impl Link {
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
                     self.sent_bytes += sent as u64;
+                    self.took = true;
                     if let Some(fast) = &self.fast {
                         fast.ledger.sent();
                     }
@@ -430,6 +434,11 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// A plain worker has taken some bytes since this was last asked.
+    pub(crate) fn has_taken(&mut self) -> bool {
+        std::mem::take(&mut self.took) && self.fast.is_none()
     }
 
     fn sent(&mut self, mut bytes: usize) {

@@ -355,13 +355,14 @@ impl Inlet {
         }
     }
 
-    /// A batch is here that takes no time: what there is to say can wait until after it.
+    /// A batch is here that takes no time: what there is to say can wait until after it. (Or, of a plain worker, until it begins:
+    /// that is said at once, and everything before it.)
     fn has_brief(&mut self) -> bool {
-        let next = match self.takes_letter() {
+        let next = match self.takes_letter() || self.takes_relayed() {
             true => Frame::decode(&self.letter),
             false => Frame::decode(&self.bytes[self.start..self.end]),
         };
-        matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
+        matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief || self.is_plain())
     }
 
     /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here, and what there is
@@ -394,6 +395,16 @@ impl Inlet {
         self.relayed.is_some()
     }
 
+    /// The next frame was relayed, and lies here.
+    fn takes_relayed(&mut self) -> bool {
+        if let (false, Some(relayed)) = (self.has_letter, &self.relayed)
+            && let Ok(frame) = relayed.try_recv()
+        {
+            (self.letter, self.has_letter) = (frame, true);
+        }
+        self.has_letter
+    }
+
     fn tray(&self) -> Option<Tray<'_>> {
         self.front.as_ref().map(|front| Tray::new(front.tray()))
     }
@@ -420,7 +431,7 @@ impl Inlet {
 
     /// The bytes of the next frame, whole.
     fn next(&mut self) -> &[u8] {
-        if let Some(relayed) = &self.relayed {
+        if let (Some(relayed), false) = (&self.relayed, self.has_letter) {
             self.letter = Vec::new(); // one large frame does not cost its memory until the next
             self.letter = relayed.recv().unwrap_or_else(|_| exit(1));
             return &self.letter;
