@@ -521,7 +521,7 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return;
         };
-        if link.is_broken {
+        if link.is_broken || link.is_too_much {
             return;
         }
         let mut joined = std::mem::take(&mut link.partial);
@@ -545,7 +545,8 @@ impl Driver {
             Ok(used) => {
                 link.partial = whole[used..].to_vec();
                 if let Some(why) = too_much(&link.partial) {
-                    link.is_broken = true;
+                    // (What it has said until now is true: the item is blamed whose result that is.)
+                    link.is_too_much = true;
                     link.note.get_or_insert(why);
                     return link.kill();
                 }

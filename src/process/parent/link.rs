@@ -128,6 +128,8 @@ pub(crate) struct Link {
     pub(crate) at_end: bool,
     /// It has said something that makes no sense.
     pub(crate) is_broken: bool,
+    /// There is no memory for what it says next, so it is not heard any more.
+    pub(crate) is_too_much: bool,
     /// Why it was sent away, for the error.
     pub(crate) note: Option<String>,
 }
@@ -226,6 +228,7 @@ impl Link {
             looks: StartupWatch::new(Instant::now()),
             at_end: false,
             is_broken: false,
+            is_too_much: false,
             note: None,
         }
     }
