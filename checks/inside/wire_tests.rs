@@ -82,7 +82,7 @@ fn records_come_out_as_they_went_in() {
                 "a part is not an error"
             );
         }
-        assert_eq!(announced(rest), Some(used));
+        assert_eq!(announced(rest), Ok(Some(used)));
         seen.push(record);
         rest = &rest[used..];
     }
@@ -224,11 +224,30 @@ fn lengths_have_64_bits() {
         context.head(LARGE as usize),
         value_head(LARGE as usize),
     ] {
-        let all = announced(&head).unwrap() as u64;
+        let all = announced(&head).unwrap().unwrap() as u64;
         assert!((LARGE..LARGE + 64).contains(&all), "{all}");
         assert_eq!(Record::decode(&head), Ok(None), "not there yet");
     }
-    let endless = [&[1][..], &[0xff; 9]].concat();
-    assert_eq!(Record::decode(&endless), Ok(None));
-    assert_eq!(announced(&endless), None);
+}
+
+/// A length that nothing can have is not waited for, whatever else comes.
+#[test]
+fn absurd_lengths_are_errors() {
+    let forged = |kind: u8, length: u64| [&[kind, LONG][..], &length.to_le_bytes()].concat();
+    for kind in [MESSAGE, VALUE] {
+        for length in [u64::MAX, 1 << 63, i64::MAX as u64, MOST as u64 + 1] {
+            let bytes = forged(kind, length);
+            assert_eq!(Record::decode(&bytes), Err(Broken), "{length}");
+            assert_eq!(Frame::decode(&bytes), Err(Broken));
+            assert_eq!(announced(&bytes), Err(Broken));
+            for end in 0..bytes.len() {
+                assert_eq!(announced(&bytes[..end]), Ok(None), "its head is not there");
+                assert_eq!(Record::decode(&bytes[..end]), Ok(None));
+            }
+        }
+        let most = forged(kind, MOST as u64);
+        assert_eq!(announced(&most), Ok(Some(MOST + most.len())));
+        assert_eq!(Record::decode(&most), Ok(None));
+    }
+    assert_eq!(announced(&[7, 3]), Err(Broken), "there is no such kind");
 }

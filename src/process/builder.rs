@@ -169,12 +169,12 @@ impl ProcessPoolBuilder {
     ///   [`channel`](crate::process::channel()) cannot travel: a call with one ends in [`TaskError::Codec`], and a
     ///   pool whose initializer has one is not built ([`PoolError::Initializer`]).
     /// - A [`Bulk`](crate::process::Bulk) travels with the other bytes, and so does a [`Shared`](crate::process::Shared): once to
-    ///   each worker, which keeps it as long as this process does (and the 64 that came last). A result's is another copy.
-    /// - A plain worker returns items only on request. One that was stopped by a signal keeps the items of its frame
-    ///   until it is continued or killed.
-    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items that were sent
-    ///   together with its last (of a `map` or an `imap`), and these may be why it counts as
-    ///   [out of memory](crate::WorkerExit::out_of_memory).
+    ///   each worker, which keeps it as long as this process does (of the last 64, and of 512 MiB). A result's is another copy.
+    /// - A plain worker returns items only on request. One that was stopped by a signal does not answer, and is killed a second
+    ///   later, so that what it has not begun runs elsewhere. If it was stopped in an item that is still wanted it lives, and what has
+    ///   been sent to it behind that item waits with it.
+    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items, back to when it
+    ///   last had nothing to do, and these may be why it counts as [out of memory](crate::WorkerExit::out_of_memory).
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
     ///
     /// With `TREFOIL_PLAIN_WORKERS=1` in its environment a program's pools have plain workers unless they say otherwise here, and so has

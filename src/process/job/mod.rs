@@ -247,6 +247,15 @@ impl Job {
             || self.waiting.front().is_some_and(Piece::has_ends)
     }
 
+    /// The next item that waits is larger than `most` bytes, or something comes with it, or with its context if its worker does not
+    /// have that.
+    pub(crate) fn is_heavy(&self, has_context: bool, most: usize) -> bool {
+        let context = self.work.context.as_ref().filter(|_| !has_context);
+        let pieces = context.map(|context| &context.piece);
+        let mut pieces = pieces.into_iter().chain(self.waiting.front());
+        pieces.any(|piece| piece.is_heavy(most))
+    }
+
     /// The lowest index that waits or has yet to be fed, or to run again.
     pub(crate) fn first_missing(&self) -> Option<usize> {
         let unfed = (!self.sealed).then_some(self.fed);

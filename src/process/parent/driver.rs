@@ -35,7 +35,7 @@ mod strays;
 use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -51,6 +51,7 @@ use crate::process::fast::look::Watching;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Part, Readers, Reading};
+use crate::process::payload::attachments::Watcher;
 use crate::process::payload::chunk::Chunk;
 use crate::process::payload::shared_buffer::SharedBuffer;
 use crate::process::sched::stats::Counters;
@@ -58,6 +59,7 @@ use crate::process::sched::{Action, Sched};
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::Handle;
+use crate::sys::free_memory;
 use crate::sys::poll::poll_patiently;
 use crate::task::{Hook, WorkerExit, context};
 
@@ -67,10 +69,24 @@ const BUFFER: usize = 256 << 10;
 /// When an engine is asked again that starts no worker just now.
 const PUT_OFF: Duration = Duration::from_millis(20);
 
+/// From so many bytes on, a record is waited for only if there is memory for it.
+const LARGE: usize = 256 << 20;
+
 const SIGKILL: i32 = 9;
 
 per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
+}
+
+/// Why the record that begins here will never be whole, if it is said to be longer than there is memory.
+fn too_much(begin: &[u8]) -> Option<String> {
+    let length = wire::announced(begin).ok().flatten()?;
+    let rest = length.saturating_sub(begin.len());
+    if rest < LARGE {
+        return None;
+    }
+    let error = free_memory::check(rest).err()?;
+    Some(format!("a result of {length} bytes is announced: {error}"))
 }
 
 /// This thread is some pool's driver. It never waits for a pool to end: neither for its
@@ -144,6 +160,12 @@ impl Shared {
             Some(fast) => Chunk::lending(&fast.buffer),
             None => Chunk::plain(),
         }
+    }
+}
+
+impl Watcher for Shared {
+    fn gone(&self) {
+        let _ = self.mailbox.push([Mail::Gone]); // else there are no workers
     }
 }
 
@@ -260,6 +282,11 @@ impl Driver {
     pub(super) fn turn(&mut self) {
         loop {
             let now = Instant::now();
+            for (index, link) in self.links.iter_mut().enumerate() {
+                if link.as_mut().is_some_and(Link::has_taken) {
+                    self.sched.takes(index, now);
+                }
+            }
             for index in self.sched.overdue(now).collect::<Vec<_>>() {
                 // It may have ended in time.
                 self.receive(index, false);
@@ -315,7 +342,9 @@ impl Driver {
             since += engine.patience();
         }
         match Link::start(index, &self.settings) {
-            Ok(link) => {
+            Ok(mut link) => {
+                let shared: Weak<Shared> = Arc::downgrade(&self.shared);
+                link.copies.watched_by(shared);
                 if let Some(own) = &self.settings.own {
                     own.runs(&link.child);
                 }
@@ -340,6 +369,10 @@ impl Driver {
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
+                Mail::Gone => {
+                    let links = self.links.iter_mut().flatten();
+                    links.for_each(Link::release_copies);
+                }
             }
         }
     }
@@ -508,14 +541,16 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return;
         };
-        if link.is_broken {
+        if link.is_broken || link.is_too_much {
             return;
         }
         let mut joined = std::mem::take(&mut link.partial);
         let mut owner = None;
         if !joined.is_empty() {
             joined.extend_from_slice(bytes);
-            if wire::announced(&joined).is_some_and(|length| joined.len() < length) {
+            if let Ok(Some(length)) = wire::announced(&joined)
+                && joined.len() < length
+            {
                 link.partial = joined;
                 return;
             }
@@ -529,6 +564,12 @@ impl Driver {
         {
             Ok(used) => {
                 link.partial = whole[used..].to_vec();
+                if let Some(why) = too_much(&link.partial) {
+                    // (What it has said until now is true: the item is blamed whose result that is.)
+                    link.is_too_much = true;
+                    link.note.get_or_insert(why);
+                    return link.kill();
+                }
                 link.understood();
                 let worker = &self.sched.workers[index];
                 if link.fast.is_none() && worker.is_serving() && worker.frames.is_empty() {

@@ -98,6 +98,8 @@ pub(crate) struct Link {
     /// some were read from the ledger before they were sent.
     pub(super) heard: u64,
     outgoing: VecDeque<Outgoing>,
+    /// It has taken some bytes since that was last asked.
+    took: bool,
     /// How many bytes the socket has ever taken.
     sent_bytes: u64,
     /// The kernel has no room for the first frame, memory or descriptors, and nothing tells when: when to try again.
@@ -108,7 +110,7 @@ pub(crate) struct Link {
     /// The worker has, or will have, the pool's home.
     has_home: bool,
     /// What a plain worker has been sent instead of descriptors.
-    copies: Sent,
+    pub(super) copies: Sent,
     /// What comes beside the bytes.
     pub(crate) extras: Extras,
     pub(crate) words: WorkerStderr,
@@ -127,6 +129,8 @@ pub(crate) struct Link {
     pub(crate) at_end: bool,
     /// It has said something that makes no sense.
     pub(crate) is_broken: bool,
+    /// There is no memory for what it says next, so it is not heard any more.
+    pub(crate) is_too_much: bool,
     /// Why it was sent away, for the error.
     pub(crate) note: Option<String>,
 }
@@ -180,6 +184,7 @@ impl Link {
             partial: Vec::new(),
             heard: 0,
             outgoing: VecDeque::new(),
+            took: false,
             sent_bytes: 0,
             crowded_until: None,
             #[cfg(test)]
@@ -196,6 +201,7 @@ impl Link {
             looks: StartupWatch::new(Instant::now()),
             at_end: false,
             is_broken: false,
+            is_too_much: false,
             note: None,
         }
     }
@@ -321,6 +327,15 @@ impl Link {
         }
     }
 
+    /// Says what of its copies need not be kept, if it has been idle since that is so.
+    pub(crate) fn release_copies(&mut self) {
+        let first = self.outgoing.is_empty();
+        self.copy(&[]);
+        if first {
+            self.send();
+        }
+    }
+
     /// Puts a frame before the socket.
     fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, body: Body) {
         self.outgoing.push_back(Outgoing {
@@ -373,6 +388,7 @@ impl Link {
             match fault.map_or_else(send, Err) {
                 Ok(sent) => {
                     self.sent_bytes += sent as u64;
+                    self.took = true;
                     if let Some(fast) = &self.fast {
                         fast.ledger.sent();
                     }
@@ -396,6 +412,11 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// A plain worker has taken some bytes since this was last asked.
+    pub(crate) fn has_taken(&mut self) -> bool {
+        std::mem::take(&mut self.took) && self.fast.is_none()
     }
 
     fn sent(&mut self, mut bytes: usize) {

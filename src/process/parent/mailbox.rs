@@ -37,6 +37,8 @@ pub(crate) enum Mail {
     Cancel(u64),
     /// The pool is to end.
     Stop(Stop),
+    /// Memory of which plain workers have copies is gone here.
+    Gone,
 }
 
 #[derive(Default)]
@@ -132,7 +134,7 @@ impl Mailbox {
         let is_new_work = |mail: &Mail| match mail {
             Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
-            Mail::Cancel(_) | Mail::Stop(_) => false,
+            Mail::Cancel(_) | Mail::Stop(_) | Mail::Gone => false,
         };
         let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))

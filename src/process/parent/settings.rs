@@ -61,6 +61,7 @@ impl Settings {
             ..Self::default()
         };
         settings.policy.grace = Duration::from_millis(20);
+        settings.policy.patience = Duration::from_secs(1);
         settings
     }
 }

@@ -28,13 +28,15 @@
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use crate::loom::Mutex;
 use crate::sys::handover;
 pub(crate) use crate::sys::handover::send;
 
@@ -50,6 +52,31 @@ pub(crate) struct Attachment {
     id: u64,
     descriptor: File,
     kind: OnceLock<Kind>,
+    watchers: Watchers,
+}
+
+/// Hears that an attachment is gone from this process.
+pub(crate) trait Watcher: Send + Sync {
+    /// One is. (On any thread: does hardly anything.)
+    fn gone(&self);
+}
+
+/// Those that hear of its end.
+#[derive(Default)]
+struct Watchers(Mutex<Vec<Weak<dyn Watcher>>>);
+
+impl fmt::Debug for Watchers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} watchers", self.0.lock().len())
+    }
+}
+
+impl Drop for Watchers {
+    fn drop(&mut self) {
+        let watchers = std::mem::take(&mut *self.0.lock());
+        let watchers = watchers.iter().filter_map(Weak::upgrade);
+        watchers.for_each(|watcher| watcher.gone());
+    }
 }
 
 /// What is special about some of them.
@@ -71,7 +98,16 @@ impl Attachment {
             id,
             descriptor: descriptor.into(),
             kind: OnceLock::new(),
+            watchers: Watchers::default(),
         })
+    }
+
+    /// `watcher` hears when it is gone.
+    pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>) {
+        let mut watchers = self.watchers.0.lock();
+        if !watchers.iter().any(|known| known.ptr_eq(&watcher)) {
+            watchers.push(watcher);
+        }
     }
 
     /// The other side waits until all copies of it are closed.

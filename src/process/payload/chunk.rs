@@ -279,6 +279,11 @@ impl Piece {
         })
     }
 
+    /// Its first item is larger than `most` bytes, or something comes with its chunk.
+    pub(crate) fn is_heavy(&self, most: usize) -> bool {
+        self.chunk.laden || self.part(0, 1).span().len() > most
+    }
+
     /// Lets go of what its items bring along: they have arrived, and will not be sent again.
     pub(crate) fn let_go(&self) {
         if self.chunk.laden {

@@ -7,8 +7,9 @@
 //! 1. The sender says `Copy`, part by part ([`parts`]), under the number of the attachment. Then comes what brings it along,
 //!    behind the list of the numbers (`Descriptors`) as ever.
 //! 2. The receiver makes memory of its own of the parts ([`Copies::part`]), and finds it by the number ([`Copies::find`]).
-//! 3. A worker keeps what it got until its parent says `Release`: when the memory is gone in the parent, or when that has sent many
-//!    others since ([`Sent`]). So each worker gets a copy once, not with each item. A parent keeps what it got for one value.
+//! 3. A worker keeps what it got until its parent says `Release`: as soon as the memory is gone in the parent ([`Watcher`]), or when
+//!    that has sent many others or large ones since ([`Sent`]). So each worker gets a copy once, not with each item. A parent keeps what
+//!    it got for one value.
 //!
 //! A receiver that has no memory for it, or no descriptor, goes on, and says so when it is asked for it: that is an item's error.
 //!
@@ -18,7 +19,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS};
+use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, Watcher};
 use super::mapped::Mapped;
 use super::raw_plain::MappedSlice;
 use crate::sys::segment::Filling;
@@ -28,6 +29,8 @@ const PART: usize = 256 << 10;
 
 /// How many copies a worker keeps, if not all belong to one frame: each has a descriptor there.
 const KEPT: usize = 64;
+/// And how many bytes of them.
+const KEPT_BYTES: u64 = 512 << 20;
 
 /// One part of what is copied.
 #[derive(Clone)]
@@ -130,34 +133,63 @@ impl Copies {
 }
 
 /// What a worker has been sent and keeps, the latest last.
-#[derive(Debug, Default)]
-pub(crate) struct Sent(VecDeque<(u64, Weak<Attachment>)>);
+#[derive(Default)]
+pub(crate) struct Sent {
+    kept: VecDeque<Kept>,
+    /// Hears when one of them is gone here: then there is something to release.
+    watcher: Option<Weak<dyn Watcher>>,
+}
+
+struct Kept {
+    id: u64,
+    memory: Weak<Attachment>,
+    bytes: u64,
+}
 
 impl Sent {
+    /// From now on `watcher` hears when one of them is gone here.
+    pub(crate) fn watched_by(&mut self, watcher: Weak<dyn Watcher>) {
+        self.watcher = Some(watcher);
+    }
+
     /// A frame brings these along: which of them the worker does not have, and which others it need not keep.
     pub(crate) fn send(
         &mut self,
         attachments: &[Arc<Attachment>],
     ) -> (Vec<Arc<Attachment>>, Vec<u64>) {
-        if attachments.is_empty() && self.0.is_empty() {
+        if attachments.is_empty() && self.kept.is_empty() {
             return Default::default();
         }
         let mut new = Vec::new();
+        let mut needed = 0;
         for attachment in attachments {
-            let own = (attachment.id(), Arc::downgrade(attachment));
-            match self.0.iter().position(|(id, _)| *id == own.0) {
-                Some(at) => drop(self.0.remove(at)),
-                None => new.push(attachment.clone()),
-            }
-            self.0.push_back(own);
+            let known = self.kept.iter().position(|own| own.id == attachment.id());
+            let own = known
+                .and_then(|at| self.kept.remove(at))
+                .unwrap_or_else(|| {
+                    new.push(attachment.clone());
+                    if let Some(watcher) = &self.watcher {
+                        attachment.watch(watcher.clone());
+                    }
+                    Kept {
+                        id: attachment.id(),
+                        memory: Arc::downgrade(attachment),
+                        bytes: attachment.file().metadata().map_or(0, |file| file.len()),
+                    }
+                });
+            needed += own.bytes;
+            self.kept.push_back(own);
         }
-        let mut excess = self.0.len().saturating_sub(KEPT.max(attachments.len()));
+        // Those of this frame are the last.
+        let most = (KEPT.max(attachments.len()), KEPT_BYTES.max(needed));
+        let mut count = self.kept.len();
+        let mut bytes: u64 = self.kept.iter().map(|own| own.bytes).sum();
         let mut over = Vec::new();
-        self.0.retain(|(id, memory)| {
-            let goes = excess > 0 || memory.strong_count() == 0;
-            excess = excess.saturating_sub(1);
+        self.kept.retain(|own| {
+            let goes = count > most.0 || bytes > most.1 || own.memory.strong_count() == 0;
             if goes {
-                over.push(*id);
+                (count, bytes) = (count - 1, bytes - own.bytes);
+                over.push(own.id);
             }
             !goes
         });
@@ -167,6 +199,11 @@ impl Sent {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    // A count: no protocol.
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rustix::fs::MemfdFlags;
+
     use super::*;
 
     fn memory(bytes: usize) -> Arc<Mapped> {
@@ -247,5 +284,52 @@ mod tests {
         drop((own, all));
         assert_eq!(send(&[]), (0, ids));
         assert_eq!(send(&[]), (0, vec![]));
+    }
+
+    struct Counts(AtomicUsize);
+
+    impl Watcher for Counts {
+        fn gone(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_worker_keeps_so_many_bytes_and_its_parent_hears_what_is_gone() {
+        let file = |length: u64| {
+            let file = rustix::fs::memfd_create("sparse", MemfdFlags::CLOEXEC).unwrap();
+            rustix::fs::ftruncate(&file, length).unwrap();
+            Attachment::new(file)
+        };
+        let mut all: Vec<_> = [KEPT_BYTES / 2, KEPT_BYTES / 2, 1, 2 * KEPT_BYTES]
+            .map(file)
+            .into();
+        let ids: Vec<u64> = all.iter().map(|one| one.id()).collect();
+        let counts = Arc::new(Counts(AtomicUsize::new(0)));
+        let gone = || counts.0.load(Ordering::Relaxed);
+        let mut sent = Sent::default();
+        let watcher: Weak<Counts> = Arc::downgrade(&counts);
+        sent.watched_by(watcher);
+        let mut send = |some: &[Arc<Attachment>]| {
+            let (new, over) = sent.send(some);
+            (new.len(), over)
+        };
+        assert_eq!(send(&all[..2]), (2, vec![]));
+        assert_eq!(
+            send(&all[2..3]),
+            (1, ids[..1].to_vec()),
+            "the first is the oldest"
+        );
+        assert_eq!(send(&all[..1]), (1, ids[1..2].to_vec()));
+        assert_eq!(
+            send(&all[3..]),
+            (1, vec![ids[2], ids[0]]),
+            "it needs all there is"
+        );
+        assert_eq!(send(&all[3..]), (0, vec![]));
+        drop(all.pop());
+        assert_eq!((gone(), send(&[])), (1, (0, ids[3..].to_vec())));
+        drop(all);
+        assert_eq!(gone(), 4, "each once");
     }
 }

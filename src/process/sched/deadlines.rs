@@ -9,7 +9,8 @@
 //!    and frame, not one per item. What the worker has finished is read first, so an
 //!    item that ended in time is never blamed.
 //!    A frame with ends of channels that was taken back before it had begun may cost its worker, too, with a grace of its own:
-//!    the ends are open until the worker hears of it, and one that has been stopped never does (W25).
+//!    the ends are open until the worker hears of it, and one that has been stopped never does (W25). So may what a plain worker does not
+//!    say: how far it got in a frame that is to be had back. It is killed unless it runs what is wanted.
 //! 3. Where *each* item is waited for, or frames that should have been *brief* stand behind one
 //!    that is not, the results of a frame that takes longer than it should are
 //!    read ahead, and what of it has not begun is taken back, so that the frame ends with
@@ -38,6 +39,7 @@ impl Sched {
     pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
         let late = move |worker: &Worker| {
             let due = worker.next_check().into_iter().chain(worker.take_back_at());
+            let due = due.chain(worker.answer_due());
             due.min().is_some_and(|at| at <= now)
         };
         (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
@@ -57,6 +59,7 @@ impl Sched {
         for (index, worker) in self.workers.iter().enumerate() {
             due(worker.limit());
             due(worker.next_check());
+            due(news(worker.answer_due()));
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
             if let State::Down(Some(at)) = worker.state {
@@ -72,14 +75,18 @@ impl Sched {
 
     /// An item that was cancelled has had its grace: its worker is killed, and no other item with it (W4).
     pub(super) fn kill_overdue(&mut self, index: usize, now: Instant) {
-        let Some((at, sequence)) = self.workers[index].kill_at else {
+        let Some((_, sequence)) = self.workers[index].kill_at else {
             return;
         };
-        if at > now {
+        let is_due = |worker: &Worker| worker.kill_due().is_some_and(|at| at <= now);
+        if !is_due(&self.workers[index]) {
             return;
         }
         self.take_all_back(index, now);
         let worker = &mut self.workers[index];
+        if !is_due(worker) {
+            return; // a plain one has just been asked
+        }
         worker.kill_at = None;
         let mut frames = worker.frames.iter();
         let Some(frame) = frames.find(|frame| frame.sequence == sequence) else {
@@ -92,8 +99,18 @@ impl Sched {
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
         } else if frame.runs() || frame.end == 0 || worker.is_plain() {
             // (It may have to be killed because it has not begun: its ends are open as long as it lives. A plain one
-            // has nothing else, and may not have said what it has begun.)
+            // may not have said what it has begun.)
             worker.fruitful = true;
+            self.kill(index, now);
+        }
+    }
+
+    /// A plain worker that was asked has not said how far it got, so it has been stopped: it is killed, unless it runs something
+    /// that is wanted.
+    pub(super) fn kill_silent(&mut self, index: usize, now: Instant) {
+        let worker = &self.workers[index];
+        let runs = |frame: &SentFrame| frame.wanted && frame.runs();
+        if worker.answer_due().is_some_and(|at| at <= now) && !worker.frames.iter().any(runs) {
             self.kill(index, now);
         }
     }
@@ -106,12 +123,15 @@ impl Sched {
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             return;
         }
-        // What a plain worker has got it may have begun.
-        if frame.runs() || plain && frame.done < frame.end {
-            worker.kill_at = Some((now + self.policy.grace, sequence));
+        // What a plain worker has got it may have begun: the first frame now, any other once it says so.
+        let may_run = plain && frame.done < frame.end;
+        if frame.runs() || may_run {
+            if position == 0 || !plain {
+                worker.kill_at = Some((now + self.policy.grace, sequence));
+            }
             frame.gate().disown();
             match plain {
-                true => self.ask_back(index, position, true),
+                true => self.ask_back(index, position, true, now),
                 false => self.actions.push(Action::Ring(index)),
             }
         } else if frame.ends && frame.end == 0 {
@@ -138,7 +158,15 @@ impl Sched {
         let timeout = job.work.options.timeout?;
         let begun = frame.begun();
         if begun == frame.done {
-            // What begins later has its time from then on.
+            // What begins later has its time from then on. (If its worker has been stopped it never does.)
+            let patience = timeout.max(self.policy.patience);
+            let worker = &self.workers[index];
+            if (position, begun) == (0, 0)
+                && worker.is_plain()
+                && worker.stealable_at() + patience <= now
+            {
+                self.ask_back(index, position, false, now);
+            }
             return Some(now + timeout.max(AGAIN));
         }
         let noted = self.epoch.instant(frame.gate().started());

@@ -18,9 +18,11 @@
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only after it was recalled through the gate,
-//!   or after its worker is gone and the gate says that it had not begun. So no item runs twice, unless it has cost a worker and
-//!   may be retried.
+//!   or after its worker is gone and the gate says that it had not begun. (A plain worker has its gates for itself: what is asked back is
+//!   recalled once it has said how far it got, and after a death only what it has said has begun.) So no item runs twice, unless it has
+//!   cost a worker and may be retried.
 //! - **W4** A worker is killed for the sake of a cancelled item only while all its other gates are closed: no innocent item dies with it.
+//!   (A plain one that does not confirm that in a second has been stopped, and has said what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
 //! **Rejected.** One queue that the workers read themselves: a worker killed while it holds the lock wedges all.
@@ -91,6 +93,8 @@ pub(crate) struct Initializer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
+    /// How long a plain worker may take to say how far it got. One that does not has been stopped (`SIGSTOP`).
+    pub(crate) patience: Duration,
     pub(crate) initializer: Option<Initializer>,
     /// A worker that has been sent so many items is replaced.
     pub(crate) replace_after: Option<u64>,
@@ -169,6 +173,7 @@ impl Sched {
         epoch: Epoch,
     ) -> Self {
         policy.grace = policy.grace.min(FOR_EVER);
+        policy.patience = policy.patience.min(FOR_EVER);
         Self {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
@@ -283,6 +288,7 @@ impl Sched {
         for index in 0..self.workers.len() {
             self.kill_overdue(index, now);
             self.check_timeouts(index, now);
+            self.kill_silent(index, now);
             if self.workers[index]
                 .take_back_at()
                 .is_some_and(|at| at <= now)
@@ -338,7 +344,11 @@ impl Sched {
             let pace = self.pace.of(code.function);
             let ends = job.has_ends();
             let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
-                worker.has_room(cost(pace, 1), now) && (!ends || worker.frames.is_empty())
+                let alone = || {
+                    let has_context = worker.contexts.contains(&id);
+                    ends || worker.is_plain() && job.is_heavy(has_context, FRAME_BYTES)
+                };
+                worker.has_room(cost(pace, 1), now) && (worker.frames.is_empty() || !alone())
             });
             let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.frames.len()) else {
                 return;
@@ -422,7 +432,11 @@ impl Sched {
         // Again for each frame: a victim that has just begun its frame gives nothing, but the others may, and it may be long before
         // anything else happens. (Counted, because a worker that has gone wild may change what the parent sees all the time.)
         for _ in 0..self.workers.len() * GATES {
-            if !self.queue.is_empty() || !self.workers.iter().any(Worker::is_idle) {
+            // (A plain worker gives nothing at once. Once it should have, others may.)
+            let asked = |worker: &&Worker| worker.gives_back(now);
+            let asked = self.workers.iter().filter(asked).count();
+            let idle = self.workers.iter().filter(|worker| worker.is_idle());
+            if !self.queue.is_empty() || idle.count() <= asked {
                 return;
             }
             let Some((worker, position, from)) = self.victim(now) else {
@@ -445,7 +459,7 @@ impl Sched {
                 let left = frame.end - begun;
                 let from = if begun == 0 { 0 } else { begun + left / 2 };
                 let more = left > 0 && best.is_none_or(|(most, _)| most < left);
-                if more && frame.wanted && !frame.asked {
+                if more && frame.wanted && frame.answer_by.is_none() {
                     best = Some((left, (index, position, from)));
                 }
             }
@@ -457,7 +471,7 @@ impl Sched {
     /// all of it, and says how far it got (`give_back`).
     fn take_back(&mut self, worker: usize, position: usize, from: u32, now: Instant) {
         if self.workers[worker].is_plain() {
-            return self.ask_back(worker, position, false);
+            return self.ask_back(worker, position, false, now);
         }
         let frame = &mut self.workers[worker].frames[position];
         let (id, wanted) = (frame.job, frame.wanted);
@@ -472,13 +486,25 @@ impl Sched {
     }
 
     /// Asks a plain worker to begin nothing more of a frame; `cancel`: and tells it that what runs is unwanted.
-    fn ask_back(&mut self, worker: usize, position: usize, cancel: bool) {
+    fn ask_back(&mut self, worker: usize, position: usize, cancel: bool, now: Instant) {
         let frame = &mut self.workers[worker].frames[position];
-        if std::mem::replace(&mut frame.asked, true) && !cancel {
+        let by = now + self.policy.patience;
+        let before = frame.answer_by;
+        frame.answer_by = before.or(Some(by));
+        if before.is_some() && !cancel {
             return;
         }
         let sequence = frame.sequence;
         self.say(worker, &Frame::Recall { sequence, cancel });
+    }
+
+    /// `worker` has taken some bytes, so what it is asked behind these is still on its way.
+    pub(crate) fn takes(&mut self, worker: usize, now: Instant) {
+        let by = now + self.policy.patience;
+        self.workers[worker].took_at = now;
+        for frame in &mut self.workers[worker].frames {
+            frame.answer_by = frame.answer_by.map(|before| before.max(by));
+        }
     }
 
     /// Sends a worker a frame without items.

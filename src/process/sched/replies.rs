@@ -79,6 +79,10 @@ impl Sched {
                     if !self.workers[worker].begins(nanos) {
                         return Err(Broken);
                     }
+                    let front = self.workers[worker].frames.front();
+                    if front.is_some_and(|front| !front.wanted && front.job != INITIALIZE) {
+                        self.cancel_running(worker, 0, now);
+                    }
                 }
                 Record::Recalled { sequence, end } => {
                     self.give_back(worker, sequence, end, now)?;
@@ -305,7 +309,7 @@ impl Sched {
     }
 
     /// A plain worker that was asked begins no more than the first `end` items of a frame: the others are to be had. (It may
-    /// have ended the frame before it says so.)
+    /// have ended the frame before it says so. And it says so before it says that it has begun the last of them.)
     fn give_back(
         &mut self,
         index: usize,
@@ -313,10 +317,15 @@ impl Sched {
         end: u64,
         now: Instant,
     ) -> Result<(), Broken> {
-        let front = self.workers[index].frames.front_mut();
-        let Some(frame) = front.filter(|frame| frame.asked && frame.sequence == sequence) else {
+        let frames = &mut self.workers[index].frames;
+        let asked = |frame: &SentFrame| frame.answer_by.is_some() && frame.sequence == sequence;
+        let Some(position) = frames.iter().position(asked) else {
             return Ok(());
         };
+        let frame = &mut frames[position];
+        frame.answered = true;
+        // (What it has taken just now it says next: `kill_due`.)
+        frame.answer_by = Some(now + self.policy.patience);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         if end < frame.begun() {
             return Err(Broken);
@@ -324,10 +333,10 @@ impl Sched {
         let id = frame.job;
         if end < frame.end {
             let piece = frame.piece.part(end as usize, frame.end as usize);
-            frame.end = end;
+            frame.end = frame.gate().recall(end);
             if let (true, Some(job)) = (frame.wanted, self.jobs.get_mut(&id)) {
                 job.put_back(piece);
-                self.settle(index, 0, now);
+                self.settle(index, position, now);
                 self.enqueue(id, true);
                 if self.is_stopped() {
                     self.fail_waiting(id, &TaskError::Cancelled, now);

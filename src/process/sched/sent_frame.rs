@@ -60,8 +60,10 @@ pub(crate) struct SentFrame {
     pub(crate) wanted: bool,
     /// Each of its results is waited for by itself.
     pub(crate) each: bool,
-    /// A plain worker was asked for what it has not begun.
-    pub(crate) asked: bool,
+    /// A plain worker was asked for what it has not begun: until when it should say how far it got.
+    pub(crate) answer_by: Option<Instant>,
+    /// It has, and `end` is that.
+    pub(crate) answered: bool,
     /// When to see whether an item has run for longer than it may.
     pub(crate) check_at: Option<Instant>,
     /// The item whose time was up is to run again when the frame is over.
@@ -87,6 +89,11 @@ impl SentFrame {
     /// Something has begun, and its result has not come.
     pub(crate) fn runs(&self) -> bool {
         self.done < self.begun()
+    }
+
+    /// Its worker was asked for what it has not begun, and has not said how far it got.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.answer_by.is_some() && !self.answered && self.done < self.end
     }
 
     /// Takes back what has not begun, from item `from` on. (Not from a plain worker.)

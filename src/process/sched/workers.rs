@@ -17,7 +17,8 @@
 //! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait for the
 //! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
 //! up to [`GATES`], and sends what they gave together; when one of them
-//! turns out not to be brief, those behind it are taken back.
+//! turns out not to be brief, those behind it are taken back. (What is large, or brings copies along, goes to an idle plain worker: it
+//! would be received while something else runs, which would be blamed if there were no memory for it.)
 //!
 //! **Back-off.** A death after which nothing had been done, not even a failed item, is
 //! *fruitless*. A worker's slot is filled again at once after the first, and
@@ -99,6 +100,8 @@ pub(crate) struct Worker {
     next_sequence: u64,
     /// Since when the first frame is the first.
     pub(crate) front_since: Instant,
+    /// When a plain one last took some bytes.
+    pub(crate) took_at: Instant,
     /// The frame, cancelled or taken back, for whose sake to kill the worker, and when.
     pub(crate) kill_at: Option<(Instant, u64)>,
     /// The contexts that it has.
@@ -123,6 +126,7 @@ impl Worker {
             cost: 0,
             next_sequence: 0,
             front_since: now,
+            took_at: now,
             kill_at: None,
             contexts: HashSet::new(),
             served: 0,
@@ -132,13 +136,13 @@ impl Worker {
         }
     }
 
-    /// It is a *plain* worker (`plain_workers`), nothing but a stream: it has one frame at a time, says what it begins, and is
-    /// asked for what it has not begun.
+    /// It is a *plain* worker (`plain_workers`), nothing but a stream: it says what it begins, and is asked for what it has
+    /// not begun.
     pub(crate) fn is_plain(&self) -> bool {
         self.gates.are_told()
     }
 
-    /// A plain worker begins the next item of its frame. False: there is none.
+    /// A plain worker begins the next item of its first frame. False: there is none.
     pub(crate) fn begins(&self, nanos: u64) -> bool {
         let front = self.frames.front().filter(|_| self.is_plain());
         front.map(SentFrame::gate).is_some_and(|gate| {
@@ -147,11 +151,11 @@ impl Worker {
         })
     }
 
-    /// It can have another frame, which should take `cost` nanoseconds.
+    /// It can have another frame, which should take `cost` nanoseconds. (Not while it owes an answer: it may have been stopped.)
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
         self.state == State::Ready
             && self.kill_at.is_none()
-            && (self.frames.is_empty() || !self.is_plain())
+            && self.answer_due().is_none()
             && (self.frames.len() < 2 || self.frames.len() < GATES && self.is_brief(cost, now))
     }
 
@@ -205,7 +209,8 @@ impl Worker {
             ends: false,
             wanted: true,
             each: false,
-            asked: false,
+            answer_by: None,
+            answered: false,
             check_at: None,
             again: None,
             gates: self.gates.clone(),
@@ -236,7 +241,8 @@ impl Worker {
     pub(crate) fn stealable_at(&self) -> Instant {
         let arriving = self.frames.front().filter(|frame| frame.begun() == 0);
         let bytes = arriving.map_or(0, |frame| frame.piece.span().len() as u64);
-        self.front_since + TAKE_OVER_AFTER + Duration::from_nanos(10 * bytes)
+        let since = self.front_since.max(self.took_at);
+        since + TAKE_OVER_AFTER + Duration::from_nanos(10 * bytes)
     }
 
     /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`fast`).
@@ -248,16 +254,40 @@ impl Worker {
     /// When to see whether it is to be killed, or an item of it has run for too long.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         let checks = self.frames.iter().filter_map(|frame| frame.check_at);
-        checks.chain(self.kill_at.map(|(at, _)| at)).min()
+        checks.chain(self.kill_due()).min()
+    }
+
+    /// When to kill it for the sake of a frame. A plain worker that has yet to say what it has begun of its other frames,
+    /// or what it has just begun there, has some time for that.
+    pub(crate) fn kill_due(&self) -> Option<Instant> {
+        let (at, sequence) = self.kill_at?;
+        let may_run = |frame: &&SentFrame| {
+            frame.sequence != sequence && frame.wanted && frame.done < frame.end
+        };
+        let others = self.frames.iter().filter(may_run);
+        let due = others.filter_map(|frame| frame.answer_by);
+        Some(due.fold(at, Instant::max))
+    }
+
+    /// Until when a plain worker should say how far it got, if it was asked.
+    pub(crate) fn answer_due(&self) -> Option<Instant> {
+        let unanswered = self.frames.iter().filter(|frame| frame.is_unanswered());
+        unanswered.filter_map(|frame| frame.answer_by).min()
+    }
+
+    /// What it was asked for is wanted by others, and should come.
+    pub(crate) fn gives_back(&self, now: Instant) -> bool {
+        self.answer_due().is_some_and(|at| now < at)
     }
 
     /// When to take back what it has not begun, because results may wait for it: those of the first frame, if each of them is
-    /// waited for, or of one that was to be brief.
+    /// waited for (a plain worker says each before the next item begins), or of one that was to be brief.
     pub(crate) fn take_back_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
-        let waited_for = front.wanted && front.each && !front.asked && front.end - front.done > 1;
+        let waited_for = front.wanted && front.each && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
-        let holds_up = waited_for || behind.any(|frame| frame.brief && frame.end > 0);
+        let holds_up = waited_for && !self.is_plain()
+            || behind.any(|frame| frame.brief && frame.answer_by.is_none() && frame.end > 0);
         holds_up.then_some(self.front_since + HURRY)
     }
 

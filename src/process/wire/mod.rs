@@ -20,7 +20,8 @@
 //! **Invariants.**
 //! - **W1** Decoding accepts any bytes whatever: it reads inside the slice that it was
 //!   given, allocates no more than a mebibyte for a length it has merely read, and answers with an
-//!   item, with "more bytes are needed", or with a [`Broken`].
+//!   item, with "more bytes are needed", or with a [`Broken`]: also for a length that nothing can have. Of a shorter one
+//!   the receiver has as much in memory as has come, and some.
 //!
 //! **Rejected.** A checksum: a socket pair does not lose bytes,
 //! and a worker that overwrites its own memory cannot be caught by one.
@@ -45,6 +46,14 @@ type Decoded<T> = Result<Option<(T, usize)>, Broken>;
 /// The kinds of an envelope.
 const MESSAGE: u8 = 1;
 const VALUE: u8 = 2;
+
+/// No frame or record is longer: it lies whole in the memory of a process, and none has more than 47 bits of addresses. (So there
+/// is nothing to refuse where it is written.)
+const MOST: usize = if usize::BITS > 32 {
+    isize::MAX as usize >> 16
+} else {
+    isize::MAX as usize >> 1
+};
 
 /// The first byte of a length that takes nine bytes.
 const LONG: u8 = u8::MAX;
@@ -117,9 +126,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Kind and payload of what stands at the front of `bytes`, and where it ends.
+/// Kind and length of what stands at the front of `bytes`, and where it begins there.
 #[inline]
-fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
+fn head(bytes: &[u8]) -> Decoded<(u8, usize)> {
     let Some((&kind, rest)) = bytes.split_first() else {
         return Ok(None);
     };
@@ -127,15 +136,25 @@ fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
         return Err(Broken);
     }
     let mut reader = Reader(rest);
-    let payload = reader.bytes();
-    Ok(payload.map(|payload| ((kind, payload), bytes.len() - reader.0.len())))
+    match reader.length() {
+        Some(length) if length <= MOST => Ok(Some(((kind, length), bytes.len() - reader.0.len()))),
+        None if rest.len() < width(MOST) => Ok(None),
+        _ => Err(Broken),
+    }
+}
+
+/// Kind and payload of what stands at the front of `bytes`, and where it ends.
+#[inline]
+fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
+    Ok(head(bytes)?.and_then(|((kind, length), begin)| {
+        let payload = bytes[begin..].get(..length)?;
+        Some(((kind, payload), begin + length))
+    }))
 }
 
 /// How many bytes the frame or record at the front has in all, if its head is there.
-pub(crate) fn announced(bytes: &[u8]) -> Option<usize> {
-    let mut reader = Reader(bytes.get(1..)?);
-    let length = reader.length()?;
-    (bytes.len() - reader.0.len()).checked_add(length)
+pub(crate) fn announced(bytes: &[u8]) -> Result<Option<usize>, Broken> {
+    Ok(head(bytes)?.map(|((_, length), begin)| begin + length))
 }
 
 /// An envelope around a message, with `length` bytes to follow in it.

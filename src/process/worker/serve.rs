@@ -28,7 +28,7 @@
 //! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 use std::sync::{Arc, mpsc};
@@ -77,6 +77,9 @@ const FIRST_FD: i32 = 10;
 const ROOM: usize = 64 << 10;
 /// How much memory for frames is kept while there is none.
 const KEPT: usize = 4 << 20;
+
+/// For so many bytes there is room as soon as they are announced.
+const BELIEVED: usize = 64 << 20;
 
 /// A task that awaits a token is woken on the watcher, and wakers are the user's code.
 const WATCHER_STACK: usize = 256 << 10;
@@ -338,6 +341,14 @@ fn until_some_or_orphaned(socket: &Stream, parents_end: &Handle) {
     }
 }
 
+/// How long the frame is at the front of what has come, if its head is there.
+fn announced(bytes: &[u8]) -> Option<usize> {
+    match wire::announced(bytes) {
+        Ok(length) => length,
+        Err(wire::Broken) => exit(1),
+    }
+}
+
 /// What the parent says, frame by frame.
 struct Inlet {
     stream: Stream,
@@ -382,13 +393,14 @@ impl Inlet {
         }
     }
 
-    /// A batch is here that takes no time: what there is to say can wait until after it.
+    /// A batch is here that takes no time: what there is to say can wait until after it. (Or, of a plain worker, until it begins:
+    /// that is said at once, and everything before it.)
     fn has_brief(&mut self) -> bool {
-        let next = match self.takes_letter() {
+        let next = match self.takes_letter() || self.takes_relayed() {
             true => Frame::decode(&self.letter),
             false => Frame::decode(&self.bytes[self.start..self.end]),
         };
-        matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief)
+        matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief || self.is_plain())
     }
 
     /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here, and what there is
@@ -421,6 +433,16 @@ impl Inlet {
         self.relayed.is_some()
     }
 
+    /// The next frame was relayed, and lies here.
+    fn takes_relayed(&mut self) -> bool {
+        if let (false, Some(relayed)) = (self.has_letter, &self.relayed)
+            && let Ok(frame) = relayed.try_recv()
+        {
+            (self.letter, self.has_letter) = (frame, true);
+        }
+        self.has_letter
+    }
+
     fn tray(&self) -> Option<Tray<'_>> {
         self.front.as_ref().map(|front| Tray::new(front.tray()))
     }
@@ -447,7 +469,7 @@ impl Inlet {
 
     /// The bytes of the next frame, whole.
     fn next(&mut self) -> &[u8] {
-        if let Some(relayed) = &self.relayed {
+        if let (Some(relayed), false) = (&self.relayed, self.has_letter) {
             self.letter = Vec::new(); // one large frame does not cost its memory until the next
             self.letter = relayed.recv().unwrap_or_else(|_| exit(1));
             return &self.letter;
@@ -458,7 +480,7 @@ impl Inlet {
                 return &self.letter;
             }
             let here = &self.bytes[self.start..self.end];
-            match wire::announced(here).filter(|length| *length <= here.len()) {
+            match announced(here).filter(|length| *length <= here.len()) {
                 Some(length) => {
                     self.start += length;
                     self.place += length as u64;
@@ -472,7 +494,9 @@ impl Inlet {
     /// Waits for more bytes.
     fn receive(&mut self) {
         self.tidy();
-        let want = wire::announced(&self.bytes[..self.end]).unwrap_or(0);
+        // (No more than what has come makes likely: a length that is wrong does not cost the memory of a right one.)
+        let want = announced(&self.bytes[..self.end]).unwrap_or(0);
+        let want = want.min(BELIEVED.max(4 * self.end));
         if want > self.bytes.len() || self.end == 0 && self.bytes.len() > KEPT {
             // As much room as there will be bytes. (One large frame does not cost its memory for ever.)
             let mut exact = Vec::with_capacity(want.max(ROOM));
@@ -494,7 +518,14 @@ impl Inlet {
         match self.take(flags) {
             Ok(true) => {}
             Ok(false) => exit(1), // an item has written over it
-            Err(_) => die(),
+            Err(error) => {
+                let why = refused("recvmsg")(error);
+                let _ = writeln!(
+                    io::stderr(),
+                    "trefoil: a worker could not hear its parent: {why}"
+                );
+                die()
+            }
         }
         if let (true, Some(tray)) = (sleeps, self.tray()) {
             tray.wakes();
