@@ -226,6 +226,7 @@ impl World {
         let initializes = seed % 3 == 1;
         let policy = Policy {
             grace: Duration::from_millis(20),
+            round_trip: Duration::ZERO,
             initializer: initializes.then_some(initializer),
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
             only: None,

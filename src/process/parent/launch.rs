@@ -40,6 +40,12 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
     /// How long worker `index` may take until it says hello, beside what a local one may.
     fn patience(&self) -> Duration;
 
+    /// How long a frame is on its way, and its results: frames are cut so that this does not count.
+    #[cfg(feature = "__machines")]
+    fn round_trip(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The child that there was for worker `index` has ended as `exit` says: makes of it how the worker has.
     fn ended(&self, index: usize, exit: &mut WorkerExit);
 }

@@ -91,6 +91,8 @@ pub(crate) struct Initializer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
+    /// How long a frame is on its way, beside the work in it.
+    pub(crate) round_trip: Duration,
     pub(crate) initializer: Option<Initializer>,
     /// A worker that has been sent so many items is replaced.
     pub(crate) replace_after: Option<u64>,
@@ -352,7 +354,7 @@ impl Sched {
             {
                 // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
                 true if options.timeout.is_some() => 1,
-                _ => frame_size(pace, job, serving.count()),
+                _ => frame_size(pace, self.policy.round_trip, job, serving.count()),
             };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
