@@ -154,7 +154,7 @@ impl Executor for Inline {
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
-/// may use.
+/// may use. With the feature `dask`, `"dask:tls://scheduler:8786"` is a pool on the Dask cluster with that scheduler.
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};
@@ -238,6 +238,11 @@ impl FromStr for AnyExecutor {
                 Self::Threads(builder.build()?)
             }
             Some(("processes", n)) => Self::Processes(ProcessPool::with_workers(width(n)?.get())?),
+            #[cfg(feature = "dask")]
+            Some(("dask", address)) if !address.is_empty() => {
+                let dask = crate::process::machines::Dask::connect(address);
+                Self::Processes(ProcessPool::builder().on(dask).build()?)
+            }
             _ => return Err(unknown()),
         })
     }

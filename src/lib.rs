@@ -124,6 +124,9 @@ pub mod _documentation {
     pub mod compare {}
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
+    #[cfg(feature = "dask")]
+    #[doc = include_str!("../docs/MACHINES.md")]
+    pub mod machines {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     pub mod architecture {}
     #[doc = include_str!("../docs/SCHEDULER.md")]

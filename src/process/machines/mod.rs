@@ -3,12 +3,20 @@
 //! An [`Engine`] starts a pool's workers there, if the pool is built [`on`](crate::ProcessPoolBuilder::on) one. The program stays the
 //! same.
 
+#[cfg(feature = "dask")]
+mod dask;
+
 use std::fmt;
 use std::sync::Arc;
 
 use super::PoolError;
 use super::parent::launch::Launch;
 use super::parent::settings::Settings;
+
+#[cfg(feature = "dask")]
+pub use dask::Dask;
+#[cfg(all(feature = "dask", test))]
+pub(crate) use dask::GATEWAY;
 
 /// What starts a pool's workers on other machines: see [`ProcessPoolBuilder::on`](crate::ProcessPoolBuilder::on).
 ///
