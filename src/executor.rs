@@ -157,7 +157,7 @@ impl Executor for Inline {
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
 /// may use. With the feature `ssh` it also parses from `"ssh:node1,node2:8"`, a process pool on those hosts
-/// (`Ssh::hosts`).
+/// (`Ssh::hosts`); with the feature `dask` from `"dask:tls://scheduler:8786"`, a pool on the Dask cluster with that scheduler.
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};
@@ -249,6 +249,11 @@ impl FromStr for AnyExecutor {
             Some(("ssh", hosts)) => {
                 let engine = Ssh::hosts(hosts.split(','));
                 Self::Processes(ProcessPool::builder().on(engine).build()?)
+            }
+            #[cfg(feature = "dask")]
+            Some(("dask", address)) if !address.is_empty() => {
+                let dask = crate::process::machines::Dask::connect(address);
+                Self::Processes(ProcessPool::builder().on(dask).build()?)
             }
             _ => return Err(unknown()),
         })

@@ -86,6 +86,9 @@ pub use event_loop::{
 #[cfg(unix)]
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
+#[cfg(feature = "dask")]
+#[doc(inline)]
+pub use process::machines::Dask;
 #[cfg(feature = "ssh")]
 #[doc(inline)]
 pub use process::machines::Ssh;
@@ -132,6 +135,7 @@ pub mod _documentation {
     pub mod compare {}
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
+    #[cfg(all(feature = "dask", feature = "ssh"))]
     #[doc = include_str!("../docs/MACHINES.md")]
     pub mod machines {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]

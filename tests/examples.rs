@@ -367,6 +367,18 @@ from [2, 3, 5, 7, 11] to [99989, 99991]
     );
 }
 
+#[cfg(feature = "dask")]
+#[test]
+fn on_dask() {
+    // (On this machine: with a cluster, `tests/dask/main.rs`.)
+    shows(
+        "on_dask",
+        "
+837799 takes 524 steps, more than any other number below a million
+",
+    );
+}
+
 #[cfg(feature = "indicatif")]
 #[test]
 fn progress_bars() {

@@ -233,6 +233,7 @@ impl World {
         let policy = Policy {
             grace: Duration::from_millis(20),
             patience: Duration::from_secs(1),
+            round_trip: Duration::ZERO,
             initializer: initializes.then_some(initializer),
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
             only: None,

@@ -301,6 +301,8 @@ impl ProcessPoolBuilder {
     pub(super) fn settings(self) -> Result<Settings, PoolError> {
         let mut settings = self.settings;
         settings.depth = entry::depth()?;
+        let initializer = self.initializer.transpose();
+        settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
         #[cfg(feature = "__machines")]
         if let Some(engine) = &self.engine {
             settings.engine = Some(connect(&**engine, &mut settings)?);
@@ -318,8 +320,6 @@ impl ProcessPoolBuilder {
             let words = format!("{} workers are too many", settings.workers);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, words).into());
         }
-        let initializer = self.initializer.transpose();
-        settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
         if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
             && initializer.chunk.is_uncopyable()
         {
@@ -347,7 +347,10 @@ fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Laun
         );
     }
     settings.plain = true;
-    engine.connect(settings)
+    let launch = engine.connect(settings)?;
+    settings.policy.round_trip = launch.round_trip();
+    settings.policy.patience = launch.silence();
+    Ok(launch)
 }
 
 impl ProcessPool {

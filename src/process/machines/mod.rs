@@ -3,6 +3,8 @@
 //! An [`Engine`] starts a pool's workers there, if the pool is built [`on`](crate::ProcessPoolBuilder::on) one. The program stays the
 //! same.
 
+#[cfg(feature = "dask")]
+mod dask;
 #[cfg(feature = "ssh")]
 mod host;
 #[cfg(feature = "ssh")]
@@ -21,6 +23,11 @@ pub use ssh::Ssh;
 use super::PoolError;
 use super::parent::launch::Launch;
 use super::parent::settings::Settings;
+
+#[cfg(feature = "dask")]
+pub use dask::Dask;
+#[cfg(all(feature = "dask", test))]
+pub(crate) use dask::GATEWAY;
 
 /// What starts a pool's workers on other machines: see [`ProcessPoolBuilder::on`](crate::ProcessPoolBuilder::on).
 ///

@@ -41,6 +41,19 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
     /// How long worker `index` may take until it says hello, beside what a local one may.
     fn patience(&self) -> Duration;
 
+    /// How long a frame is on its way, and its results: frames are cut so that this does not count.
+    #[cfg(feature = "__machines")]
+    fn round_trip(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// How long a worker that was asked how far it got may say nothing, until it is taken for stopped. (Bytes count as taken when
+    /// they are on their way.)
+    #[cfg(feature = "__machines")]
+    fn silence(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     /// The child that there was for worker `index` has ended as `exit` says: makes of it how the worker has.
     fn ended(&self, index: usize, exit: &mut WorkerExit);
 }

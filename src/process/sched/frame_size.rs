@@ -3,12 +3,16 @@
 //! Tests: `sched::sim`, `tests/process/pool.rs`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::sent_frame::UNKNOWN_COST;
 use crate::process::job::Job;
 
 /// How much work a frame should hold, in nanoseconds.
 const TARGET: f64 = 1e6;
+/// The same, where frames are long on their way, as many times that; and how much at least.
+const TRIPS: f64 = 15.0;
+const LEAST_TRIPS: f64 = 2.0;
 /// The most items that a frame may hold.
 const FRAME_ITEMS: usize = 1 << 16;
 /// Programs have fewer functions; this bounds it whatever they do.
@@ -45,13 +49,21 @@ pub(super) fn cost(pace: Option<f64>, items: usize) -> u64 {
     })
 }
 
-/// How many items the next frame of `job` should have, among so many `workers`.
-pub(super) fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize {
+/// How many items the next frame of `job` should have, among so many `workers`, each of them so far away.
+pub(super) fn frame_size(
+    pace: Option<f64>,
+    round_trip: Duration,
+    job: &Job,
+    workers: usize,
+) -> usize {
     if let Some(chunk) = job.work.options.chunk {
         return chunk.clamp(1, FRAME_ITEMS);
     }
     let Some(pace) = pace else { return 1 };
-    let most = ((TARGET / pace.max(1.0)) as usize).clamp(1, FRAME_ITEMS);
+    let pace = pace.max(1.0);
+    let items = |work: f64| ((work / pace) as usize).clamp(1, FRAME_ITEMS);
+    let way = round_trip.as_nanos() as f64;
+    let most = items(TARGET.max(TRIPS * way));
     let tail = match job.sealed || job.work.each {
         // What waits is all that will come, or (of an `imap`) all that will come before a result is taken: at most half of an equal
         // share of it, so that the workers end at about the same time.
@@ -61,5 +73,6 @@ pub(super) fn frame_size(pace: Option<f64>, job: &Job, workers: usize) -> usize 
         }
         false => most,
     };
-    tail.max(1)
+    // (A frame of less work than this ends no sooner.)
+    tail.max(items(LEAST_TRIPS * way))
 }

@@ -95,6 +95,8 @@ pub(crate) struct Policy {
     pub(crate) grace: Duration,
     /// How long a plain worker may take to say how far it got. One that does not has been stopped (`SIGSTOP`).
     pub(crate) patience: Duration,
+    /// How long a frame is on its way, beside the work in it.
+    pub(crate) round_trip: Duration,
     pub(crate) initializer: Option<Initializer>,
     /// A worker that has been sent so many items is replaced.
     pub(crate) replace_after: Option<u64>,
@@ -346,7 +348,9 @@ impl Sched {
             let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
                 let alone = || {
                     let has_context = worker.contexts.contains(&id);
-                    ends || worker.is_plain() && job.is_heavy(has_context, FRAME_BYTES)
+                    let queues = self.policy.round_trip > Duration::ZERO; // the engine does
+                    let heavy = || worker.is_plain() && job.is_heavy(has_context, FRAME_BYTES);
+                    ends || queues || heavy()
                 };
                 worker.has_room(cost(pace, 1), now) && (worker.frames.is_empty() || !alone())
             });
@@ -362,7 +366,7 @@ impl Sched {
             {
                 // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
                 true if options.timeout.is_some() => 1,
-                _ => frame_size(pace, job, serving.count()),
+                _ => frame_size(pace, self.policy.round_trip, job, serving.count()),
             };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {

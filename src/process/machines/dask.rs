@@ -1,0 +1,359 @@
+//! Workers on a Dask cluster.
+//!
+//! **Job.** Starts the *gateway* (`dask_gateway.py`), a process of the user's own Python, and hands it one end of a stream for each
+//! worker of the pool. The gateway speaks there as a plain worker does: the pool does not notice that no process of its own
+//! is behind it. What that does on the cluster is said in the script.
+//!
+//! **Protocol.** The gateway's standard input is a socket. It says there `ready THREADS`, or `error WORDS`, also later, when it
+//! loses the cluster. To it go ends of streams, each with one byte. When the socket closes it is gone, and the
+//! scheduler clears the rest away, whether the gateway ended by itself or was killed.
+//!
+//! Tests: `tests/dask/main.rs`; that the script numbers frames and records as `wire` does, `wire::tests`.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::SendFlags;
+
+use super::sealed::{Said, Sealed};
+use super::{Connect, Engine};
+use crate::loom::Mutex;
+use crate::process::PoolError;
+use crate::process::parent::launch::{Launch, Started, stream};
+use crate::process::parent::settings::{Settings, WorkerStdout};
+use crate::process::payload::attachments;
+use crate::sys::image::image;
+use crate::task::WorkerExit;
+
+/// What the interpreter runs.
+pub(crate) const GATEWAY: &str = include_str!("dask_gateway.py");
+
+/// How long the gateway may take until it is ready: it may have to send the program to many hosts.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+
+/// How many workers there are for each of the cluster's threads: while one runs the frames of others are on their way, and what is
+/// submitted together costs the scheduler less.
+const WORKERS_PER_THREAD: usize = 4;
+/// How many there are at least: threads may come later.
+const LEAST_WORKERS: usize = 4;
+
+/// How long it takes until the result of a task is here that does nothing.
+const ROUND_TRIP: Duration = Duration::from_millis(10);
+
+/// A Dask cluster, as what a pool's workers run [on](crate::ProcessPoolBuilder::on).
+///
+/// Dask places what the pool gives it, queues it, and runs it again where a machine was lost. Items are sent many at a
+/// time, as tasks of 0.15 s. Nothing of this program has to be installed on the cluster: the executable travels, and is
+/// executed there by a process of Dask's worker. On this machine a Python interpreter is needed that has Dask's `distributed`, 2024.1
+/// or newer, in the version of the cluster.
+///
+/// An item runs *at least* once: what a lost worker had runs again elsewhere.
+///
+/// ```no_run
+/// use trefoil::ProcessPool;
+/// use trefoil::process::machines::Dask;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     trefoil::init();
+///     let dask = Dask::connect("tcp://127.0.0.1:8786");
+///     let procs = ProcessPool::builder().on(dask).build()?;
+///     assert_eq!(procs.map(1..=4, |x: u64| x * x)?, [1, 4, 9, 16]);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it is for `ProcessPoolBuilder::on`"]
+pub struct Dask {
+    scheduler: Scheduler,
+    python: PathBuf,
+    plaintext: bool,
+    retries: u32,
+    resources: Vec<(String, f64)>,
+    priority: i32,
+}
+
+#[derive(Clone, Debug)]
+enum Scheduler {
+    Address(String),
+    File(PathBuf),
+    Configured,
+}
+
+impl Dask {
+    fn new(scheduler: Scheduler) -> Self {
+        Self {
+            scheduler,
+            python: "python3".into(),
+            plaintext: false,
+            retries: 2,
+            resources: Vec::new(),
+            priority: 0,
+        }
+    }
+
+    /// The cluster whose scheduler is at `address`, such as `tls://scheduler:8786`.
+    ///
+    /// For `tls://` Dask's own configuration says where keys and certificates are.
+    pub fn connect(address: impl Into<String>) -> Self {
+        Self::new(Scheduler::Address(address.into()))
+    }
+
+    /// The cluster whose scheduler has written this file (`dask scheduler --scheduler-file`).
+    pub fn scheduler_file(path: impl AsRef<Path>) -> Self {
+        Self::new(Scheduler::File(path.as_ref().to_owned()))
+    }
+
+    /// The cluster that Dask's configuration names: `DASK_SCHEDULER_ADDRESS`, or `scheduler-address` in its files.
+    pub fn from_env() -> Self {
+        Self::new(Scheduler::Configured)
+    }
+
+    /// The interpreter that has `distributed`. Default: `python3`.
+    pub fn python(mut self, path: impl AsRef<Path>) -> Self {
+        self.python = path.as_ref().to_owned();
+        self
+    }
+
+    /// Whether another machine's scheduler may be spoken to without TLS. Default: no.
+    ///
+    /// Whoever reaches such a scheduler runs what he likes on the cluster, and reads along.
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.plaintext = allow;
+        self
+    }
+
+    /// How often a task of Dask is tried again that its workers could not run: because one lacks what it needs, or because Dask
+    /// has given it up after several lost workers (`distributed.scheduler.allowed-failures`). Default: 2.
+    ///
+    /// It has nothing to do with the [`retry`](crate::ProcessCall::retry) of a call, which is for items that have cost a process.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// What a task takes of one of the cluster's resources (`dask worker --resources "GPU=1"`). May be called for many.
+    pub fn resource(mut self, name: impl Into<String>, amount: f64) -> Self {
+        self.resources.push((name.into(), amount));
+        self
+    }
+
+    /// Dask's priority of this pool's tasks, among all of the cluster: more is sooner. Default: 0.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// What starts the gateway.
+    fn command(&self, settings: &Settings) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg("-c").arg(GATEWAY);
+        let mut say = |name: &str, value: &dyn AsRef<OsStr>| {
+            let mut argument = OsString::from(name);
+            argument.push("=");
+            argument.push(value);
+            command.arg(argument);
+        };
+        match &self.scheduler {
+            Scheduler::Address(address) => say("scheduler", address),
+            Scheduler::File(path) => say("file", path),
+            Scheduler::Configured => {}
+        }
+        let flag = |is_set: bool| if is_set { "1" } else { "0" };
+        say("plaintext", &flag(self.plaintext));
+        say("retries", &self.retries.to_string());
+        say("priority", &self.priority.to_string());
+        for (name, amount) in &self.resources {
+            say("resource", &format!("{name}={amount}"));
+        }
+        say("exe", &format!("/proc/{}/exe", std::process::id()));
+        for argument in std::env::args_os() {
+            say("arg", &argument);
+        }
+        for (name, value) in &settings.variables {
+            let mut variable = name.clone();
+            variable.push("=");
+            variable.push(value);
+            say("env", &variable);
+        }
+        // The parent there is Dask's worker, the stream a socket that is standard input.
+        let (copy, depth) = (image().name(), settings.depth + 1);
+        say("invitation", &format!("{copy},{depth},PARENT,,,"));
+        say("grace", &settings.policy.grace.as_secs_f64().to_string());
+        say("initializer", &flag(settings.policy.initializer.is_some()));
+        let most = settings.policy.replace_after.unwrap_or(0);
+        say("replace_after", &most.to_string());
+        if settings.stdout == WorkerStdout::Null {
+            say("stdout", &"null");
+        }
+        command
+    }
+
+    /// Starts the gateway and waits until it is ready.
+    fn start(&self, settings: &Settings) -> io::Result<Gateway> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = self.command(settings);
+        let started = command
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        drop(command); // and with it our copy of the gateway's end
+        let mut process = started.map_err(|error| {
+            let python = self.python.display();
+            let words = format!(
+                "the Python interpreter `{python}` cannot be started ({error}): install one, with Dask's \
+                 `distributed`, or name it with `.python(path)`"
+            );
+            io::Error::new(error.kind(), words)
+        })?;
+        let stderr = process.stderr.take();
+        let mut gateway = Gateway {
+            control: ours,
+            said: Mutex::default(),
+            process: Mutex::new(process),
+            threads: 0,
+        };
+        gateway.control.set_read_timeout(Some(READY_LIMIT))?;
+        let line = gateway.line();
+        let line = match line {
+            Ok(line) => line,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Err(io::Error::other("the gateway to Dask does not get ready"));
+            }
+            Err(error) => return Err(error),
+        };
+        match line.split_once(' ') {
+            Some(("ready", threads)) => gateway.threads = threads.parse().unwrap_or(0),
+            Some(("error", words)) => return Err(io::Error::other(words.to_owned())),
+            _ => {
+                let mut words = Vec::new();
+                if let Some(mut stderr) = stderr {
+                    let _ = stderr.read_to_end(&mut words);
+                }
+                let words = String::from_utf8_lossy(&words);
+                let python = self.python.display();
+                let words = format!("`{python}` has ended, and says: {}", words.trim());
+                return Err(io::Error::other(words));
+            }
+        }
+        gateway.control.set_nonblocking(true)?;
+        Ok(gateway)
+    }
+}
+
+impl Engine for Dask {}
+
+impl Sealed for Dask {
+    fn said(self) -> Said {
+        Said(Arc::new(self))
+    }
+}
+
+impl Connect for Dask {
+    fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError> {
+        let refused = |error: io::Error| PoolError::Engine(error.to_string());
+        Ok(Arc::new(self.start(settings).map_err(refused)?))
+    }
+}
+
+/// The process that has the connection to the cluster, as one pool has it.
+#[derive(Debug)]
+struct Gateway {
+    control: UnixStream,
+    /// What it has said, and nobody has read.
+    said: Mutex<Vec<u8>>,
+    process: Mutex<Child>,
+    /// How many threads the cluster had when it was asked.
+    threads: usize,
+}
+
+impl Gateway {
+    /// The next line that it says; empty at the end.
+    fn line(&self) -> io::Result<String> {
+        let mut said = self.said.lock();
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(end) = said.iter().position(|byte| *byte == b'\n') {
+                let line = said.drain(..=end).collect::<Vec<_>>();
+                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            match (&self.control).read(&mut buffer) {
+                Ok(0) => return Ok(String::new()),
+                Ok(count) => said.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    return Ok(String::new());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Why it serves no more, if that is so.
+    fn lost(&self) -> Option<io::Error> {
+        let line = self.line().ok()?;
+        let words = line.strip_prefix("error ");
+        let words = words.unwrap_or("the gateway to Dask has ended: it was killed, or has failed");
+        // Whoever asks later is told the same.
+        self.said
+            .lock()
+            .splice(..0, format!("error {words}\n").into_bytes());
+        Some(io::Error::other(words.to_owned()))
+    }
+}
+
+impl Launch for Gateway {
+    fn slots(&self) -> usize {
+        (WORKERS_PER_THREAD * self.threads).max(LEAST_WORKERS)
+    }
+
+    fn may_start(&self, _: usize, _: &[usize]) -> bool {
+        true
+    }
+
+    fn start(&self, index: usize) -> io::Result<Started> {
+        if let Some(lost) = self.lost() {
+            return Err(lost);
+        }
+        let (ours, theirs) = stream()?;
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let parts = [IoSlice::new(b"w")];
+        attachments::send(&self.control, &parts, &[theirs], flags)?;
+        Ok(Started {
+            socket: ours.into(),
+            child: None,
+            pid: u32::try_from(index + 1).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::ZERO // the gateway says hello itself
+    }
+
+    fn round_trip(&self) -> Duration {
+        ROUND_TRIP
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::MAX // what it is asked about may stand in Dask's queue
+    }
+
+    fn ended(&self, _: usize, _: &mut WorkerExit) {}
+}
+
+impl Drop for Gateway {
+    /// Once the gateway's connection is gone the scheduler ends what it had: it has nothing to do itself.
+    fn drop(&mut self) {
+        let mut process = self.process.lock();
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+}

@@ -1,0 +1,1435 @@
+"""What stands between a pool of trefoil and a Dask cluster.
+
+The pool starts this as `python3 -c`, and its standard input is a socket of the pool's. Over it come sockets, one for
+each of the pool's workers: the other end of each speaks as a plain worker does (src/process/wire), and this process
+answers. The items of a frame become one task of Dask (or a few, one after the other, if they take long). On Dask's worker
+a `Holder` hands them to a process of its own, which executes the very program that the pool is in.
+
+Over standard input this process says lines: `ready THREADS`, or `error WORDS`. It ends when the pool's end closes, and then
+the scheduler clears away what there is of it on the cluster (`Watch`).
+"""
+
+import os
+import sys
+
+# A frame: what the pool says. A record: what a worker says. (Their numbers: src/process/wire/mod.rs, which a test compares.)
+FRAME_WELCOME = 0
+FRAME_CONTEXT = 1
+FRAME_BATCH = 2
+FRAME_RECALL = 3
+FRAME_FORGET = 4
+FRAME_DESCRIPTORS = 5
+FRAME_BYE = 10
+RECORD_HELLO = 0
+RECORD_PANIC = 1
+RECORD_CODEC = 2
+RECORD_END = 3
+RECORD_BEGUN = 4
+RECORD_RECALLED = 5
+RECORD_DIED = 11
+
+MESSAGE = 1
+VALUE = 2
+
+OLDEST = (2024, 1)
+
+
+def say(words):
+    """One line to the pool."""
+    try:
+        os.write(0, words.replace("\n", " ").encode() + b"\n")
+    except OSError:
+        pass
+
+
+def fail(words):
+    say("error " + words)
+    sys.stderr.flush()
+    os._exit(1)
+
+
+try:
+    import distributed
+
+    VERSION = distributed.__version__
+    if tuple(int(part) for part in VERSION.split(".")[:2] if part.isdigit()) < OLDEST:
+        fail(
+            f"{sys.executable} has `distributed` {VERSION}, which is too old: 2024.1 is the oldest that will do, in the"
+            " cluster too (`python3 -m pip install --upgrade distributed`)"
+        )
+    from distributed import Client
+    from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+except ImportError as error:
+    fail(
+        f"{sys.executable} cannot import Dask's `distributed` ({error}): install it there, in the version of the cluster"
+        " (`python3 -m pip install distributed`), or name another interpreter with `.python(path)`"
+    )
+
+import asyncio
+import collections
+import concurrent.futures
+import hashlib
+import ipaddress
+import itertools
+import logging
+import platform
+import queue
+import random
+import select
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+import warnings
+
+# ---- The bytes.
+
+
+def varint(number):
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def read_varint(data, at):
+    number = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, at
+        shift += 7
+
+
+def length(number):
+    return bytes([number]) if number < 255 else b"\xff" + struct.pack("<Q", number)
+
+
+def message(*parts):
+    return b"".join([bytes([MESSAGE]), length(sum(map(len, parts))), *parts])
+
+
+def text(words):
+    data = words.encode()
+    return varint(len(data)) + data
+
+
+def optional(number):
+    """An `Option<i32>`."""
+    if number is None:
+        return b"\0"
+    return b"\1" + varint((number << 1) ^ (number >> 63))
+
+
+def envelope(data, at):
+    """The kind, the payload's place and the end of what stands at `at`, or `None` if it is not whole."""
+    if len(data) < at + 2:
+        return None
+    size, start = data[at + 1], at + 2
+    if size == 255:
+        if len(data) < at + 10:
+            return None
+        (size,) = struct.unpack_from("<Q", data, start)
+        start += 8
+    if len(data) < start + size:
+        return None
+    return data[at], start, start + size
+
+
+def whole(data):
+    """How many bytes of whole records stand at the front; how many items these answer, and begin."""
+    at = answered = begun = 0
+    while (one := envelope(data, at)) is not None:
+        kind, start, at = one
+        if kind == VALUE or data[start] in (RECORD_PANIC, RECORD_CODEC):
+            answered += 1
+        elif data[start] == RECORD_BEGUN:
+            begun += 1
+    return at, answered, begun
+
+
+def without(data, answered, begun):
+    """The records without those of items that were told before, of another attempt."""
+    at = 0
+    while (answered or begun) and (one := envelope(data, at)) is not None:
+        kind, start, end = one
+        if kind == VALUE or data[start] in (RECORD_PANIC, RECORD_CODEC):
+            if not answered:
+                break
+            answered -= 1
+        elif data[start] == RECORD_BEGUN:
+            if not begun:
+                break
+            begun -= 1
+        at = end
+    return data[at:]
+
+
+# ---- What a task gives, as bytes: Dask's own form of them costs nothing.
+
+DONE, SLICED, DIED, NEED = 1, 2, 3, 4
+OUTCOME = "<BQQQiiII"
+
+
+def outcome(kind, begun=0, nanos=0, attempt=0, code=None, death=0, words=b"", stderr=b"", records=b""):
+    code = -1 if code is None else code
+    head = struct.pack(OUTCOME, kind, begun, nanos, attempt, code, death, len(words), len(stderr))
+    return b"".join([head, words, stderr, records])
+
+
+class Outcome:
+    def __init__(self, data):
+        head = struct.unpack_from(OUTCOME, data)
+        self.kind, self.begun, self.nanos, self.attempt, code, death, words, stderr = head
+        self.code = code if code >= 0 else None
+        self.signal = death or None
+        at = struct.calcsize(OUTCOME)
+        self.words = data[at : at + words].decode(errors="replace")
+        at += words
+        self.stderr = data[at : at + stderr]
+        self.records = data[at + stderr :]
+
+
+# ---- On Dask's workers.
+
+TIMED, INITIALIZES = 1, 2
+TAIL = 4096
+EXECUTABLE = "executable"
+
+
+MODULE = "trefoil_dask"
+
+
+def make_known():
+    """The task's function, in a module that Dask's processes find: then it travels by name."""
+    import types
+
+    from distributed import get_worker
+
+    def trefoil(head, items):
+        name, _, head = head.partition(b" ")
+        return get_worker().plugins[name.decode()].run(head, items)
+
+    module = sys.modules.setdefault(MODULE, types.ModuleType(MODULE))
+    if not hasattr(module, "trefoil"):
+        trefoil.__module__ = MODULE
+        trefoil.__qualname__ = "trefoil"
+        module.trefoil = trefoil
+    return module.trefoil
+
+
+class Died(Exception):
+    """A process has ended, or never began."""
+
+
+class Child:
+    """A process that executes the pool's program, as a plain worker of it."""
+
+    def __init__(self, process, end, setup):
+        self.process = process
+        self.socket = end
+        self.setup = setup
+        self.contexts = set()
+        self.batches = itertools.count()
+        self.served = 0
+        self.idle_since = 0.0
+        self.initialized = b""
+        self.tail = bytearray()
+        self.lock = threading.Lock()
+        self.heard = bytearray()
+        self.poll = select.poll()
+        self.poll.register(end.fileno(), select.POLLIN)
+
+    def is_fit(self):
+        """The initializer has not failed."""
+        at = 0
+        while (one := envelope(self.initialized, at)) is not None:
+            kind, start, at = one
+            if kind == MESSAGE and self.initialized[start] in (RECORD_PANIC, RECORD_CODEC):
+                return False
+        return True
+
+    def read_words(self):
+        """Takes in what stands in its standard error. False: there will be no more."""
+        with self.lock:
+            while True:
+                try:
+                    some = os.read(self.process.stderr.fileno(), 65536)
+                except BlockingIOError:
+                    return True
+                except (OSError, ValueError):
+                    return False
+                if not some:
+                    return False
+                self.tail = (self.tail + some)[-TAIL:]
+                try:
+                    os.write(2, some)
+                except OSError:
+                    pass
+
+    def kill(self):
+        try:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        except OSError:
+            pass
+        try:
+            self.process.kill()
+        except OSError:
+            pass
+
+    def bury(self):
+        """After its end: how it has ended."""
+        self.kill()
+        status = self.process.wait()
+        self.read_words()
+        with self.lock:
+            self.process.stderr.close()
+        self.socket.close()
+        return status
+
+    def send(self, parts, wake):
+        """Sends all of it, also while the process has something to say."""
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                try:
+                    rest = rest[self.socket.send(rest, socket.MSG_NOSIGNAL) :]
+                except BlockingIOError:
+                    wait = select.poll()
+                    wait.register(self.socket.fileno(), select.POLLIN | select.POLLOUT)
+                    if wake is not None:
+                        wait.register(wake, select.POLLIN)
+                    ready = dict(wait.poll())
+                    if wake in ready:
+                        raise Died
+                    if ready.get(self.socket.fileno(), 0) & ~select.POLLOUT:
+                        self.receive()
+                except OSError as error:
+                    raise Died from error
+
+    def receive(self):
+        while True:
+            try:
+                some = self.socket.recv(1 << 18)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise Died from error
+            if not some:
+                raise Died
+            self.heard += some
+            if len(some) < 1 << 16:
+                return
+
+    def wait(self, until, wake):
+        """Waits until it has said something or `wake` is readable: then true."""
+        limit = None if until is None else max(0, (until - time.monotonic()) * 1000)
+        self.poll.register(wake, select.POLLIN)
+        try:
+            ready = self.poll.poll(limit)
+        finally:
+            self.poll.unregister(wake)
+        woken = False
+        for descriptor, _ in ready:
+            if descriptor == wake:
+                woken = True
+            else:
+                self.receive()
+        return woken
+
+    def batch(self, head, count, items, run, told=None):
+        """Runs the items, until all have ended or the slice is over. What was said, how many have begun, the time, and
+        whether it is a slice."""
+        # The low bits count, because a worker has gates for 64 frames in a row; the rest is a number that nothing else contains.
+        nonce = varint(random.getrandbits(56) << 6 | 1 << 62 | next(self.batches) & 63)
+        payload = [bytes([FRAME_BATCH]), nonce, head]
+        size = sum(map(len, payload)) + len(items)
+        self.heard.clear()
+        self.send([bytes([MESSAGE]) + length(size) + b"".join(payload), items], run.wake)
+        recalled, asked, kill_at, seen = None, None, None, 0
+        recall_at = time.monotonic() + run.slice if run.slice and count > 1 else None
+        while True:
+            if asked is not None and recalled is None:
+                # Its answer stands somewhere between the other records.
+                at = self.heard.find(bytes([RECORD_RECALLED]) + nonce, max(0, seen - 32))
+                if at >= 2 and (one := envelope(self.heard, at - 2)) is not None:
+                    recalled = True
+                    del self.heard[at - 2 : one[2]]
+            at = self.heard.rfind(bytes([RECORD_END]) + nonce, max(0, len(self.heard) - 40))
+            if at >= 2 and (one := envelope(self.heard, at - 2)) is not None and one[2] == len(self.heard):
+                if asked is None or recalled:
+                    begun, at_nanos = read_varint(self.heard, at + 1 + len(nonce))
+                    nanos, _ = read_varint(self.heard, at_nanos)
+                    records = bytes(self.heard[: at - 2])
+                    self.heard.clear()
+                    if told is not None:
+                        told(records)
+                    return records, begun, nanos, asked is not None and begun < count
+            seen = len(self.heard)
+            if told is not None and seen:
+                told(self.heard)
+            now = time.monotonic()
+            if kill_at is not None and now >= kill_at:
+                self.kill()
+            elif recall_at is not None and now >= recall_at and asked is None:
+                asked = False
+                self.send([message(bytes([FRAME_RECALL]), nonce, b"\0")], run.wake)
+            until = kill_at or (recall_at if asked is None else None)
+            if self.wait(until, run.wake):
+                os.read(run.wake, 64)
+                if kill_at is None:
+                    # Unwanted: its token is set, and it has its grace.
+                    asked = True
+                    kill_at = time.monotonic() + run.grace
+                    self.send([message(bytes([FRAME_RECALL]), nonce, b"\1")], None)
+
+
+class Run:
+    """A task that runs on this worker."""
+
+    def __init__(self, slice, grace):
+        self.slice = slice
+        self.grace = grace
+        self.wake, self.bell = os.pipe()
+        self.cancelled = False
+
+    def cancel(self):
+        if not self.cancelled:
+            self.cancelled = True
+            os.write(self.bell, b"x")
+
+    def close(self):
+        os.close(self.wake)
+        os.close(self.bell)
+
+
+class Holder(WorkerPlugin):
+    """Has the processes of one pool on one of Dask's workers."""
+
+    def __init__(self, name, config):
+        self.name = name
+        self.config = config
+
+    def setup(self, worker):
+        make_known()
+        self.worker = worker
+        self.closing = False
+        self.blobs = {}
+        self.image = None
+        self.idle = []
+        self.children = set()
+        self.runs = {}
+        self.lock = threading.Lock()
+        self.orders = queue.SimpleQueue()
+        self.bell, self.ring = os.pipe()
+        os.set_blocking(self.bell, False)
+        os.set_blocking(self.ring, False)
+        self.look_for_image()
+        # Processes die with the thread that has started them: this one ends with the worker.
+        threading.Thread(target=self.keep, name="trefoil-holder", daemon=True).start()
+
+    def teardown(self, worker):
+        with self.lock:
+            self.closing = True
+            for run in self.runs.values():
+                run.grace = 0
+                run.cancel()
+            idle, self.idle = self.idle, []
+        for child in idle:
+            self.end(child)
+        self.wake()
+
+    def transition(self, key, start, finish, **kwargs):
+        if key in self.runs and finish in ("cancelled", "released", "forgotten", "error"):
+            with self.lock:
+                if (run := self.runs.get(key)) is not None:
+                    run.cancel()
+
+    # The program.
+
+    def look_for_image(self):
+        """The program may lie here under the same name: then it need not be sent."""
+        try:
+            image = os.open(self.config["path"], os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        if os.fstat(image).st_size == self.config["size"]:
+            digest = hashlib.sha256()
+            while some := os.read(image, 1 << 20):
+                digest.update(some)
+            if digest.hexdigest() == self.config["sha256"]:
+                self.image = image
+                return
+        os.close(image)
+
+    def put(self, blobs):
+        """Keeps these. The program goes into a file without a name."""
+        if (data := blobs.pop(EXECUTABLE, None)) is not None and self.image is None:
+            if hashlib.sha256(data).hexdigest() != self.config["sha256"]:
+                raise RuntimeError("the program did not arrive whole")
+            path = os.path.join(self.worker.local_directory, f"trefoil-{self.config['sha256'][:16]}-{os.getpid()}")
+            try:
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700), "wb") as file:
+                    file.write(data)
+                self.image = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            finally:
+                os.unlink(path)
+        self.blobs.update(blobs)
+
+    def drop(self, names):
+        for name in names:
+            self.blobs.pop(name, None)
+
+    # The processes.
+
+    def wake(self):
+        with self.lock:
+            if self.ring is not None:
+                try:
+                    os.write(self.ring, b"x")
+                except OSError:
+                    pass
+
+    def keep(self):
+        """Starts processes, hears their standard error, ends those that have had nothing to do."""
+        while True:
+            poll = select.poll()
+            poll.register(self.bell, select.POLLIN)
+            with self.lock:
+                children = {child.process.stderr.fileno(): child for child in self.children if not child.process.stderr.closed}
+                closing = self.closing
+            for descriptor in children:
+                poll.register(descriptor, select.POLLIN)
+            ready = poll.poll(1000)
+            for descriptor, _ in ready:
+                if descriptor == self.bell:
+                    try:
+                        os.read(self.bell, 64)
+                    except OSError:
+                        pass
+                elif not children[descriptor].read_words():
+                    self.forget_words(children[descriptor])
+            while not self.orders.empty():
+                setup, answer = self.orders.get()
+                try:
+                    answer.set_result(self.start(setup))
+                except BaseException as error:
+                    answer.set_exception(error)
+            late = time.monotonic() - self.config["idle"]
+            with self.lock:
+                old = [child for child in self.idle if child.idle_since < late]
+                self.idle = [child for child in self.idle if child.idle_since >= late]
+            for child in old:
+                self.end(child)
+            if closing and not self.children and not self.runs:
+                break
+        with self.lock:
+            for descriptor in (self.bell, self.ring, self.image):
+                if descriptor is not None:
+                    os.close(descriptor)
+            self.ring = None
+
+    def forget_words(self, child):
+        """It has closed its standard error, or has ended."""
+        with self.lock:
+            self.children.discard(child)
+            is_idle = child in self.idle
+            if is_idle:
+                self.idle.remove(child)
+        if is_idle:
+            child.bury()
+
+    def start(self, setup):
+        config = self.config
+        if self.closing:
+            raise RuntimeError("the pool has ended")
+        if (there := f"{sys.platform} {platform.machine()}") != config["machine"]:
+            raise RuntimeError(f"the program is for {config['machine']}, and this worker is {there}")
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        variables = dict(os.environb)
+        variables.update(config["env"])
+        invitation = config["invitation"].replace("PARENT", str(os.getpid()))
+        variables[b"TREFOIL_WORKER"] = invitation.encode()
+        with theirs:
+            process = subprocess.Popen(
+                config["args"],
+                executable=f"/proc/{os.getpid()}/fd/{self.image}",
+                env=variables,
+                stdin=theirs,
+                stdout=subprocess.DEVNULL if config["stdout"] == "null" else None,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        os.set_blocking(process.stderr.fileno(), False)
+        child = Child(process, ours, setup)
+        with self.lock:
+            self.children.add(child)
+        return child
+
+    def lease(self, setup, run):
+        with self.lock:
+            if self.closing:
+                raise RuntimeError("the pool has ended")
+            while self.idle:
+                child = self.idle.pop()
+                if child.setup == setup and child.process.poll() is None:
+                    return child
+                child.kill()
+        answer = concurrent.futures.Future()
+        self.orders.put((setup, answer))
+        self.wake()
+        child = answer.result()
+        try:
+            welcome, batch = self.blobs[setup]
+            child.send([welcome], run.wake)
+            limit = time.monotonic() + 30
+            while (hello := envelope(child.heard, 0)) is None:
+                if child.wait(limit, run.wake) or time.monotonic() > limit:
+                    raise Died
+            child.heard.clear()
+            if batch is not None:
+                head, items = batch
+                child.initialized, begun, _, _ = child.batch(head, 1, items, run)
+                if not begun:
+                    raise Died
+        except Died:
+            raise self.death(child) from None
+        return child
+
+    def death(self, child):
+        """What to say of a process that has ended."""
+        with self.lock:
+            self.children.discard(child)
+        cut, _, _ = whole(child.heard)
+        child.status = child.bury()
+        child.last = bytes(child.heard[:cut])
+        error = Died()
+        error.child = child
+        return error
+
+    def end(self, child):
+        with self.lock:
+            self.children.discard(child)
+        child.bury()
+
+    # The tasks.
+
+    def run(self, head, items):
+        setup, context, flags, slice, count, head = head.split(b" ", 5)
+        setup, context, flags, count = setup.decode(), context.decode(), int(flags), int(count)
+        wanted = [name for name in (setup, context) if name != "-" and name not in self.blobs]
+        if self.image is None:
+            wanted.append(EXECUTABLE)
+        if wanted:
+            words = " ".join([self.worker.address, *wanted])
+            return outcome(NEED, words=words.encode())
+        key = self.worker.get_current_task()
+        run = Run(float(slice), self.config["grace"])
+        attempt = random.getrandbits(63)
+        with self.lock:
+            self.runs[key] = run
+        try:
+            child = self.lease(setup, run)
+            if flags & INITIALIZES:
+                self.give_back(child, not child.is_fit())
+                return outcome(DONE, 1, 0, attempt, records=child.initialized)
+            if not child.is_fit():
+                self.give_back(child, True)
+                raise RuntimeError("the initializer has failed in another process than the first")
+            return self.serve(child, run, context, flags, count, head, items, key, attempt)
+        except Died as error:
+            child = error.child
+            status = child.status
+            code, death = (status, 0) if status >= 0 else (None, -status)
+            return outcome(
+                DIED, 0, 0, attempt, code, death, stderr=bytes(child.tail), records=child.last
+            )
+        finally:
+            with self.lock:
+                del self.runs[key]
+                run.close()
+
+    def serve(self, child, run, context, flags, count, head, items, key, attempt):
+        told = None
+        if flags & TIMED:
+            place = 0
+
+            def told(heard):
+                nonlocal place
+                fresh = bytes(heard[place:])
+                cut, _, _ = whole(fresh)
+                if cut:
+                    event = [key, attempt, place, fresh[:cut]]
+                    self.worker.log_event(self.name, event)
+                    place += cut
+
+        try:
+            frames = []
+            for gone in child.contexts - self.blobs.keys():
+                child.contexts.discard(gone)
+                frames.append(message(bytes([FRAME_FORGET]), varint(int(gone))))
+            if context != "-" and context not in child.contexts:
+                child.contexts.add(context)
+                frames.append(self.blobs[context])
+            child.tail.clear()
+            child.send(frames, run.wake)
+            records, begun, nanos, sliced = child.batch(head, count, items, run, told)
+        except Died:
+            raise self.death(child) from None
+        child.served += begun
+        old = self.config["replace_after"] and child.served >= self.config["replace_after"]
+        # It has ended early without being asked to: it wants to be replaced.
+        self.give_back(child, old or begun < count and not sliced)
+        return outcome(SLICED if sliced else DONE, begun, nanos, attempt, records=records)
+
+    def give_back(self, child, is_over):
+        with self.lock:
+            is_over = is_over or self.closing
+            if not is_over:
+                child.idle_since = time.monotonic()
+                self.idle.append(child)
+        if is_over:
+            self.end(child)
+
+
+class Watch(SchedulerPlugin):
+    """On the scheduler: when the pool's client is gone, however it went, so are its holders."""
+
+    def __init__(self, name, client):
+        self.name = name + "-watch"
+        self.holders = name
+        self.client = client
+
+    async def start(self, scheduler):
+        make_known()
+
+    def remove_client(self, scheduler, client):
+        if client == self.client:
+            asyncio.ensure_future(self.clear(scheduler))
+
+    async def clear(self, scheduler):
+        scheduler.remove_plugin(name=self.name)
+        if self.holders in scheduler.worker_plugins:
+            await scheduler.unregister_worker_plugin(None, name=self.holders)
+
+
+def put(name, blobs, dask_worker=None):
+    if (holder := dask_worker.plugins.get(name)) is not None:
+        holder.put(blobs)
+
+
+def drop(name, names, dask_worker=None):
+    if (holder := dask_worker.plugins.get(name)) is not None:
+        holder.drop(names)
+
+
+def lacks(name, dask_worker=None):
+    holder = dask_worker.plugins.get(name)
+    return holder is not None and holder.image is None
+
+
+# ---- Here.
+
+OF_ARGUMENT = 0
+SHARED = (
+    "this pool is on Dask, whose workers are on machines that share no memory, so that a `Shared` has nothing to be mapped"
+    " from: use `map_with`, which sends its context once to each host, or a `Bulk`"
+)
+
+# What is not awaited by anybody, but for this.
+CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
+# More in the graph of a task is bad for the scheduler.
+LARGE = 256 << 10
+# How long what is to be submitted waits for more, at most.
+BEAT = 0.003
+
+
+class Gone(Exception):
+    """The scheduler is."""
+
+
+class Frame:
+    """A frame of items that a worker of the pool has been sent."""
+
+    def __init__(self, sequence, head, count, flags, context, items):
+        self.sequence = sequence
+        self.head = head
+        self.count = count
+        self.flags = flags
+        self.context = context
+        self.items = items
+        self.asked = False
+        self.cancelled = False
+        self.refused = False
+        self.before = None
+        self.future = None
+        self.over = asyncio.get_running_loop().create_future()
+        # Of its items, in records that the pool has: answered, begun, and how many bytes of which attempt.
+        self.answered = 0
+        self.begun = 0
+        self.attempt = None
+        self.told = 0
+
+
+def rest_of(frame, begun):
+    """What is left of a frame after so many items."""
+    at = 0
+    items = frame.items
+    for _ in range(begun):
+        size = items[at]
+        at += 1
+        if size == 255:
+            (size,) = struct.unpack_from("<Q", items, at)
+            at += 8
+        at += size
+    return items[at:]
+
+
+class Virtual:
+    """A worker as the pool sees it."""
+
+    def __init__(self, gateway, reader, writer):
+        self.gateway = gateway
+        self.reader = reader
+        self.writer = writer
+        self.frames = {}
+        self.last = None
+        self.is_new = True
+        self.contexts = set()
+        # The next frame brings a `Shared` along; and the contexts that did.
+        self.brings_memory = False
+        self.refused = set()
+        self.closed = False
+
+    async def serve(self):
+        try:
+            while True:
+                head = await self.reader.readexactly(2)
+                size = head[1]
+                if size == 255:
+                    (size,) = struct.unpack("<Q", await self.reader.readexactly(8))
+                if not self.take(await self.reader.readexactly(size)):
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.close()
+
+    def take(self, data):
+        kind = data[0]
+        gateway = self.gateway
+        if kind == FRAME_BATCH:
+            self.batch(data)
+        elif kind == FRAME_WELCOME:
+            size, at = read_varint(data, 1)
+            copy = data[at : at + size]
+            gateway.welcome = message(data)
+            self.writer.write(message(bytes([RECORD_HELLO]), varint(len(copy)), copy))
+        elif kind == FRAME_DESCRIPTORS:
+            self.brings_memory = True
+        elif kind == FRAME_CONTEXT:
+            number, _ = read_varint(data, 1)
+            self.contexts.add(number)
+            if self.brings_memory:
+                self.refused.add(number)
+            self.brings_memory = False
+            gateway.keep_context(number, data)
+        elif kind == FRAME_FORGET:
+            number, _ = read_varint(data, 1)
+            self.forget(number)
+        elif kind == FRAME_RECALL:
+            sequence, at = read_varint(data, 1)
+            if (frame := self.frames.get(sequence)) is not None:
+                frame.asked = True
+                if data[at]:
+                    self.cancel(frame)
+        elif kind == FRAME_BYE:
+            return False
+        return True
+
+    def forget(self, number):
+        if number in self.contexts:
+            self.contexts.discard(number)
+            self.gateway.forget_context(number)
+
+    def batch(self, data):
+        sequence, behind = read_varint(data, 1)
+        _, at = read_varint(data, behind)
+        _, at = read_varint(data, at)
+        before = at
+        count, at = read_varint(data, at)
+        timed = data[at]
+        context, at = read_varint(data, at + 3)
+        lent, at = read_varint(data, at)
+        if lent:
+            raise ConnectionError("memory cannot be lent")
+        # Its head but for the sequence, and with another count.
+        code, options = data[behind:before], data[before + len(varint(count)) : at]
+        head = lambda count: code + varint(count) + options
+        flags = TIMED if timed else 0
+        if self.is_new and self.gateway.initializes:
+            flags |= INITIALIZES
+            self.gateway.initializer = (head(count), data[at:])
+        self.is_new = False
+        frame = Frame(sequence, head, count, flags, context, data[at:])
+        frame.refused = self.brings_memory or context in self.refused
+        self.brings_memory = False
+        self.frames[sequence] = frame
+        before, self.last = self.last, frame
+        self.gateway.begin(self.run(frame, before))
+
+    def cancel(self, frame):
+        if not frame.cancelled:
+            frame.cancelled = True
+            self.gateway.unwanted(frame)
+
+    def close(self):
+        if self.closed:
+            return
+        self.closed = True
+        for frame in list(self.frames.values()):
+            self.cancel(frame)
+        for number in list(self.contexts):
+            self.forget(number)
+        self.gateway.virtuals.discard(self)
+        self.writer.close()
+
+    async def run(self, frame, before):
+        """Runs a frame, and says what comes of it when those before it are over."""
+        gateway = self.gateway
+        nanos = 0
+        try:
+            if before is not None and before.sequence in self.frames:
+                frame.before = before.over
+            count = frame.count
+            begun = 0
+            while True:
+                try:
+                    if frame.cancelled:
+                        raise asyncio.CancelledError
+                    if frame.refused:
+                        await self.turn(frame)
+                        return self.refuse(frame)
+                    result = await gateway.execute(self, frame, count - begun)
+                except CANCELLED:
+                    await self.turn(frame)
+                    if frame.cancelled:
+                        return self.withdrawn(frame, nanos)
+                    gateway.check()
+                    raise Gone("Dask has cancelled what was to run") from None
+                await self.turn(frame)
+                if frame.cancelled:
+                    return self.withdrawn(frame, nanos)
+                self.tell(frame, result)
+                nanos += result.nanos
+                if result.kind == DIED:
+                    return self.died(result.code, result.signal, result.stderr, result.words)
+                begun += result.begun
+                if result.kind == DONE or frame.asked or begun >= count:
+                    return self.end(frame, begun, nanos)
+                frame.items = rest_of(frame, result.begun)
+                # What comes next is told from its beginning.
+                frame.attempt, frame.told, frame.answered, frame.begun = None, 0, 0, 0
+        except Gone as gone:
+            await self.turn(frame)
+            if gateway.loss is None and frame.begun == frame.answered:
+                # One of its items may be the reason: the first, as far as can be told.
+                self.write(message(bytes([RECORD_BEGUN])))
+            self.died(None, None, b"", str(gone))
+        except Exception as error:
+            await self.turn(frame)
+            if gateway.client.status != "running":
+                gateway.lost()
+            self.died(None, None, b"", gateway.loss or f"{type(error).__name__}: {error}")
+        finally:
+            self.frames.pop(frame.sequence, None)
+            frame.over.set_result(None)
+            if self.last is frame:
+                self.last = None
+            try:
+                await self.writer.drain()
+            except OSError:
+                pass
+
+    async def turn(self, frame):
+        if frame.before is not None:
+            await frame.before
+
+    def write(self, data):
+        if not self.closed:
+            self.writer.write(data)
+
+    def tell(self, frame, result):
+        """Says the records that were not said yet."""
+        records = result.records
+        if frame.attempt == result.attempt:
+            records = records[frame.told :]
+        elif frame.attempt is not None:
+            records = without(records, frame.answered, frame.begun)
+        self.write(records)
+
+    def event(self, frame, attempt, place, records):
+        """Of a frame whose items are timed: records as they come."""
+        if frame.before is not None and not frame.before.done():
+            return
+        if frame.attempt is None:
+            frame.attempt = attempt
+        if frame.attempt != attempt or frame.told != place or frame.cancelled:
+            return
+        _, answered, begun = whole(records)
+        frame.told += len(records)
+        frame.answered += answered
+        frame.begun += begun
+        self.write(records)
+
+    def end(self, frame, begun, nanos):
+        self.write(message(bytes([RECORD_END]), varint(frame.sequence), varint(begun), varint(nanos)))
+
+    def refuse(self, frame):
+        record = message(bytes([RECORD_BEGUN])) + message(bytes([RECORD_CODEC, OF_ARGUMENT]), text(SHARED))
+        self.write(record * frame.count)
+        self.end(frame, frame.count, 0)
+
+    def withdrawn(self, frame, nanos):
+        """Nothing of it is wanted any more, and what runs of it is being ended."""
+        begun = frame.begun
+        if begun > frame.answered:
+            self.write(message(bytes([RECORD_PANIC]), text("it was cancelled"), b"\0"))
+        self.end(frame, begun, nanos)
+
+    def died(self, code, death, stderr, words):
+        self.write(
+            message(
+                bytes([RECORD_DIED]),
+                optional(code),
+                optional(death),
+                text(stderr.decode(errors="replace")),
+                text(words),
+            )
+        )
+        self.close()
+
+
+class Gateway:
+    def __init__(self, config):
+        self.config = config
+        self.initializes = config.get("initializer") == "1"
+        self.welcome = None
+        self.initializer = None
+        self.setup = None
+        self.virtuals = set()
+        self.frames = {}
+        self.contexts = {}
+        self.blobs = {}
+        self.workers = {}
+        self.pending = []
+        self.submitted = 0.0
+        self.done = []
+        self.fetching = 0
+        self.numbers = itertools.count()
+        self.loss = None
+        self.tasks = set()
+        self.name = f"trefoil-{os.urandom(8).hex()}"
+        self.task = make_known()
+
+    def begin(self, work):
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    # Contexts, the program, and what every process begins with.
+
+    def keep_context(self, number, data):
+        users, push = self.contexts.get(number, (0, None))
+        if push is None:
+            name = str(number)
+            self.blobs[name] = message(data)
+            push = asyncio.ensure_future(self.push([name]))
+        self.contexts[number] = (users + 1, push)
+
+    def forget_context(self, number):
+        users, push = self.contexts[number]
+        if users > 1:
+            self.contexts[number] = (users - 1, push)
+            return
+        del self.contexts[number]
+        name = str(number)
+        self.blobs.pop(name, None)
+        self.begin(self.clear(name, push))
+
+    async def clear(self, name, push):
+        try:
+            await push
+            await self.client.run(drop, self.name, [name], on_error="ignore")
+        except Exception:
+            pass
+
+    async def push(self, names, workers=None):
+        blobs = {name: self.blobs[name] for name in names if name in self.blobs}
+        await self.client.run(put, self.name, blobs, workers=workers, on_error="ignore")
+
+    async def prepare(self):
+        """What every process begins with is known, and with the workers."""
+        if self.setup is None:
+            data = (self.welcome, self.initializer)
+            name = hashlib.sha256(repr(data).encode()).hexdigest()[:16]
+            self.blobs[name] = data
+            self.setup = (name, asyncio.ensure_future(self.push([name])))
+        name, push = self.setup
+        await asyncio.shield(push)
+        return name
+
+    # Tasks.
+
+    async def execute(self, virtual, frame, count):
+        """Runs items on the cluster."""
+        setup = await self.prepare()
+        context = "-"
+        if frame.context:
+            context = str(frame.context)
+            await asyncio.shield(self.contexts[frame.context][1])
+        slice = 0 if frame.flags & INITIALIZES else self.config["slice"]
+        head = f"{self.name} {setup} {context} {frame.flags} {slice} {count} ".encode()
+        head += frame.head(count)
+        items, large = frame.items, None
+        attempts = 0
+        needs = 0
+        while True:
+            self.check()
+            if len(items) > LARGE and large is None:
+                large = await self.client.scatter(items, hash=False)
+            key = f"trefoil-{self.name[8:]}-{next(self.numbers)}"
+            submitted = asyncio.get_running_loop().create_future()
+            if not self.pending:
+                # Many at once cost the scheduler less.
+                pause = max(0, self.submitted + BEAT - time.monotonic())
+                asyncio.get_running_loop().call_later(pause, self.submit)
+            self.pending.append((key, head, items if large is None else large, submitted))
+            self.frames[key] = (virtual, frame)
+            try:
+                frame.future = await submitted
+                if frame.cancelled:
+                    self.unwanted(frame)
+                result = Outcome(await self.result(frame.future))
+            except CANCELLED:
+                if frame.cancelled or self.loss or self.client.status != "running":
+                    raise
+                # Large arguments were on a worker that is lost.
+                attempts += 1
+                if attempts > self.config["retries"] + 3:
+                    raise
+                large = None
+                continue
+            except Exception as error:
+                if type(error).__name__ == "KilledWorker" and attempts < self.config["retries"]:
+                    attempts += 1
+                    continue
+                raise Gone(f"Dask could not run it: {type(error).__name__}: {error}") from error
+            finally:
+                del self.frames[key]
+                frame.future = None
+            if result.kind != NEED:
+                return result
+            needs += 1
+            if needs > 100:
+                raise Gone("what a worker needs does not get to it")
+            address, *names = result.words.split()
+            await self.push(names, [address])
+
+    async def result(self, future):
+        """What a task gives. Those that have ended about the same time are fetched together."""
+        await future._state.wait()
+        if future.status != "finished":
+            return await future
+        fetched = asyncio.get_running_loop().create_future()
+        self.done.append((future, fetched))
+        if self.fetching < 2:
+            self.fetching += 1
+            self.begin(self.fetch())
+        return await fetched
+
+    async def fetch(self):
+        while self.done:
+            done, self.done = self.done, []
+            try:
+                results = await self.client.gather([future for future, _ in done])
+            except BaseException:
+                # One of them, at least, is not to be had: each by itself says so.
+                for future, fetched in done:
+                    self.begin(self.fetch_one(future, fetched))
+                continue
+            for (_, fetched), result in zip(done, results):
+                if not fetched.done():
+                    fetched.set_result(result)
+        self.fetching -= 1
+
+    async def fetch_one(self, future, fetched):
+        try:
+            fetched.set_result(await future)
+        except CANCELLED:
+            fetched.cancel()
+        except Exception as error:
+            fetched.set_exception(error)
+
+    def submit(self):
+        """Hands on all that has come lately."""
+        self.submitted = time.monotonic()
+        pending, self.pending = self.pending, []
+        plain = [one for one in pending if isinstance(one[2], bytes)]
+        large = [one for one in pending if not isinstance(one[2], bytes)]
+        for some in [plain] if plain else []:
+            self.submit_some(some)
+        for one in large:
+            self.submit_some([one])
+
+    def submit_some(self, some):
+        keys, heads, items, submitted = zip(*some)
+        try:
+            if len(some) == 1:
+                futures = [
+                    self.client.submit(self.task, heads[0], items[0], key=keys[0], pure=False, **self.config["options"])
+                ]
+            else:
+                futures = self.client.map(
+                    self.task, heads, items, key=list(keys), pure=False, **self.config["options"]
+                )
+        except Exception as error:
+            for one in submitted:
+                one.set_exception(error)
+            return
+        for one, future in zip(submitted, futures):
+            one.set_result(future)
+
+    def unwanted(self, frame):
+        if frame.future is not None:
+            self.begin(self.cancel(frame.future))
+
+    async def cancel(self, future):
+        try:
+            await self.client.cancel([future], asynchronous=True, force=True)
+        except Exception:
+            pass
+
+    def event(self, event):
+        _, (key, attempt, place, records) = event
+        if (one := self.frames.get(key)) is not None:
+            virtual, frame = one
+            virtual.event(frame, attempt, place, records)
+
+    # The cluster.
+
+    async def look_around(self):
+        """Which workers are new."""
+        threads = dict(await asyncio.wait_for(self.client.scheduler.ncores(workers=None), 30))
+        new = threads.keys() - self.workers.keys()
+        self.workers = threads
+        return list(new)
+
+    async def watch(self):
+        try:
+            while True:
+                await asyncio.sleep(0.5)
+                if self.client.status != "running":
+                    break
+                if new := await self.look_around():
+                    self.begin(self.greet(new))
+        except Exception:
+            pass
+        self.lost()
+
+    async def greet(self, workers):
+        names = [name for name in self.blobs if name != EXECUTABLE]
+        try:
+            await self.push(names, workers)
+            await self.bring_executable(workers)
+        except Exception:
+            pass
+
+    async def bring_executable(self, workers):
+        answers = await self.client.run(lacks, self.name, workers=workers, on_error="ignore")
+        lacking = [address for address, lacking in answers.items() if lacking is True]
+        if lacking:
+            await self.push([EXECUTABLE], lacking)
+
+    def check(self):
+        """There is a scheduler."""
+        if self.client.status != "running":
+            self.lost()
+        if self.loss:
+            raise Gone(self.loss)
+
+    def lost(self):
+        if self.loss:
+            return
+        self.loss = f"the connection to Dask's scheduler at {self.address} is lost: it has ended, or cannot be reached"
+        say("error " + self.loss)
+        for virtual in list(self.virtuals):
+            virtual.died(None, None, b"", self.loss)
+        asyncio.ensure_future(self.leave())
+
+    async def leave(self):
+        await asyncio.sleep(0.2)
+        os._exit(1)
+
+    # The pool.
+
+    async def connect(self):
+        config = self.config
+        arguments = {}
+        address = config.get("scheduler")
+        if (file := config.get("file")) is not None:
+            import json
+
+            try:
+                with open(file) as opened:
+                    address = json.load(opened)["address"]
+            except (OSError, ValueError, KeyError) as error:
+                fail(f"{file} is no scheduler file of Dask's: {error}")
+        if address is None:
+            import dask
+
+            address = dask.config.get("scheduler-address", None)
+            if address is None:
+                fail(
+                    "no scheduler is named: set DASK_SCHEDULER_ADDRESS, or `scheduler-address` in Dask's configuration"
+                )
+        self.address = address
+        if config.get("plaintext") != "1" and not is_private(address):
+            fail(
+                f"{address} is another machine, and this connection would neither be encrypted nor say who is there:"
+                " use Dask with TLS (`tls://`), or allow it by name with `.allow_plaintext(true)`"
+            )
+        try:
+            self.client = await Client(
+                address, asynchronous=True, set_as_default=False, timeout=config["timeout"], **arguments
+            )
+        except Exception as error:
+            fail(f"Dask's scheduler at {address} cannot be reached: {type(error).__name__}: {error}")
+        with open(config["exe"], "rb") as file:
+            program = file.read()
+        self.blobs[EXECUTABLE] = program
+        holder = Holder(
+            self.name,
+            {
+                "path": os.path.realpath(config["exe"]),
+                "size": len(program),
+                "sha256": hashlib.sha256(program).hexdigest(),
+                "machine": f"{sys.platform} {platform.machine()}",
+                "args": config["args"],
+                "env": config["env"],
+                "invitation": config["invitation"],
+                "stdout": config.get("stdout", "inherit"),
+                "grace": float(config.get("grace", "0.02")),
+                "idle": 10.0,
+                "replace_after": int(config.get("replace_after", "0")),
+            },
+        )
+        try:
+            await self.client.register_plugin(Watch(self.name, self.client.id), name=self.name + "-watch")
+            await self.client.register_plugin(holder, name=self.name)
+            self.client.subscribe_topic(self.name, self.event)
+            if new := await self.look_around():
+                await self.bring_executable(new)
+        except Exception as error:
+            fail(f"the workers of Dask at {address} could not be prepared: {type(error).__name__}: {error}")
+        # (The interpreters of the cluster and this one are to have the same versions; a holder that could not be read there
+        # has failed just now.)
+        say(f"ready {sum(self.workers.values())}")
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 2)
+
+    async def serve(self):
+        await self.connect()
+        control = socket.socket(fileno=os.dup(0))
+        control.setblocking(False)
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+
+        def come():
+            try:
+                data, descriptors, _, _ = socket.recv_fds(control, 64, 64)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+                descriptors = []
+            for descriptor in descriptors:
+                self.begin(self.open(socket.socket(fileno=descriptor)))
+            if not data and not over.done():
+                over.set_result(None)
+
+        loop.add_reader(control.fileno(), come)
+        self.begin(self.watch())
+        await over
+        os._exit(0)
+
+    async def open(self, end):
+        reader, writer = await asyncio.open_unix_connection(sock=end, limit=1 << 20)
+        virtual = Virtual(self, reader, writer)
+        self.virtuals.add(virtual)
+        if self.loss:
+            virtual.died(None, None, b"", self.loss)
+        await virtual.serve()
+
+
+def is_private(address):
+    """What is said there stays on this machine, or is encrypted."""
+    scheme, _, rest = address.partition("://")
+    if not rest:
+        scheme, rest = "tcp", address
+    if scheme in ("tls", "wss", "inproc"):
+        return True
+    host = rest.split("/")[0].rpartition(":")[0].strip("[]")
+    try:
+        found = {one[4][0] for one in socket.getaddrinfo(host or rest, None)}
+    except OSError:
+        # It cannot be reached, which is said later.
+        return True
+    return all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found)
+
+
+def settings():
+    """The arguments: `name=value`, some of them often."""
+    config = {"args": [], "env": {}, "options": {}, "retries": 2, "slice": 0.4, "timeout": 5}
+    resources = {}
+    for argument in map(os.fsencode, sys.argv[1:]):
+        name, _, value = argument.partition(b"=")
+        name = name.decode()
+        if name == "arg":
+            config["args"].append(value)
+        elif name == "env":
+            key, _, value = value.partition(b"=")
+            config["env"][key] = value
+        elif name == "resource":
+            key, _, value = value.partition(b"=")
+            resources[key.decode()] = float(value)
+        elif name == "retries":
+            config["retries"] = int(value)
+        elif name == "priority":
+            config["options"]["priority"] = int(value)
+        else:
+            config[name] = os.fsdecode(value)
+    if resources:
+        config["options"]["resources"] = resources
+    config["options"]["retries"] = config["retries"]
+    return config
+
+
+def main():
+    warnings.simplefilter("ignore")
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    asyncio.run(Gateway(settings()).serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""A Dask cluster on this machine, for tests: `cluster.py DIRECTORY WORKERS`.
+
+It says `ready` and the scheduler's process id, starts one more worker for each line of its standard input, and ends everything
+when that closes.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+from distributed import Client
+
+directory, count = sys.argv[1], int(sys.argv[2])
+file = os.path.join(directory, "scheduler.json")
+log = open(os.path.join(directory, "log"), "w")
+
+
+def start(what, *arguments):
+    command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--scheduler-file", file, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory)
+
+
+def worker(number):
+    return start(
+        *["worker", "--host", f"127.0.1.{number + 1}", "--nthreads", "2", "--no-nanny", "--no-dashboard"],
+        *["--memory-limit", "0", "--local-directory", os.path.join(directory, f"w{number}")],
+    )
+
+
+processes = [start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")]
+processes += [worker(number) for number in range(count)]
+try:
+    with Client(scheduler_file=file, timeout=60) as client:
+        client.wait_for_workers(count, timeout=60)
+    print("ready", processes[0].pid, flush=True)
+    for line in sys.stdin:
+        processes.append(worker(len(processes) - 1))
+finally:
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,177 @@
+//! A cluster for tests, and what items there use to be heard here.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use trefoil::ProcessPool;
+use trefoil::process::machines::Dask;
+
+use crate::support::signal;
+
+/// Names the interpreter.
+pub(crate) const PYTHON: &str = "TREFOIL_DASK_PYTHON";
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dask/cluster.py");
+
+pub(crate) fn python() -> String {
+    std::env::var(PYTHON).unwrap()
+}
+
+/// A directory that nothing else uses.
+pub(crate) fn directory(name: &str) -> PathBuf {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("trefoil-dask-{name}-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A scheduler and some workers, which end with it.
+pub(crate) struct Cluster {
+    launcher: Child,
+    directory: PathBuf,
+    pub(crate) scheduler: u32,
+}
+
+impl Cluster {
+    pub(crate) fn start(workers: usize) -> Self {
+        let directory = directory("cluster");
+        let mut launcher = Command::new(python())
+            .arg(SCRIPT)
+            .arg(&directory)
+            .arg(workers.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(launcher.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("ready"), "no cluster: {line}");
+        let scheduler = words.next().unwrap().parse().unwrap();
+        Self {
+            launcher,
+            directory,
+            scheduler,
+        }
+    }
+
+    /// One for all tests that leave it as it was.
+    pub(crate) fn shared() -> MutexGuard<'static, Self> {
+        static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
+        let cluster = CLUSTER.get_or_init(|| Mutex::new(Self::start(3)));
+        cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn file(&self) -> String {
+        let file = self.directory.join("scheduler.json");
+        file.to_str().unwrap().to_owned()
+    }
+
+    /// As its scheduler has written it down.
+    pub(crate) fn address(&self) -> String {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        let text: serde_json::Value = serde_json::from_str(&text).unwrap();
+        text["address"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn dask(&self) -> Dask {
+        Dask::scheduler_file(self.file()).python(python())
+    }
+
+    pub(crate) fn pool(&self) -> ProcessPool {
+        ProcessPool::builder().on(self.dask()).build().unwrap()
+    }
+
+    pub(crate) fn kill_scheduler(&self) {
+        signal(self.scheduler, Signal::KILL);
+    }
+
+    /// One more worker.
+    pub(crate) fn grow(&mut self) {
+        let stdin = self.launcher.stdin.as_mut().unwrap();
+        stdin.write_all(b"\n").unwrap();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.launcher.stdin.take());
+        let _ = self.launcher.wait();
+    }
+}
+
+/// Where items say that they run.
+pub(crate) struct Listener {
+    listener: UnixListener,
+    pub(crate) path: String,
+}
+
+impl Listener {
+    pub(crate) fn new() -> Self {
+        let path = directory("listener").join("socket");
+        Self {
+            listener: UnixListener::bind(&path).unwrap(),
+            path: path.to_str().unwrap().to_owned(),
+        }
+    }
+
+    /// The next item that runs.
+    pub(crate) fn accept(&self) -> Caller {
+        let (mut stream, _) = self.listener.accept().unwrap();
+        let mut numbers = [0; 8];
+        stream.read_exact(&mut numbers).unwrap();
+        let [a, b, c, d, e, f, g, h] = numbers;
+        Caller {
+            stream,
+            pid: u32::from_le_bytes([a, b, c, d]),
+            parent: u32::from_le_bytes([e, f, g, h]),
+        }
+    }
+}
+
+/// An item that runs.
+pub(crate) struct Caller {
+    stream: UnixStream,
+    pub(crate) pid: u32,
+    /// The process of Dask's that it runs under.
+    pub(crate) parent: u32,
+}
+
+impl Caller {
+    /// Lets it go on.
+    pub(crate) fn go_on(mut self) {
+        self.stream.write_all(b"x").unwrap();
+    }
+
+    /// Waits until its process is gone.
+    pub(crate) fn ends(mut self) {
+        assert_eq!(self.stream.read(&mut [0]).unwrap_or(0), 0, "it lives");
+    }
+}
+
+/// In an item: says that it runs. The connection lasts as long as what is returned.
+pub(crate) fn call(path: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(path).unwrap();
+    let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_pid().cast_unsigned());
+    let numbers = [std::process::id().to_le_bytes(), parent.to_le_bytes()].concat();
+    stream.write_all(&numbers).unwrap();
+    stream
+}
+
+/// In an item: the same, and waits until it may go on.
+pub(crate) fn call_and_wait(path: &str) {
+    let mut stream = call(path);
+    if stream.read(&mut [0]).unwrap_or(0) == 0 {
+        // Nobody is there any more.
+        std::thread::sleep(Duration::from_secs(1000));
+    }
+}
