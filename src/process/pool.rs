@@ -125,14 +125,6 @@ impl ProcessPool {
 
     /// As [`call`](Self::call), for a function that borrows what all of its calls have in common: for
     /// [`map_with`](ProcessCall::map_with), with options.
-    ///
-    /// A function that borrows nothing has no `map_with`, which would not call it:
-    ///
-    /// ```compile_fail,E0599
-    /// # fn never(procs: trefoil::ProcessPool) {
-    /// let _ = procs.call(|n: u32| n).map_with(&1, [2]);
-    /// # }
-    /// ```
     pub fn call_with<C, A, R>(&self, f: fn(&C, A) -> R) -> ProcessCall<'_, A, R, fn(&C, A) -> R>
     where
         C: Serialize + DeserializeOwned + 'static,

@@ -229,6 +229,43 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     }
 }
 
+impl<A, R> ProcessCall<'_, A, R> {
+    /// As [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call; `f` takes the place of its
+    /// function. (To say one function only: [`call_with`](crate::ProcessPool::call_with).)
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let careful = procs.call(|()| ()).timeout(Duration::from_secs(5)).retry(1);
+    /// let scaled = careful.map_with(&3, [1, 2], |factor: &u64, n: u64| factor * n)?;
+    /// assert_eq!(scaled, [3, 6]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// If the iterator does.
+    #[track_caller]
+    pub fn map_with<C, I, S>(
+        &self,
+        context: &C,
+        items: I,
+        f: fn(&C, I::Item) -> S,
+    ) -> Result<Vec<S>, TaskError>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator<Item: Portable>,
+        S: Portable,
+    {
+        map_with(self.pool, &self.options, f, context, items)
+    }
+}
+
 impl<A, R, C> ProcessCall<'_, A, R, fn(&C, A) -> R>
 where
     A: Portable,
@@ -261,13 +298,28 @@ where
         context: &C,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>, TaskError> {
-        if blocking_refused() {
-            return Err(TaskError::WouldBlock);
-        }
-        let (code, common) = (code_of_with(self.f), self.pool.common(context)?);
-        let task = self.pool.map_task(&self.options, code, Some(common), items);
-        task.join()
+        map_with(self.pool, &self.options, self.f, context, items)
     }
+}
+
+#[track_caller]
+fn map_with<C, I, R>(
+    pool: &Arc<Shared>,
+    options: &CallOptions,
+    f: fn(&C, I::Item) -> R,
+    context: &C,
+    items: I,
+) -> Result<Vec<R>, TaskError>
+where
+    C: Serialize + DeserializeOwned + 'static,
+    I: IntoIterator<Item: Portable>,
+    R: Portable,
+{
+    if blocking_refused() {
+        return Err(TaskError::WouldBlock);
+    }
+    let (code, common) = (code_of_with(f), pool.common(context)?);
+    pool.map_task(options, code, Some(common), items).join()
 }
 
 impl<A, R, F: Copy> Clone for ProcessCall<'_, A, R, F> {
