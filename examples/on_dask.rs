@@ -17,7 +17,11 @@ fn steps(n: u64) -> u32 {
     let mut at = n;
     let mut steps = 0;
     while at != 1 {
-        at = if at % 2 == 0 { at / 2 } else { 3 * at + 1 };
+        at = if at.is_multiple_of(2) {
+            at / 2
+        } else {
+            3 * at + 1
+        };
         steps += 1;
     }
     steps

@@ -51,7 +51,7 @@ pub enum PoolError {
     /// The call of a [`Process`](crate::Process) could not be encoded: no process was started.
     #[error("the call cannot travel: {0}")]
     Argument(#[source] TaskError),
-    /// The [engine](crate::ProcessPoolBuilder::on) can start no workers on other machines: the words say what it lacks, and what to
+    /// The engine (`ProcessPoolBuilder::on`) can start no workers on other machines: the words say what it lacks, and what to
     /// install or change.
     #[error("there can be no workers on other machines: {0}")]
     Engine(String),
