@@ -25,21 +25,26 @@ use super::error::TaskError;
     label = "this gives `{Self}`"
 )]
 pub trait Outcome<T> {
-    /// As the result of a task.
-    fn into_result(self) -> Result<T, TaskError>;
+    /// As the result of a task. It calls no code of others: only this crate implements it.
+    #[doc(hidden)]
+    fn into_result(self, _: Seal) -> Result<T, TaskError>;
 }
 
 impl<T> Outcome<T> for Result<T, TaskError> {
-    fn into_result(self) -> Self {
+    fn into_result(self, _: Seal) -> Self {
         self
     }
 }
 
 impl<T: Unpin> Outcome<T> for T {
-    fn into_result(self) -> Result<T, TaskError> {
+    fn into_result(self, _: Seal) -> Result<T, TaskError> {
         Ok(self)
     }
 }
+
+/// What only this crate can name, so that nobody else can implement [`Outcome`].
+#[derive(Debug)]
+pub struct Seal;
 
 /// How what a future gives becomes the result of its task.
 pub(crate) trait Ending<O, T> {
@@ -61,6 +66,6 @@ pub(crate) struct ByOutcome;
 
 impl<O: Outcome<T>, T> Ending<O, T> for ByOutcome {
     fn result(output: O) -> Result<T, TaskError> {
-        output.into_result()
+        output.into_result(Seal)
     }
 }

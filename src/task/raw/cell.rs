@@ -330,7 +330,7 @@ where
             let future = unsafe { Pin::new_unchecked(future) };
             // SAFETY: T6: it is used for the length of this call, and `runner` stays.
             let waker = unsafe { waker::borrow(&runner) };
-            future.poll(&mut Context::from_waker(&waker)).map(E::result)
+            future.poll(&mut Context::from_waker(&waker))
         };
         let poll = traced::run(side, false, poll);
         if let Some(before) = polled_before {
@@ -338,7 +338,7 @@ where
         }
         let result = match poll {
             Ok(Poll::Pending) => None,
-            Ok(Poll::Ready(result)) => Some(result),
+            Ok(Poll::Ready(output)) => Some(E::result(output)),
             Err(panic) => Some(Err(TaskError::from(panic))),
         };
         // The future goes before its output is visible; if its destructor
