@@ -217,7 +217,11 @@ impl<T> TaskGroup<T> {
     /// assert_eq!(group.join_all().wait().unwrap(), [42, 43, 44]);
     /// ```
     ///
+    /// Of a `Result<T, E>` with another error the group is one of such results. An `E` that has a [`TaskError`] inside needs a line
+    /// of its own, `impl Unpin for E {}`: see [`Outcome`].
+    ///
     /// Cost: a future that is no task is put into an allocation of its own.
+    #[track_caller]
     pub fn add<F>(&self, member: F) -> TaskId
     where
         F: IntoFuture<Output: Outcome<T>, IntoFuture: Send + 'static>,
@@ -416,6 +420,7 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
     id
 }
 
+#[track_caller]
 fn add_future<T, F>(shared: &Mutex<Members<T>>, future: F) -> TaskId
 where
     F: Future<Output: Outcome<T>> + Send + 'static,
@@ -457,6 +462,7 @@ fn as_task<F: 'static, T: 'static>(future: F) -> Result<Task<T>, F> {
 
 impl<T> GroupHandle<T> {
     /// As [`TaskGroup::add`]. After the group is gone, `member` is cancelled.
+    #[track_caller]
     pub fn add<F>(&self, member: F) -> TaskId
     where
         F: IntoFuture<Output: Outcome<T>, IntoFuture: Send + 'static>,
@@ -466,11 +472,15 @@ impl<T> GroupHandle<T> {
         if let Some(shared) = self.shared.upgrade() {
             return add_future(&shared, future);
         }
-        let task = as_task(future).unwrap_or_else(|future| {
-            let (_dropped, task) = cell::member(future, ToGroup(Polled::closed()));
-            task
-        });
+        let (entry, task) = match as_task(future) {
+            Ok(task) => (None, task),
+            Err(future) => {
+                let (entry, task) = cell::member(future, ToGroup(Polled::closed()));
+                (Some(entry), task)
+            }
+        };
         task.cancel();
+        drop(entry); // only now: else it would end in `Closed`, which is told
         task.id()
     }
 

@@ -11,7 +11,8 @@ use super::error::TaskError;
 /// What a member of a [`TaskGroup<T>`](crate::TaskGroup) gives: a value, or the result of a task.
 ///
 /// Implemented for each `T` that is [`Unpin`], as nearly all values are, and for `Result<T, TaskError>`. A value with a [`TaskError`] inside, which
-/// is not `Unpin`, is given in an `Ok`: `async { Ok(join_all(tasks).await) }`.
+/// is not `Unpin`, is given in an `Ok`: `async { Ok(join_all(tasks).await) }`; or its type says that it is, with no more than
+/// `impl Unpin for AppError {}`, since nothing in it needs to be pinned.
 ///
 /// ```
 /// let mut group = trefoil::TaskGroup::new();
@@ -40,6 +41,26 @@ impl<T: Unpin> Outcome<T> for T {
     fn into_result(self, _: Seal) -> Result<T, TaskError> {
         Ok(self)
     }
+}
+
+/// A future that never ends may be a member of a group of `()`: `async { loop { .. } }`.
+impl Outcome<()> for Never {
+    fn into_result(self, _: Seal) -> Result<(), TaskError> {
+        match self {}
+    }
+}
+
+/// `!`, which has no name yet.
+type Never = <fn() -> ! as Returns>::Output;
+
+/// What a function returns.
+pub trait Returns {
+    /// That type.
+    type Output;
+}
+
+impl<R> Returns for fn() -> R {
+    type Output = R;
 }
 
 /// What only this crate can name, so that nobody else can implement [`Outcome`].

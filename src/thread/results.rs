@@ -94,6 +94,9 @@ where
     )
 }
 
+/// So many bytes of results have their places before the first item is tried.
+const IN_PLACE: usize = 1 << 30;
+
 /// What `f` makes of each item; or the error of the lowest index.
 pub(super) fn try_map<S, R, E, F>(
     registry: &Arc<Registry>,
@@ -122,10 +125,12 @@ where
     };
     let shape = source.shape(Seal);
     // With an error of which there is no value, as `map` has it, all the places are needed. Else a failure may come long before, and
-    // they are not insisted on: until something is written there, they take no memory.
+    // they are not insisted on: where memory is limited, places that nothing is written to count, too.
+    let too_many = shape.len.saturating_mul(size_of::<R>()) > IN_PLACE;
     let may_fail = size_of::<Result<(), E>>() > 0;
     let mut results = Vec::new();
-    let in_places = shape.exact && !(may_fail && results.try_reserve_exact(shape.len).is_err());
+    let in_places =
+        shape.exact && !(may_fail && (too_many || results.try_reserve_exact(shape.len).is_err()));
     let filled = catch_unwind(AssertUnwindSafe(|| {
         let items = source.open(Seal);
         if !in_places {

@@ -131,8 +131,9 @@ impl Watch {
         // Those that have come back need nobody in their stead.
         let unreplaced = registry.sleep.unreplaced(more);
         self.stalls = self.stalls.min(unreplaced + self.step);
-        // Where nothing computes, the runners are stuck, and not busy.
-        if computes && Instant::now() < self.stalled {
+        // Where nothing computes, the runners are stuck, and not busy; but they may be many.
+        let may_wait = computes || registry.sleep.is_crowded();
+        if may_wait && Instant::now() < self.stalled {
             return;
         }
         let before = std::mem::replace(&mut self.progress, registry.progress());

@@ -20,8 +20,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::SendFlags;
-
 use super::sealed::{Said, Sealed};
 use super::{Connect, Engine};
 use crate::loom::Mutex;
@@ -30,6 +28,7 @@ use crate::process::parent::launch::{Launch, Started, stream};
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::payload::attachments;
 use crate::sys::image::image;
+use crate::sys::sockets::SEND;
 use crate::task::WorkerExit;
 
 /// What the interpreter runs.
@@ -324,9 +323,8 @@ impl Launch for Gateway {
             return Err(lost);
         }
         let (ours, theirs) = stream()?;
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let parts = [IoSlice::new(b"w")];
-        attachments::send(&self.control, &parts, &[theirs], flags)?;
+        attachments::send(&self.control, &parts, &[theirs], SEND)?;
         Ok(Started {
             socket: ours.into(),
             child: None,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::loom::thread;
 use crate::process::wire::{Frame, Record};
+use crate::sys::executable;
 use crate::sys::image::image;
 
 /// How long a host may take to say what it is.
@@ -132,8 +133,8 @@ impl Probe {
 
     /// Copies the executable.
     fn put(&self, client: Client<'_>, put: &[u8]) -> Result<(), String> {
-        let own = File::open("/proc/self/exe");
-        let own = own.map_err(|error| format!("/proc/self/exe cannot be read: {error}"))?;
+        let own = executable::path().and_then(File::open);
+        let own = own.map_err(|error| format!("the program's file cannot be read: {error}"))?;
         let answer = self.converse(client, put.to_vec(), Some(own), COPY_LIMIT)?;
         match answer.status.success() {
             true => Ok(()),

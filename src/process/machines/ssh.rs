@@ -30,6 +30,7 @@ use crate::process::PoolError;
 use crate::process::parent::launch::{Launch, Started, stream};
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::wire::invitation::{ELSEWHERE, VARIABLE, elsewhere};
+use crate::sys::executable;
 use crate::sys::image::image;
 use crate::task::WorkerExit;
 
@@ -49,8 +50,8 @@ const OF_SSH: i32 = 255;
 /// does not have it yet.
 ///
 /// It is a launcher and no scheduler: the hosts are taken as they are, and all of a pool's workers begin with the pool. The pool
-/// treats them as it does others: an item runs at most once unless it has a `retry`, a worker that dies costs what it ran,
-/// and is replaced. What is different stands in [MACHINES](crate::_documentation::machines).
+/// treats them as it does others: a worker that dies costs what it ran, and is replaced; an item runs at most once unless it has a
+/// `retry`, as long as the connection holds: what had begun when one was lost, and could not be told any more, runs again. What is different stands in [MACHINES](crate::_documentation::machines).
 ///
 /// ```no_run
 /// use trefoil::{ProcessPool, Ssh};
@@ -148,7 +149,7 @@ impl Ssh {
         if let Some(path) = &self.executable {
             return Ok([b"f=", &quoted(path)[..], b"; d=$f"].concat());
         }
-        let own = std::fs::metadata("/proc/self/exe")?;
+        let own = std::fs::metadata(executable::path()?)?;
         let arguments = std::env::args_os().next().unwrap_or_default();
         // Its own name: a program may look at it, and lists of processes show it.
         let name = Path::new(&arguments).file_name();
@@ -214,7 +215,7 @@ impl Connect for Ssh {
             b" \"$(uname -s)\" \"$(uname -m)\" \"$p\" \"$h\"; [ $h = have ] || exit 0; ",
             &start,
         ];
-        let length = std::fs::metadata("/proc/self/exe")?.len();
+        let length = std::fs::metadata(executable::path()?)?.len();
         let put = format!(
             "; umask 077; t=${{d%/*}}; mkdir -p \"$d\" && chmod 700 \"$t\" && \
              find \"$t\" -maxdepth 1 -type d -name 'copy-*-*' -mtime +30 -exec rm -rf {{}} + ; \

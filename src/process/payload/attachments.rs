@@ -105,6 +105,7 @@ impl Attachment {
     /// `watcher` hears when it is gone.
     pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>) {
         let mut watchers = self.watchers.0.lock();
+        watchers.retain(|known| known.strong_count() > 0);
         if !watchers.iter().any(|known| known.ptr_eq(&watcher)) {
             watchers.push(watcher);
         }

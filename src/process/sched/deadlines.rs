@@ -110,7 +110,11 @@ impl Sched {
     pub(super) fn kill_silent(&mut self, index: usize, now: Instant) {
         let worker = &self.workers[index];
         let runs = |frame: &SentFrame| frame.wanted && frame.runs();
-        if worker.answer_due().is_some_and(|at| at <= now) && !worker.frames.iter().any(runs) {
+        // (A cancelled item that runs has its grace, and then `kill_overdue`.)
+        let has_grace = worker.kill_at.is_some_and(|(at, _)| now < at)
+            && worker.frames.front().is_some_and(SentFrame::runs);
+        let is_silent = worker.answer_due().is_some_and(|at| at <= now);
+        if is_silent && !has_grace && !worker.frames.iter().any(runs) {
             self.kill(index, now);
         }
     }

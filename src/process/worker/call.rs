@@ -92,14 +92,13 @@ impl Calls {
 }
 
 impl Canceller {
-    /// Of a plain worker: nothing more of the frame `sequence` begins; `cancel`: and what runs of it is unwanted. How many of
+    /// Of a plain worker: nothing more of the frame `sequence` begins; `cancel`: and what runs of it is unwanted, which the caller has [looked](Self::look) at then. How many of
     /// its items have begun.
     pub(crate) fn recall(&self, sequence: u64, cancel: bool) -> u64 {
         let gate = self.gates.gate(sequence as usize);
         let end = gate.recall(0);
         if cancel {
             gate.disown();
-            self.look();
         }
         end.into()
     }

@@ -213,8 +213,12 @@ fn plain_worker(
                 Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
                     let end = canceller.recall(sequence, cancel);
                     let record = Record::Recalled { sequence, end }.bytes();
-                    let _whole = whole.lock();
+                    let one = whole.lock();
                     let _ = send(&output, &record, &[]); // without attachments nothing is refused
+                    drop(one);
+                    if cancel {
+                        canceller.look(); // last: wakers are the user's code, and may take their time
+                    }
                     continue;
                 }
                 Ok(Some((Frame::Batch { batch, .. }, _))) => {

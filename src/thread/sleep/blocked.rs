@@ -167,8 +167,17 @@ impl Sleep {
     /// How long the queues may stand still now: longer, the more runners there are
     /// too many already, because they may be busy and not stuck.
     pub(in crate::thread) fn patience(&self) -> Duration {
+        STALL * (1 << self.surplus().min(4))
+    }
+
+    /// How many more runners there are than there should be.
+    fn surplus(&self) -> usize {
         let now = self.counts();
-        let surplus = now.running().saturating_sub(self.target(now));
-        STALL * (1 << surplus.min(4))
+        now.running().saturating_sub(self.target(now))
+    }
+
+    /// So many runners are too many already that more come only now and then.
+    pub(in crate::thread) fn is_crowded(&self) -> bool {
+        self.surplus() >= AT_ONCE
     }
 }
