@@ -346,6 +346,14 @@ fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Laun
             "what tasks print there goes to standard error, and not to `on_output`: return it as a part of the result",
         );
     }
+    let has_nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);
+    if settings
+        .variables
+        .iter()
+        .any(|(key, value)| has_nul(key) || has_nul(value))
+    {
+        return refused("a variable of the workers (`env`) has a byte 0 in it");
+    }
     settings.plain = true;
     let launch = engine.connect(settings)?;
     settings.policy.round_trip = launch.round_trip();

@@ -20,6 +20,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::sealed::{Said, Sealed};
 use super::{Connect, Engine};
 use crate::loom::Mutex;
@@ -175,12 +177,6 @@ impl Dask {
         for argument in std::env::args_os() {
             say("arg", &argument);
         }
-        for (name, value) in &settings.variables {
-            let mut variable = name.clone();
-            variable.push("=");
-            variable.push(value);
-            say("env", &variable);
-        }
         // The parent there is Dask's worker, the stream a socket that is standard input.
         let (copy, depth) = (image().name(), settings.depth + 1);
         say("invitation", &format!("{copy},{depth},PARENT,,,"));
@@ -190,6 +186,13 @@ impl Dask {
         say("replace_after", &most.to_string());
         if settings.stdout == WorkerStdout::Null {
             say("stdout", &"null");
+        }
+        // Not among the arguments, which everybody sees.
+        for (number, (name, value)) in settings.variables.iter().enumerate() {
+            let mut variable = name.clone();
+            variable.push("=");
+            variable.push(value);
+            command.env(format!("GATEWAY_VARIABLE_{number}"), variable);
         }
         command
     }
@@ -311,7 +314,13 @@ impl Gateway {
 
 impl Launch for Gateway {
     fn slots(&self) -> usize {
-        (WORKERS_PER_THREAD * self.threads).max(LEAST_WORKERS)
+        // Each has a descriptor here, and one in the gateway, which has the same limit.
+        let most = getrlimit(Resource::Nofile)
+            .current
+            .map_or(usize::MAX, |most| (most / 2) as usize);
+        (WORKERS_PER_THREAD * self.threads)
+            .min(most)
+            .max(LEAST_WORKERS)
     }
 
     fn may_start(&self, _: usize, _: &[usize]) -> bool {

@@ -924,12 +924,12 @@ class Virtual:
                 except CANCELLED:
                     await self.turn(frame)
                     if frame.cancelled:
-                        return self.withdrawn(frame, nanos)
+                        return self.withdrawn(frame, begun, nanos)
                     gateway.check()
                     raise Gone("Dask has cancelled what was to run") from None
                 await self.turn(frame)
                 if frame.cancelled:
-                    return self.withdrawn(frame, nanos)
+                    return self.withdrawn(frame, begun, nanos)
                 self.tell(frame, result)
                 nanos += result.nanos
                 if result.kind == DIED:
@@ -1000,10 +1000,10 @@ class Virtual:
         self.write(record * frame.count)
         self.end(frame, frame.count, 0)
 
-    def withdrawn(self, frame, nanos):
-        """Nothing of it is wanted any more, and what runs of it is being ended."""
-        begun = frame.begun
-        if begun > frame.answered:
+    def withdrawn(self, frame, begun, nanos):
+        """Nothing of it is wanted any more, and what runs of it is being ended. Slices before have had `begun` of its items."""
+        begun += frame.begun
+        if frame.begun > frame.answered:
             self.write(message(bytes([RECORD_PANIC]), text("it was cancelled"), b"\0"))
         self.end(frame, begun, nanos)
 
@@ -1392,9 +1392,9 @@ def is_private(address):
     host = rest.split("/")[0].rpartition(":")[0].strip("[]")
     try:
         found = {one[4][0] for one in socket.getaddrinfo(host or rest, None)}
-    except OSError:
-        # It cannot be reached, which is said later.
-        return True
+    except OSError as error:
+        # (It may be known a moment later, and then be anywhere.)
+        fail(f"Dask's scheduler at {address} cannot be reached: {error}")
     return all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found)
 
 
@@ -1407,9 +1407,6 @@ def settings():
         name = name.decode()
         if name == "arg":
             config["args"].append(value)
-        elif name == "env":
-            key, _, value = value.partition(b"=")
-            config["env"][key] = value
         elif name == "resource":
             key, _, value = value.partition(b"=")
             resources[key.decode()] = float(value)
@@ -1419,6 +1416,12 @@ def settings():
             config["options"]["priority"] = int(value)
         else:
             config[name] = os.fsdecode(value)
+    # Not among the arguments, which everybody sees.
+    for number in itertools.count():
+        if (variable := os.environb.pop(b"GATEWAY_VARIABLE_%d" % number, None)) is None:
+            break
+        key, _, value = variable.partition(b"=")
+        config["env"][key] = value
     if resources:
         config["options"]["resources"] = resources
     config["options"]["retries"] = config["retries"]

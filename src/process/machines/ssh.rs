@@ -171,7 +171,7 @@ impl Ssh {
         };
         let invitation = elsewhere(settings.depth, "$$");
         let mut script = format!(
-            "exec {hears}<&0 {says}>&1 </dev/null >{stdout}; env {VARIABLE}=\"{invitation}\""
+            "exec {hears}<&0 {says}>&1 </dev/null >{stdout}; case $f in *=*) n='nice -n 0';; *) n=;; esac; env {VARIABLE}=\"{invitation}\""
         )
         .into_bytes();
         for (key, value) in &settings.variables {
@@ -181,7 +181,8 @@ impl Ssh {
             script.push(b' ');
             script.extend(quoted(&both));
         }
-        script.extend(b" \"$f\"");
+        // (`env` takes a path that has a `=` for one more variable, and what follows for the program.)
+        script.extend(b" $n \"$f\"");
         for argument in std::env::args_os().skip(1) {
             script.push(b' ');
             script.extend(quoted(&argument));
@@ -208,19 +209,24 @@ impl Connect for Ssh {
         }
         let place = self.place()?;
         let start = Self::start(settings);
+        // What is to be executed lies where nobody else can have put it.
+        let has: &[u8] = match self.executable {
+            Some(_) => b"; if",
+            None => b"; t=${d%/*}; if [ -O \"$t\" ] && [ ! -h \"$t\" ] &&",
+        };
         let ask = [
             &place[..],
-            b"; if [ -x \"$f\" ]; then h=have; else h=lack; fi; p=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || p=1; echo ",
+            has, b" [ -x \"$f\" ]; then h=have; else h=lack; fi; p=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || p=1; echo ",
             MARK.as_bytes(),
             b" \"$(uname -s)\" \"$(uname -m)\" \"$p\" \"$h\"; [ $h = have ] || exit 0; ",
             &start,
         ];
         let length = std::fs::metadata(executable::path()?)?.len();
         let put = format!(
-            "; umask 077; t=${{d%/*}}; mkdir -p \"$d\" && chmod 700 \"$t\" && \
+            "; umask 077; t=${{d%/*}}; w=$f.$(uname -n).$$; mkdir -p \"$d\" && chmod 700 \"$t\" && \
              find \"$t\" -maxdepth 1 -type d -name 'copy-*-*' -mtime +30 -exec rm -rf {{}} + ; \
-             cat > \"$f.$$\" && [ \"$(($(wc -c < \"$f.$$\")))\" = {length} ] && chmod 700 \"$f.$$\" && mv -f \"$f.$$\" \"$f\" || \
-             {{ rm -f \"$f.$$\"; exit 1; }}"
+             cat > \"$w\" && [ \"$(($(wc -c < \"$w\")))\" = {length} ] && chmod 700 \"$w\" && mv -f \"$w\" \"$f\" || \
+             {{ rm -f \"$w\"; exit 1; }}"
         );
         let put = [&place[..], put.as_bytes()].concat();
         let (ask, put) = (line(&ask.concat()), line(&put));

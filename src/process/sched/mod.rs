@@ -345,12 +345,14 @@ impl Sched {
             let code = job.work.code;
             let pace = self.pace.of(code.function);
             let ends = job.has_ends();
+            // What may take long does not stand behind something else while workers are on their way that would be idle.
+            let early = pace.is_none() && self.workers.iter().any(Worker::is_on_its_way);
             let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
                 let alone = || {
                     let has_context = worker.contexts.contains(&id);
                     let queues = self.policy.round_trip > Duration::ZERO; // the engine does
                     let heavy = || worker.is_plain() && job.is_heavy(has_context, FRAME_BYTES);
-                    ends || queues || heavy()
+                    ends || queues || heavy() || early && worker.is_plain()
                 };
                 worker.has_room(cost(pace, 1), now) && (worker.frames.is_empty() || !alone())
             });

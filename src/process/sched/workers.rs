@@ -173,6 +173,11 @@ impl Worker {
         matches!(self.state, State::Starting(_))
     }
 
+    /// It will be idle soon.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        matches!(self.state, State::Starting(_) | State::Preparing)
+    }
+
     /// It serves its pool: it has said hello, has been initialized, and was not told to go.
     pub(crate) fn is_serving(&self) -> bool {
         matches!(self.state, State::Ready | State::Retiring)
