@@ -353,7 +353,9 @@ impl Launch for Gateway {
         Duration::MAX // what it is asked about may stand in Dask's queue
     }
 
-    fn ended(&self, _: usize, _: &mut WorkerExit) {}
+    fn ended(&self, _: usize, _: &mut WorkerExit) -> bool {
+        false // whose items run at least once
+    }
 }
 
 impl Drop for Gateway {

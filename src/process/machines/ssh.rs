@@ -51,7 +51,7 @@ const OF_SSH: i32 = 255;
 ///
 /// It is a launcher and no scheduler: the hosts are taken as they are, and all of a pool's workers begin with the pool. The pool
 /// treats them as it does others: a worker that dies costs what it ran, and is replaced; an item runs at most once unless it has a
-/// `retry`, as long as the connection holds: what had begun when one was lost, and could not be told any more, runs again. What is different stands in [MACHINES](crate::_documentation::machines).
+/// `retry`. When a connection is lost, all that was sent over it and was not answered counts as begun. What is different stands in [MACHINES](crate::_documentation::machines).
 ///
 /// ```no_run
 /// use trefoil::{ProcessPool, Ssh};
@@ -338,8 +338,10 @@ impl Launch for Connected {
     }
 
     /// The shell there passes on an exit code, or 128 and the number of a signal.
-    fn ended(&self, index: usize, exit: &mut WorkerExit) {
+    fn ended(&self, index: usize, exit: &mut WorkerExit) -> bool {
         let host = &self.hosts[self.host(index)];
+        // A client that was killed has not handed on all that it had.
+        let is_lost = exit.signal.is_some() || exit.code == Some(OF_SSH);
         match exit.code {
             Some(OF_SSH) => {
                 exit.code = None;
@@ -350,5 +352,6 @@ impl Launch for Connected {
             }
             _ => {}
         }
+        is_lost
     }
 }

@@ -639,8 +639,9 @@ impl Driver {
             own.ended();
         }
         let engine = self.settings.engine.as_ref();
+        let mut is_lost = false;
         let ended = |exit: &mut WorkerExit| {
-            engine.iter().for_each(|engine| engine.ended(index, exit));
+            is_lost = engine.is_some_and(|engine| engine.ended(index, exit));
         };
         let mut exit = link.reap(&mut self.forward, ended);
         let was_killed = exit.signal == Some(SIGKILL) && engine.is_none();
@@ -648,7 +649,7 @@ impl Driver {
         if let Some(late) = self.sched.workers[index].late {
             exit.note.get_or_insert_with(|| late.to_string());
         }
-        let broken = link.is_broken;
+        let broken = link.is_broken || is_lost;
         self.strays.extend(link.process().cloned());
         self.reap_strays();
         drop(link);

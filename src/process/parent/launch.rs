@@ -54,8 +54,9 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
         Duration::from_secs(30)
     }
 
-    /// The child that there was for worker `index` has ended as `exit` says: makes of it how the worker has.
-    fn ended(&self, index: usize, exit: &mut WorkerExit);
+    /// The child that there was for worker `index` has ended as `exit` says: makes of it how the worker has. True: what the worker
+    /// has said may be lost, so all that it had counts as begun.
+    fn ended(&self, index: usize, exit: &mut WorkerExit) -> bool;
 }
 
 /// What the driver has of a worker that has been started, and not been welcomed.
