@@ -41,8 +41,8 @@ pub fn tiny(bench: &mut Bench) {
         Entry::whole(Kind::OursToo, PLAIN, few, || {
             black_box(peers::plain().map(0..few, add_one).expect("they answer"));
         }),
-        Entry::whole(Kind::Peer, "procspawn, chunks of 12,500", few, || {
-            black_box(by_chunks(few));
+        Entry::whole(Kind::Peer, "procspawn, chunks of 12,500", count, || {
+            black_box(by_chunks(count));
         }),
         Entry::whole(
             Kind::Floor,
