@@ -73,8 +73,8 @@ use crate::task::panic;
 /// Descriptors below this one belong to programs by custom.
 const FIRST_FD: i32 = 10;
 
-/// How much is received at once, if nothing larger is announced.
-const ROOM: usize = 64 << 10;
+/// How much is received at once, as long as no frame has announced that it is larger.
+const ROOM: usize = 8 << 10;
 /// How much memory for frames is kept while there is none.
 const KEPT: usize = 4 << 20;
 
