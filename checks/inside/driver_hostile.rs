@@ -335,3 +335,19 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
         "{seen_through}: too polite"
     );
 }
+
+/// A result that will never fit is refused when its length is there, however its head has arrived.
+#[test]
+fn a_length_that_comes_in_pieces_is_looked_at() {
+    let head = wire::value_head(1 << 46);
+    for cut in 1..head.len() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut driver = driver();
+        driver.links[0] = Some(Link::without_process(ours));
+        let is_refused = |driver: &Driver| driver.links[0].as_ref().unwrap().is_too_much;
+        driver.hear(0, &head[..cut]);
+        assert!(!is_refused(&driver), "its length is not there");
+        driver.hear(0, &head[cut..]);
+        assert!(is_refused(&driver), "cut behind {cut}");
+    }
+}

@@ -9,8 +9,8 @@
 //! and the heap is never longer than twice the pending timers and a few.
 //!
 //! A slot remembers when its timer was created, and keys and entries say so too: a key that outlived its timer
-//! finds nothing, whichever timer uses the slot now. (A key has the low 32 bits of that count, so it could be mistaken
-//! only after exactly 2^32 more timers, and in the same slot.)
+//! finds nothing, whichever timer uses the slot now. (The count has 32 bits. A key could be mistaken after exactly 2^32 more
+//! timers, in the same slot, and would wake a future too early, which looks at the clock. An entry with 64 bits is a third longer.)
 //!
 //! Each entry of the heap has four below it, not two: those lie side by side, so that with a hundred thousand timers half as many
 //! cache lines are touched until one is taken out.
@@ -36,22 +36,21 @@ pub(crate) struct Timers<T> {
     pending: Slab<Pending<T>>,
     /// One entry for each pending timer, and leftovers.
     order: QuaternaryHeap<Reverse<Entry>>,
-    /// How many timers there have been.
-    created: u64,
+    /// How many timers there have been, modulo 2^32.
+    created: u32,
 }
 
 #[derive(Debug)]
 struct Pending<T> {
-    created: u64,
+    created: u32,
     payload: T,
 }
 
 /// Names one pending timer; stale after it fired or was removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TimerKey {
-    slot: u32,
-    /// The low half of the timer's `created`.
     created: u32,
+    slot: u32,
 }
 
 impl TimerKey {
@@ -62,8 +61,8 @@ impl TimerKey {
     };
 }
 
-/// A timer in the order: its deadline, when it was created, its slot. A leftover if its slot is vacant or has another timer.
-type Entry = (Instant, u64, u32);
+/// A timer in the order. A leftover if its slot is vacant or has another timer.
+type Entry = (Instant, TimerKey);
 
 /// So many leftovers are always allowed.
 const MIN_LEFTOVERS: usize = 64;
@@ -93,20 +92,18 @@ impl<T> Timers<T> {
     #[inline]
     pub(crate) fn insert(&mut self, deadline: Instant, payload: T) -> TimerKey {
         let created = self.created;
-        self.created += 1;
+        self.created = created.wrapping_add(1);
         let slot = self.pending.insert(Pending { created, payload });
         let slot = u32::try_from(slot).expect("fewer than 2^32 timers");
-        self.order.push(Reverse((deadline, created, slot)));
-        TimerKey {
-            slot,
-            created: created as u32,
-        }
+        let key = TimerKey { created, slot };
+        self.order.push(Reverse((deadline, key)));
+        key
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
         let timer = self.pending.get_mut(key.slot as usize)?;
-        (timer.created as u32 == key.created).then_some(&mut timer.payload)
+        (timer.created == key.created).then_some(&mut timer.payload)
     }
 
     /// Gives the earlier payload back, or this one if the timer is gone.
@@ -121,7 +118,7 @@ impl<T> Timers<T> {
     #[inline]
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<T> {
         self.get_mut(key)?;
-        Some(self.end(key.slot))
+        Some(self.end(key))
     }
 
     /// The timers that are due at `now`, earliest first.
@@ -144,7 +141,7 @@ impl<T> Timers<T> {
     fn first(&mut self) -> Option<Entry> {
         loop {
             let Reverse(first) = *self.order.peek()?;
-            if is_pending(&self.pending, first) {
+            if is_pending(&self.pending, first.1) {
                 return Some(first);
             }
             self.order.pop();
@@ -153,27 +150,27 @@ impl<T> Timers<T> {
 
     /// Ends the timer of the earliest entry.
     #[inline]
-    fn take(&mut self, (.., slot): Entry) -> T {
+    fn take(&mut self, (_, key): Entry) -> T {
         self.order.pop();
-        self.end(slot)
+        self.end(key)
     }
 
     /// Empties the slot of a pending timer, and removes the leftovers if they have become too many.
     #[inline]
-    fn end(&mut self, slot: u32) -> T {
-        let timer = self.pending.remove(slot as usize);
+    fn end(&mut self, key: TimerKey) -> T {
+        let timer = self.pending.remove(key.slot as usize);
         if self.order.len() > 2 * self.pending.len() + MIN_LEFTOVERS {
-            let is_pending = |entry: &Reverse<Entry>| is_pending(&self.pending, entry.0);
-            self.order.retain(is_pending);
+            let pending = &self.pending;
+            self.order.retain(|entry| is_pending(pending, entry.0.1));
         }
         timer.payload
     }
 }
 
 #[inline]
-fn is_pending<T>(pending: &Slab<Pending<T>>, (_, created, slot): Entry) -> bool {
-    let timer = pending.get(slot as usize);
-    timer.is_some_and(|timer| timer.created == created)
+fn is_pending<T>(pending: &Slab<Pending<T>>, key: TimerKey) -> bool {
+    let timer = pending.get(key.slot as usize);
+    timer.is_some_and(|timer| timer.created == key.created)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -7,10 +7,7 @@ use std::sync::OnceLock;
 use super::cancel_token::CancelToken;
 use super::unobserved::Hook;
 
-/// Where a cell keeps its record.
-pub(super) type SideSlot = OnceLock<Box<Side>>;
-
-/// The record.
+/// The record. A cell has a place for it ([`SideSlot`](super::raw::SideSlot)).
 #[derive(Default)]
 pub(super) struct Side {
     pub(super) name: OnceLock<Box<str>>,

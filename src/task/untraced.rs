@@ -1,8 +1,8 @@
 //! Tasks without spans, in place of `traced.rs`: the functions do what they are given to do, and no more.
 
 use super::panic::{self, Panic};
-use super::raw::TaskRef;
-use super::side::{Side, SideSlot};
+use super::raw::{SideSlot, TaskRef};
+use super::side::Side;
 use crate::record::Kind;
 
 #[inline(always)]

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use trefoil::process::channel;
 use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, TaskError};
 
@@ -81,6 +82,25 @@ fn insides(_: ()) -> Vec<String> {
     let mut all: Vec<String> = open.map(|path| path.display().to_string()).collect();
     all.push(std::fs::read_to_string("/proc/self/maps").unwrap());
     all
+}
+
+/// More than a worker keeps before it sends it.
+const LARGE: usize = 256 << 10;
+
+/// A result whose worker may stop when it has been sent, before the next item begins.
+#[derive(Serialize, Deserialize)]
+struct StopsBehind {
+    bytes: Bulk<u8>,
+    #[serde(skip)]
+    stops: bool,
+}
+
+impl Drop for StopsBehind {
+    fn drop(&mut self) {
+        if self.stops {
+            signal(std::process::id(), Signal::STOP);
+        }
+    }
 }
 
 fn is_told<T: std::fmt::Debug>(result: Result<T, TaskError>) {
@@ -218,6 +238,19 @@ tests! {
         assert!(stopped.cancel());
         assert_eq!(behind.join().unwrap(), 1, "it is not blamed");
         assert_eq!(scratch.notes().len(), 8);
+    }
+
+    fn who_is_stopped_between_two_items_gives_up_the_rest() {
+        let scratch = Scratch::new("plain-between");
+        let items = (0..6).map({ let path = scratch.text(); move |n| (path.clone(), n) });
+        let procs = plain(1);
+        let results = procs.call(|(path, n): (String, u64)| {
+            support::note(&path, n);
+            StopsBehind { bytes: vec![n as u8; LARGE].into(), stops: n == 2 }
+        });
+        let results = results.timeout(Duration::from_millis(100)).chunk(6).map(items).unwrap();
+        assert!(results.iter().zip(0..).all(|(result, n)| result.bytes[LARGE - 1] == n));
+        assert_eq!(scratch.notes().len(), 6, "each item has run once");
     }
 
     fn who_is_stopped_does_not_hold_up_the_end() {

@@ -24,6 +24,69 @@
 //! Each item arrives once, whole or not at all; those of one sender arrive in their order. When all peers are gone, killed
 //! ones included, sending and receiving end in an error (a receiver gives what is left first).
 
+/// What both ends are: something that is shared by its clones, and travels to other processes.
+macro_rules! end {
+    ($name:ident, $side:path) => {
+        impl<T> $name<T> {
+            pub(super) fn new(pipe: std::sync::Arc<Pipe>) -> Self {
+                Self {
+                    pipe,
+                    _items: std::marker::PhantomData,
+                }
+            }
+
+            /// How many items the channel holds at most.
+            #[must_use]
+            pub fn capacity(&self) -> usize {
+                self.pipe.capacity()
+            }
+
+            /// How many items have been sent and not received, now.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.pipe.length()
+            }
+
+            /// No item waits to be received, now.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+        }
+
+        impl<T> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                Self::new(self.pipe.clone())
+            }
+        }
+
+        impl<T> std::fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("len", &self.len())
+                    .field("capacity", &self.capacity())
+                    .finish_non_exhaustive()
+            }
+        }
+
+        /// Only inside of an argument or a result of a call into another process; elsewhere it is an error.
+        impl<T> serde::Serialize for $name<T> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let names = self.pipe.load().map_err(serde::ser::Error::custom)?;
+                names.serialize(serializer)
+            }
+        }
+
+        /// Only from an argument or a result of a call into another process; elsewhere it is an error.
+        impl<'de, T> serde::Deserialize<'de> for $name<T> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let names = serde::Deserialize::deserialize(deserializer)?;
+                let pipe = Pipe::unload($side, names).map_err(serde::de::Error::custom)?;
+                Ok(Self::new(pipe))
+            }
+        }
+    };
+}
 mod pipe;
 mod receiver;
 mod sender;

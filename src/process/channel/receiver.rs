@@ -5,14 +5,9 @@
 //!
 //! Tests: `tests/process/channel.rs`.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use serde::de::Error as _;
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pipe::{Pipe, Refused, Side};
 use crate::alarm::Ready;
@@ -28,32 +23,7 @@ pub struct Receiver<T> {
     _items: PhantomData<fn() -> T>,
 }
 
-impl<T> Receiver<T> {
-    pub(super) fn new(pipe: Arc<Pipe>) -> Self {
-        Self {
-            pipe,
-            _items: PhantomData,
-        }
-    }
-
-    /// How many items the channel holds at most.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.pipe.capacity()
-    }
-
-    /// How many items have been sent and not received, now.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.pipe.length()
-    }
-
-    /// No item waits to be received, now.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
+end! { Receiver, Side::Receives }
 
 impl<T: Portable> Receiver<T> {
     /// The next item; waits until there is one.
@@ -169,37 +139,5 @@ impl<'a, T: Portable> IntoIterator for &'a Receiver<T> {
 
     fn into_iter(self) -> Iter<'a, T> {
         self.iter()
-    }
-}
-
-impl<T> Clone for Receiver<T> {
-    fn clone(&self) -> Self {
-        Self::new(self.pipe.clone())
-    }
-}
-
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver")
-            .field("len", &self.len())
-            .field("capacity", &self.capacity())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Only inside of an argument or a result of a call into another process; elsewhere it is an error.
-impl<T> Serialize for Receiver<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let names = self.pipe.load().map_err(S::Error::custom)?;
-        names.serialize(serializer)
-    }
-}
-
-/// Only from an argument or a result of a call into another process; elsewhere it is an error.
-impl<'de, T> Deserialize<'de> for Receiver<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Deserialize::deserialize(deserializer)?;
-        let pipe = Pipe::unload(Side::Receives, names).map_err(D::Error::custom)?;
-        Ok(Self::new(pipe))
     }
 }

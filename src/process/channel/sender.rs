@@ -6,14 +6,9 @@
 //! Tests: `tests/process/channel.rs`.
 
 use std::any::type_name;
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
-
-use serde::de::Error as _;
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pipe::{LOOK, Pipe, Record, Refused, Side};
 use crate::alarm::Ready;
@@ -30,32 +25,7 @@ pub struct Sender<T> {
     _items: PhantomData<fn(T)>,
 }
 
-impl<T> Sender<T> {
-    pub(super) fn new(pipe: Arc<Pipe>) -> Self {
-        Self {
-            pipe,
-            _items: PhantomData,
-        }
-    }
-
-    /// How many items the channel holds at most.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.pipe.capacity()
-    }
-
-    /// How many items have been sent and not received, now.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.pipe.length()
-    }
-
-    /// No item waits to be received, now.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
+end! { Sender, Side::Sends }
 
 impl<T: Portable> Sender<T> {
     /// Sends an item; waits while the channel is full.
@@ -155,37 +125,5 @@ impl Drop for Packed<'_> {
         if let Some(record) = &self.record {
             self.pipe.discard(record);
         }
-    }
-}
-
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        Self::new(self.pipe.clone())
-    }
-}
-
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("len", &self.len())
-            .field("capacity", &self.capacity())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Only inside of an argument or a result of a call into another process; elsewhere it is an error.
-impl<T> Serialize for Sender<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let names = self.pipe.load().map_err(S::Error::custom)?;
-        names.serialize(serializer)
-    }
-}
-
-/// Only from an argument or a result of a call into another process; elsewhere it is an error.
-impl<'de, T> Deserialize<'de> for Sender<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Deserialize::deserialize(deserializer)?;
-        let pipe = Pipe::unload(Side::Sends, names).map_err(D::Error::custom)?;
-        Ok(Self::new(pipe))
     }
 }

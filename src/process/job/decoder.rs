@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::process::payload::bulk::Bulk;
 use crate::process::payload::codec::{codec_error, decode};
+use crate::process::payload::known::is_made_of;
 use crate::process::payload::shared_buffer::Lending;
 use crate::process::wire;
 use crate::sys::ticks;
@@ -127,17 +128,7 @@ impl Decoder {
 /// holds up others.)
 fn is_quick(name: &str) -> bool {
     let (bulk, _) = type_name::<Bulk<u8>>().split_once('<').unwrap_or_default();
-    let word =
-        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':' || !byte.is_ascii();
-    let mut words = name.as_bytes().split(|byte| !word(*byte));
-    let known = words.all(|word| match word {
-        b"" | b"u8" | b"u16" | b"u32" | b"u64" | b"u128" | b"usize" => true,
-        b"i8" | b"i16" | b"i32" | b"i64" | b"i128" | b"isize" => true,
-        b"f32" | b"f64" | b"bool" | b"char" | b"str" | b"alloc::string::String" => true,
-        b"alloc::vec::Vec" | b"alloc::boxed::Box" => true,
-        b"core::option::Option" | b"core::result::Result" => true,
-        _ => word == bulk.as_bytes(),
-    });
+    let known = is_made_of(name, |word| word == bulk);
     // (How many nothings there are, no bytes bound; nor how large a tuple is that may be missing, unless its name is short.)
     let nothings = name.contains("()") && name.contains("Vec<");
     known && !nothings && !name.contains('[') && name.len() <= SHORT_NAME

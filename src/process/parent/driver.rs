@@ -547,11 +547,16 @@ impl Driver {
         let mut joined = std::mem::take(&mut link.partial);
         let mut owner = None;
         if !joined.is_empty() {
+            let had_its_length = matches!(wire::announced(&joined), Ok(Some(_)));
             joined.extend_from_slice(bytes);
             if let Ok(Some(length)) = wire::announced(&joined)
                 && joined.len() < length
             {
                 link.partial = joined;
+                // (Asked once for a record, since the system is asked, too.)
+                if !had_its_length {
+                    link.refuse(too_much(&link.partial));
+                }
                 return;
             }
             owner = Some(Arc::new(joined));
@@ -564,11 +569,9 @@ impl Driver {
         {
             Ok(used) => {
                 link.partial = whole[used..].to_vec();
-                if let Some(why) = too_much(&link.partial) {
-                    // (What it has said until now is true: the item is blamed whose result that is.)
-                    link.is_too_much = true;
-                    link.note.get_or_insert(why);
-                    return link.kill();
+                link.refuse(too_much(&link.partial));
+                if link.is_too_much {
+                    return;
                 }
                 link.understood();
                 let worker = &self.sched.workers[index];

@@ -520,6 +520,16 @@ impl Link {
         }
     }
 
+    /// Kills it if what it has begun to say will never be whole, and says `why`. (What it has said until now is true: the
+    /// item is blamed whose result that is.)
+    pub(super) fn refuse(&mut self, why: Option<String>) {
+        if let Some(why) = why {
+            self.is_too_much = true;
+            self.note.get_or_insert(why);
+            self.kill();
+        }
+    }
+
     fn cut(&mut self) {
         let _ = shutdown(&self.child.socket, Shutdown::Both);
         self.child.cut();

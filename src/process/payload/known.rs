@@ -71,14 +71,7 @@ fn is_plain_name(name: &str) -> bool {
     ];
     let is_ours =
         |word: &str| (ours.iter()).any(|ours| ours.split_once('<').is_some_and(|it| it.0 == word));
-    let part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
-    let mut words = name.split(|letter| !part(letter));
-    words.all(|word| match word {
-        "" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => true,
-        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => true,
-        "f32" | "f64" | "bool" | "char" | "str" | "alloc::string::String" => true,
-        "alloc::vec::Vec" | "alloc::boxed::Box" => true,
-        "core::option::Option" | "core::result::Result" => true,
+    is_made_of(name, |word| match word {
         "alloc::collections::vec_deque::VecDeque" => true,
         "alloc::collections::btree::map::BTreeMap" => true,
         "alloc::collections::btree::set::BTreeSet" => true,
@@ -88,6 +81,21 @@ fn is_plain_name(name: &str) -> bool {
         "core::time::Duration" | "std::time::SystemTime" => true,
         "std::path::PathBuf" | "core::ops::range::Range" => true,
         _ => word.bytes().all(|byte| byte.is_ascii_digit()) || is_ours(word),
+    })
+}
+
+/// Whether the type of this name is made of numbers, text, `Vec`, `Box`, `Option`, `Result`, tuples, and what is `known` beside.
+pub(crate) fn is_made_of(name: &str, known: impl Fn(&str) -> bool) -> bool {
+    let is_sign = |letter: char| {
+        letter.is_ascii_punctuation() && !matches!(letter, '_' | ':') || letter == ' '
+    };
+    name.split(is_sign).all(|word| match word {
+        "" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => true,
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => true,
+        "f32" | "f64" | "bool" | "char" | "str" | "alloc::string::String" => true,
+        "alloc::vec::Vec" | "alloc::boxed::Box" => true,
+        "core::option::Option" | "core::result::Result" => true,
+        _ => known(word),
     })
 }
 

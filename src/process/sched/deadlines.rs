@@ -163,12 +163,14 @@ impl Sched {
         let begun = frame.begun();
         if begun == frame.done {
             // What begins later has its time from then on. (If its worker has been stopped it never does.)
-            let patience = timeout.max(self.policy.patience);
             let worker = &self.workers[index];
-            if (position, begun) == (0, 0)
-                && worker.is_plain()
-                && worker.stealable_at() + patience <= now
-            {
+            let last_began = self.epoch.instant(frame.gate().started());
+            let idle_since = match begun {
+                0 => worker.stealable_at(),
+                _ => last_began.unwrap_or(now) + timeout, // or it would have been too late
+            };
+            let patience = timeout.max(self.policy.patience);
+            if position == 0 && worker.is_plain() && idle_since + patience <= now {
                 self.ask_back(index, position, false, now);
             }
             return Some(now + timeout.max(AGAIN));

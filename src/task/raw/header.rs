@@ -32,12 +32,12 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::current::Birth;
+use super::side_slot::SideSlot;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::record::Kind;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
-use crate::task::side::SideSlot;
 use crate::task::state::State;
 
 /// In a task's tag: its entry is that of a task that has yielded (T18).

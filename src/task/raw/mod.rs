@@ -10,10 +10,10 @@
 //!   Runnable ─┼──▶│ id · site · parent │ state │ tag │ vtable │ consumer │ side │ │ S │ work  OR output │
 //!   Completer ┤   │       birth        │       │     │        │ a Waker  │      │ │   │                 │
 //!   TaskRef ──┘   └────────────────────┴───────┴─────┴────────┴──────────┴──────┘ └───┴─────────────────┘
-//!                                        Header: 72 bytes
+//!                                        Header: 64 bytes
 //! ```
 //!
-//! Budget: an idle task takes 96 bytes and its future at most. The header has 72,
+//! Budget: an idle task takes 88 bytes and its future at most. The header has 64,
 //! an executor's `S` 8, the smallest output 16. What most tasks never have (a name,
 //! a hook, a cancel token) is in a record of its own, behind `side`. `cell::tests`
 //! gates it.
@@ -39,6 +39,7 @@ mod promise;
 mod queued;
 mod ready_queue;
 mod run;
+mod side_slot;
 mod waker;
 
 pub(in crate::task) use any_task::{AnyTask, as_tasks, as_tasks_of, closed, is_task, output_of};
@@ -47,3 +48,4 @@ pub use handle::Task;
 pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
 pub(super) use ready_queue::{ReadyQueue, Shared as ReadyShared};
+pub(super) use side_slot::SideSlot;

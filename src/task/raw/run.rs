@@ -310,12 +310,12 @@ impl TaskRef {
     /// The record of what most tasks do not have, if there is one.
     #[inline]
     pub(in crate::task) fn side(&self) -> Option<&Side> {
-        self.header().side.get().map(|side| &**side)
+        self.header().side.get()
     }
 
     /// That record, made if need be.
     pub(in crate::task) fn side_or_make(&self) -> &Side {
-        self.header().side.get_or_init(Box::default)
+        self.header().side.get_or_make()
     }
 
     /// The hook that its executor has instead of the process's.
@@ -413,11 +413,8 @@ impl TaskRef {
 }
 
 fn token(header: &Header) -> CancelToken {
-    let token = header
-        .side
-        .get_or_init(Box::default)
-        .token
-        .get_or_init(CancelToken::new);
+    let side = header.side.get_or_make();
+    let token = side.token.get_or_init(CancelToken::new);
     // Pairs with the fence in `cancel_own_token`: either it sees the token,
     // or we see its mark.
     fence(Ordering::SeqCst);

@@ -29,6 +29,8 @@ pub(super) mod writer;
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// How many names are kept.
 const NAMES: usize = 255;
 
@@ -36,7 +38,7 @@ const NAMES: usize = 255;
 const MUST: u32 = 1 << 31;
 
 /// What a value was written as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 enum Tag {
     End,
     Bool,
@@ -67,35 +69,6 @@ enum Tag {
 }
 
 impl Tag {
-    const ALL: [Self; 26] = [
-        Self::End,
-        Self::Bool,
-        Self::U8,
-        Self::U16,
-        Self::U32,
-        Self::U64,
-        Self::U128,
-        Self::I8,
-        Self::I16,
-        Self::I32,
-        Self::I64,
-        Self::I128,
-        Self::F32,
-        Self::F64,
-        Self::Char,
-        Self::Str,
-        Self::Bytes,
-        Self::None,
-        Self::Some,
-        Self::Unit,
-        Self::Seq,
-        Self::Tuple,
-        Self::Map,
-        Self::Struct,
-        Self::UnitVariant,
-        Self::Variant,
-    ];
-
     /// Of a type with this name, if it is one of serde's numbers.
     #[inline]
     fn of_number(name: &str) -> Option<Self> {

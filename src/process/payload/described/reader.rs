@@ -1,12 +1,12 @@
 //! Reads a value: its data alone, or along with the description.
 
 use postcard::de_flavors::Flavor;
-use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected,
     VariantAccess, Visitor,
 };
+use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::{Error, MUST, NAMES, Tag};
 use crate::process::payload::depth::Depth;
@@ -117,9 +117,7 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
 
     fn tag(&mut self) -> Result<Tag> {
         self.depth.check()?;
-        let tag = self.told::<u8>()?;
-        let tag = Tag::ALL.get(usize::from(tag));
-        Ok(*tag.ok_or(postcard::Error::DeserializeBadEnum)?)
+        self.told()
     }
 
     /// A name; `None`: there are no more.
@@ -238,6 +236,17 @@ impl<'de, F: Flavor<'de> + 'de> Value<'_, 'de, F> {
     }
 }
 
+/// What is read as it was described, or as what is asked for.
+macro_rules! visits {
+    ($($method:ident: $tag:ident,)*) => {
+        $(
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+                self.visit(Tag::$tag, visitor)
+            }
+        )*
+    };
+}
+
 impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
     type Error = Error;
 
@@ -248,77 +257,31 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Bool, visitor)
+    visits! {
+        deserialize_bool: Bool,
+        deserialize_u8: U8,
+        deserialize_u16: U16,
+        deserialize_u32: U32,
+        deserialize_u64: U64,
+        deserialize_u128: U128,
+        deserialize_i8: I8,
+        deserialize_i16: I16,
+        deserialize_i32: I32,
+        deserialize_i64: I64,
+        deserialize_i128: I128,
+        deserialize_f32: F32,
+        deserialize_f64: F64,
+        deserialize_char: Char,
+        deserialize_str: Str,
+        deserialize_string: Str,
+        deserialize_bytes: Bytes,
+        deserialize_byte_buf: Bytes,
+        deserialize_unit: Unit,
+        deserialize_seq: Seq,
+        deserialize_map: Map,
     }
 
-    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::U8, visitor)
-    }
-
-    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::U16, visitor)
-    }
-
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::U32, visitor)
-    }
-
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::U64, visitor)
-    }
-
-    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::U128, visitor)
-    }
-
-    fn deserialize_i8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::I8, visitor)
-    }
-
-    fn deserialize_i16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::I16, visitor)
-    }
-
-    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::I32, visitor)
-    }
-
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::I64, visitor)
-    }
-
-    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::I128, visitor)
-    }
-
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::F32, visitor)
-    }
-
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::F64, visitor)
-    }
-
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Char, visitor)
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Str, visitor)
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Str, visitor)
-    }
-
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Bytes, visitor)
-    }
-
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Bytes, visitor)
-    }
+    forward_to_deserialize_any! { identifier ignored_any }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.tag {
@@ -333,10 +296,6 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
                 visitor.visit_some(self)
             }
         }
-    }
-
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Unit, visitor)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -355,10 +314,6 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Seq, visitor)
-    }
-
     fn deserialize_tuple<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value> {
         match self.tag {
             None => self.reader.sequence(count, visitor),
@@ -373,10 +328,6 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
         visitor: V,
     ) -> Result<V::Value> {
         self.deserialize_tuple(count, visitor)
-    }
-
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.visit(Tag::Map, visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -402,14 +353,6 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
             }
             Some(tag) => self.visit(tag, visitor),
         }
-    }
-
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.deserialize_any(visitor)
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.deserialize_any(visitor)
     }
 }
 

@@ -96,6 +96,17 @@ impl<F: Flavor> Writer<F> {
     }
 }
 
+/// What is described by its tag alone.
+macro_rules! puts {
+    ($($method:ident($type:ty): $tag:ident,)*) => {
+        $(
+            fn $method(self, value: $type) -> Result {
+                self.put(Tag::$tag, &value)
+            }
+        )*
+    };
+}
+
 impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     type Ok = ();
     type Error = Error;
@@ -107,64 +118,22 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     type SerializeStruct = Fields<'a, F>;
     type SerializeStructVariant = Fields<'a, F>;
 
-    fn serialize_bool(self, value: bool) -> Result {
-        self.put(Tag::Bool, &value)
-    }
-
-    fn serialize_u8(self, value: u8) -> Result {
-        self.put(Tag::U8, &value)
-    }
-
-    fn serialize_u16(self, value: u16) -> Result {
-        self.put(Tag::U16, &value)
-    }
-
-    fn serialize_u32(self, value: u32) -> Result {
-        self.put(Tag::U32, &value)
-    }
-
-    fn serialize_u64(self, value: u64) -> Result {
-        self.put(Tag::U64, &value)
-    }
-
-    fn serialize_u128(self, value: u128) -> Result {
-        self.put(Tag::U128, &value)
-    }
-
-    fn serialize_i8(self, value: i8) -> Result {
-        self.put(Tag::I8, &value)
-    }
-
-    fn serialize_i16(self, value: i16) -> Result {
-        self.put(Tag::I16, &value)
-    }
-
-    fn serialize_i32(self, value: i32) -> Result {
-        self.put(Tag::I32, &value)
-    }
-
-    fn serialize_i64(self, value: i64) -> Result {
-        self.put(Tag::I64, &value)
-    }
-
-    fn serialize_i128(self, value: i128) -> Result {
-        self.put(Tag::I128, &value)
-    }
-
-    fn serialize_f32(self, value: f32) -> Result {
-        self.put(Tag::F32, &value)
-    }
-
-    fn serialize_f64(self, value: f64) -> Result {
-        self.put(Tag::F64, &value)
-    }
-
-    fn serialize_char(self, value: char) -> Result {
-        self.put(Tag::Char, &value)
-    }
-
-    fn serialize_str(self, value: &str) -> Result {
-        self.put(Tag::Str, value)
+    puts! {
+        serialize_bool(bool): Bool,
+        serialize_u8(u8): U8,
+        serialize_u16(u16): U16,
+        serialize_u32(u32): U32,
+        serialize_u64(u64): U64,
+        serialize_u128(u128): U128,
+        serialize_i8(i8): I8,
+        serialize_i16(i16): I16,
+        serialize_i32(i32): I32,
+        serialize_i64(i64): I64,
+        serialize_i128(i128): I128,
+        serialize_f32(f32): F32,
+        serialize_f64(f64): F64,
+        serialize_char(char): Char,
+        serialize_str(&str): Str,
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result {
@@ -325,56 +294,31 @@ impl<F: Flavor> Parts<'_, F> {
     }
 }
 
-impl<F: Flavor> ser::SerializeSeq for Parts<'_, F> {
-    type Ok = ();
-    type Error = Error;
+/// serde asks in four ways for the same.
+macro_rules! writes_parts {
+    ($($form:ident: $method:ident,)*) => {
+        $(
+            impl<F: Flavor> ser::$form for Parts<'_, F> {
+                type Ok = ();
+                type Error = Error;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
-        self.part(value)
-    }
+                fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+                    self.part(value)
+                }
 
-    fn end(self) -> Result {
-        self.close()
-    }
+                fn end(self) -> Result {
+                    self.close()
+                }
+            }
+        )*
+    };
 }
 
-impl<F: Flavor> ser::SerializeTuple for Parts<'_, F> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
-        self.part(value)
-    }
-
-    fn end(self) -> Result {
-        self.close()
-    }
-}
-
-impl<F: Flavor> ser::SerializeTupleStruct for Parts<'_, F> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
-        self.part(value)
-    }
-
-    fn end(self) -> Result {
-        self.close()
-    }
-}
-
-impl<F: Flavor> ser::SerializeTupleVariant for Parts<'_, F> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
-        self.part(value)
-    }
-
-    fn end(self) -> Result {
-        self.close()
-    }
+writes_parts! {
+    SerializeSeq: serialize_element,
+    SerializeTuple: serialize_element,
+    SerializeTupleStruct: serialize_field,
+    SerializeTupleVariant: serialize_field,
 }
 
 impl<F: Flavor> ser::SerializeMap for Parts<'_, F> {
@@ -400,39 +344,30 @@ impl<F: Flavor> ser::SerializeMap for Parts<'_, F> {
 /// The fields of a struct.
 struct Fields<'a, F: Flavor>(&'a mut Writer<F>);
 
-impl<F: Flavor> ser::SerializeStruct for Fields<'_, F> {
-    type Ok = ();
-    type Error = Error;
+macro_rules! writes_fields {
+    ($($form:ident),*) => {
+        $(
+            impl<F: Flavor> ser::$form for Fields<'_, F> {
+                type Ok = ();
+                type Error = Error;
 
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result {
-        self.0.name(name)?;
-        value.serialize(&mut *self.0)
-    }
+                fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result {
+                    self.0.name(name)?;
+                    value.serialize(&mut *self.0)
+                }
 
-    fn skip_field(&mut self, _: &'static str) -> Result {
-        self.0.must = MUST;
-        Ok(())
-    }
+                fn skip_field(&mut self, _: &'static str) -> Result {
+                    self.0.must = MUST;
+                    Ok(())
+                }
 
-    fn end(self) -> Result {
-        self.0.tag(Tag::End);
-        Ok(())
-    }
+                fn end(self) -> Result {
+                    self.0.tag(Tag::End);
+                    Ok(())
+                }
+            }
+        )*
+    };
 }
 
-impl<F: Flavor> ser::SerializeStructVariant for Fields<'_, F> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result {
-        ser::SerializeStruct::serialize_field(self, name, value)
-    }
-
-    fn skip_field(&mut self, name: &'static str) -> Result {
-        ser::SerializeStruct::skip_field(self, name)
-    }
-
-    fn end(self) -> Result {
-        ser::SerializeStruct::end(self)
-    }
-}
+writes_fields! { SerializeStruct, SerializeStructVariant }
