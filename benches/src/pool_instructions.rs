@@ -13,7 +13,6 @@
 use std::hint::black_box;
 use std::sync::mpsc;
 
-use rayon::prelude::*;
 use trefoil::ThreadPool;
 use trefoil_benches::work::{Node, nodes, sum_left};
 
@@ -177,6 +176,43 @@ fn main() {
                 .expect("rayon has threads")
                 .install(|| count(CALLS, 1, scope));
         }
+        "scope-of-1000" => one().install(|| {
+            count(SUMS, 1_000, || {
+                trefoil::scope(|s| {
+                    for i in 0..1_000_u64 {
+                        s.spawn(move || black_box(i));
+                    }
+                });
+            });
+        }),
+        "scope-of-1000-rayon" => {
+            let rayon = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+            let scope = || {
+                rayon::scope(|s| {
+                    for i in 0..1_000_u64 {
+                        s.spawn(move |_| _ = black_box(i));
+                    }
+                })
+            };
+            rayon
+                .expect("rayon has threads")
+                .install(|| count(SUMS, 1_000, scope));
+        }
+        "iter-sum-of-100" => one().install(|| {
+            use trefoil::prelude::*;
+            count(CALLS, 1, || {
+                black_box(black_box(&items[..100]).par_iter().sum::<u32>());
+            });
+        }),
+        "iter-sum-of-100-rayon" => {
+            let rayon = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+            rayon.expect("rayon has threads").install(|| {
+                use rayon::prelude::*;
+                count(CALLS, 1, || {
+                    black_box(black_box(&items[..100]).par_iter().sum::<u32>());
+                });
+            });
+        }
         "map-sequential" => count(1, ITEMS, || {
             drop(black_box(items.iter().map(plus_one).collect::<Vec<_>>()));
         }),
@@ -187,6 +223,7 @@ fn main() {
         "map-rayon" => {
             let rayon = rayon::ThreadPoolBuilder::new().num_threads(1).build();
             rayon.expect("rayon has threads").install(|| {
+                use rayon::prelude::*;
                 let map = || items.par_iter().map(plus_one).collect::<Vec<_>>();
                 count(1, ITEMS, || drop(black_box(map())));
             });

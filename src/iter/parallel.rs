@@ -6,6 +6,7 @@
 //!
 //! Tests: `tests/iter/main.rs`.
 
+use std::any::type_name;
 use std::cmp::Ordering;
 use std::iter::{Product, Sum};
 
@@ -593,11 +594,19 @@ pub trait ParallelIterator: Source + Send {
     /// ```
     fn sum<S: Send + Sum<Self::Item> + Sum<S>>(mut self) -> S {
         let (shape, items) = (self.shape(Seal), self.open(Seal));
-        let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
-            Some(items.forward().sum::<S>())
-        };
         let join = |left: S, right: S| [left, right].into_iter().sum();
-        let all = divide(Grouping::Fixed, shape, items, fold, join);
+        let fold = |_: Here<'_>, so_far, items: <Self as Source>::Producer<'_>| {
+            let sum = items.forward().sum::<S>();
+            Some(match so_far {
+                Some(so_far) => join(so_far, sum),
+                None => sum,
+            })
+        };
+        let grouping = match shape.few {
+            true => Grouping::Fixed, // a state that is made for each piece may tell them
+            false => of_sums::<Self::Item, S>(),
+        };
+        let all = divide(grouping, shape, items, fold, join);
         all.unwrap_or_else(|| std::iter::empty::<S>().sum())
     }
 
@@ -802,6 +811,19 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(Self::Item) -> Option<R> + Sync,
     {
         reduce(Grouping::Any, stage(self, FilterMapping(f)), |_, last| last)
+    }
+}
+
+/// How the items of a sum are grouped: unsigned integers come to the same in each way, and overflow in all or in none.
+fn of_sums<T, S>() -> Grouping {
+    let (item, sum) = (type_name::<T>(), type_name::<S>());
+    match sum {
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize"
+            if item.strip_prefix('&').unwrap_or(item) == sum =>
+        {
+            Grouping::Any
+        }
+        _ => Grouping::Fixed,
     }
 }
 

@@ -112,7 +112,7 @@ pub(crate) use handle::cancel_all;
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, Sleep};
 pub(crate) use raw::cell::{closure, future, local_future, promise};
-pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
+pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef, free_list};
 pub(crate) use unobserved::Hook;
 
 /// What the models in `checks/` and the benchmarks of the cell drive: the

@@ -33,7 +33,6 @@ use std::future;
 use super::enter::as_outsider;
 use super::queue::Work;
 use super::raw::current;
-use super::raw::lent::{Entry, Lender};
 use super::raw::scope::open;
 use super::registry::Registry;
 use super::slot::Slot;
@@ -47,12 +46,6 @@ use crate::task::{self, Task, TaskError};
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;
 
 /// A worker's turn.
-impl<F: Fn() + Send + Sync> Entry for F {
-    fn run(&self, _: &Lender) {
-        self();
-    }
-}
-
 /// See [`ThreadPool::broadcast`](super::ThreadPool::broadcast).
 pub(super) fn broadcast<F, R>(registry: &Arc<Registry>, f: &F) -> Vec<R>
 where

@@ -26,7 +26,11 @@ use super::raw::current;
 use super::registry::Registry;
 use super::worker::Worker;
 use crate::record;
+use crate::sys::ticks;
 use crate::task::Runnable;
+
+/// What a thread from outside has run by a worker is over soon, or it is shared.
+const SOON: u64 = 20 * ticks::MICROSECOND;
 
 /// Runs `f` with a place in the pool that is lent to this thread for as long.
 pub(super) fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
@@ -120,14 +124,22 @@ impl Registry {
         let (mut f, mut result) = (Some(f), None);
         let mut run = || result = current::with(|worker| Some(f.take()?(worker?)));
         let lent = as_outsider(self, |waiter| {
-            raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| match self
-                .inject(Work::Job(job))
-            {
-                Err(Work::Job(job)) => Some(job),
-                _ => {
-                    waiter.wait_for(lent.latch());
-                    None
+            raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| {
+                // While this thread looks for the end of it, it has a processor. So at first joins wake one thread less: what is over
+                // soon is not disturbed, and what is not is shared by a thread that this one wakes, not the busy one.
+                let mut alone = Some(self.wake_policy.outsider());
+                let began = ticks::now();
+                if let Err(Work::Job(job)) = self.inject(Work::Job(job)) {
+                    return Some(job);
                 }
+                let help = || {
+                    if ticks::since(began) > SOON && alone.take().is_some() {
+                        self.recheck();
+                    }
+                    false
+                };
+                waiter.wait(|| lent.latch().is_set(), || lent.latch().park(), help);
+                None
             })
         });
         match lent {

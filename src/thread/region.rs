@@ -39,16 +39,17 @@
 use std::marker::PhantomData;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::join::fork::fork;
+use super::join::splitter;
 use super::registry::Registry;
 use super::source::{Producer, Shape};
 use super::worker::Worker;
 use crate::loom::atomic::{AtomicUsize, Ordering};
+use crate::sys::ticks;
 
 /// A chunk shorter than this is doubled, one four times as long is halved.
-const CHUNK: Duration = Duration::from_micros(5);
+const CHUNK: u64 = 5 * ticks::MICROSECOND;
 
 /// How many leaves the fixed tree has, if each has [`LEAF`] items.
 const LEAVES: usize = 4096;
@@ -156,7 +157,7 @@ where
         Grouping::Any => region.drive(worker, 0, items, first_splits(worker)),
         Grouping::Fixed => {
             let leaves = shape.leaves(items.len());
-            region.walk(worker, 0, items, leaves, first_splits(worker))
+            region.walk(worker, 0, items, leaves)
         }
     })
 }
@@ -183,12 +184,13 @@ where
     /// Folds the items, of which the first has the index `at`, chunk by chunk, and shares them when a thread wants work.
     fn drive(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A> {
         let min = self.shape.min.max(1);
-        if splits > 0 && items.len() / 2 >= min {
+        // What is not cut later is cut now, however short.
+        if splits > 0 && items.len() / 2 >= min && (self.shape.few || !in_turn(worker)) {
             return self.halve(worker, at, items, splits / 2);
         }
         let (mut at, mut items, mut so_far) = (at, items, None);
         let mut chunk = if self.shape.few { usize::MAX } else { min };
-        let mut clock = Instant::now();
+        let mut clock = ticks::now();
         while items.len() > 0 && !self.limit.is_below(at) {
             let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
             if count > min && !self.shape.few {
@@ -201,8 +203,8 @@ where
             if items.len() == 0 {
                 break;
             }
-            let before = mem::replace(&mut clock, Instant::now());
-            let took = clock.duration_since(before);
+            let before = mem::replace(&mut clock, ticks::now());
+            let took = clock.saturating_sub(before);
             if took < CHUNK {
                 // Of what it was, not of what it might have been: near the end it may not double.
                 chunk = count.saturating_mul(2);
@@ -238,57 +240,42 @@ where
         self.join(at, left, right)
     }
 
-    /// Folds the items along a tree with so many leaves.
-    fn walk(
-        &self,
-        worker: &Worker,
-        at: usize,
-        items: P,
-        leaves: usize,
-        splits: usize,
-    ) -> Option<A> {
-        let len = items.len();
-        if len == 0 {
-            return None;
+    /// Folds the items in the order of a tree that has so many leaves.
+    #[inline(always)]
+    fn walk(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
+        match items.len() {
+            0 => None,
+            _ if leaves <= 1 => self.fold(at, None, items),
+            _ => self.walk_node(worker, at, items, leaves),
         }
-        if leaves <= 1 {
-            return self.fold(at, None, items);
-        }
+    }
+
+    fn walk_node(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
         if self.limit.is_below(at) {
             return None;
         }
-        if splits > 0 || worker.wanted() {
-            return self.walk_forked(worker, at, items, leaves, splits);
+        if !in_turn(worker) {
+            return self.walk_forked(worker, at, items, leaves);
         }
-        let (near, taken, far) = cut(items, middle(len, leaves));
-        let left = self.walk(worker, at, near, leaves / 2, 0);
+        let middle = middle(items.len(), leaves);
+        let (near, taken, far) = cut(items, middle);
+        let left = self.walk(worker, at, near, leaves / 2);
         let at_far = at.saturating_add(taken);
-        let right = self.walk(worker, at_far, far, leaves - leaves / 2, 0);
+        let right = self.walk(worker, at_far, far, leaves - leaves / 2);
         self.join(at, left, right)
     }
 
     /// The same, of which another thread may do a half. (Apart, so that the other way has a small frame.)
     #[inline(never)]
-    fn walk_forked(
-        &self,
-        worker: &Worker,
-        at: usize,
-        items: P,
-        leaves: usize,
-        splits: usize,
-    ) -> Option<A> {
+    fn walk_forked(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
         let middle = middle(items.len(), leaves);
         let (near, taken, far) = cut(items, middle);
         let (left, right) = fork(
             worker,
-            move |worker| self.walk(worker, at, near, leaves / 2, splits / 2),
-            move |worker, stolen| {
-                let splits = match stolen {
-                    true => (splits / 2).max(first_splits(worker)),
-                    false => splits / 2,
-                };
+            move |worker| self.walk(worker, at, near, leaves / 2),
+            move |worker, _| {
                 let at = at.saturating_add(taken);
-                self.walk(worker, at, far, leaves - leaves / 2, splits)
+                self.walk(worker, at, far, leaves - leaves / 2)
             },
         );
         self.join(at, left, right)
@@ -320,6 +307,12 @@ where
             (one, other) => one.or(other),
         }
     }
+}
+
+/// As a join: enough is on offer, and what was divided last was short (`join/splitter.rs`).
+#[inline(always)]
+fn in_turn(worker: &Worker) -> bool {
+    splitter::step() || worker.reopen_window()
 }
 
 /// The first `count` items, and those that come with them; how many that are; and the others.

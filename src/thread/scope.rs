@@ -30,9 +30,9 @@ use std::sync::Arc;
 use super::latch::Latch;
 use super::queue::{Mode, Work};
 use super::raw::half::Half;
-use super::raw::lent::{Ended, Entry, Lender, Lent, Loan};
+use super::raw::lent::{Ended, Lent, Loan};
 use super::raw::scope::{Scope, Shared, open};
-use super::raw::stage::{Handle, Stage, handle};
+use super::raw::stage::{Handle, Scoped, handle};
 use super::registry::Registry;
 use super::worker::Worker;
 use crate::loom::atomic::Ordering;
@@ -47,32 +47,12 @@ fn may_help(scope: &Shared) -> bool {
     helps && context::stack_left() || alone()
 }
 
-/// A spawned task: closure, then result. An error: which of the scope's panics.
-type Scoped<F, T> = Stage<F, Result<T, usize>>;
-
-impl<F, T> Entry for Scoped<F, T>
-where
-    F: FnOnce() -> T + Send,
-    T: Send,
-{
-    fn run(&self, lender: &Lender) {
-        let call = |closure| panic::catch(closure).map_err(|panic| lender.keep_panic(panic));
-        if self.run(call) {
-            lender.wake_joining(self);
-        }
-    }
-
-    fn is_taken(&self) -> bool {
-        self.is_begun()
-    }
-}
-
 impl<'scope> Scope<'scope, '_> {
     /// Spawns a task that may borrow whatever outlives the scope.
     ///
     /// It runs on some worker of the pool, or on the thread that waits for it
     /// (by [`ScopedTask::join`], or at the end of the scope). Each thread runs the newest
-    /// of its tasks first. Costs one allocation.
+    /// of its tasks first. Costs one allocation, if no memory of an ended one is left.
     ///
     /// ```
     /// let mut counts = [0; 4];

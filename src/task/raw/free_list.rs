@@ -1,4 +1,4 @@
-//! Memory for cells: what threads have freed is for the next ones.
+//! Memory for cells, and for the tasks of scopes: what threads have freed is for the next ones.
 //!
 //! Tasks come in bursts, all of about the same size. The system's allocator keeps seven pieces of a size where
 //! a thread finds them at once; the rest costs some 150 instructions for each allocation, and as many to free it. And where
@@ -85,9 +85,9 @@ const fn full(class: usize) -> usize {
     LIST / of_class(class).size()
 }
 
-/// Memory for `layout`, which is that of a cell, so not of size 0: what was freed, or new.
+/// Memory for `layout`, which is not of size 0: what was freed, or new.
 #[inline]
-pub(super) fn take(layout: Layout) -> NonNull<u8> {
+pub(crate) fn take(layout: Layout) -> NonNull<u8> {
     let Some(class) = class(layout) else {
         return new(layout);
     };
@@ -106,7 +106,7 @@ pub(super) fn take(layout: Layout) -> NonNull<u8> {
 /// # Safety
 /// It came from [`take`] with this layout, and it is not used any more.
 #[inline]
-pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
+pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
     let layout = match class(layout) {
         None => layout,
         Some(class) => {
@@ -130,7 +130,7 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
 #[cold]
 #[inline(never)]
 fn new(layout: Layout) -> NonNull<u8> {
-    assert!(layout.size() > 0, "a cell has a header");
+    assert!(layout.size() > 0, "nothing needs no memory");
     // SAFETY: T17: not of size 0, as just looked.
     let memory = unsafe { alloc(layout) };
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))

@@ -32,7 +32,7 @@
 mod any_task;
 pub(in crate::task) mod cell;
 pub(in crate::task) mod current;
-mod free_list;
+pub(crate) mod free_list;
 mod handle;
 pub(in crate::task) mod header;
 mod promise;

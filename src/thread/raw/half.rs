@@ -9,10 +9,12 @@
 //! Tests: `tests/thread/pool.rs` (scopes), also under Miri; the loom model in `checks/tests/pool.rs`.
 #![allow(unsafe_code)]
 
+use std::alloc::Layout;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::task::free_list;
 
 /// One owner.
 pub(in crate::thread) struct Half<T: ?Sized>(pub(super) NonNull<Owned<T>>);
@@ -32,14 +34,20 @@ impl<T> Half<T> {
     /// Both owners of a value.
     pub(in crate::thread) fn pair(value: T) -> (Self, Self) {
         let alone = AtomicBool::new(false);
-        let owned = Box::into_raw(Box::new(Owned { alone, value }));
-        // SAFETY: P35: a box is not null.
-        let owned = unsafe { NonNull::new_unchecked(owned) };
+        let owned = free_list::take(Layout::new::<Owned<T>>()).cast::<Owned<T>>();
+        // SAFETY: P35: `take` gave memory for this layout, and no other owner has it.
+        unsafe { owned.write(Owned { alone, value }) };
         (Self(owned), Self(owned))
     }
 }
 
 impl<T: ?Sized> Half<T> {
+    /// The other half is gone, and what it has done is visible.
+    pub(super) fn is_alone(&self) -> bool {
+        // Acquire: pairs with the other's drop.
+        self.owned().alone.load(Ordering::Acquire)
+    }
+
     fn owned(&self) -> &Owned<T> {
         // SAFETY: P35: this half has not been dropped, so the value has not been freed.
         unsafe { self.0.as_ref() }
@@ -56,11 +64,21 @@ impl<T: ?Sized> Deref for Half<T> {
 
 impl<T: ?Sized> Drop for Half<T> {
     fn drop(&mut self) {
-        let alone = &self.owned().alone;
         // Release: what this owner has done is visible to the other; Acquire: what the other has, to this one.
-        if alone.load(Ordering::Acquire) || alone.swap(true, Ordering::AcqRel) {
-            // SAFETY: P35: the other half is gone, so this is the last, and `pair` has made the box.
-            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        if self.is_alone() || self.owned().alone.swap(true, Ordering::AcqRel) {
+            let _memory = Memory(self.0.cast(), Layout::for_value(self.owned()));
+            // SAFETY: P35: the other half is gone, so this is the last, and `pair` has put the value there.
+            unsafe { self.0.drop_in_place() };
         }
+    }
+}
+
+/// Where a value was that is gone, or goes: given back also if its destructor panics.
+struct Memory(NonNull<u8>, Layout);
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: P35: `pair` took it from a free list with this layout, and the last owner gives it away.
+        unsafe { free_list::give(self.0, self.1) };
     }
 }

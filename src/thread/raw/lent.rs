@@ -40,10 +40,20 @@ use crate::thread::wake::WakeHandle;
 /// A task of a scope, or a share of a broadcast, whatever its types.
 pub(in crate::thread) trait Entry: Send + Sync {
     /// Runs it, unless it has been begun. Does not unwind.
-    fn run(&self, lender: &Lender);
+    ///
+    /// # Safety
+    /// P34: if `alone`, no other thread has it: the half of its handle is gone.
+    unsafe fn run(&self, lender: &Lender, alone: bool);
     /// It has been begun, perhaps ended.
     fn is_taken(&self) -> bool {
         false
+    }
+}
+
+/// A share of a broadcast. The closure does not unwind.
+impl<F: Fn() + Send + Sync> Entry for F {
+    unsafe fn run(&self, _: &Lender, _: bool) {
+        self();
     }
 }
 
@@ -163,11 +173,12 @@ impl Lender {
     /// Runs an entry as a part of what the lender is in.
     ///
     /// # Safety
-    /// `end_after` does not end before this call does.
-    pub(super) unsafe fn run(&self, entry: &dyn Entry) {
+    /// `end_after` does not end before this call does. If `alone`, the half of the entry's handle is gone.
+    pub(super) unsafe fn run(&self, entry: &dyn Entry, alone: bool) {
         // SAFETY: P15: `end_after`, which is inside the task that it was taken in, does not end meanwhile: the caller's promise.
         let _inherited = unsafe { inherit(self.inherited) };
-        entry.run(self);
+        // SAFETY: P34: the caller's promise.
+        unsafe { entry.run(self, alone) };
     }
 
     /// What entries have panicked with, and no handle has taken.
@@ -220,8 +231,8 @@ impl Lent {
         // SAFETY: P15: this is counted until it has ended, so the lender is there.
         let lender = unsafe { lent.0.lender.as_ref() };
         ended.count_off_others(lender);
-        // SAFETY: P15: as above: `end_after` has not ended.
-        unsafe { lender.run(&lent.0.entry) };
+        // SAFETY: P15: as above: `end_after` has not ended. P34: an entry has two halves, this and its handle's.
+        unsafe { lender.run(&lent.0.entry, lent.0.is_alone()) };
         // SAFETY: P15: it is not dropped otherwise.
         contain(|| unsafe { ManuallyDrop::drop(&mut lent.0) });
         ended.add(lender, 1);

@@ -97,8 +97,8 @@ impl Shared {
     /// Runs a task of the scope on this thread, unless it has been begun: as a part of what
     /// its scope is in, whatever else runs here.
     pub(in crate::thread) fn run_here(&self, task: &dyn Entry) {
-        // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended.
-        unsafe { self.lender.run(task) };
+        // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended. It is not said to be alone.
+        unsafe { self.lender.run(task, false) };
     }
 
     /// Has the thread that waits for the scope's end look again at what it waits for.

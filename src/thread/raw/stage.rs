@@ -1,7 +1,7 @@
 //! A task of a scope: its closure, and later what that has returned.
 //!
 //! - **P34** The place belongs to the thread that has made the state [`BEGUN`], until that sets the latch; then to the thread that has
-//!   made it [`TAKEN`]. In between no thread touches it.
+//!   made it [`TAKEN`]. In between no thread touches it. Where the handle is gone, the place belongs to the one thread that is left.
 //!
 //! Tests: `tests/thread/pool.rs` (scopes), also under Miri.
 #![allow(unsafe_code)]
@@ -10,9 +10,10 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 
 use super::half::{Half, Owned};
-use super::lent::{Entry, Loan};
+use super::lent::{Entry, Lender, Loan};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU32, Ordering};
+use crate::task::panic;
 use crate::thread::latch::Latch;
 
 const QUEUED: u32 = 0;
@@ -35,6 +36,27 @@ pub(in crate::thread) trait Handle<T>: Entry {
     fn take(&self) -> Option<T>;
 }
 
+/// A spawned task: closure, then result. An error: which of the scope's panics.
+pub(in crate::thread) type Scoped<F, T> = Stage<F, Result<T, usize>>;
+
+impl<F, T> Entry for Scoped<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    unsafe fn run(&self, lender: &Lender, alone: bool) {
+        let call = |closure| panic::catch(closure).map_err(|panic| lender.keep_panic(panic));
+        // SAFETY: P34: the caller's promise.
+        if unsafe { self.run_closure(call, alone) } {
+            lender.wake_joining(self);
+        }
+    }
+
+    fn is_taken(&self) -> bool {
+        self.is_begun()
+    }
+}
+
 enum Place<F, T> {
     Closure(F),
     Value(T),
@@ -54,23 +76,30 @@ impl<F, T> Stage<F, T> {
     }
 
     /// A thread has begun it, and perhaps ended.
-    pub(in crate::thread) fn is_begun(&self) -> bool {
+    fn is_begun(&self) -> bool {
         self.state.load(Ordering::Relaxed) != QUEUED
     }
 
     /// Has `call` run the closure, keeps the value, and sets the latch. True: a thread has parked for it, which must be woken.
     /// Does nothing if it has been begun before. `call` does not unwind.
-    pub(in crate::thread) fn run(&self, call: impl FnOnce(F) -> T) -> bool {
-        if !self.change(QUEUED, BEGUN) {
+    ///
+    /// # Safety
+    /// P34: if `alone`, the handle is gone, so that no other thread begins it, or waits for it.
+    unsafe fn run_closure(&self, call: impl FnOnce(F) -> T, alone: bool) -> bool {
+        let begins = match alone {
+            true => !self.is_begun(),
+            false => self.change(QUEUED, BEGUN),
+        };
+        if !begins {
             return false;
         }
-        // SAFETY: P34: this thread has made it BEGUN.
+        // SAFETY: P34: this thread has made it BEGUN, or is the only one that is left.
         if let Place::Closure(closure) = unsafe { self.put(Place::Empty) } {
             let value = call(closure);
             // SAFETY: P34: as above.
             unsafe { self.put(Place::Value(value)) };
         }
-        self.latch.set()
+        !alone && self.latch.set()
     }
 
     /// Puts something into the place: what was there before.
