@@ -80,7 +80,7 @@ pub mod trace;
 pub mod adapters;
 
 #[doc(inline)]
-pub use event_loop::{
+pub use event_loop::root::{
     EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
 #[cfg(unix)]
@@ -94,12 +94,12 @@ pub use process::machines::Dask;
 pub use process::machines::Ssh;
 #[cfg(unix)]
 #[doc(inline)]
-pub use process::{
+pub use process::root::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
     ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
-pub use task::{
+pub use task::root::{
     AbortHandle, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle, Panic,
     PanicLocation, SharedTask, Shutdown, Task, TaskError, TaskGroup, TaskId, TaskReport, Until,
     WorkerExit, as_completed, as_completed_keyed, join_all, on_unobserved, race, timeout,
@@ -107,7 +107,7 @@ pub use task::{
 };
 
 #[doc(inline)]
-pub use thread::{
+pub use thread::root::{
     Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
 };
 
