@@ -88,10 +88,10 @@ pub use event_loop::root::{
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[cfg(feature = "dask")]
 #[doc(inline)]
-pub use process::machines::Dask;
+pub use process::machines::root::Dask;
 #[cfg(feature = "ssh")]
 #[doc(inline)]
-pub use process::machines::Ssh;
+pub use process::machines::root::Ssh;
 #[cfg(unix)]
 #[doc(inline)]
 pub use process::root::{

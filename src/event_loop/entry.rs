@@ -72,7 +72,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// std::thread::spawn(move || event_loop.block_on(async {}));
 /// ```
 pub struct EventLoop {
-    local: Rc<Local>,
+    pub(super) local: Rc<Local>,
     _watchdog: Option<Watchdog>,
 }
 

@@ -123,7 +123,7 @@ pub mod tray_model;
 mod wire;
 mod worker;
 
-pub use channel::channel;
+pub use channel::pair::channel;
 pub use imap::{Imap, ImapStream, Indexed};
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;

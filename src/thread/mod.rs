@@ -118,6 +118,7 @@ pub use global::current_index;
 pub use here::{current, yield_now};
 pub use imap::{Imap, ImapStream};
 pub use items::Items;
+pub use source::{Exact, Int, Source};
 /// What is public at the crate's root. (Its paths through this module compile, too, and nothing speaks of them.)
 pub(crate) mod root {
     pub use super::builder::ThreadPoolBuilder;
@@ -134,7 +135,7 @@ pub(crate) use {
     divided::{append_all, divide, try_collect, width},
     region::{Grouping, Here},
     results::together,
-    source::{Exact, Producer, Seal, Shape, Source, iterates},
+    source::{Producer, Seal, Shape, iterates},
 };
 
 /// For the benchmarks that count instructions: no time passes any more.
