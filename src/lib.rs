@@ -80,7 +80,7 @@ pub mod trace;
 pub mod adapters;
 
 #[doc(inline)]
-pub use event_loop::{
+pub use event_loop::root::{
     EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
 #[cfg(unix)]
@@ -88,18 +88,18 @@ pub use event_loop::{
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[cfg(feature = "dask")]
 #[doc(inline)]
-pub use process::machines::Dask;
+pub use process::machines::root::Dask;
 #[cfg(feature = "ssh")]
 #[doc(inline)]
-pub use process::machines::Ssh;
+pub use process::machines::root::Ssh;
 #[cfg(unix)]
 #[doc(inline)]
-pub use process::{
+pub use process::root::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
     ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
-pub use task::{
+pub use task::root::{
     AbortHandle, CancelOnDrop, CancelToken, CodecError, Completer, GroupError, GroupHandle, Panic,
     PanicLocation, SharedTask, Shutdown, Task, TaskError, TaskGroup, TaskId, TaskReport, Until,
     WorkerExit, as_completed, as_completed_keyed, join_all, on_unobserved, race, timeout,
@@ -107,7 +107,7 @@ pub use task::{
 };
 
 #[doc(inline)]
-pub use thread::{
+pub use thread::root::{
     Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
 };
 

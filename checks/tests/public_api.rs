@@ -98,6 +98,73 @@ fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
     Ok(lines.filter(news).collect())
 }
 
+/// The path behind each `trefoil::` of a line.
+fn paths(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices("trefoil::").filter_map(|(at, _)| {
+        let inside = |letter: char| letter.is_alphanumeric() || "_:".contains(letter);
+        let path = &line[at..];
+        let end = path.find(|letter| !inside(letter)).unwrap_or(path.len());
+        let whole = !line[..at].ends_with(inside);
+        whole.then(|| path[..end].trim_end_matches(':'))
+    })
+}
+
+/// What is declared: the path that a line of it begins with, and the kind of the item.
+fn declared(lines: &BTreeSet<String>) -> BTreeMap<&str, &str> {
+    let lines = lines.iter().filter_map(|line| {
+        let (_, item) = line.split_once("pub ")?;
+        let path = paths(item).next()?;
+        let kind = item.split(path).next()?.trim_end();
+        Some((path, kind.rsplit(' ').next()?))
+    });
+    lines.collect()
+}
+
+/// What stands in a signature and has no page: neither declared, nor part of a type or trait that is.
+fn nameless(lines: &BTreeSet<String>) -> BTreeSet<&str> {
+    let declared = declared(lines);
+    let is_type = |path: &str| {
+        let kinds = ["struct", "enum", "trait", "type"];
+        declared.get(path).is_some_and(|kind| kinds.contains(kind))
+    };
+    let known = |path: &&str| {
+        let parent = path.rsplit_once("::").map(|(parent, _)| parent);
+        declared.contains_key(path) || parent.is_some_and(is_type)
+    };
+    let all = lines.iter().flat_map(|line| paths(line));
+    all.filter(|path| !known(path)).collect()
+}
+
+/// Types of which another path is the one that implementations name, and functions that are declared twice.
+fn second_paths(lines: &BTreeSet<String>) -> Vec<&str> {
+    let declared = declared(lines);
+    let implemented: BTreeSet<&str> = lines
+        .iter()
+        .filter(|line| line.starts_with("impl"))
+        .filter_map(|line| paths(line.rsplit(" for ").next()?).next())
+        .collect();
+    let types = declared
+        .iter()
+        .filter(|(path, kind)| ["struct", "enum"].contains(*kind) && !implemented.contains(*path));
+    let mut seconds: Vec<&str> = types.map(|(path, _)| *path).collect();
+    let mut seen = BTreeSet::new();
+    let functions = lines.iter().filter_map(|line| line.strip_prefix("pub fn "));
+    for line in functions {
+        let Some(path) = paths(line).next().filter(|path| line.starts_with(path)) else {
+            continue;
+        };
+        let Some((parent, _)) = path.rsplit_once("::") else {
+            continue;
+        };
+        let is_function = path[parent.len() + 2..].starts_with(char::is_lowercase);
+        let is_free = is_function && (parent == "trefoil" || declared.get(parent) == Some(&"mod"));
+        if is_free && !seen.insert(&line[parent.len()..]) {
+            seconds.push(path);
+        }
+    }
+    seconds
+}
+
 /// With one line for all methods that a type has of a trait: they are said at the trait. A trait of two paths says them at
 /// the first.
 fn without_repeats(lines: BTreeSet<String>) -> BTreeSet<String> {
@@ -202,6 +269,9 @@ fn the_surface_is_what_the_file_says() {
         }
     };
     assert!(default.len() > 500, "only {} public items", default.len());
+    // It stands beside `sleep`, too.
+    assert_eq!(second_paths(&all), ["trefoil::timeout"]);
+    assert_eq!(nameless(&all), BTreeSet::new(), "have no page");
     let new = text(&default, &all, &features);
     let file = top().join("checks/PUBLIC_API.txt");
     if how == "write" {
@@ -226,6 +296,29 @@ fn a_changed_line_is_seen() {
         "+ pub fn b(u16)\n- pub fn b(u8)\n- pub fn c()\n+ pub fn d()\n"
     );
     assert_eq!(diff(old, old), "");
+}
+
+#[test]
+fn what_has_no_page_or_two_is_seen() {
+    let lines = [
+        "impl core::marker::Unpin for trefoil::One<T>",
+        "impl trefoil::inside::Sealed for trefoil::One<T>",
+        "pub fn trefoil::One<T>::get(&self) -> trefoil::One<T>::Output",
+        "pub fn trefoil::one() -> trefoil::One<u8>",
+        "pub fn trefoil::room::one() -> trefoil::One<u8>",
+        "pub mod trefoil::room",
+        "#[repr(transparent)] pub struct trefoil::One<T>",
+        "pub struct trefoil::room::One<T>",
+    ];
+    let lines = lines.map(str::to_owned).into_iter().collect();
+    assert_eq!(
+        second_paths(&lines),
+        ["trefoil::room::One", "trefoil::room::one"]
+    );
+    assert_eq!(
+        nameless(&lines),
+        BTreeSet::from(["trefoil::inside::Sealed"])
+    );
 }
 
 #[test]

@@ -6,42 +6,49 @@
 
 use std::ops::ControlFlow;
 
-/// `Option`, `Result` or `ControlFlow`: what goes on with a value, or stops.
+use crate::thread::Seal;
+
+/// `Option`, `Result` and `ControlFlow`: what a closure of [`try_for_each`](super::ParallelIterator::try_for_each) and its kin
+/// returns, to go on with a value or to stop.
+///
+/// It is sealed, and stands for the trait of std's of this name, which is not stable.
 pub trait Try: Sized {
     /// What it goes on with.
     type Output;
     /// Goes on with that.
-    fn from_output(output: Self::Output) -> Self;
+    #[doc(hidden)]
+    fn from_output(output: Self::Output, _: Seal) -> Self;
     /// What it goes on with; or itself, if it stops.
-    fn branch(self) -> Result<Self::Output, Self>;
+    #[doc(hidden)]
+    fn branch(self, _: Seal) -> Result<Self::Output, Self>;
 }
 
 impl<T> Try for Option<T> {
     type Output = T;
-    fn from_output(output: T) -> Self {
+    fn from_output(output: T, _: Seal) -> Self {
         Some(output)
     }
-    fn branch(self) -> Result<T, Self> {
+    fn branch(self, _: Seal) -> Result<T, Self> {
         self.ok_or(None)
     }
 }
 
 impl<T, E> Try for Result<T, E> {
     type Output = T;
-    fn from_output(output: T) -> Self {
+    fn from_output(output: T, _: Seal) -> Self {
         Ok(output)
     }
-    fn branch(self) -> Result<T, Self> {
+    fn branch(self, _: Seal) -> Result<T, Self> {
         self.map_err(Err)
     }
 }
 
 impl<B, C> Try for ControlFlow<B, C> {
     type Output = C;
-    fn from_output(output: C) -> Self {
+    fn from_output(output: C, _: Seal) -> Self {
         Self::Continue(output)
     }
-    fn branch(self) -> Result<C, Self> {
+    fn branch(self, _: Seal) -> Result<C, Self> {
         match self {
             Self::Continue(output) => Ok(output),
             Self::Break(value) => Err(Self::Break(value)),

@@ -29,6 +29,7 @@ impl<I> Bridge<I> {
     }
 }
 
+#[doc(hidden)]
 impl<I: Iterator<Item: Send> + Send> Source for Bridge<I> {
     type Item = I::Item;
     type Producer<'a>

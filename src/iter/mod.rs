@@ -76,6 +76,7 @@ mod sources;
 mod stage;
 mod text;
 
+pub use attempt::Try;
 pub use bridge::Bridge;
 pub use collect::ParallelDrainRange;
 pub use indexed::IndexedParallelIterator;
@@ -87,4 +88,4 @@ pub use sources::{
     IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelBridge, ParallelSlice,
     ParallelSliceMut, ParallelString,
 };
-pub use stage::{Filter, FilterMap, FlatMapIter, Fold, Map, MapInit, Stage};
+pub use stage::{Filter, FilterMap, FlatMapIter, Fold, Map, MapInit};

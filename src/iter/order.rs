@@ -13,8 +13,10 @@ use crate::thread::{Exact, Producer, Seal, Shape, Source};
 /// A source on another: its items, its producer, how that is made, and how many items it has.
 macro_rules! source {
     ($name:ident, $item:ty, $producer:ty, |$this:ident| $open:expr, |$len:ident| $resized:expr) => {
+        #[doc(hidden)]
         impl<I: Exact> Exact for $name<I> {}
 
+        #[doc(hidden)]
         impl<I: Source> Source for $name<I> {
             type Item = $item;
             type Producer<'a>
@@ -76,8 +78,10 @@ impl<P: Producer> Producer for Enumerated<P> {
 #[derive(Clone, Debug)]
 pub struct Zip<A, B>(pub(super) A, pub(super) B);
 
+#[doc(hidden)]
 impl<A: Exact, B: Exact> Exact for Zip<A, B> {}
 
+#[doc(hidden)]
 impl<A: Source, B: Source> Source for Zip<A, B> {
     type Item = (A::Item, B::Item);
     type Producer<'a>
@@ -122,8 +126,10 @@ impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
 #[derive(Clone, Debug)]
 pub struct Chain<A, B>(pub(super) A, pub(super) B);
 
+#[doc(hidden)]
 impl<A: Exact, B: Exact<Item = A::Item>> Exact for Chain<A, B> {}
 
+#[doc(hidden)]
 impl<A: Source, B: Source<Item = A::Item>> Source for Chain<A, B> {
     type Item = A::Item;
     type Producer<'a>
@@ -336,8 +342,10 @@ pub struct Bounded<I> {
     pub(super) max: usize,
 }
 
+#[doc(hidden)]
 impl<I: Exact> Exact for Bounded<I> {}
 
+#[doc(hidden)]
 impl<I: Source> Source for Bounded<I> {
     type Item = I::Item;
     type Producer<'a>

@@ -9,6 +9,7 @@ use crate::thread::{Exact, Seal, Shape, Source};
 #[derive(Clone, Debug)]
 pub struct Par<S>(pub(super) S);
 
+#[doc(hidden)]
 impl<S: Source> Source for Par<S> {
     type Item = S::Item;
     type Producer<'a>
@@ -23,4 +24,5 @@ impl<S: Source> Source for Par<S> {
     }
 }
 
+#[doc(hidden)]
 impl<S: Exact> Exact for Par<S> {}

@@ -17,7 +17,7 @@ use super::order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::par::Par;
 use super::stage::{
     Filter, FilterMap, FilterMapping, Filtering, FlatMapIter, FlatMapping, Fold, Folding, Initing,
-    Kind, Map, MapInit, Mapping, Stage,
+    Map, MapInit, Mapping, Stage,
 };
 use crate::loom::Mutex;
 use crate::thread::{Grouping, Here, Items, Producer, Seal, Source, divide};
@@ -160,8 +160,8 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((0..100).into_par_iter().try_for_each(small), Err(7));
     /// ```
     fn try_for_each<R: Try<Output = ()> + Send, F: Fn(Self::Item) -> R + Sync>(self, f: F) -> R {
-        let failure = search(self, true, |item| f(item).branch().err());
-        failure.unwrap_or_else(|| R::from_output(()))
+        let failure = search(self, true, |item| f(item).branch(Seal).err());
+        failure.unwrap_or_else(|| R::from_output((), Seal))
     }
 
     /// What `f` makes of each item.
@@ -173,7 +173,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!(lengths, [1, 3]);
     /// ```
     fn map<R: Send, F: Fn(Self::Item) -> R + Sync + Send>(self, f: F) -> Map<Self, F> {
-        stage(self, Mapping(f))
+        Map(stage(self, Mapping(f)))
     }
 
     /// [`map`](Self::map) with a state, which `init` makes for each of few pieces: a generator of random numbers, a buffer. It
@@ -195,7 +195,7 @@ pub trait ParallelIterator: Source + Send {
         N: Fn() -> S + Sync + Send,
         F: Fn(&mut S, Self::Item) -> R + Sync + Send,
     {
-        stage(self, Initing(init, f))
+        MapInit(stage(self, Initing(init, f)))
     }
 
     /// [`map_init`](Self::map_init) with clones of one value.
@@ -265,7 +265,7 @@ pub trait ParallelIterator: Source + Send {
         Self: Source<Item = &'a T>,
         T: Clone + Send + Sync + 'a,
     {
-        stage(self, Mapping(T::clone as fn(&'a T) -> T))
+        Map(stage(self, Mapping(T::clone as fn(&'a T) -> T)))
     }
 
     /// Copies of what the items refer to.
@@ -280,7 +280,7 @@ pub trait ParallelIterator: Source + Send {
         Self: Source<Item = &'a T>,
         T: Copy + Send + Sync + 'a,
     {
-        stage(self, Mapping(|item: &'a T| *item))
+        Map(stage(self, Mapping(|item: &'a T| *item)))
     }
 
     /// The items that `f` wants.
@@ -291,7 +291,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((0..100).into_par_iter().filter(|n| n % 7 == 0).count(), 15);
     /// ```
     fn filter<F: Fn(&Self::Item) -> bool + Sync + Send>(self, f: F) -> Filter<Self, F> {
-        stage(self, Filtering(f))
+        Filter(stage(self, Filtering(f)))
     }
 
     /// What `f` makes of some of the items.
@@ -306,7 +306,7 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(Self::Item) -> Option<R> + Sync + Send,
     {
-        stage(self, FilterMapping(f))
+        FilterMap(stage(self, FilterMapping(f)))
     }
 
     /// All items of the parallel iterators that `f` makes of the items. Each of those is collected first, by as many threads as are
@@ -339,7 +339,7 @@ pub trait ParallelIterator: Source + Send {
         U: IntoIterator<Item: Send>,
         F: Fn(Self::Item) -> U + Sync + Send,
     {
-        stage(self, FlatMapping(f))
+        FlatMapIter(stage(self, FlatMapping(f)))
     }
 
     /// All items of the collections that are the items: [`flat_map`](Self::flat_map).
@@ -391,7 +391,7 @@ pub trait ParallelIterator: Source + Send {
         N: Fn() -> A + Sync + Send,
         F: Fn(A, Self::Item) -> A + Sync + Send,
     {
-        stage(self, Folding(init, f))
+        Fold(stage(self, Folding(init, f)))
     }
 
     /// [`fold`](Self::fold) with clones of one value.
@@ -546,7 +546,7 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(T, T) -> Self::Item + Sync,
     {
         let all = self.try_reduce_with(f);
-        all.unwrap_or_else(|| Self::Item::from_output(identity()))
+        all.unwrap_or_else(|| Self::Item::from_output(identity(), Seal))
     }
 
     /// [`try_reduce`](Self::try_reduce); `None`: there are no items.
@@ -562,22 +562,22 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(T, T) -> Self::Item + Sync,
     {
         let (shape, items) = (self.shape(Seal), self.open(Seal));
-        let join = |left: Self::Item, right: Self::Item| match left.branch() {
+        let join = |left: Self::Item, right: Self::Item| match left.branch(Seal) {
             Err(failure) => failure,
-            Ok(left) => match right.branch() {
+            Ok(left) => match right.branch(Seal) {
                 Ok(right) => f(left, right),
                 Err(failure) => failure,
             },
         };
         let fold = |here: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
             let mut items = items.forward().take_while(|_| !here.is_over());
-            let mut so_far = items.next()?.branch();
+            let mut so_far = items.next()?.branch(Seal);
             while let Ok(value) = so_far {
-                let value = Self::Item::from_output(value);
+                let value = Self::Item::from_output(value, Seal);
                 let Some(item) = items.next() else {
                     return Some(value);
                 };
-                so_far = join(value, item).branch();
+                so_far = join(value, item).branch(Seal);
             }
             here.stop(!shape.unordered);
             so_far.err()
@@ -866,10 +866,15 @@ where
 }
 
 impl<S: Source + Send> ParallelIterator for Par<S> {}
-impl<I: Source + Send, K: Kind<I::Item> + Send> ParallelIterator for Stage<I, K> {}
+impl<I, F> ParallelIterator for Map<I, F> where Self: Source + Send {}
+impl<I, N, F> ParallelIterator for MapInit<I, N, F> where Self: Source + Send {}
+impl<I, F> ParallelIterator for Filter<I, F> where Self: Source + Send {}
+impl<I, F> ParallelIterator for FilterMap<I, F> where Self: Source + Send {}
+impl<I, F> ParallelIterator for FlatMapIter<I, F> where Self: Source + Send {}
+impl<I, N, F> ParallelIterator for Fold<I, N, F> where Self: Source + Send {}
 impl<I: Iterator<Item: Send> + Send> ParallelIterator for Bridge<I> {}
-impl<A: Source + Send, B: Source<Item = A::Item> + Send> ParallelIterator for Chain<A, B> {}
-impl<A: Source + Send, B: Source + Send> ParallelIterator for Zip<A, B> {}
+impl<A, B> ParallelIterator for Chain<A, B> where Self: Source + Send {}
+impl<A, B> ParallelIterator for Zip<A, B> where Self: Source + Send {}
 impl<I: Source + Send> ParallelIterator for Enumerate<I> {}
 impl<I: Source + Send> ParallelIterator for Rev<I> {}
 impl<I: Source + Send> ParallelIterator for Part<I> {}

@@ -24,6 +24,7 @@ macro_rules! pieces {
             }
         }
 
+        #[doc(hidden)]
         impl<'s, T: $bound> Source for $name<'s, T> {
             type Item = <slice::$iter<'s, T> as Iterator>::Item;
             type Producer<'a>
@@ -39,6 +40,7 @@ macro_rules! pieces {
             }
         }
 
+        #[doc(hidden)]
         impl<T: $bound> Exact for $name<'_, T> {}
 
         impl<'s, T> IntoIterator for $name<'s, T> {

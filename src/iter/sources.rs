@@ -297,8 +297,8 @@ pub trait ParallelString {
     ///
     /// assert_eq!("Klee".par_chars().filter(|c| *c == 'e').count(), 2);
     /// ```
-    fn par_chars(&self) -> Par<Text<'_, Chars>> {
-        Par(Text::new(self.as_parallel_string()))
+    fn par_chars(&self) -> impl ParallelIterator<Item = char> {
+        Par(Text::<Chars>::new(self.as_parallel_string()))
     }
 
     /// As [`str::bytes`].
@@ -319,8 +319,8 @@ pub trait ParallelString {
     ///
     /// assert_eq!("1\n2\n".par_lines().map(|line| line.parse::<i32>().unwrap()).sum::<i32>(), 3);
     /// ```
-    fn par_lines(&self) -> Par<Text<'_, Lines>> {
-        Par(Text::new(self.as_parallel_string()))
+    fn par_lines(&self) -> impl ParallelIterator<Item = &str> {
+        Par(Text::<Lines>::new(self.as_parallel_string()))
     }
 
     /// As [`str::split_whitespace`].
@@ -330,8 +330,8 @@ pub trait ParallelString {
     ///
     /// assert_eq!("three small words".par_split_whitespace().count(), 3);
     /// ```
-    fn par_split_whitespace(&self) -> Par<Text<'_, Words>> {
-        Par(Text::new(self.as_parallel_string()))
+    fn par_split_whitespace(&self) -> impl ParallelIterator<Item = &str> {
+        Par(Text::<Words>::new(self.as_parallel_string()))
     }
 }
 

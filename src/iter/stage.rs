@@ -17,18 +17,43 @@ pub struct Stage<I, K> {
     pub(super) kind: K,
 }
 
-/// [`ParallelIterator::map`](super::ParallelIterator::map).
-pub type Map<I, F> = Stage<I, Mapping<F>>;
-/// [`ParallelIterator::filter`](super::ParallelIterator::filter).
-pub type Filter<I, F> = Stage<I, Filtering<F>>;
-/// [`ParallelIterator::filter_map`](super::ParallelIterator::filter_map).
-pub type FilterMap<I, F> = Stage<I, FilterMapping<F>>;
-/// [`ParallelIterator::flat_map_iter`](super::ParallelIterator::flat_map_iter).
-pub type FlatMapIter<I, F> = Stage<I, FlatMapping<F>>;
-/// [`ParallelIterator::map_init`](super::ParallelIterator::map_init).
-pub type MapInit<I, N, F> = Stage<I, Initing<N, F>>;
-/// [`ParallelIterator::fold`](super::ParallelIterator::fold).
-pub type Fold<I, N, F> = Stage<I, Folding<N, F>>;
+/// The adaptors by their names: what is public of a stage.
+macro_rules! adaptors {
+    ($($of:ident: $name:ident<$($f:ident),*> of $kind:ident;)*) => {$(
+        #[doc = concat!("[`ParallelIterator::", stringify!($of), "`](super::ParallelIterator::", stringify!($of), ").")]
+        #[derive(Clone, Debug)]
+        pub struct $name<I, $($f),*>(pub(super) Stage<I, $kind<$($f),*>>);
+
+        #[doc(hidden)]
+        impl<I, $($f),*> Source for $name<I, $($f),*>
+        where
+            Stage<I, $kind<$($f),*>>: Source,
+        {
+            type Item = <Stage<I, $kind<$($f),*>> as Source>::Item;
+            type Producer<'a>
+                = <Stage<I, $kind<$($f),*>> as Source>::Producer<'a>
+            where
+                Self: 'a;
+            fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+                self.0.open(Seal)
+            }
+            fn shape(&self, _: Seal) -> Shape {
+                self.0.shape(Seal)
+            }
+        }
+
+        #[doc(hidden)]
+        impl<I, $($f),*> Exact for $name<I, $($f),*> where Stage<I, $kind<$($f),*>>: Exact {}
+    )*};
+}
+adaptors! {
+    map: Map<F> of Mapping;
+    filter: Filter<F> of Filtering;
+    filter_map: FilterMap<F> of FilterMapping;
+    flat_map_iter: FlatMapIter<F> of FlatMapping;
+    map_init: MapInit<N, F> of Initing;
+    fold: Fold<N, F> of Folding;
+}
 
 /// What a stage makes of the iterator over a piece.
 pub trait Kind<T>: Sync {

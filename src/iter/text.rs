@@ -10,7 +10,7 @@ use std::{iter, str};
 use crate::thread::{Producer, Seal, Shape, Source};
 
 /// What a string is read as.
-pub trait Reading: Send + Sync {
+pub(super) trait Reading: Send + Sync {
     /// Its items.
     type Item<'s>: Send;
     /// The iterator of std over them.
@@ -23,7 +23,7 @@ pub trait Reading: Send + Sync {
 
 /// A string as a parallel iterator, which gives what `R` reads it as.
 #[derive(Clone, Copy, Debug)]
-pub struct Text<'s, R> {
+pub(super) struct Text<'s, R> {
     text: &'s str,
     reading: PhantomData<fn() -> R>,
 }
@@ -80,7 +80,7 @@ fn character(text: &str, at: usize) -> usize {
 
 /// As [`str::chars`].
 #[derive(Clone, Copy, Debug)]
-pub struct Chars;
+pub(super) struct Chars;
 
 impl Reading for Chars {
     type Item<'s> = char;
@@ -95,7 +95,7 @@ impl Reading for Chars {
 
 /// As [`str::lines`].
 #[derive(Clone, Copy, Debug)]
-pub struct Lines;
+pub(super) struct Lines;
 
 impl Reading for Lines {
     type Item<'s> = &'s str;
@@ -112,7 +112,7 @@ impl Reading for Lines {
 
 /// As [`str::split_whitespace`].
 #[derive(Clone, Copy, Debug)]
-pub struct Words;
+pub(super) struct Words;
 
 impl Reading for Words {
     type Item<'s> = &'s str;

@@ -123,19 +123,25 @@ pub mod tray_model;
 mod wire;
 mod worker;
 
-pub use builder::ProcessPoolBuilder;
-pub use channel::channel;
-pub use entry::init;
+pub use channel::pair::channel;
 pub use imap::{Imap, ImapStream, Indexed};
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
-pub use own_process::{Process, ProcessBuilder};
-pub use parent::pool_error::PoolError;
-pub use parent::settings::WorkerStdout;
-pub use payload::bulk::Bulk;
 pub use payload::portable::Portable;
 pub use payload::raw_plain::{Plain, PlainAtomic};
-pub use payload::shared::{Shared, SharedAtomics};
-pub use pool::ProcessPool;
-pub use process_call::ProcessCall;
-pub use sched::stats::ProcessStats;
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing speaks of them.)
+pub(crate) mod root {
+    pub use super::builder::ProcessPoolBuilder;
+    pub use super::entry::init;
+    pub use super::own_process::{Process, ProcessBuilder};
+    pub use super::parent::{pool_error::PoolError, settings::WorkerStdout};
+    pub use super::payload::{
+        bulk::Bulk,
+        shared::{Shared, SharedAtomics},
+    };
+    pub use super::pool::ProcessPool;
+    pub use super::process_call::ProcessCall;
+    pub use super::sched::stats::ProcessStats;
+}
+#[doc(hidden)]
+pub use root::*;

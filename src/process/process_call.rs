@@ -18,6 +18,7 @@ use super::parent::client::encode;
 use super::parent::driver::Shared;
 use super::payload::portable::Portable;
 use super::worker::raw_call::{code_of, code_of_with};
+use crate::loom::Mutex;
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
@@ -48,6 +49,8 @@ pub struct ProcessCall<'a, A, R, F = fn(A) -> R> {
     pool: &'a Arc<Shared>,
     f: F,
     options: CallOptions,
+    /// Of the last `map` that failed.
+    details: Mutex<Option<Box<str>>>,
     _types: PhantomData<fn(A) -> R>,
 }
 
@@ -57,6 +60,7 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
             pool,
             f,
             options: CallOptions::default(),
+            details: Mutex::new(None),
             _types: PhantomData,
         }
     }
@@ -67,8 +71,9 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
     /// are not affected.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
-    /// `imap` it is the result of that item. (It does not say of which item it is: that say [`Task::details`](crate::Task::details) of a
-    /// [`map_task`](ProcessCall::map_task), [`map_each`](ProcessCall::map_each) and [`with_index`](Imap::with_index).)
+    /// `imap` it is the result of that item. The error itself does not say of which item it is: that say [`details`](Self::details)
+    /// after a `map`, [`Task::details`](crate::Task::details) of a
+    /// [`map_task`](ProcessCall::map_task), [`map_each`](ProcessCall::map_each) and [`with_index`](Imap::with_index).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -142,6 +147,27 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
+    /// What is known of the failure of the last [`map`](ProcessCall::map) or `map_with` that was made through this value, and not in its error:
+    /// of an item whose time was up its index, how long it ran, and in which worker process. `None` if that `map` gave no such error.
+    /// ([`Task::details`](crate::Task::details) says the same of a task. A clone has none.)
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{ProcessPool, TaskError};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let endless = procs.call(|n: u32| while n == 1 { std::thread::yield_now() });
+    /// let endless = endless.timeout(Duration::from_millis(20));
+    /// assert!(matches!(endless.map(0..3), Err(TaskError::TimedOut)));
+    /// let details = endless.details().unwrap(); // "item 1, after 20.1ms in worker process 4711"
+    /// assert!(details.starts_with("item 1, after 2"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn details(&self) -> Option<String> {
+        self.details.lock().as_deref().map(str::to_owned)
+    }
+
     /// What has ended is added up in `counter`.
     #[cfg(feature = "indicatif")]
     pub(crate) fn counted(mut self, counter: &super::job::Counter) -> Self {
@@ -176,7 +202,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         if blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        self.map_task(items).join()
+        waited(self.map_task(items), &self.details)
     }
 
     /// As [`map`](Self::map), without waiting: one task for all items, which are taken from the
@@ -262,7 +288,7 @@ impl<A, R> ProcessCall<'_, A, R> {
         I: IntoIterator<Item: Portable>,
         S: Portable,
     {
-        map_with(self.pool, &self.options, f, context, items)
+        map_with(self.pool, &self.options, f, context, items, &self.details)
     }
 }
 
@@ -298,7 +324,14 @@ where
         context: &C,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>, TaskError> {
-        map_with(self.pool, &self.options, self.f, context, items)
+        map_with(
+            self.pool,
+            &self.options,
+            self.f,
+            context,
+            items,
+            &self.details,
+        )
     }
 }
 
@@ -309,6 +342,7 @@ fn map_with<C, I, R>(
     f: fn(&C, I::Item) -> R,
     context: &C,
     items: I,
+    details: &Mutex<Option<Box<str>>>,
 ) -> Result<Vec<R>, TaskError>
 where
     C: Serialize + DeserializeOwned + 'static,
@@ -319,13 +353,21 @@ where
         return Err(TaskError::WouldBlock);
     }
     let (code, common) = (code_of_with(f), pool.common(context)?);
-    pool.map_task(options, code, Some(common), items).join()
+    waited(pool.map_task(options, code, Some(common), items), details)
+}
+
+/// The task's result; what the error cannot say goes into `details`.
+fn waited<T>(mut task: Task<T>, details: &Mutex<Option<Box<str>>>) -> Result<T, TaskError> {
+    let result = task.join_timeout(Duration::MAX);
+    *details.lock() = task.details().map(Box::from);
+    result
 }
 
 impl<A, R, F: Copy> Clone for ProcessCall<'_, A, R, F> {
     fn clone(&self) -> Self {
         Self {
             options: self.options.clone(),
+            details: Mutex::new(None),
             ..*self
         }
     }

@@ -3,15 +3,15 @@
 //! **Job.** `map` of [`Inline`] and [`AnyExecutor`]: each way is one that the other files have. Code that is
 //! generic over `Executor` submits, and puts the bar to `as_completed`.
 
-use super::{WithBar, sealed};
+use super::{Progress, WithBar};
 use crate::executor::{AnyExecutor, Executor, Inline};
 use crate::process::Portable;
 use crate::sync::park::blocking_refused;
 use crate::task::TaskError;
 use crate::task::panic::catch;
 
-impl sealed::Source for &Inline {}
-impl sealed::Source for &AnyExecutor {}
+impl Progress for &Inline {}
+impl Progress for &AnyExecutor {}
 
 impl WithBar<&Inline> {
     /// [`Inline::map`](Executor::map), with a bar, which stays where it is after an error.

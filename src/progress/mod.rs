@@ -72,7 +72,13 @@ use self::bar::Bar;
 /// Gives a bar to what runs or yields work. For `&ThreadPool`, `&ProcessPool`,
 /// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; for what the `imap`s and their streams are,
 /// and for [`AsCompleted`](crate::task::AsCompleted).
-pub trait Progress: Sized + sealed::Source {
+pub trait Progress: Sized {
+    /// How many results it will yield, if it yields them and knows. Nobody else can call or implement it.
+    #[doc(hidden)]
+    fn count(&self, _: Seal) -> Option<usize> {
+        None
+    }
+
     /// With a bar of a plain style: how far, how many of how many, the time it has taken, and an estimate of the time left. A
     /// spinner that counts, where the number of items is not known.
     ///
@@ -107,17 +113,12 @@ pub trait Progress: Sized + sealed::Source {
     }
 }
 
-impl<S: sealed::Source> Progress for S {}
-
-mod sealed {
-    /// What can have a bar.
-    pub trait Source {
-        /// How many results it will yield, if it yields them and knows.
-        fn count(&self) -> Option<usize> {
-            None
-        }
-    }
+/// What only this crate can name, so that nobody else can implement [`Progress`].
+mod seal {
+    #[derive(Debug)]
+    pub struct Seal;
 }
+use seal::Seal;
 
 /// Something that runs or yields work, and its bar; from [`Progress`].
 ///
@@ -131,7 +132,7 @@ pub struct WithBar<S> {
 }
 
 /// A source, and its bar, which hears what is known already.
-fn with<S: sealed::Source>(source: S, bar: Bar) -> WithBar<S> {
-    bar.begin(source.count());
+fn with<S: Progress>(source: S, bar: Bar) -> WithBar<S> {
+    bar.begin(source.count(Seal));
     WithBar { source, bar }
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::bar::Bar;
-use super::{WithBar, sealed};
+use super::{Progress, WithBar};
 use crate::loom::atomic::Ordering;
 use crate::process::{Counter, Imap, Portable, ProcessCall, ProcessPool};
 use crate::sync::park::blocking_refused;
@@ -16,8 +16,8 @@ use crate::task::{Task, TaskError, Until, wait};
 /// How long the bar stands still at most, while items end.
 const PAUSE: Duration = Duration::from_millis(50);
 
-impl sealed::Source for &ProcessPool {}
-impl<A, R> sealed::Source for ProcessCall<'_, A, R> {}
+impl Progress for &ProcessPool {}
+impl<A, R> Progress for ProcessCall<'_, A, R> {}
 
 impl WithBar<&ProcessPool> {
     /// [`ProcessPool::map`], with a bar, which stays where it is after an error.

@@ -10,38 +10,38 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use super::{WithBar, sealed};
+use super::{Progress, Seal, WithBar};
 use crate::process;
 use crate::process::Portable;
 use crate::task::{AsCompleted, AsCompletedIter, Next};
 use crate::thread;
 
-impl<T> sealed::Source for AsCompleted<T> {
-    fn count(&self) -> Option<usize> {
+impl<T> Progress for AsCompleted<T> {
+    fn count(&self, _: Seal) -> Option<usize> {
         self.size_hint().1
     }
 }
 
-impl<R> sealed::Source for thread::Imap<R> {
-    fn count(&self) -> Option<usize> {
+impl<R> Progress for thread::Imap<R> {
+    fn count(&self, _: Seal) -> Option<usize> {
         self.size_hint().1
     }
 }
 
-impl<R> sealed::Source for thread::ImapStream<R> {
-    fn count(&self) -> Option<usize> {
+impl<R> Progress for thread::ImapStream<R> {
+    fn count(&self, _: Seal) -> Option<usize> {
         self.size_hint().1
     }
 }
 
-impl<I: Iterator<Item: Portable>, R: Portable> sealed::Source for process::Imap<I, R> {
-    fn count(&self) -> Option<usize> {
+impl<I: Iterator<Item: Portable>, R: Portable> Progress for process::Imap<I, R> {
+    fn count(&self, _: Seal) -> Option<usize> {
         self.expected()
     }
 }
 
-impl<I: Iterator<Item: Portable>, R: Portable> sealed::Source for process::ImapStream<I, R> {
-    fn count(&self) -> Option<usize> {
+impl<I: Iterator<Item: Portable>, R: Portable> Progress for process::ImapStream<I, R> {
+    fn count(&self, _: Seal) -> Option<usize> {
         self.expected()
     }
 }

@@ -8,10 +8,10 @@
 //! An item that panics is not counted.
 
 use super::bar::Bar;
-use super::{WithBar, sealed};
+use super::{Progress, WithBar};
 use crate::thread::{Announced, Imap, Items, Seal, ThreadPool};
 
-impl sealed::Source for &ThreadPool {}
+impl Progress for &ThreadPool {}
 
 impl WithBar<&ThreadPool> {
     /// [`ThreadPool::map`], with a bar.

@@ -42,7 +42,8 @@ pub enum TaskError {
     /// It has no details. Of which task or item it is, is known where it is given: by the task's id and name, by the key of
     /// [`as_completed_keyed`](crate::as_completed_keyed), by the place in what [`map_each`](crate::ProcessPool::map_each) gives, by the
     /// index of an `imap` that is [`with_index`](crate::process::ImapStream::with_index). Which item of a `map_task` it was, and how
-    /// long a call in a worker process had run, say [`Task::details`](crate::Task::details) and, if nobody takes the error,
+    /// long a call in a worker process had run, say [`Task::details`](crate::Task::details), after a `map` of a process pool
+    /// [`ProcessCall::details`](crate::ProcessCall::details), and, if nobody takes the error,
     /// [`TaskReport::details`](crate::TaskReport::details).
     #[error("the time is up")]
     TimedOut,

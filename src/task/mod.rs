@@ -87,22 +87,32 @@ mod traced;
 mod unobserved;
 mod waiters;
 
-pub use cancel_token::{CancelToken, Cancelled};
+pub use cancel_token::Cancelled;
 pub use combine::{
     AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Next, Race,
-    SharedTask, Timeout, TryJoinAll, Until, Wait, as_completed, as_completed_keyed, join_all, race,
-    timeout, try_join_all, wait,
+    Timeout, TryJoinAll, Wait,
 };
-pub use error::{CodecError, TaskError, WorkerExit};
-pub use group::{GroupError, GroupHandle, GroupJoin, GroupNext, TaskGroup};
-pub use handle::{AbortHandle, CancelOnDrop};
-pub use id::TaskId;
+pub use group::{GroupJoin, GroupNext};
 pub use local::{AccessError, LocalFuture, LocalKey};
 pub use outcome::Outcome;
-pub use panic::{Panic, PanicLocation};
-pub use raw::{Completer, Task};
-pub use shutdown::Shutdown;
-pub use unobserved::{TaskReport, on_unobserved};
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing speaks of them.)
+pub(crate) mod root {
+    pub use super::cancel_token::CancelToken;
+    pub use super::combine::{
+        SharedTask, Until, as_completed, as_completed_keyed, join_all, race, timeout, try_join_all,
+        wait,
+    };
+    pub use super::error::{CodecError, TaskError, WorkerExit};
+    pub use super::group::{GroupError, GroupHandle, TaskGroup};
+    pub use super::handle::{AbortHandle, CancelOnDrop};
+    pub use super::id::TaskId;
+    pub use super::panic::{Panic, PanicLocation};
+    pub use super::raw::{Completer, Task};
+    pub use super::shutdown::Shutdown;
+    pub use super::unobserved::{TaskReport, on_unobserved};
+}
+#[doc(hidden)]
+pub use root::*;
 #[doc(hidden)]
 pub use {combine::Joining, local::LocalSlot};
 

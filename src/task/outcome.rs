@@ -44,6 +44,7 @@ impl<T: Unpin> Outcome<T> for T {
 }
 
 /// A future that never ends may be a member of a group of `()`: `async { loop { .. } }`.
+#[doc(hidden)] // `!` has no name to be shown under
 impl Outcome<()> for Never {
     fn into_result(self, _: Seal) -> Result<(), TaskError> {
         match self {}

@@ -20,7 +20,6 @@ use std::collections::{btree_map, hash_map};
 use std::ops::{Range, RangeInclusive};
 use std::{array, iter, slice, str, vec};
 
-use self::sealed::Divisible;
 use super::source::{Int, Seal, Source, Span};
 
 /// A collection that [`ThreadPool::map`](super::ThreadPool::map) and its siblings
@@ -53,37 +52,25 @@ use super::source::{Int, Seal, Source, Span};
 /// let pool = trefoil::ThreadPool::with_threads(2);
 /// pool.map((0..9).filter(|n| n % 2 == 0), |n| n * n);
 /// ```
-pub trait Items: Divisible<Of = <Self as Items>::Item> {
+#[diagnostic::on_unimplemented(
+    message = "the thread pool cannot divide a `{Self}` among its threads",
+    label = "expected a Vec, a slice, a range of integers, another collection of std, or one of its iterators that `Items` names",
+    note = "collect the items first: `.collect::<Vec<_>>()`",
+    note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, f)`"
+)]
+pub trait Items {
     /// What it consists of.
     type Item: Send;
+    /// What holds them while they are divided.
+    #[doc(hidden)]
+    type Source: Source<Item = Self::Item>;
+    /// Puts them there. Nobody else can call or implement it.
+    #[doc(hidden)]
+    fn into_source(self, _: Seal) -> Self::Source;
 }
 
-impl<S: Divisible> Items for S {
-    type Item = S::Of;
-}
-
-mod sealed {
-    use super::super::source::{Seal, Source};
-
-    /// A collection, consumed. (The compiler speaks of this trait where `Items` is not implemented.)
-    #[diagnostic::on_unimplemented(
-        message = "the thread pool cannot divide a `{Self}` among its threads",
-        label = "expected a Vec, a slice, a range of integers, another collection of std, or one of its iterators that `Items` names",
-        note = "collect the items first: `.collect::<Vec<_>>()`",
-        note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, f)`"
-    )]
-    pub trait Divisible {
-        /// What it consists of.
-        type Of: Send;
-        /// What holds them while they are divided.
-        type Source: Source<Item = Self::Of>;
-        /// Puts them there.
-        fn into_source(self, _: Seal) -> Self::Source;
-    }
-}
-
-impl<S: Source> Divisible for S {
-    type Of = S::Item;
+impl<S: Source> Items for S {
+    type Item = S::Item;
     type Source = S;
     fn into_source(self, _: Seal) -> S {
         self
@@ -92,15 +79,15 @@ impl<S: Source> Divisible for S {
 
 macro_rules! borrowed {
     ($([$($generic:tt)*] $type:ty),* $(,)?) => {$(
-        impl<'a, T: Sync, $($generic)*> Divisible for &'a $type {
-            type Of = &'a T;
+        impl<'a, T: Sync, $($generic)*> Items for &'a $type {
+            type Item = &'a T;
             type Source = &'a [T];
             fn into_source(self, _: Seal) -> &'a [T] {
                 self
             }
         }
-        impl<'a, T: Send, $($generic)*> Divisible for &'a mut $type {
-            type Of = &'a mut T;
+        impl<'a, T: Send, $($generic)*> Items for &'a mut $type {
+            type Item = &'a mut T;
             type Source = &'a mut [T];
             fn into_source(self, _: Seal) -> &'a mut [T] {
                 self
@@ -110,24 +97,24 @@ macro_rules! borrowed {
 }
 borrowed!([] Vec<T>, [] Box<[T]>, [const N: usize] [T; N]);
 
-impl<T: Send, const N: usize> Divisible for [T; N] {
-    type Of = T;
+impl<T: Send, const N: usize> Items for [T; N] {
+    type Item = T;
     type Source = Vec<T>;
     fn into_source(self, _: Seal) -> Vec<T> {
         Vec::from(self)
     }
 }
 
-impl<'a, T: Sync> Divisible for slice::Iter<'a, T> {
-    type Of = &'a T;
+impl<'a, T: Sync> Items for slice::Iter<'a, T> {
+    type Item = &'a T;
     type Source = &'a [T];
     fn into_source(self, _: Seal) -> &'a [T] {
         self.as_slice()
     }
 }
 
-impl<'a, T: Send> Divisible for slice::IterMut<'a, T> {
-    type Of = &'a mut T;
+impl<'a, T: Send> Items for slice::IterMut<'a, T> {
+    type Item = &'a mut T;
     type Source = &'a mut [T];
     fn into_source(self, _: Seal) -> &'a mut [T] {
         self.into_slice()
@@ -156,8 +143,8 @@ fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
 
 macro_rules! collected {
     ($([$($generic:tt)*] $type:ty => $item:ty),* $(,)?) => {$(
-        impl<$($generic)*> Divisible for $type {
-            type Of = $item;
+        impl<$($generic)*> Items for $type {
+            type Item = $item;
             type Source = Vec<$item>;
             fn into_source(self, _: Seal) -> Vec<$item> {
                 collect(self.into_iter())
@@ -227,8 +214,8 @@ fn length(steps: Option<u128>) -> usize {
     }
 }
 
-impl<T: Int> Divisible for Range<T> {
-    type Of = T;
+impl<T: Int> Items for Range<T> {
+    type Item = T;
     type Source = Span<T>;
     fn into_source(self, _: Seal) -> Span<T> {
         let Range { start, end } = self;
@@ -238,8 +225,8 @@ impl<T: Int> Divisible for Range<T> {
     }
 }
 
-impl<T: Int> Divisible for RangeInclusive<T> {
-    type Of = T;
+impl<T: Int> Items for RangeInclusive<T> {
+    type Item = T;
     type Source = Span<T>;
     fn into_source(self, _: Seal) -> Span<T> {
         let (start, end) = (*self.start(), *self.end());

@@ -114,21 +114,28 @@ pub mod model_blocking;
 
 #[cfg(feature = "indicatif")]
 pub(crate) use announce::Announced;
-pub use builder::ThreadPoolBuilder;
-pub use global::{current_index, join, scope, spawn_blocking};
-pub use here::{Current, current, yield_now};
+pub use global::current_index;
+pub use here::{current, yield_now};
 pub use imap::{Imap, ImapStream};
 pub use items::Items;
-pub use pool::ThreadPool;
-pub use raw::scope::Scope;
-pub use scope::ScopedTask;
-
+pub use source::{Exact, Int, Source};
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing speaks of them.)
+pub(crate) mod root {
+    pub use super::builder::ThreadPoolBuilder;
+    pub use super::global::{join, scope, spawn_blocking};
+    pub use super::here::Current;
+    pub use super::pool::ThreadPool;
+    pub use super::raw::scope::Scope;
+    pub use super::scope::ScopedTask;
+}
+#[doc(hidden)]
+pub use root::*;
 /// What the parallel iterators are made of, `crate::iter`.
 pub(crate) use {
     divided::{append_all, divide, try_collect, width},
     region::{Grouping, Here},
     results::together,
-    source::{Exact, Producer, Seal, Shape, Source, iterates},
+    source::{Producer, Seal, Shape, iterates},
 };
 
 /// For the benchmarks that count instructions: no time passes any more.

@@ -84,26 +84,36 @@ impl Shape {
 #[non_exhaustive]
 pub struct Seal;
 
-/// Items that can be divided, and the place where they are meanwhile.
+/// What can be divided among threads: vectors, slices, and all [parallel iterators](crate::iter).
+///
+/// It is sealed: the ways to cut are trefoil's own. A bound `ParallelIterator<Item = T>` is the one to write.
 pub trait Source: Sized {
     /// What it consists of.
     type Item: Send;
     /// All its items, borrowed from it.
+    #[doc(hidden)]
     type Producer<'a>: Producer<Item = Self::Item>
     where
         Self: 'a;
     /// All its items. Once: a second time there may be none.
+    #[doc(hidden)]
     fn open(&mut self, _: Seal) -> Self::Producer<'_>;
     /// What is known of them.
+    #[doc(hidden)]
     fn shape(&self, _: Seal) -> Shape;
 }
 
-/// A source whose shape is exact.
+/// A [`Source`] whose number of items is known before any is made. The bound to write is
+/// [`IndexedParallelIterator`](crate::iter::IndexedParallelIterator).
 pub trait Exact: Source {}
 
+#[doc(hidden)]
 impl<T: Sync> Exact for &[T] {}
+#[doc(hidden)]
 impl<T: Send> Exact for &mut [T] {}
+#[doc(hidden)]
 impl<T: Send> Exact for Vec<T> {}
+#[doc(hidden)]
 impl<T: Int> Exact for Span<T> {}
 
 /// A run of items that can be cut. It drops those that are not taken, and so do its iterators.
@@ -153,6 +163,7 @@ impl<'s, T: Sync> Producer for &'s [T] {
     }
 }
 
+#[doc(hidden)]
 impl<'s, T: Sync> Source for &'s [T] {
     type Item = &'s T;
     type Producer<'a>
@@ -178,6 +189,7 @@ impl<'s, T: Send> Producer for &'s mut [T] {
     }
 }
 
+#[doc(hidden)]
 impl<'s, T: Send> Source for &'s mut [T] {
     type Item = &'s mut T;
     type Producer<'a>
@@ -203,6 +215,7 @@ impl<T: Send> Producer for Part<'_, T> {
     }
 }
 
+#[doc(hidden)]
 impl<T: Send> Source for Vec<T> {
     type Item = T;
     type Producer<'a>
@@ -217,21 +230,26 @@ impl<T: Send> Source for Vec<T> {
     }
 }
 
-/// An integer that ranges are made of, or a `char`.
-///
-/// One generic impl for all of them, not one for each: so the compiler knows that
-/// the items of `Range<T>` are `T` while it does not yet know what `T` is, and
-/// `pool.map(0..9, |i| ..)` needs no annotation.
+/// What ranges that can be divided are made of: the integers, and `char`. It is sealed.
+// One generic impl for all of them, not one for each: so the compiler knows that
+// the items of `Range<T>` are `T` while it does not yet know what `T` is, and
+// `pool.map(0..9, |i| ..)` needs no annotation.
 pub trait Int: Copy + PartialOrd + Send {
+    /// Only this crate can name its type.
+    #[doc(hidden)]
+    const SEAL: Seal;
     /// How many steps it is from here up to `end`, which is not below.
+    #[doc(hidden)]
     fn distance(self, end: Self) -> u128;
     /// `steps` further, wrapping: an empty run may begin past the last integer.
+    #[doc(hidden)]
     fn forward(self, steps: usize) -> Self;
 }
 
 macro_rules! integers {
     ($($int:ident as $unsigned:ident),* $(,)?) => {$(
         impl Int for $int {
+            const SEAL: Seal = Seal;
             #[inline]
             fn distance(self, end: Self) -> u128 {
                 end.wrapping_sub(self) as $unsigned as u128
@@ -262,6 +280,7 @@ integers!(
 const SURROGATES: (u32, u32) = (0xD800, 0x800);
 
 impl Int for char {
+    const SEAL: Seal = Seal;
     fn distance(self, end: Self) -> u128 {
         let place = |c: char| match u32::from(c) {
             low if low < SURROGATES.0 => low,
@@ -288,6 +307,7 @@ pub struct Span<T> {
     pub(super) len: usize,
 }
 
+#[doc(hidden)]
 impl<T: Int> Source for Span<T> {
     type Item = T;
     type Producer<'a>

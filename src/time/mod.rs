@@ -50,7 +50,7 @@ mod sleep;
 
 use std::time::Instant;
 
-pub use crate::task::timeout;
+pub use crate::task::root::timeout;
 pub use advance::advance;
 pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use pause::{pause, resume};

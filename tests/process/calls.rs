@@ -338,6 +338,17 @@ tests! {
         assert_eq!(task.details(), None);
         assert!(matches!(task.join_timeout(Duration::MAX), Err(TaskError::TimedOut)));
         assert!(task.details().is_some_and(|details| details.starts_with("item 3, after ")));
+        // Of a blocking `map`, the call says so, until its next one.
+        assert_eq!(call.details(), None);
+        assert!(matches!(call.map(0..9), Err(TaskError::TimedOut)));
+        let details = call.details().unwrap();
+        assert!(details.starts_with("item 3, after ") && details.contains(" in worker process "), "{details}");
+        assert_eq!(call.clone().details(), None);
+        call.map(0..3).unwrap();
+        assert_eq!(call.details(), None);
+        let late = call.map_with(&7, 0..9, |at: &u64, n: u64| if n == *at { loop { std::thread::park(); } });
+        assert!(matches!(late, Err(TaskError::TimedOut)));
+        assert!(call.details().unwrap().starts_with("item 7, after "));
         let mut group = trefoil::TaskGroup::new();
         let id = group.add(call.map_task(0..9).named("Ada"));
         let error = group.join_all().wait().unwrap_err().to_string();

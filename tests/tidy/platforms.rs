@@ -19,7 +19,7 @@ const NAMES: [&str; 6] = [
 const PUBLIC: [(&str, usize); 8] = [
     ("src/adapters/hyper/streams.rs", 1), // Unix sockets
     ("src/adapters/tokio_io.rs", 1),      // Unix sockets, and as a debt children
-    ("src/event_loop/mod.rs", 3),         // the descriptor of a loop
+    ("src/event_loop/entry.rs", 3),       // the descriptor of a loop
     ("src/io/backoff.rs", 1),             // for Unix sockets
     ("src/io/fs/dir_builder.rs", 1),      // the rights of Unix
     ("src/io/fs/open_options.rs", 3),     // the rights and flags of Unix

@@ -1,11 +1,11 @@
 //! A channel between processes.
 //!
-//! [`channel`] makes a [`Sender`] and a [`Receiver`]. Both can be cloned, and either end travels inside the argument or the
+//! [`process::channel`](crate::process::channel()) makes a [`Sender`] and a [`Receiver`]. Both can be cloned, and either end travels inside the argument or the
 //! result of a call; so any two processes of the program can talk while they run.
 //!
 //! ```
 //! use trefoil::ProcessPool;
-//! use trefoil::process::channel::{Sender, channel};
+//! use trefoil::process::{channel, channel::Sender};
 //!
 //! # trefoil::process::init();
 //! let procs = ProcessPool::with_workers(1)?;
@@ -87,70 +87,12 @@ macro_rules! end {
         }
     };
 }
+pub(crate) mod pair;
 mod pipe;
 mod receiver;
 mod sender;
 
+#[doc(hidden)] // the documented path is `process::channel`
+pub use pair::channel;
 pub use receiver::{IntoIter, Iter, Receiver};
 pub use sender::Sender;
-
-use std::io;
-
-use super::payload::portable::Portable;
-use pipe::Pipe;
-
-/// Makes a channel for `capacity` items between any processes of this program.
-///
-/// Either end can be cloned, and sent to a worker (or back from one) as or inside an argument or a result.
-/// Serialising an end anywhere else is an error. The items themselves can be whatever arguments can,
-/// but hold no ends.
-///
-/// A capacity of 0 counts as 1. An item has arrived when it was received: items that a killed receiver had
-/// already taken are lost; the rest go to the other receivers.
-///
-/// The end of the channel comes when all peers are gone: dropped, or their processes ended or killed. An
-/// end that was sent in an argument belongs to the call from when it has been decoded. The sender's own copies
-/// are dropped as usual; what a call with `retry`, an initializer or the context of a `map_with` has
-/// brought along stays open until the call, the pool or the `map_with` has ended.
-///
-/// Costs four descriptors here and three in each other process that has an end. A small item takes five
-/// system calls and about two microseconds while both sides are busy; one larger than 63 bytes about nine calls
-/// and some microseconds. A sender that waits for room looks twice a second whether a process was killed in the
-/// middle of sending or receiving: the room for one item that such a process held is found again after a second in
-/// which the channel stands still. (A process that is stopped there for a second, and goes on, sends one item above
-/// the capacity.)
-///
-/// # Errors
-/// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on macOS and FreeBSD, where no descriptor
-/// travels to a worker; [`InvalidInput`](io::ErrorKind::InvalidInput) if the system has no room
-/// for so many items. Where users have no privileges and the usual limits, there is room for 65,280
-/// (of which those above 16,320 are counted as large if they have more than 15 bytes).
-///
-/// # Examples
-///
-/// ```
-/// use trefoil::{ProcessPool, process};
-/// use trefoil::process::channel::Sender;
-///
-/// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     trefoil::init();
-///     let procs = ProcessPool::with_workers(2)?;
-///     let (tx, rx) = process::channel::<String>(8)?;
-///     for name in ["Ada", "Grace"] {
-///         procs.spawn((name.to_owned(), tx.clone()), greet).detach();
-///     }
-///     drop(tx);
-///     let mut greetings: Vec<String> = rx.into_iter().collect(); // until all senders are gone
-///     greetings.sort();
-///     assert_eq!(greetings, ["hello Ada", "hello Grace"]);
-///     Ok(())
-/// }
-///
-/// fn greet((name, tx): (String, Sender<String>)) {
-///     tx.send_blocking(format!("hello {name}")).unwrap();
-/// }
-/// ```
-pub fn channel<T: Portable>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
-    let (sends, receives) = Pipe::pair(capacity)?;
-    Ok((Sender::new(sends), Receiver::new(receives)))
-}

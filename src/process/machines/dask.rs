@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use super::sealed::{Said, Sealed};
+use super::sealed::Said;
 use super::{Connect, Engine};
 use crate::loom::Mutex;
 use crate::process::PoolError;
@@ -251,9 +251,7 @@ impl Dask {
     }
 }
 
-impl Engine for Dask {}
-
-impl Sealed for Dask {
+impl Engine for Dask {
     fn said(self) -> Said {
         Said(Arc::new(self))
     }

@@ -17,22 +17,31 @@ mod ssh;
 use std::fmt;
 use std::sync::Arc;
 
-#[cfg(feature = "ssh")]
-pub use ssh::Ssh;
-
 use super::PoolError;
 use super::parent::launch::Launch;
 use super::parent::settings::Settings;
 
-#[cfg(feature = "dask")]
-pub use dask::Dask;
+/// What is public at the crate's root.
+pub(crate) mod root {
+    #[cfg(feature = "dask")]
+    pub use super::dask::Dask;
+    #[cfg(feature = "ssh")]
+    pub use super::ssh::Ssh;
+}
+#[doc(hidden)]
+pub use root::*;
+
 #[cfg(all(feature = "dask", test))]
 pub(crate) use dask::GATEWAY;
 
 /// What starts a pool's workers on other machines: see [`ProcessPoolBuilder::on`](crate::ProcessPoolBuilder::on).
 ///
 /// Nothing but this crate implements it.
-pub trait Engine: fmt::Debug + sealed::Sealed {}
+pub trait Engine: fmt::Debug {
+    /// For the builder. Nobody else can implement it, since what it gives has no name elsewhere.
+    #[doc(hidden)]
+    fn said(self) -> sealed::Said;
+}
 
 /// What is said about an engine, until a pool is built on it.
 pub(crate) trait Connect: fmt::Debug + Send + Sync {
@@ -49,8 +58,4 @@ pub(crate) mod sealed {
     /// An engine, for the builder.
     #[derive(Debug)]
     pub struct Said(pub(crate) Arc<dyn Connect>);
-
-    pub trait Sealed {
-        fn said(self) -> Said;
-    }
 }

@@ -192,9 +192,7 @@ impl Ssh {
     }
 }
 
-impl Engine for Ssh {}
-
-impl sealed::Sealed for Ssh {
+impl Engine for Ssh {
     fn said(self) -> sealed::Said {
         sealed::Said(Arc::new(self))
     }

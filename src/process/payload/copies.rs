@@ -55,7 +55,7 @@ impl Part {
 pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<Item = Part>> {
     let mapped = Mapped::open(attachment.clone(), 0)?;
     let length = mapped.mapping().length();
-    let memory = MappedSlice::<u8>::new(mapped, length as u64).map_err(io::Error::other)?;
+    let memory = MappedSlice::<u8>::fixed(mapped, length as u64).map_err(io::Error::other)?;
     let part = move |from| Part {
         memory: memory.clone(),
         from,
@@ -213,7 +213,7 @@ mod tests {
 
     fn bytes(mapped: Arc<Mapped>) -> Vec<u8> {
         let length = mapped.mapping().length() as u64;
-        MappedSlice::new(mapped, length)
+        MappedSlice::fixed(mapped, length)
             .unwrap()
             .elements()
             .to_vec()

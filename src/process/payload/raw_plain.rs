@@ -11,7 +11,8 @@
 //!   power of two that is no more than 16, which divides the size of a page.
 //! - **W31** A [`MappedSlice`] holds a mapping of the right kind, at least as long as its `len`
 //!   elements, which is checked when it is made; neither changes afterwards. A process has one
-//!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there.
+//!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there. It is made of [`Plain`] elements
+//!   on memory that never changes, or of [`PlainAtomic`] ones on memory of their size.
 //! - **W52** What lies in memory that another process may write to is never borrowed as numbers or bytes. It is copied,
 //!   and becomes numbers in memory of our own: by an instruction that the compiler does not look into (x86-64), or word by
 //!   word as atomics. Either is defined whatever others do there meanwhile.
@@ -36,31 +37,30 @@ use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
 use crate::sys::large_pages;
 
-mod sealed {
-    /// # Safety
-    /// W30.
-    pub unsafe trait Number {
-        /// How large the elements are as which others write to it meanwhile; 0 for what never changes.
-        const GRAIN: usize;
-    }
-}
-
-pub(crate) use sealed::Number;
+/// What only this crate can name, so that nobody else can implement [`Plain`] and [`PlainAtomic`].
+#[derive(Debug)]
+pub struct Seal;
 
 /// The plain numbers: `u8` to `u128`, `i8` to `i128`, `usize`, `isize`, `f32` and `f64`.
 ///
 /// Their memory is their value, whatever it contains, so arrays of them can travel and be shared
 /// as they lie. It is sealed.
-pub trait Plain: Copy + PartialEq + Debug + Default + Send + Sync + 'static + Number {}
+pub trait Plain: Copy + PartialEq + Debug + Default + Send + Sync + 'static {
+    #[doc(hidden)]
+    const SEAL: Seal;
+}
 
 /// The atomic numbers: `AtomicU8` to `AtomicU64`, `AtomicI8` to `AtomicI64`, `AtomicUsize` and
 /// `AtomicIsize`.
 ///
 /// Not `AtomicBool`: all but two of the values of its byte are undefined behaviour, and another process's mistake would be
 /// enough. `AtomicU8` does the same. It is sealed.
-pub trait PlainAtomic: Debug + Send + Sync + 'static + Number {
+pub trait PlainAtomic: Debug + Send + Sync + 'static {
     /// What it holds.
     type Value: Plain;
+
+    #[doc(hidden)]
+    const SEAL: Seal;
 
     #[doc(hidden)]
     fn set(&self, value: Self::Value);
@@ -71,23 +71,18 @@ pub trait PlainAtomic: Debug + Send + Sync + 'static + Number {
 
 macro_rules! plain {
     ($($type:ty),*) => {$(
-        // SAFETY: W30: it is one of them.
-        unsafe impl Number for $type {
-            const GRAIN: usize = 0;
+        impl Plain for $type {
+            const SEAL: Seal = Seal;
         }
-        impl Plain for $type {}
         const _: () = assert!(align_of::<$type>() <= 16);
     )*};
 }
 
 macro_rules! atomic {
     ($($type:ty: $value:ty),*) => {$(
-        // SAFETY: W30: it is one of them, with the representation of its number.
-        unsafe impl Number for $type {
-            const GRAIN: usize = size_of::<$type>();
-        }
         impl PlainAtomic for $type {
             type Value = $value;
+            const SEAL: Seal = Seal;
 
             fn set(&self, value: $value) {
                 self.store(value, Ordering::Relaxed);
@@ -195,14 +190,28 @@ pub(crate) struct MappedSlice<T> {
     _elements: PhantomData<fn() -> T>,
 }
 
-impl<T: Number> MappedSlice<T> {
-    /// The first `bytes` bytes of `mapped`, if they are whole elements of this kind and there are so many.
-    pub(crate) fn new(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
+impl<T: Plain> MappedSlice<T> {
+    /// The first `bytes` bytes of `mapped`, if they are whole numbers that never change, and there are so many.
+    pub(crate) fn fixed(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
+        Self::new(mapped, bytes, 0)
+    }
+}
+
+impl<A: PlainAtomic> MappedSlice<A> {
+    /// The same of atomics.
+    pub(crate) fn live(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
+        Self::new(mapped, bytes, size_of::<A>())
+    }
+}
+
+// Made by the two above only, so an element is a number or an atomic of W30.
+impl<T> MappedSlice<T> {
+    fn new(mapped: Arc<Mapped>, bytes: u64, grain: usize) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes > mapped.mapping().length() {
             return Err("there is less shared memory than it says");
         }
-        if !bytes.is_multiple_of(size_of::<T>()) || mapped.grain() != T::GRAIN {
+        if !bytes.is_multiple_of(size_of::<T>()) || mapped.grain() != grain {
             return Err("there is no whole number of elements in its memory");
         }
         Ok(Self {
@@ -218,7 +227,8 @@ impl<T: Number> MappedSlice<T> {
 
     pub(crate) fn elements(&self) -> &[T] {
         let start = self.mapped.mapping().at(0).cast::<T>();
-        // SAFETY: W30, W31, Y22: mapped, long enough, aligned, and mapped as long as `self` is borrowed. Y61, Y23: numbers
+        // SAFETY: W30, W31, Y22: elements of those, mapped, long enough, aligned, and mapped as long as `self` is borrowed. Y61,
+        // Y23: numbers
         // (grain 0) never change, and everything else is only accessed as atomics.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
@@ -271,10 +281,10 @@ mod tests {
     #[test]
     fn a_view_is_inside_of_its_memory() {
         let mapped = Mapped::fixed(bytes_of(&[1u32, 2, 3])).unwrap();
-        let slice = MappedSlice::<u32>::new(mapped.clone(), 8).unwrap();
+        let slice = MappedSlice::<u32>::fixed(mapped.clone(), 8).unwrap();
         assert_eq!(slice.clone().elements(), [1, 2]);
-        assert!(MappedSlice::<u32>::new(mapped.clone(), 13).is_err());
-        assert!(MappedSlice::<u32>::new(mapped.clone(), u64::MAX).is_err());
-        assert!(MappedSlice::<u32>::new(mapped, 7).is_err());
+        assert!(MappedSlice::<u32>::fixed(mapped.clone(), 13).is_err());
+        assert!(MappedSlice::<u32>::fixed(mapped.clone(), u64::MAX).is_err());
+        assert!(MappedSlice::<u32>::fixed(mapped, 7).is_err());
     }
 }

@@ -24,7 +24,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::mapped::Mapped;
-use super::raw_plain::{MappedSlice, Number, Plain, PlainAtomic, bytes_of};
+use super::raw_plain::{MappedSlice, Plain, PlainAtomic, bytes_of};
 use super::scope;
 
 /// Where the elements are.
@@ -34,7 +34,7 @@ enum Storage<T> {
     Own(Arc<Vec<T>>),
 }
 
-impl<T: Number> Storage<T> {
+impl<T> Storage<T> {
     /// What travels: which of the descriptors, and how many bytes. Those that are here only are shared `again`, if that works now.
     fn serialize<S: Serializer>(
         &self,
@@ -54,18 +54,23 @@ impl<T: Number> Storage<T> {
         (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
     }
 
-    fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    /// What came, as `slice` sees memory that others write to as elements of `grain` bytes (0: nobody does).
+    fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        grain: usize,
+        slice: impl FnOnce(Arc<Mapped>, u64) -> Result<MappedSlice<T>, &'static str>,
+    ) -> Result<Self, D::Error> {
         let (number, bytes): (u64, u64) = Deserialize::deserialize(deserializer)?;
         let open = || {
-            let mapped = Mapped::open(scope::attached(number)?, T::GRAIN);
+            let mapped = Mapped::open(scope::attached(number)?, grain);
             let mapped = mapped.map_err(|error| scope::said(&error.to_string()))?;
-            MappedSlice::new(mapped, bytes).map_err(scope::said)
+            slice(mapped, bytes).map_err(scope::said)
         };
         open().map(Self::Shared).map_err(D::Error::custom)
     }
 }
 
-impl<T: Number> Deref for Storage<T> {
+impl<T> Deref for Storage<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -126,7 +131,7 @@ as_slice!(Shared<T: Plain>);
 
 fn copy<T: Plain>(numbers: &[T]) -> io::Result<MappedSlice<T>> {
     let bytes = bytes_of(numbers);
-    MappedSlice::new(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)
+    MappedSlice::fixed(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)
 }
 
 impl<T: Plain> From<Vec<T>> for Shared<T> {
@@ -178,7 +183,7 @@ impl<T: Plain> Serialize for Shared<T> {
 
 impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Storage::deserialize(deserializer).map(Self)
+        Storage::deserialize(deserializer, 0, MappedSlice::fixed).map(Self)
     }
 }
 
@@ -225,7 +230,7 @@ impl<A: PlainAtomic> SharedAtomics<A> {
         let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, "that many do not exist");
         let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;
         let mapped = Mapped::live(bytes, size_of::<A>())?;
-        let slice = MappedSlice::new(mapped, bytes as u64).map_err(io::Error::other)?;
+        let slice = MappedSlice::live(mapped, bytes as u64).map_err(io::Error::other)?;
         Ok(Self(Storage::Shared(slice)))
     }
 }
@@ -280,6 +285,6 @@ impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
 
 impl<'de, A: PlainAtomic> Deserialize<'de> for SharedAtomics<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Storage::deserialize(deserializer).map(Self)
+        Storage::deserialize(deserializer, size_of::<A>(), MappedSlice::live).map(Self)
     }
 }

@@ -1,0 +1,397 @@
+//! The ways into a loop: [`EventLoop`], its builder, and [`run`].
+//!
+//! Tests: `tests/event_loop/`.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::handle::LoopHandle;
+use super::local::Local;
+use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
+use super::{current, turn};
+use crate::alarm::Clock;
+use crate::task::{Hook, TaskReport, context, panic};
+
+/// Runs a future to its end on an event loop of its own, on this thread.
+///
+/// When the future is done, tasks that it started and that still run are
+/// cancelled: their futures are dropped before `run` returns. The future itself
+/// need be neither `Send` nor `'static`.
+///
+/// # Panics
+///
+/// If a loop runs on this thread already: `.await` the future there, or move the
+/// call to a thread of its own. Also if the system refuses the loop's
+/// descriptors ([`EventLoop::new`] returns that error instead). A panic of the
+/// future goes on in the caller, after the other tasks were cancelled.
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::time::sleep;
+///
+/// let words = vec!["hello", "world"];
+/// let greeting = trefoil::run(async {
+///     sleep(Duration::from_millis(1)).await;
+///     words.join(" ") // borrowed from outside
+/// });
+/// assert_eq!(greeting, "hello world");
+/// ```
+#[track_caller]
+pub fn run<F: Future>(future: F) -> F::Output {
+    refuse_nesting("trefoil::run");
+    let event_loop = EventLoop::new()
+        .unwrap_or_else(|error| panic!("trefoil::run: the system refused an event loop: {error}"));
+    event_loop.block_on(future)
+}
+
+/// One thread's event loop.
+///
+/// It runs only inside [`block_on`](Self::block_on), which may be called again
+/// and again: tasks stay from one call to the next, and do not run in between. (So on this
+/// thread, wait for a task of the loop with `block_on`: `join` is refused, since no other thread could run
+/// the task.)
+/// Dropping the loop cancels its tasks.
+/// It cannot leave its thread; a [`LoopHandle`] can.
+///
+/// ```
+/// let event_loop = trefoil::EventLoop::new()?;
+/// let task = event_loop.handle().spawn(async { 1 });
+/// let sum = event_loop.block_on(async move { task.await.unwrap() + 1 });
+/// assert_eq!(sum, 2);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// ```compile_fail,E0277
+/// let event_loop = trefoil::EventLoop::new().unwrap();
+/// std::thread::spawn(move || event_loop.block_on(async {}));
+/// ```
+pub struct EventLoop {
+    pub(super) local: Rc<Local>,
+    _watchdog: Option<Watchdog>,
+}
+
+impl EventLoop {
+    /// A loop with the usual settings.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses its descriptors.
+    ///
+    /// ```
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// assert_eq!(event_loop.block_on(async { 7 }), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A loop with settings of your own.
+    ///
+    /// ```
+    /// let event_loop = trefoil::EventLoop::builder().build()?;
+    /// # drop(event_loop);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn builder() -> EventLoopBuilder {
+        EventLoopBuilder {
+            hook: None,
+            slow_poll: None,
+            virtual_time: false,
+        }
+    }
+
+    /// Runs the loop until `future` is done; this thread waits meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If a loop (this one, too) runs on this thread already. A panic of `future`
+    /// goes on in the caller; the loop stays usable.
+    ///
+    /// ```
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// for n in 0..3 {
+    ///     assert_eq!(event_loop.block_on(async { n + 1 }), n + 1);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        refuse_nesting("EventLoop::block_on");
+        let _entered = current::enter(&self.local);
+        turn::drive(&self.local, future)
+    }
+
+    /// Does what can be done now, without waiting: for a program whose own loop drives this one.
+    ///
+    /// True: there is more to do, call again soon. False: call again when the loop's descriptor
+    /// ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline). One call runs at
+    /// most 64 tasks, or some 200 µs of them, and looks at the descriptors once.
+    ///
+    /// The descriptor says nothing before the first call, nor between a [`block_on`](Self::block_on) and the
+    /// next. Between calls the loop sleeps: what other threads bring makes the descriptor readable.
+    ///
+    /// # Panics
+    ///
+    /// If a loop (this one, too) runs on this thread already.
+    ///
+    /// ```
+    /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// let task = event_loop.handle().spawn(trefoil::time::sleep(Duration::from_millis(5)));
+    /// while !task.is_finished() {
+    ///     if event_loop.poll_once() || task.is_finished() {
+    ///         continue;
+    ///     }
+    ///     // Any loop that knows descriptors will do.
+    ///     let wait = event_loop
+    ///         .next_deadline()
+    ///         .map(|at| Timespec::try_from(at.saturating_duration_since(Instant::now())).unwrap());
+    ///     poll(&mut [PollFd::new(&event_loop, PollFlags::IN)], wait.as_ref())?;
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll_once(&self) -> bool {
+        refuse_nesting("EventLoop::poll_once");
+        let _entered = current::enter(&self.local);
+        turn::once(&self.local)
+    }
+
+    /// When to call [`poll_once`](Self::poll_once) again, if the descriptor does not become readable
+    /// before: at once if there is something to do, else when the next timer is due. `None`:
+    /// there is none. In real time, whatever clock the loop has.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// assert_eq!(event_loop.next_deadline(), None);
+    /// event_loop.handle().spawn(trefoil::time::sleep(Duration::from_secs(60))).detach();
+    /// assert!(event_loop.next_deadline().unwrap() <= Instant::now());
+    /// while event_loop.poll_once() {}
+    /// assert!(event_loop.next_deadline().unwrap() > Instant::now());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn next_deadline(&self) -> Option<Instant> {
+        turn::next_turn(&self.local)
+    }
+
+    /// A handle with which other threads start work on this loop.
+    ///
+    /// ```
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// let task = std::thread::spawn(move || handle.spawn(async { "from a thread" })).join().unwrap();
+    /// assert_eq!(event_loop.block_on(task).unwrap(), "from a thread");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn handle(&self) -> LoopHandle {
+        LoopHandle::new(self.local.shared.clone())
+    }
+}
+
+/// Readable when [`EventLoop::poll_once`] has something to do. To be waited for, not to be read.
+#[cfg(unix)]
+impl AsFd for EventLoop {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.local.poller.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for EventLoop {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        turn::close(&self.local);
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("shared", &self.local.shared)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of an [`EventLoop`].
+///
+/// ```
+/// let event_loop = trefoil::EventLoop::builder().build()?;
+/// assert_eq!(event_loop.block_on(async { 1 }), 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use]
+pub struct EventLoopBuilder {
+    hook: Option<Hook>,
+    slow_poll: Option<(Duration, SlowHook)>,
+    virtual_time: bool,
+}
+
+impl EventLoopBuilder {
+    /// What happens to a failure of this loop's tasks that is never taken, instead of the
+    /// process's hook (see [`on_unobserved`](crate::on_unobserved)).
+    ///
+    /// The hook runs on the thread that ended the task or dropped its handle; it must be
+    /// short. A panic in it goes no further.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let event_loop = trefoil::EventLoop::builder()
+    ///     .on_unobserved(move |report| { let _ = tell.send(report.error().to_string()); })
+    ///     .build()?;
+    /// event_loop.block_on(async {
+    ///     trefoil::spawn(async { panic!("not looked at") }).detach();
+    ///     trefoil::yield_now().await;
+    /// });
+    /// assert!(told.try_recv().unwrap().contains("not looked at"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn on_unobserved(mut self, hook: impl Fn(&TaskReport) + Send + Sync + 'static) -> Self {
+        self.hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Reports a task that keeps the loop to itself for `threshold`, *while* it does: a
+    /// computation, a blocking call, an endless loop in a poll.
+    ///
+    /// The hook runs on a thread of its own, once for each such poll. There
+    /// [`LoopHandle::snapshot`] shows what else the loop has to do. A panic in it goes no further; dropping
+    /// the loop waits until it has returned.
+    ///
+    /// Cost: nothing for loops without it; here, about a tenth of a microsecond for each poll. An
+    /// idle loop stays idle. It measures real time, also on a loop with
+    /// [`virtual_time`](Self::virtual_time).
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// let event_loop = trefoil::EventLoop::builder()
+    ///     .slow_poll(Duration::from_millis(10), move |slow| {
+    ///         let _ = tell.send(slow.elapsed());
+    ///     })
+    ///     .build()?;
+    /// event_loop.block_on(async {
+    ///     // Blocks the loop, until the hook says so.
+    ///     let elapsed = told.recv().unwrap();
+    ///     assert!(elapsed >= Duration::from_millis(10));
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn slow_poll(
+        mut self,
+        threshold: Duration,
+        hook: impl Fn(&SlowPoll) + Send + Sync + 'static,
+    ) -> Self {
+        self.slow_poll = Some((threshold, Box::new(hook)));
+        self
+    }
+
+    /// Gives the loop a clock of its own from the beginning, as [`time::pause`](crate::time::pause) does on one that runs. For tests: it stops while tasks run, and
+    /// when none can, it jumps to the next deadline. An hour of timers takes
+    /// milliseconds, and comes out the same each time.
+    ///
+    /// It is the clock of [`time`](crate::time), of `timeout`, of
+    /// [`call_later`](LoopHandle::call_later) and of [`CancelToken`](crate::CancelToken)s on this
+    /// loop. [`time::now()`](crate::time::now) reads it; `Instant::now()` remains the real
+    /// time, so make deadlines for `sleep_until` from the former. At first both are the same.
+    ///
+    /// The clock does not run away from what goes on outside of the loop:
+    ///
+    /// - While a task of another executor is awaited (a thread or process pool's, a
+    ///   blocking call, a file), it goes at the pace of the real one, so a timeout around it
+    ///   strikes after that much real time, and never before.
+    /// - While something waits for a descriptor (a socket, a child process) or for a
+    ///   [`Completer`](crate::Completer), it goes so, too, until nothing has come for half a second; then it
+    ///   jumps. As both sides may be on this loop, this delay is halved each time that it was in
+    ///   vain, down to 10 ms. The same holds while a Unix listener has no room in its queue.
+    /// - It does not see channels, locks and events that other threads are to use, nor what combinators
+    ///   that were made outside of the loop (`race`, `join_all`, ...) wait for: make them inside, and
+    ///   await a [`Task`](crate::Task) of what another thread does.
+    ///
+    /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from moving. A sleep too
+    /// long for any clock ends at this clock's last instant, once nothing else is left to wait for.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use trefoil::time::{self, interval};
+    ///
+    /// let event_loop = trefoil::EventLoop::builder().virtual_time().build()?;
+    /// let began = Instant::now();
+    /// event_loop.block_on(async {
+    ///     let start = time::now();
+    ///     let mut beat = interval(Duration::from_secs(60));
+    ///     for minute in 0..=60 {
+    ///         beat.tick().await;
+    ///         assert_eq!(time::now() - start, Duration::from_secs(60) * minute);
+    ///     }
+    /// });
+    /// assert!(began.elapsed() < Duration::from_secs(60));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn virtual_time(mut self) -> Self {
+        self.virtual_time = true;
+        self
+    }
+
+    /// Makes the loop, for this thread.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses its descriptors, or the thread of
+    /// [`slow_poll`](Self::slow_poll).
+    ///
+    /// ```
+    /// let event_loop = trefoil::EventLoop::builder().build()?;
+    /// # drop(event_loop);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn build(self) -> io::Result<EventLoop> {
+        panic::install_hook();
+        let clock = self.virtual_time.then(Clock::new);
+        let local = Local::new(self.hook, self.slow_poll.is_some(), clock)?;
+        let watchdog = match self.slow_poll {
+            Some((threshold, hook)) => Some(Watchdog::start(&local.shared, threshold, hook)?),
+            None => None,
+        };
+        Ok(EventLoop {
+            local: Rc::new(local),
+            _watchdog: watchdog,
+        })
+    }
+}
+
+impl fmt::Debug for EventLoopBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoopBuilder")
+            .field("slow_poll", &self.slow_poll.as_ref().map(|(d, _)| d))
+            .field("virtual_time", &self.virtual_time)
+            .finish_non_exhaustive()
+    }
+}
+
+#[track_caller]
+fn refuse_nesting(what: &str) {
+    assert!(
+        !context::blocking_refused(),
+        "{what} was called on a thread that must not block, because an event loop (or a process pool's driver) \
+         runs on it: .await the future here, or call {what} on a thread of its own"
+    );
+}
