@@ -50,7 +50,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::raw_fill;
 use super::writes::stream_writes;
-use crate::io::{ReadHalf, Stderr, Stdin, Stdout, Stream, TcpStream, WriteHalf, fs};
+use crate::io::{
+    ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, Stream, TcpStream,
+    WriteHalf, fs,
+};
 
 /// Reads into memory that is filled with zeros first.
 fn filled(
@@ -66,24 +69,24 @@ fn filled(
 
 raw_fill::reads! {
     AsyncRead, &mut ReadBuf<'_>; this => this.source(), raw_fill::tokio_from;
-    TcpStream, &TcpStream, ReadHalf<TcpStream>
+    TcpStream, &TcpStream, ReadHalf<TcpStream>, ChildStdout, ChildStderr
 }
 raw_fill::reads! {
     AsyncRead, &mut ReadBuf<'_>; this => this, filled;
     Stdin, fs::File
 }
-stream_writes!(AsyncWrite; TcpStream, &TcpStream, WriteHalf<TcpStream>);
+stream_writes!(AsyncWrite; TcpStream, &TcpStream, WriteHalf<TcpStream>, ChildStdin);
 stream_writes!(AsyncWrite; Stdout, Stderr, fs::File);
 
 /// Of the streams that some systems have only.
 #[cfg(unix)]
 mod of_unix {
     use super::*;
-    use crate::io::{ChildStderr, ChildStdin, ChildStdout, UnixStream};
+    use crate::io::UnixStream;
 
     raw_fill::reads! {
         AsyncRead, &mut ReadBuf<'_>; this => this.source(), raw_fill::tokio_from;
-        UnixStream, &UnixStream, ReadHalf<UnixStream>, ChildStdout, ChildStderr
+        UnixStream, &UnixStream, ReadHalf<UnixStream>
     }
-    stream_writes!(AsyncWrite; UnixStream, &UnixStream, WriteHalf<UnixStream>, ChildStdin);
+    stream_writes!(AsyncWrite; UnixStream, &UnixStream, WriteHalf<UnixStream>);
 }

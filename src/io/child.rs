@@ -14,7 +14,6 @@
 //! Checked by `tests/event_loop/`.
 
 use std::fmt;
-use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -22,14 +21,12 @@ use std::process::{ExitStatus, Output};
 use std::sync::Arc;
 use std::task::Poll;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::bytes::Stream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::reaper::{self, Orphan};
 use super::source::Source;
-use crate::sys::child::{CALLS, Handle};
+use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
+use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::refused;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
@@ -56,6 +53,7 @@ pub struct Child {
     /// Its standard error, if piped and not taken.
     pub stderr: Option<ChildStderr>,
     pid: u32,
+    id: Id,
     state: State,
     kill_on_drop: bool,
 }
@@ -74,7 +72,7 @@ impl State {
     fn of(child: &Handle) -> io::Result<Option<Self>> {
         match child.fetch() {
             Ok(status) => Ok(status.map(Self::Ended)),
-            Err(Errno::CHILD) => Ok(Some(Self::Lost)),
+            Err(error) if is_lost(&error) => Ok(Some(Self::Lost)),
             Err(error) => Err(refused("waitid")(error)),
         }
     }
@@ -87,6 +85,7 @@ impl Child {
             stdout: None,
             stderr: None,
             pid: started.id(),
+            id: child::id(&started)?,
             state: State::Unwatched,
             kill_on_drop,
         };
@@ -181,7 +180,7 @@ impl Child {
         self.status().map(Some)
     }
 
-    /// Kills it (`SIGKILL`). It has ended when [`wait`](Self::wait) says so. One that has
+    /// Kills it (`SIGKILL`; on Windows it ends with the code 1). It has ended when [`wait`](Self::wait) says so. One that has
     /// ended is left in peace.
     ///
     /// # Errors
@@ -223,6 +222,7 @@ impl Child {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[cfg(unix)]
     pub fn send_signal(&self, signum: i32) -> io::Result<()> {
         let signal = Signal::from_named_raw(signum).ok_or_else(|| {
             let what = format!("there is no signal {signum}, or none that can be sent");
@@ -235,15 +235,15 @@ impl Child {
         let sent = match &self.state {
             State::Unwatched => match self.open() {
                 Ok(child) => child.signal(signal),
-                Err(Errno::SRCH) => Ok(()),
-                // It was not waited for, so the number is still its own.
-                Err(_) => kill_process(self.number(), signal),
+                Err(error) if is_gone(&error) => Ok(()),
+                Err(_) => child::signal_by_id(&self.id, signal),
             },
             State::Watched(source) => source.get_ref().signal(signal),
             State::Ended(_) | State::Lost => Ok(()),
         };
         match sent {
-            Err(Errno::SRCH) | Ok(()) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
             Err(error) => Err(refused(CALLS[1])(error)),
         }
     }
@@ -311,20 +311,15 @@ impl Child {
             self.state = match self.open() {
                 Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
                 // Not even a zombie is left.
-                Err(Errno::SRCH) => State::Lost,
+                Err(error) if is_gone(&error) => State::Lost,
                 Err(error) => return Err(refused(CALLS[0])(error)),
             };
         }
         Ok(())
     }
 
-    fn open(&self) -> rustix::io::Result<Handle> {
-        Handle::open(self.number())
-    }
-
-    fn number(&self) -> Pid {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        pid.expect("the kernel's numbers are positive")
+    fn open(&self) -> Result<Handle, child::Error> {
+        Handle::open(self.id.clone())
     }
 
     fn status(&self) -> io::Result<ExitStatus> {
@@ -351,14 +346,14 @@ impl Drop for Child {
         let _ = self.watch();
         match std::mem::replace(&mut self.state, State::Lost) {
             State::Watched(source) => reaper::adopt(Orphan::Held(source.get_ref().clone())),
-            State::Unwatched => reaper::adopt(Orphan::Numbered(self.number())),
+            State::Unwatched => reaper::adopt(Orphan::Numbered(self.id.clone())),
             State::Ended(_) | State::Lost => {}
         }
     }
 }
 
 /// All that comes through this pipe, if there is one.
-async fn rest_of(pipe: Option<&Source<File>>) -> io::Result<Vec<u8>> {
+async fn rest_of(pipe: Option<&Source<PipeEnd>>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
         pipe.read_to_end(&mut bytes).await?;

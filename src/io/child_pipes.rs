@@ -7,43 +7,33 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
-
-use rustix::io::ioctl_fionbio;
 
 use super::bytes::{Bytes, Stream, reads, writes};
 use super::source::Source;
-use crate::sys::descriptor::descriptor;
+use crate::sys::descriptor::pipe_descriptor;
+use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
 
-impl Bytes for File {
+impl Bytes for PipeEnd {
     const DRAINS: bool = true;
 
     fn is_socket(&self) -> bool {
-        false
+        IS_SOCKET
     }
 }
 
-/// The same end for another child: blocking, as most programs expect.
-fn blocking(pipe: &Source<File>) -> io::Result<Stdio> {
-    let fd = pipe.get_ref().as_fd().try_clone_to_owned()?;
-    ioctl_fionbio(&fd, false)?;
-    Ok(fd.into())
-}
-
 macro_rules! pipe_end {
-    ($(#[$docs:meta])* $name:ident, $std:ty) => {
+    ($(#[$docs:meta])* $name:ident, $std:ty, $open:path) => {
         $(#[$docs])*
         #[derive(Debug)]
         pub struct $name {
-            source: Source<File>,
+            source: Source<PipeEnd>,
         }
 
         impl $name {
             pub(super) fn new(end: $std) -> io::Result<Self> {
-                let source = Source::nonblocking(File::from(OwnedFd::from(end)))?;
+                let source = Source::new($open(end)?);
                 Ok(Self { source })
             }
 
@@ -68,19 +58,19 @@ macro_rules! pipe_end {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub fn into_stdio(self) -> io::Result<Stdio> {
-                blocking(&self.source)
+                self.source.get_ref().to_stdio()
             }
         }
 
         impl Stream for $name {
-            type Io = File;
+            type Io = PipeEnd;
 
-            fn source(&self) -> &Source<File> {
+            fn source(&self) -> &Source<PipeEnd> {
                 &self.source
             }
         }
 
-        descriptor! { $name, source.get_ref() }
+        pipe_descriptor! { $name, source.get_ref() }
     };
 }
 
@@ -102,7 +92,7 @@ pipe_end! {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ChildStdin, std::process::ChildStdin
+    ChildStdin, std::process::ChildStdin, PipeEnd::writer
 }
 
 pipe_end! {
@@ -123,7 +113,7 @@ pipe_end! {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ChildStdout, std::process::ChildStdout
+    ChildStdout, std::process::ChildStdout, PipeEnd::reader
 }
 
 pipe_end! {
@@ -144,7 +134,7 @@ pipe_end! {
     /// })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    ChildStderr, std::process::ChildStderr
+    ChildStderr, std::process::ChildStderr, PipeEnd::reader
 }
 
 writes! { ChildStdin }

@@ -12,7 +12,6 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command as Inner, ExitStatus, Output, Stdio};
 
@@ -220,7 +219,9 @@ impl Command {
     /// # Ok::<_, std::io::Error>(()) })?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[cfg(unix)]
     pub fn process_group(&mut self, group: i32) -> &mut Self {
+        use std::os::unix::process::CommandExt as _;
         self.inner.process_group(group);
         self
     }
@@ -345,8 +346,7 @@ impl Command {
     /// The `std` command underneath, for what only `std` has.
     ///
     /// ```
-    /// use std::os::unix::process::CommandExt;
-    ///
+    ///     ///
     /// let mut command = trefoil::io::Command::new("sh");
     /// command.as_std_mut().arg0("another name");
     /// ```

@@ -67,11 +67,8 @@ mod backoff;
 mod buf_reader;
 mod buf_writer;
 mod bytes;
-#[cfg(unix)]
 mod child;
-#[cfg(unix)]
 mod child_pipes;
-#[cfg(unix)]
 mod command;
 mod connect;
 mod datagrams;
@@ -82,7 +79,6 @@ mod lines;
 mod lookup;
 mod read_write;
 mod readiness;
-#[cfg(unix)]
 mod reaper;
 #[cfg(unix)]
 mod signal;
@@ -107,11 +103,8 @@ pub(crate) use source::Source;
 pub use async_fd::AsyncFd;
 pub use buf_reader::BufReader;
 pub use buf_writer::BufWriter;
-#[cfg(unix)]
 pub use child::Child;
-#[cfg(unix)]
 pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
-#[cfg(unix)]
 pub use command::Command;
 pub use halves::{ReadHalf, WriteHalf};
 pub use interrupt::{CtrlC, ctrl_c};

@@ -23,18 +23,17 @@ use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::process::Pid;
 
 use crate::alarm::{Interest, RARELY, enter};
 use crate::loom::Mutex;
-use crate::sys::child::{Handle, fetch_by_number};
+use crate::sys::child::{Handle, Id, fetch_by_id};
 use crate::sys::fork::PerProcess;
 
 /// A child whose handle was dropped.
 pub(super) enum Orphan {
     Held(Arc<Handle>),
     /// There was no descriptor left for it.
-    Numbered(Pid),
+    Numbered(Id),
 }
 
 impl Orphan {
@@ -42,7 +41,7 @@ impl Orphan {
     fn runs(&self) -> bool {
         let status = match self {
             Self::Held(child) => child.fetch(),
-            Self::Numbered(pid) => fetch_by_number(*pid),
+            Self::Numbered(id) => fetch_by_id(id),
         };
         matches!(status, Ok(None))
     }

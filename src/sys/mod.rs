@@ -7,12 +7,13 @@
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
 //! | `bell`: a descriptor that any thread makes ready | `eventfd` | a pipe (`portable`) | a socket of datagrams |
-//! | `child`: a child by a descriptor; its status, signals | pidfd | `kqueue`, then its number | not yet |
+//! | `child`: a child by a descriptor; its status, signals | pidfd | `kqueue`, then its number | its handle, and a bell |
 //! | `clock`: a clock that is the same for all processes | `clock_gettime` | the same | `Instant`, of this process |
 //! | `descriptor`: how a type shows what it has | `AsFd` | `AsFd` | `AsSocket`, `AsHandle` |
 //! | `files`: reads and writes at a place, symbolic links | `pread`, `pwrite` | the same | on a second open file |
 //! | `fork`: whether this is a forked child | `pthread_atfork` | the same | there is none |
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |
+//! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |
 //! | `poll`: waits for a few descriptors | `ppoll` | `poll` | `WSAPoll` |
 //! | `poller`, `watch`: waits for many, and how exactly | mio: `epoll`, and `ppoll` for the rest of a millisecond | mio: `kqueue`, to the nanosecond | mio: completion ports, to the millisecond; asked anew after each edge |
 //! | `processors` | `std`, `num_cpus` | the same | the same |

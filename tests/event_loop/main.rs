@@ -9,6 +9,7 @@
 mod async_fd;
 #[cfg(target_os = "linux")]
 mod buffered;
+mod child_processes;
 #[cfg(target_os = "linux")]
 mod children;
 mod connecting;

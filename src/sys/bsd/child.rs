@@ -15,10 +15,14 @@ use std::time::Duration;
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, FdFlags, Result, fcntl_setfd, retry_on_intr};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid};
+use rustix::process::{WaitOptions, kill_process, test_kill_process, waitpid};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::sys::poll::poll;
+
+pub(crate) use crate::sys::unix::child_id::{
+    Error, Id, Signal, id, is_gone, is_lost, signal_by_id,
+};
 
 /// The end may be told a moment before there is a status: how long to wait for that, and how often.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -31,14 +35,14 @@ pub(crate) const CALLS: [&str; 2] = ["kqueue", "kill"];
 #[derive(Debug)]
 pub(crate) struct Handle {
     end: OwnedFd,
-    pid: Pid,
+    pid: Id,
     /// Its status was fetched here.
     gone: AtomicBool,
 }
 
 impl Handle {
     /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is left.
-    pub(crate) fn open(pid: Pid) -> Result<Self> {
+    pub(crate) fn open(pid: Id) -> Result<Self> {
         let end = match watch(pid) {
             // Some systems say so of a zombie, too.
             Err(Errno::SRCH) => {
@@ -56,7 +60,7 @@ impl Handle {
 
     /// Its status if it has ended, which is then gone; `None` while it runs.
     pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
-        let mut status = fetch_by_number(self.pid);
+        let mut status = fetch_by_id(&self.pid);
         for _ in 0..MOMENTS {
             if !matches!(status, Ok(None)) || !self.has_ended() {
                 break;
@@ -64,7 +68,7 @@ impl Handle {
             if let Ok(moment) = Timespec::try_from(MOMENT) {
                 let _ = rustix::thread::nanosleep(&moment);
             }
-            status = fetch_by_number(self.pid);
+            status = fetch_by_id(&self.pid);
         }
         if let Ok(Some(_)) = status {
             self.gone.store(true, Ordering::Relaxed);
@@ -92,7 +96,7 @@ impl AsFd for Handle {
 }
 
 /// Readable once it has ended.
-fn watch(pid: Pid) -> Result<OwnedFd> {
+fn watch(pid: Id) -> Result<OwnedFd> {
     let queue = kqueue()?;
     fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
     let filter = EventFilter::Proc {
@@ -114,8 +118,8 @@ fn ended() -> Result<OwnedFd> {
 }
 
 /// As [`Handle::fetch`], by its number.
-pub(crate) fn fetch_by_number(pid: Pid) -> Result<Option<ExitStatus>> {
+pub(crate) fn fetch_by_id(pid: &Id) -> Result<Option<ExitStatus>> {
     // (`waitid` of macOS does not tell the signal that has ended a process.)
-    let status = retry_on_intr(|| waitpid(Some(pid), WaitOptions::NOHANG))?;
+    let status = retry_on_intr(|| waitpid(Some(*pid), WaitOptions::NOHANG))?;
     Ok(status.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
 }

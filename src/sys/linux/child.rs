@@ -10,8 +10,11 @@ use std::process::ExitStatus;
 
 use rustix::io::{Result, retry_on_intr};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
-    waitid,
+    PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
+};
+
+pub(crate) use crate::sys::unix::child_id::{
+    Error, Id, Signal, id, is_gone, is_lost, signal_by_id,
 };
 
 /// The calls that a filter may refuse: to open one, to signal.
@@ -23,8 +26,8 @@ pub(crate) struct Handle(OwnedFd);
 
 impl Handle {
     /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is left.
-    pub(crate) fn open(pid: Pid) -> Result<Self> {
-        pidfd_open(pid, PidfdFlags::empty()).map(Self)
+    pub(crate) fn open(id: Id) -> Result<Self> {
+        pidfd_open(id, PidfdFlags::empty()).map(Self)
     }
 
     /// Its status if it has ended, which is then gone; `None` while it runs.
@@ -44,8 +47,8 @@ impl AsFd for Handle {
 }
 
 /// As [`Handle::fetch`], by its number.
-pub(crate) fn fetch_by_number(pid: Pid) -> Result<Option<ExitStatus>> {
-    fetch(WaitId::Pid(pid))
+pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
+    fetch(WaitId::Pid(*id))
 }
 
 fn fetch(child: WaitId<'_>) -> Result<Option<ExitStatus>> {

@@ -22,5 +22,8 @@ macro_rules! descriptor {
 }
 pub(crate) use descriptor;
 
+/// Of our end of a pipe to a child.
+pub(crate) use descriptor as pipe_descriptor;
+
 /// A file's, which is no other kind here.
 pub(crate) use descriptor as file_descriptor;

@@ -2,6 +2,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod broken_pipe;
+pub(super) mod child_id;
 pub(crate) mod clock;
 #[cfg(feature = "auto")]
 pub(crate) mod constructor;
@@ -14,6 +15,7 @@ pub(crate) mod image;
 pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod mapping;
+pub(crate) mod pipe_end;
 pub(crate) mod poll;
 pub(crate) mod refused;
 pub(crate) mod segment;

@@ -43,3 +43,9 @@ macro_rules! file_descriptor {
     };
 }
 pub(crate) use file_descriptor;
+
+/// Of our end of a pipe to a child: nothing, for what is behind it is no pipe (`pipe_end`).
+macro_rules! pipe_descriptor {
+    ($type:ty, $($at:tt)+) => {};
+}
+pub(crate) use pipe_descriptor;

@@ -3,10 +3,13 @@
 //! Descriptors are sockets here: `rustix::fd` names them alike. What is none (files, pipes, processes) is waited for by threads.
 
 pub(crate) mod bell;
+pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod files;
 pub(crate) mod fork;
+mod pair;
+pub(crate) mod pipe_end;
 pub(crate) mod poll;
 pub(crate) mod refused;
 pub(crate) mod signal;

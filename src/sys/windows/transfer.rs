@@ -10,6 +10,9 @@ use rustix::buffer::Buffer;
 use rustix::io::{Errno, Result};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+/// What a pipe without a reader fails with (`ERROR_NO_DATA`): `BrokenPipe`.
+const NO_READER: Errno = Errno::from_raw_os_error(232);
+
 /// Reads into one buffer. (After the end of what can be read: none.)
 #[inline]
 pub(crate) fn receive<B: Buffer<u8>>(
@@ -36,11 +39,15 @@ pub(crate) fn receive_several(
 #[inline]
 pub(crate) fn transmit(
     to: BorrowedSocket<'_>,
-    _is_socket: bool,
+    is_socket: bool,
     slices: &[IoSlice<'_>],
 ) -> Result<usize> {
     match slices.iter().find(|slice| !slice.is_empty()) {
-        Some(slice) => send(to, slice, SendFlags::empty()),
+        Some(slice) => match send(to, slice, SendFlags::empty()) {
+            // It stands for a pipe, whose reader is gone.
+            Err(Errno::CONNRESET | Errno::CONNABORTED) if !is_socket => Err(NO_READER),
+            sent => sent,
+        },
         None => Err(Errno::INVAL),
     }
 }

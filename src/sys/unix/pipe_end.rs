@@ -1,0 +1,46 @@
+//! Our end of a pipe to a child: the pipe itself, which does not block.
+//!
+//! The child's end is another open file, whose flags stay as programs expect them.
+//!
+//! Tests: `tests/event_loop/children.rs`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Stdio;
+
+use rustix::io::ioctl_fionbio;
+
+/// It is no socket.
+pub(crate) const IS_SOCKET: bool = false;
+
+/// Our end of a pipe.
+#[derive(Debug)]
+pub(crate) struct PipeEnd(File);
+
+impl PipeEnd {
+    /// Of what a child writes.
+    pub(crate) fn reader(end: impl Into<OwnedFd>) -> io::Result<Self> {
+        let end = end.into();
+        ioctl_fionbio(&end, true)?;
+        Ok(Self(end.into()))
+    }
+
+    /// Of what a child reads.
+    pub(crate) fn writer(end: impl Into<OwnedFd>) -> io::Result<Self> {
+        Self::reader(end)
+    }
+
+    /// The same end for another child: blocking, as most programs expect.
+    pub(crate) fn to_stdio(&self) -> io::Result<Stdio> {
+        let fd = self.0.as_fd().try_clone_to_owned()?;
+        ioctl_fionbio(&fd, false)?;
+        Ok(fd.into())
+    }
+}
+
+impl AsFd for PipeEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
