@@ -5,18 +5,28 @@
 
 #[cfg(feature = "dask")]
 mod dask;
+#[cfg(feature = "slurm")]
+mod handshake;
+#[cfg(feature = "slurm")]
+pub(super) mod holder;
 #[cfg(feature = "ssh")]
 mod host;
 #[cfg(feature = "ssh")]
 mod probe;
-#[cfg(feature = "ssh")]
+#[cfg(any(feature = "slurm", feature = "ssh"))]
 mod shell;
+#[cfg(feature = "slurm")]
+mod slurm;
+#[cfg(feature = "slurm")]
+mod slurm_jobs;
 #[cfg(feature = "ssh")]
 mod ssh;
 
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "slurm")]
+pub use slurm::Slurm;
 #[cfg(feature = "ssh")]
 pub use ssh::Ssh;
 
