@@ -157,7 +157,8 @@ impl Executor for Inline {
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
 /// may use. With the feature `ssh` it also parses from `"ssh:node1,node2:8"`, a process pool on those hosts
-/// (`Ssh::hosts`); with the feature `dask` from `"dask:tls://scheduler:8786"`, a pool on the Dask cluster with that scheduler.
+/// (`Ssh::hosts`); with the feature `slurm` from `"slurm:8"`, up to eight workers on a Slurm cluster (`Slurm::sbatch`); with the
+/// feature `dask` from `"dask:tls://scheduler:8786"`, a pool on the Dask cluster with that scheduler.
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};
@@ -216,7 +217,7 @@ pub enum ExecutorError {
     /// The string is none of those that it parses from.
     #[error(
         "`{0}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` or `inline`, with N from 1, or with \
-         the feature `ssh` `ssh:HOST,HOST:N`"
+         the feature `ssh` `ssh:HOST,HOST:N`, with `slurm` `slurm:N`"
     )]
     Unknown(String),
     /// The process pool could not be made.
@@ -249,6 +250,11 @@ impl FromStr for AnyExecutor {
             Some(("ssh", hosts)) => {
                 let engine = Ssh::hosts(hosts.split(','));
                 Self::Processes(ProcessPool::builder().on(engine).build()?)
+            }
+            #[cfg(feature = "slurm")]
+            Some(("slurm", n)) => {
+                let slurm = crate::process::machines::Slurm::sbatch().nodes(1..=width(n)?.get());
+                Self::Processes(ProcessPool::builder().on(slurm).build()?)
             }
             #[cfg(feature = "dask")]
             Some(("dask", address)) if !address.is_empty() => {

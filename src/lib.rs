@@ -89,6 +89,9 @@ pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[cfg(feature = "dask")]
 #[doc(inline)]
 pub use process::machines::root::Dask;
+#[cfg(feature = "slurm")]
+#[doc(inline)]
+pub use process::machines::root::Slurm;
 #[cfg(feature = "ssh")]
 #[doc(inline)]
 pub use process::machines::root::Ssh;
@@ -135,7 +138,7 @@ pub mod _documentation {
     pub mod compare {}
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
-    #[cfg(all(feature = "dask", feature = "ssh"))]
+    #[cfg(all(feature = "dask", feature = "slurm", feature = "ssh"))]
     #[doc = include_str!("../docs/MACHINES.md")]
     pub mod machines {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]

@@ -358,6 +358,7 @@ fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Laun
     let launch = engine.connect(settings)?;
     settings.policy.round_trip = launch.round_trip();
     settings.policy.patience = launch.silence();
+    settings.policy.elastic = launch.elastic();
     Ok(launch)
 }
 

@@ -134,6 +134,10 @@ pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
             }
             if DEPTH.set(depth).is_ok() {
                 sys::worker::forget_variable(VARIABLE);
+                #[cfg(feature = "slurm")]
+                if let Some(address) = &ours.dials {
+                    super::machines::holder::hold(&ours, address);
+                }
                 serve(&ours);
             }
         }
@@ -174,6 +178,7 @@ const OTHER_RIGHTS: &str = "a program that runs with other rights than its calle
 fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
     match (is_as_called(), invitation.has_stream()) {
         (false, _) => Err(OTHER_RIGHTS),
+        (true, _) if invitation.dials.is_some() => Ok(()),
         (_, false) if invitation.stream.is_some() => {
             Err("its stream was closed before `trefoil::init()`")
         }

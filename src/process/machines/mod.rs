@@ -5,12 +5,20 @@
 
 #[cfg(feature = "dask")]
 mod dask;
+#[cfg(feature = "slurm")]
+mod handshake;
+#[cfg(feature = "slurm")]
+pub(super) mod holder;
 #[cfg(feature = "ssh")]
 mod host;
 #[cfg(feature = "ssh")]
 mod probe;
-#[cfg(feature = "ssh")]
+#[cfg(any(feature = "slurm", feature = "ssh"))]
 mod shell;
+#[cfg(feature = "slurm")]
+mod slurm;
+#[cfg(feature = "slurm")]
+mod slurm_jobs;
 #[cfg(feature = "ssh")]
 mod ssh;
 
@@ -25,6 +33,8 @@ use super::parent::settings::Settings;
 pub(crate) mod root {
     #[cfg(feature = "dask")]
     pub use super::dask::Dask;
+    #[cfg(feature = "slurm")]
+    pub use super::slurm::Slurm;
     #[cfg(feature = "ssh")]
     pub use super::ssh::Ssh;
 }

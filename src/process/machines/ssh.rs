@@ -169,7 +169,7 @@ impl Ssh {
             WorkerStdout::Null => "/dev/null",
             WorkerStdout::Inherit | WorkerStdout::Capture => "&2",
         };
-        let invitation = elsewhere(settings.depth, "$$");
+        let invitation = elsewhere(settings.depth, "$$", ELSEWHERE);
         let mut script = format!(
             "exec {hears}<&0 {says}>&1 </dev/null >{stdout}; case $f in *=*) n='nice -n 0';; *) n=;; esac; env {VARIABLE}=\"{invitation}\""
         )

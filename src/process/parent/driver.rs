@@ -66,9 +66,6 @@ use crate::task::{Hook, WorkerExit, context};
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
 
-/// When an engine is asked again that starts no worker just now.
-const PUT_OFF: Duration = Duration::from_millis(20);
-
 /// From so many bytes on, a record is waited for only if there is memory for it.
 const LARGE: usize = 256 << 20;
 
@@ -238,6 +235,15 @@ pub(super) enum Source {
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, settings: Settings) -> Self {
         let workers = settings.workers;
+        #[cfg(feature = "__machines")]
+        if let Some(engine) = &settings.engine {
+            let shared = Arc::downgrade(&shared);
+            engine.woken_by(Box::new(move || {
+                if let Some(shared) = shared.upgrade() {
+                    let _ = shared.mailbox.push([Mail::Come]); // else nobody asks any more
+                }
+            }));
+        }
         let epoch = Epoch {
             instant: Instant::now(),
             nanos: clock::now(),
@@ -336,8 +342,9 @@ impl Driver {
             let workers = self.sched.workers.iter().enumerate();
             let starting = workers.filter(|(_, worker)| worker.is_starting());
             let starting: Vec<usize> = starting.map(|(index, _)| index).collect();
+            #[cfg(feature = "__machines")]
             if !engine.may_start(index, &starting) {
-                return self.sched.put_off(index, now + PUT_OFF);
+                return self.sched.put_off(index, now + engine.again());
             }
             since += engine.patience();
         }
@@ -369,6 +376,8 @@ impl Driver {
                 Mail::Feed(feed) => self.sched.feed(feed, now),
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
+                #[cfg(feature = "__machines")]
+                Mail::Come => self.sched.hurry(now),
                 Mail::Gone => {
                     let links = self.links.iter_mut().flatten();
                     links.for_each(Link::release_copies);
@@ -643,6 +652,11 @@ impl Driver {
         }
         let engine = self.settings.engine.as_ref();
         let mut is_lost = false;
+        #[cfg(feature = "__machines")]
+        if let (Some(engine), None, None) = (engine, link.process(), &link.extras.died) {
+            let (died, lost) = engine.obituary(index, link.is_reset);
+            (link.extras.died, is_lost) = (died.map(Box::new), lost);
+        }
         let ended = |exit: &mut WorkerExit| {
             is_lost = engine.is_some_and(|engine| engine.ended(index, exit));
         };

@@ -20,6 +20,10 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
+#[cfg(feature = "__machines")]
+use crate::process::sched::Elastic;
+#[cfg(feature = "__machines")]
+use crate::process::wire::Died;
 use crate::sys::refused::refused;
 use crate::sys::sockets;
 use crate::task::WorkerExit;
@@ -37,6 +41,29 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
 
     /// Starts worker `index`. On the driver's thread: it does not wait for other machines.
     fn start(&self, index: usize) -> io::Result<Started>;
+
+    /// When to ask again where a worker may not be started. Sooner, if the engine has said that it is `woken`.
+    #[cfg(feature = "__machines")]
+    fn again(&self) -> Duration {
+        Duration::from_millis(20)
+    }
+
+    /// Workers have come that may be started, and `wake` makes the driver ask for them: before the first `may_start`.
+    #[cfg(feature = "__machines")]
+    fn woken_by(&self, _wake: Box<dyn Fn() + Send + Sync>) {}
+
+    /// How many workers there are at least, and how long others may be idle, if they come and go with the work.
+    #[cfg(feature = "__machines")]
+    fn elastic(&self) -> Option<Elastic> {
+        None
+    }
+
+    /// The stream of worker `index` has ended, of which there is no child here, with a `reset` in the place of an end: how the worker has
+    /// ended, if that is known, and whether what it said last may be lost, so that all that it had counts as begun.
+    #[cfg(feature = "__machines")]
+    fn obituary(&self, _index: usize, _reset: bool) -> (Option<Died>, bool) {
+        (None, false)
+    }
 
     /// How long worker `index` may take until it says hello, beside what a local one may.
     fn patience(&self) -> Duration;

@@ -127,6 +127,8 @@ pub(crate) struct Link {
     looks: StartupWatch,
     /// The worker will say nothing more.
     pub(crate) at_end: bool,
+    /// Its stream has not ended in order: what it said last may be lost.
+    pub(crate) is_reset: bool,
     /// It has said something that makes no sense.
     pub(crate) is_broken: bool,
     /// There is no memory for what it says next, so it is not heard any more.
@@ -200,6 +202,7 @@ impl Link {
             is_elsewhere: false,
             looks: StartupWatch::new(Instant::now()),
             at_end: false,
+            is_reset: false,
             is_broken: false,
             is_too_much: false,
             note: None,
@@ -444,8 +447,12 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Received::None,
-                Err(Errno::CONNRESET) => return Received::End,
+                Err(Errno::CONNRESET) => {
+                    self.is_reset = true;
+                    return Received::End;
+                }
                 Err(error) => {
+                    self.is_reset = true;
                     let why = refused("recvmsg")(error);
                     let note = || format!("nothing can be received from it: {why}");
                     self.note.get_or_insert_with(note);

@@ -39,6 +39,9 @@ pub(crate) enum Mail {
     Stop(Stop),
     /// Memory of which plain workers have copies is gone here.
     Gone,
+    /// The engine has workers that wait.
+    #[cfg(feature = "__machines")]
+    Come,
 }
 
 #[derive(Default)]
@@ -135,6 +138,8 @@ impl Mailbox {
             Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
             Mail::Cancel(_) | Mail::Stop(_) | Mail::Gone => false,
+            #[cfg(feature = "__machines")]
+            Mail::Come => false,
         };
         let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))

@@ -31,6 +31,7 @@
 
 mod callers;
 mod deadlines;
+mod elastic;
 mod frame_size;
 mod replies;
 pub(super) mod sent_frame;
@@ -46,6 +47,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::elastic::Elastic;
 use self::frame_size::{Pace, cost, frame_size};
 use self::sent_frame::{Gated, SentFrame};
 use self::stats::Counters;
@@ -102,6 +104,8 @@ pub(crate) struct Policy {
     pub(crate) replace_after: Option<u64>,
     /// There is one process, of this name, and never another.
     pub(crate) only: Option<Arc<str>>,
+    /// Workers come and go with the work.
+    pub(crate) elastic: Option<Elastic>,
 }
 
 /// More items of a job.
@@ -159,6 +163,8 @@ pub(crate) struct Sched {
     actions: Vec<Action>,
     /// Items that are to run again, of which jobs, and when.
     paused: Vec<(Instant, u64, Piece)>,
+    /// Empty slots from here on are left empty.
+    wanted: usize,
     /// What is to be done elsewhere.
     pub(crate) chores: Vec<Chore>,
     /// The job of the only process, which ends when that has been reaped.
@@ -189,6 +195,7 @@ impl Sched {
             broken: None,
             actions: Vec::new(),
             paused: Vec::new(),
+            wanted: workers,
             chores: Vec::new(),
             held: None,
             ending: None,
@@ -252,8 +259,10 @@ impl Sched {
     }
 
     /// No process was started for it, because there is none to be had just now.
+    #[cfg(feature = "__machines")]
     pub(crate) fn put_off(&mut self, index: usize, until: Instant) {
-        self.workers[index].state = State::Down(Some(until));
+        let worker = &mut self.workers[index];
+        (worker.state, worker.is_put_off) = (State::Down(Some(until)), true);
     }
 
     /// `worker` has said hello and is the right one.
@@ -262,6 +271,7 @@ impl Sched {
         if !matches!(worker.state, State::Starting(_)) {
             return;
         }
+        worker.front_since = now;
         let Some(initializer) = self.policy.initializer.clone() else {
             return self.ready(index);
         };
@@ -287,6 +297,8 @@ impl Sched {
         if limit.is_some_and(|limit| limit <= now) {
             self.stop(How::Kill.into(), now);
         }
+        self.measure();
+        self.shrink(now);
         for index in 0..self.workers.len() {
             self.kill_overdue(index, now);
             self.check_timeouts(index, now);
@@ -308,6 +320,7 @@ impl Sched {
                 && self.wants(index)
             {
                 self.workers[index].state = State::Dying(now); // until `started` or `died` says more
+                self.workers[index].is_put_off = false;
                 self.actions.push(Action::Spawn(index));
             }
         }
@@ -317,6 +330,7 @@ impl Sched {
         if self.stop.is_some() && self.jobs.is_empty() {
             self.dismiss(now);
         }
+        self.measure();
         self.count_busy();
     }
 
@@ -326,7 +340,7 @@ impl Sched {
         let had_its_item =
             self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
-        self.broken.is_none() && (idle || !self.queue.is_empty())
+        self.broken.is_none() && index < self.wanted && (idle || !self.queue.is_empty())
     }
 
     /// Counts the workers whose items have not all been answered.

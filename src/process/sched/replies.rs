@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::sent_frame::SentFrame;
 use super::startup::StartFailure;
-use super::workers::{INITIALIZE, State, Worker};
+use super::workers::{INITIALIZE, State};
 use super::{Initializer, SIGKILL, Sched};
 use crate::process::job::Job;
 use crate::process::job::decoder::{self, Place, Values};
@@ -384,7 +384,7 @@ impl Sched {
         if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
             // Whatever of it has not ended never will.
             self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
-        } else if self.workers.iter().all(Worker::is_given_up) {
+        } else if self.is_hopeless(index) {
             self.give_up(exit, now);
         }
     }

@@ -130,7 +130,7 @@ impl Sched {
         }
     }
 
-    fn leave(&mut self, index: usize, now: Instant) {
+    pub(super) fn leave(&mut self, index: usize, now: Instant) {
         self.workers[index].state = State::Leaving(now);
         self.say(index, &Frame::Bye);
     }

@@ -112,6 +112,8 @@ pub(crate) struct Worker {
     pub(crate) late: Option<StartFailure>,
     /// It has done something since it was started.
     pub(crate) fruitful: bool,
+    /// There was no process to be had for it: it waits, and has not died.
+    pub(super) is_put_off: bool,
     /// Of the fruitless deaths in a row.
     weight: u32,
 }
@@ -132,6 +134,7 @@ impl Worker {
             served: 0,
             late: None,
             fruitful: false,
+            is_put_off: false,
             weight: 0,
         }
     }

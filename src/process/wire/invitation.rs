@@ -34,6 +34,8 @@ pub(crate) struct Invitation {
     pub(crate) handed_on: Vec<i32>,
     /// What to hear, and what to say, if not on the socket that is standard input.
     pub(crate) stream: Option<[RawFd; 2]>,
+    /// Where the pool listens: it has no stream yet, and is to get one there.
+    pub(crate) dials: Option<String>,
     /// May be empty.
     pub(crate) name: String,
 }
@@ -44,6 +46,9 @@ impl Invitation {
     pub(crate) fn read() -> Option<Self> {
         let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
         let is_orphan = || {
+            if invitation.dials.is_some() {
+                return invitation.is_ours(); // whoever has started it
+            }
             let is_its = invitation.stream.is_some() || is_made_by(invitation.parent);
             invitation.is_ours() && invitation.has_stream() && is_its
         };
@@ -58,7 +63,7 @@ impl Invitation {
     /// It is for a copy of this program elsewhere, and this is another build of the program.
     pub(crate) fn is_of_another_build(&self) -> bool {
         let build = self.copy.rsplit('-').next();
-        self.stream.is_some() && build != Some(image().build())
+        (self.stream.is_some() || self.dials.is_some()) && build != Some(image().build())
     }
 
     /// The stream is there.
@@ -92,7 +97,9 @@ fn parse(value: &str) -> Option<Invitation> {
     let depth = parts.next()?.parse().ok()?;
     let parent = parts.next()?.parse().ok()?;
     let list = parts.next()?.split_terminator('.');
-    let (hears, says) = parts.next().and_then(|ends| ends.split_once('+')).unzip();
+    let stream = parts.next();
+    let dials = stream.and_then(|stream| stream.strip_prefix('@'));
+    let (hears, says) = stream.and_then(|ends| ends.split_once('+')).unzip();
     let number = |end: Option<&str>| end?.parse().ok();
     Some(Invitation {
         copy,
@@ -100,6 +107,7 @@ fn parse(value: &str) -> Option<Invitation> {
         parent,
         handed_on: list.filter_map(|number| number.parse().ok()).collect(),
         stream: number(hears).zip(number(says)).map(<[RawFd; 2]>::from),
+        dials: dials.map(str::to_owned),
         name: parts.next().unwrap_or_default().to_owned(),
     })
 }
@@ -119,14 +127,20 @@ pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
 }
 
 /// What to put into the environment of a worker elsewhere that is started by the process `parent` there, with its stream in the
-/// descriptors [`ELSEWHERE`].
-#[cfg(any(test, feature = "ssh"))]
-pub(crate) fn elsewhere(depth: u32, parent: &str) -> String {
-    let (copy, [hears, says]) = (image().name(), ELSEWHERE);
+/// descriptors `stream`.
+#[cfg(any(test, feature = "slurm", feature = "ssh"))]
+pub(crate) fn elsewhere(depth: u32, parent: &str, stream: [RawFd; 2]) -> String {
+    let (copy, [hears, says]) = (image().name(), stream);
     format!(
         "{copy},{},{parent},{hears}.{says}.,{hears}+{says},",
         depth + 1
     )
+}
+
+/// What to put into the environment of a process elsewhere that is to get its stream at `address`.
+#[cfg(any(test, feature = "slurm"))]
+pub(crate) fn dialling(depth: u32, parent: &str, address: &str) -> String {
+    format!("{},{},{parent},,@{address},", image().name(), depth + 1)
 }
 
 /// What a worker elsewhere hears, and what it says.
@@ -147,7 +161,12 @@ mod tests {
             assert!(!read.is_of_another_build());
             assert!(read.is_ours());
         }
-        let there = parse(&elsewhere(1, "77")).unwrap();
+        let dialling = parse(&dialling(1, "77", "[::1]:5")).unwrap();
+        assert_eq!(dialling.dials.as_deref(), Some("[::1]:5"));
+        assert!(dialling.is_ours() && !dialling.is_of_another_build() && dialling.stream.is_none());
+        let skewed = parse("0.0.9-1-77,1,1,,@[::1]:5,").unwrap();
+        assert!(skewed.is_of_another_build() && !skewed.is_ours());
+        let there = parse(&elsewhere(1, "77", ELSEWHERE)).unwrap();
         assert_eq!((there.depth, there.parent), (2, 77));
         assert_eq!(there.stream, Some(ELSEWHERE));
         assert_eq!(

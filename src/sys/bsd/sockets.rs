@@ -41,6 +41,13 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     Ok(pair)
 }
 
+/// Makes a TCP connection to another machine ready for frames: small ones go at once, and a machine that is cut off is noticed some time.
+#[cfg(feature = "slurm")]
+pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
+    rustix::net::sockopt::set_tcp_nodelay(socket, true)?;
+    rustix::net::sockopt::set_socket_keepalive(socket, true)
+}
+
 /// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would tell of what comes behind.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 

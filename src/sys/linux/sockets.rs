@@ -28,6 +28,19 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     UnixStream::pair()
 }
 
+/// Makes a TCP connection to another machine ready for frames: small ones go at once, and while nothing is under way a machine that is
+/// cut off is noticed after twenty seconds.
+#[cfg(feature = "slurm")]
+pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
+    use rustix::net::sockopt;
+    const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, EVERY)?;
+    sockopt::set_tcp_keepintvl(socket, EVERY)?;
+    sockopt::set_tcp_keepcnt(socket, 3)
+}
+
 /// A short read of a TCP connection tells that the next one would block: where it stopped at a mark of urgent data, the
 /// kernel has reported that mark.
 pub(crate) const SHORT_READS_DRAIN: bool = true;

@@ -1,0 +1,197 @@
+//! On a node: what holds a worker.
+//!
+//! **Job.** A process that Slurm has started. It dials the pool, twice, and has proved who it is before it starts the worker: the same
+//! program again, whose stream is the first connection. Then it does nothing but wait. When the worker has ended it says on
+//! the second connection how, and only then lets the first one end. So the pool knows that when it hears the end, and nothing of this gets
+//! into the worker's records, the last of which may be a half.
+//!
+//! **Death.** The pool is gone, or cannot be reached: the worker hears the end of its stream and kills its group, and so does this
+//! process, should the worker be stopped. This process is killed: Slurm kills what is left of its job.
+//!
+//! Tests: `tests/slurm/`.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::FdFlags;
+use rustix::process::{Pid, Signal};
+
+use super::handshake::{self, Hello, Key, random};
+use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
+use crate::process::wire::{Died, Record};
+use crate::sys::child::Handle;
+use crate::sys::executable;
+use crate::sys::image::image;
+use crate::sys::poll::poll_patiently;
+use crate::sys::sockets::{ENDS, far};
+use crate::sys::worker::{ends, hear_all_signals};
+
+/// How much of a worker's last words is kept.
+const TAIL: usize = 4096;
+
+/// How long the pool may take to let go of the stream of a worker that has ended.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Dials, holds a worker, and ends as that does.
+pub(crate) fn hold(invitation: &Invitation, address: &str) -> ! {
+    hear_all_signals();
+    match connect(invitation, address).and_then(|connections| run(invitation, connections)) {
+        Ok(code) => std::process::exit(code),
+        Err(error) => ends("begin", &error),
+    }
+}
+
+/// The worker's stream, and the connection on which its end is told.
+fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]> {
+    let mut line = [0; 64];
+    io::stdin()
+        .read_exact(&mut line)
+        .map_err(|error| io::Error::new(error.kind(), "there is no key on its standard input"))?;
+    let key = std::str::from_utf8(&line).ok().and_then(Key::from_hex);
+    let key = key.ok_or_else(|| io::Error::other("what is on its standard input is no key"))?;
+    let ticket = u64::from_ne_bytes(random()?);
+    let dial = |is_stream| {
+        let hello = Hello {
+            copy: image().name().to_owned(),
+            ticket,
+            is_stream,
+            job: invitation.name.clone(),
+            number: job(),
+        };
+        let stream = reach(address)?;
+        let said = handshake::call(&stream, &key, &hello, handshake::LIMIT);
+        said.map_err(|why| io::Error::other(format!("the pool at {address}: {why}")))?;
+        far(&stream)?;
+        Ok::<_, io::Error>(stream)
+    };
+    Ok([dial(true)?, dial(false)?])
+}
+
+/// The number of Slurm's job that this is in; 0: there is none.
+fn job() -> u32 {
+    let number = std::env::var("SLURM_JOB_ID").ok();
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn reach(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for one in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&one, handshake::LIMIT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    let words = format!("the pool at {address} cannot be reached from here: {last}");
+    Err(io::Error::new(last.kind(), words))
+}
+
+/// Runs the worker to its end, and says how that was.
+fn run(invitation: &Invitation, [stream, mut tells]: [TcpStream; 2]) -> io::Result<i32> {
+    let mut child = start(invitation, &stream)?;
+    let pid = Pid::from_child(&child);
+    let process = Handle::open(pid)?;
+    let mut words = child.stderr.take();
+    let (mut tail, mut is_orphan) = (Vec::new(), false);
+    let status = loop {
+        let mut fds = vec![PollFd::new(&process, PollFlags::IN)];
+        if !is_orphan {
+            fds.extend([PollFd::new(&stream, ENDS), PollFd::new(&tells, ENDS)]);
+        }
+        fds.extend(
+            words
+                .as_ref()
+                .map(|words| PollFd::new(words, PollFlags::IN)),
+        );
+        poll_patiently(&mut fds, None);
+        let news = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        let gone = !is_orphan && (news(1) || news(2));
+        let heard = words.is_some() && news(fds.len() - 1);
+        drop(fds);
+        if gone {
+            is_orphan = true;
+            kill(pid);
+        }
+        if let Some(status) = process.fetch()? {
+            break status;
+        }
+        if heard && words.as_mut().is_some_and(|words| !hear(words, &mut tail)) {
+            words = None;
+        }
+    };
+    // (What it has started may have the pipe for ever.)
+    let has_more = |words: &ChildStderr| {
+        let mut fds = [PollFd::new(words, PollFlags::IN)];
+        poll_patiently(&mut fds, Some(Duration::ZERO));
+        !fds[0].revents().is_empty()
+    };
+    while words.as_ref().is_some_and(has_more) {
+        if words.as_mut().is_some_and(|words| !hear(words, &mut tail)) {
+            break;
+        }
+    }
+    let died = Died {
+        code: status.code(),
+        signal: status.signal(),
+        stderr: String::from_utf8_lossy(&tail).into_owned(),
+        note: String::new(),
+    };
+    let _ = tells.write_all(&Record::Died(died).bytes());
+    let _ = tells.shutdown(Shutdown::Write);
+    part(stream);
+    Ok(status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1))
+}
+
+/// Starts the program again, as a worker.
+fn start(invitation: &Invitation, stream: &TcpStream) -> io::Result<Child> {
+    rustix::io::fcntl_setfd(stream, FdFlags::empty())?; // it is the worker's, too
+    let number = stream.as_raw_fd();
+    let own = std::process::id().to_string();
+    let invitation = elsewhere(invitation.depth.saturating_sub(1), &own, [number; 2]);
+    let mut command = Command::new(executable::path()?);
+    let mut arguments = std::env::args_os();
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command
+        .args(arguments)
+        .env(VARIABLE, invitation)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    let child = command.spawn();
+    rustix::io::fcntl_setfd(stream, FdFlags::CLOEXEC)?;
+    child
+}
+
+/// Passes on what the worker has written, and keeps the last of it. False: there will be no more.
+fn hear(words: &mut ChildStderr, tail: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 8192];
+    let count = words.read(&mut buffer).unwrap_or(0);
+    let _ = io::stderr().write_all(&buffer[..count]);
+    tail.extend_from_slice(&buffer[..count]);
+    let excess = tail.len().saturating_sub(TAIL);
+    tail.drain(..excess);
+    count > 0
+}
+
+/// Kills the worker and what it has started. (It may not have a group yet.)
+fn kill(pid: Pid) {
+    let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+}
+
+/// Ends the stream behind all that was said, and waits until the pool has heard that: what it says itself must not be unread here, or
+/// the end would be a reset.
+fn part(mut stream: TcpStream) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(GOODBYE));
+    let end = Instant::now() + GOODBYE;
+    while Instant::now() < end && stream.read(&mut [0; 8192]).is_ok_and(|count| count > 0) {}
+}

@@ -1,0 +1,347 @@
+//! What is said to Slurm, in its own commands.
+//!
+//! All jobs of a pool have one name, which no others have; so whatever there is of them can be found, and ended, even what has been submitted
+//! and not answered.
+//!
+//! Tests: below; `tests/slurm/`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::shell::{COMMAND, quoted};
+use crate::loom::thread;
+
+/// How long one of Slurm's commands may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How many tasks an array may have (`MaxArraySize` is 1001 where nobody has said otherwise).
+const MOST: usize = 1000;
+
+/// Runs `srun`, with what it passes on in a file, as long as there is somebody who holds the other end of standard input.
+const WHILE_HELD: &str = r#"f=$1; shift; { "$@" <"$f"; kill -9 0; } & read -r x; kill 0"#;
+
+/// What starts a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A batch job, which needs nobody.
+    Sbatch,
+    /// A client here for each worker, which waits for it.
+    Srun,
+}
+
+impl Way {
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Sbatch => "sbatch",
+            Self::Srun => "srun",
+        }
+    }
+}
+
+/// How a pool's jobs are submitted.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    pub(crate) way: Way,
+    /// For each worker, as the user has said.
+    pub(crate) arguments: Vec<OsString>,
+    /// All of them have it.
+    pub(crate) name: String,
+    /// Where the files of this pool are.
+    pub(crate) directory: PathBuf,
+    /// A line for a shell, and the key.
+    pub(crate) secret: PathBuf,
+}
+
+/// A job that Slurm has.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) reason: String,
+}
+
+/// What a command has said.
+pub(crate) struct Said {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Said {
+    /// The last thing that it has said of what is wrong.
+    fn words(&self) -> String {
+        let lines = self.stderr.lines().chain(self.stdout.lines());
+        let lines = lines.map(str::trim).filter(|line| !line.is_empty());
+        let all: Vec<&str> = lines.filter(|line| !line.starts_with("Try \"")).collect();
+        match all.is_empty() {
+            true => format!("it says nothing ({})", self.status),
+            false => all.join("; "),
+        }
+    }
+}
+
+impl Jobs {
+    /// Asks whether Slurm would take such a job; why not, and what to do.
+    pub(crate) fn test(&self) -> Result<(), String> {
+        let program = self.way.program();
+        let mut command = Command::new(program);
+        command.arg("--test-only");
+        self.describe(&mut command);
+        match self.way {
+            Way::Sbatch => command.args(["--wrap", "true"]),
+            Way::Srun => command.arg("true"),
+        };
+        let said = match run(&mut command, &[]) {
+            Ok(said) => said,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(format!(
+                    "there is no `{program}` here: run this on a machine of the cluster from which jobs are submitted, or install Slurm's \
+                     client commands (Debian: `apt install slurm-client`)"
+                ));
+            }
+            Err(error) => return Err(format!("`{program}` cannot be run: {error}")),
+        };
+        if said.status.success() {
+            return Ok(());
+        }
+        let words = said.words();
+        let knows = |some: &str| words.contains(some);
+        let way = if knows("configuration source") || knows("onfig") && knows("DNS") {
+            "Slurm's configuration is not found here: `SLURM_CONF` or /etc/slurm/slurm.conf must name the cluster"
+        } else if knows("partition") {
+            "name a partition that there is: `sinfo` lists them, `.per_worker([\"--partition=...\"])` chooses"
+        } else if knows("node configuration") || knows("CPU count") || knows("emory") {
+            "no node has what each worker is to have: ask for less with `per_worker`"
+        } else if knows("unrecognized option") || knows("nvalid option") || knows("invalid option")
+        {
+            "it does not take one of the options of `per_worker`"
+        } else if knows("contact")
+            || knows("onnection")
+            || knows("Zero Bytes")
+            || knows("uthentication")
+        {
+            "Slurm's controller does not answer: does `sinfo` work here?"
+        } else {
+            "it takes no such job: try it by hand, with what `per_worker` says"
+        };
+        Err(format!("{way} (`{program}`: {words})"))
+    }
+
+    /// What all workers' jobs have in common; what the user says comes last.
+    fn describe(&self, command: &mut Command) {
+        command
+            .arg(format!("--job-name={}", self.name))
+            .args(["--nodes=1", "--ntasks=1"]);
+        if self.way == Way::Sbatch {
+            let mut output = OsString::from("--output=");
+            output.push(self.directory.join(format!("{}.%A_%a", self.name)));
+            command
+                .args(["--no-requeue", "--open-mode=append"])
+                .arg(output);
+        }
+        command.args(&self.arguments);
+    }
+
+    /// Where the worker `id` writes to, unless the user has said where.
+    pub(crate) fn output(&self, id: &str) -> PathBuf {
+        self.directory.join(format!("{}.{id}", self.name))
+    }
+
+    /// Submits an array of so many tasks, at most. Returns their names.
+    pub(crate) fn submit(&self, many: usize) -> io::Result<Vec<String>> {
+        let many = many.min(MOST);
+        let mut command = Command::new("sbatch");
+        command.arg("--parsable");
+        self.describe(&mut command);
+        command.arg(format!("--array=0-{}", many.saturating_sub(1)));
+        let script = [
+            b"#!/bin/sh\n",
+            COMMAND.as_bytes(),
+            b" \"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\" <",
+            &quoted(self.secret.as_os_str())[..],
+            b"\n",
+        ];
+        let said = run(&mut command, &script.concat())?;
+        // With the cluster's name, where there are many.
+        let id = said.stdout.trim().split(';').next().unwrap_or_default();
+        if !said.status.success() || id.is_empty() {
+            return Err(io::Error::other(format!("`sbatch`: {}", said.words())));
+        }
+        Ok((0..many).map(|task| format!("{id}_{task}")).collect())
+    }
+
+    /// Starts a client that starts the worker `id`, and ends with what holds its standard input.
+    pub(crate) fn start(&self, id: &str) -> io::Result<Child> {
+        let output = File::create(self.output(id))?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", WHILE_HELD, "sh"])
+            .arg(&self.secret)
+            .arg("srun");
+        self.describe(&mut command);
+        command
+            .args(["sh", "-c", "read -r t; eval \"$t\"", id])
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0);
+        command.spawn()
+    }
+
+    /// The jobs of this pool that have not ended.
+    pub(crate) fn list(&self) -> io::Result<Vec<Listed>> {
+        let mut command = Command::new("squeue");
+        command.args(["--noheader", "--array", "--format=%i|%T|%r"]);
+        command.arg(format!("--name={}", self.name));
+        let said = run(&mut command, &[])?;
+        match said.status.success() {
+            true => Ok(listed(&said.stdout)),
+            false => Err(io::Error::other(said.words())),
+        }
+    }
+
+    /// Cancels all jobs of this pool, or only those that wait.
+    pub(crate) fn cancel(&self, only_waiting: bool) {
+        let mut command = Command::new("scancel");
+        command.arg(format!("--name={}", self.name));
+        if only_waiting {
+            command.arg("--state=PENDING");
+        }
+        let _ = run(&mut command, &[]); // what is left finds nobody, and ends
+    }
+
+    /// The last words of a worker that has not called back.
+    pub(crate) fn last_words(&self, id: &str) -> Option<String> {
+        let words = std::fs::read(self.output(id)).ok()?;
+        let words = String::from_utf8_lossy(&words);
+        let mut lines = words.lines().map(str::trim).rev();
+        lines.find(|line| !line.is_empty()).map(str::to_owned)
+    }
+
+    /// Removes the files of this pool.
+    pub(crate) fn clean(&self) {
+        let _ = std::fs::remove_file(&self.secret);
+        let begin = format!("{}.", self.name);
+        for entry in std::fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry.file_name().as_bytes().starts_with(begin.as_bytes()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn listed(text: &str) -> Vec<Listed> {
+    let lines = text.lines().filter_map(|line| {
+        let mut parts = line.trim().splitn(3, '|').map(str::to_owned);
+        Some(Listed {
+            id: parts.next()?,
+            state: parts.next()?,
+            reason: parts.next()?,
+        })
+    });
+    lines.collect()
+}
+
+/// The address from which the cluster's controller is reached: its nodes should reach this machine there.
+pub(crate) fn own_address() -> Option<std::net::IpAddr> {
+    let said = run(Command::new("scontrol").args(["show", "config"]), &[]).ok()?;
+    let mut lines = said.stdout.lines();
+    let line = lines.find(|line| line.starts_with("SlurmctldHost"))?;
+    let host = line.split_once('=')?.1.trim();
+    // `name` or `name(address)`.
+    let (name, rest) = host.split_once('(').unwrap_or((host, ""));
+    let host = rest.strip_suffix(')').unwrap_or(name);
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect((host, 9)).ok()?; // nothing is sent
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// Runs a command of Slurm's to its end.
+fn run(command: &mut Command, stdin: &[u8]) -> io::Result<Said> {
+    let end = Instant::now() + LIMIT;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let (tell, told) = mpsc::channel();
+    let hear = |number: usize, stream: Option<Box<dyn Read + Send>>| {
+        let tell = tell.clone();
+        let read = move || {
+            let mut words = Vec::new();
+            let _ = stream.map(|mut stream| stream.read_to_end(&mut words));
+            let _ = tell.send((number, words));
+        };
+        let reader = thread::Builder::new().name("trefoil-slurm-reads".to_owned());
+        reader.spawn(read).map(drop)
+    };
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut heard = hear(0, stdout.map(|stream| Box::new(stream) as _))
+        .and_then(|()| hear(1, stderr.map(|stream| Box::new(stream) as _)));
+    if let Some(mut input) = child.stdin.take() {
+        let _ = input.write_all(stdin); // (what it does not want any more it says itself)
+    }
+    let mut words = [String::new(), String::new()];
+    for _ in 0..words.len() {
+        let left = end.saturating_duration_since(Instant::now());
+        match told.recv_timeout(left) {
+            Ok((number, bytes)) => words[number] = String::from_utf8_lossy(&bytes).into_owned(),
+            Err(_) => heard = Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end")),
+        }
+    }
+    if heard.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    heard?;
+    let [stdout, stderr] = words;
+    Ok(Said {
+        status,
+        stdout,
+        stderr,
+    })
+}
+
+/// What lists of jobs show: the program's name, and what makes it unique.
+pub(crate) fn job_name(program: &Path, unique: u32) -> String {
+    let name = program.file_name().unwrap_or(OsStr::new("program"));
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let name: String = name
+        .to_string_lossy()
+        .chars()
+        .filter(plain)
+        .take(40)
+        .collect();
+    format!("{name}-{unique:08x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_jobs_is_read() {
+        let text = "17_0|RUNNING|None\n 17_1|PENDING|Resources, or so\nnonsense\n";
+        let all = listed(text);
+        assert_eq!(all.len(), 2);
+        let wanted = ("17_1", "PENDING", "Resources, or so");
+        assert_eq!((&*all[1].id, &*all[1].state, &*all[1].reason), wanted);
+    }
+
+    #[test]
+    fn a_job_has_a_name_that_needs_no_quotes() {
+        let name = job_name(Path::new("/tmp/a, b*%é.exe"), 11);
+        assert_eq!(name, "abexe-0000000b");
+    }
+}

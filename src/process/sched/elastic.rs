@@ -1,0 +1,142 @@
+//! A pool whose workers come and go with the work, where an engine says so.
+//!
+//! **Grows.** For each item that waits there may be a worker, those counted that are idle or on their way. Where it is known how long
+//! items take, only as many as there is [`WORTH`] of work for, each. Which worker that is does not matter, so the first
+//! empty slots are filled.
+//!
+//! **Shrinks.** A worker that has had nothing to do for a while leaves, unless there would be fewer than the least.
+//!
+//! Tests: `sim`; `tests/slurm/`.
+
+use std::time::{Duration, Instant};
+
+use super::Sched;
+use super::workers::{State, Worker};
+
+/// How many workers there are, if that depends on the work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elastic {
+    /// So many at least.
+    pub(crate) least: usize,
+    /// Others leave when they have been idle for so long.
+    pub(crate) idle: Duration,
+}
+
+/// How much work another worker is started for, in nanoseconds: it is about the time until it is there.
+const WORTH: f64 = 300e6;
+
+impl Sched {
+    /// Finds out how many of the empty slots are to be filled.
+    pub(super) fn measure(&mut self) {
+        let Some(elastic) = self.policy.elastic else {
+            return;
+        };
+        let comes = |worker: &&Worker| worker.is_idle() || worker.is_on_its_way();
+        let coming = self.workers.iter().filter(comes).count();
+        let down = |worker: &&Worker| matches!(worker.state, State::Down(_));
+        let down = self.workers.iter().filter(down).count();
+        let there = self.workers.len() - down;
+        let wanted = self.worth().saturating_sub(coming);
+        let wanted = match self.stop {
+            None => wanted.max(elastic.least.saturating_sub(there)),
+            Some(_) => wanted,
+        };
+        // Behind the slot with which it is enough.
+        let slots = self.workers.iter().enumerate();
+        let mut empty = slots.filter(|(_, worker)| matches!(worker.state, State::Down(_)));
+        let last = wanted.checked_sub(1).map(|more| empty.nth(more));
+        self.wanted = match last {
+            None => 0,
+            Some(Some((index, _))) => index + 1,
+            Some(None) => self.workers.len(),
+        };
+    }
+
+    /// For how many workers there is work that waits.
+    fn worth(&self) -> usize {
+        let most = self.workers.len();
+        let (mut items, mut nanos) = (0, 0.0);
+        for id in self.queue.iter().take(most) {
+            let Some(job) = self.jobs.get(id) else {
+                continue;
+            };
+            match self.pace.of(job.work.code.function) {
+                None => items += job.items(most),
+                Some(pace) => {
+                    let many = (WORTH * most as f64 / pace.max(1.0)) as usize;
+                    nanos += pace * job.items(many.max(1)) as f64;
+                }
+            }
+            if items >= most {
+                return most;
+            }
+        }
+        // (Whatever there is, somebody has to do it.)
+        let some = usize::from(!self.queue.is_empty() && self.workers.iter().all(Worker::is_away));
+        (items + (nanos / WORTH) as usize).max(some).min(most)
+    }
+
+    /// How many there are, and how many of them may go.
+    fn excess(&self) -> Option<(usize, Duration)> {
+        let elastic = self.policy.elastic?;
+        let there = self.workers.iter().filter(|worker| !worker.is_away());
+        let excess = there.count().saturating_sub(elastic.least);
+        (excess > 0 && self.queue.is_empty() && self.stop.is_none())
+            .then_some((excess, elastic.idle))
+    }
+
+    /// When the next worker has been idle for too long.
+    pub(super) fn shrinks_at(&self) -> Option<Instant> {
+        let (_, idle) = self.excess()?;
+        let workers = self.workers.iter().filter(|worker| worker.is_idle());
+        workers.map(|worker| worker.front_since + idle).min()
+    }
+
+    /// Those leave that have been idle for too long.
+    pub(super) fn shrink(&mut self, now: Instant) {
+        let Some((excess, idle)) = self.excess() else {
+            return;
+        };
+        let workers = self.workers.iter().enumerate();
+        let idlers =
+            workers.filter(|(_, worker)| worker.is_idle() && worker.front_since + idle <= now);
+        // The last first: the first slots are filled first.
+        let mut idlers: Vec<usize> = idlers.map(|(index, _)| index).collect();
+        idlers.reverse();
+        for index in idlers.into_iter().take(excess) {
+            self.workers[index].fruitful = true;
+            self.leave(index, now);
+        }
+    }
+
+    /// No worker lives long enough to do anything, as the last of them, `index`, has shown.
+    pub(super) fn is_hopeless(&self, index: usize) -> bool {
+        match self.policy.elastic {
+            None => self.workers.iter().all(Worker::is_given_up),
+            // (Of the slots some may never have been tried.)
+            Some(_) => {
+                self.workers[index].is_given_up() && self.workers.iter().all(Worker::is_away)
+            }
+        }
+    }
+
+    /// The engine has workers that wait: it is asked for them at once.
+    #[cfg(feature = "__machines")]
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        for worker in self.workers.iter_mut().filter(|worker| worker.is_put_off) {
+            if let State::Down(Some(at)) = &mut worker.state {
+                *at = now.min(*at);
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// There is none in this slot, or not for long.
+    fn is_away(&self) -> bool {
+        matches!(
+            self.state,
+            State::Down(_) | State::Leaving(_) | State::Dying(_)
+        )
+    }
+}
