@@ -1,4 +1,5 @@
-//! What can fail: `Option`, `Result` and `ControlFlow`, for the calls whose names begin with `try`.
+//! Types for a failure: `Option`, `Result` and `ControlFlow`, for the methods whose names begin
+//! with `try`.
 //!
 //! Std's own trait for that is not stable.
 //!
@@ -6,13 +7,13 @@
 
 use std::ops::ControlFlow;
 
-/// `Option`, `Result` or `ControlFlow`: what goes on with a value, or stops.
+/// `Option`, `Result` or `ControlFlow`: either goes on with a value, or stops.
 pub trait Try: Sized {
-    /// What it goes on with.
+    /// The value to go on with.
     type Output;
-    /// Goes on with that.
+    /// Goes on with `value`.
     fn from_output(output: Self::Output) -> Self;
-    /// What it goes on with; or itself, if it stops.
+    /// The value to go on with, or `self` if it stops.
     fn branch(self) -> Result<Self::Output, Self>;
 }
 
