@@ -1,12 +1,12 @@
-//! What threads and processes can both do, and a back end chosen at run time.
+//! The operations that thread and process pools share, and a back end chosen at run time.
 //!
-//! **Job.** [`Executor`] is the common part of the two pools for calls that could cross to
-//! another process: a plain function and an owned argument that serde can carry. A
-//! program written against it runs on threads, on processes or inline, without
-//! change; [`AnyExecutor`] makes the choice a matter of configuration.
+//! **Job.** [`Executor`] is the common interface of the two pools for calls that could run in
+//! another process: a plain function and an owned argument that serde can encode. A program written
+//! against it runs on threads, on processes or inline without change; [`AnyExecutor`] makes the
+//! choice a matter of configuration.
 //!
-//! It stands above the pools, which know nothing of it. It is not implemented for
-//! `Arc<E>`: its `map` would shadow the pools' own.
+//! It is above the pools, which do not import it. It is not implemented for `Arc<E>`, because its
+//! `map` would shadow the pools' own.
 //!
 //! Tests: `tests/task/executor.rs`.
 
@@ -39,18 +39,17 @@ pub trait Executor {
     /// Starts one call.
     fn submit<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R>;
 
-    /// Calls `f` on every item and waits for all; results in the order of the
-    /// items.
+    /// Calls `f` on every item and waits for all; returns the results in the order of the items.
     ///
     /// # Errors
-    /// The failure of the lowest index, a panic included; the rest is cancelled.
+    /// The failure of the lowest index, including a panic; the rest is cancelled.
     /// [`TaskError::WouldBlock`] on an event-loop thread.
     fn map<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Result<Vec<R>, TaskError>
     where
         I: IntoIterator<Item: Portable>,
         R: Portable;
 
-    /// How many calls it runs at the same time.
+    /// How many calls it runs at once.
     fn width(&self) -> usize;
 }
 
@@ -116,7 +115,7 @@ impl Executor for ProcessPool {
     }
 }
 
-/// Runs every call in the caller, at once: for debugging, and as a baseline.
+/// Runs every call in the caller, immediately: for debugging, and as a baseline.
 ///
 /// ```
 /// use trefoil::{Executor, Inline};
@@ -152,7 +151,7 @@ impl Executor for Inline {
     }
 }
 
-/// An executor that was chosen at run time.
+/// An executor chosen at run time.
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
@@ -210,11 +209,11 @@ impl Executor for AnyExecutor {
     }
 }
 
-/// Why a configuration string gave no [`AnyExecutor`].
+/// Why a configuration string could not be parsed to an [`AnyExecutor`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecutorError {
-    /// The string is none of those that it parses from.
+    /// The string has none of the accepted forms.
     #[error(
         "`{0}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` or `inline`, with N from 1, or with \
          the feature `ssh` `ssh:HOST,HOST:N`, with `slurm` `slurm:N`"

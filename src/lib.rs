@@ -1,8 +1,9 @@
 //! Three executors, one [`Task`]: [`ThreadPool`], [`ProcessPool`], [`EventLoop`].
 //!
-//! New here? Read this page, then the [guide](_documentation::guide). Each module's page says what it is for, when to
-//! choose it, and what it promises: [`thread`], [`process`], [`event_loop`] with [`io`] and [`time`], [`task`], [`sync`].
-//! The main items are at the root, too: `trefoil::ThreadPool`.
+//! New here? Read this page, then the [guide](_documentation::guide). Each module's page says what
+//! it is for, when to choose it, and what it guarantees: [`thread`], [`process`], [`event_loop`]
+//! with [`io`] and [`time`], [`task`], [`sync`]. The main items are at the root, too:
+//! `trefoil::ThreadPool`.
 //!
 //! [CHANGELOG.md]: _documentation::changelog
 //! [docs/ARCHITECTURE.md]: _documentation::architecture
@@ -22,7 +23,8 @@
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Systems whose workers are always plain leave much of the fast path unused; one port is without worker processes.
+// Systems whose workers are always plain leave much of the fast path unused; one port has no worker
+// processes.
 #![cfg_attr(
     any(trefoil_port, not(target_os = "linux")),
     allow(dead_code, unused_imports)
@@ -114,9 +116,9 @@ pub use thread::root::{
     Current, Scope, ScopedTask, ThreadPool, ThreadPoolBuilder, join, scope, spawn_blocking,
 };
 
-/// The longer pages: the guide, the way here from other libraries, how it is built, why it
-/// is so, and what its unsafe code rests on.
-// Their links to one another are files in a checkout; here the definitions that come first count.
+/// The longer pages: the guide, coming from other libraries, architecture, design, and unsafe code.
+// Their links to one another are files in a checkout; here the definitions that come first take
+// precedence.
 #[cfg(any(doc, doctest))]
 pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]

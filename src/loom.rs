@@ -1,19 +1,18 @@
-//! The one door to atomics, cells, locks and threads.
+//! The only source of atomics, cells, locks and threads for this crate.
 //!
-//! Every protocol of this crate takes its shared-memory primitives from here,
-//! never from `std` directly (`clippy.toml` forbids it). In a normal build the
-//! names below are the standard library's and `crossbeam`'s (the locks without
-//! poisoning: no code of the user's runs under them);
-//! under `--cfg loom` they are [loom](https://docs.rs/loom)'s, and the models
-//! in `checks/tests/models.rs` then explore the interleavings of the same code.
+//! Every protocol of this crate takes its shared-memory primitives from here, never from `std`
+//! directly (`clippy.toml` forbids it). In a normal build the names below are the standard
+//! library's and `crossbeam`'s (the locks without poisoning, since no user code runs under them);
+//! under `--cfg loom` they are [loom](https://docs.rs/loom)'s, and the models in
+//! `checks/tests/models.rs` then explore the interleavings of the same code.
 //!
-//! The two halves differ only in what loom cannot express: time. A timed wait
-//! under loom yields once and then reports that its time is up, so that a model
-//! sees both outcomes of every race with a deadline.
+//! The two versions differ only in what loom cannot express: time. A timed wait under loom yields
+//! once and then reports that its time is up, so that a model sees both outcomes of every race with
+//! a deadline.
 //!
-//! Statics that live as long as the process (`OnceLock`, id blocks) are not
-//! part of any protocol's model and come from `std` in both builds.
-#![allow(dead_code, unused_imports)] // each half offers the whole door; not every build walks through all of it
+//! Statics that live as long as the process (`OnceLock`, id blocks) are not part of any protocol's
+//! model and come from `std` in both builds.
+#![allow(dead_code, unused_imports)] // each version has all names; not every build uses all of them
 
 #[cfg(loom)]
 pub(crate) use mocked::*;
@@ -62,7 +61,7 @@ mod real {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// The lock, if it is free now.
+        /// Takes the lock if it is free now.
         #[inline]
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
             match self.0.try_lock() {
@@ -114,7 +113,7 @@ mod real {
         }
     }
 
-    /// `std`'s cell behind loom's closure-shaped access.
+    /// `std`'s cell with loom's closure-based access.
     #[derive(Debug, Default)]
     #[repr(transparent)]
     pub(crate) struct UnsafeCell<T: ?Sized>(std::cell::UnsafeCell<T>);
@@ -266,8 +265,8 @@ mod mocked {
     }
 }
 
-/// A thread-local that is loom's under loom (whose threads all run on one) and
-/// the standard library's, const-initialised and cheap, otherwise.
+/// A thread-local: loom's under loom, whose threads all run on one real thread; otherwise the
+/// standard library's, const-initialised and cheap.
 macro_rules! per_thread {
     ($(#[$meta:meta])* static $name:ident: $type:ty = $init:expr;) => {
         #[cfg(not(loom))]

@@ -1,17 +1,18 @@
 //! Blocking system calls off the loop.
 //!
-//! Some calls only exist in a form that blocks: names are looked up that way, files
-//! read. [`run`] gives such a call to a helper thread.
+//! Some calls exist only in a blocking form: name lookups, and operations on files. [`run`] gives
+//! such a call to a helper thread.
 //!
-//! 1. A call goes into the queue, and a helper is asked to serve it: a call that is stuck holds up no other,
-//!    up to [`MAX_THREADS`] of them. Beyond, one more helper looks every [`STILL`] whether any call was
-//!    taken meanwhile. If none was, all of them are stuck (in pipes without a writer, say), and it
-//!    serves, too; else more threads would not help, and it looks again until the queue is empty.
+//! 1. A call goes into the queue, and a helper is started to serve it, up to [`MAX_THREADS`]
+//!    helpers: a stuck call delays no other. Beyond that, one more helper checks every [`STILL`]
+//!    whether any call was taken meanwhile. If none was, all helpers are stuck (in pipes without a
+//!    writer, say), and it serves, too; otherwise more threads would not help, and it checks again
+//!    until the queue is empty.
 //! 2. A helper serves until the queue is empty.
 //!
-//! `threads` changes under the lock only, in the critical section that
-//! looks at the queue: so a queued call is never left to a helper that has gone.
-//! Should the system refuse a thread while there is none, [`run`] is an error that says so, and nothing is queued.
+//! `threads` changes only under the lock, in the critical section that looks at the queue, so a
+//! queued call is never left to a helper that has ended. If the system refuses a thread while there
+//! is none, [`run`] returns an error that says so, and nothing is queued.
 //!
 //! Checked by `tests/event_loop/` (a name is looked up, numbers need no thread)
 //! and below.
@@ -27,27 +28,27 @@ use crate::record;
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
 
-/// As many calls may be under way at once before others have to wait.
+/// The number of calls that may run at once before others wait.
 const MAX_THREADS: usize = 128;
 
-/// How long, while all of those are stuck.
+/// How long others wait while all of those are stuck.
 const STILL: Duration = Duration::from_millis(10);
 
-/// Runs `f` on a thread that may block. An error: the system refuses to start one.
+/// Runs `f` on a thread that may block. Fails if the system refuses to start one.
 #[track_caller]
 pub(crate) fn run<F, R>(f: F) -> io::Result<Task<R>>
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    // Before the lock is taken: a subscriber of the user's may hear of it.
+    // Before the lock is taken: a user's subscriber may be called.
     let (runnable, task) = task::closure(f, false);
     let mut state = queue().staffed().map_err(|error| {
         task.cancel(); // else its end would be reported, too
         let what =
             "this blocks, so it needs a thread of its own, and the system refused to start one";
         let kind = match error.kind() {
-            // It says "try again" to those that read and write: a loop of theirs would spin.
+            // `WouldBlock` means "try again" for a reader or writer, whose loop would spin.
             io::ErrorKind::WouldBlock => io::ErrorKind::ResourceBusy,
             kind => kind,
         };
@@ -75,23 +76,23 @@ struct State {
     threads: usize,
     /// How many calls were begun so far.
     taken: u64,
-    /// A helper beyond [`MAX_THREADS`] looks whether any is.
+    /// A helper beyond [`MAX_THREADS`] checks whether this changes.
     watched: bool,
 }
 
 impl Queue {
-    /// With a helper for one more call, which is to be queued before the lock is given back.
+    /// Ensures a helper for one more call, which must be queued before the lock is released.
     fn staffed(&'static self) -> io::Result<MutexGuard<'static, State>> {
         let mut state = self.0.lock();
         if state.threads >= MAX_THREADS {
-            // Should the system refuse the thread, the next call tries again.
+            // If the system refuses the thread, the next call tries again.
             state.watched = state.watched || helper::start(|| self.watch()).is_ok();
             return Ok(state);
         }
         match helper::start(|| self.serve()) {
             Ok(()) => state.threads += 1,
             Err(error) if state.threads == 0 => return Err(error),
-            Err(_) => {} // those that serve will come to it
+            Err(_) => {} // the running helpers will come to it
         }
         Ok(state)
     }
@@ -156,7 +157,7 @@ mod tests {
     fn more_stuck_calls_than_threads_are_started_at_once_hold_up_nobody() {
         let (release, stuck) = mpsc::channel::<()>();
         let stuck = Arc::new(Mutex::new(stuck));
-        // One waits for the channel, and the rest for that one's lock.
+        // One thread waits for the channel, and the others for its lock.
         let stuck: Vec<_> = (0..MAX_THREADS + 20)
             .map(|_| {
                 let stuck = stuck.clone();

@@ -1,4 +1,5 @@
-//! Other crates on the event loop: hyper, crates that use tokio's I/O traits or its runtime, and tracing. Each has a feature of its own.
+//! Other crates on the event loop: hyper, crates that use tokio's I/O traits or its runtime, and
+//! tracing. Each has its own feature.
 //!
 //! | feature | module | what it gives |
 //! |---|---|---|
@@ -30,8 +31,9 @@
 //! Each module's page has an example. Whole programs (an HTTPS server, a WebSocket echo, traced tasks) are in the
 //! repository, in `adapters/examples/`.
 
-// For work on this module: `hyper` and `tokio_io` each; `raw_fill` is what both read into, `writes` how both write. The
-// spans are made where tasks are (`task/traced.rs`), `tracing` has the rest. Checked by `adapters/tests/`.
+// For work on this module: `hyper` and `tokio_io` both read through `raw_fill` and write through
+// `writes`. Spans are created where tasks are (`task/traced.rs`); `tracing` has the rest. Checked
+// by `adapters/tests/`.
 
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]

@@ -1,17 +1,18 @@
-//! The buffers that hyper and tokio give their readers, filled.
+//! Fills the buffers that hyper and tokio give their readers.
 //!
-//! Both are memory of which a part has no value yet, and a promise: that the part said to be
-//! filled has been written. To keep that promise without writing zeros first takes
-//! `unsafe`, so it is all here.
+//! Both are partly uninitialised memory, and a reader promises that the part it reports as filled
+//! has been written. Keeping that promise without writing zeros first takes `unsafe`, all of which
+//! is here.
 //!
-//! - **D1** Memory without a value goes to `poll_read_uninit` only, which writes to it or leaves it,
-//!   and is never read. It gives the number of bytes at the front that have been
-//!   written (I1), which is what is said to be filled.
-//! - **D2** Memory that is lent to any other reader has been written before, with zeros if need be.
-//!   Whatever that reader says it has filled is compared with the memory's length.
+//! - **D1** Uninitialised memory is passed only to `poll_read_uninit`, which writes to it or leaves
+//!   it, and never reads it. It returns the number of bytes at the front that have been written
+//!   (I1), and exactly these are reported as filled.
+//! - **D2** Memory that is lent to any other reader has been initialised before, with zeros if need
+//!   be. The number of bytes that the reader reports is checked against the memory's length.
 //!
-//! Rejected: one kind of `ReadBuf` made over the other's memory without zeros (three more `unsafe` arguments, for
-//! what lies between a TLS stream and hyper; each buffer is filled once, and hyper reuses its own).
+//! Rejected: one kind of `ReadBuf` made over the other's memory without zeros (three more `unsafe`
+//! arguments, only for layers such as TLS between a stream and hyper; each buffer is zeroed once,
+//! and hyper reuses its own).
 //!
 //! Checked by `adapters/tests/`.
 #![allow(unsafe_code)]
@@ -21,8 +22,8 @@ use std::task::{Context, Poll, ready};
 
 use crate::io::{Bytes, Source};
 
-/// Implements hyper's or tokio's `$trait` for types of ours, by a function that fills a `$buffer` from what `$from` says
-/// (`$this` is the pinned `self`).
+/// Implements hyper's or tokio's `$trait` for types of ours, by a function that fills a `$buffer`
+/// from `$from` (`$this` is the pinned `self`).
 macro_rules! reads {
     ($trait:path, $buffer:ty; $this:ident => $from:expr, $fill:path; $($type:ty),*) => { $(
         impl $trait for $type {
@@ -69,7 +70,8 @@ pub(super) fn hyper_with(
         count <= length,
         "a reader read more than there was room for"
     );
-    // SAFETY: D2: `initialize_unfilled` has written all of it, and the count has just been found to be within.
+    // SAFETY: D2: `initialize_unfilled` has written all of it, and the count has just been checked
+    // against its length.
     unsafe { buffer.advance(count) };
     Poll::Ready(Ok(()))
 }

@@ -1,8 +1,9 @@
-//! tokio's context on the loop: what reqwest, sqlx, tonic and their like ask for.
+//! tokio's context on the loop, as reqwest, sqlx, tonic and similar crates need it.
 //!
-//! They open sockets, sleep and start tasks by themselves, through the runtime that the thread they run on has entered. Without one
-//! they panic: *"there is no reactor running, must be called from the context of a Tokio 1.x runtime"*. [`with`] enters one around each poll of
-//! a future, which otherwise is polled by your loop like any other:
+//! They open sockets, sleep and start tasks through the tokio runtime that their thread has
+//! entered. Without one they panic: *"there is no reactor running, must be called from the context
+//! of a Tokio 1.x runtime"*. [`with`] enters one around each poll of a future, which otherwise is
+//! polled by your loop like any other:
 //!
 //! ```
 //! use trefoil::adapters::tokio;
@@ -15,7 +16,8 @@
 //! assert_eq!(answer, 42);
 //! ```
 //!
-//! What `trefoil::spawn` starts is another future: wrap that one, too. Or let the whole thread enter, and all that runs on its loops is inside:
+//! A future that you pass to `trefoil::spawn` must be wrapped separately. Or let the whole thread
+//! enter; then everything that runs on its loops is inside:
 //!
 //! ```
 //! let tokio = trefoil::adapters::tokio::handle()?;
@@ -26,16 +28,19 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! The runtime is the process's own, made when it is first asked for, and stays. It has one thread, which waits for tokio's sockets and
-//! timers and polls what `tokio::spawn` starts; `tokio::task::spawn_blocking` starts more. A future on your loop that waits for one of its sockets is woken
-//! from that thread, which costs some microseconds more than a socket of [`io`](crate::io). The end of `trefoil::run` does
-//! not end what `tokio::spawn` has started. A loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) does not move tokio's clock.
-//! A forked child has a runtime of its own.
+//! There is one runtime per process, created on first use and kept. It has one thread, which waits
+//! for tokio's sockets and timers and polls the tasks of `tokio::spawn`;
+//! `tokio::task::spawn_blocking` starts more. A future on your loop that waits for one of its
+//! sockets is woken from that thread, which costs some microseconds more than a socket of
+//! [`io`](crate::io). The end of `trefoil::run` does not end tasks of `tokio::spawn`. A loop with
+//! [`virtual_time`](crate::EventLoopBuilder::virtual_time) does not move tokio's clock. A forked
+//! child gets its own runtime.
 
 // Checked by `adapters/tests/tokio_context.rs`.
 //
-// Rejected: the runtime that the host may have entered already. If it is one of a single thread, and that thread runs our loop, nobody
-// drives it. And to end the runtime with the last future: connections that a client keeps for its next request would die with it.
+// Rejected: using a runtime that the host has already entered. If it has a single thread, and that
+// thread runs our loop, nothing drives it. Also rejected: ending the runtime with the last future,
+// because connections that a client keeps for its next request would end with it.
 
 use std::fmt;
 use std::future::Future;
@@ -79,12 +84,14 @@ pub fn handle() -> io::Result<Handle> {
 
 /// Polls `future`, and drops it once it has been polled, inside a tokio runtime.
 ///
-/// What tokio wants to be made inside (a sleep, say) is made by the future: `with(async { sleep(d).await })`, not `with(sleep(d))`. What is
-/// dropped without having been polled is dropped outside. It is `Send` if `future` is; it may be polled on any executor.
+/// Tokio objects that must be created inside a runtime (a sleep, say) are created by the future:
+/// `with(async { sleep(d).await })`, not `with(sleep(d))`. A future that is dropped without having
+/// been polled is dropped outside. It is `Send` if `future` is; it may be polled on any executor.
 ///
 /// # Panics
 ///
-/// When polled first, if the system refuses what the runtime needs. [`handle`] gives an error instead.
+/// At the first poll, if the system refuses a thread or descriptor for the runtime. [`handle`]
+/// returns an error instead.
 ///
 /// # Cancel safety
 ///

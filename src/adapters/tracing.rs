@@ -1,4 +1,5 @@
-//! Tasks as spans, and what happens to them as events, for subscribers of the crate tracing.
+//! Tasks as spans, and their failures and slow polls as events, for subscribers of the crate
+//! tracing.
 //!
 //! With the feature `tracing`, a subscriber gets, if it wants them:
 //!
@@ -11,22 +12,23 @@
 //! | event "nobody took the task's failure", by [`unobserved`] | `ERROR` `trefoil::task` | `task.id`, `task.name`, `error`, `spawned_at` |
 //! | one event for each task, by [`snapshot`] | `INFO` `trefoil::loop` | `task.id`, `task.name`, `task.parent`, `state`, `waits_for`, `polls`, `spawned_at` |
 //!
-//! A span is made where the task is spawned, is entered whenever its code runs (each poll of a
-//! future, once for a closure) and ends with the task. So what that code logs is inside its
-//! task's span, and a subscriber that keeps times knows how long each task was busy and how long it
-//! was idle. Tasks are those of the event loop (`kind` is `local`, or `task` if it is `Send`), and of thread pools
-//! (`task`, or `blocking` for a closure); the halves of a `join`, the items of a `map` and calls to
-//! worker processes have none.
+//! A span is created where the task is spawned, is entered whenever its code runs (each poll of a
+//! future, once for a closure) and ends with the task. So the task's log lines are inside its span,
+//! and a subscriber that records times knows how long each task was busy and how long it was idle.
+//! Tasks are those of the event loop (`kind` is `local`, or `task` if it is `Send`), and of thread
+//! pools (`task`, or `blocking` for a closure); the halves of a `join`, the items of a `map` and
+//! calls to worker processes have none.
 //!
-//! The span has the name and the fields of tokio's, which tokio-console looks for. It has no parent, since a parent
-//! lives as long as its last descendant. Instead, `task.parent` is the task that has spawned it, and it follows from
-//! (`follows_from`) the span in which that was done. `task.name` is recorded when the task gets its name.
+//! The span has the name and the fields of tokio's spans, which tokio-console looks for. It has no
+//! parent, because a parent lives as long as its last descendant. Instead, `task.parent` is the
+//! task that spawned it, and it follows from (`follows_from`) the span in which it was spawned.
+//! `task.name` is recorded when the task gets its name.
 //!
-//! A subscriber that panics when a span is entered loses no task: the code runs, or is dropped, and the panic is the
-//! task's failure.
+//! If a subscriber panics when a span is entered, no task is lost: the code runs, or is dropped,
+//! and the panic is the task's failure.
 //!
-//! Cost: where no subscriber wants the span, a load and a branch for each spawn;
-//! where one does, an allocation for each task, and whatever the subscriber does. Without the feature: nothing.
+//! Cost: if no subscriber wants the span, a load and a branch for each spawn; if one does, an
+//! allocation for each task, plus the subscriber's work. Without the feature: nothing.
 //!
 //! ```
 //! use std::time::Duration;
@@ -80,8 +82,8 @@ pub fn slow_poll(slow: &SlowPoll) {
         );
 }
 
-/// A hook for [`on_unobserved`](crate::on_unobserved), of the process or of an executor: an event for
-/// each failure that is never taken.
+/// A hook for [`on_unobserved`](crate::on_unobserved), for the process or for one executor: an
+/// event for each failure that is never taken.
 ///
 /// ```
 /// trefoil::on_unobserved(trefoil::adapters::tracing::unobserved);

@@ -1,12 +1,14 @@
-//! One writing trait by another.
+//! Implements one writing trait through another.
 //!
-//! **Job.** hyper's, tokio's and futures-io's writing traits have the same methods, but for the name of the one that ends the stream,
-//! and for `is_write_vectored`, which futures-io has not. Where we implement one of them, another one is there already.
+//! **Job.** hyper's, tokio's and futures-io's writing traits have the same methods, except for the
+//! name of the one that ends the stream, and for `is_write_vectored`, which futures-io lacks. A
+//! type that implements one gets another through this macro.
 //!
 //! Checked by `adapters/tests/`.
 
-/// Implements `$trait` for `$type` by `$by`, which `$inner` has (`$this` is the pinned `self`). `$end` and `$by_end`
-/// are their names for the method that ends the stream. What follows is put in as it is.
+/// Implements `$trait` for `$type` through `$by`, which `$inner` has (`$this` is the pinned
+/// `self`). `$end` and `$by_end` are their names for the method that ends the stream. What follows
+/// is inserted unchanged.
 macro_rules! writes {
     (
         impl [$($generics:tt)*] $trait:path, $end:ident for $type:ty;
@@ -55,7 +57,7 @@ macro_rules! writes {
     };
 }
 
-/// Implements hyper's or tokio's trait for streams of ours, which have that of futures-io.
+/// Implements hyper's or tokio's trait for our streams, which have that of futures-io.
 macro_rules! stream_writes {
     ($trait:path; $($type:ty),*) => { $(
         $crate::adapters::writes::writes! {

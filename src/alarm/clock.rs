@@ -1,18 +1,19 @@
-//! What time it is for the code that runs here.
+//! The current time for the code that runs on this thread.
 //!
-//! The real time, except on a thread whose event loop keeps a [`Clock`] of its own (a
-//! virtual one, for tests): then that clock's. Deadlines are compared with [`now`], so that
-//! code that counts time counts it as the loop does that it runs on.
+//! The real time, except on a thread whose event loop has its own [`Clock`] (a virtual one, for
+//! tests): then that clock's. Deadlines are compared with [`now`], so that code measures time as
+//! its loop does.
 //!
-//! What is too long for the clock ends when the clock does. By the real one that is never; a virtual one comes to
-//! it when nothing else is left to wait for, so that nothing waits for ever.
+//! A wait beyond the clock's range ends at the end of the clock. The real clock never reaches it; a
+//! virtual one does when nothing else is left to wait for, so that nothing waits for ever.
 //!
-//! A length of time that is counted from a call ([`Span`]) may be counted outside of the
-//! loop that will wait for it, `event_loop.block_on(sleep(hour))` say: by another clock. It
-//! remembers which one, and is counted anew where that was not the waiting loop's.
+//! A duration that is counted from a call ([`Span`]) may be computed outside the loop that will
+//! wait for it, as in `event_loop.block_on(sleep(hour))`, and so by another clock. It remembers
+//! which one, and is computed again if that was not the waiting loop's clock.
 //!
-//! Some wait for a length of time because they cannot be told of what they wait for: then a virtual clock
-//! must not jump over it at once. They say so ([`hold`]); what comes of it is the loop's to decide (`event_loop/outside.rs`).
+//! Some code waits for a duration because it cannot be notified of the event it waits for; a
+//! virtual clock must not jump over that at once. Such code calls [`hold`]; the loop decides what
+//! follows (`event_loop/outside.rs`).
 //!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
@@ -24,13 +25,14 @@ use std::time::{Duration, Instant};
 
 use crate::loom::Mutex;
 
-/// A clock that stands still unless it is moved, or goes at the pace of the real one. Any thread may read it.
+/// A clock that stands still unless it is moved, or runs at the pace of the real one. Any thread
+/// may read it.
 #[derive(Debug)]
 pub(crate) struct Clock {
     number: u64,
     start: Instant,
     passed: Mutex<Passed>,
-    /// How many hold it, and whether one of them is new.
+    /// The number of holds, and whether one of them is new.
     holds: AtomicUsize,
     begun: AtomicUsize,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Clock {
 #[derive(Debug)]
 struct Passed {
     before: Duration,
-    /// Since when the clock goes by itself; `None`: it stands.
+    /// Since when the clock has been running; `None`: it stands.
     since: Option<Instant>,
 }
 
@@ -53,7 +55,7 @@ impl Passed {
 const REAL: u64 = 0;
 
 impl Clock {
-    /// It shows the real time of this moment, and stands.
+    /// A clock that shows the real time of this moment, and stands.
     pub(crate) fn new() -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(REAL + 1);
         Self {
@@ -72,14 +74,14 @@ impl Clock {
         self.start + self.passed.lock().in_all()
     }
 
-    /// It stands still from now on.
+    /// Stops it.
     pub(crate) fn stop(&self) {
         let mut passed = self.passed.lock();
         passed.before = passed.in_all();
         passed.since = None;
     }
 
-    /// It goes by itself from now on, from where it stands.
+    /// Lets it run from its current value.
     pub(crate) fn go(&self) {
         self.passed.lock().since.get_or_insert_with(Instant::now);
     }
@@ -89,17 +91,17 @@ impl Clock {
         self.advance_to(later(self.now(), by));
     }
 
-    /// It is held.
+    /// Whether it is held.
     pub(crate) fn is_held(&self) -> bool {
         self.holds.load(Ordering::Relaxed) > 0
     }
 
-    /// A new hold has begun since the last call.
+    /// Whether a new hold has begun since the last call.
     pub(crate) fn is_held_anew(&self) -> bool {
         self.begun.swap(0, Ordering::Relaxed) > 0
     }
 
-    /// Moves it on to `then`, unless it is past that. It stands.
+    /// Moves it on to `then`, unless it is past that. It must be stopped.
     pub(crate) fn advance_to(&self, then: Instant) {
         let mut passed = self.passed.lock();
         passed.before = then
@@ -112,7 +114,7 @@ thread_local! {
     // No destructor: a loop may run in that of another thread-local.
     static CLOCK: RefCell<ManuallyDrop<Option<Arc<Clock>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
-    /// Its number: all that most want to know.
+    /// Its number, which is all that most callers need.
     static NUMBER: Cell<u64> = const { Cell::new(REAL) };
 }
 
@@ -121,7 +123,7 @@ fn number() -> u64 {
     NUMBER.with(Cell::get)
 }
 
-/// Makes `clock` (`None`: the real one) the time of this thread; the one before.
+/// Makes `clock` (`None`: the real one) the clock of this thread; returns the previous one.
 pub(crate) fn replace_clock(clock: Option<Arc<Clock>>) -> Option<Arc<Clock>> {
     let number = clock.as_ref().map_or(REAL, |clock| clock.number);
     NUMBER.with(|current| current.set(number));
@@ -129,7 +131,7 @@ pub(crate) fn replace_clock(clock: Option<Arc<Clock>>) -> Option<Arc<Clock>> {
     ManuallyDrop::into_inner(before)
 }
 
-/// The time here, and the number of the clock that says so.
+/// The time on this thread, and the number of its clock.
 #[inline]
 fn read() -> (Instant, u64) {
     if number() == REAL {
@@ -148,19 +150,19 @@ fn read_virtual() -> (Instant, u64) {
         .unwrap_or_else(|| (Instant::now(), REAL))
 }
 
-/// The time here.
+/// The time on this thread.
 #[inline]
 pub(crate) fn now() -> Instant {
     read().0
 }
 
-/// So much later than `start`; at the end of the clock, where it cannot say so.
+/// `start` plus the duration, or the end of the clock if that is out of range.
 #[inline]
 pub(crate) fn later(start: Instant, length: Duration) -> Instant {
     start.checked_add(length).unwrap_or_else(|| end(start))
 }
 
-/// The last second that the clock can say.
+/// The last second that the clock can represent.
 #[cold]
 pub(crate) fn end(start: Instant) -> Instant {
     let steps = (0..u64::BITS)
@@ -169,8 +171,8 @@ pub(crate) fn end(start: Instant) -> Instant {
     steps.fold(start, |end, step| end.checked_add(step).unwrap_or(end))
 }
 
-/// What is waited for by this thread's clock is outside of it, and nothing will tell: a virtual clock has patience
-/// for as long as the guard lives, from its making. With the real clock there is no guard.
+/// This thread waits for an event outside its clock that nothing will report: a virtual clock does
+/// not jump for a limited time, while the guard lives. With the real clock there is no guard.
 pub(crate) fn hold() -> Option<Held> {
     if number() == REAL {
         return None;
@@ -181,7 +183,7 @@ pub(crate) fn hold() -> Option<Held> {
     Some(Held(clock))
 }
 
-/// Holds a virtual clock; on whichever thread it is dropped.
+/// Holds a virtual clock. It may be dropped on any thread.
 #[derive(Debug)]
 pub(crate) struct Held(Arc<Clock>);
 
@@ -191,7 +193,7 @@ impl Drop for Held {
     }
 }
 
-/// A length of time, and by which clock its end was reckoned.
+/// A duration, and the clock by which its end was computed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     length: Duration,
@@ -206,13 +208,13 @@ impl Span {
         (later(now, length), Self { length, clock })
     }
 
-    /// It has no length.
+    /// Whether its length is zero.
     #[inline]
     pub(crate) fn is_zero(self) -> bool {
         self.length.is_zero()
     }
 
-    /// At the first wait: the end by this thread's clock, if it was counted by another.
+    /// At the first wait: computes the end by this thread's clock, if it was computed by another.
     #[inline]
     pub(crate) fn recount(self) -> Option<Instant> {
         (number() != self.clock).then(|| later(now(), self.length))

@@ -1,32 +1,30 @@
 //! A wake-up at a deadline, with an event loop or without one.
 //!
-//! An [`Alarm`] wakes a task once its deadline has passed. It is what `timeout`
-//! and every other deadline of the crate is made of, so it must work wherever a
-//! future is polled: on a loop of ours, on a thread that just blocks, or inside
-//! another runtime.
+//! An [`Alarm`] wakes a task once its deadline has passed. `timeout` and all other deadlines of the
+//! crate use it, so it must work wherever a future is polled: on one of our loops, on a thread that
+//! blocks, or inside another runtime.
 //!
 //! # Protocol
 //!
-//! 1. A poll first reads the clock ([`now`]: that of the loop it runs on): past the deadline the alarm is done, whichever
-//!    timekeeper was asked to wake it.
-//! 2. Otherwise it asks this thread's *timekeeper*: the running loop, which
-//!    installed itself with [`install`], or else the one helper thread that
-//!    waits where there is no loop ([`waiter`](mod@waiter)).
-//! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there
-//!    and armed here. So the answer always comes from a timekeeper that is alive
-//!    where the future lives now.
-//! 4. Dropping an alarm disarms it, from any thread, also after its timekeeper is
-//!    gone.
+//! 1. A poll first reads the clock ([`now`]: that of the loop it runs on). Past the deadline the
+//!    alarm is done, whichever timekeeper was to wake it.
+//! 2. Otherwise it registers with this thread's *timekeeper*: the running loop, which installed
+//!    itself with [`install`], or, without a loop, the one helper thread that waits
+//!    ([`waiter`](mod@waiter)).
+//! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there and armed here. So
+//!    it is always woken by a timekeeper that is alive where the future is polled now.
+//! 4. Dropping an alarm disarms it, from any thread, even after its timekeeper is gone.
 //!
 //! # Invariants
 //!
 //! - **A1** A timekeeper wakes an alarm at or after its deadline, or when the
 //!   timekeeper itself ends; never before for any other reason.
-//! - **A2** Wakers are woken and dropped while no lock and no cell of the
-//!   timekeeper is held: both can run code of the user's.
+//! - **A2** Wakers are woken and dropped while no lock and no cell of the timekeeper is held,
+//!   because both can run user code.
 //!
-//! Rejected: always the helper thread (a system call and a hop between threads for every deadline on a loop); a
-//! thread for each alarm (a server has a hundred thousand deadlines, and cancels nearly all).
+//! Rejected: always using the helper thread (a system call and a hop between threads for every
+//! deadline on a loop); a thread for each alarm (a server has a hundred thousand deadlines, and
+//! cancels nearly all).
 //!
 //! Checked by the unit tests of [`timers`] (against a model) and by
 //! `tests/event_loop/` (with, without and after a loop).
@@ -46,14 +44,14 @@ pub(crate) use clock::{Clock, Span, end, hold, later, now, replace_clock};
 pub(crate) use timers::{TimerKey, Timers};
 pub(crate) use waiter::{Interest, RARELY, Ready, enter};
 
-/// Completes once its deadline has passed. `Send`, `Unpin`, not bound to a loop.
+/// Completes once its deadline has passed. It is `Send`, `Unpin`, and not bound to a loop.
 pub(crate) struct Alarm {
     deadline: Instant,
     stage: Stage,
 }
 
 enum Stage {
-    /// Not polled yet. A length of time is counted anew where another clock counts.
+    /// Not polled yet. A duration is computed again if the polling thread has another clock.
     New(Option<Span>),
     Idle,
     Armed(Arc<dyn Timekeeper>, TimerKey),
@@ -77,8 +75,8 @@ impl Alarm {
         }
     }
 
-    /// `Ready` once the deadline has passed; until then the task is woken by
-    /// then. Only the waker of the latest call is woken.
+    /// `Ready` once the deadline has passed; otherwise the task will be woken by then. Only the
+    /// waker of the latest call is woken.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Stage::New(span) = &self.stage {
             self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
@@ -123,17 +121,17 @@ impl fmt::Debug for Alarm {
     }
 }
 
-/// What wakes alarms: an event loop, or the helper thread.
+/// Wakes alarms: an event loop, or the helper thread.
 pub(crate) trait Timekeeper: Send + Sync {
     /// Wakes `waker` once `deadline` has passed. Called only on a thread that
     /// this timekeeper serves.
     fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey;
 
-    /// Puts `waker` in the place of the earlier one; false if that timer is no
-    /// longer armed. Called only on a thread that this timekeeper serves.
+    /// Replaces the earlier waker; false if that timer is no longer armed. Called only on a thread
+    /// that this timekeeper serves.
     fn refresh(&self, key: TimerKey, waker: &Waker) -> bool;
 
-    /// Forgets a timer; does nothing for one that has gone off. Any thread, any
+    /// Removes a timer; does nothing for one that has fired. May be called on any thread, at any
     /// time.
     fn disarm(&self, key: TimerKey);
 }

@@ -3,19 +3,20 @@
 //! A pending timer lies in a slot, where its key finds it, and has an entry in one heap, which is ordered
 //! by deadline and then by creation. Nothing is rounded, so no timer goes off early.
 //!
-//! Most timers are timeouts that are cancelled long before they are due. Cancelling one only empties its slot;
-//! the entry stays in the heap, and is skipped when it comes to the front. Once more than half of the entries
-//! are such leftovers, all leftovers are removed. So beginning and cancelling a timer take constant time on average,
-//! and the heap is never longer than twice the pending timers and a few.
+//! Most timers are timeouts that are cancelled long before they are due. Cancelling one only
+//! empties its slot; the entry stays in the heap, and is skipped when it comes to the front. Once
+//! more than half of the entries are such leftovers, all leftovers are removed. So beginning and
+//! cancelling a timer take constant time on average, and the heap has at most twice as many entries
+//! as there are pending timers, plus a few.
 //!
 //! A slot remembers when its timer was created, and keys and entries say so too: a key that outlived its timer
 //! finds nothing, whichever timer uses the slot now. (The count has 32 bits. A key could be mistaken after exactly 2^32 more
 //! timers, in the same slot, and would wake a future too early, which looks at the clock. An entry with 64 bits is a third longer.)
 //!
-//! Each entry of the heap has four below it, not two: those lie side by side, so that with a hundred thousand timers half as many
-//! cache lines are touched until one is taken out.
+//! Each entry of the heap has four children, not two. They lie side by side, so that with a hundred
+//! thousand timers half as many cache lines are touched to remove one.
 //!
-//! No user code runs in here: payloads are handed out, never dropped.
+//! No user code runs in here: payloads are returned, never dropped.
 //!
 //! Rejected: a hierarchical wheel in front of the heap (a quarter faster where 100,000 timers are due at once, equal
 //! elsewhere, four times the code); a wheel alone (it rounds); a `BTreeMap` (it allocates for each timer); timers that
@@ -46,7 +47,7 @@ struct Pending<T> {
     payload: T,
 }
 
-/// Names one pending timer; stale after it fired or was removed.
+/// Identifies one pending timer; stale after it has fired or been removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TimerKey {
     created: u32,
@@ -54,17 +55,18 @@ pub(crate) struct TimerKey {
 }
 
 impl TimerKey {
-    /// That of no timer.
+    /// A key of no timer.
     pub(crate) const STALE: Self = Self {
         slot: u32::MAX,
         created: u32::MAX,
     };
 }
 
-/// A timer in the order. A leftover if its slot is vacant or has another timer.
+/// An entry in the heap: a timer's deadline and key. A leftover if the key's slot is vacant or has another
+/// timer.
 type Entry = (Instant, TimerKey);
 
-/// So many leftovers are always allowed.
+/// This many leftovers are always allowed.
 const MIN_LEFTOVERS: usize = 64;
 
 impl<T> Timers<T> {
@@ -88,7 +90,7 @@ impl<T> Timers<T> {
     }
 
     /// # Panics
-    /// With 2^32 timers pending.
+    /// If 2^32 timers are pending.
     #[inline]
     pub(crate) fn insert(&mut self, deadline: Instant, payload: T) -> TimerKey {
         let created = self.created;
@@ -106,7 +108,7 @@ impl<T> Timers<T> {
         (timer.created == key.created).then_some(&mut timer.payload)
     }
 
-    /// Gives the earlier payload back, or this one if the timer is gone.
+    /// Returns the earlier payload, or this one if the timer is gone.
     #[inline]
     pub(crate) fn replace(&mut self, key: TimerKey, payload: T) -> Result<T, T> {
         match self.get_mut(key) {
@@ -130,13 +132,13 @@ impl<T> Timers<T> {
         })
     }
 
-    /// The earliest timer, due or not: how a timekeeper empties itself.
+    /// Removes the earliest timer, due or not: a timekeeper empties itself with this.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let first = self.first()?;
         Some(self.take(first))
     }
 
-    /// The earliest entry that has a timer; the leftovers before it are removed.
+    /// The earliest entry that has a timer; removes the leftovers before it.
     #[inline]
     fn first(&mut self) -> Option<Entry> {
         loop {
@@ -205,7 +207,7 @@ mod tests {
         for seed in 1..=90_u64 {
             let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             let mut timers = Timers::new();
-            // Some go off before they were made. The unit is from a nanosecond to half an hour.
+            // Some are due before they were created. The unit is from a nanosecond to half an hour.
             let start = Instant::now() - Duration::from_millis(seed % 3);
             let at = |units: u64| start + Duration::from_nanos(units << (seed % 41));
             let mut model = Model::default();
@@ -334,7 +336,7 @@ mod tests {
 
     #[test]
     fn cancelled_among_many() {
-        // The first goes, again and again, and each time the next deadline is asked for.
+        // The first is removed, again and again, and each time the next deadline is read.
         let mut timers = Timers::new();
         let start = Instant::now() + Duration::from_secs(3600);
         let keys: Vec<TimerKey> = (0..10_000_u64)

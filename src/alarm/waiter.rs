@@ -1,21 +1,26 @@
-//! Waits for deadlines and descriptors where there is no loop to do it: on one helper thread for the whole process.
+//! Waits for deadlines and descriptors without a loop: on one helper thread for the whole process.
 //!
-//! **Job.** It is the timekeeper of every thread that has no loop. A future that waits for an item of another process may be polled
-//! on any runtime, and a child that was dropped is to be fetched when it ends: these wait for descriptors ([`Interest`]), too.
+//! **Job.** It is the timekeeper of every thread that has no loop. It also waits for descriptors
+//! ([`Interest`]): a future that waits for an item of another process may be polled on any runtime,
+//! and a dropped child must be reaped when it ends.
 //!
 //! **Protocol.**
-//! 1. [`enter`] notes the deadline, the waker, and perhaps descriptors under the same key. It starts the job if that does
-//!    not run, else it rings the job's bell if there is something new to poll, or the job would wake up too late.
-//! 2. The job polls all descriptors until the earliest deadline. Of what is ready or late the timer is removed, and the waker called.
+//! 1. [`enter`] stores the deadline, the waker, and any descriptors under the same key. It starts
+//!    the job if it does not run; otherwise it rings the job's bell if there is something new to
+//!    poll, or if the job would wake up too late.
+//! 2. The job polls all descriptors until the earliest deadline. For each entry that is ready or
+//!    late, it removes the timer and calls the waker.
 //! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so leaving rings the bell.)
-//! 4. With nothing entered the job waits [`LINGER`] for more, and ends. `running` changes only under the lock, in the same critical
-//!    section that finds the timers empty or not, so nothing is left to a job that has ended.
+//! 4. Without entries the job waits [`LINGER`] for more, and ends. `running` changes only under the
+//!    lock, in the same critical section that checks whether the timers are empty, so no entry is
+//!    left to a job that has ended.
 //!
-//! Should the system refuse the thread, the waiting task is woken at once: it looks at the clock itself and asks again. That is
-//! a busy wait, but it ends, and it is no hang. Should it refuse the bell, the job looks at what is entered every [`BLIND`].
+//! If the system refuses the thread, the waiting task is woken at once: it reads the clock itself
+//! and asks again. That is a busy wait, but it ends, and it is not a hang. If the system refuses
+//! the bell, the job looks at its entries every [`BLIND`].
 //!
-//! Wakers are code of the user's: they are cloned, called and dropped outside the lock (A2), and one that panics does not take
-//! the thread along.
+//! Wakers are user code: they are cloned, called and dropped outside the lock (A2), and one that
+//! panics does not end the thread.
 //!
 //! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread, `children.rs`) and
 //! `tests/process/channel.rs`.
@@ -38,22 +43,22 @@ use crate::sys::bell::Bell;
 use crate::sys::fork::PerProcess;
 use crate::sys::poll::poll_patiently;
 
-/// How long the idle job stays: to start it takes longer than to ring.
+/// How long the idle job stays: starting it takes longer than ringing.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// How often the job looks at what is entered if it has no bell.
+/// How often the job looks at its entries if it has no bell.
 const BLIND: Duration = Duration::from_millis(10);
 
-/// How often to look at what no descriptor tells.
+/// How often to check for events that no descriptor reports.
 pub(crate) const RARELY: Duration = Duration::from_millis(100);
 
-/// A wait for descriptors without a deadline has one, too: in some thirty years.
+/// The deadline of a wait for descriptors without a deadline: in some thirty years.
 const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// A descriptor, open for as long as it is waited for.
 pub(crate) type Source = Arc<dyn AsFd + Send + Sync>;
 
-/// Descriptors to wait for, and what for.
+/// Descriptors to wait for, and for which event.
 #[derive(Clone)]
 pub(crate) struct Interest(pub(crate) [Option<(Source, PollFlags)>; 2]);
 
@@ -68,16 +73,16 @@ pub(super) struct Waiter(Mutex<State>);
 
 struct State {
     timers: Timers<Waker>,
-    /// The descriptors that some of the timers wait for besides.
+    /// The descriptors that some of the timers also wait for.
     watched: HashMap<TimerKey, Interest>,
     running: bool,
-    /// The job's, while it runs.
+    /// The bell of the job, while it runs.
     bell: Option<Arc<Bell>>,
-    /// Until when the job polls if it is not rung for.
+    /// Until when the job polls if the bell does not ring.
     until: Instant,
 }
 
-/// That of this process.
+/// The waiter of this process.
 pub(super) fn waiter() -> &'static Arc<Waiter> {
     // A forked child has none of its parent's threads, and starts one of its own.
     static WAITER: PerProcess<Arc<Waiter>> = PerProcess::new();
@@ -98,7 +103,8 @@ fn ring(bell: Option<Arc<Bell>>) {
     }
 }
 
-/// Has `waker` called once one of these is ready, or it is late. An error: there is no thread to wait.
+/// Calls `waker` once one of these is ready, or the deadline has passed. Fails if there is no
+/// thread to wait.
 pub(crate) fn enter(
     interest: Interest,
     until: Option<Instant>,
@@ -173,7 +179,7 @@ impl Waiter {
             let until = next.map_or(most, |next| next.min(most));
             (state.until, state.bell) = (until, bell.clone());
             drop(state);
-            drop(left); // first: the woken code may look at what is left
+            drop(left); // first: the woken code may look at the remaining entries
             for waker in woken {
                 contain(|| waker.wake());
             }
@@ -182,13 +188,14 @@ impl Waiter {
     }
 }
 
-/// Waits for the bell and these descriptors until then; gives those that are ready.
+/// Waits for the bell and these descriptors until then; returns those that are ready.
 fn look(bell: Option<&Bell>, watched: &[(TimerKey, Interest)], until: Instant) -> Vec<TimerKey> {
     let mut fds: Vec<PollFd<'_>> = bell
         .map(|bell| PollFd::new(bell, PollFlags::IN))
         .into_iter()
         .collect();
-    // Each descriptor once, however many wait for it: the kernel polls no more than may be open.
+    // Each descriptor once, however many entries wait for it: the kernel polls no more descriptors
+    // than may be open.
     let mut places = HashMap::new();
     let mut needs = Vec::with_capacity(watched.len());
     for (key, interest) in watched {
@@ -238,7 +245,7 @@ impl Timekeeper for Waiter {
     }
 }
 
-/// Done when something may have happened, or it is late.
+/// Done when an event may have happened, or the deadline has passed.
 pub(crate) struct Ready {
     interest: Option<Interest>,
     until: Option<Instant>,
@@ -261,7 +268,7 @@ impl Future for Ready {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(interest) = self.interest.take() {
             let entered = enter(interest, self.until, cx.waker().clone());
-            // No thread: it looks and asks again.
+            // No thread: the task checks and asks again.
             self.key = entered.map_err(Waker::wake).ok();
             return Poll::Pending;
         }

@@ -1,30 +1,33 @@
-//! Helper threads: where trefoil runs what may block, outside of its executors.
+//! Helper threads: they run jobs that may block, outside the executors.
 //!
-//! **Job.** A wait for deadlines and descriptors without a loop, a blocking system call, an iterator that feeds an
-//! `imap`, a result that may take long to decode: each needs a thread now and then, and none needs one of its own for ever.
-//! [`start`] gives a job a thread at once. What limits how many there are, or which state a job looks after, is the job's own
-//! affair.
+//! **Job.** Four kinds of work need a thread now and then, but not a permanent one: a wait for
+//! deadlines and descriptors without a loop, a blocking system call, an iterator that feeds an
+//! `imap`, a result that may take long to decode. [`start`] gives a job a thread at once. The job
+//! itself limits the number of threads, and owns its state.
 //!
 //! **Protocol.**
-//! 1. [`start`] claims an idle thread by taking one from their number, and sends the job.
-//! 2. If none is idle, a new thread is started for it. If the system gives none, `start` says so, and the job is dropped.
-//! 3. A thread that has done its job counts as idle and waits [`LINGER`] for the next one. Then it claims itself, and ends; if
-//!    the number is zero, it waits again.
-//! 4. Nothing waits for these threads: a process that ends takes a stuck job with it.
+//! 1. [`start`] claims an idle thread by decrementing their count, and sends the job.
+//! 2. If none is idle, it starts a new thread for the job. If the system gives none, `start`
+//!    returns an error, and the job is dropped.
+//! 3. A thread that has finished its job counts as idle and waits [`LINGER`] for the next one. Then
+//!    it claims itself and ends; if the count is zero, it waits again.
+//! 4. Nothing waits for these threads: a stuck job ends with the process.
 //!
-//! At any time as many threads wait as are idle by their number and jobs are in the channel together. So each job that is sent
-//! finds a thread, though not always the one that was idle first.
+//! At any time the number of waiting threads is the idle count plus the number of jobs in the
+//! channel. So each job that is sent finds a thread, though not always the one that has been idle
+//! longest.
 //!
-//! A forked child has a channel of its own, since its parent's threads are not there. A job that has forked goes on in the
-//! child, too, on the child's only thread; that one ends with the job.
+//! A forked child has its own channel, because its parent's threads do not exist there. A job that
+//! forks continues in the child, too, on the child's only thread, which ends with the job.
 //!
-//! A job that looks after some state decides under that state's lock whether it is over, and is started under that lock. So
-//! nothing is left to a job that has ended, and a job that could not be started is known to the caller that wanted it.
+//! A job that owns some state decides under that state's lock whether it is over, and is started
+//! under that lock. So no work is left to a job that has ended, and a caller knows if its job could
+//! not be started.
 //!
-//! **Rejected.** A thread of its own for each purpose, as it was: five ways to start it, to let it linger, to notice a fork and
-//! to end it. A channel without room, which says by itself whether a thread waits: the woken thread spins until the sender, whose
-//! processor it may have taken, has gone on. One pool for these and for the users' closures: a width would have to be chosen
-//! for both.
+//! **Rejected.** A dedicated thread for each purpose, as before: five ways to start it, let it
+//! linger, notice a fork and end it. A zero-capacity channel, which knows whether a thread waits:
+//! the woken thread spins until the sender, whose processor it may have taken, continues. One pool
+//! for these jobs and for users' closures: both would have to share one width.
 //!
 //! Tests: below; `tests/event_loop/`, `tests/forks/`.
 
@@ -41,8 +44,8 @@ use crate::sys::fork::{self, PerProcess};
 /// How long an idle thread stays.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// As much as a worker process's first thread has, as a rule: a result that nests deeply is decoded on as much stack as it was
-/// made on. (Untouched, it costs addresses only.)
+/// Usually as much as a worker process's first thread has, so that a deeply nested result is
+/// decoded on as much stack as it was created on. (Untouched, it costs only addresses.)
 pub(crate) const STACK: usize = 8 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -71,10 +74,10 @@ impl Helpers {
         Ok(())
     }
 
-    /// One idle thread less: the caller's to use, or, of a thread, itself.
+    /// Claims one idle thread: for a job, or the calling thread itself.
     fn claim(&self) -> bool {
         let less = |idle: usize| idle.checked_sub(1);
-        // What travels from thread to thread does so through the channel.
+        // The channel synchronises the data that passes between threads.
         let claimed = self.idle.fetch_update(Relaxed, Relaxed, less);
         claimed.is_ok()
     }
@@ -105,7 +108,7 @@ pub(crate) fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     helpers.start(Box::new(job))
 }
 
-/// The same with that much stack at least.
+/// The same with at least that much stack.
 pub(crate) fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     if stack <= STACK {
         return start(job);
@@ -118,11 +121,11 @@ fn start_alone(stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<
     thread.stack_size(stack).spawn(run).map(drop)
 }
 
-/// Runs `f`, which calls or drops something of the user's, where a panic would do harm
-/// and nothing waits for its message: the panic hook has shown it.
+/// Runs `f`, which calls or drops user code, in a place where a panic would do harm and no caller
+/// waits for its message; the panic hook has shown it.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        // The payload's own destructor may panic, too, and that one's.
+        // The payload's destructor may panic, too, and so may that panic's payload.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(payload);
         }
@@ -172,7 +175,7 @@ mod tests {
             let job = Box::new(move || tell.send(n).unwrap());
             helpers.start(job).unwrap();
             assert_eq!(told.recv_timeout(PATIENCE), Ok(n));
-            // About as long as an idle thread stays: it is claimed while it gives up.
+            // About as long as an idle thread stays, so that it is claimed while it gives up.
             let pause = Instant::now() + Duration::from_micros(n % 128);
             while Instant::now() < pause {}
         }

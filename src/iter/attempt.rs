@@ -1,4 +1,5 @@
-//! What can fail: `Option`, `Result` and `ControlFlow`, for the calls whose names begin with `try`.
+//! Types for a failure: `Option`, `Result` and `ControlFlow`, for the methods whose names begin
+//! with `try`.
 //!
 //! Std's own trait for that is not stable.
 //!
@@ -13,7 +14,7 @@ use crate::thread::Seal;
 ///
 /// It is sealed, and stands for the trait of std's of this name, which is not stable.
 pub trait Try: Sized {
-    /// What it goes on with.
+    /// The value to go on with.
     type Output;
     /// Goes on with that.
     #[doc(hidden)]

@@ -1,7 +1,8 @@
 //! Any iterator, from which the threads take items one by one.
 //!
-//! **Job.** A piece of it is a number of turns, not of items: in each, an item is taken, under a lock. Where there are no
-//! more items, no piece has a turn left. So the pieces are cut, stolen and stopped like those of other sources. The order is lost.
+//! **Job.** A piece is a number of turns, not of items: each turn takes one item under a lock. When
+//! the iterator has ended, no piece has a turn left. So pieces are cut, stolen and stopped like
+//! those of other sources. The order is lost.
 //!
 //! Tests: `tests/iter/sources.rs`.
 
@@ -14,9 +15,9 @@ use crate::thread::{Producer, Seal, Shape, Source};
 /// [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
 #[derive(Debug)]
 pub struct Bridge<I> {
-    /// The iterator, and whether it is not to be asked any more: it has ended, or it has panicked.
+    /// The iterator, and whether it must not be called any more because it has ended or panicked.
     items: Mutex<(I, bool)>,
-    /// That is so, and a turn has seen it.
+    /// The iterator has ended or panicked, and a turn has seen it.
     ended: AtomicBool,
 }
 
@@ -47,7 +48,7 @@ impl<I: Iterator<Item: Send> + Send> Source for Bridge<I> {
     }
 }
 
-/// So many turns at an iterator.
+/// A number of turns at an iterator.
 #[derive(Debug)]
 pub struct Turns<'a, I>(&'a Bridge<I>, usize);
 

@@ -1,7 +1,8 @@
 //! What parallel iterators can be collected into.
 //!
-//! **Job.** A vector is filled in place where the number of items is known. Everything else gets its items from vectors that the
-//! parts have filled, one after the other: std's collections cannot be filled by several threads.
+//! **Job.** A vector is filled in place if the number of items is known. Other collections get
+//! their items from vectors that the parts have filled, one after the other, because std's
+//! collections cannot be filled by several threads.
 //!
 //! Tests: `tests/iter/collect.rs`.
 
@@ -83,7 +84,7 @@ collections!(
     [] String, String, One<String>, Self::new();
 );
 
-/// A buffer that goes into the whole as one.
+/// A buffer that is appended to the collection as a whole.
 #[derive(Default)]
 struct One<B>(Option<B>);
 
@@ -101,7 +102,7 @@ impl<B> IntoIterator for One<B> {
     }
 }
 
-/// What a vector becomes at no cost, or at that of a copy.
+/// Types that a vector converts into without cost, or with one copy.
 macro_rules! from_vec {
     ($($type:ty),*) => {$(
         impl<T: Send> FromParallelIterator<T> for $type {
@@ -161,7 +162,7 @@ where
     }
 }
 
-/// Parts of a vector, taken out.
+/// Ranges taken out of a vector.
 ///
 /// ```
 /// use trefoil::prelude::*;
@@ -171,12 +172,12 @@ where
 /// assert_eq!(numbers, [1, 4]);
 /// ```
 pub trait ParallelDrainRange {
-    /// What it consists of.
+    /// Its items.
     type Item: Send;
-    /// Takes a range of items out, whether they are used or not.
+    /// Removes a range of items, whether or not the iterator is consumed.
     ///
     /// # Panics
-    /// If the range is not inside of the vector.
+    /// If the range is not inside the vector.
     fn par_drain<R: std::ops::RangeBounds<usize>>(&mut self, range: R) -> Par<Vec<Self::Item>>;
 }
 

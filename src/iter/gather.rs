@@ -1,7 +1,7 @@
-//! All items into vectors and other buffers.
+//! Collects all items into vectors and other buffers.
 //!
-//! **Job.** Where the number of items is known, each is written to its place in one vector; else each part fills a buffer of its own,
-//! and the buffers are put together in the end.
+//! **Job.** If the number of items is known, each is written to its place in one vector; otherwise
+//! each part fills its own buffer, and the buffers are concatenated at the end.
 //!
 //! Tests: `tests/iter/collect.rs`.
 
@@ -40,7 +40,7 @@ pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
     }
 }
 
-/// Items of which some go to the left.
+/// Items, some of which go to the left collection.
 #[derive(Debug)]
 pub(super) struct Parted<T>(pub(super) Vec<T>, pub(super) Vec<T>);
 

@@ -1,4 +1,4 @@
-//! `IndexedParallelIterator`: what needs to know where an item stands.
+//! `IndexedParallelIterator`: methods that need an item's index.
 //!
 //! Tests: `tests/iter/main.rs`.
 
@@ -7,10 +7,10 @@ use super::order::{Bounded, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::parallel::{IntoParallelIterator, ParallelIterator};
 use crate::thread::{Exact, Seal};
 
-/// A parallel iterator of which the number of items is known, and where each stands.
+/// A parallel iterator whose length and item positions are known.
 #[allow(clippy::len_without_is_empty)] // rayon's has none
 pub trait IndexedParallelIterator: ParallelIterator + Exact {
-    /// How many items it gives.
+    /// The number of items.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -34,7 +34,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Enumerate(self)
     }
 
-    /// Each item with that of another, as many as the shorter has.
+    /// Each item paired with one of another iterator, as many as the shorter has.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -62,7 +62,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Rev(self)
     }
 
-    /// The first `n` items. What is before it is not called for the others.
+    /// The first `n` items. Earlier adaptors are not called for the others.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -73,7 +73,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Part(self, 0, n)
     }
 
-    /// All but the first `n` items. What is before it is not called for these.
+    /// All but the first `n` items. Earlier adaptors are not called for these.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -84,7 +84,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Part(self, n, usize::MAX)
     }
 
-    /// Every `step`th item, from the first on.
+    /// Every `step`th item, beginning with the first.
     ///
     /// # Panics
     /// If `step` is 0.
@@ -116,8 +116,9 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Chunks(self, size)
     }
 
-    /// Pieces of at least `min` items, where to begin one is dear. Unlike rayon, trefoil finds the
-    /// length of pieces as the work runs, so this is seldom needed. A sum of floats is grouped by it, too.
+    /// Makes pieces of at least `min` items, if beginning one is expensive. Unlike rayon, trefoil
+    /// adapts the length of pieces while the work runs, so this is seldom needed. It also changes
+    /// the grouping of a sum of floats.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -129,7 +130,8 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Bounded { base, min, max }
     }
 
-    /// Pieces of at most `max` items, where a few of them are very dear. A sum of floats is grouped by it, too.
+    /// Makes pieces of at most `max` items, if a few items are very expensive. It also changes the
+    /// grouping of a sum of floats.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -141,7 +143,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         Bounded { base, min, max }
     }
 
-    /// The index of an item that `f` wants: the first that is found.
+    /// The index of some item for which `f` returns true: the first one found.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -156,7 +158,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         self.enumerate().find_map_any(found)
     }
 
-    /// The index of the first item that `f` wants.
+    /// The index of the first item for which `f` returns true.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -171,7 +173,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         self.enumerate().find_map_first(found)
     }
 
-    /// The indices of the items that `f` wants.
+    /// The indices of the items for which `f` returns true.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -187,7 +189,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
         self.enumerate().filter_map(wanted)
     }
 
-    /// Puts all items into `vec`, instead of what was there.
+    /// Replaces the contents of `vec` with all items.
     ///
     /// ```
     /// use trefoil::prelude::*;

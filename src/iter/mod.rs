@@ -23,41 +23,50 @@
 //! | pieces of a string | `par_chars`, `par_bytes`, `par_lines`, `par_split_whitespace` ([`ParallelString`]) |
 //! | any iterator | `par_bridge` ([`ParallelBridge`]) |
 //!
-//! What can be done with the items is told by [`ParallelIterator`] and, where their number is known, [`IndexedParallelIterator`]; what they can
-//! be collected into, by [`FromParallelIterator`]. Slices are sorted by `par_sort` and its kin ([`ParallelSliceMut`]).
+//! The methods are in [`ParallelIterator`] and, for a known number of items,
+//! [`IndexedParallelIterator`]; [`FromParallelIterator`] lists the collections that items can be
+//! collected into. `par_sort` and its variants sort slices ([`ParallelSliceMut`]).
 //!
-//! Choose [`ThreadPool::map`](crate::ThreadPool::map) for a single `map` on a pool that you have at hand: it takes the same sources, and
-//! parallel iterators, too. Where the items come slowly, or without an end, [`imap`](crate::ThreadPool::imap) gives results in order.
+//! For a single `map` on a pool that you already have, use
+//! [`ThreadPool::map`](crate::ThreadPool::map): it takes the same sources, and parallel iterators,
+//! too. If the items come slowly, or without an end, [`imap`](crate::ThreadPool::imap) gives
+//! results in order.
 //!
-//! # Promised
+//! # Guarantees
 //!
-//! - Results are those of the sequential iterator: the first that is found, the error of the lowest item, the last of equal maxima.
-//!   Only what has `any` in its name and `par_bridge` are left to chance.
-//! - Reductions ([`sum`](ParallelIterator::sum), [`reduce`](ParallelIterator::reduce)) group the items by their number only. A sum of
-//!   floats has the same bits each time, on any number of threads.
-//! - A panic in a closure ends the rest, and is resumed whole: of several, that of the lowest item. Every item, and
-//!   all that has been made of one, is dropped once.
-//! - A worker that waits runs only what it waits for, as everywhere in [`thread`](crate::thread): a lock may be held across an end.
+//! - Results are those of the sequential iterator: the first match, the error of the lowest item,
+//!   the last of equal maxima. Exceptions are `par_bridge` and the methods with `any` in their
+//!   name.
+//! - Reductions ([`sum`](ParallelIterator::sum), [`reduce`](ParallelIterator::reduce)) group the
+//!   items only by their number. A sum of floats has the same bits each time, on any number of
+//!   threads.
+//! - A panic in a closure stops the rest, and is resumed with its payload; of several, that of the
+//!   lowest item. Every item and every intermediate result is dropped once.
+//! - A waiting worker runs only the work it waits for, as everywhere in [`thread`](crate::thread):
+//!   a lock may be held while a consumer runs.
 //!
 //! # Cost
 //!
-//! To begin costs about as much as a [`join`](crate::join()), some hundred nanoseconds from outside of the pool, and some microseconds if a
-//! thread is to be woken. The length of pieces is found as the work runs, so tiny and uneven items need no tuning. An adaptor costs what
-//! std's does: a piece *is* an iterator of std's.
+//! Starting costs about as much as a [`join`](crate::join()), some hundred nanoseconds from outside
+//! the pool, and some microseconds if a thread must be woken. The length of pieces is adapted while
+//! the work runs, so tiny and uneven items need no tuning. An adaptor costs as much as std's: a
+//! piece *is* a standard iterator.
 //!
-//! # What rayon has beside
+//! # Not available from rayon
 //!
-//! Implementations of the traits for sources of your own (`bridge`, `plumbing`), `interleave`, `intersperse`, `multizip`, `by_exponential_blocks`,
-//! `par_split`, `Either`. The types of adaptors are not all of rayon's names.
+//! Implementations of the traits for sources of your own (`bridge`, `plumbing`), `interleave`,
+//! `intersperse`, `multizip`, `by_exponential_blocks`, `par_split`, `Either`. Some adaptor types
+//! have other names than in rayon.
 
 // For work on this module.
 //
 //   a source ──opened──▶ a producer ──cut──▶ pieces ──▶ an iterator of std's ──▶ folded, joined   (thread/region.rs)
 //   par, slices, text, bridge             order: cut in step     stage: adaptors    parallel, gather: the ends
 //
-// Reading order: `parallel` and `indexed` are the surface, with `sources` (what begins) and `collect`. An adaptor is a source on a source:
-// `stage` for what is done to items one by one, `order` for what needs to know where they stand. `sort` stands on `join` alone, with its merges
-// in `raw_merge`. Invariants are numbered Q1 to Q4.
+// Reading order: `parallel` and `indexed` are the public API, with `sources` and `collect`. An
+// adaptor is a source over a source: `stage` handles items one by one, `order` needs their
+// positions. `sort` uses only `join`, with its merges in `raw_merge`. Invariants are numbered Q1 to
+// Q4.
 //
 // Tests: `tests/iter/main.rs`; beside rayon, on random inputs: `checks/tests/iter.rs`.
 

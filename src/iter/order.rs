@@ -1,7 +1,7 @@
-//! What needs to know where an item stands: done at the source, where pieces are cut.
+//! Adaptors that need an item's index, applied to the source, where pieces are cut.
 //!
-//! **Job.** `enumerate`, `zip`, `chain`, `rev`, `take` and `skip`, `step_by`, `chunks`, and the bounds for the length of pieces.
-//! All but `chain` stand on sources of which the number of items is known.
+//! **Job.** `enumerate`, `zip`, `chain`, `rev`, `take` and `skip`, `step_by`, `chunks`, and the
+//! bounds for the length of pieces. All but `chain` need a source whose length is known.
 //!
 //! Tests: `tests/iter/main.rs`.
 
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::thread::{Exact, Producer, Seal, Shape, Source};
 
-/// A source on another: its items, its producer, how that is made, and how many items it has.
+/// A source over another: its items, its producer, how that is made, and its length.
 macro_rules! source {
     ($name:ident, $item:ty, $producer:ty, |$this:ident| $open:expr, |$len:ident| $resized:expr) => {
         #[doc(hidden)]
@@ -163,7 +163,7 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
     type Iter = iter::Chain<A::Iter, B::Iter>;
     type Back = iter::Chain<B::Back, A::Back>;
     fn len(&self) -> usize {
-        // Of a bridge there are as many turns as can be counted.
+        // A bridge has as many turns as can be counted.
         self.0.len().saturating_add(self.1.len())
     }
     fn split_at(self, at: usize) -> (Self, Self) {
@@ -240,7 +240,8 @@ fn cut<P: Producer>(items: P, at: usize) -> (P, P) {
     items.split_at(at)
 }
 
-/// The first `at` items. What is dropped goes before these are on their way: a destructor that panics would lose them.
+/// The first `at` items. The others are dropped first: otherwise a destructor that panics would
+/// lose these.
 fn first<P: Producer>(items: P, at: usize) -> P {
     let (near, far) = cut(items, at);
     drop(far);
@@ -254,7 +255,7 @@ fn rest<P: Producer>(items: P, at: usize) -> P {
     far
 }
 
-/// Every so manyth item.
+/// Every n-th item.
 #[derive(Clone, Debug)]
 pub struct Stepped<P>(P, usize);
 
@@ -273,7 +274,7 @@ impl<P: Producer> Producer for Stepped<P> {
         self.0.forward().step_by(self.1)
     }
     fn backward(self) -> Self::Back {
-        // The last one that the steps come to is the first.
+        // The last item that the steps reach comes first.
         let end = self.len().saturating_sub(1) * self.1 + 1;
         first(self.0, end).backward().step_by(self.1)
     }
@@ -288,7 +289,7 @@ source! {
     |this| Chunked(Some(this.0.open(Seal)), this.1), |len| len.div_ceil(this.1)
 }
 
-/// Items, so many together.
+/// Groups of a fixed number of items.
 #[derive(Clone, Debug)]
 pub struct Chunked<P>(Option<P>, usize);
 

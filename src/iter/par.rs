@@ -1,11 +1,12 @@
 //! A collection as a parallel iterator.
 //!
-//! **Job.** What holds the items of a collection (a vector, a slice, a span of integers) is no parallel iterator itself: a range has
-//! a `map` of its own, and which of the two was meant would be unknown. [`Par`] around it is one.
+//! **Job.** A collection (a vector, a slice, a range of integers) is not a parallel iterator
+//! itself: a range already has a `map`, and a call of it would be ambiguous. [`Par`] around it is
+//! one.
 
 use crate::thread::{Exact, Seal, Shape, Source};
 
-/// A collection as a parallel iterator: what `into_par_iter`, `par_iter` and `par_iter_mut` give.
+/// A collection as a parallel iterator: what `into_par_iter`, `par_iter` and `par_iter_mut` return.
 #[derive(Clone, Debug)]
 pub struct Par<S>(pub(super) S);
 

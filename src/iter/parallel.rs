@@ -1,8 +1,9 @@
-//! `ParallelIterator`: what can be done with items in any order or number.
+//! `ParallelIterator`: the methods that need neither an order nor a known number of items.
 //!
-//! **Job.** Names, documentation and bounds: adaptors put a stage around the source, ends open it and fold the pieces. The
-//! traits that name one another stand here together. What differs from rayon, beside the waiting: every result is the one that the
-//! sequential iterator gives, and how a reduction groups its items depends on their number only.
+//! **Job.** Names, documentation and bounds: adaptors put a stage around the source, consumers open
+//! it and fold the pieces. The traits that refer to one another are here together. Unlike rayon,
+//! every result is the one that the sequential iterator gives, and the grouping of a reduction
+//! depends only on the number of items.
 //!
 //! Tests: `tests/iter/main.rs`.
 
@@ -22,10 +23,11 @@ use super::stage::{
 use crate::loom::Mutex;
 use crate::thread::{Grouping, Here, Items, Producer, Seal, Source, divide};
 
-/// What can become a parallel iterator: collections by value or by reference, ranges, and parallel iterators themselves.
+/// Types that can become a parallel iterator: collections by value or by reference, ranges, and
+/// parallel iterators themselves.
 ///
-/// It is implemented for all that [`ThreadPool::map`](crate::ThreadPool::map) takes ([`Items`] has the list), which takes parallel
-/// iterators, too.
+/// It is implemented for everything that [`ThreadPool::map`](crate::ThreadPool::map) takes
+/// ([`Items`] has the list); `map` also takes parallel iterators.
 ///
 /// ```
 /// use trefoil::prelude::*;
@@ -38,7 +40,7 @@ pub trait IntoParallelIterator {
     type Iter: ParallelIterator<Item = Self::Item>;
     /// What that gives.
     type Item: Send;
-    /// Turns it into that.
+    /// Converts `self` into a parallel iterator.
     fn into_par_iter(self) -> Self::Iter;
 }
 
@@ -50,10 +52,12 @@ impl<C: Items<Source: Send>> IntoParallelIterator for C {
     }
 }
 
-/// What is made of the items of a parallel iterator: see [`collect`](ParallelIterator::collect).
+/// A type that the items of a parallel iterator can be collected into: see
+/// [`collect`](ParallelIterator::collect).
 ///
-/// Vectors, boxed and counted slices, strings and the collections of std; `Result` and `Option` of these, where the items are
-/// such; pairs of them, where the items are pairs; and `()`.
+/// Vectors, boxed and reference-counted slices, strings and the collections of std; `Result` and
+/// `Option` of these, if the items are results or options; pairs of them, if the items are pairs;
+/// and `()`.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -70,7 +74,7 @@ pub trait FromParallelIterator<T: Send>: Sized {
     where
         I: IntoParallelIterator<Item = T>;
 
-    /// The same of items that are in a vector already.
+    /// The same from items that are already in a vector.
     #[doc(hidden)]
     fn from_vec(items: Vec<T>, _: Seal) -> Self {
         Self::from_par_iter(items)
@@ -87,21 +91,21 @@ pub trait FromParallelIterator<T: Send>: Sized {
 /// assert_eq!(numbers, [0, 1, 20, 30, 40]);
 /// ```
 pub trait ParallelExtend<T: Send> {
-    /// Adds them. A vector gets them at its end, in their order.
+    /// Adds the items. A vector appends them in order.
     fn par_extend<I>(&mut self, items: I)
     where
         I: IntoParallelIterator<Item = T>;
 }
 
-/// Items that the threads of the current pool divide among themselves: the pool that the calling thread is inside of, or
-/// else the [global one](crate::ThreadPool::global).
+/// Items that the threads of the current pool process together: the pool that the calling thread is
+/// inside, otherwise the [global one](crate::ThreadPool::global).
 ///
-/// Nothing happens before the call of an *end*: one of the methods that do not return an iterator. That call waits for the
-/// result; the caller takes part.
+/// Nothing happens before a *consumer* is called: one of the methods that do not return an
+/// iterator. That call waits for the result, and the caller takes part in the work.
 ///
 /// # Panics
-/// A panic in a closure ends the rest, and is resumed in the caller of the end: of several, that of the lowest item. Before, all
-/// items and what was made of them is dropped.
+/// A panic in a closure stops the rest, and is resumed in the caller of the consumer; of several,
+/// that of the lowest item. Before that, all items and intermediate results are dropped.
 pub trait ParallelIterator: Source + Send {
     /// Calls `f` with each item.
     ///
@@ -116,7 +120,7 @@ pub trait ParallelIterator: Source + Send {
         reduce(Grouping::Any, stage(self, Mapping(f)), |(), ()| ());
     }
 
-    /// [`for_each`](Self::for_each) with a state: `init` makes one for each of few pieces.
+    /// [`for_each`](Self::for_each) with a state, which `init` creates for each of a few pieces.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -151,7 +155,8 @@ pub trait ParallelIterator: Source + Send {
         self.for_each_init(|| value.lock().clone(), f);
     }
 
-    /// Calls `f` with each item until it fails: `Result`, `Option` or `ControlFlow`. Gives the failure of the lowest item.
+    /// Calls `f` with each item until it fails (`Result`, `Option` or `ControlFlow`). Returns the
+    /// failure of the lowest item.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -164,7 +169,7 @@ pub trait ParallelIterator: Source + Send {
         failure.unwrap_or_else(|| R::from_output((), Seal))
     }
 
-    /// What `f` makes of each item.
+    /// The result of `f` for each item.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -176,8 +181,9 @@ pub trait ParallelIterator: Source + Send {
         Map(stage(self, Mapping(f)))
     }
 
-    /// [`map`](Self::map) with a state, which `init` makes for each of few pieces: a generator of random numbers, a buffer. It
-    /// need not be `Send`, and what `f` returns should not depend on what it has seen before.
+    /// [`map`](Self::map) with a state, which `init` creates for each of a few pieces: a random
+    /// number generator, a buffer. It need not be `Send`, and the result of `f` should not depend
+    /// on earlier items.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -216,7 +222,7 @@ pub trait ParallelIterator: Source + Send {
         self.map_init(move || value.lock().clone(), f)
     }
 
-    /// Calls `f` with each item on its way.
+    /// Calls `f` with a reference to each item that passes.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -234,7 +240,7 @@ pub trait ParallelIterator: Source + Send {
         })
     }
 
-    /// Changes each item on its way.
+    /// Changes each item that passes.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -252,7 +258,7 @@ pub trait ParallelIterator: Source + Send {
         })
     }
 
-    /// Clones of what the items refer to.
+    /// Clones of the referenced items.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -268,7 +274,7 @@ pub trait ParallelIterator: Source + Send {
         Map(stage(self, Mapping(T::clone as fn(&'a T) -> T)))
     }
 
-    /// Copies of what the items refer to.
+    /// Copies of the referenced items.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -283,7 +289,7 @@ pub trait ParallelIterator: Source + Send {
         Map(stage(self, Mapping(|item: &'a T| *item)))
     }
 
-    /// The items that `f` wants.
+    /// The items for which `f` returns true.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -294,7 +300,7 @@ pub trait ParallelIterator: Source + Send {
         Filter(stage(self, Filtering(f)))
     }
 
-    /// What `f` makes of some of the items.
+    /// The results of `f` that are `Some`.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -309,8 +315,9 @@ pub trait ParallelIterator: Source + Send {
         FilterMap(stage(self, FilterMapping(f)))
     }
 
-    /// All items of the parallel iterators that `f` makes of the items. Each of those is collected first, by as many threads as are
-    /// free: where they are short, or too long for the memory, take [`flat_map_iter`](Self::flat_map_iter), which gives item by item.
+    /// All items of the parallel iterators that `f` returns. Each of those is collected first, by
+    /// as many threads as are free. If they are short, or too long for the memory, use
+    /// [`flat_map_iter`](Self::flat_map_iter), which yields item by item.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -326,7 +333,7 @@ pub trait ParallelIterator: Source + Send {
         self.flat_map_iter(move |item| f(item).into_par_iter().collect::<Vec<_>>())
     }
 
-    /// All items of the iterators that `f` makes of the items.
+    /// All items of the iterators that `f` returns.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -372,10 +379,12 @@ pub trait ParallelIterator: Source + Send {
         self.flat_map_iter(|items| items)
     }
 
-    /// What each of few pieces comes to: the first value by `init`, the next by `f` of that and an item. An end makes one of these.
+    /// Folds each of a few pieces: starts with the value of `init`, and applies `f` to the value
+    /// and each item. A consumer combines the results.
     ///
-    /// How many pieces there are depends, where that end is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), on the
-    /// number of items only; else also on which threads are free. Of no items at all there is one.
+    /// If that consumer is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), the number
+    /// of pieces depends only on the number of items; otherwise also on which threads are free. No
+    /// items at all give one piece.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -411,7 +420,7 @@ pub trait ParallelIterator: Source + Send {
         self.fold(move || value.lock().clone(), f)
     }
 
-    /// These items, and those of another behind them.
+    /// These items, followed by those of another iterator.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -426,9 +435,9 @@ pub trait ParallelIterator: Source + Send {
         Chain(self, behind.into_par_iter())
     }
 
-    /// Makes a collection of the items, in their order: [`FromParallelIterator`] says which.
+    /// Collects the items, in order, into one of the types that implement [`FromParallelIterator`].
     ///
-    /// Where the number of items is known, a vector is filled in place.
+    /// If the number of items is known, a vector is filled in place.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -440,7 +449,7 @@ pub trait ParallelIterator: Source + Send {
         C::from_par_iter(Par(self))
     }
 
-    /// The items that `f` wants, and the others.
+    /// The items for which `f` returns true, and the others.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -483,7 +492,7 @@ pub trait ParallelIterator: Source + Send {
         (left, right)
     }
 
-    /// How many items there are.
+    /// The number of items.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -499,10 +508,11 @@ pub trait ParallelIterator: Source + Send {
         divide(Grouping::Any, shape, items, fold, |a, b| a + b).unwrap_or(0)
     }
 
-    /// One value of all items by an associative `f`, from left to right. `identity` is the value of no items.
+    /// Combines all items with an associative `f`, from left to right. `identity` is the value for
+    /// no items.
     ///
-    /// How the items are grouped depends only on how many there are (of a source: before any filter), not on threads or time: sums of floats have the same
-    /// bits each time.
+    /// The grouping depends only on the number of items (of the source, before any filter), not on
+    /// threads or time: sums of floats have the same bits each time.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -532,7 +542,8 @@ pub trait ParallelIterator: Source + Send {
         reduce(Grouping::Fixed, self, f)
     }
 
-    /// [`reduce`](Self::reduce) of the values in items that may be failures; gives the first failure.
+    /// [`reduce`](Self::reduce) of the values in items that may be failures; returns the first
+    /// failure.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -715,7 +726,7 @@ pub trait ParallelIterator: Source + Send {
         reduce(Grouping::Any, keyed, |a, b| if a.0 > b.0 { a } else { b }).map(|(_, item)| item)
     }
 
-    /// `f` wants an item. Stops at the first that it does.
+    /// Whether `f` returns true for any item. Stops at the first such item.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -726,7 +737,7 @@ pub trait ParallelIterator: Source + Send {
         self.find_map_any(|item| f(item).then_some(())).is_some()
     }
 
-    /// `f` wants all items. Stops at the first that it does not.
+    /// Whether `f` returns true for all items. Stops at the first for which it does not.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -737,7 +748,7 @@ pub trait ParallelIterator: Source + Send {
         !self.any(|item| !f(item))
     }
 
-    /// An item that `f` wants: the first that is found.
+    /// Some item for which `f` returns true: the first one found.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -749,7 +760,7 @@ pub trait ParallelIterator: Source + Send {
         self.find_map_any(|item| f(&item).then_some(item))
     }
 
-    /// The first of all items that `f` wants.
+    /// The first item, in order, for which `f` returns true.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -760,7 +771,7 @@ pub trait ParallelIterator: Source + Send {
         self.find_map_first(|item| f(&item).then_some(item))
     }
 
-    /// The last of all items that `f` wants.
+    /// The last item, in order, for which `f` returns true.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -771,7 +782,7 @@ pub trait ParallelIterator: Source + Send {
         self.find_map_last(|item| f(&item).then_some(item))
     }
 
-    /// What `f` makes of an item: the first that is found.
+    /// Some result of `f` that is `Some`: the first one found.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -785,7 +796,7 @@ pub trait ParallelIterator: Source + Send {
         search(self, false, f)
     }
 
-    /// What `f` makes of the first item of which it makes something.
+    /// The first result of `f`, in order, that is `Some`.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -799,7 +810,7 @@ pub trait ParallelIterator: Source + Send {
         search(self, true, f)
     }
 
-    /// What `f` makes of the last item of which it makes something.
+    /// The last result of `f`, in order, that is `Some`.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -831,7 +842,7 @@ fn stage<I, K>(base: I, kind: K) -> Stage<I, K> {
     Stage { base, kind }
 }
 
-/// All items, two by two, from left to right.
+/// Combines all items two by two, from left to right.
 fn reduce<S: Source, F>(grouping: Grouping, mut source: S, f: F) -> Option<S::Item>
 where
     F: Fn(S::Item, S::Item) -> S::Item + Sync,
@@ -844,7 +855,7 @@ where
     divide(grouping, shape, items, fold, &f)
 }
 
-/// What `f` finds: of the lowest item that it finds something in, or first.
+/// A result of `f` that is `Some`: of the lowest such item, or the first one found.
 fn search<S: Source, R: Send, F>(mut source: S, lowest: bool, f: F) -> Option<R>
 where
     F: Fn(S::Item) -> Option<R> + Sync,

@@ -1,14 +1,17 @@
 //! The merge sort: pieces sorted by std, then merged by pairs, from the slice into a buffer, and back.
 //!
-//! **Job.** Two runs that lie side by side are merged by two threads: the middle item of the longer one is looked for in
-//! the other, and what is before both cuts is merged apart from what is behind.
+//! **Job.** Two adjacent runs are merged by two threads: the middle item of the longer run is
+//! searched in the other, and the items before both cuts are merged separately from those behind.
 //!
-//! - **Q1** What is merged is copied, bit by bit: until a merge has ended, all items are where they were, each once. Copies are neither
-//!   compared nor dropped before that.
-//! - **Q2** The slice holds each of its items once whenever code of the caller's may unwind out of here: a merge into the buffer
-//!   leaves it as it is; a merge from the buffer into the slice, if it unwinds, copies the buffer there first ([`Restore`]).
-//! - **Q3** The buffer is never dropped as items, and what has been merged into it is all of its part of the slice.
-//! - **Q4** Both runs and the target are borrowed mutably, so that one thread at a time has an item: `T: Send` is enough.
+//! - **Q1** Merging copies items bit by bit: until a merge has ended, all items are still in their
+//!   old places, each once. Copies are neither compared nor dropped before that.
+//! - **Q2** The slice holds each of its items once whenever the caller's code may unwind out of
+//!   here: a merge into the buffer leaves the slice unchanged; a merge from the buffer into the
+//!   slice, if it unwinds, first copies the buffer back ([`Restore`]).
+//! - **Q3** The buffer never drops its contents as items, and a finished merge into it has all
+//!   items of its part of the slice.
+//! - **Q4** Both runs and the target are borrowed mutably, so only one thread at a time has access
+//!   to an item: `T: Send` is enough.
 //!
 //! Rejected: copying back after each merge (as much memory traffic again).
 //!
@@ -21,13 +24,14 @@ use std::ptr;
 
 use crate::thread::join;
 
-/// Two runs with fewer items together are merged by one thread.
+/// Two runs with fewer items in total are merged by one thread.
 const MERGE: usize = if cfg!(miri) { 8 } else { 8192 };
 
 /// Items, or copies of items.
 type Place<T> = MaybeUninit<T>;
 
-/// Sorts `items`, which are no values without a size; equal ones keep their order. What is no longer than `piece` is sorted by one thread.
+/// Sorts `items`, which are not zero-sized; equal ones keep their order. Runs of at most `piece`
+/// items are sorted by one thread.
 pub(super) fn sort<T: Send, F>(items: &mut [T], piece: usize, order: &F)
 where
     F: Fn(&T, &T) -> Ordering + Sync,
@@ -78,7 +82,7 @@ fn sort_part<T: Send, F>(
     }
 }
 
-/// Copies what was to be merged if the merge unwinds.
+/// Copies the runs back if the merge unwinds.
 struct Restore<'a, T>(&'a mut [Place<T>], &'a mut [Place<T>]);
 
 impl<T> Drop for Restore<'_, T> {
@@ -94,7 +98,7 @@ fn copy<T>(from: &[Place<T>], to: &mut [Place<T>]) {
     unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), from.len()) };
 }
 
-/// `a` is to be before `b`.
+/// Whether `a` goes before `b`.
 #[inline(always)]
 fn is_less<T, F>(a: &Place<T>, b: &Place<T>, order: &F) -> bool
 where
@@ -107,7 +111,7 @@ where
     order(a, b).is_lt()
 }
 
-/// Copies two sorted runs of items into one; of equal ones the left is first.
+/// Copies two sorted runs into one; of equal items the left one comes first.
 fn merge<T: Send, F>(
     left: &mut [Place<T>],
     right: &mut [Place<T>],

@@ -6,7 +6,8 @@ use std::{mem, slice};
 
 use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates};
 
-/// A source that is a slice and the size of its pieces: how many there are, and where one is cut after so many.
+/// A source made of a slice and a piece size: the number of pieces, and where to cut after a number
+/// of them.
 macro_rules! pieces {
     ($(#[$doc:meta])* $name:ident, $slice:ty, $bound:ident, $iter:ident, $method:ident,
      |$len:ident, $size:ident, $at:ident| $count:expr, $cut:ident: $where:expr) => {

@@ -1,8 +1,10 @@
 //! Sorting: a merge sort that keeps the order of equal items, and a quicksort in place.
 //!
-//! **Job.** Some pieces for each thread, which std's sorts finish: they know what to do with items that are sorted already, reversed, or
-//! mostly equal. The merge sort is in `raw_merge.rs`. The quicksort cuts at the median of a sample; items are swapped only, so a comparison that
-//! panics leaves all of them there. Where cuts turn out bad again and again, std's sort, which has a bound, takes the rest.
+//! **Job.** Divides the slice into some pieces for each thread, which std's sorts finish: these
+//! handle items that are already sorted, reversed, or mostly equal. The merge sort is in
+//! `raw_merge.rs`. The quicksort cuts at the median of a sample. It only swaps items, so a
+//! comparison that panics loses none. After several bad cuts, std's sort, which has a worst-case
+//! bound, sorts the rest.
 //!
 //! Rejected: cutting with all threads (they would compare with one pivot at the same time, which `T: Send` does not allow).
 //!
@@ -13,10 +15,10 @@ use std::cmp::Ordering;
 use super::raw_merge;
 use crate::thread;
 
-/// What is no longer than this is sorted by one thread.
+/// Slices of at most this length are sorted by one thread.
 const SHORT: usize = if cfg!(miri) { 8 } else { 2048 };
 
-/// How many items the pivot is the median of.
+/// The size of the sample whose median is the pivot.
 const SAMPLE: usize = 63;
 
 /// Sorts; equal items keep their order.
@@ -47,7 +49,7 @@ where
     quicksort(items, piece, items.len().ilog2(), order);
 }
 
-/// `bad`: how many bad cuts it bears.
+/// `bad`: how many bad cuts are allowed.
 fn quicksort<T: Send, F>(items: &mut [T], piece: usize, bad: u32, order: &F)
 where
     F: Fn(&T, &T) -> Ordering + Sync,
@@ -60,7 +62,7 @@ where
         return;
     };
     let middle = partition(rest, |item| order(item, pivot).is_lt());
-    // The items that are equal to it, if there may be many.
+    // Separates items equal to the pivot, if there may be many.
     let (small, large) = rest.split_at_mut(middle);
     let few = small.len().min(large.len()) < rest_of(small, large) / 8;
     let equal = match few {
@@ -90,7 +92,7 @@ fn median<T, F: Fn(&T, &T) -> Ordering>(items: &[T], order: &F) -> usize {
     sample[SAMPLE / 2]
 }
 
-/// Swaps the items that go to the left there; how many they are.
+/// Moves the items that go to the left by swapping; returns their number.
 fn partition<T>(items: &mut [T], is_left: impl Fn(&T) -> bool) -> usize {
     let mut left = 0;
     for at in 0..items.len() {

@@ -1,4 +1,4 @@
-//! `par_iter`, `par_chunks`, `par_lines`, `par_bridge` and their kin.
+//! `par_iter`, `par_chunks`, `par_lines`, `par_bridge` and similar methods.
 //!
 //! Tests: `tests/iter/sources.rs`.
 
@@ -90,7 +90,7 @@ pub trait ParallelSlice<T: Sync> {
         Par(SliceChunks::new(slice, size))
     }
 
-    /// Chunks of `size` items, without those at the end that make no whole one.
+    /// Chunks of `size` items, without the remainder at the end.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -125,8 +125,9 @@ impl<T: Sync> ParallelSlice<T> for [T] {
 /// Mutable pieces of a slice, and sorting.
 ///
 /// # Panics
-/// The chunks: if the size is 0. Sorting: if the comparison does. Then the slice has all its items, in some order. If the
-/// comparison is no total order, the items end in some order, or it panics.
+/// The chunk methods panic if the size is 0. Sorting panics if the comparison does; the slice then
+/// still has all its items, in some order. If the comparison is not a total order, the order is
+/// unspecified, or sorting panics.
 pub trait ParallelSliceMut<T: Send> {
     /// The slice itself.
     #[doc(hidden)]
@@ -146,7 +147,7 @@ pub trait ParallelSliceMut<T: Send> {
         Par(SliceChunksMut::new(slice, size))
     }
 
-    /// Chunks of `size` items, without those at the end that make no whole one.
+    /// Chunks of `size` items, without the remainder at the end.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -205,7 +206,8 @@ pub trait ParallelSliceMut<T: Send> {
         });
     }
 
-    /// Sorts by a key that is dear: it is computed once for each item. Equal items keep their order.
+    /// Sorts by a key that is expensive to compute: it is computed once for each item. Equal items
+    /// keep their order.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -223,7 +225,7 @@ pub trait ParallelSliceMut<T: Send> {
         let mut keys: Vec<(K, usize)> = keys.collect();
         sort::unstable(&mut keys, &Ord::cmp);
         for place in 0..slice.len() {
-            // Where the item is that belongs here: it may have been swapped away.
+            // Where the item that belongs here is now: it may have been swapped away.
             let mut at = keys[place].1;
             while at < place {
                 at = keys[at].1;
@@ -284,7 +286,8 @@ impl<T: Send> ParallelSliceMut<T> for [T] {
     }
 }
 
-/// Pieces of a string. They are found as the threads go, so their number is not known before.
+/// Pieces of a string. They are found while the threads run, so their number is not known in
+/// advance.
 pub trait ParallelString {
     /// The string itself.
     #[doc(hidden)]
@@ -343,10 +346,12 @@ impl ParallelString for str {
 
 /// `par_bridge`: any iterator.
 pub trait ParallelBridge: Sized {
-    /// A parallel iterator whose items the threads take from this iterator, one by one, under a lock; their order is lost.
+    /// A parallel iterator whose items the threads take from this iterator one by one, under a
+    /// lock; the order is lost.
     ///
-    /// The iterator may be slow, or endless if the end stops by itself ([`any`](ParallelIterator::any)).
-    /// [`ThreadPool::imap`](crate::ThreadPool::imap) keeps the order.
+    /// The iterator may be slow, or endless if the consumer stops by itself
+    /// ([`any`](ParallelIterator::any)). [`ThreadPool::imap`](crate::ThreadPool::imap) keeps the
+    /// order.
     ///
     /// ```
     /// use trefoil::prelude::*;

@@ -1,8 +1,8 @@
-//! What is done with the items one by one: an iterator's adaptors, applied to each piece.
+//! Adaptors that handle items one by one: standard iterator adaptors, applied to each piece.
 //!
-//! **Job.** A [`Stage`] is divided as what it stands on is. Where a piece becomes an iterator, its [`Kind`] puts the adaptor of
-//! std around that: `map`, `filter`, `filter_map`, `flat_map`. Two kinds have adaptors of their own: those with a state for each
-//! piece (`map_init`, `fold`).
+//! **Job.** A [`Stage`] is divided like the source below it. When a piece becomes an iterator, its
+//! [`Kind`] puts std's adaptor around it: `map`, `filter`, `filter_map`, `flat_map`. The two kinds
+//! with a state for each piece (`map_init`, `fold`) have their own adaptors.
 //!
 //! Tests: `tests/iter/main.rs`.
 
@@ -55,7 +55,7 @@ adaptors! {
     fold: Fold<N, F> of Folding;
 }
 
-/// What a stage makes of the iterator over a piece.
+/// How a stage adapts the iterator over a piece.
 pub trait Kind<T>: Sync {
     /// Its items.
     type Out: Send;
@@ -63,11 +63,11 @@ pub trait Kind<T>: Sync {
     type Iter<'a, I: Iterator<Item = T>>: Iterator<Item = Self::Out>
     where
         Self: 'a;
-    /// It gives one item for each.
+    /// Whether it yields exactly one item for each item.
     const EXACT: bool;
-    /// To begin a piece is dear.
+    /// Whether beginning a piece is expensive.
     const FEW: bool = false;
-    /// Puts the adaptor around it.
+    /// Puts the adaptor around the iterator.
     fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I>;
 }
 
@@ -115,7 +115,7 @@ impl<'a, P: Producer, K: Kind<P::Item>> Producer for Staged<'a, P, K> {
     }
 }
 
-/// Kinds that put an adaptor of std's with their closure around an iterator.
+/// Kinds that put one of std's adaptors with their closure around an iterator.
 macro_rules! kinds {
     ($($doc:literal $name:ident: [$($generic:tt)*] Fn($arg:ty) -> $result:ty,
        $adaptor:ident -> $iter:ty, $out:ty, exact: $exact:literal;)*) => {$(
@@ -148,13 +148,13 @@ kinds! {
     FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map -> iter::FlatMap<I, U, &'a F>, U::Item, exact: false;
 }
 
-/// A kind that gives one item for each.
+/// A kind that yields exactly one item for each item.
 pub trait OneToOne {}
 impl<F> OneToOne for Mapping<F> {}
 impl<N, F> OneToOne for Initing<N, F> {}
 impl<I: Exact, K: Kind<I::Item> + OneToOne> Exact for Stage<I, K> {}
 
-/// One item for each, by a function with a state.
+/// Maps each item by a function with a state.
 #[derive(Clone, Debug)]
 pub struct Initing<N, F>(pub(super) N, pub(super) F);
 
@@ -195,7 +195,7 @@ impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, 
     }
 }
 
-/// What each piece comes to.
+/// The fold of each piece.
 #[derive(Clone, Debug)]
 pub struct Folding<N, F>(pub(super) N, pub(super) F);
 
@@ -217,7 +217,7 @@ where
     }
 }
 
-/// The iterator of `fold`, of one item.
+/// The iterator of `fold`, with one item.
 #[derive(Clone, Debug)]
 pub struct Folded<'a, I, N, F>(Option<I>, &'a Folding<N, F>);
 

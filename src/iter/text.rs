@@ -1,6 +1,6 @@
 //! Strings, cut where a character, a line or a word ends.
 //!
-//! **Job.** A text is divided by its bytes, so the number of items is not known before.
+//! **Job.** A text is divided by bytes, so the number of items is not known in advance.
 //!
 //! Tests: `tests/iter/sources.rs`.
 
@@ -9,19 +9,19 @@ use std::{iter, str};
 
 use crate::thread::{Producer, Seal, Shape, Source};
 
-/// What a string is read as.
+/// What a string is split into.
 pub(super) trait Reading: Send + Sync {
     /// Its items.
     type Item<'s>: Send;
     /// The iterator of std over them.
     type Iter<'s>: Iterator<Item = Self::Item<'s>>;
-    /// Where it may be cut, at this byte or behind it.
+    /// Where the string may be cut, at this byte or behind it.
     fn end(text: &str, at: usize) -> usize;
-    /// Reads it.
+    /// Makes the iterator.
     fn read(text: &str) -> Self::Iter<'_>;
 }
 
-/// A string as a parallel iterator, which gives what `R` reads it as.
+/// A string as a parallel iterator over the items that `R` defines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'s, R> {
     text: &'s str,

@@ -1,7 +1,7 @@
-//! A bar, whose it is, and when it is finished.
+//! A progress bar, and when it is finished.
 //!
-//! **Job.** Hides the difference between a bar that was made here, which is finished with the
-//! call or abandoned where it stands, and one that the caller has brought, which is only moved.
+//! **Job.** Hides the difference between a bar that was made here, which is finished with the call
+//! or abandoned at its position, and one that the caller has passed in, which is only advanced.
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
@@ -24,7 +24,7 @@ impl Bar {
         Self { bar, ours: false }
     }
 
-    /// There are so many items, if that is known.
+    /// Sets the number of items, if it is known.
     pub(super) fn begin(&self, items: Option<usize>) {
         if let (None, Some(items)) = (self.bar.length(), items) {
             self.bar.set_length(self.bar.position() + items as u64);
@@ -37,18 +37,18 @@ impl Bar {
         }
     }
 
-    /// So many more have ended.
+    /// That many more items have ended.
     pub(super) fn more(&self, items: u64) {
         self.bar.inc(items);
     }
 
-    /// One more has ended, which gave this.
+    /// One more item has ended, with this result.
     pub(super) fn after<T>(&self, result: T) -> T {
         self.more(1);
         result
     }
 
-    /// One more has been taken, or there was none.
+    /// One more result has been taken, or there was none.
     pub(super) fn passed(&self, item: bool) {
         if item {
             self.more(1);
@@ -57,7 +57,7 @@ impl Bar {
         }
     }
 
-    /// That was all.
+    /// The call has ended.
     pub(super) fn finish(&self) {
         if self.ours && !self.bar.is_finished() {
             self.bar.finish();
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!((handle.position(), handle.length()), (1, Some(2)));
         ours.passed(false);
         assert_eq!((handle.position(), handle.is_finished()), (2, true));
-        ours.passed(false); // asking again does no harm
+        ours.passed(false); // asking again is harmless
 
         let ours = Bar::ours();
         ours.begin(Some(2));

@@ -1,7 +1,7 @@
 //! Bars for executors that are chosen at run time.
 //!
-//! **Job.** `map` of [`Inline`] and [`AnyExecutor`]: each way is one that the other files have. Code that is
-//! generic over `Executor` submits, and puts the bar to `as_completed`.
+//! **Job.** `map` of [`Inline`] and [`AnyExecutor`], by the methods of the other files. Code that
+//! is generic over `Executor` submits, and puts the bar on `as_completed`.
 
 use super::{Progress, WithBar};
 use crate::executor::{AnyExecutor, Executor, Inline};
@@ -14,7 +14,7 @@ impl Progress for &Inline {}
 impl Progress for &AnyExecutor {}
 
 impl WithBar<&Inline> {
-    /// [`Inline::map`](Executor::map), with a bar, which stays where it is after an error.
+    /// [`Inline::map`](Executor::map), with a bar, which keeps its position after an error.
     ///
     /// ```
     /// use trefoil::Inline;
@@ -41,7 +41,7 @@ impl WithBar<&Inline> {
 }
 
 impl WithBar<&AnyExecutor> {
-    /// [`AnyExecutor::map`](Executor::map), with a bar, which stays where it is after an error.
+    /// [`AnyExecutor::map`](Executor::map), with a bar, which keeps its position after an error.
     ///
     /// ```
     /// use trefoil::AnyExecutor;

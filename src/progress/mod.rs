@@ -1,7 +1,7 @@
-//! A bar for work in progress: feature `indicatif`.
+//! Progress bars: feature `indicatif`.
 //!
-//! Put [`with_progress`](Progress::with_progress) between the pool and the call, which stays as it is. The bar moves
-//! with each item that has ended, and is finished when the call is.
+//! Put [`with_progress`](Progress::with_progress) between the pool and the call, which does not
+//! change. The bar advances with each item that ends, and is finished when the call ends.
 //!
 //! | the work | one call |
 //! |---|---|
@@ -28,35 +28,36 @@
 //! # Ok::<(), trefoil::TaskError>(())
 //! ```
 //!
-//! The bar is [indicatif](https://docs.rs/indicatif)'s: on standard error, at most twenty times a second, and not
-//! at all where that is no terminal. [`with_bar`](Progress::with_bar) takes one of your own,
-//! with its template, its place in a `MultiProgress`, its hidden or captured target.
+//! The bar is [indicatif](https://docs.rs/indicatif)'s: on standard error, at most twenty times a
+//! second, and not at all if that is not a terminal. [`with_bar`](Progress::with_bar) takes your
+//! own bar, with its template, its place in a `MultiProgress`, its hidden or captured target.
 //!
 //! # Cost
 //!
-//! Thirty to sixty nanoseconds for each item of a `map` on threads (measured with two); nothing that
-//! could be measured in processes; an addition for each result taken.
+//! Thirty to sixty nanoseconds for each item of a `map` on threads (measured with two); not
+//! measurable in processes; an addition for each result taken.
 //!
-//! (A bar that moves between items, too, is indicatif's `enable_steady_tick`.)
+//! (For a bar that also moves between items, use indicatif's `enable_steady_tick`.)
 //!
 //! # Read next
 //!
-//! [`Progress`] lists what can have a bar. `cargo run --release --features indicatif --example progress_bars` shows
-//! them. To see what each thread and process does, rather than how far it is, there is the feature `trace`.
+//! [`Progress`] lists what can have a bar.
+//! `cargo run --release --features indicatif --example progress_bars` shows them. The feature
+//! `trace` shows what each thread and process does.
 
-// For work on this module. Three ways to count, each where it disturbs least:
+// For work on this module. Items are counted in three ways, each where it costs least:
 //
-// 1. On threads, the thread that has ended an item moves the bar (`threads.rs`).
-// 2. In processes, the driver's thread adds to a number, and the thread that waits for the `map`
-//    looks at it twenty times a second: a terminal that is stopped must not stop the pool
-//    (`processes.rs`).
-// 3. What yields results one by one is counted where they are taken (`results.rs`).
+// 1. On threads, the thread that has ended an item advances the bar (`threads.rs`).
+// 2. In processes, the driver's thread adds to a counter, and the thread that waits for the `map`
+//    reads it twenty times a second: a stopped terminal must not stop the pool (`processes.rs`).
+// 3. Results that are yielded one by one are counted where they are taken (`results.rs`).
 //
-// Rejected: a thread that draws (indicatif has it); an `Executor` with a bar (its `submit` would have to draw on the
-// thread where a task ends, which may be the driver's; `as_completed` does it on the caller's); names like indicatif's own
-// extension traits (`progress`), since both in scope would be ambiguous.
+// Rejected: a thread that draws (indicatif has one); an `Executor` with a bar (its `submit` would
+// have to draw on the thread where a task ends, which may be the driver's; `as_completed` draws on
+// the caller's thread); names like those of indicatif's own extension traits (`progress`), which
+// would be ambiguous with both in scope.
 //
-// It stands above the executors, which know nothing of it. Tests: `tests/progress.rs`.
+// This module is above the executors, which do not import it. Tests: `tests/progress.rs`.
 
 mod bar;
 mod executors;
@@ -69,18 +70,18 @@ pub use indicatif::{ProgressBar, ProgressStyle};
 
 use self::bar::Bar;
 
-/// Gives a bar to what runs or yields work. For `&ThreadPool`, `&ProcessPool`,
-/// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; for what the `imap`s and their streams are,
-/// and for [`AsCompleted`](crate::task::AsCompleted).
+/// Adds a bar to something that runs or yields work: `&ThreadPool`, `&ProcessPool`,
+/// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; the `imap` types and their
+/// streams; [`AsCompleted`](crate::task::AsCompleted).
 pub trait Progress: Sized {
-    /// How many results it will yield, if it yields them and knows. Nobody else can call or implement it.
+    /// The number of results that it will yield, if known. Only this crate can call or implement it.
     #[doc(hidden)]
     fn count(&self, _: Seal) -> Option<usize> {
         None
     }
 
-    /// With a bar of a plain style: how far, how many of how many, the time it has taken, and an estimate of the time left. A
-    /// spinner that counts, where the number of items is not known.
+    /// With a bar in a plain style: the bar, the count, the elapsed time and an estimate of the
+    /// remaining time. A spinner with a count, if the number of items is not known.
     ///
     /// ```
     /// use trefoil::progress::Progress;
@@ -93,9 +94,9 @@ pub trait Progress: Sized {
         with(self, Bar::ours())
     }
 
-    /// With a bar of your own. If it has no length, it gets the number of items, where that is known;
-    /// its position goes up from where it is. Finishing it is left to you: indicatif does so when the last handle is
-    /// dropped, in the way that the bar was made for.
+    /// With your own bar. If it has no length, it gets the number of items, if that is known; its
+    /// position counts up from its current value. You finish it: indicatif does so when the last
+    /// handle is dropped, in the way that the bar was configured for.
     ///
     /// ```
     /// use trefoil::progress::{Progress, ProgressBar};
@@ -120,10 +121,11 @@ mod seal {
 }
 use seal::Seal;
 
-/// Something that runs or yields work, and its bar; from [`Progress`].
+/// An executor, call or iterator with a bar; from [`Progress`].
 ///
-/// It has `map`, `imap` and those of their kin that the thing itself has and a bar can follow. Dropped before the end, as after an error
-/// or a panic, it leaves the bar where it stands.
+/// It has those of `map`, `imap` and similar methods that the wrapped value has and that a bar can
+/// follow. If it is dropped before the end, for example after an error or a panic, the bar keeps
+/// its position.
 #[derive(Debug)]
 #[must_use = "the bar moves with a call: `map`, `imap`, or a loop over the results"]
 pub struct WithBar<S> {
@@ -131,7 +133,7 @@ pub struct WithBar<S> {
     bar: Bar,
 }
 
-/// A source, and its bar, which hears what is known already.
+/// Wraps a source with its bar, and sets the bar's length if it is known.
 fn with<S: Progress>(source: S, bar: Bar) -> WithBar<S> {
     bar.begin(source.count(Seal));
     WithBar { source, bar }

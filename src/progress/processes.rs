@@ -1,8 +1,9 @@
 //! Bars for what worker processes do with many items.
 //!
-//! **Job.** The calls of [`ProcessPool`] and [`ProcessCall`] again. A `map` is one task for all items: the
-//! pool's driver counts what has ended, and the thread that waits for the task looks at the count twenty
-//! times a second and moves the bar. The items cost what they cost without one.
+//! **Job.** The methods of [`ProcessPool`] and [`ProcessCall`] with a bar. A `map` is one task for
+//! all items: the pool's driver counts the items that have ended, and the thread that waits for the
+//! task reads the count twenty times a second and advances the bar. Items cost no more than without
+//! a bar.
 
 use std::time::Duration;
 
@@ -13,14 +14,14 @@ use crate::process::{Counter, Imap, Portable, ProcessCall, ProcessPool};
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError, Until, wait};
 
-/// How long the bar stands still at most, while items end.
+/// The longest time between two updates of the bar while items end.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Progress for &ProcessPool {}
 impl<A, R> Progress for ProcessCall<'_, A, R> {}
 
 impl WithBar<&ProcessPool> {
-    /// [`ProcessPool::map`], with a bar, which stays where it is after an error.
+    /// [`ProcessPool::map`], with a bar, which keeps its position after an error.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -46,8 +47,8 @@ impl WithBar<&ProcessPool> {
         super::with(self.source.call(f), self.bar).map(items)
     }
 
-    /// [`ProcessPool::imap`], with a bar that moves with the results that are taken. Its
-    /// [`buffer`](WithBar::buffer) and [`stream`](WithBar::stream) are there, too.
+    /// [`ProcessPool::imap`], with a bar that advances with the results taken. Its
+    /// [`buffer`](WithBar::buffer) and [`stream`](WithBar::stream) are available, too.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -67,7 +68,7 @@ impl WithBar<&ProcessPool> {
         super::with(self.source.imap(items, f), self.bar)
     }
 
-    /// [`ProcessPool::imap_unordered`], with a bar that moves with the results that are taken.
+    /// [`ProcessPool::imap_unordered`], with a bar that advances with the results taken.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -93,7 +94,7 @@ impl WithBar<&ProcessPool> {
 }
 
 impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
-    /// [`ProcessCall::map`], with a bar, which stays where it is after an error.
+    /// [`ProcessCall::map`], with a bar, which keeps its position after an error.
     ///
     /// ```
     /// use std::time::Duration;
@@ -127,7 +128,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         Ok(results)
     }
 
-    /// [`ProcessCall::imap`], with a bar that moves with the results that are taken.
+    /// [`ProcessCall::imap`], with a bar that advances with the results taken.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -146,7 +147,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         super::with(self.source.imap(items), self.bar)
     }
 
-    /// [`ProcessCall::imap_unordered`], with a bar that moves with the results that are taken.
+    /// [`ProcessCall::imap_unordered`], with a bar that advances with the results taken.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -166,7 +167,7 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
     }
 }
 
-/// Waits for the task, and moves the bar meanwhile.
+/// Waits for the task, and advances the bar meanwhile.
 fn watch<T: Send + 'static>(
     mut task: Task<T>,
     counter: &Counter,

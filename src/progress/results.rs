@@ -1,8 +1,9 @@
-//! Bars for what yields results one by one.
+//! Bars for iterators and streams of results.
 //!
-//! **Job.** A [`WithBar`] around an iterator is an iterator, and around a stream it is a stream: it counts what
-//! passes. So the bar shows what has been taken, on the thread that takes it, and an endless input has a
-//! count and no end. [`AsCompleted`] is a stream and something to loop over; so is this.
+//! **Job.** A [`WithBar`] around an iterator is an iterator, and around a stream it is a stream: it
+//! counts the items that pass. So the bar shows how many results have been taken, and is drawn on
+//! the thread that takes them; an endless input has a count and no end. [`AsCompleted`] is both a
+//! stream and an iterable; so is this.
 
 use std::iter::FusedIterator;
 use std::pin::Pin;

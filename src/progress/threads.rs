@@ -1,9 +1,9 @@
-//! Bars for what a thread pool does with many items.
+//! Bars for a thread pool's calls with many items.
 //!
-//! **Job.** The calls of [`ThreadPool`] again, with the same bounds and results. The bar is moved by
-//! the thread that has ended an item: an addition, and a look at the clock; it draws if no thread
-//! has for a twentieth of a second. Where items take nanoseconds that is too much: make larger
-//! items of them.
+//! **Job.** The methods of [`ThreadPool`] with a bar, with the same bounds and results. The thread
+//! that has ended an item advances the bar: an addition, and a look at the clock; it draws if no
+//! thread has done so for a twentieth of a second. For items of nanoseconds that is too much: group
+//! them into larger items.
 //!
 //! An item that panics is not counted.
 
@@ -35,7 +35,7 @@ impl WithBar<&ThreadPool> {
         self.run(|pool, bar| pool.map(announced(items, bar), |item| bar.after(f(item))))
     }
 
-    /// [`ThreadPool::try_map`], with a bar, which stays where it is after an error.
+    /// [`ThreadPool::try_map`], with a bar, which keeps its position after an error.
     ///
     /// ```
     /// use trefoil::progress::Progress;
@@ -112,8 +112,8 @@ impl WithBar<&ThreadPool> {
         })
     }
 
-    /// [`ThreadPool::imap`], with a bar that moves with the results that are taken. Its
-    /// [`buffer`](WithBar::buffer) and [`stream`](WithBar::stream) are there, too.
+    /// [`ThreadPool::imap`], with a bar that advances with the results taken. Its
+    /// [`buffer`](WithBar::buffer) and [`stream`](WithBar::stream) are available, too.
     ///
     /// ```
     /// use trefoil::progress::Progress;
@@ -131,7 +131,7 @@ impl WithBar<&ThreadPool> {
         super::with(self.source.imap(items, f), self.bar)
     }
 
-    /// [`ThreadPool::imap_unordered`], with a bar that moves with the results that are taken.
+    /// [`ThreadPool::imap_unordered`], with a bar that advances with the results taken.
     ///
     /// ```
     /// use trefoil::progress::Progress;
@@ -157,7 +157,7 @@ impl WithBar<&ThreadPool> {
     }
 }
 
-/// The items, which tell the bar how many they are.
+/// The items, after setting the bar's length to their number.
 fn announced<I: Items>(items: I, bar: &Bar) -> impl Items<Item = I::Item> {
     Announced(items.into_source(Seal), |count| bar.begin(Some(count)))
 }

@@ -1,19 +1,19 @@
-//! What can be recorded: 24 bytes of it, and 8 for the time.
+//! The events of a recording: 24 bytes each, and 8 for the time.
 //!
-//! An event is [`What`] and when; it is copied, never dropped. Numbers stand for things: a task's id, a
-//! pool's tag, a slot's number in its pool, a process id. `crate::trace` reads them.
+//! An event is a [`What`] and a time; it is copied, never dropped. It refers to objects by numbers:
+//! a task's id, a pool's tag, a slot's number in its pool, a process id. `crate::trace` reads them.
 //!
-//! What has a length is two events on one thread (`Begun` and `Ended`), and these nest, because the code that they stand
-//! around nests. Either may be missing, where a recording begins or stops in between.
+//! A span of time is two events on one thread (`Begun` and `Ended`). These nest, because the code
+//! between them nests. Either may be missing, if a recording begins or stops in between.
 //!
-//! Rejected: lengths in one event, written at the end (what goes on for ever, or hangs, would not be seen);
-//! names and places as text in the event (an allocation for each).
+//! Rejected: one event with a length, written at the end (code that never ends would not be seen);
+//! names and locations as text in the event (an allocation for each).
 //!
 //! Tests: below (the size), `tests/trace/`.
 
 use std::panic::Location;
 
-/// Something that happened at a moment.
+/// An event at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     /// In ticks of the recording's clock; once the recording has stopped, in nanoseconds from its start.
@@ -24,7 +24,7 @@ pub(crate) struct Event {
 /// Where a task was spawned.
 pub(crate) type Site = &'static Location<'static>;
 
-/// What happened; the functions of the parent module say it in words.
+/// What happened; the functions of the parent module document it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
     Is { role: Role },
@@ -48,7 +48,8 @@ pub(crate) enum What {
     Fell { pid: u32 },
 }
 
-/// Items of one job that go to a worker process together. The sequence number is one of that process's.
+/// Items of one job that go to a worker process together. The sequence number is counted for each
+/// process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     pub(crate) pool: u32,
@@ -58,41 +59,42 @@ pub(crate) struct Frame {
     pub(crate) items: u32,
 }
 
-/// So many items of that frame were run.
+/// The number of items of that frame that were run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Done {
     pub(crate) sequence: u32,
     pub(crate) items: u32,
 }
 
-/// What a thread is, or what else has a line in the picture. In the order in which pictures show them.
+/// The role of a thread, or of something else with a line in the picture. In the order in which
+/// pictures show them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
-    /// None of ours, or a guest in a pool.
+    /// A thread of no executor, or an outside thread in a pool.
     #[default]
     Outside,
-    /// It turns an event loop.
+    /// It runs an event loop.
     Loop,
-    /// It drives a pool of processes.
+    /// It drives a process pool.
     Driver { pool: u32 },
     /// In the slot of a thread pool; `index` is its place's number.
     Worker { pool: u32, index: u32, slot: u32 },
     /// It makes blocking calls for loops.
     Offload,
-    /// No thread but a worker process.
+    /// Not a thread but a worker process.
     Process { pool: u32 },
 }
 
-/// Of what kind a task is.
+/// The kind of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Closure,
     Future,
-    /// A future of one thread's.
+    /// A future that stays on one thread.
     Local,
-    /// The future that a loop runs for.
+    /// The root future of a loop.
     Root,
-    /// Ended from outside: by a reply, by a callback.
+    /// Completed from outside: by a reply, by a callback.
     Promise,
 }
 
@@ -100,10 +102,10 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Done,
-    /// A poll is over, and the future waits.
+    /// A poll has ended, and the future waits.
     Pending,
     Panicked,
-    /// In another error.
+    /// With another error.
     Failed,
     Cancelled,
     Closed,

@@ -1,32 +1,34 @@
-//! What happens, written down while a recording goes on (feature `trace`).
+//! Records events while a recording runs (feature `trace`).
 //!
-//! **Job.** The executors tell this module what they do, one call a moment: a task is made, its code begins
-//! and ends, a thread waits, sleeps, steals, wakes another. While nothing is recorded
-//! that costs one relaxed load and a branch; without the feature the functions below are empty, and what they
-//! are given is not even computed. What becomes of the notes is the business of `crate::trace`, far above.
+//! **Job.** The executors call this module for each event: a task is made, its code begins and
+//! ends, a thread waits, sleeps, steals, wakes another. While nothing is recorded that costs one
+//! relaxed load and a branch; without the feature the functions below are empty, and their
+//! arguments are not computed. `crate::trace` evaluates the events.
 //!
 //! **Protocol.**
 //! 1. `session::start` gives the recording a number and publishes it in one word.
-//! 2. A thread that has something to note reads the word. If it is not 0, the event goes, with the time, into
-//!    the thread's own log, under the log's lock, which no other thread asks for before the end. A
-//!    thread's first event in a recording makes its log known to the recording. Room comes out of a budget that all
-//!    threads share. When that is used up, later events are counted and lost.
-//! 3. [`Session::stop`](session::Session::stop) clears the word and takes the logs' contents. A thread that has read the
-//!    word before may still write its event; it is not read.
+//! 2. A thread with an event reads the word. If it is not 0, the event goes, with the time, into
+//!    the thread's own log, under the log's lock, which no other thread takes before the end. A
+//!    thread's first event in a recording registers its log. Room comes from a budget that all
+//!    threads share. When that is used up, later events are only counted.
+//! 3. [`Session::stop`](session::Session::stop) clears the word and takes the logs' contents. A
+//!    thread that has read the word before may still write its event, which is not read.
 //!
-//! A thread that sees a task's end (it has joined it, say) and then stops the recording has everything that the task
-//! did: its events are written before its end becomes visible.
+//! A thread that sees a task's end (by joining it, say) and then stops the recording gets all
+//! events of the task: they are written before the end becomes visible.
 //!
-//! What a thread is (whose worker, or a loop's) is kept at all times, so that a recording which begins later knows it.
+//! A thread's role (a worker of which pool, or a loop's thread) is kept at all times, so that a
+//! recording which begins later knows it.
 //!
-//! A forked child records nothing of its parent's: in it the word is 0.
+//! A forked child does not continue its parent's recording: in the child the word is 0.
 //!
-//! **Rejected.** One buffer for all threads (its lock or its counter would be what is measured); rings that lose the oldest
-//! (ends without beginnings); hooking into `tracing` (a subscriber's cost for each event is several times that of a
-//! short task, and the pools' parks and steals are no spans); an array that its thread fills without a lock while others
-//! read its published part (`unsafe` and loom models, for some nanoseconds an event).
+//! **Rejected.** One buffer for all threads (its lock or counter would distort the recording);
+//! rings that lose the oldest events (ends without beginnings); hooking into `tracing` (a
+//! subscriber's cost for each event is several times that of a short task, and the pools' parks and
+//! steals are not spans); an array that its thread fills without a lock while others read its
+//! published part (`unsafe` and loom models, for some nanoseconds an event).
 //!
-//! Tests: `tests/trace/`; what it costs: `benches/benches/trace.rs`.
+//! Tests: `tests/trace/`; cost: `benches/benches/trace.rs`.
 
 #![cfg_attr(not(feature = "trace"), allow(dead_code))] // nothing starts a recording then
 
@@ -40,7 +42,7 @@ pub(crate) use event::Event;
 pub(crate) use event::{Done, Ending, Frame, Kind, Role, Site, What};
 pub(crate) use session::{Before, is_on, named, role};
 
-/// A task is made here.
+/// A task is created here.
 #[inline(always)]
 pub(crate) fn spawned(task: u64, site: Site, kind: Kind) {
     note(|| What::Spawned { task, site, kind });
@@ -52,13 +54,13 @@ pub(crate) fn begun(task: u64, site: Site, kind: Kind) {
     note(|| What::Begun { task, site, kind });
 }
 
-/// What [`begun`] told of is over.
+/// The end of the run that [`begun`] recorded.
 #[inline(always)]
 pub(crate) fn ended(task: u64, how: Ending) {
     note(|| What::Ended { task, how });
 }
 
-/// A task has ended, and none of its code runs here: it was dropped, or a promise was kept.
+/// A task has ended without running code here: it was dropped, or a promise was completed.
 #[inline(always)]
 pub(crate) fn settled(task: u64, how: Ending) {
     note(|| What::Settled { task, how });
@@ -70,7 +72,7 @@ pub(crate) fn woken(task: u64) {
     note(|| What::Woken { task });
 }
 
-/// A worker took this from the slot `from`; 0: not a task but a part of a region.
+/// A worker stole this from the slot `from`; 0: not a task but a part of a region.
 #[inline(always)]
 pub(crate) fn stolen(task: u64, from: usize) {
     note(|| What::Stolen { task, from });
@@ -83,13 +85,13 @@ pub(crate) fn thread_woken(pool: u32, slot: usize) {
     note(|| What::Roused { pool, slot });
 }
 
-/// Which task the next wait of this thread is for; 0: none.
+/// The task that the next wait of this thread is for; 0: none.
 #[inline(always)]
 pub(crate) fn awaits(task: u64) {
     note(|| What::Awaits { task });
 }
 
-/// A call to a pool of processes: `task` waits for the job.
+/// A call to a process pool: `task` waits for the job.
 #[inline(always)]
 pub(crate) fn called(pool: u32, job: u64, task: u64) {
     let job = job as u32;
@@ -111,7 +113,7 @@ pub(crate) fn sent(pool: u32, pid: u32, sequence: u64, job: u64, items: usize) {
     });
 }
 
-/// A frame is done: so many of its items were run, and that took so many nanoseconds.
+/// A frame is done: the number of its items that were run, and the time in nanoseconds.
 #[inline(always)]
 pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
     let (sequence, items) = (sequence as u32, items as u32);
@@ -119,13 +121,13 @@ pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
     note(|| What::Answered { pid, done, nanos });
 }
 
-/// A worker process is gone, and with it the frames that it had.
+/// A worker process has died, and its frames are lost.
 #[inline(always)]
 pub(crate) fn worker_died(pid: u32) {
     note(|| What::Fell { pid });
 }
 
-/// Something that has a beginning and an end on this thread, which come as one value's life.
+/// A span of time on this thread: it begins when the value is created and ends when it is dropped.
 #[must_use]
 pub(crate) struct Span(What);
 
@@ -136,7 +138,8 @@ impl Drop for Span {
     }
 }
 
-/// A part of a region runs here, of a `join` or a `scope` for example; it is called so in the picture.
+/// A part of a region runs here, of a `join` or a `scope` for example; this is its name in the
+/// picture.
 #[inline(always)]
 pub(crate) fn part(part: &'static str) -> Span {
     note(|| What::PartBegun { part });

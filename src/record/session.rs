@@ -1,15 +1,17 @@
-//! One recording: which threads take part in it, what they have written, and by which clock.
+//! One recording: its threads, their logs, and its clock.
 //!
 //! **Job.** Steps 1 to 3 of the parent module.
 //!
-//! **Clock.** The processor's counter ([`ticks`]), where the kernel itself takes its time from it, which it does only
-//! while the counters of all processors agree; else the system's clock, which costs twice as much. The counter's rate is
-//! found from the moments of start and stop, which are known in both.
+//! **Clock.** The processor's counter ([`ticks`]), if the kernel itself uses it as its clock, which
+//! it does only while the counters of all processors agree; otherwise the system's clock, which
+//! costs twice as much. The counter's rate is computed from the moments of start and stop, which
+//! are read from both.
 //!
-//! **Budget.** Threads pay for room in advance ([`ROOM`]), out of one number for all of them, so that they seldom meet there.
+//! **Budget.** Threads reserve room in advance ([`ROOM`]), from one counter for all of them, so
+//! that they seldom contend for it.
 //!
-//! The word and the number of the next recording live as long as the process, and no protocol but the one told in the
-//! parent module depends on them.
+//! The word and the number of the next recording live as long as the process, and only the protocol
+//! of the parent module depends on them.
 //!
 //! Tests: below, `tests/trace/`.
 
@@ -25,16 +27,16 @@ use crate::loom::{Mutex, per_thread, thread};
 use crate::sys::fork::{self, PerProcess};
 use crate::sys::{thread_id, ticks};
 
-/// The number of the recording that goes on; 0: none.
+/// The number of the running recording; 0: none.
 static WORD: AtomicU64 = AtomicU64::new(0); // no protocol
 
-/// What goes on in this process.
+/// The recording of this process.
 static CURRENT: PerProcess<Mutex<Option<Arc<Session>>>> = PerProcess::new();
 
-/// How many events a thread pays for at once.
+/// How many events a thread reserves at once.
 const ROOM: usize = 128;
 
-/// The recording that goes on; 0: none. Without the feature: never one.
+/// The running recording; 0: none. Without the feature it is always 0.
 #[inline(always)]
 fn number() -> u64 {
     match cfg!(feature = "trace") {
@@ -43,7 +45,7 @@ fn number() -> u64 {
     }
 }
 
-/// A recording goes on.
+/// Whether a recording runs.
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     number() != 0
@@ -66,7 +68,7 @@ pub(crate) fn named(task: u64, name: &str) {
     }
 }
 
-/// A recording that goes on, or is over.
+/// A recording, running or stopped.
 pub(crate) struct Session {
     number: u64,
     clock: Clock,
@@ -79,7 +81,7 @@ pub(crate) struct Session {
 /// One thread's part of it.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// The thread's.
+    /// The thread's role.
     pub(crate) name: Option<String>,
     pub(crate) os_id: u32,
     /// In the order in which they happened.
@@ -90,10 +92,10 @@ pub(crate) struct Log {
     pub(crate) lost: u64,
 }
 
-/// Where times come from: the processor's counter, if the kernel trusts it, or the system's clock.
+/// The clock: the processor's counter, if the kernel uses it, or the system's clock.
 struct Clock {
     start: Instant,
-    /// What the counter showed at the start.
+    /// The counter's value at the start.
     counter: Option<u64>,
 }
 
@@ -117,16 +119,17 @@ impl Clock {
     }
 }
 
-/// What turns ticks into nanoseconds from the start of a recording of that length, which has begun and ended at these ticks.
-/// Those are not behind its end: a thread may have written a little more, or the counter have jumped.
+/// Converts ticks to nanoseconds from the start of a recording of that length, which began and
+/// ended at these ticks. Later ticks are cut at the end: a thread may have written a little more,
+/// or the counter may have jumped.
 fn scale(start: u64, stop: u64, length: u64) -> impl Fn(u64) -> u64 {
     let each = length as f64 / stop.saturating_sub(start).max(1) as f64;
     move |ticks| ((ticks.saturating_sub(start) as f64 * each) as u64).min(length)
 }
 
-/// Begins a recording of `limit` events at most. `None`: there is one already.
+/// Begins a recording of at most `limit` events. `None`: there is one already.
 pub(crate) fn start(limit: usize) -> Option<Arc<Session>> {
-    // Numbers begin at 1. Recordings of the parent's have had others than those of a forked child.
+    // Numbers begin at 1. A forked child's recordings have other numbers than its parent's.
     static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
     watch_forks();
     let mut current = CURRENT.get_or_init(|| Mutex::new(None)).lock();
@@ -152,17 +155,19 @@ fn watch_forks() {
     }
 }
 
-/// Touches the word only (Y30).
+/// Changes only the word (Y30).
 extern "C" fn forget() {
     WORD.store(0, Relaxed);
 }
 
 impl Session {
-    /// Ends it; gives, once, what each thread has written, with times in nanoseconds from the start, and how many of them it took.
+    /// Ends it; returns, once, what each thread has written, with times in nanoseconds from the
+    /// start, and its duration.
     pub(crate) fn stop(&self) -> (Vec<Log>, u64) {
         let ended = WORD.compare_exchange(self.number, 0, Relaxed, Relaxed);
         if ended.is_err() {
-            // It is over, or this is a forked child, where its locks may be held for ever.
+            // It has ended already, or this is a forked child, where its locks may be held for
+            // ever.
             return Default::default();
         }
         *CURRENT.get_or_init(|| Mutex::new(None)).lock() = None;
@@ -183,7 +188,7 @@ impl Session {
         (logs, length)
     }
 
-    /// Takes room for some events out of the budget, or what is left of it.
+    /// Takes room for some events from the budget, or the rest of it.
     fn reserve(&self, count: usize) -> usize {
         let take = |left: usize| Some(left.saturating_sub(count));
         let left = self.left.fetch_update(Relaxed, Relaxed, take);
@@ -191,17 +196,17 @@ impl Session {
     }
 }
 
-/// A thread's side.
+/// A thread's state.
 struct Here {
     role: Cell<Role>,
     own: RefCell<Option<Own>>,
 }
 
-/// Its place in the latest recording that it took part in.
+/// Its log in the latest recording that it took part in.
 struct Own {
     session: Arc<Session>,
     log: Arc<Mutex<Log>>,
-    /// How many more events are paid for.
+    /// How many more events are reserved.
     room: usize,
 }
 
@@ -212,7 +217,7 @@ per_thread! {
     };
 }
 
-/// What this thread was before; it is that again when this is dropped.
+/// This thread's previous role, which is restored when this is dropped.
 #[must_use]
 pub(crate) struct Before(Role);
 
@@ -222,7 +227,7 @@ impl Drop for Before {
     }
 }
 
-/// What this thread is from now on, also for recordings that begin later.
+/// Sets this thread's role, also for recordings that begin later.
 #[inline(always)]
 pub(crate) fn role(role: Role) -> Before {
     Before(replace_role(role))
@@ -241,9 +246,9 @@ fn replace_role(role: Role) -> Role {
 #[cold]
 #[inline(never)]
 fn write(number: u64, write: impl FnOnce(&mut Own)) {
-    // Where the thread is about to be gone, nothing is written.
+    // While the thread is ending, nothing is written.
     let _ = HERE.try_with(|here| {
-        // An allocator of the user's that does something worth noting, inside of a note.
+        // A user's allocator may cause an event while one is being written.
         let Ok(mut own) = here.own.try_borrow_mut() else {
             return;
         };
@@ -257,7 +262,7 @@ fn write(number: u64, write: impl FnOnce(&mut Own)) {
 }
 
 impl Own {
-    /// Takes part in the recording, if it still goes on.
+    /// Takes part in the recording, if it still runs.
     #[cold]
     fn enter(number: u64, role: Role) -> Option<Self> {
         let session = CURRENT.get()?.lock().clone()?;
@@ -291,7 +296,7 @@ impl Own {
         log.events.push(Event { at, what });
     }
 
-    /// A name takes the room of two events, and more if it is long.
+    /// A name takes the room of two events, or more if it is long.
     fn name(&mut self, task: u64, name: &str) {
         let mut log = self.log.lock();
         let cost = 2 + name.len() / size_of::<Event>();

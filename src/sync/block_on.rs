@@ -1,7 +1,7 @@
 //! Drives one future on the thread that waits for it.
 //!
-//! The blocking halves of the combinators are this around their async halves.
-//! Nothing else runs meanwhile: it is a wait, not an executor.
+//! The blocking forms of the combinators wrap their async forms in this. Nothing else runs
+//! meanwhile: it is a wait, not an executor.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 
 use super::park;
 
-/// Runs `future` to its end, parking between polls. `None`: this thread must not
-/// block and the future was not ready at once.
+/// Runs `future` to its end, parking between polls. Returns `None` if this thread must not block
+/// and the future was not ready at once.
 pub(crate) fn block_on<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut output = None;

@@ -1,7 +1,8 @@
-//! Every value to every receiver, and a slow receiver loses the oldest.
+//! A channel that delivers every value to every receiver; a slow receiver loses the oldest.
 //!
-//! For news that each of many must hear: a line in a chat, an order to stop. Where each value is for one receiver,
-//! take a [`channel`](super::channel); where only the newest counts, a [`watch`](super::watch).
+//! For messages to all of many receivers: a line in a chat, an order to stop. If each value is for
+//! one receiver, use a [`channel`](super::channel); if only the newest value counts, a
+//! [`watch`](super::watch).
 //!
 //! ```
 //! use trefoil::sync::broadcast;
@@ -14,11 +15,12 @@
 //! # Ok::<_, broadcast::SendError<&str>>(())
 //! ```
 
-// A queue behind a lock, in which each value has the number of the receivers that have not had it. The last of these takes it
-// out, so a value lives until all have had it, or `capacity` newer ones are there. A receiver has the number of the value
-// that is next for it; one that finds this value gone has lagged. Receivers listen first and then look, senders change
-// the queue first and then notify. Nothing of the user's runs or is dropped under the lock; a value is cloned under one of its own.
-// Tests: `tests/task/broadcast.rs`.
+// A queue behind a lock. Each value counts the receivers that have not taken it, and the last of
+// these removes it, so a value lives until all have taken it or there are `capacity` newer ones. A
+// receiver stores the number of its next value; if that value is gone, it has lagged. Receivers
+// first listen and then look; senders first change the queue and then notify. No user code runs or
+// is dropped under the lock; a value is cloned under its own lock. Tests:
+// `tests/task/broadcast.rs`.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,13 +31,16 @@ use thiserror::Error;
 use super::park;
 use crate::loom::{Arc, Mutex};
 
-/// Makes a channel in which every receiver gets a clone of every value that is sent while it is there. The last `capacity`
-/// values are kept for receivers that are behind; no sender ever waits.
+/// Makes a channel in which every receiver gets a clone of every value that is sent while the
+/// receiver exists. The last `capacity` values are kept for receivers that are behind; a sender
+/// never waits.
 ///
-/// Values are `Clone + Send`; receivers that want a clone of the same value at once get them one after the other.
+/// Values are `Clone + Send`; receivers that take the same value at the same time clone it one
+/// after the other.
 ///
-/// It is tokio's `broadcast`, with a capacity to the item; 0 counts as 1, as in [`channel::bounded`](super::channel::bounded). A
-/// receiver waits in async code by [`recv`](Receiver::recv), and blocking by [`recv_blocking`](Receiver::recv_blocking).
+/// It corresponds to tokio's `broadcast`, with an exact capacity; 0 counts as 1, as in
+/// [`channel::bounded`](super::channel::bounded). A receiver waits with [`recv`](Receiver::recv) in
+/// async code, and with [`recv_blocking`](Receiver::recv_blocking) on a thread.
 ///
 /// ```
 /// use trefoil::sync::broadcast::{self, RecvError};
@@ -80,7 +85,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 struct Shared<T> {
     capacity: usize,
     state: Mutex<State<T>>,
-    /// Heard by receivers: a value, or no sender any more.
+    /// Notifies receivers of a new value, or of the last sender's end.
     sent: Listeners,
 }
 
@@ -94,14 +99,14 @@ struct State<T> {
 }
 
 struct Kept<T> {
-    /// Its own lock is for clones: a value need not be `Sync`.
+    /// The lock is held for cloning: a value need not be `Sync`.
     value: Arc<Mutex<T>>,
-    /// So many receivers have not had it.
+    /// How many receivers have not taken it.
     awaited_by: usize,
 }
 
 impl<T> State<T> {
-    /// The number of the value that is sent next.
+    /// The number of the next value to be sent.
     fn end(&self) -> u64 {
         self.first + self.values.len() as u64
     }
@@ -111,7 +116,8 @@ impl<T> State<T> {
         usize::try_from(number.checked_sub(self.first)?).ok()
     }
 
-    /// Takes out what all have had: older values are never awaited by more than newer ones are.
+    /// Removes the values that all have taken: an older value is never awaited by more receivers
+    /// than a newer one.
     fn trim(&mut self) -> Vec<Kept<T>> {
         let had = self.values.iter().take_while(|kept| kept.awaited_by == 0);
         let had = had.count();
@@ -120,20 +126,21 @@ impl<T> State<T> {
     }
 }
 
-/// The side that sends. Cloning it gives another; when the last is gone, receivers learn it after the last value.
+/// The sending side. It can be cloned; after the last sender is dropped, receivers get the
+/// remaining values and then an error.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
-    /// Sends `value` to all receivers of now: so many. Never waits; if it is the one too many, the oldest is lost to those
-    /// who have not had it.
+    /// Sends `value` to all current receivers, and returns their number. Never waits; if the
+    /// channel is full, receivers that have not taken the oldest value lose it.
     ///
     /// # Errors
     /// [`SendError`] with `value` if there are no receivers.
     ///
     /// # Panics
-    /// With the destructor of the value that is lost: `value` is sent then.
+    /// If the destructor of the lost value panics; `value` has been sent then.
     pub fn send(&self, value: T) -> Result<usize, SendError<T>> {
         let mut state = self.shared.state.lock();
         let awaited_by = state.receivers;
@@ -153,24 +160,24 @@ impl<T> Sender<T> {
         Ok(awaited_by)
     }
 
-    /// One more receiver, which gets what is sent from now on.
+    /// Makes another receiver, which gets the values sent from now on.
     pub fn subscribe(&self) -> Receiver<T> {
         Receiver::new(&self.shared)
     }
 
-    /// How many receivers there are.
+    /// The number of receivers.
     #[must_use]
     pub fn receiver_count(&self) -> usize {
         self.shared.state.lock().receivers
     }
 
-    /// How many values are kept for receivers that have not had them.
+    /// The number of values kept for receivers that have not taken them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.state.lock().values.len()
     }
 
-    /// No value is kept: all receivers have had all.
+    /// Whether no value is kept because all receivers have taken all values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -198,11 +205,11 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// The side that gets every value. It does not clone: what the clone should get is said by
-/// [`Sender::subscribe`] or [`resubscribe`](Receiver::resubscribe).
+/// The receiving side, which gets every value. It is not `Clone`: use [`Sender::subscribe`] or
+/// [`resubscribe`](Receiver::resubscribe) instead.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
-    /// The number of the value that it gets next.
+    /// The number of its next value.
     next: u64,
 }
 
@@ -216,18 +223,18 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Another receiver, which gets what is sent from now on.
+    /// Makes another receiver, which gets the values sent from now on.
     pub fn resubscribe(&self) -> Self {
         Self::new(&self.shared)
     }
 
-    /// How many values it has not had, those that it has lost included.
+    /// The number of values that it has not taken, including those that it has lost.
     #[must_use]
     pub fn len(&self) -> usize {
         (self.shared.state.lock().end() - self.next) as usize
     }
 
-    /// It has had every value that was sent.
+    /// Whether it has taken every value that was sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -235,7 +242,7 @@ impl<T> Receiver<T> {
 }
 
 impl<T: Clone> Receiver<T> {
-    /// The next value, if there is one; never waits.
+    /// Takes the next value, if there is one; never waits.
     ///
     /// # Errors
     /// [`TryRecvError`]: none now, none any more, or so many were lost.
@@ -263,7 +270,8 @@ impl<T: Clone> Receiver<T> {
         Ok(Arc::try_unwrap(value).map_or_else(|shared| shared.lock().clone(), Mutex::into_inner))
     }
 
-    /// What there is to learn: `Err`, it is to be waited for. Listens first and then looks.
+    /// The next outcome, or `Err` with a listener if there is none yet. Listens first and then
+    /// looks.
     fn listen(&mut self) -> Result<Result<T, RecvError>, EventListener> {
         let listener = self.shared.sent.listen();
         match self.try_recv() {
@@ -279,8 +287,8 @@ impl<T: Clone> Receiver<T> {
     /// Cancel safe: dropping it loses no value.
     ///
     /// # Errors
-    /// [`RecvError::Lagged`] if values were lost: the next call gives the oldest that is kept. [`RecvError::Closed`] if
-    /// all senders are gone and it has had every value.
+    /// [`RecvError::Lagged`] if values were lost: the next call returns the oldest kept value.
+    /// [`RecvError::Closed`] if all senders are gone and it has taken every value.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         loop {
             match self.listen() {
@@ -290,7 +298,7 @@ impl<T: Clone> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Receiver::recv), blocking this thread.
+    /// Like [`recv`](Receiver::recv), blocking this thread.
     ///
     /// # Errors
     /// As `recv`.
@@ -318,26 +326,26 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-/// There are no receivers; the value comes back.
+/// There are no receivers; contains the value.
 #[derive(Clone, Copy, Error, PartialEq, Eq)]
 #[error("nobody receives on this broadcast channel")]
 pub struct SendError<T>(pub T);
 
-/// Why a receiver gets no value.
+/// Why a receiver got no value.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecvError {
-    /// All senders are gone, and it has had every value.
+    /// All senders are gone, and the receiver has taken every value.
     #[error("the senders of this broadcast channel are gone")]
     Closed,
-    /// It was too slow: so many values were lost to it. The next call goes on after them.
+    /// It was too slow and lost this many values. The next call continues after them.
     #[error("the receiver was too slow: it has lost {0} values")]
     Lagged(u64),
 }
 
-/// Why [`Receiver::try_recv`] gives no value.
+/// Why [`Receiver::try_recv`] returned no value.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum TryRecvError {
-    /// It has had every value, and others may come.
+    /// It has taken every value, and others may come.
     #[error("no value is there just now")]
     Empty,
     /// As [`RecvError::Closed`].

@@ -1,11 +1,11 @@
 //! Queues between threads and tasks, blocking or async at either end.
 //!
-//! Multi-producer and multi-consumer; closed when one side is gone. Both ends
-//! clone. Re-exported from [`async-channel`](https://docs.rs/async-channel), which does all of
-//! this: `send` and `recv` are futures, `send_blocking` and `recv_blocking` wait, `try_send` and
-//! `try_recv` do neither; a receiver is a `Stream`.
+//! Multi-producer and multi-consumer; closed when all handles of one side are dropped. Both ends
+//! are `Clone`. Re-exported from [`async-channel`](https://docs.rs/async-channel): `send` and
+//! `recv` are futures, `send_blocking` and `recv_blocking` wait, `try_send` and `try_recv` do
+//! neither; a receiver is a `Stream`.
 //!
-//! On a worker of a thread pool, put a blocking end that may wait for long into
+//! On a worker of a thread pool, wrap a blocking call that may wait for long in
 //! `ThreadPool::blocking`, or await instead. On an event loop, await.
 //!
 //! ```
@@ -33,10 +33,10 @@ pub use async_channel::{
     WeakSender, unbounded,
 };
 
-/// Makes a channel in which up to `capacity` items wait.
+/// Makes a channel that holds up to `capacity` items.
 ///
-/// A capacity of 0 counts as 1, as in [`process::channel`](crate::process::channel()): there is no handing over from hand to
-/// hand. (In Python's `queue.Queue(0)` it means no limit: [`unbounded`].)
+/// A capacity of 0 counts as 1, as in [`process::channel`](crate::process::channel()): there is no
+/// rendezvous channel. (In Python's `queue.Queue(0)` it means no limit: [`unbounded`].)
 ///
 /// ```
 /// use trefoil::sync::channel;

@@ -1,18 +1,20 @@
-//! A condition that is waited for under a [`Mutex`]: Python's `threading.Condition`.
+//! A condition variable for a [`Mutex`]: Python's `threading.Condition`.
 //!
-//! 1. A waiter enters the list while it has the lock, and only then lets go of it. So a thread that
-//!    changes the condition under the lock and then notifies finds it: no notification is lost.
-//! 2. Notified, it takes the lock again. Until it has it, the notification is not used: a waiter that is
-//!    dropped in between passes it on ([`Unused`]), and one that is dropped while it is still in the
-//!    list does so, too (`event_listener`).
+//! 1. A waiter enters the list while it holds the lock, and only then releases it. So a thread that
+//!    changes the condition under the lock and then notifies finds the waiter: no notification is
+//!    lost.
+//! 2. A notified waiter takes the lock again. Until it has the lock, the notification is unused: a
+//!    waiter that is dropped in between passes it on ([`Unused`]), and so does one that is dropped
+//!    while it is still in the list (`event_listener`).
 //!
-//! Waking may be spurious in neither form, but the condition may have changed again
-//! by the time the lock is had: use the `_while` forms.
+//! There are no spurious wake-ups in either form, but the condition may have changed again before
+//! the waiter gets the lock: use the `_while` forms.
 //!
-//! The protocol ([`Condvar::wait_by`]) has the lock of its callers: a guard to drop, and a way to take it again. So the models have loom's.
+//! The protocol ([`Condvar::wait_by`]) gets the lock from its callers, as a guard to drop and a way
+//! to take it again. So the models can use loom's lock.
 //!
-//! Checked by `checks/tests/conditions.rs`, every interleaving, with a twin that lets go of the lock first;
-//! and by `tests/task/sync.rs` and `checks/tests/cancel_safety.rs`.
+//! Checked by `checks/tests/conditions.rs`, in every interleaving, with a broken twin that releases
+//! the lock first; and by `tests/task/sync.rs` and `checks/tests/cancel_safety.rs`.
 
 #[cfg(not(loom))]
 use async_lock::{Mutex, MutexGuard};
@@ -51,17 +53,17 @@ impl Condvar {
         Self::default()
     }
 
-    /// Wakes one that waits, if one does: the one that has waited longest.
+    /// Wakes the waiter that has waited longest, if there is one.
     pub fn notify_one(&self) {
         self.listeners.notify(1.additional());
     }
 
-    /// Wakes all that wait.
+    /// Wakes all waiters.
     pub fn notify_all(&self) {
         self.listeners.notify(usize::MAX);
     }
 
-    /// Lets go of the lock by dropping `guard`, waits, and takes it again.
+    /// Releases the lock by dropping `guard`, waits, and takes it again.
     pub(super) async fn wait_by<G, L: Future>(
         &self,
         guard: G,
@@ -85,7 +87,7 @@ impl Condvar {
     }
 }
 
-/// A notification that has been had and not used yet.
+/// A notification that was received but not used yet.
 struct Unused<'a>(&'a Condvar);
 
 impl Drop for Unused<'_> {
@@ -96,23 +98,23 @@ impl Drop for Unused<'_> {
 
 #[cfg(not(loom))]
 impl Condvar {
-    /// Lets go of the lock, waits for a notification, and takes the lock again.
+    /// Releases the lock, waits for a notification, and takes the lock again.
     ///
-    /// Cancel safe: dropping it half-way has let go of the lock, and a notification that it
-    /// had got goes to the next that waits.
+    /// Cancel safe: when it is dropped half-way the lock has been released, and a notification that
+    /// it had received goes to the next waiter.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
         self.wait_by(guard, || mutex.lock()).await
     }
 
-    /// As [`wait`](Condvar::wait), blocking this thread.
+    /// Like [`wait`](Condvar::wait), blocking this thread.
     #[must_use]
     pub fn wait_blocking<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
         self.wait_by_blocking(guard, || mutex.lock_blocking())
     }
 
-    /// Waits as long as `condition` holds.
+    /// Waits while `condition` returns true.
     pub async fn wait_while<'a, T: ?Sized>(
         &self,
         mut guard: MutexGuard<'a, T>,
@@ -124,7 +126,7 @@ impl Condvar {
         guard
     }
 
-    /// As [`wait_while`](Condvar::wait_while), blocking this thread.
+    /// Like [`wait_while`](Condvar::wait_while), blocking this thread.
     #[must_use]
     pub fn wait_while_blocking<'a, T: ?Sized>(
         &self,

@@ -1,7 +1,7 @@
 //! A flag that can be waited for: Python's `threading.Event` and `asyncio.Event`.
 //!
-//! A bool and a list of listeners. A waiter listens first and then looks at the
-//! flag, `set` sets the flag first and then notifies: so one of the two sees the other.
+//! A bool and a list of listeners. A waiter first listens and then reads the flag; `set` first sets
+//! the flag and then notifies. So one of the two sees the other.
 
 use event_listener::{Event as Listeners, EventListener, Listener};
 
@@ -45,13 +45,13 @@ impl Event {
         self.set.store(false, Ordering::SeqCst);
     }
 
-    /// The flag is set.
+    /// Whether the flag is set.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.set.load(Ordering::SeqCst)
     }
 
-    /// `None`: it is set. Listens first and then looks again.
+    /// A listener, or `None` if the flag is set. Listens first and then looks again.
     fn listen(&self) -> Option<EventListener> {
         if self.is_set() {
             return None;
@@ -70,14 +70,15 @@ impl Event {
         }
     }
 
-    /// As [`wait`](Event::wait), blocking this thread.
+    /// Like [`wait`](Event::wait), blocking this thread.
     pub fn wait_blocking(&self) {
         if let Some(listener) = self.listen() {
             park::blocked(|| listener.wait());
         }
     }
 
-    /// As [`wait_blocking`](Event::wait_blocking), for at most `time`; false: the time is up.
+    /// Like [`wait_blocking`](Event::wait_blocking), for at most `time`; returns false if the time
+    /// is up.
     pub fn wait_timeout(&self, time: std::time::Duration) -> bool {
         self.listen()
             .is_none_or(|listener| park::blocked(|| listener.wait_timeout(time)).is_some())

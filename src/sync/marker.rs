@@ -1,8 +1,9 @@
-//! What runs on this thread, as opaque marks.
+//! Opaque markers of the task and the loop that run on this thread.
 //!
-//! The stem marks the task whose code this thread runs, an event loop that it runs here; below these no module may know
-//! what a mark means, only whether it is the same one. Null: no task, no loop. A task's mark is also the data of its
-//! waker, and a loop's that of its root future's.
+//! `task` sets the marker of the task whose code this thread runs, and an event loop sets its own.
+//! Lower modules must not know what a marker means, only whether two are equal. Null means no task,
+//! or no loop. A task's marker is also the data of its waker, and a loop's is that of its root
+//! future's waker.
 
 use std::cell::Cell;
 use std::ptr;
@@ -17,26 +18,26 @@ per_thread! {
     static LOOP: Cell<*const ()> = Cell::new(ptr::null());
 }
 
-/// The mark of the loop that runs here.
+/// The marker of the loop that runs here.
 #[inline]
 pub(crate) fn current_loop() -> *const () {
     LOOP.try_with(Cell::get).unwrap_or(ptr::null())
 }
 
-/// Sets that mark; the one before.
+/// Sets it; returns the previous one.
 #[inline]
 pub(crate) fn replace_loop(mark: *const ()) -> *const () {
     LOOP.try_with(|current| current.replace(mark))
         .unwrap_or(ptr::null())
 }
 
-/// The mark of the task that runs here.
+/// The marker of the task that runs here.
 #[inline]
 pub(crate) fn current() -> *const () {
     CURRENT.try_with(Cell::get).unwrap_or(ptr::null())
 }
 
-/// Sets the mark; the one before.
+/// Sets it; returns the previous one.
 #[inline]
 pub(crate) fn replace(mark: *const ()) -> *const () {
     CURRENT

@@ -1,8 +1,7 @@
-//! What threads and tasks wait with and share.
+//! Locks, channels and other primitives for threads and tasks.
 //!
-//! Every primitive here is for a mixed program: one side may be a plain thread, the
-//! other a task on any runtime. The async method has the plain name, the blocking
-//! one ends in `_blocking`.
+//! Every primitive works between both: one side may be a plain thread, the other a task on any
+//! runtime. The async method has the plain name, the blocking one ends in `_blocking`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -31,21 +30,23 @@
 //! | n threads or tasks that wait for one another | [`Barrier`] |
 //! | one result | not here: a [`Task`](crate::Task) and its [`Completer`](crate::Completer) |
 //!
-//! A lock that is never held across an `.await` or a wait may as well be
-//! `std::sync::Mutex`, which is faster.
+//! For a lock that is never held across an `.await` or a wait, use `std::sync::Mutex`, which is
+//! faster.
 //!
-//! `Mutex`, `RwLock`, `Semaphore` and `Barrier` are those of `async-lock`, `channel` is `async-channel`: in which order waiters
-//! are served is decided there. Their types are part of what this crate promises, and so are the versions, `async-lock` 3 and
-//! `async-channel` 2: a change to another major version is a breaking change of this crate.
+//! `Mutex`, `RwLock`, `Semaphore` and `Barrier` are those of `async-lock`, `channel` is
+//! `async-channel`: these crates decide in which order waiters are served. Their types are part of
+//! this crate's public API, and so are the versions, `async-lock` 3 and `async-channel` 2: a change
+//! to another major version is a breaking change of this crate.
 //!
 //! # Read next
 //!
-//! [This page](crate::_documentation::sync) says which of these to use when, and what stands for what in Python. Processes share
-//! no locks; what they do share is in [`process`](crate::process).
+//! [This page](crate::_documentation::sync) says which of these to use when, and lists Python's
+//! equivalents. Processes share no locks; [`process`](crate::process) has what they can share.
 
-// For work on this module: what was missing in those crates is thin over the same list of listeners (`event-listener`).
-// Below it lies what the rest of the crate waits with: `park` puts a thread to sleep until a waker wakes it, `block_on`
-// drives a future on the thread that waits for it, `marker` is the mark of what runs on a thread.
+// For work on this module: the primitives that those crates lack are thin layers over the same list
+// of listeners (`event-listener`). The other files are used by the rest of the crate: `park` puts a
+// thread to sleep until a waker wakes it, `block_on` drives a future on the waiting thread,
+// `marker` has the current task and loop of a thread.
 
 pub(crate) mod block_on;
 #[cfg(not(loom))]
@@ -54,7 +55,7 @@ pub mod channel;
 mod condvar;
 mod event;
 pub(crate) mod marker;
-/// What the models in `checks/` drive: a condition variable without its lock.
+/// For the models in `checks/`: a condition variable without its lock.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/sync_model.rs"]

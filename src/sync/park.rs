@@ -1,22 +1,21 @@
-//! A thread that waits: its parker, its waker, and what must know of it.
+//! Blocking waits: the thread's parker, its waker, and the hook for thread pools.
 //!
 //! **Job.** Every blocking wait of this crate ends here: [`wait`] parks the
 //! calling thread until a condition holds, woken through an ordinary `Waker`.
 //!
-//! **Protocol.** 1. Borrow this thread's cached parker, or make a new one if it
-//! is in use (a wait inside a poll inside a wait). 2. Hand the waker to the
-//! caller's `ready`, which registers it and says whether the wait is over.
-//! 3. If not, tell the [`Blocker`] once, park, ask again.
+//! **Protocol.** 1. Borrow this thread's cached parker, or make a new one if it is in use (a wait
+//! inside a poll inside a wait). 2. Pass the waker to the caller's `ready`, which registers it and
+//! returns whether the wait is over.
+//! 3. If not, notify the [`Blocker`] once, park, and call `ready` again.
 //!
 //! - **S1** A parker's token belongs to one wait at a time: an inner wait that
 //!   shared it could swallow the wake-up of the outer one, which would then
 //!   sleep for ever. Hence the borrow in step 1.
-//! - **S2** The token is never `std::thread::park`'s: that one belongs to the
-//!   user's code, whose `unpark` we would otherwise swallow.
+//! - **S2** The token is never `std::thread::park`'s: that one belongs to the user's code, whose
+//!   `unpark` we would otherwise consume.
 //!
-//! **Refusal.** An event loop's thread, and the thread that drives a process
-//! pool, must not block; while they hold a [`RefuseGuard`], waits return at once
-//! and say so.
+//! **Refusal.** The thread of an event loop, and the driver of a process pool, must not block:
+//! while they hold a [`RefuseGuard`], waits return at once with an error.
 //!
 //! Tests: `checks/tests/models.rs` (parked join against completion, cancel and
 //! drop), `tests/task/handle.rs` (nested waits).
@@ -30,25 +29,25 @@ use std::time::{Duration, Instant};
 use crate::loom::{Parker, Unparker, per_thread};
 use crate::record;
 
-/// What thread pools do around a park of a thread inside a wait of ours, if that thread is a worker:
-/// `enter` lets another thread take its place, `leave` takes it back.
+/// Called by thread pools around a park, if the thread is a worker: `enter` lets another thread
+/// take its place, `leave` takes it back.
 pub(crate) trait Blocker: Sync {
     /// This thread is about to park.
     fn enter(&self);
-    /// This thread goes on.
+    /// This thread continues.
     fn leave(&self);
-    /// No thread could take its place: it parks for so long at most, and then enters again.
+    /// If no thread could take its place, it parks for at most this long, and then enters again.
     fn retry_after(&self) -> Option<Duration>;
 }
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// `ready` said so.
+    /// `ready` returned true.
     Ready,
     /// The deadline passed first.
     TimedOut,
-    /// This thread must not block, and it was not ready.
+    /// This thread must not block, and `ready` returned false.
     Refused,
 }
 
@@ -82,7 +81,7 @@ per_thread! {
     static CACHED: RefCell<Option<Parking>> = RefCell::new(None);
 }
 
-/// There is none before the first pool.
+/// `None` before the first pool.
 static BLOCKER: OnceLock<&'static dyn Blocker> = OnceLock::new();
 
 per_thread! {
@@ -91,18 +90,18 @@ per_thread! {
 }
 
 per_thread! {
-    /// The data of the waker of the innermost wait on this thread; null where it does not wait.
+    /// The data of the waker of the innermost wait on this thread; null if it does not wait.
     static WAKER: Cell<*const ()> = Cell::new(ptr::null());
 }
 
-/// `waker` is that of a wait of this thread, which is in the middle of it: not a task's.
+/// Whether `waker` belongs to a wait that this thread is inside, and not to a task.
 pub(crate) fn waits_with(waker: &Waker) -> bool {
     WAKER
         .try_with(Cell::get)
         .is_ok_and(|data| data == waker.data())
 }
 
-/// Puts back what was there before.
+/// Restores the previous value.
 struct Waits(*const ());
 
 impl Drop for Waits {
@@ -111,15 +110,15 @@ impl Drop for Waits {
     }
 }
 
-/// Blocks this thread until `ready` returns true, woken by the waker that it
-/// is given, or until `deadline`.
+/// Blocks this thread until `ready` returns true, woken by the waker that `ready` gets, or until
+/// `deadline`.
 ///
-/// `ready` runs at least once, also where blocking is refused.
+/// `ready` runs at least once, even where blocking is refused.
 pub(crate) fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool) -> Waited {
     wait_if(false, deadline, ready)
 }
 
-/// As [`wait`]; it blocks an event loop's thread, too.
+/// Like [`wait`], but it blocks an event loop's thread, too.
 #[allow(dead_code)] // the thread pool's
 pub(crate) fn wait_anyway(deadline: Instant, ready: impl FnMut(&Waker) -> bool) {
     wait_if(true, Some(deadline), ready);
@@ -170,15 +169,15 @@ fn wait_if(
     waited
 }
 
-/// Calls `f`, which blocks this thread by means of its own (an event loop's wait);
-/// a pool's worker is replaced meanwhile.
+/// Calls `f`, which blocks this thread in another way (an event loop's wait); a pool's worker is
+/// replaced meanwhile.
 pub(crate) fn blocked<R>(f: impl FnOnce() -> R) -> R {
     let blocker = Entered::new();
     blocker.enter();
     f()
 }
 
-/// Calls the blocker's `enter` at most once, until it leaves, and `leave` if it was called, also
+/// Calls the blocker's `enter` at most once before `leave`, and `leave` if `enter` was called, even
 /// when `ready` unwinds.
 struct Entered(Cell<bool>);
 
@@ -214,7 +213,7 @@ impl Drop for Entered {
     }
 }
 
-/// From now on `blocker` is told of the waits of all threads.
+/// From now on `blocker` is called for the waits of all threads.
 pub(crate) fn set_blocker(blocker: &'static dyn Blocker) {
     let _ = BLOCKER.set(blocker);
 }
@@ -231,7 +230,7 @@ pub(crate) fn refuse_blocking() -> RefuseGuard {
     RefuseGuard(std::marker::PhantomData)
 }
 
-/// This thread must not block.
+/// Whether this thread must not block.
 pub(crate) fn blocking_refused() -> bool {
     REFUSED.try_with(|depth| depth.get() > 0).unwrap_or(false)
 }

@@ -1,28 +1,33 @@
 //! A lock that its owner may take again: Python's `threading.RLock`.
 //!
-//! Since the lock can be held twice at once, it gives shared access only; put a `Cell` or `RefCell` inside to
-//! change what it protects.
+//! Because the lock can be held twice at once, it gives only shared access; put a `Cell` or
+//! `RefCell` inside to change the value.
 //!
-//! **The owner** is the task that has taken it, or the thread, where no task has. What a task is, executors know and this
-//! crate does not, but for its own; what they all have is the waker that a future is polled with, and each task has its own.
+//! **The owner** is the task that has taken it, or the thread if it was taken outside a task. This
+//! crate knows only its own tasks; but every executor polls a task with a waker, and each task has
+//! a different one.
 //!
 //! 1. Guards stay on their thread, so an owner is on one thread, and in one task of ours or in none ([`marker`]).
-//! 2. [`lock`](ReentrantMutex::lock) is polled with a waker, and that is the owner: two of them are the same if their data
-//!    is. The lock keeps a clone, so no other waker can have that address meanwhile. (The tables of two wakers are not
-//!    compared: a waker and its clone may have two copies of one.) Only a thread that waits for a future is no task, and owns as by 3.
-//! 3. The blocking forms see no waker. Where they take the lock, it is the thread's, or that of our task there, and whatever
-//!    that has on the thread meanwhile may take it again. Where a waker has it, it must be known to be that of
-//!    the code that runs: of our task, or of the root future of our loop.
+//! 2. [`lock`](ReentrantMutex::lock) is polled with a waker, which identifies the owner: two wakers
+//!    are the same owner if their data is equal. The lock keeps a clone, so no other waker can have
+//!    that address meanwhile. (The vtables are not compared, because a waker and its clone may have
+//!    two copies of one.) A thread that blocks on a future is not a task, and owns the lock as in
+//!    3.
+//! 3. The blocking forms have no waker. If they take the lock, the owner is the thread, or this
+//!    crate's task that runs there, which may take it again. If the lock was taken with a waker,
+//!    that waker must be known to belong to the running code: to this crate's task, or to the root
+//!    future of its loop.
 //!
-//! Rejected: the thread and our task alone, which lets in all tasks of another local executor at once.
+//! Rejected: only the thread and this crate's task as the owner, which admits all tasks of another
+//! local executor at once.
 //!
-//! **Protocol.** Owner and depth are behind a small lock that is held for a few
-//! instructions. A caller that finds another owner listens, looks again, and sleeps;
-//! the guard that makes the depth zero lets go of the small lock and then notifies one.
+//! **Protocol.** Owner and depth are behind a small lock that is held for a few instructions. A
+//! caller that finds another owner listens, looks again, and sleeps; the guard that makes the depth
+//! zero releases the small lock and then notifies one waiter.
 //!
-//! - **S3** The value is reached through a guard only; guards exist for one owner at
-//!   a time, and stay on its thread (they are not `Send`). So the value is used by one thread
-//!   at a time, and `T: Send` is enough.
+//! - **S3** The value is accessible only through a guard; guards exist for one owner at a time, and
+//!   stay on its thread (they are not `Send`). So the value is used by one thread at a time, and
+//!   `T: Send` is enough.
 //!
 //! Tests: `tests/task/sync.rs`, `checks/tests/{runtimes,models,cancel_safety}.rs`.
 #![allow(unsafe_code)]
@@ -42,9 +47,9 @@ use crate::loom::thread::{self, ThreadId};
 /// The task or thread that holds it.
 struct Owner {
     thread: ThreadId,
-    /// The task of ours that runs there; 0: none.
+    /// This crate's task that runs there; 0: none.
     mark: usize,
-    /// Of the task, if it was taken by [`ReentrantMutex::lock`].
+    /// The task's waker, if it was taken by [`ReentrantMutex::lock`].
     waker: Option<Waker>,
     depth: usize,
 }
@@ -54,7 +59,7 @@ impl Owner {
         self.thread == thread::this()
     }
 
-    /// It is the caller: with this waker, or without one.
+    /// Whether the caller, with this waker or without one, is the owner.
     fn asks(&self, waker: Option<&Waker>) -> bool {
         let mark = marker::current();
         self.is_here()
@@ -75,22 +80,26 @@ impl Owner {
 
 /// A re-entrant lock for threads and tasks.
 ///
-/// It belongs to the task that has taken it, on any executor, or to the thread, where no task has. Its owner may take it
-/// again; it is free once all the guards are dropped.
+/// It belongs to the task that has taken it, on any executor, or to the thread if it was taken
+/// outside a task. Its owner may take it again; it is free once all guards are dropped.
 ///
-/// - [`lock`](Self::lock) knows a task by the waker that it is polled with. So futures that are polled
-///   with one waker (`join!` and `select!` in one task, the tasks of an executor that has one waker for all) are one task, and
-///   have it together; and a future that is polled with a waker of its own (in a `FuturesUnordered`) is a task for itself, which
-///   waits while the task around it has the lock.
-/// - [`lock_blocking`](Self::lock_blocking) and [`try_lock`](Self::try_lock) know a thread and, on it, the tasks
-///   of this crate. In a task of another executor they know the thread only: what they have taken is the thread's, and must not be held
-///   across an `.await`; and they do not take again what the task has taken by `lock`.
-/// - Held across a `join` or a `scope` whose work takes it, too, it is fine where that work runs in turn on this thread, and
-///   stops it for ever where it runs on another: another thread is another owner. Nothing here finds that out.
-/// - Never hold it across a `Task::join` (or an `.await`) of a task that takes it: that task is another owner wherever it runs, so its `lock().await`
-///   waits for ever, and its `lock_blocking` does, too, or panics.
-/// - What a task has by `lock` keeps a waker of that task. So a detached task that nothing else can wake any more stays in memory
-///   for ever, with its guard.
+/// - [`lock`](Self::lock) identifies a task by the waker that it is polled with. So futures that
+///   are polled with one waker (`join!` and `select!` in one task, the tasks of an executor that
+///   has one waker for all) count as one task, and own the lock together. A future with its own
+///   waker (in a `FuturesUnordered`) counts as a separate task, which waits while the task around
+///   it has the lock.
+/// - [`lock_blocking`](Self::lock_blocking) and [`try_lock`](Self::try_lock) identify the thread
+///   and, on it, the tasks of this crate. In a task of another executor they know only the thread:
+///   the lock then belongs to the thread, and must not be held across an `.await`; and they cannot
+///   re-take a lock that the task has taken with `lock`.
+/// - Do not hold it across a `join` or a `scope` whose work takes it, too: that succeeds if the
+///   work runs on this thread, and deadlocks if it runs on another, which is another owner. This is
+///   not detected.
+/// - Never hold it across a `Task::join` (or an `.await`) of a task that takes it: that task is
+///   another owner wherever it runs, so its `lock().await` waits for ever, and its `lock_blocking`
+///   waits for ever or panics.
+/// - A guard from `lock` keeps a waker of its task. So a detached task that holds a guard, and that
+///   nothing can wake any more, stays in memory for ever.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -110,12 +119,12 @@ pub struct ReentrantMutex<T> {
     value: T,
 }
 
-// SAFETY: S3: `&ReentrantMutex<T>` on several threads gives the `T` to one at a time: a `&T` comes from a guard, guards are
-// made by `take` for the owner that it has just found, or put, under the small lock, and an owner is on one thread.
+// SAFETY: S3: `&ReentrantMutex<T>` on several threads gives the `T` to one at a time: a `&T` comes
+// from a guard; `take` makes guards only for the owner that it has just found or entered under the
+// small lock; and an owner is on one thread.
 unsafe impl<T: Send> Sync for ReentrantMutex<T> {}
 
-/// Access to what a [`ReentrantMutex`] protects, until it is dropped. It stays on its
-/// thread.
+/// Access to the value of a [`ReentrantMutex`], until it is dropped. It stays on its thread.
 #[must_use = "the lock is let go of when this is dropped"]
 pub struct ReentrantMutexGuard<'a, T> {
     lock: &'a ReentrantMutex<T>,
@@ -123,7 +132,7 @@ pub struct ReentrantMutexGuard<'a, T> {
 }
 
 impl<T> ReentrantMutex<T> {
-    /// A lock that is free.
+    /// Makes a lock that is free.
     pub fn new(value: T) -> Self {
         Self {
             held: Mutex::new(None),
@@ -134,7 +143,8 @@ impl<T> ReentrantMutex<T> {
 
     /// Takes the lock if it is free, or the caller's already.
     ///
-    /// In a task of another executor, what that task has by [`lock`](Self::lock) counts as another owner's.
+    /// In a task of another executor, a lock that this task has taken with [`lock`](Self::lock)
+    /// counts as another owner's.
     pub fn try_lock(&self) -> Option<ReentrantMutexGuard<'_, T>> {
         self.take(None)
     }
@@ -142,7 +152,7 @@ impl<T> ReentrantMutex<T> {
     /// Takes the lock if it is free, or the caller's already.
     fn take(&self, waker: Option<&Waker>) -> Option<ReentrantMutexGuard<'_, T>> {
         let waker = waker.filter(|waker| !park::waits_with(waker));
-        // Code of the user's makes and drops the clone, so not under the small lock.
+        // User code makes and drops the clone, so this is not done under the small lock.
         let mut kept = waker.cloned();
         let mut held = self.held.lock();
         match &mut *held {
@@ -164,7 +174,7 @@ impl<T> ReentrantMutex<T> {
         })
     }
 
-    /// Takes the lock, or listens for its end: in that order, and looks again after.
+    /// Takes the lock; otherwise listens for its release, and then tries again.
     fn take_or_listen(
         &self,
         waker: Option<&Waker>,
@@ -191,11 +201,11 @@ impl<T> ReentrantMutex<T> {
         }
     }
 
-    /// As [`lock`](ReentrantMutex::lock), blocking this thread.
+    /// Like [`lock`](ReentrantMutex::lock), blocking this thread.
     ///
     /// # Panics
-    /// If another task of this thread has it, which could never let go of it while this thread waits: `.await`
-    /// [`lock`](ReentrantMutex::lock) there.
+    /// If another task of this thread has it, because that task could never release it while this
+    /// thread waits: use [`lock`](ReentrantMutex::lock) there.
     pub fn lock_blocking(&self) -> ReentrantMutexGuard<'_, T> {
         loop {
             match self.take_or_listen(None) {
@@ -214,7 +224,7 @@ impl<T> ReentrantMutex<T> {
         }
     }
 
-    /// The value, which no other thread can reach.
+    /// The value; `&mut self` proves that it is not locked.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.value
     }
@@ -242,7 +252,7 @@ impl<T> Drop for ReentrantMutexGuard<'_, T> {
                 let owner = held.take();
                 drop(held);
                 self.lock.listeners.notify(1);
-                drop(owner); // its waker's destructor is code of the user's
+                drop(owner); // its waker's destructor is user code
             }
         }
     }

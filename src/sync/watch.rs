@@ -1,6 +1,6 @@
-//! The newest value, for many that wait for it to change.
+//! A channel that keeps only the newest value, for receivers that wait for changes.
 //!
-//! For a setting, a state, a progress: what was before the newest value is of no use. Where every value counts, take a
+//! For a setting, a state, a progress: earlier values are of no use. If every value counts, use a
 //! [`broadcast`](super::broadcast) or a [`channel`](super::channel).
 //!
 //! ```
@@ -14,11 +14,11 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-// The value is behind a lock; a receiver remembers the version that it saw last. The number of the version changes
-// under the lock, so it is that of the value as long as this is read; a look at the number alone takes no lock. (A reader
-// that asks again waits for a writer that waits for that reader.) A receiver that waits listens first and then looks; a
-// sender changes the value first and then notifies: so one of the two sees the other. The end of the last sender is such a
-// change, too.
+// The value is behind a lock; a receiver remembers the version that it saw last. The version
+// changes under the lock, so it matches the value while the value is read; reading the version
+// alone takes no lock. (A reader that locks again would wait for a writer that waits for that
+// reader.) A receiver first listens and then looks; a sender first changes the value and then
+// notifies. So one of the two sees the other. The end of the last sender is such a change, too.
 // Tests: `tests/task/watch.rs`.
 
 use std::fmt;
@@ -32,11 +32,12 @@ use super::park;
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Makes a channel that has one value, `value` at first: a [`Sender`] replaces it, and every [`Receiver`] learns that it has
-/// changed, and reads the newest. What was replaced before somebody looked is seen by nobody.
+/// Makes a channel that holds one value, initially `value`. A [`Sender`] replaces it; every
+/// [`Receiver`] learns that it has changed, and reads the newest. A value that is replaced before a
+/// receiver looks is never seen.
 ///
-/// For configuration, progress, a state that others follow. It is tokio's `watch`; the methods that wait also have a
-/// blocking form, which ends in `_blocking`.
+/// For configuration, progress, a state that others follow. It corresponds to tokio's `watch`; the
+/// methods that wait also have a blocking form, which ends in `_blocking`.
 ///
 /// ```
 /// use trefoil::sync::watch;
@@ -57,8 +58,8 @@ use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// # Ok::<_, watch::SendError<i32>>(())
 /// ```
 ///
-/// The value that a channel begins with counts as seen. To have the ends in several threads it must be `Send + Sync`, since several may look
-/// at it at once.
+/// The initial value counts as seen. To use the ends on several threads, the value must be
+/// `Send + Sync`, since several may read it at once.
 #[must_use]
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
@@ -82,14 +83,14 @@ struct Shared<T> {
     version: AtomicU64,
     senders: AtomicUsize,
     receivers: AtomicUsize,
-    /// Heard by receivers: another value, or no sender any more.
+    /// Notifies receivers of a new value, or of the last sender's end.
     changed: Listeners,
-    /// Heard by senders: no receiver any more.
+    /// Notifies senders of the last receiver's end.
     left: Listeners,
 }
 
 impl<T> Shared<T> {
-    /// Code of the caller's that panicked under the lock has left the value as it is.
+    /// If the caller's code panicked under the lock, the value stays as that code has left it.
     fn read(&self) -> RwLockReadGuard<'_, T> {
         self.value.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,13 +103,13 @@ impl<T> Shared<T> {
         self.version.load(Ordering::SeqCst)
     }
 
-    /// What is there counts as seen; true: it was not.
+    /// Marks the current value as seen; returns true if it was not.
     fn see_version(&self, seen: &mut u64) -> bool {
         let version = self.version();
         std::mem::replace(seen, version) != version
     }
 
-    /// The value, which counts as seen.
+    /// The value; marks it as seen.
     fn see(&self, seen: &mut u64) -> Ref<'_, T> {
         let now = self.read();
         let is_new = self.see_version(seen);
@@ -120,7 +121,8 @@ impl<T> Shared<T> {
         condition(&value).then_some(value)
     }
 
-    /// `None`: there is a value that was not seen, and now is. Listens first and then looks.
+    /// A listener, or `None` if there was an unseen value, which is now seen. Listens first and
+    /// then looks.
     fn listen(&self, seen: &mut u64) -> Result<Option<EventListener>, RecvError> {
         let listener = self.changed.listen();
         let is_closed = self.senders.load(Ordering::SeqCst) == 0; // first: a sender's last value comes before its end
@@ -132,16 +134,17 @@ impl<T> Shared<T> {
     }
 }
 
-/// The side that replaces the value. Cloning it gives another; when the last is gone, receivers learn it.
+/// The side that replaces the value. It can be cloned; when the last sender is dropped, receivers
+/// learn it.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
-    /// Replaces the value and wakes the receivers that wait.
+    /// Replaces the value and wakes the waiting receivers.
     ///
     /// # Errors
-    /// [`SendError`] with `value`, which was not put in, if there are no receivers.
+    /// [`SendError`] with `value`, which was not stored, if there are no receivers.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         if self.is_closed() {
             return Err(SendError(value));
@@ -150,19 +153,19 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// As [`send`](Sender::send), and gives the value of before; also where there are no receivers.
+    /// Like [`send`](Sender::send), but returns the previous value, and works without receivers.
     pub fn send_replace(&self, value: T) -> T {
         let mut before = value;
         self.send_modify(|now| std::mem::swap(now, &mut before));
         before
     }
 
-    /// Changes the value in place and wakes the receivers that wait, also if there are none. Readers wait while `modify`
-    /// runs, so it must be short.
+    /// Changes the value in place and wakes the waiting receivers. Works without receivers, too.
+    /// Readers wait while `modify` runs, so it must be short.
     ///
     /// # Panics
-    /// With `modify`: the receivers are not woken then, and the value stays as `modify` has left it. If `modify`
-    /// uses this channel, it waits for itself.
+    /// If `modify` panics: the receivers are not woken then, and the value stays as `modify` has
+    /// left it. If `modify` uses this channel, it deadlocks.
     pub fn send_modify(&self, modify: impl FnOnce(&mut T)) {
         self.send_if_modified(|value| {
             modify(value);
@@ -170,7 +173,8 @@ impl<T> Sender<T> {
         });
     }
 
-    /// As [`send_modify`](Sender::send_modify), but wakes the receivers only if `modify` returns true. What it returned.
+    /// Like [`send_modify`](Sender::send_modify), but wakes the receivers only if `modify` returns
+    /// true. Returns what `modify` returned.
     pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
         let mut now = self.shared.write();
         let modified = modify(&mut now);
@@ -184,7 +188,8 @@ impl<T> Sender<T> {
         modified
     }
 
-    /// The value. It cannot be replaced as long as the [`Ref`] is there: what must not be done meanwhile is said there.
+    /// Borrows the value. It cannot be replaced while the [`Ref`] exists; see there for what must
+    /// not be done meanwhile.
     pub fn borrow(&self) -> Ref<'_, T> {
         Ref {
             now: self.shared.read(),
@@ -192,7 +197,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// One more receiver, to which the value of now counts as seen.
+    /// Makes another receiver, for which the current value counts as seen.
     pub fn subscribe(&self) -> Receiver<T> {
         self.shared.receivers.fetch_add(1, Ordering::SeqCst);
         Receiver {
@@ -207,7 +212,7 @@ impl<T> Sender<T> {
         self.shared.receivers.load(Ordering::SeqCst)
     }
 
-    /// There are no receivers. [`subscribe`](Sender::subscribe) changes that.
+    /// Whether there are no receivers. [`subscribe`](Sender::subscribe) makes one.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.receiver_count() == 0
@@ -227,7 +232,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// As [`closed`](Sender::closed), blocking this thread.
+    /// Like [`closed`](Sender::closed), blocking this thread.
     pub fn closed_blocking(&self) {
         while let Some(listener) = self.listen() {
             park::blocked(|| listener.wait());
@@ -252,7 +257,7 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// The side that reads the newest value, and waits for another. A clone has seen what this one has.
+/// The side that reads the newest value and waits for changes. A clone has seen the same version.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// The version that was seen last.
@@ -260,20 +265,20 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// The newest value; if it was new, it stays so. It cannot be replaced as long as the [`Ref`] is there: what must not be
-    /// done meanwhile is said there.
+    /// Borrows the newest value without marking it as seen. It cannot be replaced while the [`Ref`]
+    /// exists; see there for what must not be done meanwhile.
     pub fn borrow(&self) -> Ref<'_, T> {
         let now = self.shared.read();
         let is_new = self.is_behind();
         Ref { now, is_new }
     }
 
-    /// As [`borrow`](Receiver::borrow), and the value counts as seen.
+    /// Like [`borrow`](Receiver::borrow), and marks the value as seen.
     pub fn borrow_and_update(&mut self) -> Ref<'_, T> {
         self.shared.see(&mut self.seen)
     }
 
-    /// There is a value that was not seen.
+    /// Whether there is a value that was not seen.
     ///
     /// # Errors
     /// [`RecvError`] if all senders are gone.
@@ -284,12 +289,12 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// The value of now counts as new: the next [`changed`](Receiver::changed) ends at once.
+    /// Marks the current value as not seen: the next [`changed`](Receiver::changed) ends at once.
     pub fn mark_changed(&mut self) {
         self.seen = self.shared.version().wrapping_sub(1);
     }
 
-    /// The value of now counts as seen.
+    /// Marks the current value as seen.
     pub fn mark_unchanged(&mut self) {
         self.seen = self.shared.version();
     }
@@ -302,9 +307,10 @@ impl<T> Receiver<T> {
         self.shared.senders.load(Ordering::SeqCst) == 0
     }
 
-    /// Waits until there is a value that was not seen, which counts as seen then: ask [`borrow`](Receiver::borrow) for it.
+    /// Waits until there is a value that was not seen, and marks it as seen. Read it with
+    /// [`borrow`](Receiver::borrow).
     ///
-    /// Cancel safe: if it is dropped, nothing counts as seen.
+    /// Cancel safe: if it is dropped, no value is marked as seen.
     ///
     /// # Errors
     /// [`RecvError`] if all senders are gone and their last value was seen.
@@ -315,7 +321,7 @@ impl<T> Receiver<T> {
         Ok(())
     }
 
-    /// As [`changed`](Receiver::changed), blocking this thread.
+    /// Like [`changed`](Receiver::changed), blocking this thread.
     ///
     /// # Errors
     /// As `changed`.
@@ -326,9 +332,10 @@ impl<T> Receiver<T> {
         Ok(())
     }
 
-    /// Waits until `condition` holds of the value, which counts as seen then. The value of now is asked first, seen or not.
+    /// Waits until `condition` holds for the value, and marks that as seen. The current value is
+    /// tested first, even if it was seen.
     ///
-    /// Cancel safe: if it is dropped, the values that `condition` was asked of count as seen.
+    /// Cancel safe: if it is dropped, the values that were tested count as seen.
     ///
     /// # Errors
     /// [`RecvError`] if all senders are gone and the condition does not hold.
@@ -347,7 +354,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// As [`wait_for`](Receiver::wait_for), blocking this thread.
+    /// Like [`wait_for`](Receiver::wait_for), blocking this thread.
     ///
     /// # Errors
     /// As `wait_for`.
@@ -385,18 +392,20 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-/// The value of a channel, which cannot be replaced as long as this is there. It stays on its thread.
+/// A borrowed value of a channel, which cannot be replaced while this exists. It stays on its
+/// thread.
 ///
-/// Senders wait for its end, blocking their threads: let go of it soon, and never hold it across an `.await`. A thread that
-/// holds one must not send, nor ask for another one by `borrow` or the like: that one may wait for a sender that waits for the
-/// first. What gives no `Ref` ([`has_changed`](Receiver::has_changed), [`subscribe`](Sender::subscribe)) waits for nothing.
+/// Senders block their threads until it is dropped: drop it soon, and never hold it across an
+/// `.await`. A thread that holds one must not send, nor call `borrow` or the like again: that call
+/// may wait for a sender that waits for the first `Ref`. Methods that return no `Ref`
+/// ([`has_changed`](Receiver::has_changed), [`subscribe`](Sender::subscribe)) do not wait.
 pub struct Ref<'a, T> {
     now: RwLockReadGuard<'a, T>,
     is_new: bool,
 }
 
 impl<T> Ref<'_, T> {
-    /// The receiver had not seen it before.
+    /// Whether the receiver had not seen the value before.
     #[must_use]
     pub fn has_changed(&self) -> bool {
         self.is_new

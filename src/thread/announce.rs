@@ -1,15 +1,15 @@
-//! Says how many items there are before the first is worked on.
+//! Reports the number of items before the first one is processed.
 //!
-//! **Job.** [`Announced`] is a source of items like the one that it wraps, so that `map` and all
-//! its siblings take it; when the pool asks for the items, it calls a function with their
-//! number first. How many there are only the producer knows: a collection may have to be
-//! emptied into a vector, and a range counts in its own type.
+//! **Job.** [`Announced`] wraps a source of items and is one itself, so that `map` and similar
+//! methods take it. When the pool asks for the items, it first calls a function with their number.
+//! Only the producer knows the number: a collection may have to be emptied into a vector, and a
+//! range counts in its own type.
 //!
 //! Tests: `tests/progress.rs`.
 
 use super::source::{Producer, Seal, Shape, Source};
 
-/// Items, and the function that is told how many there are.
+/// Items, and the function that is called with their number.
 pub(crate) struct Announced<S, G>(pub(crate) S, pub(crate) G);
 
 impl<S: Source, G: Fn(usize)> Source for Announced<S, G> {

@@ -2,29 +2,29 @@
 //!
 //! For per-worker caches, counters and thread-locals.
 //!
-//! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, and each has a
-//! thread. Spares have none. A place's share lies in its `Mailbox` until its thread
-//! takes it, between two turns. Two workers that broadcast at the same time wait
-//! for each other, and a task that broadcasts may be one that another worker waits for: if shares
-//! were for those threads alone, these would be deadlocks that the sequential program does not have.
-//! So the share of a place whose thread is *away*, that is parked in a wait of this
-//! crate, or ended, or refused by the system, may be taken by any worker: its stand-in
-//! acts for the place. A thread that is merely busy is waited for.
+//! **What a worker is.** A *place*: a pool of width n has the places 0 to n-1, each with a thread.
+//! Spares have no place. A place's share lies in its `Mailbox` until its thread takes it, between
+//! two turns. Two workers that broadcast at the same time wait for each other, and another worker
+//! may wait for a task that broadcasts. If only the place's own thread could run a share, these
+//! would be deadlocks that the sequential program does not have. So any worker may take the share
+//! of a place whose thread is *away*: parked in a wait of this crate, ended, or refused by the
+//! system. The stand-in acts for the place. A thread that is merely busy is waited for.
 //!
-//! **Protocol.** 1. The caller puts each share into its mailbox; or, if the place's thread is away, into the injector. 2. It summons
-//! each place's thread: one that is asleep is woken (`sleep`). 3. It looks whether there is something in the injector, and recruits
-//! as for a push. 4. A thread that goes away says so in its mailbox, takes out what lies there, and puts it into the injector.
-//! 5. A thread that comes back says that first. It looks into its
-//! own mailbox before every turn, and again when it has lain down.
-//! 6. A caller that is a worker runs its own share itself, and its wait
-//! keeps the width like any other.
+//! **Protocol.** 1. The caller puts each share into its mailbox; or, if the place's thread is away,
+//! into the injector. 2. It wakes each place's thread if that is asleep (`sleep`). 3. It checks the
+//! injector, and recruits as for a push. 4. A thread that goes away marks its mailbox as away, and
+//! moves its contents to the injector.
+//! 5. A thread that comes back first removes that mark. It checks its own mailbox before every
+//!    turn, and again when it goes to sleep.
+//! 6. A caller that is a worker runs its own share itself, and is replaced while it waits, as in
+//!    any other wait.
 //!
-//! A share that no worker may take any more, because the pool has ended, is run by the caller:
-//! after shutdown the caller stands for all workers.
+//! The caller runs a share that no worker can take any more because the pool has ended: after
+//! shutdown the caller acts for all workers.
 //!
-//! Rejected: a share for each *thread*, waited for until it comes (deadlocks, as above); shares
-//! run inside of waits (a stranger, under the waiter's locks); taking over from a busy thread, too, after a
-//! moment (a cache would be left unfilled because its owner had a long task).
+//! Rejected: a share for each *thread*, waited for until it comes (deadlocks, as above); shares run
+//! inside waits (unrelated code, under the waiter's locks); taking over the share of a busy thread
+//! after a moment (its cache would stay empty because of one long task).
 //!
 //! Tests: below, `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
 
@@ -42,7 +42,7 @@ use crate::loom::{Arc, Mutex};
 use crate::task::panic::{Panic, catch, contain};
 use crate::task::{self, Task, TaskError};
 
-/// What one worker has returned, if it has.
+/// The result of one worker, if it has returned.
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;
 
 /// A worker's turn.
@@ -64,7 +64,7 @@ where
     if let Some(slots) = slots {
         ask_all(registry, &slots, &take);
     }
-    // What no worker could take.
+    // The shares that no worker could take.
     for (index, result) in results.iter().enumerate() {
         if result.lock().is_none() {
             registry.present().seated(|_| take(index));
@@ -102,7 +102,7 @@ where
             results.push(Mutex::new(Some(match task.await {
                 Ok(value) => Ok(value),
                 Err(TaskError::Panicked(panic)) => Err(*panic),
-                // The pool has ended: so does this, in the same error.
+                // The pool has ended: the broadcast ends with the same error.
                 Err(_) => future::pending().await,
             })));
         }
@@ -150,9 +150,8 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
     }
 }
 
-/// Puts shares into the mailboxes of `slots`, where their places are, and has their threads come;
-/// drops them if the pool does not accept them. `counted`: the caller is a worker that
-/// is at work.
+/// Puts shares into the mailboxes of the places in `slots`, and wakes their threads; drops the
+/// shares if the pool does not accept them. `counted`: the caller is a running worker.
 fn deliver(
     registry: &Arc<Registry>,
     counted: bool,
@@ -175,7 +174,7 @@ fn deliver(
     registry.recheck();
 }
 
-/// All results, or the first panic: what was returned beside it is dropped before.
+/// All results, or the first panic, before which the other results are dropped.
 fn gather<R>(results: &[Returned<R>]) -> Vec<R> {
     let mut values = Vec::with_capacity(results.len());
     let mut first = None;
@@ -204,8 +203,9 @@ mod tests {
     use super::{Arc, Registry, Slot};
     use crate::task::TaskError;
 
-    /// A broadcast whose one share lies in its worker's mailbox; `lose` takes it from there into a pool that closes, so that no
-    /// thread will run it. Then its caller must be told, and run it itself.
+    /// A broadcast whose one share lies in its worker's mailbox; `lose` takes it from there into a
+    /// closing pool, so that no thread will run it. Then its caller must be notified, and run it
+    /// itself.
     fn lost_share(lose: impl FnOnce(&Arc<Registry>, &Slot)) {
         const LONG: Duration = Duration::from_secs(20);
         let pool = Arc::new(ThreadPool::with_threads(1));
@@ -213,7 +213,7 @@ mod tests {
         let (began, begun) = mpsc::channel();
         let busy = pool.spawn(move || {
             began.send(()).unwrap();
-            // Computing: a call that sleeps would be given another thread beside it.
+            // It computes: beside a call that sleeps, the pool would start another thread.
             while gate.try_recv() == Err(TryRecvError::Empty) {
                 thread::yield_now();
             }

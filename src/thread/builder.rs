@@ -1,6 +1,7 @@
-//! The choices before a pool exists.
+//! The settings of a pool.
 //!
-//! **Job.** [`ThreadPoolBuilder`] collects them. What they are, and what is decided where there are none, is in `config.rs`.
+//! **Job.** [`ThreadPoolBuilder`] collects them. `config.rs` has the resulting values and the
+//! defaults.
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
@@ -23,15 +24,16 @@ use crate::task::TaskReport;
 #[must_use]
 pub struct ThreadPoolBuilder {
     config: Config,
-    /// What was chosen, if anything was.
+    /// The settings that were made.
     caller_helps: Option<bool>,
 }
 
 impl ThreadPoolBuilder {
-    /// How many tasks run at once. 0, the default: as many as there are
-    /// processors for this process (by its affinity and its cgroup's quota; at least one), or what the
-    /// environment variable `TREFOIL_THREADS` says, if that is a number from 1 to 4,096. Of anything else there
-    /// (but 0 and the empty text, which mean the default) one line on standard error tells, once in a process.
+    /// How many tasks run at once. 0, the default: the value of the environment variable
+    /// `TREFOIL_THREADS`, if that is a number from 1 to 4,096; otherwise the number of processors
+    /// for this process (by its affinity and its cgroup's quota; at least one). Any other value of
+    /// the variable (except 0 and the empty text, which mean the default) is reported by one line
+    /// on standard error, once in a process.
     pub fn threads(mut self, threads: usize) -> Self {
         self.config.threads = threads;
         self
@@ -41,8 +43,8 @@ impl ThreadPoolBuilder {
     /// computations that gain nothing from a core's second hardware thread. Default: no.
     ///
     /// It is never more than this process may use, and [`threads`](Self::threads) and
-    /// `TREFOIL_THREADS` come first. Where the system does not tell its cores, as in some virtual machines, it is the
-    /// number of logical processors.
+    /// `TREFOIL_THREADS` take precedence. If the system does not report its cores, as in some
+    /// virtual machines, it is the number of logical processors.
     ///
     /// ```
     /// let cores = trefoil::ThreadPool::builder().physical_cores(true).build()?;
@@ -56,18 +58,22 @@ impl ThreadPoolBuilder {
 
     /// The threads are named `prefix-0`, `prefix-1`, and so on. Default: `trefoil`.
     ///
-    /// Inside a task, `std::thread::current().name()` is that of the thread that runs it, which is not the pool's where the
-    /// caller helps: a thread outside that waits for the work may run it itself, and keeps its own name (`std` cannot
-    /// change it). With [`caller_helps(false)`](Self::caller_helps) it is the pool's until that is shut down.
+    /// Inside a task, `std::thread::current().name()` is the name of the thread that runs it. That
+    /// need not be a thread of the pool: a thread outside that waits for the task may run it
+    /// itself, and keeps its own name (`std` cannot change it). With
+    /// [`caller_helps(false)`](Self::caller_helps) it is one of the pool's threads until the pool
+    /// is shut down.
     pub fn name(mut self, prefix: impl Into<String>) -> Self {
         self.config.name = prefix.into();
         self
     }
 
-    /// The threads are named by this function, instead of `name`: it is called with a number before each thread is started, also with that
-    /// of a thread that has ended. Numbers from the width on are those of spares, which stand in for threads that wait.
+    /// This function names the threads, instead of `name`. It is called with a number before each
+    /// thread is started; numbers of ended threads are reused. Numbers from the width on are those
+    /// of spares, which replace waiting threads.
     ///
-    /// A zero byte, which no name may contain, becomes `\u{FFFD}`; where the function panics, the thread has its default name.
+    /// A zero byte, which no name may contain, becomes `\u{FFFD}`; if the function panics, the
+    /// thread has its default name.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::builder().threads(1).thread_name(|n| format!("number {n}")).build()?;
@@ -88,10 +94,11 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Called by each thread of the pool when it starts, with its index: a number below the width. A spare that comes for a thread which
-    /// waits is told the index that it begins with. With such
-    /// a hook, the pool runs everything on its own threads, unless [`caller_helps(true)`](Self::caller_helps) says
-    /// otherwise. A panic in it is contained: the thread works nevertheless.
+    /// Called by each thread of the pool when it starts, with its index: a number below the width.
+    /// A spare that replaces a waiting thread gets the index that it begins with. With such a hook,
+    /// the pool runs everything on its own threads, unless
+    /// [`caller_helps(true)`](Self::caller_helps) says otherwise. A panic in it is contained: the
+    /// thread works nevertheless.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,17 +115,17 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Called by each thread of the pool before it ends, with the index that `on_start` was told. A panic
-    /// in it is contained. What it spawns while the pool is shut down is refused: those tasks end in
-    /// [`TaskError::Closed`](crate::TaskError::Closed).
+    /// Called by each thread of the pool before it ends, with the same index as `on_start`. A panic
+    /// in it is contained. Tasks that it spawns while the pool is shut down are refused: they end
+    /// in [`TaskError::Closed`](crate::TaskError::Closed).
     pub fn on_exit(mut self, f: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.config.on_exit = Some(Box::new(f));
         self
     }
 
-    /// What happens to the failure of a task of this pool that is never taken, instead of
-    /// the process's hook (see [`on_unobserved`](crate::on_unobserved)). Each task then
-    /// costs one more allocation.
+    /// Called with each failure of this pool's tasks that is never taken, instead of the process's
+    /// hook (see [`on_unobserved`](crate::on_unobserved)). Each task then costs one more
+    /// allocation.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -137,9 +144,9 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Whether a thread outside the pool that waits may run the awaited work
-    /// itself. Default: yes, but with a [`stack_size`](Self::stack_size) or an [`on_start`](Self::on_start) no, since the caller
-    /// has neither that stack nor what the hook has done.
+    /// Whether a thread outside the pool that waits may run the awaited work itself. Default: yes;
+    /// with a [`stack_size`](Self::stack_size) or an [`on_start`](Self::on_start) no, because the
+    /// caller has neither that stack nor the hook's effects.
     pub fn caller_helps(mut self, helps: bool) -> Self {
         self.caller_helps = Some(helps);
         self
@@ -148,8 +155,8 @@ impl ThreadPoolBuilder {
     /// Makes the pool and starts its threads.
     ///
     /// # Errors
-    /// If the system refuses a thread; those already started have ended. If the pool
-    /// is wider than 32,768, or its name contains a zero byte.
+    /// If the system refuses a thread (those already started have ended), if the pool is wider than
+    /// 32,768, or if its name contains a zero byte.
     pub fn build(self) -> io::Result<ThreadPool> {
         crate::task::panic::install_hook();
         let mut config = self.config;
@@ -181,8 +188,8 @@ impl fmt::Debug for ThreadPoolBuilder {
 }
 
 impl ThreadPool {
-    /// A pool as wide as this process has processors: by affinity and cgroup
-    /// quota, or by the environment variable `TREFOIL_THREADS`.
+    /// Makes a pool as wide as the number of processors for this process (by affinity and cgroup
+    /// quota), or as the environment variable `TREFOIL_THREADS` says.
     ///
     /// # Panics
     /// If the system refuses a thread; [`builder`](Self::builder) returns that error.
@@ -191,7 +198,8 @@ impl ThreadPool {
         Self::with_threads(0)
     }
 
-    /// A pool that runs `threads` tasks at once; 0 is as [`new`](Self::new).
+    /// Makes a pool that runs `threads` tasks at once; 0 means the default, as in
+    /// [`new`](Self::new).
     ///
     /// # Panics
     /// As [`new`](Self::new).
@@ -206,7 +214,7 @@ impl ThreadPool {
         pool.unwrap_or_else(|error| panic!("trefoil: no thread for a thread pool: {error}; ThreadPool::builder().build() returns this error"))
     }
 
-    /// A pool with settings: names, hooks, sizes.
+    /// A builder for a pool with settings: names, hooks, sizes.
     pub fn builder() -> ThreadPoolBuilder {
         ThreadPoolBuilder {
             config: Config::default(),

@@ -1,4 +1,4 @@
-//! The call of `spawn_blocking` that a thread is in, as the watch sees it; see `blocking.rs`.
+//! The call of `spawn_blocking` that a thread is in, for the watch; see `blocking.rs`.
 //!
 //! Tests: `tests/thread/blocking.rs`; loom models in `checks/tests/blocking.rs`.
 
@@ -22,9 +22,9 @@ pub(super) struct Call {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     pub(super) call: u64,
-    /// What its thread has used of a processor, if that can be told.
+    /// The processor time of its thread, if known.
     used: Option<Duration>,
-    /// It has been seen to wait for something else than a processor.
+    /// Whether it has been seen to wait for something other than a processor.
     pub(super) waits: bool,
 }
 
@@ -34,17 +34,17 @@ impl Call {
         *self.clock.lock() = ThreadClock::mine();
     }
 
-    /// A call begins, or goes on after it has waited for a task; or it ends, or waits for one.
+    /// A call begins, or continues after a wait for a task; or it ends, or begins such a wait.
     pub(super) fn begin_or_end(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The thread is in this call.
+    /// Whether the thread is in this call.
     pub(super) fn is_in(&self, call: u64) -> bool {
         self.number.load(Ordering::Relaxed) == call
     }
 
-    /// This call has been seen to wait. True: for the first time.
+    /// Marks that this call has been seen to wait. True: for the first time.
     pub(super) fn mark_waiting(&self, call: u64) -> bool {
         self.known.swap(call, Ordering::Relaxed) != call
     }

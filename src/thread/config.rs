@@ -1,7 +1,8 @@
-//! What a builder has decided, and what is decided where it has not.
+//! The values of a builder's settings, and the defaults.
 //!
-//! A variable of the environment that is no number from 1 to 4,096 is ignored, and standard error is told so once: a typing
-//! error in the environment must neither stop the program nor start a million threads, nor go unnoticed.
+//! An environment variable that is not a number from 1 to 4,096 is ignored, with one line on
+//! standard error: a typing error in the environment must neither stop the program, nor start a
+//! million threads, nor go unnoticed.
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
@@ -18,7 +19,7 @@ pub(super) type NameOf = Box<dyn Fn(usize) -> String + Send + Sync>;
 
 pub(super) struct Config {
     pub(super) threads: usize,
-    /// How many threads there are if none is said.
+    /// The default number of threads.
     pub(super) physical_cores: bool,
     pub(super) name: String,
     pub(super) thread_name: Option<NameOf>,
@@ -29,8 +30,8 @@ pub(super) struct Config {
     pub(super) caller_helps: bool,
 }
 
-/// What a main thread usually has: recursion that fits there should fit here. Only what is
-/// used of it takes memory.
+/// The usual size of a main thread's stack: recursion that fits there should fit here. Only the
+/// used part takes memory.
 const STACK: usize = 8 << 20;
 
 /// With less, a thread might not even get as far as the user's code.
@@ -53,7 +54,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the thread in this place is called.
+    /// The name of the thread in this place.
     pub(super) fn name_of(&self, place: usize) -> String {
         let named = self.thread_name.as_ref().map(|name| catch(|| name(place)));
         match named {
@@ -62,7 +63,7 @@ impl Config {
         }
     }
 
-    /// How much stack a worker has.
+    /// A worker's stack size.
     pub(super) fn stack_bytes(&self) -> usize {
         let asked = || std::env::var("RUST_MIN_STACK").ok()?.parse().ok();
         let bytes = self.stack_size.or_else(asked).unwrap_or(STACK);
@@ -73,11 +74,10 @@ impl Config {
 /// The widest pool; the sleep protocol counts threads in fields of 20 bits.
 const MAX_WIDTH: usize = 1 << 15;
 
-/// A larger number in the environment is taken for a typing error, as the machine that has so many
-/// processors is not built yet.
+/// A larger number in the environment is taken for a typing error.
 const MOST_ASKED: usize = 1 << 12;
 
-/// How many workers a pool gets that was told `threads`.
+/// The number of workers of a pool built with `threads`.
 pub(super) fn width_of(threads: usize) -> io::Result<usize> {
     match threads {
         0 => Ok(width(processors::logical)),
@@ -89,12 +89,13 @@ pub(super) fn width_of(threads: usize) -> io::Result<usize> {
     }
 }
 
-/// How many workers a pool gets that is not told: what the environment says, else the `processors`.
+/// The number of workers of a pool without that setting: from the environment, otherwise the
+/// `processors`.
 pub(super) fn width(processors: fn() -> usize) -> usize {
     asked().unwrap_or_else(|| processors().min(MAX_WIDTH))
 }
 
-/// What the environment says. Nothing, and 0, leave it to the processors.
+/// The number in the environment. An absent variable and 0 mean the number of processors.
 fn asked() -> Option<usize> {
     let text = std::env::var_os("TREFOIL_THREADS")?;
     let text = text.to_string_lossy();

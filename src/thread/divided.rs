@@ -1,6 +1,7 @@
-//! The engine of dividing for callers that name no pool: the parallel iterators.
+//! The dividing engine for callers that name no pool: the parallel iterators.
 //!
-//! **Job.** `region.rs` and `results.rs`, in the pool that this thread is inside of, or else in the global one.
+//! **Job.** Calls `region.rs` and `results.rs` in the pool that this thread is inside, otherwise in
+//! the global one.
 //!
 //! Tests: `tests/iter/main.rs`.
 
@@ -9,7 +10,7 @@ use super::region::{self, Grouping, Here, Limit};
 use super::results;
 use super::source::{Producer, Seal, Shape, Source};
 
-/// Folds all items; `None`: they came to nothing.
+/// Folds all items; `None`: there was no value.
 pub(crate) fn divide<P, A, F, J>(
     grouping: Grouping,
     shape: Shape,

@@ -1,15 +1,16 @@
-//! The ways into a pool: a place in it for the calling thread.
+//! Entering a pool: a place in it for the calling thread.
 //!
-//! **Job.** A worker of the pool is in it already. A thread from outside that calls `join`, `map` or `scope` takes part as an
-//! *outside thread*: it gets a [`Worker`] with a seat, that is, with deques that others can steal from, for as long as it takes
-//! part. Seats go back to the pool, for the next one.
+//! **Job.** A worker of the pool is in it already. A thread from outside that calls `join`, `map`
+//! or `scope` takes part as an *outside thread*: while it does, it has a [`Worker`] with a seat,
+//! that is, with deques that others can steal from. Seats are returned to the pool and reused.
 //!
-//! **A task is inside of its pool, whichever thread runs it.** A thread that waits for a spawned closure may claim and run it, though it is no
-//! worker of the pool, or is inside of another pool just then; yet in the closure `trefoil::join` and
-//! its siblings shall use the pool that it was spawned on, and not the global one. So it enters that pool for as long as the closure runs.
-//! The task has its pool's tag; where that is not the tag of the thread's home, or the thread is inside of
-//! another pool than its home, the stem hands what it has claimed to [`run_inside`]. A pool that is not found by its tag
-//! has ended, or is a parent process's: the closure is called as it is.
+//! **A task is inside its pool, whichever thread runs it.** A thread that waits for a spawned
+//! closure may claim and run it, even if it is not a worker of the pool, or is inside another pool.
+//! In the closure, `trefoil::join` and similar functions must still use the pool that it was
+//! spawned on. So the thread enters that pool while the closure runs. The task has its pool's tag;
+//! if that is not the tag of the thread's home pool, or the thread is inside another pool than its
+//! home, `task` passes the claimed closure to [`run_inside`]. If no pool has that tag, the pool has
+//! ended or belongs to a parent process, and the closure is called directly.
 //!
 //! Rejected: a reference to the pool in each closure (two writes to a line that all spawners share); a seat that each thread keeps
 //! (a tenth of the instructions of a region, for a thread-local that refers to a pool).
@@ -29,10 +30,11 @@ use crate::record;
 use crate::sys::ticks;
 use crate::task::Runnable;
 
-/// What a thread from outside has run by a worker is over soon, or it is shared.
+/// If a worker runs what a thread from outside has brought for longer than this, other workers are woken to
+/// share it.
 const SOON: u64 = 20 * ticks::MICROSECOND;
 
-/// Runs `f` with a place in the pool that is lent to this thread for as long.
+/// Runs `f` with a place in the pool that is lent to this thread meanwhile.
 pub(super) fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
     let worker = Worker::new(Arc::clone(registry), registry.take_outside_seat());
     let run = || current::inside(&worker, || f(&worker));
@@ -41,7 +43,8 @@ pub(super) fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -
     result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// Calls `run` inside of the pool with this tag. See [`context::set_run_inside`](crate::task::context::set_run_inside).
+/// Calls `run` inside the pool with this tag. See
+/// [`context::set_run_inside`](crate::task::context::set_run_inside).
 pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     match Registry::by_tag(tag) {
         Some(registry) => {
@@ -53,12 +56,12 @@ pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
 }
 
 impl Registry {
-    /// This thread is a worker of this pool.
+    /// Whether this thread is a worker of this pool.
     pub(super) fn is_home(self: &Arc<Self>) -> bool {
         current::with_home(|home| home.is_some_and(|home| self.is(home.registry())))
     }
 
-    /// Queues a new task, which a thread that waits for it may run if it is in the pool with this tag.
+    /// Queues a new task; a thread that waits for it may run it if it is in the pool with this tag.
     pub(super) fn spawn(self: &Arc<Self>, runnable: Runnable, tag: u32) {
         runnable.set_tag(tag);
         if let Some(hook) = &self.config.unobserved {
@@ -68,14 +71,15 @@ impl Registry {
             // In its own deque, so that it is warm.
             Some(home) if self.is(home.registry()) => match self.injector.mode() {
                 Mode::Open | Mode::Draining => home.push_task(runnable),
-                // Dropped, which ends the task in Closed.
+                // Dropped, which ends the task in `Closed`.
                 Mode::Cancelling | Mode::Closed => drop(runnable),
             },
             _ => drop(self.inject(Work::Task(runnable))),
         });
     }
 
-    /// Queues work in the injector, also where that accepts only what comes from inside, if this thread is a worker of the pool.
+    /// Queues work in the injector. If this thread is a worker of the pool, it may do so even while
+    /// the injector accepts work only from inside.
     pub(super) fn inject_here(self: &Arc<Self>, work: Work) -> Result<(), Work> {
         match self.is_home() {
             true => self.injector.push_woken(work)?,
@@ -85,8 +89,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Runs `f` with this thread's place in the pool: its own if it is a worker
-    /// or already inside, else one lent for as long as `f` runs.
+    /// Runs `f` with this thread's place in the pool: its own if it is a worker or already inside,
+    /// otherwise one that is lent while `f` runs.
     #[inline]
     pub(super) fn seated<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
         self.seated_or(f, |f| as_outsider(self, f))

@@ -1,7 +1,7 @@
-//! The list of a pool's futures that have not ended: a pool that ends must end them. See `spawn_async.rs`.
+//! The list of a pool's unfinished futures: a pool that ends must end them. See `spawn_async.rs`.
 //!
-//! Rejected: leaving the future to its wakers at the end (a task whose promise is never kept
-//! would never end); one list for the whole pool (a lock that all workers share).
+//! Rejected: leaving a future to its wakers at the end (one that waits for a promise that is never
+//! completed would never end); one list for the whole pool (a lock that all workers share).
 //!
 //! Tests: `tests/thread/futures.rs`.
 
@@ -14,13 +14,13 @@ use crate::loom::atomic::{Ordering, fence};
 use crate::loom::{Mutex, MutexGuard};
 use crate::task::{Runnable, TaskError, TaskRef};
 
-/// In how many parts the list is.
+/// The number of parts of the list.
 const PARTS: usize = 8;
 
-/// The futures of one pool that have not ended.
+/// The unfinished futures of one pool.
 pub(super) struct Futures {
     parts: [CachePadded<Mutex<Slab<TaskRef>>>; PARTS],
-    /// No thread looks into the injector any more: what is woken now ends in this.
+    /// No thread looks into the injector any more: futures that are woken now end with this error.
     over: Mutex<Option<TaskError>>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Where the next future will be.
+    /// The place of the next future.
     pub(super) fn place(&self) -> usize {
         self.list.vacant_key() * PARTS + self.number
     }
@@ -49,7 +49,7 @@ impl Futures {
         }
     }
 
-    /// The part of the list for a new future. Threads with different hints do not disturb one another.
+    /// The part of the list for a new future. Threads with different hints do not contend.
     pub(super) fn part(&self, hint: usize) -> Part<'_> {
         let number = hint % PARTS;
         let list = self.parts[number].lock();
@@ -62,7 +62,7 @@ impl Futures {
         drop(task);
     }
 
-    /// Has every future that sleeps pass its scheduler once more.
+    /// Sends every sleeping future to its scheduler once more.
     pub(super) fn wake_all(&self) {
         fence(Ordering::SeqCst); // with the one in `Injector::ends_futures`
         for part in &self.parts {
@@ -73,13 +73,13 @@ impl Futures {
         }
     }
 
-    /// The pool is closed: ends what has not ended in `reason` (but a future inside of which the pool was shut
-    /// down: it ends when it returns).
+    /// The pool is closed: ends unfinished futures with `reason` (except a future inside which the
+    /// pool was shut down: it ends when it returns).
     pub(super) fn close(&self, injector: &Injector, reason: &TaskError) {
         self.wake_all();
         let mut over = self.over.lock();
         over.get_or_insert_with(|| reason.clone());
-        // What was woken after the last look into the queues.
+        // Futures that were woken after the last look into the queues.
         let left = injector.take_all();
         drop(over);
         for work in left {
@@ -91,8 +91,8 @@ impl Futures {
         }
     }
 
-    /// Puts a future that was woken when no thread was there to run it where [`close`](Self::close) finds it, unless it is too
-    /// late for that.
+    /// Puts a future that was woken when no thread could run it where [`close`](Self::close) finds
+    /// it, unless it is too late for that.
     pub(super) fn put_aside(&self, injector: &Injector, entry: Runnable) {
         let over = self.over.lock();
         match over.clone() {
@@ -105,8 +105,9 @@ impl Futures {
     }
 }
 
-/// Drops a future that was woken after the end of its pool: on a helper thread, since the thread that woke it may hold a
-/// lock that the future's destructor wants. Where the system gives no thread, the thread that woke it has to.
+/// Drops a future that was woken after the end of its pool: on a helper thread, because the waking
+/// thread may hold a lock that the future's destructor needs. If the system gives no thread, the
+/// waking thread drops it.
 pub(super) fn end_elsewhere(end: impl FnOnce() + Send + 'static) {
     let _ = helper::start(move || helper::contain(end));
 }

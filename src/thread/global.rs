@@ -1,15 +1,15 @@
-//! The pool of callers that do not name one.
+//! The global pool, for callers that do not name one.
 //!
-//! **Job.** `trefoil::join`, `scope` and `spawn_blocking` work on the pool that this
-//! thread is inside of, or else on the global pool, which is made when it is
-//! first needed, never earlier, and lives as long as the process.
+//! **Job.** `trefoil::join`, `scope` and `spawn_blocking` use the pool that this thread is inside,
+//! otherwise the global pool, which is created when it is first needed and lives as long as the
+//! process.
 //!
-//! A forked child, which has none of its parent's threads, gets a global pool of its own when it
-//! first needs one.
+//! A forked child, which has none of its parent's threads, gets its own global pool when it first
+//! needs one.
 //!
-//! If the system refuses the threads of the global pool, there is no caller to
-//! return the error to: it is made with one thread, and if not even that is
-//! possible, the call panics with a sentence. `build_global` returns the error.
+//! If the system refuses the threads of the global pool, there is no caller to return the error to:
+//! it is created with one thread, and if not even that is possible, the call panics with a message.
+//! `build_global` returns the error.
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -31,7 +31,7 @@ use crate::task::Task;
 static GLOBAL: PerProcess<ThreadPool> = PerProcess::new();
 
 impl ThreadPool {
-    /// The pool for code that does not make its own, made at the first call.
+    /// The pool for code that does not create its own; created at the first call.
     ///
     /// # Panics
     /// If the system refuses even one thread for it.
@@ -47,7 +47,7 @@ impl ThreadPoolBuilder {
     /// Makes the [global pool](ThreadPool::global).
     ///
     /// # Errors
-    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) once there is one; or as
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is one already; otherwise those of
     /// [`build`](Self::build).
     pub fn build_global(self) -> io::Result<&'static ThreadPool> {
         if GLOBAL.get().is_none() {
@@ -68,7 +68,7 @@ impl ThreadPoolBuilder {
     }
 }
 
-/// The pool that this thread is inside of, or else the global one.
+/// The pool that this thread is inside, otherwise the global one.
 pub(super) fn here() -> Arc<Registry> {
     let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
     inside.unwrap_or_else(|| Arc::clone(ThreadPool::global().registry()))
@@ -132,13 +132,14 @@ where
 /// Spawns `f`, which may compute or block, on the pool that this thread works for, else on the
 /// [global](ThreadPool::global) one. See [`ThreadPool::spawn`].
 ///
-/// Of calls that compute, as many run at once as the pool is wide. One that waits (it sleeps, reads from a network, wants a
-/// lock) uses no processor: while others are queued behind it, the pool notices that within some
-/// ten milliseconds, and another thread takes its place, up to 512 of them at a time.
-/// To avoid that delay, call [`ThreadPool::blocking`] inside `f`.
+/// As many calls that compute run at once as the pool is wide. A call that waits (it sleeps, reads
+/// from a network, waits for a lock) uses no processor: if others are queued, the pool notices that
+/// within some ten milliseconds, and another thread takes its place, up to 512 at a time. To avoid
+/// that delay, call [`ThreadPool::blocking`] inside `f`.
 ///
-/// A call costs some tens of nanoseconds more than a task of [`ThreadPool::spawn`]. If it is cancelled before it has
-/// begun, `f` never runs; later, `f` sees it in [`CancelToken::current`](crate::CancelToken::current).
+/// A call costs some tens of nanoseconds more than a task of [`ThreadPool::spawn`]. If it is
+/// cancelled before it has begun, `f` never runs; later, `f` sees the cancellation in
+/// [`CancelToken::current`](crate::CancelToken::current).
 ///
 /// ```
 /// use std::{thread::sleep, time::{Duration, Instant}};
@@ -162,12 +163,13 @@ where
 }
 
 /// The index of this thread in its pool: [`Current::index`](super::Current::index), below its
-/// [`num_threads`](ThreadPool::num_threads). `None` on other threads, also while they help.
+/// [`num_threads`](ThreadPool::num_threads). `None` on other threads, even while they take part in
+/// a pool's work.
 ///
-/// So `buffers[index]` is inside of as many buffers as the pool is wide. But it may have two users for a while: `Current::index` says
-/// when, and why no index could be found that only one has. So a buffer is an atomic, or behind a lock. For
-/// one that only one piece of the work has, take the state of a [`map_init`](crate::iter::ParallelIterator::map_init); for one that only this thread
-/// has, a `thread_local!`.
+/// So with as many buffers as the pool is wide, `buffers[index]` is in range. But two threads may
+/// use it at the same time: `Current::index` says when and why. So a buffer must be an atomic or
+/// behind a lock. For a buffer per piece of work, use the state of a
+/// [`map_init`](crate::iter::ParallelIterator::map_init); for one per thread, a `thread_local!`.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);

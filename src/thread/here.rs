@@ -1,11 +1,11 @@
-//! What a thread of a pool can ask about itself, and do for the others.
+//! A pool's thread: its index and pool, and yielding to others.
 //!
 //! Tests: `tests/thread/indices.rs`, `tests/thread/handles.rs`.
 
 use super::raw::current;
 use crate::sync::park;
 
-/// A thread of a pool, as it sees itself; see [`current`](current()).
+/// The current thread of a pool; see [`current`](current()).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Current {
     index: usize,
@@ -13,34 +13,38 @@ pub struct Current {
 }
 
 impl Current {
-    /// A number below [`num_threads`](Self::num_threads): for what a program keeps once per thread, such as counters that
-    /// would be contended if there was one for all.
+    /// A number below [`num_threads`](Self::num_threads): for data that a program keeps once per
+    /// thread, such as counters that would be contended if all threads shared one.
     ///
-    /// A task sees one index from its beginning to its end, across its waits, too. (If the pool has become narrower meanwhile, it
-    /// is another one, below the new width.) Threads that run have different ones, also where spares stand in for threads that wait,
-    /// except while more run than the pool is wide:
+    /// A task sees the same index from its beginning to its end, even across waits. (If the pool
+    /// has become narrower meanwhile, it is another one, below the new width.) Running threads have
+    /// different ones, even if spares have replaced waiting threads, except while more run than the
+    /// pool is wide:
     ///
-    /// - A thread that has waited has its index again, and shares it with the spare that took its place until the task that this one
-    ///   has begun meanwhile is over.
-    /// - Calls of [`spawn_blocking`](crate::spawn_blocking) that wait outside of the pool's sight keep theirs.
-    /// - So do tasks that stand still in a lock while one that waits holds it.
+    /// - A thread that has waited gets its index back, and shares it with the spare that replaced
+    ///   it until the spare's current task is over.
+    /// - Calls of [`spawn_blocking`](crate::spawn_blocking) keep theirs while they wait for
+    ///   something that the pool cannot see.
+    /// - So do tasks that wait for a lock which a waiting task holds.
     ///
-    /// In each of these more threads run than there are indices, so no two of them could have different ones: one would have to wait, perhaps
-    /// for a lock that the other holds, or to change its index amidst its task.
-    /// So what is kept must bear two users (an atomic, a lock); they are hardly ever there at once.
+    /// In each of these cases more threads run than there are indices, so two of them must share
+    /// one. Otherwise one would have to wait, perhaps for a lock that the other holds, or change
+    /// its index within its task. So the data must allow two users (an atomic, a lock), although
+    /// that is rare.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// How many tasks the pool of this thread runs at once.
+    /// The width of this thread's pool.
     #[must_use]
     pub fn num_threads(&self) -> usize {
         self.num_threads
     }
 }
 
-/// What this thread is to its pool, at this moment. `None` on threads that are no pool's, also while they help one.
+/// This thread's index and pool at this moment. `None` on threads that belong to no pool, even
+/// while they take part in a pool's work.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,12 +67,14 @@ pub fn current() -> Option<Current> {
     })
 }
 
-/// Lets others go first, for a loop that waits for what nothing tells it.
+/// Lets other tasks run, for a loop that polls for something.
 ///
-/// If this is a thread of a pool and work is queued there, another thread takes it up: nothing of it is run
-/// inside of this call, so locks and borrows may be held. On any other thread it is [`std::thread::yield_now`].
+/// If this is a thread of a pool and work is queued there, another thread runs it: none of it runs
+/// inside this call, so locks and borrows may be held. On any other thread it is
+/// [`std::thread::yield_now`].
 ///
-/// Such a loop uses a processor while it waits. A channel, a lock or an event of [`sync`](crate::sync) does not.
+/// Such a loop uses a processor while it waits. A channel, a lock or an event of
+/// [`sync`](crate::sync) does not.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -3,8 +3,8 @@
 //! **Job.** The public side of a pipeline (`pipeline.rs`): [`Imap`], an iterator that blocks, and
 //! [`ImapStream`], which is polled. Both resume a panic where its item is due.
 //!
-//! Neither knows the types of the iterator and the function: they would only make the
-//! type of what is returned too long to be named, and save a call through a table.
+//! Neither is generic over the iterator and the function: that would save only a call through a
+//! table, and make the returned type too long to name.
 //!
 //! Tests: `tests/thread/imap.rs`.
 
@@ -24,10 +24,10 @@ use crate::task::Next;
 /// What [`ThreadPool::imap`](super::ThreadPool::imap) and
 /// [`imap_unordered`](super::ThreadPool::imap_unordered) return: an iterator over the results.
 ///
-/// Dropping it cancels what is left, without waiting: items not yet begun are dropped, those
-/// that run see it in [`CancelToken::current`](crate::CancelToken::current), and the input
-/// iterator is dropped, by its own thread if that is inside of it just then. (An input that blocks should ask for
-/// that token anew in each call of its `next`.)
+/// Dropping it cancels what is left, without waiting: items not yet begun are dropped, those that
+/// run see the cancellation in [`CancelToken::current`](crate::CancelToken::current), and the input
+/// iterator is dropped, by the thread that is inside its `next` if there is one. (An input that
+/// blocks should get that token again in each call of its `next`.)
 #[must_use = "nothing is pulled from the input before the first `next`"]
 pub struct Imap<R> {
     results: Box<dyn Results<R>>,
@@ -46,11 +46,11 @@ impl<R: Send + 'static> Imap<R> {
 }
 
 impl<R> Imap<R> {
-    /// How many items may be under way at once: pulled from the input, and their results not
-    /// yet taken. Default: four times the width of the pool, and 16. 0 means 1.
+    /// How many items may be under way at once: pulled from the input, with results not yet taken.
+    /// Default: four times the width of the pool, plus 16. 0 means 1.
     ///
-    /// A small buffer bounds what is held in memory; a large one makes tiny items cheaper, because
-    /// threads wake one another less often.
+    /// A small buffer limits memory; a large one makes tiny items cheaper, because threads wake one
+    /// another less often.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -62,9 +62,9 @@ impl<R> Imap<R> {
         self
     }
 
-    /// The same with numbers: each result comes with the index of its item in the input, from 0. For
-    /// [`imap_unordered`](super::ThreadPool::imap_unordered), where the order says nothing; and for a caller that goes
-    /// on after a panic, whose number is left out.
+    /// The same with indices: each result comes with the index of its item in the input, from 0.
+    /// For [`imap_unordered`](super::ThreadPool::imap_unordered), whose order says nothing; and for
+    /// a caller that continues after a panic, whose index is left out.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -104,7 +104,7 @@ impl<R> Imap<R> {
     }
 }
 
-/// Results with the numbers of their items.
+/// Results with the indices of their items.
 struct Numbered<R>(Box<dyn Results<R>>);
 
 fn numbered<R>(given: Given<R>) -> Given<(usize, R)> {
@@ -166,7 +166,7 @@ impl<R> fmt::Debug for Imap<R> {
 /// A panic of an item, or of the input, is resumed in the poll where it is due.
 ///
 /// # Cancel safety
-/// A poll takes a result only if it returns it. Dropping the stream has the effect of dropping the [`Imap`].
+/// A poll takes a result only if it returns it. Dropping the stream is like dropping the [`Imap`].
 #[must_use = "nothing is pulled from the input before the first poll"]
 pub struct ImapStream<R> {
     /// `None`: it has ended.

@@ -1,30 +1,34 @@
-//! Which thread has which index: a number below the pool's width, for what a program keeps once for each of them.
+//! The threads' indices: numbers below the pool's width, for data that a program keeps once per
+//! thread.
 //!
-//! A thread takes one before it runs something, its own place's if that is free, and keeps it until it sleeps or parks in a wait. So
-//! a stand-in has the index of a thread that waits. Comes that one back, it has its index again, because what it runs may have
-//! asked for it before; what the stand-in runs has, too. The two share it until the stand-in has ended that, and takes another one,
-//! or sleeps. For as long, more threads run than there are indices: one of them must wait (for a stranger, which may want a lock that it
-//! holds), have none, or share.
+//! A thread takes an index before it runs something, its own place's if that is free, and keeps it
+//! until it sleeps or parks in a wait. So a stand-in has the index of a waiting thread. When that
+//! thread returns, it gets the same index, because its task may have read it before; the stand-in's
+//! task may have, too. The two share it until the stand-in has ended its task, and takes another
+//! index or sleeps. Meanwhile more threads run than there are indices: one of them must wait (for
+//! an unrelated task, which may need a lock that it holds), have none, or share.
 //!
-//! - **P36** An index is counted once for each thread that has it and runs.
+//! - **P36** An index is counted once for each running thread that has it.
 //!
-//! Rejected: the place modulo the width (two threads that run have the same index though others are free).
+//! Rejected: the place modulo the width (two running threads have the same index although others
+//! are free).
 //!
 //! Tests: `tests/thread/indices.rs`.
 
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
-/// How many threads that run have each index.
+/// How many running threads have each index.
 #[derive(Default)]
 pub(super) struct Indices {
     users: Mutex<Vec<u32>>,
-    /// How many indices several have: read without the lock, written under it.
+    /// How many indices are shared: read without the lock, written under it.
     shared: AtomicUsize,
 }
 
 impl Indices {
-    /// An index of a pool that is `width` wide: `preferred`, if that is free, else another that is free, else that which fewest have.
+    /// An index below `width`: `preferred` if it is free, otherwise another free one, otherwise one
+    /// with the fewest users.
     pub(super) fn take(&self, preferred: usize, width: usize) -> usize {
         let mut users = self.users.lock();
         if users.len() < width {
@@ -44,7 +48,7 @@ impl Indices {
         index
     }
 
-    /// This one, whoever has it: its thread has come back from a wait, or acts for a place.
+    /// This index, even if it is in use: the thread has come back from a wait, or acts for a place.
     pub(super) fn take_again(&self, index: usize) {
         let mut users = self.users.lock();
         if users.len() <= index {
@@ -69,7 +73,7 @@ impl Indices {
         }
     }
 
-    /// Several threads may have one.
+    /// Whether several threads may have the same one.
     #[inline]
     pub(super) fn are_shared(&self) -> bool {
         self.shared.load(Ordering::Relaxed) > 0

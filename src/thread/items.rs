@@ -1,17 +1,17 @@
-//! What `map` and its siblings work on.
+//! The collections that `map` and similar methods accept.
 //!
-//! **Job.** [`Items`] is implemented for what can be cut into halves at no cost
-//! (vectors, slices, arrays, integer ranges) and for the other collections of
-//! the standard library, which are first collected into a vector of their
-//! elements or of references to them. So are its iterators over what is in memory
-//! (chunks, windows, lines) and the adaptors that keep their items in step (`rev`, `zip`,
-//! `enumerate`): their inner iterators cannot be reached, so they cannot be cut. It is sealed: the ways to cut are ours.
+//! **Job.** [`Items`] is implemented for collections that can be halved without cost (vectors,
+//! slices, arrays, integer ranges) and for the other collections of the standard library, which are
+//! first collected into a vector of their elements or of references to them. Std's iterators over
+//! data in memory (chunks, windows, lines), and adaptors such as `rev`, `zip` and `enumerate`, are
+//! collected as well: their inner iterators are private, so they cannot be cut. The trait is
+//! sealed.
 //!
-//! What holds the items and is cut is a [`Source`] (`source.rs`).
+//! A [`Source`] (`source.rs`) holds the items and is cut.
 //!
-//! Rejected: `IntoIterator` for everything (one that has no end, or blocks, would be collected
-//! for ever, where `imap` is meant; `filter` and its like would do their work in the caller); an open
-//! trait (its methods would have to be safe against wrong lengths).
+//! Rejected: every `IntoIterator` (one without an end, or that blocks, would be collected for ever,
+//! although `imap` is meant; `filter` and similar adaptors would do their work in the caller); an
+//! open trait (its methods would have to be safe against wrong lengths).
 //!
 //! Tests: `tests/thread/pool.rs` (every source, order, drops).
 
@@ -27,10 +27,11 @@ use super::source::{Int, Seal, Source, Span};
 /// by value or by reference; slices and arrays, also by mutable reference; and ranges
 /// of integers.
 ///
-/// Also the iterators of std over what is in memory: of a slice `iter`, `chunks`, `chunks_exact`, their mutable forms and `windows`;
-/// of a string `lines`, `chars`, `bytes` and `split_whitespace`; of a map `keys` and `values`; and of
-/// any iterator `rev`, `step_by`, `skip`, `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. Their items (not what
-/// these refer to) are first moved into a vector, by the caller: there the closure of a `map` runs, too.
+/// Also std's iterators over data in memory: of a slice `iter`, `chunks`, `chunks_exact`, their
+/// mutable forms and `windows`; of a string `lines`, `chars`, `bytes` and `split_whitespace`; of a
+/// map `keys` and `values`; and of any iterator `rev`, `step_by`, `skip`, `take`, `zip`, `chain`,
+/// `enumerate`, `cloned`, `copied` and `map`. The caller first moves their items (not what these
+/// refer to) into a vector, and so runs the closure of a `map` itself.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -45,7 +46,7 @@ use super::source::{Int, Seal, Source, Span};
 /// assert_eq!(pixels, [0, 0, 1, 1, 2, 2]);
 /// ```
 ///
-/// Any other iterator may have no end, or block. It is collected first, or goes to
+/// Any other iterator may be endless, or block. Collect it first, or use
 /// [`imap`](super::ThreadPool::imap); the compiler says so:
 ///
 /// ```compile_fail,E0277
@@ -121,7 +122,7 @@ impl<'a, T: Send> Items for slice::IterMut<'a, T> {
     }
 }
 
-/// The bytes that a process may have at most.
+/// The largest number of bytes of a process.
 const ADDRESSES: u64 = if cfg!(target_pointer_width = "32") {
     1 << 31
 } else {
@@ -131,7 +132,7 @@ const ADDRESSES: u64 = if cfg!(target_pointer_width = "32") {
 /// All items, in a vector, which can be cut.
 ///
 /// # Panics
-/// If the iterator says that it has more than any memory has room for.
+/// If the iterator claims more items than fit into any memory.
 fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
     let bytes = (items.size_hint().0 as u64).saturating_mul(size_of::<I::Item>().max(1) as u64);
     assert!(
@@ -176,7 +177,7 @@ collected!(
     ['a, T: Sync] &'a Option<T> => &'a T,
     ['a, T: Send] &'a mut Option<T> => &'a mut T,
     [T: Send, E] Result<T, E> => T,
-    // Iterators over what is in memory.
+    // Iterators over data in memory.
     [T: Send] vec::IntoIter<T> => T,
     [T: Send, const N: usize] array::IntoIter<T, N> => T,
     ['a, T: Sync] slice::Chunks<'a, T> => &'a [T],

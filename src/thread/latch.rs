@@ -1,5 +1,4 @@
-//! A one-shot gate between the thread that ends some work and the one that
-//! waits for it.
+//! A one-shot latch between the thread that ends some work and the one that waits for it.
 //!
 //! ```text
 //!   PENDING ──park (waiter)──▶ PARKED
@@ -9,13 +8,12 @@
 //!
 //! **Protocol.** 1. The waiter looks ([`is_set`](Latch::is_set)). 2. Before it
 //! parks, it says so ([`park`](Latch::park)); if that fails, the work has ended.
-//! 3. The setter swaps in DONE, and wakes the waiter only if it was PARKED. A
-//! wake-up is a token in the waiter's parker, so one that comes between 2 and
-//! the park is kept, and one that is late is only a spurious wake-up: every
-//! waiter looks again before it parks again.
+//! 3. The setter swaps in DONE, and wakes the waiter only if it was PARKED. A wake-up is a token in
+//!    the waiter's parker, so a wake-up between 2 and the park is kept, and a late one is only
+//!    spurious: every waiter looks again before it parks again.
 //!
-//! - **P4** DONE is final, and what the setter did before is visible to a thread
-//!   that sees it.
+//! - **P4** DONE is final, and everything the setter did before is visible to a thread that sees
+//!   it.
 //! - **P5** The setter does not touch the latch after its swap: the waiter may
 //!   have returned, and the latch may be gone with its stack frame. So it must
 //!   know which thread to wake before.
@@ -46,7 +44,7 @@ impl Latch {
         self.0.load(Ordering::Acquire) == DONE
     }
 
-    /// The waiter is about to park. False: there is nothing to wait for.
+    /// The waiter is about to park. False: the work has ended.
     pub(super) fn park(&self) -> bool {
         let before = self
             .0
@@ -54,7 +52,8 @@ impl Latch {
         before != Err(DONE)
     }
 
-    /// The work has ended, and the waiter has not parked. False: it has; nothing has changed.
+    /// Marks the work as ended if the waiter has not parked. False: it has, and nothing was
+    /// changed.
     pub(super) fn set_unless_parked(&self) -> bool {
         // Release: the result (P4).
         let before = self
@@ -63,7 +62,7 @@ impl Latch {
         before.is_ok()
     }
 
-    /// The work has ended. True: the waiter must be woken.
+    /// Marks the work as ended. True: the waiter must be woken.
     #[must_use]
     pub(super) fn set(&self) -> bool {
         #[cfg(loom)]

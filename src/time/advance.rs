@@ -1,7 +1,7 @@
-//! A test moves its clock.
+//! Moving the clock in a test.
 //!
-//! A sleep of that length is armed before the clock goes on. Timers go off by deadline, so all that are due by then have woken their
-//! tasks when that sleep wakes this one.
+//! A sleep of that length is armed before the clock moves on. Timers fire by deadline, so all that
+//! are due by then have woken their tasks when that sleep wakes this one.
 //!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
@@ -12,21 +12,23 @@ use std::time::Duration;
 use super::sleep;
 use crate::event_loop::{current, yield_now};
 
-/// Moves the loop's clock on by `duration`, and lets all go off that is due by then. For tests, on a loop with
-/// [`virtual_time`](crate::EventLoopBuilder::virtual_time), or after [`pause`](super::pause()).
+/// Moves the loop's clock on by `duration`, and fires the timers that are due by then. For tests,
+/// on a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time), or after
+/// [`pause`](super::pause()).
 ///
-/// What was spawned just before begins first. Such a clock goes on by itself when no task can run, so a test seldom needs this: to move the clock while something outside of
-/// the loop is awaited, or to stop at a moment between two deadlines. It goes on at once: what was due on the way sees the
-/// time at the end of it.
+/// Tasks that were spawned just before begin first. Such a clock moves on by itself when no task
+/// can run, so a test seldom needs this: only to move the clock while an event from outside the
+/// loop is awaited, or to stop between two deadlines. The clock moves in one step: a timer that was
+/// due on the way sees the time at the end.
 ///
 /// # Panics
 ///
-/// Outside an event loop, and on a loop whose clock goes by itself: the real one, or one that was
+/// Outside an event loop, and on a loop whose clock runs: the real one, or one that was
 /// [resumed](super::resume()).
 ///
 /// # Cancel safety
 ///
-/// The clock stays where it is.
+/// The clock does not move.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,11 +1,10 @@
-//! Ticks at equal distances.
+//! Ticks at equal intervals.
 //!
-//! An interval is one [`Sleep`] after another. Which deadline follows a tick that
-//! came too late is the whole question, and [`MissedTick`] is the answer.
+//! An interval is one [`Sleep`] after another. [`MissedTick`] decides which deadline follows a tick
+//! that came too late.
 //!
-//! A tick that is due already does not wait, so a task that is always late would
-//! never let the others run; such ticks are paid from the task's budget for
-//! operations that do not wait.
+//! A tick that is already due does not wait, so a task that is always late would starve the others;
+//! such ticks count against the task's budget for operations that do not wait.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -19,7 +18,7 @@ use super::{Sleep, now, sleep_until};
 use crate::alarm::later;
 use crate::event_loop::{Shared, current};
 
-/// Ticks every `period`; the first tick comes at once when it is asked for, and the others are
+/// Ticks every `period`. The first tick completes at once when it is awaited, and the others are
 /// counted from it.
 ///
 /// # Panics
@@ -79,34 +78,33 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
     interval
 }
 
-/// What [`interval`] returns; ask it for one [`tick`](Self::tick) after another.
+/// Returned by [`interval`]; await one [`tick`](Self::tick) after another.
 #[derive(Debug)]
 pub struct Interval {
     period: Duration,
     missed: MissedTick,
-    /// When the next tick is due; the first: when it is asked for.
+    /// When the next tick is due; the first one when it is awaited.
     next: Option<Instant>,
-    /// The loop that it ticks on, once it has been asked for a tick.
+    /// The loop that it ticks on, after the first poll of a tick.
     bound: Option<Arc<Shared>>,
-    /// The wait for it, once it has begun.
+    /// The wait for the next tick, once it has begun.
     sleep: Option<Sleep>,
 }
 
-/// What happens to ticks whose time has passed before they were asked for.
+/// What happens to ticks whose time passes before they are awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MissedTick {
-    /// They come at once, one after another, until the schedule is caught up with.
+    /// They complete at once, one after another, until the interval is back on schedule.
     #[default]
     Burst,
-    /// They are dropped; the late tick starts a new schedule: the next comes a
-    /// period after it.
+    /// They are dropped; the late tick starts a new schedule: the next comes one period after it.
     Delay,
-    /// They are dropped; the next comes at the next time of the old schedule.
+    /// They are dropped; the next comes at the next time of the original schedule.
     Skip,
 }
 
 impl Interval {
-    /// Says what happens to missed ticks. Default: [`MissedTick::Burst`].
+    /// Sets what happens to missed ticks. Default: [`MissedTick::Burst`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -121,15 +119,15 @@ impl Interval {
         self
     }
 
-    /// Waits for the next tick; gives the time at which it was due.
+    /// Waits for the next tick; returns the time at which it was due.
     ///
     /// # Panics
     ///
-    /// When polled outside an event loop, or on another loop than at first.
+    /// When polled outside an event loop, or on a different loop than the first time.
     ///
     /// # Cancel safety
     ///
-    /// A tick that was waited for in vain is still to come.
+    /// If the future is dropped, the tick is not lost: the next call waits for it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -198,7 +196,7 @@ impl Interval {
         self.reset_after(self.period);
     }
 
-    /// Starts a new schedule: the next tick is due `after` from now; `Duration::ZERO`: at once.
+    /// Starts a new schedule: the next tick is due `after` from now; with `Duration::ZERO` at once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -214,13 +212,13 @@ impl Interval {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn reset_after(&mut self, after: Duration) {
-        // By the clock that it ticks by, also where that loop does not run.
+        // By the clock of its loop, even while that loop does not run.
         let now = self.bound.as_ref().map_or_else(now, |bound| bound.now());
         self.reset_at(later(now, after));
     }
 
-    /// Starts a new schedule: the next tick is due at `deadline`. What waits for it on its loop is woken then; elsewhere (another
-    /// thread has it now) it has to be asked again.
+    /// Starts a new schedule: the next tick is due at `deadline`. A task that waits for it on its
+    /// loop is woken then; if the interval has moved to another thread, it must be polled again.
     ///
     /// ```
     /// use std::time::Duration;
@@ -237,11 +235,11 @@ impl Interval {
     pub fn reset_at(&mut self, deadline: Instant) {
         self.next = Some(deadline);
         if let Some(sleep) = &mut self.sleep {
-            sleep.reset(deadline); // not another one: this has the waker
+            sleep.reset(deadline); // not a new one: this one has the waker
         }
     }
 
-    /// The distance between ticks.
+    /// The time between ticks.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -254,7 +252,7 @@ impl Interval {
 }
 
 impl MissedTick {
-    /// The tick after the one that was due at `due` and came at `now`.
+    /// The tick after the one that was due at `due` and completed at `now`.
     fn after(self, due: Instant, now: Instant, period: Duration) -> Instant {
         let next = later(due, period);
         if now < next {

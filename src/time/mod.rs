@@ -23,21 +23,22 @@
 //! Nothing here ends early, and a deadline is not rounded to milliseconds: the loop
 //! sleeps in the kernel until the nanosecond that is due. The system may add its timer slack (50 µs on Linux).
 //!
-//! [`now`] says what time it is for all of them: `Instant::now()`, except on a loop with a virtual
-//! clock, where tests of hours take milliseconds
-//! ([`virtual_time`](crate::EventLoopBuilder::virtual_time), [`pause()`]).
+//! [`now`] is the time for all of them: `Instant::now()`, except on a loop with a virtual clock,
+//! where tests of hours take milliseconds ([`virtual_time`](crate::EventLoopBuilder::virtual_time),
+//! [`pause()`]).
 //!
-//! The clock is the system's monotonic one: it never goes back, and setting the wall clock
-//! moves nothing here. Where the system is suspended it may stop (on Linux it does), and
-//! deadlines then come as much later; what is overdue on waking comes at once.
+//! The clock is the system's monotonic one: it never goes back, and setting the wall clock has no
+//! effect here. While the system is suspended it may stop (on Linux it does), and deadlines are
+//! then delayed by that time; timers that are overdue on waking fire at once.
 //!
-//! The futures are `Send`. Each belongs to the loop of its first poll; polled
-//! elsewhere it panics, and says why. It may be dropped on any thread.
+//! The futures are `Send`. Each belongs to the loop of its first poll; polled elsewhere it panics
+//! with an explanation. It may be dropped on any thread.
 //!
 //! # Read next
 //!
-//! A thread that waits for a task needs nothing of this module: [`Task::join_timeout`](crate::Task::join_timeout). A deadline for a
-//! whole tree of work is [`CancelToken::with_deadline`](crate::CancelToken::with_deadline), one for each item in a worker
+//! A thread that waits for a task needs nothing from this module:
+//! [`Task::join_timeout`](crate::Task::join_timeout). A deadline for a whole tree of work is
+//! [`CancelToken::with_deadline`](crate::CancelToken::with_deadline), one for each item in a worker
 //! process [`ProcessCall::timeout`](crate::ProcessCall::timeout).
 
 // Checked by `tests/event_loop/` (order, never early, missed ticks, carried to other threads) and by the unit tests of
@@ -56,11 +57,11 @@ pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use pause::{pause, resume};
 pub use sleep::{Sleep, sleep, sleep_until};
 
-/// What time it is: on the loop that runs on this thread, else the real time.
+/// The current time: of the loop that runs on this thread, otherwise the real time.
 ///
 /// The same as `Instant::now()`, except on a loop with
-/// [`virtual_time`](crate::EventLoopBuilder::virtual_time): there it is that loop's time, which code and
-/// tests that measure on such a loop ask for here.
+/// [`virtual_time`](crate::EventLoopBuilder::virtual_time): there it is that loop's time. Use it to
+/// measure time on such a loop.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,19 +1,21 @@
-//! A test stops the clock of the loop that it runs on, and lets it go on.
+//! Stopping and resuming the clock of a running loop in a test.
 //!
-//! The loop gets the virtual clock that it would have by `virtual_time`, which shows the real time of that moment, so the deadlines
-//! that there are stay what they were. A clock that was let go keeps its lead over the real one.
+//! The loop gets the same virtual clock as with `virtual_time`. It starts at the real time of that
+//! moment, so existing deadlines stay valid. A resumed clock keeps its lead over the real one.
 //!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
 use crate::event_loop::current;
 
-/// Stops the clock of the loop that runs here: from now on it goes as on a loop with
-/// [`virtual_time`](crate::EventLoopBuilder::virtual_time), by [`advance`](super::advance()), and by itself to the next deadline
-/// when no task can run. For tests. If it stands already, nothing happens.
+/// Stops the clock of the current loop: from now on it moves as on a loop with
+/// [`virtual_time`](crate::EventLoopBuilder::virtual_time), by [`advance`](super::advance()), and
+/// by itself to the next deadline when no task can run. For tests. If it is stopped already,
+/// nothing happens.
 ///
-/// Timers that wait already keep their deadlines. How it meets what goes on outside of the loop is said at `virtual_time`: for a task
-/// of a pool it keeps the real pace, for sockets it has patience. For that it must have seen the wait begin, so pause
-/// before: a task of a pool that was awaited earlier, and was not polled since, does not keep the clock from jumping.
+/// Existing timers keep their deadlines. `virtual_time` describes how the clock treats events from
+/// outside the loop: while a task of a pool is awaited it keeps the real pace, and for sockets it
+/// waits a limited time. It must have seen the wait begin, so pause first: a pool's task that was
+/// awaited earlier, and has not been polled since, does not keep the clock from jumping.
 ///
 /// # Panics
 ///
@@ -40,8 +42,8 @@ pub fn pause() {
     local.pause();
 }
 
-/// Lets a clock go on that [`pause()`] has stopped, at the pace of the real one, from where it stands: it does not come back to the real
-/// time. If it goes already, nothing happens.
+/// Resumes a clock that [`pause()`] has stopped, at the real pace, from its current value: it does
+/// not return to the real time. If it runs already, nothing happens.
 ///
 /// # Panics
 ///

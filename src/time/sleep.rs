@@ -1,11 +1,12 @@
 //! One deadline on one loop.
 //!
-//! 1. The first poll binds the sleep to the running loop. A sleep of no length, and one until a deadline
-//!    that has passed, yields once; any other is entered among the loop's timers. (One of some length may
-//!    be over by then, too: the loop will see it, and the clock is read once for it and not twice.)
-//! 2. Later polls ask whether that timer is still armed: the loop takes it away
-//!    when it is due, never before. So no poll needs to read the clock.
-//! 3. Dropping disarms: on the loop's thread at once, elsewhere by a note.
+//! 1. The first poll binds the sleep to the running loop. A sleep of zero length, or until a
+//!    deadline that has passed, yields once; any other is added to the loop's timers. (A sleep of
+//!    positive length may be over by then, too: the loop notices that, so that the clock is read
+//!    once and not twice.)
+//! 2. Later polls ask whether that timer is still armed: the loop removes it when it is due, never
+//!    before. So no poll needs to read the clock.
+//! 3. Dropping disarms the timer: at once on the loop's thread, elsewhere by a note to the loop.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -25,12 +26,14 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 
 /// Completes once `duration` has passed, counted from this call.
 ///
-/// Never early; late by at most the system's timer slack (50 µs on Linux), by what a thread takes to wake up and by
-/// what runs on the loop just then. `sleep(Duration::ZERO)` lets the other tasks
-/// run once. A sleep too long for the clock ends when the clock does, in some hundred thousand million years.
+/// Never early; late by at most the system's timer slack (50 µs on Linux), plus the time that the
+/// thread takes to wake up and the loop's running task to return. `sleep(Duration::ZERO)` lets the
+/// other tasks run once. A sleep too long for the clock ends when the clock does, in some hundred
+/// thousand million years.
 ///
-/// On a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it is that
-/// clock which counts (and which comes to its end, once nothing else is left to wait for); a sleep that was made outside of such a loop is counted there from its first poll.
+/// On a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it uses that clock (which
+/// reaches its end once nothing else is left to wait for); a sleep that was created outside such a
+/// loop is counted there from its first poll.
 ///
 /// # Panics
 ///
@@ -76,7 +79,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
     }
 }
 
-/// What [`sleep`] and [`sleep_until`] return.
+/// Returned by [`sleep`] and [`sleep_until`].
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Sleep {
     deadline: Instant,
@@ -84,16 +87,16 @@ pub struct Sleep {
 }
 
 enum Stage {
-    /// How long it is to take, where that was said: another clock may have counted.
+    /// Its length, if it was given as one: the deadline may be by another clock.
     New(Option<Span>),
-    /// It was over at the first poll: the others run once.
+    /// It was over at the first poll: other tasks run once.
     Yielding(Arc<Shared>),
     Armed(Arc<Shared>, TimerKey),
     Done,
 }
 
 impl Sleep {
-    /// When it ends; `None` if that is later than the clock can say.
+    /// When it ends; `None` if that is beyond the clock's range.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -105,7 +108,7 @@ impl Sleep {
         (self.deadline < end(self.deadline)).then_some(self.deadline)
     }
 
-    /// Whether its time has come. It may be so before a poll says so.
+    /// Whether its deadline has passed. This can be true before a poll returns `Ready`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -127,8 +130,9 @@ impl Sleep {
         }
     }
 
-    /// Completes at `deadline` from now on, also if it was done. What waits for it on its loop is woken then; elsewhere (another
-    /// thread has it now) it has to be polled again.
+    /// From now on it completes at `deadline`, even if it had completed. A task that waits for it
+    /// on its loop is woken then; if the sleep has moved to another thread, it must be polled
+    /// again.
     ///
     /// ```
     /// use std::time::Duration;

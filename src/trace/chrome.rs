@@ -1,17 +1,20 @@
-//! The story as JSON, in the "Trace Event Format" that Perfetto and Chrome read.
+//! Writes a trace as JSON, in the "Trace Event Format" that Perfetto and Chrome read.
 //!
-//! **Job.** One object for each event, written one by one: nothing of the whole is kept in memory as text.
+//! **Job.** Writes one object for each event, one by one, so that the text is never in memory as a
+//! whole.
 //!
 //! 1. The program's name, and for each track its name and its place among the others (metadata, `M`).
 //! 2. For each track its slices as complete events (`X`), outer before inner, and its marks as slices of a nanosecond,
 //!    which arrows can begin at.
-//! 3. Arrows as flow events: `s` right behind the mark where it begins, `f` (bound to the enclosing slice) right behind
-//!    the slice where it ends; the viewers bind them to the innermost slice that is open there.
+//! 3. Arrows as flow events: `s` right behind the mark where it begins, `f` (bound to the enclosing
+//!    slice) right behind the slice where it ends; viewers bind them to the innermost open slice.
 //!
-//! Times are microseconds with three decimals. Names are the user's, and may contain anything.
+//! Times are microseconds with three decimals. Names come from the user and may contain any
+//! character.
 //!
-//! Rejected: `serde_json` (a program with this feature would get its `impl PartialEq<Value> for u64`, with which
-//! `assert_eq!(n, numbers.sum())` does not compile any more); `b`/`e` pairs for tasks across threads (a track each, and programs have a million tasks).
+//! Rejected: `serde_json` (a program with this feature would get its
+//! `impl PartialEq<Value> for u64`, and `assert_eq!(n, numbers.sum())` would no longer compile);
+//! `b`/`e` pairs for tasks across threads (one track each, and programs have a million tasks).
 //!
 //! Tests: below, `tests/trace/`.
 
@@ -50,7 +53,7 @@ pub(super) fn write(story: &Story, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n],\"otherData\":{about}}}")
 }
 
-/// Says something about a process, or a thread.
+/// Metadata of a process or a thread.
 fn metadata(what: &str, (pid, tid): (u32, u32), key: &str, value: impl Display) -> Object {
     let object = Object::new().text("ph", "M").text("name", what);
     let object = object.put("pid", pid).put("tid", tid);
@@ -130,7 +133,7 @@ fn show_slice(story: &Story, slice: &Slice) -> Object {
     event.put("args", about(story, task, args))
 }
 
-/// What is known of a task, as further arguments; 0 is none.
+/// A task's details, as further arguments; 0 is no task.
 fn about(story: &Story, task: u64, mut args: Object) -> Object {
     if task == 0 {
         return args;
@@ -188,7 +191,7 @@ impl Display for Micros {
     }
 }
 
-/// A string as JSON has it.
+/// A string in JSON's form.
 struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {

@@ -1,7 +1,8 @@
-//! What your program's executors do, moment by moment: for the standard viewer, and in a table.
+//! Records what your program's executors do: for the standard viewer, and as a table.
 //!
-//! With the feature `trace`. Choose it when a program is slower than it should be, and you want to know who waits for whom. [`start`] begins to record, for the whole process; [`Recording::stop`] gives a
-//! [`Trace`]:
+//! With the feature `trace`. Use it when a program is slower than it should be, to find out which
+//! thread waits for which task. [`start`] begins to record, for the whole process;
+//! [`Recording::stop`] returns a [`Trace`]:
 //!
 //! ```
 //! use trefoil::{ThreadPool, trace};
@@ -30,24 +31,26 @@
 //! | `call`, `frame` on a worker process | one item, or many of one job: from the moment at which it was sent and those before it were done, until the parent has the result; the time that the worker itself has measured is in `ran_us` |
 //! | `spawn`, `wake`, `steal`, `wake thread`, `call`, `cancelled` … | this happened at that moment; arrows lead to what it has caused |
 //!
-//! Arrows go from a spawn to the first run of the code, from a wake-up to the poll, from a call to its frames, and from
-//! where a thread is woken to the end of its sleep.
+//! Arrows lead from a spawn to the first run of the code, from a wake-up to the poll, from a call
+//! to its frames, and from the wake-up of a thread to the end of its sleep.
 //!
 //! # Cost
-//! Without the feature: none. With it, while nothing is recorded: a load and a branch at each of these moments, three
-//! to six for a task. While recording: 10 to 30 ns and 32 bytes for each event, in the thread's own buffer. So tasks
-//! of ten microseconds slow down by less than 5 %. Beyond a limit ([`start_limited`]) events are counted, but not kept.
+//! Without the feature: none. With it, while nothing is recorded: a load and a branch at each
+//! event, three to six for a task. While recording: 10 to 30 ns and 32 bytes for each event, in the
+//! thread's own buffer. So tasks of ten microseconds slow down by less than 5 %. Beyond a limit
+//! ([`start_limited`]) events are counted but not kept.
 //!
 //! # What is not in it
-//! The tasks of a worker process itself, seen from inside: it is another process, which can record for itself. Waits that this crate
-//! does not know of: locks of `std`, sleeps, reads that block. Joins and items of a `map` that no other worker has stolen: they
-//! are calls, and cost a nanosecond.
+//! Tasks inside a worker process: it is another process, which can make its own recording. Waits
+//! outside this crate: locks of `std`, sleeps, blocking reads. Joins and items of a `map` that no
+//! other worker has stolen: they are plain calls, and cost a nanosecond.
 //!
 //! # Read next
-//! The [guide](crate::_documentation::guide) says how to read such a picture. For spans in your own logs there is the feature
-//! `tracing`; for what a loop's tasks do right now, [`snapshot`](crate::LoopHandle::snapshot).
+//! The [guide](crate::_documentation::guide) says how to read such a picture. For spans in your own
+//! logs, use the feature `tracing`; for the current state of a loop's tasks,
+//! [`snapshot`](crate::LoopHandle::snapshot).
 
-// Checked by `tests/trace/`; the price by `benches/benches/trace.rs`.
+// Checked by `tests/trace/`; the cost by `benches/benches/trace.rs`.
 
 mod chrome;
 mod reader;
@@ -65,10 +68,10 @@ use story::Story;
 
 pub use summary::{ExecutorSummary, SlowTask, Summary};
 
-/// How many events [`start`] has room for: 64 MiB, if they come.
+/// How many events [`start`] has room for: 64 MiB, if all are used.
 const LIMIT: usize = 1 << 21;
 
-/// A recording goes on already: there is one recording at a time in a process.
+/// A recording is already running: a process has at most one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "something is being recorded already: stop (or drop) that `Recording` first, there is one at a time"
@@ -81,10 +84,10 @@ impl From<AlreadyRecording> for io::Error {
     }
 }
 
-/// Begins to record what all executors of this process do, including those that are made later.
+/// Begins to record what all executors of this process do, including those created later.
 ///
 /// # Errors
-/// [`AlreadyRecording`], until that one is stopped or dropped.
+/// [`AlreadyRecording`], until the other recording is stopped or dropped.
 ///
 /// ```
 /// let recording = trefoil::trace::start()?;
@@ -97,11 +100,11 @@ pub fn start() -> Result<Recording, AlreadyRecording> {
     start_limited(LIMIT)
 }
 
-/// As [`start`], with room for this many events (of 32 bytes each) instead of two million. Later ones are not kept, but
-/// counted: [`Trace::lost`].
+/// Like [`start`], with room for this many events (of 32 bytes each) instead of two million. Later
+/// ones are counted but not kept: [`Trace::lost`].
 ///
 /// # Errors
-/// As `start`.
+/// Those of `start`.
 ///
 /// ```
 /// let recording = trefoil::trace::start_limited(1000)?;
@@ -117,20 +120,20 @@ pub fn start_limited(events: usize) -> Result<Recording, AlreadyRecording> {
         .ok_or(AlreadyRecording)
 }
 
-/// A recording that goes on. Dropping it stops it, and keeps nothing.
+/// A running recording. Dropping it stops it and discards its events.
 #[must_use = "dropped, it stops and forgets: `stop()` gives what was recorded"]
 pub struct Recording {
     session: Arc<Session>,
 }
 
 impl Recording {
-    /// Stops, and gives what was recorded.
+    /// Stops the recording, and returns the trace.
     ///
-    /// Call it on any thread; what runs goes on, and is in the trace up to this moment. Everything that a task has done
-    /// is there if its end was seen before (by `join` or `.await`, say). In a child that was forked since, the trace is
-    /// empty.
+    /// Call it on any thread; running work continues, and is in the trace up to this moment. If the
+    /// end of a task was seen before (by `join` or `.await`, say), everything it did is in the
+    /// trace. In a child that was forked since the start, the trace is empty.
     ///
-    /// Cost: time and memory in proportion to the events.
+    /// Cost: time and memory proportional to the number of events.
     ///
     /// ```
     /// let trace = trefoil::trace::start()?.stop();
@@ -181,7 +184,7 @@ impl Trace {
         out.flush()
     }
 
-    /// The same in figures: a table, when it is printed.
+    /// A summary in figures, which is printed as a table.
     ///
     /// ```
     /// # let trace = trefoil::trace::start()?.stop();
@@ -205,8 +208,8 @@ impl Trace {
         self.story.events
     }
 
-    /// How many more there were, for which there was no room. If there are any, a slice that is shown until a thread's
-    /// last event may have ended later.
+    /// How many more events there were, for which there was no room. If this is not 0, a slice that
+    /// is shown until a thread's last event may have ended later.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.story.lost

@@ -1,20 +1,24 @@
-//! From single events to what happened.
+//! Turns single events into slices and arrows.
 //!
-//! **Job.** Events are moments on threads. Here beginnings meet their ends, causes their effects, and what worker
-//! processes did is pieced together from what was said to them. All events are gone through once, in the order of time.
+//! **Job.** Events are moments on threads. This file pairs beginnings with ends and causes with
+//! effects, and reconstructs the work of worker processes from the frames sent to them. It goes
+//! through all events once, in the order of time.
 //!
-//! 1. On a thread, what begins is put on a stack, an end takes it off, and what is above it. An end whose beginning was not
-//!    recorded gives a slice from the start of the recording; what has not ended goes on to its end (or, where events were
-//!    lost, to the thread's last).
-//! 2. A mark that something can come of is noted as the latest cause for a thing: a task, a slot's thread, a job. What begins then
-//!    (or the sleep that ends) is its effect. A cause has one effect, but a job's has all of its frames. From the one to the other the
-//!    task was queued.
-//! 3. A worker process does its frames one after another, so an answer is the oldest frame's, and a frame cannot have begun before
-//!    the one ahead of it was answered. A process that is gone takes the oldest with it; the others are sent again, elsewhere.
+//! 1. On each thread, a beginning is pushed on a stack; an end pops it and everything above it. An
+//!    end whose beginning was not recorded gives a slice from the start of the recording; a slice
+//!    that has not ended extends to the end of the recording (or, if events were lost, to the
+//!    thread's last event).
+//! 2. An event that can have an effect is stored as the latest cause for its object: a task, a
+//!    slot's thread, a job. The next beginning for that object (or the end of its sleep) is the
+//!    effect. A cause has one effect, except that a job's has all of its frames. Between cause and
+//!    effect the task was queued.
+//! 3. A worker process runs its frames one after another, so an answer belongs to the oldest frame,
+//!    and a frame cannot have begun before the previous one was answered. A process that dies takes
+//!    the oldest frame with it; the others are sent again elsewhere.
 //!
-//! Rejected: doing this while recording (it is what would have to be paid for at once); the whole chain of causes (what
-//! woke the waker): the viewer follows arrows; the items of a frame one by one (their times are in the worker's
-//! ledger, and overwritten by the next).
+//! Rejected: doing this while recording (it would slow down the recorded program); the whole chain
+//! of causes (what woke the waker), because the viewer follows arrows; single items of a frame
+//! (their times are in the worker's ledger, and overwritten by the next).
 //!
 //! Tests: `tests/trace/`.
 
@@ -35,7 +39,7 @@ pub(super) struct Reader {
     arrows: u64,
 }
 
-/// What a cause and an effect have in common.
+/// The object that links a cause to its effect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Thing {
     Task(u64),
@@ -48,7 +52,7 @@ struct Cause {
     name: &'static str,
     track: usize,
     at: u64,
-    /// It has had an effect.
+    /// Whether it has had an effect.
     served: bool,
 }
 
@@ -81,7 +85,7 @@ impl Reader {
     fn add_thread(&mut self, log: Log) {
         let Story { pid, length, .. } = self.story;
         let tracks = &mut self.story.tracks;
-        // A system's number may have had two threads, one after the other.
+        // The system may have given one number to two threads, one after the other.
         let mut tid = log.os_id;
         while tracks.iter().any(|track| track.tid == tid) {
             tid = tid.wrapping_add(1 << 22);
@@ -128,7 +132,7 @@ impl Reader {
                 if let Role::Worker { pool, slot, .. } = ended.role
                     && ended.length() > 0
                 {
-                    // The last moment of it: there is nothing to point to behind it.
+                    // Its last moment: there is nothing to point to behind it.
                     self.effect(Thing::Thread(pool, slot), number, slice, at - 1);
                 }
             }
@@ -172,10 +176,10 @@ impl Reader {
         }
     }
 
-    /// Something at a moment; what it may be the cause of.
+    /// An event at one moment, and the object that it may be a cause for.
     fn mark(&mut self, track: usize, event: Event, cause: Option<(Thing, &'static str)>) {
         let Event { at, what } = event;
-        // Viewers draw no arrow from what has no length.
+        // Viewers draw no arrow from a slice without length.
         self.story.tracks[track].push(at, at + 1, what);
         if let Some((thing, name)) = cause {
             let cause = Cause {
@@ -188,7 +192,7 @@ impl Reader {
         }
     }
 
-    /// A worker process's track, which it has once something is sent to it.
+    /// A worker process's track, created when the first frame is sent to it.
     fn process(&mut self, Frame { pool, pid, .. }: Frame) -> &mut Track {
         let tracks = &mut self.story.tracks;
         let number = *self.processes.entry(pid).or_insert_with(|| {
@@ -206,7 +210,8 @@ impl Reader {
         &mut tracks[number]
     }
 
-    /// A process's oldest frame, if there is one, is over. If no item of it was run, it is not shown.
+    /// Ends a process's oldest frame, if there is one. If none of its items was run, it is not
+    /// shown.
     fn end_frame(&mut self, number: usize, until: u64, end: Option<What>) {
         let track = &mut self.story.tracks[number];
         let oldest = track.sent.pop_front();
@@ -222,7 +227,7 @@ impl Reader {
         self.effect(Thing::Job(frame.pool, frame.job), number, slice, at);
     }
 
-    /// A slice begins, or a sleep ends, because of the latest cause of the thing: an arrow leads there.
+    /// A slice begins, or a sleep ends, because of the object's latest cause: adds an arrow.
     fn effect(&mut self, thing: Thing, track: usize, slice: usize, at: u64) {
         let Some(cause) = self.causes.get_mut(&thing) else {
             return;

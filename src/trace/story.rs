@@ -1,7 +1,7 @@
-//! What happened, as the picture and the table show it: slices and arrows on tracks, and a table of tasks.
+//! The data behind the picture and the table: slices and arrows on tracks, and a table of tasks.
 //!
-//! Slices of a track nest, which the viewers insist on. What is inside of a slice is taken off its own time, so that a
-//! wait inside of a task is not counted as work.
+//! Slices of a track nest, as viewers require. The time of inner slices is subtracted from a
+//! slice's own time, so that a wait inside a task is not counted as work.
 //!
 //! Tests: `tests/trace/`.
 
@@ -20,7 +20,7 @@ pub(super) struct Story {
     pub(super) lost: u64,
     pub(super) tracks: Vec<Track>,
     pub(super) tasks: HashMap<u64, TaskStory>,
-    /// The tasks that stand for jobs of pools of processes.
+    /// The tasks that represent jobs of process pools.
     pub(super) calls: HashMap<(u32, u32), u64>,
 }
 
@@ -30,50 +30,51 @@ pub(super) struct Track {
     pub(super) pid: u32,
     pub(super) tid: u32,
     pub(super) name: String,
-    /// The one that it was in most lately, `Outside` not counted.
+    /// The most recent executor, not counting `Outside`.
     pub(super) role: Role,
-    /// Outer ones before inner ones.
+    /// Outer slices before inner ones.
     pub(super) slices: Vec<Slice>,
-    /// Of those at one moment, ends come before beginnings.
+    /// At the same moment, ends come before beginnings.
     pub(super) arrows: Vec<Arrow>,
 
     // While events are read:
-    /// What the thread is now.
+    /// The thread's current role.
     pub(super) now: Role,
-    /// Which task the thread's next wait is for.
+    /// The task that the thread's next wait is for.
     pub(super) awaits: u64,
     /// Until when the thread's events are known.
     pub(super) end: u64,
-    /// What the worker process has not answered, and when it was sent.
+    /// The frames that the worker process has not answered, and when they were sent.
     pub(super) sent: VecDeque<(u64, Frame)>,
     /// The numbers of the slices that have begun, the innermost last.
     pub(super) open: Vec<usize>,
-    /// How much time is in slices that are in no other.
+    /// The total time of outermost slices.
     pub(super) outside: u64,
 }
 
-/// Something with a length; a moment has a nanosecond.
+/// A span of time; a single moment has one nanosecond.
 pub(super) struct Slice {
     pub(super) at: u64,
     pub(super) until: u64,
-    /// How much of it is in the slices inside of it.
+    /// How much of it is in inner slices.
     pub(super) inside: u64,
     pub(super) role: Role,
-    /// How long it was queued before, if its cause is known.
+    /// How long it was queued, if its cause is known.
     pub(super) queued: Option<u64>,
-    /// Its beginning; its end, if it began before the recording. A wait begins with what it is for.
+    /// Its beginning, or its end if it began before the recording. For a wait, the event that says
+    /// what it is for.
     pub(super) what: What,
     /// Its end. `None`: it is a moment, or had not ended when the recording was stopped.
     pub(super) end: Option<What>,
 }
 
-/// One of the two ends of an arrow, which leads from a cause to an effect.
+/// One end of an arrow, which leads from a cause to an effect.
 pub(super) struct Arrow {
-    /// Both ends have the same.
+    /// Shared by both ends.
     pub(super) id: u64,
     pub(super) name: &'static str,
     pub(super) at: u64,
-    /// It is the end with the point.
+    /// Whether it is the end with the arrowhead.
     pub(super) ends: bool,
 }
 
@@ -87,7 +88,7 @@ pub(super) struct TaskStory {
 }
 
 impl Track {
-    /// One slice more; its number.
+    /// Adds a slice; returns its number.
     pub(super) fn push(&mut self, at: u64, until: u64, what: What) -> usize {
         self.slices.push(Slice {
             at,
@@ -101,18 +102,18 @@ impl Track {
         self.slices.len() - 1
     }
 
-    /// A slice begins; its number.
+    /// Begins a slice; returns its number.
     pub(super) fn begin(&mut self, at: u64, what: What) -> usize {
         let slice = self.push(at, at, what);
         self.open.push(slice);
         slice
     }
 
-    /// The slice that this is the end of is over, and what is still open inside of it; its number.
+    /// Ends the slice that this event closes, and the open slices inside it; returns its number.
     pub(super) fn end(&mut self, at: u64, end: What) -> usize {
         let ends = |&slice: &usize| self.slices[slice].ends_with(end);
         let place = self.open.iter().rposition(ends).unwrap_or_else(|| {
-            // It began before the recording: all until now was inside of it.
+            // It began before the recording: everything until now was inside it.
             let slice = self.begin(0, end);
             self.slices[slice].inside = take(&mut self.outside);
             self.open.len() - 1
@@ -151,7 +152,7 @@ impl Slice {
         self.until - self.at
     }
 
-    /// How long that ran which is told of, waits included.
+    /// How long the task ran, including waits.
     pub(super) fn ran(&self) -> u64 {
         match self.end {
             Some(What::Answered { nanos, .. }) => nanos, // by the worker's own clock
@@ -183,7 +184,7 @@ impl Story {
         self.tasks.entry(task).or_default()
     }
 
-    /// The task whose code runs in a slice, in a worker process if it stands for a job.
+    /// The task whose code runs in a slice; in a worker process if it represents a job.
     pub(super) fn runs(&self, slice: &Slice) -> Option<u64> {
         match slice.what {
             What::Begun { task, .. } | What::Ended { task, .. } => Some(task),
@@ -192,7 +193,7 @@ impl Story {
         }
     }
 
-    /// What a task is called: by its name, else by its place.
+    /// A task's name, or the location where it was spawned.
     pub(super) fn label(&self, task: u64) -> String {
         let story = self.tasks.get(&task);
         if let Some(name) = story.and_then(|story| story.name.as_deref()) {

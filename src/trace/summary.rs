@@ -1,13 +1,13 @@
-//! The story in figures.
+//! A trace in figures.
 //!
 //! **Job.** One row for each executor, and the tasks whose code ran longest.
 //!
-//! What a thread's time is called: *busy*, while a task's code or a part of a region runs; *waiting*, while that is parked in a
-//! wait of ours; *asleep*, while it has nothing to do. The rest (looking for work, turning the loop) has no name. Each
-//! moment counts once, for the innermost.
+//! A thread is *busy* while a task's code or a part of a region runs; *waiting* while that code is
+//! parked in one of this crate's waits; *asleep* while it has nothing to do. The rest (looking for
+//! work, turning the loop) is not counted. Each moment counts once, for the innermost slice.
 //!
-//! Queue times are from a spawn, or a wake-up, to the moment at which the code ran; of calls to processes, from the call to the
-//! first frame. They stand in the row of the executor that ran it.
+//! Queue times are from a spawn or a wake-up until the code runs; for calls to processes, from the
+//! call to the first frame. They are in the row of the executor that ran the code.
 //!
 //! Rejected: averages (of queue times they say little: hence median, 99th percentile and the longest).
 //!
@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::story::{Slice, Story, Track};
 use crate::record::{Ending, Role, What};
 
-/// How many of the slowest tasks are told of.
+/// How many of the slowest tasks are listed.
 const SLOWEST: usize = 10;
 
 /// A recording in figures, from [`Trace::summary`](super::Trace::summary). Its `Display` form is a
@@ -71,7 +71,7 @@ pub struct SlowTask {
     queued: Duration,
 }
 
-/// Which row a slice counts for; rows are shown in this order.
+/// The row that a slice counts for; rows are shown in this order.
 fn row(slice: &Slice, track: usize) -> (u8, usize) {
     match slice.role {
         Role::Worker { pool, .. } => (0, pool as usize),
@@ -82,7 +82,7 @@ fn row(slice: &Slice, track: usize) -> (u8, usize) {
     }
 }
 
-/// What that row is called.
+/// The name of the row.
 fn row_name(slice: &Slice, track: &Track) -> String {
     match slice.role {
         // "name-3", without its number.
@@ -160,7 +160,7 @@ impl Summary {
             }
         }
         let mut slowest: Vec<SlowTask> = tasks.into_values().collect();
-        // The younger of two later, so that the same story gives the same list.
+        // Of two equal ones the younger comes later, so that the same trace gives the same list.
         slowest.sort_unstable_by_key(|task| (Reverse(task.ran), task.id));
         slowest.truncate(SLOWEST);
         for task in &mut slowest {
@@ -180,8 +180,8 @@ impl Summary {
         }
     }
 
-    /// The executors that have done anything, and "other threads": those from outside, which help in a
-    /// pool's regions or run what they wait for.
+    /// The executors that have run anything, and "other threads": threads outside all pools that
+    /// take part in a pool's regions or run a task they wait for.
     #[must_use]
     pub fn executors(&self) -> &[ExecutorSummary] {
         &self.executors
@@ -195,13 +195,13 @@ impl Summary {
 }
 
 impl ExecutorSummary {
-    /// What it is, and what its threads are called.
+    /// The kind of executor, and the name of its threads.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How many threads (worker processes) were seen at work, or going to sleep.
+    /// How many threads (worker processes) ran something or went to sleep.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
@@ -254,13 +254,13 @@ impl SlowTask {
         &self.label
     }
 
-    /// How long its code ran, waits inside of it included.
+    /// How long its code ran, including waits inside it.
     #[must_use]
     pub fn ran(&self) -> Duration {
         self.ran
     }
 
-    /// How often: once for a closure, a future's polls, a call's frames.
+    /// How often its code ran: once for a closure, a future's polls, a call's frames.
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.runs

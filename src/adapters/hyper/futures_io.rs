@@ -1,7 +1,7 @@
 //! Between hyper's traits and those of futures-io, both ways.
 //!
-//! futures-io knows no memory without a value: hyper's buffer is filled with zeros before it is lent, as often as hyper
-//! has a new one. Our own streams do not go through here.
+//! futures-io cannot read into uninitialised memory: hyper's buffer is filled with zeros before it
+//! is lent, once for each new buffer. Our own streams do not go through here.
 //!
 //! Checked by `adapters/tests/wrapped.rs`.
 
@@ -17,7 +17,8 @@ use crate::adapters::raw_fill;
 use crate::adapters::writes::writes;
 
 pin_project! {
-    /// Implements hyper's `Read` and `Write` for what has the traits of futures-io, and the other way round.
+    /// Implements hyper's `Read` and `Write` for types with the traits of futures-io, and the
+    /// reverse.
     ///
     /// [`io`](crate::io)'s own streams do not need it.
     ///
@@ -91,7 +92,8 @@ impl<T: Read> AsyncRead for FuturesIo<T> {
     }
 }
 
-// Whether the inner one has more than the default for several slices cannot be asked, so hyper is not told that it has.
+// Whether the inner stream has its own vectored write cannot be asked, so hyper is told that it has
+// not.
 writes! {
     impl [T: AsyncWrite] Write, poll_shutdown for FuturesIo<T>;
     by AsyncWrite, poll_close of this => this.project().inner;

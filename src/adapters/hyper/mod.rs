@@ -3,15 +3,16 @@
 //! hyper asks a runtime for three things: streams, a timer, and an executor for its tasks. Here
 //!
 //! - `hyper::rt::Read` and `hyper::rt::Write` are implemented by
-//!   [`TcpStream`](crate::io::TcpStream), [`UnixStream`](crate::io::UnixStream) and their halves, so
-//!   a connection goes into hyper as it is;
-//! - [`LoopTimer`] is the timer: `header_read_timeout`, `keep_alive_interval` and their like. On a loop with
-//!   [`virtual_time`](crate::EventLoopBuilder::virtual_time) it is that clock;
-//! - [`LoopExecutor`] runs tasks on the loop that it is used on. They need not be `Send`, and so
-//!   services need not be: an `Rc` will do. A [`LoopHandle`] is an executor, too, from any thread, for tasks that are
-//!   `Send`;
-//! - [`FuturesIo`] and, with the feature `tokio-io`, `TokioIo` are wrap what lies between a connection and hyper (TLS,
-//!   say) and has the traits of futures-io or tokio; and the other way round, an upgraded connection.
+//!   [`TcpStream`](crate::io::TcpStream), [`UnixStream`](crate::io::UnixStream) and their halves,
+//!   so a connection is passed to hyper without a wrapper;
+//! - [`LoopTimer`] is the timer, for `header_read_timeout`, `keep_alive_interval` and so on. On a
+//!   loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it uses that clock;
+//! - [`LoopExecutor`] runs tasks on the loop that it is used on. Tasks, and so services, need not
+//!   be `Send`: an `Rc` is fine. A [`LoopHandle`] is an executor, too, from any thread, for `Send`
+//!   tasks;
+//! - [`FuturesIo`] and, with the feature `tokio-io`, `TokioIo` wrap a layer between a connection
+//!   and hyper (TLS, say) that has the traits of futures-io or tokio, and, in the other direction,
+//!   an upgraded connection.
 //!
 //! A server that answers three requests at once over HTTP/2, and its client:
 //!
@@ -60,14 +61,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What is above connections (which version a client speaks, draining all of them, a pool of
-//! clients) is in the crate hyper-util, whose `server::conn::auto` and `server::graceful` need nothing but the
-//! above. `examples/hyper_server.rs` does without hyper-util.
+//! Features above single connections (detecting a client's version, graceful shutdown, a pool of
+//! clients) are in the crate hyper-util, whose `server::conn::auto` and `server::graceful` need
+//! nothing but the above. `examples/hyper_server.rs` does without hyper-util.
 //!
 //! # How connections end
 //!
-//! A connection is a future; only the streams of HTTP/2 are tasks of their own. Dropping the future closes the
-//! descriptor at once, and those tasks end. A service that panics ends its connection (over HTTP/2: its stream), nothing else.
+//! A connection is a future; only the streams of HTTP/2 are separate tasks. Dropping the future
+//! closes the descriptor at once, and those tasks end. A panic in a service ends only its
+//! connection (over HTTP/2: its stream).
 
 mod futures_io;
 mod streams;
@@ -91,12 +93,12 @@ pub use tokio_io::TokioIo;
 /// Runs hyper's tasks on the loop that it is called on, as [`spawn`](crate::spawn()) does: they
 /// need not be `Send`.
 ///
-/// HTTP/2 connections are built with it. A task whose failure nothing sees (a service that panics) is reported as
-/// other detached tasks are ([`on_unobserved`](crate::on_unobserved)).
+/// HTTP/2 connections are built with it. A failure that is never taken (a panic in a service) is
+/// reported as for other detached tasks ([`on_unobserved`](crate::on_unobserved)).
 ///
 /// # Panics
 ///
-/// [`execute`](Executor::execute) does outside of a loop; for other threads there is [`LoopHandle`].
+/// [`execute`](Executor::execute) panics outside a loop; for other threads there is [`LoopHandle`].
 ///
 /// ```
 /// use hyper::rt::Executor;
@@ -122,7 +124,7 @@ where
     }
 }
 
-/// From any thread, as [`LoopHandle::spawn`].
+/// From any thread, like [`LoopHandle::spawn`].
 impl<F> Executor<F> for LoopHandle
 where
     F: Future<Output: Send + 'static> + Send + 'static,
@@ -135,9 +137,8 @@ where
 
 /// hyper's timer, on the loop that polls it: finer than a millisecond, never early.
 ///
-/// Without a timer hyper has no timeouts: a server should have one, and a
-/// `header_read_timeout` (30 s, if a timer is there), so that no client keeps a connection
-/// by sending nothing.
+/// Without a timer hyper has no timeouts. A server should have one, and a `header_read_timeout` (30
+/// s by default if there is a timer), so that no client keeps a connection by sending nothing.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,8 +1,8 @@
 //! hyper's `Read` and `Write` on our streams.
 //!
-//! Reading goes straight into hyper's buffer (`raw_fill`), writing through the futures-io trait
-//! that each stream has (`writes`): one system call each, vectored where hyper has several pieces.
-//! hyper's `shutdown` closes the writing direction, as `poll_close` does.
+//! Reads go straight into hyper's buffer (`raw_fill`), writes through the futures-io trait that
+//! each stream has (`writes`): one system call each, vectored if hyper has several pieces. hyper's
+//! `shutdown` closes the writing direction, as `poll_close` does.
 //!
 //! Checked by `adapters/tests/`.
 
@@ -18,7 +18,7 @@ raw_fill::reads! {
 }
 stream_writes!(Write; TcpStream, &TcpStream, WriteHalf<TcpStream>);
 
-/// Of the streams that some systems have only.
+/// For streams that only some systems have.
 #[cfg(unix)]
 mod of_unix {
     use super::*;

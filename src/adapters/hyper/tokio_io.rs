@@ -1,7 +1,7 @@
 //! Between hyper's traits and tokio's, both ways.
 //!
-//! The one's buffer is made over the other's, so nothing is copied. It is filled with zeros before it is lent, as
-//! often as its owner has a new one. Our own streams do not go through here.
+//! One side's buffer is made over the other's memory, so nothing is copied. It is filled with zeros
+//! before it is lent, once for each new buffer. Our own streams do not go through here.
 //!
 //! Checked by `adapters/tests/wrapped.rs`.
 
@@ -17,8 +17,8 @@ use crate::adapters::raw_fill;
 use crate::adapters::writes::writes;
 
 pin_project! {
-    /// Implements hyper's `Read` and `Write` for what has tokio's `AsyncRead` and `AsyncWrite` (a TLS stream
-    /// of tokio-rustls, say), and the other way round (for an upgraded connection).
+    /// Implements hyper's `Read` and `Write` for types with tokio's `AsyncRead` and `AsyncWrite` (a
+    /// TLS stream of tokio-rustls, say), and the reverse (for an upgraded connection).
     ///
     /// [`io`](crate::io)'s own streams have both and do not need it. With the features `hyper` and
     /// `tokio-io`.
