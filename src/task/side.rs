@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use super::cancel_token::CancelToken;
 use super::unobserved::Hook;
 
-/// The record. A cell has a place for it ([`SideSlot`](super::raw::SideSlot)).
+/// The record. A cell has a place for it: a word that is empty for most tasks.
 #[derive(Default)]
 pub(super) struct Side {
     pub(super) name: OnceLock<Box<str>>,

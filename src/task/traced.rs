@@ -16,12 +16,13 @@
 //! What stands in the spans is documented where users look for it, in `adapters/tracing.rs`.
 //! Checked by `adapters/tests/traced.rs`.
 
+use once_cell::race::OnceBox;
 use tracing::{Level, Span, error, field, span, trace};
 
 use super::id::TaskId;
 use super::panic::{self, Panic};
 use super::raw::current;
-use super::raw::{SideSlot, TaskRef};
+use super::raw::TaskRef;
 use super::side::Side;
 use crate::helper::contain;
 use crate::record::Kind;
@@ -64,7 +65,7 @@ pub(super) fn named(side: &Side, name: &str) {
 }
 
 /// Runs the task's code inside its span, and catches and tells of its panic; `last`: it is not run again.
-pub(super) fn run<R>(side: &SideSlot, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
+pub(super) fn run<R>(side: &OnceBox<Side>, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     // A subscriber may panic, too.
     panic::catch_in_task(|| {
         let span = side.get().and_then(|side| match last {
@@ -84,7 +85,7 @@ pub(super) fn run<R>(side: &SideSlot, last: bool, f: impl FnOnce() -> R) -> Resu
 }
 
 /// Drops the work of a task that has not ended, inside its span.
-pub(super) fn drop_work(side: &SideSlot, f: impl FnOnce()) {
+pub(super) fn drop_work(side: &OnceBox<Side>, f: impl FnOnce()) {
     let span = side.get().and_then(|side| side.span.lock().take());
     let mut inside = None;
     contain(|| inside = span.as_ref().map(Span::enter));

@@ -14,12 +14,13 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
+use once_cell::race::OnceBox;
+
 use super::current::{self, Birth};
 use super::handle::Task;
 use super::header::{Header, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;
-use super::side_slot::SideSlot;
 use super::{free_list, waker};
 use crate::helper::contain;
 use crate::loom::UnsafeCell;
@@ -180,7 +181,7 @@ fn allocate<W, T, S>(
         tag: AtomicU32::new(0),
         vtable,
         consumer: UnsafeCell::new(None),
-        side: SideSlot::new(),
+        side: OnceBox::new(),
         #[cfg(loom)]
         payload: UnsafeCell::new(()),
     };

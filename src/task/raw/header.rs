@@ -31,13 +31,15 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::task::Waker;
 
+use once_cell::race::OnceBox;
+
 use super::current::Birth;
-use super::side_slot::SideSlot;
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::record::Kind;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
+use crate::task::side::Side;
 use crate::task::state::State;
 
 /// In a task's tag: its entry is that of a task that has yielded (T18).
@@ -54,7 +56,7 @@ pub(super) struct Header {
     pub(super) vtable: &'static VTable,
     /// Filled while `WAITING` is set or the handle is at work (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
-    pub(super) side: SideSlot,
+    pub(super) side: OnceBox<Side>,
     /// Under loom the payload's accesses are seen through this.
     #[cfg(loom)]
     pub(super) payload: UnsafeCell<()>,

@@ -39,7 +39,6 @@ mod promise;
 mod queued;
 mod ready_queue;
 mod run;
-mod side_slot;
 mod waker;
 
 pub(in crate::task) use any_task::{AnyTask, as_tasks, as_tasks_of, closed, is_task, output_of};
@@ -48,4 +47,3 @@ pub use handle::Task;
 pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
 pub(super) use ready_queue::{ReadyQueue, Shared as ReadyShared};
-pub(super) use side_slot::SideSlot;

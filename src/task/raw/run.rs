@@ -315,7 +315,7 @@ impl TaskRef {
 
     /// That record, made if need be.
     pub(in crate::task) fn side_or_make(&self) -> &Side {
-        self.header().side.get_or_make()
+        self.header().side.get_or_init(Box::default)
     }
 
     /// The hook that its executor has instead of the process's.
@@ -413,7 +413,7 @@ impl TaskRef {
 }
 
 fn token(header: &Header) -> CancelToken {
-    let side = header.side.get_or_make();
+    let side = header.side.get_or_init(Box::default);
     let token = side.token.get_or_init(CancelToken::new);
     // Pairs with the fence in `cancel_own_token`: either it sees the token,
     // or we see its mark.
