@@ -15,12 +15,9 @@
 
 use std::fmt;
 use std::fs::File;
-use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::process::{ExitStatus, Output};
 use std::sync::Arc;
-use std::task::Poll;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,6 +28,7 @@ use super::reaper::{self, Orphan};
 use super::source::Source;
 use crate::sys::child::{CALLS, Handle};
 use crate::sys::refused::refused;
+use crate::task::try_join_all;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
 ///
@@ -277,27 +275,13 @@ impl Child {
     pub async fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let mut reads = [
-            pin!(rest_of(stdout.as_ref().map(Stream::source))),
-            pin!(rest_of(stderr.as_ref().map(Stream::source))),
+        let pipes = [
+            stdout.as_ref().map(Stream::source),
+            stderr.as_ref().map(Stream::source),
         ];
-        let mut written = [None, None];
         // Both at once: a child that waits for room in the one would never end the other.
-        poll_fn(|cx| {
-            for (read, written) in reads.iter_mut().zip(&mut written) {
-                if written.is_none()
-                    && let Poll::Ready(bytes) = read.as_mut().poll(cx)
-                {
-                    *written = Some(bytes?);
-                }
-            }
-            match written.iter().all(Option::is_some) {
-                true => Poll::Ready(Ok::<_, io::Error>(())),
-                false => Poll::Pending,
-            }
-        })
-        .await?;
-        let [stdout, stderr] = written.map(Option::unwrap_or_default);
+        let mut read = try_join_all(pipes.map(rest_of)).await?.into_iter();
+        let [stdout, stderr] = [(); 2].map(|()| read.next().unwrap_or_default());
         Ok(Output {
             status: self.wait().await?,
             stdout,
