@@ -13,7 +13,6 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::process::{ExitStatus, Output};
@@ -46,6 +45,7 @@ use crate::task::try_join_all;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct Child {
     /// Its standard input, if piped and not taken.
     pub stdin: Option<ChildStdin>,
@@ -58,6 +58,7 @@ pub struct Child {
     kill_on_drop: bool,
 }
 
+#[derive(Debug)]
 enum State {
     /// There was no descriptor left for it.
     Unwatched,
@@ -348,15 +349,4 @@ async fn rest_of(pipe: Option<&Source<File>>) -> io::Result<Vec<u8>> {
         pipe.read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
-}
-
-impl fmt::Debug for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Child")
-            .field("id", &self.pid)
-            .field("stdin", &self.stdin)
-            .field("stdout", &self.stdout)
-            .field("stderr", &self.stderr)
-            .finish_non_exhaustive()
-    }
 }

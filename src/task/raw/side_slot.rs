@@ -44,7 +44,7 @@ impl SideSlot {
             {
                 Ok(_) => new,
                 Err(first) => {
-                    // SAFETY: it comes from `Box::into_raw` above, and no other thread has seen it.
+                    // SAFETY: T27: it comes from `Box::into_raw`, and is in no slot: no other thread has seen it.
                     drop(unsafe { Box::from_raw(new) });
                     first
                 }
