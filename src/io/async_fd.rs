@@ -11,7 +11,6 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
@@ -51,6 +50,7 @@ use crate::event_loop::Direction;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct AsyncFd<T: AsFd> {
     source: Source<T>,
 }
@@ -337,11 +337,5 @@ impl<T: AsFd> AsFd for AsyncFd<T> {
 impl<T: AsFd> AsRawFd for AsyncFd<T> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
-    }
-}
-
-impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AsyncFd").field(self.get_ref()).finish()
     }
 }

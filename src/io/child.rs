@@ -13,13 +13,9 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::fmt;
-use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::process::{ExitStatus, Output};
 use std::sync::Arc;
-use std::task::Poll;
 
 use super::bytes::Stream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
@@ -28,6 +24,7 @@ use super::source::Source;
 use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::refused;
+use crate::task::try_join_all;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
 ///
@@ -45,6 +42,7 @@ use crate::sys::refused::refused;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct Child {
     /// Its standard input, if piped and not taken.
     pub stdin: Option<ChildStdin>,
@@ -58,6 +56,7 @@ pub struct Child {
     kill_on_drop: bool,
 }
 
+#[derive(Debug)]
 enum State {
     /// There was no descriptor left for it.
     Unwatched,
@@ -277,27 +276,13 @@ impl Child {
     pub async fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let mut reads = [
-            pin!(rest_of(stdout.as_ref().map(Stream::source))),
-            pin!(rest_of(stderr.as_ref().map(Stream::source))),
+        let pipes = [
+            stdout.as_ref().map(Stream::source),
+            stderr.as_ref().map(Stream::source),
         ];
-        let mut written = [None, None];
         // Both at once: a child that waits for room in the one would never end the other.
-        poll_fn(|cx| {
-            for (read, written) in reads.iter_mut().zip(&mut written) {
-                if written.is_none()
-                    && let Poll::Ready(bytes) = read.as_mut().poll(cx)
-                {
-                    *written = Some(bytes?);
-                }
-            }
-            match written.iter().all(Option::is_some) {
-                true => Poll::Ready(Ok::<_, io::Error>(())),
-                false => Poll::Pending,
-            }
-        })
-        .await?;
-        let [stdout, stderr] = written.map(Option::unwrap_or_default);
+        let mut read = try_join_all(pipes.map(rest_of)).await?.into_iter();
+        let [stdout, stderr] = [(); 2].map(|()| read.next().unwrap_or_default());
         Ok(Output {
             status: self.wait().await?,
             stdout,
@@ -359,15 +344,4 @@ async fn rest_of(pipe: Option<&Source<PipeEnd>>) -> io::Result<Vec<u8>> {
         pipe.read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
-}
-
-impl fmt::Debug for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Child")
-            .field("id", &self.pid)
-            .field("stdin", &self.stdin)
-            .field("stdout", &self.stdout)
-            .field("stderr", &self.stderr)
-            .finish_non_exhaustive()
-    }
 }

@@ -10,7 +10,6 @@
 //! Checked by `tests/event_loop/`.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::{Command as Inner, ExitStatus, Output, Stdio};
@@ -30,6 +29,7 @@ use super::child::Child;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct Command {
     inner: Inner,
     kill_on_drop: bool,
@@ -362,14 +362,5 @@ impl From<Inner> for Command {
             kill_on_drop: false,
             streams: [false; 3],
         }
-    }
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Command")
-            .field("inner", &self.inner)
-            .field("kill_on_drop", &self.kill_on_drop)
-            .finish()
     }
 }

@@ -6,7 +6,6 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -35,8 +34,8 @@ use crate::sys::signal::Subscription;
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct Signal {
-    signum: i32,
     source: Source<Arc<Subscription>>,
 }
 
@@ -83,10 +82,8 @@ impl Signal {
     /// ```
     pub fn new(signum: i32) -> io::Result<Self> {
         let subscription = Arc::new(Subscription::new(signum)?);
-        Ok(Self {
-            signum,
-            source: Source::new(subscription),
-        })
+        let source = Source::new(subscription);
+        Ok(Self { source })
     }
 
     /// Waits until the signal comes, or has come since it was received last.
@@ -138,13 +135,5 @@ impl Signal {
     /// ```
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.source.poll(cx, Direction::Read, taken)
-    }
-}
-
-impl fmt::Debug for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signal")
-            .field("signum", &self.signum)
-            .finish_non_exhaustive()
     }
 }

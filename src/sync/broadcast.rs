@@ -25,10 +25,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use event_listener::{Event as Listeners, EventListener, Listener};
+use event_listener::Event as Listeners;
 use thiserror::Error;
 
-use super::park;
+use super::block_on::block_on_anyway;
 use crate::loom::{Arc, Mutex};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while the
@@ -270,18 +270,6 @@ impl<T: Clone> Receiver<T> {
         Ok(Arc::try_unwrap(value).map_or_else(|shared| shared.lock().clone(), Mutex::into_inner))
     }
 
-    /// The next outcome, or `Err` with a listener if there is none yet. Listens first and then
-    /// looks.
-    fn listen(&mut self) -> Result<Result<T, RecvError>, EventListener> {
-        let listener = self.shared.sent.listen();
-        match self.try_recv() {
-            Ok(value) => Ok(Ok(value)),
-            Err(TryRecvError::Closed) => Ok(Err(RecvError::Closed)),
-            Err(TryRecvError::Lagged(lost)) => Ok(Err(RecvError::Lagged(lost))),
-            Err(TryRecvError::Empty) => Err(listener),
-        }
-    }
-
     /// Waits for the next value.
     ///
     /// Cancel safe: dropping it loses no value.
@@ -291,9 +279,12 @@ impl<T: Clone> Receiver<T> {
     /// [`RecvError::Closed`] if all senders are gone and it has taken every value.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         loop {
-            match self.listen() {
-                Ok(learnt) => return learnt,
-                Err(listener) => listener.await,
+            let listener = self.shared.sent.listen();
+            match self.try_recv() {
+                Ok(value) => return Ok(value),
+                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
+                Err(TryRecvError::Lagged(lost)) => return Err(RecvError::Lagged(lost)),
+                Err(TryRecvError::Empty) => listener.await,
             }
         }
     }
@@ -303,12 +294,7 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     /// As `recv`.
     pub fn recv_blocking(&mut self) -> Result<T, RecvError> {
-        loop {
-            match self.listen() {
-                Ok(learnt) => return learnt,
-                Err(listener) => park::blocked(|| listener.wait()),
-            }
-        }
+        block_on_anyway(self.recv())
     }
 }
 

@@ -124,7 +124,7 @@ pub(crate) fn wait_anyway(deadline: Instant, ready: impl FnMut(&Waker) -> bool) 
     wait_if(true, Some(deadline), ready);
 }
 
-fn wait_if(
+pub(super) fn wait_if(
     anyway: bool,
     deadline: Option<Instant>,
     mut ready: impl FnMut(&Waker) -> bool,

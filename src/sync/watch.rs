@@ -25,10 +25,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use event_listener::{Event as Listeners, EventListener, Listener};
+use event_listener::{Event as Listeners, EventListener};
 use thiserror::Error;
 
-use super::park;
+use super::block_on::block_on_anyway;
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -114,11 +114,6 @@ impl<T> Shared<T> {
         let now = self.read();
         let is_new = self.see_version(seen);
         Ref { now, is_new }
-    }
-
-    fn see_if(&self, seen: &mut u64, condition: impl FnOnce(&T) -> bool) -> Option<Ref<'_, T>> {
-        let value = self.see(seen);
-        condition(&value).then_some(value)
     }
 
     /// A listener, or `None` if there was an unseen value, which is now seen. Listens first and
@@ -218,25 +213,22 @@ impl<T> Sender<T> {
         self.receiver_count() == 0
     }
 
-    fn listen(&self) -> Option<EventListener> {
-        let listener = self.shared.left.listen();
-        (!self.is_closed()).then_some(listener)
-    }
-
     /// Waits until there are no receivers.
     ///
     /// Cancel safe: dropping it takes the listener off the list.
     pub async fn closed(&self) {
-        while let Some(listener) = self.listen() {
+        loop {
+            let listener = self.shared.left.listen();
+            if self.is_closed() {
+                return;
+            }
             listener.await;
         }
     }
 
     /// Like [`closed`](Sender::closed), blocking this thread.
     pub fn closed_blocking(&self) {
-        while let Some(listener) = self.listen() {
-            park::blocked(|| listener.wait());
-        }
+        block_on_anyway(self.closed());
     }
 }
 
@@ -326,10 +318,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// As `changed`.
     pub fn changed_blocking(&mut self) -> Result<(), RecvError> {
-        while let Some(listener) = self.shared.listen(&mut self.seen)? {
-            park::blocked(|| listener.wait());
-        }
-        Ok(())
+        block_on_anyway(self.changed())
     }
 
     /// Waits until `condition` holds for the value, and marks that as seen. The current value is
@@ -345,8 +334,11 @@ impl<T> Receiver<T> {
     ) -> Result<Ref<'_, T>, RecvError> {
         let Self { shared, seen } = self;
         loop {
-            if let Some(value) = shared.see_if(seen, &mut condition) {
-                return Ok(value);
+            {
+                let value = shared.see(seen); // a lock, which is not kept during the wait
+                if condition(&value) {
+                    return Ok(value);
+                }
             }
             while let Some(listener) = shared.listen(seen)? {
                 listener.await;
@@ -360,17 +352,9 @@ impl<T> Receiver<T> {
     /// As `wait_for`.
     pub fn wait_for_blocking(
         &mut self,
-        mut condition: impl FnMut(&T) -> bool,
+        condition: impl FnMut(&T) -> bool,
     ) -> Result<Ref<'_, T>, RecvError> {
-        let Self { shared, seen } = self;
-        loop {
-            if let Some(value) = shared.see_if(seen, &mut condition) {
-                return Ok(value);
-            }
-            while let Some(listener) = shared.listen(seen)? {
-                park::blocked(|| listener.wait());
-            }
-        }
+        block_on_anyway(self.wait_for(condition))
     }
 }
 

@@ -7,26 +7,14 @@ use std::any::type_name;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering}; // answers that are known already: no protocol
 
 use super::bulk::Bulk;
+use super::described;
 use super::shared::{Shared, SharedAtomics};
 
 /// Nothing travels beside a number, and its own serializer says no words. (Known when this is compiled. A number of a large
 /// `map` takes three quarters of the time for it.)
 #[inline(always)]
 pub(crate) fn is_number<T: ?Sized>() -> bool {
-    matches!(
-        type_name::<T>(),
-        "u8" | "u16"
-            | "u32"
-            | "u64"
-            | "usize"
-            | "i8"
-            | "i16"
-            | "i32"
-            | "i64"
-            | "isize"
-            | "f32"
-            | "f64"
-    )
+    described::is_number(type_name::<T>())
 }
 
 /// How many answers are kept.

@@ -79,10 +79,7 @@ impl<F: Future> Future for JoinAll<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let Some(tasks) = as_tasks(&mut this.futures) else {
-            let futures = &mut this.futures;
-            let others = this
-                .others
-                .get_or_insert_with(|| Together::of(std::mem::take(futures)));
+            let others = Together::begun(&mut this.others, &mut this.futures);
             while let Some((number, output)) = ready!(others.poll_next(cx)) {
                 others.keep(number, output);
             }

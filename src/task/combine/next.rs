@@ -3,7 +3,6 @@
 //! Each stream of this crate has an inherent `next` that returns this. A trait with such a method would make `.next()`
 //! ambiguous where somebody imports that of the crate `futures`, too.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -23,6 +22,7 @@ use futures_core::Stream;
 /// # Cancel safety
 /// Dropping it loses no item.
 #[must_use = "it does nothing until it is awaited"]
+#[derive(Debug)]
 pub struct Next<'a, S> {
     stream: &'a mut S,
 }
@@ -38,11 +38,5 @@ impl<S: Stream + Unpin> Future for Next<'_, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut *self.stream).poll_next(cx)
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for Next<'_, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Next").field(&self.stream).finish()
     }
 }

@@ -85,10 +85,7 @@ impl<F: Future> Future for Race<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let Some(tasks) = as_tasks(&mut this.futures) else {
-            let futures = &mut this.futures;
-            let others = this
-                .others
-                .get_or_insert_with(|| Together::of(std::mem::take(futures)));
+            let others = Together::begun(&mut this.others, &mut this.futures);
             let Some((_, output)) = ready!(others.poll_next(cx)) else {
                 return Poll::Pending; // polled again after its end
             };

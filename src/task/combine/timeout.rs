@@ -5,7 +5,6 @@
 //! The future is polled before the clock is asked, so a result that is there at the
 //! deadline is not lost.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -46,6 +45,7 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 pin_project! {
     /// What [`timeout`] returns.
     #[must_use = "it waits only when awaited, or by `wait()`"]
+    #[derive(Debug)]
     pub struct Timeout<F> {
         #[pin]
         future: F,
@@ -74,13 +74,5 @@ impl<F: Future> Future for Timeout<F> {
         }
         let elapsed = this.alarm.poll_elapsed(cx);
         elapsed.map(|()| Err(TaskError::TimedOut))
-    }
-}
-
-impl<F: fmt::Debug> fmt::Debug for Timeout<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timeout")
-            .field("future", &self.future)
-            .finish_non_exhaustive()
     }
 }

@@ -43,7 +43,12 @@ impl Wake for OneWaker {
 }
 
 impl<F: Future> Together<F> {
-    pub(super) fn of(futures: Vec<F>) -> Self {
+    /// Those that `futures` were before the first poll.
+    pub(super) fn begun<'a>(others: &'a mut Option<Self>, futures: &mut Vec<F>) -> &'a mut Self {
+        others.get_or_insert_with(|| Self::of(std::mem::take(futures)))
+    }
+
+    fn of(futures: Vec<F>) -> Self {
         let boxed = |future| Some(Box::pin(future));
         let futures: Vec<_> = futures.into_iter().map(boxed).collect();
         let woken = ReadyQueue::default();

@@ -94,10 +94,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let Some(tasks) = as_tasks_of(&mut this.futures) else {
-            let futures = &mut this.futures;
-            let others = this
-                .others
-                .get_or_insert_with(|| Together::of(std::mem::take(futures)));
+            let others = Together::begun(&mut this.others, &mut this.futures);
             while let Some((number, output)) = ready!(others.poll_next(cx)) {
                 match output {
                     Ok(value) => others.keep(number, Ok(value)),

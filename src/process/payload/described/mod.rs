@@ -70,7 +70,7 @@ enum Tag {
 
 impl Tag {
     /// Of a type with this name, if it is one of serde's numbers.
-    #[inline]
+    #[inline(always)]
     fn of_number(name: &str) -> Option<Self> {
         match name {
             "u8" => Some(Self::U8),
@@ -86,6 +86,12 @@ impl Tag {
             _ => None,
         }
     }
+}
+
+/// Whether this is the name of one of serde's numbers: known when it is compiled.
+#[inline(always)]
+pub(super) fn is_number(name: &str) -> bool {
+    Tag::of_number(name).is_some()
 }
 
 /// Why something could not be written or read.
