@@ -376,6 +376,10 @@ pub trait ParallelIterator: Source + Send {
     /// How many pieces there are depends, where that end is a reduction ([`sum`](Self::sum), [`reduce`](Self::reduce)), on the
     /// number of items only; else also on which threads are free. Of no items at all there is one.
     ///
+    /// After [`par_bridge`](super::ParallelBridge::par_bridge) it is left to chance, for a reduction, too: nobody knows how many items come.
+    /// After [`flatten`](Self::flatten) and [`flat_map`](Self::flat_map) a piece is some of the outer items, with all that is in them, so the
+    /// number goes by those.
+    ///
     /// ```
     /// use trefoil::prelude::*;
     ///
