@@ -70,6 +70,7 @@ pub trait Items {
     fn into_source(self, _: Seal) -> Self::Source;
 }
 
+#[diagnostic::do_not_recommend]
 impl<S: Source> Items for S {
     type Item = S::Item;
     type Source = S;

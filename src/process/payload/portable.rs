@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 /// For that, a type that is neither the standard library's nor this crate's takes some bytes more: the names of its fields, once in each
 /// argument or result, and about two bytes for a field. (A vector of numbers in it takes five.)
 ///
-/// What borrows or belongs to this process cannot:
+/// What borrows or belongs to this process cannot. (Of a `&str`, whose place a `String` takes, the compiler says that the "implementation of
+/// `Deserialize` is not general enough".)
 ///
 /// ```compile_fail
 /// fn can_travel<T: trefoil::process::Portable>() {}
