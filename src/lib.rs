@@ -96,7 +96,7 @@ pub use process::machines::Ssh;
 #[doc(inline)]
 pub use process::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
-    ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
+    ProcessStats, Remote, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
 pub use task::{

@@ -107,6 +107,7 @@ mod pool;
 mod process_call;
 #[cfg(feature = "auto")]
 mod raw_auto;
+mod remote;
 mod sched;
 #[cfg(loom)]
 #[doc(hidden)]
@@ -138,4 +139,5 @@ pub use payload::raw_plain::{Plain, PlainAtomic};
 pub use payload::shared::{Shared, SharedAtomics};
 pub use pool::ProcessPool;
 pub use process_call::ProcessCall;
+pub use remote::Remote;
 pub use sched::stats::ProcessStats;
