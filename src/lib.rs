@@ -101,7 +101,7 @@ pub use process::machines::root::Ssh;
 #[doc(inline)]
 pub use process::root::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,
-    ProcessStats, Shared, SharedAtomics, WorkerStdout, init,
+    ProcessStats, Remote, Shared, SharedAtomics, WorkerStdout, init,
 };
 #[doc(inline)]
 pub use task::root::{

@@ -231,6 +231,7 @@ impl World {
         };
         let initializes = seed % 3 == 1;
         let policy = Policy {
+            told: false,
             grace: Duration::from_millis(20),
             patience: Duration::from_secs(1),
             round_trip: Duration::ZERO,
@@ -519,7 +520,8 @@ impl World {
             | Frame::Copy { .. }
             | Frame::Release(_)
             | Frame::Nudge
-            | Frame::Home => unreachable!(),
+            | Frame::Home
+            | Frame::Terms { .. } => unreachable!(),
         }
     }
 

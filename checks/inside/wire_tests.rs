@@ -305,7 +305,21 @@ fn the_gateway_numbers_frames_and_records_as_they_are_here() {
         ),
         ("FORGET", Frame::Forget { id: 1 }),
         ("DESCRIPTORS", Frame::Descriptors(Vec::new())),
+        ("COPY", {
+            let (id, length) = (1, 2);
+            let bytes = &[];
+            Frame::Copy { id, length, bytes }
+        }),
+        ("RELEASE", Frame::Release(Vec::new())),
         ("BYE", Frame::Bye),
+        (
+            "TERMS",
+            Frame::Terms {
+                keep: 1,
+                priority: -1,
+                resources: Vec::new(),
+            },
+        ),
     ];
     for (name, frame) in frames {
         let expected = (number("MESSAGE"), number(&format!("FRAME_{name}")));

@@ -303,6 +303,23 @@ impl ProcessPoolBuilder {
         settings.depth = entry::depth()?;
         let initializer = self.initializer.transpose();
         settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
+        // What needs no other machine to be refused comes first.
+        match self.workers {
+            Some(0) => return Err(PoolError::NoWorkers),
+            Some(workers) if workers > MOST_WORKERS => return Err(too_many(workers)),
+            _ => {}
+        }
+        #[cfg(feature = "__machines")]
+        let is_plain = settings.plain || self.engine.is_some();
+        #[cfg(not(feature = "__machines"))]
+        let is_plain = settings.plain;
+        if let (true, Some(initializer)) = (is_plain, &settings.policy.initializer)
+            && initializer.chunk.is_uncopyable()
+        {
+            let (name, way) = (initializer.type_name, CodecDirection::EncodeArgument);
+            let error = codec_error(name, way, PLAIN.to_owned());
+            return Err(PoolError::Initializer(error));
+        }
         #[cfg(feature = "__machines")]
         if let Some(engine) = &self.engine {
             settings.engine = Some(connect(&**engine, &mut settings)?);
@@ -313,22 +330,18 @@ impl ProcessPoolBuilder {
             (None, None) if self.physical_cores => processors::physical(),
             (None, None) => processors::logical(),
         };
-        if settings.workers == 0 {
-            return Err(PoolError::NoWorkers);
-        }
-        if settings.workers > MOST_WORKERS {
-            let words = format!("{} workers are too many", settings.workers);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, words).into());
-        }
-        if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
-            && initializer.chunk.is_uncopyable()
-        {
-            let (name, way) = (initializer.type_name, CodecDirection::EncodeArgument);
-            let error = codec_error(name, way, PLAIN.to_owned());
-            return Err(PoolError::Initializer(error));
+        match settings.workers {
+            0 => return Err(PoolError::NoWorkers),
+            workers if workers > MOST_WORKERS => return Err(too_many(workers)),
+            _ => {}
         }
         Ok(settings)
     }
+}
+
+fn too_many(workers: usize) -> PoolError {
+    let words = format!("{workers} workers are too many");
+    io::Error::new(io::ErrorKind::InvalidInput, words).into()
 }
 
 /// Makes `engine` ready for a pool.
@@ -359,6 +372,9 @@ fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Laun
     settings.policy.round_trip = launch.round_trip();
     settings.policy.patience = launch.silence();
     settings.policy.elastic = launch.elastic();
+    // (Its own end is what there is to wait for; the way is not its time.)
+    settings.policy.grace = settings.policy.grace.saturating_add(launch.way());
+    settings.policy.told = launch.is_told();
     Ok(launch)
 }
 

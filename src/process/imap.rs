@@ -134,7 +134,7 @@ where
         let id = shared.mailbox.id();
         let (sender, results) = unbounded();
         let sink = Box::new(Each(sender));
-        match code_of(f) {
+        match shared.allowed::<I::Item>(options, code_of(f)) {
             Ok(code) => {
                 let mut work = Work::new::<I::Item, R>(code, sink, options.clone());
                 work.each = true;

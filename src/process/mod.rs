@@ -107,6 +107,7 @@ mod pool;
 mod process_call;
 #[cfg(feature = "auto")]
 mod raw_auto;
+mod remote;
 mod sched;
 #[cfg(loom)]
 #[doc(hidden)]
@@ -141,6 +142,7 @@ pub(crate) mod root {
     };
     pub use super::pool::ProcessPool;
     pub use super::process_call::ProcessCall;
+    pub use super::remote::Remote;
     pub use super::sched::stats::ProcessStats;
 }
 #[doc(hidden)]

@@ -18,6 +18,7 @@
 //!
 //! Tests: `tests/process/one.rs`.
 
+use std::any::type_name;
 use std::ffi::OsStr;
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use super::parent::settings::WorkerStdout;
 use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
 use super::sched::How;
+use super::worker::raw_call::code_of;
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
 use crate::sys::poll::poll;
 use crate::task::{Task, TaskError, TaskReport};
@@ -292,7 +294,7 @@ impl ProcessBuilder {
             true => Chunk::plain(),
             false => Chunk::default(),
         };
-        let call = encode(&arg, f, chunk).map_err(PoolError::Argument)?;
+        let call = encode(&arg, code_of(f), chunk).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.only = Some(own.name.clone());
         settings.own = Some(own.clone());
@@ -302,7 +304,7 @@ impl ProcessBuilder {
             ..CallOptions::default()
         };
         // The driver has no other reason to end than the second letter, so it is there.
-        let task = shared.submit::<A, R>(&options, Ok(call));
+        let task = shared.submit::<A, R>(&options, type_name::<R>(), Ok(call));
         let _ = shared.mailbox.push([Mail::Stop(How::Wait.into())]);
         Ok(Process { own, task, driver })
     }

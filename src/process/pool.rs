@@ -22,7 +22,7 @@ use super::parent::mailbox::Mail;
 use super::parent::settings::Settings;
 use super::payload::portable::Portable;
 use super::sched::{How, Stop};
-use super::{PoolError, ProcessCall, ProcessStats};
+use super::{PoolError, ProcessCall, ProcessStats, Remote};
 use crate::loom::Mutex;
 use crate::task::{Shutdown, Task, TaskError};
 
@@ -104,6 +104,26 @@ impl ProcessPool {
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Task<R> {
         self.call(f).spawn(arg)
+    }
+
+    /// Runs `f(arg)` in a worker, and leaves what it gives where it is: see [`Remote`], which is an argument of later calls.
+    ///
+    /// As [`spawn`](Self::spawn) in everything else.
+    ///
+    /// ```
+    /// use trefoil::{ProcessPool, Remote};
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(2)?;
+    /// let table = procs.spawn_remote(1000, |n: u64| (0..n).collect::<Vec<u64>>());
+    /// let sum = procs.spawn(table.clone(), |table: Remote<Vec<u64>>| table.iter().sum::<u64>());
+    /// assert_eq!(sum.join()?, 499_500);
+    /// assert_eq!(table.fetch().join()?.len(), 1000);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_remote<A: Portable, R: Portable>(&self, arg: A, f: fn(A) -> R) -> Remote<R> {
+        self.call(f).spawn_remote(arg)
     }
 
     /// Calls of `f` with options: see [`ProcessCall`].

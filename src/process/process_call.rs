@@ -4,6 +4,7 @@
 //!
 //! Tests: `tests/process/calls.rs`.
 
+use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::job::CallOptions;
 use super::parent::client::encode;
 use super::parent::driver::Shared;
 use super::payload::portable::Portable;
+use super::remote::Remote;
 use super::worker::raw_call::{code_of, code_of_with};
 use crate::loom::Mutex;
 use crate::sync::park::blocking_refused;
@@ -175,6 +177,48 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
+    /// What an item takes of one of the engine's resources: for [`Dask`](crate::process::machines::Dask), of those that its workers were started with
+    /// (`dask worker --resources "GPU=1"`). May be called for many; a second amount of one takes the place of the first.
+    ///
+    /// Other pools have no resources to give, and the call ends in [`TaskError::Codec`], which says so: there give each kind of work
+    /// a pool of its own, with as many workers as there are of what it needs.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let here = procs.call(|n: u64| n).resource("GPU", 1).spawn(7).join();
+    /// assert!(here.unwrap_err().to_string().contains("resource"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resource(mut self, name: impl Into<String>, amount: impl Into<f64>) -> Self {
+        let (name, amount) = (name.into(), amount.into());
+        let resources = &mut self.options.more().resources;
+        resources.retain(|(known, _)| *known != name);
+        resources.push((name, amount));
+        self
+    }
+
+    /// How urgent it is: of what waits for a worker, that with the highest number begins first. Default: 0.
+    ///
+    /// It holds in this pool. [`Dask`](crate::process::machines::Dask) is told, too, and compares it with what others run on the cluster;
+    /// what has been sent to its scheduler before is not held up here.
+    ///
+    /// ```
+    /// use trefoil::ProcessPool;
+    ///
+    /// # trefoil::process::init();
+    /// let procs = ProcessPool::with_workers(1)?;
+    /// let urgent = procs.call(|n: u64| n * 2).priority(5).spawn(7);
+    /// assert_eq!(urgent.join()?, 14);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.options.more().priority = priority;
+        self
+    }
+
     /// The name of the tasks of `spawn` and `map_task`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
@@ -186,8 +230,16 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// As [`ProcessPool::spawn`](crate::ProcessPool::spawn).
     #[track_caller]
     pub fn spawn(&self, arg: A) -> Task<R> {
-        let call = encode(&arg, self.f, self.pool.chunk());
-        self.pool.submit::<A, R>(&self.options, call)
+        let code = self.pool.allowed::<A>(&self.options, code_of(self.f));
+        let call = encode(&arg, code, self.pool.chunk().waiting());
+        let result = type_name::<R>();
+        self.pool.submit::<A, R>(&self.options, result, call)
+    }
+
+    /// As [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
+    #[track_caller]
+    pub fn spawn_remote(&self, arg: A) -> Remote<R> {
+        Remote::of(self.pool, &self.options, self.f, &arg)
     }
 
     /// As [`ProcessPool::map`](crate::ProcessPool::map).
@@ -222,8 +274,8 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// If the iterator does.
     #[track_caller]
     pub fn map_task(&self, items: impl IntoIterator<Item = A>) -> Task<Vec<R>> {
-        self.pool
-            .map_task(&self.options, code_of(self.f), None, items)
+        let code = self.pool.allowed::<A>(&self.options, code_of(self.f));
+        self.pool.map_task(&self.options, code, None, items)
     }
 
     /// As [`ProcessPool::map_each`](crate::ProcessPool::map_each).
@@ -352,7 +404,8 @@ where
     if blocking_refused() {
         return Err(TaskError::WouldBlock);
     }
-    let (code, common) = (code_of_with(f), pool.common(context)?);
+    let code = pool.allowed::<I::Item>(options, code_of_with(f));
+    let common = pool.common(context)?;
     waited(pool.map_task(options, code, Some(common), items), details)
 }
 

@@ -1,7 +1,7 @@
-"""A Dask cluster on this machine, for tests: `cluster.py DIRECTORY WORKERS`.
+"""A Dask cluster on this machine, for tests: `cluster.py DIRECTORY WORKERS [ARGUMENT OF A WORKER...]`.
 
-It says `ready` and the scheduler's process id, starts one more worker for each line of its standard input, and ends everything
-when that closes.
+It says `ready` and the scheduler's process id. For each line `worker` of its standard input it starts one more, for `keys` it says how
+many tasks of a pool's the scheduler knows, and it ends everything when that closes.
 """
 
 import os
@@ -25,8 +25,12 @@ def start(what, *arguments):
 def worker(number):
     return start(
         *["worker", "--host", f"127.0.1.{number + 1}", "--nthreads", "2", "--no-nanny", "--no-dashboard"],
-        *["--memory-limit", "0", "--local-directory", os.path.join(directory, f"w{number}")],
+        *["--memory-limit", "0", "--local-directory", os.path.join(directory, f"w{number}"), *sys.argv[3:]],
     )
+
+
+def keys(dask_scheduler=None):
+    return sum(str(key).startswith("trefoil-") for key in dask_scheduler.tasks)
 
 
 processes = [start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")]
@@ -36,7 +40,11 @@ try:
         client.wait_for_workers(count, timeout=60)
     print("ready", processes[0].pid, flush=True)
     for line in sys.stdin:
-        processes.append(worker(len(processes) - 1))
+        if line == "keys\n":
+            with Client(scheduler_file=file, timeout=60) as client:
+                print(client.run_on_scheduler(keys), flush=True)
+        else:
+            processes.append(worker(len(processes) - 1))
 finally:
     for process in processes:
         process.send_signal(signal.SIGKILL)

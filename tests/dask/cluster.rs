@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -36,17 +36,28 @@ pub(crate) fn directory(name: &str) -> PathBuf {
 /// A scheduler and some workers, which end with it.
 pub(crate) struct Cluster {
     launcher: Child,
+    said: Mutex<BufReader<ChildStdout>>,
     directory: PathBuf,
     pub(crate) scheduler: u32,
 }
 
 impl Cluster {
     pub(crate) fn start(workers: usize) -> Self {
+        Self::launch(workers, &[])
+    }
+
+    /// One worker, started with these arguments.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        Self::launch(1, arguments)
+    }
+
+    fn launch(workers: usize, arguments: &[&str]) -> Self {
         let directory = directory("cluster");
         let mut launcher = Command::new(python())
             .arg(SCRIPT)
             .arg(&directory)
             .arg(workers.to_string())
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -54,14 +65,30 @@ impl Cluster {
         let mut line = String::new();
         let mut said = BufReader::new(launcher.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
+        let said = Mutex::new(said);
         let mut words = line.split_whitespace();
         assert_eq!(words.next(), Some("ready"), "no cluster: {line}");
         let scheduler = words.next().unwrap().parse().unwrap();
         Self {
             launcher,
+            said,
             directory,
             scheduler,
         }
+    }
+
+    /// How many tasks of a pool's the scheduler knows.
+    pub(crate) fn keys(&self) -> usize {
+        let mut said = self.said.lock().unwrap();
+        self.launcher
+            .stdin
+            .as_ref()
+            .unwrap()
+            .write_all(b"keys\n")
+            .unwrap();
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        line.trim().parse().unwrap()
     }
 
     /// One for all tests that leave it as it was.
@@ -98,7 +125,7 @@ impl Cluster {
     /// One more worker.
     pub(crate) fn grow(&mut self) {
         let stdin = self.launcher.stdin.as_mut().unwrap();
-        stdin.write_all(b"\n").unwrap();
+        stdin.write_all(b"worker\n").unwrap();
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use trefoil::process::{Bulk, Shared, SharedAtomics};
-use trefoil::{AnyExecutor, Executor, ProcessPool, TaskError};
+use trefoil::{AnyExecutor, Executor, ProcessPool, Remote, TaskError};
 
 use crate::cluster::{Cluster, Listener, call, call_and_wait, python};
-use crate::support::{Scratch, Test, note, noted, tests};
+use crate::support::{Scratch, Test, note, noted, signal, tests, until};
 
 static TABLE: OnceLock<u64> = OnceLock::new();
 
@@ -134,6 +135,137 @@ tests! {
         let much = procs.spawn(1usize << 30, |bytes: usize| vec![1u8; bytes].len()).join();
         let Err(TaskError::WorkerDied(exit)) = much else { panic!("{much:?}") };
         assert!(exit.out_of_memory());
+    }
+
+    fn results_stay_on_the_cluster() {
+        let procs = Cluster::shared().pool();
+        for size in [0usize, 10, 3 << 20] {
+            let one = procs.spawn_remote(size, |size| vec![1u8; size]);
+            let two = procs.spawn_remote(one.clone(), |one: Remote<Vec<u8>>| one.iter().map(|n| n + 1).collect::<Vec<u8>>());
+            let sum = procs.spawn((one.clone(), vec![two.clone()]), |(one, two): (Remote<Vec<u8>>, Vec<Remote<Vec<u8>>>)| {
+                one.iter().chain(&**two[0]).map(|n| usize::from(*n)).sum::<usize>()
+            });
+            assert_eq!(sum.join().unwrap(), 3 * size);
+            assert_eq!(two.fetch().join().unwrap(), vec![2; size]);
+            one.ready().join().unwrap();
+            let lengths = procs.map(vec![one; 9], |one: Remote<Vec<u8>>| one.len());
+            assert_eq!(lengths.unwrap(), [size; 9]);
+        }
+        // A tree.
+        let mut sums: Vec<Remote<u64>> = (1..=16).map(|n| procs.spawn_remote(n, |n: u64| n)).collect();
+        while sums.len() > 1 {
+            let add = |pair: Vec<Remote<u64>>| pair.iter().map(|n| **n).sum::<u64>();
+            sums = sums.chunks(2).map(|pair| procs.spawn_remote(pair.to_vec(), add)).collect();
+        }
+        assert_eq!(sums[0].fetch().join().unwrap(), 136);
+    }
+
+    fn what_needs_a_result_runs_where_it_lies() {
+        let procs = Cluster::shared().pool();
+        // (Large enough that to move it would take Dask longer than to wait.)
+        let large = procs.spawn_remote(48usize << 20, |size| {
+            let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
+            (parent, Bulk::from(vec![1u8; size]))
+        });
+        large.ready().join().unwrap();
+        for _ in 0..6 {
+            let same = procs.spawn(large.clone(), |large: Remote<(i32, Bulk<u8>)>| {
+                large.0 == rustix::process::getppid().unwrap().as_raw_nonzero().get()
+            });
+            assert!(same.join().unwrap(), "on the same worker of Dask's");
+        }
+    }
+
+    fn a_result_that_is_none_is_an_error_of_all_who_need_it() {
+        let cluster = Cluster::shared();
+        let procs = cluster.pool();
+        let no = procs.spawn_remote(3, |n: u64| -> u64 { panic!("no {n}") });
+        let behind = procs.spawn(no.clone(), |n: Remote<u64>| *n).join().unwrap_err().to_string();
+        let own = no.fetch().join().unwrap_err().to_string();
+        assert!(own.contains("no 3") && behind.contains("no 3"), "{own}, {behind}");
+        let died = procs.spawn_remote(3, |code: i32| -> u64 { std::process::exit(code) }).fetch().join();
+        assert!(matches!(&died, Err(TaskError::WorkerDied(exit)) if exit.code() == Some(3)), "{died:?}");
+        let brings = procs.spawn_remote((), |()| Shared::from(vec![1u8])).fetch().join().unwrap_err().to_string();
+        assert!(brings.contains("cannot be kept"), "{brings}");
+        let late = procs.call(|()| -> u64 { crate::support::forever() }).timeout(Duration::from_millis(50));
+        assert!(matches!(late.spawn_remote(()).fetch().join(), Err(TaskError::TimedOut)));
+        // Another pool's.
+        let here = procs.spawn_remote(1, |n: u64| n);
+        here.ready().join().unwrap();
+        let other = cluster.pool();
+        let error = other.spawn(here, |n: Remote<u64>| *n).join().unwrap_err().to_string();
+        assert!(error.contains("of this pool's"), "{error}");
+    }
+
+    fn what_nobody_has_is_freed_there() {
+        let cluster = Cluster::shared();
+        let procs = cluster.pool();
+        let all: Vec<_> = (0..10).map(|n| procs.spawn_remote(n, |n: u64| n)).collect();
+        let sum = procs.spawn(all.clone(), |all: Vec<Remote<u64>>| all.iter().map(|n| **n).sum::<u64>());
+        assert_eq!(sum.join().unwrap(), 45);
+        assert!(cluster.keys() >= 10);
+        drop(all);
+        until(|| cluster.keys() == 0);
+        let listener = Listener::new();
+        let dropped = procs.spawn_remote(listener.path.clone(), |path: String| call_and_wait(&path));
+        let running = listener.accept();
+        drop(dropped);
+        running.ends();
+    }
+
+    fn a_result_that_is_lost_is_made_again() {
+        let mut cluster = Cluster::start(2);
+        let procs = cluster.pool();
+        let made = procs.spawn_remote((), |()| rustix::process::getppid().unwrap().as_raw_nonzero().get());
+        let other = procs.spawn_remote(made.clone(), |made: Remote<i32>| *made);
+        let first = made.fetch().join().unwrap();
+        other.ready().join().unwrap();
+        cluster.grow();
+        signal(u32::try_from(first).unwrap(), Signal::KILL);
+        let second = made.fetch().join().unwrap();
+        assert_ne!(first, second);
+        let sum = procs.spawn((made, other), |(made, other): (Remote<i32>, Remote<i32>)| (*made, *other)).join();
+        assert_eq!(sum.unwrap().0, second);
+    }
+
+    fn what_a_call_needs_of_the_cluster_is_told_to_it() {
+        let cluster = Cluster::with(&["--resources", "GPU=1"]);
+        let procs = cluster.pool();
+        let listener = Listener::new();
+        // One at a time, though there are two threads.
+        let call = procs.call(|path: String| call_and_wait(&path)).resource("GPU", 1);
+        let tasks: Vec<_> = (0..2).map(|_| call.spawn(listener.path.clone())).collect();
+        let first = listener.accept();
+        let plain = procs.spawn(listener.path.clone(), |path: String| call_and_wait(&path));
+        let second = listener.accept();
+        second.go_on();
+        plain.join().unwrap();
+        assert!(!tasks.iter().any(trefoil::Task::is_finished));
+        first.go_on();
+        listener.accept().go_on();
+        tasks.into_iter().for_each(|task| task.join().unwrap());
+        // What no worker has waits, and can be cancelled.
+        let never = procs.call(|n: u64| n).resource("TPU", 1).spawn(1);
+        assert_eq!(procs.spawn(2, |n: u64| n).join().unwrap(), 2);
+        assert!(!never.is_finished());
+        never.cancel();
+        // The most urgent first. Both threads are busy until all have been sent.
+        let busy: Vec<_> = (0..2).map(|_| procs.spawn(listener.path.clone(), |path: String| call_and_wait(&path))).collect();
+        let running: Vec<_> = (0..2).map(|_| listener.accept()).collect();
+        let marks = Scratch::new("dask-urgent");
+        let mark = procs.call(|(path, n): (String, u64)| note(&path, n)).chunk(1);
+        let tasks: Vec<_> = (0..5i32).map(|n| {
+            mark.clone().priority(n).spawn((marks.text(), u64::try_from(n).unwrap()))
+        }).collect();
+        until(|| cluster.keys() == 7);
+        let mut running = running.into_iter();
+        running.next().unwrap().go_on();
+        tasks.into_iter().for_each(|task| task.join().unwrap());
+        running.next().unwrap().go_on();
+        busy.into_iter().for_each(|task| task.join().unwrap());
+        // (What was sent first a worker of Dask's has already.)
+        let rest: Vec<u64> = marks.notes().into_iter().filter(|n| *n != 0).collect();
+        assert_eq!(rest, [4, 3, 2, 1]);
     }
 
     fn an_executor_can_be_named() {

@@ -91,6 +91,8 @@ impl Bed {
         }
         let mut command = Command::new(sshd);
         command.args(["-D", "-e", "-f", &at("sshd_config")]);
+        // (With this program's output it would keep open what a runner reads until its end.)
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut sshd = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut words = BufReader::new(sshd.stderr.take().unwrap());
         let mut line = String::new();

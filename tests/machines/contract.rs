@@ -48,9 +48,21 @@ fn driver() {
             })
         })
         .collect();
-    let sum: u64 = procs.map(0..200u64, slowly).unwrap().into_iter().sum();
+    let items = (0..200u64).map(|n| (n, bed.display().to_string()));
+    let sum: u64 = procs.map(items, one_waits).unwrap().into_iter().sum();
     println!("{sum}");
     drop(tasks);
+}
+
+/// One of the items says that it runs, and waits until it may go on.
+fn one_waits((n, bed): (u64, String)) -> u64 {
+    if n == 50 {
+        let at = |name: &str| Path::new(&bed).join(name);
+        std::fs::write(at("runs"), "").unwrap();
+        until(|| at("go-on").exists());
+        std::fs::write(at("ran"), "").unwrap();
+    }
+    n
 }
 
 fn slowly(n: u64) -> u64 {
@@ -223,8 +235,11 @@ tests! {
         for bed in beds() {
             let driver = start_driver(&bed);
             let pids = under_way(&bed);
+            let at = |name: &str| bed.directory.join(name);
+            until(|| at("runs").exists());
             signal(driver.id(), Signal::STOP);
-            std::thread::sleep(Duration::from_millis(300)); // the workers fill their streams meanwhile
+            std::fs::write(at("go-on"), "").unwrap();
+            until(|| at("ran").exists()); // and says so to a driver that does not hear
             assert!(pids.iter().all(|pid| lives(*pid)));
             signal(driver.id(), Signal::CONT);
             let out = driver.wait_with_output().unwrap();

@@ -32,6 +32,7 @@ mod memory;
 mod one;
 mod plain;
 mod pool;
+mod remote;
 mod shared;
 mod speed;
 #[path = "../support/mod.rs"]
@@ -74,6 +75,7 @@ fn main() {
         one::TESTS,
         speed::TESTS,
         attacks::TESTS,
+        remote::TESTS,
         shared::TESTS,
         tray::TESTS,
         chaos::TESTS,

@@ -30,9 +30,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::payload::attachments::Late;
 use super::payload::chunk::Piece;
 use super::payload::portable::Portable;
-use super::wire::CodeRef;
+use super::wire::{CodeRef, Frame};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::task::{Task, TaskError, panic};
 use decoder::{Decoder, Values};
@@ -65,6 +66,21 @@ pub(crate) struct CallOptions {
     pub(crate) name: Option<String>,
     /// Of the progress bar that watches it.
     pub(crate) counter: Option<Counter>,
+    /// What few calls say.
+    pub(crate) more: Option<Box<More>>,
+}
+
+/// What few calls say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct More {
+    /// A higher one is sooner.
+    pub(crate) priority: i32,
+    /// What an item takes of an engine's resources.
+    pub(crate) resources: Vec<(String, f64)>,
+    /// The number under which an engine keeps the result; 0: it does not.
+    pub(crate) keep: u64,
+    /// What the item waits for.
+    pub(crate) needs: Vec<Arc<dyn Late>>,
 }
 
 impl CallOptions {
@@ -73,6 +89,34 @@ impl CallOptions {
             Some(name) => task.named(name.clone()),
             None => task,
         }
+    }
+
+    pub(crate) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    pub(crate) fn priority(&self) -> i32 {
+        self.more.as_ref().map_or(0, |more| more.priority)
+    }
+
+    pub(crate) fn has_resources(&self) -> bool {
+        self.more
+            .as_ref()
+            .is_some_and(|more| !more.resources.is_empty())
+    }
+
+    /// What an engine is to know of a frame, if there is anything.
+    pub(crate) fn terms(&self) -> Option<Frame<'static>> {
+        let more = self.more.as_ref()?;
+        let is_said = more.keep != 0 || more.priority != 0 || !more.resources.is_empty();
+        let resources = more.resources.iter();
+        is_said.then(|| Frame::Terms {
+            keep: more.keep,
+            priority: more.priority,
+            resources: resources
+                .map(|(name, amount)| (name.clone(), amount.to_bits()))
+                .collect(),
+        })
     }
 }
 

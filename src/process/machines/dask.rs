@@ -5,7 +5,8 @@
 //! is behind it. What that does on the cluster is said in the script.
 //!
 //! **Protocol.** The gateway's standard input is a socket. It says there `ready THREADS`, or `error WORDS`, also later, when it
-//! loses the cluster. To it go ends of streams, each with one byte. When the socket closes it is gone, and the
+//! loses the cluster. To it go ends of streams, each with one byte, and `f` with the number of a result that need not be kept on the
+//! cluster any more. When the socket closes it is gone, and the
 //! scheduler clears the rest away, whether the gateway ended by itself or was killed.
 //!
 //! Tests: `tests/dask/main.rs`; that the script numbers frames and records as `wire` does, `wire::tests`.
@@ -20,6 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::sealed::Said;
@@ -29,6 +31,7 @@ use crate::process::PoolError;
 use crate::process::parent::launch::{Launch, Started, stream};
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::payload::attachments;
+use crate::sys::handover::CARRIES;
 use crate::sys::image::image;
 use crate::sys::sockets::SEND;
 use crate::task::WorkerExit;
@@ -124,7 +127,7 @@ impl Dask {
 
     /// Whether another machine's scheduler may be spoken to without TLS. Default: no.
     ///
-    /// Whoever reaches such a scheduler runs what he likes on the cluster, and reads along.
+    /// Such a scheduler runs whatever it is sent, by anybody who reaches it; and others can read along.
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.plaintext = allow;
         self
@@ -140,8 +143,10 @@ impl Dask {
     }
 
     /// What a task takes of one of the cluster's resources (`dask worker --resources "GPU=1"`). May be called for many.
-    pub fn resource(mut self, name: impl Into<String>, amount: f64) -> Self {
-        self.resources.push((name.into(), amount));
+    ///
+    /// A call may ask for [more](crate::ProcessCall::resource).
+    pub fn resource(mut self, name: impl Into<String>, amount: impl Into<f64>) -> Self {
+        self.resources.push((name.into(), amount.into()));
         self
     }
 
@@ -220,6 +225,7 @@ impl Dask {
         let mut gateway = Gateway {
             control: ours,
             said: Mutex::default(),
+            unsaid: Mutex::default(),
             process: Mutex::new(process),
             threads: 0,
         };
@@ -260,6 +266,11 @@ impl Engine for Dask {
 impl Connect for Dask {
     fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError> {
         let refused = |error: io::Error| PoolError::Engine(error.to_string());
+        if !CARRIES {
+            return Err(refused(io::Error::other(
+                "this system cannot hand one end of a stream to another process, as the gateway to Dask needs it: use Linux",
+            )));
+        }
         Ok(Arc::new(self.start(settings).map_err(refused)?))
     }
 }
@@ -270,6 +281,8 @@ struct Gateway {
     control: UnixStream,
     /// What it has said, and nobody has read.
     said: Mutex<Vec<u8>>,
+    /// What it is to be told, and had no room for.
+    unsaid: Mutex<Vec<u8>>,
     process: Mutex<Child>,
     /// How many threads the cluster had when it was asked.
     threads: usize,
@@ -295,6 +308,19 @@ impl Gateway {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Tells it what it is to be told, as far as there is room. True: there was.
+    fn tell(&self, unsaid: &mut Vec<u8>) -> bool {
+        let nothing: &[OwnedFd] = &[];
+        while !unsaid.is_empty() {
+            match attachments::send(&self.control, &[IoSlice::new(unsaid)], nothing, SEND) {
+                Ok(count) => drop(unsaid.drain(..count)),
+                Err(Errno::INTR) => {}
+                Err(_) => return false, // later; or never, because it is gone
+            }
+        }
+        true
     }
 
     /// Why it serves no more, if that is so.
@@ -331,6 +357,10 @@ impl Launch for Gateway {
         }
         let (ours, theirs) = stream()?;
         let parts = [IoSlice::new(b"w")];
+        let mut unsaid = self.unsaid.lock();
+        if !self.tell(&mut unsaid) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         attachments::send(&self.control, &parts, &[theirs], SEND)?;
         Ok(Started {
             socket: ours.into(),
@@ -349,6 +379,17 @@ impl Launch for Gateway {
 
     fn silence(&self) -> Duration {
         Duration::MAX // what it is asked about may stand in Dask's queue
+    }
+
+    fn is_told(&self) -> bool {
+        true
+    }
+
+    fn free(&self, id: u64) {
+        let mut unsaid = self.unsaid.lock();
+        unsaid.push(b'f');
+        unsaid.extend(id.to_le_bytes());
+        self.tell(&mut unsaid);
     }
 
     fn ended(&self, _: usize, _: &mut WorkerExit) -> bool {

@@ -19,7 +19,10 @@ FRAME_BATCH = 2
 FRAME_RECALL = 3
 FRAME_FORGET = 4
 FRAME_DESCRIPTORS = 5
+FRAME_COPY = 6
+FRAME_RELEASE = 7
 FRAME_BYE = 10
+FRAME_TERMS = 11
 RECORD_HELLO = 0
 RECORD_PANIC = 1
 RECORD_CODEC = 2
@@ -115,6 +118,16 @@ def message(*parts):
     return b"".join([bytes([MESSAGE]), length(sum(map(len, parts))), *parts])
 
 
+def copies(number, data):
+    """Memory that never changes, for a plain worker, in parts."""
+    view, most = memoryview(data), 1 << 20
+    for at in range(0, len(view), most):
+        part = view[at : at + most]
+        head = bytes([FRAME_COPY]) + varint(number) + varint(len(view))
+        yield bytes([MESSAGE]) + length(len(head) + len(part)) + head
+        yield part
+
+
 def text(words):
     data = words.encode()
     return varint(len(data)) + data
@@ -198,7 +211,7 @@ class Outcome:
 
 # ---- On Dask's workers.
 
-TIMED, INITIALIZES = 1, 2
+TIMED, INITIALIZES, KEEPS = 1, 2, 4
 TAIL = 4096
 EXECUTABLE = "executable"
 
@@ -212,16 +225,23 @@ def make_known():
 
     from distributed import get_worker
 
-    def trefoil(head, items):
+    def trefoil(head, items, *kept):
         name, _, head = head.partition(b" ")
-        return get_worker().plugins[name.decode()].run(head, items)
+        return get_worker().plugins[name.decode()].run(head, items, kept)
+
+    class Failed(Exception):
+        """There is no result to keep. (Its bytes are no text: that might be cut.)"""
+
+        def __str__(self):
+            return "a call of trefoil's has failed"
 
     module = sys.modules.setdefault(MODULE, types.ModuleType(MODULE))
     if not hasattr(module, "trefoil"):
-        trefoil.__module__ = MODULE
-        trefoil.__qualname__ = "trefoil"
-        module.trefoil = trefoil
-    return module.trefoil
+        for one in (trefoil, Failed):
+            one.__module__ = MODULE
+            one.__qualname__ = one.__name__
+            setattr(module, one.__name__, one)
+    return module
 
 
 class Died(Exception):
@@ -427,6 +447,7 @@ class Holder(WorkerPlugin):
         self.children = set()
         self.runs = {}
         self.lock = threading.Lock()
+        self.more = threading.Condition(self.lock)
         self.orders = queue.SimpleQueue()
         self.bell, self.ring = os.pipe()
         os.set_blocking(self.bell, False)
@@ -482,6 +503,8 @@ class Holder(WorkerPlugin):
             finally:
                 os.unlink(path)
         self.blobs.update(blobs)
+        with self.more:
+            self.more.notify_all()
 
     def drop(self, names):
         for name in names:
@@ -624,12 +647,42 @@ class Holder(WorkerPlugin):
 
     # The tasks.
 
-    def run(self, head, items):
-        setup, context, flags, slice, count, head = head.split(b" ", 5)
+    def run(self, head, items, kept):
+        setup, context, flags, slice, count, needs, head = head.split(b" ", 6)
         setup, context, flags, count = setup.decode(), context.decode(), int(flags), int(count)
-        wanted = [name for name in (setup, context) if name != "-" and name not in self.blobs]
+        needs = [int(number) for number in needs.split(b",") if number]
+        result = self.try_run(setup, context, flags, slice, count, dict(zip(needs, kept)), head, items)
+        if not flags & KEEPS:
+            return result
+        # What it gives stays here, and is nothing but the value; everything else is for the gateway.
+        kind, records = result[0], Outcome(result).records
+        if kind == DONE and (one := self.kept(records)) is not None:
+            return one
+        raise sys.modules[MODULE].Failed(self.worker.get_current_task(), result)
+
+    def kept(self, records):
+        """The value among the records of one item. (The byte before it: src/process/payload/kept.rs.)"""
+        at = 0
+        while (one := envelope(records, at)) is not None:
+            kind, start, at = one
+            if kind == VALUE:
+                return b"\0" + records[start:at]
+            if records[start] != RECORD_BEGUN:
+                return None
+
+    def lacks(self, *names):
+        wanted = [name for name in names if name != "-" and name not in self.blobs]
         if self.image is None:
             wanted.append(EXECUTABLE)
+        return wanted
+
+    def try_run(self, setup, context, flags, slice, count, kept, head, items):
+        wanted = self.lacks(setup, context)
+        if wanted and flags & KEEPS:
+            # It may be made again because its worker was lost, and then the gateway does not know.
+            with self.more:
+                self.more.wait_for(lambda: self.closing or not self.lacks(setup, context), 5)
+            wanted = self.lacks(setup, context)
         if wanted:
             words = " ".join([self.worker.address, *wanted])
             return outcome(NEED, words=words.encode())
@@ -646,7 +699,7 @@ class Holder(WorkerPlugin):
             if not child.is_fit():
                 self.give_back(child, True)
                 raise RuntimeError("the initializer has failed in another process than the first")
-            return self.serve(child, run, context, flags, count, head, items, key, attempt)
+            return self.serve(child, run, context, flags, count, kept, head, items, key, attempt)
         except Died as error:
             child = error.child
             status = child.status
@@ -659,7 +712,7 @@ class Holder(WorkerPlugin):
                 del self.runs[key]
                 run.close()
 
-    def serve(self, child, run, context, flags, count, head, items, key, attempt):
+    def serve(self, child, run, context, flags, count, kept, head, items, key, attempt):
         told = None
         if flags & TIMED:
             place = 0
@@ -682,8 +735,15 @@ class Holder(WorkerPlugin):
                 child.contexts.add(context)
                 frames.append(self.blobs[context])
             child.tail.clear()
+            for number, data in kept.items():
+                frames.extend(copies(number, data))
+            numbers = [varint(len(kept)), *map(varint, kept)]
+            if kept:
+                frames.append(message(bytes([FRAME_DESCRIPTORS]), *numbers))
             child.send(frames, run.wake)
             records, begun, nanos, sliced = child.batch(head, count, items, run, told)
+            if kept:
+                child.send([message(bytes([FRAME_RELEASE]), *numbers)], None)
         except Died:
             raise self.death(child) from None
         child.served += begun
@@ -740,11 +800,17 @@ def lacks(name, dask_worker=None):
 
 # ---- Here.
 
-OF_ARGUMENT = 0
+OF_ARGUMENT, OF_RESULT = 0, 1
 SHARED = (
     "this pool is on Dask, whose workers are on machines that share no memory, so that a `Shared` has nothing to be mapped"
-    " from: use `map_with`, which sends its context once to each host, or a `Bulk`"
+    " from: use `map_with`, which sends its context once to each host, a `Bulk`, or a `Remote` of this pool's (and not in a"
+    " context)"
 )
+NOT_BYTES = "it brings something along that is not a part of its bytes, and cannot be kept with them"
+LOST = "a result that it needs was lost with a worker of Dask's, and could not be made again"
+
+# What the pool says on standard input beside a worker's end: this, and the number of a result that nobody has any more.
+FREE = ord("f")
 
 # What is not awaited by anybody, but for this.
 CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
@@ -771,6 +837,10 @@ class Frame:
         self.asked = False
         self.cancelled = False
         self.refused = False
+        # What it needs that lies on the cluster; under which number its result stays there; what else Dask is to know.
+        self.needs = []
+        self.keep = 0
+        self.options = {}
         self.before = None
         self.future = None
         self.over = asyncio.get_running_loop().create_future()
@@ -806,8 +876,9 @@ class Virtual:
         self.last = None
         self.is_new = True
         self.contexts = set()
-        # The next frame brings a `Shared` along; and the contexts that did.
-        self.brings_memory = False
+        # What the next frame brings along, and what was said of it; and the contexts that brought something.
+        self.brings = []
+        self.terms = (0, {})
         self.refused = set()
         self.closed = False
 
@@ -836,13 +907,18 @@ class Virtual:
             gateway.welcome = message(data)
             self.writer.write(message(bytes([RECORD_HELLO]), varint(len(copy)), copy))
         elif kind == FRAME_DESCRIPTORS:
-            self.brings_memory = True
+            count, at = read_varint(data, 1)
+            for _ in range(count):
+                number, at = read_varint(data, at)
+                self.brings.append(number)
+        elif kind == FRAME_TERMS:
+            self.terms = self.read_terms(data)
         elif kind == FRAME_CONTEXT:
             number, _ = read_varint(data, 1)
             self.contexts.add(number)
-            if self.brings_memory:
+            if self.brings:
                 self.refused.add(number)
-            self.brings_memory = False
+            self.brings = []
             gateway.keep_context(number, data)
         elif kind == FRAME_FORGET:
             number, _ = read_varint(data, 1)
@@ -857,12 +933,32 @@ class Virtual:
             return False
         return True
 
+    def read_terms(self, data):
+        keep, at = read_varint(data, 1)
+        priority, at = read_varint(data, at)
+        priority = priority >> 1 ^ -(priority & 1)
+        count, at = read_varint(data, at)
+        resources = {}
+        for _ in range(count):
+            size, at = read_varint(data, at)
+            name, at = data[at : at + size].decode(), at + size
+            bits, at = read_varint(data, at)
+            (resources[name],) = struct.unpack("<d", struct.pack("<Q", bits))
+        usual = self.gateway.config["options"]
+        options = {}
+        if priority:
+            options["priority"] = usual.get("priority", 0) + priority
+        if resources:
+            options["resources"] = {**usual.get("resources", {}), **resources}
+        return keep, options
+
     def forget(self, number):
         if number in self.contexts:
             self.contexts.discard(number)
             self.gateway.forget_context(number)
 
     def batch(self, data):
+        gateway = self.gateway
         sequence, behind = read_varint(data, 1)
         _, at = read_varint(data, behind)
         _, at = read_varint(data, at)
@@ -877,16 +973,19 @@ class Virtual:
         code, options = data[behind:before], data[before + len(varint(count)) : at]
         head = lambda count: code + varint(count) + options
         flags = TIMED if timed else 0
-        if self.is_new and self.gateway.initializes:
+        if self.is_new and gateway.initializes:
             flags |= INITIALIZES
-            self.gateway.initializer = (head(count), data[at:])
+            gateway.initializer = (head(count), data[at:])
         self.is_new = False
         frame = Frame(sequence, head, count, flags, context, data[at:])
-        frame.refused = self.brings_memory or context in self.refused
-        self.brings_memory = False
+        frame.needs, self.brings = self.brings, []
+        frame.refused = context in self.refused or any(number not in gateway.kept for number in frame.needs)
+        (frame.keep, frame.options), self.terms = self.terms, (0, {})
         self.frames[sequence] = frame
+        if frame.keep:
+            gateway.keeping.add(frame.keep)
         before, self.last = self.last, frame
-        self.gateway.begin(self.run(frame, before))
+        gateway.begin(self.run(frame, before))
 
     def cancel(self, frame):
         if not frame.cancelled:
@@ -953,6 +1052,7 @@ class Virtual:
             self.died(None, None, b"", gateway.loss or f"{type(error).__name__}: {error}")
         finally:
             self.frames.pop(frame.sequence, None)
+            gateway.keeping.discard(frame.keep)
             frame.over.set_result(None)
             if self.last is frame:
                 self.last = None
@@ -1040,7 +1140,11 @@ class Gateway:
         self.loss = None
         self.tasks = set()
         self.name = f"trefoil-{os.urandom(8).hex()}"
-        self.task = make_known()
+        # Results that stay on the cluster, by the pool's numbers, and the numbers of those that are being made.
+        self.kept = {}
+        self.keeping = set()
+        known = make_known()
+        self.task, self.failed = known.trefoil, known.Failed
 
     def begin(self, work):
         task = asyncio.ensure_future(work)
@@ -1099,9 +1203,13 @@ class Gateway:
             context = str(frame.context)
             await asyncio.shield(self.contexts[frame.context][1])
         slice = 0 if frame.flags & INITIALIZES else self.config["slice"]
-        head = f"{self.name} {setup} {context} {frame.flags} {slice} {count} ".encode()
+        flags = frame.flags | (KEEPS if frame.keep else 0)
+        needs = ",".join(map(str, frame.needs))
+        head = f"{self.name} {setup} {context} {flags} {slice} {count} {needs} ".encode()
         head += frame.head(count)
         items, large = frame.items, None
+        inputs = [self.kept[number] for number in frame.needs]
+        options = {**frame.options, "retries": 0} if frame.keep else frame.options
         attempts = 0
         needs = 0
         while True:
@@ -1114,13 +1222,16 @@ class Gateway:
                 # Many at once cost the scheduler less.
                 pause = max(0, self.submitted + BEAT - time.monotonic())
                 asyncio.get_running_loop().call_later(pause, self.submit)
-            self.pending.append((key, head, items if large is None else large, submitted))
+            self.pending.append((key, head, items if large is None else large, inputs, options, submitted))
             self.frames[key] = (virtual, frame)
             try:
                 frame.future = await submitted
                 if frame.cancelled:
                     self.unwanted(frame)
-                result = Outcome(await self.result(frame.future))
+                if frame.keep:
+                    result = await self.keep(frame, key)
+                else:
+                    result = Outcome(await self.result(frame.future))
             except CANCELLED:
                 if frame.cancelled or self.loss or self.client.status != "running":
                     raise
@@ -1130,6 +1241,10 @@ class Gateway:
                     raise
                 large = None
                 continue
+            except Gone:
+                raise
+            except self.failed as error:
+                raise Gone(LOST) from error
             except Exception as error:
                 if type(error).__name__ == "KilledWorker" and attempts < self.config["retries"]:
                     attempts += 1
@@ -1145,6 +1260,41 @@ class Gateway:
                 raise Gone("what a worker needs does not get to it")
             address, *names = result.words.split()
             await self.push(names, [address])
+
+    async def keep(self, frame, key):
+        """The result stays where it is: that it does, or why there is none."""
+        future = frame.future
+        await future._state.wait()
+        begun = message(bytes([RECORD_BEGUN]))
+        if future.status == "finished":
+            if frame.keep in self.keeping:
+                self.kept[frame.keep] = future
+            # `None`, as src/process/payload/kept.rs has it.
+            return Outcome(outcome(DONE, 1, records=begun + bytes([VALUE, 1, 0])))
+        try:
+            await future
+            raise Gone(LOST)
+        except self.failed as error:
+            of, data = error.args
+            if of != key:
+                raise Gone(LOST) from error
+        result = Outcome(data)
+        if result.kind == DONE and RECORD_BEGUN == result.records[2] and self.has_value(result.records):
+            result.records = begun + message(bytes([RECORD_CODEC, OF_RESULT]), text(NOT_BYTES))
+        return result
+
+    def has_value(self, records):
+        at = 0
+        while (one := envelope(records, at)) is not None:
+            if one[0] == VALUE:
+                return True
+            at = one[2]
+        return False
+
+    def free(self, number):
+        self.keeping.discard(number)
+        if (future := self.kept.pop(number, None)) is not None:
+            future.release()
 
     async def result(self, future):
         """What a task gives. Those that have ended about the same time are fetched together."""
@@ -1185,19 +1335,22 @@ class Gateway:
         """Hands on all that has come lately."""
         self.submitted = time.monotonic()
         pending, self.pending = self.pending, []
-        plain = [one for one in pending if isinstance(one[2], bytes)]
-        large = [one for one in pending if not isinstance(one[2], bytes)]
+        plain, others = [], []
+        for one in pending:
+            _, _, items, needs, options, _ = one
+            (others if needs or options or not isinstance(items, bytes) else plain).append(one)
         for some in [plain] if plain else []:
             self.submit_some(some)
-        for one in large:
+        for one in others:
             self.submit_some([one])
 
     def submit_some(self, some):
-        keys, heads, items, submitted = zip(*some)
+        keys, heads, items, needs, options, submitted = zip(*some)
         try:
             if len(some) == 1:
+                options = {**self.config["options"], **options[0]}
                 futures = [
-                    self.client.submit(self.task, heads[0], items[0], key=keys[0], pure=False, **self.config["options"])
+                    self.client.submit(self.task, heads[0], items[0], *needs[0], key=keys[0], pure=False, **options)
                 ]
             else:
                 futures = self.client.map(
@@ -1354,6 +1507,7 @@ class Gateway:
         control.setblocking(False)
         loop = asyncio.get_running_loop()
         over = loop.create_future()
+        heard = bytearray()
 
         def come():
             try:
@@ -1365,6 +1519,11 @@ class Gateway:
                 descriptors = []
             for descriptor in descriptors:
                 self.begin(self.open(socket.socket(fileno=descriptor)))
+            heard.extend(data)
+            while heard and (heard[0] != FREE or len(heard) > 8):
+                if heard[0] == FREE:
+                    self.free(int.from_bytes(heard[1:9], "little"))
+                del heard[: 9 if heard[0] == FREE else 1]
             if not data and not over.done():
                 over.set_result(None)
 

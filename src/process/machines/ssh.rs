@@ -37,6 +37,9 @@ use crate::task::WorkerExit;
 /// How many connections to one host may be on their way at once: an sshd drops some of more than ten (`MaxStartups`).
 const AT_ONCE: usize = 8;
 
+/// How long what is said and answered may be on its way, to another continent.
+const WAY: Duration = Duration::from_millis(200);
+
 /// How long the line may be that starts a worker: it is sent before anything is read, and must fit into a socket.
 const LONGEST: usize = 64 << 10;
 
@@ -335,11 +338,15 @@ impl Launch for Connected {
         Duration::ZERO
     }
 
+    fn way(&self) -> Duration {
+        WAY
+    }
+
     /// The shell there passes on an exit code, or 128 and the number of a signal.
     fn ended(&self, index: usize, exit: &mut WorkerExit) -> bool {
         let host = &self.hosts[self.host(index)];
-        // A client that was killed has not handed on all that it had.
-        let is_lost = exit.signal.is_some() || exit.code == Some(OF_SSH);
+        // A client that was killed has not handed on all that it had. (Nor is anything known of one that somebody else has reaped.)
+        let is_lost = exit.signal.is_some() || matches!(exit.code, None | Some(OF_SSH));
         match exit.code {
             Some(OF_SSH) => {
                 exit.code = None;

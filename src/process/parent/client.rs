@@ -9,6 +9,7 @@
 use std::any::type_name;
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
+use std::vec;
 
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ use super::driver::Shared;
 use super::mailbox::Mail;
 use crate::process::job::sink::Collect;
 use crate::process::job::{CallOptions, Context, Work};
+use crate::process::payload::attachments::Late;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::codec::{codec_error, explain};
 use crate::process::payload::portable::Portable;
@@ -33,27 +35,52 @@ impl Shared {
     pub(crate) fn submit<A, R: Portable>(
         self: &Arc<Self>,
         options: &CallOptions,
+        result: &'static str,
         call: Result<(CodeRef, Chunk), TaskError>,
     ) -> Task<R> {
         let (id, completer, task) = self.promise::<R>();
         let task = options.named(task);
         match call {
             Err(error) => completer.complete(Err(error)),
-            Ok((code, chunk)) => {
+            Ok((code, mut chunk)) => {
                 let sink = Box::new(Collect::one(completer));
-                let work = Work::new::<A, R>(code, sink, options.clone());
-                let feed = Mail::Feed(Feed {
-                    id,
-                    base: 0,
-                    chunk: Arc::new(chunk),
-                    sealed: true,
-                    failure: None,
-                });
+                let mut work = Work::new::<A, R>(code, sink, options.clone());
+                work.types.1 = result;
+                let awaited = chunk.awaited();
+                let needs: Vec<_> = awaited.iter().map(Arc::downgrade).collect();
+                if !needs.is_empty() {
+                    work.options.more().needs = awaited;
+                }
+                let submit = Mail::Submit { id, work };
                 // Refused mail is dropped here, and its task ends in `Closed`.
-                let _ = self.leave([Mail::Submit { id, work }, feed]);
+                if needs.is_empty() {
+                    let _ = self.leave([submit, only(id, Ok(chunk))]);
+                } else if self.mailbox.push([submit]).is_ok() {
+                    let shared = Arc::downgrade(self);
+                    let all = needs.clone();
+                    let feed = move || {
+                        if let Some(shared) = shared.upgrade() {
+                            let _ = shared.mailbox.push([only(id, with_all(chunk, &all))]);
+                        }
+                    };
+                    when_all(needs.into_iter(), Box::new(feed));
+                }
             }
         }
         task
+    }
+
+    /// `code`, unless a call with these `options` cannot be made here.
+    pub(crate) fn allowed<A>(
+        &self,
+        options: &CallOptions,
+        code: Result<CodeRef, TaskError>,
+    ) -> Result<CodeRef, TaskError> {
+        if !options.has_resources() || self.told.is_some() {
+            return code;
+        }
+        let way = CodecDirection::EncodeArgument;
+        Err(codec_error(type_name::<A>(), way, NO_RESOURCES.to_owned()))
     }
 
     /// Many calls, one task for all.
@@ -180,6 +207,42 @@ impl Shared {
     }
 }
 
+const NO_RESOURCES: &str = "the call asks for a resource, and this pool has none to give: only an engine that places calls (`Dask`) knows \
+     resources; elsewhere give each kind of work a pool of its own, with as many workers as there are of what it needs";
+
+/// The one item of a job, or why there is none.
+fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
+    let (chunk, failure) = match item {
+        Ok(chunk) => (chunk, None),
+        Err(error) => (Chunk::default(), Some(error)),
+    };
+    Mail::Feed(Feed {
+        id,
+        base: 0,
+        chunk: Arc::new(chunk),
+        sealed: true,
+        failure,
+    })
+}
+
+/// Runs `then` when all of them have ended. (The job has them: without it nobody needs them.)
+fn when_all(mut needs: vec::IntoIter<Weak<dyn Late>>, then: Box<dyn FnOnce() + Send>) {
+    let mut still = needs.by_ref().filter_map(|late| late.upgrade());
+    match still.find(|late| !late.has_ended()) {
+        None => then(),
+        Some(late) => late.when_ended(Box::new(move || when_all(needs, then))),
+    }
+}
+
+/// An item with what it has waited for, or the first error of that.
+fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Late>]) -> Result<Chunk, TaskError> {
+    for late in needs {
+        let late = late.upgrade().ok_or(TaskError::Cancelled)?;
+        chunk.attach(late.attachment()?);
+    }
+    Ok(chunk)
+}
+
 /// Tells the driver that a task was cancelled.
 struct Recall {
     shared: Weak<Shared>,
@@ -209,12 +272,12 @@ impl OnCancel for Recall {
 }
 
 /// One call, as it travels, in an empty chunk.
-pub(crate) fn encode<A: Portable, R: Portable>(
+pub(crate) fn encode<A: Portable>(
     arg: &A,
-    f: fn(A) -> R,
+    code: Result<CodeRef, TaskError>,
     mut chunk: Chunk,
 ) -> Result<(CodeRef, Chunk), TaskError> {
-    let code = code_of(f)?;
+    let code = code?;
     push(&mut chunk, arg)?;
     Ok((code, chunk))
 }
@@ -231,7 +294,7 @@ pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), 
 
 /// What `ProcessPoolBuilder::initializer` is told.
 pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
-    let (code, chunk) = encode(arg, f, Chunk::default())?;
+    let (code, chunk) = encode(arg, code_of(f), Chunk::default())?;
     Ok(Initializer {
         code,
         chunk: Arc::new(chunk),

@@ -42,6 +42,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::child;
 use super::kernel_kills::KernelKills;
+use super::launch::Launch;
 use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
 use super::settings::Settings;
@@ -53,6 +54,7 @@ use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Part, Readers, Reading};
 use crate::process::payload::attachments::Watcher;
 use crate::process::payload::chunk::Chunk;
+use crate::process::payload::kept::Keeper;
 use crate::process::payload::shared_buffer::SharedBuffer;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
@@ -123,6 +125,8 @@ pub(crate) struct Shared {
     pub(crate) unobserved: Option<Hook>,
     /// What callers need of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
+    /// The engine, if it is told what a call is to it (`Launch::is_told`). It belongs to the driver.
+    pub(crate) told: Option<Weak<dyn Launch>>,
 }
 
 /// What callers need of the fast path.
@@ -148,6 +152,11 @@ impl Shared {
             readers: Readers::default(),
             unobserved: settings.unobserved.clone(),
             fast: (!settings.plain).then(fast),
+            told: settings
+                .engine
+                .as_ref()
+                .filter(|engine| engine.is_told())
+                .map(Arc::downgrade),
         })
     }
 
@@ -156,6 +165,14 @@ impl Shared {
         match &self.fast {
             Some(fast) => Chunk::lending(&fast.buffer),
             None => Chunk::plain(),
+        }
+    }
+}
+
+impl Keeper for Shared {
+    fn free(&self, id: u64) {
+        if let Some(engine) = self.told.as_ref().and_then(Weak::upgrade) {
+            engine.free(id);
         }
     }
 }

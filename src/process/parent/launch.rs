@@ -74,11 +74,29 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
         Duration::ZERO
     }
 
+    /// How long what is said to a worker and its answer may be on their way, beside what they take on one machine: so much longer is a
+    /// cancelled item's grace here.
+    #[cfg(feature = "__machines")]
+    fn way(&self) -> Duration {
+        self.round_trip()
+    }
+
     /// How long a worker that was asked how far it got may say nothing, until it is taken for stopped. (Bytes count as taken when
     /// they are on their way.)
     #[cfg(feature = "__machines")]
     fn silence(&self) -> Duration {
         Duration::from_secs(30)
+    }
+
+    /// It places frames itself: it is told what the caller has said of them (`Frame::Terms`), keeps results that are to
+    /// stay with it, and runs a frame near those that the frame needs.
+    fn is_told(&self) -> bool {
+        false
+    }
+
+    /// The result that it keeps as `id` is not needed any more. It does not wait.
+    fn free(&self, id: u64) {
+        let _ = id;
     }
 
     /// The child that there was for worker `index` has ended as `exit` says: makes of it how the worker has. True: what the worker

@@ -561,6 +561,8 @@ impl Link {
         if let Some(status) = self.child.reap() {
             exit.code = status.code();
             exit.signal = status.signal();
+        }
+        if self.child.process.is_some() {
             ended(&mut exit);
         }
         self.output.drain();

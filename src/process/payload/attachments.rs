@@ -30,6 +30,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -39,6 +40,7 @@ use rustix::net::RecvFlags;
 use crate::loom::Mutex;
 use crate::sys::handover;
 pub(crate) use crate::sys::handover::send;
+use crate::task::TaskError;
 
 /// How many descriptors one message can carry.
 pub(crate) const MAX_DESCRIPTORS: usize = handover::MOST;
@@ -50,9 +52,22 @@ const MOST_ARRIVALS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Attachment {
     id: u64,
-    descriptor: File,
+    descriptor: Arc<File>,
     kind: OnceLock<Kind>,
     watchers: Watchers,
+    /// What is not let go of as long as it may be needed.
+    _holds: Option<Arc<dyn fmt::Debug + Send + Sync>>,
+}
+
+/// What there will be, and has its number now: the call that needs it waits until it is there.
+pub(crate) trait Late: fmt::Debug + Send + Sync {
+    fn has_ended(&self) -> bool;
+
+    /// Runs `then` when it is there, or will never be: at once, or on the thread that finds that out.
+    fn when_ended(&self, then: Box<dyn FnOnce() + Send>);
+
+    /// What travels, once it has ended.
+    fn attachment(&self) -> Result<Arc<Attachment>, TaskError>;
 }
 
 /// Hears that an attachment is gone from this process.
@@ -90,16 +105,46 @@ enum Kind {
 
 impl Attachment {
     pub(crate) fn new(descriptor: OwnedFd) -> Arc<Self> {
+        Self::numbered(Self::number(), Arc::new(descriptor.into()), None)
+    }
+
+    /// A number that no other has, for what is there later.
+    pub(crate) fn number() -> u64 {
         // A counter: no protocol.
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What has got this number in advance.
+    pub(crate) fn numbered(
+        id: u64,
+        descriptor: Arc<File>,
+        holds: Option<Arc<dyn fmt::Debug + Send + Sync>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
-            descriptor: descriptor.into(),
+            descriptor,
             kind: OnceLock::new(),
             watchers: Watchers::default(),
+            _holds: holds,
         })
+    }
+
+    /// The number of what is elsewhere, and never here; it is there as long as something has what it `holds`.
+    pub(crate) fn stand_in(
+        id: u64,
+        holds: Arc<dyn fmt::Debug + Send + Sync>,
+    ) -> io::Result<Arc<Self>> {
+        static NOTHING: Mutex<Option<Arc<File>>> = Mutex::new(None);
+        let mut nothing = NOTHING.lock();
+        let file = match &*nothing {
+            Some(file) => file.clone(),
+            None => nothing.insert(Arc::new(File::open("/dev/null")?)).clone(),
+        };
+        let attachment = Self::numbered(id, file, Some(holds));
+        attachment.set_fixed();
+        Ok(attachment)
     }
 
     /// `watcher` hears when it is gone.

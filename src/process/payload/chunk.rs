@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::attachments::{Attachment, MAX_DESCRIPTORS};
+use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
 use super::codec::encode;
 use super::scope::Encoding;
 use super::shared_buffer::{Lent, LentList, SharedBuffer};
@@ -44,6 +44,8 @@ pub(crate) struct Chunk {
     lent: Vec<Lent>,
     /// For the items to come.
     encoding: Option<Box<Encoding>>,
+    /// What is not there yet, of a chunk that [`waits`](Self::waiting).
+    awaited: Vec<Arc<dyn Late>>,
 }
 
 impl Chunk {
@@ -61,6 +63,23 @@ impl Chunk {
             encoding: Encoding::plain(),
             ..Self::default()
         }
+    }
+
+    /// One for one item, which may need what is not there yet.
+    pub(crate) fn waiting(mut self) -> Self {
+        self.encoding.get_or_insert_default().waits = true;
+        self
+    }
+
+    /// What its item needs, and is not there yet.
+    pub(crate) fn awaited(&mut self) -> Vec<Arc<dyn Late>> {
+        std::mem::take(&mut self.awaited)
+    }
+
+    /// Its item brings this along, too.
+    pub(crate) fn attach(&mut self, attachment: Arc<Attachment>) {
+        self.laden = true;
+        self.attached.lock().push((0, attachment));
     }
 
     /// Takes out what there is. What comes next is probably about as large as that, or `more` times as large.
@@ -97,6 +116,7 @@ impl Chunk {
             let attachments = encoding.attachments.drain(..);
             let attachments = attachments.map(|attachment| (index, attachment));
             self.attached.lock().extend(attachments);
+            self.awaited.append(&mut encoding.awaited);
             // (It was encoded at one place, and lies at another.)
             self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
                 at: lent.at - from + item,

@@ -45,6 +45,7 @@ pub(super) mod codec;
 pub(super) mod copies;
 pub(super) mod depth;
 pub(super) mod described;
+pub(super) mod kept;
 pub(super) mod known;
 pub(super) mod mapped;
 pub(super) mod portable;

@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS};
+use super::attachments::{Attachment, Descriptors, Late, MAX_DESCRIPTORS};
 use super::raw_plain::Plain;
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
@@ -47,6 +47,10 @@ pub(crate) struct Encoding {
     /// Where the bytes begin that may be lent, and how many they are.
     offer: Option<(usize, usize)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
+    /// The call can wait for what is not there yet.
+    pub(crate) waits: bool,
+    /// What it waits for.
+    pub(crate) awaited: Vec<Arc<dyn Late>>,
     /// The numbers that are missing in the bytes, in their order.
     pub(crate) lent: Vec<Lent>,
 }
@@ -71,12 +75,13 @@ impl Encoding {
     /// There is nothing beside the bytes.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.attachments.is_empty() && self.lent.is_empty()
+        self.attachments.is_empty() && self.lent.is_empty() && self.awaited.is_empty()
     }
 
     pub(crate) fn clear(&mut self) {
         self.offer = None;
         self.attachments.clear();
+        self.awaited.clear();
         self.lent.clear();
     }
 }
@@ -170,11 +175,31 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
             "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and this one has more"
         ))),
         // Not by `said`: this error is not about a call.
-        None => Err(
-            "it can travel as (a part of) an argument or a result of a call into another process, \
-             and not be written down anywhere else"
-                .to_owned(),
-        ),
+        None => Err(NO_CALL.to_owned()),
+    }
+}
+
+const NO_CALL: &str = "it can travel as (a part of) an argument or a result of a call into another process, \
+     and not be written down anywhere else";
+
+/// Takes along what is not there yet.
+pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
+    let attached = with_encoding(|own| {
+        let fits = own.awaited.len() + own.attachments.len() < MAX_DESCRIPTORS;
+        if own.waits && fits {
+            own.awaited.push(late);
+        }
+        (own.waits, fits)
+    });
+    match attached {
+        Some((true, true)) => Ok(()),
+        Some((true, false)) => Err(said(&format!(
+            "one argument can bring {MAX_DESCRIPTORS} of them along, and this one has more"
+        ))),
+        Some((false, _)) => Err(said(
+            "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: here wait for it first (`Remote::ready`)",
+        )),
+        None => Err(NO_CALL.to_owned()),
     }
 }
 

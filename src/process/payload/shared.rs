@@ -129,6 +129,16 @@ pub struct Shared<T: Plain>(Storage<T>);
 
 as_slice!(Shared<T: Plain>);
 
+impl<T: Plain> Shared<T> {
+    /// The memory, if there was some to share.
+    pub(crate) fn slice(&self) -> Option<MappedSlice<T>> {
+        match &self.0 {
+            Storage::Shared(slice) => Some(slice.clone()),
+            Storage::Own(_) => None,
+        }
+    }
+}
+
 fn copy<T: Plain>(numbers: &[T]) -> io::Result<MappedSlice<T>> {
     let bytes = bytes_of(numbers);
     MappedSlice::fixed(Mapped::fixed(bytes)?, bytes.len() as u64).map_err(io::Error::other)

@@ -61,6 +61,7 @@ impl Sched {
             due(worker.limit());
             due(worker.next_check());
             due(news(worker.answer_due()));
+            due(news(worker.gives_back(self.policy.patience)));
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
             if let State::Down(Some(at)) = worker.state {

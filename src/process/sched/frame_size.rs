@@ -25,8 +25,8 @@ pub(super) struct Pace(HashMap<u64, f64>);
 impl Pace {
     /// So many items of a function took so many nanoseconds.
     pub(super) fn learn(&mut self, function: u64, items: u64, nanos: u64) {
-        if items == 0 {
-            return;
+        if items == 0 || nanos == 0 {
+            return; // nothing, or not known
         }
         if self.0.len() > FUNCTIONS {
             self.0.clear();

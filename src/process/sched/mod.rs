@@ -100,6 +100,8 @@ pub(crate) struct Policy {
     /// How long a frame is on its way, beside the work in it.
     pub(crate) round_trip: Duration,
     pub(crate) initializer: Option<Initializer>,
+    /// The engine is told what the caller has said of a call.
+    pub(crate) told: bool,
     /// A worker that has been sent so many items is replaced.
     pub(crate) replace_after: Option<u64>,
     /// There is one process, of this name, and never another.
@@ -233,7 +235,11 @@ impl Sched {
             job.feed(Piece::whole(chunk, base));
         }
         if let Some(error) = feed.failure {
-            self.fail(id, behind, error.of_item(behind), now);
+            let error = match job.work.numbered || job.work.each {
+                true => error.of_item(behind),
+                false => error,
+            };
+            self.fail(id, behind, error, now);
         }
         // (What came before the error still runs.)
         self.enqueue(id, false);
@@ -442,6 +448,12 @@ impl Sched {
         if id != INITIALIZE && worker.left(self.policy.replace_after) == 0 {
             worker.state = State::Retiring;
         }
+        if self.policy.told
+            && let Some(job) = self.jobs.get(&id)
+            && let Some(terms) = job.work.options.terms()
+        {
+            self.say(index, &terms);
+        }
         let (lent, items) = (piece.lent(), &[][..]);
         let head = Frame::Batch { batch, lent, items }.head(piece.span().len());
         self.actions.push(Action::Send(index, head, Some(piece)));
@@ -453,7 +465,8 @@ impl Sched {
         // anything else happens. (Counted, because a worker that has gone wild may change what the parent sees all the time.)
         for _ in 0..self.workers.len() * GATES {
             // (A plain worker gives nothing at once. Once it should have, others may.)
-            let asked = |worker: &&Worker| worker.gives_back(now);
+            let patience = self.policy.patience;
+            let asked = |worker: &&Worker| worker.gives_back(patience).is_some_and(|at| now < at);
             let asked = self.workers.iter().filter(asked).count();
             let idle = self.workers.iter().filter(|worker| worker.is_idle());
             if !self.queue.is_empty() || idle.count() <= asked {
@@ -541,10 +554,20 @@ impl Sched {
         if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }
-        match first {
-            true => self.queue.push_front(id),
-            false => self.queue.push_back(id),
-        }
+        // Behind those that are as urgent, or before them.
+        let own = job.work.options.priority();
+        let priority = |id: &u64| {
+            let job = self.jobs.get(id);
+            job.map_or(0, |job| job.work.options.priority())
+        };
+        let place = match first {
+            true => self.queue.iter().position(|other| priority(other) <= own),
+            false => {
+                let before = self.queue.iter().rposition(|other| priority(other) >= own);
+                Some(before.map_or(0, |at| at + 1))
+            }
+        };
+        self.queue.insert(place.unwrap_or(self.queue.len()), id);
     }
 
     /// An item has ended that is to run again, after a pause if it has one.

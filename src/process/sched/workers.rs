@@ -118,6 +118,9 @@ pub(crate) struct Worker {
     weight: u32,
 }
 
+/// A worker that was asked for what it has not begun should answer so soon; else others are asked, too, however patient one is with it.
+const SOON: Duration = Duration::from_secs(1);
+
 impl Worker {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
@@ -283,9 +286,10 @@ impl Worker {
         unanswered.filter_map(|frame| frame.answer_by).min()
     }
 
-    /// What it was asked for is wanted by others, and should come.
-    pub(crate) fn gives_back(&self, now: Instant) -> bool {
-        self.answer_due().is_some_and(|at| now < at)
+    /// What it was asked for is wanted by others, and should come: until when, if it may be silent for as long as `patience`.
+    pub(crate) fn gives_back(&self, patience: Duration) -> Option<Instant> {
+        let at = self.answer_due()?;
+        at.checked_sub(patience.saturating_sub(SOON))
     }
 
     /// When to take back what it has not begun, because results may wait for it: those of the first frame, if each of them is

@@ -240,6 +240,14 @@ pub(crate) enum Frame<'a> {
     /// The descriptor of where large arguments lie (`shared_buffer`) comes with its first byte.
     Home,
     Bye,
+    /// To an engine that places frames itself: what it is to know of the next one.
+    Terms {
+        /// The number under which its result stays there; 0: it does not.
+        keep: u64,
+        priority: i32,
+        /// What an item takes of which resources: the bits of an `f64`.
+        resources: Vec<(String, u64)>,
+    },
 }
 
 impl<'a> Frame<'a> {

@@ -10,8 +10,8 @@
 //!   only for the executable's own copies (no pool is made elsewhere); the worker does nothing, and the parent sends no
 //!   frame but the first, before the names agree.
 //! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from
-//!   `fn(A) -> R` and `run::<A, R>` or by [`code_of_with`] from `fn(&C, A) -> R` and
-//!   `run_with::<C, A, R>`, and both were checked to lie in the image's code.
+//!   `fn(A) -> R` and `run::<A, R>`, by [`code_of_kept`] from the same and `run_kept::<A, R>`, or by [`code_of_with`] from
+//!   `fn(&C, A) -> R` and `run_with::<C, A, R>`, and both were checked to lie in the image's code.
 //!   They come over a socket whose other end is the parent's alone.
 //!
 //! **Rejected.** Closures without captures, conjured from nothing in the worker: such a closure may
@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 
 use super::batch::Batch;
 use crate::process::payload::codec::{codec_error, decode, explain};
+use crate::process::payload::kept;
 use crate::process::wire::{CodeRef, CodecOf};
 use crate::sys::image::image;
 use crate::task::{CodecDirection, TaskError, panic};
@@ -43,6 +44,15 @@ where
     R: Serialize,
 {
     code_ref::<fn(A) -> R>(run::<A, R>, function as usize)
+}
+
+/// The same, and what the function gives is kept (`kept`): the answer stands for it.
+pub(crate) fn code_of_kept<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
+where
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    code_ref::<fn(A) -> R>(run_kept::<A, R>, function as usize)
 }
 
 /// The same for a function that borrows a context.
@@ -100,6 +110,21 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Ba
     each(batch, |_, argument| Ok(function(argument)));
 }
 
+/// The same, with what stands for the result.
+///
+/// # Safety
+/// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
+unsafe fn run_kept<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
+    let function = std::ptr::with_exposed_provenance::<()>(function);
+    // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
+    // the address of this very instance of `run_kept`.
+    let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
+    each(batch, |_, argument| {
+        let answer = kept::answer(&function(argument));
+        answer.map_err(|error| (CodecOf::Result, explain(error)))
+    });
+}
+
 /// The same with a function that borrows the context of its batch.
 ///
 /// # Safety
@@ -115,15 +140,18 @@ where
     // the address of this very instance of `run_with`.
     let function = unsafe { std::mem::transmute::<*const (), fn(&C, A) -> R>(function) };
     each(batch, |batch, argument| {
-        Ok(function(batch.context::<C>()?, argument))
+        let context = batch.context::<C>();
+        let context = context.map_err(|detail| (CodecOf::Context, detail))?;
+        Ok(function(context, argument))
     });
 }
 
-/// Answers each item of `batch` with what `call` makes of it; an error of `call` is about the
-/// context.
+/// Answers each item of `batch` with what `call` makes of it; an error of `call` says what it is about.
 #[inline]
-fn each<A, R>(batch: &mut Batch<'_>, call: impl Fn(&mut Batch<'_>, A) -> Result<R, String>)
-where
+fn each<A, R>(
+    batch: &mut Batch<'_>,
+    call: impl Fn(&mut Batch<'_>, A) -> Result<R, (CodecOf, String)>,
+) where
     A: DeserializeOwned,
     R: Serialize,
 {
@@ -136,7 +164,7 @@ where
                 match argument {
                     Err(detail) => batch.codec(CodecOf::Argument, &detail),
                     Ok(argument) => match call(batch, argument) {
-                        Err(detail) => batch.codec(CodecOf::Context, &detail),
+                        Err((of, detail)) => batch.codec(of, &detail),
                         Ok(result) => {
                             if let Err(error) = batch.value(&result) {
                                 batch.codec(CodecOf::Result, &explain(error));

@@ -250,7 +250,7 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
             }
             Frame::Copy { id, length, bytes } => copies.part(id, length, bytes),
             Frame::Release(numbers) => copies.release(&numbers),
-            Frame::Nudge => {}
+            Frame::Nudge | Frame::Terms { .. } => {}
             Frame::Home => home = inlet.arrivals.claim(&[0]).find(0).ok().map(View::of),
             Frame::Welcome { .. } | Frame::Recall { .. } => exit(1),
             Frame::Bye => exit(0),
