@@ -73,7 +73,7 @@ impl Shared {
         }
     }
 
-    fn carry_out(&self, chore: Chore) {
+    pub(super) fn carry_out(&self, chore: Chore) {
         match chore {
             Chore::Read(reading) => self.read(reading),
             Chore::Drop(values) => panic::contain(|| drop(values)),
@@ -81,7 +81,7 @@ impl Shared {
     }
 
     /// Decodes, and hands over. (Without the engine's lock.)
-    pub(crate) fn read(&self, mut reading: Reading) {
+    fn read(&self, mut reading: Reading) {
         loop {
             let part = reading.next();
             let mut engine = self.engine.lock();

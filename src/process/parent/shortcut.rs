@@ -98,7 +98,9 @@ impl Shared {
                 if !readings.is_empty() {
                     driver.wake_if_needed(); // what is left should not wait until this is decoded
                     drop(engine);
-                    readings.into_iter().for_each(|reading| self.read(reading));
+                    readings
+                        .into_iter()
+                        .for_each(|reading| self.carry_out(reading));
                     engine = self.engine.lock();
                 }
                 let Some(driver) = engine.as_mut() else {

@@ -103,12 +103,6 @@ impl<T: Plain> From<Bulk<T>> for Vec<T> {
     }
 }
 
-impl<T: Plain> FromIterator<T> for Bulk<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(numbers: I) -> Self {
-        Vec::from_iter(numbers).into()
-    }
-}
-
 impl<T: Plain> IntoIterator for Bulk<T> {
     type Item = T;
     type IntoIter = std::vec::IntoIter<T>;

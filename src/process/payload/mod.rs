@@ -24,6 +24,12 @@ macro_rules! as_slice {
             }
         }
 
+        impl<$element: $kind> FromIterator<$element> for $name<$element> {
+            fn from_iter<I: IntoIterator<Item = $element>>(elements: I) -> Self {
+                Vec::from_iter(elements).into()
+            }
+        }
+
         impl<$element: $kind> AsRef<[$element]> for $name<$element> {
             fn as_ref(&self) -> &[$element] {
                 self

@@ -158,12 +158,6 @@ impl<T: Plain> From<&[T]> for Shared<T> {
     }
 }
 
-impl<T: Plain> FromIterator<T> for Shared<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(numbers: I) -> Self {
-        Vec::from_iter(numbers).into()
-    }
-}
-
 impl<T: Plain, const N: usize> From<[T; N]> for Shared<T> {
     fn from(numbers: [T; N]) -> Self {
         Self::from(&numbers[..])
@@ -254,12 +248,6 @@ impl<A: PlainAtomic> From<Vec<A>> for SharedAtomics<A> {
             word.set(atomic.value());
         }
         shared
-    }
-}
-
-impl<A: PlainAtomic> FromIterator<A> for SharedAtomics<A> {
-    fn from_iter<I: IntoIterator<Item = A>>(atomics: I) -> Self {
-        Vec::from_iter(atomics).into()
     }
 }
 

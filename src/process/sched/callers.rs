@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Sched;
 use super::sent_frame::SentFrame;
 use super::workers::Worker;
-use crate::process::job::reading::{Chore, Reading};
+use crate::process::job::reading::Chore;
 
 impl Sched {
     /// Nothing is due, and work is handed out as ever.
@@ -38,14 +38,9 @@ impl Sched {
     }
 
     /// What is to be decoded for the job `id`, by its caller.
-    pub(crate) fn readings_of(&mut self, id: u64) -> Vec<Reading> {
+    pub(crate) fn readings_of(&mut self, id: u64) -> Vec<Chore> {
         let own = |chore: &mut Chore| matches!(chore, Chore::Read(reading) if reading.job == id);
-        let own = self.chores.extract_if(.., own);
-        own.filter_map(|chore| match chore {
-            Chore::Read(reading) => Some(reading),
-            Chore::Drop(_) => None,
-        })
-        .collect()
+        self.chores.extract_if(.., own).collect()
     }
 
     /// Hands out work, and does nothing else of what `tick` does: no task can end.
