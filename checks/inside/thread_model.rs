@@ -344,6 +344,12 @@ pub fn owners<T>(value: T) -> (Owner<T>, Owner<T>) {
     (Owner(one), Owner(other))
 }
 
+impl<T> Owner<T> {
+    pub fn is_alone(&self) -> bool {
+        self.0.is_alone()
+    }
+}
+
 impl<T> std::ops::Deref for Owner<T> {
     type Target = T;
 

@@ -209,6 +209,36 @@ fn the_last_of_two_owners_drops() {
     });
 }
 
+#[test]
+fn an_owner_that_is_alone_has_the_value_to_itself() {
+    explore(|| {
+        let by = [UnsafeCell::new(0), UnsafeCell::new(0)];
+        let drops = Arc::new(Plain::new(0));
+        let (one, other) = owners(Written { by, drops });
+        let thread = thread::spawn(move || {
+            // SAFETY: this thread alone, until it drops its half; loom checks that it is so.
+            other
+                .by
+                .iter()
+                .for_each(|cell| cell.with_mut(|cell| unsafe { *cell = 1 }));
+        });
+        if one.is_alone() {
+            for cell in &one.by {
+                // SAFETY: as above: the other owner is gone.
+                cell.with_mut(|cell| unsafe { *cell += 1 });
+                // SAFETY: as above.
+                assert_eq!(cell.with(|cell| unsafe { *cell }), 2);
+            }
+            // SAFETY: as above.
+            one.by
+                .iter()
+                .for_each(|cell| cell.with_mut(|cell| unsafe { *cell = 1 }));
+        }
+        drop(one);
+        thread.join().unwrap();
+    });
+}
+
 /// Two items that need each other, in a pool that is one wide when they are pushed.
 fn resize_vs_publish(broken: Broken) {
     let pool = Pool::new(1, broken);

@@ -5,8 +5,8 @@
 //! next piece of it, into what it has come to; neighbouring parts are *joined*, from left to right.
 //!
 //! **Dividing as the work goes** ([`Region::drive`]). The run of items is halved, by fork and join, until there are
-//! about twice as many parts as workers; a part that is stolen is halved
-//! further. That much is done blindly: nothing is known about the items yet.
+//! about twice as many parts as workers, or enough is on offer and joins are short (`join/splitter.rs`); a part that is stolen is halved
+//! further. Nothing is known about the items yet.
 //! Each part then goes through its items chunk by chunk, one item at first, and
 //! twice as many each time until a chunk takes some microseconds or is a fair part of
 //! what is left. After each
@@ -18,7 +18,7 @@
 //! **Dividing along a fixed tree** ([`Region::walk`]). It depends on the number of items only,
 //! never on workers or timing, so that a reduction that is not quite associative, such
 //! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
-//! of that tree are forked and which are walked is decided by which workers are idle.
+//! of that tree are forked and which are walked is decided as for joins (`join/splitter.rs`).
 //!
 //! **When an item fails** (a panic, or `try_map`'s error) its index becomes the
 //! *limit*. Parts beyond it stop at their next chunk; parts before it go on,

@@ -43,7 +43,7 @@ impl<T> Half<T> {
 
 impl<T: ?Sized> Half<T> {
     /// The other half is gone, and what it has done is visible.
-    pub(super) fn is_alone(&self) -> bool {
+    pub(in crate::thread) fn is_alone(&self) -> bool {
         // Acquire: pairs with the other's drop.
         self.owned().alone.load(Ordering::Acquire)
     }
