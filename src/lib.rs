@@ -52,17 +52,15 @@ pub mod task;
 mod offload;
 
 pub mod event_loop;
-#[cfg(unix)]
 pub mod process;
 pub mod thread;
 
 pub mod iter;
 pub mod prelude;
 
-#[cfg(unix)]
 mod executor;
 
-#[cfg(all(feature = "indicatif", unix))]
+#[cfg(feature = "indicatif")]
 pub mod progress;
 
 pub mod io;
@@ -83,7 +81,6 @@ pub mod adapters;
 pub use event_loop::{
     EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
-#[cfg(unix)]
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[cfg(feature = "dask")]
@@ -92,7 +89,6 @@ pub use process::machines::Dask;
 #[cfg(feature = "ssh")]
 #[doc(inline)]
 pub use process::machines::Ssh;
-#[cfg(unix)]
 #[doc(inline)]
 pub use process::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,

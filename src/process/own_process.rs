@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::Signal;
 
 use super::job::CallOptions;
 use super::parent::child::Own;
@@ -36,6 +35,7 @@ use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
 use super::sched::How;
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
+use crate::sys::child::Signal;
 use crate::sys::poll::poll;
 use crate::task::{Task, TaskError, TaskReport};
 

@@ -49,9 +49,14 @@
 //! | `stack`: where a stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` |
 //! | `worker`: what a process does to itself to be one | | the same |
 
+pub(crate) mod arena;
 pub(crate) mod gate;
+pub(crate) mod image;
+pub(crate) mod ledger;
 pub(crate) mod poller;
 pub(crate) mod processors;
+pub(crate) mod segment;
+pub(crate) mod stack;
 pub(crate) mod ticks;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]
