@@ -22,7 +22,7 @@
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Systems whose workers are always plain leave much of the fast path unused; one port is without worker processes.
+// Systems whose workers are always plain leave much of the fast path unused.
 #![cfg_attr(
     any(trefoil_port, not(target_os = "linux")),
     allow(dead_code, unused_imports)
@@ -32,10 +32,15 @@
     target_os = "linux",
     target_os = "macos",
     target_os = "freebsd",
-    trefoil_port
+    windows
 )))]
 compile_error!(
-    "trefoil runs on Linux, macOS and FreeBSD so far: docs/PLATFORM.md says what stands in the way elsewhere"
+    "trefoil runs on Linux, macOS, FreeBSD and Windows so far: docs/PLATFORM.md says what stands in the way elsewhere"
+);
+
+#[cfg(all(windows, feature = "__machines"))]
+compile_error!(
+    "workers on other machines (the features `ssh` and `dask`) cannot be started from Windows"
 );
 
 mod loom;

@@ -13,6 +13,8 @@
 //!
 //! Checked by `tests/event_loop/`.
 
+#![allow(clippy::clone_on_copy)] // what names a child is not a number everywhere
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;

@@ -152,7 +152,8 @@ impl<R> Process<R> {
     }
 
     /// Asks it to end (`SIGTERM`), which ends the process unless it handles or ignores the signal: then `join` gives
-    /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal.
+    /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal. On Windows, where a
+    /// process cannot be asked, it is ended at once.
     pub fn terminate(&self) {
         self.own.with_child(|child| child.signal(Signal::TERM));
     }

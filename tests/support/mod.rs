@@ -334,7 +334,7 @@ pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
 
 /// Workers are plain unless a builder says otherwise: this is the second run of the tests (`.ci/run`).
 pub(crate) fn is_plain() -> bool {
-    cfg!(trefoil_port)
+    cfg!(any(trefoil_port, windows))
         || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
 }
 

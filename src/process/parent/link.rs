@@ -18,6 +18,8 @@
 //!
 //! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
 
+#![allow(clippy::clone_on_copy)] // what names a child is not a number everywhere
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl Mapped {
 }
 
 fn key(attachment: &Attachment) -> io::Result<Key> {
-    Ok(identity(attachment)?)
+    identity(attachment)
 }
 
 impl Drop for Mapped {

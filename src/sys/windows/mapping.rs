@@ -1,9 +1,7 @@
 //! A mapped range of a memory file whose size does not change: a view of a section of it.
 //!
-//! - **Y22** A mapping has `length` bytes, at least one, begins where a page does, and lies within its file, which cannot
-//!   shrink while it is mapped. It lasts as long as the `Mapping`.
-//! - **Y23** What others may write to is accessed as atomics ([`Mapping::words`]), or copied by what
-//!   the compiler does not look into: whatever is there then are some numbers.
+//! Y22 and Y23 hold as `src/sys/unix/mapping.rs` declares them.
+//!
 //! - **Y74** A section is made of a file that is open, closed once, and stays as long as a view of it is there.
 //!
 //! Tests: `tests/process/shared.rs`, under Wine.

@@ -12,8 +12,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::OwnedHandle;
-// A counter: no protocol.
 use std::sync::OnceLock;
+// A counter: no protocol.
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use windows_sys::Win32::Storage::FileSystem::{

@@ -1,4 +1,6 @@
-//! Sockets that do not block from the beginning.
+//! Sockets that do not block from the beginning, and streams to workers.
+//!
+//! - **Y77** A socket of TCP is a handle of the system's own kind, which can be duplicated and closed as such; it has one owner.
 
 #![allow(unsafe_code)]
 
@@ -47,8 +49,6 @@ pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
 }
 
 /// As a child's standard stream.
-///
-/// - **Y77** A socket of TCP is a handle of the system's own kind, which can be duplicated and closed as such; it has one owner.
 pub(crate) fn to_child(end: Stream) -> OwnedHandle {
     let number = end.into_raw_socket() as usize;
     let handle = std::ptr::with_exposed_provenance_mut(number);
