@@ -23,8 +23,7 @@
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Systems whose workers are always plain leave much of the fast path unused; one port has no worker
-// processes.
+// Systems whose workers are always plain leave much of the fast path unused.
 #![cfg_attr(
     any(trefoil_port, not(target_os = "linux")),
     allow(dead_code, unused_imports)
@@ -34,10 +33,15 @@
     target_os = "linux",
     target_os = "macos",
     target_os = "freebsd",
-    trefoil_port
+    windows
 )))]
 compile_error!(
-    "trefoil runs on Linux, macOS and FreeBSD so far: docs/PLATFORM.md says what stands in the way elsewhere"
+    "trefoil runs on Linux, macOS, FreeBSD and Windows so far: docs/PLATFORM.md says what stands in the way elsewhere"
+);
+
+#[cfg(all(windows, feature = "__machines"))]
+compile_error!(
+    "workers on other machines (the features `ssh` and `dask`) cannot be started from Windows"
 );
 
 mod loom;
@@ -54,17 +58,15 @@ pub mod task;
 mod offload;
 
 pub mod event_loop;
-#[cfg(unix)]
 pub mod process;
 pub mod thread;
 
 pub mod iter;
 pub mod prelude;
 
-#[cfg(unix)]
 mod executor;
 
-#[cfg(all(feature = "indicatif", unix))]
+#[cfg(feature = "indicatif")]
 pub mod progress;
 
 pub mod io;
@@ -85,7 +87,6 @@ pub mod adapters;
 pub use event_loop::root::{
     EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
-#[cfg(unix)]
 #[doc(inline)]
 pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
 #[cfg(feature = "dask")]
@@ -97,7 +98,6 @@ pub use process::machines::root::Slurm;
 #[cfg(feature = "ssh")]
 #[doc(inline)]
 pub use process::machines::root::Ssh;
-#[cfg(unix)]
 #[doc(inline)]
 pub use process::root::{
     Bulk, PoolError, Process, ProcessBuilder, ProcessCall, ProcessPool, ProcessPoolBuilder,

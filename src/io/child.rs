@@ -13,6 +13,8 @@
 //!
 //! Checked by `tests/event_loop/`.
 
+#![allow(clippy::clone_on_copy)] // what names a child is not a number everywhere
+
 use std::io;
 use std::process::{ExitStatus, Output};
 use std::sync::Arc;

@@ -46,8 +46,6 @@
 use std::io::{self, ErrorKind};
 use std::sync::OnceLock;
 
-use rustix::process::{getegid, geteuid, getgid, getuid};
-
 use super::PoolError;
 use super::wire::invitation::{Invitation, VARIABLE};
 use super::worker::serve::serve;
@@ -189,7 +187,7 @@ fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
 
 /// This process has its caller's rights, and has never had others.
 fn is_as_called() -> bool {
-    getuid() == geteuid() && getgid() == getegid() && !itself::has_other_rights()
+    sys::worker::has_callers_ids() && !itself::has_other_rights()
 }
 
 #[cfg(all(test, not(feature = "auto")))] // with it, there is nothing left to do

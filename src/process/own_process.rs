@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::Signal;
 
 use super::job::CallOptions;
 use super::parent::child::Own;
@@ -38,6 +37,7 @@ use super::payload::portable::Portable;
 use super::sched::How;
 use super::worker::raw_call::code_of;
 use super::{PoolError, ProcessPool, ProcessPoolBuilder};
+use crate::sys::child::Signal;
 use crate::sys::poll::poll;
 use crate::task::{Task, TaskError, TaskReport};
 
@@ -154,7 +154,8 @@ impl<R> Process<R> {
     }
 
     /// Asks it to end (`SIGTERM`), which ends the process unless it handles or ignores the signal: then `join` gives
-    /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal.
+    /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal. On Windows, where a
+    /// process cannot be asked, it is ended at once.
     pub fn terminate(&self) {
         self.own.with_child(|child| child.signal(Signal::TERM));
     }

@@ -27,31 +27,36 @@
 //! | `ticks`: a rough and quick clock | time stamp counter on x86-64, else `clock` | the same | the same |
 //! | `transfer`: bytes in and out | `recv`, `readv`, `sendmsg` ... | the same | `recv`, `send`, of one buffer |
 //!
-//! And these, which only `process` asks for. Windows has none of them yet. Those in the second column are in `portable`, unless another folder is
-//! named: Linux takes them in the place of its own with `--cfg trefoil_port`, so that tests run them.
+//! And these, which only `process` asks for. Those in the second column are in `portable`, unless another folder is
+//! named: Linux takes them in the place of its own with `--cfg trefoil_port`, so that tests run them. `arena`, `ledger` and `segment` (memory that is
+//! shared, or stands for numbers), `image` (functions as offsets within the program) and `stack` (where a stack ends) stand here.
 //!
-//! | duty | Linux | macOS, FreeBSD |
-//! |---|---|---|
-//! | `arena`, `ledger`, `mapping`, `segment`: memory that is shared, or stands for numbers | over `memory_file` | the same; nothing is lent |
-//! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules |
-//! | `broken_pipe`, `signal_mask`: writes without `SIGPIPE` | the mask of the thread | the same |
-//! | `conduit`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error in words |
-//! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` |
-//! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced |
-//! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | `bsd`: nobody is asked |
-//! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain |
-//! | `image`: functions as offsets within the program | from its headers | the same |
-//! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` |
-//! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent |
-//! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same |
-//! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once |
-//! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | the most that it has had; nothing is refused |
-//! | `stack`: where a stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` |
-//! | `worker`: what a process does to itself to be one | | the same |
+//! | duty | Linux | macOS, FreeBSD | Windows |
+//! |---|---|---|---|
+//! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules | PE |
+//! | `broken_pipe`, `signal_mask`: writes without `SIGPIPE` | the mask of the thread | the same | an error, and nothing else |
+//! | `conduit`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error in words | none: the same error |
+//! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
+//! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
+//! | `family`: a worker and what it starts | a group of processes | the same | a job object |
+//! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | `bsd`: nobody is asked | the same |
+//! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain | the same |
+//! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` | as far as `std` knows |
+//! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent | the job object |
+//! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
+//! | `mapping`: memory files in memory | `mmap` | the same | a section |
+//! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | a file that goes when it is closed |
+//! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | the most that it has had; nothing is refused | what it has committed; nothing is refused |
+//! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |
 
+pub(crate) mod arena;
 pub(crate) mod gate;
+pub(crate) mod image;
+pub(crate) mod ledger;
 pub(crate) mod poller;
 pub(crate) mod processors;
+pub(crate) mod segment;
+pub(crate) mod stack;
 pub(crate) mod ticks;
 
 #[cfg(any(target_os = "macos", target_os = "freebsd"))]

@@ -14,7 +14,7 @@ use std::marker::PhantomPinned;
 
 use super::panic::Panic;
 use crate::record::Ending;
-use crate::sys::signal_name::signal_name;
+use crate::sys::signal_name::{code_name, signal_name};
 
 /// Why a task has no result.
 ///
@@ -252,7 +252,10 @@ impl fmt::Display for WorkerExit {
                     write!(f, " ({name})")?;
                 }
             }
-            (Some(code), None) => write!(f, "exited with code {code}")?,
+            (Some(code), None) => match code_name(code) {
+                Some(name) => write!(f, "ended by {name}")?,
+                None => write!(f, "exited with code {code}")?,
+            },
             (None, None) => write!(f, "died")?,
         }
         if self.out_of_memory {

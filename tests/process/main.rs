@@ -13,32 +13,62 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+#[cfg(unix)]
 mod attacks;
+#[cfg(unix)]
 mod bulk;
+#[cfg(unix)]
 mod callers;
+#[cfg(unix)]
 mod calls;
+#[cfg(unix)]
 mod channel;
+#[cfg(unix)]
 mod chaos;
+#[cfg(unix)]
 mod conformance;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[cfg(unix)]
 mod deep;
+#[cfg(unix)]
 mod described;
+mod everywhere;
+#[cfg(unix)]
 mod failures;
+#[cfg(unix)]
 mod host;
+#[cfg(unix)]
 mod imap;
+#[cfg(unix)]
 mod limits;
+#[cfg(unix)]
 mod memory;
+#[cfg(unix)]
 mod one;
+#[cfg(unix)]
 mod plain;
+#[cfg(unix)]
 mod pool;
+#[cfg(unix)]
 mod remote;
+#[cfg(unix)]
 mod shared;
+#[cfg(unix)]
 mod speed;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(unix)]
 mod tray;
 
+#[cfg(windows)]
+fn main() {
+    trefoil::init();
+    everywhere::helpers();
+    support::main(&[everywhere::TESTS]);
+}
+
+#[cfg(unix)]
 fn main() {
     bulk::helpers();
     host::helpers();
@@ -49,6 +79,7 @@ fn main() {
     trefoil::init();
     attacks::helpers();
     channel::helpers();
+    everywhere::helpers();
     one::helpers();
     let mut except = Vec::new();
     if support::is_plain() {
@@ -64,6 +95,7 @@ fn main() {
         channel::TESTS,
         bulk::TESTS,
         calls::TESTS,
+        everywhere::TESTS,
         host::TESTS,
         limits::TESTS,
         callers::TESTS,

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // not every program needs all of it
 
+#[cfg(target_os = "linux")]
 pub(crate) mod refuse;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 /// How long one test may take.
@@ -287,11 +289,13 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
+#[cfg(unix)]
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let _ = rustix::process::kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
 }
 
 /// What must not grow: descriptors, threads, children.
+#[cfg(unix)]
 pub(crate) fn census() -> (usize, usize, bool) {
     let count = |dir| std::fs::read_dir(dir).unwrap().count();
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -301,6 +305,7 @@ pub(crate) fn census() -> (usize, usize, bool) {
 
 /// Waits until there is no more of anything than there was. Never compare for equality: `before` may have
 /// counted what an earlier test was about to end, a thread that has been joined among it.
+#[cfg(unix)]
 #[track_caller]
 pub(crate) fn nothing_left_since(before: (usize, usize, bool)) {
     let begin = Instant::now();
@@ -329,7 +334,7 @@ pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
 
 /// Workers are plain unless a builder says otherwise: this is the second run of the tests (`.ci/run`).
 pub(crate) fn is_plain() -> bool {
-    cfg!(trefoil_port)
+    cfg!(any(trefoil_port, windows))
         || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
 }
 

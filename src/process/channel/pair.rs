@@ -31,7 +31,7 @@ use crate::process::payload::portable::Portable;
 /// the capacity.)
 ///
 /// # Errors
-/// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on macOS and FreeBSD, where no descriptor
+/// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on macOS, FreeBSD and Windows, where no descriptor
 /// travels to a worker; [`InvalidInput`](io::ErrorKind::InvalidInput) if the system has no room
 /// for so many items. Where users have no privileges and the usual limits, there is room for 65,280
 /// (of which those above 16,320 are counted as large if they have more than 15 bytes).

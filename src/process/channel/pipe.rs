@@ -30,21 +30,19 @@
 //! Tests: `tests/process/channel.rs`. Rejected: `docs/DESIGN.md`.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{FileType, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::alarm::Interest;
 use crate::loom::Mutex;
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::scope;
+use crate::sys::descriptor::OwnedFile;
 use crate::sys::poll::poll;
-use crate::sys::{broken_pipe, conduit};
+use crate::sys::{broken_pipe, conduit, ends, files};
 
 /// Large items begin at multiples of this in the file.
 const PAGE: usize = 4096;
@@ -180,19 +178,11 @@ impl Pipe {
         let [pipe, file, credits] = [names.0, names.1, names.2].map(scope::attached);
         let (pipe, file, credits) = (pipe?, file?, credits?);
         let wrong = || scope::said("what came along is no end of a channel");
-        let mode = match side {
-            Side::Sends => OFlags::WRONLY,
-            Side::Receives => OFlags::RDONLY,
-        };
-        let stat = rustix::fs::fstat(&pipe).map_err(|_| wrong())?;
-        let flags = rustix::fs::fcntl_getfl(&pipe).map_err(|_| wrong())?;
-        let is_pipe = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
-        if !is_pipe || flags & OFlags::ACCMODE != mode {
+        if ends::is_pipe(&pipe, side == Side::Sends) != Ok(true) {
             return Err(wrong());
         }
         for quick in [&pipe, &credits] {
-            let flags = rustix::fs::fcntl_getfl(quick).map_err(|_| wrong())?;
-            rustix::fs::fcntl_setfl(quick, flags | OFlags::NONBLOCK).map_err(|_| wrong())?;
+            ends::unblock(quick).map_err(|_| wrong())?;
         }
         let capacity = names.3.clamp(1, LARGEST as u64) as usize;
         Ok(Self::new(side, pipe, file, credits, capacity))
@@ -204,7 +194,7 @@ impl Pipe {
 
     /// How many records there are.
     pub(super) fn length(&self) -> usize {
-        let bytes = rustix::io::ioctl_fionread(&self.pipe).unwrap_or(0);
+        let bytes = ends::waiting(&self.pipe);
         bytes as usize / record_length(self.capacity)
     }
 
@@ -237,12 +227,12 @@ impl Pipe {
         let no_memory =
             |why: io::Error| Refused::Broken(format!("there is no memory for it: {why}"));
         let room = item.len().next_multiple_of(PAGE) as u64;
-        let end = rustix::fs::seek(&self.file, SeekFrom::Current(room as i64));
+        let end = ends::advance(&self.file, room);
         let offset = end.map_err(|error| no_memory(error.into()))? - room;
         let page = offset / PAGE as u64;
         record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
         record[8..16].copy_from_slice(&(item.len() as u64).to_le_bytes());
-        if let Err(why) = self.file.file().write_all_at(item, offset) {
+        if let Err(why) = files::write_all_at(self.file.file(), item, offset) {
             self.discard(&record);
             return Err(no_memory(why));
         }
@@ -263,7 +253,7 @@ impl Pipe {
 
     /// Sends an item if there is a credit for it.
     pub(super) fn send(&self, record: &Record) -> Result<(), Refused> {
-        let has_credit = rustix::io::read(&self.credits, &mut [0; 8]) == Ok(8);
+        let has_credit = ends::read(&self.credits, &mut [0; 8]) == Ok(8);
         let length = self.length();
         // (A credit beyond the capacity is one too many, and is not given back.)
         let sent = if length >= self.capacity {
@@ -285,7 +275,7 @@ impl Pipe {
 
     fn write(&self, record: &Record) -> Result<(), Errno> {
         let record = &record[..record_length(self.capacity)];
-        let write = || rustix::io::retry_on_intr(|| rustix::io::write(&self.pipe, record));
+        let write = || ends::write(&self.pipe, record);
         match self.is_deadly {
             true => broken_pipe::quietly(write),
             false => write(),
@@ -326,7 +316,7 @@ impl Pipe {
     }
 
     /// Of all senders one alone has this at a time. The kernel takes it back from the dead.
-    fn only_one(&self) -> Result<OwnedFd, Errno> {
+    fn only_one(&self) -> Result<OwnedFile, Errno> {
         conduit::only_one(&self.file)
     }
 }
@@ -337,13 +327,12 @@ impl Pipe {
     pub(super) fn receive(&self) -> Result<Vec<u8>, Refused> {
         let mut record = [0; LONG];
         let length = record_length(self.capacity);
-        let read = || rustix::io::read(&self.pipe, &mut record[..length]);
-        let count = match rustix::io::retry_on_intr(read) {
+        let count = match ends::read(&self.pipe, &mut record[..length]) {
             Ok(count @ 1..) => count,
             Err(Errno::AGAIN) => return Err(Refused::Wait),
             Ok(0) | Err(_) => return Err(Refused::Closed),
         };
-        let _ = rustix::io::write(&self.credits, &1u64.to_ne_bytes());
+        let _ = ends::write(&self.credits, &1u64.to_ne_bytes());
         let broken = |what: &str| Refused::Broken(format!("what arrived is no item: {what}"));
         if count != length {
             return Err(broken("it is not whole"));
@@ -355,7 +344,7 @@ impl Pipe {
                 .ok_or_else(|| broken("its length is wrong"));
         }
         let (offset, length) = elsewhere(&record);
-        let size = rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_size as u64);
+        let size = ends::length(&self.file);
         let inside = offset.checked_add(length).is_some_and(|end| end <= size);
         if !inside {
             return Err(broken("it lies nowhere"));
@@ -371,7 +360,7 @@ impl Pipe {
         item.try_reserve_exact(length)
             .map_err(|error| broken(error.to_string()))?;
         item.resize(length, 0);
-        let read = self.file.file().read_exact_at(&mut item, offset);
+        let read = ends::read_exact_at(self.file.file(), &mut item, offset);
         read.map_err(|error| broken(error.to_string()))?;
         Ok(item)
     }

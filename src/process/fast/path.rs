@@ -6,14 +6,16 @@
 //! need no system call (`tray`); and which item has written what to standard error.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+
+use rustix::fd::{AsFd, BorrowedFd};
 
 pub(crate) use super::tray::Posted;
 use super::tray::Tray;
 use crate::process::payload::shared_buffer::View;
 use crate::process::sched::sent_frame::Gated;
 use crate::sys::bell::{self, Bell};
+use crate::sys::descriptor::waitable;
 use crate::sys::gate::Gate;
 pub(crate) use crate::sys::ledger::{Front, Ledger, Pages};
 use crate::sys::refused::refused;
@@ -63,7 +65,7 @@ impl FastPath {
 
     /// What the worker needs of it.
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [self.ledger.memory(), self.bell.as_fd()]
+        [waitable(self.ledger.memory()), self.bell.as_fd()]
     }
 
     /// Where the worker lends its large results, if it can.

@@ -365,6 +365,8 @@ impl Launch for Gateway {
         Ok(Started {
             socket: ours.into(),
             child: None,
+            output: None,
+            words: None,
             pid: u32::try_from(index + 1).unwrap_or(u32::MAX),
         })
     }

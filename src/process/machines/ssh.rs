@@ -331,7 +331,7 @@ impl Launch for Connected {
             .stdin(theirs.try_clone()?)
             .stdout(theirs)
             .stderr(Stdio::piped());
-        Ok(Started::of_child(ours, command.spawn()?))
+        Started::of_child(ours, command.spawn()?)
     }
 
     fn patience(&self) -> Duration {

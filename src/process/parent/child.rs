@@ -10,15 +10,15 @@
 //!
 //! Tests: `tests/process/one.rs`, `tests/process/host.rs`.
 
-use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 
+use rustix::fd::OwnedFd;
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{Pid, Signal};
 
 use crate::loom::Mutex;
-use crate::sys::child::Handle;
+use crate::sys::child::{Handle, Signal};
+use crate::sys::family::Family;
 use crate::sys::lifeline::Lifeline;
 
 /// A worker's process.
@@ -27,6 +27,8 @@ pub(crate) struct Child {
     pub(crate) pid: u32,
     /// `None` if other code of this program reaped the child before it could be opened.
     pub(crate) process: Option<Arc<Handle>>,
+    /// It, and what it starts.
+    pub(crate) family: Option<Family>,
     pub(crate) socket: Arc<OwnedFd>,
     /// Our end of the lifeline: when this is dropped, the kernel kills the process.
     pub(crate) lifeline: Option<Lifeline>,
@@ -43,8 +45,8 @@ impl Child {
     pub(crate) fn kill(&self) -> bool {
         // First by the descriptor: it fails if the process is gone and its number may be another's.
         let alive = self.signal(Signal::KILL);
-        if let (true, Some(group)) = (alive, Pid::from_raw(self.pid as i32)) {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        if let (true, Some(family)) = (alive, &self.family) {
+            family.kill();
         }
         alive
     }

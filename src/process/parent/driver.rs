@@ -34,11 +34,11 @@ mod strays;
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fd::AsFd;
 
 use super::child;
 use super::kernel_kills::KernelKills;
@@ -63,6 +63,7 @@ use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::Handle;
 use crate::sys::free_memory;
 use crate::sys::poll::poll_patiently;
+use crate::sys::stdio;
 use crate::task::{Hook, WorkerExit, context};
 
 /// How much is received at once.
@@ -226,10 +227,11 @@ pub(super) struct Sleep {
 impl Sleep {
     /// Until something comes.
     pub(super) fn sleep(self) -> Vec<(Source, PollFlags)> {
-        let stderr = io::stderr();
+        let stderr = self.stderr.then(stdio::waits_for_room).flatten();
         let sources = self.sources.iter();
-        let sources = sources.map(|(_, descriptor, events)| PollFd::new(descriptor, *events));
-        let stderr = self.stderr.then(|| PollFd::new(&stderr, PollFlags::OUT));
+        let sources = sources
+            .map(|(_, descriptor, events)| PollFd::from_borrowed_fd(descriptor.as_fd(), *events));
+        let stderr = (stderr.iter()).map(|stderr| PollFd::new(stderr, PollFlags::OUT));
         let mut fds: Vec<_> = sources.chain(stderr).collect();
         poll_patiently(&mut fds, self.timeout);
         let all = self.sources.iter().zip(&fds);

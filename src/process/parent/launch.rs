@@ -13,17 +13,17 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 
 #[cfg(feature = "__machines")]
 use crate::process::sched::Elastic;
 #[cfg(feature = "__machines")]
 use crate::process::wire::Died;
+use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::refused;
 use crate::sys::sockets;
 use crate::task::WorkerExit;
@@ -109,25 +109,31 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
 pub(crate) struct Started {
     /// Our end of its stream, a socket.
     pub(crate) socket: OwnedFd,
-    /// What to kill, and to reap; with its standard error, and output if that is captured.
+    /// What to kill, and to reap.
     pub(crate) child: Option<Child>,
+    /// Its standard output, if that is captured, and error.
+    pub(crate) output: Option<PipeEnd>,
+    pub(crate) words: Option<PipeEnd>,
     /// What it is called by in `worker_pids`; not 0.
     pub(crate) pid: u32,
 }
 
 impl Started {
     /// `child` has the other end of `socket`.
-    pub(crate) fn of_child(socket: impl Into<OwnedFd>, child: Child) -> Self {
-        Self {
+    #[cfg(feature = "ssh")]
+    pub(crate) fn of_child(socket: impl Into<OwnedFd>, mut child: Child) -> io::Result<Self> {
+        Ok(Self {
             socket: socket.into(),
             pid: child.id(),
+            output: child.stdout.take().map(PipeEnd::reader).transpose()?,
+            words: child.stderr.take().map(PipeEnd::reader).transpose()?,
             child: Some(child),
-        }
+        })
     }
 }
 
 /// Two ends of a stream, with as much room as the kernel allows.
-pub(crate) fn stream() -> io::Result<(UnixStream, UnixStream)> {
+pub(crate) fn stream() -> io::Result<(sockets::Stream, sockets::Stream)> {
     let (ours, theirs) = sockets::pair().map_err(refused("socketpair"))?;
     for end in [&ours, &theirs] {
         // Less waiting for one another; the kernel gives what it allows.

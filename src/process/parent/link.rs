@@ -18,19 +18,18 @@
 //!
 //! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
 
+#![allow(clippy::clone_on_copy)] // what names a child is not a number everywhere
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
 #[cfg(test)]
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, shutdown};
-use rustix::process::{Pid, Signal};
+use rustix::net::{Shutdown, shutdown};
 
 use super::child::Child;
 use super::here::here;
@@ -50,18 +49,18 @@ use crate::process::sched::sent_frame::{Gated, ToldGates};
 use crate::process::sched::startup::StartFailure;
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::wire::Frame;
-use crate::sys::child::{self, Handle};
+use crate::sys::child::{self, Handle, Signal};
+use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
+use crate::sys::family::Family;
 use crate::sys::gate::GATES;
 use crate::sys::image::image;
 use crate::sys::lifeline::Lifeline;
-use crate::sys::refused::refused;
-use crate::sys::sockets::SEND;
+use crate::sys::refused::{is_crowded, is_gone, refused};
+use crate::sys::sockets::{RECEIVE, SEND};
 use crate::task::WorkerExit;
 
 /// How long to wait until the kernel may take what it has refused: it does not tell.
 pub(super) const CROWDED: Duration = Duration::from_millis(5);
-
-const SIGABRT: i32 = 6;
 
 /// One frame on its way to the worker.
 struct Outgoing {
@@ -156,7 +155,7 @@ impl Link {
             None => here(settings)?,
         };
         let mut child = started.child.take();
-        let link = Self::attach(child.as_mut(), started, fast, settings);
+        let link = Self::attach(child.as_ref(), started, fast, settings);
         if let (true, Some(child)) = (link.is_err(), &mut child) {
             // Without its descriptors it is of no use, and it would not be ended later.
             let _ = child.kill();
@@ -172,11 +171,12 @@ impl Link {
         let child = Child {
             pid: 1,
             process: None,
+            family: None,
             socket: Arc::new(socket.into()),
             lifeline: None,
         };
-        let words = WorkerStderr::new(None, Some(fast.ledger.clone())).unwrap();
-        let output = Output::new(None, 1, None).unwrap();
+        let words = WorkerStderr::new(None, Some(fast.ledger.clone()));
+        let output = Output::new(None, 1, None);
         Self::new(child, Some(fast), words, output)
     }
 
@@ -210,29 +210,36 @@ impl Link {
     }
 
     fn attach(
-        child: Option<&mut process::Child>,
+        child: Option<&process::Child>,
         started: Started,
         fast: Option<FastPath>,
         settings: &Settings,
     ) -> io::Result<Self> {
-        let Started { socket, pid, .. } = started;
-        let child_pid = child.as_deref().map(Pid::from_child);
-        let process = match child_pid.map(Handle::open) {
+        let Started {
+            socket,
+            pid,
+            output,
+            words,
+            ..
+        } = started;
+        let family = child.and_then(Family::of);
+        let id = child.map(child::id).transpose();
+        let id = id.map_err(refused(child::CALLS[0]))?;
+        let process = match id.clone().map(Handle::open) {
             Some(Ok(process)) => Some(Arc::new(process)),
-            Some(Err(Errno::SRCH)) | None => None,
+            None => None,
+            Some(Err(error)) if child::is_gone(&error) => None,
             Some(Err(error)) => return Err(refused(child::CALLS[0])(error)),
         };
-        let tied = child_pid.filter(|_| fast.is_some()).map(Lifeline::tie);
+        let tied = id.filter(|_| fast.is_some()).map(Lifeline::tie);
         let (lifeline, theirs) = tied.transpose()?.unzip();
         let ledger = fast.as_ref().map(|fast| fast.ledger.clone());
-        let (stdout, stderr) = child.map_or((None, None), |child| {
-            (child.stdout.take(), child.stderr.take())
-        });
-        let words = WorkerStderr::new(stderr, ledger)?;
-        let output = Output::new(stdout, pid, settings.on_output.clone())?;
+        let words = WorkerStderr::new(words, ledger);
+        let output = Output::new(output, pid, settings.on_output.clone());
         let child = Child {
             pid,
             process,
+            family,
             socket: Arc::new(socket),
             lifeline,
         };
@@ -244,7 +251,7 @@ impl Link {
 
     /// The first frame, and with it the descriptors of the fast path and the worker's end of the lifeline. It fits into the
     /// empty socket.
-    fn welcome(&mut self, memory: u64, lifeline: Option<&OwnedFd>) -> io::Result<()> {
+    fn welcome(&mut self, memory: u64, lifeline: Option<&OwnedFile>) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
             memory,
@@ -252,7 +259,9 @@ impl Link {
         };
         let frame = welcome.head(0);
         let fast = self.fast.iter().flat_map(FastPath::descriptors);
-        let descriptors: Vec<_> = fast.chain(lifeline.map(AsFd::as_fd)).collect();
+        let descriptors: Vec<_> = fast
+            .chain(lifeline.map(|end| waitable(end.as_file())))
+            .collect();
         let parts = [IoSlice::new(&frame)];
         match attachments::send(&self.child.socket, &parts, &descriptors, SEND) {
             Ok(sent) => {
@@ -260,7 +269,7 @@ impl Link {
                 Ok(())
             }
             // Gone already: its death is told like any other.
-            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) if is_gone(error) => Ok(()),
             Err(error) => Err(refused("sendmsg")(error)),
         }
     }
@@ -399,12 +408,12 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
+                Err(error) if is_crowded(error) => {
                     self.crowded_until = Some(Instant::now() + CROWDED);
                     return;
                 }
                 // It cannot hear us any more; that it is gone we learn elsewhere.
-                Err(Errno::PIPE | Errno::CONNRESET) => self.outgoing.clear(),
+                Err(error) if is_gone(error) => self.outgoing.clear(),
                 Err(error) => {
                     // It would wait for what it never gets.
                     self.outgoing.clear();
@@ -438,7 +447,7 @@ impl Link {
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         let arrivals = &mut self.extras.arrivals;
         loop {
-            match arrivals.receive(&self.child.socket, buffer, RecvFlags::DONTWAIT) {
+            match arrivals.receive(&self.child.socket, buffer, RECEIVE) {
                 Ok(0) => return Received::End,
                 Ok(count) => {
                     let new = arrivals.received.saturating_sub(self.heard);
@@ -447,7 +456,7 @@ impl Link {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Received::None,
-                Err(Errno::CONNRESET) => {
+                Err(error) if is_gone(error) => {
                     self.is_reset = true;
                     return Received::End;
                 }
@@ -560,7 +569,7 @@ impl Link {
         let mut exit = WorkerExit::new(self.child.pid);
         if let Some(status) = self.child.reap() {
             exit.code = status.code();
-            exit.signal = status.signal();
+            exit.signal = child::signal_of(status);
         }
         if self.child.process.is_some() {
             ended(&mut exit);
@@ -574,7 +583,7 @@ impl Link {
             exit.stderr_tail.push_str(&died.stderr);
             exit.note = (!died.note.is_empty()).then_some(died.note);
         }
-        exit.out_of_memory = exit.signal == Some(SIGABRT) && ran_out;
+        exit.out_of_memory = child::is_abort(exit.code, exit.signal) && ran_out;
         exit.note = self.note.take().or(exit.note);
         exit
     }

@@ -13,9 +13,8 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::param::clock_ticks_per_second;
-
 use crate::process::sched::startup::{STARTUP_SECONDS, StartFailure};
+use crate::sys::clock::clock_ticks_per_second;
 
 /// How often to look.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -16,18 +16,13 @@
 //!
 //! Tests: `tests/process/pool.rs`.
 
-use std::io;
-use std::process::ChildStderr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
-use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
-
 use super::worker_stdout::Pipe;
 use crate::process::fast::path::Ledger;
-use crate::sys::poll::poll;
+use crate::sys::pipe_end::PipeEnd;
+use crate::sys::stdio;
 
 /// How much may wait until no more is read.
 const MAX_WAITING: usize = 64 << 10;
@@ -75,10 +70,8 @@ impl Forward {
         let end = Instant::now() + WRITE_TIMEOUT;
         self.pump();
         while self.is_waiting() {
-            let (left, stderr) = (end.saturating_duration_since(Instant::now()), io::stderr());
-            let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-            let limit = Timespec::try_from(left).ok();
-            if left.is_zero() || poll(&mut fds, limit.as_ref()) == Ok(0) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || !stdio::has_room(left) {
                 return;
             }
             self.pump();
@@ -87,16 +80,15 @@ impl Forward {
 
     /// Writes what can be written without waiting.
     pub(crate) fn pump(&mut self) {
-        let (mut written, stderr) = (0, io::stderr());
+        let mut written = 0;
         while written < self.waiting.len() {
-            let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-            if poll(&mut fds, Some(&Timespec::default())) != Ok(1) {
+            if !stdio::has_room(Duration::ZERO) {
                 break;
             }
             let end = self.waiting.len().min(written + PAGE);
-            match rustix::io::write(&stderr, &self.waiting[written..end]) {
+            match stdio::complain(&self.waiting[written..end]) {
+                Ok(0) => break,
                 Ok(count) => written += count,
-                Err(Errno::INTR | Errno::AGAIN) => break,
                 // Closed, or not read any more: it is not missed.
                 Err(_) => written = self.waiting.len(),
             }
@@ -121,15 +113,15 @@ pub(crate) struct WorkerStderr {
 }
 
 impl WorkerStderr {
-    pub(crate) fn new(pipe: Option<ChildStderr>, ledger: Option<Arc<Ledger>>) -> io::Result<Self> {
-        Ok(Self {
-            pipe: Pipe::new(pipe)?,
+    pub(crate) fn new(pipe: Option<PipeEnd>, ledger: Option<Arc<Ledger>>) -> Self {
+        Self {
+            pipe: Pipe::new(pipe),
             ledger,
             marked: 0,
             count: 0,
             tail: Vec::new(),
             ran_out: None,
-        })
+        }
     }
 
     /// Reads what there is, up to one buffer. False if there was nothing.

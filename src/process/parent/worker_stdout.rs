@@ -6,14 +6,13 @@
 //!
 //! Tests: `tests/process/limits.rs`.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::process::ChildStdout;
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 
+use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
+use crate::sys::transfer;
 use crate::task::panic;
 
 /// Gets a worker's process id and what it has printed.
@@ -21,34 +20,28 @@ pub(crate) type OutputHook = Arc<dyn Fn(u32, &[u8]) + Send + Sync>;
 
 /// The end of a pipe from a worker that is read without waiting.
 #[derive(Debug)]
-pub(crate) struct Pipe(Option<Arc<OwnedFd>>);
+pub(crate) struct Pipe(Option<Arc<PipeEnd>>);
 
 impl Pipe {
-    pub(crate) fn new(pipe: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
-        let pipe = pipe.map(|pipe| Arc::new(pipe.into()));
-        if let Some(pipe) = &pipe {
-            let flags = rustix::fs::fcntl_getfl(pipe)?;
-            rustix::fs::fcntl_setfl(pipe, flags | OFlags::NONBLOCK)?;
-        }
-        Ok(Self(pipe))
+    pub(crate) fn new(pipe: Option<PipeEnd>) -> Self {
+        Self(pipe.map(Arc::new))
     }
 
     /// Readable when there is something. `None`: nothing comes any more.
-    pub(crate) fn descriptor(&self) -> Option<&Arc<OwnedFd>> {
+    pub(crate) fn descriptor(&self) -> Option<&Arc<PipeEnd>> {
         self.0.as_ref()
     }
 
     /// How many bytes there are to read.
     pub(crate) fn waiting(&self) -> u64 {
-        let waiting = self.0.as_ref().map(rustix::io::ioctl_fionread);
-        waiting.and_then(Result::ok).unwrap_or(0)
+        self.0.as_ref().map_or(0, |pipe| pipe.waiting())
     }
 
     /// Reads what there is, up to one buffer; 0: nothing now.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
         let Some(pipe) = &self.0 else { return 0 };
         loop {
-            match rustix::io::read(pipe, &mut *buffer) {
+            match transfer::receive(pipe.as_fd(), IS_SOCKET, &mut *buffer) {
                 Ok(count) if count > 0 => return count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return 0,
@@ -69,13 +62,9 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(
-        pipe: Option<ChildStdout>,
-        pid: u32,
-        hook: Option<OutputHook>,
-    ) -> io::Result<Self> {
-        let pipe = Pipe::new(pipe)?;
-        Ok(Self { pipe, pid, hook })
+    pub(crate) fn new(pipe: Option<PipeEnd>, pid: u32, hook: Option<OutputHook>) -> Self {
+        let pipe = Pipe::new(pipe);
+        Self { pipe, pid, hook }
     }
 
     pub(crate) fn is_captured(&self) -> bool {

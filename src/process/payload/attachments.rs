@@ -31,13 +31,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
 
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use crate::loom::Mutex;
+use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::sys::handover;
 pub(crate) use crate::sys::handover::send;
 use crate::task::TaskError;
@@ -104,7 +105,7 @@ enum Kind {
 }
 
 impl Attachment {
-    pub(crate) fn new(descriptor: OwnedFd) -> Arc<Self> {
+    pub(crate) fn new(descriptor: OwnedFile) -> Arc<Self> {
         Self::numbered(Self::number(), Arc::new(descriptor.into()), None)
     }
 
@@ -185,11 +186,7 @@ impl Attachment {
     }
 }
 
-impl AsFd for Attachment {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
-    }
-}
+any_descriptor! { Attachment, descriptor }
 
 /// The attachments that came with some bytes, by the sender's numbers.
 #[derive(Debug, Default)]
@@ -226,7 +223,7 @@ impl Descriptors {
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     /// Those of one message each; whether some were lost; how many bytes had been received with them.
-    queue: VecDeque<(Vec<OwnedFd>, bool, u64)>,
+    queue: VecDeque<(Vec<OwnedFile>, bool, u64)>,
     /// How many bytes have been received.
     pub(crate) received: u64,
 }
@@ -297,7 +294,7 @@ mod tests {
             let sent = send(&ours, &[IoSlice::new(bytes)], &attachment, flags);
             assert_eq!(sent, Ok(3));
         }
-        let nothing: &[OwnedFd] = &[];
+        let nothing: &[OwnedFile] = &[];
         send(&ours, &[IoSlice::new(b"ghi")], nothing, flags).unwrap();
         let mut have = 0;
         while have < 9 {

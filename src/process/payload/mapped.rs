@@ -10,11 +10,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, LazyLock, Weak};
 
 use super::attachments::Attachment;
 use crate::loom::Mutex;
+use crate::sys::descriptor::{AsFile, OwnedFile};
 use crate::sys::files::identity;
 use crate::sys::mapping::{Access, Mapping};
 use crate::sys::segment;
@@ -47,7 +47,7 @@ impl Mapped {
         Self::made(segment::live(length)?, grain)
     }
 
-    fn made((memory, mapping): (OwnedFd, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
+    fn made((memory, mapping): (OwnedFile, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
         let attachment = Attachment::new(memory);
         let key = key(&attachment)?;
         if grain == 0 {
@@ -80,7 +80,7 @@ impl Mapped {
                     0 => Access::Fixed,
                     _ => Access::Write,
                 };
-                let mapping = segment::open(attachment.as_fd(), access)?;
+                let mapping = segment::open(attachment.as_file(), access)?;
                 if grain == 0 {
                     attachment.set_fixed(); // it is sealed, or there were no mapping
                 }
@@ -112,7 +112,7 @@ impl Mapped {
 }
 
 fn key(attachment: &Attachment) -> io::Result<Key> {
-    Ok(identity(attachment)?)
+    identity(attachment)
 }
 
 impl Drop for Mapped {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn again(mapped: &Mapped) -> Arc<Attachment> {
-        Attachment::new(mapped.attachment.as_fd().try_clone_to_owned().unwrap())
+        Attachment::new(mapped.attachment.as_file().try_clone_to_owned().unwrap())
     }
 
     #[test]

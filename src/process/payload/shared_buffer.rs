@@ -30,7 +30,6 @@
 //! `docs/DESIGN.md`.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 
 use super::attachments::Attachment;
@@ -38,6 +37,7 @@ use super::raw_plain::{Plain, numbers_from};
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::process::wire;
 use crate::sys::arena::{self, Arena, Block};
+use crate::sys::descriptor::AsFile;
 use crate::sys::fork;
 use crate::sys::mapping::{Access, Mapping};
 
@@ -166,7 +166,7 @@ pub(crate) enum View {
 impl View {
     /// Of a home whose descriptor has come along.
     pub(crate) fn of(home: Arc<Attachment>) -> Arc<Self> {
-        let whole = Mapping::new(home.as_fd(), 0..arena::CAPACITY, Access::Read);
+        let whole = Mapping::new(home.as_file(), 0..arena::CAPACITY, Access::Read);
         Arc::new(match whole {
             Ok(whole) => Self::Mapped(Arc::new(whole), 0),
             Err(_) => Self::Blocks(home),
@@ -180,7 +180,7 @@ impl View {
             Self::Mapped(mapping, start) => (&**mapping, start.saturating_add(offset)),
             Self::Blocks(home) => {
                 let end = offset.saturating_add(length).saturating_add(7) & !7;
-                block = Mapping::new(home.as_fd(), offset..end, Access::Read)
+                block = Mapping::new(home.as_file(), offset..end, Access::Read)
                     .map_err(|_| "this process could not map the memory that it lies in")?;
                 (&block, 0)
             }

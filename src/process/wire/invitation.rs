@@ -11,15 +11,8 @@
 //!
 //! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
 
-use std::io;
-use std::os::fd::{AsFd, RawFd};
-
-use rustix::fs::FileType;
-use rustix::process::Pid;
-
 use crate::sys::image::image;
-use crate::sys::peer::peer;
-use crate::sys::worker::is_stream;
+use crate::sys::worker::{has_socket, is_child_of, is_made_by, is_stream};
 
 /// Set in a worker's environment until it has been seen.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
@@ -33,7 +26,7 @@ pub(crate) struct Invitation {
     /// Descriptors that come with `exec`, and are not for a worker.
     pub(crate) handed_on: Vec<i32>,
     /// What to hear, and what to say, if not on the socket that is standard input.
-    pub(crate) stream: Option<[RawFd; 2]>,
+    pub(crate) stream: Option<[i32; 2]>,
     /// Where the pool listens: it has no stream yet, and is to get one there.
     pub(crate) dials: Option<String>,
     /// May be empty.
@@ -75,21 +68,6 @@ impl Invitation {
     }
 }
 
-fn has_socket() -> bool {
-    let stdin = rustix::fs::fstat(io::stdin().as_fd());
-    stdin.is_ok_and(|stdin| FileType::from_raw_mode(stdin.st_mode) == FileType::Socket)
-}
-
-/// Standard input, a socket, is a pair that the process `parent` made, whether it lives or not; as far as that can be asked.
-fn is_made_by(parent: u32) -> bool {
-    peer(io::stdin()).map_or(true, |peer| peer.pid.cast_unsigned() == parent)
-}
-
-/// This process was started by the process `parent`, which still lives.
-pub(crate) fn is_child_of(parent: u32) -> bool {
-    rustix::process::getppid().map(Pid::as_raw_pid) == i32::try_from(parent).ok()
-}
-
 /// The first three parts are the same in all versions; the others are only looked at by the copy that they are for.
 fn parse(value: &str) -> Option<Invitation> {
     let mut parts = value.splitn(6, ',');
@@ -106,7 +84,7 @@ fn parse(value: &str) -> Option<Invitation> {
         depth,
         parent,
         handed_on: list.filter_map(|number| number.parse().ok()).collect(),
-        stream: number(hears).zip(number(says)).map(<[RawFd; 2]>::from),
+        stream: number(hears).zip(number(says)).map(<[i32; 2]>::from),
         dials: dials.map(str::to_owned),
         name: parts.next().unwrap_or_default().to_owned(),
     })
@@ -145,7 +123,7 @@ pub(crate) fn dialling(depth: u32, parent: &str, address: &str) -> String {
 
 /// What a worker elsewhere hears, and what it says.
 #[cfg(any(test, feature = "ssh"))]
-pub(crate) const ELSEWHERE: [RawFd; 2] = [3, 4];
+pub(crate) const ELSEWHERE: [i32; 2] = [3, 4];
 
 #[cfg(test)]
 mod tests {

@@ -16,8 +16,9 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::event::Timespec;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,8 +38,9 @@ use crate::process::wire::clock;
 use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
 use crate::sys::arena::Block;
 use crate::sys::fork;
-use crate::sys::refused::refused;
+use crate::sys::refused::{is_crowded, is_refusal, refused};
 use crate::sys::sockets::QUIET;
+use crate::sys::stdio;
 use crate::sys::ticks;
 use crate::sys::worker::ends;
 use crate::task::panic::Panic;
@@ -58,10 +60,7 @@ pub(crate) const QUICK: u64 = 250;
 const SAMPLE: u64 = 1000;
 
 /// How long to wait while the kernel takes nothing or no descriptors, and how often for the latter.
-const CROWDED: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 2_000_000,
-};
+const CROWDED: Duration = Duration::from_millis(2);
 const ATTEMPTS: u32 = 1000;
 
 /// What a worker says, on its way.
@@ -127,9 +126,8 @@ impl Outlet {
         let Some(pages) = self.path.pages() else {
             return;
         };
-        let waiting = || rustix::io::ioctl_fionread(io::stderr()).unwrap_or(0);
         for _ in 0..ATTEMPTS {
-            if pages.mark(waiting) {
+            if pages.mark(stdio::complaints) {
                 return;
             }
             thread::yield_now();
@@ -293,15 +291,15 @@ pub(crate) fn send(
     while !bytes.is_empty() {
         let sent = match attachments {
             [] => stream.send(bytes),
-            _ => attachments::send(stream, &[IoSlice::new(bytes)], attachments, QUIET),
+            _ => attachments::send(stream.as_fd(), &[IoSlice::new(bytes)], attachments, QUIET),
         };
         match sent {
             Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),
             Err(Errno::INTR) => {}
             // Until others have taken theirs, or the kernel has memory again: nothing tells when. (The watcher of the socket
             // ends this if the parent ends.)
-            Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
-                let _ = rustix::thread::nanosleep(&CROWDED);
+            Err(error) if is_crowded(error) => {
+                std::thread::sleep(CROWDED);
                 patience = patience.saturating_sub(1);
                 if patience == 0 && !attachments.is_empty() {
                     scope::said(
@@ -310,9 +308,7 @@ pub(crate) fn send(
                     return Err(postcard::Error::SerdeSerCustom);
                 }
             }
-            Err(error @ (Errno::PERM | Errno::ACCESS | Errno::NOSYS)) => {
-                ends("answer", &refused("sendto")(error))
-            }
+            Err(error) if is_refusal(error) => ends("answer", &refused("sendto")(error)),
             // The parent is gone.
             Err(_) => die(),
         }

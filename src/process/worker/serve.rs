@@ -29,15 +29,14 @@
 
 use std::ffi::CString;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustix::process::{Pid, Resource, Rlimit};
 
 use super::batch::{Batch, Outlet, QUICK, WorkerState, send};
 use super::call::{Calls, Canceller, calls};
@@ -54,7 +53,7 @@ use crate::process::payload::copies::Copies;
 use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Missing, View};
 use crate::process::sched::sent_frame::ToldGates;
-use crate::process::wire::invitation::{Invitation, is_child_of};
+use crate::process::wire::invitation::Invitation;
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::broken_pipe;
 use crate::sys::child::Handle;
@@ -65,9 +64,13 @@ use crate::sys::large_pages;
 use crate::sys::lifeline::hold_on;
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
-use crate::sys::sockets::ENDS;
+use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::ticks;
-use crate::sys::worker::{close_inherited, duplicate, ends, hear_all_signals};
+use crate::sys::transfer;
+use crate::sys::worker::{
+    close_inherited, duplicate, empty_standard_input, ends, hear_all_signals, is_child_of, lead,
+    leave_no_core, standard_input,
+};
 use crate::task::panic;
 
 /// Descriptors below this one belong to programs by custom.
@@ -117,36 +120,27 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
         let [hears, says] = ends.map(|end| duplicate(end, FIRST_FD));
         close_inherited(&invitation.handed_on);
-        // What items start there dies with this process: elsewhere nobody has made a group for it.
-        let _ = rustix::process::setpgid(None, None);
+        lead(); // what items start there dies with this process: elsewhere nobody has made a group for it
         return Ok((Stream::new(hears?), Stream::new(says?)));
     }
     close_inherited(&invitation.handed_on);
-    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), FIRST_FD);
-    let socket = Stream::new(socket.map_err(refused("fcntl"))?);
+    let socket = Stream::new(standard_input(FIRST_FD)?);
     let output = socket.try_clone()?;
     Ok((socket, output))
 }
 
 fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let (input, output) = take_stream(invitation)?;
-    // Without the one, an empty pipe: there is nothing to read there, either.
-    let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
-    let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
-    rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))?;
+    empty_standard_input()?;
     // (Elsewhere the parent is a shell, and the end of the stream tells, so that what items have started ends, too.)
     let parents_end = match invitation.stream {
-        None => Pid::from_raw(invitation.parent.cast_signed()).and_then(hold_on),
+        None => hold_on(invitation.parent),
         Some(_) => None,
     };
     if !is_child_of(invitation.parent) {
         exit(1); // the parent was gone before it could be watched
     }
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let _ = rustix::process::setrlimit(Resource::Core, none);
+    leave_no_core();
     broken_pipe::ignore();
     fork::watch();
 
@@ -309,7 +303,7 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
             match fds[1].revents() {
                 PollFlags::IN => {
                     // First quiet, then look: what is rung later is heard again.
-                    let _ = rustix::io::read(&bell, &mut [0; 8]);
+                    let _ = transfer::receive(bell.as_fd(), false, &mut [0; 8][..]);
                     canceller.look();
                 }
                 nothing if nothing.is_empty() => {}
@@ -419,7 +413,7 @@ impl Inlet {
             let deliveries = pages.deliveries();
             if deliveries != self.deliveries {
                 self.deliveries = deliveries;
-                self.take(RecvFlags::DONTWAIT).unwrap_or_else(|_| die());
+                self.take(RECEIVE).unwrap_or_else(|_| die());
             }
             if looks.are_over() {
                 break;
@@ -517,7 +511,7 @@ impl Inlet {
                 return;
             }
             // One whose turn has not come stands behind bytes that have been sent.
-            flags = RecvFlags::DONTWAIT;
+            flags = RECEIVE;
         }
         match self.take(flags) {
             Ok(true) => {}

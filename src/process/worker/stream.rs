@@ -6,15 +6,13 @@
 //! Tests: below; `tests/machines/`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::FileType;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::RecvFlags;
-use rustix::process::Signal;
 
 use crate::process::payload::attachments::Arrivals;
 use crate::sys::sockets::QUIET;
-use crate::sys::worker::leave;
+use crate::sys::worker::{self, end_all, is_socket};
 
 /// What is heard, or what is said on.
 #[derive(Debug)]
@@ -25,12 +23,9 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(descriptor: OwnedFd) -> Self {
-        let stat = rustix::fs::fstat(&descriptor);
-        let is_socket =
-            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
         Self {
+            is_socket: is_socket(&descriptor),
             descriptor,
-            is_socket,
         }
     }
 
@@ -56,7 +51,7 @@ impl Stream {
     ) -> rustix::io::Result<usize> {
         match self.is_socket {
             true => arrivals.receive(&self.descriptor, room, flags),
-            false => rustix::io::read(&self.descriptor, room),
+            false => worker::read(&self.descriptor, room),
         }
     }
 
@@ -64,7 +59,7 @@ impl Stream {
     pub(crate) fn send(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         match self.is_socket {
             true => rustix::net::send(&self.descriptor, bytes, QUIET),
-            false => rustix::io::write(&self.descriptor, bytes),
+            false => worker::write(&self.descriptor, bytes),
         }
     }
 }
@@ -77,12 +72,7 @@ impl AsFd for Stream {
 
 /// The parent is gone: the end, at once, and of what items have started. No destructor, no handler, no item can hold it up.
 pub(super) fn die() -> ! {
-    let own = rustix::process::getpid();
-    if rustix::process::getpgrp() == own {
-        let _ = rustix::process::kill_process_group(own, Signal::KILL);
-    }
-    let _ = rustix::process::kill_process(own, Signal::KILL);
-    leave(1) // it may not even signal itself
+    end_all()
 }
 
 #[cfg(all(test, not(any(loom, miri))))]

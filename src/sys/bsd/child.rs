@@ -20,9 +20,7 @@ use rustix::process::{WaitOptions, kill_process, test_kill_process, waitpid};
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::sys::poll::poll;
 
-pub(crate) use crate::sys::unix::child_id::{
-    Error, Id, Signal, id, is_gone, is_lost, signal_by_id,
-};
+pub(crate) use crate::sys::unix::child_id::*;
 
 /// The end may be told a moment before there is a status: how long to wait for that, and how often.
 const MOMENT: Duration = Duration::from_millis(1);

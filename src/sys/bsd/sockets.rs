@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 
 use rustix::event::PollFlags;
 use rustix::io::Result;
-use rustix::net::{AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
 
 /// It neither waits nor raises `SIGPIPE`.
 #[cfg(target_os = "freebsd")]
@@ -27,8 +27,19 @@ pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(crate) const QUIET: SendFlags = SendFlags::empty();
 
+/// It does not wait.
+pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
+
+/// One end of a stream.
+pub(crate) use std::os::unix::net::UnixStream as Stream;
+
 /// The event that the other end says no more: none. (When that end is closed, `HUP` comes in any case.)
 pub(crate) const ENDS: PollFlags = PollFlags::empty();
+
+/// As a child's standard stream.
+pub(crate) fn to_child(end: Stream) -> OwnedFd {
+    end.into()
+}
 
 /// A pair of stream sockets, whose first never blocks: not every call here can ask for that itself.
 pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {

@@ -13,9 +13,7 @@ use rustix::process::{
     PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
 };
 
-pub(crate) use crate::sys::unix::child_id::{
-    Error, Id, Signal, id, is_gone, is_lost, signal_by_id,
-};
+pub(crate) use crate::sys::unix::child_id::*;
 
 /// The calls that a filter may refuse: to open one, to signal.
 pub(crate) const CALLS: [&str; 2] = ["pidfd_open", "pidfd_send_signal"];

@@ -60,7 +60,7 @@ impl Lifeline {
 
 /// This process is to end with the thread that started it: the kernel sees to that, at any time. (Where that is refused the stream's end and
 /// the lifeline do it, nearly as soon.) So there is nothing to watch.
-pub(crate) fn hold_on(_parent: Pid) -> Option<Handle> {
+pub(crate) fn hold_on(_parent: u32) -> Option<Handle> {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     None
 }

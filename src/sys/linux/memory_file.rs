@@ -99,6 +99,13 @@ pub(crate) unsafe fn give_back(start: *mut u8, length: usize) {
     let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
 }
 
+/// How long it is.
+pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+}
+
+pub(crate) use rustix::param::page_size;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use rustix::event::PollFlags;
 use rustix::io::Result;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
     acceptfrom_with, socket_with,
 };
 
@@ -20,8 +20,19 @@ pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL
 /// It raises no `SIGPIPE`.
 pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
+/// It does not wait.
+pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
+
+/// One end of a stream.
+pub(crate) use std::os::unix::net::UnixStream as Stream;
+
 /// The event that the other end says no more.
 pub(crate) const ENDS: PollFlags = PollFlags::RDHUP;
+
+/// As a child's standard stream.
+pub(crate) fn to_child(end: Stream) -> OwnedFd {
+    end.into()
+}
 
 /// A pair of stream sockets. The first may be one that never blocks: each call on it asks for that.
 pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {

@@ -29,6 +29,6 @@ impl Lifeline {
 }
 
 /// Readable when the process `parent` is gone. `None`: it is, or cannot be watched; the end of its stream tells, too.
-pub(crate) fn hold_on(parent: Pid) -> Option<Handle> {
-    Handle::open(parent).ok()
+pub(crate) fn hold_on(parent: u32) -> Option<Handle> {
+    Handle::open(Pid::from_raw(parent.cast_signed())?).ok()
 }

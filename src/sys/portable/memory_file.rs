@@ -108,6 +108,13 @@ pub(crate) unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()>
 /// Y54: none.
 pub(crate) unsafe fn give_back(_start: *mut u8, _length: usize) {}
 
+/// How long it is.
+pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
+    Ok(usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+}
+
+pub(crate) use rustix::param::page_size;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

@@ -23,3 +23,13 @@ pub(crate) fn id(child: &std::process::Child) -> Result<Id, Error> {
 pub(crate) fn signal_by_id(id: &Id, signal: Signal) -> Result<(), Error> {
     rustix::process::kill_process(*id, signal)
 }
+
+/// The signal that has ended it.
+pub(crate) fn signal_of(status: std::process::ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+/// It has ended itself, as the allocator does when there is no memory.
+pub(crate) fn is_abort(_code: Option<i32>, signal: Option<i32>) -> bool {
+    signal == Some(Signal::ABORT.as_raw())
+}

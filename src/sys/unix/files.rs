@@ -23,6 +23,11 @@ pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usi
     file.write_at(bytes, offset)
 }
 
+/// Writes all of it at `offset`.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
 pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(original, link)
 }
@@ -34,7 +39,7 @@ pub(crate) fn set_mode(builder: &mut DirBuilder, mode: u32) {
 
 /// What names the file behind a descriptor, as long as it is open anywhere: its device and its number.
 #[allow(clippy::unnecessary_cast)] // they are narrower, or signed, elsewhere
-pub(crate) fn identity(file: impl AsFd) -> rustix::io::Result<(u64, u64)> {
+pub(crate) fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::fstat(file)?;
     Ok((stat.st_dev as u64, stat.st_ino as u64))
 }

@@ -1,6 +1,5 @@
 //! Duties that Linux, macOS and the BSDs fulfil in the same way.
 
-pub(crate) mod arena;
 pub(crate) mod broken_pipe;
 pub(super) mod child_id;
 pub(crate) mod clock;
@@ -9,20 +8,18 @@ pub(crate) mod constructor;
 pub(crate) mod descriptor;
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod elf;
+pub(crate) mod ends;
+pub(crate) mod family;
 pub(crate) mod files;
 pub(crate) mod fork;
-pub(crate) mod image;
-pub(crate) mod ledger;
 pub(crate) mod limits;
 pub(crate) mod mapping;
 pub(crate) mod pipe_end;
 pub(crate) mod poll;
 pub(crate) mod refused;
-pub(crate) mod segment;
 pub(crate) mod signal;
 mod signal_mask;
 pub(crate) mod signal_name;
-pub(crate) mod stack;
 pub(crate) mod standard_streams;
 pub(crate) mod stdio;
 pub(crate) mod transfer;

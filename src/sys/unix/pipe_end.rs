@@ -31,12 +31,23 @@ impl PipeEnd {
         Self::reader(end)
     }
 
+    /// How many bytes there are to read.
+    pub(crate) fn waiting(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.0).unwrap_or(0)
+    }
+
     /// The same end for another child: blocking, as most programs expect.
     pub(crate) fn to_stdio(&self) -> io::Result<Stdio> {
         let fd = self.0.as_fd().try_clone_to_owned()?;
         ioctl_fionbio(&fd, false)?;
         Ok(fd.into())
     }
+}
+
+/// What a worker writes to, and our end of it.
+pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
+    let (ours, theirs) = io::pipe()?;
+    Ok((PipeEnd::reader(ours)?, theirs.into()))
 }
 
 impl AsFd for PipeEnd {

@@ -25,3 +25,18 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
             | Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS)
     )
 }
+
+/// The system has no room for what is on its way, and nothing tells when it has.
+pub(crate) fn is_crowded(error: Errno) -> bool {
+    matches!(error, Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM)
+}
+
+/// The other end is gone.
+pub(crate) fn is_gone(error: Errno) -> bool {
+    matches!(error, Errno::PIPE | Errno::CONNRESET)
+}
+
+/// Such calls are refused in any case.
+pub(crate) fn is_refusal(error: Errno) -> bool {
+    matches!(error, Errno::PERM | Errno::ACCESS | Errno::NOSYS)
+}

@@ -9,3 +9,8 @@ pub(crate) fn signal_name(signal: i32) -> Option<String> {
     let name = name.replace("ABORT", "ABRT").replace("ALARM", "ALRM");
     Some(name.replace("POWER", "PWR"))
 }
+
+/// What a code says that no program has given: there is none.
+pub(crate) fn code_name(_code: i32) -> Option<String> {
+    None
+}

@@ -8,9 +8,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::io::Errno;
 
+use super::poll::poll;
 use crate::sys::reopen::reopen;
 
 /// What a standard stream is used through.
@@ -29,8 +33,8 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
         1 => (output.as_fd(), OFlags::WRONLY, "output"),
         _ => (error.as_fd(), OFlags::WRONLY, "error"),
     };
-    let in_words = |error: rustix::io::Errno| match error {
-        rustix::io::Errno::BADF => io::Error::new(
+    let in_words = |error: Errno| match error {
+        Errno::BADF => io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("standard {name} is closed"),
         ),
@@ -53,4 +57,38 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
         Some(fd) => Stream::Waits(fd, false),
         None => Stream::Blocks(fd.try_clone_to_owned()?.into()),
     })
+}
+
+/// What nothing is read from, and what is written to goes nowhere.
+pub(crate) const NULL: &str = "/dev/null";
+
+/// The standard error, to be waited for until it has room.
+pub(crate) fn waits_for_room() -> Option<io::Stderr> {
+    Some(io::stderr())
+}
+
+/// The standard error takes a page without waiting; this is waited for until then.
+pub(crate) fn has_room(limit: Duration) -> bool {
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    let limit = Timespec::try_from(limit).ok();
+    poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
+}
+
+/// Writes some of what has room to the standard error. (0: it has been interrupted.)
+pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
+    match rustix::io::write(io::stderr(), words) {
+        Err(Errno::INTR | Errno::AGAIN) => Ok(0),
+        written => Ok(written?),
+    }
+}
+
+/// How many bytes wait in the standard error, a pipe, to be read.
+pub(crate) fn complaints() -> u64 {
+    rustix::io::ioctl_fionread(io::stderr()).unwrap_or(0)
+}
+
+/// For what is to write nowhere.
+pub(crate) fn null() -> io::Result<File> {
+    File::options().write(true).open(NULL)
 }

@@ -6,6 +6,9 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 
+/// The call that makes one.
+pub(crate) const CALL: &str = "socket";
+
 /// It is ready once it was rung, until it is silenced. Each ring is an edge.
 #[derive(Debug)]
 pub(crate) struct Bell(UdpSocket);

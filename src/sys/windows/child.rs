@@ -24,7 +24,10 @@ use std::process::ExitStatus;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
-use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::Foundation::{
+    HANDLE, INVALID_HANDLE_VALUE, STATUS_FATAL_APP_EXIT, STATUS_STACK_BUFFER_OVERRUN,
+    WAIT_OBJECT_0, WAIT_TIMEOUT,
+};
 use windows_sys::Win32::System::Threading::{
     GetExitCodeProcess, INFINITE, RegisterWaitForSingleObject, TerminateProcess, UnregisterWaitEx,
     WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE, WaitForSingleObject,
@@ -36,7 +39,7 @@ use super::bell::Bell;
 pub(crate) const CALLS: [&str; 2] = ["RegisterWaitForSingleObject", "TerminateProcess"];
 
 /// The status of a child that was killed, as `std` has it.
-const KILLED: u32 = 1;
+pub(super) const KILLED: u32 = 1;
 
 /// What a call fails with.
 pub(crate) type Error = io::Error;
@@ -57,6 +60,18 @@ pub(crate) struct Signal;
 
 impl Signal {
     pub(crate) const KILL: Self = Self;
+    /// It cannot be asked.
+    pub(crate) const TERM: Self = Self;
+}
+
+/// The signal that has ended it: there is none.
+pub(crate) fn signal_of(_status: ExitStatus) -> Option<i32> {
+    None
+}
+
+/// It has ended itself, as the allocator does when there is no memory. (`abort` fails fast.)
+pub(crate) fn is_abort(code: Option<i32>, _signal: Option<i32>) -> bool {
+    code.is_some_and(|code| [STATUS_STACK_BUFFER_OVERRUN, STATUS_FATAL_APP_EXIT].contains(&code))
 }
 
 /// Names a child.

@@ -8,12 +8,13 @@
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::windows::fs::{FileExt, symlink_dir, symlink_file};
-use std::os::windows::io::{AsRawHandle, FromRawHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle};
 use std::path::Path;
 
 use windows_sys::Win32::Foundation::{GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, ReOpenFile,
+    BY_HANDLE_FILE_INFORMATION, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    GetFileInformationByHandle, ReOpenFile,
 };
 
 /// Reads what is there at this position of the file's.
@@ -40,6 +41,29 @@ fn open_again(file: &File, access: u32) -> io::Result<File> {
     }
     // SAFETY: Y43: it was made just now.
     Ok(unsafe { File::from_raw_handle(handle) })
+}
+
+/// Writes all of it at `offset`.
+pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.seek_write(bytes, offset)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => (bytes, offset) = (&bytes[count..], offset + count as u64),
+        }
+    }
+    Ok(())
+}
+
+/// What names the file behind a handle, as long as it is open anywhere.
+pub(crate) fn identity(file: impl AsHandle) -> io::Result<(u64, u64)> {
+    let mut info = BY_HANDLE_FILE_INFORMATION::default();
+    let handle = file.as_handle().as_raw_handle();
+    // SAFETY: Y43: the handle is open while `file` is borrowed, and what is filled in is in this frame.
+    if unsafe { GetFileInformationByHandle(handle, &raw mut info) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let number = u64::from(info.nFileIndexHigh) << 32 | u64::from(info.nFileIndexLow);
+    Ok((info.dwVolumeSerialNumber.into(), number))
 }
 
 /// To a directory or a file, whichever is there: the system wants to know. (To nothing: as if to a file.)

@@ -15,7 +15,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::process::Stdio;
 
-use super::pair::pair;
+use super::pair::pair as sockets;
+use super::sockets::to_child;
 use crate::loom::thread::Builder;
 
 /// It is one, and yet its errors are those of a pipe: `transfer`.
@@ -37,7 +38,7 @@ pub(crate) struct PipeEnd {
 impl PipeEnd {
     /// Of what a child writes.
     pub(crate) fn reader(end: impl Read + Send + 'static) -> io::Result<Self> {
-        let (socket, far) = pair()?;
+        let (socket, far) = sockets()?;
         let closed = far.try_clone();
         start(end, far, closed)?;
         Self::new(socket, true)
@@ -45,7 +46,7 @@ impl PipeEnd {
 
     /// Of what a child reads.
     pub(crate) fn writer(end: impl Write + Send + 'static) -> io::Result<Self> {
-        let (socket, far) = pair()?;
+        let (socket, far) = sockets()?;
         let closed = far.try_clone();
         start(far, end, closed)?;
         Self::new(socket, false)
@@ -54,6 +55,11 @@ impl PipeEnd {
     fn new(socket: TcpStream, reads: bool) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { socket, reads })
+    }
+
+    /// How many bytes there are to read.
+    pub(crate) fn waiting(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)
     }
 
     /// The same end for another child: a pipe of its own, with a thread.
@@ -70,6 +76,12 @@ impl PipeEnd {
             Ok(writer.into())
         }
     }
+}
+
+/// What a worker writes to, and our end of it. A worker is this program, whose library writes to a socket as to a pipe.
+pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
+    let (ours, theirs) = sockets()?;
+    Ok((PipeEnd::new(ours, true)?, to_child(theirs).into()))
 }
 
 impl AsSocket for PipeEnd {

@@ -24,3 +24,21 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         Some(Errno::MFILE | Errno::NOBUFS | Errno::ACCESS)
     )
 }
+
+/// The system has no room for what is on its way, and nothing tells when it has.
+pub(crate) fn is_crowded(error: Errno) -> bool {
+    matches!(error, Errno::NOBUFS)
+}
+
+/// The other end is gone.
+pub(crate) fn is_gone(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::CONNRESET | Errno::CONNABORTED | Errno::SHUTDOWN
+    )
+}
+
+/// Such calls are refused in any case.
+pub(crate) fn is_refusal(error: Errno) -> bool {
+    matches!(error, Errno::ACCESS)
+}

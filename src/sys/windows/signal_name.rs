@@ -1,6 +1,38 @@
 //! Names of signals, which this system does not have.
 
+use windows_sys::Win32::Foundation::{
+    STATUS_ACCESS_VIOLATION, STATUS_BREAKPOINT, STATUS_CONTROL_C_EXIT, STATUS_DLL_INIT_FAILED,
+    STATUS_DLL_NOT_FOUND, STATUS_ENTRYPOINT_NOT_FOUND, STATUS_HEAP_CORRUPTION,
+    STATUS_ILLEGAL_INSTRUCTION, STATUS_IN_PAGE_ERROR, STATUS_INTEGER_DIVIDE_BY_ZERO,
+    STATUS_NO_MEMORY, STATUS_PRIVILEGED_INSTRUCTION, STATUS_STACK_BUFFER_OVERRUN,
+    STATUS_STACK_OVERFLOW,
+};
+
 /// As the manual calls it.
 pub(crate) fn signal_name(_signal: i32) -> Option<String> {
     None
+}
+
+/// What a code says that no program has given, but the system: a status of its kernel's.
+pub(crate) fn code_name(code: i32) -> Option<String> {
+    let words = match code {
+        STATUS_ACCESS_VIOLATION => "access violation",
+        STATUS_STACK_OVERFLOW => "stack overflow",
+        STATUS_ILLEGAL_INSTRUCTION => "illegal instruction",
+        STATUS_PRIVILEGED_INSTRUCTION => "privileged instruction",
+        STATUS_INTEGER_DIVIDE_BY_ZERO => "division by zero",
+        STATUS_STACK_BUFFER_OVERRUN => "abort",
+        STATUS_HEAP_CORRUPTION => "heap corruption",
+        STATUS_IN_PAGE_ERROR => "page that could not be read",
+        STATUS_DLL_NOT_FOUND => "missing library",
+        STATUS_ENTRYPOINT_NOT_FOUND => "function that a library has not",
+        STATUS_DLL_INIT_FAILED => "library that could not begin",
+        STATUS_NO_MEMORY => "want of memory",
+        STATUS_CONTROL_C_EXIT => "Ctrl-C",
+        STATUS_BREAKPOINT => "breakpoint",
+        // The four bits that say "error", and that it is the system's own.
+        _ if code.cast_unsigned() >> 28 == 0xc => "error of the system",
+        _ => return None,
+    };
+    Some(format!("{words} (0x{code:08X})"))
 }

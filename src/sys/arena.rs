@@ -33,11 +33,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use super::mapping::{Access, Mapping};
 use crate::loom::Mutex;
+use crate::sys::descriptor::{AsFile, OwnedFile};
+use crate::sys::mapping::{Access, Mapping};
 use crate::sys::{fork, free_memory, memory_file};
 
 /// How much can be lent at once.
@@ -122,9 +122,9 @@ pub(crate) struct Arena {
 
 impl Arena {
     /// A new one, and what receivers map: a descriptor that is open for reading only.
-    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn new() -> io::Result<(Self, OwnedFile)> {
         let memory = memory_file::create_sealed("trefoil-home", CAPACITY)?;
-        let map = Mapping::new(memory.as_fd(), 0..CAPACITY, Access::Write)?;
+        let map = Mapping::new(memory.as_file(), 0..CAPACITY, Access::Write)?;
         let reader = memory_file::reader(&memory)?;
         Ok((Self::over(Arc::new(map), 0..CAPACITY), reader))
     }
@@ -150,7 +150,7 @@ impl Arena {
         if bytes.is_empty() || bytes.len() > MAX_BLOCK || self.born != fork::generation() {
             return None;
         }
-        let whole = bytes.len().next_multiple_of(rustix::param::page_size());
+        let whole = bytes.len().next_multiple_of(memory_file::page_size());
         let offset = {
             let mut blocks = self.blocks.lock();
             let offset = blocks.find(whole, self.range.len())?;
@@ -223,12 +223,12 @@ mod tests {
         rustix::param::page_size()
     }
 
-    fn home() -> (Arc<Arena>, OwnedFd) {
+    fn home() -> (Arc<Arena>, OwnedFile) {
         let (home, reader) = Arena::new().unwrap();
         (Arc::new(home), reader)
     }
 
-    fn resident(reader: &OwnedFd) -> usize {
+    fn resident(reader: &OwnedFile) -> usize {
         rustix::fs::fstat(reader).unwrap().st_blocks as usize * 512
     }
 
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn blocks_lie_side_by_side_and_are_used_again() {
         let (home, reader) = home();
-        let window = Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap();
+        let window = Mapping::new(reader.as_file(), 0..CAPACITY, Access::Read).unwrap();
         let one = home.lend(b"one").unwrap();
         let two = home.lend(&[2; 10_000]).unwrap();
         assert_eq!(seen(&window, &one, 3), b"one");
@@ -272,7 +272,7 @@ mod tests {
         assert!(home.lend(b"no room").is_none() && resident(&reader) >= CAPACITY);
         drop(all);
         assert!(resident(&reader) <= KEPT);
-        let window = Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap();
+        let window = Mapping::new(reader.as_file(), 0..CAPACITY, Access::Read).unwrap();
         assert_eq!(seen(&window, &home.lend(&large).unwrap(), MAX_BLOCK), large);
     }
 
@@ -280,15 +280,15 @@ mod tests {
     fn others_see_it_and_cannot_write() {
         let (home, reader) = home();
         let block = home.lend(&[7; 5_000]).unwrap();
-        let window = Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap();
+        let window = Mapping::new(reader.as_file(), 0..CAPACITY, Access::Read).unwrap();
         assert_eq!(seen(&window, &block, 5_000), [7; 5_000]);
-        assert!(Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Write).is_err());
+        assert!(Mapping::new(reader.as_file(), 0..CAPACITY, Access::Write).is_err());
     }
 
     #[test]
     fn many_threads_do_not_get_the_same() {
         let (home, reader) = home();
-        let window = Arc::new(Mapping::new(reader.as_fd(), 0..CAPACITY, Access::Read).unwrap());
+        let window = Arc::new(Mapping::new(reader.as_file(), 0..CAPACITY, Access::Read).unwrap());
         let threads: Vec<_> = (1..=4u8)
             .map(|thread| {
                 let (home, window) = (home.clone(), window.clone());

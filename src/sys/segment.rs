@@ -21,18 +21,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
-use super::mapping::{Access, Mapping};
-use crate::sys::{free_memory, memory_file};
+use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
+use crate::sys::mapping::{Access, Mapping};
+use crate::sys::{files, free_memory, memory_file};
 
 /// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
-pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFd, Mapping)> {
+pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFile, Mapping)> {
     let mut filling = Filling::new(bytes.len().max(1))?;
     filling.push(bytes)?;
     let file = filling.seal()?;
-    let mapping = open(file.as_fd(), Access::Fixed)?;
+    let mapping = open(file.as_file(), Access::Fixed)?;
     Ok((file, mapping))
 }
 
@@ -59,7 +58,7 @@ impl Filling {
         if bytes.len() > self.length - self.filled {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        self.file.write_all_at(bytes, self.filled as u64)?;
+        files::write_all_at(&self.file, bytes, self.filled as u64)?;
         self.filled += bytes.len();
         Ok(())
     }
@@ -70,7 +69,7 @@ impl Filling {
     }
 
     /// It never changes from now on.
-    pub(crate) fn seal(self) -> io::Result<OwnedFd> {
+    pub(crate) fn seal(self) -> io::Result<OwnedFile> {
         memory_file::seal(&self.file)?;
         Ok(self.file.into())
     }
@@ -78,26 +77,26 @@ impl Filling {
 
 /// A live segment of `length` bytes, all of them zero, and its descriptor. (One byte, if
 /// there are to be none.)
-pub(crate) fn live(length: usize) -> io::Result<(OwnedFd, Mapping)> {
+pub(crate) fn live(length: usize) -> io::Result<(OwnedFile, Mapping)> {
     let length = length.max(1);
     let file = checked(memory_file::create_reserved, "trefoil-atomics", length)?;
-    let mapping = open(file.as_fd(), Access::Write)?;
+    let mapping = open(file.as_file(), Access::Write)?;
     Ok((file, mapping))
 }
 
 /// Maps all of the memory behind a descriptor that may come from anywhere.
-pub(crate) fn open(file: BorrowedFd<'_>, access: Access) -> io::Result<Mapping> {
+pub(crate) fn open(file: BorrowedFile<'_>, access: Access) -> io::Result<Mapping> {
     // (If it could still change, the mapping is refused.)
-    let length = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+    let length = memory_file::length(file)?;
     Mapping::new(file, 0..length, access)
 }
 
 /// Made as `create` does it, if this machine has so much memory.
 fn checked(
-    create: fn(&str, usize) -> io::Result<OwnedFd>,
+    create: fn(&str, usize) -> io::Result<OwnedFile>,
     name: &str,
     length: usize,
-) -> io::Result<OwnedFd> {
+) -> io::Result<OwnedFile> {
     free_memory::check(length)?;
     create(name, length)
 }
@@ -121,12 +120,12 @@ mod tests {
     fn a_fixed_segment_cannot_be_changed() {
         let (memory, segment) = fixed(b"hello").unwrap();
         assert_eq!(bytes(&segment), b"hello");
-        let same = open(memory.as_fd(), Access::Fixed).unwrap();
+        let same = open(memory.as_file(), Access::Fixed).unwrap();
         drop(segment);
         assert_eq!(bytes(&same), b"hello");
         assert!(rustix::io::pwrite(&memory, b"j", 0).is_err());
         assert!(rustix::fs::ftruncate(&memory, 0).is_err());
-        assert!(Mapping::new(memory.as_fd(), 0..1, Access::Write).is_err());
+        assert!(Mapping::new(memory.as_file(), 0..1, Access::Write).is_err());
         assert_eq!(fixed(b"").unwrap().1.length(), 1);
     }
 
@@ -152,7 +151,7 @@ mod tests {
         rustix::fs::ftruncate(&memory, LENGTH).unwrap();
         rustix::io::pwrite(&memory, b"z", LENGTH - 1).unwrap();
         rustix::fs::fcntl_add_seals(&memory, RESIZE | SealFlags::WRITE).unwrap();
-        let segment = open(memory.as_fd(), Access::Fixed).unwrap();
+        let segment = open(memory.as_file(), Access::Fixed).unwrap();
         assert_eq!(segment.length() as u64, LENGTH);
         assert_eq!(bytes(&segment).last(), Some(&b'z'));
         assert_eq!(bytes(&segment)[3 << 30], 0);
@@ -172,8 +171,8 @@ mod tests {
 
     #[test]
     fn what_is_not_sealed_is_not_mapped() {
-        let refused = |memory: OwnedFd, kind, word: &str| {
-            let error = open(memory.as_fd(), kind).unwrap_err();
+        let refused = |memory: OwnedFile, kind, word: &str| {
+            let error = open(memory.as_file(), kind).unwrap_err();
             assert!(error.to_string().contains(word), "{error}");
         };
         let file = File::open("/proc/self/exe").unwrap();
@@ -188,7 +187,7 @@ mod tests {
         refused(empty, Access::Fixed, "size");
         refused(live(8).unwrap().0, Access::Fixed, "written");
         let (fixed, _) = fixed(b"x").unwrap();
-        let error = open(fixed.as_fd(), Access::Write).unwrap_err();
+        let error = open(fixed.as_file(), Access::Write).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }
 

@@ -61,7 +61,20 @@ fn bounds() -> Option<(usize, usize)> {
     Some((high.checked_sub(length)?, high))
 }
 
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(windows)]
+fn bounds() -> Option<(usize, usize)> {
+    let (mut low, mut high) = (0, 0);
+    // SAFETY: Y98: of this thread, into locals.
+    unsafe {
+        windows_sys::Win32::System::Threading::GetCurrentThreadStackLimits(
+            &raw mut low,
+            &raw mut high,
+        );
+    };
+    (high > low).then_some((low, high))
+}
+
+#[cfg(all(unix, not(target_vendor = "apple")))]
 fn bounds() -> Option<(usize, usize)> {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: Y98: it has no precondition.

@@ -34,15 +34,15 @@
 
 use std::io;
 use std::ops::{Deref, Range};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 // Words shared with another process: no protocol that loom could see.
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::arena::Arena;
-use super::mapping::{Access, Mapping};
 use crate::loom::atomic::AtomicU64 as Word;
+use crate::sys::arena::Arena;
+use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
 use crate::sys::gate::{GATES, Gate};
+use crate::sys::mapping::{Access, Mapping};
 use crate::sys::{free_memory, memory_file};
 
 /// How many bytes of results fit before the worker must send.
@@ -92,7 +92,7 @@ const _: () = assert!(size_of::<Head>() <= HEAD);
 pub(crate) struct Front(Arc<Mapping>);
 
 impl Front {
-    fn map(file: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+    fn map(file: BorrowedFile<'_>, length: usize) -> io::Result<Self> {
         let mapping = Mapping::new(file, 0..length, Access::Write)?;
         Ok(Self(Arc::new(mapping)))
     }
@@ -138,7 +138,7 @@ impl Front {
 /// The parent's side.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    memory: OwnedFd,
+    memory: OwnedFile,
     front: Front,
 }
 
@@ -155,7 +155,7 @@ impl Ledger {
         let make = |length| {
             let memory = memory_file::create_sealed("trefoil-ledger", length)?;
             // All of it: the worker lends from an area that the file has, so this process must see it.
-            let front = Front::map(memory.as_fd(), length)?;
+            let front = Front::map(memory.as_file(), length)?;
             Ok(Self { memory, front })
         };
         make(SIZE + AREA).or_else(|_: io::Error| {
@@ -165,8 +165,8 @@ impl Ledger {
     }
 
     /// What the worker maps.
-    pub(crate) fn memory(&self) -> BorrowedFd<'_> {
-        self.memory.as_fd()
+    pub(crate) fn memory(&self) -> BorrowedFile<'_> {
+        self.memory.as_file()
     }
 
     /// Appends to `rest` the results behind the first `known` bytes of the worker's stream, up to now. Nothing
@@ -255,8 +255,8 @@ impl Deref for Pages {
 }
 
 impl Pages {
-    pub(crate) fn map(memory: impl AsFd) -> io::Result<Self> {
-        let map = |length| Front::map(memory.as_fd(), length);
+    pub(crate) fn map(memory: impl AsFile) -> io::Result<Self> {
+        let map = |length| Front::map(memory.as_file(), length);
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 

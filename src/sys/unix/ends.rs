@@ -1,0 +1,56 @@
+//! What the ends of a channel do with their files.
+//!
+//! Tests: `tests/process/channel.rs`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{FileType, OFlags, SeekFrom};
+use rustix::io::{Result, retry_on_intr};
+
+/// It is the end of a pipe that is written to, or else read from.
+pub(crate) fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
+    let mode = if writes {
+        OFlags::WRONLY
+    } else {
+        OFlags::RDONLY
+    };
+    let stat = rustix::fs::fstat(&end)?;
+    let flags = rustix::fs::fcntl_getfl(&end)?;
+    let is_pipe = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+    Ok(is_pipe && flags & OFlags::ACCMODE == mode)
+}
+
+/// It does not block from now on.
+pub(crate) fn unblock(end: impl AsFd) -> Result<()> {
+    let flags = rustix::fs::fcntl_getfl(&end)?;
+    rustix::fs::fcntl_setfl(&end, flags | OFlags::NONBLOCK)
+}
+
+/// How many bytes wait.
+pub(crate) fn waiting(end: impl AsFd) -> u64 {
+    rustix::io::ioctl_fionread(end).unwrap_or(0)
+}
+
+/// Moves the position, which all who have the file share, and gives the new one.
+pub(crate) fn advance(file: impl AsFd, by: u64) -> Result<u64> {
+    rustix::fs::seek(file, SeekFrom::Current(by as i64))
+}
+
+pub(crate) fn length(file: impl AsFd) -> u64 {
+    rustix::fs::fstat(file).map_or(0, |stat| stat.st_size as u64)
+}
+
+pub(crate) fn read(end: impl AsFd, bytes: &mut [u8]) -> Result<usize> {
+    retry_on_intr(|| rustix::io::read(&end, &mut *bytes))
+}
+
+pub(crate) fn write(end: impl AsFd, bytes: &[u8]) -> Result<usize> {
+    retry_on_intr(|| rustix::io::write(&end, bytes))
+}
+
+pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(bytes, offset)
+}

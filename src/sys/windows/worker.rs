@@ -1,0 +1,141 @@
+//! What a process must do to itself to be a worker.
+//!
+//! Its stream is a socket that it has inherited as its standard input.
+//!
+//! - **Y70** At the entry standard input is what came with the start; as a socket it is looked at first, and no other code owns it.
+//! - **Y71** To end this process needs nothing of it.
+//! - **Y72** Another standard input is a file that is open for ever.
+//!
+//! Tests: `tests/process/`, under Wine.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::os::windows::io::{AsRawHandle, AsSocket, FromRawSocket, IntoRawHandle, OwnedSocket};
+
+use rustix::io::Errno;
+use windows_sys::Win32::System::Console::{STD_INPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
+
+use super::child::KILLED;
+
+/// The end of a process that should be a worker and cannot. A protocol that has not begun, or cannot be written, has no
+/// reader; standard error has.
+pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
+    let _ = io::Write::write_fmt(
+        &mut io::stderr(),
+        format_args!("trefoil: a worker could not {before}: {why}\n"),
+    );
+    std::process::exit(1)
+}
+
+/// Removes a variable from the environment, so that what this process starts does not inherit it.
+pub(crate) fn forget_variable(name: &str) {
+    // SAFETY: Y71: the system guards the environment against other threads; nothing here reads it in another way.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// There are no signals.
+pub(crate) fn hear_all_signals() {}
+
+/// Ends this process at once, with whatever it was about to do.
+pub(crate) fn leave(code: u32) -> ! {
+    // SAFETY: Y71: a name for this process, which need not be closed.
+    let own = unsafe { GetCurrentProcess() };
+    // SAFETY: Y71.
+    unsafe { TerminateProcess(own, code) };
+    std::process::abort()
+}
+
+/// Ends this process. (What it has started ends with its parent's handle of the job that they are in.)
+pub(crate) fn end_all() -> ! {
+    leave(KILLED)
+}
+
+/// What is inherited is not known by numbers.
+pub(crate) fn handed_on() -> Vec<i32> {
+    Vec::new()
+}
+
+/// Nothing is known of what was inherited.
+pub(crate) fn close_inherited(_handed_on: &[i32]) {}
+
+/// A stream in two descriptors: not here.
+pub(crate) fn duplicate(_number: i32, _first: i32) -> io::Result<OwnedSocket> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A stream in two descriptors: not here.
+pub(crate) fn is_stream(_number: i32) -> bool {
+    false
+}
+
+/// The socket that is standard input, by another number, which no child inherits. (The library for sockets knows one that was
+/// inherited well enough to duplicate it; Wine's knows no more of it.)
+fn stream() -> io::Result<TcpStream> {
+    // That library wants to be started before it is asked about one.
+    drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?);
+    let number = io::stdin().as_raw_handle().expose_provenance();
+    // SAFETY: Y70: it is not closed here, and the one call asks the system what it is.
+    let inherited = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(number as u64) });
+    inherited.try_clone()
+}
+
+/// The stream that is standard input, by another number, which no child inherits.
+pub(crate) fn standard_input(_first: i32) -> io::Result<OwnedSocket> {
+    Ok(stream()?.into())
+}
+
+/// Nothing is read from standard input any more.
+pub(crate) fn empty_standard_input() -> io::Result<()> {
+    let null = File::open(super::stdio::NULL)?.into_raw_handle();
+    // SAFETY: Y72: it is never closed.
+    match unsafe { SetStdHandle(STD_INPUT_HANDLE, null) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Standard input is a socket that has another end.
+pub(crate) fn has_socket() -> bool {
+    stream().is_ok_and(|socket| socket.peer_addr().is_ok())
+}
+
+/// Every stream is one.
+pub(crate) fn is_socket(_stream: impl AsSocket) -> bool {
+    true
+}
+
+/// Nobody can be asked.
+pub(crate) fn is_made_by(_parent: u32) -> bool {
+    true
+}
+
+/// This process was started by `parent`: who has the variable that says so has it from there, since it is always removed when it
+/// has been read. (Whether that one lives the stream tells.)
+pub(crate) fn is_child_of(_parent: u32) -> bool {
+    true
+}
+
+/// There are no groups: `family`.
+pub(crate) fn lead() {}
+
+/// The end of a process leaves no file here, unless that was asked of the system.
+pub(crate) fn leave_no_core() {}
+
+/// There are no others.
+pub(crate) fn has_callers_ids() -> bool {
+    true
+}
+
+/// Of pipes, which no stream is.
+pub(crate) fn read(_pipe: impl AsSocket, _room: &mut [u8]) -> rustix::io::Result<usize> {
+    Err(Errno::OPNOTSUPP)
+}
+
+/// Of pipes, which no stream is.
+pub(crate) fn write(_pipe: impl AsSocket, _bytes: &[u8]) -> rustix::io::Result<usize> {
+    Err(Errno::OPNOTSUPP)
+}
