@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Action, Feed, How, Initializer, Policy, Sched};
+use super::{Action, Elastic, Feed, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::job::decoder::Values;
@@ -237,6 +237,11 @@ impl World {
             initializer: initializes.then_some(initializer),
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
             only: None,
+            // Workers come and go with the work.
+            elastic: (seed % 7 == 5).then_some(Elastic {
+                least: seed as usize % 2,
+                idle: Duration::from_millis(1 + seed % 40),
+            }),
         };
         let replace_after = policy.replace_after;
         let counters = Arc::new(Counters::new());

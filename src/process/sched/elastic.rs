@@ -1,6 +1,6 @@
 //! A pool whose workers come and go with the work, where an engine says so.
 //!
-//! **Grows.** For each item that waits there may be a worker, those counted that are idle or on their way. Where it is known how long
+//! **Grows.** For each item that waits, in the queue or behind another, there may be a worker, those counted that are idle or on their way. Where it is known how long
 //! items take, only as many as there is [`WORTH`] of work for, each. Which worker that is does not matter, so the first
 //! empty slots are filled.
 //!
@@ -52,10 +52,20 @@ impl Sched {
         };
     }
 
-    /// For how many workers there is work that waits.
+    /// For how many workers there is work that waits, in the queue or behind what others run.
     fn worth(&self) -> usize {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
+        for worker in &self.workers {
+            for (position, frame) in worker.frames.iter().enumerate() {
+                let front = u32::from(position == 0); // begins at once
+                let waits = frame.end.saturating_sub(frame.begun().max(front));
+                match self.pace.of(frame.function) {
+                    None => items += waits as usize,
+                    Some(pace) => nanos += pace * f64::from(waits),
+                }
+            }
+        }
         for id in self.queue.iter().take(most) {
             let Some(job) = self.jobs.get(id) else {
                 continue;
