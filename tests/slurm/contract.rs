@@ -71,7 +71,8 @@ fn start_driver(notes: &Scratch) -> Child {
 /// Has work under way on two workers, and says their process ids; then the sum that a third call gives.
 fn driver() {
     let bed = Bed::new();
-    let procs = on(bed.slurm(Slurm::sbatch().nodes(1..=3))).build().unwrap();
+    let procs = on(bed.slurm(Slurm::sbatch().nodes(3..=3))).build().unwrap();
+    until(|| procs.worker_pids().len() == 3);
     let notes = std::env::var(NOTES).unwrap();
     let tasks: Vec<_> = (0..2).map(|_| procs.spawn(notes.clone(), hang)).collect();
     let sum: u64 = procs.map(0..200u64, slowly).unwrap().into_iter().sum();
@@ -133,10 +134,10 @@ fn jobs() -> usize {
     String::from_utf8_lossy(&listed.stdout).lines().count()
 }
 
-fn scancel(arguments: &[String]) {
+fn scancel(which: &str) {
     assert!(
         Command::new("scancel")
-            .args(arguments)
+            .arg(which)
             .status()
             .unwrap()
             .success()
@@ -177,6 +178,7 @@ tests! {
     fn workers_come_with_the_work_and_go_without() {
         let bed = Bed::new();
         for slurm in bed.both() {
+            until(|| jobs() == 0); // of the test before
             let procs = on(slurm.nodes(0..=3).idle(Duration::from_millis(300))).build().unwrap();
             assert_eq!((procs.worker_pids().len(), jobs(), procs.num_workers()), (0, 0, 3));
             for round in 1..=2 {
@@ -245,13 +247,15 @@ tests! {
         let procs = on(bed.slurm(Slurm::sbatch()).nodes(2..=2)).build().unwrap();
         let scratch = Scratch::new("slurm-scancel");
         let task = procs.spawn(scratch.text(), |path: String| -> () {
-            let job: u64 = std::env::var("SLURM_JOB_ID").unwrap().parse().unwrap();
-            support::note(&path, job);
+            for name in ["SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"] {
+                support::note(&path, std::env::var(name).unwrap().parse().unwrap());
+            }
             forever()
         });
-        until(|| scratch.notes().len() == 1);
+        until(|| scratch.notes().len() == 2);
         let others = procs.map_each(0..100u64, slowly);
-        scancel(&[scratch.notes()[0].to_string()]);
+        let [job, number] = scratch.notes()[..] else { unreachable!() };
+        scancel(&format!("{job}_{number}"));
         let begin = Instant::now();
         let exit = death(task.join());
         print!("({:?}: {exit}) ", begin.elapsed());
@@ -273,9 +277,7 @@ tests! {
         let items: Vec<_> = (0..200).map(|n| (scratch.text(), n)).collect();
         let tasks: Vec<_> = items.into_iter().map(|item| procs.spawn(item, hang_first)).collect();
         until(|| scratch.notes().len() == 2);
-        let mut cancel: Vec<String> = procs.worker_pids().iter().map(u32::to_string).collect();
-        cancel.sort();
-        scancel(&cancel);
+        scancel("--state=RUNNING");
         for (n, task) in tasks.into_iter().enumerate() {
             match n {
                 0 | 1 => drop(death(task.join())),
