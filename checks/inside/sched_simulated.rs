@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Action, Feed, How, Initializer, Policy, Sched};
+use super::{Action, Elastic, Feed, How, Initializer, Policy, Sched};
 use serde::ser::{Error, Serialize, Serializer};
 
 use crate::process::job::decoder::Values;
@@ -238,6 +238,7 @@ impl World {
             initializer: initializes.then_some(initializer),
             replace_after: (seed % 5 == 2).then_some(1 + seed % 13),
             only: None,
+            elastic: None,
         };
         let replace_after = policy.replace_after;
         let counters = Arc::new(Counters::new());
@@ -776,6 +777,11 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
+        // Workers come and go with the work.
+        world.sched.policy.elastic = (seed % 7 == 5).then_some(Elastic {
+            least: seed as usize % 2,
+            idle: Duration::from_millis(1 + seed % 40),
+        });
         for _ in 0..1500 {
             world.step();
         }

@@ -305,11 +305,11 @@ mod tests {
         let (key, other) = (Key::new().unwrap(), Key::new().unwrap());
         assert!(key != other);
         let never = |_: &Hello| -> Result<(), String> { panic!("it was parsed") };
-        let (answer, call) = meet(&key, LIMIT, never, |stream| {
+        let (answer, called) = meet(&key, LIMIT, never, |stream| {
             call(&stream, &other, &hello(), LIMIT)
         });
         assert!(matches!(answer, Err(Refused::Key)), "{answer:?}");
-        assert!(matches!(call, Err(Refused::Key)), "{call:?}");
+        assert!(matches!(called, Err(Refused::Key)), "{called:?}");
         // Who listens must have it, too.
         let (listens, dialled) = pair();
         let call = std::thread::scope(|scope| {

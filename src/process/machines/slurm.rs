@@ -375,6 +375,8 @@ struct Half {
 struct Arrived {
     stream: TcpStream,
     tells: TcpStream,
+    /// As `scancel` takes it.
+    job: String,
     number: u32,
     since: Instant,
 }
@@ -421,8 +423,14 @@ impl Shared {
             false => (other, half),
         };
         state.pending.remove(&one.hello.job);
+        let number = one.hello.number;
         state.ready.push_back(Arrived {
-            number: one.hello.number,
+            // (A client of `srun` has a name of ours.)
+            job: match one.hello.job.contains('_') {
+                true => one.hello.job,
+                false => number.to_string(),
+            },
+            number,
             stream: one.stream,
             tells: two.stream,
             since,
@@ -535,10 +543,10 @@ impl Launch for Connected {
             arrived.end();
         }
         let is_known = told.is_some();
-        let number = arrived.map_or(0, |arrived| arrived.number);
+        let job = arrived.map_or_else(String::new, |arrived| arrived.job);
         let died = told.unwrap_or_else(|| Died {
             note: format!(
-                "its connection has ended: Slurm may have ended job {number} (`scancel`, a limit of time or memory), or its node is lost"
+                "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit of time or memory), or its node is lost"
             ),
             ..Died::default()
         });

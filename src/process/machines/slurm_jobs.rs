@@ -221,8 +221,12 @@ impl Jobs {
     pub(crate) fn last_words(&self, id: &str) -> Option<String> {
         let words = std::fs::read(self.output(id)).ok()?;
         let words = String::from_utf8_lossy(&words);
-        let mut lines = words.lines().map(str::trim).rev();
-        lines.find(|line| !line.is_empty()).map(str::to_owned)
+        let lines = words.lines().map(str::trim).rev();
+        let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        // What the worker has said tells more than what Slurm says of it.
+        let own = |line: &&&str| !line.starts_with("srun: ") && !line.starts_with("slurmstepd: ");
+        let last = lines.iter().find(own).or(lines.first());
+        last.map(|line| (*line).to_owned())
     }
 
     /// Removes the files of this pool.

@@ -56,6 +56,7 @@ impl Sched {
         // What was not due at the last tick may be by now; what was, was done then.
         let news = |at: Option<Instant>| at.filter(|at| *at > self.ticked);
         due(self.shrinks_at());
+        due(news(self.grows_at()));
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
         for (index, worker) in self.workers.iter().enumerate() {
             due(worker.limit());

@@ -1,8 +1,8 @@
 //! A pool whose workers come and go with the work, where an engine says so.
 //!
-//! **Grows.** For each item that waits there may be a worker, those counted that are idle or on their way. Where it is known how long
+//! **Grows.** For each item that waits, in the queue or behind another, there may be a worker, those counted that are idle or on their way. Where it is known how long
 //! items take, only as many as there is [`WORTH`] of work for, each. Which worker that is does not matter, so the first
-//! empty slots are filled.
+//! empty slots are filled. Whatever is known, there is one more when none of those that there are has got on with its work for so long.
 //!
 //! **Shrinks.** A worker that has had nothing to do for a while leaves, unless there would be fewer than the least.
 //!
@@ -27,7 +27,7 @@ const WORTH: f64 = 300e6;
 
 impl Sched {
     /// Finds out how many of the empty slots are to be filled.
-    pub(super) fn measure(&mut self) {
+    pub(super) fn measure(&mut self, now: Instant) {
         let Some(elastic) = self.policy.elastic else {
             return;
         };
@@ -36,7 +36,8 @@ impl Sched {
         let down = |worker: &&Worker| matches!(worker.state, State::Down(_));
         let down = self.workers.iter().filter(down).count();
         let there = self.workers.len() - down;
-        let wanted = self.worth().saturating_sub(coming);
+        let late = self.grows_at().is_some_and(|at| at <= now);
+        let wanted = self.worth().saturating_sub(coming).max(usize::from(late));
         let wanted = match self.stop {
             None => wanted.max(elastic.least.saturating_sub(there)),
             Some(_) => wanted,
@@ -52,10 +53,20 @@ impl Sched {
         };
     }
 
-    /// For how many workers there is work that waits.
+    /// For how many workers there is work that waits, in the queue or behind what others run.
     fn worth(&self) -> usize {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
+        for worker in &self.workers {
+            for (position, frame) in worker.frames.iter().enumerate() {
+                let front = u32::from(position == 0); // begins at once
+                let waits = frame.end.saturating_sub(frame.begun().max(front));
+                match self.pace.of(frame.function) {
+                    None => items += waits as usize,
+                    Some(pace) => nanos += pace * f64::from(waits),
+                }
+            }
+        }
         for id in self.queue.iter().take(most) {
             let Some(job) = self.jobs.get(id) else {
                 continue;
@@ -74,6 +85,30 @@ impl Sched {
         // (Whatever there is, somebody has to do it.)
         let some = usize::from(!self.queue.is_empty() && self.workers.iter().all(Worker::is_away));
         (items + (nanos / WORTH) as usize).max(some).min(most)
+    }
+
+    /// When there should be another worker, whatever the work: something waits, and none of those that there are gets on with it.
+    pub(super) fn grows_at(&self) -> Option<Instant> {
+        self.policy.elastic?;
+        let waits = |worker: &Worker| {
+            let frames = worker.frames.iter().enumerate();
+            let mut left =
+                frames.map(|(at, frame)| frame.end > frame.begun().max(u32::from(at == 0)));
+            left.any(|left| left)
+        };
+        if self.queue.is_empty() && !self.workers.iter().any(waits) {
+            return None;
+        }
+        if self
+            .workers
+            .iter()
+            .any(|worker| worker.is_idle() || worker.is_on_its_way())
+        {
+            return None;
+        }
+        let workers = self.workers.iter().filter(|worker| !worker.is_away());
+        let last = workers.map(|worker| worker.front_since).max()?;
+        Some(last + Duration::from_nanos(WORTH as u64))
     }
 
     /// How many there are, and how many of them may go.

@@ -303,7 +303,7 @@ impl Sched {
         if limit.is_some_and(|limit| limit <= now) {
             self.stop(How::Kill.into(), now);
         }
-        self.measure();
+        self.measure(now);
         self.shrink(now);
         for index in 0..self.workers.len() {
             self.kill_overdue(index, now);
@@ -336,7 +336,7 @@ impl Sched {
         if self.stop.is_some() && self.jobs.is_empty() {
             self.dismiss(now);
         }
-        self.measure();
+        self.measure(now);
         self.count_busy();
     }
 

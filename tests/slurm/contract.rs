@@ -1,0 +1,321 @@
+//! What a pool promises, with workers on a cluster.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use trefoil::process::WorkerStdout;
+use trefoil::{
+    AnyExecutor, Executor, ProcessPool, ProcessPoolBuilder, SharedAtomics, Slurm, TaskError,
+    WorkerExit,
+};
+
+use crate::support::{self, Scratch, Test, forever, signal, tests, until};
+
+/// Where a helper process notes what runs.
+const NOTES: &str = "TREFOIL_TEST_NOTES";
+
+pub(crate) fn helpers() {
+    support::helper(&[("driver", driver), ("chooser", chooser)]);
+}
+
+/// A directory for the files of pools, which goes with it.
+pub(crate) struct Bed(pub(crate) PathBuf);
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        static NUMBERS: AtomicU32 = AtomicU32::new(0); // no protocol
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("trefoil-bed-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(unique);
+        std::fs::create_dir(&directory).unwrap();
+        Self(directory)
+    }
+
+    pub(crate) fn slurm(&self, slurm: Slurm) -> Slurm {
+        slurm.directory(&self.0).listen("127.0.0.1")
+    }
+
+    /// Both ways to start workers.
+    pub(crate) fn both(&self) -> [Slurm; 2] {
+        [self.slurm(Slurm::sbatch()), self.slurm(Slurm::srun())]
+    }
+
+    fn files(&self) -> usize {
+        std::fs::read_dir(&self.0).unwrap().count()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn on(slurm: Slurm) -> ProcessPoolBuilder {
+    ProcessPool::builder().on(slurm)
+}
+
+fn start_driver(notes: &Scratch) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .env(support::HELPER, "driver")
+        .env(NOTES, notes.text())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Has work under way on two workers, and says their process ids; then the sum that a third call gives.
+fn driver() {
+    let bed = Bed::new();
+    let procs = on(bed.slurm(Slurm::sbatch().nodes(3..=3))).build().unwrap();
+    until(|| procs.worker_pids().len() == 3);
+    let notes = std::env::var(NOTES).unwrap();
+    let tasks: Vec<_> = (0..2).map(|_| procs.spawn(notes.clone(), hang)).collect();
+    let sum: u64 = procs.map(0..200u64, slowly).unwrap().into_iter().sum();
+    println!("{sum}");
+    drop(tasks);
+}
+
+/// Notes its process and what that has started, and never ends.
+fn hang(notes: String) -> u32 {
+    #[allow(clippy::zombie_processes)]
+    let child = Command::new("sleep").arg("1000").spawn().unwrap();
+    support::note(&notes, u64::from(child.id()));
+    support::note(&notes, u64::from(std::process::id()));
+    // The one that holds it.
+    let holder = rustix::process::getppid().unwrap().as_raw_pid();
+    support::note(&notes, u64::from(holder.cast_unsigned()));
+    forever()
+}
+
+fn slowly(n: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(5)); // work
+    n
+}
+
+fn chooser() {
+    let executor: AnyExecutor = "slurm:2".parse().unwrap();
+    let squares = executor.map(0..10u64, |n| n * n).unwrap();
+    println!("{} {}", executor.width(), squares[9]);
+}
+
+fn under_way(notes: &Scratch) -> Vec<u32> {
+    until(|| notes.notes().len() == 6);
+    let notes = notes.notes().into_iter();
+    notes.map(|pid| u32::try_from(pid).unwrap()).collect()
+}
+
+/// The process is there, and no zombie.
+fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+fn death<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
+    match result {
+        Err(TaskError::WorkerDied(exit)) => *exit,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// How many jobs the cluster has that have not ended.
+fn jobs() -> usize {
+    let listed = Command::new("squeue")
+        .args(["--noheader", "--array", "--states=PD,R"])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&listed.stdout).lines().count()
+}
+
+fn scancel(which: &str) {
+    assert!(
+        Command::new("scancel")
+            .arg(which)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+tests! {
+    fn calls_run_on_the_nodes() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
+            let begin = Instant::now();
+            let procs = on(slurm.nodes(2..=2)).build().unwrap();
+            until(|| procs.worker_pids().len() == 2);
+            print!("({:?}) ", begin.elapsed());
+            let squares = procs.map(0..20_000u64, |n| n * n).unwrap();
+            assert!(squares.iter().enumerate().all(|(n, square)| *square == (n * n) as u64));
+            let large = procs.spawn(vec![7u8; 20 << 20], |bytes: Vec<u8>| bytes).join().unwrap();
+            assert!(large.len() == 20 << 20 && large.iter().all(|byte| *byte == 7));
+            let pid = procs.spawn((), |()| std::env::var("SLURM_JOB_ID").unwrap()).join().unwrap();
+            assert!(procs.worker_pids().contains(&pid.parse().unwrap()), "workers are called by their jobs' numbers");
+            assert_eq!(procs.num_workers(), 2);
+            drop(procs);
+            assert_eq!(bed.files(), 0, "the pool's files are gone");
+            until(|| jobs() == 0);
+        }
+    }
+
+    fn variables_go_there_and_standard_output_elsewhere() {
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::sbatch())).env("SONG", "it's $HOME \"x\"\n%").worker_stdout(WorkerStdout::Null).build().unwrap();
+        let song = procs.spawn((), |()| { println!("noise"); std::env::var("SONG").unwrap() });
+        assert_eq!(song.join().unwrap(), "it's $HOME \"x\"\n%");
+        let atomics = SharedAtomics::<std::sync::atomic::AtomicU64>::new(1).unwrap();
+        let refused = procs.spawn(atomics, |_| ()).join().unwrap_err();
+        assert!(refused.to_string().contains("other machines"), "{refused}");
+    }
+
+    fn workers_come_with_the_work_and_go_without() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
+            until(|| jobs() == 0); // of the test before
+            let procs = on(slurm.nodes(0..=3).idle(Duration::from_millis(300))).build().unwrap();
+            assert_eq!((procs.worker_pids().len(), jobs(), procs.num_workers()), (0, 0, 3));
+            for round in 1..=2 {
+                let scratch = Scratch::new("slurm-elastic");
+                // Each waits for the two others, so there have to be three workers.
+                let meet = |path: String| {
+                    support::note(&path, 1);
+                    while support::noted(&path) < 3 { std::thread::yield_now() }
+                    std::process::id()
+                };
+                let mut pids = procs.map([scratch.text(), scratch.text(), scratch.text()], meet).unwrap();
+                pids.sort_unstable();
+                pids.dedup();
+                assert_eq!(pids.len(), 3);
+                until(|| procs.worker_pids().is_empty());
+                until(|| jobs() == 0);
+                let stats = procs.stats();
+                assert_eq!((stats.started, stats.died), (3 * round, 0), "{stats:?}");
+            }
+        }
+    }
+
+    fn the_least_stay() {
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::srun()).nodes(1..=2).idle(Duration::from_millis(100))).build().unwrap();
+        let scratch = Scratch::new("slurm-least");
+        let meet = |path: String| {
+            support::note(&path, 1);
+            while support::noted(&path) < 2 { std::thread::yield_now() }
+        };
+        procs.map([scratch.text(), scratch.text()], meet).unwrap();
+        until(|| procs.worker_pids().len() == 1);
+        // Nothing else happens: the one that is left has work again without a new one.
+        assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
+        assert_eq!(procs.stats().started, 2);
+    }
+
+    fn a_death_costs_what_ran_and_says_how() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
+            let procs = on(slurm).build().unwrap();
+            let exit = death(procs.spawn(3, |code: i32| -> () { std::process::exit(code) }).join());
+            assert_eq!((exit.code(), exit.signal()), (Some(3), None), "{exit}");
+            let exit = death(procs.spawn((), |()| -> () { eprintln!("alas"); std::process::abort() }).join());
+            assert_eq!((exit.code(), exit.signal()), (None, Some(6)), "{exit}");
+            assert!(exit.stderr_tail().contains("alas"), "{exit:?}");
+            let kills = |n: u32| -> u32 {
+                if n == 20 {
+                    signal(std::process::id(), Signal::KILL);
+                    forever::<()>();
+                }
+                n
+            };
+            let results = procs.map_each(0..50, kills);
+            let lost: Vec<usize> = (0..50).filter(|n| results[*n].is_err()).collect();
+            assert_eq!(lost, [20]);
+            let late = procs.call(|()| -> () { forever() }).timeout(Duration::from_millis(50)).spawn(()).join();
+            assert!(matches!(late, Err(TaskError::TimedOut)), "{late:?}");
+            let panicked = procs.spawn((), |()| -> () { panic!("oh") }).join().unwrap_err();
+            assert!(matches!(&panicked, TaskError::Panicked(_)), "{panicked:?}");
+        }
+    }
+
+    fn cancelling_one_job_costs_what_it_ran() {
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::sbatch()).nodes(2..=2)).build().unwrap();
+        let scratch = Scratch::new("slurm-scancel");
+        let task = procs.spawn(scratch.text(), |path: String| -> () {
+            for name in ["SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"] {
+                support::note(&path, std::env::var(name).unwrap().parse().unwrap());
+            }
+            forever()
+        });
+        until(|| scratch.notes().len() == 2);
+        let others = procs.map_each(0..100u64, slowly);
+        let [job, number] = scratch.notes()[..] else { unreachable!() };
+        scancel(&format!("{job}_{number}"));
+        let begin = Instant::now();
+        let exit = death(task.join());
+        print!("({:?}: {exit}) ", begin.elapsed());
+        assert!(others.iter().all(Result::is_ok));
+        assert_eq!(procs.map(0..100u64, slowly).unwrap().len(), 100);
+    }
+
+    fn cancelling_all_jobs_costs_what_had_begun() {
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::sbatch()).nodes(2..=2)).build().unwrap();
+        let scratch = Scratch::new("slurm-scancel-all");
+        let hang_first = |(path, n): (String, u64)| -> u64 {
+            if n < 2 {
+                support::note(&path, n);
+                forever::<()>();
+            }
+            n
+        };
+        let items: Vec<_> = (0..200).map(|n| (scratch.text(), n)).collect();
+        let tasks: Vec<_> = items.into_iter().map(|item| procs.spawn(item, hang_first)).collect();
+        until(|| scratch.notes().len() == 2);
+        scancel("--state=RUNNING");
+        for (n, task) in tasks.into_iter().enumerate() {
+            match n {
+                0 | 1 => drop(death(task.join())),
+                _ => assert_eq!(task.join().unwrap(), n as u64),
+            }
+        }
+        assert_eq!(procs.stats().died, 2);
+    }
+
+    fn nothing_is_left_when_the_driver_is_killed() {
+        let notes = Scratch::new("slurm-killed");
+        let mut driver = start_driver(&notes);
+        let pids = under_way(&notes);
+        assert!(pids.iter().all(|pid| lives(*pid)));
+        driver.kill().unwrap();
+        let begin = Instant::now();
+        driver.wait().unwrap();
+        until(|| !pids.iter().any(|pid| lives(*pid)));
+        print!("({:?}) ", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(1));
+        until(|| jobs() == 0);
+    }
+
+    fn a_driver_that_was_stopped_goes_on() {
+        let notes = Scratch::new("slurm-stopped");
+        let driver = start_driver(&notes);
+        let pids = under_way(&notes);
+        signal(driver.id(), Signal::STOP);
+        std::thread::sleep(Duration::from_millis(300)); // the workers fill their streams meanwhile
+        signal(driver.id(), Signal::CONT);
+        let output = driver.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "19900");
+        until(|| !pids.iter().any(|pid| lives(*pid)));
+    }
+
+    fn an_executor_is_chosen_by_its_name() {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.env(support::HELPER, "chooser").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "2 81", "{output:?}");
+    }
+}
