@@ -1,12 +1,12 @@
 //! The event loop: one thread, many tasks that mostly wait.
 //!
-//! [`run`] is the usual way in: it makes a loop, runs one future to its end, and cancels what
-//! that future has started and left. Inside, [`spawn`] starts tasks that run side by side on the
-//! same thread. [`crate::time`] has timers, [`crate::io`] sockets, files and processes. From other
-//! threads, a [`LoopHandle`] starts tasks here.
+//! [`run`] is the usual way in: it makes a loop, runs one future to its end, and cancels the tasks
+//! that the future has started and not finished. Inside, [`spawn`] starts tasks that run
+//! concurrently on the same thread. [`crate::time`] has timers, [`crate::io`] sockets, files and
+//! processes. From other threads, a [`LoopHandle`] starts tasks here.
 //!
-//! Choose it for many jobs that wait: connections, timers, children, answers. A future that waits takes a few hundred bytes,
-//! where a thread takes a stack.
+//! Use it for many jobs that wait: connections, timers, child processes, responses. A waiting
+//! future takes a few hundred bytes, a thread takes a stack.
 //!
 //! ```
 //! use std::rc::Rc;
@@ -28,8 +28,8 @@
 //! # Ok::<_, trefoil::TaskError>(())
 //! ```
 //!
-//! [`EventLoop::builder`] has options: a clock that jumps, for tests, and a hook that hears of tasks that
-//! compute for too long. Computation belongs on a pool: a loop awaits a pool's task as it awaits its own.
+//! [`EventLoop::builder`] has options: a virtual clock, for tests, and a hook for tasks that
+//! compute for too long. Run computations on a pool: a loop awaits a pool's task like its own.
 //!
 //! # Promised
 //!
@@ -43,9 +43,9 @@
 //!
 //! # Read next
 //!
-//! [`io`](crate::io) and [`time`](crate::time) have what futures wait for, and [`sync`](crate::sync) what they wait with. The
-//! [guide](crate::_documentation::guide) has a server and its shutdown. If you know tokio, read [this
-//! page](crate::_documentation::from_tokio).
+//! [`io`](crate::io) and [`time`](crate::time) have sockets, files and timers, and
+//! [`sync`](crate::sync) locks and channels. The [guide](crate::_documentation::guide) has a server
+//! and its shutdown. If you know tokio, read [this page](crate::_documentation::from_tokio).
 
 // For work on this module. Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
 //
@@ -57,12 +57,13 @@
 //   source, timer                      │        ├── timers ◀── sleep, timeout
 //                     (shared)         │        └── reactor ◀─ sockets   (local)
 //
-// `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `local` is what its thread alone
-// touches, `shared` what others may: how they bring work and wake it (L1, L2), by way of the stem's inbox. `current`
-// says which loop runs here, `remote` goes from any thread to the one or the other. `task_table` has its tasks,
-// `shared_table` is where others find them, `snapshot` and `slow_poll` show them. `reactor` and `source_waiters` turn readiness
-// into wake-ups; `outside` is for loops with a virtual clock. The inbox and
-// what is left beside it are the one atomic protocol here, with a model. There is no unsafe code.
+// `turn` is the loop itself, `slice` how long it runs before it asks the kernel. `local` is the
+// part that only its thread uses, `shared` the part for other threads: passing work and waking it
+// (L1, L2), through the task inbox. `current` has the loop of this thread, `remote` chooses between
+// `local` and `shared`. `task_table` has its tasks, `shared_table` is where others find them,
+// `snapshot` and `slow_poll` show them. `reactor` and `source_waiters` turn readiness into
+// wake-ups; `outside` is for loops with a virtual clock. The inbox and the flags beside it are the
+// only atomic protocol here, with a model. There is no unsafe code.
 //
 // Rejected:
 //
@@ -76,7 +77,7 @@
 pub(crate) mod current;
 mod handle;
 mod local;
-/// What the models in `checks/` drive: the inbox.
+/// For the models in `checks/`: the inbox.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/event_loop_model.rs"]
@@ -121,7 +122,7 @@ pub use slow_poll::SlowPoll;
 pub use snapshot::{Snapshot, TaskInfo, TaskState, WaitsFor};
 pub use yield_now::{YieldNow, yield_now};
 
-/// Runs a future to its end on an event loop of its own, on this thread.
+/// Runs a future to its end on a new event loop, on this thread.
 ///
 /// When the future is done, tasks that it started and that still run are
 /// cancelled: their futures are dropped before `run` returns. The future itself
@@ -129,10 +130,9 @@ pub use yield_now::{YieldNow, yield_now};
 ///
 /// # Panics
 ///
-/// If a loop runs on this thread already: `.await` the future there, or move the
-/// call to a thread of its own. Also if the system refuses the loop's
-/// descriptors ([`EventLoop::new`] returns that error instead). A panic of the
-/// future goes on in the caller, after the other tasks were cancelled.
+/// If a loop runs on this thread already: `.await` the future there, or move the call to another
+/// thread. Also if the system refuses the loop's descriptors ([`EventLoop::new`] returns that error
+/// instead). A panic of the future is resumed in the caller, after the other tasks were cancelled.
 ///
 /// ```
 /// use std::time::Duration;
@@ -195,7 +195,7 @@ impl EventLoop {
         Self::builder().build()
     }
 
-    /// A loop with settings of your own.
+    /// A builder for a loop with settings.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::builder().build()?;
@@ -214,8 +214,8 @@ impl EventLoop {
     ///
     /// # Panics
     ///
-    /// If a loop (this one, too) runs on this thread already. A panic of `future`
-    /// goes on in the caller; the loop stays usable.
+    /// If a loop (this one, too) runs on this thread already. A panic of `future` is resumed in the
+    /// caller; the loop stays usable.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -231,14 +231,15 @@ impl EventLoop {
         turn::drive(&self.local, future)
     }
 
-    /// Does what can be done now, without waiting: for a program whose own loop drives this one.
+    /// Runs what can run now, without waiting: for a program whose own loop drives this one.
     ///
     /// True: there is more to do, call again soon. False: call again when the loop's descriptor
     /// ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline). One call runs at
     /// most 64 tasks, or some 200 µs of them, and looks at the descriptors once.
     ///
-    /// The descriptor says nothing before the first call, nor between a [`block_on`](Self::block_on) and the
-    /// next. Between calls the loop sleeps: what other threads bring makes the descriptor readable.
+    /// The descriptor is not meaningful before the first call, nor after a
+    /// [`block_on`](Self::block_on) until the next call. Between calls the loop sleeps: work from
+    /// other threads makes the descriptor readable.
     ///
     /// # Panics
     ///
@@ -268,9 +269,9 @@ impl EventLoop {
         turn::once(&self.local)
     }
 
-    /// When to call [`poll_once`](Self::poll_once) again, if the descriptor does not become readable
-    /// before: at once if there is something to do, else when the next timer is due. `None`:
-    /// there is none. In real time, whatever clock the loop has.
+    /// When to call [`poll_once`](Self::poll_once) again, if the descriptor does not become
+    /// readable before: at once if there is something to do, otherwise when the next timer is due.
+    /// `None`: there is no timer. In real time, whatever clock the loop has.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -301,7 +302,7 @@ impl EventLoop {
     }
 }
 
-/// Readable when [`EventLoop::poll_once`] has something to do. To be waited for, not to be read.
+/// Readable when [`EventLoop::poll_once`] has something to do. Wait for it; do not read it.
 #[cfg(unix)]
 impl AsFd for EventLoop {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -345,11 +346,11 @@ pub struct EventLoopBuilder {
 }
 
 impl EventLoopBuilder {
-    /// What happens to a failure of this loop's tasks that is never taken, instead of the
-    /// process's hook (see [`on_unobserved`](crate::on_unobserved)).
+    /// Called with each failure of this loop's tasks that is never taken, instead of the process's
+    /// hook (see [`on_unobserved`](crate::on_unobserved)).
     ///
-    /// The hook runs on the thread that ended the task or dropped its handle; it must be
-    /// short. A panic in it goes no further.
+    /// The hook runs on the thread that ended the task or dropped its handle; it must be short. A
+    /// panic in it is contained.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -370,15 +371,15 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Reports a task that keeps the loop to itself for `threshold`, *while* it does: a
-    /// computation, a blocking call, an endless loop in a poll.
+    /// Reports a task that blocks the loop for `threshold`, *while* it does: a computation, a
+    /// blocking call, an endless loop in a poll.
     ///
-    /// The hook runs on a thread of its own, once for each such poll. There
-    /// [`LoopHandle::snapshot`] shows what else the loop has to do. A panic in it goes no further; dropping
-    /// the loop waits until it has returned.
+    /// The hook runs on a separate thread, once for each such poll. There [`LoopHandle::snapshot`]
+    /// shows the loop's other tasks. A panic in it is contained; dropping the loop waits until it
+    /// has returned.
     ///
-    /// Cost: nothing for loops without it; here, about a tenth of a microsecond for each poll. An
-    /// idle loop stays idle. It measures real time, also on a loop with
+    /// Cost: nothing for loops without it; otherwise about a tenth of a microsecond for each poll.
+    /// An idle loop stays idle. It measures real time, even on a loop with
     /// [`virtual_time`](Self::virtual_time).
     ///
     /// ```
@@ -407,27 +408,29 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Gives the loop a clock of its own from the beginning, as [`time::pause`](crate::time::pause) does on one that runs. For tests: it stops while tasks run, and
-    /// when none can, it jumps to the next deadline. An hour of timers takes
-    /// milliseconds, and comes out the same each time.
+    /// Gives the loop a virtual clock from the beginning, as [`time::pause`](crate::time::pause)
+    /// does for a running loop. For tests: the clock stands while tasks run, and when none can run,
+    /// it jumps to the next deadline. An hour of timers takes milliseconds, with the same result
+    /// each time.
     ///
     /// It is the clock of [`time`](crate::time), of `timeout`, of
     /// [`call_later`](LoopHandle::call_later) and of [`CancelToken`](crate::CancelToken)s on this
     /// loop. [`time::now()`](crate::time::now) reads it; `Instant::now()` remains the real
     /// time, so make deadlines for `sleep_until` from the former. At first both are the same.
     ///
-    /// The clock does not run away from what goes on outside of the loop:
+    /// The clock waits for events from outside the loop:
     ///
-    /// - While a task of another executor is awaited (a thread or process pool's, a
-    ///   blocking call, a file), it goes at the pace of the real one, so a timeout around it
-    ///   strikes after that much real time, and never before.
+    /// - While a task of another executor is awaited (a thread or process pool's, a blocking call,
+    ///   a file), it runs at the pace of the real one, so a timeout around it fires after that much
+    ///   real time, and never before.
     /// - While something waits for a descriptor (a socket, a child process) or for a
-    ///   [`Completer`](crate::Completer), it goes so, too, until nothing has come for half a second; then it
-    ///   jumps. As both sides may be on this loop, this delay is halved each time that it was in
-    ///   vain, down to 10 ms. The same holds while a Unix listener has no room in its queue.
-    /// - It does not see channels, locks and events that other threads are to use, nor what combinators
-    ///   that were made outside of the loop (`race`, `join_all`, ...) wait for: make them inside, and
-    ///   await a [`Task`](crate::Task) of what another thread does.
+    ///   [`Completer`](crate::Completer), it also runs at that pace, until nothing has happened for
+    ///   half a second; then it jumps. Because both sides may be on this loop, this delay is halved
+    ///   each time that it was in vain, down to 10 ms. The same holds while a Unix listener has no
+    ///   room in its queue.
+    /// - It does not see waits for channels, locks and events that other threads will use, nor
+    ///   waits of combinators that were created outside the loop (`race`, `join_all`, ...): create
+    ///   these inside, and await a [`Task`](crate::Task) for another thread's work.
     ///
     /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from moving. A sleep too
     /// long for any clock ends at this clock's last instant, once nothing else is left to wait for.
