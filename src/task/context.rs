@@ -65,13 +65,13 @@ pub(crate) fn begin_worker(stack: usize, tag: u32, take: TakeNewest) {
     });
 }
 
-/// This thread is inside of another pool than its home from now on, or is not any more.
+/// This thread is inside another pool than its home from now on, or is not any more.
 #[inline]
 pub(crate) fn set_away(away: bool) {
     let _ = HERE.try_with(|here| here.away.set(away));
 }
 
-/// This thread is inside of another pool than its home.
+/// This thread is inside another pool than its home.
 pub(super) fn is_away() -> bool {
     HERE.try_with(|here| here.away.get()).unwrap_or(false)
 }
@@ -82,8 +82,8 @@ pub(crate) fn set_newest(entry: &Runnable) {
     let _ = HERE.try_with(|here| here.newest.set(entry.address()));
 }
 
-/// The entry of the cell at `address`, if it is the newest of this thread's own queue: a worker that waits for
-/// what it spawned just now runs the entry, and leaves no stale one behind.
+/// The entry of the cell at `address`, if it is the newest of this thread's own queue: a worker
+/// that waits for the task that it has just spawned runs the entry, and leaves no stale one behind.
 #[inline]
 pub(super) fn take_newest(address: usize) -> Option<Runnable> {
     HERE.try_with(|here| {
@@ -110,7 +110,7 @@ pub(crate) fn set_run_inside(how: RunInside) {
     let _ = RUN_INSIDE.set(how);
 }
 
-/// Calls `run`, inside of the pool with this tag.
+/// Calls `run`, inside the pool with this tag.
 #[cold]
 pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     match RUN_INSIDE.get() {

@@ -204,8 +204,9 @@ impl<T> TaskGroup<T> {
     /// Adds a task, or another future, in constant time. In a group that has failed or was
     /// cancelled, it is cancelled at once.
     ///
-    /// A future that is no task gives a `T`, or a `Result<T, TaskError>` whose error is the member's failure. It is polled by whoever
-    /// waits for the group, on that thread, and only then; to have it go on meanwhile, start it: `group.add(trefoil::spawn(future))`.
+    /// A future that is not a task yields a `T`, or a `Result<T, TaskError>` whose error is the
+    /// member's failure. It is polled by the thread that waits for the group, on that thread, and
+    /// only then; to have it go on meanwhile, start it: `group.add(trefoil::spawn(future))`.
     /// Cancelling it drops it. A panic in it is a failure, as a task's is.
     ///
     /// ```
@@ -232,7 +233,7 @@ impl<T> TaskGroup<T> {
         add_future(&self.shared, member.into_future())
     }
 
-    /// As [`add`](TaskGroup::add), for a task whose result need not be `Send`, as that of one on the event loop of this thread.
+    /// Like [`add`](TaskGroup::add), for a task whose result need not be `Send`, as that of one on the event loop of this thread.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -525,7 +526,7 @@ impl<T> Drop for TaskGroup<T> {
     }
 }
 
-/// What [`TaskGroup::join_all`] returns.
+/// Returned by [`TaskGroup::join_all`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct GroupJoin<'a, T> {
     group: &'a mut TaskGroup<T>,
@@ -605,7 +606,7 @@ fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
     Ok(values.into_iter().map(|(_, value)| value).collect())
 }
 
-/// What [`TaskGroup::next`] returns.
+/// Returned by [`TaskGroup::next`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct GroupNext<'a, T> {
     group: &'a mut TaskGroup<T>,

@@ -127,7 +127,7 @@ impl<T> LocalKey<T> {
         self.scope_of(self.try_with(T::clone).ok(), future)
     }
 
-    /// As [`inherit`](LocalKey::inherit), for a closure: `pool.spawn(KEY.inherit_sync(|| ..))`.
+    /// Like [`inherit`](LocalKey::inherit), for a closure: `pool.spawn(KEY.inherit_sync(|| ..))`.
     pub fn inherit_sync<R, F: FnOnce() -> R>(
         &'static self,
         f: F,
