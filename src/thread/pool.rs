@@ -325,7 +325,7 @@ impl ThreadPool {
         results
     }
 
-    /// As [`map`](Self::map), without waiting: one task for all items, which async code can await.
+    /// Like [`map`](Self::map), without waiting: one task for all items, which async code can await.
     ///
     /// A thread that waits for the task may run it itself, as with [`spawn`](Self::spawn). [Cancelled](Task::cancel), the
     /// task begins no further item, and drops those that are left; an item that is running sees it in
@@ -365,7 +365,7 @@ impl ThreadPool {
         spawn_async_on(self.registry(), all, tag)
     }
 
-    /// As [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other: what each item came to,
+    /// Like [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other: what each item came to,
     /// in the order of the items.
     ///
     /// The only error is [`TaskError::Panicked`], which says what the panic said, and where.
@@ -430,14 +430,14 @@ impl ThreadPool {
         result.unwrap_or_else(identity)
     }
 
-    /// As [`map`](Self::map), for an `f` that can fail; stops early.
+    /// Like [`map`](Self::map), for an `f` that can fail; stops early.
     ///
     /// # Errors
     /// The error of the item with the lowest index that fails: the one that a loop would
     /// have met.
     ///
     /// # Panics
-    /// As [`map`](Self::map), unless an item before it fails.
+    /// Like [`map`](Self::map), unless an item before it fails.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);

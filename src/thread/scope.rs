@@ -4,7 +4,7 @@
 //! returns, so they may borrow data that outlives the scope.
 //!
 //! **Protocol.** 1. `spawn` puts the task into the spawning worker's own deque of scopes' tasks; a
-//! thread that has no place in the pool, or is inside of another scope, puts it into the
+//! thread that has no place in the pool, or is inside another scope, puts it into the
 //! injector. 2. Workers take from both as from other queues: their own newest, the others'
 //! oldest. 3. A thread that waits for a task runs it, if it has not been begun. 4. The scope's end
 //! runs what this thread has in its deque, the newest first; then this scope's tasks in the

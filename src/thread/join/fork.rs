@@ -106,7 +106,7 @@ where
     let (mut first, mut second) = (None, None);
     let mut run = || first = a.take().map(|a| a(worker));
     let mut lent = || {
-        // A thief runs it inside of the pool.
+        // A thief runs it inside the pool.
         second = current::with(|thief| Some(b.take()?(thief?, true)));
     };
     let offered = offer(worker, &mut run, &mut lent);
@@ -142,7 +142,7 @@ fn finish_join<RA, RB>(
 
 type Half<'a> = &'a mut (dyn FnMut() + Send);
 
-/// As [`offer`], as an outside thread if need be.
+/// Like [`offer`], as an outside thread if need be.
 fn offer_in(target: Target<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped> {
     current::with(|worker| {
         let registry = match (target, worker) {

@@ -51,7 +51,7 @@ per_thread! {
     static WINDOW: Window = Window { left: Cell::new(0), pool: Cell::new(0) };
 }
 
-/// One more join of whatever pool this thread is inside of may be run in turn.
+/// One more join of whatever pool this thread is inside may be run in turn.
 #[inline(always)]
 pub(in crate::thread) fn step() -> bool {
     WINDOW.try_with(step_in).unwrap_or(false)
@@ -75,7 +75,7 @@ fn step_in(window: &Window) -> bool {
     true
 }
 
-/// This thread is inside of the pool at `address` from now on, with its window shut; 0: of none.
+/// This thread is inside the pool at `address` from now on, with its window shut; 0: of none.
 pub(in crate::thread) fn move_to(address: usize) {
     let _ = WINDOW.try_with(|window| {
         window.left.set(0);

@@ -72,7 +72,7 @@ impl<'a, R> Places<'a, R> {
     fn divide(self, at: usize) -> (Self, Self) {
         let this = ManuallyDrop::new(self);
         debug_assert!(at <= this.len);
-        // SAFETY: P19: no more than there are places, so inside of the buffer or at its end.
+        // SAFETY: P19: no more than there are places, so inside the buffer or at its end.
         let middle = unsafe { this.start.add(at) };
         let right = Self::new(middle, this.len - at);
         (Self::new(this.start, at), right)
@@ -81,7 +81,7 @@ impl<'a, R> Places<'a, R> {
     /// Pushes them one after another. No more than there are places.
     #[inline]
     pub(in crate::thread) fn extend(&mut self, results: impl Iterator<Item = R>) {
-        // SAFETY: P19: no more are filled than there are, so inside of the buffer or at its end.
+        // SAFETY: P19: no more are filled than there are, so inside the buffer or at its end.
         let start = unsafe { self.start.add(self.filled) };
         // SAFETY: P19, P20: these places are ours alone, and stay while we exist.
         let free = unsafe { slice::from_raw_parts_mut(start.cast(), self.len - self.filled) };

@@ -10,7 +10,7 @@
 //! unwind, before the count is zero. 4. The thread that has counted off the last one sets the latch that `end_after` waits for. After
 //! that the lender may be gone, so it knows before which thread to wake (as P5).
 //!
-//! - **P15** The references that have lost their lifetime are inside of [`Lent`]: those of the entry, and the pointer to the lender. Each
+//! - **P15** The references that have lost their lifetime are inside [`Lent`]: those of the entry, and the pointer to the lender. Each
 //!   `Lent` is counted until its entry has been dropped, and the lender lives until the last one has set the latch.
 //!
 //! Rejected: boxed closures in the pool itself (a waiter could not
@@ -140,7 +140,7 @@ impl Lender {
     /// Counts an entry, or lets it have the count of one that has `ended`.
     ///
     /// # Safety
-    /// Called inside of [`end_after`](Self::end_after), and what `entry` borrows outlives that.
+    /// Called inside [`end_after`](Self::end_after), and what `entry` borrows outlives that.
     pub(super) unsafe fn lend<'scope, E: Entry + 'scope>(
         &self,
         entry: E,

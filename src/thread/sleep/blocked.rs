@@ -11,7 +11,7 @@
 //! wide, and nothing new is begun until one comes back: two thousand tasks that each wait for the one thread of another pool gain
 //! nothing by two thousand threads. Three things are begun nevertheless. What is *urgent*: work that a parked thread waits for and
 //! may not run itself (`install`, the shares of broadcasts), so that a chain of such waits ends. What is queued beside
-//! waits for something outside of all pools (a promise, a call of [`blocking`](crate::ThreadPool::blocking)) that the watch has seen to
+//! waits for something outside all pools (a promise, a call of [`blocking`](crate::ThreadPool::blocking)) that the watch has seen to
 //! last: twice as many as wait so. And where nothing moves, one thread more, then two, four and so on, as
 //! the stall rule asks for them; the first takes the newest that is queued.
 //!
