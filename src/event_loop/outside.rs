@@ -1,4 +1,4 @@
-//! Whether a virtual clock may jump: not while a task waits for something outside of its loop.
+//! Whether a virtual clock may jump: not while a task waits for something outside its loop.
 //!
 //! A virtual clock stands still while tasks run, and jumps to the next deadline when nothing can
 //! run. But if a task waits for something outside the loop, that takes real time, and a clock that
