@@ -34,7 +34,7 @@
 //! | `arena`, `ledger`, `mapping`, `segment`: memory that is shared, or stands for numbers | over `memory_file` | the same; nothing is lent |
 //! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules |
 //! | `broken_pipe`, `signal_mask`: writes without `SIGPIPE` | the mask of the thread | the same |
-//! | `conduit`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error in words |
+//! | `conduit`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error with a message |
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced |
 //! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | `bsd`: nobody is asked |

@@ -113,7 +113,7 @@ fn ended() -> Result<OwnedFd> {
     Ok(read)
 }
 
-/// As [`Handle::fetch`], by its number.
+/// Like [`Handle::fetch`], by its number.
 pub(crate) fn fetch_by_number(pid: Pid) -> Result<Option<ExitStatus>> {
     // (`waitid` of macOS does not tell the signal that has ended a process.)
     let status = retry_on_intr(|| waitpid(Some(pid), WaitOptions::NOHANG))?;

@@ -43,7 +43,7 @@ impl AsFd for Handle {
     }
 }
 
-/// As [`Handle::fetch`], by its number.
+/// Like [`Handle::fetch`], by its number.
 pub(crate) fn fetch_by_number(pid: Pid) -> Result<Option<ExitStatus>> {
     fetch(WaitId::Pid(pid))
 }
