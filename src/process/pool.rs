@@ -123,7 +123,7 @@ impl ProcessPool {
         ProcessCall::new(&self.shared, f)
     }
 
-    /// As [`call`](Self::call), for a function that borrows what all of its calls have in common: for
+    /// Like [`call`](Self::call), for a function that borrows what all of its calls have in common: for
     /// [`map_with`](ProcessCall::map_with), with options.
     pub fn call_with<C, A, R>(&self, f: fn(&C, A) -> R) -> ProcessCall<'_, A, R, fn(&C, A) -> R>
     where
@@ -158,7 +158,7 @@ impl ProcessPool {
         self.call(f).map(items)
     }
 
-    /// As [`map`](Self::map), with something that all calls borrow: `context` is encoded once,
+    /// Like [`map`](Self::map), with something that all calls borrow: `context` is encoded once,
     /// sent to each worker once, and decoded there once.
     ///
     /// ```
@@ -194,7 +194,7 @@ impl ProcessPool {
         self.call_with(f).map_with(context, items)
     }
 
-    /// As [`map`](Self::map), with a result for each item: one that fails cancels no other.
+    /// Like [`map`](Self::map), with a result for each item: one that fails cancels no other.
     ///
     /// On a thread that must not block (an event loop's) each is [`WouldBlock`](TaskError::WouldBlock), and nothing was run. In a
     /// pool that has ended each that has not run is [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed).
@@ -244,7 +244,7 @@ impl ProcessPool {
         self.call(f).imap(items)
     }
 
-    /// As [`imap`](Self::imap), with each result as soon as it is there.
+    /// Like [`imap`](Self::imap), with each result as soon as it is there.
     pub fn imap_unordered<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Imap<I::IntoIter, R>
     where
         I: IntoIterator,
@@ -291,7 +291,7 @@ impl ProcessPool {
         self.end.end(how_of(how).into());
     }
 
-    /// As [`shutdown`](Self::shutdown), but what still runs after `limit` is killed, and its task ends
+    /// Like [`shutdown`](Self::shutdown), but what still runs after `limit` is killed, and its task ends
     /// in [`TaskError::Cancelled`], as does what still waits.
     ///
     /// ```

@@ -179,7 +179,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         self.map_task(items).join()
     }
 
-    /// As [`map`](Self::map), without waiting: one task for all items, which are taken from the
+    /// Like [`map`](Self::map), without waiting: one task for all items, which are taken from the
     /// iterator and encoded before this returns. Cancelling it cancels them all.
     ///
     /// ```
@@ -230,7 +230,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
 }
 
 impl<A, R> ProcessCall<'_, A, R> {
-    /// As [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call; `f` takes the place of its
+    /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call; `f` takes the place of its
     /// function. (To say one function only: [`call_with`](crate::ProcessPool::call_with).)
     ///
     /// ```
@@ -272,7 +272,7 @@ where
     R: Portable,
     C: Serialize + DeserializeOwned + 'static,
 {
-    /// As [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options and the function of this call, which
+    /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options and the function of this call, which
     /// [`call_with`](crate::ProcessPool::call_with) has made.
     ///
     /// ```

@@ -73,7 +73,7 @@ impl<T: Portable> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Self::recv), blocking this thread.
+    /// Like [`recv`](Self::recv), blocking this thread.
     ///
     /// # Errors
     /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)
@@ -82,7 +82,7 @@ impl<T: Portable> Receiver<T> {
         self.recv_until(None)
     }
 
-    /// As [`recv_blocking`](Self::recv_blocking), for `limit` at most.
+    /// Like [`recv_blocking`](Self::recv_blocking), for `limit` at most.
     ///
     /// # Errors
     /// As there, and [`TimedOut`](TaskError::TimedOut).
@@ -187,7 +187,7 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// Only inside of an argument or a result of a call into another process; elsewhere it is an error.
+/// Only inside an argument or a result of a call into another process; elsewhere it is an error.
 impl<T> Serialize for Receiver<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let names = self.pipe.load().map_err(S::Error::custom)?;

@@ -80,7 +80,7 @@ impl<T: Portable> Sender<T> {
         }
     }
 
-    /// As [`send`](Self::send), blocking this thread.
+    /// Like [`send`](Self::send), blocking this thread.
     ///
     /// # Errors
     /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)
@@ -173,7 +173,7 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// Only inside of an argument or a result of a call into another process; elsewhere it is an error.
+/// Only inside an argument or a result of a call into another process; elsewhere it is an error.
 impl<T> Serialize for Sender<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let names = self.pipe.load().map_err(S::Error::custom)?;
