@@ -1,7 +1,8 @@
 //! Memory that never changes, as bytes in a stream: to plain workers, and from them.
 //!
-//! **Job.** A [`Shared`](crate::process::Shared) stands for memory that others map where a descriptor can travel. To a plain worker
-//! no descriptor can, and a copy does as well, since nobody writes to it.
+//! **Job.** A [`Shared`](crate::process::Shared) stands for memory that others map where a
+//! descriptor can travel. No descriptor can be sent to a plain worker, but a copy is equivalent,
+//! because nothing writes to the memory.
 //!
 //! **Protocol.**
 //! 1. The sender says `Copy`, part by part ([`parts`]), under the number of the attachment. Then comes what brings it along,

@@ -309,7 +309,8 @@ pub(crate) enum Record<'a> {
     Taken,
     /// What is missing in the next value.
     Lent(Vec<[u64; 3]>),
-    /// From whoever passes a worker's records on (`parent::launch`): the last record, and how that worker has ended.
+    /// From a process that forwards a worker's records (`parent::launch`): the last record, and how
+    /// that worker has ended.
     Died(Died),
     /// The bytes of a result. (The last: a variant that is skipped has a number for writing, and none for reading.)
     #[serde(skip)]
