@@ -37,7 +37,7 @@
 //! | `conduit`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error with a message |
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced |
-//! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | `bsd`: nobody is asked |
+//! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | `bsd`: not available |
 //! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain |
 //! | `image`: functions as offsets within the program | from its headers | the same |
 //! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` |
