@@ -357,7 +357,8 @@ impl ThreadPool {
                 false => Ok(f(item)),
             };
             let results = try_map(&registry, items.into_source(Seal), unless_cancelled);
-            // If the task has been cancelled, nobody hears of this. Else an item has cancelled the token.
+            // If the task has been cancelled, this result is not seen. Otherwise an item has
+            // cancelled the token.
             let stopped =
                 |()| resume_unwind(Box::new("an item has cancelled the token of its map"));
             results.unwrap_or_else(stopped)

@@ -23,7 +23,7 @@
 //!
 //! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
 //!
-//! Tests: `tests/thread/pool.rs` (waits, strangers, stalls, depth).
+//! Tests: `tests/thread/pool.rs` (waits, unrelated tasks, stalls, depth).
 
 use std::time::Duration;
 
