@@ -1,8 +1,8 @@
 //! Worker processes: a pool that survives crashes of its tasks.
 //!
-//! [`ProcessPool`] runs functions in processes of its own. A call that segfaults, aborts, exits or is killed fails
-//! alone: its task ends in [`WorkerDied`](crate::TaskError::WorkerDied), and a new worker takes the place of the one
-//! that died. A call that never ends can be stopped.
+//! [`ProcessPool`] runs functions in separate processes. A call that segfaults, aborts, exits or is
+//! killed fails alone: its task ends with [`WorkerDied`](crate::TaskError::WorkerDied), and a new
+//! worker takes the place of the one that died. A call that never ends can be stopped.
 //!
 //! Use it for code that may crash, leak or hang, or that is not thread-safe. A call costs some
 //! microseconds, and its argument and result are encoded and copied; without such risks, a

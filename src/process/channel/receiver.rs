@@ -1,4 +1,4 @@
-//! The end of a channel that items come out of.
+//! The receiving end of a channel.
 //!
 //! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a thread
 //! that blocks, in `watch` for a future. An item is taken out only when it is given to a caller.

@@ -1,10 +1,8 @@
-//! Results on their way in: the unused capacity of a vector, filled in place by
-//! several threads.
+//! Fills the unused capacity of a vector in place, from several threads.
 //!
-//! **Job.** `map` allocates its result once. Each part of the region owns the
-//! places of its own results, fills them from the left, and in the end shows
-//! what it has filled; neighbours are joined; if the whole is full, the vector's
-//! length is set. If anything goes wrong, filled parts drop what they hold.
+//! **Job.** `map` allocates its result once. Each part of the region owns the places of its
+//! results, fills them from the left, and finally returns the filled part; neighbours are joined;
+//! if all is filled, the vector's length is set. On a failure, filled parts drop their results.
 //!
 //! - **P19** The places of one vector are divided, as in P17: each place belongs to
 //!   one [`Places`], or to one [`Filled`] once it is written, and what a `Filled`
@@ -12,7 +10,7 @@
 //! - **P20** The vector's buffer is not touched, moved or freed while places or
 //!   filled parts of it exist: they borrow it.
 //!
-//! Rejected: a vector per part, concatenated in the end (a copy of everything).
+//! Rejected: a vector per part, concatenated at the end (a copy of everything).
 //!
 //! Tests: `tests/thread/pool.rs` (order, drops counted after panics).
 #![allow(unsafe_code)]
