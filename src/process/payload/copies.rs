@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_or_makes_no_sense_is_an_error_of_who_asks() {
+    fn refused_or_invalid_copies_are_errors_of_their_user() {
         let mut copies = Copies::default();
         copies.part(1, u64::MAX, b"x");
         copies.part(2, 3, b"four");
