@@ -142,7 +142,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_stuck_call_holds_up_nobody() {
+    fn a_stuck_call_delays_no_other() {
         let (release, stuck) = mpsc::channel::<()>();
         let first = run(move || stuck.recv()).unwrap();
         for n in 0..20 {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn more_stuck_calls_than_threads_are_started_at_once_hold_up_nobody() {
+    fn more_stuck_calls_than_threads_delay_no_other() {
         let (release, stuck) = mpsc::channel::<()>();
         let stuck = Arc::new(Mutex::new(stuck));
         // One thread waits for the channel, and the others for its lock.

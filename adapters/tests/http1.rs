@@ -230,7 +230,7 @@ fn a_client_that_hangs_up_ends_the_work_for_it() {
 /// Clients that never come to the end of what they say are let go, each at its time, and
 /// meanwhile others are served.
 #[test]
-fn who_dawdles_is_let_go() {
+fn a_slow_client_is_disconnected() {
     const SLOW: usize = 50;
     within_deadline(|| {
         trefoil::run(async {

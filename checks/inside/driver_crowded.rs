@@ -101,7 +101,7 @@ fn what_the_kernel_refuses_is_sent_later() {
 }
 
 #[test]
-fn who_can_be_sent_nothing_is_sent_away_in_words() {
+fn a_worker_that_can_be_sent_nothing_is_dismissed_with_a_message() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut link = Link::without_process(ours);
     link.faults.push_back(Errno::PERM);

@@ -826,7 +826,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
 /// Workers that stand still, some of which seem to have begun more than they have: once nobody wants anything
 /// of them, the pool ends, and soon.
 #[test]
-fn who_stands_still_does_not_hold_up_the_end() {
+fn a_stopped_worker_does_not_delay_the_end() {
     let (mut frozen, mut lying) = (0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
@@ -874,7 +874,7 @@ fn who_stands_still_does_not_hold_up_the_end() {
 
 /// A worker that was killed and lives is killed again, once in a second.
 #[test]
-fn who_does_not_die_is_killed_again() {
+fn a_worker_that_does_not_die_is_killed_again() {
     let mut world = World::new(8); // one worker
     world.hostile = false;
     while !world.sched.workers[0].is_idle() {
@@ -903,7 +903,7 @@ fn who_does_not_die_is_killed_again() {
 
 /// After the second in a row that never says hello, what waits fails, and nobody is started before there is more.
 #[test]
-fn who_never_gets_to_init_is_not_tried_again_and_again() {
+fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
     let mut world = World::new(8); // one worker
     world.hostile = false;
     world.submit();
@@ -933,7 +933,7 @@ fn who_never_gets_to_init_is_not_tried_again_and_again() {
 /// Who stands still with what was taken back from it, and with the ends of channels that came with that, is killed soon,
 /// and wakes nobody over and over.
 #[test]
-fn who_stands_still_keeps_no_ends() {
+fn a_stopped_worker_keeps_no_ends() {
     let mut held = 0;
     for seed in 0..worlds() {
         let mut world = World::new(seed);
@@ -985,7 +985,7 @@ fn who_stands_still_keeps_no_ends() {
 /// A plain worker that stands still before it has begun what it has: that runs elsewhere. What it runs itself, and what stands
 /// behind that, waits for it.
 #[test]
-fn who_stands_still_gives_up_what_it_has_not_begun() {
+fn a_stopped_worker_loses_items_it_has_not_begun() {
     let (mut killed, mut waits) = (0, 0);
     for seed in (0..4 * worlds()).filter(|seed| seed % 4 == 3 && seed % 5 != 2) {
         let mut world = World::new(seed);
@@ -1046,7 +1046,7 @@ fn who_stands_still_gives_up_what_it_has_not_begun() {
 
 /// As many items as it may have were sent to a worker that stands still, and cancelled: it is replaced.
 #[test]
-fn who_stands_still_and_gets_nothing_more_is_replaced() {
+fn a_stopped_worker_that_gets_nothing_more_is_replaced() {
     let mut world = World::new(7); // four workers
     world.hostile = false;
     world.sched.policy.replace_after = Some(1);

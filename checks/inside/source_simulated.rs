@@ -459,7 +459,7 @@ fn simulate(seed: u64) {
 }
 
 #[test]
-fn nobody_waits_in_vain_whatever_the_kernel_reports_and_whoever_gives_up() {
+fn no_wait_is_in_vain_whatever_the_kernel_reports() {
     let seeds = match std::env::var_os("TREFOIL_FULL") {
         Some(_) => 1_500,
         None => 750,

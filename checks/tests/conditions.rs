@@ -51,7 +51,7 @@ fn give(shared: &Shared, count: u32) {
 }
 
 #[test]
-fn who_waits_is_told() {
+fn a_waiter_is_notified() {
     explore(|| {
         let shared = shared();
         let other = shared.clone();
@@ -65,7 +65,7 @@ fn who_waits_is_told() {
 }
 
 #[test]
-fn who_blocks_is_told() {
+fn a_blocked_thread_is_notified() {
     explore(|| {
         let shared = shared();
         let other = shared.clone();
@@ -114,12 +114,12 @@ fn dropped(polled_again: bool) {
 }
 
 #[test]
-fn who_is_dropped_passes_it_on() {
+fn a_dropped_waiter_passes_it_on() {
     dropped(false);
 }
 
 #[test]
-fn who_is_told_and_takes_nothing_says_so() {
+fn a_notified_waiter_that_takes_nothing_passes_it_on() {
     dropped(true);
 }
 

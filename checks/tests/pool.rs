@@ -298,7 +298,7 @@ fn share_vs_away(broken: Broken) {
 }
 
 #[test]
-fn the_share_of_one_who_is_away_is_taken_by_another() {
+fn the_share_of_a_worker_that_is_away_is_taken_by_another() {
     explore(|| share_vs_away(Broken::No));
 }
 

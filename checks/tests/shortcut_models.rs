@@ -31,7 +31,7 @@ fn two_callers(broken: Broken) {
 }
 
 /// One caller leaves two jobs, one after the other for the worker, and takes the first result if it sees it.
-fn one_who_looks(broken: Broken) {
+fn one_looking_caller(broken: Broken) {
     let pool = Arc::new(Pool::new(broken, 1));
     let threads = start(&pool, &[Pool::driver, Pool::worker]);
     pool.call();
@@ -49,7 +49,7 @@ fn two_callers_leave_work() {
 
 #[test]
 fn a_caller_takes_its_result() {
-    explore(|| one_who_looks(Broken::No));
+    explore(|| one_looking_caller(Broken::No));
 }
 
 #[test]
@@ -61,5 +61,5 @@ fn without_a_wake_work_is_left_lying() {
 #[test]
 #[should_panic(expected = "deadlock")]
 fn what_is_not_told_is_not_done() {
-    loom::model(|| one_who_looks(Broken::Silent));
+    loom::model(|| one_looking_caller(Broken::Silent));
 }

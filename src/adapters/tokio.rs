@@ -117,7 +117,7 @@ pub fn with<F: Future>(future: F) -> With<F> {
 }
 
 pin_project! {
-    /// What [`with`] returns.
+    /// Returned by [`with`].
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct With<F> {
         // `None` once it is done.

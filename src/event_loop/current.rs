@@ -4,8 +4,9 @@
 //! poll of `block_on` to its end, and while a loop closes. A caller gets a
 //! clone, or passes a few lines to run: nothing is borrowed while user code runs.
 //!
-//! The cell has no destructor, so a loop may also run in the destructor of another thread-local, whichever of the
-//! two was made first. The guard of [`enter`] puts back what was there before: at the end of the thread that is nothing.
+//! The cell has no destructor, so a loop may also run in the destructor of another thread-local,
+//! whichever of the two was made first. The guard of [`enter`] restores the previous value, which
+//! is nothing at the end of the thread.
 //!
 //! Checked by `tests/event_loop/` (nested loops, futures carried to other
 //! threads).
@@ -43,15 +44,15 @@ pub(super) fn local_of(shared: &Shared) -> Option<Rc<Local>> {
     })
 }
 
-/// Calls `f` with the loop that runs on this thread, if one does. For what is done often: nothing
-/// is cloned, so `f` must run no user code, and enter and leave no loop.
+/// Calls `f` with the loop that runs on this thread, if one does. For frequent calls: nothing is
+/// cloned, so `f` must run no user code, and must not enter or leave a loop.
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     CURRENT.with(|current| current.borrow().as_deref().map(f))
 }
 
-/// Makes `local` this thread's loop, its timekeeper, and the reason why it must
-/// not block, for as long as the guard lives.
+/// While the guard lives, `local` is this thread's loop and timekeeper, and the thread must not
+/// block.
 pub(super) fn enter(local: &Rc<Local>) -> Entered {
     Entered {
         before: replace(Some(local.clone())),
@@ -68,11 +69,11 @@ fn replace(local: Option<Rc<Local>>) -> Option<Rc<Local>> {
     ManuallyDrop::into_inner(before)
 }
 
-/// Puts back what was there before.
+/// Restores the previous state.
 #[must_use]
 pub(super) struct Entered {
     before: Option<Rc<Local>>,
-    /// The time before, and whether awaited tasks were kept.
+    /// The previous clock, and whether awaited tasks were recorded.
     clock: Option<Arc<Clock>>,
     keeps_all: bool,
     _timekeeper: alarm::Installed,

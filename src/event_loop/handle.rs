@@ -1,7 +1,7 @@
-//! The remote control of a loop.
+//! `LoopHandle`: starts work on a loop from any thread.
 //!
-//! A [`LoopHandle`] starts work on its loop from any thread. It keeps the loop
-//! neither running nor alive: after the loop has ended, what it starts ends in
+//! A [`LoopHandle`] starts work on its loop from any thread. It keeps the loop neither running nor
+//! alive: tasks that it starts after the loop has ended end in
 //! [`TaskError::Closed`](crate::TaskError::Closed).
 //!
 //! Checked by `tests/event_loop/`.
@@ -18,8 +18,8 @@ use crate::task::{self, Task};
 
 /// Starts work on an event loop, from any thread.
 ///
-/// Cheap to clone. It does not keep the loop alive; what is started after the
-/// loop has ended ends in [`TaskError::Closed`](crate::TaskError::Closed).
+/// Cheap to clone. It does not keep the loop alive; tasks that are started after the loop has ended
+/// end in [`TaskError::Closed`](crate::TaskError::Closed).
 ///
 /// ```
 /// use trefoil::LoopHandle;
@@ -106,8 +106,8 @@ impl LoopHandle {
         task
     }
 
-    /// Starts a future that need not be `Send`: `make` is sent to the loop, and
-    /// makes the future there.
+    /// Starts a future that need not be `Send`: `make` is sent to the loop, and creates the future
+    /// there.
     ///
     /// The future stays on the loop's thread: it is polled and dropped there,
     /// whichever thread cancels the task.
@@ -140,9 +140,9 @@ impl LoopHandle {
             local.admit(runnable);
             return task;
         }
-        // Made only once it is sure that the loop will take it (L5).
+        // Created only once it is certain that the loop will take it (L5).
         let Some(gate) = self.shared.hold_gate() else {
-            // In its place one that may end here, in `Closed`.
+            // Otherwise a task that may end here, in `Closed`.
             let never = std::future::pending::<F::Output>();
             let (runnable, task) = task::future(never, self.shared.clone(), false);
             self.shared.set_hook(&runnable);
@@ -155,7 +155,7 @@ impl LoopHandle {
         task
     }
 
-    /// Calls `f` on the loop, after what is queued there already.
+    /// Calls `f` on the loop, after the tasks that are already queued.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -174,7 +174,7 @@ impl LoopHandle {
 
     /// Calls `f` on the loop once `delay` has passed, counted from now.
     ///
-    /// Cancelling the task before then takes the call back.
+    /// Cancelling the task before then cancels the call.
     ///
     /// ```
     /// use std::time::Duration;
@@ -198,7 +198,7 @@ impl LoopHandle {
         })
     }
 
-    /// The tasks that the loop has, as they are now: names, parents, what each waits for.
+    /// The loop's current tasks: names, parents, what each waits for.
     ///
     /// From any thread, while the loop runs, sleeps, or is not driven at all; after its end it is
     /// empty. A loop that sleeps is not woken for it. A running loop answers after its
@@ -238,7 +238,7 @@ impl LoopHandle {
 ///
 /// # Panics
 ///
-/// Outside a loop: use [`LoopHandle::spawn`] there.
+/// Outside a loop; use [`LoopHandle::spawn`] there.
 ///
 /// ```
 /// use std::rc::Rc;

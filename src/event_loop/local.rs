@@ -1,21 +1,19 @@
-//! What only the loop's own thread touches of a loop: its queue, its tasks, its
-//! timers, its reactor.
+//! The part of a loop that only its own thread uses: its queue, tasks, timers and reactor.
 //!
-//! Everything here is plain cells: no lock, no atomic. The discipline that makes
-//! this safe to call from anywhere on the thread is L4 (see
-//! [`super::reactor`]): a cell is borrowed for a few lines that run no user
-//! code; wakers and tasks are cloned before, woken and dropped after.
+//! Everything here is plain cells: no lock, no atomic. L4 (see [`super::reactor`]) makes this safe
+//! to call from anywhere on the thread: a cell is borrowed for a few lines that run no user code;
+//! wakers and tasks are cloned before, woken and dropped after.
 //!
 //! Tasks that have not ended are in a table ([`super::task_table`]), so that a loop that ends can cancel
 //! every one, and a snapshot can list them.
 //!
-//! - **L6** The table has a task from the moment that this thread first sees it
-//!   until it is done. So a future's last reference goes on this thread. A thread that runs code of the loop has
-//!   taken the table: also for the destructors of the root future.
+//! - **L6** The table has a task from the moment that this thread first sees it until it is done.
+//!   So a future's last reference is dropped on this thread. A thread that runs code of the loop
+//!   has taken the table, even for the destructors of the root future.
 //!
-//! Its timers and its descriptors have files of their own, below this one.
+//! Timers and descriptors have their own files, below this one.
 //!
-//! What time it is comes from [`Local::now`]: the loop's clock may be a virtual one.
+//! The time comes from [`Local::now`], because the loop's clock may be virtual.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -45,31 +43,30 @@ use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
 
-/// How many operations that need not wait a task may do in one poll, before it
-/// has to let the others run.
+/// How many operations without a wait a task may do in one poll before it must let others run.
 const BUDGET: u32 = 128;
 
-/// A queue for more entries than this is given back when nothing is ready: 64 KiB.
+/// A queue with room for more entries than this is freed when nothing is ready: 64 KiB.
 pub(super) const CAPACITY: usize = 8192;
 
 /// The loop, seen from its own thread.
 pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
-    /// `None`: the root future was woken. That is there once at most.
+    /// `None`: the root future was woken. This entry is there at most once.
     ready: RefCell<VecDeque<Option<Runnable>>>,
     root_woken: Cell<bool>,
-    /// Memory for what is taken out of the inbox.
+    /// Reused memory for entries taken from the inbox.
     brought: Cell<Vec<Runnable>>,
-    /// The table, unless it lies where others see it ([`super::shared_table`]).
+    /// The table, unless it is in [`super::shared_table`], where others can read it.
     table: RefCell<Table>,
     table_lent: Cell<bool>,
-    /// Once the loop has a virtual clock.
+    /// Set once the loop has a virtual clock.
     outside: OnceCell<Outside>,
-    /// The tag of the poll that goes on, and what it has asked for.
+    /// The tag of the current poll, and what it awaits.
     polled: Cell<Option<u32>>,
     waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
-    /// Wakers on their way from a borrowed cell to their tasks.
+    /// Wakers that were taken from a borrowed cell and not woken yet.
     woken: RefCell<Vec<Waker>>,
     pub(super) poller: Arc<Poller>,
     /// Where it sleeps while it watches no descriptor.
@@ -78,7 +75,7 @@ pub(crate) struct Local {
     budget: Cell<u32>,
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
-    /// `io::ctrl_c`'s, from one call to the next.
+    /// The subscription of `io::ctrl_c`, from one call to the next.
     ctrl_c: Cell<Option<Arc<Subscription>>>,
 }
 
@@ -115,13 +112,14 @@ impl Local {
 
     // Tasks.
 
-    /// An entry to the back of the queue.
+    /// Adds an entry to the back of the queue.
     #[inline]
     pub(super) fn enqueue(&self, runnable: Runnable) {
         self.ready.borrow_mut().push_back(Some(runnable));
     }
 
-    /// A new task of this thread's. A loop that ends drops it, and its future with it, which is a user's code.
+    /// Adds a new task of this thread. A loop that ends drops it, with its future, which is user
+    /// code.
     #[inline]
     pub(super) fn admit(&self, runnable: Runnable) {
         self.shared.set_hook(&runnable);
@@ -132,7 +130,7 @@ impl Local {
         }
     }
 
-    /// A task that this thread sees for the first time: into the table and the queue.
+    /// Adds a task that this thread sees for the first time to the table and the queue.
     #[inline]
     fn keep(&self, runnable: Runnable) {
         let task = runnable.task_ref();
@@ -141,7 +139,7 @@ impl Local {
         self.enqueue(runnable);
     }
 
-    /// What other threads have brought, into the queue; and what they have left beside it.
+    /// Moves entries from other threads to the queue, and handles their notes.
     pub(super) fn take_in(&self) {
         if self.shared.is_quiet() {
             return;
@@ -186,7 +184,8 @@ impl Local {
         self.ready.borrow().len()
     }
 
-    /// Now and then, between turns: gives back what a burst has made the queue and the table grow to, if it is over.
+    /// Now and then, between turns: frees the memory to which a past burst has made the queue and
+    /// the table grow.
     #[inline]
     pub(super) fn shrink(&self) {
         let mut ready = self.ready.borrow_mut();
@@ -197,7 +196,7 @@ impl Local {
         self.with_table(Table::shrink);
     }
 
-    /// The table, wherever it is. `f` runs no user code (L8).
+    /// Uses the table, wherever it is. `f` runs no user code (L8).
     #[inline]
     pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
         if self.table_lent.get() {
@@ -207,13 +206,14 @@ impl Local {
         }
     }
 
-    /// The loop goes on: its table to itself. The poll for which others could see it.
+    /// The loop continues: takes its table back. Returns the poll for which others could see it.
     pub(super) fn take_table(&self) -> Option<PollNow> {
         self.table_lent.set(false);
         self.shared.table.take(&mut self.table.borrow_mut())
     }
 
-    /// The loop stops, for a while or for good, or a poll begins that is watched: its table where others see it.
+    /// The loop stops, for a while or for good, or a watched poll begins: puts the table where
+    /// others can read it.
     pub(super) fn put_table(&self, poll: Option<PollNow>) {
         let table = &mut self.table.borrow_mut();
         self.shared.table.put(table, poll);
@@ -240,7 +240,8 @@ impl Local {
         }
     }
 
-    /// A new root future begins: what has woken the last one does not hold its place in the queue.
+    /// A new root future begins: a wake-up of the previous one does not keep its place in the
+    /// queue.
     pub(super) fn forget_root_wake(&self) {
         if self.root_woken.replace(false) {
             self.ready.borrow_mut().retain(Option::is_some);
@@ -273,7 +274,7 @@ impl Local {
         }));
     }
 
-    /// It has ended; `done`: so has the task, whose entry comes back, to be dropped.
+    /// A poll has ended; `done`: so has the task, whose entry is returned, to be dropped.
     #[inline]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         self.polled.set(None);
@@ -311,8 +312,8 @@ impl Local {
 
     // Fairness.
 
-    /// Before an operation that may not have to wait: a task that never waits
-    /// would otherwise keep the loop to itself.
+    /// Called before an operation that may not have to wait: otherwise a task that never waits
+    /// would block the loop.
     #[inline]
     pub(crate) fn poll_budget(&self, cx: &Context<'_>) -> Poll<()> {
         match self.budget.get() {
@@ -327,9 +328,9 @@ impl Local {
         }
     }
 
-    /// After such an operation, if it has to wait: that takes no time from the others.
-    /// Otherwise a task with many waiting operations would use up its budget on the
-    /// first of them, each time, and never come to the rest.
+    /// Called after such an operation if it has to wait, which costs the others no time. Otherwise
+    /// a task with many waiting operations would use up its budget on the first of them each time,
+    /// and never reach the rest.
     #[inline]
     pub(crate) fn refund_budget(&self) {
         self.budget.set(self.budget.get() + 1);
@@ -342,7 +343,7 @@ impl Local {
 
     // Notes and the end.
 
-    /// Does what dropping elsewhere could not do.
+    /// Does what a drop on another thread could not do.
     fn follow_notes(&self) {
         for note in self.shared.take_notes() {
             // A waker's destructor is user code: a panic in it must not end the loop.
@@ -364,7 +365,7 @@ impl Local {
         self.wake_all();
     }
 
-    /// Those that are on their way. They are user code: one that panics must not end the loop.
+    /// Wakes the wakers that were taken. They are user code: one that panics must not end the loop.
     pub(super) fn wake_all(&self) {
         let mut woken = self.woken.take();
         for waker in woken.drain(..) {

@@ -1,12 +1,12 @@
 //! The event loop: one thread, many tasks that mostly wait.
 //!
-//! [`run`] is the usual way in: it makes a loop, runs one future to its end, and cancels what
-//! that future has started and left. Inside, [`spawn`] starts tasks that run side by side on the
-//! same thread. [`crate::time`] has timers, [`crate::io`] sockets, files and processes. From other
-//! threads, a [`LoopHandle`] starts tasks here.
+//! [`run`] is the usual way in: it makes a loop, runs one future to its end, and cancels the tasks
+//! that the future has started and not finished. Inside, [`spawn`] starts tasks that run
+//! concurrently on the same thread. [`crate::time`] has timers, [`crate::io`] sockets, files and
+//! processes. From other threads, a [`LoopHandle`] starts tasks here.
 //!
-//! Choose it for many jobs that wait: connections, timers, children, answers. A future that waits takes a few hundred bytes,
-//! where a thread takes a stack.
+//! Use it for many jobs that wait: connections, timers, child processes, responses. A waiting
+//! future takes a few hundred bytes, a thread takes a stack.
 //!
 //! ```
 //! use std::rc::Rc;
@@ -28,8 +28,8 @@
 //! # Ok::<_, trefoil::TaskError>(())
 //! ```
 //!
-//! [`EventLoop::builder`] has options: a clock that jumps, for tests, and a hook that hears of tasks that
-//! compute for too long. Computation belongs on a pool: a loop awaits a pool's task as it awaits its own.
+//! [`EventLoop::builder`] has options: a virtual clock, for tests, and a hook for tasks that
+//! compute for too long. Run computations on a pool: a loop awaits a pool's task like its own.
 //!
 //! # Promised
 //!
@@ -43,9 +43,9 @@
 //!
 //! # Read next
 //!
-//! [`io`](crate::io) and [`time`](crate::time) have what futures wait for, and [`sync`](crate::sync) what they wait with. The
-//! [guide](crate::_documentation::guide) has a server and its shutdown. If you know tokio, read [this
-//! page](crate::_documentation::from_tokio).
+//! [`io`](crate::io) and [`time`](crate::time) have sockets, files and timers, and
+//! [`sync`](crate::sync) locks and channels. The [guide](crate::_documentation::guide) has a server
+//! and its shutdown. If you know tokio, read [this page](crate::_documentation::from_tokio).
 
 // For work on this module. Checked by `tests/event_loop/` and `checks/tests/loop_models.rs`.
 //
@@ -57,12 +57,14 @@
 //   source, timer                      │        ├── timers ◀── sleep, timeout
 //                     (shared)         │        └── reactor ◀─ sockets   (local)
 //
-// `entry` is what users make and run; `turn` is the loop itself, `slice` how long it goes on before it asks the kernel. `local` is what its thread alone
-// touches, `shared` what others may: how they bring work and wake it (L1, L2), by way of the stem's inbox. `current`
-// says which loop runs here, `remote` goes from any thread to the one or the other. `task_table` has its tasks,
-// `shared_table` is where others find them, `snapshot` and `slow_poll` show them. `reactor` and `source_waiters` turn readiness
-// into wake-ups; `outside` is for loops with a virtual clock. The inbox and
-// what is left beside it are the one atomic protocol here, with a model. There is no unsafe code.
+// `entry` is what users make and run; `turn` is the loop itself, `slice` how long it runs before it
+// asks the kernel. `local` is the part that only its thread uses, `shared` the part for other
+// threads: passing work and waking it (L1, L2), through the task inbox. `current` has the loop of
+// this thread, `remote` chooses between `local` and `shared`. `task_table` has its tasks,
+// `shared_table` is where others find them, `snapshot` and `slow_poll` show them. `reactor` and
+// `source_waiters` turn readiness into wake-ups; `outside` is for loops with a virtual clock. The
+// inbox and the flags beside it are the only atomic protocol here, with a model. There is no unsafe
+// code.
 //
 // Rejected:
 //
@@ -77,7 +79,7 @@ pub(crate) mod current;
 mod entry;
 mod handle;
 mod local;
-/// What the models in `checks/` drive: the inbox.
+/// For the models in `checks/`: the inbox.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/event_loop_model.rs"]

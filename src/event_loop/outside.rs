@@ -1,29 +1,31 @@
-//! Whether a virtual clock may jump: not while a task waits for something outside of its loop.
+//! Whether a virtual clock may jump: not while a task waits for something outside its loop.
 //!
-//! A virtual clock stands still while tasks run, and jumps to the next deadline when nothing
-//! can run. But where a task waits for something that goes on outside of the loop, that
-//! takes real time, and a clock that jumped would let every timeout strike first.
-//! What is outside, and how long the clock goes at the real pace for it:
+//! A virtual clock stands still while tasks run, and jumps to the next deadline when nothing can
+//! run. But if a task waits for something outside the loop, that takes real time, and a clock that
+//! jumped would fire every timeout first. What counts as outside, and how long the clock runs at
+//! the real pace for it:
 //!
 //! | a task waits for | the clock goes at the real pace |
 //! |---|---|
 //! | a task of another executor (a thread pool, a process pool, another loop, a blocking call) | until that task has ended and its result was taken |
 //! | a descriptor (a socket, a child process, a signal), or a promise of a [`Completer`](crate::Completer) | until for [`SILENCE`] nothing has come and no such wait has begun |
 //!
-//! The second kind may never end (a listener), and both of its ends may be in this loop. So
-//! the loop learns: a wait that was in vain halves the next one, down to [`SHORTEST`]; what does come
-//! from outside restores it. A test whose peers are all inside pays a second in
-//! all, however long its virtual time.
+//! The second kind may never end (a listener), and both of its ends may be in this loop. So the
+//! loop adapts: a wait in vain halves the next one, down to [`SHORTEST`]; an event from outside
+//! restores it. A test whose peers are all inside waits a second in total, however long its virtual
+//! time.
 //!
-//! A wait for something for which the kernel has no event (room in the queue of a Unix listener, a descriptor
-//! to accept with) is a row of attempts with pauses between them. Such a row counts as a wait for a
-//! descriptor, from its first pause to its end ([`alarm::hold`](crate::alarm::hold)).
+//! A wait for something for which the kernel has no event (room in the queue of a Unix listener, a
+//! descriptor to accept with) is a series of attempts with pauses between them. Such a series
+//! counts as a wait for a descriptor, from its first pause to its end
+//! ([`alarm::hold`](crate::alarm::hold)).
 //!
-//! The question costs the same however many tasks wait: one task of the kind that counts most stands for all, as long
-//! as it is of that kind. Once it is not, the others are looked at, and what is no longer waited for is forgotten.
+//! The check costs the same however many tasks wait: one task of the kind that counts most
+//! represents all, as long as it is of that kind. Once it is not, the others are checked, and tasks
+//! that are no longer awaited are removed.
 //!
-//! What cannot be seen: a channel, a lock or an event that another thread is to use. Await a
-//! [`Task`](crate::Task) of what that thread does.
+//! Not visible: a channel, a lock or an event that another thread will use. Await a
+//! [`Task`](crate::Task) for that thread's work.
 //!
 //! Checked by `tests/event_loop/virtual_time.rs` and below.
 
@@ -38,26 +40,26 @@ use crate::task::{Origin, TaskId, TaskRef, awaited};
 /// How long descriptors and promises may be silent before the clock jumps.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// What is left of it at least.
+/// The shortest such time.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// No more tasks than that are looked through for their own sake.
+/// At most this many tasks are searched without need.
 const MIN_KEPT: usize = 64;
 
 pub(super) struct Outside {
     clock: Arc<Clock>,
-    /// The clock stands, and may jump; else it goes by itself, and none of this is asked for.
+    /// Whether the clock stands, and may jump; otherwise it runs, and none of this is used.
     stands: Cell<bool>,
-    /// Taken out while it is looked at: a task that is dropped then may run code of a user's (L4).
+    /// Taken out while it is searched: dropping a task then may run user code (L4).
     awaited: Cell<Awaited>,
-    /// When something came, or a task began to wait for it; `None`: the clock has jumped since.
+    /// When an event came, or a task began to wait for one; `None`: the clock has jumped since.
     last_activity: Cell<Option<Instant>>,
     patience: Cell<Duration>,
     /// Since when the loop waits, or the one that drives it, while the clock goes at the real pace.
     waiting_since: Cell<Option<Instant>>,
 }
 
-/// The tasks that were waited for and are not this loop's.
+/// Awaited tasks that are not this loop's.
 #[derive(Default)]
 struct Awaited {
     tasks: HashMap<TaskId, TaskRef>,
@@ -80,7 +82,7 @@ enum Kind {
 }
 
 impl Awaited {
-    /// A task is waited for. True: it was not known, and may stay silent.
+    /// Adds an awaited task. True: it was not known, and may never complete.
     fn add(&mut self, task: TaskRef, has: &impl Fn(&TaskRef) -> bool) -> bool {
         let kind = kind(&task, has);
         let new = kind > Kind::Gone && self.tasks.insert(task.id(), task.clone()).is_none();
@@ -131,7 +133,7 @@ impl Outside {
         self.stands.set(true);
     }
 
-    /// The clock goes by itself from now on, and what is awaited is not asked for.
+    /// The clock runs from now on, and awaited tasks are not recorded.
     pub(super) fn go(&self) {
         self.clock.go();
         self.stands.set(false);
@@ -183,8 +185,8 @@ impl Outside {
         self.awaited.set(awaited);
     }
 
-    /// Nothing can run: how long the clock must go at the real pace. If not at all, it may jump. `descriptors`: a task
-    /// waits for one.
+    /// Nothing can run: how long the clock must run at the real pace. If not at all, it may jump.
+    /// `descriptors`: whether a task waits for one.
     pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, descriptors: bool) -> Duration {
         if self.clock.is_held_anew() {
             self.note_activity();
@@ -205,13 +207,13 @@ impl Outside {
         }
     }
 
-    /// A task waits for what may come from outside, or never.
+    /// Whether a task waits for an event from outside, which may never come.
     fn is_silent(&self, descriptors: bool) -> bool {
         descriptors || self.clock.is_held()
     }
 
-    /// The clock goes on to this deadline. Patience that was in vain is halved, and a task that has ended meanwhile, and
-    /// whose result was not taken, is not waited for any longer.
+    /// The clock moves on to this deadline. A delay in vain is halved, and a task that has ended
+    /// meanwhile without its result being taken is no longer awaited.
     pub(super) fn jump(&self, deadline: Instant, descriptors: bool) {
         let mut awaited = self.awaited.take();
         if (self.is_silent(descriptors) || !awaited.tasks.is_empty())

@@ -4,28 +4,29 @@
 //!    directions, edge-triggered. It gets a [`SourceKey`].
 //! 2. Until an event arrives, nothing is ready, and a future that asks is entered among the
 //!    direction's [`SourceWaiters`].
-//! 3. An event makes its directions ready and hands out all their waiters to be
-//!    woken. Readiness is remembered here: until it is cleared, operations go
-//!    straight to the kernel.
-//! 4. An operation that would block, or that read or wrote less than it was
-//!    asked to, clears it: the kernel then owes us the next edge. After a short
-//!    count no edge may follow: the other side has closed, or the count stopped at a mark of urgent
-//!    data. Then the next future that asks is told to ask once more in the next turn, and may.
+//! 3. An event makes its directions ready and takes all their waiters to be woken. Readiness is
+//!    stored here: until it is cleared, operations go straight to the kernel.
+//! 4. An operation that would block, or that read or wrote less than it was asked to, clears it:
+//!    the kernel will then report the next edge. After a short count there may be no further edge:
+//!    the other side has closed, or the count stopped at a mark of urgent data. Then the next
+//!    future that asks must ask once more in the next turn, and may then try.
 //! 5. A source that registers in order to read counts as ready to be written from the start. If it
-//!    is not, the first write finds out, and the report that registering brings says when it is.
+//!    is not, the first write finds out, and the event that follows the registration reports when
+//!    it is.
 //!
-//! All of this belongs to the loop's thread. Between a `WouldBlock` and the
-//! clearing that follows no event can be taken in, so none is overwritten; that is
-//! what runtimes with several threads need ticks for.
+//! All of this belongs to the loop's thread. Between a `WouldBlock` and the clearing that follows
+//! no event can be processed, so none is overwritten; runtimes with several threads need ticks for
+//! that.
 //!
-//! - **L3** An event reaches only the source it was meant for: a source is deregistered before its slot is given away, and an
-//!   event is taken in as soon as it was fetched. (Should one go astray, it costs an operation that would block.)
+//! - **L3** An event reaches only the source it is for: a source is deregistered before its slot is
+//!   reused, and an event is processed as soon as it is fetched. (A misdirected event would cost
+//!   only an operation that would block.)
 //! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of
 //!   the loop is borrowed: all three can run user code.
 //!
-//! A source that goes is deregistered at once, by the thread that drops it and before its descriptor is closed: a duplicate
-//! may stay open (a child's standard input, say), and the number of one that is lent may be registered again by the time that
-//! a note would be read.
+//! A dropped source is deregistered at once, by the thread that drops it and before its descriptor
+//! is closed: a duplicate may stay open (a child's standard input, say), and the number of a lent
+//! one may be registered again before a note would be read.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -39,7 +40,7 @@ use slab::Slab;
 use super::source_waiters::SourceWaiters;
 use crate::sys::poller::{Poller, Readiness, Wait};
 
-/// Names one registered source, until it is removed; its token, too.
+/// Identifies one registered source until it is removed; also its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SourceKey(usize);
 
@@ -69,7 +70,7 @@ pub(super) struct Half {
     pub(super) waiters: SourceWaiters,
 }
 
-/// What a future learns that wants to try an operation.
+/// Whether a future may try an operation.
 pub(super) enum Asked {
     /// It may.
     Ready,
@@ -103,7 +104,7 @@ impl Reactor {
         Ok(key)
     }
 
-    /// Forgets a source; its waiters go to `woken`, to be dropped or woken.
+    /// Removes a source; its waiters go to `woken`, to be dropped or woken.
     pub(super) fn remove(&mut self, key: SourceKey, woken: &mut Vec<Waker>) {
         for mut half in self.sources.try_remove(key.0).into_iter().flatten() {
             half.waiters.take_all(woken);
@@ -115,7 +116,7 @@ impl Reactor {
         Some(&mut self.sources.get_mut(key.0)?[direction as usize])
     }
 
-    /// Waits for events and moves the wakers of those concerned to `woken`.
+    /// Waits for events and moves the wakers of their waiters to `woken`.
     pub(super) fn turn(
         &mut self,
         timeout: Option<Duration>,
@@ -186,8 +187,8 @@ impl Half {
         self.ready = Readiness::default();
     }
 
-    /// The operation did less than it was asked to. `drained`: so the next would block, unless the
-    /// kernel has said that no edge will follow.
+    /// The operation had a short count. `drained`: so the next would block, unless the kernel has
+    /// reported that no edge will follow.
     pub(super) fn clear_short(&mut self, drained: bool) {
         self.ready.now = false;
         self.ready.on |= !drained;

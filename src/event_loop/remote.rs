@@ -1,7 +1,8 @@
 //! From any thread to a loop.
 //!
-//! Each way in asks which loop runs on this thread ([`current`]). Where it is the one that is meant, the work
-//! goes straight into its cells; from elsewhere it goes into the inbox, or a note is sent (see [`super::shared`]).
+//! Each entry point checks which loop runs on this thread ([`current`]). If it is the target loop,
+//! the work goes straight into its cells; otherwise it goes into the inbox, or a note is sent (see
+//! [`super::shared`]).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -18,7 +19,7 @@ use super::snapshot::Snapshot;
 use crate::alarm::{Timekeeper, TimerKey};
 use crate::task::{Runnable, Schedule};
 
-/// How long a thread that wants to see a running loop's tasks waits for them.
+/// How long a thread waits for a snapshot of a running loop.
 const ANSWER: Duration = Duration::from_secs(1);
 
 impl Shared {
@@ -39,7 +40,8 @@ impl Shared {
         }
     }
 
-    /// A source is gone: its descriptor is no longer watched from now on, and its entry is taken out when the loop gets there.
+    /// A source was dropped: its descriptor is no longer watched, and the loop removes its entry
+    /// later.
     pub(crate) fn remove_source(&self, key: SourceKey, fd: BorrowedFd<'_>) {
         if let Some(poller) = self.poller.upgrade() {
             poller.unwatch(fd);

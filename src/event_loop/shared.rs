@@ -1,26 +1,28 @@
-//! What other threads may touch of a loop.
+//! The part of a loop that other threads may use.
 //!
-//! A task's wakers, the handles, sources and timers that were carried to other
-//! threads: all of them reach the loop through one [`Shared`], which outlives
-//! the loop for as long as any of them is left. How they reach it from which thread is in [`remote`](super::remote).
+//! A task's wakers, the handles, and sources and timers on other threads all reach the loop through
+//! one [`Shared`], which outlives the loop while any of them is left. [`remote`](super::remote) has
+//! their entry points.
 //!
 //! 1. Any thread puts an entry into the [`Inbox`]; if the loop was asleep, that thread wakes it.
-//! 2. What is no entry (the root future was woken; a note about a source or a timer that was dropped) sets a flag beside
-//!    the inbox, and then the thread rings.
-//! 3. The loop takes all that is there, whenever it likes. Before it sleeps it lies down, which fails where an
-//!    entry is there, and looks at that word once more.
-//! 4. When the loop closes it takes the last of the entries in the same step. What is brought from then on is
-//!    dropped by the thread that brings it, so that its task ends in `Closed`.
+//! 2. For other events (the root future was woken; a note about a dropped source or timer) the
+//!    thread sets a flag beside the inbox, and then rings.
+//! 3. The loop takes all entries at any time. Before it sleeps it marks itself asleep, which fails
+//!    if there is an entry, and reads the flags once more.
+//! 4. When the loop closes it takes the last entries in the same step. A thread that brings an
+//!    entry later drops it, so that its task ends in `Closed`.
 //!
-//! - **L1** No wake-up is lost: for entries and rings alike the inbox sees to it.
-//! - **L2** No work is left behind: an entry is taken by the loop, when it closes at the latest, or refused.
-//! - **L5** A future that is not `Send` is never refused by a closed loop, to be dropped elsewhere:
-//!   `spawn_with` brings its factory in while it holds `gate`, which the loop
-//!   shuts before it closes; and wake-ups of such a future end with the future,
-//!   which the loop drops before it closes.
+//! - **L1** No wake-up is lost: the inbox guarantees it for entries and rings.
+//! - **L2** No work is left behind: the loop takes an entry, at the latest when it closes, or
+//!   refuses it.
+//! - **L5** A closed loop never refuses a future that is not `Send`, which would then be dropped
+//!   elsewhere: `spawn_with` pushes its factory while it holds `gate`, which the loop shuts before
+//!   it closes; and wake-ups of such a future end with the future, which the loop drops before it
+//!   closes.
 //!
-//! Checked by `checks/tests/loop_models.rs`, which drives the inbox exactly so, with loom's condition variable in
-//! the kernel's place and with a twin that lies down in two steps; and by `tests/event_loop/`.
+//! Checked by `checks/tests/loop_models.rs`, which drives the inbox in this way, with loom's
+//! condition variable in place of the kernel and with a twin that goes to sleep in two steps; and
+//! by `tests/event_loop/`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -46,12 +48,12 @@ pub(super) const NOTES: u32 = 2;
 
 /// The part of a loop that other threads see.
 pub(crate) struct Shared {
-    /// By itself in its lines of the cache: others write there while the loop looks at the rest.
+    /// In its own cache lines: others write there while the loop reads the rest.
     pub(super) inbox: CachePadded<Inbox>,
-    /// What the loop is to look at beside the inbox.
+    /// What the loop must check besides the inbox.
     flags: AtomicU32,
     notes: Mutex<Vec<Note>>,
-    /// Where the loop sleeps, while there is the loop: what outlives it keeps no descriptor.
+    /// Where the loop sleeps, while the loop exists: handles that outlive it keep no descriptor.
     pub(super) poller: Weak<Poller>,
     /// Wakes the loop where it sleeps while it watches no descriptor.
     unparker: Unparker,
@@ -61,17 +63,17 @@ pub(crate) struct Shared {
     gate: Mutex<bool>,
     /// Its thread.
     pub(super) owner: Thread,
-    /// What to do with a failure that was not taken, in place of the process's hook.
+    /// The hook for failures that are not taken, instead of the process's.
     hook: Option<Hook>,
     /// The virtual clock, if it has one.
     clock: OnceLock<Arc<Clock>>,
     /// Where other threads find its tasks.
     pub(super) table: SharedTable,
-    /// There is a watchdog: its table lies there during each poll, too.
+    /// Whether there is a watchdog: then the table lies there during each poll, too.
     pub(super) watched: bool,
 }
 
-/// What another thread could not do itself.
+/// Work that another thread could not do itself.
 #[derive(Debug)]
 pub(super) enum Note {
     Disarm(TimerKey),
@@ -103,7 +105,7 @@ impl Shared {
         }
     }
 
-    /// What time it is on this loop, for any thread.
+    /// The time on this loop, for any thread.
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         match self.clock() {
@@ -122,7 +124,7 @@ impl Shared {
         self.clock.get_or_init(|| Arc::new(Clock::new()))
     }
 
-    /// A new task, before any other thread knows of it: its failure is this loop's.
+    /// Marks a new task, before any other thread knows it: its failure goes to this loop's hook.
     #[inline]
     pub(super) fn set_hook(&self, runnable: &Runnable) {
         if let Some(hook) = &self.hook {
@@ -194,7 +196,8 @@ impl Shared {
         *self.gate.lock() = true;
     }
 
-    /// What its thread is marked with while it runs: only compared. It is the data of the root future's waker, too.
+    /// The marker of its thread while it runs, which is only compared. It is also the data of the
+    /// root future's waker.
     #[inline]
     pub(super) fn identity(&self) -> *const () {
         std::ptr::from_ref(self).cast()

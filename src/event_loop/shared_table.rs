@@ -1,18 +1,19 @@
-//! A loop's task table, where other threads may look at it.
+//! A loop's task table, for other threads to read.
 //!
-//! A lock at each spawn would be felt, so the table belongs to the loop's thread while the loop
-//! runs, and lies behind a lock while it does not:
+//! A lock at each spawn would be measurable, so the table belongs to the loop's thread while the
+//! loop runs, and lies behind a lock while it does not:
 //!
-//! 1. Before the loop waits in the kernel, and where nothing drives it, it puts its table here; before it goes
-//!    on it takes the table back. A thread that wants a snapshot meanwhile takes it here, and wakes nothing.
+//! 1. Before the loop waits in the kernel, and while nothing drives it, its table is here; before
+//!    it continues it takes the table back. A thread that wants a snapshot meanwhile reads it here,
+//!    and wakes nothing.
 //! 2. A thread that finds no table here leaves a sender, and waits. The loop answers after the task that it
 //!    runs, or when it puts the table here.
-//! 3. A loop with a watchdog puts its table here for each poll, too, and notes which task is polled, and since
-//!    when. What the task itself does to the table meanwhile takes the lock.
+//! 3. A loop with a watchdog puts its table here for each poll, too, and notes which task is
+//!    polled, and since when. Meanwhile the task itself uses the table under the lock.
 //!
-//! - **L7** No request is overlooked: a thread leaves one under the lock, having found no table; and the loop
-//!   looks at the requests under the same lock whenever it puts the table there.
-//! - **L8** Under the lock no code of a user's runs, and no task is dropped.
+//! - **L7** No request is missed: a thread that finds no table leaves a request under the lock, and
+//!   the loop checks the requests under the same lock whenever it puts the table there.
+//! - **L8** Under the lock no user code runs, and no task is dropped.
 //!
 //! Rejected: always a lock (24 ns for a task that takes 40); a lock-free list (a protocol
 //! for the sake of a debugging aid).
@@ -27,7 +28,7 @@ use super::task_table::Table;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex, MutexGuard};
 
-/// Where the table lies while the loop's thread does not have it to itself.
+/// Holds the table while the loop's thread does not own it exclusively.
 pub(super) struct SharedTable {
     inner: Mutex<Inner>,
     /// A thread waits for an answer.
@@ -57,7 +58,7 @@ pub(super) struct Poll {
 }
 
 impl Inner {
-    /// Of a loop whose table lies here.
+    /// For a loop whose table lies here.
     fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.table, self.now.as_ref().map(|poll| poll.tag))
     }

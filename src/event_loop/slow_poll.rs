@@ -1,22 +1,21 @@
-//! The watchdog: reports a task that keeps its loop to itself, while it does.
+//! The watchdog: reports a task while it blocks its loop.
 //!
-//! A poll that takes long delays every other task of its loop, and one that never ends
-//! leaves a program that does nothing and says nothing. So another thread reports it:
+//! A long poll delays every other task of its loop, and one that never ends leaves a program that
+//! hangs without a message. So another thread reports it:
 //!
-//! 1. A watched loop puts its [table](super::shared_table) where others see it while a poll goes on, with the
-//!    poll's task and when it began.
-//! 2. The watchdog, a thread of the loop's own, looks. Where a poll goes on it sleeps until
-//!    that poll would be too long, and looks again: so it wakes at most once in each
-//!    threshold, and when it finds the *same* poll it calls the hook, once.
-//! 3. Where no poll goes on it parks, and the next poll to begin wakes it: an idle loop
-//!    has an idle watchdog.
+//! 1. During a poll, a watched loop puts its [table](super::shared_table) where others can read it,
+//!    with the poll's task and start.
+//! 2. The watchdog, a separate thread of the loop, reads it. During a poll it sleeps until that
+//!    poll would be too long, and looks again: so it wakes at most once per threshold, and when it
+//!    finds the *same* poll it calls the hook, once.
+//! 3. Without a poll it parks, and the next poll wakes it: an idle loop has an idle watchdog.
 //! 4. The loop's end ends it, and waits for it.
 //!
 //! Cost: nothing without it; with it two uncontended locks and two looks at the clock
 //! for each poll.
 //!
-//! Rejected: a report when the poll has ended (the one that never ends matters most); the timer thread as watchdog (a
-//! hook that takes long would delay every deadline of the process).
+//! Rejected: a report after the poll has ended (a poll that never ends matters most); the timer
+//! thread as watchdog (a slow hook would delay every deadline of the process).
 //!
 //! Checked by `tests/event_loop/slow_poll.rs`.
 
@@ -33,8 +32,8 @@ use crate::loom::thread::{Builder, JoinHandle};
 use crate::task::TaskId;
 use crate::task::panic::contain;
 
-/// What a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook gets: a task that keeps
-/// its loop to itself.
+/// The argument of a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook: a task that blocks its
+/// loop.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -62,7 +61,7 @@ pub struct SlowPoll {
 }
 
 impl SlowPoll {
-    /// The task's id. The root future has one, too, that no task has.
+    /// The task's id. The root future also has one, which no task has.
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.task.id()
@@ -80,7 +79,7 @@ impl SlowPoll {
         self.task.spawned_at()
     }
 
-    /// It is the future that `run` or `block_on` was given.
+    /// Whether it is the future passed to `run` or `block_on`.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.root
@@ -165,7 +164,7 @@ fn watch(shared: &Shared, threshold: Duration, hook: &SlowHook) {
     let mut inner = table.lock();
     while !inner.ended {
         let due = match &inner.now {
-            // Beyond what the clock can say: never.
+            // Beyond the clock's range: never.
             Some(poll) if !poll.reported => poll.since.checked_add(threshold),
             // One that was reported: it ends some day, and another begins.
             _ => None,

@@ -1,10 +1,10 @@
-//! What a loop is doing: its tasks, as they were at one moment.
+//! A snapshot of a loop: its tasks at one moment.
 //!
-//! A [`Snapshot`] is a copy: taking it costs a walk over the tasks, keeping it costs the
-//! loop nothing. How another thread gets it from a loop that runs is in `shared_table`.
+//! A [`Snapshot`] is a copy: taking it costs a walk over the tasks, keeping it costs the loop
+//! nothing. `shared_table` describes how another thread gets it from a running loop.
 //!
-//! It prints as a tree, parents above what they have spawned. The walk down the tree has a
-//! stack of its own, and lines are indented [`DEEPEST`] levels at most: chains of tasks that spawn
+//! It prints as a tree, parents above the tasks that they have spawned. The walk uses an explicit
+//! stack, and lines are indented at most [`DEEPEST`] levels, because chains of tasks that spawn
 //! tasks can be long.
 //!
 //! Checked by `tests/event_loop/snapshot.rs`.
@@ -17,11 +17,11 @@ use std::time::Duration;
 use super::task_table::{Entry, Noted, READ, TIMER, Table, WRITE};
 use crate::task::{TaskId, TaskRef};
 
-/// How many levels are drawn as such.
+/// The deepest indentation.
 const DEEPEST: usize = 24;
 
-/// The tasks of an event loop at one moment: what
-/// [`LoopHandle::snapshot`](crate::LoopHandle::snapshot) gives.
+/// The tasks of an event loop at one moment: returned by
+/// [`LoopHandle::snapshot`](crate::LoopHandle::snapshot).
 ///
 /// Both `Display` and `Debug` draw the tree.
 ///
@@ -88,14 +88,14 @@ pub enum TaskState {
     Running,
     /// It waited to be woken.
     Waiting,
-    /// It was cancelled, and its future not yet dropped.
+    /// It was cancelled, and its future was not yet dropped.
     Cancelled,
 }
 
-/// For what a task waited, as far as the loop has seen it at the task's last poll.
+/// What a task waited for, as far as the loop saw it at the task's last poll.
 ///
-/// Nothing at all means something that is not the loop's own: a channel, a lock, a future
-/// of another crate.
+/// If all are unset, it waited for something outside the loop: a channel, a lock, a future of
+/// another crate.
 ///
 /// ```
 /// use trefoil::event_loop::WaitsFor;
@@ -105,20 +105,20 @@ pub enum TaskState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitsFor {
-    /// For the end of this task; if for several, that is the one asked last. It may be one of
-    /// another executor.
+    /// For the end of this task, which may be on another executor; if it waits for several, the one
+    /// polled last.
     pub task: Option<TaskId>,
     /// For a timer.
     pub timer: bool,
-    /// For something to be read, or to be accepted.
+    /// For data to read, or a connection to accept.
     pub read: bool,
-    /// For room to write, or to be connected.
+    /// For room to write, or for a connection to be made.
     pub write: bool,
 }
 
 impl Snapshot {
-    /// Of a table; the caller has its lock or its cell. `running`: the tag of the task whose code runs, 0 the root
-    /// future's.
+    /// A snapshot of a table; the caller has its lock or its cell. `running`: the tag of the
+    /// running task; 0 is the root future.
     pub(super) fn of(table: &Table, running: Option<u32>) -> Self {
         let tasks = table.tasks();
         let mut tasks: Vec<TaskInfo> = tasks
@@ -141,22 +141,22 @@ impl Snapshot {
         }
     }
 
-    /// The tasks that the loop has and that have not ended, oldest id first; without the
-    /// root future. What other threads have just spawned may be missing.
+    /// The loop's unfinished tasks, oldest id first, without the root future. Tasks that other
+    /// threads have just spawned may be missing.
     #[must_use]
     pub fn tasks(&self) -> &[TaskInfo] {
         &self.tasks
     }
 
-    /// The future that `run` or `block_on` was given, if one runs; no task has its id,
-    /// or has it for its parent.
+    /// The future passed to `run` or `block_on`, if one runs; no task has its id, or has it as a
+    /// parent.
     #[must_use]
     pub fn root(&self) -> Option<&TaskInfo> {
         self.root.as_ref()
     }
 
-    /// False: the loop is stuck in a poll, and did not answer; nothing is known of it. A loop with
-    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) can always be looked at.
+    /// False: the loop is stuck in a poll and did not answer, so the snapshot is empty. A loop with
+    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) always gives a complete one.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.complete
@@ -176,7 +176,7 @@ impl TaskInfo {
         let state = match task {
             _ if running == Some(tag) => TaskState::Running,
             Some(task) if task.is_cancelled() => TaskState::Cancelled,
-            // One that has yielded runs still, as far as it knows.
+            // A task that has yielded is still marked as running.
             Some(task) if task.is_scheduled() || task.is_running() => TaskState::Queued,
             _ => TaskState::Waiting,
         };
@@ -204,7 +204,7 @@ impl TaskInfo {
         self.name.as_deref()
     }
 
-    /// The task whose code has spawned it, on whichever executor; `None`: no task.
+    /// The task that spawned it, on any executor; `None`: it was not spawned by a task.
     #[must_use]
     pub fn parent(&self) -> Option<TaskId> {
         self.parent
@@ -222,7 +222,7 @@ impl TaskInfo {
         self.state
     }
 
-    /// What it waited for when it was polled last (also while it is queued again).
+    /// What it waited for at its last poll (even if it is queued again).
     #[must_use]
     pub fn waits_for(&self) -> WaitsFor {
         self.waits_for

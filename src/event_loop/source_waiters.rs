@@ -1,14 +1,13 @@
 //! The tasks that wait for one direction of one source.
 //!
-//! Nearly always there is one, so the first needs no allocation. Several tasks
-//! may wait all the same (many accept from one listener, a hundred thousand for one word to end), and none may be
-//! forgotten: each future has a number, keeps one entry under it and takes it
-//! away when it is dropped. The `poll_…` methods of the futures-io traits have
-//! no drop to do that in; they share entry [`SHARED`], where the latest waker
-//! counts, as those traits say.
+//! There is nearly always one, so the first needs no allocation. But several tasks may wait (many
+//! accept from one listener), and none may be lost: each future has a number, keeps one entry under
+//! it, and removes it when it is dropped. The `poll_…` methods of the futures-io traits have no
+//! such drop; they share the entry [`SHARED`], which keeps the latest waker, as those traits
+//! specify.
 //!
-//! No user code runs in here: wakers that are no longer wanted are handed out,
-//! for the caller to drop once it holds nothing.
+//! No user code runs in here: unneeded wakers are returned, for the caller to drop once it holds no
+//! borrow.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -24,7 +23,7 @@ pub(super) struct SourceWaiters {
 }
 
 impl SourceWaiters {
-    /// Sets the waker under `number`; gives the earlier one back.
+    /// Sets the waker under `number`; returns the earlier one.
     pub(super) fn set(&mut self, number: u64, waker: Waker) -> Option<Waker> {
         match &mut self.first {
             Some((waiting, current)) if *waiting == number => Some(mem::replace(current, waker)),
@@ -36,7 +35,7 @@ impl SourceWaiters {
         }
     }
 
-    /// Takes `number`'s entry away.
+    /// Removes `number`'s entry.
     pub(super) fn remove(&mut self, number: u64) -> Option<Waker> {
         let first = self.first.take_if(|(waiting, _)| *waiting == number);
         match first {
@@ -88,7 +87,7 @@ mod tests {
         waiters.take_all(&mut woken);
         assert_eq!(woken.len(), 2);
         assert!(waiters.remove(3).is_none());
-        // No future has two places, also where the first has gone before the rest.
+        // No future has two entries, even if the first one was removed before the rest.
         for number in [5, 6] {
             assert!(waiters.set(number, Waker::noop().clone()).is_none());
         }

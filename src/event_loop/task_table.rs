@@ -1,10 +1,11 @@
 //! The table of a loop's tasks.
 //!
-//! Each task is under the key that its queue entries carry as their tag: so that a loop that ends can cancel every
-//! task, and that others can be shown them ([`LoopHandle::snapshot`](super::LoopHandle::snapshot)).
+//! Each task is under the key that its queue entries carry as their tag, so that a loop that ends
+//! can cancel every task, and snapshots can list them
+//! ([`LoopHandle::snapshot`](super::LoopHandle::snapshot)).
 //!
-//! What is known of its polls is noted beside it: how many there were, and whether the last one asked for a timer,
-//! for a descriptor, and for which task.
+//! Each entry also records the task's polls: their number, and whether the last one waited for a
+//! timer, a descriptor, or which task.
 //!
 //! Checked by `tests/event_loop/snapshot.rs`.
 
@@ -20,7 +21,7 @@ pub(super) const TIMER: u8 = 1;
 pub(super) const READ: u8 = 2;
 pub(super) const WRITE: u8 = 4;
 
-/// A table with room for more tasks than this is given back when it is empty: 48 KiB.
+/// A table with room for more tasks than this is freed when it is empty: 48 KiB.
 const CAPACITY: usize = 2048;
 
 /// One task that has not ended.
@@ -29,7 +30,7 @@ pub(super) struct Entry {
     pub(super) noted: Noted,
 }
 
-/// What is known of a task's (or the root future's) polls.
+/// The record of a task's (or the root future's) polls.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Noted {
     /// The task that it waits for.
@@ -124,7 +125,7 @@ impl Table {
         }
     }
 
-    /// Adds to the time that it has spent in polls; tag 0 is the root future.
+    /// Adds to its time in polls; tag 0 is the root future.
     pub(super) fn charge(&mut self, tag: u32, time: Duration) {
         if let Some(spent) = &mut self.spent {
             *spent.entry(tag).or_default() += time;
@@ -145,7 +146,7 @@ impl Table {
         self.tasks.is_empty()
     }
 
-    /// Gives memory back that a burst has left, once no task is there.
+    /// Frees the memory of a past burst, once there is no task.
     #[inline]
     pub(super) fn shrink(&mut self) {
         if self.tasks.is_empty() && self.tasks.capacity() > CAPACITY {

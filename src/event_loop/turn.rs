@@ -1,31 +1,31 @@
 //! One turn of the loop, again and again; and the turns in which it ends.
 //!
-//! 1. The root future is polled, if it was woken and all that was ready before it
-//!    has run.
-//! 2. What is ready *now* runs, in order: what becomes ready meanwhile runs in the
-//!    next turn, so a task that wakes itself cannot keep the others out. A batch is
-//!    cut after [`BATCH`] tasks or when the [`Slice`] is over.
-//! 3. Timers that are due wake their tasks, if time has passed since they were last asked; hardly more than run in a turn, so
-//!    that a hundred thousand of them keep no other task out, and each is still in the processor's cache when it runs.
-//! 4. The kernel is asked for events. With work left this is a look that does not
-//!    wait, and it is skipped until the slice is over, some 200 µs after
-//!    the last one: a task that yields costs no system call. With no work
-//!    left the loop lies down (see [`super::shared`]) and waits until the next
-//!    deadline, or for ever: in the kernel's wait for events or, where it watches no descriptor, in a parker, which is
-//!    faster at both ends. (An earlier wake-up may end a sleep at once: after each, the loop looks at everything again.)
+//! 1. The root future is polled, if it was woken and all tasks that were ready before it have run.
+//! 2. The tasks that are ready *now* run, in order. Tasks that become ready meanwhile run in the
+//!    next turn, so a task that wakes itself cannot starve others. A batch is cut after [`BATCH`]
+//!    tasks or when the [`Slice`] is over.
+//! 3. Timers that are due wake their tasks, if time has passed since they were last asked; about as
+//!    many as tasks run in a turn, so that a hundred thousand of them do not starve other tasks,
+//!    and each is still in the processor's cache when it runs.
+//! 4. The kernel is asked for events. With work left this does not wait, and is skipped until the
+//!    slice is over, some 200 µs after the last call: a task that yields costs no system call.
+//!    Without work the loop marks itself asleep (see [`super::shared`]) and waits until the next
+//!    deadline, or for ever: in the kernel's wait for events or, if it watches no descriptor, in a
+//!    parker, which is faster at both ends. (An earlier wake-up may end a sleep at once: after
+//!    each, the loop checks everything again.)
 //!
-//! An idle loop is woken by nothing.
+//! Nothing wakes an idle loop.
 //!
-//! On a loop with a virtual clock step 4 ends differently: with no work left, and
-//! nothing outside that is waited for (see [`super::outside`]), the clock is moved on to the
-//! next deadline; else the loop waits as any other, and its clock goes on by what that took.
+//! On a loop with a virtual clock step 4 ends differently: without work, and without a wait for
+//! something outside (see [`super::outside`]), the clock is moved on to the next deadline;
+//! otherwise the loop waits like any other, and its clock moves on by the time of the wait.
 //!
-//! Another loop can do the turns ([`once`]): after each, this loop lies down
-//! as before a wait of its own, so that whatever is brought makes its descriptor ready. A virtual
-//! clock goes on by what the other loop has waited meanwhile, where it goes at the real pace.
+//! Another loop can do the turns ([`once`]): after each, this loop marks itself asleep as before
+//! its own wait, so that any new work makes its descriptor ready. A virtual clock that runs at the
+//! real pace moves on by the time that the other loop has waited.
 //!
-//! Rejected: a slot for the task woken last, as multi-threaded runtimes have
-//! it: on one thread it saves nothing and starves the rest.
+//! Rejected: a slot for the task woken last, as in multi-threaded runtimes: on one thread it saves
+//! nothing and starves the rest.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -49,7 +49,7 @@ use crate::task::{Ran, Runnable, Sleep, TaskId, TaskRef};
 /// How many tasks run in one turn at most. (The kernel is asked more seldom: `slice.rs`.)
 const BATCH: usize = 64;
 
-/// How long an ending loop waits for an entry that is on its way.
+/// How long an ending loop waits for an entry that another thread is pushing.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Turns the loop until `root` is ready. The caller has entered the loop.
@@ -64,7 +64,8 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     let mut cx = Context::from_waker(&waker);
     // Dropped first of all: its destructors are code of this loop, and may spawn (L6).
     let mut root = pin!(root);
-    // The first poll comes before everything that was spawned earlier, and whatever wakes the root future then after it.
+    // The first poll comes before all tasks that were spawned earlier; later polls of the root
+    // future are queued like others.
     local.take_in();
     local.forget_root_wake();
     let mut is_due = true;
@@ -73,7 +74,7 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
             turns.slice.count(1);
             local.begin_poll(0);
             record::begun(turns.root, site, Kind::Root);
-            // Also if it panics: the loop goes on with its next future.
+            // Even if it panics: the loop can run another future.
             let mut ended = EndPoll(local, turns.root, Ending::Panicked);
             if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
                 ended.2 = Ending::Done;
@@ -101,7 +102,7 @@ pub(super) fn once(local: &Local) -> bool {
     turns.end_wait();
     turns.turn_once();
     if is_idle(local) && !jump(local) {
-        // From here on a thread that brings something makes the descriptor ready (L1).
+        // From here on a thread that adds work makes the descriptor ready (L1).
         if local.shared.inbox.lie_down(Sleep::Asleep) && !local.shared.has_flags() {
             if let Some(outside) = local.outside()
                 && pace(local).is_some_and(|pace| !pace.is_zero())
@@ -135,12 +136,12 @@ pub(super) fn next_turn(local: &Local) -> Option<Instant> {
 
 /// Ends the loop. Its thread must be this one.
 ///
-/// It refuses new tasks, cancels all tasks that have not ended, and runs what is ready
-/// until none is left: a cancelled future is dropped at its next run. Then it
-/// closes the inbox, which ends what other threads have brought meanwhile, and
-/// wakes the futures that still wait for a timer or a source of this loop, which will find
-/// that it is gone. No destructor waits, so this takes as long as the destructors run; only
-/// an entry that another thread is just bringing is waited for, at most [`CLOSE_TIMEOUT`].
+/// It refuses new tasks, cancels all tasks that have not ended, and runs what is ready until none
+/// is left: a cancelled future is dropped at its next run. Then it closes the inbox, which ends
+/// tasks that other threads have added meanwhile, and wakes the futures that still wait for a timer
+/// or a source of this loop, which will find that the loop is gone. No destructor waits, so this
+/// takes as long as the destructors run; it waits only for an entry that another thread is pushing,
+/// at most [`CLOSE_TIMEOUT`].
 pub(super) fn close(local: &Rc<Local>) {
     let _entered = current::enter(local);
     let mut turns = Turns::new(local, None);
@@ -165,7 +166,7 @@ pub(super) fn close(local: &Rc<Local>) {
     }
     drop(local.shared.inbox.close());
     local.wake_all_that_wait();
-    // Those wakers were user code: what they brought is refused by now.
+    // Those wakers were user code: entries that they added were refused.
     run_all(local);
     drop(turns);
     drop(local.keep_ctrl_c(None));
@@ -207,7 +208,7 @@ fn pace(local: &Local) -> Option<Duration> {
     Some(outside.pace(has, local.waits_for_descriptors()))
 }
 
-/// A virtual clock goes on to the next deadline, if nothing outside is waited for.
+/// Moves a virtual clock on to the next deadline, if no task waits for something outside.
 fn jump(local: &Local) -> bool {
     if let Some(outside) = local.outside()
         && let Some(deadline) = local.next_timer()
@@ -224,7 +225,7 @@ struct Turns<'a> {
     local: &'a Local,
     /// The root future's number; 0: there is none.
     root: u64,
-    /// What has run since the last look at the kernel.
+    /// The work since the kernel was last asked for events.
     slice: Slice,
     _role: record::Before,
 }
@@ -256,7 +257,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// The loop has waited, or the one that drives it: a virtual clock goes on.
+    /// This loop, or the one that drives it, has waited: moves a virtual clock on.
     fn end_wait(&mut self) {
         if let Some(outside) = self.local.outside()
             && outside.end_wait()
@@ -268,8 +269,9 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Runs what is ready, and looks at events and timers, without waiting: events first, as after a wait of its own, since
-    /// the loop that drives this one has waited. ([`turn`](Self::turn) looks at timers first, as these say how long it may wait.)
+    /// Runs ready tasks, and checks events and timers, without waiting: events first, as after its
+    /// own wait, since the loop that drives this one has waited. ([`turn`](Self::turn) checks
+    /// timers first, because they determine how long it may wait.)
     fn turn_once(&mut self) {
         self.local.take_in();
         let (ran, _stale) = self.run_batch(); // a root future that is done
@@ -277,8 +279,8 @@ impl<'a> Turns<'a> {
         self.wake_due(ran);
     }
 
-    /// Runs what is ready, looks at timers, then at events, and waits for these if nothing can run. True: then it is the root
-    /// future's turn.
+    /// Runs ready tasks, checks timers, then events, and waits for these if nothing can run. True:
+    /// the root future is next.
     fn turn(&mut self) -> bool {
         self.local.take_in();
         let (ran, is_due) = self.run_batch();
@@ -304,7 +306,7 @@ impl<'a> Turns<'a> {
         let Some(outside) = self.local.outside() else {
             return self.sleep(timeout);
         };
-        // What has happened comes before what the clock would say.
+        // Events that have happened come before the clock's jump.
         self.look();
         if is_idle(self.local) && !jump(self.local) {
             outside.begin_wait();
@@ -325,7 +327,7 @@ impl<'a> Turns<'a> {
         let count = self.local.count_ready().min(BATCH);
         let mut ran = 0;
         while ran < count {
-            // Counted together, as the count is not looked at in between.
+            // Counted together, because the count is not read in between.
             let until = count.min(ran + self.slice.ahead());
             let first = ran;
             while ran < until
@@ -339,7 +341,7 @@ impl<'a> Turns<'a> {
                 break;
             }
         }
-        // Mostly woken by what has just run: then it is polled without another turn.
+        // Usually woken by a task that has just run: then it is polled without another turn.
         let is_due = self.local.is_root_next() && self.local.next_ready().is_some();
         (ran, is_due)
     }
@@ -347,14 +349,14 @@ impl<'a> Turns<'a> {
     /// Waits for events or a wake-up, at most for `timeout`.
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.local.shared;
-        // A descriptor is needed only for what others do to descriptors.
+        // The descriptor is needed only for events of descriptors.
         let parks = self.local.reactor.borrow().is_empty();
         let how = match parks {
             true => Sleep::Parked,
             false => Sleep::Asleep,
         };
         if shared.inbox.lie_down(how) && !shared.has_flags() {
-            // A loop may run on a pool's worker: while it sleeps, the pool is one short.
+            // A loop may run on a pool's worker: while it sleeps, the pool lacks a thread.
             let result = park::blocked(|| {
                 let _noted = record::sleeps();
                 self.local.put_table(None);

@@ -1,17 +1,17 @@
-//! Letting the others run.
+//! `yield_now`: lets other tasks run.
 //!
-//! The future wakes its task and is pending once. On a loop of ours the task goes
-//! to the back of the queue and runs in the next turn, without a system call; in
-//! another executor it means what a wake-up means there.
+//! The future wakes its task and is pending once. On one of our loops the task goes to the back of
+//! the queue and runs in the next turn, without a system call; on another executor it has the
+//! effect of a wake-up there.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Lets everything that is ready run before this task goes on.
+/// Lets all ready tasks run before this task continues.
 ///
-/// For long computations inside a task: the loop takes care of tasks that only
-/// read, write and wait. Costs no system call. Works in any executor.
+/// For long computations inside a task; tasks that read, write and wait do not need it. Costs no
+/// system call. Works on any executor.
 ///
 /// ```
 /// let sum = trefoil::run(async {
@@ -30,7 +30,7 @@ pub fn yield_now() -> YieldNow {
     YieldNow { yielded: false }
 }
 
-/// What [`yield_now`] returns.
+/// Returned by [`yield_now`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct YieldNow {

@@ -1,9 +1,9 @@
-//! What listeners have in common.
+//! The accept loop that all listeners share.
 //!
-//! While the system has no room for one more connection, that connection waits in the listener's queue, and the
-//! listener stays readable: a server that went on regardless of the error would spin. So `accept` pauses and tries
-//! again before it passes the error on. That limits the rate of such errors, and a short shortage is
-//! not seen at all. The same is done where the system refuses the call itself (a filter).
+//! While the system has no descriptor for one more connection, that connection waits in the
+//! listener's queue, and the listener stays readable: a server that ignored the error would spin.
+//! So `accept` pauses and retries before it returns the error. That limits the rate of such errors,
+//! and hides a short shortage. The same is done if the system refuses the call itself (a filter).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -21,10 +21,10 @@ use crate::sys::sockets::ACCEPT;
 /// How many connections may wait to be accepted; the system has its own limit, too.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait for room.
+/// How long to wait for a descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A bound socket of the standard library listens.
+/// Makes a bound socket of the standard library listen.
 pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<T>> {
     // std lets 128 connections wait, and the system drops those beyond: the clients of a burst would hang for a
     // second. Listening again changes the limit.
@@ -40,7 +40,7 @@ pub(super) async fn accept<T: AsFd, R>(
     let mut passing_over = |listener: &T| {
         loop {
             match op(listener) {
-                // It was given up while it waited.
+                // It was abandoned while it waited.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 result => return result,
             }

@@ -1,10 +1,10 @@
 //! Any descriptor, waited for on the loop.
 //!
 //! 1. [`AsyncFd::readable`] asks the kernel whether a read would block, and waits if it would (see `readiness`).
-//! 2. A descriptor of somebody else's may be closed while it is watched, and no edge would ever come of it: so before a wait the
-//!    kernel is asked whether it is still open.
-//! 3. The descriptor may stay open when the `AsyncFd` goes, so its registration is
-//!    taken out at once, on whichever thread.
+//! 2. Foreign code may close its descriptor while it is watched, and no edge would ever follow: so
+//!    before a wait the kernel is asked whether it is still open.
+//! 3. The descriptor may stay open when the `AsyncFd` is dropped, so it is deregistered at once, on
+//!    any thread.
 //!
 //! Rejected: to make the descriptor non-blocking. The flag belongs to the open file,
 //! which other processes may share (a terminal, say).
@@ -25,14 +25,13 @@ use crate::event_loop::Direction;
 /// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, another
 /// crate's socket.
 ///
-/// It waits; reading and writing are up to you, with whatever calls the descriptor
-/// takes. `T` owns or borrows it: an `OwnedFd`, a `std` type, a
-/// `BorrowedFd`, a reference. Neither its flags nor anything else about it is changed, and
-/// dropping the `AsyncFd` closes it only if dropping `T` does.
+/// It only waits; read and write with the calls that suit the descriptor. `T` owns or borrows it:
+/// an `OwnedFd`, a `std` type, a `BorrowedFd`, a reference. Neither its flags nor anything else
+/// about it is changed, and dropping the `AsyncFd` closes it only if dropping `T` does.
 ///
-/// It belongs to the loop of its first use. One loop watches a descriptor once: a
-/// second `AsyncFd` of the same number on the same loop is an error (`AlreadyExists`) where
-/// it would have to wait. A duplicate of the descriptor is another one.
+/// It belongs to the loop of its first use. One loop watches a descriptor once: a second `AsyncFd`
+/// of the same number on the same loop is an error (`AlreadyExists`) when it would have to wait. A
+/// duplicate of the descriptor counts as another one.
 ///
 /// ```
 /// use std::io::{Read, Write, pipe};
@@ -99,18 +98,17 @@ impl<T: AsFd> AsyncFd<T> {
         })
     }
 
-    /// Waits until a read would not block: there is something, or the end has come, or an error
-    /// is to be fetched. It says so each time, for as long as that is the case.
+    /// Waits until a read would not block: there is data, or the end, or a pending error. It
+    /// completes each time while that is the case.
     ///
     /// Other code may read it first: set the descriptor non-blocking where that
     /// can happen.
     ///
     /// # Errors
     ///
-    /// Off its loop; `AlreadyExists` if the loop watches this descriptor already;
-    /// `Unsupported` if the system cannot wait for it; `InvalidInput` if it is closed. (A wait
-    /// during which it is closed does not notice: the system forgets it without a word. The next
-    /// one does.)
+    /// Off its loop; `AlreadyExists` if the loop watches this descriptor already; `Unsupported` if
+    /// the system cannot wait for it; `InvalidInput` if it is closed. (If it is closed during a
+    /// wait, that wait does not notice, because the system forgets it silently. The next one does.)
     ///
     /// # Cancel safety
     ///
@@ -133,11 +131,11 @@ impl<T: AsFd> AsyncFd<T> {
         self.ready(Direction::Read).await
     }
 
-    /// Waits until a write would not block: there is room, or the other end is closed, or an
-    /// error is to be fetched. It says so each time, for as long as that is the case.
+    /// Waits until a write would not block: there is room, or the other end is closed, or there is
+    /// a pending error. It completes each time while that is the case.
     ///
-    /// Room for how much, the system decides: a pipe promises `PIPE_BUF` bytes, and a
-    /// larger write to a blocking descriptor may still wait.
+    /// The system decides for how much there must be room: a pipe guarantees `PIPE_BUF` bytes, and
+    /// a larger write to a blocking descriptor may still wait.
     ///
     /// # Errors
     ///
@@ -276,8 +274,8 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.poll_ready(cx, direction)
     }
 
-    /// Before a wait on a descriptor that the loop may have been watching already: if it has been closed
-    /// meanwhile, the kernel has forgotten it without a word.
+    /// Before a wait on a descriptor that the loop may already watch: if it has been closed
+    /// meanwhile, the kernel has forgotten it silently.
     fn refuse_closed(&self) -> io::Result<()> {
         if !self.source.is_watched() {
             return Ok(()); // the first question will say so
@@ -301,7 +299,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.get_ref()
     }
 
-    /// What is inside. It must keep its descriptor.
+    /// The wrapped value. It must keep its descriptor.
     ///
     /// ```
     /// use std::io::Read;
@@ -315,7 +313,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.get_mut()
     }
 
-    /// Gives it back; no loop watches it any longer.
+    /// Returns the wrapped value; no loop watches it any longer.
     ///
     /// ```
     /// # let (reader, _writer) = std::io::pipe()?;

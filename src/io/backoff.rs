@@ -1,9 +1,9 @@
-//! What the kernel has no event for, tried again and again.
+//! Retries for operations that the kernel reports no event for.
 //!
 //! A connection to a Unix listener whose queue is full is refused with "try again", and the kernel
-//! has no event for the moment when there is room. So it is tried again, after
-//! pauses of 1 ms that double up to [`LONGEST`]. The same holds for a datagram to a socket that
-//! is not connected: the kernel reports room for a socket's own peer only.
+//! has no event for the moment when there is room. So it is retried, after pauses of 1 ms that
+//! double up to [`LONGEST`]. The same holds for a datagram to a socket that is not connected: the
+//! kernel reports room for a socket's own peer only.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -17,7 +17,7 @@ use crate::alarm::{self, Alarm};
 /// Between two attempts, at most.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// Tries `op` again and again while it would block, for what the kernel has no event.
+/// Retries `op` while it would block, if the kernel has no event for it.
 #[cfg(unix)]
 pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let mut wait = Duration::from_millis(1);
@@ -26,7 +26,7 @@ pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io
     loop {
         match op() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Room may be made outside of a loop with a virtual clock.
+                // Room may be made outside a loop with a virtual clock.
                 held = held.or_else(alarm::hold);
                 pause(wait).await;
                 wait = LONGEST.min(wait * 2);

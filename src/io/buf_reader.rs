@@ -1,8 +1,9 @@
 //! A reader with a buffer, over any other.
 //!
-//! The buffer grows only where a line is longer than it: the bytes of a line that has not come to its end, and how far they were
-//! searched, stay here, and not in the future that waits for the rest. So dropping that future loses nothing. Once all is taken, the
-//! buffer is as long as before.
+//! The buffer grows only for a line that is longer than it: the bytes of an incomplete line, and
+//! how far they were searched, stay here, and not in the future that waits for the rest. So
+//! dropping that future loses nothing. Once all bytes are taken, the buffer shrinks to its earlier
+//! length.
 //!
 //! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped, and its methods need an import.
 //!
@@ -18,14 +19,14 @@ use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek};
 
 use super::read_write::{self, append};
 
-/// How long a buffer is, if nothing else is said.
+/// The default length of a buffer.
 pub(super) const CAPACITY: usize = 8 * 1024;
 
-/// Reads large pieces from a reader, to give small ones and lines.
+/// A buffered reader: reads large pieces, and returns small ones and lines.
 ///
-/// Over any reader of futures-io, those of other crates too; one that is not `Unpin` goes into a `Box::pin`. Through
-/// [`get_ref`](Self::get_ref) a stream of this crate can be written to meanwhile. Dropping the `BufReader`, or
-/// [`into_inner`](Self::into_inner), loses what was read and not taken.
+/// Works over any futures-io reader, also those of other crates; wrap one that is not `Unpin` in
+/// `Box::pin`. Through [`get_ref`](Self::get_ref) a stream of this crate can be written to
+/// meanwhile. Dropping the `BufReader`, or [`into_inner`](Self::into_inner), loses buffered bytes.
 ///
 /// ```
 /// use trefoil::io::{BufReader, UnixStream};
@@ -46,17 +47,18 @@ pub(super) const CAPACITY: usize = 8 * 1024;
 /// ```
 pub struct BufReader<R> {
     inner: R,
-    /// All of it has a value; from `start` to `end` it was read and not taken.
+    /// Fully initialised; the bytes from `start` to `end` were read and not taken.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     capacity: usize,
-    /// This byte is not among the first so many of `buffer()`; a search that was given up goes on behind them.
+    /// This byte is not among the first bytes of `buffer()`, up to this number; an abandoned search
+    /// continues behind them.
     searched: Option<(u8, usize)>,
 }
 
 impl<R> BufReader<R> {
-    /// Over `inner`, with a buffer of 8 KiB that is made by the first read.
+    /// Wraps `inner`, with a buffer of 8 KiB that is allocated by the first read.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -85,7 +87,7 @@ impl<R> BufReader<R> {
         }
     }
 
-    /// What was read and not taken. It reads nothing.
+    /// The bytes that were read and not taken. Does not read.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -136,7 +138,7 @@ impl<R> BufReader<R> {
         &self.inner
     }
 
-    /// What it reads from. What is read there directly is what comes after the buffer.
+    /// The wrapped reader. Bytes that are read from it directly come after the buffer.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -148,7 +150,7 @@ impl<R> BufReader<R> {
         &mut self.inner
     }
 
-    /// What it reads from; the [`buffer`](Self::buffer) is lost.
+    /// The wrapped reader; the [`buffer`](Self::buffer) is lost.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -159,7 +161,7 @@ impl<R> BufReader<R> {
         self.inner
     }
 
-    /// Takes so many bytes that are there.
+    /// Takes this many buffered bytes.
     pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
         let taken = self.buffer()[..count].to_vec();
         self.consume(count);
@@ -176,7 +178,8 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing, if that holds for the reader; for all of this crate it does.
+    /// Dropping the future loses nothing, if that holds for the reader, as it does for all of this
+    /// crate.
     ///
     /// ```
     /// use trefoil::io::{BufReader, UnixStream};
@@ -217,7 +220,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         read_write::read_exact(self, buffer).await
     }
 
-    /// Appends everything up to the end; gives the number of bytes.
+    /// Appends everything up to the end; returns the number of bytes.
     ///
     /// # Errors
     ///
@@ -244,7 +247,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         read_write::read_to_end(self, bytes).await
     }
 
-    /// As [`read_to_end`](Self::read_to_end), for text.
+    /// Like [`read_to_end`](Self::read_to_end), for text.
     ///
     /// # Errors
     ///
@@ -270,8 +273,8 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         read_write::read_to_string(self, text).await
     }
 
-    /// What is in the buffer; if that is nothing, after one read. Empty at the end. It stays there until
-    /// [`consume`](Self::consume) says how much was taken.
+    /// The buffer's contents, after one read if it was empty. Empty at the end. The bytes stay
+    /// until [`consume`](Self::consume) removes them.
     ///
     /// # Errors
     ///
@@ -299,10 +302,11 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         Ok(self.buffer())
     }
 
-    /// Appends everything up to the next `delimiter` and that, or up to the end; gives the number of bytes, 0 at the end.
+    /// Appends everything up to the next `delimiter` and that, or up to the end; returns the number of bytes, 0 at the end.
     ///
-    /// It takes as much memory as the piece is long. For input from strangers, limit it yourself, with
-    /// [`fill_buf`](Self::fill_buf) and [`consume`](Self::consume), or by a [`timeout`](crate::timeout).
+    /// It takes as much memory as the piece is long. For untrusted input, limit it yourself, with
+    /// [`fill_buf`](Self::fill_buf) and [`consume`](Self::consume), or by a
+    /// [`timeout`](crate::timeout).
     ///
     /// # Errors
     ///
@@ -332,7 +336,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         Ok(count)
     }
 
-    /// Appends the next line with its end; gives its length in bytes, 0 at the end. For many lines, without their ends:
+    /// Appends the next line with its end; returns its length in bytes, 0 at the end. For many lines, without their ends:
     /// [`lines`](Self::lines).
     ///
     /// # Errors
@@ -367,7 +371,8 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         poll_fn(|cx| self.poll_find(cx, delimiter)).await
     }
 
-    /// How many bytes there are up to the next `delimiter` with it, or to the end; they are in the buffer then.
+    /// The number of bytes up to and including the next `delimiter`, or up to the end; they are in
+    /// the buffer then.
     pub(super) fn poll_find(
         &mut self,
         cx: &mut Context<'_>,
@@ -390,7 +395,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         }
     }
 
-    /// Something is in the buffer, or the end has come.
+    /// Ready when something is in the buffer, or the end has come.
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.start == self.end {
             ready!(self.poll_more(cx))?;
@@ -398,7 +403,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once, behind what is there, for which there may be too little room; the number of bytes.
+    /// Reads once, behind the buffered bytes, making room if needed; returns the number of bytes.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.end == self.buffer.len() {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -420,7 +425,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
 }
 
 impl<R: AsyncSeek + Unpin> BufReader<R> {
-    /// Moves the reader's position; gives the new one, from the start. The buffer is forgotten, and a position is counted from
+    /// Moves the reader's position; returns the new one, from the start. The buffer is forgotten, and a position is counted from
     /// what was taken last.
     ///
     /// # Errors
@@ -429,7 +434,8 @@ impl<R: AsyncSeek + Unpin> BufReader<R> {
     ///
     /// # Cancel safety
     ///
-    /// None: a seek that has begun goes on, and what is read next is not known until another one has ended.
+    /// None: a seek that has begun goes on, and the next read's position is not known until another
+    /// seek has ended.
     ///
     /// ```
     /// use std::io::SeekFrom;

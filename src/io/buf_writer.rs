@@ -1,6 +1,7 @@
 //! A writer with a buffer, over any other.
 //!
-//! How much of the buffer was written stays here, so a flush that is given up, or has failed, goes on where it was.
+//! How much of the buffer was written is stored here, so after a dropped or failed flush the next
+//! one continues where it was.
 //!
 //! Checked by `tests/event_loop/buffered.rs`.
 
@@ -15,11 +16,13 @@ use futures_io::AsyncWrite;
 use super::buf_reader::CAPACITY;
 use super::read_write;
 
-/// Collects small pieces, and writes them in large ones.
+/// A buffered writer: collects small pieces, and writes large ones.
 ///
-/// Over any writer of futures-io, those of other crates too; one that is not `Unpin` goes into a `Box::pin`.
+/// Works over any futures-io writer, also those of other crates; wrap one that is not `Unpin` in
+/// `Box::pin`.
 ///
-/// **[`flush`](Self::flush) it at the end.** Dropping it loses what is in the buffer: a destructor cannot wait.
+/// **[`flush`](Self::flush) it at the end.** Dropping it loses buffered bytes, because a destructor
+/// cannot wait.
 ///
 /// ```
 /// use trefoil::io::{BufWriter, UnixStream};
@@ -47,7 +50,7 @@ pub struct BufWriter<W> {
 }
 
 impl<W> BufWriter<W> {
-    /// Over `inner`, with a buffer of 8 KiB.
+    /// Wraps `inner`, with a buffer of 8 KiB.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -58,7 +61,8 @@ impl<W> BufWriter<W> {
         Self::with_capacity(CAPACITY, inner)
     }
 
-    /// With a buffer of `capacity` bytes. What is as long as that, or longer, is written without being copied.
+    /// With a buffer of `capacity` bytes. Pieces of at least this length are written without being
+    /// copied.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -74,7 +78,7 @@ impl<W> BufWriter<W> {
         }
     }
 
-    /// What has not been written yet.
+    /// The bytes that have not been written yet.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -99,7 +103,7 @@ impl<W> BufWriter<W> {
         &self.inner
     }
 
-    /// What it writes to. What is written there directly comes before the buffer.
+    /// The wrapped writer. Bytes that are written to it directly come before the buffer.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -111,7 +115,7 @@ impl<W> BufWriter<W> {
         &mut self.inner
     }
 
-    /// What it writes to; the [`buffer`](Self::buffer) is lost. [`flush`](Self::flush) it first.
+    /// The wrapped writer; the [`buffer`](Self::buffer) is lost. [`flush`](Self::flush) it first.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -124,11 +128,11 @@ impl<W> BufWriter<W> {
 }
 
 impl<W: AsyncWrite + Unpin> BufWriter<W> {
-    /// Takes some of `bytes`; gives their number. Waits only where the buffer has no room.
+    /// Takes some of `bytes`; returns their number. Waits only where the buffer has no room.
     ///
     /// # Errors
     ///
-    /// The writer's, perhaps about earlier bytes. The buffer keeps what was not written.
+    /// The writer's, perhaps about earlier bytes. The buffer keeps the bytes that were not written.
     ///
     /// # Cancel safety
     ///
@@ -168,7 +172,7 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
     ///
     /// # Errors
     ///
-    /// The writer's. The buffer keeps what was not written.
+    /// The writer's. The buffer keeps the bytes that were not written.
     ///
     /// # Cancel safety
     ///
@@ -215,7 +219,7 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
         poll_fn(|cx| Pin::new(&mut *self).poll_close(cx)).await
     }
 
-    /// The buffer is written, and empty.
+    /// Ready when the buffer is written and empty.
     fn poll_empty(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.buffer.len() {
             let rest = &self.buffer[self.written..];

@@ -1,21 +1,21 @@
 //! Reading and writing bytes, once for all streams.
 //!
-//! A stream is a [`Source`] of a descriptor of [`Bytes`]: a socket, the end of a pipe. The functions here are one
-//! system call each in an [`Outcome`] (what was read or written, and whether that was less than it might have been),
-//! or loops over those; the source does the waiting.
+//! A stream is a [`Source`] of a descriptor of [`Bytes`]: a socket, the end of a pipe. The
+//! functions here are one system call each with an [`Outcome`] (the count, and whether it was
+//! short), or loops over those; the source does the waiting.
 //!
-//! A short count tells that the next call would block, which saves that call. Not everywhere,
-//! though: [`Bytes::DRAINS`] says where. A Unix socket stops short at a message that carries
-//! descriptors, a terminal at the end of a line; there the next call is made in the loop's next turn. Of a list of
-//! slices the system gets as many as it takes at once, without the empty ones in front: a call with empty slices
-//! only would return 0, which looks like the end.
+//! A short count usually means that the next call would block, which saves that call;
+//! [`Bytes::DRAINS`] says for which descriptors. A Unix socket stops at a message that carries
+//! descriptors, a terminal at the end of a line; there the next call is made in the loop's next
+//! turn. Of a list of slices the system gets as many as it takes at once, without the empty ones in
+//! front: a call with empty slices only would return 0, which looks like the end.
 //!
-//! hyper and tokio give their readers memory that has no value yet. To fill it with zeros first costs as much as a copy
-//! of what could arrive. The system writes into such memory as into any other, and rustix hands back the part
-//! that has been written, as bytes.
+//! hyper and tokio give their readers uninitialised memory. Filling it with zeros first costs as
+//! much as a copy of the data that could arrive. The system can write into such memory, and rustix
+//! returns the written part as bytes.
 //!
-//! - **I1** `poll_read_uninit` gives a count only after the system has written that many
-//!   bytes to the front of the buffer.
+//! - **I1** `poll_read_uninit` returns a count only after the system has written that many bytes to
+//!   the front of the buffer.
 //!
 //! The macros write the public methods and the futures-io traits of a stream, which differ in
 //! nothing but the type.
@@ -39,11 +39,12 @@ use crate::sys::transfer;
 
 /// A descriptor of bytes.
 pub(crate) trait Bytes: AsFd {
-    /// A short read leaves nothing behind.
+    /// Whether nothing is left after a short read.
     const DRAINS: bool = false;
 
-    /// A socket can be asked not to wait in each call, whatever its open file says, and to raise no `SIGPIPE`, which
-    /// a host may have set to end the process. Other descriptors must not block by themselves.
+    /// A socket can be asked in each call not to wait, whatever its open file's flags, and to raise
+    /// no `SIGPIPE`, which the host may have set to end the process. Other descriptors must not
+    /// block by themselves.
     fn is_socket(&self) -> bool {
         true
     }
@@ -56,7 +57,7 @@ pub(crate) trait Stream {
     fn source(&self) -> &Source<Self::Io>;
 }
 
-/// The system takes so many slices at once, and `sendmsg` refuses more (`UIO_MAXIOV`).
+/// The system takes this many slices at once, and `sendmsg` refuses more (`UIO_MAXIOV`).
 const SLICES: usize = 1024;
 
 /// `read_to_end` asks for at least as many bytes at once.
@@ -98,7 +99,7 @@ fn writing<T: Bytes>(
     })
 }
 
-/// The peer will read the end; one that is gone need not be told.
+/// The peer will read the end. An error because the peer is gone is ignored.
 pub(super) fn close_write(socket: impl AsFd) -> io::Result<()> {
     match shutdown(socket, Shutdown::Write) {
         Ok(()) | Err(Errno::NOTCONN) => Ok(()),
@@ -222,7 +223,7 @@ impl<T: Bytes> Source<T> {
         }
     }
 
-    /// Half-closes a socket. Of others there is nothing to close but the descriptor: that is dropping.
+    /// Half-closes a socket. For other descriptors, only dropping closes them.
     pub(super) fn close_write(&self) -> io::Result<()> {
         if self.get_ref().is_socket() {
             close_write(self.get_ref().as_fd())
@@ -262,7 +263,7 @@ macro_rules! reads {
                 self.source().read(&mut [std::io::IoSliceMut::new(buffer)]).await
             }
 
-            /// As [`read`](Self::read), into several buffers, one after the other, by one
+            /// Like [`read`](Self::read), into several buffers, one after the other, by one
             /// system call.
             ///
             /// # Errors
@@ -318,7 +319,7 @@ macro_rules! reads {
                 self.source().read_exact(buffer).await
             }
 
-            /// Appends everything up to the end of the stream; gives the number of bytes.
+            /// Appends everything up to the end of the stream; returns the number of bytes.
             ///
             /// # Errors
             ///
@@ -343,7 +344,7 @@ macro_rules! reads {
                 self.source().read_to_end(bytes).await
             }
 
-            /// As [`read_to_end`](Self::read_to_end), for text.
+            /// Like [`read_to_end`](Self::read_to_end), for text.
             ///
             /// # Errors
             ///
@@ -419,8 +420,8 @@ pub(super) use reads;
 macro_rules! writes {
     ($type:ty) => {
         impl $type {
-            /// Writes some of `bytes`; gives the number that the system took. Waits while it
-            /// takes none, unless there are none.
+            /// Writes some of `bytes`; returns the number of bytes that the system took. Waits
+            /// until it takes at least one, unless `bytes` is empty.
             ///
             /// # Errors
             ///
@@ -441,7 +442,7 @@ macro_rules! writes {
                 self.source().write(&[std::io::IoSlice::new(bytes)]).await
             }
 
-            /// As [`write`](Self::write), from several slices, one after the other, by one
+            /// Like [`write`](Self::write), from several slices, one after the other, by one
             /// system call.
             ///
             /// # Errors
@@ -489,8 +490,8 @@ macro_rules! writes {
                 self.source().write_all(bytes).await
             }
 
-            /// Does nothing: written bytes are the system's already. So code reads the same
-            /// over a stream with a buffer of its own.
+            /// Does nothing: the system already has the written bytes. It exists so that code is
+            /// the same as for a buffered stream.
             ///
             /// # Errors
             ///
@@ -550,7 +551,7 @@ macro_rules! writes {
                 self: std::pin::Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                // Written bytes are the system's already.
+                // The system already has the written bytes.
                 std::task::Poll::Ready(Ok(()))
             }
 

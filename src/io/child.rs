@@ -3,13 +3,12 @@
 //! 1. Right after the start the child gets a descriptor that names it and no other process,
 //!    whatever happens to its number. (The number is not reused before the child is waited for. So it can belong
 //!    to another process by then only if the host lets the system discard its children, or waits for them itself.)
-//! 2. All that follows goes through that descriptor: to wait for the child's end, to fetch
-//!    its status, to kill it. The kernel reports the end on it, whatever the host
-//!    does with `SIGCHLD`.
-//! 3. The status is fetched once and kept. A child that is dropped before goes to the reaper.
+//! 2. Everything else uses that descriptor: waiting for the child's end, reaping it, killing it.
+//!    The kernel reports the end on it, whatever the host does with `SIGCHLD`.
+//! 3. The status is fetched once and kept. A child that is dropped before that goes to the reaper.
 //!
-//! If no descriptor is left for step 1 the child runs all the same, and each method that needs it
-//! asks again. To kill the child, and to reap it after a drop, its number is then used instead.
+//! If no descriptor is left for step 1 the child still runs, and each method that needs one tries
+//! again. Killing the child, and reaping it after a drop, then use its number instead.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -30,9 +29,10 @@ use crate::task::try_join_all;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
 ///
-/// Dropped, it runs on, unless its command said [`kill_on_drop`](super::Command::kill_on_drop),
-/// and no zombie stays when it ends, wherever it is dropped, on a loop or off it. (One sleeping thread
-/// waits for all children that were dropped before their end, and ends with the last of them.)
+/// If this is dropped, the process runs on, unless its command has
+/// [`kill_on_drop`](super::Command::kill_on_drop) set. No zombie remains when it ends, wherever
+/// this is dropped, on a loop or off it. (One sleeping thread waits for all children that were
+/// dropped before their end, and ends with the last of them.)
 ///
 /// ```
 /// use trefoil::io::Command;
@@ -69,7 +69,7 @@ enum State {
 }
 
 impl State {
-    /// What has become of a child; `None`: it runs.
+    /// The state of a child; `None`: it runs.
     fn of(child: &Handle) -> io::Result<Option<Self>> {
         match child.fetch() {
             Ok(status) => Ok(status.map(Self::Ended)),
@@ -98,8 +98,7 @@ impl Child {
         Ok(child)
     }
 
-    /// Its process id. Once it has been waited for the system may give the number to
-    /// another process.
+    /// Its process id. After it has been waited for, the system may reuse the number.
     ///
     /// ```
     /// use trefoil::io::Command;
@@ -113,17 +112,17 @@ impl Child {
         self.pid
     }
 
-    /// Waits until it has ended, and gives its status: the same each time.
+    /// Waits until it has ended, and returns its status, the same each time.
     ///
-    /// What it reads from us is closed first, as `std` does, so that it cannot wait for us in
-    /// turn. What it writes should be read meanwhile, or it waits for room in the
-    /// pipe: see [`wait_with_output`](Self::wait_with_output).
+    /// Closes its standard input first, as `std` does, so that it cannot wait for us in turn. Read
+    /// its output meanwhile, or it waits for room in the pipe: see
+    /// [`wait_with_output`](Self::wait_with_output).
     ///
     /// # Errors
     ///
-    /// `NotFound` if it has ended, but its status went elsewhere: to code of the host
-    /// that waits for any child (`waitpid(-1)`), or nowhere, because `SIGCHLD` is
-    /// ignored. Off its loop. No descriptor was left to watch it with.
+    /// `NotFound` if it has ended, but other code of the program has fetched its status
+    /// (`waitpid(-1)`), or the system has discarded it because `SIGCHLD` is ignored. Also off its
+    /// loop, or if no descriptor was left to watch it.
     ///
     /// # Cancel safety
     ///
@@ -181,8 +180,8 @@ impl Child {
         self.status().map(Some)
     }
 
-    /// Kills it (`SIGKILL`; on Windows it ends with the code 1). It has ended when [`wait`](Self::wait) says so. One that has
-    /// ended is left in peace.
+    /// Kills it (`SIGKILL`; on Windows it ends with the code 1). It has ended when
+    /// [`wait`](Self::wait) returns. Does nothing if it has ended.
     ///
     /// # Errors
     ///
@@ -204,8 +203,8 @@ impl Child {
         self.signal(Signal::KILL)
     }
 
-    /// Sends it the signal with this number: 15 asks most programs to end. One that has
-    /// ended is left in peace.
+    /// Sends it the signal with this number: 15 asks most programs to end. Does nothing if it has
+    /// ended.
     ///
     /// # Errors
     ///
@@ -249,10 +248,10 @@ impl Child {
         }
     }
 
-    /// Closes its input, waits until it has ended, and gives its status with all that it wrote
-    /// to the pipes that were not taken.
+    /// Closes its input, waits until it has ended, and returns its status and everything that it
+    /// wrote to the pipes that were not taken.
     ///
-    /// That is until the *pipes* end: a grandchild that has inherited one keeps us waiting.
+    /// It waits until the *pipes* end: a grandchild that has inherited one delays it.
     ///
     /// # Errors
     ///
@@ -282,7 +281,7 @@ impl Child {
             stdout.as_ref().map(Stream::source),
             stderr.as_ref().map(Stream::source),
         ];
-        // Both at once: a child that waits for room in the one would never end the other.
+        // Both at once: a child that waits for room in one would never end the other.
         let mut read = try_join_all(pipes.map(rest_of)).await?.into_iter();
         let [stdout, stderr] = [(); 2].map(|()| read.next().unwrap_or_default());
         Ok(Output {
@@ -327,7 +326,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.kill_on_drop {
-            // It has ended, or is not ours to kill: there is nothing else to do.
+            // It has ended, or we may not kill it: there is nothing else to do.
             let _ = self.kill();
         }
         let _ = self.watch();
@@ -339,7 +338,7 @@ impl Drop for Child {
     }
 }
 
-/// All that comes through this pipe, if there is one.
+/// Everything that comes through this pipe, if there is one.
 async fn rest_of(pipe: Option<&Source<PipeEnd>>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {

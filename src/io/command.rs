@@ -1,11 +1,11 @@
-//! How a child process is to be started.
+//! Starting child processes.
 //!
-//! It is `std`'s `Command` with children that the loop can wait for. Starting is `std`'s, too: a
-//! system call that returns when the new program has been found and runs (about half a
-//! millisecond), or why not; so `spawn` is not `async`.
+//! It is `std`'s `Command` with children that the loop can wait for. `std` also starts the process:
+//! a system call that returns when the new program runs (about half a millisecond), or an error; so
+//! `spawn` is not `async`.
 //!
-//! Rejected: to start it on another thread, which costs more than it saves, and
-//! makes the order of starts a matter of chance.
+//! Rejected: starting it on another thread, which costs more than it saves, and makes the order of
+//! starts random.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -38,8 +38,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// A child that will run `program`, found as `std` finds it, with no arguments, and our
-    /// environment, directory and standard streams.
+    /// A command that will run `program`, found as by `std`, without arguments, and with this
+    /// process's environment, directory and standard streams.
     ///
     /// ```
     /// let command = trefoil::io::Command::new("ls");
@@ -128,7 +128,7 @@ impl Command {
         self
     }
 
-    /// Starts with an empty environment, not with ours.
+    /// Starts with an empty environment instead of this process's.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -156,8 +156,8 @@ impl Command {
         self
     }
 
-    /// Its standard input: `Stdio::piped()` for [`Child::stdin`], nothing, a file, ours (as
-    /// [`spawn`](Self::spawn) has it by itself).
+    /// Its standard input: `Stdio::piped()` for [`Child::stdin`], nothing, a file, or this
+    /// process's (the default of [`spawn`](Self::spawn)).
     ///
     /// ```
     /// use std::process::Stdio;
@@ -209,8 +209,8 @@ impl Command {
         self
     }
 
-    /// The process group that it joins; 0: one of its own, so that a terminal's Ctrl-C
-    /// reaches us alone.
+    /// The process group that it joins; 0: a new one, so that a terminal's Ctrl-C reaches only this
+    /// process.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -226,8 +226,8 @@ impl Command {
         self
     }
 
-    /// Whether its [`Child`] kills it when it is dropped, by accident or at the end of the
-    /// loop. No, to begin with: it runs on.
+    /// Whether dropping its [`Child`] kills it, for example at the end of the loop. Default: no, it
+    /// runs on.
     ///
     /// ```
     /// use trefoil::io::Command;
@@ -262,8 +262,8 @@ impl Command {
 
     /// Starts it, and waits until it has ended.
     ///
-    /// It is started by this call, not by the first poll, so the future needs the command no
-    /// longer: `spawn(Command::new("make").status())` is fine.
+    /// This call starts it, not the first poll, so the future does not borrow the command:
+    /// `spawn(Command::new("make").status())` is fine.
     ///
     /// # Errors
     ///
@@ -285,13 +285,11 @@ impl Command {
         async move { child?.wait().await }
     }
 
-    /// Starts it, and waits for its end and for all that it writes; unless
-    /// [`stdout`](Self::stdout) and [`stderr`](Self::stderr) say something else. It reads nothing,
-    /// unless [`stdin`](Self::stdin) says something else. (Said here: what was set on the
-    /// `std` command underneath is not known.)
+    /// Starts it, and waits for its end and its output, unless [`stdout`](Self::stdout) and
+    /// [`stderr`](Self::stderr) are set. Its input is empty, unless [`stdin`](Self::stdin) is set.
+    /// (Settings of the underlying `std` command are not known here.)
     ///
-    /// It is started by this call, not by the first poll, so the future needs the command no
-    /// longer.
+    /// This call starts it, not the first poll, so the future does not borrow the command.
     ///
     /// # Errors
     ///
@@ -343,7 +341,7 @@ impl Command {
         &self.inner
     }
 
-    /// The `std` command underneath, for what only `std` has.
+    /// The underlying `std` command, for settings that only `std` has.
     ///
     /// ```
     ///     ///

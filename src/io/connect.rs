@@ -1,9 +1,9 @@
-//! Which of several addresses to connect to: the first that answers (RFC 8305).
+//! Connecting to the first of several addresses that answers (RFC 8305).
 //!
-//! 1. The addresses of a name are put in an order in which the families take turns, beginning
-//!    with the system's favourite; a list of addresses stays as it is.
+//! 1. The addresses of a name are ordered so that the families alternate, beginning with the
+//!    system's first; a given list of addresses keeps its order.
 //! 2. The first is tried. After [`STAGGER`], or as soon as an attempt has failed, the next one
-//!    joins in.
+//!    starts.
 //! 3. The first that is connected wins; the rest are dropped, which closes them. Once
 //!    all have failed, the last failure is the result.
 //!
@@ -27,7 +27,7 @@ use crate::alarm::Alarm;
 /// The "Connection Attempt Delay" of the RFC.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// What `connect` gives for the first of the addresses of `host` that answers.
+/// The result of `connect` for the first address of `host` that answers.
 pub(super) async fn first_to_answer<A, S, F>(host: A, connect: fn(SocketAddr) -> F) -> io::Result<S>
 where
     A: ToSocketAddrs,
@@ -80,7 +80,7 @@ where
     .await
 }
 
-/// The families take turns; within each, and for the first, the order stays.
+/// Alternates the families; within each family, and for the first address, the order stays.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (ours, theirs): (Vec<_>, Vec<_>) = addresses

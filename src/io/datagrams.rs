@@ -1,4 +1,4 @@
-//! What sockets of datagrams have in common: to send and to receive one without waiting, and by hand.
+//! Methods that all datagram sockets share: the `try_…` and `poll_…` forms.
 //!
 //! Checked by `tests/event_loop/datagrams.rs`.
 
@@ -21,7 +21,7 @@ macro_rules! datagrams {
                 self.source.get_ref().send(bytes)
             }
 
-            /// Receives one datagram if there is one; gives its length. It needs no loop.
+            /// Receives one datagram if there is one; returns its length. It needs no loop.
             ///
             /// # Errors
             ///
@@ -40,7 +40,7 @@ macro_rules! datagrams {
                 self.source.get_ref().recv(buffer)
             }
 
-            /// As [`try_recv`](Self::try_recv), and says where the datagram comes from.
+            /// Like [`try_recv`](Self::try_recv), and says where the datagram comes from.
             ///
             /// # Errors
             ///

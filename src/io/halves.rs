@@ -1,8 +1,8 @@
-//! A stream in two halves with owners of their own.
+//! A stream in two halves with separate owners.
 //!
-//! Streams are used through shared references, so a half is a counted reference with fewer
-//! methods. What it adds is the end: the writing half that is dropped half-closes the
-//! stream, as if each half were a descriptor. The last half to go closes it.
+//! Streams are used through shared references, so a half is a counted reference with fewer methods.
+//! It adds only its drop: dropping the writing half half-closes the stream, as if each half were a
+//! descriptor. Dropping the last half closes it.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -57,7 +57,7 @@ pub struct ReadHalf<S> {
 #[derive(Debug)]
 pub struct WriteHalf<S: AsFd> {
     stream: Arc<S>,
-    /// It goes back into one piece: nothing is closed.
+    /// The halves are being reunited: nothing is closed.
     whole: bool,
 }
 
@@ -128,7 +128,7 @@ impl<S: AsFd> AsRef<S> for WriteHalf<S> {
 impl<S: AsFd> Drop for WriteHalf<S> {
     fn drop(&mut self) {
         if !self.whole {
-            // Whatever it says: the peer is told, or is gone already.
+            // The result is ignored: either the peer learns it, or it is gone already.
             let _ = close_write(self.stream.as_fd());
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! It is a source like others, whose operation asks whether it has come (see `sys::signal`, where the handler is).
 //!
-//! A `select!` in a loop drops a [`ctrl_c`] that has not come and makes another: in between nothing waits, and a Ctrl-C that comes
-//! just then must not end the program. So the loop keeps the subscription in the meantime, and gives it to the
+//! A `select!` in a loop drops a pending [`ctrl_c`] and makes another one. A Ctrl-C in between must
+//! not end the program, so the event loop keeps the subscription meanwhile, and passes it to the
 //! next `ctrl_c`; at its end the loop drops it.
 //!
 //! Checked by `tests/event_loop/`.
@@ -27,16 +27,16 @@ pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Outcome<()>>
     }
 }
 
-/// Waits for Ctrl-C, from this call on (not from the first poll): the next one ends the wait and
-/// not the process.
+/// Waits for Ctrl-C, from this call on (not from the first poll): the next one completes this
+/// future instead of ending the process.
 ///
-/// Once it has come, Ctrl-C does again what it did before. So a second one, while the program
-/// puts its things in order, ends it at once. A program that goes on after the first says
-/// [`keep`](CtrlC::keep), or has one `Signal` of `Signal::INT` for all its time.
+/// After that, Ctrl-C has its previous effect again. So a second one ends the program at once while
+/// it shuts down. A program that continues after the first uses [`keep`](CtrlC::keep), or keeps one
+/// `Signal` of `Signal::INT`.
 ///
-/// A future that is dropped before (by a `select!` in a loop, say) leaves Ctrl-C with the event loop: one that
-/// comes then does not end the program, and is there for the loop's next `ctrl_c`. Once the loop
-/// has ended, Ctrl-C does what it did before.
+/// If the future is dropped before a Ctrl-C (by a `select!` in a loop, say), the event loop keeps
+/// the subscription: a later Ctrl-C does not end the program, and completes the loop's next
+/// `ctrl_c`. Once the loop has ended, Ctrl-C has its previous effect.
 ///
 /// # Errors
 ///
@@ -44,8 +44,8 @@ pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Outcome<()>>
 ///
 /// # Cancel safety
 ///
-/// On a loop, dropping it loses nothing: see above. Elsewhere it loses a Ctrl-C that has come and was
-/// not yet seen.
+/// On a loop, dropping it loses nothing: see above. Elsewhere it loses a Ctrl-C that has arrived
+/// and was not yet reported.
 ///
 /// ```
 /// use rustix::process::{Signal, getpid, kill_process};
@@ -70,7 +70,7 @@ pub fn ctrl_c() -> CtrlC {
     }
 }
 
-/// What [`ctrl_c`] returns.
+/// Returned by [`ctrl_c`].
 #[must_use = "futures do nothing unless they are awaited"]
 #[derive(Debug)]
 pub struct CtrlC {
@@ -80,8 +80,9 @@ pub struct CtrlC {
 }
 
 impl CtrlC {
-    /// Also when it has come, Ctrl-C stays with the loop: the next one waits for the loop's next [`ctrl_c`], and does not end the
-    /// program while this one is seen to. When the loop ends, Ctrl-C does what it did before.
+    /// The loop keeps the subscription even after a Ctrl-C: the next one completes the loop's next
+    /// [`ctrl_c`], and does not end the program while this one is handled. When the loop ends,
+    /// Ctrl-C has its previous effect.
     ///
     /// ```
     /// use rustix::process::{Signal, getpid, kill_process};
@@ -108,7 +109,7 @@ impl CtrlC {
             && let Some(local) = current::local()
             && let Some(before) = local.keep_ctrl_c(Some(source.get_ref().clone()))
         {
-            // It may have one to give that ours has given already.
+            // It may report one that ours has already reported.
             drop(local.keep_ctrl_c(Some(before)));
         }
     }

@@ -108,7 +108,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         poll_fn(|cx| self.poll_line(cx)).await
     }
 
-    /// As [`next`](Self::next), in tokio's shape, for use with `?`.
+    /// Like [`next`](Self::next), in tokio's shape, for use with `?`.
     ///
     /// # Errors
     ///

@@ -1,8 +1,7 @@
-//! From names to addresses.
+//! Name lookup.
 //!
-//! A number needs no lookup: it is parsed at once, and no thread is
-//! started. A name is looked up by the system, which blocks, so that happens off
-//! the loop.
+//! A numeric address needs no lookup: it is parsed at once, and no thread is started. A name is
+//! looked up by the system, which blocks, so that happens off the loop.
 //!
 //! Checked by `tests/event_loop/` and below.
 
@@ -23,7 +22,7 @@ use crate::offload;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future leaves the lookup to end by itself.
+/// If the future is dropped, the lookup still runs to its end.
 ///
 /// ```
 /// trefoil::run(async {
@@ -37,7 +36,7 @@ pub async fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<Vec<SocketAddr
     host.target(Seal)?.addresses().await
 }
 
-/// What `call` gives for the first address that it succeeds with; else the last one's error.
+/// The result of `call` for the first address with which it succeeds; otherwise the last error.
 pub(super) fn first<R>(
     addresses: Vec<SocketAddr>,
     mut call: impl FnMut(SocketAddr) -> io::Result<R>,
@@ -52,7 +51,7 @@ pub(super) fn first<R>(
     result
 }
 
-/// What can be connected or bound to: addresses, `(host, port)`, `"host:port"`.
+/// Types that can be connected or bound to: addresses, `(host, port)`, `"host:port"`.
 ///
 /// This is `std`'s trait of the same name for code that must not block. It is
 /// implemented for the same types, and cannot be implemented elsewhere.
@@ -74,7 +73,7 @@ pub trait ToSocketAddrs {
     fn target(&self, _: Seal) -> io::Result<Target>;
 }
 
-/// Only this crate can make one, so only it can call `target`.
+/// Only this crate can construct it, so only it can call `target`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Seal;

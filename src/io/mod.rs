@@ -1,7 +1,7 @@
 //! Async input and output: sockets, child processes, signals, files, any descriptor.
 //!
-//! Choose it where many connections, children or streams are to be served by one thread. The names are those of `std`; what waits is an
-//! `async` method.
+//! Use it to serve many connections, children or streams on one thread. The names are those of
+//! `std`; methods that wait are `async`.
 //!
 //! | for | use |
 //! |---|---|
@@ -14,9 +14,9 @@
 //! | [`BufReader`], [`BufWriter`], [`Lines`] | small pieces and lines, of any stream |
 //! | [`AsyncFd`] | everything else that has a descriptor |
 //!
-//! Sockets and pipes have `async` methods of their own, on `&self`: one task may read while another writes, through an `Arc` or on the same loop
-//! through an `Rc`. Streams also implement the futures-io traits, `AsyncRead` and
-//! `AsyncWrite`, for everything that is written against those.
+//! Sockets and pipes have inherent `async` methods, on `&self`: one task may read while another
+//! writes, through an `Arc` or on the same loop through an `Rc`. Streams also implement the
+//! futures-io traits, `AsyncRead` and `AsyncWrite`, for code that is written against those.
 //!
 //! ```
 //! use trefoil::io::{TcpListener, TcpStream};
@@ -46,19 +46,19 @@
 //!
 //! # What it costs
 //!
-//! An operation is one system call. It is tried first, and only if it would block does
-//! the task wait. So a server that answers a request makes three calls in all:
-//! one that waits, one that reads, one that writes.
+//! An operation is one system call. It is tried first, and only if it would block does the task
+//! wait. So a server makes three calls to answer a request: one that waits, one that reads, one
+//! that writes.
 //!
 //! # Read next
 //!
-//! [`event_loop`](crate::event_loop) is what all this runs on; [`time`](crate::time) puts a limit to what takes too long.
-//! [`fs`] has a page of its own. Other crates on these streams: `trefoil::adapters`.
+//! [`event_loop`](crate::event_loop) runs all of this; [`time`](crate::time) has timeouts. [`fs`]
+//! has its own page. Other crates on these streams: `trefoil::adapters`.
 
-// `source` joins a descriptor and its loop; everything else is a thin layer over it. `bytes` has what all streams have
-// in common, `read_write` what files and standard streams have, `connect` the choice between addresses, `backoff` what
-// the kernel has no event for, and `reaper` the children that are not waited for.
-// Checked by `tests/event_loop/`.
+// `source` connects a descriptor and its loop; everything else is a thin layer over it. `bytes` is
+// shared by all streams, `read_write` by files and standard streams; `connect` chooses between
+// addresses, `backoff` retries operations without kernel events, and `reaper` reaps dropped
+// children. Checked by `tests/event_loop/`.
 
 mod accept;
 #[cfg(unix)]

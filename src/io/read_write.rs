@@ -1,4 +1,4 @@
-//! What files, standard streams and buffers do through the futures-io traits, for their own methods.
+//! Inherent methods of files, standard streams and buffers, through the futures-io traits.
 //!
 //! Streams of a [`Source`](super::source::Source) need no such help: see `bytes`.
 //!
@@ -57,7 +57,7 @@ pub(super) async fn read_to_string(
     append(text, bytes)
 }
 
-/// Appends what must be text, and gives its length; nothing, if it is not.
+/// Appends what must be text, and returns its length; nothing, if it is not.
 pub(super) fn append(text: &mut String, bytes: Vec<u8>) -> io::Result<usize> {
     let read = self::text(bytes)?;
     text.push_str(&read);

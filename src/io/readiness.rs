@@ -1,9 +1,10 @@
 //! Waiting until a call would not block, without making it.
 //!
-//! The kernel is asked by `poll(2)`, so the answer is level-triggered: it is right whatever was read or written meanwhile, through
-//! this source or past it, and there is nothing to clear. If the call would block, the source registers with
-//! its loop, and the task waits for the next edge. An edge between the question and the wait is not lost: events are taken in
-//! by the loop only, after the task has been entered (see `event_loop::reactor`).
+//! The kernel is asked by `poll(2)`, so the answer is level-triggered: it is right whatever was
+//! read or written meanwhile, through this source or not, and there is nothing to clear. If the
+//! call would block, the source registers with its loop, and the task waits for the next edge. An
+//! edge between the question and the wait is not lost: events are taken in by the loop only, after
+//! the task has been entered (see `event_loop::reactor`).
 //!
 //! The macros write the public methods, which differ in nothing but the type.
 //!
@@ -34,8 +35,7 @@ impl<T: AsFd> Source<T> {
     }
 }
 
-/// `WouldBlock` if it would. An error that waits to be fetched, or a peer that is gone, does
-/// not block.
+/// `WouldBlock` if it would. A pending error, or a peer that is gone, does not block.
 fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Outcome<()>> {
     let event = match direction {
         Direction::Read => PollFlags::IN,

@@ -1,20 +1,22 @@
-//! Children whose handle was dropped: their status is fetched when they end.
+//! Reaps children whose handle was dropped.
 //!
 //! A child that has ended stays as a zombie until its parent has asked for its status. A
 //! program that drops a [`Child`](super::Child) will not ask, so this module does, on a loop or off it.
 //!
-//! 1. A child is handed over by [`adopt`]. One that has ended already is fetched on the spot.
-//! 2. Otherwise a helper thread waits for its end (`alarm::waiter`), and fetches it then.
-//! 3. Should the system have refused a descriptor to the child (it is then known by its number), or should
-//!    it not be there to be fetched although it has ended (a debugger has it), it is looked at from time to time.
-//! 4. Should the system refuse the thread, the child stays in a list, and the next one to be handed over tries again.
+//! 1. [`adopt`] takes over a child. One that has ended already is reaped at once.
+//! 2. Otherwise a helper thread waits for its end (`alarm::waiter`), and reaps it then.
+//! 3. If the system has refused a descriptor for the child (it is then known by its number), or if
+//!    it cannot be reaped although it has ended (a debugger has it), it is checked from time to
+//!    time.
+//! 4. If the system refuses the thread, the child stays in a list, and the next call of `adopt`
+//!    tries again.
 //!
 //! A number is the child's until it is fetched. Only where the host lets the system discard its
 //! children, or waits for them itself, could it be another child's by then: that is why a
 //! descriptor is better.
 //!
-//! Rejected: `SIGCHLD`, which belongs to the host; a double fork, which is not the child's
-//! parent; to fetch them whenever another child is started, which leaves the last ones for ever.
+//! Rejected: `SIGCHLD`, which belongs to the host; a double fork, which is not the child's parent;
+//! reaping whenever another child is started, which leaves the last ones for ever.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -54,7 +56,7 @@ impl Wake for Orphan {
     }
 }
 
-/// Sees to it that this child does not stay a zombie.
+/// Ensures that this child does not stay a zombie.
 pub(super) fn adopt(child: Orphan) {
     let child = Arc::new(child);
     let left = std::mem::take(&mut *left().lock());

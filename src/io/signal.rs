@@ -1,8 +1,8 @@
 //! Signals of the process, waited for on the loop.
 //!
 //! All of it is a source like others, whose operation asks whether the signal has come (see
-//! `sys::signal`, where the handler is). Nothing is installed before the first `Signal`, and what was
-//! there before is put back when the last one has gone.
+//! `sys::signal`, where the handler is). No handler is installed before the first `Signal`, and the
+//! previous one is restored when the last `Signal` is dropped.
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -17,11 +17,11 @@ use crate::sys::signal::Subscription;
 
 /// Waits for one kind of signal.
 ///
-/// From [`new`](Self::new) on the signal does not do what it usually does (end the process, as a
-/// rule), but waits here to be received. Signals that come faster than they are received
-/// become one. Of several `Signal`s of a kind, on one loop or on many, each receives it. When the
-/// last of a kind is dropped, the signal does what it did before; a handler that the
-/// program had installed itself is called all the while.
+/// From [`new`](Self::new) on the signal no longer has its usual effect (mostly, ending the
+/// process), but can be received here. Signals that come faster than they are received become one.
+/// Several `Signal`s of a kind, on one loop or on many, each receive it. When the last of a kind is
+/// dropped, the signal has its previous effect; a handler that the program had installed is called
+/// meanwhile, too.
 ///
 /// ```
 /// use rustix::process::{getpid, kill_process};
@@ -40,7 +40,7 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// The terminal is gone; to services: read your settings again.
+    /// The terminal is gone; for services: reload the settings.
     pub const HUP: i32 = libc::SIGHUP;
     /// Ctrl-C.
     pub const INT: i32 = libc::SIGINT;
@@ -69,8 +69,8 @@ impl Signal {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for what is no signal, cannot be caught (`SIGKILL`, `SIGSTOP`), or tells
-    /// of a fault (`SIGSEGV` and its like). No descriptor is left.
+    /// `InvalidInput` for a number that is not a signal, cannot be caught (`SIGKILL`, `SIGSTOP`),
+    /// or reports a fault (`SIGSEGV` and similar). Also if no descriptor is left.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -86,7 +86,7 @@ impl Signal {
         Ok(Self { source })
     }
 
-    /// Waits until the signal comes, or has come since it was received last.
+    /// Waits until the signal comes; completes at once if it has come since it was last received.
     ///
     /// # Errors
     ///

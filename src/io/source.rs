@@ -1,17 +1,17 @@
 //! A descriptor that does not block, and the loop that waits for it.
 //!
-//! 1. The first operation binds the source to the loop that runs it. On any
-//!    other thread operations are errors from then on.
+//! 1. The first operation binds the source to the loop that runs it. From then on, operations on
+//!    any other thread fail.
 //! 2. Every operation is tried first. Only one that would block makes the
 //!    source register with its loop, once, and its task wait.
-//! 3. An operation that read or wrote less than it could have is taken for the last one that does not block:
-//!    the next in that direction waits. If the source is not registered yet, that is noted, and
-//!    the next one registers it first: the kernel then reports what there is by then, so nothing that
-//!    came in between is missed. Where no edge will follow (see the reactor) the next one waits for the loop's
-//!    next turn. So a task can act between the last bytes and the end of the stream that came with them:
-//!    a server can answer a request before it hears that its client sends no more.
-//! 4. Dropping the source takes its registration out, here and in the kernel, on whichever thread; then it closes
-//!    the descriptor, of which there may be duplicates that stay open.
+//! 3. After an operation with a short count, the next one in that direction waits. If the source is
+//!    not registered yet, the next operation registers it first: the kernel then reports the
+//!    current state, so no event in between is missed. If no edge will follow (see the reactor) the
+//!    next one waits for the loop's next turn. So a task can act between the last bytes and an end
+//!    of the stream that came with them: a server can answer a request before it learns that its
+//!    client sends no more.
+//! 4. Dropping the source, on any thread, deregisters it here and in the kernel, and then closes
+//!    the descriptor, of which duplicates may stay open.
 //!
 //! Operations take a shared reference: the kernel takes care of readers and
 //! writers, and the loop of any number of waiting tasks in each direction.
@@ -78,8 +78,8 @@ impl Outcome<usize> {
     }
 }
 
-/// Before a call that never waits: a task that makes it again and again lets the others run, as
-/// one does that reads and writes.
+/// Before a call that never waits: a task that makes it repeatedly must let others run, like one
+/// that reads and writes.
 pub(super) async fn fairly() {
     poll_fn(|cx| match current::local() {
         Some(local) => local.poll_budget(cx),
@@ -155,7 +155,7 @@ impl<T: AsFd> Source<T> {
         self.operate(Direction::Read, op).await
     }
 
-    /// As [`reading`](Self::reading), of what writes.
+    /// Like [`reading`](Self::reading), of what writes.
     pub(super) async fn writing<R>(
         &self,
         mut op: impl FnMut(&T) -> io::Result<R>,
@@ -164,7 +164,7 @@ impl<T: AsFd> Source<T> {
         self.operate(Direction::Write, op).await
     }
 
-    /// As [`operate`](Self::operate), for `poll_…` methods: the latest caller in each
+    /// Like [`operate`](Self::operate), for `poll_…` methods: the latest caller in each
     /// direction is woken.
     pub(super) fn poll<R>(
         &self,
@@ -176,8 +176,8 @@ impl<T: AsFd> Source<T> {
         self.poll_as(cx, &local, bound, direction, SHARED, op)
     }
 
-    /// Nothing is to be read or written: that does not wait, whatever the kernel's
-    /// buffers hold. Only the loop must be the right one.
+    /// An empty read or write does not wait, whatever the kernel's buffers hold. Only the loop must
+    /// be the right one.
     pub(super) fn nothing(&self) -> io::Result<usize> {
         self.bind().map(|_| 0)
     }
@@ -284,7 +284,7 @@ fn in_words(fd: RawFd, error: io::Error) -> io::Error {
     }
 }
 
-/// A task's entry among the waiters of a source; taken away when it is dropped.
+/// A task's entry among the waiters of a source; removed when it is dropped.
 struct Operation<'a, T: AsFd> {
     source: &'a Source<T>,
     direction: Direction,

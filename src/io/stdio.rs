@@ -99,7 +99,7 @@ impl Stdin {
         read_write::read(self, buffer).await
     }
 
-    /// Appends the next line, with its end; gives its length in bytes, 0 at the end of the
+    /// Appends the next line, with its end; returns its length in bytes, 0 at the end of the
     /// input.
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl Stdin {
         BufReader::new(self).lines()
     }
 
-    /// Appends everything up to the end; gives the number of bytes.
+    /// Appends everything up to the end; returns the number of bytes.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl Stdin {
         read_write::read_to_end(self, bytes).await
     }
 
-    /// As [`read_to_end`](Self::read_to_end), for text.
+    /// Like [`read_to_end`](Self::read_to_end), for text.
     ///
     /// # Errors
     ///
@@ -227,7 +227,7 @@ macro_rules! output {
         }
 
         impl $name {
-            /// Writes some of `bytes`; gives their number.
+            /// Writes some of `bytes`; returns their number.
             ///
             /// # Errors
             ///

@@ -106,7 +106,7 @@ impl TcpStream {
         Ok(stream)
     }
 
-    /// As [`read`](Self::read), but leaves the bytes where they are.
+    /// Like [`read`](Self::read), but leaves the bytes where they are.
     ///
     /// # Errors
     ///

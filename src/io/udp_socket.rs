@@ -122,7 +122,7 @@ impl UdpSocket {
         Err(refused.unwrap_or_else(no_address))
     }
 
-    /// Receives one datagram; gives its length and where it comes from. What does not fit into
+    /// Receives one datagram; returns its length and where it comes from. What does not fit into
     /// the buffer is lost, as with the system's own call. A datagram may be empty.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl UdpSocket {
         self.source.reading(|socket| socket.recv_from(buffer)).await
     }
 
-    /// As [`recv_from`](Self::recv_from), but leaves the datagram where it is.
+    /// Like [`recv_from`](Self::recv_from), but leaves the datagram where it is.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl UdpSocket {
         self.source.writing(|socket| socket.send(bytes)).await
     }
 
-    /// Receives one datagram; gives its length. Otherwise as [`recv_from`](Self::recv_from).
+    /// Receives one datagram; returns its length. Otherwise as [`recv_from`](Self::recv_from).
     ///
     /// # Errors
     ///
@@ -221,7 +221,7 @@ impl UdpSocket {
         self.source.reading(|socket| socket.recv(buffer)).await
     }
 
-    /// As [`recv`](Self::recv), but leaves the datagram where it is.
+    /// Like [`recv`](Self::recv), but leaves the datagram where it is.
     ///
     /// # Errors
     ///

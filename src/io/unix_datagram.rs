@@ -64,7 +64,7 @@ impl UnixDatagram {
         Self::bind_addr(&SocketAddr::from_pathname(path)?).await
     }
 
-    /// As [`bind`](Self::bind), for every kind of address.
+    /// Like [`bind`](Self::bind), for every kind of address.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl UnixDatagram {
         self.connect_addr(&SocketAddr::from_pathname(path)?).await
     }
 
-    /// As [`connect`](Self::connect), for every kind of address.
+    /// Like [`connect`](Self::connect), for every kind of address.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl UnixDatagram {
             .await
     }
 
-    /// As [`send_to`](Self::send_to), for every kind of address.
+    /// Like [`send_to`](Self::send_to), for every kind of address.
     ///
     /// # Errors
     ///
@@ -203,7 +203,7 @@ impl UnixDatagram {
         with_backoff(|| socket.send_to_addr(bytes, address)).await
     }
 
-    /// Receives one datagram; gives its length and where it comes from. What does not fit
+    /// Receives one datagram; returns its length and where it comes from. What does not fit
     /// into the buffer is lost.
     ///
     /// # Errors
@@ -249,7 +249,7 @@ impl UnixDatagram {
         self.source.writing(|socket| socket.send(bytes)).await
     }
 
-    /// Receives one datagram; gives its length. What does not fit into the buffer is lost.
+    /// Receives one datagram; returns its length. What does not fit into the buffer is lost.
     ///
     /// # Errors
     ///

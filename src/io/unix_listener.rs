@@ -64,7 +64,7 @@ impl UnixListener {
         Self::bind_addr(&SocketAddr::from_pathname(path)?).await
     }
 
-    /// As [`bind`](Self::bind), for every kind of address: a name in the abstract namespace
+    /// Like [`bind`](Self::bind), for every kind of address: a name in the abstract namespace
     /// has no file.
     ///
     /// # Errors

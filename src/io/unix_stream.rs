@@ -86,7 +86,7 @@ impl UnixStream {
         Self::connect_addr(&SocketAddr::from_pathname(path)?).await
     }
 
-    /// As [`connect`](Self::connect), for every kind of address.
+    /// Like [`connect`](Self::connect), for every kind of address.
     ///
     /// # Errors
     ///

@@ -16,10 +16,10 @@ use crate::thread::Seal;
 pub trait Try: Sized {
     /// The value to go on with.
     type Output;
-    /// Goes on with that.
+    /// Goes on with `value`.
     #[doc(hidden)]
     fn from_output(output: Self::Output, _: Seal) -> Self;
-    /// What it goes on with; or itself, if it stops.
+    /// The value to go on with, or `self` if it stops.
     #[doc(hidden)]
     fn branch(self, _: Seal) -> Result<Self::Output, Self>;
 }

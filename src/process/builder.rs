@@ -1,8 +1,8 @@
 //! The settings of a pool.
 //!
-//! The builder collects them, checks in `build` whether there can be a pool at all (a program
-//! that never calls `init` gets an error before any process is started), and hands the
-//! driver what it needs as [`Settings`].
+//! The builder collects them, checks in `build` whether a pool is possible (a program that never
+//! calls `init` gets an error before any process is started), and passes them to the driver as
+//! [`Settings`].
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -27,7 +27,7 @@ use crate::sys::image::image;
 use crate::sys::processors;
 use crate::task::{CodecDirection, TaskError, TaskReport};
 
-/// More are a mistake: descriptors run out before.
+/// More are a mistake: descriptors would run out first.
 const MOST_WORKERS: usize = 1 << 16;
 
 /// The settings of a [`ProcessPool`], from [`ProcessPool::builder`].
@@ -70,7 +70,7 @@ impl ProcessPoolBuilder {
         }
     }
 
-    /// How many processes. Default: as many as there are CPUs that this process may use.
+    /// The number of processes. Default: the number of CPUs that this process may use.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -79,8 +79,9 @@ impl ProcessPoolBuilder {
     /// Whether the default width is the number of physical cores instead of logical processors: for
     /// computations that gain nothing from a core's second hardware thread. Default: no.
     ///
-    /// It is never more than this process may use, and [`workers`](Self::workers) comes first. Where the
-    /// system does not tell its cores, as in some virtual machines, it is the number of logical processors.
+    /// It is never more than this process may use, and [`workers`](Self::workers) takes precedence.
+    /// If the system does not report its cores, as in some virtual machines, it is the number of
+    /// logical processors.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -95,15 +96,15 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has every worker run `f(arg)` before its first item, those that replace others, too.
+    /// Makes every worker, including replacements, run `f(arg)` before its first item.
     ///
-    /// `arg` is encoded at once, and decoded by each worker. `f` leaves what it sets up
-    /// where items find it, in a `static` for example.
+    /// `arg` is encoded at once, and decoded by each worker. `f` stores its results where items can
+    /// find them, in a `static` for example.
     ///
-    /// If `f` panics, or `arg` cannot be decoded, the pool is unusable: every task ends in that
-    /// error, now and later, and no more workers are started. If `f` ends its process instead, a few
-    /// more workers are started, at growing intervals; then tasks end in
-    /// [`WorkerDied`](TaskError::WorkerDied). There is no limit to how long `f` takes.
+    /// If `f` panics, or `arg` cannot be decoded, the pool is unusable: every task ends with that
+    /// error, now and later, and no more workers are started. If `f` ends its process, a few more
+    /// workers are started, at growing intervals; then tasks end with
+    /// [`WorkerDied`](TaskError::WorkerDied). There is no time limit for `f`.
     ///
     /// ```
     /// use std::sync::OnceLock;
@@ -126,16 +127,17 @@ impl ProcessPoolBuilder {
 
     /// How much memory, in bytes, one item may allocate, and how much a worker may hold between items.
     ///
-    /// An allocation past it fails, and with it the item, whose worker dies: its task ends in
+    /// An allocation beyond it fails, and the item's worker dies: its task ends with
     /// [`WorkerDied`](TaskError::WorkerDied), whose
     /// [`out_of_memory`](crate::WorkerExit::out_of_memory) is true. A worker whose resident memory
-    /// (not counting what it shares with others) is larger than this after an item is replaced before it gets
-    /// the next, so what items leave behind does not add up.
+    /// (not counting shared memory) is larger than this after an item is replaced before it gets
+    /// the next, so leaks of items do not add up.
     ///
-    /// On macOS and FreeBSD the second half alone holds: no allocation fails, and a worker that has ever had more is replaced.
+    /// On macOS and FreeBSD only the second part holds: no allocation fails, and a worker that has
+    /// ever used more is replaced.
     ///
-    /// Costs an item a few microseconds, or less where items are shorter. Processes that a task
-    /// starts inherit the limit.
+    /// Costs a few microseconds per item, or less for short items. Processes that a task starts
+    /// inherit the limit.
     ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
@@ -153,32 +155,38 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Replaces a worker after so many items: for code that leaks. At least one.
+    /// Replaces a worker after this many items, at least one: for code that leaks.
     pub fn max_tasks_per_worker(mut self, tasks: usize) -> Self {
         self.settings.policy.replace_after = Some(tasks.max(1) as u64);
         self
     }
 
-    /// Whether workers are *plain*: nothing but a framed stream of bytes. Default: no. On macOS and FreeBSD all workers are, whatever is said
-    /// here ([docs/PLATFORM.md]).
+    /// Whether workers are *plain*: connected only by a framed stream of bytes. Default: no. On
+    /// macOS and FreeBSD all workers are plain, whatever is set here ([docs/PLATFORM.md]).
     ///
-    /// A plain worker shares no memory with the pool, and no descriptor is sent to it. The pool keeps its promises,
-    /// except for what follows, and is slower, since a worker reports the start of each item:
+    /// A plain worker shares no memory with the pool, and no descriptor is sent to it. The pool's
+    /// guarantees are the same, with these exceptions, and it is slower, since a worker reports the
+    /// start of each item:
     ///
     /// - [`SharedAtomics`](crate::process::SharedAtomics) and the ends of a
-    ///   [`channel`](crate::process::channel()) cannot travel: a call with one ends in [`TaskError::Codec`], and a
-    ///   pool whose initializer has one is not built ([`PoolError::Initializer`]).
-    /// - A [`Bulk`](crate::process::Bulk) travels with the other bytes, and so does a [`Shared`](crate::process::Shared): once to
-    ///   each worker, which keeps it as long as this process does (of the last 64, and of 512 MiB). A result's is another copy.
-    /// - A plain worker returns items only on request. One that was stopped by a signal does not answer, and is killed a second
-    ///   later, so that what it has not begun runs elsewhere. If it was stopped in an item that is still wanted it lives, and what has
-    ///   been sent to it behind that item waits with it.
-    /// - The [last words](crate::WorkerExit::stderr_tail) of a worker that died may begin with those of earlier items, back to when it
-    ///   last had nothing to do, and these may be why it counts as [out of memory](crate::WorkerExit::out_of_memory).
+    ///   [`channel`](crate::process::channel()) cannot be sent: a call with one ends with
+    ///   [`TaskError::Codec`], and a pool whose initializer has one is not built
+    ///   ([`PoolError::Initializer`]).
+    /// - A [`Bulk`](crate::process::Bulk) is sent with the other bytes, and so is a
+    ///   [`Shared`](crate::process::Shared): once to each worker, which keeps it as long as this
+    ///   process does (the last 64, and at most 512 MiB). In a result it is another copy.
+    /// - A plain worker returns items only on request. One that was stopped by a signal does not
+    ///   answer, and is killed a second later, so that items it has not begun run elsewhere. If it
+    ///   was stopped in an item that is still wanted, it is not killed, and the items sent after
+    ///   that one wait with it.
+    /// - The [last words](crate::WorkerExit::stderr_tail) of a dead worker may begin with output of
+    ///   earlier items, back to when it was last idle, and because of that output it may count as
+    ///   [out of memory](crate::WorkerExit::out_of_memory).
     /// - A worker that hangs before `init` may outlive a parent that was killed meanwhile.
     ///
-    /// With `TREFOIL_PLAIN_WORKERS=1` in its environment a program's pools have plain workers unless they say otherwise here, and so has
-    /// each [`Process`](crate::Process): to test with them what runs on another system or machine later.
+    /// With `TREFOIL_PLAIN_WORKERS=1` in its environment, a program's pools have plain workers
+    /// unless they set otherwise here, and so has each [`Process`](crate::Process): to test code
+    /// that will run on another system or machine.
     ///
     /// [docs/PLATFORM.md]: crate::_documentation::platform
     ///
@@ -197,7 +205,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Has `engine` start the workers, on other machines.
+    /// Lets `engine` start the workers, on other machines.
     ///
     /// They are [plain](Self::plain_workers), whatever is said there. [`build`](Self::build) then takes as long as the engine needs
     /// to find out whether it can start workers. A variable that is set by [`env`](Self::env) is set there, the others are as that machine
@@ -218,18 +226,18 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Where the workers' standard output goes. Default: to the parent's.
+    /// The destination of the workers' standard output. Default: the parent's.
     pub fn worker_stdout(mut self, stdout: WorkerStdout) -> Self {
         self.settings.stdout = stdout;
         self
     }
 
-    /// Captures the workers' standard output: `hook` gets the worker's process id and
-    /// what it has printed, some of it at a time.
+    /// Captures the workers' standard output: `hook` gets the worker's process id and a piece of
+    /// its output at a time.
     ///
-    /// What an item has printed (and flushed: `println!` does) is handed over before its task
-    /// ends. The hook runs on the pool's driver thread and must be short; a panic in it goes no
-    /// further. With [`WorkerStdout::Capture`] and no hook the output is thrown away.
+    /// An item's output (if flushed, as `println!` does) is passed to the hook before its task
+    /// ends. The hook runs on the pool's driver thread and must be short; a panic in it is
+    /// contained. With [`WorkerStdout::Capture`] and no hook the output is discarded.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -251,18 +259,18 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// How long a running item may go on after it was cancelled, or its time was up, before
-    /// its worker is killed. Default: 20 ms.
+    /// How long an item may still run after it was cancelled or timed out, before its worker is
+    /// killed. Default: 20 ms.
     ///
-    /// Its [token](crate::CancelToken::current) is set at once. An item that looks at it, and ends
-    /// in this time, keeps its worker alive.
+    /// Its [token](crate::CancelToken::current) is set at once. If the item checks it, and ends in
+    /// this time, its worker stays alive.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.policy.grace = grace;
         self
     }
 
-    /// What happens to a failure of a task of this pool that is never taken, instead
-    /// of [the process's hook](crate::on_unobserved).
+    /// Called with each failure of this pool's tasks that is never taken, instead of
+    /// [the process's hook](crate::on_unobserved).
     ///
     /// The hook runs on the pool's driver thread, or where the task's handle is
     /// dropped, and must be short.
@@ -288,9 +296,9 @@ impl ProcessPoolBuilder {
 
     /// Starts the workers.
     ///
-    /// Takes about a millisecond for each, whatever the size of this process; they get ready
-    /// on their own. If this process has closed its standard input, output or error, `/dev/null` is opened in its place, so
-    /// that no descriptor of the pool gets its number.
+    /// Takes about a millisecond for each, whatever the size of this process; they initialise in
+    /// parallel. If this process has closed its standard input, output or error, `/dev/null` is
+    /// opened in its place, so that no descriptor of the pool gets its number.
     ///
     /// # Errors
     /// See [`PoolError`]. Nothing is left behind then.

@@ -1,29 +1,32 @@
-//! How a process learns that it is a worker.
+//! `init`: how a process detects that it is a worker.
 //!
-//! A pool starts its workers by executing the program's file (`sys::executable`), the very one that the parent
-//! runs, with the same arguments. Such a process must not do what its `main`
-//! does but serve. So either `main` begins with [`init`], or the feature `auto` puts a
-//! constructor into the program that runs before `main`; both end up here.
+//! A pool starts its workers by executing the program's file (`sys::executable`), the very one that
+//! the parent runs, with the same arguments. Such a process must serve instead of running its
+//! `main`. So either `main` begins with [`init`], or the feature `auto` adds a constructor that
+//! runs before `main`; both call this file.
 //!
 //! **Protocol.**
 //! 1. The parent puts [`VARIABLE`] into the worker's environment, an *invitation*: the name of the copy of this crate that it is for
 //!    (`sys::image`), depth, the parent's process id, the descriptors that every child inherits, and the worker's name if it has one. The
 //!    socket is the worker's standard input. (A worker on another machine has its stream in two descriptors: `wire::invitation`.)
-//! 2. Without the variable, [`enter`] notes that this program's workers would get here,
-//!    and returns. Only after that may a pool be made ([`depth`]): a
-//!    program that never gets here starts no process, rather than
-//!    processes that start processes. So `init` notes nothing where a worker could not begin: on another thread than the first (a test
-//!    harness runs its tests there), or beside other threads.
-//! 3. With an invitation for this copy, `enter` removes it first, so that nothing that a task
-//!    starts inherits it, then serves and never returns. A process that cannot accept (the above; its `main` has
-//!    replaced standard input before `init`; it runs with other rights than its caller's, and the caller of such a
-//!    program must not choose what it executes) says why and ends there: the rest of `main` is not for it.
-//! 4. With one for another copy (two versions of this crate in one program), `enter` leaves it in place for that copy's
-//!    `enter`, and takes over the depth. Until the other has accepted, this one makes no pool.
-//! 5. A worker that makes a pool of its own passes on its depth plus one, up to [`DEEPEST`].
+//! 2. Without the variable, [`enter`] records that this program's workers would get here, and
+//!    returns. Only after that may a pool be made ([`depth`]): a program that never gets here
+//!    starts no process, rather than processes that start processes. So `init` records nothing
+//!    where a worker could not begin: on a thread other than the first (a test harness runs its
+//!    tests there), or beside other threads.
+//! 3. With an invitation for this copy, `enter` first removes it, so that processes started by a
+//!    task do not inherit it, then serves and never returns. A process that cannot accept (for the
+//!    reasons above; because its `main` has replaced standard input before `init`; or because it
+//!    runs with other rights than its caller's, and the caller of such a program must not choose
+//!    what it executes) prints why and exits, because the rest of `main` must not run in it.
+//! 4. With an invitation for another copy (two versions of this crate in one program), `enter`
+//!    leaves it for that copy's `enter`, and adopts the depth. Until the other has accepted, this
+//!    one makes no pool.
+//! 5. A worker that makes a pool passes on its depth plus one, up to [`DEEPEST`].
 //!
-//! What is not addressed to a child of the parent that it names is stale, and ignored: it was for an ancestor that could
-//! not remove it because it had other threads. The first three parts of the variable are the same in all versions of this crate.
+//! An invitation that names another parent is stale, and ignored: it was for an ancestor that could
+//! not remove it because it had other threads. The first three parts of the variable are the same
+//! in all versions of this crate.
 //!
 //! **Orphans.** A worker whose parent is gone has another parent, and must not run `main` either. It is known by its standard input:
 //! the kernel has noted which process made that pair of sockets, and keeps the number when that process is gone. A

@@ -1,18 +1,20 @@
-//! Results one by one, of items taken one by one.
+//! `imap` of process pools: results one by one, of items taken one by one.
 //!
-//! **Protocol.** One job of the scheduler's, fed as its results are taken:
+//! **Protocol.** One job of the scheduler, fed as its results are taken:
 //!
-//! 1. The thread that asks for a result also takes items from the iterator, until as many are out as the
-//!    buffer holds; encodes them, and sends them off together. So the iterator runs on
-//!    the caller's thread, and never further ahead than the buffer.
-//! 2. To send one item for each result taken would cost a wake-up of the driver each: nothing is sent until
-//!    a quarter of the buffer is free, or there is nothing to do but wait.
-//! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers pass
-//!    quickly it grows, up to [`MAX_BUFFER`]: what is taken ahead stays in proportion to what was
-//!    taken in all.
-//! 4. A panic of the iterator is kept until all results before it have been given, then goes on in the caller.
-//! 5. Results come through a channel, a [`Run`] of them at a time. What is not due yet in order waits on this side. When
-//!    the channel is closed the job has ended, and what has not been answered never will be.
+//! 1. The thread that asks for a result also takes items from the iterator, until as many are out
+//!    as the buffer holds; encodes them, and sends them off together. So the iterator runs on the
+//!    caller's thread, at most a buffer ahead.
+//! 2. Sending one item for each result taken would wake the driver each time: items are sent only
+//!    when a quarter of the buffer is free, or when the caller would otherwise wait.
+//! 3. A buffer whose size was not set begins with four items for each worker. While whole buffers
+//!    pass quickly it grows, up to [`MAX_BUFFER`]: the number of items taken ahead stays
+//!    proportional to the total.
+//! 4. A panic of the iterator is kept until all results before it have been returned, then resumed
+//!    in the caller.
+//! 5. Results come through a channel, a [`Run`] of them at a time. Results that are not yet due in
+//!    order wait on this side. When the channel is closed the job has ended, and no further results
+//!    will come.
 //!
 //! Dropping it cancels the job.
 //!
@@ -60,12 +62,13 @@ const MIN_TURNOVER: Duration = Duration::from_millis(4);
 /// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) does not affect the others. Short
 /// items are sent many at a time, but finished results do not wait for unfinished ones.
 ///
-/// If the input panics, the results of the items before are given first, then the panic
-/// goes on in the caller; the pool stays usable. Dropping it cancels what has not ended. It does not keep
-/// the pool alive: when that ends, what was taken from the input and has not
-/// run ends in [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed), and no more is taken.
+/// If the input panics, the results of the items before are returned first, then the panic is
+/// resumed in the caller; the pool stays usable. Dropping it cancels unfinished items. It does not
+/// keep the pool alive: when the pool ends, items that were taken from the input and have not run
+/// end with [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed), and no more is
+/// taken.
 ///
-/// On an event-loop thread `next` never blocks: what is there is given, then one
+/// On an event-loop thread `next` never blocks: it returns available results, then one
 /// [`WouldBlock`](TaskError::WouldBlock), and the rest is cancelled. Use the stream there.
 ///
 /// ```
@@ -167,7 +170,7 @@ where
         }
     }
 
-    /// How many items, at most, are taken ahead of the results that were given; 0 counts as 1.
+    /// How many items, at most, are taken ahead of the results that were returned; 0 counts as 1.
     /// Default: four for each worker at first, and more while items are short.
     pub fn buffer(mut self, items: usize) -> Self {
         self.buffer = items.max(1);
@@ -190,7 +193,7 @@ where
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The input runs where the stream is polled: on a loop it must not block.
+    /// The input runs on the thread that polls the stream: on a loop it must not block.
     ///
     /// # Cancel safety
     /// Waiting for its next item is cancel safe: nothing is lost.
@@ -198,8 +201,8 @@ where
         ImapStream(self)
     }
 
-    /// Each result with the index of its item in the input, from 0: of use where results do not come in order, and for errors,
-    /// which do not say of which item they are.
+    /// Each result with the index of its item in the input, from 0: useful if results do not come
+    /// in order, and for errors, which do not contain the item's index.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -217,7 +220,7 @@ where
         Indexed(self)
     }
 
-    /// How many results are to come, as far as the input knows.
+    /// How many results are still to come, as far as the input knows.
     #[cfg(feature = "indicatif")]
     pub(crate) fn expected(&self) -> Option<usize> {
         let more = self.items.as_ref().map_or((0, Some(0)), I::size_hint).1;
@@ -337,7 +340,7 @@ where
         self.send(self.items.is_none());
     }
 
-    /// Makes the buffer larger if a whole one has passed in no time.
+    /// Enlarges the buffer if a whole one has passed very quickly.
     fn grow(&mut self) {
         let Some((given, since)) = self.grows else {
             return;

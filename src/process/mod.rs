@@ -1,11 +1,12 @@
-//! Worker processes: a pool that survives whatever its tasks do.
+//! Worker processes: a pool that survives crashes of its tasks.
 //!
-//! [`ProcessPool`] runs functions in processes of its own. A call that segfaults, aborts, exits or is killed fails
-//! alone: its task ends in [`WorkerDied`](crate::TaskError::WorkerDied), and a new worker takes the place of the one
-//! that died. A call that never ends can be stopped.
+//! [`ProcessPool`] runs functions in separate processes. A call that segfaults, aborts, exits or is
+//! killed fails alone: its task ends with [`WorkerDied`](crate::TaskError::WorkerDied), and a new
+//! worker takes the place of the one that died. A call that never ends can be stopped.
 //!
-//! Choose it for code that may crash, leak, hang, or that is not thread-safe. A call costs some microseconds, and what crosses is
-//! encoded and copied; where none of that is to be feared, a [thread pool](crate::thread) is cheaper.
+//! Use it for code that may crash, leak or hang, or that is not thread-safe. A call costs some
+//! microseconds, and its argument and result are encoded and copied; without such risks, a
+//! [thread pool](crate::thread) is cheaper.
 //!
 //! ```
 //! use trefoil::{ProcessPool, TaskError};
@@ -23,7 +24,8 @@
 //! }
 //! ```
 //!
-//! What crosses is a function and an argument that serde can encode, never a closure that captures.
+//! A call consists of a function and an argument that serde can encode; closures with captures
+//! cannot be sent.
 //!
 //! | to | use |
 //! |---|---|
@@ -39,24 +41,26 @@
 //!
 //! # Instead of locks between processes
 //!
-//! Locks, semaphores, events and barriers between processes are not offered: a process that holds one may be killed, and
-//! then it is unknown what it has left half done. Instead of a *lock*, let one process own the thing, and send to it
-//! through a channel; or use an atomic; or for files [`std::fs::File::lock`], which the kernel takes back. Instead of
-//! a *semaphore*, make a pool of that many workers. Instead of an *event*, use a channel whose only sender is
-//! dropped: all receivers see that. Instead of a *barrier*, wait for the end of a `map`.
+//! Locks, semaphores, events and barriers between processes are not offered: a process that holds
+//! one may be killed, and its half-done change would stay unknown. Instead of a *lock*, let
+//! one process own the data, and send to it through a channel; or use an atomic; or for files
+//! [`std::fs::File::lock`], which the kernel releases. Instead of a *semaphore*, make a pool of
+//! that many workers. Instead of an *event*, use a channel whose only sender is dropped: all
+//! receivers see that. Instead of a *barrier*, wait for the end of a `map`.
 //!
 //! # Promised
 //!
-//! - An item runs at most once, unless it has [`retry`](ProcessCall::retry). What had finished when a worker died keeps its
-//!   result; what had not begun runs elsewhere.
-//! - The parent never blocks on a worker: whatever one does or fails to do delays no other.
+//! - An item runs at most once, unless it has [`retry`](ProcessCall::retry). When a worker dies,
+//!   finished items keep their results, and items that had not begun run elsewhere.
+//! - The parent never blocks on a worker: a slow or hung worker delays no other.
 //! - No worker outlives its parent, however the parent dies.
 //! - Dropping a pool takes bounded time.
 //!
 //! # Read next
 //!
-//! [`init`] says what the first line of `main` does, and [`ProcessPool`] has all methods. What a library has to know
-//! is [here](crate::_documentation::libraries), and what is asked of the system, [here](crate::_documentation::platform).
+//! [`init`] explains the first line of `main`, and [`ProcessPool`] has all methods. See also the
+//! pages for [libraries](crate::_documentation::libraries) and
+//! [platforms](crate::_documentation::platform).
 
 // For work on this module.
 //
@@ -84,9 +88,9 @@
 //
 // `sys::image`, `sys::ledger`, `sys::gate` and `sys::arena` lie below.
 //
-// Deliberately absent: closures with captures (a function pointer and an argument cross, nothing
-// else); a signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which
-// a program with threads cannot do soundly.
+// Deliberately absent: closures with captures (only a function pointer and an argument are sent); a
+// signal handler in the parent (deaths are read from descriptors); `fork` without `exec`, which a
+// program with threads cannot do soundly.
 
 mod builder;
 pub mod channel;

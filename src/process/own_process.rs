@@ -1,20 +1,19 @@
-//! One function in one process of its own.
+//! `Process`: one function in a separate process.
 //!
 //! **Job.** [`Process`]: starts a process, runs one call in it, and is a handle to both: the process
 //! can be looked at and signalled, the call can be joined.
 //!
-//! **Protocol.** Everything is a pool's: link, frames, driver, scheduler. What differs:
-//! 1. The pool has one place. As soon as it has its one job, it is told to end when that job has ended.
-//! 2. `Policy::only`: a process that dies is never replaced, and whatever of its call has not
-//!    ended then ends in its death, begun or not.
-//! 3. The task ends when the process has been reaped (`Sched::held`), not when the result is
-//!    there: a caller that has joined it finds no process any more.
+//! **Protocol.** It uses a pool's link, frames, driver and scheduler, with these differences:
+//! 1. The pool has one place. As soon as it has its one job, it is shut down, to end with that job.
+//! 2. `Policy::only`: a process that dies is never replaced, and its call, begun or not, ends with
+//!    that death.
+//! 3. The task ends when the process has been reaped (`Sched::held`), not when the result arrives:
+//!    after a `join` there is no process any more.
 //! 4. The driver's thread belongs to no other pool and ends with its process. It cannot be shared: the
 //!    kernel's parent-death signal comes when the thread that started a child ends.
 //!
-//! **Rejected.** To send signals through the driver: a caller of `kill` should find the signal sent
-//! when it returns. A pool behind the scenes for many processes: each has an environment and an
-//! output of its own.
+//! **Rejected.** Sending signals through the driver: the signal should have been sent when `kill`
+//! returns. One internal pool for many processes: each has its own environment and output.
 //!
 //! Tests: `tests/process/one.rs`.
 
@@ -41,15 +40,15 @@ use crate::sys::child::Signal;
 use crate::sys::poll::poll;
 use crate::task::{Task, TaskError, TaskReport};
 
-/// One function in a process of its own.
+/// One function in a separate process.
 ///
-/// As for a [`ProcessPool`], the argument and the result travel, the
-/// function must be part of this program, and `main` must begin with [`init`](crate::process::init) (or the
-/// feature `auto` be on). A pool is for many calls; this is for one that is looked at, signalled or
-/// ended as a process.
+/// As for a [`ProcessPool`], the argument and the result travel, the function must be part of this
+/// program, and `main` must begin with [`init`](crate::process::init) (or the feature `auto` be
+/// on). A pool is for many calls; this is for one call that is observed, signalled or ended as a
+/// process.
 ///
-/// Dropping it detaches it: it runs on, is reaped when it ends, and a failure
-/// goes to the [hook](crate::on_unobserved). When this process ends, in whatever way, that one ends, too.
+/// Dropping it detaches the process: it runs on, is reaped when it ends, and a failure goes to the
+/// [hook](crate::on_unobserved). When this process ends, in any way, that one ends, too.
 ///
 /// Takes about a millisecond to start and, while the process lives, a sleeping thread in this one.
 ///
@@ -106,7 +105,7 @@ impl<R: Portable> Process<R> {
     /// Starts a process that runs `f(arg)` and ends.
     ///
     /// `arg` is encoded at once, and then dropped. Returns when the process has been started, which
-    /// takes about a millisecond; it gets ready on its own.
+    /// takes about a millisecond; it initialises in the background.
     ///
     /// # Errors
     /// See [`PoolError`]; [`Argument`](PoolError::Argument) if `arg` cannot be encoded. No process is left then.
@@ -127,13 +126,13 @@ impl Process<()> {
 }
 
 impl<R> Process<R> {
-    /// Its process id. Once it has ended another process may get the same.
+    /// Its process id. After it has ended, the system may reuse the id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.own.pid()
     }
 
-    /// Its name: the builder's, or else `process-1`, `process-2` and so on.
+    /// Its name: the builder's, or `process-1`, `process-2` and so on.
     ///
     /// Lists of processes (`ps`, `pgrep`, `top`) show the first 15 bytes of it, and
     /// [`Panic::worker`](crate::Panic::worker) gives it.
@@ -142,7 +141,7 @@ impl<R> Process<R> {
         &self.own.name
     }
 
-    /// It has not ended yet, by itself or otherwise. Never takes more than a system call.
+    /// Whether it still runs. Takes at most one system call.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let ended = self.own.with_child(|child| {
@@ -153,21 +152,23 @@ impl<R> Process<R> {
         ended.flatten() == Some(false)
     }
 
-    /// Asks it to end (`SIGTERM`), which ends the process unless it handles or ignores the signal: then `join` gives
-    /// [`WorkerDied`](TaskError::WorkerDied). No effect on one that has ended, or that this process has no right to signal. On Windows, where a
-    /// process cannot be asked, it is ended at once.
+    /// Asks it to end (`SIGTERM`), which ends the process unless it handles or ignores the signal;
+    /// `join` then returns [`WorkerDied`](TaskError::WorkerDied). No effect if it has ended, or if
+    /// this process has no right to signal it. On Windows, where a process cannot be asked, it is
+    /// ended at once.
     pub fn terminate(&self) {
         self.own.with_child(|child| child.signal(Signal::TERM));
     }
 
-    /// Ends it (`SIGKILL`), and what it has started in its process group. `join` gives
-    /// [`WorkerDied`](TaskError::WorkerDied), unless the result was there before.
-    /// No effect on one that has ended. Where this process has no right to signal it any more (it has changed its user), only the
-    /// process itself is sure to end.
+    /// Kills it (`SIGKILL`), and the processes that it has started in its process group. `join`
+    /// returns [`WorkerDied`](TaskError::WorkerDied), unless the result had arrived before. No
+    /// effect if it has ended. If this process has no right to signal it any more (it has changed
+    /// its user), only the process itself is certain to end.
     pub fn kill(&self) {
         self.own.with_child(|child| {
             if !child.kill() {
-                // The first does not end one that has been stopped, the second none whose lifeline a filter has refused.
+                // The first does not end a stopped process, the second none whose lifeline a filter
+                // has refused.
                 child.shut();
                 child.cut();
             }
@@ -176,16 +177,17 @@ impl<R> Process<R> {
 }
 
 impl<R: Send + 'static> Process<R> {
-    /// Waits until the process has ended, and gives what its function has returned.
+    /// Waits until the process has ended, and returns the result of its function.
     ///
-    /// Afterwards the process is gone, except after `WouldBlock`.
+    /// Afterwards the process does not exist any more, except after `WouldBlock`.
     ///
     /// # Errors
-    /// [`WorkerDied`](TaskError::WorkerDied) if the process ended before the function had (by a signal, an
-    /// abort, `exit`): it says how, and has the last words. [`Panicked`](TaskError::Panicked) if the function panicked.
-    /// [`Codec`](TaskError::Codec) if the argument or the result could not be decoded or encoded.
-    /// On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock), unless it has
-    /// ended; the process is detached. There, await [`into_task`](Self::into_task).
+    /// [`WorkerDied`](TaskError::WorkerDied) if the process ended before the function had (by a
+    /// signal, an abort, `exit`): the error says how, and has its last output.
+    /// [`Panicked`](TaskError::Panicked) if the function panicked. [`Codec`](TaskError::Codec) if
+    /// the argument or the result could not be decoded or encoded. On a thread that must not block
+    /// (an event loop's): [`WouldBlock`](TaskError::WouldBlock), unless it has ended; the process
+    /// is detached. There, await [`into_task`](Self::into_task).
     pub fn join(self) -> Result<R, TaskError> {
         let Self { task, driver, .. } = self;
         let result = task.join();
@@ -216,7 +218,8 @@ impl<R: Send + 'static> Process<R> {
     }
 }
 
-/// It can be awaited, and given to whatever takes futures: a [`TaskGroup`](crate::TaskGroup), [`race`](crate::race).
+/// It can be awaited, and passed to functions that take futures: a [`TaskGroup`](crate::TaskGroup),
+/// [`race`](crate::race).
 impl<R> IntoFuture for Process<R> {
     type Output = Result<R, TaskError>;
     type IntoFuture = Task<R>;
@@ -282,8 +285,8 @@ impl ProcessBuilder {
     /// As [`Process::spawn`].
     ///
     /// # Errors
-    /// As there; [`Start`](PoolError::Start) also for a name or a variable that no environment can hold
-    /// (one with a NUL).
+    /// As there; [`Start`](PoolError::Start) also for a name or a variable with a NUL, which no
+    /// environment can hold.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(
         self,
@@ -304,7 +307,7 @@ impl ProcessBuilder {
             name: Some(own.name.to_string()),
             ..CallOptions::default()
         };
-        // The driver has no other reason to end than the second letter, so it is there.
+        // The driver ends only after the second message, so it is still running.
         let task = shared.submit::<A, R>(&options, type_name::<R>(), Ok(call));
         let _ = shared.mailbox.push([Mail::Stop(How::Wait.into())]);
         Ok(Process { own, task, driver })

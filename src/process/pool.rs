@@ -1,11 +1,11 @@
-//! The pool as its users see it.
+//! `ProcessPool`: the public API.
 //!
-//! A handle on the driver's mailbox (`client` does what callers do with it), and what all handles share: the driver's
-//! thread, and its end.
+//! A handle on the driver's mailbox (`client` has the operations of callers), and the state that
+//! all handles share: the driver's thread, and its end.
 //!
-//! **Ending.** Everything that ends the pool is a letter to the driver; then the caller waits for the
-//! thread, which ends when all processes are reaped. Only on a driver's thread
-//! (a task's callback drops the pool) the caller does not wait, and the pool ends by itself.
+//! **Ending.** Every call that ends the pool sends a message to the driver; then the caller waits
+//! for the driver's thread, which ends when all processes are reaped. On a driver's thread (a
+//! task's callback drops the pool) the caller does not wait, and the pool ends by itself.
 //!
 //! Tests: `tests/process/pool.rs`.
 
@@ -31,15 +31,15 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 
 /// A pool of worker processes.
 ///
-/// Runs functions of one argument in processes of their own. The argument and the result travel by
-/// [serde](https://serde.rs), with whatever attributes their types have; the function itself does not travel, because the workers run
-/// the same program. A task that segfaults, aborts, exits or is killed fails alone: it ends in
-/// [`TaskError::WorkerDied`], and its worker is replaced.
+/// Runs functions of one argument in separate processes. The argument and the result are sent by
+/// [serde](https://serde.rs), with any attributes that their types have; the function itself is not
+/// sent, because the workers run the same program. A task that segfaults, aborts, exits or is
+/// killed fails alone: it ends with [`TaskError::WorkerDied`], and its worker is replaced.
 ///
 /// The program's `main` must begin with [`init`](crate::process::init) (or the feature `auto` be on).
 ///
-/// Dropping the pool (its last handle) cancels what has not begun, and kills what still runs after one second. No worker
-/// outlives the process that made it, however that ends.
+/// Dropping the pool (its last handle) cancels tasks that have not begun, and kills workers that
+/// still run one after a second. No worker outlives the process that started it, however that ends.
 ///
 /// # Examples
 ///
@@ -60,8 +60,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// }
 /// ```
 ///
-/// It is a handle: its clones are the same pool, which ends when the last of them is dropped. A call that ends it
-/// ([`shutdown`](Self::shutdown), [`kill`](Self::kill)) ends it for all.
+/// It is a handle: its clones refer to the same pool, which ends when the last of them is dropped.
+/// [`shutdown`](Self::shutdown) and [`kill`](Self::kill) end it for all.
 #[derive(Clone)]
 pub struct ProcessPool {
     shared: Arc<Shared>,
@@ -84,7 +84,7 @@ impl ProcessPool {
         Ok(Self { shared, end })
     }
 
-    /// How many workers it has, those that are just being replaced included.
+    /// How many workers it has, including those that are being replaced.
     #[must_use]
     pub fn num_workers(&self) -> usize {
         self.shared.width
@@ -93,11 +93,12 @@ impl ProcessPool {
     /// Runs `f(arg)` in a worker.
     ///
     /// `arg` is encoded at once, and then dropped. Never blocks. The task ends in
-    /// [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile,
-    /// in [`Panicked`](TaskError::Panicked) if `f` panics, in [`Codec`](TaskError::Codec) if the argument or
-    /// the result cannot be encoded or decoded, and in [`Closed`](TaskError::Closed) if the pool was shut down. If it is
-    /// cancelled while it runs, its [token](crate::CancelToken::current) is set at once; if it has not
-    /// ended after the [grace period](crate::ProcessPoolBuilder::grace) its worker is killed and replaced.
+    /// [`WorkerDied`](TaskError::WorkerDied) if its worker dies meanwhile, in
+    /// [`Panicked`](TaskError::Panicked) if `f` panics, in [`Codec`](TaskError::Codec) if the
+    /// argument or the result cannot be encoded or decoded, and in [`Closed`](TaskError::Closed) if
+    /// the pool was shut down. If it is cancelled while it runs, its
+    /// [token](crate::CancelToken::current) is set at once; if it has not ended after the
+    /// [grace period](crate::ProcessPoolBuilder::grace) its worker is killed and replaced.
     ///
     /// `f` may be a closure without captures. It must be part of this program, not of a library
     /// loaded at run time.
@@ -143,7 +144,7 @@ impl ProcessPool {
         ProcessCall::new(&self.shared, f)
     }
 
-    /// As [`call`](Self::call), for a function that borrows what all of its calls have in common: for
+    /// Like [`call`](Self::call), for a function that borrows a common context: for
     /// [`map_with`](ProcessCall::map_with), with options.
     pub fn call_with<C, A, R>(&self, f: fn(&C, A) -> R) -> ProcessCall<'_, A, R, fn(&C, A) -> R>
     where
@@ -156,15 +157,15 @@ impl ProcessPool {
 
     /// Runs `f` on every item, and returns the results in the order of the items.
     ///
-    /// Items are sent many at a time, as many as make about a millisecond of work, so that
-    /// millions of tiny ones do as well as a few long ones.
+    /// Items are sent in batches of about a millisecond of work, so that millions of tiny items run
+    /// as efficiently as a few long ones.
     ///
     /// # Errors
-    /// The error of the item with the lowest index that fails; what it displays begins with that index (a panic, a death, what could
-    /// not be encoded or decoded). The items behind it are cancelled:
-    /// those that run are stopped as a cancelled task is. See [`spawn`](Self::spawn). For the error of each item,
-    /// use [`map_each`](Self::map_each).
-    /// On a thread that must not block (an event loop's): [`TaskError::WouldBlock`], and nothing was run.
+    /// The error of the failed item with the lowest index; its message begins with that index (for
+    /// a panic, a death, a codec error). The items behind it are cancelled: running ones are
+    /// stopped like a cancelled task. See [`spawn`](Self::spawn). For the error of each item, use
+    /// [`map_each`](Self::map_each). On a thread that must not block (an event loop's):
+    /// [`TaskError::WouldBlock`], and nothing was run.
     ///
     /// # Panics
     /// If the iterator does.
@@ -178,8 +179,8 @@ impl ProcessPool {
         self.call(f).map(items)
     }
 
-    /// As [`map`](Self::map), with something that all calls borrow: `context` is encoded once,
-    /// sent to each worker once, and decoded there once.
+    /// Like [`map`](Self::map), with a context that all calls borrow: it is encoded once, sent to
+    /// each worker once, and decoded there once.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -193,8 +194,8 @@ impl ProcessPool {
     /// ```
     ///
     /// # Errors
-    /// As `map`. [`Codec`](TaskError::Codec) also if the context cannot be encoded, or an item
-    /// finds that it cannot be decoded.
+    /// As `map`. [`Codec`](TaskError::Codec) also if the context cannot be encoded, or cannot be
+    /// decoded in an item's worker.
     ///
     /// # Panics
     /// If the iterator does.
@@ -214,7 +215,7 @@ impl ProcessPool {
         self.call_with(f).map_with(context, items)
     }
 
-    /// As [`map`](Self::map), with a result for each item: one that fails cancels no other.
+    /// Like [`map`](Self::map), with a result for each item: one that fails cancels no other.
     ///
     /// On a thread that must not block (an event loop's) each is [`WouldBlock`](TaskError::WouldBlock), and nothing was run. In a
     /// pool that has ended each that has not run is [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed).
@@ -242,7 +243,7 @@ impl ProcessPool {
         self.call(f).map_each(items)
     }
 
-    /// Runs `f` on the items of an iterator, endless ones included, and gives the results in the
+    /// Runs `f` on the items of an iterator, which may be endless, and yields the results in the
     /// order of the items, as an iterator or a stream: see [`Imap`].
     ///
     /// ```
@@ -264,7 +265,7 @@ impl ProcessPool {
         self.call(f).imap(items)
     }
 
-    /// As [`imap`](Self::imap), with each result as soon as it is there.
+    /// Like [`imap`](Self::imap), but yields each result as soon as it is available.
     pub fn imap_unordered<I, R>(&self, items: I, f: fn(I::Item) -> R) -> Imap<I::IntoIter, R>
     where
         I: IntoIterator,
@@ -274,7 +275,7 @@ impl ProcessPool {
         self.call(f).imap_unordered(items)
     }
 
-    /// The process ids of the workers that there are now.
+    /// The process ids of the current workers.
     ///
     /// A worker that has died is missing until it has been replaced, usually for a millisecond.
     #[must_use]
@@ -286,7 +287,7 @@ impl ProcessPool {
         pids.iter().copied().filter(|pid| *pid != 0).collect()
     }
 
-    /// What the pool has done so far.
+    /// Statistics of the pool so far.
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
         self.shared.counters.read(self.worker_pids().len())
@@ -294,15 +295,15 @@ impl ProcessPool {
 
     /// Ends the pool and waits until all of its processes are gone.
     ///
-    /// With [`Shutdown::Wait`] everything that was spawned runs first, however long that takes.
-    /// With [`Shutdown::CancelPending`] what runs already runs to its end, and what has not begun ends in
-    /// [`TaskError::Cancelled`]. So does a whole `map` of which an item has not begun. Its running items before that
-    /// one still run to their end, since an error of theirs would be the `map`'s. Those behind it are not needed
-    /// any more: they are cancelled, and a worker that still runs one after the
-    /// [grace period](crate::ProcessPoolBuilder::grace) is killed.
+    /// With [`Shutdown::Wait`] all spawned tasks run first, however long that takes. With
+    /// [`Shutdown::CancelPending`] running tasks run to their end, and those that have not begun
+    /// end with [`TaskError::Cancelled`]. So does a whole `map` with an item that has not begun.
+    /// Its running items before that one still run to their end, since an error of theirs would be
+    /// the `map`'s. Those behind it are no longer needed: they are cancelled, and a worker that
+    /// still runs one after the [grace period](crate::ProcessPoolBuilder::grace) is killed.
     ///
-    /// Tasks spawned later end in [`TaskError::Closed`]. Calling it again, from several threads too, does no harm, and a
-    /// stronger call overtakes a weaker one. An [`Imap`] takes in no more items.
+    /// Tasks spawned later end in [`TaskError::Closed`]. It may be called again, also from several
+    /// threads, and a stronger call overrides a weaker one. An [`Imap`] takes no more items.
     ///
     /// In a callback on the driver thread of a process pool, this or another, it does not wait.
     ///
@@ -311,8 +312,8 @@ impl ProcessPool {
         self.end.end(how_of(how).into());
     }
 
-    /// As [`shutdown`](Self::shutdown), but what still runs after `limit` is killed, and its task ends
-    /// in [`TaskError::Cancelled`], as does what still waits.
+    /// Like [`shutdown`](Self::shutdown), but workers that still run an item after `limit` are
+    /// killed; their tasks, and those that still wait, end with [`TaskError::Cancelled`].
     ///
     /// ```
     /// use std::time::Duration;

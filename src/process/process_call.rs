@@ -67,10 +67,9 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         }
     }
 
-    /// How long each item may run, from when it starts to run: then it ends in
-    /// [`TaskError::TimedOut`], and is stopped like a cancelled one (its token is set; its worker
-    /// is killed after the [grace period](crate::ProcessPoolBuilder::grace)). Other items
-    /// are not affected.
+    /// How long each item may run, from its start: then it ends with [`TaskError::TimedOut`], and
+    /// is stopped like a cancelled one (its token is set; its worker is killed after the
+    /// [grace period](crate::ProcessPoolBuilder::grace)). Other items are not affected.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
     /// `imap` it is the result of that item. The error itself does not say of which item it is: that say [`details`](Self::details)
@@ -81,8 +80,9 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
-    /// How many times to retry an item whose worker died. Panics and errors are not
-    /// retried, timeouts only if [`retry_on_timeout`](Self::retry_on_timeout) says so. The item may run more than once, in part or whole, so make it idempotent.
+    /// How many times to retry an item whose worker died. Panics and errors are not retried,
+    /// timeouts only with [`retry_on_timeout`](Self::retry_on_timeout). The item may run more than
+    /// once, partly or completely, so make it idempotent.
     ///
     /// ```
     /// use trefoil::{ProcessPool, TaskError};
@@ -100,8 +100,9 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
-    /// [`retry`](Self::retry) also what has ended in [`TimedOut`](TaskError::TimedOut). The next attempt begins when the
-    /// one before is over: it is stopped like a cancelled one, and its worker killed after the grace period.
+    /// [`retry`](Self::retry) also applies to items that end with
+    /// [`TimedOut`](TaskError::TimedOut). The next attempt begins when the previous one is over: it
+    /// is stopped like a cancelled one, and its worker killed after the grace period.
     ///
     /// ```
     /// use std::time::Duration;
@@ -121,8 +122,9 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
-    /// How long an item pauses before its first [`retry`](Self::retry); before each further one twice as long as before the
-    /// last. Default: none. Other items run meanwhile; the pause takes no worker and no thread.
+    /// How long an item pauses before its first [`retry`](Self::retry); the pause doubles before
+    /// each further one. Default: none. Other items run meanwhile; the pause takes no worker and no
+    /// thread.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -142,8 +144,9 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
-    /// How many items, at most, go to a worker at once; 0 counts as 1. Default: as many as take about
-    /// a millisecond, judged by earlier items of this function. The results do not depend on it.
+    /// How many items, at most, go to a worker at once; 0 counts as 1. Default: as many as take
+    /// about a millisecond, estimated from earlier items of this function. The results do not
+    /// depend on it.
     pub fn chunk(mut self, items: usize) -> Self {
         self.options.chunk = Some(items.max(1));
         self
@@ -170,7 +173,7 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self.details.lock().as_deref().map(str::to_owned)
     }
 
-    /// What has ended is added up in `counter`.
+    /// Counts ended items in `counter`.
     #[cfg(feature = "indicatif")]
     pub(crate) fn counted(mut self, counter: &super::job::Counter) -> Self {
         self.options.counter = Some(counter.clone());
@@ -257,7 +260,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         waited(self.map_task(items), &self.details)
     }
 
-    /// As [`map`](Self::map), without waiting: one task for all items, which are taken from the
+    /// Like [`map`](Self::map), without waiting: one task for all items, which are taken from the
     /// iterator and encoded before this returns. Cancelling it cancels them all.
     ///
     /// ```
@@ -290,7 +293,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         let mut taken = 0;
         let counted = items.by_ref().inspect(|_| taken += 1);
         let mut results: Vec<_> = self.imap(counted).buffer(EACH).collect();
-        // A pool that has ended takes no more, and says so once more than it has taken.
+        // A pool that has ended takes no more items, and returns one more error than items taken.
         results.truncate(taken);
         results.extend(items.map(|_| Err(TaskError::Closed)));
         results
@@ -308,8 +311,9 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
 }
 
 impl<A, R> ProcessCall<'_, A, R> {
-    /// As [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call; `f` takes the place of its
-    /// function. (To say one function only: [`call_with`](crate::ProcessPool::call_with).)
+    /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call;
+    /// `f` replaces its function. (To pass only one function, use
+    /// [`call_with`](crate::ProcessPool::call_with).)
     ///
     /// ```
     /// use std::time::Duration;
@@ -350,7 +354,7 @@ where
     R: Portable,
     C: Serialize + DeserializeOwned + 'static,
 {
-    /// As [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options and the function of this call, which
+    /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options and the function of this call, which
     /// [`call_with`](crate::ProcessPool::call_with) has made.
     ///
     /// ```

@@ -167,7 +167,7 @@ impl Arena {
             home: self.clone(),
             offset,
         };
-        // SAFETY: Y22, Y81, Y82: inside of the mapping, all pages are there, and no other block has this room; so
+        // SAFETY: Y22, Y81, Y82: inside the mapping, all pages are there, and no other block has this room; so
         // `bytes` are elsewhere, too.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset), bytes.len()) };
         Some(block)

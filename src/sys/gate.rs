@@ -39,7 +39,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate outside of any ledger: of a plain worker, as its parent sees it, and in simulations and models.
+    /// A gate outside any ledger: of a plain worker, as its parent sees it, and in simulations and models.
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU64::new(0),

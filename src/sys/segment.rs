@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_executes_it() {
+    fn it_is_not_executable() {
         for memory in [fixed(b"x").unwrap().0, live(1).unwrap().0] {
             let mode = rustix::fs::fstat(&memory).unwrap().st_mode;
             // Old kernels cannot help it.

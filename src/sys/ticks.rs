@@ -102,7 +102,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_counter_that_has_gone_back_keeps_nobody() {
+    fn a_counter_that_has_gone_back_delays_nothing() {
         let looks = |began| Looks {
             began,
             span: 10,
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_stands_still_keeps_nobody() {
+    fn a_counter_that_stands_still_delays_nothing() {
         let mut looks = Looks::new(50 * MICROSECOND);
         let still = looks.began;
         let count = (0..1_000_000).take_while(|_| !looks.are_over_at(still));

@@ -1,10 +1,9 @@
-//! For which tasks the code of this thread waits: told to the loop that polls it.
+//! The tasks that this thread's code waits for, for the loop that polls it.
 //!
-//! Code that leaves a waker with a task says so here. A loop asks after each poll: for the
-//! last one, to be shown in its snapshot, and, if its clock must not run away from work that
-//! goes on elsewhere, for all of them.
+//! Code that leaves a waker with a task records that here. A loop reads it after each poll: the
+//! last one, for its snapshot, and, if its virtual clock must wait for work elsewhere, all of them.
 //!
-//! Cost: a store for each wait, where not all of them are asked for.
+//! Cost: a store for each wait, if not all of them are recorded.
 //!
 //! Checked by `tests/event_loop/{snapshot,virtual_time}.rs`.
 
@@ -14,7 +13,7 @@ use super::raw::TaskRef;
 use crate::loom::per_thread;
 
 per_thread! {
-    /// The id of the last one, 0 for none; and whether all are kept.
+    /// The id of the last one, 0 for none; and whether all are recorded.
     static LAST: (Cell<u64>, Cell<bool>) = (Cell::new(0), Cell::new(false));
 }
 
@@ -38,19 +37,19 @@ fn keep(task: &TaskRef) {
     let _ = ALL.try_with(|all| all.borrow_mut().push(task.clone()));
 }
 
-/// The id of the last task that was waited for since the last call; 0: none.
+/// The id of the last task awaited since the last call; 0: none.
 #[inline]
 pub(crate) fn take_last() -> u64 {
     LAST.try_with(|(last, _)| last.replace(0)).unwrap_or(0)
 }
 
-/// From now on all are kept, or none any longer; what was so before.
+/// Sets whether all are recorded; returns the previous setting.
 pub(crate) fn keep_all(on: bool) -> bool {
     LAST.try_with(|(_, keeps_all)| keeps_all.replace(on))
         .unwrap_or(false)
 }
 
-/// Those that were waited for since the last call, if they are kept.
+/// The tasks awaited since the last call, if they are recorded.
 pub(crate) fn take_all() -> Vec<TaskRef> {
     ALL.try_with(|all| std::mem::take(&mut *all.borrow_mut()))
         .unwrap_or_default()

@@ -1,25 +1,25 @@
-//! A tree of flags by which work learns that it should end.
+//! Cancellation tokens: a tree of flags that tell work to end.
 //!
-//! **Job.** Cancelling a task from outside stops what has not begun; what runs must look.
-//! A [`CancelToken`] is what it looks at: a flag that a parent sets in all its
-//! children, with an optional deadline after which it counts as set.
+//! **Job.** Cancelling a task from outside stops work that has not begun; running work must check.
+//! It checks a [`CancelToken`]: a flag that a parent sets in all its children, with an optional
+//! deadline after which it counts as set.
 //!
-//! **Protocol.** 1. A child is entered in its parent's list under the parent's lock; a
-//! child of a cancelled parent is cancelled from the start. 2. `cancel`
-//! sets the flag here and in all below, each list read under its lock; then it empties the lists and
-//! wakes the waiters: so a waiter that is woken, and a thread that has cancelled the same token meanwhile, finds all flags
-//! set (a list that is gone is one whose children have theirs), no lock is held while anything of the user's
-//! runs, and no two locks at once. Since the flag is set before the list is
-//! read, a child that is entered later sees it. 3. A waiter registers its waker and then looks at the flag
-//! (`waiters.rs`), so `cancel` finds the waker or the waiter sees the flag.
+//! **Protocol.** 1. A child is entered in its parent's list under the parent's lock; a child of a
+//! cancelled parent is cancelled from the start. 2. `cancel` sets the flag here and in all below,
+//! each list read under its lock; then it empties the lists and wakes the waiters: so a woken
+//! waiter, and a thread that cancels the same token meanwhile, finds all flags set (a list is
+//! emptied only after its children's flags are set), no lock is held while user code runs, and no
+//! two locks at once. Since the flag is set before the list is read, a child that is entered later
+//! sees it. 3. A waiter registers its waker and then looks at the flag (`waiters.rs`), so `cancel`
+//! finds the waker or the waiter sees the flag.
 //!
-//! **Deadlines.** The effective one is the nearest of a token and its ancestors,
-//! computed at birth. Nothing ticks: the first to ask after it has passed cancels the token,
-//! and a waiter has an alarm.
+//! **Deadlines.** The effective one is the nearest of a token and its ancestors, computed at birth.
+//! There is no timer: the first check after it has passed cancels the token, and a waiter has an
+//! alarm.
 //!
-//! **Cost.** `is_cancelled` is one relaxed load, and a clock read if there is a
-//! deadline. A token is one allocation; a child is entered and leaves in constant
-//! time; cancelling is linear in the number of descendants.
+//! **Cost.** `is_cancelled` is one relaxed load, and a clock read if there is a deadline. A token
+//! is one allocation; adding and removing a child take constant time; cancelling is linear in the
+//! number of descendants.
 //!
 //! Tests: `tests/task/group.rs`, `checks/tests/models.rs::token_*`.
 
@@ -38,7 +38,7 @@ use crate::loom::atomic::{AtomicBool, Ordering, fence};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
 
-/// A flag that says "end", for a whole tree of work.
+/// A cancellation flag for a whole tree of work.
 ///
 /// Cloning gives another handle to the same flag; [`child`](CancelToken::child) a new
 /// flag below it. Cancelling a token cancels all below it, and none above.
@@ -70,7 +70,7 @@ struct Node {
 }
 
 impl CancelToken {
-    /// A token without a parent: nothing else cancels it.
+    /// Makes a token without a parent: no other token cancels it.
     #[must_use]
     pub fn new() -> Self {
         Self::with(None, None, false)
@@ -88,15 +88,14 @@ impl CancelToken {
         }
     }
 
-    /// A new token below this one.
+    /// Makes a new token below this one.
     #[must_use]
     pub fn child(&self) -> Self {
         self.new_child(self.node.deadline)
     }
 
-    /// A child that also counts as cancelled from `deadline` on. The nearest
-    /// deadline among a token and its ancestors counts; one in the past cancels at
-    /// once.
+    /// Makes a child that also counts as cancelled from `deadline` on. The nearest deadline among a
+    /// token and its ancestors counts; one in the past cancels at once.
     #[must_use]
     pub fn with_deadline(&self, deadline: Instant) -> Self {
         let nearest = self
@@ -115,15 +114,16 @@ impl CancelToken {
         let child = Self::with(Some((self.clone(), entry.key())), deadline, false);
         entry.insert(Arc::downgrade(&child.node));
         drop(children);
-        // Entered, then looked: a cancellation that took the list before has set the flag before.
+        // First added, then checked: a cancellation that took the list earlier has set the flag
+        // earlier.
         if self.node.cancelled.load(Ordering::SeqCst) {
             child.cancel();
         }
         child
     }
 
-    /// Sets the flag here and in all below. Idempotent; linear in the number of
-    /// descendants; wakes what awaits them once all flags are set, holding no lock.
+    /// Sets the flag here and in all tokens below. Idempotent; linear in the number of descendants;
+    /// wakes the waiters once all flags are set, holding no lock.
     pub fn cancel(&self) {
         let mut nodes = vec![self.node.clone()];
         let mut flagged = 0;
@@ -139,8 +139,8 @@ impl CancelToken {
         }
     }
 
-    /// The flag is set, or the deadline has passed. Cost: one relaxed load, and a
-    /// clock read if there is a deadline.
+    /// Whether the flag is set or the deadline has passed. Cost: one relaxed load, and a clock read
+    /// if there is a deadline.
     #[inline]
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -195,7 +195,7 @@ impl fmt::Debug for CancelToken {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // A chain of parents that only this node kept must not be dropped by recursion.
+        // A chain of parents that only this node keeps alive must not be dropped recursively.
         let mut parent = self.parent.take();
         while let Some((token, key)) = parent.take() {
             {
@@ -214,13 +214,13 @@ impl Drop for Node {
     }
 }
 
-/// What [`CancelToken::cancelled`] returns.
+/// Returned by [`CancelToken::cancelled`].
 #[derive(Debug)]
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct Cancelled {
     token: CancelToken,
     alarm: Option<Alarm>,
-    /// That of our waker.
+    /// The key of our waker.
     key: Option<u64>,
 }
 
@@ -246,7 +246,7 @@ impl Future for Cancelled {
             return Poll::Ready(());
         }
         this.token.node.waiters.register(&mut this.key, cx.waker());
-        // Registered, then looked: a cancellation after the look finds the waker.
+        // First registered, then checked: a cancellation after the check finds the waker.
         if this.token.node.cancelled.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }

@@ -1,13 +1,13 @@
 //! The promise side: a task that is completed from outside.
 //!
-//! A [`Completer`] is the producer's half of a task that no executor runs: the
-//! reply of a worker process, a callback API of another library. It is the same
-//! cell as every other task's, with `()` for work; where an executor's half
-//! would be lies a hook that hears of a cancellation ([`OnCancel`]). Code that awaits the cancellation awaits the task's token.
+//! A [`Completer`] is the producer's half of a task that no executor runs: the reply of a worker
+//! process, a callback API of another library. It uses the same cell as every other task, with `()`
+//! for work; in place of an executor's half it has a hook that is called on cancellation
+//! ([`OnCancel`]). Code that awaits the cancellation awaits the task's token.
 //!
-//! Completing and cancelling race for `RUNNING` (T1); the winner writes the
-//! output. So a cancelled promise has ended before `cancel` returns, and what its
-//! producer still delivers is dropped.
+//! Completing and cancelling race for `RUNNING` (T1); the winner writes the output. So a cancelled
+//! promise has ended before `cancel` returns, and a result that its producer delivers later is
+//! dropped.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ use super::id::TaskId;
 use super::raw::{Completer, OnCancel, Task, cell};
 use super::unobserved::Hook;
 
-/// The cancellation of a [`Completer::new`] is told to what awaits its token alone.
+/// For [`Completer::new`], only code that awaits its token learns of the cancellation.
 impl OnCancel for () {
     fn on_cancel(&self, _: TaskId) {}
 }
 
 impl<T: Send + 'static> Completer<T> {
-    /// A completer and the task that it completes.
+    /// Makes a completer and the task that it completes.
     #[track_caller]
     pub fn new() -> (Self, Task<T>) {
         cell::promise(())
@@ -29,7 +29,7 @@ impl<T: Send + 'static> Completer<T> {
 }
 
 impl<T> Completer<T> {
-    /// The task was cancelled: the result is not wanted any more.
+    /// Whether the task was cancelled, so that the result is no longer wanted.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cell().is_cancelled()
@@ -48,18 +48,18 @@ impl<T> Completer<T> {
         self.cell().id()
     }
 
-    /// Has the hook give up what it holds.
+    /// Lets the hook release what it holds.
     pub(super) fn let_go(&self) {
         self.cell().hook().let_go();
     }
 
-    /// Runs `f` as the task's own code: inside of it the task is the one that runs here, and
+    /// Runs `f` as the task's own code: inside it, the task is the current one, and
     /// `CancelToken::current()` its token. For a call in a worker process.
     pub(crate) fn run<R>(&self, f: impl FnOnce() -> R) -> R {
         self.cell().run_inside(f)
     }
 
-    /// Code that ran inside [`run`](Self::run) has asked for its token.
+    /// Whether code inside [`run`](Self::run) has taken its token.
     #[inline]
     pub(crate) fn has_token(&self) -> bool {
         self.cell()
@@ -67,12 +67,13 @@ impl<T> Completer<T> {
             .is_some_and(|side| side.token.get().is_some())
     }
 
-    /// What is known of the failure in which it ends next, beside the error.
+    /// Sets the details of the failure in which it ends next.
     pub(crate) fn note(&self, text: String) {
         let _first = self.cell().side_or_make().note.set(text.into());
     }
 
-    /// What is told of a failure that is never taken. Before the promise can be completed.
+    /// Sets the report of a failure that is never taken. Must come before the promise can be
+    /// completed.
     pub(crate) fn set_hook(&self, hook: &Hook) {
         self.cell().set_hook(hook.clone());
     }

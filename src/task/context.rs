@@ -1,13 +1,12 @@
-//! What the stem knows of this thread: what it may claim, and how much stack it has left. (Whether it may block, `sync/park.rs`
-//! knows; what a join makes of that, `Task::wait`.)
+//! This thread's properties for tasks: which tasks it may claim, and how much stack it has left.
+//! (`sync/park.rs` knows whether it may block, and `Task::wait` applies that to a join.)
 //!
-//! **Stack.** A waiter runs the awaited work itself only while at least half of
-//! the stack that the thread is known to have is free. A worker tells its stack
-//! size; any other thread is taken to have half a mebibyte from where it was first seen,
-//! which is true of every usual main and `std` thread.
+//! **Stack.** A waiter runs the awaited work itself only while at least half of the thread's known
+//! stack is free. A worker sets its stack size; any other thread is assumed to have half a mebibyte
+//! from where it was first seen, which holds for every usual main and `std` thread.
 //!
-//! **Claims.** A pool tags its tasks. A worker says at its start which tag its pool has, and how its own newest queue entry
-//! is taken back.
+//! **Claims.** A pool tags its tasks. At its start, a worker sets its pool's tag, and a function
+//! that takes back its newest queue entry.
 //!
 //! Tests: `tests/thread/pool.rs` (deep chains of waits).
 
@@ -27,11 +26,12 @@ struct Here {
     /// may be used before claims stop. 0: not yet known.
     stack_top: Cell<usize>,
     stack_budget: Cell<usize>,
-    /// The tag of the pool whose worker this thread is; 0: of none.
+    /// The tag of this worker's pool; 0: it is not a worker.
     home: Cell<u32>,
-    /// It is inside of another pool than that just now.
+    /// Whether it is currently inside another pool.
     away: Cell<bool>,
-    /// The cell whose entry this thread has queued last where it can take it back, and how.
+    /// The cell whose entry this thread has queued last and can take back, and the function for
+    /// that.
     newest: Cell<usize>,
     take: Cell<Option<TakeNewest>>,
 }
@@ -50,11 +50,11 @@ per_thread! {
     };
 }
 
-/// What a thread that has told nothing is taken to have.
+/// The assumed stack of a thread that has set nothing.
 const UNKNOWN_STACK: usize = 512 << 10;
 
-/// This thread, a worker at its start, has a stack of so many bytes and belongs to the pool that tags its tasks
-/// so: it may claim them where others may not. It has a queue of its own, which `take` takes from.
+/// Called by a worker at its start, with the size of its stack and its pool's tag, whose tasks it
+/// may claim where others may not. It has its own queue, from which `take` takes.
 pub(crate) fn begin_worker(stack: usize, tag: u32, take: TakeNewest) {
     let here_now = stack_pointer();
     let _ = HERE.try_with(|here| {
@@ -65,13 +65,13 @@ pub(crate) fn begin_worker(stack: usize, tag: u32, take: TakeNewest) {
     });
 }
 
-/// This thread is inside of another pool than its home from now on, or is not any more.
+/// This thread is inside another pool than its home from now on, or is not any more.
 #[inline]
 pub(crate) fn set_away(away: bool) {
     let _ = HERE.try_with(|here| here.away.set(away));
 }
 
-/// This thread is inside of another pool than its home.
+/// This thread is inside another pool than its home.
 pub(super) fn is_away() -> bool {
     HERE.try_with(|here| here.away.get()).unwrap_or(false)
 }
@@ -82,8 +82,8 @@ pub(crate) fn set_newest(entry: &Runnable) {
     let _ = HERE.try_with(|here| here.newest.set(entry.address()));
 }
 
-/// The entry of the cell at `address`, if it is the newest of this thread's own queue: a worker that waits for
-/// what it spawned just now runs the entry, and leaves no stale one behind.
+/// The entry of the cell at `address`, if it is the newest of this thread's own queue: a worker
+/// that waits for the task that it has just spawned runs the entry, and leaves no stale one behind.
 #[inline]
 pub(super) fn take_newest(address: usize) -> Option<Runnable> {
     HERE.try_with(|here| {
@@ -100,7 +100,7 @@ pub(super) fn take_newest(address: usize) -> Option<Runnable> {
 /// Set in the tag of a task that threads of no pool, or of another one, may claim.
 pub(crate) const OUTSIDERS: u32 = 1 << 30;
 
-/// Runs what a thread that is no worker of the pool with this tag has claimed, inside of that pool.
+/// Runs a claimed task inside the pool with this tag, on a thread that is not its worker.
 pub(crate) type RunInside = fn(u32, &mut dyn FnMut());
 
 static RUN_INSIDE: OnceLock<RunInside> = OnceLock::new();
@@ -110,7 +110,7 @@ pub(crate) fn set_run_inside(how: RunInside) {
     let _ = RUN_INSIDE.set(how);
 }
 
-/// Calls `run`, inside of the pool with this tag.
+/// Calls `run`, inside the pool with this tag.
 #[cold]
 pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     match RUN_INSIDE.get() {
@@ -124,7 +124,7 @@ pub(crate) fn home() -> u32 {
     HERE.try_with(|here| here.home.get()).unwrap_or(0)
 }
 
-/// There is enough stack left to run awaited work inline.
+/// Whether there is enough stack left to run awaited work inline.
 pub(crate) fn stack_left() -> bool {
     let now = stack_pointer();
     HERE.try_with(|here| {
@@ -137,7 +137,7 @@ pub(crate) fn stack_left() -> bool {
     .unwrap_or(false)
 }
 
-/// Roughly where the stack ends now: the address of a local variable.
+/// Roughly the current end of the stack: the address of a local variable.
 #[inline(never)]
 fn stack_pointer() -> usize {
     let local = 0u8;

@@ -1,9 +1,8 @@
 //! Every way in which work can fail, as one small enum.
 //!
-//! [`TaskError`] is two words: what happened, and a box with the details where
-//! there are any. It is `Clone`, so that many waiters may have it, and
-//! `Send + Sync`, so that it crosses threads; a panic's payload, which is
-//! neither, stays behind a lock that its first taker empties (see
+//! [`TaskError`] is two words: what happened, and a box with the details where there are any. It is
+//! `Clone`, so that many waiters may have it, and `Send + Sync`, so that it crosses threads; a
+//! panic's payload, which is neither, stays behind a lock, and the first taker gets it (see
 //! [`Panic`]).
 
 use std::convert::Infallible;
@@ -18,8 +17,8 @@ use crate::sys::signal_name::{code_name, signal_name};
 
 /// Why a task has no result.
 ///
-/// Two words long; cloning is cheap unless it carries details. Match with a
-/// wildcard arm: new reasons may come.
+/// Two words long; cloning is cheap unless it carries details. Match with a wildcard arm: variants
+/// may be added.
 ///
 /// ```
 /// use trefoil::{TaskError, ThreadPool};
@@ -37,18 +36,19 @@ pub enum TaskError {
     /// The task was cancelled before it had a result.
     #[error("the task was cancelled")]
     Cancelled,
-    /// The time given for it was up. What was waited for may still be running.
+    /// Its time was up. The awaited work may still be running.
     ///
-    /// It has no details. Of which task or item it is, is known where it is given: by the task's id and name, by the key of
-    /// [`as_completed_keyed`](crate::as_completed_keyed), by the place in what [`map_each`](crate::ProcessPool::map_each) gives, by the
-    /// index of an `imap` that is [`with_index`](crate::process::ImapStream::with_index). Which item of a `map_task` it was, and how
-    /// long a call in a worker process had run, say [`Task::details`](crate::Task::details), after a `map` of a process pool
-    /// [`ProcessCall::details`](crate::ProcessCall::details), and, if nobody takes the error,
+    /// It has no details. The place where it is returned identifies the task or item: the task's id
+    /// and name, the key of [`as_completed_keyed`](crate::as_completed_keyed), the position in the
+    /// result of [`map_each`](crate::ProcessPool::map_each), the index of an `imap` that is
+    /// [`with_index`](crate::process::ImapStream::with_index). Which item of a `map_task` it was,
+    /// and how long a call in a worker process had run, is in
+    /// [`Task::details`](crate::Task::details) and, if the error is never taken, in
     /// [`TaskReport::details`](crate::TaskReport::details).
     #[error("the time is up")]
     TimedOut,
-    /// Nothing is left to produce the result: the executor was shut down, the
-    /// promise was dropped, or the result had been taken before.
+    /// Nothing can produce the result any more: the executor was shut down, the promise was
+    /// dropped, or the result had been taken before.
     #[error(
         "closed: the executor or promise behind this task is gone, or its result was taken before"
     )]
@@ -69,14 +69,15 @@ pub enum TaskError {
     /// An argument or a result could not cross to or from a worker process.
     #[error("{item}{0}", item = Item(.0.item))]
     Codec(Box<CodecError>),
-    /// There is none of this. With it the type is not `Unpin`, by which a group tells results from values: see [`Outcome`](crate::task::Outcome).
+    /// This variant cannot be constructed. It makes the type not `Unpin`, so that a group can
+    /// distinguish results from other values: see [`Outcome`](crate::task::Outcome).
     #[doc(hidden)]
     #[error("never")]
     NotUnpin(Infallible, PhantomPinned),
 }
 
 impl TaskError {
-    /// As it is noted in recordings.
+    /// The form in recordings.
     #[inline]
     pub(super) fn ending(&self) -> Ending {
         match self {
@@ -92,7 +93,8 @@ impl TaskError {
 }
 
 impl TaskError {
-    /// That of the item at `index` of a `map`: what it displays begins with that. (An error without details has no room for it.)
+    /// The error of the item at `index` of a `map`: its message begins with the index. (An error
+    /// without details has no room for it.)
     pub(crate) fn of_item(mut self, index: usize) -> Self {
         match &mut self {
             Self::Panicked(panic) => panic.item = Some(index),
@@ -105,7 +107,7 @@ impl TaskError {
     }
 }
 
-/// Which item of a `map` an error is of, in front of it.
+/// The index of a `map`'s item, in front of its error.
 struct Item(Option<usize>);
 
 impl fmt::Display for Item {
@@ -162,7 +164,7 @@ pub struct WorkerExit {
     pub(crate) attempts: u32,
     pub(crate) stderr_tail: String,
     pub(crate) out_of_memory: bool,
-    /// What else is known, in words: for a worker that never got going.
+    /// A further message, for a worker that never started properly.
     pub(crate) note: Option<String>,
     /// Which item of a `map` it was running.
     item: Option<usize>,
@@ -206,15 +208,17 @@ impl WorkerExit {
         self.attempts
     }
 
-    /// The last lines that the call wrote to its standard error: of what the worker wrote since the call before it ended the last
-    /// 4 KiB, with U+FFFD in place of what is not UTF-8. (Items of less than a microsecond travel by the thousand, and are not told
-    /// apart from those just before.)
+    /// The last lines that the call wrote to standard error: the last 4 KiB of the worker's output
+    /// since the previous call ended, with U+FFFD in place of invalid UTF-8. (Items of less than a
+    /// microsecond are sent by the thousand, and their output is not separated from that of the
+    /// items just before.)
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
         &self.stderr_tail
     }
 
-    /// The last line. After a panic, whose last line is a hint at backtraces: where it was, and the first line of its message.
+    /// The last line. After a panic, whose last line is a hint about backtraces: its location and
+    /// the first line of its message.
     fn last_words(&self) -> Option<String> {
         let lines = self.stderr_tail.lines().map(str::trim);
         let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
@@ -235,7 +239,7 @@ impl WorkerExit {
         }
     }
 
-    /// It died, as far as can be told, for want of memory.
+    /// Whether it died, as far as is known, for lack of memory.
     #[must_use]
     pub fn out_of_memory(&self) -> bool {
         self.out_of_memory
@@ -282,7 +286,7 @@ pub struct CodecError {
     pub(crate) type_name: &'static str,
     pub(crate) direction: CodecDirection,
     pub(crate) detail: String,
-    /// Of which item of a `map` it is.
+    /// The index of the item of a `map`.
     item: Option<usize>,
 }
 

@@ -4,17 +4,18 @@
 //! others; the group waits for all of them. It reports failures, but not the members
 //! that it cancelled itself. Dropping it cancels what is left.
 //!
-//! **Protocol.** Members are kept in a slab, each registered with the group's
-//! ready queue under its key; so a completion costs the same in a large
-//! group as in a small one. Handles ([`GroupHandle`]) add under the same lock, from
-//! any thread, also from members; one that has ended before it is added goes through the queue,
-//! too, so that the owner wakes. The group's owner is the only one that takes results out. The lock is
-//! not held while anything of the user's runs: tasks are cancelled and dropped, and wakers cloned, woken and
-//! dropped, outside of it. What a join has collected stays with the group, each result in its task, until the join has
-//! ended; so one that is dropped half-way can be taken up again, and failures that are left when the group is dropped
-//! are reported as those of any dropped task.
+//! **Protocol.** Members are kept in a slab, each registered with the group's ready queue under its
+//! key; so a completion costs the same in a large group as in a small one. Handles
+//! ([`GroupHandle`]) add under the same lock, from any thread, including members; a task that has
+//! ended before it is added goes through the queue, too, so that the owner wakes. Only the group's
+//! owner takes results out. The lock is not held while user code runs: tasks are cancelled and
+//! dropped, and wakers cloned, woken and dropped, outside it. The results that a join has collected
+//! stay in their tasks, with the group, until the join has ended. So a join that is dropped
+//! half-way can be resumed, and failures that are left when the group is dropped are reported like
+//! those of any dropped task.
 //!
-//! A future that is no task is made one, whose entries come to the group ([`Polled`]): whoever waits polls it, without the lock.
+//! A future that is not a task gets a task cell whose entries come to the group ([`Polled`]): the
+//! thread that waits polls it, without the lock.
 //!
 //! A member that is added to a group that has failed or was cancelled is cancelled at once; one that
 //! is added after the group is gone, too.
@@ -54,7 +55,7 @@ use crate::sync::block_on;
 #[must_use = "dropping it cancels its members"]
 pub struct TaskGroup<T> {
     shared: Arc<Mutex<Members<T>>>,
-    /// Where the one that waits leaves its waker.
+    /// The waker of the owner that waits.
     ready: Arc<ReadyShared>,
     joined: bool,
 }
@@ -68,13 +69,13 @@ struct Members<T> {
     tasks: Slab<Member<T>>,
     ready: ReadyQueue,
     added: usize,
-    /// A member failed, or `cancel` was called, or the group is gone: no member may go on.
+    /// A member failed, or `cancel` was called, or the group was dropped: members are cancelled.
     cancelled: bool,
     /// The members that a join has taken out so far, in the order of completion.
     collected: Vec<Member<T>>,
-    /// The entries of members that are no tasks; once there is such a member.
+    /// The entries of members that are not tasks; set once there is such a member.
     polled: Option<Arc<Polled>>,
-    /// A blocking `next` on a loop's thread has named the members with smaller numbers.
+    /// A blocking `next` on a loop's thread has reported the members with smaller numbers.
     named: usize,
 }
 
@@ -88,7 +89,7 @@ struct Member<T> {
     is_polled: bool,
 }
 
-/// What the ready queue tells of.
+/// An event of the ready queue.
 enum Event<T> {
     Ended(Member<T>),
     /// A future is to be polled.
@@ -99,7 +100,8 @@ enum Event<T> {
 }
 
 impl<T> Members<T> {
-    /// Takes a member in. Had it ended before: its waker, to be woken without the lock.
+    /// Adds a member. If it had already ended, returns the owner's waker, to be woken without the
+    /// lock.
     fn add(&mut self, task: Task<T>, cancelled_by_group: bool, is_polled: bool) -> Option<Waker> {
         let entry = self.tasks.vacant_entry();
         let (key, number) = (entry.key(), self.added);
@@ -117,8 +119,8 @@ impl<T> Members<T> {
         Some(self.ready.waker(key))
     }
 
-    /// Marks all members as cancelled by the group; the caller cancels them
-    /// after it has let go of the lock.
+    /// Marks all members as cancelled by the group; the caller cancels them after it has released
+    /// the lock.
     fn begin_cancel(&mut self) -> Vec<TaskRef> {
         self.cancelled = true;
         self.tasks
@@ -169,8 +171,8 @@ impl<T> Members<T> {
         has_failed && !self.cancelled
     }
 
-    /// The next member that a blocking `next`, which cannot wait, names as one that has
-    /// not ended. `None`, once, after all have been named.
+    /// The next unfinished member that a blocking `next` which must not wait reports. `None`, once,
+    /// after all have been reported.
     fn refuse_one(&mut self) -> Option<TaskId> {
         let members = self.tasks.iter().map(|(_, member)| member);
         let left = members.filter(|member| member.number >= self.named);
@@ -202,8 +204,9 @@ impl<T> TaskGroup<T> {
     /// Adds a task, or another future, in constant time. In a group that has failed or was
     /// cancelled, it is cancelled at once.
     ///
-    /// A future that is no task gives a `T`, or a `Result<T, TaskError>` whose error is the member's failure. It is polled by whoever
-    /// waits for the group, on that thread, and only then; to have it go on meanwhile, start it: `group.add(trefoil::spawn(future))`.
+    /// A future that is not a task yields a `T`, or a `Result<T, TaskError>` whose error is the
+    /// member's failure. It is polled by the thread that waits for the group, on that thread, and
+    /// only then; to have it go on meanwhile, start it: `group.add(trefoil::spawn(future))`.
     /// Cancelling it drops it. A panic in it is a failure, as a task's is.
     ///
     /// ```
@@ -230,7 +233,7 @@ impl<T> TaskGroup<T> {
         add_future(&self.shared, member.into_future())
     }
 
-    /// As [`add`](TaskGroup::add), for a task whose result need not be `Send`, as that of one on the event loop of this thread.
+    /// Like [`add`](TaskGroup::add), for a task whose result need not be `Send`, as that of one on the event loop of this thread.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -332,7 +335,7 @@ impl<T> TaskGroup<T> {
     /// assert!(matches!(group.try_next(), Some((ended, Ok(7))) if ended == id));
     /// assert!(group.is_empty());
     /// ```
-    /// Futures that are no tasks, and were woken, are polled once.
+    /// Woken futures that are not tasks are polled once.
     pub fn try_next(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         match self.poll_ended(None) {
             Poll::Ready(ended) => ended.map(|member| (member.task.id(), member.task.join())),
@@ -340,11 +343,12 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Lets all members go on without the group, which is empty then and goes on, too. A failure of theirs that
-    /// nobody has taken is told as that of any detached task. Futures that are no tasks are dropped: nobody would poll them.
+    /// Detaches all members; the group is then empty and stays usable. A failure of theirs that is
+    /// never taken is reported like that of any detached task. Futures that are not tasks are
+    /// dropped, because nothing would poll them.
     pub fn detach_all(&mut self) {
         let mut members = self.shared.lock();
-        // A number in the old queue would be taken for that of a new member.
+        // A number in the old queue would be mistaken for that of a new member.
         members.ready = ReadyQueue::default();
         self.ready = members.ready.shared();
         let members_left = std::mem::take(&mut members.tasks);
@@ -360,7 +364,7 @@ impl<T> TaskGroup<T> {
         drop((members_left, collected));
     }
 
-    /// Runs a member here that no thread has begun, if this thread may. True: it did.
+    /// Runs a member that no thread has begun here, if this thread may. True: it did.
     pub(crate) fn run_one(&self) -> bool {
         let members: Vec<TaskRef> = {
             let members = self.shared.lock();
@@ -373,7 +377,8 @@ impl<T> TaskGroup<T> {
         members.iter().any(TaskRef::run_here)
     }
 
-    /// The next member that has ended. On the way to it futures that were woken are polled. Without a context it never waits.
+    /// The next member that has ended. Woken futures are polled meanwhile. Without a context it
+    /// never waits.
     fn poll_ended(&self, cx: Option<&mut Context<'_>>) -> Poll<Option<Member<T>>> {
         let mut polls_left = None;
         loop {
@@ -383,7 +388,8 @@ impl<T> TaskGroup<T> {
                 Event::NoMembers => return Poll::Ready(None),
                 Event::Woken(polled) => {
                     polled.poll_one();
-                    // All of them, and one again: those that wake themselves must not keep this thread.
+                    // All of them, and one again: futures that wake themselves must not keep this
+                    // thread busy.
                     let left = polls_left.get_or_insert_with(|| self.len());
                     match left.checked_sub(1) {
                         Some(fewer) => *left = fewer,
@@ -452,7 +458,7 @@ where
     id
 }
 
-/// The task that this future is, if it is one.
+/// The future as a task, if it is one.
 fn as_task<F: 'static, T: 'static>(future: F) -> Result<Task<T>, F> {
     let mut future = Some(future);
     let any: &mut dyn Any = &mut future;
@@ -461,7 +467,7 @@ fn as_task<F: 'static, T: 'static>(future: F) -> Result<Task<T>, F> {
 }
 
 impl<T> GroupHandle<T> {
-    /// As [`TaskGroup::add`]. After the group is gone, `member` is cancelled.
+    /// Like [`TaskGroup::add`]. After the group is dropped, `member` is cancelled.
     #[track_caller]
     pub fn add<F>(&self, member: F) -> TaskId
     where
@@ -484,7 +490,7 @@ impl<T> GroupHandle<T> {
         task.id()
     }
 
-    /// As [`TaskGroup::add_task`]. After the group is gone, `task` is cancelled.
+    /// Like [`TaskGroup::add_task`]. After the group is dropped, `task` is cancelled.
     pub fn add_task(&self, task: Task<T>) -> TaskId {
         if let Some(shared) = self.shared.upgrade() {
             return add(&shared, task);
@@ -509,7 +515,8 @@ impl<T> Default for TaskGroup<T> {
 }
 
 impl<T> Drop for TaskGroup<T> {
-    /// The members are dropped then, by this thread or by a handle's that is adding one.
+    /// The members are dropped then, by this thread or by one that is adding a member through a
+    /// handle.
     fn drop(&mut self) {
         self.cancel();
         let polled = self.shared.lock().polled.take();
@@ -519,7 +526,7 @@ impl<T> Drop for TaskGroup<T> {
     }
 }
 
-/// What [`TaskGroup::join_all`] returns.
+/// Returned by [`TaskGroup::join_all`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct GroupJoin<'a, T> {
     group: &'a mut TaskGroup<T>,
@@ -529,8 +536,8 @@ impl<T> GroupJoin<'_, T> {
     /// Blocks until every member has ended.
     ///
     /// # Errors
-    /// As [`TaskGroup::join_all`]. On an event-loop thread it never blocks: members that have not
-    /// ended are cancelled, and each is a [`TaskError::WouldBlock`].
+    /// Those of [`TaskGroup::join_all`]. On an event-loop thread it never blocks: unfinished
+    /// members are cancelled, and each is a [`TaskError::WouldBlock`].
     pub fn wait(mut self) -> Result<Vec<T>, GroupError> {
         if let Some(result) = block_on(&mut self) {
             return result;
@@ -599,7 +606,7 @@ fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
     Ok(values.into_iter().map(|(_, value)| value).collect())
 }
 
-/// What [`TaskGroup::next`] returns.
+/// Returned by [`TaskGroup::next`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct GroupNext<'a, T> {
     group: &'a mut TaskGroup<T>,
@@ -608,9 +615,9 @@ pub struct GroupNext<'a, T> {
 impl<T> GroupNext<'_, T> {
     /// Blocks until the next member has ended.
     ///
-    /// On an event-loop thread it never blocks: what has ended is given first, then each
-    /// member that has not is named once, with a [`TaskError::WouldBlock`], and stays in the group; then
-    /// comes a `None`.
+    /// On an event-loop thread it never blocks: ended members are returned first, then each
+    /// unfinished one is reported once, with a [`TaskError::WouldBlock`], and stays in the group;
+    /// then it returns `None`.
     pub fn wait(mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         match block_on(&mut self) {
             Some(ended) => ended,
@@ -635,13 +642,13 @@ impl<T> Future for GroupNext<'_, T> {
 #[derive(Clone, Debug)]
 pub struct GroupError {
     errors: Vec<(TaskId, TaskError)>,
-    /// What there is to say if there are no errors.
+    /// The message if there are no errors.
     if_none: &'static str,
     /// Of the first that failed.
     about: About,
 }
 
-/// What is known of a member that failed, beside its error.
+/// The details of a failed member.
 #[derive(Clone, Debug, Default)]
 struct About {
     name: Option<Box<str>>,

@@ -5,12 +5,12 @@
 //!
 //! 1. the task has ended: take the output, on any thread;
 //! 2. this thread must not block (an event loop's): `WouldBlock`;
-//! 3. the task is the one that waits: `WouldBlock`, since no other thread could ever end it;
+//! 3. the task waits for itself: `WouldBlock`, since no other thread could ever end it;
 //! 4. the task is a queued closure or future that may be claimed, and at least half of this
 //!    thread's stack is free: run it, or poll it, here (so a pool of one thread can wait
 //!    for its own tasks, and no unrelated work ever runs under the waiter's locks);
-//! 5. park, woken through the consumer slot like every other waiter; a worker's
-//!    pool is told, so that another thread takes its place.
+//! 5. park, woken through the consumer slot like every other waiter; a worker's pool is notified,
+//!    so that another thread takes its place.
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -28,37 +28,36 @@ use crate::loom::hint;
 use crate::record;
 use crate::sync::park::{self, Waited};
 
-/// How many times a waiter looks whether a task that runs elsewhere has ended, before it parks: a
+/// How many times a waiter checks whether a task that runs elsewhere has ended, before it parks: a
 /// microsecond or two.
 const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
 
 impl<T> Task<T> {
-    /// Waits for the end, blocking this thread, and gives the result.
+    /// Waits for the end, blocking this thread, and returns the result.
     ///
-    /// A task that has ended gives its result on any thread at once. If it is a
-    /// queued closure of a pool, the waiting thread may run it itself.
+    /// If the task has ended, this returns at once, on any thread. If it is a queued closure of a
+    /// pool, the waiting thread may run it itself.
     ///
     /// # Errors
-    /// The error that the task ended in. [`TaskError::WouldBlock`] on an
-    /// event-loop thread if the task has not ended: the task is then detached. Also
-    /// if a task joins itself, or if the task can only run on an event loop of this thread that
-    /// is not running now.
-    /// [`TaskError::Closed`] if its result was taken before, or if this process was forked since: the pool
-    /// that was to run it is the parent's.
+    /// The error that the task ended with. [`TaskError::WouldBlock`] on an event-loop thread if the
+    /// task has not ended: the task is then detached. Also if a task joins itself, or if the task
+    /// can only run on an event loop of this thread that is not running now. [`TaskError::Closed`]
+    /// if its result was taken before, or if this process was forked since: the task's pool is the
+    /// parent's.
     pub fn join(self) -> Result<T, TaskError> {
         let mut task = self;
         task.try_join().unwrap_or_else(|| task.wait(None))
     }
 
-    /// As [`join`](Task::join), for at most `timeout`. The task stays usable.
+    /// Like [`join`](Task::join), for at most `timeout`. The task stays usable.
     ///
     /// # Errors
-    /// As `join`, and [`TaskError::TimedOut`] if the time is up: the task goes on
-    /// and can be waited for again. To tell a task that *ended* in `TimedOut`
-    /// or `WouldBlock` from a wait that did, ask [`try_join`](Task::try_join): it gives
-    /// `Some(Err(Closed))` if the error was the task's own.
+    /// Those of `join`, and [`TaskError::TimedOut`] if the time is up: the task goes on and can be
+    /// waited for again. To distinguish a task that *ended* with `TimedOut` or `WouldBlock` from a
+    /// wait that did, call [`try_join`](Task::try_join): it returns `Some(Err(Closed))` if the
+    /// error was the task's own.
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
-        // A deadline past the end of time is none.
+        // A deadline beyond the clock's range is none.
         self.wait(Instant::now().checked_add(timeout))
     }
 
@@ -137,14 +136,14 @@ impl<T> Task<T> {
         }
     }
 
-    /// Runs it here, if it is queued and this thread may: its result then, or if it has ended before.
+    /// Runs it here, if it is queued and this thread may; returns its result if it has ended.
     pub(crate) fn help(&mut self) -> Option<Result<T, TaskError>> {
         self.cell().run_here();
         self.try_join()
     }
 
-    /// Waits a moment if some thread is at it, and perhaps about to end it: to park and be woken costs more than
-    /// most tasks.
+    /// Waits a moment if some thread runs it and may be about to end it: parking and waking cost
+    /// more than most tasks.
     fn spin(&self) {
         for _ in 0..SPINS {
             if !self.cell().is_running() {
@@ -156,17 +155,17 @@ impl<T> Task<T> {
 
     /// Asks the task to end.
     ///
-    /// True: it ends in [`TaskError::Cancelled`], whatever its code still returns. A
-    /// queued closure is dropped at once, a future at its next poll or
-    /// suspension, on its executor; a call in a worker process is stopped.
-    /// False: it has ended already, or it is a closure that is running, which only
-    /// the token that it polls can stop ([`CancelToken::current`](crate::CancelToken::current)): that is set.
+    /// True: it ends with [`TaskError::Cancelled`], whatever its code still returns. A queued
+    /// closure is dropped at once, a future at its next poll or suspension, on its executor; a call
+    /// in a worker process is stopped. False: it has ended already, or it is a running closure,
+    /// which only the token that it polls can stop
+    /// ([`CancelToken::current`](crate::CancelToken::current)); that token is set.
     pub fn cancel(&self) -> bool {
         self.cell().cancel()
     }
 
-    /// The task has ended: the next `join`, `try_join` or `.await` gives its result
-    /// at once.
+    /// Whether the task has ended, so that the next `join`, `try_join` or `.await` returns its
+    /// result at once.
     #[inline]
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -205,15 +204,16 @@ impl<T> Task<T> {
         self
     }
 
-    /// The name that it was given.
+    /// Its name, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.cell().name()
     }
 
-    /// What is known of its failure and not in the error; once it has ended, and also when the error was taken. Of a call in a worker process
-    /// that was stopped because its time was up: which item it was, after how long, and in which process.
-    /// ([`TaskError::TimedOut`] has no room for that.)
+    /// Details of its failure that are not in the error; available once it has ended, even after
+    /// the error was taken. For a call in a worker process that was stopped because its time was
+    /// up: which item it was, after how long, and in which process. ([`TaskError::TimedOut`] has no
+    /// room for that.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -240,13 +240,13 @@ impl<T> Task<T> {
         self.cell().parent()
     }
 
-    /// Lets the task go on without a handle. Dropping the handle does the same; this says so.
+    /// Lets the task go on without a handle. Dropping the handle does the same; this is explicit.
     pub fn detach(self) {
         drop(self);
     }
 
-    /// What cancels the task from elsewhere, while this handle waits for it or has been given away: `Clone`,
-    /// `Send` and `Sync`, whatever the result is.
+    /// A handle that cancels the task from elsewhere, while this one waits for it or has been moved
+    /// away: `Clone`, `Send` and `Sync`, whatever the result type.
     ///
     /// ```
     /// use trefoil::{Completer, TaskError};
@@ -257,8 +257,8 @@ impl<T> Task<T> {
     /// assert!(matches!(task.join(), Err(TaskError::Cancelled)));
     /// ```
     ///
-    /// It takes no part in the task's life: dropping it does nothing, and it does not keep a failure from being told. What it
-    /// keeps is the task's memory.
+    /// It does not own the task: dropping it does nothing, and it does not keep a failure from
+    /// being reported. It only keeps the task's memory.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle {
@@ -266,8 +266,8 @@ impl<T> Task<T> {
         }
     }
 
-    /// Ties the task's life to the handle's: dropping what this returns cancels
-    /// the task. It awaits and joins in the same way.
+    /// Ties the task to the handle: dropping the returned value cancels the task. It can be awaited
+    /// and joined in the same way.
     pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
         CancelOnDrop { task: self }
     }
@@ -308,7 +308,7 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-/// Cancels a task, and knows whether it has ended, beside the [`Task`] that somebody else has; see [`Task::abort_handle`].
+/// Cancels a task, and knows whether it has ended, without owning it; see [`Task::abort_handle`].
 #[derive(Clone)]
 pub struct AbortHandle {
     task: TaskRef,
@@ -342,11 +342,11 @@ impl fmt::Debug for AbortHandle {
     }
 }
 
-/// Cancels those that are tasks, and only then lets go of all. What a task that has ended left may have a destructor that panics:
-/// that is shown by the panic hook and goes no further.
+/// Cancels those that are tasks, and only then drops all. If the destructor of an ended task's
+/// result panics, the panic hook shows it, and it is contained.
 pub(crate) fn cancel_all<F>(mut futures: Vec<F>) {
     if let Some(tasks) = as_tasks(&mut futures) {
-        // What runs is told last: else its worker could begin another one first.
+        // Running tasks are cancelled last: otherwise their worker could begin another one first.
         tasks.sort_by_cached_key(|task| task.cell().is_running()); // which changes meanwhile
         for task in tasks {
             task.cell().cancel();
@@ -367,7 +367,7 @@ pub struct CancelOnDrop<T> {
 }
 
 impl<T> CancelOnDrop<T> {
-    /// As [`Task::join`], but where the wait is refused the task is cancelled.
+    /// Like [`Task::join`], but if the wait is refused the task is cancelled.
     ///
     /// # Errors
     /// As [`Task::join`].
@@ -383,7 +383,7 @@ impl<T> CancelOnDrop<T> {
         self.task.join_timeout(timeout)
     }
 
-    /// As [`Task::timeout`], but if the time is up, or this is dropped, the task is cancelled.
+    /// Like [`Task::timeout`], but if the time is up, or this is dropped, the task is cancelled.
     ///
     /// # Errors
     /// As [`Task::timeout`].

@@ -1,11 +1,12 @@
-//! Names for tasks: a number that no other task of this process has.
+//! Task ids: a number that no other task of this process has.
 //!
 //! Ids are handed out from blocks that each thread takes from one counter, so
 //! that spawning touches no shared cache line. They are therefore unique, but
 //! not ordered between threads.
 //!
-//! A task that was made before this process was forked has an id below a border, which is drawn
-//! in the child when the fork comes. If a pool was to run it, no thread will: its threads are the parent's.
+//! A task that was made before this process was forked has an id below a limit, which is set in the
+//! child at the fork. If it belongs to a pool, no thread will run it: the pool's threads are the
+//! parent's.
 //!
 //! Tests: `tests/task/handle.rs`, `tests/forks/thread.rs`.
 
@@ -39,7 +40,7 @@ impl TaskId {
         NonZeroU64::new(number).map(Self)
     }
 
-    /// The task was made before this process was forked.
+    /// Whether the task was made before this process was forked.
     #[inline]
     pub(super) fn is_of_parent_process(self) -> bool {
         self.get() < BORDER.load(Ordering::Relaxed)
@@ -88,7 +89,7 @@ fn next_number() -> NonZeroU64 {
 /// The first id that no thread has taken yet: a counter, no protocol.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// Tasks with smaller ids are a parent process's: a number that changes while there is one thread.
+/// Tasks with smaller ids belong to a parent process; it changes only while there is one thread.
 static BORDER: AtomicU64 = AtomicU64::new(0);
 
 /// `count` ids that no other caller gets, from one counter for the process.
@@ -97,16 +98,16 @@ fn take_block(count: u64) -> u64 {
     NEXT.fetch_add(count, Ordering::Relaxed)
 }
 
-/// From now on a forked child tells its parent's tasks from its own.
+/// From now on a forked child can distinguish its parent's tasks from its own.
 pub(crate) fn watch_forks() {
-    // The second caller may go on before the first is through: no protocol.
+    // The second caller may continue before the first has finished: no protocol.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
         fork::in_child(draw_border);
     }
 }
 
-/// Touches plain words only (Y30). What is left of this thread's block is behind the border, too.
+/// Changes only plain words (Y30). The rest of this thread's block is above the limit, too.
 extern "C" fn draw_border() {
     BORDER.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
     let _ = IDS.try_with(|(next, end)| {

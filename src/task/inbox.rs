@@ -4,19 +4,22 @@
 //!
 //! 1. `push` adds an entry, and learns whether the drainer slept: then this thread, and no other, must wake it. Nothing goes
 //!    into an inbox that is closed.
-//! 2. Before the drainer sleeps it lies down, which succeeds only if there is no entry; then it looks at whatever else it would
-//!    be rung for.
+//! 2. Before the drainer sleeps it marks itself asleep, which succeeds only if there is no entry;
+//!    then it checks everything else that it would be rung for.
 //! 3. `drain` takes all entries at once, oldest first.
-//! 4. `ring` is for a thread that has left something elsewhere: it ends the sleep, as a push does. So does the drainer itself.
+//! 4. `ring` is for a thread that has left something elsewhere: it ends the sleep, as a push does.
+//!    The drainer itself can end it, too.
 //! 5. `close` takes the last entries in the step after which none can follow.
 //!
-//! **Why no wake-up is lost.** A push, and a ring, come either before the drainer lies down, which then finds the entry, or finds
-//! elsewhere what was left before the ring; or after it, and then they find the sleep. The first to find it takes it away, so there is one
-//! wake-up for each sleep at most.
+//! **Why no wake-up is lost.** A push or a ring comes either before the drainer marks itself
+//! asleep, and then the drainer finds the entry, or what was left before the ring; or after, and
+//! then it finds the mark. The first to find the mark clears it, so there is at most one wake-up
+//! for each sleep.
 //!
 //! **Rejected.** A lock-free stack of the tasks themselves (`docs/DESIGN.md` has the figures).
 //!
-//! Tests: `checks/tests/models.rs::inbox_*`, `checks/tests/loop_models.rs`, with a twin whose drainer lies down in two steps.
+//! Tests: `checks/tests/models.rs::inbox_*`, `checks/tests/loop_models.rs`, with a twin whose
+//! drainer marks itself asleep in two steps.
 
 use std::mem;
 
@@ -39,7 +42,7 @@ pub(crate) struct Inbox {
     /// The process that it was made in, as `fork::generation` has it.
     generation: u32,
     state: Mutex<State>,
-    /// There are entries: a hint, which spares the drainer the lock.
+    /// Whether there are entries: a hint, which saves the drainer the lock.
     filled: AtomicBool,
 }
 
@@ -68,7 +71,8 @@ impl Inbox {
         (self.generation == fork::generation()).then(|| self.state.lock())
     }
 
-    /// (1) Adds one: how the drainer sleeps, if this thread must wake it. An inbox that is closed gives the entry back.
+    /// (1) Adds an entry; returns how the drainer sleeps, if this thread must wake it. A closed
+    /// inbox returns the entry.
     pub(crate) fn push(&self, runnable: Runnable) -> Result<Option<Sleep>, Runnable> {
         let Some(mut state) = self.lock() else {
             mem::forget(runnable); // its future may be one that only the drainer's thread may drop
@@ -82,12 +86,12 @@ impl Inbox {
         Ok(state.sleep.take())
     }
 
-    /// Nothing is in it: a hint, unless the drainer asks that has just lain down.
+    /// Whether it is empty: a hint, except for a drainer that has just marked itself asleep.
     pub(crate) fn is_empty(&self) -> bool {
         !self.filled.load(Ordering::Relaxed)
     }
 
-    /// (3) The drainer: what is in it now goes into `entries`, which is empty, and whose memory is used again.
+    /// (3) The drainer: moves the entries to `entries`, which is empty, and whose memory is reused.
     pub(crate) fn drain(&self, entries: &mut Vec<Runnable>) {
         if !self.is_empty()
             && let Some(mut state) = self.lock()
@@ -97,7 +101,7 @@ impl Inbox {
         }
     }
 
-    /// (2) The drainer, before it looks a last time and sleeps. False: something is here.
+    /// (2) The drainer, before it checks a last time and sleeps. False: there are entries.
     pub(crate) fn lie_down(&self, how: Sleep) -> bool {
         let Some(mut state) = self.lock() else {
             return true;
@@ -112,7 +116,7 @@ impl Inbox {
         empty
     }
 
-    /// (4) The drainer, after its sleep or where it has found something after all.
+    /// (4) The drainer, after its sleep or if it has found work after all.
     pub(crate) fn get_up(&self) {
         if let Some(mut state) = self.lock() {
             state.sleep = None;
@@ -125,7 +129,7 @@ impl Inbox {
         self.lock()?.sleep.take()
     }
 
-    /// (5) The drainer: takes what is left; nothing follows.
+    /// (5) The drainer: takes the last entries; none can follow.
     pub(crate) fn close(&self) -> Vec<Runnable> {
         let Some(mut state) = self.lock() else {
             return Vec::new();

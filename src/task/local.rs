@@ -1,11 +1,13 @@
 //! Values that belong to a task, on whatever thread its code runs.
 //!
-//! **Protocol.** 1. A scope has a value. While its future is polled, or its closure runs, the value lies in a thread-local, with the mark
-//! of the task that runs here ([`marker`]). 2. What was there before comes back when the poll or the call has ended, by unwinding, too.
-//! 3. Code sees the value only where the mark is still the same: a thread that waits inside the scope may run another
-//! task meanwhile, and that one sees the same as on any other thread.
+//! **Protocol.** 1. A scope has a value. While its future is polled, or its closure runs, the value
+//! lies in a thread-local, with the mark of the task that runs here ([`marker`]). 2. The previous
+//! value is restored when the poll or the call has ended, even by unwinding.
+//! 3. Code sees the value only while the marker is the same: a thread that waits inside the scope
+//!    may run another task meanwhile, which sees the same as on any other thread.
 //!
-//! While it is looked at, a value is shared (`Rc`), not borrowed from its place: so the code that looks may enter another scope.
+//! While it is read, a value is shared (`Rc`), not borrowed from its place, so the reading code may
+//! enter another scope.
 //!
 //! Tests: `tests/task/local.rs`.
 
@@ -58,17 +60,18 @@ macro_rules! task_local {
 
 /// A task-local, as [`task_local!`](crate::task_local) declares it.
 ///
-/// A scope gives it a value, for a future ([`scope`](LocalKey::scope)) or a call ([`sync_scope`](LocalKey::sync_scope)), on any executor of
-/// this process and on other runtimes. A task that is spawned inside has none, unless it was
-/// asked for: [`inherit`](LocalKey::inherit), [`inherit_sync`](LocalKey::inherit_sync). The halves of a `join` and the
-/// items of a `map` may run on other threads: take the value before, and let them borrow it.
+/// A scope gives it a value, for a future ([`scope`](LocalKey::scope)) or a call
+/// ([`sync_scope`](LocalKey::sync_scope)), on any executor of this process and on other runtimes. A
+/// task that is spawned inside has none, unless requested with [`inherit`](LocalKey::inherit) or
+/// [`inherit_sync`](LocalKey::inherit_sync). The halves of a `join` and the items of a `map` may
+/// run on other threads: get the value before, and let them borrow it.
 ///
 /// Cost: an allocation and a few thread-local accesses for each poll of a scope.
 pub struct LocalKey<T: 'static> {
     slot: ThreadLocal<LocalSlot<T>>,
 }
 
-/// Where the value of a task-local lies while code runs that has it.
+/// The place of a task-local's value while its scope's code runs.
 #[doc(hidden)]
 #[expect(missing_debug_implementations, reason = "it is the macro's")]
 pub struct LocalSlot<T>(RefCell<Option<Entry<T>>>);
@@ -95,7 +98,7 @@ impl<T> LocalKey<T> {
     /// `future`, whose code finds `value` in this key. Scopes nest: the innermost counts.
     ///
     /// # Cancel safety
-    /// As safe as `future` is. That is dropped with the value in place, too.
+    /// As cancel safe as `future`. The value is also in place while `future` is dropped.
     pub fn scope<F: Future>(&'static self, value: T, future: F) -> LocalFuture<T, F> {
         self.scope_of(Some(value), future)
     }
@@ -107,8 +110,8 @@ impl<T> LocalKey<T> {
         f()
     }
 
-    /// `future`, whose code finds the value that this key has *here and now*: for what is spawned. Without a value here it is
-    /// `future` as it is.
+    /// `future`, whose code finds the value that this key has *here and now*: for a future to be
+    /// spawned. Without a value here it is `future` unchanged.
     ///
     /// ```
     /// trefoil::task_local! { static DEPTH: u32; }
@@ -124,7 +127,7 @@ impl<T> LocalKey<T> {
         self.scope_of(self.try_with(T::clone).ok(), future)
     }
 
-    /// As [`inherit`](LocalKey::inherit), for a closure: `pool.spawn(KEY.inherit_sync(|| ..))`.
+    /// Like [`inherit`](LocalKey::inherit), for a closure: `pool.spawn(KEY.inherit_sync(|| ..))`.
     pub fn inherit_sync<R, F: FnOnce() -> R>(
         &'static self,
         f: F,
@@ -150,8 +153,8 @@ impl<T> LocalKey<T> {
     /// Calls `f` with the value.
     ///
     /// # Panics
-    /// If it has none here: this code is in no scope of the key, or in a task that was spawned inside and has not
-    /// inherited it.
+    /// If there is no value here: this code is outside all scopes of the key, or in a task that was
+    /// spawned inside one and has not inherited the value.
     #[track_caller]
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         self.try_with(f).unwrap_or_else(|error| panic!("{error}"))
@@ -231,7 +234,7 @@ impl<T> Drop for Placed<'_, T> {
     fn drop(&mut self) {
         self.swap();
         if self.is_swapped {
-            // Nobody looks at it any more: who does, does so inside.
+            // Nothing reads it any more: all readers are inside the scope.
             let value = self.other.take().map(|entry| entry.value);
             *self.place = value.and_then(Rc::into_inner);
         }

@@ -1,8 +1,9 @@
 //! The one [`Task`] that every executor returns, and what can be done with many of them.
 //!
-//! Whatever starts work returns a `Task<T>`: a pool's `spawn`, a call to a worker process, [`spawn`](crate::spawn()) on
-//! an event loop. Async code awaits it, on any runtime; other code calls [`join`](Task::join). Both give a
-//! `Result<T, TaskError>`, and [`TaskError`] has every way in which work can fail.
+//! Every call that starts work returns a `Task<T>`: a pool's `spawn`, a call to a worker process,
+//! [`spawn`](crate::spawn()) on an event loop. Async code awaits it, on any runtime; other code
+//! calls [`join`](Task::join). Both give a `Result<T, TaskError>`, and [`TaskError`] has every way
+//! in which work can fail.
 //!
 //! ```
 //! use trefoil::{Completer, ThreadPool, join_all};
@@ -32,19 +33,21 @@
 //!
 //! # Promised
 //!
-//! - When a task is seen to have ended, its closure or future has been dropped.
+//! - Once a task's end is visible, its closure or future has been dropped.
 //! - A future that is not `Send` is polled and dropped on its loop's thread only, whichever thread cancels it or drops its
 //!   handle.
 //! - A task whose executor is gone ends in [`Closed`](TaskError::Closed).
-//! - A panic in a task's code is that task's error, [`Panicked`](TaskError::Panicked), and harms nothing else.
+//! - A panic in a task's code is that task's error, [`Panicked`](TaskError::Panicked), and affects
+//!   nothing else.
 //!
 //! # Read next
 //!
-//! [`Task`] and [`TaskError`] have everything about one task, [`TaskGroup`] about many that belong together. What starts tasks:
-//! [`ThreadPool`](crate::ThreadPool), [`ProcessPool`](crate::ProcessPool), [`EventLoop`](crate::EventLoop).
+//! [`Task`] and [`TaskError`] describe one task, [`TaskGroup`] many that belong together. Tasks are
+//! started by [`ThreadPool`](crate::ThreadPool), [`ProcessPool`](crate::ProcessPool),
+//! [`EventLoop`](crate::EventLoop).
 
-// For work on this module. Whatever starts work makes a *cell*: one allocation that holds the work and later its output.
-// Around it there are two sides:
+// For work on this module. Every call that starts work makes a *cell*: one allocation that holds
+// the work and later its output. It has two sides:
 //
 //      the caller's side                     the producer's side
 //
@@ -55,9 +58,10 @@
 //                                       │
 //                     one cell: state, consumer slot, work or output
 //
-// Reading order: `state`, every atomic transition, with the invariants T1 to T5. `raw`: the cell, with T6 and the following,
-// the only unsafe code. Then what executors use (`raw/queued.rs`, `completer`), what callers use (`handle`, `combine`,
-// `group`), and what both share (`error`, `panic`, `context`, `id`, `shutdown`).
+// Reading order: `state`, every atomic transition, with the invariants T1 to T5. `raw`: the cell,
+// with T6 and the following, the only unsafe code. Then the executors' side (`raw/queued.rs`,
+// `completer`), the callers' side (`handle`, `combine`, `group`), and the shared part (`error`,
+// `panic`, `context`, `id`, `shutdown`).
 //
 // Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `benches/benches/cell.rs`.
 
@@ -125,8 +129,8 @@ pub(crate) use raw::cell::{closure, future, local_future, promise};
 pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef, free_list};
 pub(crate) use unobserved::Hook;
 
-/// What the models in `checks/` and the benchmarks of the cell drive: the
-/// executor's side, which users never see.
+/// For the models in `checks/` and the benchmarks of the cell: the executor's side, which users
+/// never see.
 #[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
 #[path = "../../checks/inside/task_model.rs"]

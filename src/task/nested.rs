@@ -1,16 +1,16 @@
-//! Calls that bring about further calls, without a frame for each.
+//! Nested callbacks without a stack frame for each.
 //!
-//! **Job.** A callback that completes a promise runs the promise's callback, and so on: a
-//! long chain of mapped tasks would be as deep a recursion, and overflow the stack.
-//! The same holds for a cancellation that is passed on from task to task.
+//! **Job.** A callback that completes a promise runs the promise's callback, and so on: a long
+//! chain of mapped tasks would recurse as deeply, and overflow the stack. The same holds for a
+//! cancellation that is passed on from task to task.
 //!
-//! **Protocol.** 1. [`run`] counts how many calls this thread is inside of. 2. A few are nested
-//! as they come. 3. Deeper ones are put in a queue of this thread, which the innermost of the
-//! nested ones empties before it returns. So the caller of the first finds all of them
-//! made, and an outer one that takes for ever (it runs a loop, say) holds up none.
+//! **Protocol.** 1. [`run`] counts the nested calls of this thread. 2. A few are nested
+//! directly. 3. Deeper ones are put in a queue of this thread, which the innermost nested call
+//! empties before it returns. So all of them have been made when the first returns, and an outer
+//! call that takes for ever (it runs a loop, say) delays none.
 //!
-//! Rejected: always the queue. What a callback causes would then happen after it has
-//! returned, where its author expects it to have happened.
+//! Rejected: always using the queue. The effects of a callback would then happen after it has
+//! returned, later than its author expects.
 //!
 //! Tests: `tests/task/reentrancy.rs` (chains of a hundred thousand).
 
@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use crate::helper::contain;
 use crate::loom::per_thread;
 
-/// So many calls are nested: what they need of the stack is little everywhere.
+/// This many calls are nested: they need little stack on any thread.
 const DEEPEST: u32 = 16;
 
 per_thread! {
@@ -31,8 +31,8 @@ per_thread! {
     static LATER: RefCell<VecDeque<Box<dyn FnOnce()>>> = RefCell::new(VecDeque::new());
 }
 
-/// Calls `f`, now or before the innermost of the nested calls on this thread returns. A panic in it goes
-/// no further.
+/// Calls `f`, now or before the innermost of the nested calls on this thread returns. A panic in it
+/// is contained.
 pub(super) fn run(f: impl FnOnce() + 'static) {
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
     if depth >= DEEPEST {

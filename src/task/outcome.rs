@@ -1,17 +1,20 @@
-//! What a future gives to the group that it is a member of: a value, or a result like a task's.
+//! The output of a group's member: a value, or a result like a task's.
 //!
-//! **How one is told from the other.** Both implementations fit a `Result<T, TaskError>`, but the second asks for [`Unpin`], which
-//! [`TaskError`] is not on purpose. So the compiler knows the `T` of a group by the first of its tasks, although any other type may be a
-//! plain value (`docs/DESIGN.md`).
+//! **How they are distinguished.** Both implementations fit a `Result<T, TaskError>`, but the
+//! second requires [`Unpin`], which [`TaskError`] deliberately is not. So the compiler infers a
+//! group's `T` from its first task, although any other type may be a plain value
+//! (`docs/DESIGN.md`).
 //!
 //! Tests: `tests/task/group_futures.rs`.
 
 use super::error::TaskError;
 
-/// What a member of a [`TaskGroup<T>`](crate::TaskGroup) gives: a value, or the result of a task.
+/// The output of a member of a [`TaskGroup<T>`](crate::TaskGroup): a value, or the result of a
+/// task.
 ///
-/// Implemented for each `T` that is [`Unpin`], as nearly all values are, and for `Result<T, TaskError>`. A value with a [`TaskError`] inside, which
-/// is not `Unpin`, is given in an `Ok`: `async { Ok(join_all(tasks).await) }`; or its type says that it is, with no more than
+/// Implemented for each `T` that is [`Unpin`], as nearly all values are, and for
+/// `Result<T, TaskError>`. A value with a [`TaskError`] inside, which is not `Unpin`, is wrapped in
+/// an `Ok`: `async { Ok(join_all(tasks).await) }`. Or implement `Unpin` for its type with
 /// `impl Unpin for AppError {}`, since nothing in it needs to be pinned.
 ///
 /// ```
@@ -64,7 +67,7 @@ impl<R> Returns for fn() -> R {
     type Output = R;
 }
 
-/// What only this crate can name, so that nobody else can implement [`Outcome`].
+/// Only this crate can name it, so other crates cannot implement [`Outcome`].
 #[derive(Debug)]
 pub struct Seal;
 

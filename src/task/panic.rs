@@ -1,15 +1,14 @@
 //! A panic as a value: caught where it happened, resumed where it is awaited.
 //!
-//! `catch_unwind` gives the payload, but not the place. The place is known only
-//! to a panic hook, so the first executor puts one in ([`install_hook`]): it
-//! notes the location in a thread-local
-//! and then calls the hook that was there before, always. A host that replaces
-//! the hook afterwards loses the location, nothing else.
+//! `catch_unwind` returns the payload, but not the location. Only a panic hook gets the location,
+//! so the first executor installs one ([`install_hook`]): it stores the location in a thread-local
+//! and always calls the previous hook. If the host replaces the hook afterwards, only the location
+//! is lost.
 //!
-//! What is resumed does not pass the hook again. So a [`Panic`] that goes from one thread
-//! to another (of a stolen half, of an awaited task) has its place with it, and notes it
-//! where it is resumed. A place belongs to the task that it was noted in: what
-//! a task caught itself is not taken for the place of a later task's silent panic.
+//! A resumed panic does not call the hook again. So a [`Panic`] that goes from one thread to
+//! another (of a stolen half, of an awaited task) carries its location, and stores it where it is
+//! resumed. A location belongs to the task in which it was stored: a panic that a task has caught
+//! itself is not mistaken for the location of a later task's silent panic.
 //!
 //! The payload of a local panic is kept, behind a lock because payloads are not
 //! `Sync`; the first to resume gets it, later resumers get the message.
@@ -90,14 +89,14 @@ impl Panic {
         Self { inner, item: None }
     }
 
-    /// What the panic said. A payload that is not text is described in words.
+    /// The message of the panic. A payload that is not text is described.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.inner.message
     }
 
-    /// Where the panic began. `None` if the host put in a panic hook of its own
-    /// after the first executor was made, if there was no hook yet, or if the panic was none of a `panic!`, but went on by
+    /// Where the panic began. `None` if the host put in a panic hook of its own after the first
+    /// executor was made, if there was no hook yet, or if the panic was raised by
     /// `std::panic::resume_unwind`, which calls no hook.
     #[must_use]
     pub fn location(&self) -> Option<&PanicLocation> {
@@ -110,13 +109,12 @@ impl Panic {
         &self.inner.worker
     }
 
-    /// Goes on with the panic in this thread, without calling the panic hook
-    /// again. The first caller raises the original payload if the panic happened
-    /// in this process; all others raise the message as a `String`. A task that ends
-    /// so has the panic's first place as its own.
+    /// Resumes the panic in this thread, without calling the panic hook again. The first caller
+    /// raises the original payload if the panic happened in this process; all others raise the
+    /// message as a `String`. A task that ends this way reports the panic's original location.
     ///
     /// # Panics
-    /// Always: that is its job.
+    /// Always.
     pub fn resume_unwind(self) -> ! {
         // No hook is called, which would note it.
         note(Some(Box::new(Place {
@@ -221,7 +219,7 @@ fn note(place: Option<Box<Place>>) -> Option<Box<Place>> {
         .unwrap_or_default()
 }
 
-/// Puts in the one chaining panic hook, once in the life of the process.
+/// Installs the chaining panic hook, once per process.
 ///
 /// Does nothing while this thread is panicking: a hook cannot be changed then.
 pub(crate) fn install_hook() {
@@ -242,7 +240,7 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// As [`catch`], where a task has been entered: the place is known by that.
+/// Like [`catch`], where a task has been entered: the place is known by that.
 #[inline]
 pub(super) fn catch_in_task<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(caught)

@@ -1,10 +1,11 @@
-//! The members of a group that are futures, and are polled by whoever waits for it.
+//! The members of a group that are plain futures, polled by the thread that waits for the group.
 //!
-//! **Protocol.** Such a member has a task's cell, whose entry comes here when it is added and each time that it is woken. With the entry a
-//! notice ([`NOTICE`]) goes into the group's ready queue, so that one wait hears of tasks that have ended and of futures that are to be
-//! polled, in the order in which they came. Where nobody waits, nothing is polled.
+//! **Protocol.** Such a member has a task's cell, whose entry comes here when it is added and each
+//! time that it is woken. With the entry a notice ([`NOTICE`]) goes into the group's ready queue,
+//! so that one wait learns of ended tasks and of futures to be polled, in the order in which they
+//! came. While no thread waits, nothing is polled.
 //!
-//! Once the group is gone this is closed: what comes then is dropped, and the future with it.
+//! When the group is dropped this is closed: later entries are dropped, with their futures.
 //!
 //! Tests: `tests/task/group_futures.rs`.
 
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 use super::raw::{ReadyShared, Runnable, Schedule};
 use crate::loom::{Arc, Mutex};
 
-/// In the place of a member's number in the ready queue: there is an entry here.
+/// In place of a member's number in the ready queue: there is an entry here.
 pub(super) const NOTICE: usize = usize::MAX;
 
 pub(super) struct Polled {
@@ -62,7 +63,7 @@ impl Polled {
     }
 }
 
-/// Where a member that was woken goes.
+/// The scheduler of these members.
 pub(super) struct ToGroup(pub(super) Arc<Polled>);
 
 impl Schedule for ToGroup {

@@ -1,6 +1,6 @@
-//! What most tasks never have: a name, a hook, a token, a span.
+//! Data that most tasks never need: a name, a hook, a token, a span.
 //!
-//! One record beside the cell, made when it is first asked for and freed with the cell.
+//! One record beside the cell, allocated on first use and freed with the cell.
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ pub(super) struct Side {
     pub(super) name: OnceLock<Box<str>>,
     /// What is known of its failure, beside the error.
     pub(super) note: OnceLock<Box<str>>,
-    /// What is told of a failure that was never taken, instead of the process's hook.
+    /// The hook for a failure that is never taken, instead of the process's.
     pub(super) hook: OnceLock<Hook>,
     /// What the task's own code polls to learn that it should end.
     pub(super) token: OnceLock<CancelToken>,

@@ -3,7 +3,8 @@
 //! 1. Where a closure or a future is put into its cell, and a subscriber listens to such spans at that moment, one is
 //!    made, on the spawning thread. It lies beside the task's name, so a task without a listener is no larger.
 //! 2. Each run enters the span, and so does dropping the work. The span ends with the work.
-//! 3. A panic is told of inside the span. What is dropped before it has ended was cancelled, and that is told, too.
+//! 3. A panic is reported inside the span. Work that is dropped before its end was cancelled, and
+//!    that is reported, too.
 //!
 //! The span has no parent: one that lives as long as its child would never end in a program
 //! whose tasks spawn their successors. Which task spawned it is in its fields, and as `follows_from`.
@@ -13,8 +14,8 @@
 //! Rejected: the event in the panic hook. It would come a little earlier, and a listener that panics
 //! there ends the process.
 //!
-//! What stands in the spans is documented where users look for it, in `adapters/tracing.rs`.
-//! Checked by `adapters/tests/traced.rs`.
+//! The contents of the spans are documented for users in `adapters/tracing.rs`. Checked by
+//! `adapters/tests/traced.rs`.
 
 use once_cell::race::OnceBox;
 use tracing::{Level, Span, error, field, span, trace};

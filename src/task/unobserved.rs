@@ -1,10 +1,10 @@
 //! Failures that were never taken.
 //!
-//! A task that fails after its handle was dropped, or whose handle is dropped with
-//! the error still in it, would fail in silence. Such a failure is *unobserved*, or
-//! never taken: no `join`, no `.await` and no callback has got it. Its error goes to a hook,
-//! once: the hook of its executor if that has one, else the process's, which unless changed prints one line on standard
-//! error. A cancelled task is none of this: its end was asked for.
+//! A task that fails after its handle was dropped, or whose handle is dropped with the error still
+//! in it, would fail silently. Such a failure is *unobserved*, or never taken: no `join`, no
+//! `.await` and no callback has got it. Its error goes to a hook, once: the hook of its executor if
+//! that has one, otherwise the process's, which by default prints one line on standard error. A
+//! cancelled task does not count, because its end was requested.
 
 use std::fmt;
 use std::panic::Location;
@@ -18,7 +18,7 @@ use crate::helper::contain;
 /// A hook, shared by all tasks of an executor.
 pub(crate) type Hook = Arc<dyn Fn(&TaskReport) + Send + Sync>;
 
-/// A failure that was never taken: what the hook gets.
+/// A failure that was never taken: the argument of the hook.
 #[derive(Debug)]
 pub struct TaskReport {
     pub(super) id: TaskId,
@@ -50,8 +50,9 @@ impl TaskReport {
         self.site
     }
 
-    /// What is known of the failure and not in the error: of a call in a worker process that was stopped because its time was up, which
-    /// item it was, after how long, and in which process. ([`TaskError::TimedOut`] has no room for that.)
+    /// Details of the failure that are not in the error: for a call in a worker process that was
+    /// stopped because its time was up, which item it was, after how long, and in which process.
+    /// ([`TaskError::TimedOut`] has no room for that.)
     #[must_use]
     pub fn details(&self) -> Option<&str> {
         self.details.as_deref()
@@ -80,11 +81,11 @@ impl fmt::Display for TaskReport {
 
 static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
 
-/// Sets what happens to failures that were never taken, in the whole process, except for
-/// executors with a hook of their own. The default prints one line on standard error.
+/// Sets the hook for failures that are never taken, for the whole process, except for executors
+/// with their own hook. The default prints one line on standard error.
 ///
-/// The hook runs on the thread that ended the task or dropped its handle, holding no
-/// lock; it must be short. A panic in it goes no further.
+/// The hook runs on the thread that ended the task or dropped its handle, holding no lock; it must
+/// be short. A panic in it is contained.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -105,7 +106,7 @@ pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
 }
 
 impl TaskReport {
-    /// Tells `hook`, or the process's, that this error was not taken.
+    /// Calls `hook`, or the process's, with this untaken error.
     #[cold]
     pub(super) fn tell(self, hook: Option<Hook>) {
         if matches!(self.error, TaskError::Cancelled) {

@@ -62,10 +62,10 @@ use super::source::{Int, Seal, Source, Span};
 pub trait Items {
     /// What it consists of.
     type Item: Send;
-    /// What holds them while they are divided.
+    /// The source that holds them while they are divided.
     #[doc(hidden)]
     type Source: Source<Item = Self::Item>;
-    /// Puts them there. Nobody else can call or implement it.
+    /// Makes the source. Nobody else can call or implement it.
     #[doc(hidden)]
     fn into_source(self, _: Seal) -> Self::Source;
 }

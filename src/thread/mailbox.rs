@@ -1,7 +1,8 @@
-//! The mailbox of a place of the pool: where its shares of broadcasts lie. (The word is that of Intel's TBB.)
+//! The mailbox of a place of the pool, which holds its shares of broadcasts. (The term is Intel
+//! TBB's.)
 //!
-//! - **P32** A share is in one mailbox or has been taken out, by one thread; and none lies in the mailbox of a thread that is away: both change
-//!   under the mailbox's lock.
+//! - **P32** A share is in one mailbox, or one thread has taken it out; and the mailbox of a thread
+//!   that is away is empty: both change under the mailbox's lock.
 //!
 //! Tests: `tests/thread/resize.rs`; `checks/tests/pool.rs`.
 
@@ -11,11 +12,11 @@ use super::queue::Work;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicUsize, Ordering};
 
-/// Where shares lie for one place.
+/// The shares for one place.
 pub(super) struct Mailbox<S = Work> {
     /// `None`: the thread of this place is away, and will not look here soon.
     shares: Mutex<Option<VecDeque<S>>>,
-    /// How many: read without the lock, written under it.
+    /// The number of shares: read without the lock, written under it.
     len: AtomicUsize,
 }
 
@@ -28,7 +29,7 @@ impl<S> Mailbox<S> {
         }
     }
 
-    /// Gives it back if the thread is away.
+    /// Adds a share; returns it if the thread is away.
     pub(super) fn put(&self, share: S) -> Result<(), S> {
         let mut shares = self.shares.lock();
         let Some(shares) = &mut *shares else {
@@ -55,7 +56,7 @@ impl<S> Mailbox<S> {
         self.len.load(Ordering::Relaxed) == 0
     }
 
-    /// If it `is_away`, its thread has gone away: what lies here is for any worker now.
+    /// Marks the thread as away if `is_away`: any worker may take the shares from here now.
     pub(super) fn close(&self, is_away: impl FnOnce() -> bool) -> VecDeque<S> {
         let mut shares = self.shares.lock();
         if !is_away() {
@@ -65,7 +66,7 @@ impl<S> Mailbox<S> {
         shares.take().unwrap_or_default()
     }
 
-    /// Its thread is back, or on its way.
+    /// Its thread is back, or about to be.
     pub(super) fn open(&self) {
         self.shares.lock().get_or_insert_default();
     }

@@ -1,9 +1,10 @@
-//! A pool of threads that steal work from one another: for computing on memory that they share.
+//! A work-stealing thread pool, for computing on shared memory.
 //!
 //! [`ThreadPool`] runs closures. They may borrow from their caller, and results keep the order of the items.
 //!
-//! Choose it for work that keeps processors busy, and for calls that block. Code that may crash or never end belongs in
-//! [worker processes](crate::process); thousands of jobs that wait belong on an [event loop](crate::event_loop).
+//! Use it for work that keeps processors busy, and for calls that block. Run code that may crash or
+//! never end in [worker processes](crate::process), and thousands of jobs that wait on an
+//! [event loop](crate::event_loop).
 //!
 //! ```
 //! use trefoil::ThreadPool;
@@ -29,21 +30,23 @@
 //! | do something once on each worker | [`broadcast`](ThreadPool::broadcast) |
 //! | call something that blocks | [`blocking`](ThreadPool::blocking), [`spawn_blocking`](spawn_blocking()) |
 //!
-//! The functions [`join`](join()), [`scope`](scope()) and [`spawn_blocking`](spawn_blocking()) use the pool that they are called in; outside of a pool, the
-//! [global one](ThreadPool::global).
+//! The functions [`join`](join()), [`scope`](scope()) and [`spawn_blocking`](spawn_blocking()) use
+//! the pool that they are called in; outside a pool, the [global one](ThreadPool::global).
 //!
 //! # Promised
 //!
-//! - A worker that waits runs only the work that it waits for, and that work's children. Another thread takes its place
-//!   meanwhile.
+//! - A waiting worker runs only the work that it waits for, and that work's children. Another
+//!   thread takes its place meanwhile.
 //! - An idle pool uses no processor time.
-//! - A panic of your code resumes where its result is awaited, after everything that borrows has ended. It harms no worker.
+//! - A panic of your code is resumed where its result is awaited, after everything that borrows has
+//!   ended. Workers survive it.
 //! - Results and failures are those of the sequential program, in its order.
 //!
 //! # Read next
 //!
 //! [`ThreadPool`] has all methods, [`ThreadPoolBuilder`] all options. If you know rayon, read
-//! [this page](crate::_documentation::from_rayon); how the pool works is told [here](crate::_documentation::scheduler).
+//! [this page](crate::_documentation::from_rayon); how the pool works is described
+//! [here](crate::_documentation::scheduler).
 
 // For work on this module.
 //
@@ -51,12 +54,15 @@
 //   scope ──▶ scoped  ├─▶ own deque or injector ─┤
 //   join  ──▶ jobs    ┘         ▲ steal          └─ a waiter: only what it awaits
 //
-// Reading order: `pool`, `builder`, `global` and `here` are the surface. Below them, from the ground up: `sleep`, how threads sleep
-// and are woken; `latch` and `countdown`, the gates between what ends and its waiter; `queue`, where work lies, and `slot`, what others
-// see of a worker; `registry`, what one pool's threads share, with `places`, where its threads are, and `indices`; `worker`, how one finds and runs
-// work; `wait`, what happens in a wait; `thread_main`, a thread's loop, and `threads`, how one starts; `enter`, the ways into a pool; `shutdown`. On top of
-// these: `join`, `broadcast`, `scope`, and `results` (map and its siblings) over `region`, which divides, `items` and `source`; `spawn_async` (futures), `blocking` (calls that
-// may block) over `call` and `watch`, and `imap` over `pipeline`. No file knows one that stands above it. Invariants are numbered P1 to P36.
+// Reading order: `pool`, `builder`, `global` and `here` are the public API. Below them, from the
+// ground up: `sleep`, how threads sleep and are woken; `latch` and `countdown`, between work and
+// its waiter; `queue`, the queues, and `slot`, the public part of a worker; `registry`, the state
+// that one pool's threads share, with `places`, its threads, and `indices`; `worker`, finding and
+// running work; `wait`, waiting; `thread_main`, a thread's loop, and `threads`, starting threads;
+// `enter`, entering a pool; `shutdown`. On top of these: `join`, `broadcast`, `scope`, and
+// `results` (`map` and similar methods) over `region`, which divides, `items` and `source`;
+// `spawn_async` (futures), `blocking` (calls that may block) over `call` and `watch`, and `imap`
+// over `pipeline`. No file imports one above it. Invariants are numbered P1 to P36.
 //
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in `checks/tests/pool.rs`.
 
@@ -100,7 +106,7 @@ mod wake;
 mod watch;
 mod worker;
 
-/// What the models in `checks/` drive: the sleep protocol and the latch.
+/// For the models in `checks/`: the sleep protocol and the latch.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/thread_model.rs"]
@@ -130,7 +136,7 @@ pub(crate) mod root {
 }
 #[doc(hidden)]
 pub use root::*;
-/// What the parallel iterators are made of, `crate::iter`.
+/// For the parallel iterators, `crate::iter`.
 pub(crate) use {
     divided::{append_all, divide, try_collect, width},
     region::{Grouping, Here},
@@ -138,7 +144,7 @@ pub(crate) use {
     source::{Producer, Seal, Shape, iterates},
 };
 
-/// For the benchmarks that count instructions: no time passes any more.
+/// For the benchmarks that count instructions: stops the clock.
 #[cfg(feature = "__bench")]
 #[doc(hidden)]
 pub use crate::sys::ticks::freeze as freeze_ticks;

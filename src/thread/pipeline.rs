@@ -1,30 +1,31 @@
-//! What an `imap` is made of: a thread that pulls items, and a bounded queue of their tasks.
+//! The pipeline of an `imap`: a thread that pulls items, and a bounded queue of their tasks.
 //!
-//! Each item becomes a task of the pool; never more than `buffer` items are under way: pulled, and their results not yet taken.
-//! There is a picture in `docs/ARCHITECTURE.md`, and the reasons in `docs/DESIGN.md`.
+//! Each item becomes a task of the pool; at most `buffer` items are under way: pulled, with results
+//! not yet taken. `docs/ARCHITECTURE.md` has a picture, and `docs/DESIGN.md` the reasons.
 //!
-//! **Protocol.** One lock; no code of the user's runs under it.
-//! 1. Nothing happens before the first `next`. Then, whenever half of the buffer is free and there is no feeder, the
-//!    consumer starts a *feeder* on a helper thread, outside the pool, that pulls items while there is room. (A helper waits for its
-//!    next job for a while, so the next feeder costs a wake-up.) While there is none, the iterator is in its place in the
-//!    state, where a consumer that goes away finds and drops it.
+//! **Protocol.** One lock; no user code runs under it.
+//! 1. Nothing happens before the first `next`. Then, whenever half of the buffer is free and there
+//!    is no feeder, the consumer starts a *feeder* on a helper thread, outside the pool, that pulls
+//!    items while there is room. (An idle helper waits for its next job for a while, so the next
+//!    feeder usually costs only a wake-up.) While there is no feeder, the iterator is in its place
+//!    in the state, where a consumer that goes away finds and drops it.
 //! 2. The feeder makes a task of each item, adds its handle to the tasks (in order) or to the group
 //!    (in any order), and queues it in the pool. A pool that has been shut down refuses it: the
-//!    feeder runs it.
-//!    Where the system gives no thread for the feeder, a consumer that has nothing to wait for pulls one item itself (one that is
-//!    polled has the pool do so); and where it gives none for the pool, a consumer in any order runs one itself that has not been
-//!    begun: what the sequential program would do there. Another thread may learn
-//!    that the system gives none when the consumer waits already, so the consumer looks again, each time after twice
-//!    as long.
-//! 3. In order, the consumer takes the oldest handle and waits for that task as `Task::join` does: it
-//!    runs the item itself if no thread has begun it and the pool's rules allow that. In any order, it
-//!    waits for the group's next task. Only if there is no task it leaves a waker for the feeder.
-//! 4. The consumer goes away: it cancels the tasks, and drops the iterator if that is in its place;
-//!    if not, the feeder does so when the iterator returns. Nothing is waited for.
+//!    feeder runs it. If the system gives no thread for the feeder, a consumer that has nothing to
+//!    wait for pulls one item itself (a polled one lets the pool do so). If it gives none for the
+//!    pool, a consumer in any order runs an item that has not begun, as the sequential program
+//!    would. Another thread may learn that there are no threads while the consumer already waits,
+//!    so the consumer looks again, each time after twice as long.
+//! 3. In order, the consumer takes the oldest handle and waits for that task as `Task::join` does:
+//!    it runs the item itself if no thread has begun it and the pool's rules allow that. In any
+//!    order, it waits for the group's next task. Only if there is no task does it leave a waker for
+//!    the feeder.
+//! 4. When the consumer is dropped, it cancels the tasks, and drops the iterator if that is in its
+//!    place; if not, the feeder does so when the iterator returns. It does not wait.
 //!
-//! A pool that cancels what is pending runs the items all the same (`Work::Item`), because the consumer
-//! waits for them. In a forked child, one that the parent has begun says so in words, and is
-//! left as it is.
+//! A pool that cancels pending work still runs the items (`Work::Item`), because the consumer waits
+//! for them. In a forked child, an `imap` that the parent has begun panics with a message, and its
+//! state is left alone.
 //!
 //! Tests: `tests/thread/imap.rs`.
 
@@ -43,32 +44,33 @@ use crate::sync::park;
 use crate::task::panic::{self, contain};
 use crate::task::{self, GroupHandle, Panic, Runnable, Task, TaskError, TaskGroup, cancel_all};
 
-/// How long a consumer waits at most between two looks whether the system gives threads.
+/// The longest time between a consumer's two checks whether the system gives threads.
 const RARELY: Duration = Duration::from_secs(3600);
 
-/// How an item ends: its number and its result. Its panic is a value, so that one which is not taken is not reported.
+/// The outcome of an item: its index and its result. Its panic is a value, so that one that is not
+/// taken is not reported.
 type Outcome<R> = Result<(usize, R), Panic>;
 
 /// The iterator and the function: makes a task of the next item.
 type Source<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>;
 
-/// What the next call gives: how an item has ended, or the iterator's panic; `None` at the end.
+/// The result of the next call: an item's outcome, or the iterator's panic; `None` at the end.
 pub(super) type Given<R> = Option<Outcome<R>>;
 
-/// What the feeder and the consumer share.
+/// The state that the feeder and the consumer share.
 struct Pipeline<R> {
     registry: Arc<Registry>,
-    /// What the iterator has promised at the start.
+    /// The iterator's size hint at the start.
     promised: (usize, Option<usize>),
     state: Mutex<State<R>>,
 }
 
 struct State<R> {
-    /// `None`: the feeder is inside of it, or it has been dropped.
+    /// `None`: the feeder is inside it, or it has been dropped.
     source: Option<Source<R>>,
-    /// The source has ended, or no more of it is wanted.
+    /// The source has ended, or no more items are wanted.
     over: bool,
-    /// The iterator's own panic: what comes last.
+    /// The iterator's own panic, which comes last.
     ending: Option<Panic>,
     feeding: bool,
     /// The feeder that was started last.
@@ -76,13 +78,13 @@ struct State<R> {
     /// The system gave no thread for it.
     refused: bool,
     buffer: u64,
-    /// Items pulled, or just being pulled, and results taken.
+    /// The number of items pulled or being pulled, and of results taken.
     pulled: u64,
     taken: u64,
-    /// In order, those that the consumer has not come to; else they go to the group.
+    /// In order: the tasks that the consumer has not reached; otherwise they go to the group.
     tasks: VecDeque<Task<Outcome<R>>>,
     group: Option<GroupHandle<Outcome<R>>>,
-    /// Of a consumer that found neither a task nor the end.
+    /// The waker of a consumer that found neither a task nor the end.
     waker: Option<Waker>,
 }
 
@@ -91,7 +93,8 @@ impl<R> State<R> {
         self.buffer.saturating_sub(self.pulled - self.taken)
     }
 
-    /// The source, with a place kept for its next item, if it is in its place and there is room.
+    /// Takes the source, and reserves a place for its next item, if the source is there and there
+    /// is room.
     fn reserve(&mut self) -> Option<Source<R>> {
         if self.room() == 0 {
             return None;
@@ -101,14 +104,14 @@ impl<R> State<R> {
         source
     }
 
-    /// How much room is worth a feeder.
+    /// How much room is enough to start a feeder.
     fn enough(&self) -> u64 {
         (self.buffer / 2).max(1)
     }
 }
 
 impl<R: Send + 'static> Pipeline<R> {
-    /// Has items pulled if there is room enough.
+    /// Starts a feeder if there is enough room.
     fn start_feeder(self: &Arc<Self>, mut state: MutexGuard<'_, State<R>>) {
         if state.feeding || state.source.is_none() || state.room() < state.enough() {
             return;
@@ -144,7 +147,7 @@ impl<R: Send + 'static> Pipeline<R> {
         }
     }
 
-    /// Makes a task of the next item, for which a place is kept, and puts the source into its place.
+    /// Makes a task of the next item, for which a place is reserved, and puts the source back.
     fn pull(&self, mut source: Source<R>) {
         let (runnable, task) = match panic::catch(&mut source) {
             Ok(Some(pair)) => pair,
@@ -172,7 +175,7 @@ impl<R: Send + 'static> Pipeline<R> {
         wake(waker);
     }
 
-    /// The same where the system has given no thread for it.
+    /// The same if the system has given no thread for it.
     fn feed_one(&self, source: Source<R>) {
         let over = self.state.lock().over;
         if over {
@@ -181,7 +184,7 @@ impl<R: Send + 'static> Pipeline<R> {
         park::blocked(|| self.pull(source));
     }
 
-    /// Has the pool run it, or, if that has been shut down, this thread.
+    /// Lets the pool run it, or, if the pool has been shut down, this thread.
     fn run(&self, runnable: Runnable) {
         if let Err(Work::Item(runnable)) = self.registry.inject_here(Work::Item(runnable)) {
             self.registry.seated(|_| runnable.run());
@@ -208,15 +211,15 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// Where results come from, whatever their type may allow.
+/// The source of results, without bounds on their type.
 pub(super) trait Results<R>: Send + Sync {
-    /// Blocks until there is something to give.
+    /// Blocks until there is a result or the end.
     fn next(&mut self) -> Given<R>;
-    /// Leaves the waker where there is nothing to give yet. Never blocks.
+    /// Leaves the waker if there is no result yet. Never blocks.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>>;
     fn set_buffer(&self, items: usize);
     fn size_hint(&self) -> (usize, Option<usize>);
-    /// Items that are under way, and how many there may be.
+    /// The limit on the items under way.
     fn load(&self) -> (u64, u64);
 }
 
@@ -279,14 +282,15 @@ where
 }
 
 impl<R: Send + 'static> Consumer<R> {
-    /// Ready: there is a task to wait for, or, if it says false, the end. Else it leaves the waker.
-    /// Where the system gives no thread for the feeder, this pulls an item itself, if it `may_block`; else it has the pool do so.
+    /// Ready(true): there is a task to wait for; Ready(false): the end. Otherwise it leaves the
+    /// waker. If the system gives no thread for the feeder, this pulls an item itself, if it
+    /// `may_block`; otherwise it lets the pool do so.
     fn poll_next_task(&mut self, waker: &Waker, may_block: bool) -> Poll<bool> {
         self.pipeline.registry.assert_not_forked();
         if self.front.is_some() {
             return Poll::Ready(true);
         }
-        // To clone it runs code of the user's: not under the lock.
+        // Cloning it runs user code, so not under the lock.
         let waker = waker.clone();
         loop {
             let mut state = self.pipeline.state.lock();
@@ -335,7 +339,7 @@ impl<R: Send + 'static> Consumer<R> {
         ended.map(|result| self.took(result?))
     }
 
-    /// A task has ended so.
+    /// A task has ended with this.
     fn took(&mut self, result: Result<Outcome<R>, TaskError>) -> Given<R> {
         self.front = None;
         let mut state = self.pipeline.state.lock();
@@ -354,7 +358,8 @@ impl<R: Send + 'static> Consumer<R> {
         self.pipeline.registry.lacks_threads() || self.pipeline.state.lock().refused
     }
 
-    /// In any order: runs an item that no thread has begun if the pool lacks a thread for it; true: it did.
+    /// In any order: runs an item that no thread has begun if the pool has no thread for it;
+    /// returns whether it did.
     fn run_one(&self) -> bool {
         self.lacks_threads() && self.group.as_ref().is_some_and(TaskGroup::run_one)
     }
@@ -364,7 +369,8 @@ impl<R: Send + 'static> Consumer<R> {
     }
 }
 
-/// Blocks until `poll` is ready, and looks after a while, and after twice as long, whether the system gives threads.
+/// Blocks until `poll` is ready, and checks after a while, then after twice as long and so on,
+/// whether the system gives threads.
 fn wait_patiently<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
     let mut patience = STALL;
     loop {
@@ -440,7 +446,7 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
 impl<R> Drop for Consumer<R> {
     fn drop(&mut self) {
         if self.pipeline.registry.is_foreign() {
-            // A forked child: the locks may be held for ever, and no thread is there to be told.
+            // A forked child: the locks may be held for ever, and there is no thread to notify.
             return std::mem::forget((self.front.take(), self.group.take()));
         }
         let mut state = self.pipeline.state.lock();

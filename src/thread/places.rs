@@ -3,8 +3,8 @@
 //! Places only grow in number; a place without a thread keeps its seat, and with it whatever is
 //! still in its deque or its mailbox. All of them change under one lock.
 //!
-//! - **P14** A handle is in `handles` from the start of its thread until one caller
-//!   has taken it out to join it, or until that thread has ended.
+//! - **P14** A handle is in `handles` from the start of its thread until one caller takes it out to
+//!   join it, or until that thread has ended.
 //!
 //! Tests: `tests/thread/resize.rs`, `tests/thread/pool.rs` (census of threads).
 
@@ -27,14 +27,14 @@ pub(super) struct Threads {
 #[derive(Default)]
 pub(super) struct Handles {
     pub(super) running: Vec<JoinHandle<()>>,
-    /// Whose handles have been taken out and are being joined.
+    /// The threads whose handles have been taken out and are being joined.
     joining: Vec<ThreadId>,
     /// Threads of the pool that have called `shutdown` themselves.
     pub(super) in_shutdown: Vec<ThreadId>,
 }
 
 impl Handles {
-    /// It is one of the pool's threads.
+    /// Whether it is one of the pool's threads.
     pub(super) fn has(&self, thread: ThreadId) -> bool {
         let mut running = self.running.iter().map(|handle| handle.thread().id());
         running.any(|running| running == thread) || self.joining.contains(&thread)
@@ -42,8 +42,9 @@ impl Handles {
 }
 
 impl Threads {
-    /// Joins what no other thread joins, and waits for the threads that do. `inside`: one of those that are themselves inside `shutdown`,
-    /// which are not waited for.
+    /// Joins the handles that no other thread joins, and waits for the threads that join others.
+    /// `inside`: the caller is one of the threads that are themselves inside `shutdown`, which are
+    /// not waited for.
     pub(super) fn join_threads(&self, inside: bool) {
         let mut handles = self.handles.lock();
         loop {

@@ -1,9 +1,8 @@
-//! `ThreadPool`: the public face.
+//! `ThreadPool`: the public API.
 //!
-//! **Job.** Names, documentation and bounds; the work is done by the files below. What
-//! each call rests on: `join` on `join/raw_job.rs`, `scope` on `scope.rs`, `map` and
-//! its siblings on `region.rs` over `items.rs`, `spawn` on the stem's cell, all of
-//! them on `worker.rs` for waiting and on `registry.rs` for threads.
+//! **Job.** Names, documentation and bounds; the files below do the work: `join/raw_job.rs` for
+//! `join`, `scope.rs` for `scope`, `region.rs` over `items.rs` for `map` and similar methods, the
+//! task cell for `spawn`; for all of them `worker.rs` for waiting and `registry.rs` for threads.
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -37,16 +36,17 @@ use crate::task::{self, CancelToken, Shutdown, Task, TaskError, context};
 
 /// Work-stealing threads for CPU-bound work that shares memory.
 ///
-/// A value of this type is a handle: a clone is the same pool. Dropping the last handle runs what has been
-/// spawned and joins the threads. In the middle of the pool's own work (a task that holds the last handle) nothing
-/// could wait for that: there the drop returns at once, and the pool ends when its work is done. (If `main` returns
-/// before, the process ends first.) A future of the pool that holds a handle and never ends keeps the pool.
+/// A value of this type is a handle: a clone is the same pool. Dropping the last handle runs the
+/// tasks that have been spawned and joins the threads. If one of the pool's own tasks drops it,
+/// that cannot wait: the drop returns at once, and the pool ends when its work is done. (If `main`
+/// returns before, the process ends first.) A future of the pool that holds a handle and never ends
+/// keeps the pool.
 ///
 /// # Waiting
-/// While one of its workers waits (in `join`, at the end of a `scope`, in
-/// [`Task::join`]), it runs only what it waits for, or that work's own children.
-/// When there is none, it parks, and a spare thread takes its place. So locks and
-/// borrows may be held across a wait as they may in a sequential program.
+/// While one of its workers waits (in `join`, at the end of a `scope`, in [`Task::join`]), it runs
+/// only the work it waits for, or that work's children. If there is none, it parks, and a spare
+/// thread takes its place. So locks and borrows may be held across a wait as in a sequential
+/// program.
 ///
 /// # Which thread runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
@@ -88,24 +88,24 @@ impl ThreadPool {
         Ok(pool)
     }
 
-    /// What its threads share; in a forked child, what stands in for it.
+    /// The state that its threads share; in a forked child, its replacement.
     pub(super) fn registry(&self) -> &Arc<Registry> {
         self.registry.present()
     }
 
-    /// How many tasks run at once. Spares that stand in for waiting workers do
-    /// not count.
+    /// How many tasks run at once. Spares for waiting workers do not count.
     #[must_use]
     pub fn num_threads(&self) -> usize {
         self.registry.sleep.width()
     }
 
-    /// Makes the pool run `threads` tasks at once from now on; 0 is as [`new`](Self::new).
+    /// Makes the pool run `threads` tasks at once from now on; 0 means the default, as in
+    /// [`new`](Self::new).
     ///
-    /// Returns at once, from any thread, a worker of this pool included.
-    /// Narrowing loses no work: surplus workers end at once if they sleep, else after what they run now, and
-    /// the remaining workers take over their queues. Widening starts the new threads at once; if the system
-    /// refuses one, fewer run, and the pool asks again when there is work for it. After
+    /// Returns at once, from any thread, a worker of this pool included. Narrowing loses no work:
+    /// surplus workers end at once if they sleep, otherwise after their current work, and the
+    /// remaining workers take over their queues. Widening starts the new threads at once; if the
+    /// system refuses one, fewer run, and the pool asks again when there is work for it. After
     /// [`shutdown`](Self::shutdown) nothing changes.
     ///
     /// # Panics
@@ -126,18 +126,19 @@ impl ThreadPool {
     /// Calls `f` once on each worker, with the worker's index, and returns the results in the
     /// order of the indices. `f` may borrow.
     ///
-    /// Sleeping workers are woken; busy ones call `f` after what they run now; spares have no call of their own.
-    /// If the caller is itself a worker of the pool, it calls `f` first and then waits for the
-    /// others. If a worker is parked in a wait of this crate, or its last thread is still ending when
-    /// the pool has become wider again, another worker makes its call, so that two broadcasts at the same time, or
-    /// one inside another, do not wait for each other. After [`shutdown`](Self::shutdown), the caller makes all calls.
+    /// Sleeping workers are woken; busy ones call `f` after their current work; spares make no
+    /// call. If the caller is itself a worker of the pool, it calls `f` first and then waits for
+    /// the others. If a worker is parked in a wait of this crate, or its last thread is still
+    /// ending when the pool has become wider again, another worker makes its call, so that two
+    /// broadcasts at the same time, or one inside another, do not wait for each other. After
+    /// [`shutdown`](Self::shutdown), the caller makes all calls.
     ///
-    /// Do not hold a lock here that tasks of the pool need: a worker that is blocked on it cannot be told from a
-    /// busy one.
+    /// Do not hold a lock here that tasks of the pool need: a worker that is blocked on it cannot
+    /// be distinguished from a busy one.
     ///
     /// # Panics
-    /// If a call panics: when all calls have ended, the panic of the lowest index is resumed. The
-    /// results of the others are dropped before.
+    /// If a call panics: when all calls have ended, the other results are dropped, and the panic of
+    /// the lowest index is resumed.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -159,12 +160,15 @@ impl ThreadPool {
         broadcast(&self.registry, &f)
     }
 
-    /// As [`broadcast`](Self::broadcast), without waiting: one task for all calls, which async code can await.
+    /// Like [`broadcast`](Self::broadcast), without waiting: one task for all calls, which async
+    /// code can await.
     ///
-    /// When the task is [cancelled](Task::cancel), calls that have not begun are left out from the moment on in which a worker comes to
-    /// that, and when the pool is shut down with [`CancelPending`](Shutdown::CancelPending), at once. After [`shutdown`](Self::shutdown) the task ends in
-    /// [`TaskError::Closed`]. If a call panics, it ends in [`TaskError::Panicked`] when all have ended: that of the lowest index.
-    /// Dropped, it is left to the workers, as with [`spawn`](Self::spawn).
+    /// When the task is [cancelled](Task::cancel), calls that have not begun are skipped when a
+    /// worker reaches them, and when the pool is shut down with
+    /// [`CancelPending`](Shutdown::CancelPending), at once. After [`shutdown`](Self::shutdown) the
+    /// task ends in [`TaskError::Closed`]. If a call panics, it ends in [`TaskError::Panicked`]
+    /// when all have ended: that of the lowest index. If the task is dropped, the workers still
+    /// make the calls, as with [`spawn`](Self::spawn).
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(3);
@@ -243,8 +247,8 @@ impl ThreadPool {
     /// Spawns `f` and returns a handle to wait for it, blocking or in async code.
     ///
     /// A thread that waits for the task may run it itself, even one from outside the pool (see
-    /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Inside `f`, `trefoil::join` and its
-    /// siblings use this pool, on whichever thread it runs.
+    /// [`caller_helps`](crate::ThreadPoolBuilder::caller_helps)). Inside `f`, `trefoil::join` and
+    /// similar functions use this pool, on whichever thread it runs.
     ///
     /// Costs one allocation. After [`shutdown`](Self::shutdown) the task ends in
     /// [`TaskError::Closed`].
@@ -267,10 +271,10 @@ impl ThreadPool {
     ///
     /// For work that computes and now and then waits for a [`Task`], a channel or a lock of
     /// [`sync`](crate::sync): while it waits, it occupies no thread. A future that wakes itself
-    /// goes behind what is queued. Inside it, `trefoil::join` and its siblings use this pool.
-    /// A worker that joins the task polls it itself, if it is queued. What is bound
-    /// to an event loop (`time::sleep`, sockets) does not work here: it panics, or is an error,
-    /// as its documentation says. [`timeout`](crate::timeout) and deadlines do work.
+    /// goes behind the queued work. Inside it, `trefoil::join` and similar functions use this pool.
+    /// A worker that joins the task polls it itself, if it is queued. Futures that are bound to an
+    /// event loop (`time::sleep`, sockets) do not work here: they panic, or return an error, as
+    /// documented there. [`timeout`](crate::timeout) and deadlines do work.
     ///
     /// Costs one allocation. A [cancelled](Task::cancel) future is dropped by a worker, soon
     /// if it waits. A future that still waits at [`shutdown`](Self::shutdown) ends
@@ -321,7 +325,7 @@ impl ThreadPool {
         results
     }
 
-    /// As [`map`](Self::map), without waiting: one task for all items, which async code can await.
+    /// Like [`map`](Self::map), without waiting: one task for all items, which async code can await.
     ///
     /// A thread that waits for the task may run it itself, as with [`spawn`](Self::spawn). [Cancelled](Task::cancel), the
     /// task begins no further item, and drops those that are left; an item that is running sees it in
@@ -353,7 +357,8 @@ impl ThreadPool {
                 false => Ok(f(item)),
             };
             let results = try_map(&registry, items.into_source(Seal), unless_cancelled);
-            // If the task has been cancelled, nobody hears of this. Else an item has cancelled the token.
+            // If the task has been cancelled, this result is not seen. Otherwise an item has
+            // cancelled the token.
             let stopped =
                 |()| resume_unwind(Box::new("an item has cancelled the token of its map"));
             results.unwrap_or_else(stopped)
@@ -361,7 +366,7 @@ impl ThreadPool {
         spawn_async_on(self.registry(), all, tag)
     }
 
-    /// As [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other: what each item came to,
+    /// Like [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other: what each item came to,
     /// in the order of the items.
     ///
     /// The only error is [`TaskError::Panicked`], which says what the panic said, and where.
@@ -426,14 +431,14 @@ impl ThreadPool {
         result.unwrap_or_else(identity)
     }
 
-    /// As [`map`](Self::map), for an `f` that can fail; stops early.
+    /// Like [`map`](Self::map), for an `f` that can fail; stops early.
     ///
     /// # Errors
     /// The error of the item with the lowest index that fails: the one that a loop would
     /// have met.
     ///
     /// # Panics
-    /// As [`map`](Self::map), unless an item before it fails.
+    /// Like [`map`](Self::map), unless an item before it fails.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -466,9 +471,9 @@ impl ThreadPool {
     /// Cost: some hundred nanoseconds for each item, and the thread.
     ///
     /// # Panics
-    /// `next` resumes the panic of an item where its result is due. A caller that catches it can go on: only
-    /// that result is missing. A panic of the input is resumed after the results of the items before it, and is
-    /// the end.
+    /// `next` resumes the panic of an item where its result is due. A caller that catches it can
+    /// continue: only that result is missing. A panic of the input is resumed after the results of
+    /// the items before it, and ends the iteration.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -485,11 +490,11 @@ impl ThreadPool {
         Imap::new(self.registry(), items.into_iter(), f, true)
     }
 
-    /// As [`imap`](Self::imap), but yields the results as they come. All items run on the pool's
-    /// own threads.
+    /// Like [`imap`](Self::imap), but yields results in the order in which items end. All items run
+    /// on the pool's own threads.
     ///
     /// # Panics
-    /// As `imap`, but the panic of an item is resumed as soon as it comes.
+    /// As for `imap`, but the panic of an item is resumed as soon as it occurs.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -505,13 +510,13 @@ impl ThreadPool {
         Imap::new(self.registry(), items.into_iter(), f, false)
     }
 
-    /// Runs `f` on one of the pool's threads and waits for it; if the caller is one,
-    /// runs it there. Inside, `trefoil::join` and its siblings use this pool. After
+    /// Runs `f` on one of the pool's threads and waits for it; if the caller is one, runs it
+    /// directly. Inside, `trefoil::join` and similar functions use this pool. After
     /// [`shutdown`](Self::shutdown) it runs in the caller.
     ///
-    /// A thread outside the pool should not hold a lock here that the pool's tasks need: as
-    /// long as all workers wait for that lock, no worker is free for `f`, and a pool that is stuck cannot
-    /// be told from one that is busy.
+    /// A thread outside the pool should not hold a lock here that the pool's tasks need: while all
+    /// workers wait for that lock, no worker is free for `f`, and the pool cannot distinguish this
+    /// from being busy.
     ///
     /// # Panics
     /// If `f` does.
@@ -529,10 +534,10 @@ impl ThreadPool {
         self.registry().on_worker(|_| f())
     }
 
-    /// Runs `f`, which blocks where the pool cannot see it (a system call, a lock, a channel
-    /// of another crate's), while another thread takes this worker's place.
+    /// Runs `f`, which blocks in a way that the pool cannot see (a system call, a lock, another
+    /// crate's channel), while another thread takes this worker's place.
     ///
-    /// The waits of this crate do so by themselves. On a thread that is no worker, `f` is
+    /// This crate's own waits do that automatically. On a thread that is not a worker, `f` is
     /// simply called; on a worker of another pool, that pool replaces its worker meanwhile.
     ///
     /// # Panics
@@ -558,33 +563,33 @@ impl ThreadPool {
         })
     }
 
-    /// Ends the pool, for all its handles: refuses new work, deals with what is
-    /// queued as `how` says, and joins the threads. A second call waits for the end.
+    /// Ends the pool, for all its handles: refuses new work, runs or cancels queued work as `how`
+    /// says, and joins the threads. A second call waits for the end.
     ///
-    /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the
-    /// meantime are run, too, so a task that always spawns a successor keeps the pool alive for ever; a future
-    /// that waits then ends in [`TaskError::Closed`]. With
-    /// [`Shutdown::CancelPending`], it ends in [`TaskError::Cancelled`], as do
-    /// all tasks that have not begun (but not items of an [`imap`](Self::imap), which a consumer waits for).
+    /// With [`Shutdown::Wait`], tasks that the pool's own tasks spawn in the meantime are run, too,
+    /// so a task that always spawns a successor keeps the pool alive for ever; a future that still
+    /// waits ends in [`TaskError::Closed`]. With [`Shutdown::CancelPending`], it ends in
+    /// [`TaskError::Cancelled`], as do all tasks that have not begun (but not items of an
+    /// [`imap`](Self::imap), which a consumer waits for).
     ///
-    /// On one of the pool's own workers, or in a hook, this joins all threads except those that are inside
-    /// `shutdown` themselves. If it is called by a task, a half of a join, a task of a scope or an item, no other
-    /// worker of the pool may wait for that: each would wait for the other.
+    /// On one of the pool's own workers, or in a hook, this joins all threads except those that are
+    /// inside `shutdown` themselves. If a task, a half of a join, a task of a scope or an item
+    /// calls it, no other worker of the pool may wait for that work: each would wait for the other.
     ///
     /// In a forked child, which has none of the threads, the parent's pool counts as shut down, and the tasks that
     /// were spawned on it have ended in `Closed`.
     ///
-    /// Afterwards `spawn` gives tasks that end in
-    /// [`TaskError::Closed`]; `map`, `for_each`, `join`, `scope` and
-    /// `install` run in the caller.
+    /// Afterwards `spawn` returns tasks that end in [`TaskError::Closed`]; `map`, `for_each`,
+    /// `join`, `scope` and `install` run in the caller.
     pub fn shutdown(&self, how: Shutdown) {
         shutdown::shutdown(self.registry(), how);
     }
 
-    /// Drops this handle without waiting. If it is the last one, the pool ends when its work is done: what has been spawned runs, and
-    /// the threads end, on their own. (If `main` returns before, the process ends first.)
+    /// Drops this handle without waiting. If it is the last one, the pool ends when its work is
+    /// done: spawned tasks run, and then the threads end. (If `main` returns before, the process
+    /// ends first.)
     ///
-    /// Waits like a drop where the system refuses the one thread that this needs.
+    /// If the system refuses the one thread that this needs, it waits like a drop.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -619,7 +624,7 @@ where
     task
 }
 
-/// What all handles of a pool share: it goes with the last of them, and ends the pool.
+/// Shared by all handles of a pool: dropped with the last of them, which ends the pool.
 struct LastHandle {
     registry: Arc<Registry>,
     /// Nothing waits for the pool's end.
@@ -631,7 +636,8 @@ impl Drop for LastHandle {
         let registry = self.registry.present();
         let helps = current::with(|inside| inside.is_some_and(|at| registry.is(at.registry())));
         if self.leaves || helps || registry.is_home() {
-            // What runs here may be what another of the pool's tasks waits for: to wait for that one would be a deadlock.
+            // Another task of the pool may wait for the code that runs here, so waiting for that
+            // task would deadlock.
             let registry = Arc::clone(registry);
             if helper::start(move || shutdown::shutdown(&registry, Shutdown::Wait)).is_ok() {
                 return;

@@ -1,22 +1,22 @@
-//! Where work waits to be run, and which threads may take it from where.
+//! The queues of the pool, and which threads may take work from which queue.
 //!
-//! **Job.** The seam between the pool's policy and the deques that implement
-//! it: push, pop, steal, inject.
-//! Each worker has three deques (`crossbeam-deque`), because they have different rules:
+//! **Job.** The interface between the pool's policy and the deques: push, pop, steal, inject. Each
+//! worker has three deques (`crossbeam-deque`) with different rules:
 //! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
 //!   nested: the newest belongs to the innermost join, so that the owner's pop
 //!   gives exactly the half that it is about to wait for, or nothing if that has
 //!   been stolen. Thieves take the oldest, which is the largest.
-//! - *scoped*: tasks of scopes. The owner takes the newest, so that a tree of them needs as much memory as it is
-//!   deep; thieves take the oldest. A thread that is inside of a scope takes only what lies above the mark of that.
+//! - *scoped*: tasks of scopes. The owner takes the newest, so that a tree of them needs as much
+//!   memory as it is deep; thieves take the oldest. A thread inside a scope takes only the entries
+//!   above that scope's mark.
 //! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for
 //!   its warm cache; thieves take the oldest.
 //!
-//! And there is one injector for all, first in first out, for work that comes
-//! from outside. What is *urgent* in it, because a parked thread waits for it that may not run it, can also be taken by itself: where so
-//! many workers wait that nothing else is begun (`sleep/blocked.rs`). It is behind a lock together with the word that says whether the
-//! pool accepts work at all: whether a task was accepted or refused is decided at
-//! one point, so shutdown can neither lose nor forget one.
+//! One injector, first in first out, takes work from outside. Its *urgent* work (a parked thread
+//! waits for it and may not run it) can also be taken separately: when so many workers wait that
+//! nothing else is begun (`sleep/blocked.rs`). Its lock also guards the word that says whether the
+//! pool accepts work: acceptance is decided at one point, so shutdown can neither lose nor forget a
+//! task.
 //!
 //! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second
 //!   halves of the joins on its stack that were offered (`join/splitter.rs`), from outer to inner, and nothing else.
@@ -24,9 +24,9 @@
 //! - **P7** Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
 //!   that were accepted before are, when they are woken, until [`Mode::Closed`].
 //!
-//! Rejected: one deque for both (the owner's pop of its half would have to run
-//! the strangers above it first); a lock-free injector (the decision about
-//! refusal would need a protocol of its own; outside pushes are not the hot path).
+//! Rejected: one deque for both (the owner's pop of its half would have to run unrelated tasks
+//! above it first); a lock-free injector (refusal would need a separate protocol; outside pushes
+//! are not the hot path).
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -47,13 +47,14 @@ use crate::task::Runnable;
 pub(super) enum Work {
     /// A spawned task.
     Task(Runnable),
-    /// A task of an `imap`: its consumer waits for it, so a pool that cancels what is pending runs it.
+    /// A task of an `imap`: its consumer waits for it, so a pool that cancels pending work still
+    /// runs it.
     Item(Runnable),
     /// Borrowed from the frame of a thread that waits for it.
     Job(JobRef),
     /// A task of a scope.
     Scoped(Lent),
-    /// The turn in a broadcast of a worker that is away.
+    /// The share of a broadcast for a worker that is away.
     Share(Lent),
 }
 
@@ -92,15 +93,15 @@ impl Local {
     }
 }
 
-/// Makes what deques share in a process, so that no fork comes in the middle of that: a child
-/// would wait for ever for the thread that was at it.
+/// Initialises the state that all deques of a process share, so that a fork cannot interrupt it: a
+/// child would wait for ever for the initialising thread.
 pub(super) fn warm_up() {
     let deque: Deque<()> = Deque::new_lifo();
     let _nothing = deque.stealer().steal();
 }
 
 impl Work {
-    /// There is nothing left to do: a waiter has done it.
+    /// Whether it is stale: a waiter has run it.
     fn is_stale(&self) -> bool {
         match self {
             Work::Task(task) | Work::Item(task) => task.is_stale(),
@@ -109,7 +110,7 @@ impl Work {
         }
     }
 
-    /// A parked thread waits for it, and may not run it itself, if it lies in the injector.
+    /// Whether a parked thread waits for it and may not run it itself, if it lies in the injector.
     fn is_urgent(&self, callers_help: bool) -> bool {
         match self {
             Work::Job(_) | Work::Share(_) => true,
@@ -125,17 +126,17 @@ pub(super) const BATCH: usize = 32;
 /// A thief takes several tasks at once if there are more: each time costs as much as running a short one.
 const MANY: usize = 8 * BATCH;
 
-/// How many tasks are looked at in one sweep.
+/// How many entries one sweep checks.
 const SWEEP: u32 = 64;
 
-/// How many pushes of outside threads come between two sweeps at least: what is dropped in one sweep then fits into
-/// an allocator's cache.
+/// The least number of pushes of outside threads between two sweeps: the tasks dropped in one sweep
+/// then fit into an allocator's cache.
 const PERIOD: usize = 8;
 
 impl Local {
-    /// Queues a task. One that spawns and waits a million times, and so runs all
-    /// of them inline, must not leave a million stale entries: now and then
-    /// the newest entries are looked through, less often where it was in vain.
+    /// Queues a task. A worker that spawns and waits a million times, and so runs all tasks inline,
+    /// must not leave a million stale entries: now and then the newest entries are checked, less
+    /// often after a check in vain.
     pub(super) fn push_task(&self, task: Runnable) {
         let (left, period) = self.sweep.get();
         if left > 0 {
@@ -159,7 +160,7 @@ impl Local {
 }
 
 fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
-    // `steal` costs more than this look, also where there is nothing.
+    // `steal` costs more than this check, even if the deque is empty.
     while !deque.is_empty() {
         if let Steal::Success(work) = deque.steal() {
             return Some(work);
@@ -169,7 +170,8 @@ fn oldest<T>(deque: &Stealer<T>) -> Option<T> {
     None
 }
 
-/// The oldest; if there are very many, more of the older ones go into `own`. True: so they did.
+/// The oldest; if there are very many, more of the older ones are moved to `own`. True: some were
+/// moved.
 fn oldest_of_many<T>(deque: &Stealer<T>, own: &Deque<T>) -> Option<(T, bool)> {
     if deque.len() > MANY
         && let Steal::Success(first) = deque.steal_batch_with_limit_and_pop(own, BATCH)
@@ -185,8 +187,8 @@ impl Public {
         oldest(&self.jobs)
     }
 
-    /// Anything; halves of joins first, because a thread waits for them. True: [`BATCH`] more of the same kind, at most, have been put
-    /// into `own`, whose owner has no scope open.
+    /// Anything; halves of joins first, because a thread waits for them. True: at most [`BATCH`]
+    /// more of the same kind have been moved to `own`, whose owner has no open scope.
     pub(super) fn steal(&self, own: &Local) -> Option<(Work, bool)> {
         if let Some(job) = self.steal_job() {
             return Some((Work::Job(job), false));
@@ -224,7 +226,7 @@ impl Public {
 pub(super) enum Mode {
     /// Everything.
     Open,
-    /// Nothing from outside; what its own tasks spawn, it runs.
+    /// Nothing from outside; tasks that its own tasks spawn are run.
     Draining,
     /// Nothing; tasks not yet begun are cancelled.
     Cancelling,
@@ -232,14 +234,15 @@ pub(super) enum Mode {
     Closed,
 }
 
-/// What the injector's lock guards.
+/// The data behind the injector's lock.
 struct Queue {
     work: VecDeque<Work>,
-    /// The length at which the newest entries are looked through, and how far apart such lengths are.
+    /// The length at which the newest entries are checked, and the distance between such lengths.
     sweep: (usize, usize),
-    /// What a parked thread waits for and may not run itself, with how much was pushed into `work` before.
+    /// Work that a parked thread waits for and may not run itself, with the number of earlier
+    /// pushes to `work`.
     urgent: VecDeque<(usize, Work)>,
-    /// How much has been pushed into `work` in all.
+    /// The total number of pushes to `work`.
     pushed: usize,
 }
 
@@ -267,9 +270,10 @@ impl Queue {
         self.urgent.pop_front().map(|(_, work)| work)
     }
 
-    /// Those of the newest entries that are stale, now and then: a thread that spawns and waits a million
-    /// times while all workers are busy must not leave a million entries. `all`: of all entries, each time that
-    /// they have doubled, because the consumer of an `imap` runs the oldest.
+    /// Now and then removes the stale ones of the newest entries: a thread that spawns and waits a
+    /// million times while all workers are busy must not leave a million entries. `all`: of all
+    /// entries, each time that their number has doubled, because the consumer of an `imap` runs the
+    /// oldest.
     fn swept(&mut self, all: bool) -> Vec<Work> {
         let len = self.work.len();
         if len == 0 {
@@ -300,22 +304,23 @@ impl Queue {
     }
 }
 
-/// The door for work from outside.
+/// The queue for work from outside.
 pub(super) struct Injector {
     queue: Mutex<Queue>,
-    /// How many are queued: read without the lock, written under it.
+    /// The number of entries: read without the lock, written under it.
     len: AtomicUsize,
-    /// How much of that is urgent; as `len`, but written only when it changes.
+    /// The number of urgent entries; like `len`, but written only when it changes.
     urgent: Arc<AtomicUsize>,
-    /// The next to be taken is the newest.
+    /// Whether the newest is taken next.
     newest: AtomicBool,
-    /// `Mode` as a number; it changes under the lock. Apart from what each push writes: workers read it for each task.
+    /// `Mode` as a number; changes under the lock. In a separate cache line from the fields that
+    /// each push writes, because workers read it for each task.
     mode: CachePadded<AtomicUsize>,
     callers_help: bool,
 }
 
 impl Injector {
-    /// `urgent`: where to tell how much that is urgent is queued.
+    /// `urgent`: the counter of queued urgent work.
     pub(super) fn new(callers_help: bool, urgent: Arc<AtomicUsize>) -> Self {
         Self {
             queue: Mutex::new(Queue {
@@ -332,19 +337,18 @@ impl Injector {
         }
     }
 
-    /// Gives the work back if the pool does not accept it.
+    /// Returns the work if the pool does not accept it.
     pub(super) fn push(&self, work: Work) -> Result<(), Work> {
         self.push_if(|mode| mode == Mode::Open, work)
     }
 
-    /// Queues a future that was accepted before and has been woken, as long as there is
-    /// a thread to run it.
+    /// Queues a woken future that was accepted before, as long as there is a thread to run it.
     pub(super) fn push_woken(&self, work: Work) -> Result<(), Work> {
         self.push_if(|mode| mode != Mode::Closed, work)
     }
 
-    /// Puts back what was taken from a queue: accepted once, it stays accepted
-    /// as long as the caller runs.
+    /// Puts back an entry that was taken from a queue: accepted once, it stays accepted while the
+    /// caller runs.
     pub(super) fn put_back(&self, work: Work) {
         self.change(|queue| queue.push(work, self.callers_help));
     }
@@ -362,22 +366,23 @@ impl Injector {
         Ok(())
     }
 
-    /// Changes the queue, and the number that is read without the lock.
+    /// Changes the queue, and the numbers that are read without the lock.
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
         let mut queue = self.queue.lock();
         let result = change(&mut queue);
         let urgent = queue.urgent.len();
         self.len.store(queue.work.len() + urgent, Ordering::Relaxed);
-        // All that push read it: a line that is not written stays in their caches.
+        // All pushing threads read it: a cache line that is not written stays in their caches.
         if self.urgent.load(Ordering::Relaxed) != urgent {
             self.urgent.store(urgent, Ordering::Relaxed);
         }
         result
     }
 
-    /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or, `inside`, if
-    /// its own tasks may still bring some. Decided here, like all of it (P7). What `put` returns is queued here.
+    /// Calls `put`, which queues work elsewhere, if the pool accepts work from outside; or,
+    /// `inside`, if its own tasks may still add some. Decided under this lock, like all acceptance
+    /// (P7). The result of `put` is queued here.
     pub(super) fn admit(&self, inside: bool, put: impl FnOnce() -> Vec<Work>) {
         self.change(|queue| {
             let open = match self.mode() {
@@ -399,7 +404,7 @@ impl Injector {
         self.change(Queue::pop)
     }
 
-    /// The oldest of what is urgent.
+    /// The oldest urgent entry.
     pub(super) fn pop_urgent(&self) -> Option<Work> {
         if self.urgent.load(Ordering::Relaxed) == 0 {
             return None;
@@ -407,7 +412,8 @@ impl Injector {
         self.change(Queue::pop_urgent)
     }
 
-    /// The next to be taken shall be the newest: nothing moves, and what was queued last may be what the others wait for.
+    /// Makes the newest the next to be taken: there is no progress, and the others may wait for the
+    /// entry that was queued last.
     pub(super) fn turn_round(&self) {
         self.newest.store(true, Ordering::Relaxed);
     }
@@ -430,8 +436,8 @@ impl Injector {
         }
     }
 
-    /// The oldest, and a fair share of the tasks that follow it, which go into `local` so that the
-    /// older ones are popped first. True: there are such.
+    /// The oldest, and a fair share of the tasks that follow it, which are moved to `local` so that
+    /// the older ones are popped first. True: some were moved.
     pub(super) fn pop_some(&self, width: usize, local: &Deque<Runnable>) -> Option<(Work, bool)> {
         if self.is_empty() {
             return None;
@@ -464,7 +470,7 @@ impl Injector {
         })
     }
 
-    /// How much is queued: a hint, as [`is_empty`](Self::is_empty).
+    /// The number of entries: a hint, like [`is_empty`](Self::is_empty).
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
@@ -474,16 +480,18 @@ impl Injector {
         self.len() == 0
     }
 
-    /// After a poll: the pool ends its futures rather than have them sleep. If it has not begun to when the poll has ended,
-    /// it wakes the future later.
+    /// After a poll: whether the pool ends its futures instead of letting them sleep. If it begins
+    /// that only after the poll, it wakes the future later.
     pub(super) fn ends_futures(&self) -> bool {
-        // Either this sees the mode, or the thread that wakes all sees that the future was taken from its queue.
+        // Either this sees the mode, or the thread that wakes all futures sees that this one was
+        // taken from its queue.
         fence(Ordering::SeqCst);
         matches!(self.mode(), Mode::Cancelling | Mode::Closed)
     }
 
     pub(super) fn mode(&self) -> Mode {
-        // Acquire: pairs with `set_mode`, so that a thread that sees the end sees what led to it.
+        // Acquire: pairs with `set_mode`, so that a thread that sees the end sees everything before
+        // it.
         match self.mode.load(Ordering::Acquire) {
             0 => Mode::Open,
             1 => Mode::Draining,

@@ -1,36 +1,35 @@
 //! A region: all items of a collection, divided among the workers.
 //!
-//! **Job.** The one engine that divides: `map`, `for_each`, `try_map` and `map_reduce` of the pools are calls of it, and so is every
-//! end of a parallel iterator. Every item is handed to the *fold* once, which turns what a part came to so far, and the
-//! next piece of it, into what it has come to; neighbouring parts are *joined*, from left to right.
+//! **Job.** The only dividing engine: `map`, `for_each`, `try_map` and `map_reduce` of the pools
+//! call it, and so does every consumer of a parallel iterator. Every item is passed to the *fold*
+//! once, which combines a part's value so far with the next piece; neighbouring parts are *joined*,
+//! from left to right.
 //!
-//! **Dividing as the work goes** ([`Region::drive`]). The run of items is halved, by fork and join, until there are
-//! about twice as many parts as workers, or enough is on offer and joins are short (`join/splitter.rs`); a part that is stolen is halved
-//! further. Nothing is known about the items yet.
-//! Each part then goes through its items chunk by chunk, one item at first, and
-//! twice as many each time until a chunk takes some microseconds or is a fair part of
-//! what is left. After each
-//! chunk it looks whether a thread wants work and nothing of its own is
-//! left to steal; if so, it halves what remains. So uneven items cost a
-//! division where they are, and nowhere else: eight items of a second each occupy all workers, and ten million items
-//! of a nanosecond cost nearly nothing to divide.
+//! **Dividing as the work goes** ([`Region::drive`]). The run of items is halved, by fork and join,
+//! until there are about twice as many parts as workers, or enough is on offer and joins are short
+//! (`join/splitter.rs`); a part that is stolen is halved further. Nothing is known about the items
+//! yet. Each part then goes through its items chunk by chunk, one item at first, and twice as many
+//! each time until a chunk takes some microseconds or is a fair part of what is left. After each
+//! chunk it checks whether a thread wants work and nothing of its own is left to steal; if so, it
+//! halves the rest. So only uneven items cost divisions: eight items of a second each occupy all
+//! workers, and ten million items of a nanosecond cost nearly nothing to divide.
 //!
 //! **Dividing along a fixed tree** ([`Region::walk`]). It depends on the number of items only,
 //! never on workers or timing, so that a reduction that is not quite associative, such
 //! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
 //! of that tree are forked and which are walked is decided as for joins (`join/splitter.rs`).
 //!
-//! **When an item fails** (a panic, or `try_map`'s error) its index becomes the
-//! *limit*. Parts beyond it stop at their next chunk; parts before it go on,
-//! because an earlier item may fail as well: the failure that is reported is
-//! the one that a sequential loop would have met. (Of two panics that of the left half
-//! goes on, in `join/fork.rs`.) What has been produced and what
-//! has not been consumed is dropped by its owners as they unwind.
+//! **When an item fails** (a panic, or `try_map`'s error) its index becomes the *limit*. Parts
+//! beyond it stop at their next chunk; parts before it go on, because an earlier item may fail as
+//! well: the reported failure is the one that a sequential loop would have met first. (Of two
+//! panics that of the left half is resumed, in `join/fork.rs`.) Produced results and remaining
+//! items are dropped by their owners as they unwind.
 //!
-//! Rejected: dividing to single items at once (a fork for each of ten million);
-//! a shared counter of chunks (results would have to find their places, and the
-//! line is contended); stopping at the first failure in time (a different error each run); the tree for everything (a few
-//! dear items in one of its leaves cannot be shared), or for nothing (the grouping would depend on which workers were idle).
+//! Rejected: dividing to single items at once (a fork for each of ten million); a shared counter of
+//! chunks (results would have to find their places, and the line is contended); stopping at the
+//! first failure in time (a different error each run); the tree for everything (a few expensive
+//! items in one leaf cannot be shared), or for nothing (the grouping would depend on which workers
+//! were idle).
 //!
 //! Source: Tzannes et al., *Lazy binary splitting* (2010).
 //!
@@ -54,23 +53,24 @@ const CHUNK: u64 = 5 * ticks::MICROSECOND;
 /// How many leaves the fixed tree has, if each has [`LEAF`] items.
 const LEAVES: usize = 4096;
 
-/// How long a leaf should be, so that walking the tree costs nothing beside it.
+/// The length of a leaf, large enough that walking the tree costs nothing in comparison.
 const LEAF: usize = 1024;
 
-/// How many leaves there are even if they are shorter, because the items may be dear.
+/// The least number of leaves, even if they are shorter, because items may be expensive.
 const FEW_LEAVES: usize = 256;
 
-/// The same where pieces should be few.
+/// The same if there should be few pieces.
 const FEWEST_LEAVES: usize = 64;
 
-/// Whether parts are grouped as the work goes, or the same way each time.
+/// Whether parts are grouped adaptively, or the same way each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grouping {
     Any,
     Fixed,
 }
 
-/// From which index on nothing is needed: that of the lowest failure, or the first of the piece that it was in.
+/// The index from which on nothing is needed: that of the lowest failure, or of the first item of
+/// its piece.
 #[derive(Debug)]
 pub(super) struct Limit(AtomicUsize);
 
@@ -88,7 +88,7 @@ impl Limit {
     }
 }
 
-/// Where a fold is, and what it can do about the others.
+/// The position of a fold, and its means to stop others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Here<'a> {
     limit: &'a Limit,
@@ -97,18 +97,18 @@ pub(crate) struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// Nothing more is needed; or, of the items before this piece, all.
+    /// Nothing behind is needed any more; everything before this piece still is.
     pub(crate) fn stop(&self, only_behind: bool) {
         self.limit.lower(if only_behind { self.at } else { 0 });
     }
 
-    /// Nothing of this piece is needed any more.
+    /// Whether nothing of this piece is needed any more.
     pub(crate) fn is_over(&self) -> bool {
         self.limit.is_below(self.at.max(1))
     }
 }
 
-/// Stops what is behind, if it unwinds; forgotten, it does not.
+/// Stops the later parts if it is dropped by unwinding; `mem::forget` disarms it.
 #[derive(Debug)]
 struct StopOnUnwind<'a>(Here<'a>);
 
@@ -118,7 +118,7 @@ impl Drop for StopOnUnwind<'_> {
     }
 }
 
-/// What all parts of a region share.
+/// The state that all parts of a region share.
 #[derive(Debug)]
 struct Region<'a, P, A, F, J> {
     limit: &'a Limit,
@@ -128,7 +128,7 @@ struct Region<'a, P, A, F, J> {
     join: J,
 }
 
-/// Folds all items in the pool of `registry`; `None`: they came to nothing.
+/// Folds all items in the pool of `registry`; `None`: there was no value.
 pub(super) fn divide<P, A, F, J>(
     registry: &Arc<Registry>,
     limit: &Limit,
@@ -152,7 +152,8 @@ where
         join,
     };
     registry.region(|worker| match grouping {
-        // Of nothing there is a piece, too: what a stage begins each with is an item (`fold`).
+        // No items give one empty piece: the value that a stage begins each piece with is an item
+        // (`fold`).
         _ if items.len() == 0 => region.fold(0, None, items),
         Grouping::Any => region.drive(worker, 0, items, first_splits(worker)),
         Grouping::Fixed => {
@@ -181,7 +182,8 @@ where
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
-    /// Folds the items, of which the first has the index `at`, chunk by chunk, and shares them when a thread wants work.
+    /// Folds the items, the first of which has the index `at`, chunk by chunk, and shares them when
+    /// a thread wants work.
     fn drive(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A> {
         let min = self.shape.min.max(1);
         // What is not cut later is cut now, however short.
@@ -206,7 +208,7 @@ where
             let before = mem::replace(&mut clock, ticks::now());
             let took = clock.saturating_sub(before);
             if took < CHUNK {
-                // Of what it was, not of what it might have been: near the end it may not double.
+                // From the actual length, not the planned one: near the end a chunk may not double.
                 chunk = count.saturating_mul(2);
             } else {
                 if took > CHUNK * 4 {
@@ -218,7 +220,7 @@ where
                 }
             }
         }
-        // Before the result is on its way: a destructor that panics would lose it.
+        // Before the result is returned: a destructor that panics would lose it.
         drop(items);
         so_far
     }
@@ -265,7 +267,8 @@ where
         self.join(at, left, right)
     }
 
-    /// The same, of which another thread may do a half. (Apart, so that the other way has a small frame.)
+    /// The same, with one half for another thread. (A separate function, so that the other one has
+    /// a small frame.)
     #[inline(never)]
     fn walk_forked(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
         let middle = middle(items.len(), leaves);
@@ -315,7 +318,8 @@ fn in_turn(worker: &Worker) -> bool {
     splitter::step() || worker.reopen_window()
 }
 
-/// The first `count` items, and those that come with them; how many that are; and the others.
+/// The first `count` items, and those that cannot be separated from them; their number; and the
+/// others.
 fn cut<P: Producer>(items: P, count: usize) -> (P, usize, P) {
     let before = items.len();
     let (now, later) = items.split_at(count);
@@ -332,9 +336,9 @@ fn middle(len: usize, leaves: usize) -> usize {
     }
 }
 
-/// How many of the `left` items the next chunk may have. What is inside a chunk
-/// cannot be shared any more, and the last items may be the dearest, so chunks
-/// shrink towards the end; unless there is no other worker to share with.
+/// How many of the `left` items the next chunk may have. Items inside a chunk can no longer be
+/// shared, and the last items may be the most expensive, so chunks shrink towards the end, unless
+/// there is no other worker to share with.
 fn most(left: usize, worker: &Worker) -> usize {
     match worker.registry().sleep.width() {
         1 => left,
@@ -342,7 +346,7 @@ fn most(left: usize, worker: &Worker) -> usize {
     }
 }
 
-/// How often the items are halved blindly. One worker alone divides nothing.
+/// How often the items are halved unconditionally. A single worker divides nothing.
 fn first_splits(worker: &Worker) -> usize {
     match worker.registry().sleep.width() {
         1 => 0,

@@ -1,14 +1,14 @@
-//! What the threads of one pool share: queues, slots, sleepers, handles.
+//! The state that the threads of one pool share: queues, slots, sleepers, handles.
 //!
-//! **Job.** [`Registry`] puts work where it will be found, and wakes or starts a thread for it. Each thread holds a
-//! counted reference to it, and so does the `ThreadPool`. How threads start, and how many there are, is in `threads.rs`;
-//! how they end in `shutdown.rs`.
+//! **Job.** [`Registry`] queues work, and wakes or starts a thread for it. Each thread holds a
+//! counted reference to it, and so does the `ThreadPool`. How threads start, and how many there
+//! are, is in `threads.rs`; how they end in `shutdown.rs`.
 //!
-//! **In a forked child** the pool's threads are not there, and its locks may be held for ever.
-//! So every way in goes through [`Registry::present`]: in a child it is a registry
-//! without threads that stands in for the lost one, as if the pool had been shut down: what is spawned is refused, what had
-//! been spawned has ended in `Closed`, a region runs in the caller. A wait that had begun for something that another
-//! thread was to do panics ([`Registry::assert_not_forked`]).
+//! **In a forked child** the pool's threads are not there, and its locks may be held for ever. So
+//! every way in goes through [`Registry::present`]: in a child it returns a registry without
+//! threads in place of the lost one, as if the pool had been shut down: spawns are refused, tasks
+//! spawned before have ended in `Closed`, a region runs in the caller. A wait that had begun for
+//! another thread's work panics ([`Registry::assert_not_forked`]).
 //!
 //! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
 
@@ -30,8 +30,8 @@ use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::fork;
 use crate::task::context::OUTSIDERS;
 
-/// A number for each pool, not 0. After half a billion pools it may meet an older one:
-/// then a worker may run a task of another pool that it waits for itself.
+/// A number for each pool, not 0. After half a billion pools a number may be reused while in use:
+/// then a worker may itself run a task of another pool that it waits for.
 #[allow(clippy::disallowed_types)] // a counter that no protocol depends on
 fn next_tag() -> u32 {
     // A counter: no protocol.
@@ -48,16 +48,16 @@ fn all() -> &'static All {
     ALL.get_or_init(Mutex::default)
 }
 
-/// Stands for the index of an outside thread, which has none in the pool.
+/// In place of an index, for an outside thread.
 pub(super) const NO_PLACE: usize = usize::MAX;
 
 /// Starts one more thread of a pool, or a watch over it. False: the system has refused the thread.
 pub(super) type Start = fn(&Arc<Registry>, Need) -> bool;
 
-/// What every spawn and every worker writes has cache lines of its own: beside what all of them read, a
-/// spawn from outside takes twice as long while the workers run.
+/// Fields that every spawn and every worker write have their own cache lines: beside fields that
+/// all of them read, a spawn from outside takes twice as long while the workers run.
 pub(super) struct Registry {
-    /// What marks this pool's tasks and workers as belonging together; not 0, and without [`OUTSIDERS`].
+    /// Identifies this pool's tasks and workers; not 0, and without [`OUTSIDERS`].
     pub(super) tag: u32,
     /// The process that made it; see `fork.rs`.
     born: u32,
@@ -66,7 +66,7 @@ pub(super) struct Registry {
     pub(super) sleep: CachePadded<Sleep>,
     pub(super) wake_policy: WakePolicy,
     pub(super) injector: CachePadded<Injector>,
-    /// The futures that have not ended.
+    /// The unfinished futures.
     pub(super) futures: Futures,
     slots: Mutex<Slots<Slot>>,
     num_slots: AtomicUsize,
@@ -79,7 +79,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Of a pool whose `config.threads` threads are about to start.
+    /// The registry of a pool whose `config.threads` threads are about to start.
     pub(super) fn new(config: Config, start: Start) -> Arc<Self> {
         let sleep = Sleep::new(config.threads);
         let injector = Injector::new(config.caller_helps, sleep.urgent());
@@ -109,16 +109,16 @@ impl Registry {
         all().lock().get(&tag)?.upgrade()
     }
 
-    /// A parent of this process made it: its threads are not here.
+    /// Whether a parent of this process made it: its threads do not exist here.
     #[inline]
     pub(super) fn is_foreign(&self) -> bool {
         self.born != fork::generation()
     }
 
-    /// Called before a wait for what another thread of the pool is to do.
+    /// Called before a wait for another thread of the pool.
     ///
     /// # Panics
-    /// In a forked child there is none: it would wait for ever.
+    /// In a forked child, where the wait would never end.
     #[inline]
     pub(super) fn assert_not_forked(&self) {
         assert!(
@@ -127,7 +127,7 @@ impl Registry {
         );
     }
 
-    /// This registry, or if it is a parent's, the one without threads that stands in for all such.
+    /// This registry, or if it is a parent's, the one without threads that replaces all of those.
     #[inline]
     pub(super) fn present(self: &Arc<Self>) -> &Arc<Self> {
         static STAND_IN: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
@@ -136,7 +136,7 @@ impl Registry {
         }
         STAND_IN.get_or_init(|| {
             let registry = Self::new(Config::default(), self.start);
-            // It has no thread, but a region wants to know how wide it is.
+            // It has no thread, but a region needs its width.
             let _none = registry.sleep.resize(1);
             registry.injector.set_mode(Mode::Closed);
             let _none = registry.sleep.wait_quiet(|| true, || ());
@@ -195,17 +195,17 @@ impl Registry {
 
     // ---- what is queued --------------------------------------------------
 
-    /// Something is queued that any worker may take.
+    /// Whether something is queued that any worker may take.
     pub(super) fn has_work(&self) -> bool {
         self.has_tasks() || self.has_jobs()
     }
 
-    /// Something that its owner does not take back is queued.
+    /// Whether something is queued that its owner does not take back.
     pub(super) fn has_tasks(&self) -> bool {
         !self.injector.is_empty() || self.slots().iter().any(|slot| slot.public.has_tasks())
     }
 
-    /// A half of a join is on offer.
+    /// Whether a half of a join is on offer.
     pub(super) fn has_jobs(&self) -> bool {
         self.slots().iter().any(|slot| slot.public.has_jobs())
     }
@@ -221,14 +221,14 @@ impl Registry {
         self.slots().iter().any(|slot| !slot.mailbox.is_empty())
     }
 
-    /// How much has been taken from the queues so far.
+    /// How many entries have been taken from the queues so far.
     pub(super) fn progress(&self) -> u64 {
         self.slots().iter().map(|slot| slot.taken()).sum()
     }
 
     // ---- work ------------------------------------------------------------
 
-    /// Queues work from outside; a pool that has been shut down gives it back.
+    /// Queues work from outside; a pool that has been shut down returns it.
     pub(super) fn inject(self: &Arc<Self>, work: Work) -> Result<(), Work> {
         self.injector.push(work)?;
         self.published();
@@ -254,11 +254,12 @@ impl Registry {
         self.has_tasks() || (self.takers() > 0 && self.has_jobs())
     }
 
-    /// If it `is_away`, the thread of a place has gone away: any worker may take what lies in its mailbox.
+    /// Marks the thread of a place as away if `is_away`: any worker may take the contents of its
+    /// mailbox.
     pub(super) fn close_mailbox(self: &Arc<Self>, slot: &Slot, is_away: impl FnOnce() -> bool) {
         let shares = slot.mailbox.close(is_away);
         if !shares.is_empty() {
-            // One that no thread will take any more is dropped: its caller runs it.
+            // A share that no thread will take any more is dropped: its caller runs it.
             shares
                 .into_iter()
                 .for_each(|share| drop(self.injector.push_woken(share)));
@@ -266,13 +267,14 @@ impl Registry {
         }
     }
 
-    /// A worker parks in a wait: another thread runs in its stead if there is work.
+    /// A worker parks in a wait: another thread replaces it if there is work.
     pub(super) fn block(self: &Arc<Self>) {
         self.sleep.block();
         self.ask_again();
     }
 
-    /// For one that has blocked: another thread runs in its stead if there is work, unless the system refuses it.
+    /// For a blocked worker: another thread replaces it if there is work, unless the system refuses
+    /// one.
     pub(super) fn ask_again(self: &Arc<Self>) {
         if self.has_something_to_take() {
             self.published();
@@ -283,11 +285,11 @@ impl Registry {
 
     /// The system has refused a thread for work that is queued.
     pub(super) fn lacks_threads(&self) -> bool {
-        // A hint: it stays until a thread was given, or nothing is queued.
+        // A hint: it stays until the system gives a thread, or nothing is queued.
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Wakes or starts what is needed for what is queued.
+    /// Wakes or starts the threads needed for the queued work.
     #[cold]
     pub(super) fn wake_or_start(self: &Arc<Self>, need: Need) {
         if self.is_foreign() {
@@ -302,7 +304,7 @@ impl Registry {
         }
     }
 
-    /// Nothing moves: one thread more runs than should.
+    /// There is no progress: one more thread runs than should.
     pub(super) fn recruit_more(self: &Arc<Self>) {
         if self.sleep.recruit_more() {
             self.start(Need::Runner);
@@ -311,7 +313,8 @@ impl Registry {
 
     fn start(self: &Arc<Self>, need: Need) {
         let refused = !(self.start)(self, need);
-        // A watch may have a helper thread that was there already: that says nothing of the pool's own.
+        // A watch may run on an existing helper thread, so its start does not show that the system
+        // gives threads.
         if refused || need == Need::Runner {
             self.refused.store(refused, Ordering::Relaxed);
         }
@@ -319,7 +322,7 @@ impl Registry {
 
     // ---- identity --------------------------------------------------------
 
-    /// What distinguishes it from the other pools of this moment.
+    /// Distinguishes it from the other current pools.
     #[inline]
     pub(super) fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()

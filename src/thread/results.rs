@@ -1,7 +1,8 @@
-//! Results in the order of the items: `map`, `try_map`, and what a parallel iterator collects into a vector.
+//! Results in the order of the items: `map`, `try_map`, and collecting a parallel iterator into a
+//! vector.
 //!
-//! **Job.** Each item has its place in the vector that grows; the places are divided together with the items, so that results are
-//! written where they belong, by whichever thread (`raw/fill.rs`).
+//! **Job.** Each item has its place in the vector that grows; the places are divided together with
+//! the items, so that each thread writes its results in place (`raw/fill.rs`).
 //!
 //! Tests: `tests/thread/maps.rs`, `tests/iter/main.rs`.
 
@@ -16,7 +17,7 @@ use super::source::{Producer, Seal, Shape, Source};
 use crate::loom::Mutex;
 use crate::task::panic::contain;
 
-/// Items and the places for what they come to. It is cut only.
+/// Items and the places for their results.
 struct Placed<'a, P, R>(P, Places<'a, R>);
 
 impl<P: Producer, R: Send> Producer for Placed<'_, P, R> {
@@ -39,7 +40,8 @@ impl<P: Producer, R: Send> Producer for Placed<'_, P, R> {
     }
 }
 
-/// Appends what `fill` puts into the places of each piece. False: a piece was not filled, and the vector is as it was.
+/// Appends what `fill` writes into the places of each piece. False: a piece was not filled, and the
+/// vector is unchanged.
 pub(super) fn append<P: Producer, R: Send>(
     registry: &Arc<Registry>,
     limit: &Limit,
@@ -69,7 +71,7 @@ pub(super) fn append<P: Producer, R: Send>(
     })
 }
 
-/// What `map` makes of the items, reduced along a fixed tree.
+/// The results of `map`, reduced along a fixed tree.
 pub(super) fn map_reduce<S, R>(
     registry: &Arc<Registry>,
     mut source: S,
@@ -94,10 +96,10 @@ where
     )
 }
 
-/// So many bytes of results have their places before the first item is tried.
+/// For results of up to this many bytes, places are reserved before the first item runs.
 const IN_PLACE: usize = 1 << 30;
 
-/// What `f` makes of each item; or the error of the lowest index.
+/// The result of `f` for each item, or the error of the lowest index.
 pub(super) fn try_map<S, R, E, F>(
     registry: &Arc<Registry>,
     mut source: S,
@@ -120,12 +122,13 @@ where
             _ => failure.replace((at, error)),
         };
         drop(failure);
-        // A loop would not have met this one, nor its destructor's panic.
+        // A sequential loop would not have reached this one, nor its destructor's panic.
         contain(|| drop(later));
     };
     let shape = source.shape(Seal);
-    // With an error of which there is no value, as `map` has it, all the places are needed. Else a failure may come long before, and
-    // they are not insisted on: where memory is limited, places that nothing is written to count, too.
+    // With an error type that has no values, as in `map`, all places are needed. Otherwise a
+    // failure may come early, so a failed reservation is accepted: where memory is limited, unused
+    // places count, too.
     let too_many = shape.len.saturating_mul(size_of::<R>()) > IN_PLACE;
     let may_fail = size_of::<Result<(), E>>() > 0;
     let mut results = Vec::new();
@@ -171,7 +174,8 @@ where
     }));
     let failure = failure.lock().take();
     match (filled, failure) {
-        // An item before the one that panicked has failed: a loop would not have come to the panic.
+        // An item before the one that panicked has failed: a sequential loop would not have reached
+        // the panic.
         (Err(payload), Some((at, error))) if !limit.is_below(at) => {
             contain(|| drop(payload));
             Err(error)
@@ -186,7 +190,7 @@ where
     }
 }
 
-/// What `f` makes of the items before the first that fails.
+/// The results of `f` for the items before the first that fails.
 fn until<T, R, E>(
     items: impl Iterator<Item = T>,
     f: impl Fn(T) -> Result<R, E>,

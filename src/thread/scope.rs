@@ -1,24 +1,24 @@
 //! Scopes: tasks that borrow from the function that starts them.
 //!
-//! **Job.** `std::thread::scope`'s shape on the pool: what is spawned inside a
-//! scope has ended when the scope returns, so it may borrow what lives longer
-//! than the scope.
+//! **Job.** `std::thread::scope` on the pool: tasks spawned in a scope have ended when the scope
+//! returns, so they may borrow data that outlives the scope.
 //!
-//! **Protocol.** 1. `spawn` puts the task into the spawning worker's own deque of scopes' tasks; a thread that has no place in the pool,
-//! or is inside of another scope, puts it into the injector. 2. Workers take from both as they do with any work: their own newest, the
-//! others' oldest. 3. A thread that waits for a task runs it, if it has not been begun. 4. The scope's end runs what this thread has
-//! in its deque, the newest first; then what it finds of this scope in the workers' deques and in the injector; then it waits.
+//! **Protocol.** 1. `spawn` puts the task into the spawning worker's own deque of scopes' tasks; a
+//! thread that has no place in the pool, or is inside another scope, puts it into the
+//! injector. 2. Workers take from both as from other queues: their own newest, the others'
+//! oldest. 3. A thread that waits for a task runs it, if it has not been begun. 4. The scope's end
+//! runs what this thread has in its deque, the newest first; then this scope's tasks in the
+//! workers' deques and in the injector; then it waits.
 //!
-//! A pool that is being shut down refuses what comes from outside. That is left to the scope's own thread, which is woken,
-//! because it may have parked already.
+//! A pool that is shutting down refuses tasks from outside. Those are left to the scope's own
+//! thread, which is woken because it may have parked already.
 //!
 //! A task is begun once: `raw/stage.rs`. A panic is kept in the scope's list: whichever
 //! comes first, `join` or the end of the scope, takes it.
 //!
-//! **Promised.** The end of a scope runs only that scope's tasks. All tasks have
-//! ended, and what they captured and returned without being asked for has been
-//! dropped, when the scope returns. The body's own panic comes before those of
-//! tasks.
+//! **Guarantees.** The end of a scope runs only that scope's tasks. When the scope returns, all
+//! tasks have ended, and their captures and untaken results have been dropped. The body's own panic
+//! takes precedence over those of tasks.
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -38,7 +38,7 @@ use super::worker::Worker;
 use crate::loom::atomic::Ordering;
 use crate::task::{TaskError, context, panic};
 
-/// A waiter may run tasks of the scope on this thread.
+/// Whether a waiter may run tasks of the scope on this thread.
 fn may_help(scope: &Shared) -> bool {
     let registry = &scope.registry;
     let helps = registry.config.caller_helps || registry.is_home();
@@ -97,8 +97,8 @@ fn enqueue(scope: &Shared, lent: Lent) {
 
 /// A task spawned in a [`Scope`].
 ///
-/// Dropping it leaves the task to the end of the scope. It cannot leave the scope, and
-/// the task cannot borrow from its body:
+/// If it is dropped, the end of the scope waits for the task. It cannot leave the scope, and the
+/// task cannot borrow from the scope's body:
 ///
 /// ```compile_fail,E0521
 /// let mut kept = None;
@@ -136,7 +136,7 @@ impl<T> ScopedTask<'_, T> {
         let (task, lender) = (&self.task.entry, &self.scope.lender);
         let registry = self.scope.registry.present();
         if !task.latch().is_set() && may_help(self.scope) {
-            // Inside of its pool, wherever its waiter is.
+            // Inside its pool, on whichever thread it is waited for.
             registry.seated(
                 |worker| match worker.take_scoped(ptr::from_ref(task).addr()) {
                     Some(lent) => lent.run(&worker.ended),
@@ -163,7 +163,7 @@ impl<T> ScopedTask<'_, T> {
         }
     }
 
-    /// The task has ended: [`join`](Self::join) will not block.
+    /// Whether the task has ended, so that [`join`](Self::join) will not block.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.task.entry.latch().is_set()
@@ -172,7 +172,7 @@ impl<T> ScopedTask<'_, T> {
 
 /// Runs what comes `next`, until nothing does.
 fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<Lent>) {
-    // A task may have forked, and have returned in the child, too.
+    // A task may have forked, and returned in the child, too.
     while !worker.registry().is_foreign()
         && let Some(lent) = next()
     {

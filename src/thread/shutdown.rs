@@ -1,13 +1,14 @@
 //! How a pool ends.
 //!
-//! 1. The injector refuses work from outside; what the pool's tasks spawn is still run (or refused and cancelled, if that is
-//!    asked for).
+//! 1. The injector refuses work from outside; tasks that the pool's tasks spawn still run (or are
+//!    refused and cancelled, with `CancelPending`).
 //! 2. Wait until no thread runs, none is blocked, and nothing is queued; workers that are themselves inside `shutdown` do not
 //!    count.
 //! 3. No thread is recruited any more, sleepers end.
-//! 4. Join them: a thread is joined by exactly one caller, a worker never joins itself or another that is shutting down, too, be it
-//!    in a task or in a hook. One that already runs destructors of its thread-locals joins none: others may be joining
-//!    it. Regions that outside threads are inside of go on without the pool's help.
+//! 4. Join them: a thread is joined by exactly one caller; a worker never joins itself or another
+//!    worker that is inside `shutdown`, in a task or in a hook. A thread that already runs
+//!    destructors of its thread-locals joins none, because others may be joining it. Regions of
+//!    outside threads continue without the pool's help.
 //!
 //! Rejected: closing at once and dropping the queues (a task that joins its own
 //! child would see `Closed` because the pool was dropped); waiting in
@@ -46,7 +47,7 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
     }
     park::blocked(|| {
         end_threads(registry, inside, me);
-        // Futures that were polled elsewhere than on this pool's threads, and those that were woken last.
+        // Futures that were polled outside this pool's threads, and those that were woken last.
         registry.futures.close(&registry.injector, &reason);
     });
 }
@@ -54,7 +55,7 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
 /// Returns when the pool is quiet, and closed, and its threads have ended.
 fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     loop {
-        // What outside threads have, halves of joins and tasks of scopes, they run themselves.
+        // Outside threads run their own halves of joins and tasks of scopes.
         let idle = || {
             let slots = registry.slots();
             let mut own = slots.iter().filter(|slot| slot.index() != NO_PLACE);
@@ -62,7 +63,8 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
                 !registry.injector.is_empty() || own.any(|slot| slot.public.has_tasks());
             !has_tasks && !registry.has_mail()
         };
-        // The mode before any thread is told to end: what the threads' last hooks spawn is refused.
+        // The mode changes before any thread is told to end: tasks that the threads' last hooks
+        // spawn are refused.
         let close = || registry.injector.set_mode(Mode::Closed);
         if registry.sleep.wait_quiet(idle, close) {
             break;
@@ -76,8 +78,8 @@ fn end_threads(registry: &Arc<Registry>, inside: bool, me: ThreadId) {
     }
 }
 
-/// Cancels the tasks that are queued now; later ones are cancelled by the
-/// workers that find them. What a region waits for stays.
+/// Cancels the tasks that are queued now; workers cancel later ones. Work that a region waits for
+/// stays.
 fn cancel_pending(registry: &Arc<Registry>) {
     for slot in registry.slots().iter() {
         while cancel_next(registry, || slot.public.steal_task().map(Work::Task)) {}
@@ -87,8 +89,8 @@ fn cancel_pending(registry: &Arc<Registry>) {
     }
 }
 
-/// One at a time: the destructor of a closure may wait for another task, and that must be where a worker finds
-/// it. False: there is no next one.
+/// One at a time: the destructor of a closure may wait for another task, which must still be in the
+/// queue for a worker. False: there is no next one.
 fn cancel_next(registry: &Arc<Registry>, next: impl FnOnce() -> Option<Work>) -> bool {
     registry.sleep.hold();
     let mut next = next();

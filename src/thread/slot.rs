@@ -1,4 +1,4 @@
-//! A slot: what others see of one worker; and the seat, what only its thread has.
+//! A slot: the part of a worker that others see; and the seat, the part that only its thread has.
 //!
 //! Tests: `tests/thread/pool.rs` as a whole.
 
@@ -12,17 +12,17 @@ use super::wake::WakeHandle;
 use crate::loom::Parker;
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// What others see of a worker. Slots live as long as their pool.
+/// The part of a worker that others see. Slots live as long as their pool.
 pub(super) struct Slot {
     pub(super) public: Public,
-    /// The lender of the task of a scope that it has put into its deque last. A hint.
+    /// The lender of the scope's task that it has most recently pushed to its deque. A hint.
     pub(super) scope: AtomicUsize,
     /// Wakes its thread from a park.
     pub(super) wake_handle: WakeHandle,
     /// The same, as the sleep protocol sees it.
     pub(super) sleeper: Arc<Sleeper>,
-    /// How many things this worker has taken from queues: progress, for the
-    /// stall rule. Written by the worker alone.
+    /// How many entries this worker has taken from queues: progress, for the stall rule. Written
+    /// only by the worker.
     taken: AtomicU64,
     /// Its number in the registry's list.
     pub(super) number: usize,
@@ -30,7 +30,7 @@ pub(super) struct Slot {
     pub(super) mailbox: Mailbox,
     /// The call that its thread is in.
     pub(super) call: Call,
-    /// Odd while its thread waits for what no pool runs. Written by that thread alone.
+    /// Odd while its thread waits for something that no pool runs. Written only by that thread.
     wait: AtomicU64,
 }
 
@@ -41,13 +41,13 @@ impl Slot {
         self.sleeper.index
     }
 
-    /// It waits for what no pool runs, or does not any more.
+    /// Begins or ends a wait for something that no pool runs.
     pub(super) fn wait_begins_or_ends(&self) {
         let wait = self.wait.load(Ordering::Relaxed);
         self.wait.store(wait + 1, Ordering::Relaxed);
     }
 
-    /// The number of the wait that its thread is in for what no pool runs.
+    /// The number of its thread's current wait for something that no pool runs.
     pub(super) fn wait(&self) -> Option<u64> {
         let wait = self.wait.load(Ordering::Relaxed);
         (!wait.is_multiple_of(2)).then_some(wait)

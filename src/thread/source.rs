@@ -1,12 +1,14 @@
-//! What can be divided: the sources of `map` and its siblings, and of the parallel iterators.
+//! The sources of `map` and similar methods, and of the parallel iterators.
 //!
-//! **Job.** A [`Source`] owns or borrows its items; [opened](Source::open), it gives a [`Producer`], a run of items that can be
-//! cut in two, again and again, until each piece is turned into an iterator of std's. The producer borrows from the source, so
-//! that the vector whose elements are handed out one by one has a place to stay. Here are the sources that cost nothing to cut:
-//! vectors, slices and ranges of integers. `crate::iter` adds what works on the pieces.
+//! **Job.** A [`Source`] owns or borrows its items; [opened](Source::open), it gives a
+//! [`Producer`], a run of items that can be cut in two, again and again, until each piece is turned
+//! into a standard iterator. The producer borrows from the source, so that a vector whose elements
+//! are moved out one by one has an owner. This file has the sources that can be cut without cost:
+//! vectors, slices and ranges of integers. `crate::iter` adds the adaptors.
 //!
-//! A producer may count in a unit of its own (bytes of a text): then its pieces have no known number of items, and `split_at` may
-//! cut further right than asked, where an item ends. Never further left: whoever cuts off one unit or more makes progress.
+//! A producer may count in its own unit (bytes of a text): then its pieces have no known number of
+//! items, and `split_at` may cut further right than asked, where an item ends. It never cuts
+//! further left, so cutting off one unit or more makes progress.
 //!
 //! Tests: `tests/thread/maps.rs` and `tests/iter/main.rs` (every source, order, drops).
 
@@ -14,25 +16,25 @@ use std::{mem, slice};
 
 use super::raw::drain::{Part, drain};
 
-/// What is known of a source's items before any of them is made.
+/// What is known about a source's items before any of them is produced.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// A producer gives as many items as its length says.
+    /// Whether a producer yields exactly as many items as its length.
     pub exact: bool,
-    /// How many that are in all, if they are known.
+    /// The total number of items, if it is known.
     pub len: usize,
-    /// To begin a piece is dear: pieces should be few.
+    /// Whether beginning a piece is expensive, so that there should be few.
     pub few: bool,
-    /// Which items a piece gets is left to chance, so none is before another.
+    /// Whether a piece gets arbitrary items, so that they have no order.
     pub unordered: bool,
-    /// How short a piece should be at least, and how long at most.
+    /// The least and greatest length of a piece.
     pub min: usize,
     /// See `min`.
     pub max: usize,
 }
 
 impl Shape {
-    /// Of so many items.
+    /// The shape of this many items.
     pub(crate) fn exact(len: usize) -> Self {
         Self {
             exact: true,
@@ -44,7 +46,7 @@ impl Shape {
         }
     }
 
-    /// Of nobody knows how many.
+    /// The shape of an unknown number of items.
     pub(crate) fn unknown() -> Self {
         Self {
             exact: false,
@@ -52,13 +54,13 @@ impl Shape {
         }
     }
 
-    /// Of another number of items.
+    /// The same with another number of items.
     pub(crate) fn resized(self, resize: impl FnOnce(usize) -> usize) -> Self {
         let len = resize(self.len);
         Self { len, ..self }
     }
 
-    /// Of items from two sources, in step.
+    /// The shape of items from two sources, paired.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             exact: self.exact && other.exact,
@@ -71,7 +73,8 @@ impl Shape {
     }
 }
 
-/// Without one, which only the crate has, what bounds of its public traits bring along cannot be called:
+/// A token of the crate's: without it, methods that come with the bounds of its public traits
+/// cannot be called:
 ///
 /// ```compile_fail,E0061
 /// use trefoil::prelude::*;
@@ -95,10 +98,10 @@ pub trait Source: Sized {
     type Producer<'a>: Producer<Item = Self::Item>
     where
         Self: 'a;
-    /// All its items. Once: a second time there may be none.
+    /// All its items. To be called once: a second time there may be none.
     #[doc(hidden)]
     fn open(&mut self, _: Seal) -> Self::Producer<'_>;
-    /// What is known of them.
+    /// What is known about them.
     #[doc(hidden)]
     fn shape(&self, _: Seal) -> Shape;
 }
@@ -116,7 +119,7 @@ impl<T: Send> Exact for Vec<T> {}
 #[doc(hidden)]
 impl<T: Int> Exact for Span<T> {}
 
-/// A run of items that can be cut. It drops those that are not taken, and so do its iterators.
+/// A run of items that can be cut. It drops the items that are not taken, and so do its iterators.
 #[allow(clippy::len_without_is_empty)]
 pub trait Producer: Send + Sized {
     /// What it consists of.
@@ -125,7 +128,7 @@ pub trait Producer: Send + Sized {
     type Iter: Iterator<Item = Self::Item>;
     /// Its items, from the last to the first. (Asked for only where the shape is exact.)
     type Back: Iterator<Item = Self::Item>;
-    /// How many there are; or how many of the units that it counts in.
+    /// The number of items, or of the units that it counts in.
     fn len(&self) -> usize;
     /// The first `at` (at most `len`), and the others.
     fn split_at(self, at: usize) -> (Self, Self);
@@ -135,7 +138,7 @@ pub trait Producer: Send + Sized {
     fn backward(self) -> Self::Back;
 }
 
-/// `forward` and `backward` of what is an iterator with two ends already.
+/// `forward` and `backward` of a type that is a double-ended iterator.
 macro_rules! iterates {
     ($iter:ty) => {
         type Iter = $iter;
@@ -238,7 +241,7 @@ pub trait Int: Copy + PartialOrd + Send {
     /// Only this crate can name its type.
     #[doc(hidden)]
     const SEAL: Seal;
-    /// How many steps it is from here up to `end`, which is not below.
+    /// The number of steps from here up to `end`, which is not below.
     #[doc(hidden)]
     fn distance(self, end: Self) -> u128;
     /// `steps` further, wrapping: an empty run may begin past the last integer.
@@ -276,7 +279,7 @@ integers!(
     isize as usize,
 );
 
-/// The first number that is no `char`, and how many there are of those.
+/// The first number that is not a `char`, and how many such numbers there are.
 const SURROGATES: (u32, u32) = (0xD800, 0x800);
 
 impl Int for char {

@@ -1,30 +1,29 @@
 //! Futures on the pool's workers.
 //!
-//! **Job.** `spawn_async`: the stem's cell holds the future and its polls, its wakers, its
-//! result; this file says where a woken future goes, and keeps a list of the futures that have
-//! not ended, because a pool that ends must end them.
+//! **Job.** `spawn_async`: the task cell has the future, its polls, wakers and result; this file
+//! queues woken futures, and lists the unfinished ones, because a pool that ends must end them.
 //!
 //! **Protocol.** 1. `Futures::enlist` makes the cell and enters it in the list, in one step
 //! under the lock of one part of the list. The entry leaves the list when the future is dropped
 //! (ended, cancelled, refused), which is always before the end of its task is visible.
-//! 2. A wake-up puts it into the waking worker's own deque, so that it is warm; from
-//! outside, into the injector. A wake-up during its own poll, and one in [`TURN`] of the others,
-//! goes to the injector, too: own deques give the newest first, and what is there would never
-//! run if a future that yields, or two that wake each other, were always the newest.
-//! 3. A worker that joins the task may claim it while it is queued and polls it once. If it
-//! then sleeps, the worker parks as for any other task.
-//! 4. A pool that cancels what is pending wakes all futures, and the workers drop what they find. A poll that had
-//! taken its future from the queue before that, or a worker that claims it to join it, wakes it once more: it must not
-//! sleep, since a worker may wait for it, and the pool for that worker.
-//! One that waits runs what is woken, also from outside, until all is quiet. What
-//! is left then is woken by the thread that shuts the pool down, and, since no queue accepts it, dropped
-//! by it (`Futures::close`).
+//! 2. A wake-up puts it into the waking worker's own deque, so that it is warm; from outside, into
+//!    the injector. A wake-up during its own poll, and one in [`TURN`] of the others, goes to the
+//!    injector, too: a deque returns the newest first, and its other entries would never run if a
+//!    future that yields, or two that wake each other, were always the newest.
+//! 3. A worker that joins the task may claim it while it is queued, and polls it once. If the
+//!    future then waits, the worker parks as for any other task.
+//! 4. A pool that cancels pending work wakes all futures, and the workers drop them. A poll that
+//!    had taken its future from the queue before that, or a worker that claims it to join it, wakes
+//!    it once more: it must not sleep, because a worker may wait for it, and the pool for that
+//!    worker. A pool that waits instead runs woken futures, also those woken from outside, until
+//!    there is no more work. The thread that shuts the pool down then wakes the remaining ones,
+//!    and, since no queue accepts them, drops them (`Futures::close`).
 //!
-//! **Whose thread.** A future is polled by workers, and dropped by them or by the thread that shuts the pool
-//! down. Not by the thread that wakes it: that thread may hold a lock that the future's destructor wants.
-//! So wake-ups of a closed pool's futures are put aside for `Futures::close`; one that
-//! comes later still, having begun before, has a helper thread drop the future.
-//! In a forked child, a future of the parent's pool is leaked: the locks of that pool may be held for ever.
+//! **Whose thread.** A future is polled by workers, and dropped by them or by the thread that shuts
+//! the pool down. Not by the waking thread, which may hold a lock that the future's destructor
+//! needs. So woken futures of a closed pool are put aside for `Futures::close`; if a wake-up comes
+//! even later, a helper thread drops the future. In a forked child, a future of the parent's pool
+//! is leaked: the locks of that pool may be held for ever.
 //!
 //! Tests: `tests/thread/futures.rs`; claims of futures: the models
 //! `run_vs_claiming_join_of_a_future` and its siblings in `checks/tests/models.rs`.
@@ -124,7 +123,7 @@ impl<F: Future> Future for Enlisted<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // Whatever other pool the worker that has claimed it is inside of just now.
+        // Even if the worker that has claimed it is inside another pool.
         current::with_home(|home| match home {
             Some(home) if is(&this.entry.registry, home.registry()) => {
                 let polled = current::inside(home, || this.future.poll(cx));
@@ -138,7 +137,8 @@ impl<F: Future> Future for Enlisted<F> {
     }
 }
 
-/// See [`ThreadPool::spawn_async`](super::ThreadPool::spawn_async). Who waits for it may poll it, if it is in the pool with this tag.
+/// See [`ThreadPool::spawn_async`](super::ThreadPool::spawn_async). A thread that waits for it may
+/// poll it, if it is in the pool with this tag.
 #[track_caller]
 pub(super) fn spawn_async_on<F>(registry: &Arc<Registry>, future: F, tag: u32) -> Task<F::Output>
 where

@@ -1,16 +1,16 @@
-//! What a thread of the pool does from its start to its end.
+//! The main function of a pool's thread.
 //!
 //! **The loop.** 1. Too many runners (a blocked one came back)? Sleep. 2. Look for work (`worker.rs`). 3. Found: if
 //! it was searching, hand the search on (`sleep`, step 3). Run it. 4. Not found:
 //! become a searcher and look a few rounds more, then go to sleep.
 //!
-//! **Hooks.** While its `on_start` runs, a thread is a runner but no searcher: the hook
-//! may take its time or wait for others, and no other thread must rely on this one to find
-//! anything meanwhile. While its `on_exit` runs, it is no runner any more, and counts as blocked: others run what it spawns, and the
-//! pool does not end before it.
+//! **Hooks.** While its `on_start` runs, a thread is a runner but not a searcher: the hook may take
+//! long or wait for others, so no other thread may rely on this one to find work meanwhile. While
+//! its `on_exit` runs, it counts as blocked: others run the tasks that it spawns, and the pool does
+//! not end before it.
 //!
-//! Rejected: a loop of its own for spares (they differ in their index and in that
-//! they end when they have slept long enough).
+//! Rejected: a separate loop for spares (they differ only in their index and in that they end when
+//! they have slept long enough).
 //!
 //! Tests: `tests/thread/pool.rs`; the same steps without deques in `checks/inside/thread_model.rs`.
 
@@ -32,7 +32,7 @@ use crate::task::{Runnable, context, panic};
 /// How many rounds a searcher looks before it goes to sleep: some microseconds.
 const SEARCH_ROUNDS: u32 = 16;
 
-/// How many of them at first keep the processor.
+/// How many of the first rounds do not yield the processor.
 const SPIN_ROUNDS: u32 = 2;
 
 impl Worker {
@@ -54,7 +54,7 @@ impl Worker {
         while self.take_turns(searching) == WakeReason::Work {
             searching = true;
         }
-        // It may have been told to end while it was up to look.
+        // It may have been told to end while it was awake to look.
         self.findings.stop_polling(&registry.wake_policy);
         registry.close_mailbox(self.slot(), || true);
         if let Some(hook) = &registry.config.on_exit {
@@ -68,7 +68,7 @@ impl Worker {
         }
     }
 
-    /// A task of its, or a hook, may have forked, and have returned in the child, too. There is nothing to return
+    /// A task or a hook may have forked, and returned in the child, too. There is nothing to return
     /// to: this thread began as another process's worker.
     fn end_child(&self) {
         if self.registry().is_foreign() {
@@ -121,7 +121,7 @@ impl Worker {
             for _ in 0..1 << round.min(6) {
                 hint::spin_loop();
             }
-            // A thread that waits for this pool, or a worker that has something to do, may want this processor.
+            // A thread that waits for this pool, or a worker with work, may need this processor.
             if round >= SPIN_ROUNDS {
                 thread::yield_now();
             }
@@ -158,7 +158,7 @@ impl Worker {
                 self.findings.stop_polling(&self.registry().wake_policy);
                 return reason;
             }
-            // While it searches, it counts as a taker: then halves are offered.
+            // While it searches, it counts as an idle thread for which halves are offered.
             if self.registry().sleep.get_up(&self.slot().sleeper) {
                 return WakeReason::Work;
             }
@@ -171,7 +171,7 @@ impl Worker {
         let sleep = &self.registry().sleep;
         loop {
             let is_spare = sleep.is_spare(&self.slot().sleeper);
-            // A place that is gone since the pool has become narrower is not kept.
+            // A place that was removed because the pool has become narrower is not kept.
             let keep = match self.is_own.replace(!is_spare) {
                 true => Duration::ZERO,
                 false => KEEP_SPARE,
@@ -221,7 +221,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
     })
 }
 
-/// What a thread of the pool runs. What is left is its seat.
+/// Runs a thread of the pool; returns its seat.
 pub(super) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
     context::begin_worker(registry.config.stack_bytes(), registry.tag, take_newest);
     seat.slot.call.occupy();

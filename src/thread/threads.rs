@@ -1,14 +1,16 @@
-//! The threads of a pool: where they are, how they start, and how a pool is made wider and narrower.
+//! The threads of a pool: their places, their start, and resizing.
 //!
-//! Every thread has a place, the lowest that was free. Those below the width make its
-//! thread one of the pool's own, so that *resizing* moves none: 1. the width changes; those asleep in places that are gone
-//! end; 2. places that are new and have no thread get one; 3. a look into the queues. A thread that is busy in a place that is gone
-//! is a spare from then on, which ends when it is one too many: others, which stand in for threads that wait, are kept for a while. One that is on its way out
-//! when its place comes back starts its own successor. A thread that the system refuses is asked for again when
-//! there is work for it.
+//! Every thread has a place, the lowest that was free. Threads in places below the width are the
+//! pool's own, so *resizing* moves none: 1. the width changes; sleeping threads in removed places
+//! end; 2. new places without a thread get one; 3. a look into the queues. A busy thread in a
+//! removed place becomes a spare, which ends when there is one too many; spares that replace
+//! waiting threads are kept for a while. A thread that is ending when its place comes back starts
+//! its own successor. If the system refuses a thread, the pool asks again when there is work for
+//! it.
 //!
-//! Rejected: indices given out anew at each change (a worker's index would change in the middle of
-//! its task); waiting in `resize` for threads to end (from one of the pool's own tasks, it would wait for itself).
+//! Rejected: reassigning indices at each change (a worker's index would change in the middle of its
+//! task); waiting in `resize` for threads to end (from one of the pool's own tasks, it would wait
+//! for itself).
 //!
 //! Tests: `tests/thread/resize.rs` (resizing); the protocol beneath in `checks/tests/pool.rs`.
 
@@ -59,7 +61,7 @@ impl Registry {
         places.extend(seats.into_iter().map(Some));
     }
 
-    /// There is no thread in the place of this seat.
+    /// Whether there is no thread in the place of this seat.
     fn put_back(self: &Arc<Self>, seat: Seat) {
         self.close_mailbox(&seat.slot, || true);
         let index = seat.slot.index();
@@ -84,14 +86,14 @@ impl Registry {
         }
     }
 
-    /// Starts a thread that has been counted; if there is none to be had, it is counted off.
+    /// Starts a thread that has been counted; if the system refuses it, removes it from the count.
     fn start_thread(self: &Arc<Self>, seat: Seat) -> io::Result<()> {
         seat.slot.mailbox.open();
         let builder = Builder::new()
             .name(self.config.name_of(seat.slot.index()))
             .stack_size(self.config.stack_bytes());
         let registry = Arc::clone(self);
-        // The seat lies in a cradle, so that it survives if there is no thread.
+        // The seat is kept outside the closure, so that it survives if the thread does not start.
         let cradle = Arc::new(Mutex::new(Some(seat)));
         let theirs = Arc::clone(&cradle);
         // Under the lock: a thread that joins must not miss the handle (P14).
@@ -109,7 +111,7 @@ impl Registry {
         if result.is_err()
             && let Some(seat) = cradle.lock().take()
         {
-            // In this order: what `put_back` queues must find that no searcher comes.
+            // In this order: work that `put_back` queues must see that no searcher is coming.
             self.sleep.not_started();
             self.put_back(seat);
         }

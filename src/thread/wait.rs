@@ -1,17 +1,15 @@
-//! How a thread of the pool waits in the middle of its work.
+//! Waiting in the middle of a pool's work.
 //!
-//! **Waiting never runs a stranger.** A worker that waits
-//! - for the stolen half of a join *leapfrogs*: it takes jobs only from the
-//!   worker that runs the stolen half. Those are its descendants: when that
-//!   worker began the half, its jobs deque was empty (it was at the bottom of its
-//!   stack, or itself waiting for a half that was stolen, and with it all older
-//!   ones: P6), so what is there now has been pushed by the half. If the half
-//!   ends in between, what was taken may be a stranger: it is given back to its owner, not run;
-//! - for anything else runs what it awaits, if no thread has begun it, and nothing
-//!   more.
+//! **A wait never runs unrelated work.** A worker that waits
+//! - for the stolen half of a join *leapfrogs*: it takes jobs only from the worker that runs the
+//!   stolen half. Those are its descendants: when that worker began the half, its jobs deque was
+//!   empty (it was at the bottom of its stack, or itself waiting for a half that was stolen, and
+//!   with it all older ones: P6), so everything there now was pushed by the half. If the half ends
+//!   in between, the job taken may be unrelated: it is given back to its owner, not run;
+//! - for anything else runs the awaited task, if no thread has begun it, and nothing more.
 //!
-//! When that gives nothing, it spins for a moment and then parks as *blocked*;
-//! `sleep` keeps the width with a spare.
+//! If there is nothing to run, it spins for a moment and then parks as *blocked*; `sleep` keeps the
+//! width with a spare.
 //!
 //! So the code that runs inside a wait is code that the sequential program
 //! would have run there, under the same locks and borrows and at no smaller depth
@@ -20,12 +18,12 @@
 //! Waits nest: a future that is polled between two parks of one wait may wait
 //! itself. Only the outermost wait counts as blocked.
 //!
-//! Rejected: running whatever is queued while waiting (deadlocks on locks held
-//! across the wait; unbounded stacks).
+//! Rejected: running any queued work while waiting (deadlocks on locks held across the wait;
+//! unbounded stacks).
 //!
 //! Sources: Wagner & Calder, *Leapfrogging* (1993); `ForkJoinPool`'s compensation.
 //!
-//! Tests: `tests/thread/pool.rs` (waits, strangers, stalls, depth).
+//! Tests: `tests/thread/pool.rs` (waits, unrelated tasks, stalls, depth).
 
 use std::time::Duration;
 
@@ -47,9 +45,8 @@ const ROUNDS: u32 = 200;
 const SHORTLY: u64 = 50 * ticks::MICROSECOND;
 
 impl Worker {
-    /// Waits until `done`, helping with `help` as long as it finds something;
-    /// `park` announces that this thread is about to park, and says false if it
-    /// need not.
+    /// Waits until `done`, helping with `help` as long as it finds something; `park` announces that
+    /// this thread is about to park, and returns false if it need not.
     pub(super) fn wait(
         &self,
         done: impl Fn() -> bool,
@@ -94,8 +91,8 @@ impl Worker {
         self.wait(|| latch.is_set(), || latch.park(), || false);
     }
 
-    /// This worker parks: another thread runs in its stead. Only the outermost wait
-    /// counts: a future that is polled between two parks of one wait may wait itself.
+    /// This worker parks: another thread replaces it. Only the outermost wait counts: a future that
+    /// is polled between two parks of one wait may wait itself.
     fn block(&self) {
         let depth = self.blocked.replace(self.blocked.get() + 1);
         if depth > 0 {
@@ -135,7 +132,7 @@ impl Worker {
     /// Waits for the stolen half of a join: leapfrogging.
     pub(super) fn wait_for_thief(&self, stolen: &StackJob<'_>) {
         let latch = stolen.latch();
-        // Once this wait has proved not to be short, the thief had better offer something.
+        // Once this wait has proved not to be short, the thief should offer halves.
         let (mut looks, mut counted) = (0, None);
         let help = || {
             looks += 1;
@@ -154,12 +151,13 @@ impl Worker {
                 return false;
             };
             record::stolen(0, thief);
-            // What follows may wait itself, and is no waiting.
+            // The code that runs next may wait itself, and does not count as waiting.
             (looks, counted) = (0, None);
             if latch.is_set() {
-                // The thief may have gone on to something else, so this may be a stranger. Its owner waits for it, or will,
-                // and may run it wherever it waits. (In the injector only a worker that waits for nothing would find it, and
-                // if the system gives no more threads there may never be one.)
+                // The thief may have gone on to something else, so this job may be unrelated. Its
+                // owner waits for it, or will, and may run it during that wait. (In the injector
+                // only a worker that is not waiting would find it, and if the system gives no more
+                // threads there may never be one.)
                 job.give_back();
             } else {
                 self.run_job(job);
@@ -170,7 +168,8 @@ impl Worker {
     }
 }
 
-/// What this thread waits for a thread of some pool runs, or will: that is no reason to begin other work at its home.
+/// This thread waits for work that some pool's thread runs, or will run: no reason to begin other
+/// work in its own pool.
 struct WaitsForPool;
 
 impl WaitsForPool {
@@ -186,8 +185,8 @@ impl Drop for WaitsForPool {
     }
 }
 
-/// Called before and after any thread parks in a wait of this crate: if that is a worker, its pool lets another thread run in its
-/// stead.
+/// Called before and after any thread parks in a wait of this crate: if it is a worker, its pool
+/// lets another thread replace it.
 pub(super) struct Compensate;
 
 impl Blocker for Compensate {

@@ -1,19 +1,25 @@
 //! The watch over a pool whose runners may all be stuck: a look every [`STALL`], by a helper thread.
 //!
-//! A worker that blocks, or a call that may (`blocking.rs`), makes a watch necessary as soon as something is queued that no thread
-//! is free for. There is at most one for a pool (a bit in its word). At each look, the watch
+//! A blocked worker, or a call that may block (`blocking.rs`), needs a watch as soon as work is
+//! queued and no thread is free for it. There is at most one for a pool (a bit in its word). At
+//! each look, the watch
 //! 1. ends if no worker is blocked and no call in progress, or if nothing is queued;
-//! 2. reads the clocks of the threads that are in calls, and makes the pool wider by as many calls as wait;
-//! 3. counts the workers that wait for what no pool runs, and have since the last look: twice as many may be replaced.
-//! 4. counts what was taken from the queues. If that was nothing while a worker is blocked, one more thread runs, and takes the newest
-//!    that is queued, since that may be what the others wait for: the *stall rule* (`sleep/blocked.rs`). Where so many wait that fewer
-//!    run than should, it is twice as many as the last time; and if this process computes meanwhile, eight times as long must pass
-//!    first, since what they wait for may be just that.
+//! 2. reads the clocks of the threads that are in calls, and widens the pool by the number of
+//!    waiting calls;
+//! 3. counts the workers that have waited since the last look for something that no pool runs:
+//!    twice as many may be replaced;
+//! 4. counts the entries taken from the queues. If there was none while a worker is blocked, one
+//!    more thread runs, and takes the newest entry, since the others may wait for it: the *stall
+//!    rule* (`sleep/blocked.rs`). If so many wait that fewer run than should, twice as many are
+//!    added as the last time. If this process computes meanwhile, eight times as long must pass
+//!    first, since the waiters may wait for that computation.
 //!
-//! It holds the pool only while it looks, so a pool that is dropped is gone. It runs none of the user's code.
+//! It holds the pool only while it looks, so it does not keep a dropped pool alive. It runs no user
+//! code.
 //!
-//! Rejected: one of the pool's threads as the watcher (a third thing to be woken or started for, hooks that run on a thread that is no
-//! runner, and a thread that a broadcast and the pool's end must not wait for).
+//! Rejected: one of the pool's threads as the watcher (a third reason to wake or start a thread,
+//! hooks on a thread that runs no tasks, and a thread that a broadcast and the pool's end must not
+//! wait for).
 //!
 //! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls).
 
@@ -28,36 +34,37 @@ use super::sleep::STALL;
 use crate::helper;
 use crate::sys::clock;
 
-/// By so many threads a pool is made wider at most.
+/// The most threads by which a pool is widened.
 const MAX_STAND_INS: usize = 512;
 
-/// For each call that is seen to wait, so many may begin on trust.
+/// For each call that is seen to wait, this many may begin on trust.
 const TRUST: usize = 3;
 
-/// At so many looks the queues have moved when a stall begins anew.
+/// After this many looks with progress, a new stall begins from the start.
 const CALM: u32 = 8;
 
-/// What has been seen at the last look.
+/// The observations of the last look.
 struct Watch {
     at: Instant,
-    /// When the queues have stood still for so long that another thread must run, if nothing is taken from them until then, though
-    /// the process computes.
+    /// When another thread must run although the process computes, if nothing is taken from the
+    /// queues until then.
     stalled: Instant,
-    /// How much had been taken then, or when the time was set.
+    /// The number of entries taken at that moment.
     progress: u64,
     /// By the number of the slot.
     seen: HashMap<usize, Sample>,
-    /// So many calls that began since then may be taken to wait.
+    /// How many calls that began since then are assumed to wait.
     trust: usize,
     /// The waits of the slots with these numbers.
     waits: HashMap<usize, u64>,
-    /// So many more workers are replaced, because nothing moved.
+    /// How many more workers are replaced because there was no progress.
     stalls: usize,
-    /// By how many more than wait, when nothing moved the last time.
+    /// How many were added at the last stall.
     step: usize,
-    /// At so many looks in a row the queues have moved.
+    /// How many consecutive looks found progress.
     moved: u32,
-    /// The process's time at the last look, and whether the stall rule has been put off since the queues moved.
+    /// The process's time at the last look, and whether the stall rule has been delayed since the
+    /// last progress.
     time: Duration,
     put_off: bool,
 }
@@ -128,10 +135,10 @@ impl Watch {
     fn look_at_queues(&mut self, registry: &Arc<Registry>, more: usize) {
         let before = std::mem::replace(&mut self.time, clock::of_process());
         let computes = self.time.saturating_sub(before) > STALL / 2;
-        // Those that have come back need nobody in their stead.
+        // Workers that have come back need no replacement.
         let unreplaced = registry.sleep.unreplaced(more);
         self.stalls = self.stalls.min(unreplaced + self.step);
-        // Where nothing computes, the runners are stuck, and not busy; but they may be many.
+        // If nothing computes, the runners are stuck, not busy; but there may be many of them.
         let may_wait = computes || registry.sleep.is_crowded();
         if may_wait && Instant::now() < self.stalled {
             return;
@@ -160,7 +167,7 @@ impl Watch {
         self.put_off = put_off;
     }
 
-    /// How many workers wait for what no pool runs, and have since the last look.
+    /// How many workers have waited since the last look for something that no pool runs.
     fn look_at_waits(&mut self, registry: &Arc<Registry>) -> usize {
         let slots = registry.slots();
         let waits = slots
@@ -175,7 +182,7 @@ impl Watch {
         long
     }
 
-    /// How many calls wait, with those that may begin on trust.
+    /// How many calls wait, plus those that may begin on trust.
     fn look_at_calls(&mut self, registry: &Arc<Registry>) -> usize {
         let now = Instant::now();
         let least = (now - self.at) / 8;
@@ -197,7 +204,8 @@ impl Watch {
                 unknown += 1;
             }
         }
-        // Earlier trust is kept for calls of which nothing is known yet: what the others do is counted by now.
+        // Earlier trust is kept for calls of which nothing is known yet: the others are counted by
+        // now.
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
         (self.at, self.seen, self.trust) = (now, seen, trust);
         (waiting + trust).min(MAX_STAND_INS)

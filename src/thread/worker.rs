@@ -1,4 +1,4 @@
-//! A worker: one thread's place in a pool, where it finds work, and how it runs it.
+//! A worker: one thread's place in a pool; finding work and running it.
 //!
 //! Most workers are threads of the pool itself (`thread_main.rs`); a thread from outside that calls
 //! `join`, `map` or `scope` borrows a place as an *outside thread* (`enter.rs`) and takes part in its
@@ -7,10 +7,11 @@
 //! It looks into its own tasks, into the injector (first, now and then, so that outside work is not
 //! starved), then into the other workers' deques from a random one on.
 //!
-//! **Tasks of scopes.** While a scope is open on a thread, only its tasks are put into that thread's deque: above the *mark*, which is
-//! how deep that was before. So a thread that waits for its scope finds the scope's tasks there, and no strangers. A worker
-//! that has no scope open takes and puts any. What has been run is counted off (P15) when a task of another scope, or something
-//! else, is run next, so that a worker which runs many of one scope does not write to its count each time.
+//! **Tasks of scopes.** While a scope is open on a thread, only its tasks are put into that
+//! thread's deque: above the *mark*, which is the deque's length before. So a thread that waits for
+//! its scope finds only the scope's tasks there. A worker without an open scope pushes and takes
+//! any. Finished tasks are subtracted from their scope's count (P15) when something else is run
+//! next, so that a worker which runs many tasks of one scope does not write to the count each time.
 //!
 //! - **P13** Only the thread that a worker belongs to calls its methods; only
 //!   slots are shared.
@@ -32,10 +33,10 @@ use crate::record;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
 
-/// After how many tasks of a scope that their handles' threads have run their entries are dropped.
+/// After how many of a scope's tasks run by their handles' threads the entries are dropped.
 const SWEEP: u32 = 64;
 
-/// Every so many turns, a worker asks the injector first.
+/// How often a worker checks the injector first, in turns.
 const FAIRNESS: u32 = 61;
 
 /// One thread's place in a pool.
@@ -47,29 +48,30 @@ pub(super) struct Worker {
     random: Cell<u32>,
     pub(super) splitter: Splitter,
     pub(super) findings: Findings,
-    /// Its place was one of the pool's own when it began, or last went to sleep.
+    /// Whether its place was one of the pool's own when it began, or last went to sleep.
     pub(super) is_own: Cell<bool>,
     /// How many waits this thread is parked in, one inside another; see `wait.rs`.
     pub(super) blocked: Cell<u32>,
-    /// It runs a call that may block, and that counts; see `blocking.rs`.
+    /// Whether it runs a call that may block and counts; see `blocking.rs`.
     pub(super) in_call: Cell<bool>,
-    /// It waits for what a thread of some pool runs, or will.
+    /// Whether it waits for work that a thread of some pool runs, or will run.
     pub(super) waits_for_pool: Cell<bool>,
     /// Its index, while it runs; see `indices.rs`.
     index: Cell<Option<usize>>,
     /// The address of the innermost scope that is open on this thread, or one of those below; and its mark.
     pub(super) open_scope: Cell<(usize, usize)>,
-    /// How many tasks of scopes it has put into its deque, and not taken out: as many as there are, and those that thieves have taken.
+    /// How many tasks of scopes it has pushed to its deque and not taken out: those still there,
+    /// and those that thieves have taken.
     depth: Cell<usize>,
-    /// The address of the one that it has put there last.
+    /// The address of the one pushed last.
     newest_scoped: Cell<usize>,
     /// How many of them were run by their handles' threads since the last sweep.
     stale: Cell<u32>,
-    /// Tasks of a scope that it has run, and not yet counted off.
+    /// Tasks of a scope that it has run and not yet subtracted from the scope's count.
     pub(super) ended: Ended,
 }
 
-/// No scope is open on this thread.
+/// Whether no scope is open on this thread.
 const ANY_SCOPE: usize = 0;
 /// This thread does not run tasks of the scope that is open, or it leaves.
 const NO_SCOPE: usize = 1;
@@ -121,13 +123,14 @@ impl Worker {
 
     // ---- its index -------------------------------------------------------
 
-    /// What it runs is told this index, which is below the width.
+    /// The index that its tasks see, which is below the width.
     pub(super) fn index(&self) -> usize {
         let width = self.registry.sleep.width();
         self.index.get().unwrap_or(self.place()) % width
     }
 
-    /// It is about to run something: takes an index, or another one, if that which it has is not its own any more.
+    /// It is about to run something: takes an index, or another one if its current one is no longer
+    /// its own.
     #[inline]
     pub(super) fn take_index(&self) {
         let registry = &self.registry;
@@ -154,7 +157,7 @@ impl Worker {
         }
     }
 
-    /// It goes on with the index that it had, whoever has it now.
+    /// It continues with its earlier index, even if another thread has it now.
     pub(super) fn resume_index(&self) {
         if let Some(index) = self.index.get() {
             self.registry.indices.take_again(index);
@@ -175,7 +178,8 @@ impl Worker {
         self.blocked.get() == 0
     }
 
-    /// This thread may run the pool's work: it is its own, or an outside thread that helps.
+    /// Whether this thread may run the pool's work: it is the pool's own, or an outside thread that
+    /// helps.
     #[inline]
     pub(super) fn may_run(&self) -> bool {
         self.place() != NO_PLACE || self.registry.config.caller_helps
@@ -183,7 +187,7 @@ impl Worker {
 
     // ---- pushing ---------------------------------------------------------
 
-    /// Queues a task of this worker's own. Not for outside threads, which leave.
+    /// Queues a task in this worker's deque. Not for outside threads, which leave.
     pub(super) fn push_task(&self, task: Runnable) {
         context::set_newest(&task);
         self.seat.local.push_task(task);
@@ -192,13 +196,13 @@ impl Worker {
 
     // ---- tasks of scopes -------------------------------------------------
 
-    /// The scope at this address is open on this thread, from now on. What `open_scope` was before.
+    /// Opens the scope at this address on this thread. Returns the previous `open_scope`.
     pub(super) fn enter_scope(&self, address: usize) -> (usize, usize) {
         let address = if self.may_run() { address } else { NO_SCOPE };
         self.open_scope.replace((address, self.depth.get()))
     }
 
-    /// Tasks of the scope at this address may be put into this worker's deque.
+    /// Whether tasks of the scope at this address may be pushed to this worker's deque.
     pub(super) fn takes_scope(&self, address: usize) -> bool {
         let open = self.open_scope.get().0;
         open == address || open == ANY_SCOPE
@@ -247,7 +251,8 @@ impl Worker {
         Some(newest)
     }
 
-    /// A handle's thread runs a task that lies here: now and then those are dropped, so that they do not fill the deque.
+    /// A handle's thread runs a task that lies here: such entries are dropped now and then, so that
+    /// they do not fill the deque.
     fn sweep_scoped(&self) {
         self.stale.set(self.stale.get() + 1);
         if self.stale.get() == SWEEP {
@@ -256,12 +261,13 @@ impl Worker {
             let (stale, live): (Vec<_>, Vec<_>) =
                 newest.into_iter().rev().partition(Lent::is_taken);
             live.into_iter().for_each(|lent| self.push_scoped(lent));
-            // Last: what a task has returned may wait, when it is dropped, for another one.
+            // Last: the destructor of a task's result may wait for another task.
             drop(stale);
         }
     }
 
-    /// For a thread that waits for the scope with this lender: one of its tasks, from where another worker has put it.
+    /// For a thread that waits for the scope with this lender: one of its tasks, from another
+    /// worker's deque.
     pub(super) fn steal_scoped(&self, lender: usize) -> Option<Lent> {
         let has_some = |slot: &&Arc<Slot>| {
             let has_some = slot.scope.load(Ordering::Relaxed) == lender && slot.index() != NO_PLACE;
@@ -276,7 +282,7 @@ impl Worker {
         registry.sleep.hold();
         let mut found = slot.public.steal_scoped();
         if let Some(stranger) = found.take_if(|lent| lent.lender() != lender) {
-            // Others may lie behind it: not again before the worker has put one there.
+            // Others may lie behind it: look again only after the worker has pushed one.
             slot.scope.store(stranger.lender(), Ordering::Relaxed);
             registry.injector.put_back(Work::Scoped(stranger));
         }
@@ -356,7 +362,7 @@ impl Worker {
         Some(work)
     }
 
-    /// Some of the injector's work, of which the first is to be run now.
+    /// Some of the injector's work, the first of which is to be run now.
     fn fetch(&self) -> Option<Work> {
         let width = self.registry.sleep.width();
         let injector = &self.registry.injector;

@@ -53,7 +53,7 @@ pub fn interval(period: Duration) -> Interval {
     }
 }
 
-/// As [`interval`], but the first tick is due at `start`.
+/// Like [`interval`], but the first tick is due at `start`.
 ///
 /// # Panics
 ///
@@ -142,7 +142,7 @@ impl Interval {
         poll_fn(|cx| self.poll_tick(cx)).await
     }
 
-    /// As [`tick`](Self::tick), for hand-written futures.
+    /// Like [`tick`](Self::tick), for hand-written futures.
     ///
     /// ```
     /// use std::future::poll_fn;

@@ -57,7 +57,7 @@ fn a_pipe_says_so_as_long_as_it_is_so() {
 }
 
 #[test]
-fn a_full_pipe_is_writable_once_there_is_room_and_when_nobody_reads() {
+fn a_full_pipe_is_writable_once_there_is_room_or_no_reader() {
     within_deadline(|| {
         run(async {
             let (mut reader, writer) = pipe().unwrap();

@@ -285,9 +285,9 @@ fn pipes_that_end_before_the_child_and_after_it() {
 }
 
 #[test]
-fn a_status_that_somebody_else_has_taken() {
+fn a_status_that_other_code_has_collected() {
     alone(
-        "children::a_status_that_somebody_else_has_taken",
+        "children::a_status_that_other_code_has_collected",
         "",
         || {
             let before = count_fds();

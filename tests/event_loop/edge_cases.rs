@@ -78,7 +78,7 @@ fn reading_or_writing_nothing_does_not_wait() {
 }
 
 #[test]
-fn what_is_refused_here_takes_nobodys_place_there() {
+fn an_entry_that_is_refused_here_takes_no_place_there() {
     within_deadline(|| {
         let (out, streams) = mpsc::channel();
         let theirs = thread::spawn(move || {
@@ -283,7 +283,7 @@ impl Drop for Nasty {
 }
 
 #[test]
-fn a_loop_survives_the_wakers_of_strangers() {
+fn a_loop_survives_foreign_wakers() {
     within_deadline(|| {
         run(async {
             for elsewhere in [false, true] {

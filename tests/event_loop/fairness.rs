@@ -22,7 +22,7 @@ async fn selfish() {
 }
 
 #[test]
-fn everybody_gets_on_beside_those_who_always_can() {
+fn always_ready_tasks_do_not_starve_others() {
     within_deadline(|| {
         run(async {
             let mut greedy: Vec<Task<()>> = (0..4).map(|_| spawn(selfish())).collect();
@@ -92,7 +92,7 @@ fn everybody_gets_on_beside_those_who_always_can() {
 
 /// A task that never asks for anything but is woken from elsewhere all the time.
 #[test]
-fn a_storm_of_wakers_from_other_threads_keeps_nobody_out() {
+fn a_storm_of_wakers_from_other_threads_starves_no_task() {
     within_deadline(|| {
         run(async {
             let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
@@ -132,7 +132,7 @@ fn a_storm_of_wakers_from_other_threads_keeps_nobody_out() {
 }
 
 #[test]
-fn the_end_of_a_loop_is_not_put_off_by_those_who_spawn_for_ever() {
+fn tasks_that_spawn_for_ever_do_not_delay_the_end_of_a_loop() {
     /// Spawns another one of itself whenever it is dropped or polled.
     struct Hydra(Rc<Cell<u32>>, LoopHandle);
     impl Drop for Hydra {
@@ -180,7 +180,7 @@ fn the_end_of_a_loop_is_not_put_off_by_those_who_spawn_for_ever() {
 
 /// Polls that take long come one at a time: timers and sockets are looked at after each.
 #[test]
-fn behind_long_polls_nobody_waits_for_many_of_them() {
+fn no_task_waits_for_many_long_polls() {
     within_deadline(|| {
         run(async {
             const LONG_POLL: Duration = Duration::from_millis(2);
@@ -220,7 +220,7 @@ fn behind_long_polls_nobody_waits_for_many_of_them() {
 
 /// What fails at once, or never waits, in a loop: nothing but the event loop can end that.
 #[test]
-fn who_tries_again_at_once_can_be_timed_out() {
+fn a_task_that_retries_at_once_can_be_timed_out() {
     async fn for_ever<R>(mut again: impl AsyncFnMut() -> R) {
         loop {
             let _ = again().await;
@@ -255,7 +255,7 @@ fn who_tries_again_at_once_can_be_timed_out() {
 }
 
 #[test]
-fn ten_thousand_timers_that_are_due_keep_nobody_out() {
+fn ten_thousand_due_timers_starve_no_task() {
     within_deadline(|| {
         let events = EventLoop::builder().virtual_time().build().unwrap();
         events.block_on(async {

@@ -58,9 +58,9 @@ fn a_number_that_was_watched_before_can_be_watched_again() {
 }
 
 #[test]
-fn nobody_reads_and_the_signal_is_not_ignored() {
+fn a_write_without_a_reader_where_the_signal_is_not_ignored() {
     alone(
-        "faults::nobody_reads_and_the_signal_is_not_ignored",
+        "faults::a_write_without_a_reader_where_the_signal_is_not_ignored",
         "",
         || {
             host_sets(Signal::PIPE, libc::SIG_DFL);
@@ -120,9 +120,9 @@ fn nothing_in_front_is_not_the_end() {
 }
 
 #[test]
-fn what_children_say_to_one_another_wakes_nobody() {
+fn messages_between_children_do_not_wake_the_loop() {
     alone(
-        "faults::what_children_say_to_one_another_wakes_nobody",
+        "faults::messages_between_children_do_not_wake_the_loop",
         "",
         || {
             run(async {
@@ -191,9 +191,9 @@ fn switches() -> u64 {
 }
 
 #[test]
-fn what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody() {
+fn waits_of_all_kinds_at_once_wake_and_delay_nothing() {
     alone(
-        "faults::what_waits_all_at_once_is_woken_by_nothing_and_keeps_nobody",
+        "faults::waits_of_all_kinds_at_once_wake_and_delay_nothing",
         "",
         || {
             let (tell, told) = mpsc::channel();

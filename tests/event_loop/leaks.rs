@@ -121,7 +121,7 @@ fn dropped_futures_leave_no_waker_behind() {
 }
 
 #[test]
-fn whoever_waits_for_a_loop_that_ends_is_woken() {
+fn waiters_for_a_loop_that_ends_are_woken() {
     within_deadline(|| {
         let (woken, waker) = counted_waker();
         let mut moved = Box::pin(timeout(LONG, pending::<()>()));

@@ -131,9 +131,9 @@ fn thousands_of_loops_one_after_another_and_many_at_once() {
 }
 
 #[test]
-fn who_never_answers_is_given_up_and_leaves_nothing() {
+fn a_silent_peer_is_given_up_and_leaves_nothing() {
     alone(
-        "limits::who_never_answers_is_given_up_and_leaves_nothing",
+        "limits::a_silent_peer_is_given_up_and_leaves_nothing",
         "",
         || {
             let before = count_fds();

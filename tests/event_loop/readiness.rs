@@ -188,7 +188,7 @@ fn what_a_child_says_can_be_waited_for() {
 
 /// A task that only asks lets the others run.
 #[test]
-fn what_is_always_ready_keeps_nobody_out() {
+fn an_always_ready_source_starves_no_task() {
     within_deadline(|| {
         run(async {
             let (near, _far) = UnixStream::pair().unwrap();

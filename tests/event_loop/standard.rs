@@ -49,8 +49,8 @@ fn passed(output: &Output) -> String {
 }
 
 #[test]
-fn a_read_that_waits_keeps_nobody_and_takes_nothing() {
-    let test = "standard::a_read_that_waits_keeps_nobody_and_takes_nothing";
+fn a_waiting_read_delays_no_task_and_takes_nothing() {
+    let test = "standard::a_waiting_read_delays_no_task_and_takes_nothing";
     if is_again(test) {
         return within_deadline(|| {
             let clock = Instant::now();
@@ -200,8 +200,8 @@ fn nothing_to_read_from_and_nowhere_to_write_to() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_keeps_the_writer_and_nobody_else() {
-    let test = "standard::a_reader_that_does_not_read_keeps_the_writer_and_nobody_else";
+fn a_reader_that_does_not_read_delays_only_the_writer() {
+    let test = "standard::a_reader_that_does_not_read_delays_only_the_writer";
     if is_again(test) {
         return within_deadline(|| {
             run(async {

@@ -114,9 +114,9 @@ fn call(server: &str) {
 /// Callers who send one byte now and then and never finish: each is given up after its time,
 /// and nobody else waits for them.
 #[test]
-fn a_slow_loris_costs_nobody_else_anything() {
+fn a_slow_loris_does_not_delay_other_clients() {
     alone(
-        "stress::a_slow_loris_costs_nobody_else_anything",
+        "stress::a_slow_loris_does_not_delay_other_clients",
         "ulimit -n 1024",
         || {
             const SLOW: usize = 300;

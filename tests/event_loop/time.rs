@@ -252,7 +252,7 @@ fn an_interval_is_reset_by_the_clock_that_it_ticks_by() {
 }
 
 #[test]
-fn who_is_always_late_lets_the_others_run() {
+fn an_interval_that_is_always_late_lets_others_run() {
     within_deadline(|| {
         run(async {
             let late = spawn(async {
@@ -358,9 +358,9 @@ fn the_timer_thread_starts_on_need_and_ends() {
 /// What a suspended machine is to a program, as far as a test can have it: it runs no code for
 /// a while, and finds everything overdue.
 #[test]
-fn who_was_stopped_for_a_while_finds_what_is_overdue() {
+fn a_process_that_was_stopped_finds_overdue_timers() {
     alone(
-        "time::who_was_stopped_for_a_while_finds_what_is_overdue",
+        "time::a_process_that_was_stopped_finds_overdue_timers",
         "",
         || {
             const STOPPED: Duration = Duration::from_millis(300);

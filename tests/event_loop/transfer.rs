@@ -207,7 +207,7 @@ fn after_a_short_read_the_end_is_not_told_before_others_have_had_their_turn() {
 
 /// What comes between a short read and the loop's first look at the stream is not missed.
 #[test]
-fn what_follows_a_short_read_is_reported_though_nobody_watched_yet() {
+fn bytes_after_a_short_read_are_reported_although_not_watched_yet() {
     within_deadline(|| {
         run(async {
             for more in [&b"more"[..], b""] {

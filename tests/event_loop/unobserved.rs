@@ -51,7 +51,7 @@ fn sorted(told: &Told) -> Vec<u32> {
 }
 
 #[test]
-fn each_failure_that_nobody_took_reaches_the_loops_hook_once() {
+fn each_untaken_failure_reaches_the_loops_hook_once() {
     within_deadline(|| {
         let (event_loop, told) = telling();
         for elsewhere in [false, true] {

@@ -188,7 +188,7 @@ fn tasks_of_other_executors_are_not_jumped_over_through_map_and_shared() {
 }
 
 #[test]
-fn tasks_of_other_executors_are_not_jumped_over_by_those_who_wait_for_many() {
+fn a_wait_for_many_does_not_jump_over_tasks_of_other_executors() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(2);
         virtually(async {

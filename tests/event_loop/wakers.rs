@@ -127,7 +127,7 @@ fn they_may_do_anything_when_they_are_called_or_dropped() {
 
 /// Whoever has stopped waiting for it may need what it holds.
 #[test]
-fn a_task_that_nobody_polls_goes_on_and_gives_its_lock_back() {
+fn an_unawaited_task_goes_on_and_releases_its_lock() {
     within_deadline(|| {
         run(async {
             let lock = Rc::new(Mutex::new(0));
@@ -146,7 +146,7 @@ fn a_task_that_nobody_polls_goes_on_and_gives_its_lock_back() {
 }
 
 #[test]
-fn who_is_cancelled_before_the_first_poll_is_dropped_all_the_same() {
+fn a_task_cancelled_before_its_first_poll_is_dropped() {
     within_deadline(|| {
         let (tell, told) = mpsc::channel();
         run(async {

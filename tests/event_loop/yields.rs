@@ -28,7 +28,7 @@ async fn yields(count: Rc<Cell<usize>>, dropped: Rc<Cell<bool>>) {
 }
 
 #[test]
-fn who_has_yielded_is_queued() {
+fn a_yielded_task_is_queued() {
     within_deadline(|| {
         trefoil::run(async {
             let (count, dropped) = <(Rc<Cell<usize>>, Rc<Cell<bool>>)>::default();
@@ -53,7 +53,7 @@ fn who_has_yielded_is_queued() {
 }
 
 #[test]
-fn who_is_cancelled_after_a_yield_is_not_polled_again() {
+fn a_task_cancelled_after_a_yield_is_not_polled_again() {
     within_deadline(|| {
         trefoil::run(async {
             let (count, dropped) = <(Rc<Cell<usize>>, Rc<Cell<bool>>)>::default();
@@ -69,7 +69,7 @@ fn who_is_cancelled_after_a_yield_is_not_polled_again() {
 }
 
 #[test]
-fn a_loop_that_ends_drops_who_has_yielded() {
+fn a_loop_that_ends_drops_yielded_tasks() {
     within_deadline(|| {
         let (count, dropped) = <(Rc<Cell<usize>>, Rc<Cell<bool>>)>::default();
         let event_loop = EventLoop::new().unwrap();

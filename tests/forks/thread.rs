@@ -148,7 +148,7 @@ fn a_child_sees_its_parents_pool_closed_and_makes_its_own() {
         use_the_global_pool();
 }
 
-fn dropping_a_parents_pool_joins_nobody() {
+fn dropping_a_parents_pool_joins_no_thread() {
         let pool = ThreadPool::with_threads(2);
         let (completer, promise) = Completer::<()>::new();
         let waiting = pool.spawn(move || promise.join());

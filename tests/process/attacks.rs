@@ -149,7 +149,7 @@ tests! {
         process.join().unwrap();
     }
 
-    fn signals_reach_nobody_else_however_late_they_come() {
+    fn late_signals_reach_no_other_process() {
         let before = census();
         // The same numbers would be given out again, were there few: these live beside.
         let mut bystander = Command::new("sleep").arg("1000").spawn().unwrap();
@@ -230,7 +230,7 @@ tests! {
         assert!(result.is_ok() || died(result).signal() == Some(9));
     }
 
-    fn hundreds_of_tasks_that_nobody_keeps() {
+    fn hundreds_of_detached_tasks() {
         let before = census();
         let scratch = Scratch::new("hundreds");
         for _ in 0..100 {

@@ -41,7 +41,7 @@ fn spin(micros: u64) {
 tests! {
     /// The caller comes just when the result has been sent, and takes it out of the socket before the
     /// driver does: who tells the driver that the worker is to be replaced?
-    fn a_worker_that_has_had_its_calls_is_replaced_whoever_hears_of_its_last() {
+    fn a_worker_at_its_limit_is_replaced_whichever_thread_reads_its_last_result() {
         let procs = ProcessPool::builder().workers(1).max_tasks_per_worker(1).build().unwrap();
         let mut before = 0;
         for n in 0..sample(400) as u64 {
@@ -61,7 +61,7 @@ tests! {
     }
 
     /// The same with a worker that could take over what waits behind a long call.
-    fn what_waits_behind_a_long_call_is_taken_over_whoever_hears_of_a_short_one() {
+    fn calls_behind_a_long_one_move_whichever_thread_reads_a_short_result() {
         let procs = pool(2);
         for n in 0..sample(150) as u64 {
             thread::sleep(LULL);
@@ -81,7 +81,7 @@ tests! {
     }
 
     /// A worker that has nothing to do is not counted as busy for ever.
-    fn nobody_stays_busy_whoever_hears_of_the_last_result() {
+    fn no_worker_stays_busy_whichever_thread_reads_the_last_result() {
         let procs = pool(1);
         for n in 0..sample(400) as u64 {
             thread::sleep(LULL);
@@ -122,7 +122,7 @@ tests! {
     }
 
     /// A `map` is in several workers, and leaves them one after the other.
-    fn no_callback_of_others_runs_on_who_waits_for_many() {
+    fn a_thread_that_waits_for_many_runs_no_foreign_callback() {
         let procs = pool(2);
         let main = thread::current().id();
         let (told, here) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -158,7 +158,7 @@ tests! {
     }
 
     /// As long as one is being decoded, wherever that is.
-    fn a_result_that_is_slow_to_decode_holds_up_nobody() {
+    fn a_result_that_is_slow_to_decode_delays_no_other() {
         for joins in [false, true] {
             let procs = Arc::new(pool(3));
             let gate = Gate::close();
@@ -258,7 +258,7 @@ tests! {
     }
 
     /// A callback takes its time, and the pool waits for that; its threads sleep meanwhile.
-    fn nobody_looks_again_and_again_while_a_task_is_told() {
+    fn no_thread_spins_while_a_callback_runs() {
         let procs = pool(1);
         let (called, calls) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
@@ -292,7 +292,7 @@ tests! {
         process.join().unwrap();
     }
 
-    fn a_destructor_of_a_result_that_nobody_wants_holds_up_nobody() {
+    fn the_destructor_of_an_unwanted_result_delays_no_call() {
         let procs = pool(2);
         let gate = Gate::close();
         let scratch = Scratch::new("unwanted");

@@ -125,7 +125,7 @@ tests! {
         assert_eq!(call.chunk(20).map([60; 20]).unwrap().len(), 20, "more than a second in a batch");
     }
 
-    fn a_timeout_stops_the_code_and_costs_nobody_else() {
+    fn a_timeout_stops_the_code_and_affects_no_other_item() {
         let procs = pool(2);
         let scratch = Scratch::new("stops");
         let begin = Instant::now();
@@ -315,7 +315,7 @@ tests! {
         }
     }
 
-    fn a_timeout_that_nobody_hears_of_says_which_item_and_how_long() {
+    fn an_untaken_timeout_says_which_item_and_how_long() {
         let (tell, told) = mpsc::channel();
         let hook = move |report: &trefoil::TaskReport| {
             let details = report.details().unwrap_or_default().to_owned();

@@ -460,7 +460,7 @@ tests! {
         support::run_helper("cut_short");
     }
 
-    fn a_channel_that_is_closed_kills_nobody() {
+    fn a_closed_channel_kills_no_process() {
         let output = support::start_helper("mortal").wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let words = String::from_utf8_lossy(&output.stderr);
@@ -522,7 +522,7 @@ tests! {
         println!("{rounds} killed");
     }
 
-    fn what_was_sent_arrives_whoever_is_killed() {
+    fn sent_items_arrive_whichever_process_is_killed() {
         let before = census();
         let most = 600;
         let sent = SharedAtomics::<AtomicU64>::new(most).unwrap();

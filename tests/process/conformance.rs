@@ -392,7 +392,7 @@ tests! {
         }
     }
 
-    fn a_large_argument_behind_a_busy_worker_blocks_nobody() {
+    fn a_large_argument_behind_a_busy_worker_does_not_block() {
         let procs = pool(1);
         let scratch = Scratch::new("behind");
         let busy = procs.spawn(scratch.text(), |path| until(|| !std::fs::read(&path).unwrap().is_empty()));
@@ -405,7 +405,7 @@ tests! {
         assert!(tasks.into_iter().all(|task| task.join().unwrap() == 4 << 20));
     }
 
-    fn a_child_of_an_item_that_keeps_its_descriptors_delays_nobody() {
+    fn a_child_of_an_item_that_keeps_its_descriptors_delays_nothing() {
         let procs = pool(1);
         let stray = procs.spawn((), |()| {
             let mut sleep = Command::new("sleep");

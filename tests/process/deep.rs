@@ -49,7 +49,7 @@ tests! {
     }
 
     /// Deeper than its caller's stack, and nobody's any more: its destructor does not run there.
-    fn what_nobody_takes_may_nest_more_deeply_than_its_callers_stack() {
+    fn an_untaken_result_may_nest_more_deeply_than_its_callers_stack() {
         const DEEP: u32 = 4_000;
         let procs = pool(1);
         let scratch = Scratch::new("deep");

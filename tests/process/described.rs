@@ -146,7 +146,7 @@ tests! {
         assert_eq!(procs.stats().died, 0);
     }
 
-    fn what_nobody_wants_is_passed_over() {
+    fn unread_values_are_skipped() {
         let procs = pool(1);
         let nested = json!([[1, 2, "x"], {"a": {"b": [null, 1.5]}}]);
         let passes = |(_, after): (Passes, u8)| after;

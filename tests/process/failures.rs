@@ -228,7 +228,7 @@ tests! {
         assert_eq!(scratch.notes().len(), 3);
     }
 
-    fn pauses_double_and_hold_up_nobody() {
+    fn pauses_double_and_delay_no_other_item() {
         let procs = pool(1);
         let hopeless = |()| -> () { abort() };
         let begin = Instant::now();

@@ -270,7 +270,7 @@ tests! {
         assert!(text(exit.pid()).ends_with("farewell\n"));
     }
 
-    fn nobody_needs_to_hear_the_output() {
+    fn unread_output_delays_nothing() {
         let shout = |()| loop { println!("{}", "x".repeat(1000)) };
         for end in 0..3 {
             let procs = match end {

@@ -247,7 +247,7 @@ tests! {
         assert!(is_same(&alone.join().unwrap().0));
     }
 
-    fn it_outlives_who_made_it() {
+    fn it_outlives_the_process_that_made_it() {
         let (shared, words) = {
             let procs = pool(1);
             let made = procs.spawn(5u8, |n| (Shared::from(vec![n; 100_000]), SharedAtomics::from(vec![n])));

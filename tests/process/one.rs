@@ -198,7 +198,7 @@ tests! {
         }
     }
 
-    fn killed_by_somebody_else_it_is_not_started_again() {
+    fn killed_from_outside_it_is_not_started_again() {
         let scratch = Scratch::new("again");
         let process = Process::spawn(scratch.text(), noted).unwrap();
         until(|| !scratch.notes().is_empty());
@@ -372,7 +372,7 @@ tests! {
         nothing_left_since(before);
     }
 
-    fn a_failure_nobody_takes_is_reported() {
+    fn an_untaken_failure_is_reported() {
         let (tell, told) = mpsc::channel();
         let process = Process::builder()
             .name("lonely")

@@ -21,7 +21,10 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
         "bulk::what_was_lent_is_read_as_a_bulk_or_an_error",
         "nothing is lent",
     ),
-    ("memory::it_outlives_who_made_it", "SharedAtomics"),
+    (
+        "memory::it_outlives_the_process_that_made_it",
+        "SharedAtomics",
+    ),
     ("memory::many_threads_have_the_same", "SharedAtomics"),
     (
         "memory::too_many_descriptors_on_their_way_wait",
@@ -63,7 +66,7 @@ pub(crate) const PORT: &[(&str, &str)] = &[
     ("limits::an_argument_that_does_not_fit_fails_alone", MEMORY),
     ("one::a_memory_limit_holds", MEMORY),
     (
-        "shared::nobody_can_write_to_it",
+        "shared::no_process_can_write_to_it",
         "there are no seals, and no other process has the descriptor",
     ),
 ];
@@ -198,7 +201,7 @@ tests! {
         assert_eq!(scratch.notes().len(), 1, "an item has begun in a pool that ends");
     }
 
-    fn who_is_stopped_holds_up_nobody() {
+    fn a_stopped_worker_holds_up_no_call() {
         for workers in [1, 2] {
             let procs = plain(workers);
             // One that has yet to say hello would get nothing.
@@ -217,7 +220,7 @@ tests! {
         }
     }
 
-    fn who_is_stopped_in_an_item_is_ended_with_it() {
+    fn a_worker_stopped_in_an_item_is_ended_with_it() {
         let scratch = Scratch::new("plain-stopped");
         let stops = |(path, n): (String, u64)| {
             support::note(&path, u64::from(std::process::id()));
@@ -253,7 +256,7 @@ tests! {
         assert_eq!(scratch.notes().len(), 6, "each item has run once");
     }
 
-    fn who_is_stopped_does_not_hold_up_the_end() {
+    fn a_stopped_worker_does_not_hold_up_the_end() {
         let procs = plain(1);
         assert_eq!(procs.spawn(1, |n: u64| n).join().unwrap(), 1);
         signal(procs.worker_pids()[0], Signal::STOP);

@@ -961,7 +961,7 @@ tests! {
         assert!(exit.stderr_tail().len() <= 4096);
     }
 
-    fn nobody_reads_standard_error() {
+    fn standard_error_without_a_reader() {
         let mut helper = start_helper("deaf_stderr");
         let mut err = helper.stderr.take(); // kept open, not read
         let status = helper.wait().unwrap();
@@ -1144,7 +1144,7 @@ tests! {
         assert_eq!(procs.worker_pids(), pids);
     }
 
-    fn a_late_cancellation_hits_nobody_else() {
+    fn a_late_cancellation_hits_no_other_item() {
         let procs = support::patient(1);
         let pids = procs.worker_pids();
         for round in 0..sample(3000) {
@@ -1239,7 +1239,7 @@ tests! {
         }
     }
 
-    fn a_failure_that_nobody_takes_reaches_the_pools_hook() {
+    fn an_untaken_failure_reaches_the_pools_hook() {
         let (tell, told) = mpsc::channel();
         let builder: ProcessPoolBuilder = ProcessPool::builder().workers(1).on_unobserved(move |report| {
             tell.send(report.error().clone()).unwrap();
@@ -1340,7 +1340,7 @@ tests! {
         }
     }
 
-    fn nobody_waits_behind_a_long_item() {
+    fn no_item_waits_behind_a_long_one() {
         let procs = pool(2);
         let scratch = Scratch::new("behind");
         let long = procs.spawn(scratch.text(), |path| until(|| std::fs::read(&path).unwrap().len() == 24));

@@ -293,7 +293,7 @@ tests! {
         assert!(stays.iter().all(|at| *at == stays[0]));
     }
 
-    fn nobody_can_write_to_it() {
+    fn no_process_can_write_to_it() {
         let shared = Shared::from(vec![1u8; 100]);
         let fds = std::fs::read_dir("/proc/self/fd").unwrap();
         let paths = fds.filter_map(|entry| {

@@ -119,7 +119,7 @@ tests! {
         });
     }
 
-    fn what_nobody_joins_is_answered_too() {
+    fn calls_that_are_not_joined_are_answered_too() {
         let procs = pool(1);
         for n in 0..300 {
             // The worker looks for more, and somebody has just looked for results.
@@ -185,7 +185,7 @@ tests! {
         }
     }
 
-    fn then_everybody_sleeps() {
+    fn then_all_threads_sleep() {
         let procs = pool(2);
         for n in 0..200 {
             assert_eq!(procs.spawn(n, double).join().unwrap(), n * 2);

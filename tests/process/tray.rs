@@ -166,7 +166,7 @@ tests! {
     }
 
     /// What is written over positions costs a worker at most its life, and then there is another.
-    fn who_has_lost_its_place_finds_it_or_ends() {
+    fn a_worker_that_has_lost_its_place_finds_it_or_ends() {
         fn scribbles((word, value): (u64, u64)) {
             let pages = Pages::find();
             std::thread::spawn(move || {
@@ -192,7 +192,7 @@ tests! {
     }
 
     /// Who says that it is awake, and sleeps, does not hear of its calls at once; but it does.
-    fn who_lies_about_its_sleep_is_woken() {
+    fn a_worker_that_lies_about_its_sleep_is_woken() {
         fn keeps_saying_awake(_: ()) -> u32 {
             let pages = Pages::find();
             std::thread::spawn(move || loop {

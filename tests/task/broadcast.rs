@@ -92,7 +92,7 @@ fn a_receiver_gets_what_is_sent_after_it_came() {
 
 /// Which is as soon as the last receiver has had it, or is gone. And the last one gets it without a clone.
 #[test]
-fn a_value_is_kept_as_long_as_somebody_has_not_had_it() {
+fn a_value_is_kept_until_all_receivers_have_taken_it() {
     let (sender, mut one) = broadcast::channel(8);
     let mut two = sender.subscribe();
     let values: Vec<_> = (0..4).map(Arc::new).collect();
@@ -122,7 +122,7 @@ fn a_value_is_kept_as_long_as_somebody_has_not_had_it() {
 }
 
 #[test]
-fn a_lost_value_that_panics_when_it_is_dropped_keeps_nobody_asleep() {
+fn a_lost_value_that_panics_when_dropped_leaves_no_receiver_asleep() {
     struct Loud(bool);
     impl Clone for Loud {
         fn clone(&self) -> Self {

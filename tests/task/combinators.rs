@@ -213,7 +213,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn results_that_nobody_takes_and_whose_destructors_panic_keep_nobody_from_being_cancelled() {
+fn untaken_results_whose_destructors_panic_do_not_prevent_cancellation() {
     within_deadline(|| {
         let made = |first: Result<Bomb, TaskError>| {
             let (completers, tasks): (Vec<_>, Vec<_>) = (0..4).map(|_| Completer::new()).unzip();

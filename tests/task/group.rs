@@ -69,7 +69,7 @@ fn the_first_failure_cancels_the_rest_and_all_failures_are_told() {
 }
 
 #[test]
-fn a_member_that_somebody_else_cancelled_is_a_failure() {
+fn a_member_cancelled_from_outside_is_a_failure() {
     within_deadline(|| {
         let mut group = TaskGroup::new();
         let (completer, task) = Completer::<u8>::new();
@@ -388,9 +388,9 @@ fn a_hundred_thousand_children_and_a_deep_chain() {
 
 /// One test, since the hook is the process's.
 #[test]
-fn failures_that_nobody_took_reach_the_hook_once() {
+fn failures_that_were_not_taken_reach_the_hook_once() {
     alone(
-        "group::failures_that_nobody_took_reach_the_hook_once",
+        "group::failures_that_were_not_taken_reach_the_hook_once",
         "",
         || {
             static SITES: Mutex<Vec<u32>> = Mutex::new(Vec::new());

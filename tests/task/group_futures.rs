@@ -68,7 +68,7 @@ fn tasks_values_and_results_are_members_of_one_group() {
 }
 
 #[test]
-fn whoever_waits_polls_those_that_were_woken() {
+fn the_waiting_thread_polls_woken_futures() {
     within_deadline(|| {
         let mut group = TaskGroup::new();
         let completers: Vec<_> = (0..100_u64)
@@ -186,7 +186,7 @@ fn cancelling_and_dropping_a_group_drops_its_futures() {
 }
 
 #[test]
-fn those_that_wake_themselves_keep_nobody() {
+fn futures_that_wake_themselves_delay_no_others() {
     within_deadline(|| {
         let mut group = TaskGroup::new();
         group.add(restless());

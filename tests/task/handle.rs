@@ -178,7 +178,7 @@ fn an_abort_handle_cancels_from_elsewhere_and_takes_no_part() {
 }
 
 #[test]
-fn a_result_that_nobody_took_is_dropped_once() {
+fn an_untaken_result_is_dropped_once() {
     struct Drops(Arc<AtomicUsize>);
     impl Drop for Drops {
         fn drop(&mut self) {

@@ -26,7 +26,7 @@ impl IntoFuture for Seven {
 }
 
 #[test]
-fn join_gives_all_outputs_whoever_ends_first() {
+fn join_gives_all_outputs_whichever_ends_first() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(1);
         let log = Cell::new(0);

@@ -49,7 +49,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 // --------------------------------------------------------------------- groups
 
 #[test]
-fn a_member_that_has_ended_before_it_is_added_wakes_whoever_waits() {
+fn a_member_that_has_ended_before_it_is_added_wakes_the_waiter() {
     within_deadline(|| {
         let mut group = TaskGroup::new();
         let (_never, pending) = Completer::new();
@@ -211,7 +211,7 @@ fn a_blocking_next_on_a_loop_names_each_member_and_keeps_it() {
 // --------------------------------------------------------------------- tokens
 
 #[test]
-fn a_waker_that_panics_keeps_nobody_else_from_being_cancelled() {
+fn a_waker_that_panics_does_not_prevent_other_cancellations() {
     let parent = CancelToken::new();
     let child = parent.child();
     let grandchild = child.child();
@@ -236,7 +236,7 @@ fn a_waker_that_panics_keeps_nobody_else_from_being_cancelled() {
 }
 
 #[test]
-fn whoever_is_woken_finds_the_whole_tree_cancelled() {
+fn a_woken_waiter_finds_the_whole_tree_cancelled() {
     let parent = CancelToken::new();
     let child = parent.child();
     let leaf = child.child();
@@ -560,7 +560,7 @@ fn a_cancelled_task_as_an_io_error_is_not_tried_again() {
 }
 
 #[test]
-fn all_who_await_the_cancellation_of_a_promise_are_woken() {
+fn all_waiters_for_the_cancellation_of_a_promise_are_woken() {
     let (completer, task) = Completer::<u8>::new();
     let woken = Arc::new(AtomicUsize::new(0));
     let count = woken.clone();
@@ -874,7 +874,7 @@ fn a_task_that_waits_for_what_is_made_of_itself_is_refused() {
 }
 
 #[test]
-fn a_mapped_failure_that_nobody_takes_is_told_to_its_pool() {
+fn an_untaken_mapped_failure_is_reported_to_its_pool() {
     within_deadline(|| {
         let (tell, told) = mpsc::channel();
         let builder = ThreadPool::builder()

@@ -270,7 +270,7 @@ fn a_reentrant_lock_is_taken_again_in_whatever_way() {
 }
 
 #[test]
-fn who_would_wait_for_its_own_thread_is_told_so() {
+fn a_wait_for_ones_own_thread_is_refused() {
     within_deadline(|| {
         let lock = std::rc::Rc::new(ReentrantMutex::new(()));
         let other = lock.clone();
@@ -284,7 +284,7 @@ fn who_would_wait_for_its_own_thread_is_told_so() {
 }
 
 #[test]
-fn whoever_asks_for_a_permit_just_when_one_is_given_back_may_have_it() {
+fn a_request_may_get_a_permit_that_is_just_released() {
     within_deadline(|| {
         let semaphore = Semaphore::new(1);
         let held = semaphore.try_acquire().unwrap();

@@ -79,7 +79,7 @@ fn threads_and_tasks_that_wait_are_woken_by_each_way_to_send() {
 }
 
 #[test]
-fn a_change_that_is_kept_quiet_wakes_nobody_and_a_panic_in_one_harms_nothing() {
+fn a_silent_change_wakes_no_receiver_and_a_panic_in_one_harms_nothing() {
     let (sender, mut receiver) = watch::channel(vec![1]);
     assert!(!sender.send_if_modified(|now| {
         now.push(2);
@@ -127,7 +127,7 @@ fn the_last_value_comes_before_the_end() {
 }
 
 #[test]
-fn a_sender_learns_that_nobody_receives() {
+fn a_sender_learns_that_there_are_no_receivers() {
     within_deadline(|| {
         let (sender, receiver) = watch::channel(1);
         let other = receiver.clone();
@@ -146,7 +146,7 @@ fn a_sender_learns_that_nobody_receives() {
 
 /// What needs no value does not wait for the sender, which waits for the value that is held here.
 #[test]
-fn who_holds_the_value_may_ask_whether_it_has_changed() {
+fn a_holder_of_the_value_may_ask_whether_it_has_changed() {
     within_deadline(|| {
         let (sender, mut receiver) = watch::channel(1);
         let held = receiver.clone();

@@ -139,7 +139,7 @@ fn joins_wake_others_after_the_pool_has_shrunk_and_grown_under_tiny_ones() {
 }
 
 #[test]
-fn who_may_not_help_runs_no_half() {
+fn a_caller_that_may_not_help_runs_no_half() {
     within_deadline(|| {
         let pool = ThreadPool::builder()
             .threads(1)

@@ -157,7 +157,7 @@ fn shutdown_waits_for_calls_whose_places_are_lent() {
 
 /// Where nothing is queued behind it, nobody looks after a call.
 #[test]
-fn a_call_that_is_alone_wakes_nobody() {
+fn a_single_call_wakes_no_thread() {
     fn switches(prefix: &str) -> u64 {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         let of = |status: String| -> Option<u64> {

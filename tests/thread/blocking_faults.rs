@@ -69,7 +69,7 @@ fn most_at_once(pool: &ThreadPool, calls: usize, millis: u64) -> usize {
 
 /// Who has been seen to wait long ago says nothing of those who begin now.
 #[test]
-fn those_who_wait_do_not_vouch_for_those_who_compute() {
+fn waiting_calls_add_no_trust_for_computing_ones() {
     within_deadline(|| {
         let pool = pool("vouch", 2);
         let (tell, tasks) = waiters(&pool, 60);
@@ -85,7 +85,7 @@ fn those_who_wait_do_not_vouch_for_those_who_compute() {
 
 /// Nobody is stuck where all others compute, however long.
 #[test]
-fn one_that_waits_for_ever_makes_no_room_for_those_who_compute() {
+fn a_call_that_waits_for_ever_makes_no_room_for_computing_ones() {
     within_deadline(|| {
         let pool = pool("room", 2);
         let (tell, tasks) = waiters(&pool, 1);
@@ -233,7 +233,7 @@ fn regions_inside_lent_calls() {
 
 /// A worker of one pool runs a call of the other's, because it waits for it.
 #[test]
-fn calls_are_claimed_by_those_who_wait_for_them() {
+fn calls_are_claimed_by_their_waiters() {
     within_deadline(|| {
         let (one, two) = (
             Arc::new(pool("claim-one", 1)),

@@ -153,7 +153,7 @@ fn a_worker_polls_what_it_joins() {
 }
 
 #[test]
-fn a_child_awaited_under_a_lock_that_a_queued_stranger_wants() {
+fn a_child_awaited_under_a_lock_that_a_queued_task_needs() {
     within_deadline(|| {
         // One worker; it holds a lock, and what is queued before and after its child wants it.
         let pool = Arc::new(ThreadPool::with_threads(1));
@@ -192,7 +192,7 @@ fn a_child_awaited_under_a_lock_that_a_queued_stranger_wants() {
 }
 
 #[test]
-fn who_wakes_itself_lets_the_others_run() {
+fn a_future_that_wakes_itself_lets_others_run() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(1);
         // Never ends before the others have run; each of them is queued by the worker itself.
@@ -358,7 +358,7 @@ fn what_is_woken_from_outside_while_the_pool_ends_is_run() {
 }
 
 #[test]
-fn cancel_pending_cancels_what_waits_and_whoever_waits_for_it() {
+fn cancel_pending_cancels_waiting_futures_and_their_waiters() {
     within_deadline(|| {
         let pool = Arc::new(ThreadPool::with_threads(2));
         let waits: Vec<_> = (0..100)

@@ -253,7 +253,7 @@ fn a_worker_consumes_nested_at_any_width() {
 }
 
 #[test]
-fn a_worker_that_consumes_holds_a_lock_that_a_queued_stranger_wants() {
+fn a_consuming_worker_holds_a_lock_that_a_queued_task_needs() {
     within_deadline(|| {
         let pool = Arc::new(ThreadPool::with_threads(1));
         let lock = Arc::new(Mutex::new(()));
@@ -791,9 +791,9 @@ fn a_task_that_consumes_while_its_pool_ends() {
 }
 
 #[test]
-fn what_it_needs_of_the_pool_is_no_failure_that_somebody_hears_of() {
+fn work_that_it_gives_to_the_pool_reports_no_failure_to_the_hook() {
     alone(
-        "imap::what_it_needs_of_the_pool_is_no_failure_that_somebody_hears_of",
+        "imap::work_that_it_gives_to_the_pool_reports_no_failure_to_the_hook",
         "",
         || {
             let (tell, told) = mpsc::channel();

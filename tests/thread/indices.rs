@@ -166,7 +166,7 @@ fn a_thread_that_shares_its_index_takes_a_free_one_for_its_next_task() {
 }
 
 #[test]
-fn whoever_acts_for_a_place_has_its_index() {
+fn the_thread_that_acts_for_a_place_has_its_index() {
     within_deadline(|| {
         let pool = named("acts", 3);
         for waiting in 0..=3 {

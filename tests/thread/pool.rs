@@ -246,7 +246,7 @@ fn a_lock_held_across_join_is_safe_from_queued_tasks() {
 }
 
 #[test]
-fn a_borrow_held_across_a_wait_is_never_met_by_a_stranger() {
+fn a_borrow_held_across_a_wait_is_not_met_by_unrelated_tasks() {
     let _watchdog = watchdog();
     thread_local!(static CELL: RefCell<u64> = const { RefCell::new(0) });
     let pool = Arc::new(ThreadPool::with_threads(2));
@@ -336,7 +336,7 @@ fn one_worker_waits_for_a_promise_that_a_queued_task_keeps() {
 }
 
 #[test]
-fn a_promise_awaited_under_a_lock_that_a_queued_stranger_wants() {
+fn a_promise_awaited_under_a_lock_that_a_queued_task_needs() {
     let _watchdog = watchdog();
     // One worker. It waits for a promise, holding a lock. The next task in the
     // queue wants the lock and gets stuck in the spare; the one behind it keeps the
@@ -495,7 +495,7 @@ fn a_scope_lends_collects_and_nests() {
 }
 
 #[test]
-fn a_panic_that_nobody_joined_resumes_when_the_scope_ends() {
+fn an_unjoined_panic_resumes_when_the_scope_ends() {
     let _watchdog = watchdog();
     let pool = ThreadPool::with_threads(2);
     let ended = AtomicUsize::new(0);
@@ -860,7 +860,7 @@ fn every_part_of_a_task_has_the_tasks_own_token() {
 }
 
 #[test]
-fn a_scoped_task_is_a_part_of_its_scopes_task_whoever_runs_it() {
+fn a_scoped_task_is_a_part_of_its_scopes_task_on_any_thread() {
     let _watchdog = watchdog();
     // One worker, which is in the scope: only the thread that joins can run the task.
     let pool = Arc::new(ThreadPool::with_threads(1));
@@ -1249,7 +1249,7 @@ fn a_panic_in_a_task_is_a_value_and_names_its_worker() {
 }
 
 #[test]
-fn hooks_run_on_each_worker_and_their_panics_harm_nobody() {
+fn hooks_run_on_each_worker_and_their_panics_are_contained() {
     let _watchdog = watchdog();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (starts, exits) = (Arc::clone(&seen), Arc::clone(&seen));
@@ -1370,7 +1370,7 @@ fn what_an_exit_hook_does_neither_hangs_nor_is_forgotten() {
 }
 
 #[test]
-fn failures_that_nobody_takes_reach_the_pools_own_hook_once() {
+fn untaken_failures_reach_the_pools_own_hook_once() {
     let _watchdog = watchdog();
     for helps in [true, false] {
         let (tell, told) = mpsc::channel();

@@ -217,7 +217,7 @@ fn a_pool_is_resized_while_its_workers_wait() {
 }
 
 #[test]
-fn everybody_resizes_at_once() {
+fn many_threads_resize_at_once() {
     within_deadline(|| {
         let pool = named("all", 2);
         let stop = AtomicBool::new(false);
@@ -299,7 +299,7 @@ fn a_task_resizes_its_own_pool_away_from_under_itself() {
 }
 
 #[test]
-fn hooks_are_called_for_whoever_comes_and_goes() {
+fn hooks_are_called_for_each_thread_that_starts_and_ends() {
     within_deadline(|| {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (starts, exits) = (Arc::clone(&seen), Arc::clone(&seen));
@@ -907,7 +907,7 @@ fn work_of(prefix: &str) -> Vec<(String, u64, u64)> {
 }
 
 #[test]
-fn three_idle_seconds_wake_nobody() {
+fn three_idle_seconds_wake_no_thread() {
     within_deadline(|| {
         let pool = named("rest", 3);
         let asleep = || format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0");

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_nobody_declares_is_reported() {
+    fn an_undeclared_rule_is_reported() {
         let tree = [file(
             "src/task/mod.rs",
             "//! - **T1** one consumer\n//! - **T2**: two",

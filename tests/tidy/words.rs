@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_example_that_nobody_compiles_is_reported() {
+    fn an_uncompiled_example_is_reported() {
         assert_eq!(
             compiled(&file("src/a.rs", "//! ```ignore\n//! x\n//! ```")).len(),
             1

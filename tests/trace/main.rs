@@ -373,7 +373,7 @@ fn how_tasks_end() {
 }
 
 #[test]
-fn regions_show_who_does_what() {
+fn regions_show_which_thread_runs_what() {
     alone(|| {
         let recording = record();
         let pool = ThreadPool::with_threads(2);

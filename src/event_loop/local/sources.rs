@@ -1,7 +1,7 @@
 //! The loop's descriptors, seen from its own thread.
 //!
-//! The reactor knows what is ready and which wakers wait; here wakers are cloned before it is asked, and woken and dropped
-//! after (L4).
+//! The reactor knows which sources are ready and which wakers wait; this file clones wakers before
+//! calling it, and wakes and drops them after (L4).
 //!
 //! Checked by `tests/event_loop/`, and against a simulated kernel by `checks/inside/source_simulated.rs`.
 
@@ -23,8 +23,8 @@ impl Local {
         reactor.register(&self.poller, fd, writable)
     }
 
-    /// `Ready` once an operation may be tried; until then the task is entered
-    /// under `number`, or is woken at once, if all that it has to wait for is the next turn.
+    /// `Ready` once an operation may be tried. Otherwise the task is registered under `number`, or
+    /// woken at once if it only has to wait for the next turn.
     pub(crate) fn poll_ready(
         &self,
         key: SourceKey,
@@ -33,7 +33,7 @@ impl Local {
         cx: &Context<'_>,
     ) -> Poll<()> {
         match self.with_half(key, direction, Half::ask) {
-            // Also where the source is gone: the operation itself then says so.
+            // Also if the source is gone: the operation itself then fails.
             Some(Asked::Ready) | None => return Poll::Ready(()),
             Some(Asked::Next) => {
                 cx.waker().wake_by_ref();
@@ -65,14 +65,14 @@ impl Local {
         self.poller.rearm(key.token());
     }
 
-    /// Takes a waiter away whose future is dropped.
+    /// Removes a waiter whose future was dropped.
     pub(crate) fn forget(&self, key: SourceKey, direction: Direction, number: u64) {
         let waker = self.with_half(key, direction, |half| half.waiters.remove(number));
         drop(waker);
     }
 
-    /// What `f` gives for one direction of a source; `None`: that is gone. `f` runs no code of a user's, nor does it drop
-    /// any (L4).
+    /// The result of `f` for one direction of a source; `None`: the source is gone. `f` neither
+    /// runs nor drops user code (L4).
     fn with_half<R>(
         &self,
         key: SourceKey,
@@ -100,7 +100,7 @@ impl Local {
         number
     }
 
-    /// Waits in the kernel; the wakers of what happened are then on their way.
+    /// Waits in the kernel, and takes the wakers of the sources that became ready.
     pub(in crate::event_loop) fn turn_reactor(&self, timeout: Option<Duration>) -> io::Result<()> {
         let woken = &mut self.woken.borrow_mut();
         self.reactor.borrow_mut().turn(timeout, woken)

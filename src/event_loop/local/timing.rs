@@ -1,7 +1,7 @@
 //! The loop's timers, seen from its own thread.
 //!
-//! Wakers are cloned before a timer is looked for, and dropped after (L4). A timer that is gone was due, or
-//! its loop has ended: either way the future goes on.
+//! Wakers are cloned before a timer is looked for, and dropped after (L4). A removed timer was due,
+//! or its loop has ended: either way the future continues.
 //!
 //! Checked by `tests/event_loop/`, the timers themselves by their own tests.
 
@@ -21,7 +21,7 @@ impl Local {
         self.shared.now()
     }
 
-    /// What decides on the jumps of a virtual clock, as long as that stands.
+    /// Decides on the jumps of a virtual clock while that stands.
     #[inline]
     pub(in crate::event_loop) fn outside(&self) -> Option<&Outside> {
         self.outside.get().filter(|outside| outside.stands())
@@ -85,7 +85,7 @@ impl Local {
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Wakes at most so many tasks whose timers are due. False: none was woken.
+    /// Wakes at most this many tasks whose timers are due. False: none was woken.
     pub(in crate::event_loop) fn wake_due(&self, most: usize) -> bool {
         let mut timers = self.timers.borrow_mut();
         if timers.is_empty() {

@@ -273,7 +273,7 @@ impl File {
         read_write::read_exact(self, buffer).await
     }
 
-    /// Appends everything from the position to the end of the file; gives the number of
+    /// Appends everything from the position to the end of the file; returns the number of
     /// bytes.
     ///
     /// # Errors
@@ -297,7 +297,7 @@ impl File {
         read_write::read_to_end(self, bytes).await
     }
 
-    /// As [`read_to_end`](Self::read_to_end), for text.
+    /// Like [`read_to_end`](Self::read_to_end), for text.
     ///
     /// # Errors
     ///
@@ -320,7 +320,7 @@ impl File {
         read_write::read_to_string(self, text).await
     }
 
-    /// Writes some bytes at the position (up to a mebibyte at once); gives their number. They are
+    /// Writes some bytes at the position (up to a mebibyte at once); returns their number. They are
     /// the system's when it is done.
     ///
     /// # Errors
@@ -392,7 +392,7 @@ impl File {
         read_write::flush(self).await
     }
 
-    /// Moves the position; gives the new one, from the start.
+    /// Moves the position; returns the new one, from the start.
     ///
     /// # Errors
     ///
@@ -687,7 +687,7 @@ impl File {
         Poll::Ready(Some((call, result)))
     }
 
-    /// Forgets what was read and not taken; gives its length.
+    /// Forgets what was read and not taken; returns its length.
     fn give_back(&mut self) -> i64 {
         let left = self.bytes.len() as i64;
         self.bytes.clear();

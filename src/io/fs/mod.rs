@@ -1,9 +1,9 @@
 //! Files and directories, off the loop.
 //!
-//! The system has no way to wait for a file: a read of one blocks until the disk has answered. So
-//! every call here is made by a thread that may block, and the future
-//! waits for that thread. The way there and back takes about ten microseconds, which does not matter for a call
-//! that goes to a disk. It does for many small ones: so `read`, `write` and their like go there once for the whole
+//! The system cannot wait for a file: a read of one blocks until the disk has answered. So every
+//! call here is made by a thread that may block, and the future waits for that thread. The round
+//! trip takes about ten microseconds, which does not matter for a call that goes to a disk, but
+//! does for many small ones. So `read`, `write` and similar functions make one trip for the whole
 //! file, and a directory is listed many entries at a time.
 //!
 //! The names, arguments and errors are those of `std::fs`. The futures need no loop of ours: they
@@ -67,7 +67,7 @@ fn linked(original: PathBuf, link: PathBuf) -> io::Result<()> {
     files::symlink(&original, &link)
 }
 
-/// Takes the path, so that no future keeps what it was given.
+/// Copies the path, so that the future does not borrow it.
 fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
     path.as_ref().to_path_buf()
 }
@@ -114,7 +114,7 @@ pub async fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
     at(path, fs::read_to_string).await
 }
 
-/// Makes a file of `contents`, or replaces the content of one.
+/// Creates a file with `contents`, or replaces an existing file's content.
 ///
 /// # Errors
 ///
@@ -140,7 +140,7 @@ pub async fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::
     at(path, move |path| fs::write(path, contents)).await
 }
 
-/// Copies a file's content and permissions; gives the number of bytes.
+/// Copies a file's content and permissions; returns the number of bytes.
 ///
 /// # Errors
 ///
@@ -350,7 +350,7 @@ macro_rules! two_paths {
 }
 
 two_paths! {
-    /// Gives a file another name; a file that had it is replaced.
+    /// Renames a file; a file that had the new name is replaced.
     rename = fs::rename, "std::fs::rename"
     /// Gives a file a second name.
     hard_link = fs::hard_link, "std::fs::hard_link"

@@ -99,7 +99,7 @@ impl ReadDir {
         poll_fn(|cx| self.poll_entry(cx)).await
     }
 
-    /// As [`next_entry`](Self::next_entry), in the shape of a stream's `next`.
+    /// Like [`next_entry`](Self::next_entry), in the shape of a stream's `next`.
     ///
     /// # Cancel safety
     ///

@@ -1,7 +1,8 @@
 //! A channel between processes.
 //!
-//! [`process::channel`](crate::process::channel()) makes a [`Sender`] and a [`Receiver`]. Both can be cloned, and either end travels inside the argument or the
-//! result of a call; so any two processes of the program can talk while they run.
+//! [`process::channel`](crate::process::channel()) makes a [`Sender`] and a [`Receiver`]. Both can
+//! be cloned, and either end can be sent in the argument or the result of a call, so any two
+//! processes of the program can communicate while they run.
 //!
 //! ```
 //! use trefoil::ProcessPool;
@@ -21,8 +22,9 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Each item arrives once, whole or not at all; those of one sender arrive in their order. When all peers are gone, killed
-//! ones included, sending and receiving end in an error (a receiver gives what is left first).
+//! Each item arrives at most once, and completely; those of one sender arrive in order. When all
+//! peers are gone, including killed ones, sending and receiving fail (a receiver first returns the
+//! remaining items).
 
 /// What both ends are: something that is shared by its clones, and travels to other processes.
 macro_rules! end {

@@ -9,11 +9,13 @@
 //! 1. An item is encoded. One that does not fit into a record goes into the file, into pages that no other item gets.
 //! 2. The sender takes a credit from the semaphore (an `eventfd`, which begins with the capacity), or waits until there is one, and
 //!    writes the record, which the kernel takes and hands out in one piece.
-//! 3. A receiver reads a record, gives a credit, and takes the item out of the file, whose pages are given back.
+//! 3. A receiver reads a record, releases a credit, and takes the item out of the file, whose pages
+//!    are freed.
 //!
-//! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel says when all peers are gone,
-//! however they went. A write to a pipe without readers raises a signal, too, which may be deadly; it is held off
-//! (`sys::broken_pipe`) if it was when the end was made. No process keeps an end that it does not use (W25, W26).
+//! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel
+//! reports when all peers are gone, however they ended. A write to a pipe without readers also
+//! raises a signal, which may kill the process; it is suppressed (`sys::broken_pipe`) if it could
+//! do so when the end was made. No process keeps an end that it does not use (W25, W26).
 //!
 //! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A sender that has
 //! found none for a second, while the number of items stayed the same and below the capacity, writes its record without
@@ -24,8 +26,8 @@
 //! **Invariants.**
 //! - **W21** A record is written and read by one system call each, and its size divides a page: readers
 //!   never see parts of two.
-//! - **W22** Nothing that comes out of the pipe or the file is believed: lengths and offsets are checked
-//!   against the file before they are used, and what cannot be decoded is an error.
+//! - **W22** Nothing from the pipe or the file is trusted: lengths and offsets are checked against
+//!   the file before they are used, and undecodable data is an error.
 //!
 //! Tests: `tests/process/channel.rs`. Rejected: `docs/DESIGN.md`.
 

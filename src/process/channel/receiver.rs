@@ -1,4 +1,4 @@
-//! The end of a channel that items come out of.
+//! The receiving end of a channel.
 //!
 //! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a thread
 //! that blocks, in `watch` for a future. An item is taken out only when it is given to a caller.
@@ -43,7 +43,7 @@ impl<T: Portable> Receiver<T> {
         }
     }
 
-    /// As [`recv`](Self::recv), blocking this thread.
+    /// Like [`recv`](Self::recv), blocking this thread.
     ///
     /// # Errors
     /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)
@@ -52,7 +52,7 @@ impl<T: Portable> Receiver<T> {
         self.recv_until(None)
     }
 
-    /// As [`recv_blocking`](Self::recv_blocking), for `limit` at most.
+    /// Like [`recv_blocking`](Self::recv_blocking), for `limit` at most.
     ///
     /// # Errors
     /// As there, and [`TimedOut`](TaskError::TimedOut).

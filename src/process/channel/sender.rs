@@ -1,7 +1,7 @@
-//! The end of a channel that items go into.
+//! The sending end of a channel.
 //!
-//! What is common to all ways of sending: the item is encoded and packed first, on the
-//! caller's thread; [`Packed`] gives its memory back if it does not get sent.
+//! All ways of sending first encode and pack the item, on the caller's thread; [`Packed`] frees its
+//! memory if it is not sent.
 //!
 //! Tests: `tests/process/channel.rs`.
 
@@ -50,7 +50,7 @@ impl<T: Portable> Sender<T> {
         }
     }
 
-    /// As [`send`](Self::send), blocking this thread.
+    /// Like [`send`](Self::send), blocking this thread.
     ///
     /// # Errors
     /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sleeps_is_woken_once() {
+    fn a_sleeping_worker_is_woken_once() {
         let words = words();
         let tray = Tray::new(&words);
         let (mut tail, mut head, mut letter) = (0, 0, Vec::new());

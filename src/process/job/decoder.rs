@@ -1,6 +1,6 @@
 //! How and where results become values again.
 //!
-//! The only place on the parent's side that knows how to read their types. What takes no time, and runs no code of the user's, is
+//! The only place on the parent's side that knows how to read their types. What takes no time, and runs no user code, is
 //! decoded where it is received; everything else elsewhere ([`Decoder`]; `readers`). A panic in a `Deserialize` is the
 //! item's failure.
 //!
@@ -28,7 +28,7 @@ pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
 /// Where values are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Where they are received: that takes no time, and runs no code of the user's.
+    /// Where they are received: that takes no time, and runs no user code.
     Here,
     /// By a caller, or by a reader (`readers`).
     Elsewhere,
@@ -97,7 +97,7 @@ const ROOM: usize = 128 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoder {
     read: Read,
-    /// That takes no time, and runs no code of the user's.
+    /// That takes no time, and runs no user code.
     pub(crate) is_quick: bool,
 }
 

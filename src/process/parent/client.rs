@@ -1,4 +1,4 @@
-//! What callers do: encode, hand over, and keep the other end of the promise.
+//! The operations of callers: encode, send to the driver, and keep the promise's task.
 //!
 //! The arguments are encoded on the caller's thread, many to a chunk;
 //! the driver's mailbox takes the job first, then its items, chunk by chunk while the
@@ -121,7 +121,7 @@ impl Shared {
         task
     }
 
-    /// What all calls of a `map_with` have in common.
+    /// The common context of a `map_with`.
     pub(crate) fn common<C: Serialize>(&self, common: &C) -> Result<Context, TaskError> {
         let mut chunk = match self.fast {
             Some(_) => Chunk::default(),
@@ -134,8 +134,8 @@ impl Shared {
         })
     }
 
-    /// Encodes and sends `items`, chunk by chunk, until `over` says that no more is wanted. A panic of their iterator
-    /// comes back.
+    /// Encodes and sends `items`, chunk by chunk, until `over` says that no more are wanted.
+    /// Returns a panic of their iterator.
     fn feed<A: Portable>(
         &self,
         id: u64,
@@ -282,7 +282,8 @@ pub(crate) fn encode<A: Portable>(
     Ok((code, chunk))
 }
 
-/// Appends an argument. A panic in its `Serialize` is its error, as one in its `Deserialize` will be.
+/// Appends an argument. A panic in its `Serialize` becomes an error, as one in its `Deserialize`
+/// will.
 #[inline]
 pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), TaskError> {
     match panic::catch(|| chunk.push(argument)) {

@@ -1,24 +1,24 @@
-//! The one thread of a pool in the parent: it does what the scheduler decides.
+//! The driver: a pool's one thread in the parent, which carries out the scheduler's decisions.
 //!
-//! **Job.** Starts, feeds, hears, kills and reaps the workers, and sleeps while there is
-//! nothing to do. It lives as long as the pool's processes: the kernel's
-//! parent-death signal comes when the *thread* that started a child ends.
+//! **Job.** Starts, feeds, reads from, kills and reaps the workers, and sleeps while there is
+//! nothing to do. It lives as long as the pool's processes: the kernel's parent-death signal comes
+//! when the *thread* that started a child ends.
 //!
-//! **Protocol.** One turn: take the mail; let the scheduler do what is due; carry out its
-//! actions; sleep in `poll` on the bell, the sockets, the process descriptors and the
-//! workers' standard error; hand over what came. Nothing else here waits: no send, no
-//! receive, no write to standard error.
+//! **Protocol.** One turn: take the messages; let the scheduler do what is due; carry out its
+//! actions; sleep in `poll` on the bell, the sockets, the process descriptors and the workers'
+//! standard error; process what has arrived. Nothing else here waits: no send, no receive, no write
+//! to standard error.
 //!
 //! While it runs, blocking waits on this thread are refused: callbacks of tasks (`on_done`,
 //! destructors of results) run here, and a pool cannot wait for itself.
 //!
 //! Everything here is behind one lock ([`Shared::engine`]), which is free while the thread sleeps:
-//! then a caller may do some of it (`shortcut`). Only this thread starts, buries and reaps. After a
-//! caller has been at work it wakes up once in a [`BEAT`] for a while, so that callers need not
-//! wake it for the sake of its clock.
+//! then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers. After a
+//! caller has done some of its work it wakes up once in a [`BEAT`] for a while, so that callers
+//! need not wake it because of its clock.
 //!
-//! `poll` and not `epoll`: three descriptors a worker, a handful of workers, and what is
-//! waited for changes with every turn.
+//! `poll` and not `epoll`: three descriptors per worker, a few workers, and the set changes with
+//! every turn.
 //!
 //! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory), `strays`.
 
@@ -69,7 +69,7 @@ use crate::task::{Hook, WorkerExit, context};
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
 
-/// From so many bytes on, a record is waited for only if there is memory for it.
+/// From this many bytes on, a record is received only if there is memory for it.
 const LARGE: usize = 256 << 20;
 
 const SIGKILL: i32 = 9;
@@ -78,7 +78,7 @@ per_thread! {
     static DRIVES: Cell<bool> = Cell::new(false);
 }
 
-/// Why the record that begins here will never be whole, if it is said to be longer than there is memory.
+/// The error for a record whose announced length exceeds the available memory.
 fn too_much(begin: &[u8]) -> Option<String> {
     let length = wire::announced(begin).ok().flatten()?;
     let rest = length.saturating_sub(begin.len());
@@ -95,7 +95,7 @@ pub(crate) fn is_a_driver() -> bool {
     DRIVES.try_with(Cell::get).unwrap_or(false)
 }
 
-/// While it lives this thread does a driver's work, and is one.
+/// While it lives, this thread counts as a driver.
 pub(super) struct ActingDriver(bool, #[allow(dead_code)] context::RefuseGuard);
 
 impl ActingDriver {
@@ -111,7 +111,7 @@ impl Drop for ActingDriver {
     }
 }
 
-/// What the driver and the pool's handle share.
+/// The state that the driver and the pool's handle share.
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,

@@ -523,7 +523,7 @@ impl Link {
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
         if self.child.process.is_none() {
-            // Whoever has the other end of the stream does it, and closes that.
+            // The owner of the stream's other end kills it, and closes that end.
             let _ = shutdown(&self.child.socket, Shutdown::Both);
             return;
         }

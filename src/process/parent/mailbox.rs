@@ -91,7 +91,7 @@ impl Mailbox {
     }
 
     /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then
-    /// it comes back, to be dropped outside of the lock.
+    /// it comes back, to be dropped outside the lock.
     pub(crate) fn push<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         self.leave(mail, || false)
     }

@@ -1,8 +1,9 @@
-//! The parent's side: does what the scheduler decides, and tells it what happens.
+//! The parent's side: carries out the scheduler's decisions, and reports events to it.
 //!
-//! Callers leave mail (`client`, `mailbox`); the `driver`, on a thread of its own (`driving`), starts, feeds, hears and buries the
-//! workers, each by its `link`. `launch` says what starts one, `here` or elsewhere. What takes time to decode is done by `readers`.
-//! Callers may do some of the driver's work (`shortcut`).
+//! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
+//! starts, feeds, reads from and reaps the workers, each through its `link`. `launch` starts one,
+//! `here` or elsewhere. `readers` decode results that take time. Callers may do some of the
+//! driver's work (`shortcut`).
 
 pub(super) mod child;
 pub(super) mod client;

@@ -1,7 +1,8 @@
-//! Why there is no pool.
+//! `PoolError`: why a pool could not be made.
 //!
-//! What can be told before any process is started has a variant of its own, in words that say what to do;
-//! what the system refuses is its error, with the name of what was missing where it has none.
+//! Each cause that is known before any process is started has a variant, whose message says what to
+//! do; a refusal of the system is the system's error, with the name of what was missing if it has
+//! none.
 //!
 //! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
 
@@ -19,12 +20,13 @@ use crate::task::TaskError;
 /// # trefoil::process::init();
 /// assert!(matches!(ProcessPool::with_workers(0), Err(PoolError::NoWorkers)));
 /// ```
-/// What `{:?}` shows is what `{}` does: a `main` that returns it says in words what to do.
+/// `{:?}` prints the same as `{}`, so that a `main` that returns it prints what to do.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// A worker of this program would run its `main` like any other process, and
-    /// make a pool there, and so on. No process was started; after [`init()`](crate::process::init), in its place, it works.
+    /// `init` was not called: a worker of this program would run its `main` like any other process,
+    /// and make a pool there, and so on. No process was started. Call
+    /// [`init()`](crate::process::init) in the first line of `main`.
     #[error(
         "worker processes are not possible yet: call `trefoil::init()` first in `main`, before any thread is started \
          (elsewhere, as in a `#[test]`, it does nothing; under `#[tokio::main]` threads are running already: build the runtime in an \
@@ -32,14 +34,14 @@ pub enum PoolError {
          (in a worker process, too, no pool can be made before `init()`)"
     )]
     NotInitialized,
-    /// Workers have made pools whose workers have made pools, too often.
+    /// Pools are nested too deeply: workers make pools whose workers make pools.
     #[error(
         "this is a worker of a worker, {depth} deep; at most {limit} levels of process pools are allowed"
     )]
     TooDeep {
-        /// How many parents in a row are workers' parents.
+        /// The current depth.
         depth: u32,
-        /// How many may be.
+        /// The greatest depth allowed.
         limit: u32,
     },
     /// A pool without workers could never run anything.
@@ -51,8 +53,8 @@ pub enum PoolError {
     /// The call of a [`Process`](crate::Process) could not be encoded: no process was started.
     #[error("the call cannot travel: {0}")]
     Argument(#[source] TaskError),
-    /// The engine (`ProcessPoolBuilder::on`) can start no workers on other machines: the words say what it lacks, and what to
-    /// install or change.
+    /// The engine (`ProcessPoolBuilder::on`) can start no workers on other machines: the message
+    /// says what is missing, and what to install or change.
     #[error("there can be no workers on other machines: {0}")]
     Engine(String),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
@@ -80,7 +82,7 @@ impl From<PoolError> for io::Error {
     }
 }
 
-/// Why no worker could be started: says what was not found, which the system does not.
+/// Why no worker could be started: names what was not found, which the system's error does not.
 pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
     let words = match error.kind() {
         io::ErrorKind::NotFound => {

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_stuck_and_who_computes_is_not() {
+    fn a_waiting_worker_is_stuck_and_a_computing_one_is_not() {
         let waits = |stat: &str| stat.contains("(sleep) S");
         assert!(is_stuck(&["sleep", "1000"], LOOKS, waits));
         assert!(!is_stuck(&["sleep", "1000"], LOOKS - 1, waits));

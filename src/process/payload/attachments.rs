@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_come_with_their_message_and_are_closed_if_nobody_wants_them() {
+    fn descriptors_come_with_their_message_and_are_closed_if_unclaimed() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (kept, dropped) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
         let flags = SendFlags::empty();

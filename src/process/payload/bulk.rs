@@ -1,8 +1,8 @@
-//! Many plain numbers in one argument or result.
+//! `Bulk`: many plain numbers in one argument or result.
 //!
-//! **Job.** A `Vec<f64>` goes through the codec number by number, and through memory byte by byte. A
-//! [`Bulk`] hands the codec its memory as it lies, in one piece, and takes it back in one. In a pool's calls a large
-//! one is copied into memory that is shared, and out of it again (`shared_buffer`).
+//! **Job.** A `Vec<f64>` is encoded number by number. A [`Bulk`] passes its memory to the codec in
+//! one piece, and gets it back in one. In a pool's calls a large one is copied into shared memory,
+//! and out of it again (`shared_buffer`).
 //!
 //! Bytes from outside are checked: they must be a whole number of elements. They are copied to where
 //! elements are aligned; every pattern of bits is a number (`raw_plain`).
@@ -21,12 +21,13 @@ use super::raw_plain::{Plain, bytes_of, numbers_of};
 use super::scope;
 use crate::sys::large_pages;
 
-/// A vector of [plain numbers](crate::process::Plain) that travels as it lies in memory.
+/// A vector of [plain numbers](crate::process::Plain) that is sent in its memory layout.
 ///
 /// Use it instead of a `Vec<f64>` or a `Vec<u8>` for large arguments and results of calls in worker
-/// processes, alone or as a part of something else. It costs what copying memory costs, and
-/// not what encoding each number does. In a pool's calls a large one (from 16 KiB on, up to 64 MiB) does not go
-/// through the pool's sockets at all: it is copied into memory that is used again, and from there to where it is wanted.
+/// processes, alone or as a part of something else. It costs as much as copying memory, instead of
+/// encoding each number. In a pool's calls a large one (from 16 KiB up to 64 MiB) does not go
+/// through the pool's sockets: it is copied into reused shared memory, and from there to its
+/// destination.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};
@@ -42,18 +43,20 @@ use crate::sys::large_pages;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// As an argument that the machine has no memory left to copy, it is the call's error
+/// If the machine has no memory for a copy of an argument, the call fails
 /// ([`Codec`](crate::TaskError::Codec)) before anything is copied.
 ///
 /// # Memory
-/// At most 256 MiB of a pool's arguments lie in shared memory at a time, and 64 MiB of each worker's results; what is
-/// beyond that travels as before. When none is left 32 MiB of each stay, for the next, until the pool is gone; of a
-/// worker's the rest goes when it gets its next call. It does not count in a worker's
-/// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit); the worker's own copy does, as any argument does.
+/// At most 256 MiB of a pool's arguments lie in shared memory at a time, and 64 MiB of each
+/// worker's results; beyond that, numbers go through the sockets. When none is in use, 32 MiB of
+/// each are kept for later calls, until the pool ends; a worker frees the rest when it gets its
+/// next call. It does not count in a worker's
+/// [`memory_limit`](crate::ProcessPoolBuilder::memory_limit); the worker's own copy does, as any
+/// argument does.
 ///
-/// With other serializers, also within a `Serialize` of an argument, it is a string of bytes: the numbers in this machine's
-/// byte order.
-/// Numbers that many calls only read are better [`Shared`](crate::Shared).
+/// With other serializers, even inside an argument's `Serialize`, it is a byte string: the numbers
+/// in this machine's byte order. For numbers that many calls only read, use
+/// [`Shared`](crate::Shared).
 #[derive(PartialEq, Eq, Default, Hash)]
 pub struct Bulk<T: Plain>(Vec<T>);
 
@@ -162,7 +165,7 @@ impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
         })
     }
 
-    /// Formats without bytes have a list of numbers.
+    /// Formats without byte strings use a list of numbers.
     fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Bulk<T>, S::Error> {
         let mut bytes = Vec::new();
         while let Some(byte) = list.next_element()? {

@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn who_brings_ends_goes_alone_and_can_be_let_go_of() {
+    fn an_item_with_ends_goes_alone_and_can_be_released() {
         let [plain, end] =
             [0, 1].map(|_| Attachment::new(std::fs::File::open("/dev/null").unwrap().into()));
         end.set_end();

@@ -1,7 +1,8 @@
 //! Memory that never changes, as bytes in a stream: to plain workers, and from them.
 //!
-//! **Job.** A [`Shared`](crate::process::Shared) stands for memory that others map where a descriptor can travel. To a plain worker
-//! no descriptor can, and a copy does as well, since nobody writes to it.
+//! **Job.** A [`Shared`](crate::process::Shared) stands for memory that others map where a
+//! descriptor can travel. No descriptor can be sent to a plain worker, but a copy is equivalent,
+//! because nothing writes to the memory.
 //!
 //! **Protocol.**
 //! 1. The sender says `Copy`, part by part ([`parts`]), under the number of the attachment. Then comes what brings it along,
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_or_makes_no_sense_is_an_error_of_who_asks() {
+    fn refused_or_invalid_copies_are_errors_of_their_user() {
         let mut copies = Copies::default();
         copies.part(1, u64::MAX, b"x");
         copies.part(2, 3, b"four");

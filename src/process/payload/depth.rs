@@ -1,8 +1,8 @@
-//! How deep a recursion on this thread may still become.
+//! How much deeper a recursion on this thread may go.
 //!
-//! A value that nests is decoded by a recursion, and how deep that becomes is said by the bytes. Each level reads some of
-//! them, so whoever hands them out asks here: what would need more of the stack than this thread has is the codec's error. The
-//! first [`SHALLOW`] bytes of stack are not asked for.
+//! A nested value is decoded recursively, and the bytes determine the depth. Each level reads some
+//! of them, so the reader of the bytes checks here: a value that would need more stack than this
+//! thread has is a codec error. The first [`SHALLOW`] bytes of stack are not checked.
 //!
 //! Tests: `tests/process/deep.rs`, `sys::stack`.
 

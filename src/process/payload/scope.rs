@@ -5,7 +5,7 @@
 //! memory); while one is decoded, what has come beside it; and words for an error, since the codec's errors have none.
 //!
 //! [`encoding`] and [`decoding`] set it for the length of a closure, and put back what was there before, in a panic, too: a
-//! `Serialize` may itself start calls. Outside of them nothing can be attached, and that is an error in words.
+//! `Serialize` may itself start calls. Outside them nothing can be attached, and that is an error with a message.
 //!
 //! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to whatever serializer there is, and only if that is the
 //! call's own does it see that these are the bytes on offer, and lends them ([`lend`]). What another serializer makes of

@@ -5,8 +5,8 @@
 //! them (`attachments`): which of the descriptors, and how many bytes. The receiver checks both
 //! against what it got, and maps it, unless it has it already.
 //!
-//! Where the system refuses the memory, `from` does not fail: the numbers stay in this process's
-//! own. They can be read there; sending them tries once more, where that is possible.
+//! If the system refuses the memory, `from` does not fail: the numbers stay in this process's own
+//! memory. They can be read there; sending them tries once more, if possible.
 //!
 //! Tests: `tests/process/shared.rs`, `tests/process/memory.rs`.
 #![allow(clippy::disallowed_types)] // atomics shared with other processes: never loom's
@@ -92,15 +92,14 @@ impl<T> Clone for Storage<T> {
 
 /// A read-only `[T]` of [plain numbers](crate::process::Plain) that processes share instead of copying it.
 ///
-/// It is made from a vector, which is copied once, into memory that is sealed: no
-/// process can change or truncate it from then on. In an argument, a context or a
-/// result of a [`ProcessPool`](crate::ProcessPool)'s calls, alone or as a part of a tuple, a struct,
-/// a vector or an option, it is not copied but mapped: sending a gigabyte costs what
-/// sending an empty one costs, and all processes together hold it once. A process that has it
-/// already does not map it again.
+/// It is made from a vector, which is copied once into sealed memory: no process can change or
+/// truncate it from then on. In an argument, a context or a result of a
+/// [`ProcessPool`](crate::ProcessPool)'s calls, alone or as a part of a tuple, a struct, a vector
+/// or an option, it is not copied but mapped: sending a gigabyte costs as much as sending an empty
+/// one, and all processes share one copy. A process that has it already does not map it again.
 ///
-/// What many items need is best sent as the context of
-/// [`map_with`](crate::ProcessPool::map_with): then each worker maps it once, for all items.
+/// Send numbers that many items need as the context of [`map_with`](crate::ProcessPool::map_with):
+/// then each worker maps it once, for all items.
 ///
 /// ```
 /// use trefoil::{ProcessPool, Shared};
@@ -116,15 +115,15 @@ impl<T> Clone for Storage<T> {
 /// ```
 ///
 /// # Cost
-/// One descriptor and one mapping in each process that has it, until the last clone there is dropped; cloning
-/// counts. The memory goes when no process has it any more, however they ended: it
-/// has no name in `/dev/shm` or anywhere else.
+/// One descriptor and one mapping in each process that has it, until the last clone there is
+/// dropped; cloning counts. The memory is freed when no process has it any more, however they
+/// ended: it has no name in `/dev/shm` or anywhere else.
 ///
 /// # Errors
-/// Written down anywhere else than in a call (as JSON, into a file) it is an error of the
-/// serializer's, in words: there it is nothing but a number. One argument or result can bring 253 of
-/// them along. If the system has no descriptor or no memory to share, `from` keeps the
-/// numbers in this process, and sending them, where it fails again, is the call's error.
+/// Serializing it outside a call (as JSON, into a file) is an error with a message, because there
+/// it would be only a number. One argument or result can contain 253 of them. If the system has no
+/// descriptor or no memory to share, `from` keeps the numbers in this process; if sending them
+/// fails again, the call fails.
 pub struct Shared<T: Plain>(Storage<T>);
 
 as_slice!(Shared<T: Plain>);
@@ -193,9 +192,9 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 
 /// An array of [atomic numbers](crate::process::PlainAtomic) in shared memory: the same words in every process.
 ///
-/// All clones, and what arrives in other processes, are the same memory. So workers can count together,
-/// look at a flag that the parent sets, or claim places in a table, without messages. In calls
-/// it travels as a [`Shared`] does.
+/// All clones, also those in other processes, are the same memory. So workers can count together,
+/// check a flag that the parent sets, or claim entries in a table, without messages. In calls it is
+/// sent like a [`Shared`].
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -212,14 +211,14 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// What a worker has written stays written if it is killed; a lock made of atomics would stay locked.
+/// A killed worker's writes stay; a lock made of atomics would stay locked.
 ///
 /// # Cost
 /// As [`Shared`]'s; the pages are reserved when it is made.
 ///
 /// # Errors
-/// As [`Shared`]'s. If `from` has found no memory to share, sending the atomics is the call's error: a
-/// copy would be other words. ([`new`](Self::new) tells at once.)
+/// As [`Shared`]'s. If `from` has found no memory to share, a call that sends the atomics fails,
+/// because a copy would be different words. ([`new`](Self::new) fails at once.)
 pub struct SharedAtomics<A: PlainAtomic>(Storage<A>);
 
 as_slice!(SharedAtomics<A: PlainAtomic>);
@@ -228,8 +227,8 @@ impl<A: PlainAtomic> SharedAtomics<A> {
     /// `len` atomics, all zero.
     ///
     /// # Errors
-    /// If the system has no descriptor left for this process, or the machine has not so much memory
-    /// left: that is known before any of it is taken.
+    /// If the system has no descriptor left for this process, or the machine has not enough memory,
+    /// which is checked before any is taken.
     pub fn new(len: usize) -> io::Result<Self> {
         let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, "that many do not exist");
         let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;

@@ -1,6 +1,6 @@
-//! What a caller may do for the driver: hand out work, where nothing else is to be done.
+//! What a caller may do for the driver: dispatch work, if nothing else has to be done.
 //!
-//! `shortcut` asks these questions under the engine's lock; none of the answers runs user code.
+//! `shortcut` calls these functions under the engine's lock; none of them runs user code.
 //!
 //! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`.
 

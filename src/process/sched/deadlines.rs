@@ -1,25 +1,27 @@
-//! What is due: the scheduler's clock.
+//! Deadlines: cancellation, timeouts and grace periods.
 //!
-//! 1. An item that is *cancelled* (by its caller, out of time, or of a job that has failed) is told so by
-//!    its token; if it still runs after the grace period its worker is killed, everything else
-//!    having been taken back from it (W4).
-//! 2. An item with a *timeout* has its time from when it starts, which its worker notes
-//!    beside the gate. The parent looks when the earliest possible time is up, and
-//!    again when the item that it finds running then is due: one look per timeout
-//!    and frame, not one per item. What the worker has finished is read first, so an
-//!    item that ended in time is never blamed.
-//!    A frame with ends of channels that was taken back before it had begun may cost its worker, too, with a grace of its own:
-//!    the ends are open until the worker hears of it, and one that has been stopped never does (W25). So may what a plain worker does not
-//!    say: how far it got in a frame that is to be had back. It is killed unless it runs what is wanted.
+//! 1. An item that is *cancelled* (by its caller, out of time, or of a job that has failed) sees
+//!    that in its token; if it still runs after the grace period, everything else is taken back
+//!    from its worker, which is killed (W4).
+//! 2. An item with a *timeout* is timed from its start, which its worker records beside the gate.
+//!    The parent checks when the earliest possible time is up, and again when the item that it
+//!    finds running then is due: one check per timeout and frame, not one per item. Finished
+//!    results are read first, so an item that ended in time is never blamed. A worker may also be
+//!    killed, after a separate grace period, because of a frame with ends of channels that was
+//!    taken back before it had begun: the ends are open until the worker reads of it, and a stopped
+//!    one never does (W25). A plain worker that does not say how far it got in a recalled frame is
+//!    killed as well, unless it runs a wanted item.
 //! 3. Where *each* item is waited for, or frames that should have been *brief* stand behind one
-//!    that is not, the results of a frame that takes longer than it should are
-//!    read ahead, and what of it has not begun is taken back, so that the frame ends with
-//!    the item that runs: nothing that is done waits for what is not.
-//! 4. A worker that does not begin its first frame is nudged, once: it may sleep although it says that it does not (`fast`).
+//!    that is not, the results of a frame that takes longer than expected are read early, and its
+//!    items that have not begun are taken back, so that the frame ends with the running item:
+//!    finished results do not wait for unfinished ones.
+//! 4. A worker that does not begin its first frame is woken, once: it may sleep although it reports
+//!    that it does not (`fast`).
 //!
-//! **Cost.** What is due next is looked for in all frames that have been sent, at each turn. That is no more than [`GATES`](crate::sys::gate::GATES)
-//! frames a worker, mostly two, however many calls with a timeout there are: those that wait for a worker have no
-//! deadline yet. A heap would have to be told of each frame that is sent, ends or is checked, which is more than what it saves.
+//! **Cost.** Each turn searches all sent frames for the next deadline. That is at most
+//! [`GATES`](crate::sys::gate::GATES) frames per worker, mostly two, however many calls have a
+//! timeout: those that wait for a worker have no deadline yet. A heap would need an update for each
+//! frame that is sent, ends or is checked, which costs more than it saves.
 //!
 //! Tests: `sim`, `tests/process/calls.rs`.
 

@@ -1,15 +1,19 @@
-//! Which worker runs what: the pool's decisions, without any I/O.
+//! The scheduler: which worker runs which items, without any I/O.
 //!
-//! **Job.** A state machine. The driver tells it what happened (a job was submitted, bytes came, a worker died, time passed) and
-//! carries out what it asks for ([`Action`]). It knows no socket, no process and no clock, so that a simulation can drive it.
+//! **Job.** A state machine. The driver reports events to it (a job was submitted, bytes came, a
+//! worker died, time passed) and carries out its [`Action`]s. It uses no socket, process or clock,
+//! so that a simulation can drive it.
 //!
 //! **Protocol.**
-//! 1. Jobs with waiting items stand in one queue. The first gives a frame to the worker that has the fewest and goes to the end: a
-//!    long `map` does not hold up what comes after it. Near the end of a job frames get smaller (`frame_size`).
-//! 2. An idle worker takes over what another has not begun, if that one has been at its frame for a millisecond.
+//! 1. Jobs with waiting items are in one queue. The first gives a frame to the worker that has the
+//!    fewest and goes to the end: a long `map` does not delay later calls. Near the end of a job
+//!    frames get smaller (`frame_size`).
+//! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
+//!    a millisecond.
 //! 3. A worker died: the item that it was running fails, the rest goes back to the front of the job.
-//! 4. A running item was cancelled: its worker is told at once, and after the grace period everything else is taken back from it,
-//!    and it is killed if it still runs that item. The same for an item that has run longer than it may (`deadlines`).
+//! 4. A running item was cancelled: its worker is notified at once, and after the grace period all
+//!    other items are taken back from it, and it is killed if it still runs that item. The same
+//!    holds for an item that has timed out (`deadlines`).
 //! 5. A new worker runs the initializer, if there is one, as a frame of one item that belongs to no job, and gets nothing else before.
 //! 6. A job's context goes to a worker before the job's first frame does, and is forgotten when the job has ended.
 //! 7. An item that brings ends of channels along goes alone, to an idle worker (W25); so does a frame whose context does, and that
@@ -17,15 +21,18 @@
 //!    item, our copies of its ends are closed (W26).
 //!
 //! **Invariants.**
-//! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only after it was recalled through the gate,
-//!   or after its worker is gone and the gate says that it had not begun. (A plain worker has its gates for itself: what is asked back is
-//!   recalled once it has said how far it got, and after a death only what it has said has begun.) So no item runs twice, unless it has
-//!   cost a worker and may be retried.
-//! - **W4** A worker is killed for the sake of a cancelled item only while all its other gates are closed: no innocent item dies with it.
-//!   (A plain one that does not confirm that in a second has been stopped, and has said what it had begun.)
+//! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
+//!   after it was recalled through the gate, or after its worker is gone and the gate says that it
+//!   had not begun. (A plain worker has its own gates: an item counts as recalled once the worker
+//!   has said how far it got, and after a death only items that it has reported have begun.) So no
+//!   item runs twice, unless its worker has died and it may be retried.
+//! - **W4** A worker is killed because of a cancelled item only while all its other gates are
+//!   closed, so no other item is lost. (A plain one that does not confirm that within a second is
+//!   stopped, and has reported what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! **Rejected.** One queue that the workers read themselves: a worker killed while it holds the lock wedges all.
+//! **Rejected.** One queue that the workers read themselves: a worker killed while it holds the
+//! lock blocks all.
 //!
 //! Tests: `sim` (seeded simulation: every job ends once, no item runs twice, blame is exact), `tests/process/pool.rs`.
 

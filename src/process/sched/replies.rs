@@ -1,8 +1,8 @@
-//! What the workers say, and their deaths.
+//! The workers' records, and their deaths.
 //!
 //! A record carries no index: it belongs to the first of its worker's frames, and in that to the
-//! next item. A record that does not fit there breaks the protocol ([`Broken`]). Nothing more
-//! that its worker sends is then believed: the worker's items count as begun, and fail.
+//! next item. A record that does not fit breaks the protocol ([`Broken`]). Its worker is then no
+//! longer trusted: the worker's items count as begun, and fail.
 //!
 //! Tests: `sim`.
 

@@ -1,4 +1,4 @@
-//! A frame that a worker has been sent, and the gates that say how much of it has begun.
+//! A frame that was sent to a worker, and the gates that say how much of it has begun.
 //!
 //! Tests: `sched::sim`.
 

@@ -1,9 +1,9 @@
-//! How a pool ends, or breaks down.
+//! The end of a pool, or its breakdown.
 //!
-//! An end comes as a [`Stop`]; ends add up, the stronger way and the earlier limit win. A pool
-//! *breaks down* when an initializer fails: nothing that it is given can ever run, so everything
-//! ends in that error at once, and no more processes are started. When none of its workers lives long
-//! enough to do anything it *gives up*: what waits fails, what comes later is tried again.
+//! A [`Stop`] ends the pool; of several, the stronger way and the earlier limit win. A pool *breaks
+//! down* when an initializer fails: no call can ever run, so all end with that error at once, and
+//! no more processes are started. When none of its workers lives long enough to do anything it
+//! *gives up*: waiting calls fail, later ones are tried again.
 //!
 //! Tests: `sim`.
 

@@ -1,4 +1,4 @@
-//! Why a worker that never reached `init` is given up. `parent::stuck` finds that out.
+//! The errors of a worker that never reached `init`, which `parent::stuck` detects.
 
 use std::fmt;
 

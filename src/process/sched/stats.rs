@@ -1,7 +1,7 @@
-//! What a pool has done so far, in numbers.
+//! The statistics of a pool.
 //!
-//! The scheduler counts, any thread reads. The items of a task are counted before it ends, so a caller that has its result finds
-//! them here.
+//! The scheduler counts, any thread reads. The items of a task are counted before it ends, so a
+//! caller that has its result sees them here.
 //!
 //! Tests: `tests/process/calls.rs`.
 

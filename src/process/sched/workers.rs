@@ -1,4 +1,4 @@
-//! The workers, as the scheduler sees them: no process, no descriptor.
+//! The scheduler's view of the workers, without processes and descriptors.
 //!
 //! ```text
 //!            spawned             hello            initialized         bye
@@ -9,24 +9,25 @@
 //!         died (from every state; then back-off)
 //! ```
 //!
-//! Where there is no initializer a worker that says hello is ready. A ready worker that has had as
-//! many items as it may, or that asks to be replaced, is `Retiring`: it gets nothing more, leaves
-//! when nothing that it has been sent is wanted any more, and another takes its slot. It leaves although it has not yet confirmed what
-//! was taken back from it: a worker that has been stopped (`SIGSTOP`) never would.
+//! Without an initializer a worker is ready when it says hello. A ready worker that has reached its
+//! number of items, or that asks to be replaced, is `Retiring`: it gets no more items, ends when
+//! nothing sent to it is wanted any more, and another takes its slot. It ends even if it has not
+//! confirmed which items were taken back: a stopped worker (`SIGSTOP`) never would.
 //!
-//! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait for the
-//! parent in between. Of *brief* frames, which should all be done before a wake-up would be, it has
-//! up to [`GATES`], and sends what they gave together; when one of them
-//! turns out not to be brief, those behind it are taken back. (What is large, or brings copies along, goes to an idle plain worker: it
-//! would be received while something else runs, which would be blamed if there were no memory for it.)
+//! **Frames in flight.** A worker has the frame that it runs and the next, so that it does not wait
+//! for the parent in between. Of *brief* frames, which together should take less than a wake-up, it
+//! has up to [`GATES`], and sends their results together; when one turns out not to be brief, those
+//! behind it are taken back. (A large item, or one with copies, goes only to an idle plain worker:
+//! otherwise it would be received while another item runs, which would be blamed if there were no
+//! memory.)
 //!
-//! **Back-off.** A death after which nothing had been done, not even a failed item, is
-//! *fruitless*. A worker's slot is filled again at once after the first, and
-//! ever later after each further one, up to a second. After five in a row the slot is
-//! given up until there is work; when all are, what waits fails. The same holds after the second in a row that never
-//! got to `init`, or the first that computed all that time. Workers that were killed from
-//! outside get more patience: that is not a program that cannot start. (One weight counts both kinds, so where they are mixed a
-//! pause may be shorter or longer than its number says.)
+//! **Back-off.** A death of a worker that has completed nothing, not even a failed item, is
+//! *fruitless*. After the first, the slot is filled again at once, and after each further one later
+//! and later, up to a second. After five in a row the slot is abandoned until there is work; when
+//! all are, waiting calls fail. The same holds after the second in a row that never reached `init`,
+//! or the first that computed all that time. More kills from outside are tolerated, because they do
+//! not show that the program cannot start. (One weight counts both kinds, so in a mixture a pause
+//! may be shorter or longer than its number says.)
 //!
 //! Tests: `sched::sim`.
 

@@ -1,8 +1,8 @@
-//! The clock that a worker and its parent have in common.
+//! The clock that a worker and its parent share.
 //!
-//! `Instant` cannot cross to another process; the kernel's monotonic clock that it is made of
-//! can. A worker notes when an item starts as nanoseconds of that clock, and the parent turns
-//! them back into an `Instant` by the distance from one moment that it knows in both forms.
+//! `Instant` cannot cross to another process; the kernel's monotonic clock that it is made of can.
+//! A worker records the start of an item in nanoseconds of that clock, and the parent converts them
+//! to an `Instant` by their distance from one moment that it has in both forms.
 //!
 //! Tests: `sched::sim`, `tests/process/calls.rs` (timeouts).
 

@@ -1,13 +1,14 @@
-//! The invitation by which a parent tells a process that it is to be a worker.
+//! The invitation, by which a parent makes a process a worker.
 //!
 //! It is a variable of the environment: the name of the copy of this crate that it is for (`sys::image`), depth, the parent's
 //! process id, the descriptors that every child inherits, those of the stream if that is not the socket on standard input, and
 //! the worker's name if it has one. The first three parts are the same in all versions of this crate. `entry` says which process
 //! accepts one, and when.
 //!
-//! **Elsewhere.** A worker that an engine starts (`parent::launch`) may have its stream in two descriptors, pipes or sockets, so
-//! that nothing that its program prints gets into it. The process that starts it there stands for the parent. There may be
-//! another build of the program there, which must not run its `main`: [`Invitation::is_of_another_build`].
+//! **Elsewhere.** A worker that an engine starts (`parent::launch`) may have its stream in two
+//! descriptors, pipes or sockets, so that the program's own output does not get into it. The
+//! process that starts it there acts as the parent. There may be another build of the program
+//! there, which must not run its `main`: [`Invitation::is_of_another_build`].
 //!
 //! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
 

@@ -1,8 +1,9 @@
 //! The bytes between a parent and its worker, without any I/O.
 //!
-//! **Job.** Two little languages over one byte stream each: a parent sends [`Frame`]s, a worker [`Record`]s. Both are
-//! envelopes: a kind, a length and a payload. The payload is postcard's, but for two things that are not copied: the
-//! bytes of a value, which have a kind of their own, and what follows the head of a message (items, a context, a copy).
+//! **Job.** Two message formats over one byte stream each: a parent sends [`Frame`]s, a worker
+//! [`Record`]s. Both are envelopes: a kind, a length and a payload. The payload is encoded by
+//! postcard, except for two parts that are not copied: the bytes of a value, which have a separate
+//! kind, and the data after the header of a message (items, a context, a copy).
 //!
 //! ```text
 //!   frame  = MESSAGE, length, Frame, items or the bytes of a context or a copy
@@ -11,17 +12,17 @@
 //!          | MESSAGE, length, Record, the bytes of a copy
 //! ```
 //!
-//! A length is one byte, or the byte 255 and eight more for what is not shorter than that.
+//! A length is one byte, or the byte 255 followed by eight bytes for lengths of 255 and more.
 //!
-//! The records of a frame's items come in the order of the items and name no
-//! index: position says it. `End` closes a frame. A list of descriptors or of what is missing belongs to the frame or value right
-//! behind it (`attachments`, `shared_buffer`).
+//! The records of a frame's items come in the order of the items, without an index. `End` closes a
+//! frame. A list of descriptors or of missing numbers belongs to the frame or value right behind it
+//! (`attachments`, `shared_buffer`).
 //!
 //! **Invariants.**
-//! - **W1** Decoding accepts any bytes whatever: it reads inside the slice that it was
-//!   given, allocates no more than a mebibyte for a length it has merely read, and answers with an
-//!   item, with "more bytes are needed", or with a [`Broken`]: also for a length that nothing can have. Of a shorter one
-//!   the receiver has as much in memory as has come, and some.
+//! - **W1** Decoding accepts any bytes: it reads only inside the given slice, allocates at most a
+//!   mebibyte for a length that it has only read, and returns an item, "more bytes are needed", or
+//!   a [`Broken`], also for an impossible length. For a possible length the receiver has in memory
+//!   what has arrived, and a little more.
 //!
 //! **Rejected.** A checksum: a socket pair does not lose bytes,
 //! and a worker that overwrites its own memory cannot be caught by one.
@@ -317,7 +318,8 @@ pub(crate) enum Record<'a> {
     Taken,
     /// What is missing in the next value.
     Lent(Vec<[u64; 3]>),
-    /// From whoever passes a worker's records on (`parent::launch`): the last record, and how that worker has ended.
+    /// From a process that forwards a worker's records (`parent::launch`): the last record, and how
+    /// that worker has ended.
     Died(Died),
     /// The bytes of a result. (The last: a variant that is skipped has a number for writing, and none for reading.)
     #[serde(skip)]

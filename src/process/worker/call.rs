@@ -12,7 +12,7 @@
 //!    rings the worker's bell. The watcher thread hears it, and looks at the gate of the frame that
 //!    runs *now*: a late bell finds another gate, without a mark.
 //! 3. A cell that was cancelled is done with at the end of its frame. The watcher decides under
-//!    the lock and cancels outside of it, since that runs code of the user's (wakers); the cell that
+//!    the lock and cancels outside it, since that runs user code (wakers); the cell that
 //!    it then cancels may be one that serves no more, never one that serves another item.
 //!
 //! Tests: `tests/process/pool.rs` (tokens).

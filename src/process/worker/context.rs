@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asks_for_is_closed_with_the_context() {
+    fn unclaimed_descriptors_are_closed_with_the_context() {
         let (descriptors, kept) = descriptors();
         let mut contexts = Contexts::default();
         contexts.keep(3, &[1], descriptors);

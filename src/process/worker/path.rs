@@ -5,8 +5,9 @@
 //! *fast* path is pages that both see (`sys::ledger`): there a result counts as soon as it is committed, and what has begun
 //! is seen at once.
 //!
-//! All that a worker says goes through the stream in either case. What is asked here of the fast path alone has an answer for a
-//! plain worker, too: nobody looks, nothing is lent.
+//! All that a worker says goes through the stream in either case. What is asked here of the fast
+//! path alone has an answer for a plain worker, too: the parent does not read there, and nothing is
+//! lent.
 //!
 //! Tests: `tests/process/pool.rs`, with plain workers and with others; `tests/process/plain.rs`.
 

@@ -1,6 +1,7 @@
 //! A standard stream as an open file of this process alone.
 //!
-//! These systems have no way to open a pipe again: what is in `/dev/fd` is a duplicate, with the flags of all who share it.
+//! These systems have no way to open a pipe again: what is in `/dev/fd` is a duplicate, with flags
+//! that all its owners share.
 
 use std::os::fd::OwnedFd;
 

@@ -16,7 +16,7 @@ use crate::sys::memory_file;
 pub(crate) fn pipe(room: usize) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     if fcntl_getpipe_size(&write)? < room {
-        // Refused to a user who asks for more than the system's limit, or has very many pipes.
+        // Refused if the user asks for more than the system's limit, or has very many pipes.
         let _ = fcntl_setpipe_size(&write, room);
         if fcntl_getpipe_size(&write)? < room {
             return Ok(None);

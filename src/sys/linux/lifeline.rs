@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_stopped_ends_when_it_is_cut_or_gone() {
+    fn a_stopped_process_ends_when_its_lifeline_is_cut_or_gone() {
         for is_cut in [true, false] {
             let (mut child, pid) = sleeper();
             let (lifeline, theirs) = Lifeline::tie(pid).unwrap();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_ends_without_it() {
+    fn no_process_ends_without_it() {
         let (mut child, pid) = sleeper();
         let (lifeline, theirs) = Lifeline::tie(pid).unwrap();
         drop(theirs); // what is closed first sends nothing

@@ -1,8 +1,8 @@
 //! What a process hangs by: here it watches its parent itself.
 //!
-//! The kernel kills nobody because its parent is gone. So a worker waits for its parent's end beside its parent's words
-//! ([`hold_on`]), from when it has been told that it is a worker. One that hangs before that, or has been stopped, outlives a parent
-//! that is killed.
+//! The kernel does not kill a process because its parent is gone. So a worker waits for its
+//! parent's end beside its parent's words ([`hold_on`]), from when it has been told that it is a
+//! worker. One that hangs before that, or has been stopped, outlives a parent that is killed.
 //!
 //! Tests: `tests/process/pool.rs` (orphans).
 

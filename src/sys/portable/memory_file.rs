@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_has_no_name_and_nobody_else_has_it() {
+    fn it_has_no_name_and_no_other_process_has_it() {
         let before = names();
         let one = File::from(create("trefoil-nameless", 5).unwrap());
         let two = File::from(create_reserved("trefoil-nameless", PAGES + 1).unwrap());

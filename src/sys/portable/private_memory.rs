@@ -26,7 +26,8 @@ impl Meter {
         Ok(Self(()))
     }
 
-    /// How many bytes were resident at most, and how much is reserved to write to: nobody counts that.
+    /// The peak of resident bytes, and the reserved writable bytes, which these systems do not
+    /// count.
     pub(crate) fn read(&self) -> Option<(u64, u64)> {
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
         // SAFETY: Y58: a local, which no other code knows.

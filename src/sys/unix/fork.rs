@@ -61,7 +61,7 @@ pub(crate) fn in_child(handler: extern "C" fn()) {
     let _ = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
 }
 
-/// How many forks inside of forks have places of their own.
+/// How many forks inside forks have places of their own.
 const PLACES: usize = 32;
 
 /// What a process has once, and a forked child anew.

@@ -85,7 +85,7 @@ impl Mapping {
             return None;
         }
         let start = self.at(offset).cast();
-        // SAFETY: Y22, Y23: inside of the mapping, aligned, and atomics only.
+        // SAFETY: Y22, Y23: inside the mapping, aligned, and atomics only.
         Some(unsafe { std::slice::from_raw_parts(start, (end - offset) / 8) })
     }
 
@@ -93,7 +93,7 @@ impl Mapping {
     #[inline]
     pub(crate) fn at(&self, offset: usize) -> *mut u8 {
         assert!(offset <= self.length);
-        // SAFETY: Y22: inside of the mapping, or at its end.
+        // SAFETY: Y22: inside the mapping, or at its end.
         unsafe { self.start.as_ptr().add(offset) }
     }
 

@@ -45,7 +45,7 @@ pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<
     }
 }
 
-/// What [`as_completed`] returns.
+/// Returned by [`as_completed`].
 #[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,

@@ -13,7 +13,7 @@ use super::next::Next;
 use crate::task::error::TaskError;
 use crate::task::raw::Task;
 
-/// As [`as_completed`], where each task comes with a key, which is given back with its result: the URL that was fetched, the
+/// Like [`as_completed`], where each task comes with a key, which is given back with its result: the URL that was fetched, the
 /// file that was read. (Python's `future_to_url[future]`.)
 ///
 /// A [`Stream`] in async code, and in blocking code something to loop over with `for`. Keys may be of any type, and may
@@ -43,7 +43,7 @@ pub fn as_completed_keyed<K, T>(
     }
 }
 
-/// What [`as_completed_keyed`] returns.
+/// Returned by [`as_completed_keyed`].
 #[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompletedKeyed<K, T> {
     /// `None`: it was given with its result.

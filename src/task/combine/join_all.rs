@@ -53,7 +53,7 @@ pub fn join_all<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> JoinAll<
     }
 }
 
-/// What [`join_all`] returns.
+/// Returned by [`join_all`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct JoinAll<F: Future> {
     /// All of them, if they are tasks; other futures until the first poll.

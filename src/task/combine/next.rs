@@ -1,7 +1,7 @@
 //! The next item of a stream, without another crate.
 //!
-//! Each stream of this crate has an inherent `next` that returns this. A trait with such a method would make `.next()`
-//! ambiguous where somebody imports that of the crate `futures`, too.
+//! Each stream of this crate has an inherent `next` that returns this. A trait with such a method
+//! would make `.next()` ambiguous for code that also imports that of the crate `futures`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

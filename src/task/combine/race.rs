@@ -28,7 +28,7 @@ use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
 /// assert_eq!(trefoil::race([slow, fast]).wait().unwrap(), 7);
 /// ```
 ///
-/// Futures that are no tasks are polled in the task that awaits this, as [`join_all`](crate::join_all) does. A task inside of a
+/// Futures that are no tasks are polled in the task that awaits this, as [`join_all`](crate::join_all) does. A task inside a
 /// future that loses is detached, as it is wherever it is dropped. For a few of different types there is [`select!`](crate::select!).
 ///
 /// ```
@@ -60,7 +60,7 @@ pub fn race<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> Race<F::Into
     }
 }
 
-/// What [`race`] returns.
+/// Returned by [`race`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct Race<F: Future> {
     /// All of them, if they are tasks; other futures until the first poll.

@@ -43,7 +43,7 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 }
 
 pin_project! {
-    /// What [`timeout`] returns.
+    /// Returned by [`timeout`].
     #[must_use = "it waits only when awaited, or by `wait()`"]
     #[derive(Debug)]
     pub struct Timeout<F> {

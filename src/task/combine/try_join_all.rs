@@ -60,7 +60,7 @@ where
     }
 }
 
-/// What [`try_join_all`] returns.
+/// Returned by [`try_join_all`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct TryJoinAll<F: Future> {
     /// All of them, if they are tasks; other futures until the first poll.

@@ -58,7 +58,7 @@ pub fn wait<T>(
     }
 }
 
-/// What [`wait`] returns.
+/// Returned by [`wait`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct Wait<T> {
     tasks: Vec<Task<T>>,

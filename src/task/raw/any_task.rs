@@ -81,7 +81,7 @@ pub(in crate::task) fn as_tasks<F>(futures: &mut [F]) -> Option<&mut [AnyTask]> 
     is_task::<F>().then(|| unsafe { &mut *tasks })
 }
 
-/// As [`as_tasks`], where it can be said what their values are.
+/// Like [`as_tasks`], where it can be said what their values are.
 #[inline]
 pub(in crate::task) fn as_tasks_of<F, T, E>(futures: &mut [F]) -> Option<&mut [Task<T>]>
 where

@@ -86,7 +86,7 @@ where
     }
 }
 
-/// As [`future`], for one that gives a task's result or a value. No waiter claims it.
+/// Like [`future`], for one that gives a task's result or a value. No waiter claims it.
 #[track_caller]
 pub(in crate::task) fn member<F, T, S>(future: F, schedule: S) -> (Runnable, Task<T>)
 where

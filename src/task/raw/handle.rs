@@ -191,7 +191,7 @@ impl TaskRef {
         let claimed = unsafe { TaskRef::from_raw(self.0) };
         // SAFETY: T1, T8: `claim` has set RUNNING, for us, and the work has not been touched since; it is called once.
         let run = |claimed: TaskRef| unsafe { claimed.run_started() };
-        // A worker that is inside of another pool leaves it for as long as this takes.
+        // A worker that is inside another pool leaves it for as long as this takes.
         if tag == 0 || at_home && !context::is_away() {
             let _ran = run(claimed); // nothing that may be claimed comes back
         } else {

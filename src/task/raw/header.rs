@@ -168,7 +168,7 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// the task in `Closed`.
     fn schedule(&self, runnable: Runnable);
 
-    /// As [`schedule`](Self::schedule), for a wake-up that came while the future was
+    /// Like [`schedule`](Self::schedule), for a wake-up that came while the future was
     /// polled, most often by itself: it should let others go first. On the runner's thread.
     fn reschedule(&self, runnable: Runnable) {
         self.schedule(runnable);

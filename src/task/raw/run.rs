@@ -276,7 +276,7 @@ impl TaskRef {
     /// Where its output lies, or will lie.
     #[inline]
     pub(super) fn output<T>(&self) -> NonNull<Result<T, TaskError>> {
-        // SAFETY: T7: the vtable is that of this cell, so its offset is inside of the allocation, which our pointer is good for (T6).
+        // SAFETY: T7: the vtable is that of this cell, so its offset is inside the allocation, which our pointer is good for (T6).
         unsafe { self.0.byte_add(self.header().vtable.output) }.cast()
     }
 }
@@ -383,7 +383,7 @@ impl TaskRef {
 impl TaskRef {
     /// Runs `f` as the code of this task.
     pub(in crate::task) fn run_inside<R>(&self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: T15: our count keeps the cell; it is dropped at the end of this call, as is what `f` enters, inside of it.
+        // SAFETY: T15: our count keeps the cell; it is dropped at the end of this call, as is what `f` enters, inside it.
         let _entered = unsafe { current::enter(self.mark()) };
         f()
     }
@@ -436,7 +436,7 @@ impl CancelToken {
     /// The token of the work that runs here: of the task whose closure or
     /// future this is, also inside a worker process, where the parent's cancellation
     /// arrives as a message. `join`, `scope` and `map` inherit it; a spawned task has
-    /// its own. Outside of any task: a new one that is never cancelled.
+    /// its own. Outside any task: a new one that is never cancelled.
     #[must_use]
     pub fn current() -> Self {
         running(token).unwrap_or_default()
@@ -514,10 +514,10 @@ unsafe fn drop_work(ptr: NonNull<Header>) {
     traced::drop_work(&header.side, || unsafe { (header.vtable.drop_work)(ptr) });
 }
 
-/// As [`destroy`], where the work is still there.
+/// Like [`destroy`], where the work is still there.
 ///
 /// # Safety
-/// As [`destroy`], and the task has not ended.
+/// Like [`destroy`], and the task has not ended.
 #[cold]
 #[inline(never)]
 pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
@@ -550,7 +550,7 @@ pub(super) unsafe fn destroy(ptr: NonNull<Header>) {
 }
 
 /// # Safety
-/// As [`destroy`], and neither work nor output is in place.
+/// Like [`destroy`], and neither work nor output is in place.
 #[inline]
 unsafe fn free(ptr: NonNull<Header>) {
     // SAFETY: T4: no other thread can reach the cell, and it is not freed yet.

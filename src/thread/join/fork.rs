@@ -1,14 +1,16 @@
 //! A join whose second half is offered to the other workers.
 //!
-//! **Job.** Which joins are offered at all is decided in `splitter.rs`. What is
-//! offered is public at once, whatever is known of its length: its owner may be inside a long half the next moment, and out
-//! of reach for as long as that takes, whereas a half that is not stolen costs two atomic operations on a line of its owner's.
+//! **Job.** `splitter.rs` decides which joins are offered at all. An offered half is public at
+//! once, whatever its expected length: its owner may be inside a long half the next moment, and
+//! cannot be asked then, whereas a half that is not stolen costs only two atomic operations on a
+//! cache line of its owner.
 //!
-//! A half that is offered while threads sleep and none searches wakes one of them, unless that has proved
-//! not to be worth it (`wake_policy.rs`); then the thread that polls finds it.
+//! Offering a half while threads sleep and none searches wakes one of them, unless that has proved
+//! not to be worth it (`wake_policy.rs`); then the polling thread finds it.
 //!
-//! Rejected: to keep halves private while joins are tiny (the first long one after them strands all that
-//! its owner has on offer); to publish only when asked by a thief (an owner inside a long half does not hear it).
+//! Rejected: keeping halves private while joins are tiny (the first long one after them strands all
+//! of its owner's halves); publishing only when a thief asks (an owner inside a long half does not
+//! notice).
 //!
 //! Tests: `tests/thread/pool.rs` (the ladder of long halves), `tests/thread/stress.rs`.
 
@@ -45,8 +47,7 @@ impl Worker {
         }
     }
 
-    /// Nothing of what this worker offered is left to steal, and a thread is
-    /// looking for work.
+    /// Whether nothing that this worker offered is left to steal, and a thread is looking for work.
     #[inline]
     pub(in crate::thread) fn wanted(&self) -> bool {
         self.registry().takers() > 0 && self.seat.local.jobs.is_empty()
@@ -74,8 +75,8 @@ pub(in crate::thread) enum Target<'a> {
 
 /// A join whose second half is offered to others.
 ///
-/// What is generic ends here: the closures are handed on as objects, so that the compiler sees in
-/// `join` little more than two calls, and has no reason not to inline them.
+/// The generic part ends here: the closures are passed on as trait objects, so that `join` is
+/// little more than two calls for the compiler, which then inlines them.
 #[cold]
 #[inline(never)]
 pub(in crate::thread) fn join_offered<A, B, RA, RB>(target: Target<'_>, a: A, b: B) -> (RA, RB)
@@ -106,15 +107,15 @@ where
     let (mut first, mut second) = (None, None);
     let mut run = || first = a.take().map(|a| a(worker));
     let mut lent = || {
-        // A thief runs it inside of the pool.
+        // A thief runs it inside the pool.
         second = current::with(|thief| Some(b.take()?(thief?, true)));
     };
     let offered = offer(worker, &mut run, &mut lent);
     finish_join(offered, first, second, b.map(|b| || b(worker, false)))
 }
 
-/// The results of a join: calls `b` if that has not been called. Goes on with the panic of a half after what either has
-/// returned has been dropped.
+/// The results of a join: calls `b` if that has not been called. Resumes the panic of a half after
+/// the other's result has been dropped.
 #[inline(always)] // `b` is called from the frame of the join, so that what recurses there needs no more stack
 fn finish_join<RA, RB>(
     offered: Result<bool, Stopped>,
@@ -142,7 +143,7 @@ fn finish_join<RA, RB>(
 
 type Half<'a> = &'a mut (dyn FnMut() + Send);
 
-/// As [`offer`], as an outside thread if need be.
+/// Like [`offer`], as an outside thread if need be.
 fn offer_in(target: Target<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped> {
     current::with(|worker| {
         let registry = match (target, worker) {
@@ -171,8 +172,9 @@ pub(in crate::thread) enum Stopped {
     There(Panic),
 }
 
-/// Calls `a` here, and `b` here or on another thread. False: `b` has not been called: the caller calls it, from its own frame, so that
-/// what recurses in second halves needs no more stack than its own. A panic of `a`, or else of `b`, comes back after both have ended.
+/// Calls `a` here, and `b` here or on another thread. False: `b` has not been called: the caller
+/// calls it, from its own frame, so that recursion in second halves needs no additional stack. A
+/// panic of `a`, otherwise of `b`, is returned after both have ended.
 pub(in crate::thread) fn offer(
     worker: &Worker,
     a: &mut dyn FnMut(),

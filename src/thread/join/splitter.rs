@@ -1,25 +1,27 @@
 //! Which joins are offered to the other workers, and which are just two calls.
 //!
 //! **Job.** Offering the second half of a join costs some nanoseconds, even if no thread takes it.
-//! Where a join is as small as a node of a tree, that is more than the node. But if enough larger halves are on
-//! offer already, one more is of no use, so the join is *run in turn*: first one half, then the other, as a plain call.
+//! If a join is as small as a node of a tree, that is more than the node itself. But if enough
+//! larger halves are already on offer, one more is of no use, so the join is *run in turn*: first
+//! one half, then the other, as plain calls.
 //!
 //! **Protocol.** Each thread has a count of joins that it may run in turn, its *window*. A join takes one from it.
 //! When it is used up, the worker *looks* ([`Splitter::reopen_window`]):
-//! 1. How many threads of the pool have nothing to do? How many halves does this worker have on offer? One more than the
-//!    idle are wanted, and the width's logarithm even if none is idle. If there are fewer, the window stays
-//!    shut: this join is offered. A worker that has had to take back [`IN_VAIN`] halves in a row no longer believes that the
-//!    idle will come (a pool may be wider than its machine), until one is stolen.
+//! 1. How many threads of the pool have nothing to do? How many halves does this worker have on
+//!    offer? The target is one more than there are idle threads, and the width's logarithm even if
+//!    none is idle. If there are fewer, the window stays shut: this join is offered. A worker that
+//!    has taken back [`IN_VAIN`] halves in a row ignores the idle threads (a pool may be wider than
+//!    its machine), until one is stolen.
 //! 2. How long ago did it look last? If that is less than [`SHORT`], the window is opened twice as wide as
 //!    the last one, up to [`LONGEST`]; if not, it stays shut.
 //!
-//! So a window is open only while joins are so small that all of it, together with what was
-//! not offered in it, is over in some microseconds; and if a join in it turns out to be long, then
-//! larger halves are on offer meanwhile. When one of those is taken back, or has been stolen, the window is shut, and what is left of
-//! it is saved until that half has been replaced.
+//! So a window is open only while joins are so small that all of it is over in some microseconds;
+//! and if a join in it turns out to be long, larger halves are on offer meanwhile. When one of
+//! those is taken back, or has been stolen, the window is shut, and its rest is saved until that
+//! half has been replaced.
 //!
-//! A worker begins every job, and every region that a thread outside brings, with its window shut: nothing
-//! is known about it yet.
+//! A worker begins every job, and every region from an outside thread, with its window shut:
+//! nothing is known about it yet.
 //!
 //! Rejected: a fixed share of the joins (chili runs 63 of 64 in turn: one long half among them is stranded); a
 //! clock read at each join (ten times what the join costs); offering only on a heartbeat (halves are
@@ -38,10 +40,10 @@ const SHORT: u64 = 10 * ticks::MICROSECOND;
 /// The longest window, in joins.
 const LONGEST: u32 = 64;
 
-/// After so many halves in a row that came back, no thief is expected.
+/// After this many halves in a row taken back, no thief is expected.
 const IN_VAIN: u32 = 64;
 
-/// How many joins this thread may run in turn, and the address of the pool that this is about.
+/// How many joins this thread may run in turn, and the address of the pool for which this holds.
 struct Window {
     left: Cell<u32>,
     pool: Cell<usize>,
@@ -51,7 +53,7 @@ per_thread! {
     static WINDOW: Window = Window { left: Cell::new(0), pool: Cell::new(0) };
 }
 
-/// One more join of whatever pool this thread is inside of may be run in turn.
+/// One more join of whatever pool this thread is inside may be run in turn.
 #[inline(always)]
 pub(in crate::thread) fn step() -> bool {
     WINDOW.try_with(step_in).unwrap_or(false)
@@ -75,7 +77,7 @@ fn step_in(window: &Window) -> bool {
     true
 }
 
-/// This thread is inside of the pool at `address` from now on, with its window shut; 0: of none.
+/// This thread is inside the pool at `address` from now on, with its window shut; 0: of none.
 pub(in crate::thread) fn move_to(address: usize) {
     let _ = WINDOW.try_with(|window| {
         window.left.set(0);
@@ -83,7 +85,7 @@ pub(in crate::thread) fn move_to(address: usize) {
     });
 }
 
-/// Opens this thread's window for so many joins; returns how many were left in it.
+/// Opens this thread's window for this many joins; returns how many were left.
 #[inline]
 fn open(joins: u32) -> u32 {
     WINDOW
@@ -91,12 +93,13 @@ fn open(joins: u32) -> u32 {
         .unwrap_or(0)
 }
 
-/// What one worker knows of its joins.
+/// One worker's statistics of its joins.
 #[derive(Debug)]
 pub(in crate::thread) struct Splitter {
-    /// How many halves are kept on offer, also while no thread would take them: the oldest, which are the largest.
+    /// How many halves are kept on offer even while no thread would take them: the oldest, which
+    /// are the largest.
     keep: u32,
-    /// How wide the last window was; 0: joins are long, or nothing is known of them.
+    /// The width of the last window; 0: joins are long, or unknown.
     window: Cell<u32>,
     /// How much was left of it when it was shut early.
     saved: Cell<u32>,
@@ -141,8 +144,8 @@ impl Splitter {
         self.in_vain.set(in_vain);
     }
 
-    /// The window is shut: opens it again, if `offered` halves in the deque are enough for `takers` threads that have nothing to
-    /// do, and joins are short. True: this join runs in turn.
+    /// The window is shut: opens it again, if `offered` halves in the deque are enough for `takers`
+    /// idle threads, and joins are short. True: this join runs in turn.
     #[inline]
     pub(in crate::thread) fn reopen_window(&self, offered: usize, takers: u32) -> bool {
         let wanted = match takers {

@@ -1,9 +1,8 @@
-//! Are the halves of joins on offer worth a wake-up?
+//! Whether the offered halves of joins are worth a wake-up.
 //!
-//! **Job.** To wake a sleeping thread costs the waker some microseconds. For a half that takes half a microsecond
-//! that is a bad bargain, and for a program that does nothing but such joins, one that would be made
-//! again and again. Whether it is good cannot be known beforehand; but a
-//! thread that was woken can tell afterwards.
+//! **Job.** Waking a sleeping thread costs the waker some microseconds. For a half of half a
+//! microsecond that is a loss, which a program of such joins would suffer again and again. The
+//! length is not known beforehand, but a woken thread can measure it.
 //!
 //! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to
 //! sleep, and the last thing that it ran was a half shorter than
@@ -13,20 +12,20 @@
 //! threads that are asleep do not count as takers. 4. While the poller runs something there is none. It ends its
 //! watch when that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
-//! So a program of tiny joins runs at the speed of one thread, disturbed a thousand times
-//! in a second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an idle
-//! pool sleeps without a timer.
+//! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
+//! second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an
+//! idle pool sleeps without a timer.
 //!
 //! Likewise, outside threads that take part count as workers: a pool of two that one such thread
 //! brings work to needs one of its own threads, not two. So does one whose caller of `install` looks for its end, for some
 //! microseconds; then that caller wakes the second one (`enter.rs`). They are counted here and not in `sleep`, because tasks
 //! that no thread waits for must not depend on an outside thread, which runs none.
 //!
-//! What is overlooked is a chance of parallelism, never work: the thread that offers a half takes it back if no thief
+//! A miss loses parallelism, never work: the thread that offers a half takes it back if no thief
 //! comes. Spawned tasks wake sleepers as always.
 //!
-//! Rejected: a heartbeat thread (it costs while nothing happens); never to wake for joins (a long
-//! half would wait for the next heartbeat).
+//! Rejected: a heartbeat thread (it costs time while idle); never waking for joins (a long half
+//! would wait for the next heartbeat).
 //!
 //! Tests: `tests/thread/pool.rs` (an idle pool sleeps; long halves after tiny ones are shared).
 
@@ -36,13 +35,13 @@ use std::time::Duration;
 use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sys::ticks;
 
-/// A half shorter than this is not worth its theft.
+/// A half shorter than this is not worth stealing.
 pub(in crate::thread) const TINY: u64 = 2 * ticks::MICROSECOND;
 
 /// How long a poller sleeps.
 pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
 
-/// When it has found nothing so many times, it goes to sleep like all others.
+/// After this many looks in vain, it goes to sleep like the others.
 const IN_VAIN: u32 = 20;
 
 /// Whether a join should wake a sleeper: not while one thread polls, nor where outside threads do the work of those that sleep.
@@ -50,7 +49,7 @@ const IN_VAIN: u32 = 20;
 pub(in crate::thread) struct WakePolicy {
     /// There is a poller.
     polled: AtomicBool,
-    /// How many outside threads work along.
+    /// How many outside threads take part.
     outsiders: AtomicU32,
     /// How many threads wait for the thief of a half, and would take what it offers.
     waiters: AtomicU32,
@@ -74,8 +73,8 @@ impl Drop for Counted<'_> {
 }
 
 impl WakePolicy {
-    /// How many sleepers a join need not count as takers: all, if joins are too small; and as many as there are
-    /// outside threads that do their work, since no more threads should run than the pool is wide.
+    /// How many sleepers a join need not count as takers: all, if joins are too small; otherwise as
+    /// many as there are outside threads, since no more threads should run than the pool is wide.
     #[inline]
     pub(in crate::thread) fn stand_ins(&self) -> usize {
         // Hints: no data depends on them.
@@ -103,7 +102,7 @@ impl WakePolicy {
     }
 }
 
-/// What one worker knows of the halves that it has stolen.
+/// One worker's statistics of the halves that it has stolen.
 #[derive(Debug, Default)]
 pub(in crate::thread) struct Findings {
     /// It is the poller.

@@ -1,4 +1,4 @@
-//! Which pool this thread works for, right now and at home.
+//! The current pool and the home pool of a thread.
 //!
 //! **Job.** The functions without a pool argument (`trefoil::join`) and the
 //! fast way into a pool that this thread is already in need the [`Worker`] of
@@ -75,8 +75,8 @@ fn set(pools: Pools, current: Option<&Worker>) {
     context::set_away(!pools.current.is_null() && !ptr::eq(pools.current, pools.home));
 }
 
-/// In a forked child, no thread works for a pool of its parent's any more: what this
-/// thread does from then on is not for the frames below, whose pool's threads are not there.
+/// In a forked child, no thread works for a pool of its parent any more: later calls of this thread
+/// must not use the frames below, whose pool's threads do not exist.
 pub(in crate::thread) fn watch() {
     #[allow(clippy::disallowed_types)]
     // The second to come may go on before the first is through: no protocol.

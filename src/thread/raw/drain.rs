@@ -1,8 +1,8 @@
-//! The elements of a vector on their way out, by value, from several threads.
+//! Moves the elements out of a vector, by value, from several threads.
 //!
-//! **Job.** `map` over a `Vec` moves each element into the closure. The vector
-//! stays where it is; disjoint parts of it are handed out, and each part moves its
-//! elements out one by one, or drops what is left.
+//! **Job.** `map` over a `Vec` moves each element into the closure. The vector stays in place; it
+//! is divided into disjoint parts, and each part moves its elements out one by one, or drops the
+//! rest.
 //!
 //! - **P17** The parts of one vector are disjoint, together they are the whole,
 //!   and each element is owned by exactly one part: `split_at` divides, `next`
@@ -19,7 +19,7 @@ use std::mem::{self, MaybeUninit};
 use std::ptr;
 use std::slice;
 
-/// Some neighbouring elements, owned. Drops those that are not taken.
+/// A run of owned elements. Drops those that are not taken.
 #[derive(Debug)]
 pub struct Part<'a, T>(slice::IterMut<'a, MaybeUninit<T>>);
 

@@ -1,10 +1,8 @@
-//! Results on their way in: the unused capacity of a vector, filled in place by
-//! several threads.
+//! Fills the unused capacity of a vector in place, from several threads.
 //!
-//! **Job.** `map` allocates its result once. Each part of the region owns the
-//! places of its own results, fills them from the left, and in the end shows
-//! what it has filled; neighbours are joined; if the whole is full, the vector's
-//! length is set. If anything goes wrong, filled parts drop what they hold.
+//! **Job.** `map` allocates its result once. Each part of the region owns the places of its
+//! results, fills them from the left, and finally returns the filled part; neighbours are joined;
+//! if all is filled, the vector's length is set. On a failure, filled parts drop their results.
 //!
 //! - **P19** The places of one vector are divided, as in P17: each place belongs to
 //!   one [`Places`], or to one [`Filled`] once it is written, and what a `Filled`
@@ -12,7 +10,7 @@
 //! - **P20** The vector's buffer is not touched, moved or freed while places or
 //!   filled parts of it exist: they borrow it.
 //!
-//! Rejected: a vector per part, concatenated in the end (a copy of everything).
+//! Rejected: a vector per part, concatenated at the end (a copy of everything).
 //!
 //! Tests: `tests/thread/pool.rs` (order, drops counted after panics).
 #![allow(unsafe_code)]
@@ -72,7 +70,7 @@ impl<'a, R> Places<'a, R> {
     fn divide(self, at: usize) -> (Self, Self) {
         let this = ManuallyDrop::new(self);
         debug_assert!(at <= this.len);
-        // SAFETY: P19: no more than there are places, so inside of the buffer or at its end.
+        // SAFETY: P19: no more than there are places, so inside the buffer or at its end.
         let middle = unsafe { this.start.add(at) };
         let right = Self::new(middle, this.len - at);
         (Self::new(this.start, at), right)
@@ -81,7 +79,7 @@ impl<'a, R> Places<'a, R> {
     /// Pushes them one after another. No more than there are places.
     #[inline]
     pub(in crate::thread) fn extend(&mut self, results: impl Iterator<Item = R>) {
-        // SAFETY: P19: no more are filled than there are, so inside of the buffer or at its end.
+        // SAFETY: P19: no more are filled than there are, so inside the buffer or at its end.
         let start = unsafe { self.start.add(self.filled) };
         // SAFETY: P19, P20: these places are ours alone, and stay while we exist.
         let free = unsafe { slice::from_raw_parts_mut(start.cast(), self.len - self.filled) };

@@ -10,14 +10,14 @@
 //! unwind, before the count is zero. 4. The thread that has counted off the last one sets the latch that `end_after` waits for. After
 //! that the lender may be gone, so it knows before which thread to wake (as P5).
 //!
-//! - **P15** The references that have lost their lifetime are inside of [`Lent`]: those of the entry, and the pointer to the lender. Each
+//! - **P15** The references that have lost their lifetime are inside [`Lent`]: those of the entry, and the pointer to the lender. Each
 //!   `Lent` is counted until its entry has been dropped, and the lender lives until the last one has set the latch.
 //!
-//! Rejected: boxed closures in the pool itself (a waiter could not
-//! tell its own from strangers'); dropping finished results with the handle, which
-//! may be dropped later than the scope (they are dropped with the entry); a job with a latch for each share of a
-//! broadcast (as many wake-ups of the waiter); a counted reference to the lender in each (two writes more to the line that all
-//! threads share, for each entry).
+//! Rejected: boxed closures in the pool itself (a waiter could not distinguish its own tasks from
+//! unrelated ones); dropping finished results with the handle, which may be dropped later than the
+//! scope (they are dropped with the entry); a job with a latch for each share of a broadcast (as
+//! many wake-ups of the waiter); a counted reference to the lender in each (two writes more to the
+//! line that all threads share, for each entry).
 //!
 //! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics), `tests/thread/resize.rs` (broadcasts), also under Miri.
 #![allow(unsafe_code)]
@@ -150,7 +150,7 @@ impl Lender {
     /// Counts an entry, or lets it have the count of one that has `ended`.
     ///
     /// # Safety
-    /// Called inside of [`end_after`](Self::end_after), and what `entry` borrows outlives that.
+    /// Called inside [`end_after`](Self::end_after), and what `entry` borrows outlives that.
     pub(super) unsafe fn lend<'scope, E: Entry + 'scope>(
         &self,
         entry: E,

@@ -1,4 +1,4 @@
-//! What the thread pool does that the compiler cannot check, beside the jobs in `join`.
+//! The unsafe code of the thread pool, besides the jobs in `join`.
 //!
 //! The pools that this thread works for ([`current`]); what is [`lent`] to the pool for a while, the [`scope`] that it may be lent for, and
 //! what a task of a scope holds ([`stage`]), and its two owners ([`half`]);

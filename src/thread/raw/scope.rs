@@ -1,6 +1,6 @@
 //! A scope: the right to lend to its pool what lives for `'scope`.
 //!
-//! - **P16** [`open`] ends only when nothing is lent any more, and nothing is lent outside of it: the only [`Scope`] is
+//! - **P16** [`open`] ends only when nothing is lent any more, and nothing is lent outside it: the only [`Scope`] is
 //!   the one that it passes to the body, and `'scope`, during which that is borrowed, ends with what the body has lent.
 //!
 //! Tests: `tests/thread/pool.rs`, the `compile_fail` examples of `ScopedTask`.
@@ -59,7 +59,7 @@ where
         shared: Shared {
             refused: Mutex::default(),
             orphaned: AtomicBool::new(false),
-            // SAFETY: P16: borrowed for this call, inside of which `end_after` ends.
+            // SAFETY: P16: borrowed for this call, inside which `end_after` ends.
             lender: unsafe { Lender::new(&worker.slot().wake_handle) },
             registry: Arc::clone(worker.registry()),
             _open: (),
@@ -87,7 +87,7 @@ impl<'scope> Scope<'scope, '_> {
         entry: E,
         ended: &Ended,
     ) -> (Lent, Half<Loan<E>>) {
-        // SAFETY: P16: this scope is borrowed for `'scope`, so `open` is inside of `end_after`, and what the entry borrows
+        // SAFETY: P16: this scope is borrowed for `'scope`, so `open` is inside `end_after`, and what the entry borrows
         // outlives that.
         unsafe { self.shared.lender.lend(entry, ended) }
     }

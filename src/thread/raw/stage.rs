@@ -1,4 +1,4 @@
-//! A task of a scope: its closure, and later what that has returned.
+//! A task of a scope: its closure, and later its result.
 //!
 //! - **P34** The place belongs to the thread that has made the state [`BEGUN`], until that sets the latch; then to the thread that has
 //!   made it [`TAKEN`]. In between no thread touches it. Where the handle is gone, the place belongs to the one thread that is left.
@@ -80,8 +80,8 @@ impl<F, T> Stage<F, T> {
         self.state.load(Ordering::Relaxed) != QUEUED
     }
 
-    /// Has `call` run the closure, keeps the value, and sets the latch. True: a thread has parked for it, which must be woken.
-    /// Does nothing if it has been begun before. `call` does not unwind.
+    /// Lets `call` run the closure, stores the value, and sets the latch. True: a thread has parked
+    /// for it, and must be woken. Does nothing if it has been begun before. `call` does not unwind.
     ///
     /// # Safety
     /// P34: if `alone`, the handle is gone, so that no other thread begins it, or waits for it.

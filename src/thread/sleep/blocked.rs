@@ -1,4 +1,4 @@
-//! Workers that wait in the middle of their work, and the watch over a pool that may stand still.
+//! Workers that wait in the middle of their work, and the watch over a pool that may be stuck.
 //!
 //! A worker that parks in a wait of this crate (`join`, the end of a scope, `Task::join`) is *blocked*: another
 //! thread takes its place, a *spare* if all others run. When it comes back, there is one runner too many; the next one that
@@ -7,22 +7,24 @@
 //! **Protocol**, step 5. A runner that blocks takes itself off the word, fence, and then looks into
 //! the queues like step 4 of `sleep.rs`; if it sees something, it recruits like 2.
 //!
-//! **How many are replaced.** As many as [`AT_ONCE`], or as the pool is wide, at once. If more wait, fewer run than the pool is
-//! wide, and nothing new is begun until one comes back: two thousand tasks that each wait for the one thread of another pool gain
-//! nothing by two thousand threads. Three things are begun nevertheless. What is *urgent*: work that a parked thread waits for and
-//! may not run itself (`install`, the shares of broadcasts), so that a chain of such waits ends. What is queued beside
-//! waits for something outside of all pools (a promise, a call of [`blocking`](crate::ThreadPool::blocking)) that the watch has seen to
-//! last: twice as many as wait so. And where nothing moves, one thread more, then two, four and so on, as
-//! the stall rule asks for them; the first takes the newest that is queued.
+//! **How many are replaced.** As many as [`AT_ONCE`], or as the pool is wide, at once. If more
+//! wait, fewer run than the pool is wide, and nothing new is begun until one comes back: two
+//! thousand tasks that each wait for the one thread of another pool gain nothing from two thousand
+//! threads. Three kinds of work are begun nevertheless. *Urgent* work: work that a parked thread
+//! waits for and may not run itself (`install`, the shares of broadcasts), so that a chain of such
+//! waits ends. Work queued beside long waits for something outside all pools (a promise, a call of
+//! [`blocking`](crate::ThreadPool::blocking)), as seen by the watch: twice as many workers as wait
+//! so are replaced. And if there is no progress, one more thread, then two, four and so on, by the
+//! stall rule; the first takes the newest queued entry.
 //!
-//! **The stall rule.** A pool with as many runners as it is wide may still stand still: the
-//! replacement of a blocked worker may be stuck in the user's own lock, which
-//! the blocked worker holds. So while a worker is blocked and work is queued
-//! with no free runner, there is a *watch* (`watch.rs`): if nothing was taken from the queues for [`STALL`]
-//! (longer, if there are runners too many already and the process computes, so that they may be busy), one more thread runs. Only the
-//! pool's own workers count as waiting: an outside thread that waits for a busy pool would otherwise widen it. The watch also looks
-//! after calls that may block (`blocking.rs`). While no worker is blocked or nothing is queued, there is none, so an idle pool has no
-//! timer.
+//! **The stall rule.** A pool with as many runners as its width may still be stuck: the replacement
+//! of a blocked worker may be stuck in the user's own lock, which the blocked worker holds. So
+//! while a worker is blocked and work is queued with no free runner, there is a *watch*
+//! (`watch.rs`): if nothing was taken from the queues for [`STALL`] (longer, if there are runners
+//! too many already and the process computes, so that they may be busy), one more thread runs. Only
+//! the pool's own workers count as waiting: an outside thread that waits for a busy pool would
+//! otherwise widen it. The watch also looks after calls that may block (`blocking.rs`). While no
+//! worker is blocked or nothing is queued, there is none, so an idle pool has no timer.
 
 use std::time::Duration;
 
@@ -34,31 +36,32 @@ use crate::loom::atomic::{Ordering, fence};
 /// (a shutdown, a wait where the system gives no thread) take as long.
 pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 
-/// So many workers at least may wait while others run in their stead.
+/// At least this many waiting workers are replaced.
 const AT_ONCE: usize = 16;
 
 impl Sleep {
-    /// So many workers may wait before fewer run.
+    /// How many workers may wait before fewer run.
     #[inline]
     pub(super) fn replaced(&self) -> usize {
         self.width().max(AT_ONCE) + self.granted.load(Ordering::Relaxed)
     }
 
-    /// More workers wait than are replaced, and more run than should then: what is found next must be urgent.
+    /// Whether more workers wait than are replaced, and more run than should: then only urgent work
+    /// may be begun.
     #[inline]
     pub(in crate::thread) fn is_full(&self) -> bool {
         let now = self.counts();
         now.blocked() > AT_ONCE && now.running() > self.target(now)
     }
 
-    /// How many wait of those that are not replaced at once, nor among `more` others.
+    /// How many waiting workers are neither replaced at once, nor among `more` others.
     pub(in crate::thread) fn unreplaced(&self, more: usize) -> usize {
         let replaced = self.width().max(AT_ONCE) + more;
         self.counts().blocked().saturating_sub(replaced)
     }
 
-    /// The watch lets so many more workers be replaced. Afterwards the caller must look into the queues, as after a change of the
-    /// width.
+    /// The watch allows this many more replacements. Afterwards the caller must look into the
+    /// queues, as after a change of the width.
     pub(in crate::thread) fn grant(&self, more: usize) {
         self.granted.store(more, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -102,7 +105,7 @@ impl Sleep {
         self.calls.store(1, Ordering::Relaxed);
     }
 
-    /// The call has ended: the pool is not wider by more than those that are left.
+    /// The call has ended: limits the extra width to the number of remaining calls.
     pub(in crate::thread) fn call_ends(&self) {
         let left = self.calls.fetch_sub(1, Ordering::SeqCst) - 1;
         // Between the subtraction and the look at `extra`: pairs with `widen`.
@@ -128,7 +131,7 @@ impl Sleep {
         self.extra.store(by, Ordering::SeqCst);
     }
 
-    /// The watch ends: the pool is not wider by more than there are calls.
+    /// The watch ends: limits the extra width to the number of calls.
     pub(in crate::thread) fn end_trust(&self) {
         let calls = self.calls.load(Ordering::SeqCst);
         self.extra.fetch_min(calls, Ordering::SeqCst);
@@ -176,7 +179,7 @@ impl Sleep {
         now.running().saturating_sub(self.target(now))
     }
 
-    /// So many runners are too many already that more come only now and then.
+    /// Whether there are already so many surplus runners that more are added only now and then.
     pub(in crate::thread) fn is_crowded(&self) -> bool {
         self.surplus() >= AT_ONCE
     }

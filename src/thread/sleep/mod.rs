@@ -1,8 +1,8 @@
-//! Which threads work, sleep, or are blocked: the sleep protocol.
+//! The sleep protocol: which threads run, sleep, or are blocked.
 //!
-//! **Job.** Keeps as many threads at work as the pool is wide, wakes one when
-//! there is something for it to do, and loses no wake-up. What the work is, and where it is queued, is not known
-//! here: callers ask `need_after_push` after a push, and look into the queues themselves where the protocol tells them to.
+//! **Job.** Keeps as many threads running as the pool is wide, wakes one when there is work, and
+//! loses no wake-up. It does not know the work or the queues: callers call `need_after_push` after
+//! a push, and look into the queues themselves where the protocol requires it.
 //!
 //! ```text
 //!              recruit                     find nothing: sleep
@@ -13,9 +13,9 @@
 //!                        running ──block──▶ blocked ──unblock──▶ running
 //! ```
 //!
-//! `counts` has the word that counts threads by state, `sleep` the way into sleep and out of it, `blocked` what happens when a
-//! worker waits, `width` how many should run, `quiesce` the end of a pool. Why no wake-up is lost is proved in
-//! `docs/SCHEDULER.md`.
+//! `counts` has the word that counts threads by state; `sleep`, going to sleep and waking;
+//! `blocked`, waiting workers; `width`, how many should run; `quiesce`, the end of a pool.
+//! `docs/SCHEDULER.md` proves that no wake-up is lost.
 //!
 //! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (idle pool
 //! without wake-ups, stalls, shutdown).

@@ -1,8 +1,8 @@
 //! The end of a pool: the wait until no thread runs, and the closing.
 //!
-//! 1. `closing`: from now on the wait is told whenever no thread runs any more.
-//! 2. The wait looks: no runner, no blocked worker but those that are themselves inside `shutdown`, nothing queued, and still no
-//!    runner.
+//! 1. `closing`: from now on the wait is notified whenever no thread runs any more.
+//! 2. The wait checks: no runner, no blocked worker except those inside `shutdown`, nothing queued,
+//!    and still no runner.
 //! 3. Then, under the lock, the pool is closed (P3), and all sleepers are told to end.
 
 use super::counts::{BLOCKED, CLOSING, Counts};
@@ -15,8 +15,8 @@ impl Sleep {
         self.word.fetch_or(CLOSING, Ordering::SeqCst);
     }
 
-    /// A thread that is no runner runs a hook of the user's, or takes work out of the queues and puts some of it back:
-    /// it counts as blocked, so until [`release`](Self::release) the pool is not quiet.
+    /// A thread that is not a runner runs a user's hook, or takes work out of the queues and puts
+    /// some back: it counts as blocked, so the pool is not quiet until [`release`](Self::release).
     pub(in crate::thread) fn hold(&self) {
         self.word.fetch_add(BLOCKED, Ordering::SeqCst);
     }
@@ -32,8 +32,7 @@ impl Sleep {
         fence(Ordering::SeqCst);
     }
 
-    /// A worker of this pool is inside `shutdown`, for good: when that returns,
-    /// the pool is closed.
+    /// A worker of this pool is inside `shutdown`; when that returns, the pool is closed.
     pub(in crate::thread) fn enter_shutdown(&self) {
         self.asleep.lock().in_shutdown += 1;
         self.quiet.notify_all();

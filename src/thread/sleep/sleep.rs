@@ -1,29 +1,30 @@
-//! Into sleep and out of it.
+//! Going to sleep and being woken.
 //!
 //! **Protocol.**
 //! 1. A thread that pushes work calls [`need_after_push`](Sleep::need_after_push) *after* the push: a
 //!    sequentially consistent fence, then one load of the word.
 //! 2. If fewer run than the pool is wide and none of them searches, it recruits
 //!    one: adds it to the word on its behalf, then wakes it.
-//! 3. A searcher that finds work calls [`found`](Sleep::found); if it was the
-//!    last searcher, it looks whether there is more, and then recruits the next.
-//! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](Sleep::fall_asleep)):
-//!    it takes itself off the word, fence, *then looks into every queue once
-//!    more*, and gets up if it sees something.
+//! 3. A searcher that finds work calls [`found`](Sleep::found); if it was the last searcher, it
+//!    checks whether there is more, and then recruits the next.
+//! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](Sleep::fall_asleep)): it
+//!    subtracts itself from the word, fence, *then looks into every queue once more*, and gets up
+//!    if it sees something.
 //! 5. and 6. are in `blocked.rs` and `width.rs`.
-//! 7. Work for one thread alone (a share of a broadcast) is put where that thread looks, and
-//!    then the thread is [`summon`](Sleep::summon)ed: under the lock, it is taken out of the sleepers if it is among
-//!    them. If it is not, it will go to sleep later, and after that it looks there
+//! 7. Work for one particular thread (a share of a broadcast) is put into its mailbox, and then the
+//!    thread is [`summon`](Sleep::summon)ed: under the lock, it is removed from the sleepers if it
+//!    is among them. If it is not, it will go to sleep later, and then checks its mailbox
 //!    ([`rise`](Sleep::rise)). Either way it gets up even if enough run.
 //!
 //! - **P2** A thread is in `Asleep` exactly while it sleeps and has not been
 //!   recruited; that, `closed` and the width change only under the lock.
 //! - **P3** After `closed`, no thread is recruited, and one that goes to sleep is told to end.
 //!
-//! **Rejected.** One futex word for all sleepers (a thundering herd); counting pushed jobs in the word (each push an RMW on a
-//! shared line); a ticker that notices what was overlooked (costs CPU while idle); waking the oldest sleeper (its cache is
-//! coldest). Sources: Go's `proc.go` (the fence on both sides), tokio (the last searcher wakes the next), rayon's sleep module
-//! (what may be overlooked), `ForkJoinPool` (spares for blocked workers).
+//! **Rejected.** One futex word for all sleepers (a thundering herd); counting pushed jobs in the
+//! word (each push an RMW on a shared line); a ticker that notices missed work (costs CPU while
+//! idle); waking the oldest sleeper (its cache is coldest). Sources: Go's `proc.go` (the fence on
+//! both sides), tokio (the last searcher wakes the next), rayon's sleep module (which wake-ups may
+//! be omitted), `ForkJoinPool` (spares for blocked workers).
 
 use std::sync::Arc;
 
@@ -32,12 +33,12 @@ use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 use crate::thread::wake::WakeHandle;
 
-/// What is lacking, so that what is queued is run.
+/// What is needed so that queued work is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum Need {
     /// One more thread that runs.
     Runner,
-    /// A watch over those that run: all of them may be stuck.
+    /// A watch over the runners, which may all be stuck.
     Watch,
 }
 
@@ -54,7 +55,7 @@ pub(in crate::thread) enum WakeReason {
 pub(in crate::thread) struct Sleeper {
     /// Its thread's place.
     pub(in crate::thread) index: usize,
-    /// Why it was woken; 0: it has been told.
+    /// Why it was woken; 0: none, or already read.
     reason: AtomicU32,
     handle: WakeHandle,
 }
@@ -75,7 +76,7 @@ impl Sleeper {
         self.handle.wake();
     }
 
-    /// The reason, once: `None` is a wake-up meant for something else.
+    /// Takes the reason: `None` is a wake-up for something else.
     pub(in crate::thread) fn take(&self) -> Option<WakeReason> {
         // Acquire: pairs with `wake`.
         match self.reason.swap(0, Ordering::AcqRel) {
@@ -131,14 +132,15 @@ pub(in crate::thread) struct Sleep {
     pub(super) width: AtomicUsize,
     /// How many calls that may block are in progress; see `blocking.rs`.
     pub(super) calls: AtomicUsize,
-    /// How many more than the width should run, because as many calls wait.
+    /// How many more threads than the width should run, because that many calls wait.
     pub(super) extra: AtomicUsize,
-    /// How many more workers may wait and be replaced, because the watch has seen that it takes long; see `blocked.rs`.
+    /// How many more waiting workers are replaced, because the watch has seen that their waits are
+    /// long; see `blocked.rs`.
     pub(super) granted: AtomicUsize,
-    /// How much is queued that a parked thread waits for and cannot run itself. Written by the queue.
+    /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
     pub(super) urgent: Arc<AtomicUsize>,
     pub(super) asleep: Mutex<Asleep>,
-    /// Told when no thread runs any more, while closing.
+    /// Notified when no thread runs any more, while closing.
     pub(super) quiet: Condvar,
 }
 
@@ -161,7 +163,7 @@ impl Sleep {
         }
     }
 
-    /// Where the queue tells how much that is urgent it has.
+    /// The counter in which the queue counts its urgent work.
     pub(in crate::thread) fn urgent(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.urgent)
     }
@@ -172,15 +174,15 @@ impl Sleep {
         self.width.load(Ordering::Relaxed)
     }
 
-    /// How many should run, by these counts, with those that are in calls that wait: as many as the pool is wide, and fewer when
-    /// more workers wait than are replaced (`blocked.rs`).
+    /// How many threads should run, by these counts, including those in calls that wait: the pool's
+    /// width, or fewer when more workers wait than are replaced (`blocked.rs`).
     #[inline]
     pub(in crate::thread) fn target(&self, now: Counts) -> usize {
         let unreplaced = now.blocked().saturating_sub(self.replaced());
         self.width().saturating_sub(unreplaced) + self.extra.load(Ordering::Relaxed)
     }
 
-    /// The same for what is queued: what is urgent finds a thread, however many wait.
+    /// The same for queued work: urgent work gets a thread, however many wait.
     #[inline]
     pub(super) fn wanted(&self, now: Counts) -> usize {
         match self.urgent.load(Ordering::Relaxed) {
@@ -193,12 +195,13 @@ impl Sleep {
         Counts(self.word.load(Ordering::Relaxed))
     }
 
-    /// All runners may be stuck.
+    /// Whether all runners may be stuck.
     pub(super) fn may_stall(&self, counts: Counts) -> bool {
         counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
     }
 
-    /// What is needed, by these counts, so that what is queued is run. `None`: nothing, it will be found.
+    /// What is needed, by these counts, so that queued work is run. `None`: nothing, it will be
+    /// found.
     pub(super) fn need(&self, counts: Counts) -> Option<Need> {
         if counts.running() < self.wanted(counts) {
             (counts.searching() == 0).then_some(Need::Runner)
@@ -217,15 +220,15 @@ impl Sleep {
         self.need(self.counts())
     }
 
-    /// After a push of work that the pusher takes back if no thread comes. Without a fence: what may be overlooked is a
-    /// chance of parallelism, never work.
+    /// After a push of work that the pusher takes back if no thread comes. Without a fence: a miss
+    /// loses parallelism, never work.
     #[inline]
     pub(in crate::thread) fn need_after_offer(&self) -> Option<Need> {
         self.need(self.counts())
     }
 
-    /// How many threads of the pool have nothing to do: searchers, and those asleep, if there are more
-    /// than `stand_ins`, which do the work of sleepers.
+    /// How many threads of the pool are idle: searchers, and sleepers beyond the number of
+    /// `stand_ins`, which do the sleepers' work.
     #[inline]
     pub(in crate::thread) fn idlers(&self, stand_ins: usize) -> u32 {
         let counts = self.counts();
@@ -233,7 +236,7 @@ impl Sleep {
         (counts.searching() + self.target(counts).saturating_sub(busy)) as u32
     }
 
-    /// Changes the word if `change` says to what.
+    /// Changes the word to the result of `change`, if it returns one.
     pub(super) fn update(&self, change: impl Fn(Counts) -> Option<u64>) -> bool {
         let update = |word| change(Counts(word));
         let updated = self
@@ -242,9 +245,9 @@ impl Sleep {
         updated.is_ok()
     }
 
-    /// Wakes a thread, if one still is needed, as [`need_after_push`](Self::need_after_push) has found. True: all are awake, a
-    /// thread must be started. It is counted already; give it back with [`not_started`](Self::not_started) if there is none to
-    /// be had.
+    /// Wakes a thread, if one is still needed, as [`need_after_push`](Self::need_after_push) has
+    /// found. True: all are awake, a thread must be started. It is counted already; undo that with
+    /// [`not_started`](Self::not_started) if the system refuses it.
     #[cold]
     pub(in crate::thread) fn recruit(&self) -> bool {
         self.recruit_if(|now| self.need(now) == Some(Need::Runner))
@@ -278,7 +281,7 @@ impl Sleep {
         }
     }
 
-    /// True: `quiet` must be told.
+    /// True: `quiet` must be notified.
     fn leaves_none(&self, what: u64) -> bool {
         let before = self.word.fetch_sub(what, Ordering::SeqCst);
         let counts = Counts(before.wrapping_sub(what));
@@ -303,10 +306,9 @@ impl Sleep {
         before.searching() == 1
     }
 
-    /// A runner (and searcher, if `searching`) found nothing and goes to sleep.
-    /// After `true`, it must look into every queue, and [`get_up`](Self::get_up)
-    /// if there is something. `false`: the pool is closed: it must look, too,
-    /// recruit if there is something, and end.
+    /// A runner (and searcher, if `searching`) found nothing and goes to sleep. After `true`, it
+    /// must look into every queue, and [`get_up`](Self::get_up) if there is something. `false`: the
+    /// pool is closed: it must also look, recruit if there is work, and end.
     pub(in crate::thread) fn fall_asleep(&self, sleeper: &Arc<Sleeper>, searching: bool) -> bool {
         let mut asleep = self.asleep.lock();
         let open = asleep.add(sleeper);
@@ -319,8 +321,8 @@ impl Sleep {
         open
     }
 
-    /// A sleeper saw work. True: it is a searcher again. False: it has been
-    /// recruited, or enough run; it must wait until it is told why.
+    /// A sleeper saw work. True: it is a searcher again. False: it has been recruited, or enough
+    /// run; it must wait for the reason.
     pub(in crate::thread) fn get_up(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
         let enough = |now: Counts| now.running() >= self.wanted(now);
@@ -329,7 +331,8 @@ impl Sleep {
         up && asleep.remove(sleeper)
     }
 
-    /// A sleeper sees work that is for it alone. True: it is a searcher again. False: it has been recruited.
+    /// A sleeper sees work for itself alone. True: it is a searcher again. False: it has been
+    /// recruited.
     pub(in crate::thread) fn rise(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
         let slept = asleep.remove(sleeper);

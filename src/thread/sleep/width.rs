@@ -1,8 +1,8 @@
-//! How many threads should run: those too many sleep, those of places that are gone end.
+//! How many threads should run: surplus threads sleep, threads in removed places end.
 //!
-//! Each thread has a *place*. Those with places below the pool's width are its
-//! own, the others are spares: so a pool that grows makes spares its own, and one that
-//! shrinks makes spares of its own threads. Spares that have slept for a while end.
+//! Each thread has a *place*. Those with places below the pool's width are its own, the others are
+//! spares: so a growing pool turns spares into its own threads, and a shrinking one turns its own
+//! threads into spares. Spares that have slept for a while end.
 //!
 //! **Protocol**, step 6. The thread that changes the width stores it, fence, and then looks into the queues like
 //! step 5 (`blocked.rs`).
@@ -18,8 +18,8 @@ use crate::loom::atomic::{Ordering, fence};
 pub(in crate::thread) const KEEP_SPARE: Duration = Duration::from_secs(5);
 
 impl Sleep {
-    /// A runner (not a searcher) goes to sleep if it is one too many. After `true` it must look into the queues, and recruit as
-    /// for a push if there is something.
+    /// A runner (not a searcher) goes to sleep if there are too many. After `true` it must look
+    /// into the queues, and recruit as for a push if there is work.
     pub(in crate::thread) fn fall_asleep_if_surplus(&self, sleeper: &Arc<Sleeper>) -> bool {
         let is_surplus = |now: Counts| now.running() > self.wanted(now);
         if !is_surplus(self.counts()) {
@@ -44,20 +44,20 @@ impl Sleep {
         surplus
     }
 
-    /// It has a place beyond those of the pool's own threads.
+    /// Whether its place is beyond those of the pool's own threads.
     pub(in crate::thread) fn is_spare(&self, sleeper: &Arc<Sleeper>) -> bool {
         sleeper.index >= self.width()
     }
 
-    /// A spare has slept long enough. True: it must end. False: it is no spare any more, or has been recruited and is about to
-    /// be told why.
+    /// A spare has slept long enough. True: it must end. False: it is not a spare any more, or has
+    /// been recruited and will be told why.
     pub(in crate::thread) fn retire(&self, sleeper: &Arc<Sleeper>) -> bool {
         let mut asleep = self.asleep.lock();
         self.is_spare(sleeper) && asleep.remove(sleeper)
     }
 
-    /// Changes the width, and has those end that sleep in places that are gone; the caller must
-    /// look into the queues (step 6). False: the pool is closed.
+    /// Changes the width, and ends the threads that sleep in removed places; the caller must look
+    /// into the queues (step 6). False: the pool is closed.
     pub(in crate::thread) fn resize(&self, width: usize) -> bool {
         let mut asleep = self.asleep.lock();
         if asleep.closed {
@@ -75,7 +75,8 @@ impl Sleep {
     }
 
     /// A thread is about to start in one of the pool's own places. True: it is counted as a
-    /// searcher; give it back with [`not_started`](Self::not_started) if there is none to be had.
+    /// searcher; undo that with [`not_started`](Self::not_started) if the system refuses the
+    /// thread.
     pub(in crate::thread) fn hire(&self, index: usize) -> bool {
         let asleep = self.asleep.lock();
         let wanted = !asleep.closed && index < self.width();
