@@ -108,7 +108,7 @@ pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
 /// What to put into the environment of a worker elsewhere that is started by the process `parent` there, with its stream in the
 /// descriptors `stream`.
 #[cfg(any(test, feature = "slurm", feature = "ssh"))]
-pub(crate) fn elsewhere(depth: u32, parent: &str, stream: [RawFd; 2]) -> String {
+pub(crate) fn elsewhere(depth: u32, parent: &str, stream: [i32; 2]) -> String {
     let (copy, [hears, says]) = (image().name(), stream);
     format!(
         "{copy},{},{parent},{hears}.{says}.,{hears}+{says},",
