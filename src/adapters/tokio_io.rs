@@ -4,8 +4,8 @@
 //! There is nothing to call. With the feature `tokio-io` the traits are implemented by
 //!
 //! - [`TcpStream`], [`UnixStream`](crate::io::UnixStream), shared references to them (`&TcpStream`), their
-//!   [`ReadHalf`] and [`WriteHalf`], and the pipes of a child: [`ChildStdin`](crate::io::ChildStdin), [`ChildStdout`](crate::io::ChildStdout),
-//!   [`ChildStderr`](crate::io::ChildStderr). Reading goes straight into the caller's memory, even if that is not initialised; writes are
+//!   [`ReadHalf`] and [`WriteHalf`], and the pipes of a child: [`ChildStdin`], [`ChildStdout`],
+//!   [`ChildStderr`]. Reading goes straight into the caller's memory, even if that is not initialised; writes are
 //!   vectored; nothing is copied.
 //! - [`Stdin`], [`Stdout`], [`Stderr`] and [`fs::File`] (to seek, call its own method). They fill the
 //!   caller's memory with zeros before they first read into it.
