@@ -7,6 +7,8 @@
 //!
 //! Without an address it runs on this machine's processors.
 
+#![allow(clippy::print_stdout)] // an example speaks
+
 use std::error::Error;
 
 use trefoil::ProcessPool;
