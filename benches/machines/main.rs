@@ -7,7 +7,11 @@
 //! machines pipe COMMAND...                a command that echoes (`ssh HOST cat`): no pool, no frames
 //! machines echo                           frames over TCP to this machine and back: no pool
 //! ```
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stdout)] // a program, not the crate
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout
+)] // a program, not the crate
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -74,9 +78,18 @@ fn pool(procs: &ProcessPool, chunks: u64) -> Result<(), Any> {
     let bulk = || Ok(drop(procs.map(megabytes.clone(), |bytes: Bulk<u8>| bytes)?));
     say("1 MiB there and back", rate(32, bulk)?, "MiB/s");
     let begin = Instant::now();
-    assert!(procs.spawn((), |()| -> () { std::process::abort() }).join().is_err());
+    assert!(
+        procs
+            .spawn((), |()| -> () { std::process::abort() })
+            .join()
+            .is_err()
+    );
     procs.map(0..1000u64, |n| n)?;
-    say("a killed worker and 1000 items", begin.elapsed().as_secs_f64() * 1e6, "us");
+    say(
+        "a killed worker and 1000 items",
+        begin.elapsed().as_secs_f64() * 1e6,
+        "us",
+    );
     Ok(())
 }
 
