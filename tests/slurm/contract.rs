@@ -250,7 +250,7 @@ tests! {
             for name in ["SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"] {
                 support::note(&path, std::env::var(name).unwrap().parse().unwrap());
             }
-            forever()
+            forever::<()>();
         });
         until(|| scratch.notes().len() == 2);
         let others = procs.map_each(0..100u64, slowly);

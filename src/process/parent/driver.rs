@@ -361,7 +361,6 @@ impl Driver {
             let workers = self.sched.workers.iter().enumerate();
             let starting = workers.filter(|(_, worker)| worker.is_starting());
             let starting: Vec<usize> = starting.map(|(index, _)| index).collect();
-            #[cfg(feature = "__machines")]
             if !engine.may_start(index, &starting) {
                 return self.sched.put_off(index, now + engine.again());
             }

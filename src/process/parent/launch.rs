@@ -42,8 +42,7 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
     /// Starts worker `index`. On the driver's thread: it does not wait for other machines.
     fn start(&self, index: usize) -> io::Result<Started>;
 
-    /// When to ask again where a worker may not be started. Sooner, if the engine has said that it is `woken`.
-    #[cfg(feature = "__machines")]
+    /// When to ask again where a worker may not be started; sooner, if the engine wakes the driver.
     fn again(&self) -> Duration {
         Duration::from_millis(20)
     }

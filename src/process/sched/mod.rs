@@ -272,7 +272,6 @@ impl Sched {
     }
 
     /// No process was started for it, because there is none to be had just now.
-    #[cfg(feature = "__machines")]
     pub(crate) fn put_off(&mut self, index: usize, until: Instant) {
         let worker = &mut self.workers[index];
         (worker.state, worker.is_put_off) = (State::Down(Some(until)), true);
