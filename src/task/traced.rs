@@ -22,8 +22,8 @@ use tracing::{Level, Span, error, field, span, trace};
 
 use super::id::TaskId;
 use super::panic::{self, Panic};
-use super::raw::current;
 use super::raw::TaskRef;
+use super::raw::current;
 use super::side::Side;
 use crate::helper::contain;
 use crate::record::Kind;

@@ -516,6 +516,8 @@ impl Launch for Connected {
         Ok(Started {
             socket: socket.into(),
             child: None,
+            output: None,
+            words: None,
             pid: number,
         })
     }
