@@ -1,7 +1,7 @@
 //! The barista: one person, four coffees, and a machine that needs no watching.
 //!
-//! The beans are ground by hand, so one cup at a time; while the machine brews, the hands are free. One
-//! after another that is four times everything. As tasks of a loop, only what the hands do
+//! The beans are ground by hand, so one cup at a time; while the machine brews, the hands are free.
+//! One after another that is four times everything. As tasks of a loop, only what the hands do
 //! is done one after another.
 #![allow(clippy::print_stdout)] // an example speaks
 

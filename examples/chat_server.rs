@@ -1,8 +1,8 @@
 //! A chat: whatever one says all others hear, on one thread and without a lock.
 //!
 //! Each guest has a channel to the task that writes to him, and a slow one loses lines rather than
-//! keep the others waiting. The room is an ordinary `Rc<RefCell<..>>`: nothing else runs between two
-//! `.await`s. The guests are part of the program, too, so that it ends by itself.
+//! keep the others waiting. The room is an ordinary `Rc<RefCell<..>>`: nothing else runs between
+//! two `.await`s. The guests are part of the program, too, so that it ends by itself.
 //!
 //! ```text
 //! cargo run --example chat_server

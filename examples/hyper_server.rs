@@ -2,8 +2,8 @@
 //!
 //! Shows hyper on trefoil ([`trefoil::adapters::hyper`]): connections are tasks, services
 //! share what they count through an `Rc`, and the loop's timers keep slow clients in
-//! bounds. A client beside it asks, over both versions, so that the program ends by itself. Run it with
-//! `cargo run --example hyper_server --features hyper`.
+//! bounds. A client beside it asks, over both versions, so that the program ends by itself. Run it
+//! with `cargo run --example hyper_server --features hyper`.
 #![allow(clippy::print_stdout)] // an example speaks
 
 use std::cell::Cell;

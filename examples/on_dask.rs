@@ -14,7 +14,8 @@ use std::error::Error;
 use trefoil::ProcessPool;
 use trefoil::process::machines::Dask;
 
-/// How many steps it takes from `n` to 1, if an odd number is tripled and one is added, and an even one is halved.
+/// How many steps it takes from `n` to 1, if an odd number is tripled and one is added, and an even
+/// one is halved.
 fn steps(n: u64) -> u32 {
     let mut at = n;
     let mut steps = 0;

@@ -5,14 +5,17 @@
 //! target/release/examples/on_slurm 8 --partition=main
 //! ```
 //!
-//! The first argument is how many workers there may be, the others are passed to `sbatch`. Without any it runs on this machine's
-//! processors.
+//! The first argument is how many workers there may be, the others are passed to `sbatch`. Without
+//! any it runs on this machine's processors.
+
+#![allow(clippy::print_stdout)] // an example speaks
 
 use std::error::Error;
 
 use trefoil::{ProcessPool, Slurm};
 
-/// How many steps it takes from `n` to 1, if an odd number is tripled and one is added, and an even one is halved.
+/// How many steps it takes from `n` to 1, if an odd number is tripled and one is added, and an even
+/// one is halved.
 fn steps(n: u64) -> u32 {
     let mut at = n;
     let mut steps = 0;

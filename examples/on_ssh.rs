@@ -1,4 +1,5 @@
-//! The same program on this machine or on others: hosts named on the command line have the workers, over ssh.
+//! The same program on this machine or on others: hosts named on the command line have the workers,
+//! over ssh.
 //!
 //! ```text
 //! cargo run --features ssh --example on_ssh                    # workers here

@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     trefoil::init();
 
     let procs = ProcessPool::with_workers(2)?;
-    // A page that takes too long is stopped: its worker is killed and replaced. The time counts from
-    // when the page starts to run.
+    // A page that takes too long is stopped: its worker is killed and replaced. The time counts
+    // from when the page starts to run.
     let limit = Duration::from_secs(1);
     let pages: Vec<Task<String>> = (0..12)
         .map(|page| procs.call(render).timeout(limit).spawn(page))

@@ -4,8 +4,8 @@
 //! cargo run --release --features trace --example traced
 //! ```
 //!
-//! It writes `trefoil-trace.json` into the directory for temporary files, or where the first argument says. Open that in
-//! <https://ui.perfetto.dev>.
+//! It writes `trefoil-trace.json` into the directory for temporary files, or where the first
+//! argument says. Open that in <https://ui.perfetto.dev>.
 #![allow(clippy::print_stdout)] // an example speaks
 
 use std::fs::File;

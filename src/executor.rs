@@ -155,9 +155,10 @@ impl Executor for Inline {
 ///
 /// It parses from `"threads"`, `"threads:4"`, `"processes"`, `"processes:2"` and
 /// `"inline"`; without a number, a pool is as wide as the CPUs that this process
-/// may use. With the feature `ssh` it also parses from `"ssh:node1,node2:8"`, a process pool on those hosts
-/// (`Ssh::hosts`); with the feature `slurm` from `"slurm:8"`, up to eight workers on a Slurm cluster (`Slurm::sbatch`); with the
-/// feature `dask` from `"dask:tls://scheduler:8786"`, a pool on the Dask cluster with that scheduler.
+/// may use. With the feature `ssh` it also parses from `"ssh:node1,node2:8"`, a process pool on
+/// those hosts (`Ssh::hosts`); with the feature `slurm` from `"slurm:8"`, up to eight workers on a
+/// Slurm cluster (`Slurm::sbatch`); with the feature `dask` from `"dask:tls://scheduler:8786"`, a
+/// pool on the Dask cluster with that scheduler.
 ///
 /// ```
 /// use trefoil::{AnyExecutor, Executor};

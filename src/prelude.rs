@@ -1,4 +1,5 @@
-//! The traits of the [parallel iterators](crate::iter), under names that do not matter: `use trefoil::prelude::*;`.
+//! The traits of the [parallel iterators](crate::iter), under names that do not matter: `use
+//! trefoil::prelude::*;`.
 //!
 //! ```
 //! use trefoil::prelude::*;

@@ -1,6 +1,7 @@
-//! No heap allocation per task where its thread has memory of earlier ones, and one at most elsewhere, from spawn to
-//! result, whoever produces it; none for a `join` or a `for_each`, and a `map` only makes its vector; and nothing of a task
-//! stays behind in a queue when its waiter has run it.
+//! No heap allocation per task where its thread has memory of earlier ones, and one at most
+//! elsewhere, from spawn to result, whoever produces it; none for a `join` or a `for_each`, and a
+//! `map` only makes its vector; and nothing of a task stays behind in a queue when its waiter has
+//! run it.
 //!
 //! A counting allocator; a single test, so that nothing else allocates meanwhile.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
@@ -178,7 +179,8 @@ fn one_allocation_per_task() {
     });
     assert!((0.0..0.01).contains(&awaited), "future: {awaited}");
 
-    // More at once than a thread keeps memory for: the loop's queue and table grow, and nearly each takes an allocation.
+    // More at once than a thread keeps memory for: the loop's queue and table grow, and nearly each
+    // takes an allocation.
     const BURST: usize = 100_000;
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     let tasks = trefoil::run(async {

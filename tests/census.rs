@@ -1,13 +1,12 @@
 //! A census: what exists before many executors have come and gone, and
 //! after. Threads, descriptors and children must be as many.
 //!
-//! 1. One cycle of each kind runs first, uncounted: what a process has once for
-//!    ever (a panic hook, a lazily opened file of the standard library) appears.
-//! 2. Count. Run many cycles, each with real work and with work that is
-//!    still pending when its executor is dropped. Count again.
-//! 3. A thread that has been joined leaves `/proc` a moment later, so the first
-//!    count is the lowest of a short while, and the second is repeated until it
-//!    is no higher, under a deadline.
+//! 1. One cycle of each kind runs first, uncounted: what a process has once for ever (a panic hook,
+//!    a lazily opened file of the standard library) appears.
+//! 2. Count. Run many cycles, each with real work and with work that is still pending when its
+//!    executor is dropped. Count again.
+//! 3. A thread that has been joined leaves `/proc` a moment later, so the first count is the lowest
+//!    of a short while, and the second is repeated until it is no higher, under a deadline.
 //!
 //! The test has a `main` of its own: a census wants a process to itself, and
 //! worker processes want `trefoil::init()` in its first line.
@@ -26,7 +25,8 @@ use support::{Test, census, nothing_left_since, tests};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{EventLoop, ProcessPool, ThreadPool, time};
 
-/// So many where `TREFOIL_FULL` is set, a third of them otherwise: what one leaves behind is seen after any number.
+/// So many where `TREFOIL_FULL` is set, a third of them otherwise: what one leaves behind is seen
+/// after any number.
 const CYCLES: usize = 30;
 
 fn main() {

@@ -2,8 +2,8 @@
 //!
 //! One test for each file of `examples/`, of the same name; the last test looks that none is
 //! missing. What is expected is written as the output itself, line by line, where `*` stands
-//! for anything: times, process ids, addresses. `cargo test` and `cargo nextest run` build the examples
-//! before this program; who asks for this one alone (`--test examples`) builds them first
+//! for anything: times, process ids, addresses. `cargo test` and `cargo nextest run` build the
+//! examples before this program; who asks for this one alone (`--test examples`) builds them first
 //! (`cargo build --examples`), and is told so.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
@@ -673,7 +673,8 @@ fn stars_stand_for_anything() {
     assert!(!matches("a*c", "abd") && !matches("", "a") && !matches("a", ""));
 }
 
-/// The tour is run by `.ci/run`, in release: it is about speed. The server is run by the tests of `adapters/`.
+/// The tour is run by `.ci/run`, in release: it is about speed. The server is run by the tests of
+/// `adapters/`.
 #[test]
 fn no_example_is_missing() {
     let tests = include_str!("examples.rs");

@@ -303,7 +303,8 @@ fn a_pool_runs_the_tasks_of_scopes() {
             });
             assert_eq!(letters, 4 + 9 + 16 + 25);
         }
-        // A task that waits for another, tasks of an outer scope, and a thread that has no place in the pool.
+        // A task that waits for another, tasks of an outer scope, and a thread that has no place in
+        // the pool.
         let (ran, pool) = (AtomicUsize::new(0), &pool);
         let count = || ran.fetch_add(1, Ordering::Relaxed);
         pool.scope(|outer| {
@@ -322,7 +323,8 @@ fn a_pool_runs_the_tasks_of_scopes() {
     });
 }
 
-/// Items in their places, sorts that move and sorts that merge, and what is dropped where one of them fails.
+/// Items in their places, sorts that move and sorts that merge, and what is dropped where one of
+/// them fails.
 #[test]
 fn a_pool_divides_and_sorts() {
     use trefoil::prelude::*;

@@ -1,4 +1,5 @@
-//! The feature `indicatif`: bars count what has ended, and are drawn by who may wait for a terminal.
+//! The feature `indicatif`: bars count what has ended, and are drawn by who may wait for a
+//! terminal.
 //!
 //! (With the feature `auto`: this program's workers need no line in its `main`.)
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols

@@ -1,7 +1,9 @@
-//! trefoil inside tokio: an axum server whose handlers compute on threads and run risky code in worker processes, with a deadline
-//! for each. What fails becomes an answer: 502 where the code crashed, 504 where it took too long.
+//! trefoil inside tokio: an axum server whose handlers compute on threads and run risky code in
+//! worker processes, with a deadline for each. What fails becomes an answer: 502 where the code
+//! crashed, 504 where it took too long.
 //!
-//! The runtime and the sockets are tokio's. A `Task` is a future as any other, so handlers await it.
+//! The runtime and the sockets are tokio's. A `Task` is a future as any other, so handlers await
+//! it.
 //!
 //! `cargo run -p trefoil-adapters --features tokio --example axum_server`
 
@@ -39,7 +41,8 @@ fn failed(error: TaskError) -> (StatusCode, String) {
     )
 }
 
-/// Our own code, on the thread pool. A request that is dropped, or late, cancels what has not begun.
+/// Our own code, on the thread pool. A request that is dropped, or late, cancels what has not
+/// begun.
 async fn sum(State(pools): State<Arc<Pools>>, Path(n): Path<u64>) -> Answer {
     let task = pools.threads.spawn(move || (1..=n).sum::<u64>());
     let in_time = timeout(DEADLINE, task.cancel_on_drop()).await;
@@ -47,7 +50,8 @@ async fn sum(State(pools): State<Arc<Pools>>, Path(n): Path<u64>) -> Answer {
     Ok(format!("{sum}\n"))
 }
 
-/// Code that nobody trusts, in a worker process: it is killed if it takes too long, and takes nothing along if it crashes.
+/// Code that nobody trusts, in a worker process: it is killed if it takes too long, and takes
+/// nothing along if it crashes.
 async fn plugin(State(pools): State<Arc<Pools>>, Path(name): Path<String>) -> Answer {
     let call = pools.processes.call(run_plugin).timeout(DEADLINE);
     call.spawn(name).await.map_err(failed)

@@ -1,8 +1,9 @@
 //! HTTPS on the event loop: tokio-rustls over our sockets, hyper over tokio-rustls.
 //!
-//! The TLS crate asks for tokio's `AsyncRead` and `AsyncWrite` and for nothing else of tokio's, so it runs
-//! here as it is; `TokioIo` hands its stream on to hyper. The certificate is made on the spot and trusted by the one
-//! client that knows it. Run it with `cargo run -p trefoil-adapters --example https_server`; it ends by itself.
+//! The TLS crate asks for tokio's `AsyncRead` and `AsyncWrite` and for nothing else of tokio's, so
+//! it runs here as it is; `TokioIo` hands its stream on to hyper. The certificate is made on the
+//! spot and trusted by the one client that knows it. Run it with `cargo run -p trefoil-adapters
+//! --example https_server`; it ends by itself.
 
 use std::convert::Infallible;
 use std::error::Error;

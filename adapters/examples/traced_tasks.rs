@@ -1,7 +1,7 @@
 //! Tasks as spans: what a program says about itself with the feature `tracing` and any subscriber.
 //!
-//! A server with a task for each client, one of which panics, and one that keeps the loop to itself.
-//! Every line says in which task it was written. Run it with
+//! A server with a task for each client, one of which panics, and one that keeps the loop to
+//! itself. Every line says in which task it was written. Run it with
 //! `cargo run -p trefoil-adapters --example traced_tasks`; it ends by itself.
 
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! The examples do what they say: each is run, with a deadline, and its output looked at.
 //!
-//! Cargo builds them before it runs all tests of this package; for this file alone, build them first:
-//! `cargo build -p trefoil-adapters --examples`.
+//! Cargo builds them before it runs all tests of this package; for this file alone, build them
+//! first: `cargo build -p trefoil-adapters --examples`.
 
 mod support;
 

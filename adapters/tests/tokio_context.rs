@@ -1,4 +1,5 @@
-//! tokio's own sockets, timers and tasks inside `trefoil::run`, beside ours; its context where a future is dropped; one thread for all.
+//! tokio's own sockets, timers and tasks inside `trefoil::run`, beside ours; its context where a
+//! future is dropped; one thread for all.
 
 #[allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 #[path = "../../tests/deadline/mod.rs"]

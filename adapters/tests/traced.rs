@@ -340,7 +340,8 @@ fn a_listener_that_panics_while_work_is_dropped_keeps_none_of_it() {
     });
 }
 
-/// Work is done, or dropped, whatever the subscriber does: nothing is leaked, and nobody waits for ever.
+/// Work is done, or dropped, whatever the subscriber does: nothing is leaked, and nobody waits for
+/// ever.
 #[test]
 fn a_listener_that_panics_on_enter_loses_no_task() {
     /// Counts what has run, and what was dropped.

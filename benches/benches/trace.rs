@@ -1,9 +1,9 @@
 //! What recording costs (feature `trace`): tasks of ten microseconds and of none, with and without.
 //!
-//! The same work in turn, recorded and not, in one process; starting, stopping and what follows from the events are not in it, as they are
-//! not in the time of the program that is looked at. The pool is as wide as there are processors; a caller
-//! spawns a thousand tasks at once and then waits for them, in order. On the loop a root future does
-//! the same.
+//! The same work in turn, recorded and not, in one process; starting, stopping and what follows
+//! from the events are not in it, as they are not in the time of the program that is looked at. The
+//! pool is as wide as there are processors; a caller spawns a thousand tasks at once and then waits
+//! for them, in order. On the loop a root future does the same.
 //!
 //! Goal: 5 % for tasks of ten microseconds.
 //!

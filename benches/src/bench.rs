@@ -6,8 +6,8 @@
 //! round warms up and is not counted. An entry that works on something hot begins
 //! with an unmeasured tenth of its work.
 //!
-//! **Then.** Each row is judged (`judge.rs`) and printed as it comes. With `--record FILE` all of them go into
-//! that file at the end (`record.rs`), of which `tables` makes the documents.
+//! **Then.** Each row is judged (`judge.rs`) and printed as it comes. With `--record FILE` all of
+//! them go into that file at the end (`record.rs`), of which `tables` makes the documents.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //!
 //! On the median of all samples (or the fraction that the row asks for), with [`SLACK`] for the
 //! noise of the machine. Goals in nanoseconds were set on one machine; on one that is slower (by
-//! [`slowness`]) a goal can also be met "here", multiplied by that. Ratios are never scaled, and nothing
-//! is compared with what another run has measured.
+//! [`slowness`]) a goal can also be met "here", multiplied by that. Ratios are never scaled, and
+//! nothing is compared with what another run has measured.
 //!
 //! Checked by the tests below.
 

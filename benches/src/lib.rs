@@ -1,8 +1,9 @@
 //! What the benchmarks share, and what becomes of their figures.
 //!
 //! The contenders of one question run in turn, A B C A B C …, in one process, so
-//! that a drift of the machine's speed meets all of them alike (`rows.rs`, `bench.rs`). A row is judged by its
-//! goals (`judge.rs`) and kept (`record.rs`); tables and plots are made of that (`report`).
+//! that a drift of the machine's speed meets all of them alike (`rows.rs`, `bench.rs`). A row is
+//! judged by its goals (`judge.rs`) and kept (`record.rs`); tables and plots are made of that
+//! (`report`).
 
 pub mod bench;
 pub mod cell;

@@ -1,15 +1,17 @@
 //! One operation of the event loop, many times: for counting instructions, system calls and
 //! allocations, which are exact.
 //!
-//! `loop_instructions NAME` prints by how many to divide, and runs operation NAME so often inside `measured`; callgrind
-//! counts what is executed there (as in `pool_instructions`). `loop_instructions NAME TIMES` runs it TIMES times as
-//! often: of two runs under strace, the difference counts. `loop_instructions NAME allocations` prints how many
-//! allocations one operation makes. `benches/instructions.sh` does all this.
+//! `loop_instructions NAME` prints by how many to divide, and runs operation NAME so often inside
+//! `measured`; callgrind counts what is executed there (as in `pool_instructions`).
+//! `loop_instructions NAME TIMES` runs it TIMES times as often: of two runs under strace, the
+//! difference counts. `loop_instructions NAME allocations` prints how many allocations one
+//! operation makes. `benches/instructions.sh` does all this.
 //!
-//! **What makes it exact.** Everything runs on one thread, in turns that are always the same. So the client
-//! of the echoes does not run beside the loop: it writes its requests while the loop is not
-//! driven, and reads the answers afterwards; its own two calls for each echo are counted, too, and taken off
-//! by the script. So is the client of the connections to hyper's server, of which one makes one request. The clock is stopped, since some decisions hang on it.
+//! **What makes it exact.** Everything runs on one thread, in turns that are always the same. So
+//! the client of the echoes does not run beside the loop: it writes its requests while the loop is
+//! not driven, and reads the answers afterwards; its own two calls for each echo are counted, too,
+//! and taken off by the script. So is the client of the connections to hyper's server, of which one
+//! makes one request. The clock is stopped, since some decisions hang on it.
 #![allow(unsafe_code)] // an allocator cannot be had without
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
@@ -194,8 +196,8 @@ impl Steps {
     }
 }
 
-/// One connection with one request: the client writes it, says that it says no more, and then reads the answer.
-/// `drive`: the server, until that step. The client makes seven calls.
+/// One connection with one request: the client writes it, says that it says no more, and then reads
+/// the answer. `drive`: the server, until that step. The client makes seven calls.
 fn connection(address: SocketAddr, steps: &Steps, drive: &mut dyn FnMut(u64)) {
     let before = steps.done.load(Ordering::Relaxed);
     let mut client = TcpStream::connect(address).unwrap();

@@ -26,7 +26,8 @@ pub fn slowness() -> f64 {
 /// hundredths of a second; and who its parent is.
 fn process(pid: &str) -> Option<(u64, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may hold anything: state, parent, ..., user and system time, and the children's.
+    // Behind the name, which may hold anything: state, parent, ..., user and system time, and the
+    // children's.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let times = fields
         .get(11..15)?

@@ -1,8 +1,10 @@
-//! What one item of a process pool takes, on both sides: for counting instructions and system calls.
+//! What one item of a process pool takes, on both sides: for counting instructions and system
+//! calls.
 //!
-//! `process_instructions NAME TIMES` runs operation NAME so often, with one worker. Of two runs under callgrind
-//! (`--trace-children=yes`, one file for each process) or strace (`-f -c`) with different TIMES the difference counts. The
-//! counts are not quite exact: who is awake when, and how many items go into a frame, is a matter of time.
+//! `process_instructions NAME TIMES` runs operation NAME so often, with one worker. Of two runs
+//! under callgrind (`--trace-children=yes`, one file for each process) or strace (`-f -c`) with
+//! different TIMES the difference counts. The counts are not quite exact: who is awake when, and
+//! how many items go into a frame, is a matter of time.
 
 use std::hint::black_box;
 

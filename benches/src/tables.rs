@@ -7,7 +7,8 @@
 //! cargo bench -- --print              # measures all, prints, writes below target/tables
 //! ```
 //!
-//! 1. The benchmarks are built, once, and then run without cargo, one after the other, each with a deadline.
+//! 1. The benchmarks are built, once, and then run without cargo, one after the other, each with a
+//!    deadline.
 //! 2. Each prints its rows as they come and leaves a record (`record.rs`).
 //! 3. When all have ended, each table and each plot is written whole, with the id of this run.
 //!

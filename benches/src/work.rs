@@ -73,8 +73,9 @@ pub fn fib_joins(n: u32) -> u64 {
     fib(n + 1) - 1
 }
 
-/// A chain of so many multiplications, each waiting for the one before. It is one function for every peer: inlined, its loop
-/// takes a fifth longer in one caller than in another, on some processors.
+/// A chain of so many multiplications, each waiting for the one before. It is one function for
+/// every peer: inlined, its loop takes a fifth longer in one caller than in another, on some
+/// processors.
 #[inline(never)]
 #[must_use]
 pub fn chain(seed: u64, links: u64) -> u64 {

@@ -1,7 +1,8 @@
 //! Calls that may block, for the models: a pool that is made wider while its call ends.
 //!
 //! What it drives is `sleep` as it is, for a pool of one thread; the clocks are not there: whoever
-//! makes it wider says that he has seen the call wait. The models are in `checks/tests/blocking.rs`.
+//! makes it wider says that he has seen the call wait. The models are in
+//! `checks/tests/blocking.rs`.
 //!
 //! Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
@@ -37,7 +38,8 @@ impl Caller {
         Arc::new(this)
     }
 
-    /// As `Worker::begin_call`. True: nobody watches, and somebody should if there is something queued.
+    /// As `Worker::begin_call`. True: nobody watches, and somebody should if there is something
+    /// queued.
     pub fn begin(&self) -> bool {
         if self.broken == Broken::NoFence {
             self.sleep.call_begins_unfenced();

@@ -1,7 +1,8 @@
 //! A kernel that does not take what is sent: nothing is lost, and nothing spins.
 //!
-//! The driver's link is real, and so is its socket; what `sendmsg` answers is made up for a while. The driver
-//! does one turn after the other, as its thread would, and a peer reads what arrives in the end.
+//! The driver's link is real, and so is its socket; what `sendmsg` answers is made up for a while.
+//! The driver does one turn after the other, as its thread would, and a peer reads what arrives in
+//! the end.
 //!
 //! Tests: this is one.
 
@@ -34,7 +35,8 @@ impl Serialize for Brings {
 /// The head of a frame, and its items.
 type HeadAndItems = (Vec<u8>, Option<Piece>);
 
-/// Frames that are too large for the tray, the third of which brings something along; and what arrives of them.
+/// Frames that are too large for the tray, the third of which brings something along; and what
+/// arrives of them.
 fn frames() -> (Vec<HeadAndItems>, Vec<u8>) {
     let mut all = Vec::new();
     let frame = |n: u8| {

@@ -2,8 +2,8 @@
 //!
 //! The real turn runs, with the real queue, table, timers, waiters and readiness; what the kernel
 //! would report is [injected](EventLoop::inject) instead, in whatever order a test likes, and
-//! the (virtual) clock moves only when it is [told to](EventLoop::advance). The test that does so is the
-//! one beside `io::source`.
+//! the (virtual) clock moves only when it is [told to](EventLoop::advance). The test that does so
+//! is the one beside `io::source`.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ impl EventLoop {
         turn::simulate(&self.local)
     }
 
-    /// An event, as if the kernel had reported it; of a source that is gone, too. How many it wakes.
+    /// An event, as if the kernel had reported it; of a source that is gone, too. How many it
+    /// wakes.
     pub(crate) fn inject(&self, key: SourceKey, ready: [Readiness; 2]) -> usize {
         let mut woken = Vec::new();
         let reactor = &self.local.reactor;

@@ -6,15 +6,15 @@
 //!
 //! - no item runs twice, whatever dies when (W3), unless it has cost a worker and may be retried;
 //! - a worker that is to be killed runs nothing that anybody still wants (W4);
-//! - every job ends exactly once, with all of its values or with an error that it
-//!   may have (W5): `WorkerDied` only if a worker died in one of its items;
+//! - every job ends exactly once, with all of its values or with an error that it may have (W5):
+//!   `WorkerDied` only if a worker died in one of its items;
 //! - of a job whose items are waited for one by one, each is answered exactly once;
 //! - an item ends in `TimedOut` only if it has run for so long, and then does so;
-//! - no worker begins an item before its initializer has ended, without its job's context, or
-//!   after as many as it may have; when an initializer panics everything fails, and nothing more is
+//! - no worker begins an item before its initializer has ended, without its job's context, or after
+//!   as many as it may have; when an initializer panics everything fails, and nothing more is
 //!   started;
-//! - an item with ends goes alone, to a worker that has nothing else and no ends of others (W25); once
-//!   its worker has been heard, no copy of its ends is left here (W26).
+//! - an item with ends goes alone, to a worker that has nothing else and no ends of others (W25);
+//!   once its worker has been heard, no copy of its ends is left here (W26).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 // Of the simulation: no protocol.
@@ -762,7 +762,8 @@ impl World {
     }
 }
 
-/// How many worlds: 60 where `TREFOIL_FULL` is set, half of them otherwise; more with `TREFOIL_SIM=n`.
+/// How many worlds: 60 where `TREFOIL_FULL` is set, half of them otherwise; more with
+/// `TREFOIL_SIM=n`.
 fn worlds() -> u64 {
     let all = std::env::var_os("TREFOIL_FULL").is_some();
     std::env::var("TREFOIL_SIM")
@@ -823,8 +824,8 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     assert!(rung > executed, "{rung} were told, {executed} killed");
 }
 
-/// Workers that stand still, some of which seem to have begun more than they have: once nobody wants anything
-/// of them, the pool ends, and soon.
+/// Workers that stand still, some of which seem to have begun more than they have: once nobody
+/// wants anything of them, the pool ends, and soon.
 #[test]
 fn a_stopped_worker_does_not_delay_the_end() {
     let (mut frozen, mut lying) = (0, 0);
@@ -901,7 +902,8 @@ fn a_worker_that_does_not_die_is_killed_again() {
     assert_eq!(world.sched.deadline(), Some(world.now + second));
 }
 
-/// After the second in a row that never says hello, what waits fails, and nobody is started before there is more.
+/// After the second in a row that never says hello, what waits fails, and nobody is started before
+/// there is more.
 #[test]
 fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
     let mut world = World::new(8); // one worker
@@ -930,8 +932,8 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
     assert_eq!(started, 2);
 }
 
-/// Who stands still with what was taken back from it, and with the ends of channels that came with that, is killed soon,
-/// and wakes nobody over and over.
+/// Who stands still with what was taken back from it, and with the ends of channels that came with
+/// that, is killed soon, and wakes nobody over and over.
 #[test]
 fn a_stopped_worker_keeps_no_ends() {
     let mut held = 0;
@@ -982,8 +984,8 @@ fn a_stopped_worker_keeps_no_ends() {
     assert!(held > worlds() / 4, "{held} held ends");
 }
 
-/// A plain worker that stands still before it has begun what it has: that runs elsewhere. What it runs itself, and what stands
-/// behind that, waits for it.
+/// A plain worker that stands still before it has begun what it has: that runs elsewhere. What it
+/// runs itself, and what stands behind that, waits for it.
 #[test]
 fn a_stopped_worker_loses_items_it_has_not_begun() {
     let (mut killed, mut waits) = (0, 0);
@@ -1044,7 +1046,8 @@ fn a_stopped_worker_loses_items_it_has_not_begun() {
     );
 }
 
-/// As many items as it may have were sent to a worker that stands still, and cancelled: it is replaced.
+/// As many items as it may have were sent to a worker that stands still, and cancelled: it is
+/// replaced.
 #[test]
 fn a_stopped_worker_that_gets_nothing_more_is_replaced() {
     let mut world = World::new(7); // four workers

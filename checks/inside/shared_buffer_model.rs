@@ -1,8 +1,8 @@
 //! Large results for the models: what a worker has lent, and when it uses the room again.
 //!
-//! What they drive are `Due` and `took` as they are, with room for two blocks of two words. The records that name blocks go
-//! through a queue; a position in the worker's stream is a number of records.
-//! Exists under `--cfg loom` only.
+//! What they drive are `Due` and `took` as they are, with room for two blocks of two words. The
+//! records that name blocks go through a queue; a position in the worker's stream is a number of
+//! records. Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::cell::RefCell;
@@ -55,7 +55,8 @@ impl Pair {
         }
     }
 
-    /// The worker: says so many results, the first 1, the next 2 and so on. How many of them found room.
+    /// The worker: says so many results, the first 1, the next 2 and so on. How many of them found
+    /// room.
     pub fn worker(&self, count: u64) -> usize {
         let free = Rc::new(RefCell::new(VecDeque::from_iter(0..BLOCKS)));
         let mut due = Due::new();

@@ -1,9 +1,9 @@
 //! Callers, the driver and one worker for the models: who does what, and who is woken for it.
 //!
-//! What they drive is `mailbox.rs` as it is, and beside them the order in which a driver takes its turns
-//! and a caller looks for its result. The engine is a number of jobs that wait, and of those that the worker has; its ledger
-//! is a number of results, and how many of them are heard. What wakes a driver rings its bell. It sleeps at first.
-//! Exists under `--cfg loom` only.
+//! What they drive is `mailbox.rs` as it is, and beside them the order in which a driver takes its
+//! turns and a caller looks for its result. The engine is a number of jobs that wait, and of those
+//! that the worker has; its ledger is a number of results, and how many of them are heard. What
+//! wakes a driver rings its bell. It sleeps at first. Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Sources against a simulated kernel: random readiness, cancellation and drops at every wait.
 //!
-//! A [`Wire`] is what a kernel keeps for one socket: bytes to be read, room to write, a mark of urgent
-//! data, whether the peer has closed, and whether there is an edge to report. It behaves as
+//! A [`Wire`] is what a kernel keeps for one socket: bytes to be read, room to write, a mark of
+//! urgent data, whether the peer has closed, and whether there is an edge to report. It behaves as
 //! `epoll` does when edge-triggered: what happens puts the wire on the list of those to be
 //! reported; when it is reported, all that holds *then* is said; and nothing is said twice. The
 //! test decides when, in which order, and adds reports that are lies or that are
@@ -17,9 +17,10 @@
 //! - each byte was read once;
 //! - after the wires have closed, every actor ends, and no waiter and no task is left.
 //!
-//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, one that is never tried
-//! again, an event that wakes only the first waiter or only one direction, readiness that is never set, a waiter that
-//! keeps its first waker, shares its number or stays when it is dropped) it fails within the first few dozen.
+//! A run is its seed: a failure names it. Broken on purpose (a short read that always clears, one
+//! that is never tried again, an event that wakes only the first waiter or only one direction,
+//! readiness that is never set, a waiter that keeps its first waker, shares its number or stays
+//! when it is dropped) it fails within the first few dozen.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

@@ -1,8 +1,8 @@
 //! The tray of a worker for the models: the socket is a counter and a condition.
 //!
-//! What they drive is `tray.rs` as it is, with room for one letter, and beside it the order in which a worker looks
-//! for its next frame: in the tray, among what it has received, in the tray once more, and then it sleeps.
-//! Exists under `--cfg loom` only.
+//! What they drive is `tray.rs` as it is, with room for one letter, and beside it the order in
+//! which a worker looks for its next frame: in the tray, among what it has received, in the tray
+//! once more, and then it sleeps. Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::cell::Cell;

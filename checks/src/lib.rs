@@ -20,8 +20,9 @@ pub fn explore(f: impl Fn() + Send + Sync + 'static) {
     );
 }
 
-/// A model that is broken on purpose fails: `twin` is an ignored test of the same program. loom reports a lost
-/// wake-up as a deadlock, from which a process does not recover, so the program is run again as a child.
+/// A model that is broken on purpose fails: `twin` is an ignored test of the same program. loom
+/// reports a lost wake-up as a deadlock, from which a process does not recover, so the program is
+/// run again as a child.
 #[cfg(loom)]
 pub fn must_fail(twin: &str) {
     must_fail_with(twin, "deadlock");

@@ -1,8 +1,8 @@
 //! Loom models of calls that may block: the pool is made wider while they begin and end.
 //!
 //! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test blocking -- --nocapture`.
-//! The twins at the end break one step each, and must fail.
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test
+//! blocking -- --nocapture`. The twins at the end break one step each, and must fail.
 #![cfg(loom)]
 
 use loom::sync::Arc;

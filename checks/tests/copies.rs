@@ -1,7 +1,8 @@
-//! Several copies of the crate in one process: two versions in the program, and one in a library that it loads.
+//! Several copies of the crate in one process: two versions in the program, and one in a library
+//! that it loads.
 //!
-//! Both copies of the program have the feature `auto`, so each process of it is asked by two constructors, one after the other,
-//! whether it is a worker, before libtest's `main`.
+//! Both copies of the program have the feature `auto`, so each process of it is asked by two
+//! constructors, one after the other, whether it is a worker, before libtest's `main`.
 #![cfg(not(loom))]
 
 use std::ffi::{CStr, CString, c_void};

@@ -1,9 +1,10 @@
 //! Loom models: how other threads bring work to an event loop.
 //!
 //! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test loop_models -- --nocapture`.
-//! A wake-up that is lost is a loop that sleeps for ever, which loom reports as
-//! a deadlock; work that is left behind is a task that never ends. The twin at the end lies down in two steps, and must fail.
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test
+//! loop_models -- --nocapture`. A wake-up that is lost is a loop that sleeps for ever, which loom
+//! reports as a deadlock; work that is left behind is a task that never ends. The twin at the end
+//! lies down in two steps, and must fail.
 #![cfg(loom)]
 
 use loom::thread;

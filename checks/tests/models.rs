@@ -1,9 +1,9 @@
 //! Loom models: every interleaving (up to the preemption bound) of the protocols.
 //!
 //! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test models -- --nocapture`.
-//! Each model prints how many executions loom explored. Every model counts the
-//! values that it makes and drops: a leak or a double drop fails it. The twin at the end
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test
+//! models -- --nocapture`. Each model prints how many executions loom explored. Every model counts
+//! the values that it makes and drops: a leak or a double drop fails it. The twin at the end
 //! runs the same code with one transition broken on purpose, and must fail.
 #![cfg(loom)]
 
@@ -946,7 +946,8 @@ fn full_count_of_references_does_not_come_down() {
 
 // ---------------------------------------------------------------- broken twin
 
-/// A count that is full is counted down all the same: after some more it would be zero while there are owners.
+/// A count that is full is counted down all the same: after some more it would be zero while there
+/// are owners.
 #[test]
 fn the_models_catch_a_full_count_that_comes_down() {
     trefoil_checks::must_fail_with("a_full_count_that_comes_down", "it comes down");

@@ -1,9 +1,9 @@
 //! Loom models of the thread pool's sleep protocol and latch.
 //!
 //! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test pool -- --nocapture`.
-//! A lost wake-up shows as a deadlock: every thread that is left sleeps, which loom
-//! reports. The twins at the end leave one step of the protocol out, and must fail.
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test
+//! pool -- --nocapture`. A lost wake-up shows as a deadlock: every thread that is left sleeps,
+//! which loom reports. The twins at the end leave one step of the protocol out, and must fail.
 #![cfg(loom)]
 
 use std::sync::Arc;
@@ -141,7 +141,8 @@ fn a_latch_shows_what_was_written_before() {
     });
 }
 
-/// Two parts, one of which is added by the other, and what they have written when the scope has ended.
+/// Two parts, one of which is added by the other, and what they have written when the scope has
+/// ended.
 fn a_scope_and_its_parts() {
     let shared = Arc::new((Scope::default(), UnsafeCell::new(0), UnsafeCell::new(0)));
     shared.0.add();
@@ -302,7 +303,8 @@ fn the_share_of_a_worker_that_is_away_is_taken_by_another() {
     explore(|| share_vs_away(Broken::No));
 }
 
-/// An item for which somebody waits, in a pool that begins nothing else, while its worker lies down.
+/// An item for which somebody waits, in a pool that begins nothing else, while its worker lies
+/// down.
 fn urgent_vs_lie_down(broken: Broken) {
     let pool = Pool::new(1, broken);
     pool.is_full();

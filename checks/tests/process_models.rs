@@ -1,10 +1,11 @@
-//! Loom models of what a pool and a worker process share: the tray of small frames, and the gates of large ones.
+//! Loom models of what a pool and a worker process share: the tray of small frames, and the gates
+//! of large ones.
 //!
 //! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p trefoil-checks --release --test process_models -- --nocapture`.
-//! Every frame is heard, in its turn, whichever way it goes, and nobody sleeps while something
-//! waits for him (loom calls that a deadlock). Every item is run or taken back, and none is both.
-//! The twins at the end leave one step out, and must fail.
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p trefoil-checks --release --test
+//! process_models -- --nocapture`. Every frame is heard, in its turn, whichever way it goes, and
+//! nobody sleeps while something waits for him (loom calls that a deadlock). Every item is run or
+//! taken back, and none is both. The twins at the end leave one step out, and must fail.
 #![cfg(loom)]
 
 use std::sync::Arc;
@@ -42,7 +43,8 @@ fn more_than_there_is_room_for() {
     explore(|| conversation(Broken::No, 4, &[]));
 }
 
-/// A worker that runs `most` of the `count` items of a frame, and a parent that takes them back, more each time.
+/// A worker that runs `most` of the `count` items of a frame, and a parent that takes them back,
+/// more each time.
 fn taking_back(broken: gate_model::Broken, count: u32, most: u32, from: &'static [u32]) {
     let frame = Arc::new(Frame::new(count, broken));
     let theirs = frame.clone();

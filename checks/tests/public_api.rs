@@ -1,23 +1,25 @@
 //! The public surface of trefoil is what `checks/PUBLIC_API.txt` says, line for line.
 //!
-//! **Job.** Whoever changes a public name, signature or implemented trait sees it as a line of a diff, in the
-//! commit that does it. A line that is gone, or not what it was, breaks programs; a new one does not.
+//! **Job.** Whoever changes a public name, signature or implemented trait sees it as a line of a
+//! diff, in the commit that does it. A line that is gone, or not what it was, breaks programs; a
+//! new one does not.
 //!
 //! 1. rustdoc writes what is public as JSON: once for the default build, once with all features.
-//! 2. The crate `public-api` makes a line of each item, with full paths; macros, re-exports, derived and
-//!    automatic traits are in it.
+//! 2. The crate `public-api` makes a line of each item, with full paths; macros, re-exports,
+//!    derived and automatic traits are in it.
 //! 3. Both lists are compared with the file: first the default build's, then what the features add.
 //!
-//! What the compiler writes for every type alike (blanket implementations, `Freeze`, unwind safety) is left out, and
-//! so are the pages of `_documentation`. The methods that a trait of ours gives to a type are not said again for the
-//! type: in their place is one line that it has them.
+//! What the compiler writes for every type alike (blanket implementations, `Freeze`, unwind safety)
+//! is left out, and so are the pages of `_documentation`. The methods that a trait of ours gives to
+//! a type are not said again for the type: in their place is one line that it has them.
 //!
 //! To accept a change: `TREFOIL_API=write cargo test -p trefoil-checks --test public_api`.
 //!
-//! **rustdoc's JSON is not stable**, so a version of `public-api` reads that of some toolchains only. On others this
-//! test says so and passes, unless `TREFOIL_API=check` is set, as the gate does. **Rejected:** to read
-//! the sources with `syn`, which any toolchain could: a fifth of the surface (files, pipes, streams) is made by
-//! macros and would not be seen, nor would `Send` and `Sync`.
+//! **rustdoc's JSON is not stable**, so a version of `public-api` reads that of some toolchains
+//! only. On others this test says so and passes, unless `TREFOIL_API=check` is set, as the gate
+//! does. **Rejected:** to read the sources with `syn`, which any toolchain could: a fifth of the
+//! surface (files, pipes, streams) is made by macros and would not be seen, nor would `Send` and
+//! `Sync`.
 #![cfg(not(loom))]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,7 +122,8 @@ fn declared(lines: &BTreeSet<String>) -> BTreeMap<&str, &str> {
     lines.collect()
 }
 
-/// What stands in a signature and has no page: neither declared, nor part of a type or trait that is.
+/// What stands in a signature and has no page: neither declared, nor part of a type or trait that
+/// is.
 fn nameless(lines: &BTreeSet<String>) -> BTreeSet<&str> {
     let declared = declared(lines);
     let is_type = |path: &str| {
@@ -135,7 +138,8 @@ fn nameless(lines: &BTreeSet<String>) -> BTreeSet<&str> {
     all.filter(|path| !known(path)).collect()
 }
 
-/// Types of which another path is the one that implementations name, and functions that are declared twice.
+/// Types of which another path is the one that implementations name, and functions that are
+/// declared twice.
 fn second_paths(lines: &BTreeSet<String>) -> Vec<&str> {
     let declared = declared(lines);
     let implemented: BTreeSet<&str> = lines
@@ -165,8 +169,8 @@ fn second_paths(lines: &BTreeSet<String>) -> Vec<&str> {
     seconds
 }
 
-/// With one line for all methods that a type has of a trait: they are said at the trait. A trait of two paths says them at
-/// the first.
+/// With one line for all methods that a type has of a trait: they are said at the trait. A trait of
+/// two paths says them at the first.
 fn without_repeats(lines: BTreeSet<String>) -> BTreeSet<String> {
     let paths = lines.iter().filter_map(|line| {
         let path = line.strip_prefix("pub trait ")?;

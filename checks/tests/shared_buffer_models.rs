@@ -1,9 +1,9 @@
 //! Loom models of what a worker process lends to its pool: the blocks of large results.
 //!
 //! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test shared_buffer_models -- --nocapture`.
-//! What the parent copies is what was lent, whenever room is used again. The twins at the end leave one step out, and
-//! must fail.
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test
+//! shared_buffer_models -- --nocapture`. What the parent copies is what was lent, whenever room is
+//! used again. The twins at the end leave one step out, and must fail.
 #![cfg(loom)]
 
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! Loom models of what callers do in the driver's place.
 //!
 //! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test shortcut_models -- --nocapture`.
-//! Every job is handed out and every result heard, once, by whoever comes first, and nobody sleeps while only he would do what is
-//! to be done (loom calls that a deadlock). The twins at the end leave one step out, and must fail.
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test
+//! shortcut_models -- --nocapture`. Every job is handed out and every result heard, once, by
+//! whoever comes first, and nobody sleeps while only he would do what is to be done (loom calls
+//! that a deadlock). The twins at the end leave one step out, and must fail.
 #![cfg(loom)]
 
 use std::sync::Arc;
@@ -30,7 +31,8 @@ fn two_callers(broken: Broken) {
     threads.into_iter().for_each(|one| one.join().unwrap());
 }
 
-/// One caller leaves two jobs, one after the other for the worker, and takes the first result if it sees it.
+/// One caller leaves two jobs, one after the other for the worker, and takes the first result if it
+/// sees it.
 fn one_looking_caller(broken: Broken) {
     let pool = Arc::new(Pool::new(broken, 1));
     let threads = start(&pool, &[Pool::driver, Pool::worker]);

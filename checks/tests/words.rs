@@ -1,7 +1,9 @@
-//! What the compiler says where a program asks for what cannot be: sentences of ours, or one that the guide quotes.
+//! What the compiler says where a program asks for what cannot be: sentences of ours, or one that
+//! the guide quotes.
 //!
-//! **Job.** `#[diagnostic::on_unimplemented]` is advice only: a further blanket implementation, and the compiler speaks of another trait.
-//! So small wrong programs are given to it here, and its words are read.
+//! **Job.** `#[diagnostic::on_unimplemented]` is advice only: a further blanket implementation, and
+//! the compiler speaks of another trait. So small wrong programs are given to it here, and its
+//! words are read.
 #![cfg(not(loom))]
 
 use std::path::{Path, PathBuf};
@@ -87,7 +89,8 @@ fn the_compiler_says_what_to_write() {
                 "`#[derive(serde::Serialize, serde::Deserialize)]`",
             ],
         ),
-        // Of what serde can borrow from its input, the compiler says this, and no crate can change it.
+        // Of what serde can borrow from its input, the compiler says this, and no crate can change
+        // it.
         (
             "procs.spawn(\"text\", |text: &str| text.len()).detach();",
             &["`serde_core::de::Deserialize` is not general enough"],

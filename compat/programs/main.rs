@@ -1,5 +1,5 @@
-//! Twenty programs for rayon, each of which checks its result. `compat/table.sh` builds them twice, with the original of rayon-core and
-//! with ours, and runs the two in turn.
+//! Twenty programs for rayon, each of which checks its result. `compat/table.sh` builds them twice,
+//! with the original of rayon-core and with ours, and runs the two in turn.
 //!
 //!     programs                 # all of them; RAYON_NUM_THREADS says how many threads
 //!     programs sum sort        # these
@@ -49,7 +49,8 @@ fn work(nanoseconds: u64) -> u64 {
     })
 }
 
-/// A program: prepares what it works on, and gives what is measured. That returns whether its result is right.
+/// A program: prepares what it works on, and gives what is measured. That returns whether its
+/// result is right.
 type Program = fn() -> Box<dyn FnMut() -> bool + Send>;
 
 fn sum() -> Box<dyn FnMut() -> bool + Send> {

@@ -6,10 +6,8 @@
 //!
 //! Five parts, one file each, to be read in order:
 //!
-//! 1. `part1_cpu.rs`: the same computation one after another, on threads, in
-//!    worker processes.
-//! 2. `part2_files.rs`: every file under DIR read, hashed and counted, the same
-//!    three ways.
+//! 1. `part1_cpu.rs`: the same computation one after another, on threads, in worker processes.
+//! 2. `part2_files.rs`: every file under DIR read, hashed and counted, the same three ways.
 //! 3. `part3_http.rs`: a web server and three hundred page loads on one thread.
 //! 4. `part4_accidents.rs`: workers that crash, and a pool that does not mind.
 //! 5. `part5_together.rs`: loop, threads and processes in one `async` function.
@@ -20,8 +18,9 @@
 //! Every part knows what the answer must be. If one differs, the program says
 //! so and ends with a failure.
 //!
-//! With `--features trace` it records what it does, for the viewer at <https://ui.perfetto.dev>, into the file that
-//! `TREFOIL_TRACE` names, or into `trefoil-tour.json` among the temporary files; and ends with a summary of all executors.
+//! With `--features trace` it records what it does, for the viewer at <https://ui.perfetto.dev>, into
+//! the file that `TREFOIL_TRACE` names, or into `trefoil-tour.json` among the temporary files; and ends with a
+//! summary of all executors.
 
 mod http;
 mod input;

@@ -1,7 +1,7 @@
 //! As much of HTTP as it takes to ask whether something is there.
 //!
-//! One request for each connection, over TCP or TLS on the current loop; of the answer only the head
-//! is read. Redirects are followed, a few.
+//! One request for each connection, over TCP or TLS on the current loop; of the answer only the
+//! head is read. Redirects are followed, a few.
 
 use std::fmt;
 use std::io;

@@ -122,8 +122,8 @@ fn a_crash_costs_one_picture() {
     ];
     let began = Instant::now();
     let mut running = Running::start(THUMBNAILS, &args, &[]);
-    // When all other pictures are there, one worker is inside of the pipe. It crashes there, as it would
-    // in a decoder; and the idle ones with it, which costs nobody anything.
+    // When all other pictures are there, one worker is inside of the pipe. It crashes there, as it
+    // would in a decoder; and the idle ones with it, which costs nobody anything.
     let others = (0..12).map(|n| to.join(format!("{n}.png")));
     let others: Vec<PathBuf> = others.collect();
     while !others.iter().all(|path| path.exists()) {

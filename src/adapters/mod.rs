@@ -8,8 +8,9 @@
 //! | `tokio` | `adapters::tokio` | a tokio runtime around a future on the loop, for crates that ask for one: reqwest, sqlx, tonic |
 //! | `tracing` | `adapters::tracing` | each task is a span; panics and slow polls are events |
 //!
-//! None of them but `tokio` brings a runtime, starts a thread or copies data: the traits are implemented on the types of
-//! [`io`](crate::io) and [`time`](crate::time) themselves. Crates that use the futures-io traits need no feature:
+//! None of them but `tokio` brings a runtime, starts a thread or copies data: the traits are
+//! implemented on the types of [`io`](crate::io) and [`time`](crate::time) themselves. Crates that
+//! use the futures-io traits need no feature:
 //!
 //! ```
 //! use futures::{AsyncReadExt, AsyncWriteExt};
@@ -28,8 +29,8 @@
 //!
 //! # Read next
 //!
-//! Each module's page has an example. Whole programs (an HTTPS server, a WebSocket echo, traced tasks) are in the
-//! repository, in `adapters/examples/`.
+//! Each module's page has an example. Whole programs (an HTTPS server, a WebSocket echo, traced
+//! tasks) are in the repository, in `adapters/examples/`.
 
 // For work on this module: `hyper` and `tokio_io` both read through `raw_fill` and write through
 // `writes`. Spans are created where tasks are (`task/traced.rs`); `tracing` has the rest. Checked

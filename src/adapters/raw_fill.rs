@@ -49,7 +49,8 @@ pub(super) fn hyper_from(
     cx: &mut Context<'_>,
     mut buffer: ::hyper::rt::ReadBufCursor<'_>,
 ) -> Poll<io::Result<()>> {
-    // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and writes values only.
+    // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and
+    // writes values only.
     let memory = unsafe { buffer.as_mut() };
     let count = ready!(source.poll_read_uninit(cx, memory))?;
     // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.
@@ -84,7 +85,8 @@ pub(super) fn tokio_from(
     cx: &mut Context<'_>,
     buffer: &mut tokio::io::ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
-    // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and writes values only.
+    // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and
+    // writes values only.
     let memory = unsafe { buffer.unfilled_mut() };
     let count = ready!(source.poll_read_uninit(cx, memory))?;
     // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.

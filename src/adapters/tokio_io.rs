@@ -1,22 +1,23 @@
-//! tokio's `AsyncRead` and `AsyncWrite` on the streams of [`io`](crate::io): for crates that need these traits and nothing else of
-//! tokio, such as tokio-rustls, tokio-tungstenite and tokio-util's codecs.
+//! tokio's `AsyncRead` and `AsyncWrite` on the streams of [`io`](crate::io): for crates that need
+//! these traits and nothing else of tokio, such as tokio-rustls, tokio-tungstenite and tokio-util's
+//! codecs.
 //!
 //! There is nothing to call. With the feature `tokio-io` the traits are implemented by
 //!
-//! - [`TcpStream`], [`UnixStream`](crate::io::UnixStream), shared references to them (`&TcpStream`), their
-//!   [`ReadHalf`] and [`WriteHalf`], and the pipes of a child: [`ChildStdin`], [`ChildStdout`],
-//!   [`ChildStderr`]. Reading goes straight into the caller's memory, even if that is not initialised; writes are
-//!   vectored; nothing is copied.
-//! - [`Stdin`], [`Stdout`], [`Stderr`] and [`fs::File`] (to seek, call its own method). They fill the
-//!   caller's memory with zeros before they first read into it.
+//! - [`TcpStream`], [`UnixStream`](crate::io::UnixStream), shared references to them
+//!   (`&TcpStream`), their [`ReadHalf`] and [`WriteHalf`], and the pipes of a child:
+//!   [`ChildStdin`], [`ChildStdout`], [`ChildStderr`]. Reading goes straight into the caller's
+//!   memory, even if that is not initialised; writes are vectored; nothing is copied.
+//! - [`Stdin`], [`Stdout`], [`Stderr`] and [`fs::File`] (to seek, call its own method). They fill
+//!   the caller's memory with zeros before they first read into it.
 //!
-//! `poll_flush` of a socket does nothing, since the system already has the bytes; `poll_shutdown` closes
-//! the writing direction, so that the peer reads the end of the stream. (A child's standard input is closed by dropping
-//! it.)
+//! `poll_flush` of a socket does nothing, since the system already has the bytes; `poll_shutdown`
+//! closes the writing direction, so that the peer reads the end of the stream. (A child's standard
+//! input is closed by dropping it.)
 //!
 //! What cannot run here is code that calls tokio's runtime itself: `tokio::spawn`, `tokio::time`,
-//! `tokio::net`. tokio's locks and channels (`tokio::sync`) and its functions over readers and writers (`tokio::io::copy`,
-//! with its feature `io-util`) need no runtime, and work.
+//! `tokio::net`. tokio's locks and channels (`tokio::sync`) and its functions over readers and
+//! writers (`tokio::io::copy`, with its feature `io-util`) need no runtime, and work.
 //!
 //! ```
 //! use std::pin::Pin;

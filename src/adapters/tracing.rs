@@ -52,8 +52,8 @@ use ::tracing::{error, field, info, warn};
 use crate::event_loop::{SlowPoll, Snapshot, TaskInfo};
 use crate::task::{TaskId, TaskReport};
 
-/// A hook for [`EventLoopBuilder::slow_poll`](crate::EventLoopBuilder::slow_poll): an event for each
-/// task that blocks its loop, while it does so.
+/// A hook for [`EventLoopBuilder::slow_poll`](crate::EventLoopBuilder::slow_poll): an event for
+/// each task that blocks its loop, while it does so.
 ///
 /// The event comes from the watchdog's thread, so it is in no span.
 ///

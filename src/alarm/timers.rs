@@ -1,7 +1,7 @@
 //! The pending deadlines of one timekeeper, earliest first.
 //!
-//! A pending timer lies in a slot, where its key finds it, and has an entry in one heap, which is ordered
-//! by deadline and then by creation. Nothing is rounded, so no timer goes off early.
+//! A pending timer lies in a slot, where its key finds it, and has an entry in one heap, which is
+//! ordered by deadline and then by creation. Nothing is rounded, so no timer goes off early.
 //!
 //! Most timers are timeouts that are cancelled long before they are due. Cancelling one only
 //! empties its slot; the entry stays in the heap, and is skipped when it comes to the front. Once
@@ -9,18 +9,20 @@
 //! cancelling a timer take constant time on average, and the heap has at most twice as many entries
 //! as there are pending timers, plus a few.
 //!
-//! A slot remembers when its timer was created, and keys and entries say so too: a key that outlived its timer
-//! finds nothing, whichever timer uses the slot now. (The count has 32 bits. A key could be mistaken after exactly 2^32 more
-//! timers, in the same slot, and would wake a future too early, which looks at the clock. An entry with 64 bits is a third longer.)
+//! A slot remembers when its timer was created, and keys and entries say so too: a key that
+//! outlived its timer finds nothing, whichever timer uses the slot now. (The count has 32 bits. A
+//! key could be mistaken after exactly 2^32 more timers, in the same slot, and would wake a future
+//! too early, which looks at the clock. An entry with 64 bits is a third longer.)
 //!
 //! Each entry of the heap has four children, not two. They lie side by side, so that with a hundred
 //! thousand timers half as many cache lines are touched to remove one.
 //!
 //! No user code runs in here: payloads are returned, never dropped.
 //!
-//! Rejected: a hierarchical wheel in front of the heap (a quarter faster where 100,000 timers are due at once, equal
-//! elsewhere, four times the code); a wheel alone (it rounds); a `BTreeMap` (it allocates for each timer); timers that
-//! lie in their futures (a future that is dropped on another thread would have to wait for the loop).
+//! Rejected: a hierarchical wheel in front of the heap (a quarter faster where 100,000 timers are
+//! due at once, equal elsewhere, four times the code); a wheel alone (it rounds); a `BTreeMap` (it
+//! allocates for each timer); timers that lie in their futures (a future that is dropped on another
+//! thread would have to wait for the loop).
 //!
 //! Checked below against a sorted list, with seeded random operations.
 
@@ -62,8 +64,8 @@ impl TimerKey {
     };
 }
 
-/// An entry in the heap: a timer's deadline and key. A leftover if the key's slot is vacant or has another
-/// timer.
+/// An entry in the heap: a timer's deadline and key. A leftover if the key's slot is vacant or has
+/// another timer.
 type Entry = (Instant, TimerKey);
 
 /// This many leftovers are always allowed.

@@ -10,7 +10,8 @@
 //!    poll, or if the job would wake up too late.
 //! 2. The job polls all descriptors until the earliest deadline. For each entry that is ready or
 //!    late, it removes the timer and calls the waker.
-//! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so leaving rings the bell.)
+//! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so
+//!    leaving rings the bell.)
 //! 4. Without entries the job waits [`LINGER`] for more, and ends. `running` changes only under the
 //!    lock, in the same critical section that checks whether the timers are empty, so no entry is
 //!    left to a job that has ended.
@@ -22,8 +23,8 @@
 //! Wakers are user code: they are cloned, called and dropped outside the lock (A2), and one that
 //! panics does not end the thread.
 //!
-//! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread, `children.rs`) and
-//! `tests/process/channel.rs`.
+//! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread,
+//! `children.rs`) and `tests/process/channel.rs`.
 
 use std::collections::HashMap;
 use std::future::Future;

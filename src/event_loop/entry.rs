@@ -54,8 +54,8 @@ pub fn run<F: Future>(future: F) -> F::Output {
 ///
 /// It runs only inside [`block_on`](Self::block_on), which may be called again
 /// and again: tasks stay from one call to the next, and do not run in between. (So on this
-/// thread, wait for a task of the loop with `block_on`: `join` is refused, since no other thread could run
-/// the task.)
+/// thread, wait for a task of the loop with `block_on`: `join` is refused, since no other thread
+/// could run the task.)
 /// Dropping the loop cancels its tasks.
 /// It cannot leave its thread; a [`LoopHandle`] can.
 ///
@@ -134,8 +134,9 @@ impl EventLoop {
     /// ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline). One call runs at
     /// most 64 tasks, or some 200 µs of them, and looks at the descriptors once.
     ///
-    /// The descriptor says nothing before the first call, nor between a [`block_on`](Self::block_on) and the
-    /// next. Between calls the loop sleeps: what other threads bring makes the descriptor readable.
+    /// The descriptor says nothing before the first call, nor between a
+    /// [`block_on`](Self::block_on) and the next. Between calls the loop sleeps: what other
+    /// threads bring makes the descriptor readable.
     ///
     /// # Panics
     ///
@@ -165,9 +166,9 @@ impl EventLoop {
         turn::once(&self.local)
     }
 
-    /// When to call [`poll_once`](Self::poll_once) again, if the descriptor does not become readable
-    /// before: at once if there is something to do, else when the next timer is due. `None`:
-    /// there is none. In real time, whatever clock the loop has.
+    /// When to call [`poll_once`](Self::poll_once) again, if the descriptor does not become
+    /// readable before: at once if there is something to do, else when the next timer is due.
+    /// `None`: there is none. In real time, whatever clock the loop has.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -271,8 +272,8 @@ impl EventLoopBuilder {
     /// computation, a blocking call, an endless loop in a poll.
     ///
     /// The hook runs on a thread of its own, once for each such poll. There
-    /// [`LoopHandle::snapshot`] shows what else the loop has to do. A panic in it goes no further; dropping
-    /// the loop waits until it has returned.
+    /// [`LoopHandle::snapshot`] shows what else the loop has to do. A panic in it goes no further;
+    /// dropping the loop waits until it has returned.
     ///
     /// Cost: nothing for loops without it; here, about a tenth of a microsecond for each poll. An
     /// idle loop stays idle. It measures real time, also on a loop with
@@ -304,9 +305,10 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Gives the loop a clock of its own from the beginning, as [`time::pause`](crate::time::pause) does on one that runs. For tests: it stops while tasks run, and
-    /// when none can, it jumps to the next deadline. An hour of timers takes
-    /// milliseconds, and comes out the same each time.
+    /// Gives the loop a clock of its own from the beginning, as [`time::pause`](crate::time::pause)
+    /// does on one that runs. For tests: it stops while tasks run, and when none can, it jumps
+    /// to the next deadline. An hour of timers takes milliseconds, and comes out the same each
+    /// time.
     ///
     /// It is the clock of [`time`](crate::time), of `timeout`, of
     /// [`call_later`](LoopHandle::call_later) and of [`CancelToken`](crate::CancelToken)s on this
@@ -315,19 +317,21 @@ impl EventLoopBuilder {
     ///
     /// The clock does not run away from what goes on outside of the loop:
     ///
-    /// - While a task of another executor is awaited (a thread or process pool's, a
-    ///   blocking call, a file), it goes at the pace of the real one, so a timeout around it
-    ///   strikes after that much real time, and never before.
+    /// - While a task of another executor is awaited (a thread or process pool's, a blocking call,
+    ///   a file), it goes at the pace of the real one, so a timeout around it strikes after that
+    ///   much real time, and never before.
     /// - While something waits for a descriptor (a socket, a child process) or for a
-    ///   [`Completer`](crate::Completer), it goes so, too, until nothing has come for half a second; then it
-    ///   jumps. As both sides may be on this loop, this delay is halved each time that it was in
-    ///   vain, down to 10 ms. The same holds while a Unix listener has no room in its queue.
-    /// - It does not see channels, locks and events that other threads are to use, nor what combinators
-    ///   that were made outside of the loop (`race`, `join_all`, ...) wait for: make them inside, and
-    ///   await a [`Task`](crate::Task) of what another thread does.
+    ///   [`Completer`](crate::Completer), it goes so, too, until nothing has come for half a
+    ///   second; then it jumps. As both sides may be on this loop, this delay is halved each time
+    ///   that it was in vain, down to 10 ms. The same holds while a Unix listener has no room in
+    ///   its queue.
+    /// - It does not see channels, locks and events that other threads are to use, nor what
+    ///   combinators that were made outside of the loop (`race`, `join_all`, ...) wait for: make
+    ///   them inside, and await a [`Task`](crate::Task) of what another thread does.
     ///
-    /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from moving. A sleep too
-    /// long for any clock ends at this clock's last instant, once nothing else is left to wait for.
+    /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from
+    /// moving. A sleep too long for any clock ends at this clock's last instant, once nothing
+    /// else is left to wait for.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

@@ -77,8 +77,8 @@ impl LoopHandle {
 
     /// Starts a future on the loop.
     ///
-    /// From another thread this holds a lock for a few instructions, and makes a system call only if the loop
-    /// is asleep. If the loop has ended, or is ending, the task ends in
+    /// From another thread this holds a lock for a few instructions, and makes a system call only
+    /// if the loop is asleep. If the loop has ended, or is ending, the task ends in
     /// [`TaskError::Closed`](crate::TaskError::Closed).
     ///
     /// ```

@@ -4,8 +4,8 @@
 //! to call from anywhere on the thread: a cell is borrowed for a few lines that run no user code;
 //! wakers and tasks are cloned before, woken and dropped after.
 //!
-//! Tasks that have not ended are in a table ([`super::task_table`]), so that a loop that ends can cancel
-//! every one, and a snapshot can list them.
+//! Tasks that have not ended are in a table ([`super::task_table`]), so that a loop that ends can
+//! cancel every one, and a snapshot can list them.
 //!
 //! - **L6** The table has a task from the moment that this thread first sees it until it is done.
 //!   So a future's last reference is dropped on this thread. A thread that runs code of the loop

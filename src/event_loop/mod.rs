@@ -35,8 +35,8 @@
 //!
 //! - Tasks run in the order in which they became ready.
 //! - Nothing that sleeps is woken early; an idle loop makes no system call.
-//! - A wake-up or a spawn from another thread holds a lock for a few instructions, and makes
-//!   a system call only if the loop is asleep.
+//! - A wake-up or a spawn from another thread holds a lock for a few instructions, and makes a
+//!   system call only if the loop is asleep.
 //! - A future that is not `Send` is polled and dropped on the loop's thread.
 //! - A panic ends the task that panicked, nothing else.
 //! - When the loop ends, every task on it has ended.
@@ -68,12 +68,11 @@
 //
 // Rejected:
 //
-// - The executor as a future that any runtime may poll: it must then assume that
-//   any thread polls it, and lock.
-// - `io_uring` for sockets: within a fifth of `epoll` either way, forbidden in
-//   many containers, and its buffers fit no existing trait.
-// - A reactor for the process: its thread is always there, and each of its
-//   sources needs a lock.
+// - The executor as a future that any runtime may poll: it must then assume that any thread polls
+//   it, and lock.
+// - `io_uring` for sockets: within a fifth of `epoll` either way, forbidden in many containers, and
+//   its buffers fit no existing trait.
+// - A reactor for the process: its thread is always there, and each of its sources needs a lock.
 
 pub(crate) mod current;
 mod entry;
@@ -108,7 +107,8 @@ pub(crate) use source_waiters::SHARED;
 pub use snapshot::{TaskInfo, TaskState, WaitsFor};
 pub use yield_now::YieldNow;
 
-/// What is public at the crate's root. (Its paths through this module compile, too, and nothing speaks of them.)
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing
+/// speaks of them.)
 pub(crate) mod root {
     pub use super::entry::{EventLoop, EventLoopBuilder, run};
     pub use super::handle::{LoopHandle, spawn};

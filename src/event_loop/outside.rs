@@ -55,7 +55,8 @@ pub(super) struct Outside {
     /// When an event came, or a task began to wait for one; `None`: the clock has jumped since.
     last_activity: Cell<Option<Instant>>,
     patience: Cell<Duration>,
-    /// Since when the loop waits, or the one that drives it, while the clock goes at the real pace.
+    /// Since when the loop waits, or the one that drives it, while the clock goes at the real
+    /// pace.
     waiting_since: Cell<Option<Instant>>,
 }
 

@@ -1,7 +1,7 @@
 //! From readiness of descriptors to wakers of tasks.
 //!
-//! 1. A source registers the first time an operation would block: once, for both
-//!    directions, edge-triggered. It gets a [`SourceKey`].
+//! 1. A source registers the first time an operation would block: once, for both directions,
+//!    edge-triggered. It gets a [`SourceKey`].
 //! 2. Until an event arrives, nothing is ready, and a future that asks is entered among the
 //!    direction's [`SourceWaiters`].
 //! 3. An event makes its directions ready and takes all their waiters to be woken. Readiness is
@@ -21,8 +21,8 @@
 //! - **L3** An event reaches only the source it is for: a source is deregistered before its slot is
 //!   reused, and an event is processed as soon as it is fetched. (A misdirected event would cost
 //!   only an operation that would block.)
-//! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of
-//!   the loop is borrowed: all three can run user code.
+//! - **L4** Wakers are cloned, woken and dropped by the caller, while nothing of the loop is
+//!   borrowed: all three can run user code.
 //!
 //! A dropped source is deregistered at once, by the thread that drops it and before its descriptor
 //! is closed: a duplicate may stay open (a child's standard input, say), and the number of a lent

@@ -6,8 +6,8 @@
 //! 1. Before the loop waits in the kernel, and while nothing drives it, its table is here; before
 //!    it continues it takes the table back. A thread that wants a snapshot meanwhile reads it here,
 //!    and wakes nothing.
-//! 2. A thread that finds no table here leaves a sender, and waits. The loop answers after the task that it
-//!    runs, or when it puts the table here.
+//! 2. A thread that finds no table here leaves a sender, and waits. The loop answers after the task
+//!    that it runs, or when it puts the table here.
 //! 3. A loop with a watchdog puts its table here for each poll, too, and notes which task is
 //!    polled, and since when. Meanwhile the task itself uses the table under the lock.
 //!

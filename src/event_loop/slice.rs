@@ -1,12 +1,12 @@
 //! How long tasks have run since the kernel was last asked for events.
 //!
 //! To ask costs a system call, some 300 ns, as much as a dozen short polls; not to ask lets
-//! sockets wait. So the loop asks after a stretch of time ([`SLICE`]), not after so many polls. Nor is
-//! the clock read for every poll, which would double what the shortest of them cost:
+//! sockets wait. So the loop asks after a stretch of time ([`SLICE`]), not after so many polls. Nor
+//! is the clock read for every poll, which would double what the shortest of them cost:
 //!
 //! 1. Polls are counted. Every [`STRIDE`]-th reads the clock ([`ticks`]).
-//! 2. After polls that took long every single one does, until [`SINGLE`] in a row were short: also in the slices that
-//!    follow, and also where long and short ones take turns.
+//! 2. After polls that took long every single one does, until [`SINGLE`] in a row were short: also
+//!    in the slices that follow, and also where long and short ones take turns.
 //! 3. Timers are looked at after each batch in which the clock was read.
 //!
 //! The clock is a rough one, and may even stop: then the slice ends after [`MAX_POLLS`] polls.
@@ -15,8 +15,8 @@
 
 use crate::sys::ticks;
 
-/// How long tasks run, roughly, before the kernel is asked for events. Timers are looked at after each batch in which the clock
-/// was read.
+/// How long tasks run, roughly, before the kernel is asked for events. Timers are looked at after
+/// each batch in which the clock was read.
 const SLICE: u64 = 200 * ticks::MICROSECOND;
 
 /// The clock is read after so many short polls.
@@ -25,8 +25,8 @@ const STRIDE: u32 = 8;
 /// Polls that took longer than this in all were not short ones.
 const LONG: u64 = SLICE / 32;
 
-/// After a long poll every single one is looked at until so many were short: with 10 ns for each look that
-/// is a twentieth of the long one.
+/// After a long poll every single one is looked at until so many were short: with 10 ns for each
+/// look that is a twentieth of the long one.
 const SINGLE: u32 = 32;
 
 /// A slice ends after so many polls, whatever the clock says.
@@ -90,8 +90,8 @@ impl Slice {
         self.over
     }
 
-    /// Out of line: with it inside, the compiler keeps the whole slice in registers, which costs a turn of one poll ten
-    /// instructions.
+    /// Out of line: with it inside, the compiler keeps the whole slice in registers, which costs a
+    /// turn of one poll ten instructions.
     #[inline(never)]
     fn look(&mut self) {
         self.read_clock(ticks::now());
@@ -126,8 +126,8 @@ impl Slice {
 mod tests {
     use super::*;
 
-    /// A slice in which the clock moves by `each` for every poll: after how many it is over, and how often
-    /// the clock was read.
+    /// A slice in which the clock moves by `each` for every poll: after how many it is over, and
+    /// how often the clock was read.
     fn polls(each: u64) -> (u32, u32) {
         let mut slice = Slice::new();
         let (mut now, mut read) = (slice.began, 0);

@@ -105,8 +105,8 @@ pub enum TaskState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitsFor {
-    /// For the end of this task, which may be on another executor; if it waits for several, the one
-    /// polled last.
+    /// For the end of this task, which may be on another executor; if it waits for several, the
+    /// one polled last.
     pub task: Option<TaskId>,
     /// For a timer.
     pub timer: bool,
@@ -164,7 +164,8 @@ impl Snapshot {
 }
 
 impl TaskInfo {
-    /// Of the task with this tag, or of the root future, which has tag 0. `running`: whose code runs.
+    /// Of the task with this tag, or of the root future, which has tag 0. `running`: whose code
+    /// runs.
     pub(super) fn of(table: &Table, tag: u32, running: Option<u32>) -> Option<Self> {
         let (task, id, site, noted) = if tag == 0 {
             let root = table.root.as_ref()?;

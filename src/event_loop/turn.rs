@@ -315,8 +315,8 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Wakes tasks whose timers are due: as many as have run in this turn, or as make up a whole one; some even if few have run,
-    /// because they took long. False: none was woken.
+    /// Wakes tasks whose timers are due: as many as have run in this turn, or as make up a whole
+    /// one; some even if few have run, because they took long. False: none was woken.
     fn wake_due(&self, ran: usize) -> bool {
         let room = BATCH.saturating_sub(self.local.count_ready());
         self.local.wake_due(room.max(ran).max(BATCH / 4))

@@ -26,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes a bound socket of the standard library listen.
 pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<T>> {
-    // std lets 128 connections wait, and the system drops those beyond: the clients of a burst would hang for a
-    // second. Listening again changes the limit.
+    // std lets 128 connections wait, and the system drops those beyond: the clients of a burst
+    // would hang for a second. Listening again changes the limit.
     rustix::net::listen(listener.as_fd(), BACKLOG)?;
     Source::nonblocking(listener)
 }

@@ -1,6 +1,7 @@
 //! Any descriptor, waited for on the loop.
 //!
-//! 1. [`AsyncFd::readable`] asks the kernel whether a read would block, and waits if it would (see `readiness`).
+//! 1. [`AsyncFd::readable`] asks the kernel whether a read would block, and waits if it would (see
+//!    `readiness`).
 //! 2. Foreign code may close its descriptor while it is watched, and no edge would ever follow: so
 //!    before a wait the kernel is asked whether it is still open.
 //! 3. The descriptor may stay open when the `AsyncFd` is dropped, so it is deregistered at once, on

@@ -5,7 +5,8 @@
 //! dropping that future loses nothing. Once all bytes are taken, the buffer shrinks to its earlier
 //! length.
 //!
-//! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped, and its methods need an import.
+//! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped,
+//! and its methods need an import.
 //!
 //! Checked by `tests/event_loop/buffered.rs`.
 
@@ -52,8 +53,8 @@ pub struct BufReader<R> {
     start: usize,
     end: usize,
     capacity: usize,
-    /// This byte is not among the first bytes of `buffer()`, up to this number; an abandoned search
-    /// continues behind them.
+    /// This byte is not among the first bytes of `buffer()`, up to this number; an abandoned
+    /// search continues behind them.
     searched: Option<(u8, usize)>,
 }
 
@@ -302,7 +303,8 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         Ok(self.buffer())
     }
 
-    /// Appends everything up to the next `delimiter` and that, or up to the end; returns the number of bytes, 0 at the end.
+    /// Appends everything up to the next `delimiter` and that, or up to the end; returns the number
+    /// of bytes, 0 at the end.
     ///
     /// It takes as much memory as the piece is long. For untrusted input, limit it yourself, with
     /// [`fill_buf`](Self::fill_buf) and [`consume`](Self::consume), or by a
@@ -336,12 +338,13 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         Ok(count)
     }
 
-    /// Appends the next line with its end; returns its length in bytes, 0 at the end. For many lines, without their ends:
-    /// [`lines`](Self::lines).
+    /// Appends the next line with its end; returns its length in bytes, 0 at the end. For many
+    /// lines, without their ends: [`lines`](Self::lines).
     ///
     /// # Errors
     ///
-    /// `InvalidData` if it is not UTF-8: nothing is appended then, and the next call gives the next line. The reader's.
+    /// `InvalidData` if it is not UTF-8: nothing is appended then, and the next call gives the next
+    /// line. The reader's.
     ///
     /// # Cancel safety
     ///
@@ -425,8 +428,8 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
 }
 
 impl<R: AsyncSeek + Unpin> BufReader<R> {
-    /// Moves the reader's position; returns the new one, from the start. The buffer is forgotten, and a position is counted from
-    /// what was taken last.
+    /// Moves the reader's position; returns the new one, from the start. The buffer is forgotten,
+    /// and a position is counted from what was taken last.
     ///
     /// # Errors
     ///

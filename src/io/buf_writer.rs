@@ -148,7 +148,8 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
         poll_fn(|cx| Pin::new(&mut *self).poll_write(cx, bytes)).await
     }
 
-    /// Takes all of `bytes`. They are written once the buffer is full, or by [`flush`](Self::flush).
+    /// Takes all of `bytes`. They are written once the buffer is full, or by
+    /// [`flush`](Self::flush).
     ///
     /// # Errors
     ///

@@ -370,11 +370,13 @@ macro_rules! reads {
                 self.source().read_to_string(text).await
             }
 
-            /// Reads what has arrived, and does not wait for more; 0 at the end of the stream. It needs no loop.
+            /// Reads what has arrived, and does not wait for more; 0 at the end of the stream. It
+            /// needs no loop.
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if there is nothing: [`readable`](Self::readable) waits for it. The system's.
+            /// `WouldBlock` if there is nothing: [`readable`](Self::readable) waits for it. The
+            /// system's.
             ///
             /// ```
             /// use std::io::ErrorKind;
@@ -509,11 +511,13 @@ macro_rules! writes {
                 Ok(())
             }
 
-            /// Writes as many of `bytes` as there is room for, and does not wait for more. It needs no loop.
+            /// Writes as many of `bytes` as there is room for, and does not wait for more. It needs
+            /// no loop.
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. The system's.
+            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. The
+            /// system's.
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixStream::pair()?;

@@ -1,8 +1,9 @@
 //! A child process, watched through a descriptor of it (Linux: its pidfd).
 //!
 //! 1. Right after the start the child gets a descriptor that names it and no other process,
-//!    whatever happens to its number. (The number is not reused before the child is waited for. So it can belong
-//!    to another process by then only if the host lets the system discard its children, or waits for them itself.)
+//!    whatever happens to its number. (The number is not reused before the child is waited for. So
+//!    it can belong to another process by then only if the host lets the system discard its
+//!    children, or waits for them itself.)
 //! 2. Everything else uses that descriptor: waiting for the child's end, reaping it, killing it.
 //!    The kernel reports the end on it, whatever the host does with `SIGCHLD`.
 //! 3. The status is fetched once and kept. A child that is dropped before that goes to the reaper.

@@ -4,8 +4,8 @@
 //!    system's first; a given list of addresses keeps its order.
 //! 2. The first is tried. After [`STAGGER`], or as soon as an attempt has failed, the next one
 //!    starts.
-//! 3. The first that is connected wins; the rest are dropped, which closes them. Once
-//!    all have failed, the last failure is the result.
+//! 3. The first that is connected wins; the rest are dropped, which closes them. Once all have
+//!    failed, the last failure is the result.
 //!
 //! One address needs no race and no timer.
 //!

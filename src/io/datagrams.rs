@@ -2,7 +2,8 @@
 //!
 //! Checked by `tests/event_loop/datagrams.rs`.
 
-/// `try_send` and its like, for a type with a source. Their examples use a Unix pair, which needs no port.
+/// `try_send` and its like, for a type with a source. Their examples use a Unix pair, which needs
+/// no port.
 macro_rules! datagrams {
     ($type:ty, $socket:ty, $address:ty) => {
         impl $type {
@@ -10,7 +11,8 @@ macro_rules! datagrams {
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. As [`send`](Self::send).
+            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. As
+            /// [`send`](Self::send).
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
@@ -25,7 +27,8 @@ macro_rules! datagrams {
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if there is none: [`readable`](Self::readable) waits for one. As [`recv`](Self::recv).
+            /// `WouldBlock` if there is none: [`readable`](Self::readable) waits for one. As
+            /// [`recv`](Self::recv).
             ///
             /// ```
             /// use std::io::ErrorKind;
@@ -105,7 +108,8 @@ macro_rules! datagrams {
                     .poll(cx, $crate::event_loop::Direction::Read, receive)
             }
 
-            /// [`recv_from`](Self::recv_from) for a future written by hand; the latest caller is woken.
+            /// [`recv_from`](Self::recv_from) for a future written by hand; the latest caller is
+            /// woken.
             ///
             /// # Errors
             ///

@@ -1,6 +1,7 @@
 //! Ctrl-C, waited for on the loop.
 //!
-//! It is a source like others, whose operation asks whether it has come (see `sys::signal`, where the handler is).
+//! It is a source like others, whose operation asks whether it has come (see `sys::signal`, where
+//! the handler is).
 //!
 //! A `select!` in a loop drops a pending [`ctrl_c`] and makes another one. A Ctrl-C in between must
 //! not end the program, so the event loop keeps the subscription meanwhile, and passes it to the

@@ -1,7 +1,7 @@
 //! The lines of a reader.
 //!
-//! What a line needs stays in the reader's buffer until the line is whole, and there, too, how far it was searched: a line that comes in
-//! many small pieces is looked at once.
+//! What a line needs stays in the reader's buffer until the line is whole, and there, too, how far
+//! it was searched: a line that comes in many small pieces is looked at once.
 //!
 //! Checked by `tests/event_loop/buffered.rs`.
 
@@ -16,7 +16,8 @@ use futures_io::AsyncRead;
 use super::buf_reader::BufReader;
 use super::read_write::text;
 
-/// The lines of a reader, one by one; also a `Stream`. Made by [`BufReader::lines`] and [`Stdin::lines`](super::Stdin::lines).
+/// The lines of a reader, one by one; also a `Stream`. Made by [`BufReader::lines`] and
+/// [`Stdin::lines`](super::Stdin::lines).
 ///
 /// ```
 /// use trefoil::io::{BufReader, Command};
@@ -83,7 +84,8 @@ impl<R> Lines<R> {
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// The next line, without its end; `None` after the last. A line takes as much memory as it is long.
+    /// The next line, without its end; `None` after the last. A line takes as much memory as it is
+    /// long.
     ///
     /// # Errors
     ///

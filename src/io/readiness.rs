@@ -62,8 +62,9 @@ pub(super) fn closed(number: RawFd) -> io::Error {
 macro_rules! readable {
     ($type:ty) => {
         impl $type {
-            /// Waits until a read would not block: there is something, or the end has come, or an error is to be fetched. It says
-            /// so each time, for as long as that is the case: there is no guard, and nothing to clear.
+            /// Waits until a read would not block: there is something, or the end has come, or an
+            /// error is to be fetched. It says so each time, for as long as that is the case:
+            /// there is no guard, and nothing to clear.
             ///
             /// # Errors
             ///
@@ -91,7 +92,8 @@ macro_rules! readable {
                     .await
             }
 
-            /// [`readable`](Self::readable) for a future written by hand; the latest caller is woken.
+            /// [`readable`](Self::readable) for a future written by hand; the latest caller is
+            /// woken.
             ///
             /// # Errors
             ///
@@ -124,8 +126,9 @@ pub(super) use readable;
 macro_rules! writable {
     ($type:ty) => {
         impl $type {
-            /// Waits until a write would not block: there is room, or the other end is closed, or an error is to be fetched. It
-            /// says so each time, for as long as that is the case.
+            /// Waits until a write would not block: there is room, or the other end is closed, or
+            /// an error is to be fetched. It says so each time, for as long as that is the
+            /// case.
             ///
             /// # Errors
             ///
@@ -152,7 +155,8 @@ macro_rules! writable {
                     .await
             }
 
-            /// [`writable`](Self::writable) for a future written by hand; the latest caller is woken.
+            /// [`writable`](Self::writable) for a future written by hand; the latest caller is
+            /// woken.
             ///
             /// # Errors
             ///

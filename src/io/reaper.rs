@@ -1,7 +1,8 @@
 //! Reaps children whose handle was dropped.
 //!
 //! A child that has ended stays as a zombie until its parent has asked for its status. A
-//! program that drops a [`Child`](super::Child) will not ask, so this module does, on a loop or off it.
+//! program that drops a [`Child`](super::Child) will not ask, so this module does, on a loop or off
+//! it.
 //!
 //! 1. [`adopt`] takes over a child. One that has ended already is reaped at once.
 //! 2. Otherwise a helper thread waits for its end (`alarm::waiter`), and reaps it then.

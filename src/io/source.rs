@@ -2,8 +2,8 @@
 //!
 //! 1. The first operation binds the source to the loop that runs it. From then on, operations on
 //!    any other thread fail.
-//! 2. Every operation is tried first. Only one that would block makes the
-//!    source register with its loop, once, and its task wait.
+//! 2. Every operation is tried first. Only one that would block makes the source register with its
+//!    loop, once, and its task wait.
 //! 3. After an operation with a short count, the next one in that direction waits. If the source is
 //!    not registered yet, the next operation registers it first: the kernel then reports the
 //!    current state, so no event in between is missed. If no edge will follow (see the reactor) the
@@ -55,7 +55,8 @@ struct Bound {
 pub(super) enum Outcome<R> {
     /// As it was asked to.
     Full(R),
-    /// It read or wrote less than it could have. True: so the next would block; false: it may have stopped at a mark.
+    /// It read or wrote less than it could have. True: so the next would block; false: it may have
+    /// stopped at a mark.
     Short(R, bool),
 }
 
@@ -68,7 +69,8 @@ impl<R> Outcome<R> {
 }
 
 impl Outcome<usize> {
-    /// Of `wanted` bytes, `count` were read or written. `drains`: a short count leaves nothing behind.
+    /// Of `wanted` bytes, `count` were read or written. `drains`: a short count leaves nothing
+    /// behind.
     pub(super) fn of(wanted: usize, count: usize, drains: bool) -> Self {
         if count > 0 && count < wanted {
             Self::Short(count, drains)
@@ -146,7 +148,8 @@ impl<T: AsFd> Source<T> {
         poll_fn(|cx| operation.poll(cx, &mut op)).await
     }
 
-    /// Calls `op`, which reads, until it does not say `WouldBlock`. What it gives tells nothing about the next call.
+    /// Calls `op`, which reads, until it does not say `WouldBlock`. What it gives tells nothing
+    /// about the next call.
     pub(super) async fn reading<R>(
         &self,
         mut op: impl FnMut(&T) -> io::Result<R>,
@@ -204,8 +207,8 @@ impl<T: AsFd> Source<T> {
         Ok((local, bound))
     }
 
-    /// Registered for a read, it is taken to be writable: a write is tried without waiting for the kernel's first report, unless
-    /// one came out short before.
+    /// Registered for a read, it is taken to be writable: a write is tried without waiting for the
+    /// kernel's first report, unless one came out short before.
     fn register(
         &self,
         local: &Local,
@@ -339,7 +342,8 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
 /// What every socket has: it is made from the standard library's, and shows its descriptor.
 macro_rules! socket {
     ($type:ty, $std:ty $(, $fd:ty)?) => {
-        /// Takes over a socket of the standard library, with all its settings; it becomes non-blocking.
+        /// Takes over a socket of the standard library, with all its settings; it becomes
+        /// non-blocking.
         impl TryFrom<$std> for $type {
             type Error = std::io::Error;
 

@@ -3,14 +3,14 @@
 //! They may be files of any kind, and other processes share them and expect them to block: the
 //! flag that makes an open file non-blocking must not be set on them. So:
 //!
-//! 1. A pipe or a terminal is opened a second time (through `/proc/self/fd`), without blocking: that
-//!    is another open file of the same pipe or terminal. The loop waits for it like for any
+//! 1. A pipe or a terminal is opened a second time (through `/proc/self/fd`), without blocking:
+//!    that is another open file of the same pipe or terminal. The loop waits for it like for any
 //!    source; no thread is involved, and a read that is given up has read nothing.
 //! 2. A socket cannot be opened again, but each call on it can ask not to wait.
-//! 3. A regular file is read and written off the loop, by a duplicate that shares its position
-//!    (see `fs::File`). So is whatever the system refuses to open again, or would make anew
-//!    (the controlling side of a terminal); a read of that may stay on its thread for ever, and
-//!    nothing waits for that thread.
+//! 3. A regular file is read and written off the loop, by a duplicate that shares its position (see
+//!    `fs::File`). So is whatever the system refuses to open again, or would make anew (the
+//!    controlling side of a terminal); a read of that may stay on its thread for ever, and nothing
+//!    waits for that thread.
 //!
 //! All of this happens at the first use. A short read says nothing: a terminal gives a line at
 //! a time.
@@ -122,8 +122,8 @@ impl Stdin {
         self.reader.read_line(line).await
     }
 
-    /// The lines, one by one, without their ends. They are read ahead, up to 8 KiB: what comes after them is lost to other readers
-    /// of the input.
+    /// The lines, one by one, without their ends. They are read ahead, up to 8 KiB: what comes
+    /// after them is lost to other readers of the input.
     ///
     /// ```no_run
     /// trefoil::run(async {
@@ -231,8 +231,8 @@ macro_rules! output {
             ///
             /// # Errors
             ///
-            /// The system's; above all, the other end is closed (`BrokenPipe`), or this one. Off its
-            /// loop.
+            /// The system's; above all, the other end is closed (`BrokenPipe`), or this one. Off
+            /// its loop.
             ///
             /// # Cancel safety
             ///

@@ -65,10 +65,10 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// The system's; above all, no descriptor is left, or the call is refused. The connection then waits in
-    /// the queue. That error takes its time, a tenth of a second each, so that a server which
-    /// goes on regardless does not spin. A connection that was given up while it waited is
-    /// passed over.
+    /// The system's; above all, no descriptor is left, or the call is refused. The connection then
+    /// waits in the queue. That error takes its time, a tenth of a second each, so that a
+    /// server which goes on regardless does not spin. A connection that was given up while it
+    /// waited is passed over.
     ///
     /// # Cancel safety
     ///

@@ -321,8 +321,9 @@ impl TcpStream {
         self.source.get_ref().ttl()
     }
 
-    /// Dropping the stream resets the connection, from now on: what the peer has not received is lost, and its reads fail.
-    /// (A `SO_LINGER` of some length would block the loop when the stream is dropped; `rustix::net::sockopt` sets it.)
+    /// Dropping the stream resets the connection, from now on: what the peer has not received is
+    /// lost, and its reads fail. (A `SO_LINGER` of some length would block the loop when the
+    /// stream is dropped; `rustix::net::sockopt` sets it.)
     ///
     /// # Errors
     ///

@@ -256,7 +256,8 @@ impl UdpSocket {
         self.source.get_ref().send_to(bytes, target)
     }
 
-    /// [`send_to`](Self::send_to) one address, for a future written by hand; the latest caller is woken.
+    /// [`send_to`](Self::send_to) one address, for a future written by hand; the latest caller is
+    /// woken.
     ///
     /// # Errors
     ///
@@ -442,7 +443,8 @@ impl UdpSocket {
         self.source.get_ref().leave_multicast_v6(&group, interface)
     }
 
-    /// Whether this machine receives, too, what this socket sends to an IPv4 group; yes, to begin with.
+    /// Whether this machine receives, too, what this socket sends to an IPv4 group; yes, to begin
+    /// with.
     ///
     /// # Errors
     ///
@@ -502,7 +504,8 @@ impl UdpSocket {
         self.source.get_ref().multicast_ttl_v4()
     }
 
-    /// Whether this machine receives, too, what this socket sends to an IPv6 group; yes, to begin with.
+    /// Whether this machine receives, too, what this socket sends to an IPv6 group; yes, to begin
+    /// with.
     ///
     /// # Errors
     ///

@@ -275,8 +275,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if that socket's queue is full (the kernel does not tell when it has room; [`send_to`](Self::send_to) asks
-    /// again and again). The system's.
+    /// `WouldBlock` if that socket's queue is full (the kernel does not tell when it has room;
+    /// [`send_to`](Self::send_to) asks again and again). The system's.
     ///
     /// ```
     /// let socket = trefoil::io::UnixDatagram::unbound()?;

@@ -148,7 +148,8 @@ impl UnixStream {
         self.source.get_ref().shutdown(how)
     }
 
-    /// The stream twice, for code that wants a reader and a writer apart: a `&UnixStream` is either.
+    /// The stream twice, for code that wants a reader and a writer apart: a `&UnixStream` is
+    /// either.
     ///
     /// ```
     /// use trefoil::io::UnixStream;
@@ -246,8 +247,8 @@ impl UnixStream {
     }
 }
 
-/// Connects a new Unix socket. (mio's own takes another address for an abstract name that begins with a zero, and makes a new
-/// socket for each attempt.)
+/// Connects a new Unix socket. (mio's own takes another address for an abstract name that begins
+/// with a zero, and makes a new socket for each attempt.)
 async fn connect_unix(address: &SocketAddr) -> io::Result<OwnedFd> {
     let Some(target) = sockets::unix_name(address)? else {
         let words = "a Unix socket without a name cannot be connected to";

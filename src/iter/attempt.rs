@@ -9,8 +9,9 @@ use std::ops::ControlFlow;
 
 use crate::thread::Seal;
 
-/// `Option`, `Result` and `ControlFlow`: what a closure of [`try_for_each`](super::ParallelIterator::try_for_each) and its kin
-/// returns, to go on with a value or to stop.
+/// `Option`, `Result` and `ControlFlow`: what a closure of
+/// [`try_for_each`](super::ParallelIterator::try_for_each) and its kin returns, to go on with a
+/// value or to stop.
 ///
 /// It is sealed, and stands for the trait of std's of this name, which is not stable.
 pub trait Try: Sized {

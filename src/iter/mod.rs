@@ -60,8 +60,9 @@
 
 // For work on this module.
 //
-//   a source ──opened──▶ a producer ──cut──▶ pieces ──▶ an iterator of std's ──▶ folded, joined   (thread/region.rs)
-//   par, slices, text, bridge             order: cut in step     stage: adaptors    parallel, gather: the ends
+//   a source ──opened──▶ a producer ──cut──▶ pieces ──▶ an iterator of std's ──▶ folded, joined
+// (thread/region.rs)   par, slices, text, bridge             order: cut in step     stage: adaptors
+// parallel, gather: the ends
 //
 // Reading order: `parallel` and `indexed` are the public API, with `sources` and `collect`. An
 // adaptor is a source over a source: `stage` handles items one by one, `order` needs their

@@ -386,9 +386,10 @@ pub trait ParallelIterator: Source + Send {
     /// of pieces depends only on the number of items; otherwise also on which threads are free. No
     /// items at all give one piece.
     ///
-    /// After [`par_bridge`](super::ParallelBridge::par_bridge) it is left to chance, for a reduction, too: nobody knows how many items come.
-    /// After [`flatten`](Self::flatten) and [`flat_map`](Self::flat_map) a piece is some of the outer items, with all that is in them, so the
-    /// number goes by those.
+    /// After [`par_bridge`](super::ParallelBridge::par_bridge) it is left to chance, for a
+    /// reduction, too: nobody knows how many items come. After [`flatten`](Self::flatten) and
+    /// [`flat_map`](Self::flat_map) a piece is some of the outer items, with all that is in them,
+    /// so the number goes by those.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -829,7 +830,8 @@ pub trait ParallelIterator: Source + Send {
     }
 }
 
-/// How the items of a sum are grouped: unsigned integers come to the same in each way, and overflow in all or in none.
+/// How the items of a sum are grouped: unsigned integers come to the same in each way, and overflow
+/// in all or in none.
 fn of_sums<T, S>() -> Grouping {
     let (item, sum) = (type_name::<T>(), type_name::<S>());
     match sum {

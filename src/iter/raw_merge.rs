@@ -1,4 +1,5 @@
-//! The merge sort: pieces sorted by std, then merged by pairs, from the slice into a buffer, and back.
+//! The merge sort: pieces sorted by std, then merged by pairs, from the slice into a buffer, and
+//! back.
 //!
 //! **Job.** Two adjacent runs are merged by two threads: the middle item of the longer run is
 //! searched in the other, and the items before both cuts are merged separately from those behind.

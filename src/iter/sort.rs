@@ -6,7 +6,8 @@
 //! comparison that panics loses none. After several bad cuts, std's sort, which has a worst-case
 //! bound, sorts the rest.
 //!
-//! Rejected: cutting with all threads (they would compare with one pivot at the same time, which `T: Send` does not allow).
+//! Rejected: cutting with all threads (they would compare with one pivot at the same time, which
+//! `T: Send` does not allow).
 //!
 //! Tests: `tests/iter/sort.rs`.
 

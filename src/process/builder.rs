@@ -125,7 +125,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// How much memory, in bytes, one item may allocate, and how much a worker may hold between items.
+    /// How much memory, in bytes, one item may allocate, and how much a worker may hold between
+    /// items.
     ///
     /// An allocation beyond it fails, and the item's worker dies: its task ends with
     /// [`WorkerDied`](TaskError::WorkerDied), whose
@@ -207,11 +208,12 @@ impl ProcessPoolBuilder {
 
     /// Lets `engine` start the workers, on other machines.
     ///
-    /// They are [plain](Self::plain_workers), whatever is said there. [`build`](Self::build) then takes as long as the engine needs
-    /// to find out whether it can start workers. A variable that is set by [`env`](Self::env) is set there, the others are as that machine
-    /// has them. What tasks print on standard output goes to standard error, and this process forwards it: only
-    /// [`WorkerStdout::Null`] changes that, and with [`on_output`](Self::on_output) there is no pool
-    /// ([`PoolError::Engine`]).
+    /// They are [plain](Self::plain_workers), whatever is said there. [`build`](Self::build) then
+    /// takes as long as the engine needs to find out whether it can start workers. A variable
+    /// that is set by [`env`](Self::env) is set there, the others are as that machine has them.
+    /// What tasks print on standard output goes to standard error, and this process forwards it:
+    /// only [`WorkerStdout::Null`] changes that, and with [`on_output`](Self::on_output) there
+    /// is no pool ([`PoolError::Engine`]).
     #[cfg(feature = "__machines")]
     pub fn on(mut self, engine: impl Engine) -> Self {
         self.engine = Some(engine.said().0);

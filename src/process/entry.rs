@@ -6,9 +6,11 @@
 //! runs before `main`; both call this file.
 //!
 //! **Protocol.**
-//! 1. The parent puts [`VARIABLE`] into the worker's environment, an *invitation*: the name of the copy of this crate that it is for
-//!    (`sys::image`), depth, the parent's process id, the descriptors that every child inherits, and the worker's name if it has one. The
-//!    socket is the worker's standard input. (A worker on another machine has its stream in two descriptors: `wire::invitation`.)
+//! 1. The parent puts [`VARIABLE`] into the worker's environment, an *invitation*: the name of the
+//!    copy of this crate that it is for (`sys::image`), depth, the parent's process id, the
+//!    descriptors that every child inherits, and the worker's name if it has one. The socket is the
+//!    worker's standard input. (A worker on another machine has its stream in two descriptors:
+//!    `wire::invitation`.)
 //! 2. Without the variable, [`enter`] records that this program's workers would get here, and
 //!    returns. Only after that may a pool be made ([`depth`]): a program that never gets here
 //!    starts no process, rather than processes that start processes. So `init` records nothing
@@ -28,23 +30,26 @@
 //! not remove it because it had other threads. The first three parts of the variable are the same
 //! in all versions of this crate.
 //!
-//! **Orphans.** A worker whose parent is gone has another parent, and must not run `main` either. It is known by its standard input:
-//! the kernel has noted which process made that pair of sockets, and keeps the number when that process is gone. A
-//! socket of another process, or one that has no process at the other end (TCP), is no parent's, and its program
-//! runs. Where that cannot be asked (a filter), any socket counts. It always sees its parent's number: a process
-//! whose children would be in another process namespace can start no thread, and a thread of ours starts the workers.
-//! What cannot be told from a worker: a program with a stale invitation whose parent has got the very number that is
-//! named there; it ends with a sentence, or, if its standard input is a socket of that parent's, waits for a welcome.
-//! An orphan whose `main` replaced standard input before `init` cannot be told from an ordinary program either.
+//! **Orphans.** A worker whose parent is gone has another parent, and must not run `main` either.
+//! It is known by its standard input: the kernel has noted which process made that pair of sockets,
+//! and keeps the number when that process is gone. A socket of another process, or one that has no
+//! process at the other end (TCP), is no parent's, and its program runs. Where that cannot be asked
+//! (a filter), any socket counts. It always sees its parent's number: a process whose children
+//! would be in another process namespace can start no thread, and a thread of ours starts the
+//! workers. What cannot be told from a worker: a program with a stale invitation whose parent has
+//! got the very number that is named there; it ends with a sentence, or, if its standard input is a
+//! socket of that parent's, waits for a welcome. An orphan whose `main` replaced standard input
+//! before `init` cannot be told from an ordinary program either.
 //!
-//! **Is every invitation taken?** A pool of a copy is made after that copy's `enter` has returned in the parent, on
-//! the first thread. A worker is the same image with the same arguments, so its `main` gets there, too, unless it
-//! looks at something that has changed in between; and a copy in a library makes no pools. So it is certain that some
-//! copy takes an invitation, and that each copy can pass on those of others. A `main` that does lead elsewhere makes
-//! no pools, and is killed as one that is too late (`sched::workers`).
+//! **Is every invitation taken?** A pool of a copy is made after that copy's `enter` has returned
+//! in the parent, on the first thread. A worker is the same image with the same arguments, so its
+//! `main` gets there, too, unless it looks at something that has changed in between; and a copy in
+//! a library makes no pools. So it is certain that some copy takes an invitation, and that each
+//! copy can pass on those of others. A `main` that does lead elsewhere makes no pools, and is
+//! killed as one that is too late (`sched::workers`).
 //!
-//! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads, rights, orphans), `tests/auto.rs`,
-//! `checks/tests/copies.rs` (two copies, a library).
+//! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads,
+//! rights, orphans), `tests/auto.rs`, `checks/tests/copies.rs` (two copies, a library).
 
 use std::io::{self, ErrorKind};
 use std::sync::OnceLock;
@@ -59,8 +64,8 @@ use crate::sys::{executable, itself};
 /// How deep workers may make pools of their own.
 const DEEPEST: u32 = 20;
 
-/// Set once this process has been through [`enter`]. 0: it was not started by a pool; n: it is the worker of a process of
-/// depth n - 1.
+/// Set once this process has been through [`enter`]. 0: it was not started by a pool; n: it is the
+/// worker of a process of depth n - 1.
 static DEPTH: OnceLock<u32> = OnceLock::new();
 
 /// Makes worker processes possible: call it first in `main`.
@@ -68,18 +73,20 @@ static DEPTH: OnceLock<u32> = OnceLock::new();
 /// A [`ProcessPool`](crate::ProcessPool) starts its workers by executing the program again.
 /// In such a process this function serves the pool and never returns; in any other it
 /// does nothing but note that workers will get here. What stands before it in `main` therefore
-/// runs again in every worker, which has ten seconds of processor time for it, and may not wait for anything for
-/// five seconds: one that does is taken for stuck, and what it was to run ends in
+/// runs again in every worker, which has ten seconds of processor time for it, and may not wait for
+/// anything for five seconds: one that does is taken for stuck, and what it was to run ends in
 /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), whose note says so.
 ///
-/// It must be called on the program's first thread, before any other is started. Elsewhere (in a `#[test]`, in an `async` main whose
-/// runtime has threads) it does nothing: a pool is [`PoolError::NotInitialized`] then, unless the call has been made
-/// in the right place, too. Calling it again, wherever, does no harm. A worker that gets here too late says
-/// so on standard error and ends. Where a library starts threads before `main`, use the feature `auto`.
+/// It must be called on the program's first thread, before any other is started. Elsewhere (in a
+/// `#[test]`, in an `async` main whose runtime has threads) it does nothing: a pool is
+/// [`PoolError::NotInitialized`] then, unless the call has been made in the right place, too.
+/// Calling it again, wherever, does no harm. A worker that gets here too late says so on standard
+/// error and ends. Where a library starts threads before `main`, use the feature `auto`.
 ///
-/// A worker begins with three standard streams. Other descriptors that this program hands on to what it executes (those
-/// without close-on-exec: what a shell has given it, what a C library has opened) it closes here;
-/// what stands before this call in `main`, or before `main`, may have opened in the worker itself stays open.
+/// A worker begins with three standard streams. Other descriptors that this program hands on to
+/// what it executes (those without close-on-exec: what a shell has given it, what a C library has
+/// opened) it closes here; what stands before this call in `main`, or before `main`, may have
+/// opened in the worker itself stays open.
 ///
 /// With the feature `auto` the call is not needed.
 ///

@@ -59,8 +59,8 @@ const MIN_TURNOVER: Duration = Duration::from_millis(4);
 /// Lazy: items are taken from the input, on the thread that asks for results, no further ahead
 /// than the [buffer](Self::buffer) holds. Each item has its own result: one that fails
 /// ([`Panicked`](TaskError::Panicked), [`WorkerDied`](TaskError::WorkerDied),
-/// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) does not affect the others. Short
-/// items are sent many at a time, but finished results do not wait for unfinished ones.
+/// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) does not affect the others.
+/// Short items are sent many at a time, but finished results do not wait for unfinished ones.
 ///
 /// If the input panics, the results of the items before are returned first, then the panic is
 /// resumed in the caller; the pool stays usable. Dropping it cancels unfinished items. It does not
@@ -103,7 +103,8 @@ pub struct Imap<I: Iterator, R> {
     /// Nothing more comes, and why.
     ended: Option<TaskError>,
     buffer: usize,
-    /// The buffer may grow: how many results there were when it last could have, and when that was.
+    /// The buffer may grow: how many results there were when it last could have, and when that
+    /// was.
     grows: Option<(usize, Instant)>,
     over: bool,
 }
@@ -457,7 +458,8 @@ impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
 pub struct ImapStream<I: Iterator, R>(Imap<I, R>);
 
 impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
-    /// Waits for the next result, without another crate: `while let Some(result) = stream.next().await`.
+    /// Waits for the next result, without another crate: `while let Some(result) =
+    /// stream.next().await`.
     #[expect(
         clippy::should_implement_trait,
         reason = "what it gives is awaited, as a stream's `next` is"

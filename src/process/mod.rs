@@ -134,7 +134,8 @@ pub use imap::{Imap, ImapStream, Indexed};
 pub(crate) use job::Counter;
 pub use payload::portable::Portable;
 pub use payload::raw_plain::{Plain, PlainAtomic};
-/// What is public at the crate's root. (Its paths through this module compile, too, and nothing speaks of them.)
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing
+/// speaks of them.)
 pub(crate) mod root {
     pub use super::builder::ProcessPoolBuilder;
     pub use super::entry::init;

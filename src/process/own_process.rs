@@ -1,7 +1,7 @@
 //! `Process`: one function in a separate process.
 //!
-//! **Job.** [`Process`]: starts a process, runs one call in it, and is a handle to both: the process
-//! can be looked at and signalled, the call can be joined.
+//! **Job.** [`Process`]: starts a process, runs one call in it, and is a handle to both: the
+//! process can be looked at and signalled, the call can be joined.
 //!
 //! **Protocol.** It uses a pool's link, frames, driver and scheduler, with these differences:
 //! 1. The pool has one place. As soon as it has its one job, it is shut down, to end with that job.
@@ -9,8 +9,8 @@
 //!    that death.
 //! 3. The task ends when the process has been reaped (`Sched::held`), not when the result arrives:
 //!    after a `join` there is no process any more.
-//! 4. The driver's thread belongs to no other pool and ends with its process. It cannot be shared: the
-//!    kernel's parent-death signal comes when the thread that started a child ends.
+//! 4. The driver's thread belongs to no other pool and ends with its process. It cannot be shared:
+//!    the kernel's parent-death signal comes when the thread that started a child ends.
 //!
 //! **Rejected.** Sending signals through the driver: the signal should have been sent when `kill`
 //! returns. One internal pool for many processes: each has its own environment and output.
@@ -108,7 +108,8 @@ impl<R: Portable> Process<R> {
     /// takes about a millisecond; it initialises in the background.
     ///
     /// # Errors
-    /// See [`PoolError`]; [`Argument`](PoolError::Argument) if `arg` cannot be encoded. No process is left then.
+    /// See [`PoolError`]; [`Argument`](PoolError::Argument) if `arg` cannot be encoded. No process
+    /// is left then.
     #[track_caller]
     pub fn spawn<A: Portable>(arg: A, f: fn(A) -> R) -> Result<Self, PoolError> {
         Process::builder().spawn(arg, f)
@@ -200,8 +201,8 @@ impl<R: Send + 'static> Process<R> {
     /// The call as a task, to be awaited, raced or grouped with others.
     ///
     /// It ends when the process has. Cancelling it stops the process: its
-    /// [token](crate::CancelToken::current) is set at once, and it is killed if it has not ended after
-    /// the [grace period](ProcessBuilder::grace). Dropping it detaches the process.
+    /// [token](crate::CancelToken::current) is set at once, and it is killed if it has not ended
+    /// after the [grace period](ProcessBuilder::grace). Dropping it detaches the process.
     ///
     /// ```
     /// use trefoil::Process;

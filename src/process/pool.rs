@@ -36,7 +36,8 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// sent, because the workers run the same program. A task that segfaults, aborts, exits or is
 /// killed fails alone: it ends with [`TaskError::WorkerDied`], and its worker is replaced.
 ///
-/// The program's `main` must begin with [`init`](crate::process::init) (or the feature `auto` be on).
+/// The program's `main` must begin with [`init`](crate::process::init) (or the feature `auto` be
+/// on).
 ///
 /// Dropping the pool (its last handle) cancels tasks that have not begun, and kills workers that
 /// still run one after a second. No worker outlives the process that started it, however that ends.
@@ -107,7 +108,8 @@ impl ProcessPool {
         self.call(f).spawn(arg)
     }
 
-    /// Runs `f(arg)` in a worker, and leaves what it gives where it is: see [`Remote`], which is an argument of later calls.
+    /// Runs `f(arg)` in a worker, and leaves what it gives where it is: see [`Remote`], which is an
+    /// argument of later calls.
     ///
     /// As [`spawn`](Self::spawn) in everything else.
     ///
@@ -217,8 +219,10 @@ impl ProcessPool {
 
     /// Like [`map`](Self::map), with a result for each item: one that fails cancels no other.
     ///
-    /// On a thread that must not block (an event loop's) each is [`WouldBlock`](TaskError::WouldBlock), and nothing was run. In a
-    /// pool that has ended each that has not run is [`Cancelled`](TaskError::Cancelled) or [`Closed`](TaskError::Closed).
+    /// On a thread that must not block (an event loop's) each is
+    /// [`WouldBlock`](TaskError::WouldBlock), and nothing was run. In a pool that has ended
+    /// each that has not run is [`Cancelled`](TaskError::Cancelled) or
+    /// [`Closed`](TaskError::Closed).
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -307,7 +311,8 @@ impl ProcessPool {
     ///
     /// In a callback on the driver thread of a process pool, this or another, it does not wait.
     ///
-    /// In a forked child, the parent's pool counts as shut down; calls on it there do not affect the parent.
+    /// In a forked child, the parent's pool counts as shut down; calls on it there do not affect
+    /// the parent.
     pub fn shutdown(&self, how: Shutdown) {
         self.end.end(how_of(how).into());
     }
@@ -337,8 +342,8 @@ impl ProcessPool {
     }
 
     /// Kills all workers at once, and waits until they are gone. All tasks that have not
-    /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait, neither
-    /// does this.
+    /// finished end in [`TaskError::Cancelled`]. Where [`shutdown`](Self::shutdown) does not wait,
+    /// neither does this.
     pub fn kill(&self) {
         self.end.end(How::Kill.into());
     }

@@ -72,9 +72,10 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
     /// [grace period](crate::ProcessPoolBuilder::grace)). Other items are not affected.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
-    /// `imap` it is the result of that item. The error itself does not say of which item it is: that say [`details`](Self::details)
-    /// after a `map`, [`Task::details`](crate::Task::details) of a
-    /// [`map_task`](ProcessCall::map_task), [`map_each`](ProcessCall::map_each) and [`with_index`](Imap::with_index).
+    /// `imap` it is the result of that item. The error itself does not say of which item it is:
+    /// that say [`details`](Self::details) after a `map`,
+    /// [`Task::details`](crate::Task::details) of a [`map_task`](ProcessCall::map_task),
+    /// [`map_each`](ProcessCall::map_each) and [`with_index`](Imap::with_index).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -152,8 +153,9 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
-    /// What is known of the failure of the last [`map`](ProcessCall::map) or `map_with` that was made through this value, and not in its error:
-    /// of an item whose time was up its index, how long it ran, and in which worker process. `None` if that `map` gave no such error.
+    /// What is known of the failure of the last [`map`](ProcessCall::map) or `map_with` that was
+    /// made through this value, and not in its error: of an item whose time was up its index,
+    /// how long it ran, and in which worker process. `None` if that `map` gave no such error.
     /// ([`Task::details`](crate::Task::details) says the same of a task. A clone has none.)
     ///
     /// ```
@@ -180,11 +182,14 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
-    /// What an item takes of one of the engine's resources: for [`Dask`](crate::process::machines::Dask), of those that its workers were started with
-    /// (`dask worker --resources "GPU=1"`). May be called for many; a second amount of one takes the place of the first.
+    /// What an item takes of one of the engine's resources: for
+    /// [`Dask`](crate::process::machines::Dask), of those that its workers were started with
+    /// (`dask worker --resources "GPU=1"`). May be called for many; a second amount of one takes
+    /// the place of the first.
     ///
-    /// Other pools have no resources to give, and the call ends in [`TaskError::Codec`], which says so: there give each kind of work
-    /// a pool of its own, with as many workers as there are of what it needs.
+    /// Other pools have no resources to give, and the call ends in [`TaskError::Codec`], which says
+    /// so: there give each kind of work a pool of its own, with as many workers as there are of
+    /// what it needs.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -203,10 +208,12 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
         self
     }
 
-    /// How urgent it is: of what waits for a worker, that with the highest number begins first. Default: 0.
+    /// How urgent it is: of what waits for a worker, that with the highest number begins first.
+    /// Default: 0.
     ///
-    /// It holds in this pool. [`Dask`](crate::process::machines::Dask) is told, too, and compares it with what others run on the cluster;
-    /// what has been sent to its scheduler before is not held up here.
+    /// It holds in this pool. [`Dask`](crate::process::machines::Dask) is told, too, and compares
+    /// it with what others run on the cluster; what has been sent to its scheduler before is
+    /// not held up here.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -354,8 +361,8 @@ where
     R: Portable,
     C: Serialize + DeserializeOwned + 'static,
 {
-    /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options and the function of this call, which
-    /// [`call_with`](crate::ProcessPool::call_with) has made.
+    /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options and the
+    /// function of this call, which [`call_with`](crate::ProcessPool::call_with) has made.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,15 +1,16 @@
 //! The feature `auto`: worker entry without a line in `main`.
 //!
-//! A function pointer in a section of its own (`.init_array`, `__mod_init_func`) is called by the C runtime
-//! before `main`, also when it comes out of a library deep in the dependency tree. In a worker
-//! that call never returns, so that a test harness or a doctest's
+//! A function pointer in a section of its own (`.init_array`, `__mod_init_func`) is called by the C
+//! runtime before `main`, also when it comes out of a library deep in the dependency tree. In a
+//! worker that call never returns, so that a test harness or a doctest's
 //! `main` never gets to run there.
 //!
 //! **Invariants.**
-//! - **W9** The runtime calls the entries of an executable's section once each, on the first thread,
-//!   with the C library and the environment set up, which is all that `enter` needs; `std`'s
-//!   arguments, environment, threads and panics work by then on this platform. Those of a library that is loaded later are called
-//!   wherever it is loaded; there no invitation is this copy's, and `enter` only takes a note.
+//! - **W9** The runtime calls the entries of an executable's section once each, on the first
+//!   thread, with the C library and the environment set up, which is all that `enter` needs;
+//!   `std`'s arguments, environment, threads and panics work by then on this platform. Those of a
+//!   library that is loaded later are called wherever it is loaded; there no invitation is this
+//!   copy's, and `enter` only takes a note.
 //!
 //! Tests: `tests/auto.rs`, every doctest of this crate.
 #![allow(unsafe_code)]

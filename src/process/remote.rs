@@ -1,8 +1,9 @@
 //! A result that stays where it is, as users see it.
 //!
-//! A handle on a [`Kept`], or, inside of a call that has got it as an argument, the value itself with the bytes that it was read
-//! from. On this machine the bytes are kept by this process, those of a large result in memory that it shares with its workers; an
-//! engine that places calls itself keeps them (`machines::dask`).
+//! A handle on a [`Kept`], or, inside of a call that has got it as an argument, the value itself
+//! with the bytes that it was read from. On this machine the bytes are kept by this process, those
+//! of a large result in memory that it shares with its workers; an engine that places calls itself
+//! keeps them (`machines::dask`).
 //!
 //! Tests: `tests/process/remote.rs`, `tests/dask/promises.rs`.
 
@@ -28,12 +29,13 @@ use super::worker::raw_call::{code_of, code_of_kept};
 use crate::helper;
 use crate::task::{Completer, Task, TaskError, panic};
 
-/// A result that stays where it is, until it is [fetched](Self::fetch): from [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
+/// A result that stays where it is, until it is [fetched](Self::fetch): from
+/// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
 ///
-/// It is an argument of later calls, alone or as a part of a tuple, a struct, a vector. Such a call waits until
-/// everything that it needs is there, without a thread, and in it a `Remote<R>` is the `R`, by [`Deref`] or
-/// [`into_inner`](Self::into_inner). So a graph of calls that depend on one another is written as calls, and only the last result
-/// comes home:
+/// It is an argument of later calls, alone or as a part of a tuple, a struct, a vector. Such a call
+/// waits until everything that it needs is there, without a thread, and in it a `Remote<R>` is the
+/// `R`, by [`Deref`] or [`into_inner`](Self::into_inner). So a graph of calls that depend on one
+/// another is written as calls, and only the last result comes home:
 ///
 /// ```
 /// use trefoil::{ProcessPool, Remote};
@@ -61,24 +63,28 @@ use crate::task::{Completer, Task, TaskError, panic};
 /// ```
 ///
 /// # Where it stays
-/// - On this machine in memory: up to 16 KiB in this process, larger ones in memory that is mapped by whoever needs them and not
-///   copied, as a [`Shared`](crate::Shared) is. It is encoded once, and decoded by each call that gets it.
-/// - Over ssh (and with [plain workers](crate::ProcessPoolBuilder::plain_workers)) its bytes come here, and go once to each worker that
-///   needs them.
-/// - On Dask with the worker that has computed it, and what needs it runs there if Dask finds that better. Should that worker be lost, Dask
-///   computes it again. It is of use in calls of its own pool only.
+/// - On this machine in memory: up to 16 KiB in this process, larger ones in memory that is mapped
+///   by whoever needs them and not copied, as a [`Shared`](crate::Shared) is. It is encoded once,
+///   and decoded by each call that gets it.
+/// - Over ssh (and with [plain workers](crate::ProcessPoolBuilder::plain_workers)) its bytes come
+///   here, and go once to each worker that needs them.
+/// - On Dask with the worker that has computed it, and what needs it runs there if Dask finds that
+///   better. Should that worker be lost, Dask computes it again. It is of use in calls of its own
+///   pool only.
 ///
 /// # Errors
-/// The error of its call is that of each `fetch`, and of each call that it is an argument of. Calls with many items
-/// (`map`, `imap`) do not wait: one with a `Remote` whose call has not ended ends in [`TaskError::Codec`], which says so;
-/// [`ready`](Self::ready) tells when it has. A result that brings along what is not bytes (a `Shared`, an end of a channel) cannot be kept.
+/// The error of its call is that of each `fetch`, and of each call that it is an argument of. Calls
+/// with many items (`map`, `imap`) do not wait: one with a `Remote` whose call has not ended ends
+/// in [`TaskError::Codec`], which says so; [`ready`](Self::ready) tells when it has. A result that
+/// brings along what is not bytes (a `Shared`, an end of a channel) cannot be kept.
 ///
 /// # Dropping it
-/// With the last handle, and the last call that needs it, the result is freed. If its call has not ended by then, that is cancelled. (A
-/// `fetch` and a `ready` that wait count as handles.)
+/// With the last handle, and the last call that needs it, the result is freed. If its call has not
+/// ended by then, that is cancelled. (A `fetch` and a `ready` that wait count as handles.)
 ///
 /// # Panics
-/// [`Deref`] and `into_inner`, in words, where the value is not: outside of the call that it is an argument of.
+/// [`Deref`] and `into_inner`, in words, where the value is not: outside of the call that it is an
+/// argument of.
 pub struct Remote<R>(State<R>);
 
 enum State<R> {
@@ -180,7 +186,8 @@ impl<R: Portable> Remote<R> {
     }
 }
 
-/// The call has ended, and somebody wants the value. (On the thread on which that was found out, which runs no code of the user's.)
+/// The call has ended, and somebody wants the value. (On the thread on which that was found out,
+/// which runs no code of the user's.)
 fn come<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<R>) {
     match kept.ended().unwrap_or(Err(TaskError::Closed)) {
         Ok(Place::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),

@@ -74,7 +74,8 @@ use self::bar::Bar;
 /// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; the `imap` types and their
 /// streams; [`AsCompleted`](crate::task::AsCompleted).
 pub trait Progress: Sized {
-    /// The number of results that it will yield, if known. Only this crate can call or implement it.
+    /// The number of results that it will yield, if known. Only this crate can call or implement
+    /// it.
     #[doc(hidden)]
     fn count(&self, _: Seal) -> Option<usize> {
         None

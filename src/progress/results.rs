@@ -97,7 +97,8 @@ impl<S: ExactSizeIterator> ExactSizeIterator for WithBar<S> {}
 impl<S: FusedIterator> FusedIterator for WithBar<S> {}
 
 impl<S: Stream + Unpin> WithBar<S> {
-    /// Waits for the next result, without another crate: `while let Some(result) = stream.next().await`.
+    /// Waits for the next result, without another crate: `while let Some(result) =
+    /// stream.next().await`.
     #[expect(
         clippy::should_implement_trait,
         reason = "what it gives is awaited, as a stream's `next` is"

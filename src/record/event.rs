@@ -16,7 +16,8 @@ use std::panic::Location;
 /// An event at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
-    /// In ticks of the recording's clock; once the recording has stopped, in nanoseconds from its start.
+    /// In ticks of the recording's clock; once the recording has stopped, in nanoseconds from its
+    /// start.
     pub(crate) at: u64,
     pub(crate) what: What,
 }

@@ -8,9 +8,9 @@
 //! returns whether the wait is over.
 //! 3. If not, notify the [`Blocker`] once, park, and call `ready` again.
 //!
-//! - **S1** A parker's token belongs to one wait at a time: an inner wait that
-//!   shared it could swallow the wake-up of the outer one, which would then
-//!   sleep for ever. Hence the borrow in step 1.
+//! - **S1** A parker's token belongs to one wait at a time: an inner wait that shared it could
+//!   swallow the wake-up of the outer one, which would then sleep for ever. Hence the borrow in
+//!   step 1.
 //! - **S2** The token is never `std::thread::park`'s: that one belongs to the user's code, whose
 //!   `unpark` we would otherwise consume.
 //!

@@ -7,7 +7,8 @@
 //! crate knows only its own tasks; but every executor polls a task with a waker, and each task has
 //! a different one.
 //!
-//! 1. Guards stay on their thread, so an owner is on one thread, and in one task of ours or in none ([`marker`]).
+//! 1. Guards stay on their thread, so an owner is on one thread, and in one task of ours or in none
+//!    ([`marker`]).
 //! 2. [`lock`](ReentrantMutex::lock) is polled with a waker, which identifies the owner: two wakers
 //!    are the same owner if their data is equal. The lock keeps a clone, so no other waker can have
 //!    that address meanwhile. (The vtables are not compared, because a waker and its clone may have

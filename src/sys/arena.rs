@@ -1,31 +1,36 @@
 //! Memory that one process writes and its relatives read, given out in blocks that are used again.
 //!
-//! **Job.** A large argument that goes through a socket is copied into the kernel and out of it again, and
-//! new memory for it costs a page fault for every few kibibytes. Here it is copied once, into a [`Block`] of its
-//! sender's [`Arena`], which the receiver has mapped, and from there to where the receiver wants it.
-//! The pages stay, so the next one finds them there. Large results go the same way back.
+//! **Job.** A large argument that goes through a socket is copied into the kernel and out of it
+//! again, and new memory for it costs a page fault for every few kibibytes. Here it is copied once,
+//! into a [`Block`] of its sender's [`Arena`], which the receiver has mapped, and from there to
+//! where the receiver wants it. The pages stay, so the next one finds them there. Large results go
+//! the same way back.
 //!
 //! **Protocol.**
-//! 1. An `Arena` is sparse memory in a file of its own, of [`CAPACITY`] bytes, or a part of another ([`Arena::over`]). Others get a
-//!    descriptor that is open for reading only, so no other process maps it to write by accident. (A process that wants to can
-//!    open it anew, by its name in `/proc`.)
-//! 2. [`Arena::lend`] takes room behind what was taken last, round and round in the first [`TURN`] bytes, or else the
-//!    first room that is large enough; reserves what has never been used of it
-//!    (where the machine has no memory left that is an error here, and not a signal later), and fills it. Dropping
-//!    the block gives the room back. When the last one is back, what lies behind the first [`KEPT`] bytes is given back
-//!    to the system.
+//! 1. An `Arena` is sparse memory in a file of its own, of [`CAPACITY`] bytes, or a part of another
+//!    ([`Arena::over`]). Others get a descriptor that is open for reading only, so no other process
+//!    maps it to write by accident. (A process that wants to can open it anew, by its name in
+//!    `/proc`.)
+//! 2. [`Arena::lend`] takes room behind what was taken last, round and round in the first [`TURN`]
+//!    bytes, or else the first room that is large enough; reserves what has never been used of it
+//!    (where the machine has no memory left that is an error here, and not a signal later), and
+//!    fills it. Dropping the block gives the room back. When the last one is back, what lies behind
+//!    the first [`KEPT`] bytes is given back to the system.
 //! 3. The sender keeps a block until the receiver has said that it is done with it.
-//! 4. A forked child shares the mapping with its parent, but not what is known of it: there nothing is lent and
-//!    nothing is given back.
+//! 4. A forked child shares the mapping with its parent, but not what is known of it: there nothing
+//!    is lent and nothing is given back.
 //!
 //! **Invariants.**
-//! - **Y81** A block's bytes are written by `lend` alone, before any other code knows the block. Blocks that are out
-//!   do not overlap: room is taken under the lock on what is out. A home's memory is never read where it is written.
-//! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so before it writes.
+//! - **Y81** A block's bytes are written by `lend` alone, before any other code knows the block.
+//!   Blocks that are out do not overlap: room is taken under the lock on what is out. A home's
+//!   memory is never read where it is written.
+//! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so
+//!   before it writes.
 //!
-//! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages back, too. A
-//! mapping for each block: its page faults again and again. Looking at a block in place, which saves its receiver a copy: then
-//! numbers that the receiver borrows change if the block is used again too early.
+//! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages
+//! back, too. A mapping for each block: its page faults again and again. Looking at a block in
+//! place, which saves its receiver a copy: then numbers that the receiver borrows change if the
+//! block is used again too early.
 //!
 //! Tests: below; `tests/process/bulk.rs`.
 #![allow(unsafe_code)]
@@ -43,9 +48,10 @@ use crate::sys::{fork, free_memory, memory_file};
 /// How much can be lent at once.
 pub(crate) const CAPACITY: usize = 256 << 20;
 
-/// How much is used in turn while little is lent: more than the caches that a processor has for itself, and not much of the
-/// one that all have. What a receiver has just read is in its own cache, too, and to write to it there takes
-/// many times as long as to write to what neither has any more.
+/// How much is used in turn while little is lent: more than the caches that a processor has for
+/// itself, and not much of the one that all have. What a receiver has just read is in its own
+/// cache, too, and to write to it there takes many times as long as to write to what neither has
+/// any more.
 pub(crate) const TURN: usize = 4 << 20;
 
 /// How much is kept while nothing is lent.
@@ -167,8 +173,8 @@ impl Arena {
             home: self.clone(),
             offset,
         };
-        // SAFETY: Y22, Y81, Y82: inside the mapping, all pages are there, and no other block has this room; so
-        // `bytes` are elsewhere, too.
+        // SAFETY: Y22, Y81, Y82: inside the mapping, all pages are there, and no other block has
+        // this room; so `bytes` are elsewhere, too.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset), bytes.len()) };
         Some(block)
     }
@@ -189,7 +195,8 @@ impl Arena {
         blocks.give(offset);
         if let Some(excess) = blocks.excess() {
             let start = self.at(excess.start);
-            // SAFETY: Y22, Y53, Y81: whole pages of ours, which no block has; from now on they are not `touched`.
+            // SAFETY: Y22, Y53, Y81: whole pages of ours, which no block has; from now on they are
+            // not `touched`.
             unsafe { memory_file::give_back(start, excess.len()) };
         }
     }

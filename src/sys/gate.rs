@@ -1,8 +1,8 @@
 //! The items of one frame: which of them have begun, and which are still to be had.
 //!
-//! **Job.** A worker begins the items of a frame one after the other; its parent may take back those that have not
-//! begun. Every item is either begun or taken back, never both; and after a death, between any two
-//! instructions, it can be told which have begun.
+//! **Job.** A worker begins the items of a frame one after the other; its parent may take back
+//! those that have not begun. Every item is either begun or taken back, never both; and after a
+//! death, between any two instructions, it can be told which have begun.
 //!
 //! ```text
 //!   word      end (32 bits) │ claimed (32 bits)
@@ -10,17 +10,18 @@
 //!
 //! **Protocol.** All is decided by the order of atomic operations on one word.
 //! 1. The parent opens the gate with `end` items, before it sends the frame ([`Gate::open`]).
-//! 2. The worker adds one to `claimed` ([`Gate::take`]). The item has begun if it was below `end` in that step; else there
-//!    are no more, and `claimed` means nothing past `end`.
-//! 3. To take items back, the parent lowers `end`, to no less than `claimed` ([`Gate::recall`]). So does the worker, to run no
-//!    more. `end` never rises.
+//! 2. The worker adds one to `claimed` ([`Gate::take`]). The item has begun if it was below `end`
+//!    in that step; else there are no more, and `claimed` means nothing past `end`.
+//! 3. To take items back, the parent lowers `end`, to no less than `claimed` ([`Gate::recall`]). So
+//!    does the worker, to run no more. `end` never rises.
 //!
-//! Beside this word: a flag that says that the rest of the frame, the running item included, is not wanted any more; and,
-//! for frames whose items may not run for ever, when the last item started. That is stored before the item is claimed, so a
-//! reader that sees an item begun never sees an earlier start than its own.
+//! Beside this word: a flag that says that the rest of the frame, the running item included, is not
+//! wanted any more; and, for frames whose items may not run for ever, when the last item started.
+//! That is stored before the item is claimed, so a reader that sees an item begun never sees an
+//! earlier start than its own.
 //!
-//! Rejected: to claim many items at a time, since those that are claimed wait behind a long one; an item that begins without
-//! an atomic operation (`docs/DESIGN.md`).
+//! Rejected: to claim many items at a time, since those that are claimed wait behind a long one; an
+//! item that begins without an atomic operation (`docs/DESIGN.md`).
 //!
 //! Tests: below; `checks/tests/process_models.rs` (under loom); `sys::ledger`; `sched::sim`.
 
@@ -39,7 +40,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate outside any ledger: of a plain worker, as its parent sees it, and in simulations and models.
+    /// A gate outside any ledger: of a plain worker, as its parent sees it, and in simulations and
+    /// models.
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU64::new(0),
@@ -59,15 +61,15 @@ impl Gate {
 
 /// The parent's side.
 impl Gate {
-    /// A frame of `count` items begins. The message that carries the frame orders this before the worker's first
-    /// `take`.
+    /// A frame of `count` items begins. The message that carries the frame orders this before the
+    /// worker's first `take`.
     pub(crate) fn open(&self, count: u32) {
         self.unwanted.store(0, Ordering::Release);
         self.word.store(word(count, 0), Ordering::Release);
     }
 
-    /// What runs of this frame, or is left of it, is not wanted any more. The message that has the worker look orders
-    /// this before its look.
+    /// What runs of this frame, or is left of it, is not wanted any more. The message that has the
+    /// worker look orders this before its look.
     pub(crate) fn disown(&self) {
         self.unwanted.store(1, Ordering::Release);
     }

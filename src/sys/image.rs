@@ -5,29 +5,33 @@
 //! two processes can tell whether theirs are the same; and say whether executing the program again
 //! starts this image again.
 //!
-//! **How.** The linker defines a symbol at the image's own header, separately in every module (`format`: ELF, or Mach-O). From there
-//! the header gives the executable segments (for the range checks) and the build id. Nothing is searched for at run
-//! time, and address-space randomisation cancels out.
+//! **How.** The linker defines a symbol at the image's own header, separately in every module
+//! (`format`: ELF, or Mach-O). From there the header gives the executable segments (for the range
+//! checks) and the build id. Nothing is searched for at run time, and address-space randomisation
+//! cancels out.
 //!
 //! **Naming.** The build id is a hash of the image's contents that linkers put in
 //! by default on most systems. An image without one is named by the device,
 //! inode, size and modification time of the program's file (`executable`): a worker is started
-//! from that same file, so the names agree exactly when the images do. That is true of the executable
-//! only, not of a library that it has loaded, and not where the dynamic loader was executed and the
-//! program is its argument: there `starts_again` is an error, and the name is not asked for.
-//! One image may hold several copies of this crate (two versions, in a tree of dependencies), with a protocol each, so the
-//! version and the place of a `static` of this copy belong to the name.
+//! from that same file, so the names agree exactly when the images do. That is true of the
+//! executable only, not of a library that it has loaded, and not where the dynamic loader was
+//! executed and the program is its argument: there `starts_again` is an error, and the name is not
+//! asked for. One image may hold several copies of this crate (two versions, in a tree of
+//! dependencies), with a protocol each, so the version and the place of a `static` of this copy
+//! belong to the name.
 //!
 //! **Rejected.** An empty function as the base: identical code is folded, so its
 //! address is not unique in optimised builds. `dl_iterate_phdr`: gives the same
 //! for an executable, needs a C callback, and names the executable where this
 //! names the module that the crate was linked into, which is where the functions
-//! of its users are. Hashing the file: milliseconds per process. Comparing the image with the program's
-//! file, by inode or by its headers: file systems that are made of others show two inodes, and a program that unpacks
-//! itself has other headers than its file, though it starts again as it should.
+//! of its users are. Hashing the file: milliseconds per process. Comparing the image with the
+//! program's file, by inode or by its headers: file systems that are made of others show two
+//! inodes, and a program that unpacks itself has other headers than its file, though it starts
+//! again as it should.
 //!
-//! Tests: below, and every test of `tests/process/pool.rs` ships a function this way; `tests/process/host.rs` (the loader,
-//! capabilities), `checks/tests/copies.rs` (a library, two copies).
+//! Tests: below, and every test of `tests/process/pool.rs` ships a function this way;
+//! `tests/process/host.rs` (the loader, capabilities), `checks/tests/copies.rs` (a library, two
+//! copies).
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -109,8 +113,9 @@ impl Image {
         self.holds(address).then_some(address)
     }
 
-    /// The name of this copy of the crate: equal in two processes exactly if they run the same image and this is
-    /// the same copy in it, provided that both `starts_again`. Without commas.
+    /// The name of this copy of the crate: equal in two processes exactly if they run the same
+    /// image and this is the same copy in it, provided that both `starts_again`. Without
+    /// commas.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

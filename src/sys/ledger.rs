@@ -1,7 +1,8 @@
 //! A few pages that a worker process and its parent share.
 //!
-//! **Job.** When a worker was killed, between any two instructions, the parent must know exactly what it had begun and
-//! finished; and that must cost nothing as long as the worker lives. So all of this lies where it outlives the worker:
+//! **Job.** When a worker was killed, between any two instructions, the parent must know exactly
+//! what it had begun and finished; and that must cost nothing as long as the worker lives. So all
+//! of this lies where it outlives the worker:
 //!
 //! ```text
 //!        0            64            4096     4104     4160                  8192    28672         ROOM more
@@ -10,25 +11,32 @@
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
-//! *Gates*: which items of each frame have begun ([`gate`](crate::sys::gate)). *Results*: the bytes that the worker has not yet sent;
-//! `base` is the position of the first of them in the stream of all bytes it ever sent. *Words* of the parent, by which a
-//! worker learns that sending can wait, and which item's output is in standard error (`process::parent::worker_stderr`).
-//! *Tray*: small frames (`process::fast::tray`). *Area*: room for large results (`process::payload::shared_buffer`);
-//! sparse, and missing where files may not be so long.
+//! *Gates*: which items of each frame have begun ([`gate`](crate::sys::gate)). *Results*: the bytes
+//! that the worker has not yet sent; `base` is the position of the first of them in the stream of
+//! all bytes it ever sent. *Words* of the parent, by which a worker learns that sending can wait,
+//! and which item's output is in standard error (`process::parent::worker_stderr`). *Tray*: small
+//! frames (`process::fast::tray`). *Area*: room for large results
+//! (`process::payload::shared_buffer`); sparse, and missing where files may not be so long.
 //!
 //! 1. Worker: writes a record behind `length`, then raises `length`.
-//! 2. Worker, to flush: sends `length` bytes, sets `length` to 0, then adds to `base`. Death between the two leaves nothing to take.
-//! 3. Parent, after the worker is gone: `received - base` of the `length` bytes have arrived, the rest is in the pages.
-//! 4. Parent, while the worker lives and takes long: the same, and `base` once more afterwards. If it has not moved, nothing was
-//!    overwritten meanwhile, and what was read is what will be sent; the parent passes over it when it comes.
+//! 2. Worker, to flush: sends `length` bytes, sets `length` to 0, then adds to `base`. Death
+//!    between the two leaves nothing to take.
+//! 3. Parent, after the worker is gone: `received - base` of the `length` bytes have arrived, the
+//!    rest is in the pages.
+//! 4. Parent, while the worker lives and takes long: the same, and `base` once more afterwards. If
+//!    it has not moved, nothing was overwritten meanwhile, and what was read is what will be sent;
+//!    the parent passes over it when it comes.
 //!
 //! **Invariants.**
-//! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it has. The parent copies them
-//!   out through a mapping of its own, as atomics, and believes them only if the worker is gone or `base` has not moved.
-//! - **Y84** The area is written by the worker alone, through the one `Arena` that it has (Y81). The parent copies out of it as atomics.
+//! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it
+//!   has. The parent copies them out through a mapping of its own, as atomics, and believes them
+//!   only if the worker is gone or `base` has not moved.
+//! - **Y84** The area is written by the worker alone, through the one `Arena` that it has (Y81).
+//!   The parent copies out of it as atomics.
 //!
-//! Tests: below; `tests/process/pool.rs` kills workers everywhere. Rejected: sending after every item (a system call of about a
-//! microsecond for items of ten nanoseconds); a ring for all results (a second transport, with wake-ups of its own).
+//! Tests: below; `tests/process/pool.rs` kills workers everywhere. Rejected: sending after every
+//! item (a system call of about a microsecond for items of ten nanoseconds); a ring for all results
+//! (a second transport, with wake-ups of its own).
 #![allow(unsafe_code)]
 #![allow(clippy::disallowed_types)] // shared with another process: never loom's
 
@@ -87,7 +95,8 @@ const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<Head>() <= HEAD);
 
-/// What both sides look at: the gates and the tray, in a mapping of all of the file, or of all but the area.
+/// What both sides look at: the gates and the tray, in a mapping of all of the file, or of all but
+/// the area.
 #[derive(Clone, Debug)]
 pub(crate) struct Front(Arc<Mapping>);
 
@@ -129,7 +138,8 @@ impl Front {
         base.wrapping_add(head.length.load(Ordering::Acquire))
     }
 
-    /// How far in the worker's stream everything has been understood: see `process::payload::shared_buffer`.
+    /// How far in the worker's stream everything has been understood: see
+    /// `process::payload::shared_buffer`.
     pub(crate) fn taken(&self) -> Option<&Word> {
         self.0.words(TAKEN, 8)?.first()
     }
@@ -154,7 +164,8 @@ impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
         let make = |length| {
             let memory = memory_file::create_sealed("trefoil-ledger", length)?;
-            // All of it: the worker lends from an area that the file has, so this process must see it.
+            // All of it: the worker lends from an area that the file has, so this process must see
+            // it.
             let front = Front::map(memory.as_file(), length)?;
             Ok(Self { memory, front })
         };
@@ -169,9 +180,9 @@ impl Ledger {
         self.memory.as_file()
     }
 
-    /// Appends to `rest` the results behind the first `known` bytes of the worker's stream, up to now. Nothing
-    /// if the worker was just sending. Whatever a worker gone wild has written here, this is
-    /// at most [`ROOM`] bytes.
+    /// Appends to `rest` the results behind the first `known` bytes of the worker's stream, up to
+    /// now. Nothing if the worker was just sending. Whatever a worker gone wild has written
+    /// here, this is at most [`ROOM`] bytes.
     pub(crate) fn rest(&self, known: u64, rest: &mut Vec<u8>) {
         let head = self.head();
         let base = head.base.load(Ordering::Acquire);
@@ -269,8 +280,8 @@ impl Pages {
     #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         let start = self.0.0.at(RESULTS);
-        // SAFETY: Y22, Y24: within the mapping, which has `SIZE` bytes at least, and no other code of this process touches these
-        // bytes while `self` is borrowed.
+        // SAFETY: Y22, Y24: within the mapping, which has `SIZE` bytes at least, and no other code
+        // of this process touches these bytes while `self` is borrowed.
         unsafe { std::slice::from_raw_parts_mut(start, ROOM) }
     }
 
@@ -281,7 +292,8 @@ impl Pages {
         self.head().length.store(length as u64, Ordering::Release);
     }
 
-    /// Until when a caller looks at the results, and whether it shares one processor with this worker.
+    /// Until when a caller looks at the results, and whether it shares one processor with this
+    /// worker.
     pub(crate) fn watched(&self) -> (u64, bool) {
         let word = self.head().parent.watch.load(Ordering::Acquire);
         (word & !YIELDS, word & YIELDS != 0)
@@ -299,8 +311,8 @@ impl Pages {
         self.head().parent.heard.load(Ordering::Acquire) >= all
     }
 
-    /// What is in standard error now has been written by items that have ended: what the parent has read, and what is
-    /// `waiting`. False: it is just reading.
+    /// What is in standard error now has been written by items that have ended: what the parent has
+    /// read, and what is `waiting`. False: it is just reading.
     pub(crate) fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
         let head = self.head();
         let read = head.parent.read.load(Ordering::SeqCst);

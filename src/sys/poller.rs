@@ -1,15 +1,19 @@
 //! Waiting for descriptors, through mio.
 //!
-//! mio registers descriptors, waits for them, and owns the wake-up descriptor, on every system that it knows. Every
-//! source is registered once, for both directions, edge-triggered; its user remembers what it was told. The
-//! wake-up descriptor is edge-triggered, too, and never read: to wake costs one write, to be woken nothing.
+//! mio registers descriptors, waits for them, and owns the wake-up descriptor, on every system that
+//! it knows. Every source is registered once, for both directions, edge-triggered; its user
+//! remembers what it was told. The wake-up descriptor is edge-triggered, too, and never read: to
+//! wake costs one write, to be woken nothing.
 //!
-//! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the [`Wait`].
+//! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the
+//! [`Wait`].
 //!
-//! What differs between systems is in `watch`: what is registered, how exactly a wait ends, and, where the system does not report
-//! edges by itself, that it is asked for the next one ([`Poller::rearm`]).
+//! What differs between systems is in `watch`: what is registered, how exactly a wait ends, and,
+//! where the system does not report edges by itself, that it is asked for the next one
+//! ([`Poller::rearm`]).
 //!
-//! Rejected: the `polling` crate, whose one-shot interest costs one more call per operation and whose wait costs five.
+//! Rejected: the `polling` crate, whose one-shot interest costs one more call per operation and
+//! whose wait costs five.
 //!
 //! Tests: below.
 
@@ -34,8 +38,9 @@ const WAKE_TOKEN: usize = usize::MAX;
 pub(crate) struct Readiness {
     /// A call would not block.
     pub(crate) now: bool,
-    /// A call that did less than was asked for does not mean that nothing is left: the next one may not block either, and no
-    /// event may follow. (The peer has closed, the source has failed, or a read stopped at a mark of urgent data.)
+    /// A call that did less than was asked for does not mean that nothing is left: the next one
+    /// may not block either, and no event may follow. (The peer has closed, the source has
+    /// failed, or a read stopped at a mark of urgent data.)
     pub(crate) on: bool,
 }
 
@@ -91,8 +96,8 @@ impl Poller {
         &self.registry
     }
 
-    /// `fd` is no longer watched. That it never was is no error. A forked child has its parent's set, and changes
-    /// nothing in it.
+    /// `fd` is no longer watched. That it never was is no error. A forked child has its parent's
+    /// set, and changes nothing in it.
     pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
         if self.generation != fork::generation() {
             return;
@@ -100,7 +105,8 @@ impl Poller {
         self.sources.unwatch(&self.registry, fd);
     }
 
-    /// An operation on this source would have blocked, or may have left nothing behind: the next edge is owed.
+    /// An operation on this source would have blocked, or may have left nothing behind: the next
+    /// edge is owed.
     #[inline]
     pub(crate) fn rearm(&self, token: usize) {
         self.sources.rearm(token);
@@ -115,8 +121,8 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by less than a
-    /// millisecond. An interrupted wait is one in which nothing happened.
+    /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by
+    /// less than a millisecond. An interrupted wait is one in which nothing happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match watch::wait(&mut self.poll, &mut self.found, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

@@ -1,7 +1,8 @@
 //! How many processors this process may use: the default width of every pool.
 //!
-//! Two sources, and the smaller number counts. `num_cpus` knows affinity, the quota of this process's control group,
-//! and physical cores. `std` looks at the quotas of the groups above, too, and rounds half a processor down.
+//! Two sources, and the smaller number counts. `num_cpus` knows affinity, the quota of this
+//! process's control group, and physical cores. `std` looks at the quotas of the groups above, too,
+//! and rounds half a processor down.
 //!
 //! Tests: below, `tests/thread/resize.rs` (affinity), `tests/process/pool.rs`.
 

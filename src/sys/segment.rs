@@ -4,18 +4,20 @@
 //!
 //! - *Fixed*: filled before it is mapped, then sealed against every write, by any process, through
 //!   any descriptor or mapping, for ever. So its bytes may be lent as `&[u8]`.
-//! - *Live*: written by all processes that have it, so it is only ever accessed as atomics. Its pages are reserved when
-//!   it is made: no access finds that there is no memory left (`SIGBUS`).
+//! - *Live*: written by all processes that have it, so it is only ever accessed as atomics. Its
+//!   pages are reserved when it is made: no access finds that there is no memory left (`SIGBUS`).
 //!
 //! What cannot fit into this machine is refused before it is tried (`free_memory`).
 //!
 //! **Invariants.**
-//! - **Y61** The file of a fixed segment is sealed against writing, from before it is mapped on. The
-//!   kernel refuses that seal while a writable mapping exists, and writable mappings and writes after
-//!   it. So its bytes never change. (Where there are no seals, no other process has the file: `memory_file`.)
+//! - **Y61** The file of a fixed segment is sealed against writing, from before it is mapped on.
+//!   The kernel refuses that seal while a writable mapping exists, and writable mappings and writes
+//!   after it. So its bytes never change. (Where there are no seals, no other process has the file:
+//!   `memory_file`.)
 //!
-//! **Rejected.** A mapping of a file in `/dev/shm`: it has a name, which stays when its maker dies, and every process that knows it
-//! can truncate it. Filling through a mapping: twice the page faults of `write`.
+//! **Rejected.** A mapping of a file in `/dev/shm`: it has a name, which stays when its maker dies,
+//! and every process that knows it can truncate it. Filling through a mapping: twice the page
+//! faults of `write`.
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 

@@ -1,16 +1,18 @@
 //! A clock for rough comparisons, read in some nanoseconds.
 //!
 //! **Job.** Some decisions of the thread pool hang on whether a thing took one microsecond or
-//! a hundred, and are made so often that the system's clock (25 ns) would be what they cost. On x86-64
-//! the processor's time stamp counter answers in a third of that; elsewhere the system's clock does.
+//! a hundred, and are made so often that the system's clock (25 ns) would be what they cost. On
+//! x86-64 the processor's time stamp counter answers in a third of that; elsewhere the system's
+//! clock does.
 //!
-//! The counter's rate is not asked for: it is between two and five for each nanosecond on every processor
-//! of the last fifteen years, which is near enough for what is decided here. It may also jump, when a thread moves
-//! between processors whose counters differ, or when a virtual machine is moved: then one such decision is
-//! wrong, once. Nothing that must be right may depend on it.
+//! The counter's rate is not asked for: it is between two and five for each nanosecond on every
+//! processor of the last fifteen years, which is near enough for what is decided here. It may also
+//! jump, when a thread moves between processors whose counters differ, or when a virtual machine is
+//! moved: then one such decision is wrong, once. Nothing that must be right may depend on it.
 //!
-//! - **Y40** Reading the counter has no precondition: the instruction is part of x86-64, touches no memory, and
-//!   where an operating system forbids it to programs, that system could not run the standard library of C either.
+//! - **Y40** Reading the counter has no precondition: the instruction is part of x86-64, touches no
+//!   memory, and where an operating system forbids it to programs, that system could not run the
+//!   standard library of C either.
 //!
 //! Tests: below.
 #![allow(unsafe_code)]
@@ -60,8 +62,9 @@ pub(crate) fn since(then: u64) -> u64 {
     now().saturating_sub(then)
 }
 
-/// A bounded spin: it is over after `span` ticks. Should the counter stand still or jump, it is over all the same, after as
-/// many looks as never fit into that time: to read the counter alone takes more than [`AT_LEAST`] ticks.
+/// A bounded spin: it is over after `span` ticks. Should the counter stand still or jump, it is
+/// over all the same, after as many looks as never fit into that time: to read the counter alone
+/// takes more than [`AT_LEAST`] ticks.
 #[derive(Debug)]
 pub(crate) struct Looks {
     began: u64,

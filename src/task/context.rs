@@ -36,7 +36,8 @@ struct Here {
     take: Cell<Option<TakeNewest>>,
 }
 
-/// Takes the newest entry out of this thread's own queue, if it is that of the cell at this address.
+/// Takes the newest entry out of this thread's own queue, if it is that of the cell at this
+/// address.
 pub(crate) type TakeNewest = fn(usize) -> Option<Runnable>;
 
 per_thread! {

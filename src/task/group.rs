@@ -1,7 +1,7 @@
 //! Structured concurrency: tasks that live and fail together.
 //!
-//! **Job.** A [`TaskGroup`] holds tasks from any executors, and other futures. The first failure cancels the
-//! others; the group waits for all of them. It reports failures, but not the members
+//! **Job.** A [`TaskGroup`] holds tasks from any executors, and other futures. The first failure
+//! cancels the others; the group waits for all of them. It reports failures, but not the members
 //! that it cancelled itself. Dropping it cancels what is left.
 //!
 //! **Protocol.** Members are kept in a slab, each registered with the group's ready queue under its
@@ -17,8 +17,8 @@
 //! A future that is not a task gets a task cell whose entries come to the group ([`Polled`]): the
 //! thread that waits polls it, without the lock.
 //!
-//! A member that is added to a group that has failed or was cancelled is cancelled at once; one that
-//! is added after the group is gone, too.
+//! A member that is added to a group that has failed or was cancelled is cancelled at once; one
+//! that is added after the group is gone, too.
 //!
 //! Tests: `tests/task/group.rs`, `tests/task/group_futures.rs`.
 
@@ -220,8 +220,8 @@ impl<T> TaskGroup<T> {
     /// assert_eq!(group.join_all().wait().unwrap(), [42, 43, 44]);
     /// ```
     ///
-    /// Of a `Result<T, E>` with another error the group is one of such results. An `E` that has a [`TaskError`] inside needs a line
-    /// of its own, `impl Unpin for E {}`: see [`Outcome`].
+    /// Of a `Result<T, E>` with another error the group is one of such results. An `E` that has a
+    /// [`TaskError`] inside needs a line of its own, `impl Unpin for E {}`: see [`Outcome`].
     ///
     /// Cost: a future that is no task is put into an allocation of its own.
     #[track_caller]
@@ -233,7 +233,8 @@ impl<T> TaskGroup<T> {
         add_future(&self.shared, member.into_future())
     }
 
-    /// Like [`add`](TaskGroup::add), for a task whose result need not be `Send`, as that of one on the event loop of this thread.
+    /// Like [`add`](TaskGroup::add), for a task whose result need not be `Send`, as that of one on
+    /// the event loop of this thread.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -288,8 +289,8 @@ impl<T> TaskGroup<T> {
     }
 
     /// Waits until every member has ended, those that are added meanwhile
-    /// included; gives their values in the order of [`add`](TaskGroup::add). The first failure cancels
-    /// the rest, which are still awaited.
+    /// included; gives their values in the order of [`add`](TaskGroup::add). The first failure
+    /// cancels the rest, which are still awaited.
     ///
     /// `.await` it, or call [`wait`](GroupJoin::wait) in blocking code.
     ///
@@ -309,8 +310,8 @@ impl<T> TaskGroup<T> {
     /// Waits for the next member to end, in the order of completion, and takes it out.
     /// `None`: there are no members.
     ///
-    /// `.await` it, or call [`wait`](GroupNext::wait) in blocking code. A failure does not cancel the
-    /// rest: that is for the caller to decide.
+    /// `.await` it, or call [`wait`](GroupNext::wait) in blocking code. A failure does not cancel
+    /// the rest: that is for the caller to decide.
     ///
     /// # Cancel safety
     /// Cancel safe: dropping it loses no result.
@@ -322,7 +323,8 @@ impl<T> TaskGroup<T> {
         GroupNext { group: self }
     }
 
-    /// The next member that has ended, in the order of completion, which it takes out; never waits. `None`: none has.
+    /// The next member that has ended, in the order of completion, which it takes out; never waits.
+    /// `None`: none has.
     ///
     /// ```
     /// use trefoil::{Completer, TaskGroup};

@@ -7,8 +7,8 @@
 //! 2. this thread must not block (an event loop's): `WouldBlock`;
 //! 3. the task waits for itself: `WouldBlock`, since no other thread could ever end it;
 //! 4. the task is a queued closure or future that may be claimed, and at least half of this
-//!    thread's stack is free: run it, or poll it, here (so a pool of one thread can wait
-//!    for its own tasks, and no unrelated work ever runs under the waiter's locks);
+//!    thread's stack is free: run it, or poll it, here (so a pool of one thread can wait for its
+//!    own tasks, and no unrelated work ever runs under the waiter's locks);
 //! 5. park, woken through the consumer slot like every other waiter; a worker's pool is notified,
 //!    so that another thread takes its place.
 
@@ -61,8 +61,9 @@ impl<T> Task<T> {
         self.wait(Instant::now().checked_add(timeout))
     }
 
-    /// Waits for at most `duration`, counted from this call: [`timeout`], as a method and with one error. If the time is up
-    /// first, the task is detached; `task.cancel_on_drop().timeout(..)` cancels it.
+    /// Waits for at most `duration`, counted from this call: [`timeout`], as a method and with one
+    /// error. If the time is up first, the task is detached;
+    /// `task.cancel_on_drop().timeout(..)` cancels it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -184,8 +185,8 @@ impl<T> Task<T> {
         self.cell().spawned_at()
     }
 
-    /// Gives the task a name, which appears in its `Debug` form and in the report of a failure that is
-    /// never taken (see [`on_unobserved`](crate::on_unobserved)). The first name stays.
+    /// Gives the task a name, which appears in its `Debug` form and in the report of a failure that
+    /// is never taken (see [`on_unobserved`](crate::on_unobserved)). The first name stays.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);

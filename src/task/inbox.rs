@@ -2,8 +2,8 @@
 //!
 //! **Protocol.** Entries and sleep are behind one lock, which is held for a few instructions.
 //!
-//! 1. `push` adds an entry, and learns whether the drainer slept: then this thread, and no other, must wake it. Nothing goes
-//!    into an inbox that is closed.
+//! 1. `push` adds an entry, and learns whether the drainer slept: then this thread, and no other,
+//!    must wake it. Nothing goes into an inbox that is closed.
 //! 2. Before the drainer sleeps it marks itself asleep, which succeeds only if there is no entry;
 //!    then it checks everything else that it would be rung for.
 //! 3. `drain` takes all entries at once, oldest first.
@@ -65,8 +65,8 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// `None`: this is a forked child, where the lock may be held for ever by a thread that was not copied. The drainer was
-    /// its parent's, and is not there either.
+    /// `None`: this is a forked child, where the lock may be held for ever by a thread that was not
+    /// copied. The drainer was its parent's, and is not there either.
     fn lock(&self) -> Option<MutexGuard<'_, State>> {
         (self.generation == fork::generation()).then(|| self.state.lock())
     }
@@ -123,8 +123,8 @@ impl Inbox {
         }
     }
 
-    /// (4) Any thread, after it has left something for the drainer elsewhere: how it sleeps, if this thread must wake
-    /// it.
+    /// (4) Any thread, after it has left something for the drainer elsewhere: how it sleeps, if
+    /// this thread must wake it.
     pub(crate) fn ring(&self) -> Option<Sleep> {
         self.lock()?.sleep.take()
     }

@@ -24,7 +24,8 @@ use thiserror::Error;
 
 use crate::sync::marker;
 
-/// Declares task-locals: statics of the type [`LocalKey`], each with a value for as long as a scope gives it one.
+/// Declares task-locals: statics of the type [`LocalKey`], each with a value for as long as a scope
+/// gives it one.
 ///
 /// ```
 /// trefoil::task_local! {

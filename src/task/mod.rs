@@ -34,8 +34,8 @@
 //! # Promised
 //!
 //! - Once a task's end is visible, its closure or future has been dropped.
-//! - A future that is not `Send` is polled and dropped on its loop's thread only, whichever thread cancels it or drops its
-//!   handle.
+//! - A future that is not `Send` is polled and dropped on its loop's thread only, whichever thread
+//!   cancels it or drops its handle.
 //! - A task whose executor is gone ends in [`Closed`](TaskError::Closed).
 //! - A panic in a task's code is that task's error, [`Panicked`](TaskError::Panicked), and affects
 //!   nothing else.
@@ -99,7 +99,8 @@ pub use combine::{
 pub use group::{GroupJoin, GroupNext};
 pub use local::{AccessError, LocalFuture, LocalKey};
 pub use outcome::Outcome;
-/// What is public at the crate's root. (Its paths through this module compile, too, and nothing speaks of them.)
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing
+/// speaks of them.)
 pub(crate) mod root {
     pub use super::cancel_token::CancelToken;
     pub use super::combine::{

@@ -246,8 +246,8 @@ pub(super) fn catch_in_task<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(caught)
 }
 
-/// Runs `f`; a panic becomes a [`Panic`] with its message, place and payload. A place that was noted before is put
-/// back: `f` may run in the middle of another unwinding.
+/// Runs `f`; a panic becomes a [`Panic`] with its message, place and payload. A place that was
+/// noted before is put back: `f` may run in the middle of another unwinding.
 #[inline]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     let before = note(None);

@@ -1,28 +1,35 @@
 //! Every atomic transition of a task, and nothing else.
 //!
-//! One word holds a task's flags and its reference count. The rest of the stem calls the verbs below and acts on what they
-//! return; no other file compares and exchanges a task's state. `docs/MODELS.md` has a picture of the
-//! transitions, whose numbers the verbs have.
+//! One word holds a task's flags and its reference count. The rest of the stem calls the verbs
+//! below and acts on what they return; no other file compares and exchanges a task's state.
+//! `docs/MODELS.md` has a picture of the transitions, whose numbers the verbs have.
 //!
-//! - **T1** At most one thread is between a transition that sets `RUNNING` and the one that clears it. Only that thread
-//!   touches the work, and only it writes the output.
-//! - **T2** The transition that sets `DONE` releases the output; a thread that saw `DONE` with acquire may read it. `DONE` is
-//!   never cleared. If `HANDLE` was set at that moment the handle owns the output, else the finisher does.
-//! - **T3** The consumer slot belongs to the handle while `WAITING` is clear. Setting `WAITING` lends it to the finisher; the
-//!   handle gets it back by clearing `WAITING` before `DONE`. If `finish` found `WAITING` set, the slot is the finisher's for good.
-//! - **T4** The count in the upper bits is the number of owners: the handle, each waker, each queue entry or runner, each
-//!   promise, each `TaskRef`. The thread that drops the last one destroys the cell.
-//! - **T5** A wake-up on a task that is scheduled or running still performs a read-modify-write: it publishes what the waking
-//!   thread wrote before to the thread that will poll next. Without it a wake-up could be lost.
-//! - **T16** A task that has woken itself while it was polled, by reference and on the thread that polls it, need
-//!   not leave `RUNNING` to be queued: its runner keeps the right of T1 in a `Runnable`, which is not copied, and
-//!   goes on from there. Others see a running task meanwhile, and mark it as they would (T5).
-//! - **T26** A count never says less than there are owners, or it says so many that the cell is never destroyed: from
-//!   2^23 references on [`State::release`] and [`State::wake`] take none off, and from 2^23 + 2^22 on [`State::retain`]
-//!   and [`State::claim`] add none. `docs/MODELS.md` has the proof.
+//! - **T1** At most one thread is between a transition that sets `RUNNING` and the one that clears
+//!   it. Only that thread touches the work, and only it writes the output.
+//! - **T2** The transition that sets `DONE` releases the output; a thread that saw `DONE` with
+//!   acquire may read it. `DONE` is never cleared. If `HANDLE` was set at that moment the handle
+//!   owns the output, else the finisher does.
+//! - **T3** The consumer slot belongs to the handle while `WAITING` is clear. Setting `WAITING`
+//!   lends it to the finisher; the handle gets it back by clearing `WAITING` before `DONE`. If
+//!   `finish` found `WAITING` set, the slot is the finisher's for good.
+//! - **T4** The count in the upper bits is the number of owners: the handle, each waker, each queue
+//!   entry or runner, each promise, each `TaskRef`. The thread that drops the last one destroys the
+//!   cell.
+//! - **T5** A wake-up on a task that is scheduled or running still performs a read-modify-write: it
+//!   publishes what the waking thread wrote before to the thread that will poll next. Without it a
+//!   wake-up could be lost.
+//! - **T16** A task that has woken itself while it was polled, by reference and on the thread that
+//!   polls it, need not leave `RUNNING` to be queued: its runner keeps the right of T1 in a
+//!   `Runnable`, which is not copied, and goes on from there. Others see a running task meanwhile,
+//!   and mark it as they would (T5).
+//! - **T26** A count never says less than there are owners, or it says so many that the cell is
+//!   never destroyed: from 2^23 references on [`State::release`] and [`State::wake`] take none off,
+//!   and from 2^23 + 2^22 on [`State::retain`] and [`State::claim`] add none. `docs/MODELS.md` has
+//!   the proof.
 //!
-//! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the models in
-//! `checks/tests/models.rs`, and by their twins whose `lend`, and whose full count, are broken on purpose.
+//! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the
+//! models in `checks/tests/models.rs`, and by their twins whose `lend`, and whose full count, are
+//! broken on purpose.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 
@@ -44,8 +51,8 @@ const TAKEN: u32 = 1 << 6;
 const CLAIMABLE: u32 = 1 << 7;
 /// One reference; the 24 bits from here up count them.
 const REF: u32 = 1 << 8;
-/// From this many references on, none is taken off the count any more (T26). It is the sign bit, so one signed comparison
-/// tells the last reference and this.
+/// From this many references on, none is taken off the count any more (T26). It is the sign bit, so
+/// one signed comparison tells the last reference and this.
 const MANY: u32 = 1 << 31;
 /// From this many on, none is added either.
 const FULL: u32 = MANY | MANY >> 1;
@@ -114,7 +121,8 @@ pub(super) enum Cancel {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Detach {
-    /// The task is done: the output is the handle's to drop, unless taken. The caller keeps its reference.
+    /// The task is done: the output is the handle's to drop, unless taken. The caller keeps its
+    /// reference.
     Done,
     /// The slot is back, and filled. The caller keeps its reference.
     Filled,
@@ -202,7 +210,8 @@ impl State {
         })
     }
 
-    /// (1) The holder of the entry of a task that has yielded (T16) goes on with it; it is still running.
+    /// (1) The holder of the entry of a task that has yielded (T16) goes on with it; it is still
+    /// running.
     ///
     /// Mostly a load is enough: a wake-up that is not seen here is seen when the task suspends.
     #[inline]
@@ -327,8 +336,8 @@ impl State {
 
     // ----------------------------------------------------------------- cancel
 
-    /// (6) For closures and promises: one that no thread runs or completes just now is claimed; else it is
-    /// marked, for its token.
+    /// (6) For closures and promises: one that no thread runs or completes just now is claimed;
+    /// else it is marked, for its token.
     pub(super) fn cancel_idle(&self) -> Cancel {
         self.transition(|s| {
             if s & DONE != 0 {

@@ -1,18 +1,20 @@
 //! Tasks as spans of `tracing`: with the feature of that name.
 //!
-//! 1. Where a closure or a future is put into its cell, and a subscriber listens to such spans at that moment, one is
-//!    made, on the spawning thread. It lies beside the task's name, so a task without a listener is no larger.
+//! 1. Where a closure or a future is put into its cell, and a subscriber listens to such spans at
+//!    that moment, one is made, on the spawning thread. It lies beside the task's name, so a task
+//!    without a listener is no larger.
 //! 2. Each run enters the span, and so does dropping the work. The span ends with the work.
 //! 3. A panic is reported inside the span. Work that is dropped before its end was cancelled, and
 //!    that is reported, too.
 //!
 //! The span has no parent: one that lives as long as its child would never end in a program
-//! whose tasks spawn their successors. Which task spawned it is in its fields, and as `follows_from`.
+//! whose tasks spawn their successors. Which task spawned it is in its fields, and as
+//! `follows_from`.
 //!
 //! Without the feature there is `untraced.rs` in its place.
 //!
-//! Rejected: the event in the panic hook. It would come a little earlier, and a listener that panics
-//! there ends the process.
+//! Rejected: the event in the panic hook. It would come a little earlier, and a listener that
+//! panics there ends the process.
 //!
 //! The contents of the spans are documented for users in `adapters/tracing.rs`. Checked by
 //! `adapters/tests/traced.rs`.
@@ -65,7 +67,8 @@ pub(super) fn named(side: &Side, name: &str) {
     }
 }
 
-/// Runs the task's code inside its span, and catches and tells of its panic; `last`: it is not run again.
+/// Runs the task's code inside its span, and catches and tells of its panic; `last`: it is not run
+/// again.
 pub(super) fn run<R>(side: &OnceBox<Side>, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
     // A subscriber may panic, too.
     panic::catch_in_task(|| {

@@ -1,4 +1,5 @@
-//! Tasks without spans, in place of `traced.rs`: the functions do what they are given to do, and no more.
+//! Tasks without spans, in place of `traced.rs`: the functions do what they are given to do, and no
+//! more.
 
 use once_cell::race::OnceBox;
 

@@ -1,8 +1,8 @@
 //! Many waiters for one event, each with a waker.
 //!
-//! A waiter first registers its waker, and then looks whether the event has happened. The event happens first, and then its waiters
-//! are woken. Both pass through one lock, so one of the two sees the other. No waker is cloned, woken or dropped under the lock,
-//! since that is user code.
+//! A waiter first registers its waker, and then looks whether the event has happened. The event
+//! happens first, and then its waiters are woken. Both pass through one lock, so one of the two
+//! sees the other. No waker is cloned, woken or dropped under the lock, since that is user code.
 //!
 //! Tests: those of `CancelToken` and `SharedTask`, in `checks/tests/models.rs` and `tests/task/`.
 

@@ -86,9 +86,10 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// The stack of each worker, in bytes; at least 64 KiB. Default: 8 MiB, as a main thread usually has, or
-    /// what the environment variable `RUST_MIN_STACK` says. With a size set here, the pool runs everything on its own
-    /// threads, unless [`caller_helps(true)`](Self::caller_helps) says otherwise.
+    /// The stack of each worker, in bytes; at least 64 KiB. Default: 8 MiB, as a main thread
+    /// usually has, or what the environment variable `RUST_MIN_STACK` says. With a size set
+    /// here, the pool runs everything on its own threads, unless
+    /// [`caller_helps(true)`](Self::caller_helps) says otherwise.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self

@@ -49,8 +49,8 @@ impl Call {
         self.known.swap(call, Ordering::Relaxed) != call
     }
 
-    /// The call in progress. It waits if it was in progress `before`, and its thread has used no more than `least` of processor
-    /// time since. Where threads have no clocks, all wait.
+    /// The call in progress. It waits if it was in progress `before`, and its thread has used no
+    /// more than `least` of processor time since. Where threads have no clocks, all wait.
     pub(super) fn sample(&self, before: Option<&Sample>, least: Duration) -> Option<Sample> {
         let call = self.number.load(Ordering::Relaxed);
         if call.is_multiple_of(2) {

@@ -12,11 +12,12 @@
 //! home, `task` passes the claimed closure to [`run_inside`]. If no pool has that tag, the pool has
 //! ended or belongs to a parent process, and the closure is called directly.
 //!
-//! Rejected: a reference to the pool in each closure (two writes to a line that all spawners share); a seat that each thread keeps
-//! (a tenth of the instructions of a region, for a thread-local that refers to a pool).
+//! Rejected: a reference to the pool in each closure (two writes to a line that all spawners
+//! share); a seat that each thread keeps (a tenth of the instructions of a region, for a
+//! thread-local that refers to a pool).
 //!
-//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go), `tests/thread/overload.rs`,
-//! `tests/thread/current_pool.rs`.
+//! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go),
+//! `tests/thread/overload.rs`, `tests/thread/current_pool.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -30,8 +31,8 @@ use crate::record;
 use crate::sys::ticks;
 use crate::task::Runnable;
 
-/// If a worker runs what a thread from outside has brought for longer than this, other workers are woken to
-/// share it.
+/// If a worker runs what a thread from outside has brought for longer than this, other workers are
+/// woken to share it.
 const SOON: u64 = 20 * ticks::MICROSECOND;
 
 /// Runs `f` with a place in the pool that is lent to this thread meanwhile.
@@ -129,8 +130,9 @@ impl Registry {
         let mut run = || result = current::with(|worker| Some(f.take()?(worker?)));
         let lent = as_outsider(self, |waiter| {
             raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| {
-                // While this thread looks for the end of it, it has a processor. So at first joins wake one thread less: what is over
-                // soon is not disturbed, and what is not is shared by a thread that this one wakes, not the busy one.
+                // While this thread looks for the end of it, it has a processor. So at first joins
+                // wake one thread less: what is over soon is not disturbed, and
+                // what is not is shared by a thread that this one wakes, not the busy one.
                 let mut alone = Some(self.wake_policy.outsider());
                 let began = ticks::now();
                 if let Err(Work::Job(job)) = self.inject(Work::Job(job)) {

@@ -174,7 +174,8 @@ pub struct ImapStream<R> {
 }
 
 impl<R> ImapStream<R> {
-    /// Waits for the next result, without another crate: `while let Some(result) = stream.next().await`.
+    /// Waits for the next result, without another crate: `while let Some(result) =
+    /// stream.next().await`.
     #[expect(
         clippy::should_implement_trait,
         reason = "what it gives is awaited, as a stream's `next` is"

@@ -14,9 +14,8 @@
 //!
 //! - **P4** DONE is final, and everything the setter did before is visible to a thread that sees
 //!   it.
-//! - **P5** The setter does not touch the latch after its swap: the waiter may
-//!   have returned, and the latch may be gone with its stack frame. So it must
-//!   know which thread to wake before.
+//! - **P5** The setter does not touch the latch after its swap: the waiter may have returned, and
+//!   the latch may be gone with its stack frame. So it must know which thread to wake before.
 //!
 //! Rejected: a condition variable in each job (a join would construct and lock
 //! it, stolen or not).

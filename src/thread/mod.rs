@@ -1,6 +1,7 @@
 //! A work-stealing thread pool, for computing on shared memory.
 //!
-//! [`ThreadPool`] runs closures. They may borrow from their caller, and results keep the order of the items.
+//! [`ThreadPool`] runs closures. They may borrow from their caller, and results keep the order of
+//! the items.
 //!
 //! Use it for work that keeps processors busy, and for calls that block. Run code that may crash or
 //! never end in [worker processes](crate::process), and thousands of jobs that wait on an
@@ -64,7 +65,8 @@
 // `spawn_async` (futures), `blocking` (calls that may block) over `call` and `watch`, and `imap`
 // over `pipeline`. No file imports one above it. Invariants are numbered P1 to P36.
 //
-// Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in `checks/tests/pool.rs`.
+// Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
+// `checks/tests/pool.rs`.
 
 #[cfg(feature = "indicatif")]
 mod announce;
@@ -125,7 +127,8 @@ pub use here::{current, yield_now};
 pub use imap::{Imap, ImapStream};
 pub use items::Items;
 pub use source::{Exact, Int, Source};
-/// What is public at the crate's root. (Its paths through this module compile, too, and nothing speaks of them.)
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing
+/// speaks of them.)
 pub(crate) mod root {
     pub use super::builder::ThreadPoolBuilder;
     pub use super::global::{join, scope, spawn_blocking};

@@ -17,8 +17,8 @@ use crate::loom::{Condvar, Mutex};
 /// See the module.
 #[derive(Default)]
 pub(super) struct Threads {
-    /// The seat of each place, while no thread has it. A place's number is that of its thread; there are at least as many as the
-    /// pool is wide.
+    /// The seat of each place, while no thread has it. A place's number is that of its thread;
+    /// there are at least as many as the pool is wide.
     pub(super) places: Mutex<Vec<Option<Seat>>>,
     pub(super) handles: Mutex<Handles>,
     joined: Condvar,

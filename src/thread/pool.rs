@@ -325,15 +325,17 @@ impl ThreadPool {
         results
     }
 
-    /// Like [`map`](Self::map), without waiting: one task for all items, which async code can await.
+    /// Like [`map`](Self::map), without waiting: one task for all items, which async code can
+    /// await.
     ///
-    /// A thread that waits for the task may run it itself, as with [`spawn`](Self::spawn). [Cancelled](Task::cancel), the
-    /// task begins no further item, and drops those that are left; an item that is running sees it in
+    /// A thread that waits for the task may run it itself, as with [`spawn`](Self::spawn).
+    /// [Cancelled](Task::cancel), the task begins no further item, and drops those that are
+    /// left; an item that is running sees it in
     /// [`CancelToken::current`](crate::CancelToken::current), which all of them share. After
     /// [`shutdown`](Self::shutdown) the task ends in [`TaskError::Closed`].
     ///
-    /// If `f` panics, the task ends in [`TaskError::Panicked`]: that of the item with the lowest index. A panic while
-    /// the items are collected is the task's, too.
+    /// If `f` panics, the task ends in [`TaskError::Panicked`]: that of the item with the lowest
+    /// index. A panic while the items are collected is the task's, too.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -366,8 +368,8 @@ impl ThreadPool {
         spawn_async_on(self.registry(), all, tag)
     }
 
-    /// Like [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other: what each item came to,
-    /// in the order of the items.
+    /// Like [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other:
+    /// what each item came to, in the order of the items.
     ///
     /// The only error is [`TaskError::Panicked`], which says what the panic said, and where.
     ///
@@ -459,14 +461,15 @@ impl ThreadPool {
     /// Calls `f` on the workers with each item of an iterator, which may be endless and may block,
     /// and yields the results in the order of the items, each as soon as it is there and due.
     ///
-    /// Nothing happens before the first `next`. From then on items are pulled and worked on ahead of
-    /// it, never more at once than the [`buffer`](Imap::buffer). The iterator runs on a thread of its own
-    /// outside the pool, so it may block, even for ever, without holding up finished results or the
-    /// pool. A thread that waits in `next` may run the item that it waits for itself, as with `map`.
+    /// Nothing happens before the first `next`. From then on items are pulled and worked on ahead
+    /// of it, never more at once than the [`buffer`](Imap::buffer). The iterator runs on a
+    /// thread of its own outside the pool, so it may block, even for ever, without holding up
+    /// finished results or the pool. A thread that waits in `next` may run the item that it
+    /// waits for itself, as with `map`.
     ///
     /// On an event-loop thread `next` blocks the loop; [`stream`](Imap::stream) does not.
-    /// After [`shutdown`](Self::shutdown) the items run on the iterator's thread, one by one; those that the pool
-    /// had queued before run there, also with [`Shutdown::CancelPending`].
+    /// After [`shutdown`](Self::shutdown) the items run on the iterator's thread, one by one; those
+    /// that the pool had queued before run there, also with [`Shutdown::CancelPending`].
     ///
     /// Cost: some hundred nanoseconds for each item, and the thread.
     ///
@@ -576,8 +579,8 @@ impl ThreadPool {
     /// inside `shutdown` themselves. If a task, a half of a join, a task of a scope or an item
     /// calls it, no other worker of the pool may wait for that work: each would wait for the other.
     ///
-    /// In a forked child, which has none of the threads, the parent's pool counts as shut down, and the tasks that
-    /// were spawned on it have ended in `Closed`.
+    /// In a forked child, which has none of the threads, the parent's pool counts as shut down, and
+    /// the tasks that were spawned on it have ended in `Closed`.
     ///
     /// Afterwards `spawn` returns tasks that end in [`TaskError::Closed`]; `map`, `for_each`,
     /// `join`, `scope` and `install` run in the caller.

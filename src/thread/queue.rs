@@ -2,15 +2,15 @@
 //!
 //! **Job.** The interface between the pool's policy and the deques: push, pop, steal, inject. Each
 //! worker has three deques (`crossbeam-deque`) with different rules:
-//! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly
-//!   nested: the newest belongs to the innermost join, so that the owner's pop
-//!   gives exactly the half that it is about to wait for, or nothing if that has
-//!   been stolen. Thieves take the oldest, which is the largest.
+//! - *jobs*: the other halves of its joins, borrowed from stack frames. Strictly nested: the newest
+//!   belongs to the innermost join, so that the owner's pop gives exactly the half that it is about
+//!   to wait for, or nothing if that has been stolen. Thieves take the oldest, which is the
+//!   largest.
 //! - *scoped*: tasks of scopes. The owner takes the newest, so that a tree of them needs as much
 //!   memory as it is deep; thieves take the oldest. A thread inside a scope takes only the entries
 //!   above that scope's mark.
-//! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for
-//!   its warm cache; thieves take the oldest.
+//! - *tasks*: spawned work, owned by the queue. The owner takes the newest, for its warm cache;
+//!   thieves take the oldest.
 //!
 //! One injector, first in first out, takes work from outside. Its *urgent* work (a parked thread
 //! waits for it and may not run it) can also be taken separately: when so many workers wait that
@@ -18,8 +18,8 @@
 //! pool accepts work: acceptance is decided at one point, so shutdown can neither lose nor forget a
 //! task.
 //!
-//! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second
-//!   halves of the joins on its stack that were offered (`join/splitter.rs`), from outer to inner, and nothing else.
+//! - **P6** A worker's jobs deque holds, from old to new, the un-stolen second halves of the joins
+//!   on its stack that were offered (`join/splitter.rs`), from outer to inner, and nothing else.
 //!   When one of them has been stolen, so have all older ones.
 //! - **P7** Nothing new is accepted by the injector after the mode has left [`Mode::Open`]; futures
 //!   that were accepted before are, when they are woken, until [`Mode::Closed`].
@@ -120,10 +120,12 @@ impl Work {
     }
 }
 
-/// The most that a worker moves from the injector, or from another worker's deque, to its own deque at once.
+/// The most that a worker moves from the injector, or from another worker's deque, to its own deque
+/// at once.
 pub(super) const BATCH: usize = 32;
 
-/// A thief takes several tasks at once if there are more: each time costs as much as running a short one.
+/// A thief takes several tasks at once if there are more: each time costs as much as running a
+/// short one.
 const MANY: usize = 8 * BATCH;
 
 /// How many entries one sweep checks.

@@ -33,7 +33,8 @@
 //!
 //! Source: Tzannes et al., *Lazy binary splitting* (2010).
 //!
-//! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy, bits of float sums), `tests/iter/main.rs`.
+//! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy, bits of float sums),
+//! `tests/iter/main.rs`.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -332,7 +333,8 @@ fn middle(len: usize, leaves: usize) -> usize {
     match leaves.is_multiple_of(2) {
         true => len / 2,
         false if leaves == len => leaves / 2,
-        false => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize, // which cannot overflow
+        // (It cannot overflow.)
+        false => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize,
     }
 }
 

@@ -144,8 +144,8 @@ impl Registry {
         })
     }
 
-    /// The tag of a task that its waiters may run: if the pool lets its callers help, outside threads
-    /// may, too.
+    /// The tag of a task that its waiters may run: if the pool lets its callers help, outside
+    /// threads may, too.
     pub(super) fn claim_tag(&self) -> u32 {
         match self.config.caller_helps {
             true => self.tag | OUTSIDERS,

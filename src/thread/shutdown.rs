@@ -2,8 +2,8 @@
 //!
 //! 1. The injector refuses work from outside; tasks that the pool's tasks spawn still run (or are
 //!    refused and cancelled, with `CancelPending`).
-//! 2. Wait until no thread runs, none is blocked, and nothing is queued; workers that are themselves inside `shutdown` do not
-//!    count.
+//! 2. Wait until no thread runs, none is blocked, and nothing is queued; workers that are
+//!    themselves inside `shutdown` do not count.
 //! 3. No thread is recruited any more, sleepers end.
 //! 4. Join them: a thread is joined by exactly one caller; a worker never joins itself or another
 //!    worker that is inside `shutdown`, in a task or in a hook. A thread that already runs

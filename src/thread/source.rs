@@ -89,7 +89,8 @@ pub struct Seal;
 
 /// What can be divided among threads: vectors, slices, and all [parallel iterators](crate::iter).
 ///
-/// It is sealed: the ways to cut are trefoil's own. A bound `ParallelIterator<Item = T>` is the one to write.
+/// It is sealed: the ways to cut are trefoil's own. A bound `ParallelIterator<Item = T>` is the one
+/// to write.
 pub trait Source: Sized {
     /// What it consists of.
     type Item: Send;

@@ -1,8 +1,8 @@
 //! The main function of a pool's thread.
 //!
-//! **The loop.** 1. Too many runners (a blocked one came back)? Sleep. 2. Look for work (`worker.rs`). 3. Found: if
-//! it was searching, hand the search on (`sleep`, step 3). Run it. 4. Not found:
-//! become a searcher and look a few rounds more, then go to sleep.
+//! **The loop.** 1. Too many runners (a blocked one came back)? Sleep. 2. Look for work
+//! (`worker.rs`). 3. Found: if it was searching, hand the search on (`sleep`, step 3). Run it. 4.
+//! Not found: become a searcher and look a few rounds more, then go to sleep.
 //!
 //! **Hooks.** While its `on_start` runs, a thread is a runner but not a searcher: the hook may take
 //! long or wait for others, so no other thread may rely on this one to find work meanwhile. While

@@ -76,8 +76,8 @@ impl Registry {
         started.fold(Ok(()), io::Result::and)
     }
 
-    /// Starts a thread in one of the pool's own places, if it still is one. If the system refuses it, it is asked for again when
-    /// there is work.
+    /// Starts a thread in one of the pool's own places, if it still is one. If the system refuses
+    /// it, it is asked for again when there is work.
     fn employ(self: &Arc<Self>, seat: Seat) {
         if self.sleep.hire(seat.slot.index()) {
             let _refused = self.start_thread(seat);

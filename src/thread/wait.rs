@@ -40,8 +40,8 @@ use crate::sys::ticks;
 /// How many times a waiter looks before it parks, or yields: some microseconds.
 const ROUNDS: u32 = 200;
 
-/// How long a waiter looks after that, between yields, before it parks: as long as it may take to wake
-/// it on a processor that has gone to sleep.
+/// How long a waiter looks after that, between yields, before it parks: as long as it may take to
+/// wake it on a processor that has gone to sleep.
 const SHORTLY: u64 = 50 * ticks::MICROSECOND;
 
 impl Worker {

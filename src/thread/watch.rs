@@ -1,4 +1,5 @@
-//! The watch over a pool whose runners may all be stuck: a look every [`STALL`], by a helper thread.
+//! The watch over a pool whose runners may all be stuck: a look every [`STALL`], by a helper
+//! thread.
 //!
 //! A blocked worker, or a call that may block (`blocking.rs`), needs a watch as soon as work is
 //! queued and no thread is free for it. There is at most one for a pool (a bit in its word). At

@@ -1,8 +1,8 @@
 //! A worker: one thread's place in a pool; finding work and running it.
 //!
 //! Most workers are threads of the pool itself (`thread_main.rs`); a thread from outside that calls
-//! `join`, `map` or `scope` borrows a place as an *outside thread* (`enter.rs`) and takes part in its
-//! own region only. `wait.rs` says how a worker waits in the middle of its work.
+//! `join`, `map` or `scope` borrows a place as an *outside thread* (`enter.rs`) and takes part in
+//! its own region only. `wait.rs` says how a worker waits in the middle of its work.
 //!
 //! It looks into its own tasks, into the injector (first, now and then, so that outside work is not
 //! starved), then into the other workers' deques from a random one on.
@@ -13,8 +13,7 @@
 //! any. Finished tasks are subtracted from their scope's count (P15) when something else is run
 //! next, so that a worker which runs many tasks of one scope does not write to the count each time.
 //!
-//! - **P13** Only the thread that a worker belongs to calls its methods; only
-//!   slots are shared.
+//! - **P13** Only the thread that a worker belongs to calls its methods; only slots are shared.
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -58,7 +57,8 @@ pub(super) struct Worker {
     pub(super) waits_for_pool: Cell<bool>,
     /// Its index, while it runs; see `indices.rs`.
     index: Cell<Option<usize>>,
-    /// The address of the innermost scope that is open on this thread, or one of those below; and its mark.
+    /// The address of the innermost scope that is open on this thread, or one of those below; and
+    /// its mark.
     pub(super) open_scope: Cell<(usize, usize)>,
     /// How many tasks of scopes it has pushed to its deque and not taken out: those still there,
     /// and those that thieves have taken.
@@ -218,7 +218,8 @@ impl Worker {
 
     /// The newest task of the scope that is open on this thread, or of any.
     pub(super) fn pop_scoped(&self) -> Option<Lent> {
-        // If one below the mark is still there, so are all above it that have not been taken out: thieves take the oldest.
+        // If one below the mark is still there, so are all above it that have not been taken out:
+        // thieves take the oldest.
         let (_, mark) = self.open_scope.get();
         let depth = self
             .depth
@@ -230,7 +231,8 @@ impl Worker {
         Some(lent)
     }
 
-    /// The same if it is the one at this address. Older ones that have been run by their handles' threads are dropped.
+    /// The same if it is the one at this address. Older ones that have been run by their handles'
+    /// threads are dropped.
     pub(super) fn take_scoped(&self, address: usize) -> Option<Lent> {
         if self.newest_scoped.get() != address {
             self.sweep_scoped();

@@ -21,7 +21,8 @@
 //! ```
 //!
 //! Nothing here ends early, and a deadline is not rounded to milliseconds: the loop
-//! sleeps in the kernel until the nanosecond that is due. The system may add its timer slack (50 µs on Linux).
+//! sleeps in the kernel until the nanosecond that is due. The system may add its timer slack (50 µs
+//! on Linux).
 //!
 //! [`now`] is the time for all of them: `Instant::now()`, except on a loop with a virtual clock,
 //! where tests of hours take milliseconds ([`virtual_time`](crate::EventLoopBuilder::virtual_time),
@@ -41,8 +42,8 @@
 //! [`CancelToken::with_deadline`](crate::CancelToken::with_deadline), one for each item in a worker
 //! process [`ProcessCall::timeout`](crate::ProcessCall::timeout).
 
-// Checked by `tests/event_loop/` (order, never early, missed ticks, carried to other threads) and by the unit tests of
-// the timers.
+// Checked by `tests/event_loop/` (order, never early, missed ticks, carried to other threads) and
+// by the unit tests of the timers.
 
 mod advance;
 mod interval;

@@ -61,8 +61,8 @@ pub fn sleep(duration: Duration) -> Sleep {
 
 /// Completes once `deadline` has passed; see [`sleep`].
 ///
-/// It is compared with the clock of the loop, [`time::now()`](super::now): the same as `Instant::now()` unless
-/// that loop has [`virtual_time`](crate::EventLoopBuilder::virtual_time).
+/// It is compared with the clock of the loop, [`time::now()`](super::now): the same as
+/// `Instant::now()` unless that loop has [`virtual_time`](crate::EventLoopBuilder::virtual_time).
 ///
 /// ```
 /// use std::time::{Duration, Instant};

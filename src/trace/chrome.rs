@@ -3,9 +3,10 @@
 //! **Job.** Writes one object for each event, one by one, so that the text is never in memory as a
 //! whole.
 //!
-//! 1. The program's name, and for each track its name and its place among the others (metadata, `M`).
-//! 2. For each track its slices as complete events (`X`), outer before inner, and its marks as slices of a nanosecond,
-//!    which arrows can begin at.
+//! 1. The program's name, and for each track its name and its place among the others (metadata,
+//!    `M`).
+//! 2. For each track its slices as complete events (`X`), outer before inner, and its marks as
+//!    slices of a nanosecond, which arrows can begin at.
 //! 3. Arrows as flow events: `s` right behind the mark where it begins, `f` (bound to the enclosing
 //!    slice) right behind the slice where it ends; viewers bind them to the innermost open slice.
 //!

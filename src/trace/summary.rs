@@ -9,7 +9,8 @@
 //! Queue times are from a spawn or a wake-up until the code runs; for calls to processes, from the
 //! call to the first frame. They are in the row of the executor that ran the code.
 //!
-//! Rejected: averages (of queue times they say little: hence median, 99th percentile and the longest).
+//! Rejected: averages (of queue times they say little: hence median, 99th percentile and the
+//! longest).
 //!
 //! Tests: `tests/trace/`.
 
@@ -207,7 +208,8 @@ impl ExecutorSummary {
         self.threads
     }
 
-    /// How many tasks have ended here, after their code ran; for processes, how many items were answered.
+    /// How many tasks have ended here, after their code ran; for processes, how many items were
+    /// answered.
     #[must_use]
     pub fn tasks(&self) -> u64 {
         self.tasks
@@ -231,8 +233,8 @@ impl ExecutorSummary {
         self.asleep
     }
 
-    /// The time that this share of all queue times did not exceed: `queued(0.5)` is the median, `queued(1.0)` the longest.
-    /// `None`: nothing was queued.
+    /// The time that this share of all queue times did not exceed: `queued(0.5)` is the median,
+    /// `queued(1.0)` the longest. `None`: nothing was queued.
     #[must_use]
     pub fn queued(&self, part: f64) -> Option<Duration> {
         let last = self.queued.len().checked_sub(1)?;

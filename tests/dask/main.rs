@@ -1,7 +1,8 @@
 //! Workers on Dask, against a real cluster on this machine.
 //!
-//! It needs an interpreter with Dask's `distributed`, which `TREFOIL_DASK_PYTHON` names (`.ci/run` makes one); without
-//! that it says so and tests nothing. This program is its own worker, there too: `main` is ours.
+//! It needs an interpreter with Dask's `distributed`, which `TREFOIL_DASK_PYTHON` names (`.ci/run`
+//! makes one); without that it says so and tests nothing. This program is its own worker, there
+//! too: `main` is ours.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

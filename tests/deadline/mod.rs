@@ -1,6 +1,7 @@
 //! A hang is a failure: the deadline of the tests that run in threads of one program, a process
-//! of its own for a test that wants one, a sample of what is done very often; and how to see, without waiting for some time, that a thread has gone to sleep.
-//! (Those that are programs of their own have a watchdog: `tests/support/mod.rs`.)
+//! of its own for a test that wants one, a sample of what is done very often; and how to see,
+//! without waiting for some time, that a thread has gone to sleep. (Those that are programs of
+//! their own have a watchdog: `tests/support/mod.rs`.)
 #![allow(dead_code)] // not every program needs all of it
 
 use std::panic::resume_unwind;
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 /// Longer than anything takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 1200 } else { 120 });
 
-/// So many rounds where `TREFOIL_FULL` is set, as in `.ci/long`, and a quarter of them in everybody's
-/// `cargo test`: for what is the same again and again, in the hope of meeting a rare moment.
+/// So many rounds where `TREFOIL_FULL` is set, as in `.ci/long`, and a quarter of them in
+/// everybody's `cargo test`: for what is the same again and again, in the hope of meeting a rare
+/// moment.
 pub(crate) fn sample(rounds: usize) -> usize {
     match std::env::var_os("TREFOIL_FULL") {
         Some(_) => rounds,
@@ -81,7 +83,8 @@ pub(crate) fn this_thread() -> i32 {
 }
 
 /// The thread with this number ([`this_thread`]) sleeps in the kernel: for tests that
-/// must come when another thread has parked, which nobody announces. (Where that cannot be seen it is given some time.)
+/// must come when another thread has parked, which nobody announces. (Where that cannot be seen it
+/// is given some time.)
 pub(crate) fn asleep(thread: i32) -> bool {
     if thread == 0 {
         thread::sleep(Duration::from_millis(20));

@@ -1,8 +1,9 @@
-//! The same small program of all three executors in places that are no good for it: calls that the system refuses, limits,
-//! missing files, other rights, signals that are blocked. Wherever that is, each executor works or says in words
-//! what is missing; none panics, hangs or spins.
+//! The same small program of all three executors in places that are no good for it: calls that the
+//! system refuses, limits, missing files, other rights, signals that are blocked. Wherever that is,
+//! each executor works or says in words what is missing; none panics, hangs or spins.
 //!
-//! Each place is a process of its own ([`place`]). What this machine does not let us make is skipped, in words.
+//! Each place is a process of its own ([`place`]). What this machine does not let us make is
+//! skipped, in words.
 //!
 //! A program of its own, like `process.rs`: see there.
 #![allow(
@@ -238,7 +239,8 @@ fn visit(name: &str, place: &str) -> Result<Said, String> {
     Err(format!("{name} in `{place}`: {end}\n{out}{err}"))
 }
 
-/// A file without a name: what is written there is read when its writer has ended, whoever else has it open.
+/// A file without a name: what is written there is read when its writer has ended, whoever else has
+/// it open.
 fn sheet() -> File {
     rustix::fs::memfd_create("said", MemfdFlags::CLOEXEC)
         .unwrap()
@@ -248,7 +250,8 @@ fn sheet() -> File {
 /// Which executors are not fine in a place, and what each of them says then.
 type Faults = &'static [(&'static str, &'static str)];
 
-/// Each executor of the small program in `place` is fine, or says one of the words that belong to its name.
+/// Each executor of the small program in `place` is fine, or says one of the words that belong to
+/// its name.
 fn judge(place: &str, faults: Faults) -> Result<(), String> {
     let said = visit("everything", place)?;
     if let Some(reason) = said.out.strip_prefix("skipped: ") {
@@ -290,8 +293,8 @@ fn judge_all(places: Vec<(String, Faults)>) {
 
 // Workers that cannot be told.
 
-/// A pool whose workers may not be signalled any more; one that is late, one that is stopped then, and one that
-/// has become another program.
+/// A pool whose workers may not be signalled any more; one that is late, one that is stopped then,
+/// and one that has become another program.
 fn unheard() {
     let procs = pool(2);
     works(&procs).unwrap();
@@ -354,7 +357,8 @@ impl<'de> Deserialize<'de> for Held {
     }
 }
 
-/// A pool whose workers never get to `init`: that is an error soon, and then nobody is started any more.
+/// A pool whose workers never get to `init`: that is an error soon, and then nobody is started any
+/// more.
 fn stuck() {
     let how = std::env::var(PLACE).unwrap();
     let procs = ProcessPool::builder()

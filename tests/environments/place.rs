@@ -1,6 +1,7 @@
 //! What surrounds a program: limits, mounts, rights, signals.
 //!
-//! A helper process spoils its own surroundings, from which no way leads back; what it executes has them, too.
+//! A helper process spoils its own surroundings, from which no way leads back; what it executes has
+//! them, too.
 #![allow(unsafe_code)]
 
 use std::io;

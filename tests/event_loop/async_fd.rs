@@ -77,7 +77,8 @@ fn a_full_pipe_is_writable_once_there_is_room_or_no_reader() {
             writer.writable().await.unwrap();
             drop(reader);
             writer.writable().await.unwrap();
-            // (A child that another test starts has the reader, too, until it executes its program.)
+            // (A child that another test starts has the reader, too, until it executes its
+            // program.)
             let error = loop {
                 let written = writer.write_with(|mut writer| writer.write(&chunk)).await;
                 match written {

@@ -1,4 +1,5 @@
-//! Readers and writers with a buffer: lines of any length in pieces of any size, nothing lost when a future is dropped or fails.
+//! Readers and writers with a buffer: lines of any length in pieces of any size, nothing lost when
+//! a future is dropped or fails.
 
 use std::io::{Error, ErrorKind, Result, SeekFrom};
 use std::pin::Pin;

@@ -1,5 +1,6 @@
-//! To be ready is one thing and to read another: what `readable` and `writable` say is right whatever was read or written in between,
-//! and the calls that do not wait do not disturb those that do.
+//! To be ready is one thing and to read another: what `readable` and `writable` say is right
+//! whatever was read or written in between, and the calls that do not wait do not disturb those
+//! that do.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, Result};

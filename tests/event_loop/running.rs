@@ -293,7 +293,8 @@ fn a_loop_runs_in_the_destructor_of_a_thread_local() {
                 let (tell, told) = mpsc::channel();
                 let thread = thread::spawn(move || {
                     let late = Late { virtual_time, tell };
-                    // Destructors run in the order of first use, or against it: one of the two is after ours.
+                    // Destructors run in the order of first use, or against it: one of the two is
+                    // after ours.
                     if first {
                         LATE.set(Some(late));
                         run(async { sleep(Duration::from_millis(1)).await });

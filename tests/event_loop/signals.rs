@@ -22,7 +22,8 @@ fn raise(signal: Raw) {
     kill_process(getpid(), signal).unwrap();
 }
 
-/// Its handler has run when this returns: elsewhere another thread may be the one that it interrupts, later.
+/// Its handler has run when this returns: elsewhere another thread may be the one that it
+/// interrupts, later.
 #[allow(unsafe_code)]
 fn raise_here(signal: Raw) {
     // SAFETY: it interrupts this thread, as a signal does anyway.
@@ -258,7 +259,8 @@ fn a_ctrl_c_between_two_waits_for_it_goes_to_the_second() {
     });
 }
 
-/// To keep it takes no descriptor, and one that has come is not lost to a future that was made after it.
+/// To keep it takes no descriptor, and one that has come is not lost to a future that was made
+/// after it.
 #[test]
 fn a_ctrl_c_is_kept_without_descriptors_and_by_the_first_that_goes() {
     let test = "signals::a_ctrl_c_is_kept_without_descriptors_and_by_the_first_that_goes";

@@ -49,8 +49,8 @@ pub(crate) fn no_children() -> bool {
     matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
 }
 
-/// Waits until there are no children, and no more descriptors than there were: fewer, if something was about to
-/// close one when they were counted.
+/// Waits until there are no children, and no more descriptors than there were: fewer, if something
+/// was about to close one when they were counted.
 #[cfg(target_os = "linux")]
 pub(crate) fn nothing_left(fds: usize) {
     wait_until("the end of all children", no_children);

@@ -14,8 +14,8 @@ use crate::support::{
     LONG, alone, count_threads, panic_message, poll_once, wait_until, within_deadline,
 };
 
-/// Deadlines from so long after now on, in the order in which their sleepers woke; none if one of these began too late to
-/// sleep.
+/// Deadlines from so long after now on, in the order in which their sleepers woke; none if one of
+/// these began too late to sleep.
 fn woken(wait: Duration) -> Option<Vec<Instant>> {
     run(async move {
         let log = Rc::new(RefCell::new(Vec::new()));
@@ -367,8 +367,8 @@ fn a_process_that_was_stopped_finds_overdue_timers() {
             run(async {
                 let start = Instant::now();
                 let order = Rc::new(RefCell::new(Vec::new()));
-                // Within the stop, the later ones first; and one well after it. Only who waits before it is
-                // due has a place in the order.
+                // Within the stop, the later ones first; and one well after it. Only who waits
+                // before it is due has a place in the order.
                 let sleepers: Vec<Task<()>> = (1..=20_u32)
                     .rev()
                     .chain([60])

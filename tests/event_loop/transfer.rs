@@ -157,7 +157,8 @@ fn a_read_that_stops_at_urgent_data_does_not_strand_what_follows() {
 
 /// Both before the first read, and both in one event: after a read that took less than it could
 /// have, the next one waits, and meanwhile the other direction goes on. So whoever looks whether
-/// the caller is still there (hyper does) can answer before it is told that the caller says no more.
+/// the caller is still there (hyper does) can answer before it is told that the caller says no
+/// more.
 #[test]
 fn after_a_short_read_the_end_is_not_told_before_others_have_had_their_turn() {
     fn read<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<Result<usize>> {

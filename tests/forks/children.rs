@@ -1,6 +1,7 @@
 //! Children by `fork`, for the tests of what they get.
 //!
-//! A child does what it is to do and leaves by `_exit`; the parent waits for it with a deadline, and kills what hangs.
+//! A child does what it is to do and leaves by `_exit`; the parent waits for it with a deadline,
+//! and kills what hangs.
 #![allow(dead_code, unsafe_code)] // not every program needs all of it
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +18,8 @@ unsafe extern "C" {
 
 /// `None` in the child.
 pub(crate) fn split() -> Option<Pid> {
-    // SAFETY: the child goes on with what `fork` gives it: this thread, and an allocator that works.
+    // SAFETY: the child goes on with what `fork` gives it: this thread, and an allocator that
+    // works.
     Pid::from_raw(unsafe { fork() })
 }
 

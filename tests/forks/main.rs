@@ -1,6 +1,7 @@
 //! Forked children, and the pools and loops of their parents.
 //!
-//! A program of its own: no test may start or end a thread beside another, so one runs after the other.
+//! A program of its own: no test may start or end a thread beside another, so one runs after the
+//! other.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

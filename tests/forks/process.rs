@@ -1,5 +1,5 @@
-//! A forked child and the process pools of its parent: a clear state, never a hang, and nothing that the
-//! parent could feel.
+//! A forked child and the process pools of its parent: a clear state, never a hang, and nothing
+//! that the parent could feel.
 //!
 //! Each test forks for real. The child does what it is to do and leaves by `_exit`; the parent
 //! waits for it with a deadline, and kills what hangs.

@@ -4,8 +4,8 @@
 //! waits for it with a deadline, and kills what hangs.
 //!
 //! One test runs after the other: the standard library has
-//! a lock that a thread holds for a moment when it starts and when it ends, and a child that is forked
-//! in such a moment cannot start threads.
+//! a lock that a thread holds for a moment when it starts and when it ends, and a child that is
+//! forked in such a moment cannot start threads.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,

@@ -1,4 +1,5 @@
-//! Parallel iterators: every source, adaptor and end beside std's, on pools of several widths; what is dropped, and when; panics.
+//! Parallel iterators: every source, adaptor and end beside std's, on pools of several widths; what
+//! is dropped, and when; panics.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 // The same words on both sides.
 #![allow(

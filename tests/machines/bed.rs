@@ -1,7 +1,8 @@
 //! Where the tests' hosts are.
 //!
-//! The stand-in is a script in the place of ssh's client. A real sshd listens on a port of its own, on this machine, with keys of
-//! its own, as this user: it needs no rights, and nothing that it has outlives the test.
+//! The stand-in is a script in the place of ssh's client. A real sshd listens on a port of its own,
+//! on this machine, with keys of its own, as this user: it needs no rights, and nothing that it has
+//! outlives the test.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -49,7 +50,8 @@ impl Bed {
 
     pub(crate) fn stand_in() -> Self {
         let bed = Self::new("stand-in");
-        // The command is the last word; what came before, the log has. `$EXTRA` is what another machine would do first.
+        // The command is the last word; what came before, the log has. `$EXTRA` is what another
+        // machine would do first.
         let script = format!(
             "#!/bin/sh\necho \"$*\" >> {}\nfor last; do :; done\n$EXTRA\nexec sh -c \"$last\"\n",
             bed.directory.join("log").display()

@@ -23,7 +23,8 @@ pub(crate) fn helpers() {
     support::helper(&[("driver", driver), ("chooser", chooser)]);
 }
 
-/// Has work under way on two workers there, and says their process ids; then the sum that a third call gives.
+/// Has work under way on two workers there, and says their process ids; then the sum that a third
+/// call gives.
 fn driver() {
     let bed = std::env::var(BED).unwrap();
     let bed = Path::new(&bed);

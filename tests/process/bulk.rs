@@ -31,8 +31,8 @@ const LEAST: usize = 16 << 10;
 /// Up to this one.
 const MOST: usize = 64 << 20;
 
-/// Every byte three times. The pattern repeats, so a large one is copied from itself, which is quick in a debug
-/// build, too.
+/// Every byte three times. The pattern repeats, so a large one is copied from itself, which is
+/// quick in a debug build, too.
 fn bytes(size: usize, seed: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..size.min(768)).map(|n| (n / 3 + seed) as u8).collect();
     while bytes.len() < size {

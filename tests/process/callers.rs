@@ -1,4 +1,5 @@
-//! What callers do in the driver's place, what they must leave to the driver, and what the driver leaves to others.
+//! What callers do in the driver's place, what they must leave to the driver, and what the driver
+//! leaves to others.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -39,8 +40,8 @@ fn spin(micros: u64) {
 }
 
 tests! {
-    /// The caller comes just when the result has been sent, and takes it out of the socket before the
-    /// driver does: who tells the driver that the worker is to be replaced?
+    /// The caller comes just when the result has been sent, and takes it out of the socket before
+    /// the driver does: who tells the driver that the worker is to be replaced?
     fn a_worker_at_its_limit_is_replaced_whichever_thread_reads_its_last_result() {
         let procs = ProcessPool::builder().workers(1).max_tasks_per_worker(1).build().unwrap();
         let mut before = 0;
@@ -281,7 +282,8 @@ tests! {
         });
     }
 
-    /// A process that has answered has answered, whatever becomes of it while the answer is being decoded.
+    /// A process that has answered has answered, whatever becomes of it while the answer is being
+    /// decoded.
     fn an_answer_of_a_process_that_ends_meanwhile_counts() {
         let gate = Gate::close();
         let process = trefoil::Process::spawn((), |()| Held).unwrap();

@@ -1,6 +1,8 @@
-//! So many kills, stops and refused calls, counted: nothing is lost but what a worker was running when it died.
+//! So many kills, stops and refused calls, counted: nothing is lost but what a worker was running
+//! when it died.
 //!
-//! `TREFOIL_KILLS=10000` makes it long. It prints the totals; `docs/CONFORMANCE.md` has those of one run.
+//! `TREFOIL_KILLS=10000` makes it long. It prints the totals; `docs/CONFORMANCE.md` has those of
+//! one run.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -45,7 +47,8 @@ const CALLS: [libc::c_long; 6] = [
     libc::SYS_prlimit64,
     libc::SYS_kill,
 ];
-/// The first of them that are refused: a plain worker that may not send can give no answer, however often it tries again.
+/// The first of them that are refused: a plain worker that may not send can give no answer, however
+/// often it tries again.
 fn refused_from() -> usize {
     usize::from(support::is_plain())
 }

@@ -1,4 +1,5 @@
-//! Cases that other pools of processes have got wrong, one test each: `docs/CONFORMANCE.md` says whose.
+//! Cases that other pools of processes have got wrong, one test each: `docs/CONFORMANCE.md` says
+//! whose.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -70,7 +70,8 @@ tests! {
             });
             small.unwrap().join().unwrap();
         });
-        // Its caller may decode the last of them, and end the job with that, while the pool has the first.
+        // Its caller may decode the last of them, and end the job with that, while the pool has the
+        // first.
         let small = || {
             for n in (0..400u64).step_by(400 / sample(400)) {
                 let before = READ.load(Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! What serde's attributes ask for, in both directions and by all ways: types that look at what comes next, and types
-//! that leave out what they do not need.
+//! What serde's attributes ask for, in both directions and by all ways: types that look at what
+//! comes next, and types that leave out what they do not need.
 
 use crate::support;
 

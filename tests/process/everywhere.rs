@@ -1,4 +1,5 @@
-//! What worker processes do on every system, with nothing of one system: all of this runs on Windows, too.
+//! What worker processes do on every system, with nothing of one system: all of this runs on
+//! Windows, too.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,6 @@
 //! Programs that are no good hosts: interrupted all the time, without standard streams, out of
-//! descriptors, replaced on disk, gone at once, large; with other rights, other threads, or a loader in front.
+//! descriptors, replaced on disk, gone at once, large; with other rights, other threads, or a
+//! loader in front.
 //!
 //! Each case is a helper, a process that can be spoilt.
 #![allow(
@@ -138,7 +139,8 @@ fn streamless() {
         drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(descriptor) });
     }
     let procs = pool(2);
-    // None of the pool's own descriptors has the number of a stream, to which words of workers are written.
+    // None of the pool's own descriptors has the number of a stream, to which words of workers are
+    // written.
     for descriptor in (0..3).filter(|n| which & 1 << n != 0) {
         let open = std::fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap();
         assert_eq!(open.to_str(), Some("/dev/null"));
@@ -392,7 +394,8 @@ fn addressed() {
     }
 }
 
-/// What this process has said to its worker `pid`, which has removed it from its environment, but not from what the kernel shows.
+/// What this process has said to its worker `pid`, which has removed it from its environment, but
+/// not from what the kernel shows.
 fn said_to(pid: u32) -> String {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
     let mut words = environment.split(|byte| *byte == 0);
@@ -548,7 +551,8 @@ tests! {
             helper.stdin(socket).args(["-c", "\"$0\"; exit $?"]).arg(std::env::current_exe().unwrap());
             helper.output().unwrap()
         };
-        // This process has made the socket, and is not the parent of what the shell starts: a worker, and an orphan.
+        // This process has made the socket, and is not the parent of what the shell starts: a
+        // worker, and an orphan.
         let (_ours, theirs) = UnixStream::pair().unwrap();
         let orphan = helper(&said, theirs.into());
         assert_eq!(orphan.status.code(), Some(1), "{orphan:?}");

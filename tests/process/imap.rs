@@ -270,7 +270,8 @@ tests! {
         let behind = procs.spawn((), |()| ());
         std::thread::scope(|scope| {
             scope.spawn(|| procs.shutdown(Shutdown::CancelPending));
-            // (That something later is refused does not say that those before it have been taken back.)
+            // (That something later is refused does not say that those before it have been taken
+            // back.)
             until(|| behind.is_finished());
             // (A plain worker is asked for its items, and has not given them back yet.)
             until(|| procs.stats().pending == 1);

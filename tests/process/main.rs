@@ -1,11 +1,13 @@
 //! Worker processes, from outside.
 //!
-//! This program is its own worker, so `main` is its own too (`harness = false`): it runs the tests of its
-//! modules one after the other, the way libtest would; `--test process -- channel::` runs those of one module.
-//! Nothing sleeps in order to pass; what could hang is ended by the watchdog, which aborts.
+//! This program is its own worker, so `main` is its own too (`harness = false`): it runs the tests
+//! of its modules one after the other, the way libtest would; `--test process -- channel::` runs
+//! those of one module. Nothing sleeps in order to pass; what could hang is ended by the watchdog,
+//! which aborts.
 //!
-//! All of them share the process: what one changes in it (limits, handlers, descriptors) it changes back, or
-//! it does so in a process of its own, a helper (`support::run_helper`). Helpers' names are the program's.
+//! All of them share the process: what one changes in it (limits, handlers, descriptors) it changes
+//! back, or it does so in a process of its own, a helper (`support::run_helper`). Helpers' names
+//! are the program's.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -302,7 +302,8 @@ tests! {
     }
 
     fn more_than_there_is_is_refused() {
-        // (What there is, but not free, is asked for where nothing would be taken: `sys::free_memory`.)
+        // (What there is, but not free, is asked for where nothing would be taken:
+        // `sys::free_memory`.)
         let fits = [1_u64 << 46, 1 << 50].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         for bytes in fits.into_iter().chain([usize::MAX]) {
             assert!(SharedAtomics::<AtomicU8>::new(bytes).is_err());

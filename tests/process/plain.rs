@@ -1,6 +1,7 @@
 //! Plain workers, which are nothing but a framed stream of bytes: what is particular to them.
 //!
-//! What other modules test holds with them, too: `TREFOIL_PLAIN_WORKERS=1 cargo test --test process`, a step of `.ci/run`.
+//! What other modules test holds with them, too: `TREFOIL_PLAIN_WORKERS=1 cargo test --test
+//! process`, a step of `.ci/run`.
 
 use crate::support::{self, Scratch, Test, signal, tests, until};
 
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use trefoil::process::channel;
 use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, TaskError};
 
-/// What does not hold with plain workers, and why: `ProcessPoolBuilder::plain_workers` and `docs/DESIGN.md` say the same.
+/// What does not hold with plain workers, and why: `ProcessPoolBuilder::plain_workers` and
+/// `docs/DESIGN.md` say the same.
 pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ("channel::", "the end of a channel is a descriptor"),
     ("tray::", "there is no tray"),
@@ -44,7 +46,8 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ),
 ];
 
-/// What does not hold beside that where all workers are plain, as on macOS and FreeBSD, and here with `--cfg trefoil_port`.
+/// What does not hold beside that where all workers are plain, as on macOS and FreeBSD, and here
+/// with `--cfg trefoil_port`.
 pub(crate) const PORT: &[(&str, &str)] = &[
     (
         "plain::what_cannot_travel_says_why",

@@ -815,7 +815,8 @@ tests! {
         }
         let took = begin.elapsed();
         helper.wait().unwrap();
-        // A few milliseconds, on a machine that has nothing else to do; two seconds of grace are not its way.
+        // A few milliseconds, on a machine that has nothing else to do; two seconds of grace are
+        // not its way.
         assert!(took < Duration::from_secs(20), "{took:?}");
     }
 

@@ -110,7 +110,8 @@ struct Fragile(Shared<u8>);
 impl<'de> Deserialize<'de> for Fragile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let shared = Shared::<u8>::deserialize(deserializer)?;
-        // (Without the hook: a worker that is still writing its backtrace when the others are cancelled is killed.)
+        // (Without the hook: a worker that is still writing its backtrace when the others are
+        // cancelled is killed.)
         resume_unwind(Box::new(format!("{} bytes are unlucky", shared.len())))
     }
 }

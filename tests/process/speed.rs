@@ -1,5 +1,5 @@
-//! Calls that follow closely: their callers do a part of the driver's work, and results are read before
-//! they are sent. None of that may be seen, but in time.
+//! Calls that follow closely: their callers do a part of the driver's work, and results are read
+//! before they are sent. None of that may be seen, but in time.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,7 +1,7 @@
 //! Workers that write what they like where small frames lie: the calls end, and the pool goes on.
 //!
-//! The attackers are calls: each leaves a thread behind in its worker, which finds the pages that the worker
-//! shares with its parent, and writes there through `/proc/self/mem`.
+//! The attackers are calls: each leaves a thread behind in its worker, which finds the pages that
+//! the worker shares with its parent, and writes there through `/proc/self/mem`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -19,7 +19,8 @@ use rustix::process::Signal;
 use support::{Dice, Test, census, nothing_left_since, pool, signal, tests, until};
 use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 
-/// Where the tray begins in the shared pages, and what its first words are (`src/process/fast/tray.rs`).
+/// Where the tray begins in the shared pages, and what its first words are
+/// (`src/process/fast/tray.rs`).
 const TRAY: u64 = 8192;
 const WORDS: u64 = 2064;
 const TAIL: u64 = 0;
@@ -112,8 +113,8 @@ fn double(n: u64) -> u64 {
     2 * n
 }
 
-/// How a call ends whose worker may lie: with whatever answer, with one that cannot be decoded, or with
-/// its worker's death.
+/// How a call ends whose worker may lie: with whatever answer, with one that cannot be decoded, or
+/// with its worker's death.
 fn ends<T>(mut task: Task<T>) -> Option<T> {
     match task.join_timeout(Duration::from_secs(15)) {
         Ok(answer) => Some(answer),
@@ -150,7 +151,8 @@ tests! {
                 answered += usize::from(ends(procs.spawn(1, double)).is_some());
                 let many: Vec<_> = (0..5).map(|n| procs.spawn(n, double)).collect();
                 answered += many.into_iter().filter_map(ends).count();
-                // Who has lost its place stands still from then on, and the next one may be the other.
+                // Who has lost its place stands still from then on, and the next one may be the
+                // other.
                 let is_here = |pid: &u32| procs.worker_pids().contains(pid);
                 if let Some(pid) = attacker.filter(is_here) {
                     signal(pid, Signal::KILL);

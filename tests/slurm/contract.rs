@@ -68,7 +68,8 @@ fn start_driver(notes: &Scratch) -> Child {
     command.spawn().unwrap()
 }
 
-/// Has work under way on two workers, and says their process ids; then the sum that a third call gives.
+/// Has work under way on two workers, and says their process ids; then the sum that a third call
+/// gives.
 fn driver() {
     let bed = Bed::new();
     let procs = on(bed.slurm(Slurm::sbatch().nodes(3..=3))).build().unwrap();

@@ -1,8 +1,9 @@
 //! Workers on Slurm, against a real cluster of two nodes on this machine, which `.ci/slurm` starts.
 //!
-//! That needs root, and Slurm and munge, and some seconds: where these are not here it says so and tests nothing. A cluster that is there
-//! already is taken instead if `TREFOIL_TEST_SLURM` names the folder that `.ci/slurm` was given. This program is its own worker, there,
-//! too: `main` is ours.
+//! That needs root, and Slurm and munge, and some seconds: where these are not here it says so and
+//! tests nothing. A cluster that is there already is taken instead if `TREFOIL_TEST_SLURM` names
+//! the folder that `.ci/slurm` was given. This program is its own worker, there, too: `main` is
+//! ours.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -19,12 +19,12 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 /// How long one test may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long a test waits for one thing: longer than anything takes on a busy machine, and less than `LIMIT`,
-/// so that what hangs is named.
+/// How long a test waits for one thing: longer than anything takes on a busy machine, and less than
+/// `LIMIT`, so that what hangs is named.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long the test of chaos goes on, and others a part of it: `TREFOIL_CHAOS=seconds`; otherwise a second, and two
-/// where all rounds are asked for.
+/// How long the test of chaos goes on, and others a part of it: `TREFOIL_CHAOS=seconds`; otherwise
+/// a second, and two where all rounds are asked for.
 pub(crate) fn chaos() -> Duration {
     let seconds = std::env::var("TREFOIL_CHAOS").ok();
     let all = std::env::var_os("TREFOIL_FULL").is_some();
@@ -62,9 +62,10 @@ impl Test {
     }
 }
 
-/// Runs `tests`, which are a list for each module, understanding as much of libtest's command line as
-/// `cargo test` and `cargo nextest` use. The tests of a module run one after the other, because many count what their
-/// process has; modules run side by side, each in a process of its own, because most tests wait most of the time.
+/// Runs `tests`, which are a list for each module, understanding as much of libtest's command line
+/// as `cargo test` and `cargo nextest` use. The tests of a module run one after the other, because
+/// many count what their process has; modules run side by side, each in a process of its own,
+/// because most tests wait most of the time.
 pub(crate) fn main(tests: &[&[Test]]) {
     main_but(tests, &[]);
 }
@@ -166,8 +167,8 @@ fn side_by_side(tests: &[&[Test]]) {
     }
 }
 
-/// Ends the program when a test takes too long. It is told when one begins, and is there from the first to the
-/// last: a thread for each would be one more to count while it ends.
+/// Ends the program when a test takes too long. It is told when one begins, and is there from the
+/// first to the last: a thread for each would be one more to count while it ends.
 fn watchdog() -> mpsc::Sender<&'static str> {
     let (begins, told) = mpsc::channel();
     std::thread::spawn(move || {
@@ -278,8 +279,8 @@ pub(crate) fn noted(path: &str) -> usize {
     std::fs::read(path).unwrap().len() / 8
 }
 
-/// Waits until `done`. What never is panics where this was called; if the test does not end then, the watchdog
-/// ends the program.
+/// Waits until `done`. What never is panics where this was called; if the test does not end then,
+/// the watchdog ends the program.
 #[track_caller]
 pub(crate) fn until(mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -303,8 +304,8 @@ pub(crate) fn census() -> (usize, usize, bool) {
     (count("/proc/self/fd"), count("/proc/self/task"), children)
 }
 
-/// Waits until there is no more of anything than there was. Never compare for equality: `before` may have
-/// counted what an earlier test was about to end, a thread that has been joined among it.
+/// Waits until there is no more of anything than there was. Never compare for equality: `before`
+/// may have counted what an earlier test was about to end, a thread that has been joined among it.
 #[cfg(unix)]
 #[track_caller]
 pub(crate) fn nothing_left_since(before: (usize, usize, bool)) {
@@ -332,7 +333,8 @@ pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
     builder.grace(Duration::from_secs(600)).build().unwrap()
 }
 
-/// Workers are plain unless a builder says otherwise: this is the second run of the tests (`.ci/run`).
+/// Workers are plain unless a builder says otherwise: this is the second run of the tests
+/// (`.ci/run`).
 pub(crate) fn is_plain() -> bool {
     cfg!(any(trefoil_port, windows))
         || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")

@@ -33,7 +33,8 @@ pub(crate) fn refuse(calls: &[c_long], errno: i32) -> io::Result<()> {
     let refused = end(libc::SECCOMP_RET_ERRNO | errno as u32);
     let mut filter = Vec::new();
     for call in calls {
-        // Where a filter finds the number of the call, and the lower half of its second argument (on a little-endian machine).
+        // Where a filter finds the number of the call, and the lower half of its second argument
+        // (on a little-endian machine).
         let (number, second) = (load(0), load(24));
         filter.extend(match (*call as u32 & 0xffff, (*call >> COMMAND) as u32) {
             (call, 0) => vec![number, is(call, 1), refused],

@@ -90,7 +90,8 @@ fn a_receiver_gets_what_is_sent_after_it_came() {
     assert_eq!(sender.subscribe().try_recv(), Err(TryRecvError::Empty));
 }
 
-/// Which is as soon as the last receiver has had it, or is gone. And the last one gets it without a clone.
+/// Which is as soon as the last receiver has had it, or is gone. And the last one gets it without a
+/// clone.
 #[test]
 fn a_value_is_kept_until_all_receivers_have_taken_it() {
     let (sender, mut one) = broadcast::channel(8);

@@ -1,5 +1,6 @@
-//! The thread pool beside programs that mean it no good: long work after tiny work, widths that change
-//! under it, and waits wherever one can wait. What is computed is compared with the sequential answer.
+//! The thread pool beside programs that mean it no good: long work after tiny work, widths that
+//! change under it, and waits wherever one can wait. What is computed is compared with the
+//! sequential answer.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;

@@ -68,8 +68,8 @@ fn calls_that_compute_get_no_company() {
         for result in join_all(calls).wait() {
             result.unwrap();
         }
-        // Two. On a machine that has no time one of them may stand still in the kernel when the watch looks, and a few more begin; all 40
-        // at once would be the fault.
+        // Two. On a machine that has no time one of them may stand still in the kernel when the
+        // watch looks, and a few more begin; all 40 at once would be the fault.
         let most = most.load(SeqCst);
         assert!((2..10).contains(&most), "{most} at once");
         comes_to_rest(&pool);

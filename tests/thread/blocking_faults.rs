@@ -1,4 +1,5 @@
-//! Calls that wait while their places are lent, and whatever else may happen to their pool meanwhile.
+//! Calls that wait while their places are lent, and whatever else may happen to their pool
+//! meanwhile.
 #![allow(clippy::disallowed_methods)] // a program, not the crate
 
 use crate::calls;
@@ -74,8 +75,8 @@ fn waiting_calls_add_no_trust_for_computing_ones() {
         let pool = pool("vouch", 2);
         let (tell, tasks) = waiters(&pool, 60);
         let most = most_at_once(&pool, 80, 25);
-        // (If they did, all of them: a machine that is itself stopped for a moment makes some of those
-        // who compute look as if they waited.)
+        // (If they did, all of them: a machine that is itself stopped for a moment makes some of
+        // those who compute look as if they waited.)
         assert!(most <= 20, "{most} at once");
         drop(tell);
         join_detached(tasks);

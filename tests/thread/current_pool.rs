@@ -1,4 +1,5 @@
-//! What a pool's work finds where it runs: its own pool, whoever runs it, and whatever pool that one was inside of.
+//! What a pool's work finds where it runs: its own pool, whoever runs it, and whatever pool that
+//! one was inside of.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;

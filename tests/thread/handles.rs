@@ -143,7 +143,8 @@ fn tasks_that_hold_handles_keep_their_pool_until_the_last_has_ended() {
     });
 }
 
-/// The only worker waits by yielding for what is queued behind it, and holds what that must not meet.
+/// The only worker waits by yielding for what is queued behind it, and holds what that must not
+/// meet.
 #[test]
 fn a_worker_that_yields_lets_queued_work_run_elsewhere() {
     within_deadline(|| {

@@ -852,7 +852,8 @@ fn next_blocks_an_event_loop() {
     });
 }
 
-/// A pool of one worker, in a process that gets no more threads: there is no room for a stack of eight mebibytes.
+/// A pool of one worker, in a process that gets no more threads: there is no room for a stack of
+/// eight mebibytes.
 #[cfg(target_os = "linux")]
 fn last_worker() -> Arc<ThreadPool> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -923,7 +924,8 @@ fn no_more_threads() -> bool {
     refused.is_ok()
 }
 
-/// A half that a waiter has taken by mistake is its owner's again: no other worker may ever be free for it.
+/// A half that a waiter has taken by mistake is its owner's again: no other worker may ever be free
+/// for it.
 #[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_halves_come_back_to_their_owners() {
@@ -1037,7 +1039,8 @@ fn without_a_thread_the_only_worker_consumes_and_does_all_of_it() {
             let outer = || pool.imap(0..10_u64, nested.clone()).collect::<Vec<_>>();
             let expected: Vec<u64> = (0..10_u64).map(|n| 2 * n * n.saturating_sub(1)).collect();
             assert_eq!(pool.install(outer), expected);
-            // What is pulled is no more than what is asked for, so that the input may depend on what has been given.
+            // What is pulled is no more than what is asked for, so that the input may depend on
+            // what has been given.
             for ordered in [true, false] {
                 let (tell, told) = mpsc::channel();
                 let input = iter::once(0).chain(told);

@@ -24,7 +24,8 @@ fn mine(threads: usize) -> usize {
     here.index()
 }
 
-/// As many tasks as the pool is wide that wait, until the sender is dropped, where the pool sees it; and their indices.
+/// As many tasks as the pool is wide that wait, until the sender is dropped, where the pool sees
+/// it; and their indices.
 fn waiters(
     pool: &ThreadPool,
     waiting: usize,
@@ -84,14 +85,16 @@ fn stand_ins_have_the_indices_of_those_that_wait() {
                 let after: BTreeSet<usize> =
                     tasks.into_iter().map(|task| task.join().unwrap()).collect();
                 assert_eq!(before, after, "a task keeps its index across a wait");
-                // Those that have come back have slept, or taken one that is free, before they run something else.
+                // Those that have come back have slept, or taken one that is free, before they run
+                // something else.
                 assert_eq!(at_once(&pool), everyone, "{waiting} have waited");
             }
         }
     });
 }
 
-/// What no index can be found for: the waiter is back, and the task that was begun in its stead has not ended.
+/// What no index can be found for: the waiter is back, and the task that was begun in its stead has
+/// not ended.
 #[test]
 fn a_waiter_that_is_back_shares_its_index_until_its_stand_in_has_ended() {
     within_deadline(|| {

@@ -160,7 +160,8 @@ fn an_item_that_cancels_its_own_token_ends_the_task_in_words() {
     });
 }
 
-/// While a worker waits for a `map_task`, it runs nothing else, though it holds a lock that everything else wants.
+/// While a worker waits for a `map_task`, it runs nothing else, though it holds a lock that
+/// everything else wants.
 #[test]
 fn a_wait_for_a_map_task_runs_no_unrelated_task() {
     within_deadline(|| {

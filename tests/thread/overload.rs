@@ -20,7 +20,8 @@ type Late = Arc<OnceLock<Arc<ThreadPool>>>;
 
 #[test]
 fn a_thread_that_ends_shuts_its_pool_down() {
-    // A thread that does not sleep yet becomes a spare, which ends seconds later: where all rounds are asked for.
+    // A thread that does not sleep yet becomes a spare, which ends seconds later: where all rounds
+    // are asked for.
     let one = |(how, name): (Shutdown, &'static str)| {
         within_deadline(move || {
             let late: Late = Arc::default();

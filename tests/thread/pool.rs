@@ -597,7 +597,8 @@ fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
     }
 }
 
-/// A tree of tasks of one scope, so deep. `alive` counts those that have been spawned and have not ended.
+/// A tree of tasks of one scope, so deep. `alive` counts those that have been spawned and have not
+/// ended.
 fn grow<'s>(s: &'s Scope<'s, '_>, depth: usize, alive: &'s AtomicUsize, most: &'s AtomicUsize) {
     most.fetch_max(alive.load(Ordering::Relaxed), Ordering::Relaxed);
     if depth > 0 {
@@ -764,7 +765,8 @@ fn a_scopes_own_thread_takes_what_a_stuck_worker_has_spawned() {
     let pool = ThreadPool::with_threads(1);
     for _ in 0..200 {
         let both = Barrier::new(2);
-        // One task on the worker and one here, in whatever order; the one that spawns does not get on without the other.
+        // One task on the worker and one here, in whatever order; the one that spawns does not get
+        // on without the other.
         pool.scope(|s| {
             s.spawn(|| {
                 s.spawn(|| both.wait());

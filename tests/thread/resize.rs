@@ -38,8 +38,8 @@ fn message(payload: &(dyn std::any::Any + Send)) -> String {
         .unwrap()
 }
 
-/// Waits until no worker runs or looks for work: threads that end then do so at once. (Not where all rounds are asked for:
-/// those that do not sleep yet become spares.)
+/// Waits until no worker runs or looks for work: threads that end then do so at once. (Not where
+/// all rounds are asked for: those that do not sleep yet become spares.)
 fn all_sleep(pool: &ThreadPool) {
     if std::env::var_os("TREFOIL_FULL").is_some() {
         return;
@@ -601,7 +601,8 @@ fn hooks_broadcast() {
         let cell: Arc<Mutex<Option<Arc<ThreadPool>>>> = Arc::default();
         let (at_start, at_exit) = (Arc::clone(&cell), Arc::clone(&cell));
         let (start_tell, exit_tell) = (Mutex::new(tell.clone()), Mutex::new(tell));
-        // Not those of spares, which come because the others wait here: their names have higher numbers.
+        // Not those of spares, which come because the others wait here: their names have higher
+        // numbers.
         let own = ["hooks-1", "hooks-2", "hooks-3"];
         let hook = move |cell: &Mutex<Option<Arc<ThreadPool>>>,
                          tell: &Mutex<mpsc::Sender<usize>>| {
@@ -702,7 +703,8 @@ fn run_alone(test: &str, set: impl FnOnce(&mut std::process::Command)) -> String
     said
 }
 
-/// What is small has room where there is none for another stack: one heap, which grows by much at a time and keeps it.
+/// What is small has room where there is none for another stack: one heap, which grows by much at a
+/// time and keeps it.
 fn with_a_heap(command: &mut std::process::Command) {
     command
         .env("MALLOC_ARENA_MAX", "1")
@@ -928,8 +930,8 @@ fn three_idle_seconds_wake_no_thread() {
         });
         // The last one has said that it sleeps, and is about to.
         eventually("they do sleep", || threads_asleep("rest-"));
-        // A machine that is itself stopped for a moment counts that as a switch of every thread: not
-        // three times in a row.
+        // A machine that is itself stopped for a moment counts that as a switch of every thread:
+        // not three times in a row.
         let quiet = (0..3).any(|_| {
             let before = work_of("rest-");
             assert_eq!(before.len(), 3);

@@ -55,7 +55,8 @@ fn items_that_wait_for_one_thread_need_few() {
     });
 }
 
-/// Each chain needs a thread at each of its steps; nothing that is begun elsewhere may stand before it.
+/// Each chain needs a thread at each of its steps; nothing that is begun elsewhere may stand before
+/// it.
 #[test]
 fn chains_of_waits_through_two_pools_end_behind_a_long_queue() {
     fn step(here: &ThreadPool, there: &ThreadPool, left: u32) -> u32 {
@@ -170,7 +171,8 @@ fn a_lock_across_waits_in_more_tasks_than_are_replaced() {
 fn two_thousand_tasks_wait_where_the_system_gives_no_thread() {
     alone(
         "spares::two_thousand_tasks_wait_where_the_system_gives_no_thread",
-        // What is small has room where there is none for another stack: one heap, which grows by much at a time and keeps it.
+        // What is small has room where there is none for another stack: one heap, which grows by
+        // much at a time and keeps it.
         "export MALLOC_ARENA_MAX=1 MALLOC_TOP_PAD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824",
         || {
             use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -199,8 +201,9 @@ fn two_thousand_tasks_wait_where_the_system_gives_no_thread() {
     );
 }
 
-/// More wait for one another than are replaced at once, in two pools, and none can end before all have begun: what is begun each
-/// time that nothing moves doubles, so it takes a tenth of a second, and not the minute that one thread at a time would.
+/// More wait for one another than are replaced at once, in two pools, and none can end before all
+/// have begun: what is begun each time that nothing moves doubles, so it takes a tenth of a second,
+/// and not the minute that one thread at a time would.
 #[test]
 fn waits_that_need_one_another_all_begin_soon() {
     within_deadline(|| {

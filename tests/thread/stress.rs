@@ -2,8 +2,8 @@
 //! program.
 //!
 //! `TREFOIL_STRESS=seconds` says for how long (if it is not set, one, and two with `TREFOIL_FULL`),
-//! `TREFOIL_SEED=number` with which numbers; the seed is printed where something fails. A round that takes too long is
-//! a hang.
+//! `TREFOIL_SEED=number` with which numbers; the seed is printed where something fails. A round
+//! that takes too long is a hang.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,14 +1,15 @@
 //! No circle of files inside a room.
 //!
-//! A room is a top-level module of `src`. Two of its files that import one another, directly or by way of
-//! others, cannot be read, tested or changed apart. A path is followed through the re-exports of a `mod.rs` to the
-//! file that it names; what is compiled for tests and models only does not count.
+//! A room is a top-level module of `src`. Two of its files that import one another, directly or by
+//! way of others, cannot be read, tested or changed apart. A path is followed through the
+//! re-exports of a `mod.rs` to the file that it names; what is compiled for tests and models only
+//! does not count.
 //!
-//! A room in [`LAYERED`] has rooms of its own: these stand in no circle either, each taken as one, and what lies beside
-//! them as one more, on top.
+//! A room in [`LAYERED`] has rooms of its own: these stand in no circle either, each taken as one,
+//! and what lies beside them as one more, on top.
 //!
-//! [`DEBT`] lists the files that stand in circles today. It only gets shorter: a file that is in a circle and not
-//! in the list is reported, and so is one in the list that is in no circle any more.
+//! [`DEBT`] lists the files that stand in circles today. It only gets shorter: a file that is in a
+//! circle and not in the list is reported, and so is one in the list that is in no circle any more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -153,7 +154,8 @@ fn home(
             let whole: Path = source.iter().chain(&path[length + 1..]).cloned().collect();
             home(modules, places, &whole, depth + 1)
         }
-        // A module's own file is no user of what it is made of, nor do those use it who go through it.
+        // A module's own file is no user of what it is made of, nor do those use it who go through
+        // it.
         _ if path.len() == length && modules[at].is_door() => None,
         _ => Some(at),
     }

@@ -1,9 +1,9 @@
 //! Whatever a table of conformance claims is shown by a test that exists.
 //!
-//! `docs/CONFORMANCE*.md` are tables of cases. The last cell of each row names the tests that show it, in
-//! backquotes, as `file::test`: `edge_cases::many_block_ons_with_wakes_between_them` is a function of that name
-//! in some `edges.rs`, and the file may be given with its path. A test that was renamed or removed takes the
-//! claim with it, so the row is reported.
+//! `docs/CONFORMANCE*.md` are tables of cases. The last cell of each row names the tests that show
+//! it, in backquotes, as `file::test`: `edge_cases::many_block_ons_with_wakes_between_them` is a
+//! function of that name in some `edges.rs`, and the file may be given with its path. A test that
+//! was renamed or removed takes the claim with it, so the row is reported.
 
 use crate::source::{File, Finding};
 

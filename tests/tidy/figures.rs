@@ -1,7 +1,8 @@
 //! That figures in prose are those of the tables.
 //!
-//! `docs/BENCHMARKS.md` is measured anew, and what is said of it elsewhere goes stale. So a paragraph or an item of a
-//! list that speaks of figures ends with a comment which says where each of them stands:
+//! `docs/BENCHMARKS.md` is measured anew, and what is said of it elsewhere goes stale. So a
+//! paragraph or an item of a list that speaks of figures ends with a comment which says where each
+//! of them stands:
 //!
 //! ```text
 //! - A promise takes 1.24 times as long as tokio's, 27 ns, and a yield 0.5 of smol's time.
@@ -12,16 +13,19 @@
 //!   -->
 //! ```
 //!
-//! 1. There is a line for each number of the paragraph outside of backquotes, in their order. `1,023 | -` says that a number is
-//!    no figure of a table. `same | ..` holds the figure before it to one more row.
-//! 2. A row is named as in the table; `least: X` and `most: X` are the least and the greatest of the rows that begin with
-//!    X, `every: X` is each of them.
-//! 3. The last part is whose value it is, or `a / b`, or `a - b`. `best` is the best peer, whoever that is.
-//! 4. The number is that of the table, rounded to as many digits as it has. `± 10 % | ..` wants a ratio between 0.9 and
-//!    1.1, `< 200 ns | ..` a value below it.
+//! 1. There is a line for each number of the paragraph outside of backquotes, in their order.
+//!    `1,023 | -` says that a number is no figure of a table. `same | ..` holds the figure before
+//!    it to one more row.
+//! 2. A row is named as in the table; `least: X` and `most: X` are the least and the greatest of
+//!    the rows that begin with X, `every: X` is each of them.
+//! 3. The last part is whose value it is, or `a / b`, or `a - b`. `best` is the best peer, whoever
+//!    that is.
+//! 4. The number is that of the table, rounded to as many digits as it has. `± 10 % | ..` wants a
+//!    ratio between 0.9 and 1.1, `< 200 ns | ..` a value below it.
 //!
-//! What must have such a comment: each paragraph with a number in the section "Figures" of `docs/COMPARE.md`, and outside of a
-//! table each with a ratio (`×0.5`), but for the documents that speak of earlier runs.
+//! What must have such a comment: each paragraph with a number in the section "Figures" of
+//! `docs/COMPARE.md`, and outside of a table each with a ratio (`×0.5`), but for the documents that
+//! speak of earlier runs.
 
 use crate::source::{File, Finding};
 
@@ -303,7 +307,8 @@ fn times(text: &str) -> Option<f64> {
     text.strip_prefix('×')?.parse().ok()
 }
 
-/// The numbers of a line, outside of backquotes: `×0.44`, `1,023`, `16`; not those in a name (`HTTP/1`).
+/// The numbers of a line, outside of backquotes: `×0.44`, `1,023`, `16`; not those in a name
+/// (`HTTP/1`).
 fn numbers_of(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').step_by(2).flat_map(|text| {
         let part = |c: char| c.is_alphanumeric() || "×.,/_".contains(c);

@@ -7,9 +7,9 @@
 //! a document names exists, that its figures are those of the benchmarks.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
-//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`, `figures.rs`, `platforms.rs` and `book.rs` hold the
-//!    rules. Each is a function from one file (and, where it needs more, the whole tree) to a
-//!    list of findings. It does no input or output.
+//! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`,
+//!    `figures.rs`, `platforms.rs` and `book.rs` hold the rules. Each is a function from one file
+//!    (and, where it needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule stands beside tests that feed it bad samples and demand that it
@@ -88,6 +88,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(danger::cited(file, &declared));
         findings.extend(words::essay(file));
         findings.extend(words::paths(file, tree));
+        findings.extend(words::width(file));
         findings.extend(words::forbidden(file));
         findings.extend(words::compiled(file));
         findings.extend(python::mapped(file));
@@ -157,6 +158,7 @@ fn every_rule_can_fail() {
             "| case | test |\n|---|---|\n| a | `gone::gone` |".to_owned(),
         ),
         ("docs/BENCHMARKS.md", "×0.5 of whose time?".to_owned()),
+        ("docs/WIDE.md", "wide ".repeat(21)),
         ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
     ];
@@ -191,6 +193,7 @@ fn every_rule_can_fail() {
         "unsafe-uncited",
         "unsafe-unlisted",
         "variable",
+        "width",
     ];
     assert_eq!(heard, all);
 }

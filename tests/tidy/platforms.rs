@@ -1,7 +1,7 @@
 //! Where the source may ask which system it is built for.
 //!
-//! What differs between systems stands in `src/sys/`, so only there a `cfg` names one: anywhere else it may say that a public
-//! item exists on some systems only. Tests may be of one system.
+//! What differs between systems stands in `src/sys/`, so only there a `cfg` names one: anywhere
+//! else it may say that a public item exists on some systems only. Tests may be of one system.
 
 use crate::source::{File, Finding};
 

@@ -73,6 +73,42 @@ pub(crate) fn paths(file: &File, tree: &[File]) -> Vec<Finding> {
     findings
 }
 
+/// Prose has at most 100 columns: comments, and documents. Tables, diagrams, code, links and other
+/// single words have as many as they need.
+pub(crate) fn width(file: &File) -> Vec<Finding> {
+    const COLUMNS: usize = 100;
+    let markdown = file.path.ends_with(".md");
+    let mut findings = Vec::new();
+    let (mut fenced, mut hidden) = (false, false);
+    for (at, line) in file.lines.iter().enumerate() {
+        let text = line.raw.trim_start();
+        let prose = match markdown {
+            true => text,
+            false if file.is_rust() && text.starts_with("//") => {
+                text.trim_start_matches(['/', '!']).trim_start()
+            }
+            false => {
+                fenced = false;
+                continue;
+            }
+        };
+        fenced ^= prose.starts_with("```");
+        hidden |= markdown && prose.starts_with("<!--");
+        let is_prose = !fenced
+            && !hidden
+            && !prose.starts_with(['|', '!', '#'])
+            && !prose.contains(['│', '├', '└', '┌', '┼', '─'])
+            && prose.split_whitespace().nth(1).is_some()
+            && !prose.contains("](");
+        hidden &= !prose.contains("-->");
+        if is_prose && line.raw.chars().count() > COLUMNS {
+            let what = format!("prose of more than {COLUMNS} columns");
+            findings.push(Finding::new(file, at, "width", what));
+        }
+    }
+    findings
+}
+
 /// No leftovers, and no words about one machine.
 pub(crate) fn forbidden(file: &File) -> Vec<Finding> {
     // Spelt in halves, so that this table does not report itself.

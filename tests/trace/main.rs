@@ -1,4 +1,5 @@
-//! The feature `trace`: what is recorded is what happened, none of it is lost, and viewers can read it.
+//! The feature `trace`: what is recorded is what happened, none of it is lost, and viewers can read
+//! it.
 //!
 //! (With the feature `auto`: this program's workers need no line in its `main`.)
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
@@ -504,7 +505,8 @@ fn a_call_that_goes_on_is_shown_up_to_the_end() {
     });
 }
 
-/// A job is submitted after its input was made: else it would stay with the scheduler, without an end.
+/// A job is submitted after its input was made: else it would stay with the scheduler, without an
+/// end.
 #[test]
 fn an_imap_whose_input_panics_at_once_is_no_call() {
     struct Bomb;

@@ -62,7 +62,8 @@ pub fn echo(bench: &mut Bench, connections: usize) {
     );
 }
 
-/// One connection, and the client on the same processor: what a round trip costs without waking a halted one.
+/// One connection, and the client on the same processor: what a round trip costs without waking a
+/// halted one.
 pub fn same_cpu(bench: &mut Bench) {
     let requests = bench.pick(2, 2_000, 10_000);
     let [each, _] = measure(bench, 1, 0, requests);
@@ -82,10 +83,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// strace's count of all calls of a server that has answered so many requests.
 ///
-/// It makes each call take a hundred times as long, so a server may be found in the middle of its first steps for a long
-/// while, or ask the kernel after each few answers because so much time has passed. Hence the pause after the first
-/// request on each connection, for everybody, and a clock that stands still for those who look at one: without strace,
-/// with the calls counted by `perf stat -e raw_syscalls:sys_enter`, the figures are the same.
+/// It makes each call take a hundred times as long, so a server may be found in the middle of its
+/// first steps for a long while, or ask the kernel after each few answers because so much time has
+/// passed. Hence the pause after the first request on each connection, for everybody, and a clock
+/// that stands still for those who look at one: without strace, with the calls counted by `perf
+/// stat -e raw_syscalls:sys_enter`, the figures are the same.
 fn calls(name: &str, connections: usize, rounds: u64) -> Option<f64> {
     let report = std::env::temp_dir().join(format!("trefoil-calls-{}", std::process::id()));
     let mut actor = Actor::counted(&["echo-counted", name, "0"], &report);

@@ -1,6 +1,7 @@
 //! The client of the echo servers: connections on which a request of 64 bytes is always under way.
 //!
-//! It is as cheap as it can be: one thread, `epoll`, no allocation; with one connection, only a read and a write.
+//! It is as cheap as it can be: one thread, `epoll`, no allocation; with one connection, only a
+//! read and a write.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -27,8 +28,8 @@ impl Load {
             let data = EventData::new_u64(at as u64);
             epoll::add(&epoll, &stream, data, EventFlags::IN).expect("it can be watched");
             streams.push(stream);
-            // Connections are accepted in order: when this one is answered, all are. Nobody waits for a
-            // second because the list of those that are not accepted yet is full.
+            // Connections are accepted in order: when this one is answered, all are. Nobody waits
+            // for a second because the list of those that are not accepted yet is full.
             if at % 64 == 63 {
                 let stream = &mut streams[at];
                 stream.write_all(&REQUEST).expect("the server is there");

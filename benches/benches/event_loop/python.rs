@@ -1,4 +1,5 @@
-//! asyncio, and uvloop where it is installed: the same questions, in a process that prints the time of each.
+//! asyncio, and uvloop where it is installed: the same questions, in a process that prints the time
+//! of each.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;

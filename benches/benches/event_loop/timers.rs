@@ -1,5 +1,5 @@
-//! What a timer costs: begun and cancelled, one among a million, and a hundred thousand that are due
-//! within 100 ms.
+//! What a timer costs: begun and cancelled, one among a million, and a hundred thousand that are
+//! due within 100 ms.
 
 use std::hint::black_box;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! A worker is killed: how soon is that known, how soon is there another, and what becomes of the rest?
+//! A worker is killed: how soon is that known, how soon is there another, and what becomes of the
+//! rest?
 
 use std::time::Instant;
 
@@ -89,8 +90,8 @@ fn die_at_three(n: u64) -> u64 {
     n
 }
 
-/// Eight calls, one of which kills its worker: how many end otherwise than they should? Seven results and
-/// one error in words should come, and with a retry the error again.
+/// Eight calls, one of which kills its worker: how many end otherwise than they should? Seven
+/// results and one error in words should come, and with a retry the error again.
 pub fn eight_calls(bench: &mut Bench) {
     let entries = vec![
         Entry::samples(Kind::Ours, "trefoil", |samples| {

@@ -8,7 +8,8 @@ use trefoil_benches::rows::{Bench, Goal, Kind, Measured, Row, Unit};
 
 use crate::peers::{self, add_one};
 
-/// Nanoseconds on a processor, and how often, of all threads of `process` but the one called `except`.
+/// Nanoseconds on a processor, and how often, of all threads of `process` but the one called
+/// `except`.
 fn books(process: &str, except: Option<u32>) -> (u64, u64) {
     let except = except.map(|thread| thread.to_string());
     let tasks = std::fs::read_dir(format!("/proc/{process}/task"));

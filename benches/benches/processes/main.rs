@@ -6,8 +6,9 @@
 //!
 //! The options are those of `threads`. The peers: procspawn; Python's `multiprocessing.Pool`,
 //! `concurrent.futures.ProcessPoolExecutor` and joblib's loky, each in an interpreter that takes
-//! part in the rounds (`python.rs`; where one is missing, a line says so and its rows go on without it);
-//! and two bare pipes to a copy of this program (`pipes.rs`), which is what a safe pool could do at best.
+//! part in the rounds (`python.rs`; where one is missing, a line says so and its rows go on without
+//! it); and two bare pipes to a copy of this program (`pipes.rs`), which is what a safe pool could
+//! do at best.
 //!
 //! A round trip between two processors is mostly the wake-up of a sleeping one. So calls
 //! are measured with pauses, one after the other, and with everybody on one processor.

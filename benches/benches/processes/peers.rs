@@ -1,7 +1,7 @@
 //! The contenders' pools: two workers each, made when first asked for.
 //!
-//! What is made while the process is confined to one processor stays there, so the rows that are measured
-//! so make their own.
+//! What is made while the process is confined to one processor stays there, so the rows that are
+//! measured so make their own.
 
 use std::sync::LazyLock;
 

@@ -9,8 +9,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// Asks this program to answer.
 const FLAG: &str = "--pipe-child";
 
-/// If this process was started for it: answers until nobody asks. Every eight bytes are a number, and
-/// one more is the answer; or blocks of a given size go back as they came.
+/// If this process was started for it: answers until nobody asks. Every eight bytes are a number,
+/// and one more is the answer; or blocks of a given size go back as they came.
 pub fn child() -> bool {
     let args: Vec<String> = std::env::args().collect();
     let Some(at) = args.iter().position(|arg| arg == FLAG) else {

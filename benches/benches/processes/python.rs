@@ -90,8 +90,8 @@ impl Drop for Python {
     }
 }
 
-/// All pools that there are here; in a full run only, since starting them for each row takes longer than
-/// all else in a quick one.
+/// All pools that there are here; in a full run only, since starting them for each row takes longer
+/// than all else in a quick one.
 pub fn all(bench: &Bench) -> Vec<Python> {
     static SAID: OnceLock<()> = OnceLock::new();
     if bench.scale != Scale::Full {

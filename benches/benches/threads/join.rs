@@ -124,7 +124,8 @@ fn sum(numbers: &[u64]) -> u64 {
     numbers.iter().map(|number| black_box(*number)).sum()
 }
 
-/// Regions that are hardly worth a second thread: inside of the pool, and from a thread that may not help.
+/// Regions that are hardly worth a second thread: inside of the pool, and from a thread that may
+/// not help.
 pub fn tiny(bench: &mut Bench) {
     let rounds = bench.pick(1, 9, 31);
     for workers in [1, 2] {

@@ -1,7 +1,8 @@
 //! `map` as the plots show it: by the length of an item, and by the number of workers.
 //!
 //! All items are equal, and an item is a chain of multiplications of known length, so that on one
-//! thread a row takes what its name says. More workers than processors gain nothing; what they cost is shown.
+//! thread a row takes what its name says. More workers than processors gain nothing; what they cost
+//! is shown.
 
 use std::hint::black_box;
 

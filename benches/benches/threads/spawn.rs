@@ -260,7 +260,8 @@ pub fn calls<'a>(job: fn()) -> Vec<Call<'a>> {
             Box::new(move || smol::future::block_on(peers::smol().spawn(async move { job() }))),
         ),
     ];
-    // A caller that is not enrolled with forte 1.0.0-beta.2 waits for ever about once in a dozen runs: a wake-up is lost.
+    // A caller that is not enrolled with forte 1.0.0-beta.2 waits for ever about once in a dozen
+    // runs: a wake-up is lost.
     #[cfg(feature = "forte")]
     calls.push((
         Kind::Peer,

@@ -209,7 +209,8 @@ pub fn scopes(bench: &mut Bench) {
     }
 }
 
-/// A tree of tasks of one scope, each of which spawns two: where its own newest come first, it needs little memory.
+/// A tree of tasks of one scope, each of which spawns two: where its own newest come first, it
+/// needs little memory.
 pub fn trees(bench: &mut Bench) {
     fn on_trefoil<'s>(s: &'s trefoil::Scope<'s, '_>, depth: usize) {
         for _ in 0..if depth > 0 { 2 } else { 0 } {

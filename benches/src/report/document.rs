@@ -1,8 +1,8 @@
 //! The document: prose by hand, and between marks what a machine has written.
 //!
-//! A place is a line `<!-- begin NAME -->`, whatever stands there, and a line `<!-- end NAME -->`. What a
-//! run wrote begins with a line that names it, `<!-- run ID -->`, so that the document itself knows which of
-//! its tables belong together.
+//! A place is a line `<!-- begin NAME -->`, whatever stands there, and a line `<!-- end NAME -->`.
+//! What a run wrote begins with a line that names it, `<!-- run ID -->`, so that the document
+//! itself knows which of its tables belong together.
 //!
 //! **Whole or not at all.** A place is replaced whole. One that is missing, there twice, or not
 //! closed is an error and nothing is written.

@@ -1,8 +1,8 @@
 //! Drawing: bars and lines as SVG, with plotters.
 //!
-//! Axes of tens and twos are drawn as even ones over logarithms, with labels at whole powers: plotters'
-//! own logarithmic axes begin at nothing where a value is zero. What is not a number, or has no
-//! logarithm, is not drawn. The legend stands beside the picture, so that it covers nothing.
+//! Axes of tens and twos are drawn as even ones over logarithms, with labels at whole powers:
+//! plotters' own logarithmic axes begin at nothing where a value is zero. What is not a number, or
+//! has no logarithm, is not drawn. The legend stands beside the picture, so that it covers nothing.
 //!
 //! Checked by the tests of `plots.rs`.
 
@@ -109,7 +109,8 @@ const PEERS: [RGBColor; 8] = [
     RGBColor(130, 130, 0),
 ];
 
-/// Where the reader's pages are dark the picture is, too: all light turned round, and the colours back again.
+/// Where the reader's pages are dark the picture is, too: all light turned round, and the colours
+/// back again.
 const DARK: &str = "<style>@media (prefers-color-scheme: dark) { svg { filter: invert(0.93) hue-rotate(180deg) } }</style>";
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

@@ -1,8 +1,9 @@
 //! Where the plots lie, for the two ways in which the document is read.
 //!
-//! In a checkout the picture `[plots/x.svg]` is a file beside the document. In rustdoc there is no such file, so
-//! there the same name stands for the picture itself, in an address (`data:`). In Markdown the first definition of a
-//! name counts: rustdoc reads `docs/plots/rustdoc.txt` first, and the document ends with its own definitions.
+//! In a checkout the picture `[plots/x.svg]` is a file beside the document. In rustdoc there is no
+//! such file, so there the same name stands for the picture itself, in an address (`data:`). In
+//! Markdown the first definition of a name counts: rustdoc reads `docs/plots/rustdoc.txt` first,
+//! and the document ends with its own definitions.
 //!
 //! Checked by the tests below.
 

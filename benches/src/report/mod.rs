@@ -1,7 +1,7 @@
 //! The report: what the benchmarks found, as a document and as plots.
 //!
-//! **Job.** `tables` (the program, `benches/src/tables.rs`) runs the benchmarks and has a record of each; here those become
-//! the tables of `docs/BENCHMARKS.md` and the plots of `docs/plots/`.
+//! **Job.** `tables` (the program, `benches/src/tables.rs`) runs the benchmarks and has a record of
+//! each; here those become the tables of `docs/BENCHMARKS.md` and the plots of `docs/plots/`.
 //!
 //! 1. `run.rs` says what a run is: an id, the machine, the versions, the load.
 //! 2. `table.rs` makes a table of a record.
@@ -9,8 +9,8 @@
 //! 4. `plots.rs` says which plots there are; `draw.rs` draws them; `links.rs` says where they lie.
 //!
 //! **Never compared:** figures of two runs. A ratio is made inside of a record; a record is of one
-//! run of one benchmark, whole; a table in the document is replaced whole and bears the id of its run. A benchmark
-//! that was cut short, or run in part, or with less of everything, never gets into
+//! run of one benchmark, whole; a table in the document is replaced whole and bears the id of its
+//! run. A benchmark that was cut short, or run in part, or with less of everything, never gets into
 //! the document.
 
 pub mod document;

@@ -1,8 +1,8 @@
 //! The plots: which there are, and which rows are drawn in them.
 //!
-//! A row says itself in which plot it stands ([`Row::on`](crate::rows::Row::on)), so that a row that is renamed
-//! stays in its plot. Here each plot has its title, its shape and its table: it is drawn anew
-//! whenever that table is written, and bears the id of the run.
+//! A row says itself in which plot it stands ([`Row::on`](crate::rows::Row::on)), so that a row
+//! that is renamed stays in its plot. Here each plot has its title, its shape and its table: it is
+//! drawn anew whenever that table is written, and bears the id of the run.
 //!
 //! Checked by the tests below.
 

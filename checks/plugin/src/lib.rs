@@ -1,10 +1,12 @@
-//! What any library is that uses trefoil and is loaded at run time: a Python extension, an editor's plug-in.
+//! What any library is that uses trefoil and is loaded at run time: a Python extension, an editor's
+//! plug-in.
 
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
 use trefoil::{Process, ProcessPool};
 
-/// Tries a pool and a process, and calls `tell` with `context` and what came of each in words, of so many bytes.
+/// Tries a pool and a process, and calls `tell` with `context` and what came of each in words, of
+/// so many bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_run(tell: extern "C" fn(usize, *const u8, usize), context: usize) {
     trefoil::init();
@@ -29,7 +31,8 @@ extern "C" fn early() {
     }
 }
 
-// SAFETY: the section holds functions of this signature, which are called when the library is loaded.
+// SAFETY: the section holds functions of this signature, which are called when the library is
+// loaded.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static EARLY: extern "C" fn() = early;

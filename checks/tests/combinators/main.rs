@@ -1,14 +1,14 @@
 //! The combinators against a sequential model, under random events.
 //!
-//! 1. `op.rs` draws a list of operations (make, complete, fail, cancel, drop, poll with the
-//!    waker before or a new one, combine, drop half-way). `world.rs` applies each to
-//!    real tasks (`many.rs` and `group.rs` to combinators) and to `model.rs`, on one thread. After each, everything
-//!    that can be seen must be what the model says: results and their order, who was
+//! 1. `op.rs` draws a list of operations (make, complete, fail, cancel, drop, poll with the waker
+//!    before or a new one, combine, drop half-way). `world.rs` applies each to real tasks
+//!    (`many.rs` and `group.rs` to combinators) and to `model.rs`, on one thread. After each,
+//!    everything that can be seen must be what the model says: results and their order, who was
 //!    cancelled, which failures reached the hook, and that whoever was told to wait and need not
 //!    any more has been woken. At the end every value was dropped once and no waker is kept.
 //! 2. `tokens.rs` does the same with trees of cancel tokens.
-//! 3. `threads.rs` has three threads complete while one waits, and looks at what does not
-//!    depend on their order.
+//! 3. `threads.rs` has three threads complete while one waits, and looks at what does not depend on
+//!    their order.
 //! 4. `probe.rs` has the values, wakers and the hook that count.
 //!
 //! The seed is fixed, so a run is the same everywhere; `PROPTEST_RNG_SEED` and

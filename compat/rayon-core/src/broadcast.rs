@@ -47,7 +47,8 @@ impl fmt::Debug for BroadcastContext<'_> {
     }
 }
 
-/// Calls `op` once on each thread of the current pool, and returns the results in the order of the indices.
+/// Calls `op` once on each thread of the current pool, and returns the results in the order of the
+/// indices.
 ///
 /// # Panics
 /// If a call does, when all have ended.

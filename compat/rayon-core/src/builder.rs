@@ -67,8 +67,8 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
     /// Makes the pool and starts its threads.
     ///
     /// # Errors
-    /// If the system refuses a thread, if this thread is to belong to the pool but belongs to one already, or if there is a
-    /// [`spawn_handler`](Self::spawn_handler).
+    /// If the system refuses a thread, if this thread is to belong to the pool but belongs to one
+    /// already, or if there is a [`spawn_handler`](Self::spawn_handler).
     pub fn build(mut self) -> Result<ThreadPool, ThreadPoolBuildError> {
         let (mut builder, members) = self.check()?;
         let shared = Arc::new(self.shared(members));
@@ -119,7 +119,8 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
         Ok(())
     }
 
-    /// The program would miss something on another thread: a name, a stack, what a handler has put there.
+    /// The program would miss something on another thread: a name, a stack, what a handler has put
+    /// there.
     fn own_threads_only(&self) -> bool {
         let Self {
             thread_name,
@@ -152,7 +153,8 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
             builder = builder.stack_size(bytes);
         }
         if let Some(name) = self.thread_name.take() {
-            // A closure for this thread alone, so it is asked for all of them now. What stands in for one that waits has one of them, too.
+            // A closure for this thread alone, so it is asked for all of them now. What stands in
+            // for one that waits has one of them, too.
             let names: Vec<String> = (members..members + workers).map(name).collect();
             builder = builder.thread_name(move |place| names[place % workers].clone());
         }
@@ -180,8 +182,9 @@ fn run_hook(hook: &Hook) {
 impl<S> ThreadPoolBuilder<S> {
     /// A closure that starts the threads.
     ///
-    /// trefoil's pools start their threads themselves, and one more where one of them waits. So [`build`](Self::build) then
-    /// ends in an error of the kind [`Unsupported`](std::io::ErrorKind::Unsupported). What each thread needs at its start is
+    /// trefoil's pools start their threads themselves, and one more where one of them waits. So
+    /// [`build`](Self::build) then ends in an error of the kind
+    /// [`Unsupported`](std::io::ErrorKind::Unsupported). What each thread needs at its start is
     /// done in a [`start_handler`](Self::start_handler).
     pub fn spawn_handler<F>(self, spawn: F) -> ThreadPoolBuilder<CustomSpawn<F>>
     where
@@ -200,8 +203,8 @@ impl<S> ThreadPoolBuilder<S> {
         }
     }
 
-    /// Names the threads. All names are asked for before the first thread starts; a thread that stands in for one that waits has one of
-    /// them, too.
+    /// Names the threads. All names are asked for before the first thread starts; a thread that
+    /// stands in for one that waits has one of them, too.
     pub fn thread_name<F>(mut self, closure: F) -> Self
     where
         F: FnMut(usize) -> String + 'static,
@@ -210,14 +213,15 @@ impl<S> ThreadPoolBuilder<S> {
         self
     }
 
-    /// How many threads the pool has. 0, the default: what `RAYON_NUM_THREADS` says, else one for each processor.
+    /// How many threads the pool has. 0, the default: what `RAYON_NUM_THREADS` says, else one for
+    /// each processor.
     pub fn num_threads(mut self, num_threads: usize) -> Self {
         self.threads = num_threads;
         self
     }
 
-    /// The calling thread counts as the first of the pool: it has the index 0, and what it calls outside of `install` uses this pool.
-    /// It runs nothing of the pool's, but waits for it.
+    /// The calling thread counts as the first of the pool: it has the index 0, and what it calls
+    /// outside of `install` uses this pool. It runs nothing of the pool's, but waits for it.
     pub fn use_current_thread(mut self) -> Self {
         self.use_current_thread = true;
         self
@@ -245,7 +249,8 @@ impl<S> ThreadPoolBuilder<S> {
         self
     }
 
-    /// Called by each thread when it starts, with its index; by a thread that stands in for one that waits, too.
+    /// Called by each thread when it starts, with its index; by a thread that stands in for one
+    /// that waits, too.
     pub fn start_handler<H>(mut self, start_handler: H) -> Self
     where
         H: Fn(usize) + Send + Sync + 'static,
@@ -254,7 +259,8 @@ impl<S> ThreadPoolBuilder<S> {
         self
     }
 
-    /// Called by each thread before it ends, with its index; by a thread that stands in for one that waits, too.
+    /// Called by each thread before it ends, with its index; by a thread that stands in for one
+    /// that waits, too.
     pub fn exit_handler<H>(mut self, exit_handler: H) -> Self
     where
         H: Fn(usize) + Send + Sync + 'static,

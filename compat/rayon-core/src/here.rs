@@ -1,11 +1,12 @@
 //! What the calling thread is: a worker, a thread that helps, or neither; and which pool it is in.
 //!
-//! A thread's `SEAT` is read by every `join`, so it is one byte without a destructor. Workers of trefoil's pools do not know
-//! of it at first; a worker that asks once is marked for good, since it stays a worker until it ends. A thread from outside is
-//! marked for as long as it helps.
+//! A thread's `SEAT` is read by every `join`, so it is one byte without a destructor. Workers of
+//! trefoil's pools do not know of it at first; a worker that asks once is marked for good, since it
+//! stays a worker until it ends. A thread from outside is marked for as long as it helps.
 //!
-//! `POOL` is set on the threads of pools that a [`ThreadPoolBuilder`](crate::ThreadPoolBuilder) has made. Where it is not, the pool
-//! is the global one, or one of trefoil's own: then `join` and `scope` use that, and the rest uses the global pool.
+//! `POOL` is set on the threads of pools that a [`ThreadPoolBuilder`](crate::ThreadPoolBuilder) has
+//! made. Where it is not, the pool is the global one, or one of trefoil's own: then `join` and
+//! `scope` use that, and the rest uses the global pool.
 
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -66,8 +67,8 @@ impl Drop for Helping {
     }
 }
 
-/// Calls `f`, which uses the current pool: here, if this thread is in one. If it belongs to one without being a worker there, a
-/// worker calls `f`; else this thread helps the global pool.
+/// Calls `f`, which uses the current pool: here, if this thread is in one. If it belongs to one
+/// without being a worker there, a worker calls `f`; else this thread helps the global pool.
 #[inline]
 pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     match is_inside() {
@@ -85,7 +86,8 @@ fn outside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     }
 }
 
-/// Calls `f` here, whatever this thread is, with the pool in which its scope is to be if that is not the current one.
+/// Calls `f` here, whatever this thread is, with the pool in which its scope is to be if that is
+/// not the current one.
 pub(crate) fn in_place<R>(f: impl FnOnce(Option<&trefoil::ThreadPool>) -> R) -> R {
     if is_inside() {
         return f(None);
@@ -144,7 +146,8 @@ pub(crate) fn index_in(pool: Option<&Shared>) -> Option<usize> {
     match own {
         Some(index) => index,
         None if pool.is_some() => None,
-        // One of the global pool's, though it may be a worker's, too: code that runs in a pool relies on having one.
+        // One of the global pool's, though it may be a worker's, too: code that runs in a pool
+        // relies on having one.
         None if SEAT.get() == Seat::Helper => Some(pool::global().threads - 1),
         None => Some(pool::global_members() + index()?),
     }
@@ -160,13 +163,16 @@ pub fn current_num_threads() -> usize {
     workers + pool::global_members()
 }
 
-/// The index of this thread in its pool, below [`current_num_threads`]; `None` on a thread of no pool.
+/// The index of this thread in its pool, below [`current_num_threads`]; `None` on a thread of no
+/// pool.
 ///
-/// Two threads may have the same index at a time: a thread from outside that takes part in the work has the last one, and a thread that
-/// stands in for one that waits has that one's. So what a program keeps for each index must bear two users (an atomic, a lock).
+/// Two threads may have the same index at a time: a thread from outside that takes part in the work
+/// has the last one, and a thread that stands in for one that waits has that one's. So what a
+/// program keeps for each index must bear two users (an atomic, a lock).
 #[track_caller]
 pub fn current_thread_index() -> Option<usize> {
-    // rayon's own `par_bridge` takes a second thread with an index for the first one again, which must not go on there.
+    // rayon's own `par_bridge` takes a second thread with an index for the first one again, which
+    // must not go on there.
     let helps = SEAT.get() == Seat::Helper;
     if helps
         && Location::caller()
@@ -180,7 +186,8 @@ pub fn current_thread_index() -> Option<usize> {
 
 /// Whether there is work in this thread's own queue; `None` on a thread of no pool.
 ///
-/// trefoil's queues do not tell. What waits there is taken up by other threads, so the answer is no.
+/// trefoil's queues do not tell. What waits there is taken up by other threads, so the answer is
+/// no.
 pub fn current_thread_has_pending_tasks() -> Option<bool> {
     current_thread_index().map(|_| false)
 }

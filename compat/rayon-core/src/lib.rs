@@ -1,7 +1,7 @@
 //! rayon-core's interface, implemented over the thread pools of [`trefoil`].
 //!
-//! With these lines in the `Cargo.toml` of a program, rayon and all that is built on it run on trefoil's pools, and its
-//! sources stay as they are:
+//! With these lines in the `Cargo.toml` of a program, rayon and all that is built on it run on
+//! trefoil's pools, and its sources stay as they are:
 //!
 //! ```toml
 //! [patch.crates-io]
@@ -9,8 +9,8 @@
 //! trefoil = { path = "../trefoil" }                      # the same, if the program uses trefoil by itself, too
 //! ```
 //!
-//! What each function does is told by rayon's documentation. What differs is told by trefoil's page for users of rayon,
-//! `docs/FROM_RAYON.md`.
+//! What each function does is told by rayon's documentation. What differs is told by trefoil's page
+//! for users of rayon, `docs/FROM_RAYON.md`.
 
 mod broadcast;
 mod builder;

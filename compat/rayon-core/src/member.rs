@@ -1,12 +1,14 @@
 //! How a pool's threads come to be, as far as a program can have a say.
 //!
-//! trefoil's pools start their threads themselves, and one more where one of them waits. So a program cannot bring the
-//! threads: a builder with a [`spawn_handler`](crate::ThreadPoolBuilder::spawn_handler) makes no pool, and says so.
+//! trefoil's pools start their threads themselves, and one more where one of them waits. So a
+//! program cannot bring the threads: a builder with a
+//! [`spawn_handler`](crate::ThreadPoolBuilder::spawn_handler) makes no pool, and says so.
 
 use std::convert::Infallible;
 use std::{fmt, io};
 
-/// A thread that a program's `spawn_handler` is to start. There is none: trefoil's pools start their threads themselves.
+/// A thread that a program's `spawn_handler` is to start. There is none: trefoil's pools start
+/// their threads themselves.
 pub struct ThreadBuilder(Infallible);
 
 impl ThreadBuilder {

@@ -1,10 +1,12 @@
 //! A pool, and what its threads know of it.
 //!
-//! **When a pool ends.** In rayon, dropping a pool does not wait, and what has been spawned runs to its end. trefoil's last handle
-//! waits, unless it is detached. So all users of a pool share one [`Handle`]: the [`ThreadPool`], and each task that was spawned, so that
-//! a task can spawn more. The last of them detaches it.
+//! **When a pool ends.** In rayon, dropping a pool does not wait, and what has been spawned runs to
+//! its end. trefoil's last handle waits, unless it is detached. So all users of a pool share one
+//! [`Handle`]: the [`ThreadPool`], and each task that was spawned, so that a task can spawn more.
+//! The last of them detaches it.
 //!
-//! **What nobody waits for** has no caller for its panic: that goes to the pool's handler. Without one the process aborts, as rayon's does.
+//! **What nobody waits for** has no caller for its panic: that goes to the pool's handler. Without
+//! one the process aborts, as rayon's does.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -211,8 +213,8 @@ impl ThreadPool {
         Pool::Own(Arc::clone(&self.handle))
     }
 
-    /// Runs `op` on a thread of this pool, and returns its result. [`join`](crate::join()), [`scope`](crate::scope()) and
-    /// parallel iterators in it use this pool.
+    /// Runs `op` on a thread of this pool, and returns its result. [`join`](crate::join()),
+    /// [`scope`](crate::scope()) and parallel iterators in it use this pool.
     pub fn install<OP, R>(&self, op: OP) -> R
     where
         OP: FnOnce() -> R + Send,
@@ -242,7 +244,8 @@ impl ThreadPool {
         here::index_in(Some(&self.handle.shared))
     }
 
-    /// As [`current_thread_has_pending_tasks`](crate::current_thread_has_pending_tasks), of this pool.
+    /// As [`current_thread_has_pending_tasks`](crate::current_thread_has_pending_tasks), of this
+    /// pool.
     #[inline]
     pub fn current_thread_has_pending_tasks(&self) -> Option<bool> {
         self.current_thread_index().map(|_| false)
@@ -317,12 +320,14 @@ impl ThreadPool {
         crate::broadcast::spawn_broadcast_in(&self.pool(), op);
     }
 
-    /// As [`yield_now`](crate::yield_now()); `None` if the calling thread is no thread of this pool.
+    /// As [`yield_now`](crate::yield_now()); `None` if the calling thread is no thread of this
+    /// pool.
     pub fn yield_now(&self) -> Option<Yield> {
         self.current_thread_index().map(|_| yields::let_others_go())
     }
 
-    /// As [`yield_local`](crate::yield_local()); `None` if the calling thread is no thread of this pool.
+    /// As [`yield_local`](crate::yield_local()); `None` if the calling thread is no thread of this
+    /// pool.
     pub fn yield_local(&self) -> Option<Yield> {
         self.yield_now()
     }

@@ -1,12 +1,13 @@
 //! A scope of trefoil's under the lifetimes of rayon's.
 //!
-//! Both run tasks that borrow, and wait for them. trefoil's scope has the lifetime of its own borrow in its type, as std's has;
-//! rayon's has only `'scope`, during which what the tasks borrow lives, and which is longer. So that one is
-//! hidden here.
+//! Both run tasks that borrow, and wait for them. trefoil's scope has the lifetime of its own
+//! borrow in its type, as std's has; rayon's has only `'scope`, during which what the tasks borrow
+//! lives, and which is longer. So that one is hidden here.
 //!
-//! - **C1** An [`Inner`] is made inside of the body of a scope, and copied into tasks of that scope only. All of these end
-//!   before the scope does, and what they and the body see of it is a reference of a lifetime that they do not choose. So its
-//!   pointers are valid whenever it is used.
+//! - **C1** An [`Inner`] is made inside of the body of a scope, and copied into tasks of that scope
+//!   only. All of these end before the scope does, and what they and the body see of it is a
+//!   reference of a lifetime that they do not choose. So its pointers are valid whenever it is
+//!   used.
 //!
 //! Tests: rayon's own, and the `compile_fail` examples below.
 #![allow(unsafe_code)]
@@ -40,7 +41,8 @@ unsafe impl<T: Sync> Send for Inner<'_, T> {}
 unsafe impl<T: Sync> Sync for Inner<'_, T> {}
 
 impl<'scope, T: Sync + 'scope> Inner<'scope, T> {
-    /// Calls `body` with a scope in `pool`, or the current one, and returns when all of its tasks have ended.
+    /// Calls `body` with a scope in `pool`, or the current one, and returns when all of its tasks
+    /// have ended.
     fn open<R>(pool: Option<&trefoil::ThreadPool>, shared: &T, body: impl FnOnce(Self) -> R) -> R {
         let body = |scope: &TheirScope<'_, '_>| {
             body(Self {
@@ -57,7 +59,8 @@ impl<'scope, T: Sync + 'scope> Inner<'scope, T> {
 
     /// Spawns a task of the scope, which gets a copy of this.
     fn spawn(self, task: impl FnOnce(Self) + Send + 'scope) {
-        // SAFETY: C1: alive; what is spawned lives for `'scope`, and is kept no longer than the scope.
+        // SAFETY: C1: alive; what is spawned lives for `'scope`, and is kept no longer than the
+        // scope.
         let scope: &'scope TheirScope<'scope, 'scope> = unsafe { self.scope.as_ref() };
         drop(scope.spawn(move || task(self)));
     }
@@ -95,7 +98,8 @@ impl<'scope> Scope<'scope> {
     }
 }
 
-/// As [`Scope`], with tasks that run in the order in which a thread has spawned them; see [`scope_fifo`](crate::scope_fifo()).
+/// As [`Scope`], with tasks that run in the order in which a thread has spawned them; see
+/// [`scope_fifo`](crate::scope_fifo()).
 pub struct ScopeFifo<'scope>(Inner<'scope, Lines<'scope>>);
 
 impl<'scope> ScopeFifo<'scope> {

@@ -1,7 +1,8 @@
 //! Scopes: tasks that borrow.
 //!
-//! **First in, first out.** As in `spawn.rs`: a task takes whichever closure is first in the line of the thread that has
-//! spawned it. Threads with the same remainder share a line, which keeps the order of each.
+//! **First in, first out.** As in `spawn.rs`: a task takes whichever closure is first in the line
+//! of the thread that has spawned it. Threads with the same remainder share a line, which keeps the
+//! order of each.
 
 use std::fmt;
 

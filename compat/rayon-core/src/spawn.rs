@@ -1,7 +1,8 @@
 //! Work that nobody waits for.
 //!
-//! **First in, first out.** The pool runs the newest of a thread's tasks first. So `spawn_fifo` puts the closure at the end of a line
-//! that the thread has, and spawns a task that takes whichever is first in that line.
+//! **First in, first out.** The pool runs the newest of a thread's tasks first. So `spawn_fifo`
+//! puts the closure at the end of a line that the thread has, and spawns a task that takes
+//! whichever is first in that line.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +49,8 @@ where
     here::pool().spawn(func);
 }
 
-/// Queues `func`; the oldest that a thread has spawned in this manner runs first there. Otherwise as [`spawn`].
+/// Queues `func`; the oldest that a thread has spawned in this manner runs first there. Otherwise
+/// as [`spawn`].
 pub fn spawn_fifo<F>(func: F)
 where
     F: FnOnce() + Send + 'static,

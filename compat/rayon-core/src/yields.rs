@@ -13,7 +13,8 @@ pub enum Yield {
     Idle,
 }
 
-/// Lets others go first, for a loop that waits. If work is queued, another thread of the pool takes it up.
+/// Lets others go first, for a loop that waits. If work is queued, another thread of the pool takes
+/// it up.
 ///
 /// `None` on a thread that is in no pool.
 pub fn yield_now() -> Option<Yield> {

@@ -1,5 +1,5 @@
-//! What is promised beyond rayon's own tests: one global pool for both libraries, waits that run no strangers, indices, and
-//! errors in words.
+//! What is promised beyond rayon's own tests: one global pool for both libraries, waits that run no
+//! strangers, indices, and errors in words.
 #![allow(clippy::disallowed_methods)] // threads of the tests' own
 
 #[path = "../../../tests/deadline/mod.rs"]
@@ -55,7 +55,8 @@ fn the_environment_says_how_many_threads() {
     });
 }
 
-/// In rayon the waiting thread runs the second task while the first one has the borrow, and that panics.
+/// In rayon the waiting thread runs the second task while the first one has the borrow, and that
+/// panics.
 #[test]
 fn a_wait_runs_no_stranger() {
     thread_local!(static LOCAL: RefCell<u32> = const { RefCell::new(0) });

@@ -2,10 +2,10 @@
 //!
 //! Three sieves, each for what the one before has left: the size, which costs a look at the
 //! directory; the first 4 kB; the SHA-256 of the whole. All three are work for a thread
-//! pool: a disk answers many questions at once sooner than one after another, and hashing keeps every
-//! processor busy. Symbolic links are not followed, hard links to one file are that file once, and
-//! empty files are nobody's duplicates. Groups go to standard output, those that waste most first; what cannot be read goes to standard
-//! error, and then the exit code is 1.
+//! pool: a disk answers many questions at once sooner than one after another, and hashing keeps
+//! every processor busy. Symbolic links are not followed, hard links to one file are that file
+//! once, and empty files are nobody's duplicates. Groups go to standard output, those that waste
+//! most first; what cannot be read goes to standard error, and then the exit code is 1.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};

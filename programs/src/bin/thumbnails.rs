@@ -2,8 +2,8 @@
 //!
 //! Decoders read what strangers have made. So each picture is decoded and scaled in a worker
 //! process, under a limit of time and of memory: a file that crashes the decoder, never ends or
-//! unpacks to gigabytes costs one picture, and the line on standard error that says which. Then the exit
-//! code is 1.
+//! unpacks to gigabytes costs one picture, and the line on standard error that says which. Then the
+//! exit code is 1.
 //!
 //! Thumbnails have the names of the pictures, and are 256 pixels wide or high at most. What is
 //! newer than its picture is left alone, so a second run does only what is new.

@@ -3,7 +3,8 @@
 //! The reactor knows which sources are ready and which wakers wait; this file clones wakers before
 //! calling it, and wakes and drops them after (L4).
 //!
-//! Checked by `tests/event_loop/`, and against a simulated kernel by `checks/inside/source_simulated.rs`.
+//! Checked by `tests/event_loop/`, and against a simulated kernel by
+//! `checks/inside/source_simulated.rs`.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -79,7 +80,8 @@ impl Local {
         direction: Direction,
         f: impl FnOnce(&mut Half) -> R,
     ) -> Option<R> {
-        // Where it is gone `f` is dropped after `reactor`, as parameters are, with the waker that it may hold.
+        // Where it is gone `f` is dropped after `reactor`, as parameters are, with the waker that
+        // it may hold.
         let mut reactor = self.reactor.borrow_mut();
         Some(f(reactor.half(key, direction)?))
     }

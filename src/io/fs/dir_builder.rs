@@ -53,7 +53,8 @@ impl DirBuilder {
         self
     }
 
-    /// What may be done with the directories that are made; 0o777 without the process's mask, to begin with.
+    /// What may be done with the directories that are made; 0o777 without the process's mask, to
+    /// begin with.
     ///
     /// ```
     /// let mut builder = trefoil::io::fs::DirBuilder::new();

@@ -1,16 +1,18 @@
 //! An open file, off the loop.
 //!
-//! Calls that depend on the file's position take `&mut self`, and run one after the other. The others (its metadata,
-//! reads and writes at a place of their own) take `&self` and may run side by side.
+//! Calls that depend on the file's position take `&mut self`, and run one after the other. The
+//! others (its metadata, reads and writes at a place of their own) take `&self` and may run side by
+//! side.
 //!
-//! A call runs on another thread, so it has buffers of its own. Of those that move the position there is at most one
-//! at a time.
+//! A call runs on another thread, so it has buffers of its own. Of those that move the position
+//! there is at most one at a time.
 //!
-//! 1. A read starts with a buffer as long as the caller's (within [`MOST`]). Its bytes stay
-//!    here until they are taken: so a read whose future is dropped loses nothing, and the next
-//!    read begins with them.
-//! 2. A write copies its bytes, of however many slices, begins, and is accepted at once. Its error is the result of the
-//!    next write, flush or seek. The inherent methods flush, so that they tell their own.
+//! 1. A read starts with a buffer as long as the caller's (within [`MOST`]). Its bytes stay here
+//!    until they are taken: so a read whose future is dropped loses nothing, and the next read
+//!    begins with them.
+//! 2. A write copies its bytes, of however many slices, begins, and is accepted at once. Its error
+//!    is the result of the next write, flush or seek. The inherent methods flush, so that they tell
+//!    their own.
 //! 3. A new call waits for the one that runs. Before a write, or a seek from the current position,
 //!    the position is put back by what was read and not taken.
 //!
@@ -465,8 +467,8 @@ impl File {
         self.seek(SeekFrom::Start(0)).await.map(drop)
     }
 
-    /// The same open file once more, as [`std::fs::File::try_clone`] makes it: both move one position. Await what you have begun,
-    /// and flush, before the other one is used.
+    /// The same open file once more, as [`std::fs::File::try_clone`] makes it: both move one
+    /// position. Await what you have begun, and flush, before the other one is used.
     ///
     /// # Errors
     ///

@@ -71,7 +71,8 @@ macro_rules! end {
             }
         }
 
-        /// Only inside of an argument or a result of a call into another process; elsewhere it is an error.
+        /// Only inside of an argument or a result of a call into another process; elsewhere it is
+        /// an error.
         impl<T> serde::Serialize for $name<T> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let names = self.pipe.load().map_err(serde::ser::Error::custom)?;
@@ -79,7 +80,8 @@ macro_rules! end {
             }
         }
 
-        /// Only from an argument or a result of a call into another process; elsewhere it is an error.
+        /// Only from an argument or a result of a call into another process; elsewhere it is an
+        /// error.
         impl<'de, T> serde::Deserialize<'de> for $name<T> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let names = serde::Deserialize::deserialize(deserializer)?;

@@ -11,30 +11,32 @@ use crate::process::payload::portable::Portable;
 
 /// Makes a channel for `capacity` items between any processes of this program.
 ///
-/// Either end can be cloned, and sent to a worker (or back from one) as or inside an argument or a result.
-/// Serialising an end anywhere else is an error. The items themselves can be whatever arguments can,
-/// but hold no ends.
+/// Either end can be cloned, and sent to a worker (or back from one) as or inside an argument or a
+/// result. Serialising an end anywhere else is an error. The items themselves can be whatever
+/// arguments can, but hold no ends.
 ///
-/// A capacity of 0 counts as 1. An item has arrived when it was received: items that a killed receiver had
-/// already taken are lost; the rest go to the other receivers.
+/// A capacity of 0 counts as 1. An item has arrived when it was received: items that a killed
+/// receiver had already taken are lost; the rest go to the other receivers.
 ///
-/// The end of the channel comes when all peers are gone: dropped, or their processes ended or killed. An
-/// end that was sent in an argument belongs to the call from when it has been decoded. The sender's own copies
-/// are dropped as usual; what a call with `retry`, an initializer or the context of a `map_with` has
-/// brought along stays open until the call, the pool or the `map_with` has ended.
+/// The end of the channel comes when all peers are gone: dropped, or their processes ended or
+/// killed. An end that was sent in an argument belongs to the call from when it has been decoded.
+/// The sender's own copies are dropped as usual; what a call with `retry`, an initializer or the
+/// context of a `map_with` has brought along stays open until the call, the pool or the `map_with`
+/// has ended.
 ///
-/// Costs four descriptors here and three in each other process that has an end. A small item takes five
-/// system calls and about two microseconds while both sides are busy; one larger than 63 bytes about nine calls
-/// and some microseconds. A sender that waits for room looks twice a second whether a process was killed in the
-/// middle of sending or receiving: the room for one item that such a process held is found again after a second in
-/// which the channel stands still. (A process that is stopped there for a second, and goes on, sends one item above
-/// the capacity.)
+/// Costs four descriptors here and three in each other process that has an end. A small item takes
+/// five system calls and about two microseconds while both sides are busy; one larger than 63 bytes
+/// about nine calls and some microseconds. A sender that waits for room looks twice a second
+/// whether a process was killed in the middle of sending or receiving: the room for one item that
+/// such a process held is found again after a second in which the channel stands still. (A process
+/// that is stopped there for a second, and goes on, sends one item above the capacity.)
 ///
 /// # Errors
-/// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on macOS, FreeBSD and Windows, where no descriptor
-/// travels to a worker; [`InvalidInput`](io::ErrorKind::InvalidInput) if the system has no room
-/// for so many items. Where users have no privileges and the usual limits, there is room for 65,280
-/// (of which those above 16,320 are counted as large if they have more than 15 bytes).
+/// If the system refuses a descriptor or memory; [`Unsupported`](io::ErrorKind::Unsupported) on
+/// macOS, FreeBSD and Windows, where no descriptor travels to a worker;
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if the system has no room for so many items. Where
+/// users have no privileges and the usual limits, there is room for 65,280 (of which those above
+/// 16,320 are counted as large if they have more than 15 bytes).
 ///
 /// # Examples
 ///

@@ -6,9 +6,11 @@
 //!     └───────────── credits ◄─────────────┘
 //! ```
 //!
-//! 1. An item is encoded. One that does not fit into a record goes into the file, into pages that no other item gets.
-//! 2. The sender takes a credit from the semaphore (an `eventfd`, which begins with the capacity), or waits until there is one, and
-//!    writes the record, which the kernel takes and hands out in one piece.
+//! 1. An item is encoded. One that does not fit into a record goes into the file, into pages that
+//!    no other item gets.
+//! 2. The sender takes a credit from the semaphore (an `eventfd`, which begins with the capacity),
+//!    or waits until there is one, and writes the record, which the kernel takes and hands out in
+//!    one piece.
 //! 3. A receiver reads a record, releases a credit, and takes the item out of the file, whose pages
 //!    are freed.
 //!
@@ -17,15 +19,16 @@
 //! raises a signal, which may kill the process; it is suppressed (`sys::broken_pipe`) if it could
 //! do so when the end was made. No process keeps an end that it does not use (W25, W26).
 //!
-//! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A sender that has
-//! found none for a second, while the number of items stayed the same and below the capacity, writes its record without
-//! one (one sender at a time); the receiver gives a credit for it as for any other. If the process was only stopped,
-//! there is a credit too many: a sender that takes one
-//! while the channel is full drops it. Payload pages of the dead are freed with the channel.
+//! **Deaths.** A process that is killed between the two steps of 2 or of 3 takes a credit along. A
+//! sender that has found none for a second, while the number of items stayed the same and below the
+//! capacity, writes its record without one (one sender at a time); the receiver gives a credit for
+//! it as for any other. If the process was only stopped, there is a credit too many: a sender that
+//! takes one while the channel is full drops it. Payload pages of the dead are freed with the
+//! channel.
 //!
 //! **Invariants.**
-//! - **W21** A record is written and read by one system call each, and its size divides a page: readers
-//!   never see parts of two.
+//! - **W21** A record is written and read by one system call each, and its size divides a page:
+//!   readers never see parts of two.
 //! - **W22** Nothing from the pipe or the file is trusted: lengths and offsets are checked against
 //!   the file before they are used, and undecodable data is an error.
 //!
@@ -56,14 +59,14 @@ const SHORT: usize = 16;
 /// The first byte of a record whose item is in the file.
 const ELSEWHERE: u8 = 0xff;
 
-/// The pipe that every user may have: a mebibyte. The kernel frees no page before all of it was read, so a
-/// page more is needed than the records take.
+/// The pipe that every user may have: a mebibyte. The kernel frees no page before all of it was
+/// read, so a page more is needed than the records take.
 const COMMON: usize = 1 << 20;
 /// The largest that the kernel makes.
 const LARGEST: usize = 1 << 31;
 
-/// How long a channel must stand still until the credits that are missing are taken for lost, and how many looks at least
-/// must have found it so.
+/// How long a channel must stand still until the credits that are missing are taken for lost, and
+/// how many looks at least must have found it so.
 const STILL: Duration = Duration::from_secs(1);
 const STILL_LOOKS: u32 = 3;
 /// How often a sender that waits looks whether the channel stands still.
@@ -285,8 +288,9 @@ impl Pipe {
         .map(drop)
     }
 
-    /// There are `length` items, fewer than there may be. If it has been so for long, the dead have taken credits along, and
-    /// an item may go without: its receiver gives a credit for it, as for any other.
+    /// There are `length` items, fewer than there may be. If it has been so for long, the dead have
+    /// taken credits along, and an item may go without: its receiver gives a credit for it, as
+    /// for any other.
     fn write_without_credit(&self, record: &Record, length: usize) -> Result<(), Errno> {
         if !self.stands_still(length) {
             return Err(Errno::AGAIN);

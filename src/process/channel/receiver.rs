@@ -1,7 +1,8 @@
 //! The receiving end of a channel.
 //!
-//! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a thread
-//! that blocks, in `watch` for a future. An item is taken out only when it is given to a caller.
+//! All ways of receiving are `try_recv`, and in between a wait for the pipe: in the kernel for a
+//! thread that blocks, in `watch` for a future. An item is taken out only when it is given to a
+//! caller.
 //!
 //! Tests: `tests/process/channel.rs`.
 
@@ -28,8 +29,8 @@ end! { Receiver, Side::Receives }
 impl<T: Portable> Receiver<T> {
     /// The next item; waits until there is one.
     ///
-    /// Works on any runtime, and is cancel safe: a future that is dropped has taken nothing. While it
-    /// waits, one thread of the process waits for all such futures.
+    /// Works on any runtime, and is cancel safe: a future that is dropped has taken nothing. While
+    /// it waits, one thread of the process waits for all such futures.
     ///
     /// # Errors
     /// [`Closed`](TaskError::Closed) if there is no item and all senders are gone, however they
@@ -46,8 +47,8 @@ impl<T: Portable> Receiver<T> {
     /// Like [`recv`](Self::recv), blocking this thread.
     ///
     /// # Errors
-    /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)
-    /// if there is no item.
+    /// As there. On a thread that must not block (an event loop's):
+    /// [`WouldBlock`](TaskError::WouldBlock) if there is no item.
     pub fn recv_blocking(&self) -> Result<T, TaskError> {
         self.recv_until(None)
     }
@@ -93,8 +94,9 @@ impl<T: Portable> Receiver<T> {
         }
     }
 
-    /// The items as they come, blocking this thread for each, until [`recv_blocking`](Self::recv_blocking)
-    /// gives an error: all senders are gone (or an item cannot be decoded, or this thread must not block).
+    /// The items as they come, blocking this thread for each, until
+    /// [`recv_blocking`](Self::recv_blocking) gives an error: all senders are gone (or an item
+    /// cannot be decoded, or this thread must not block).
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }

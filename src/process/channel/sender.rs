@@ -34,8 +34,8 @@ impl<T: Portable> Sender<T> {
     /// not sent. While it waits, one thread of the process waits for all such futures.
     ///
     /// # Errors
-    /// [`Closed`](TaskError::Closed) if all receivers are gone, [`Codec`](TaskError::Codec) if the item cannot
-    /// be encoded or there is no memory for it. The item is dropped then.
+    /// [`Closed`](TaskError::Closed) if all receivers are gone, [`Codec`](TaskError::Codec) if the
+    /// item cannot be encoded or there is no memory for it. The item is dropped then.
     pub async fn send(&self, item: T) -> Result<(), TaskError> {
         let mut packed = self.pack(&item)?;
         drop(item);
@@ -53,8 +53,8 @@ impl<T: Portable> Sender<T> {
     /// Like [`send`](Self::send), blocking this thread.
     ///
     /// # Errors
-    /// As there. On a thread that must not block (an event loop's): [`WouldBlock`](TaskError::WouldBlock)
-    /// if the channel is full.
+    /// As there. On a thread that must not block (an event loop's):
+    /// [`WouldBlock`](TaskError::WouldBlock) if the channel is full.
     pub fn send_blocking(&self, item: T) -> Result<(), TaskError> {
         let mut packed = self.pack(&item)?;
         drop(item);

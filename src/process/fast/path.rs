@@ -1,9 +1,10 @@
 //! The fast path to one worker, as its parent holds it: pages that both see, and a bell.
 //!
-//! Without it a worker is plain: nothing but a framed stream of bytes. Whether there is one is decided when the worker is started
-//! (`Settings::plain`). What it adds to the stream: gates that both sides see, so that the parent takes back
-//! what has not begun without asking; results that can be had before they are sent, and after a death; frames that
-//! need no system call (`tray`); and which item has written what to standard error.
+//! Without it a worker is plain: nothing but a framed stream of bytes. Whether there is one is
+//! decided when the worker is started (`Settings::plain`). What it adds to the stream: gates that
+//! both sides see, so that the parent takes back what has not begun without asking; results that
+//! can be had before they are sent, and after a death; frames that need no system call (`tray`);
+//! and which item has written what to standard error.
 
 use std::io;
 use std::sync::Arc;

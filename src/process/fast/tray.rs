@@ -2,7 +2,8 @@
 //!
 //! **Job.** A frame that goes through the socket costs two system calls, one on either side. Where
 //! calls follow closely the worker is awake and looks anyway, so its frames may lie
-//! where it looks. The socket remains for a worker that sleeps, for long frames and for frames with descriptors.
+//! where it looks. The socket remains for a worker that sleeps, for long frames and for frames with
+//! descriptors.
 //!
 //! ```text
 //!        0      ...   8      9         ...  16                                      WORDS
@@ -13,32 +14,33 @@
 //! ```
 //!
 //! **Protocol.** Frames are one stream, whichever way each of them goes.
-//! 1. A letter is one whole frame, put down only while nothing waits for the socket. Its *position* is how
-//!    many bytes the parent had sent through the socket before. The worker takes it when it has used as
-//!    many: so each frame is read in its turn.
-//! 2. The worker, before it sleeps in `recv`, says so in `asleep`, and then looks for a letter once more
-//!    ([`Tray::falls_asleep`]). The parent puts a letter down, and then looks whether the worker sleeps
-//!    ([`Tray::post`]). A full fence stands between the two on either side, so at least one of them
-//!    sees the other: no letter waits for a worker that sleeps.
-//! 3. The caller that finds the worker asleep takes that word back and owes it something through the socket: the
-//!    frame, or, if that is a letter already, a `NUDGE`, which says nothing. From then
-//!    on the worker counts as awake.
-//! 4. Each side knows its own position from its own memory: `tail` and `head` are copies for the other side, and the next
-//!    letter puts right what an item has written over them. A worker that counts as awake and does not begin gets a `NUDGE`, and
-//!    `tail` once more ([`Tray::remind`]), in case that it sleeps. A letter stands there
-//!    only after the bytes before its position have been sent: a worker that has read all that
-//!    has come, and finds a letter whose turn it is not, ends, because it was written over.
+//! 1. A letter is one whole frame, put down only while nothing waits for the socket. Its *position*
+//!    is how many bytes the parent had sent through the socket before. The worker takes it when it
+//!    has used as many: so each frame is read in its turn.
+//! 2. The worker, before it sleeps in `recv`, says so in `asleep`, and then looks for a letter once
+//!    more ([`Tray::falls_asleep`]). The parent puts a letter down, and then looks whether the
+//!    worker sleeps ([`Tray::post`]). A full fence stands between the two on either side, so at
+//!    least one of them sees the other: no letter waits for a worker that sleeps.
+//! 3. The caller that finds the worker asleep takes that word back and owes it something through
+//!    the socket: the frame, or, if that is a letter already, a `NUDGE`, which says nothing. From
+//!    then on the worker counts as awake.
+//! 4. Each side knows its own position from its own memory: `tail` and `head` are copies for the
+//!    other side, and the next letter puts right what an item has written over them. A worker that
+//!    counts as awake and does not begin gets a `NUDGE`, and `tail` once more ([`Tray::remind`]),
+//!    in case that it sleeps. A letter stands there only after the bytes before its position have
+//!    been sent: a worker that has read all that has come, and finds a letter whose turn it is not,
+//!    ends, because it was written over.
 //!
 //! **Invariants.**
-//! - **W40** The parent believes nothing that it reads here: `head` and `asleep` decide only which way a frame
-//!   goes, and a position is reduced to one in the ring before it is used. What a worker gains by
-//!   lying is that it hears of its own work late.
+//! - **W40** The parent believes nothing that it reads here: `head` and `asleep` decide only which
+//!   way a frame goes, and a position is reduced to one in the ring before it is used. What a
+//!   worker gains by lying is that it hears of its own work late.
 //!
-//! **Rejected.** A futex to sleep on: the worker would wait for two things at once, and a thread of its own
-//! would have to turn one into the other. The same for results: the ledger is that already.
+//! **Rejected.** A futex to sleep on: the worker would wait for two things at once, and a thread of
+//! its own would have to turn one into the other. The same for results: the ledger is that already.
 //!
-//! Tests: below; `checks/tests/process_models.rs` (under loom); `tests/process/speed.rs`; `tests/process/tray.rs`
-//! (workers that write here what they like).
+//! Tests: below; `checks/tests/process_models.rs` (under loom); `tests/process/speed.rs`;
+//! `tests/process/tray.rs` (workers that write here what they like).
 
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
 
@@ -93,8 +95,8 @@ impl<'a> Tray<'a> {
 
 /// The parent's side.
 impl Tray<'_> {
-    /// Puts down a frame of two parts, behind `position` bytes of the socket's. `tail` is where the next letter
-    /// begins, and only the parent's own memory knows.
+    /// Puts down a frame of two parts, behind `position` bytes of the socket's. `tail` is where the
+    /// next letter begins, and only the parent's own memory knows.
     pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
         let length = parts[0].len() + parts[1].len();
         let words = 2 + length.div_ceil(8);
@@ -144,8 +146,9 @@ impl Tray<'_> {
 
 /// The worker's side.
 impl Tray<'_> {
-    /// Reads the next letter into `letter`, if there is one and its turn has come: `position` bytes of the socket's
-    /// have been used. `at` is where it begins, and only the worker's own memory knows.
+    /// Reads the next letter into `letter`, if there is one and its turn has come: `position` bytes
+    /// of the socket's have been used. `at` is where it begins, and only the worker's own
+    /// memory knows.
     pub(crate) fn read(&self, at: &mut u64, position: u64, letter: &mut Vec<u8>) -> bool {
         let head = *at;
         // Acquire: the letter is written before it counts.

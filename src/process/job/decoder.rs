@@ -1,8 +1,8 @@
 //! How and where results become values again.
 //!
-//! The only place on the parent's side that knows how to read their types. What takes no time, and runs no user code, is
-//! decoded where it is received; everything else elsewhere ([`Decoder`]; `readers`). A panic in a `Deserialize` is the
-//! item's failure.
+//! The only place on the parent's side that knows how to read their types. What takes no time, and
+//! runs no user code, is decoded where it is received; everything else elsewhere ([`Decoder`];
+//! `readers`). A panic in a `Deserialize` is the item's failure.
 //!
 //! Tests: below; `tests/process/callers.rs`.
 
@@ -21,8 +21,8 @@ use crate::task::{CodecDirection, TaskError, panic};
 /// Decoded values: a `Vec` of the job's results.
 pub(crate) type Values = Box<dyn Any + Send>;
 
-/// Decodes the value records at the front of some bytes, so many at most; elsewhere for as long as a slice of time lasts. Stops
-/// behind the first that cannot be decoded.
+/// Decodes the value records at the front of some bytes, so many at most; elsewhere for as long as
+/// a slice of time lasts. Stops behind the first that cannot be decoded.
 pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
 
 /// Where values are decoded.
@@ -80,11 +80,12 @@ pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
     take_values(bytes, most, |_| Ok(()), || false)
 }
 
-/// What is longer is decoded elsewhere, whatever it is. So the driver decodes for a millisecond or a few at most.
+/// What is longer is decoded elsewhere, whatever it is. So the driver decodes for a millisecond or
+/// a few at most.
 const LONG: usize = 64 << 10;
 
-/// Types with longer names are decoded elsewhere. Their length bounds how much nests in them, and so how much memory one byte of
-/// a result can stand for: some hundreds of bytes.
+/// Types with longer names are decoded elsewhere. Their length bounds how much nests in them, and
+/// so how much memory one byte of a result can stand for: some hundreds of bytes.
 const SHORT_NAME: usize = 120;
 
 /// For how long values are decoded until they are handed over.
@@ -121,15 +122,17 @@ impl Decoder {
     }
 }
 
-/// Decoding a type of this name takes a time and a memory that its bytes bound: it runs no code but serde's and ours, is no
-/// recursion, and no element takes less than a byte, or much more in memory than that. So it is made of numbers, text, [`Bulk`]s, and
-/// of `Vec`, `Option`, `Result`, `Box` and tuples of these, and not of `[T; N]`, nor of other collections. (A name is
-/// enough: no other crate's type has one of these, and what comes of a name that lies is a result decoded where it
+/// Decoding a type of this name takes a time and a memory that its bytes bound: it runs no code but
+/// serde's and ours, is no recursion, and no element takes less than a byte, or much more in memory
+/// than that. So it is made of numbers, text, [`Bulk`]s, and of `Vec`, `Option`, `Result`, `Box`
+/// and tuples of these, and not of `[T; N]`, nor of other collections. (A name is enough: no other
+/// crate's type has one of these, and what comes of a name that lies is a result decoded where it
 /// holds up others.)
 fn is_quick(name: &str) -> bool {
     let (bulk, _) = type_name::<Bulk<u8>>().split_once('<').unwrap_or_default();
     let known = is_made_of(name, |word| word == bulk);
-    // (How many nothings there are, no bytes bound; nor how large a tuple is that may be missing, unless its name is short.)
+    // (How many nothings there are, no bytes bound; nor how large a tuple is that may be missing,
+    // unless its name is short.)
     let nothings = name.contains("()") && name.contains("Vec<");
     known && !nothings && !name.contains('[') && name.len() <= SHORT_NAME
 }
@@ -139,7 +142,8 @@ fn read<R: DeserializeOwned + Send + 'static>(
     most: usize,
     place: Place,
 ) -> (Taken, Values) {
-    // Room for as many as there may be, but for no more than that many bytes: a value may be a byte here, and large in memory.
+    // Room for as many as there may be, but for no more than that many bytes: a value may be a byte
+    // here, and large in memory.
     let room = most.min(bytes.len() / 2).min(ROOM / size_of::<R>().max(1));
     let mut values: Vec<R> = Vec::with_capacity(room);
     let begin = ticks::now();

@@ -3,21 +3,20 @@
 //! **Job.** What waits to be sent, how many frames are out, and what failures mean.
 //! There are two kinds of jobs ([`Work::each`]):
 //!
-//! - In a `map` the error of the lowest index is the whole job's. The items below that index
-//!   still run, because one of them may fail with an index lower yet; the items above are of no
-//!   interest.
-//! - In an `imap` every item has a result of its own; an error is just another one, handed
-//!   over like a value. Only a job that is cancelled as a whole has a failure, at index 0.
+//! - In a `map` the error of the lowest index is the whole job's. The items below that index still
+//!   run, because one of them may fail with an index lower yet; the items above are of no interest.
+//! - In an `imap` every item has a result of its own; an error is just another one, handed over
+//!   like a value. Only a job that is cancelled as a whole has a failure, at index 0.
 //!
 //! A job ends when nothing that matters is waiting or out.
 //!
-//! **Retry.** An item whose worker died goes back to the front of the job as long as it may, perhaps after a pause;
-//! how often each such item was started is kept here, for `attempts()`.
+//! **Retry.** An item whose worker died goes back to the front of the job as long as it may,
+//! perhaps after a pause; how often each such item was started is kept here, for `attempts()`.
 //!
 //! **Invariants.**
-//! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in
-//!   one frame that was sent, paused, or settled. Pieces move between the first two and frames by
-//!   value; a frame gives back exactly the items that its gate says were recalled.
+//! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in one frame
+//!   that was sent, paused, or settled. Pieces move between the first two and frames by value; a
+//!   frame gives back exactly the items that its gate says were recalled.
 //!
 //! Tests: `sched::sim`.
 
@@ -234,8 +233,8 @@ impl Job {
         (below > 0).then(|| piece.part(0, below))
     }
 
-    /// The item at `index` was running when its worker died, or its time was up: how often it has been started,
-    /// and whether it may be once more.
+    /// The item at `index` was running when its worker died, or its time was up: how often it has
+    /// been started, and whether it may be once more.
     pub(crate) fn attempted(&mut self, index: usize) -> (u32, bool) {
         if self.work.options.retry == 0 {
             return (1, false);
@@ -291,8 +290,8 @@ impl Job {
             || self.waiting.front().is_some_and(Piece::has_ends)
     }
 
-    /// The next item that waits is larger than `most` bytes, or something comes with it, or with its context if its worker does not
-    /// have that.
+    /// The next item that waits is larger than `most` bytes, or something comes with it, or with
+    /// its context if its worker does not have that.
     pub(crate) fn is_heavy(&self, has_context: bool, most: usize) -> bool {
         let context = self.work.context.as_ref().filter(|_| !has_context);
         let pieces = context.map(|context| &context.piece);
@@ -341,7 +340,8 @@ impl Job {
         !self.work.decoder.is_quick && self.work.sink.holds()
     }
 
-    /// Ends the task. Returns the values that are not part of the result: their destructors are the user's.
+    /// Ends the task. Returns the values that are not part of the result: their destructors are the
+    /// user's.
     pub(crate) fn finish(self) -> Option<Values> {
         let failure = self.failure.map(|(_, error)| error);
         let mut unwanted = None;

@@ -1,7 +1,8 @@
-//! Values that are decoded elsewhere than where they were received, and what else is not the driver's to do.
+//! Values that are decoded elsewhere than where they were received, and what else is not the
+//! driver's to do.
 //!
-//! A [`Reading`] keeps the bytes, what has come along with them, and the memory that they refer to, until it is done.
-//! `readers` says which thread does it, and when.
+//! A [`Reading`] keeps the bytes, what has come along with them, and the memory that they refer to,
+//! until it is done. `readers` says which thread does it, and when.
 //!
 //! Tests: `tests/process/callers.rs`.
 
@@ -24,7 +25,8 @@ pub(crate) enum Chore {
     Drop(Values),
 }
 
-/// What comes beside a worker's records, and is not the records' own: descriptors, and what it lends.
+/// What comes beside a worker's records, and is not the records' own: descriptors, and what it
+/// lends.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
@@ -154,8 +156,9 @@ impl Reading {
     }
 }
 
-/// How long a chore may wait that no reader takes until another reader is started; with two readers twice as long, with three
-/// four times, and so on: so there are as many as the logarithm of the time that they are held up.
+/// How long a chore may wait that no reader takes until another reader is started; with two readers
+/// twice as long, with three four times, and so on: so there are as many as the logarithm of the
+/// time that they are held up.
 const MORE_READERS_AFTER: Duration = Duration::from_millis(5);
 
 /// The readers of a pool, and what waits for them.

@@ -1,4 +1,5 @@
-//! Where the results of a job go: into a task when all are there ([`Collect`]), or to an `imap` as they come ([`Each`]).
+//! Where the results of a job go: into a task when all are there ([`Collect`]), or to an `imap` as
+//! they come ([`Each`]).
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/imap.rs`.
 
@@ -10,7 +11,8 @@ use crate::task::{Completer, TaskError, panic};
 
 /// What the results of one job go into.
 pub(crate) trait Sink: Send {
-    /// Takes the results of the items from `index` on. Returns what the caller does not want any more.
+    /// Takes the results of the items from `index` on. Returns what the caller does not want any
+    /// more.
     fn take(&mut self, index: usize, values: Values) -> Option<Values>;
 
     /// It has values.
@@ -18,8 +20,8 @@ pub(crate) trait Sink: Send {
         false
     }
 
-    /// The item at `index` has ended in `error`, and only it. Where items have no results of their own the scheduler does not
-    /// call this.
+    /// The item at `index` has ended in `error`, and only it. Where items have no results of their
+    /// own the scheduler does not call this.
     fn error(&mut self, index: usize, error: TaskError) {
         let _ = index;
         panic::contain(|| drop(error));
@@ -30,12 +32,13 @@ pub(crate) trait Sink: Send {
         let _ = (index, note);
     }
 
-    /// All items are settled, or `failure` is the error of the lowest index. Returns the values that are not part of the result.
+    /// All items are settled, or `failure` is the error of the lowest index. Returns the values
+    /// that are not part of the result.
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
 }
 
-/// All results of one `spawn` or `map`, in order: those without a gap before them, and runs of others, each
-/// by the index of its first.
+/// All results of one `spawn` or `map`, in order: those without a gap before them, and runs of
+/// others, each by the index of its first.
 pub(crate) struct Collect<R, T> {
     completer: Completer<T>,
     front: Vec<R>,

@@ -1,15 +1,18 @@
 //! Workers on a Dask cluster.
 //!
-//! **Job.** Starts the *gateway* (`dask_gateway.py`), a process of the user's own Python, and hands it one end of a stream for each
-//! worker of the pool. The gateway speaks there as a plain worker does: the pool does not notice that no process of its own
-//! is behind it. What that does on the cluster is said in the script.
+//! **Job.** Starts the *gateway* (`dask_gateway.py`), a process of the user's own Python, and hands
+//! it one end of a stream for each worker of the pool. The gateway speaks there as a plain worker
+//! does: the pool does not notice that no process of its own is behind it. What that does on the
+//! cluster is said in the script.
 //!
-//! **Protocol.** The gateway's standard input is a socket. It says there `ready THREADS`, or `error WORDS`, also later, when it
-//! loses the cluster. To it go ends of streams, each with one byte, and `f` with the number of a result that need not be kept on the
-//! cluster any more. When the socket closes it is gone, and the
-//! scheduler clears the rest away, whether the gateway ended by itself or was killed.
+//! **Protocol.** The gateway's standard input is a socket. It says there `ready THREADS`, or `error
+//! WORDS`, also later, when it loses the cluster. To it go ends of streams, each with one byte, and
+//! `f` with the number of a result that need not be kept on the cluster any more. When the socket
+//! closes it is gone, and the scheduler clears the rest away, whether the gateway ended by itself
+//! or was killed.
 //!
-//! Tests: `tests/dask/main.rs`; that the script numbers frames and records as `wire` does, `wire::tests`.
+//! Tests: `tests/dask/main.rs`; that the script numbers frames and records as `wire` does,
+//! `wire::tests`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, IoSlice, Read};
@@ -42,8 +45,8 @@ pub(crate) const GATEWAY: &str = include_str!("dask_gateway.py");
 /// How long the gateway may take until it is ready: it may have to send the program to many hosts.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// How many workers there are for each of the cluster's threads: while one runs the frames of others are on their way, and what is
-/// submitted together costs the scheduler less.
+/// How many workers there are for each of the cluster's threads: while one runs the frames of
+/// others are on their way, and what is submitted together costs the scheduler less.
 const WORKERS_PER_THREAD: usize = 4;
 /// How many there are at least: threads may come later.
 const LEAST_WORKERS: usize = 4;
@@ -53,10 +56,11 @@ const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 /// A Dask cluster, as what a pool's workers run [on](crate::ProcessPoolBuilder::on).
 ///
-/// Dask places what the pool gives it, queues it, and runs it again where a machine was lost. Items are sent many at a
-/// time, as tasks of 0.15 s. Nothing of this program has to be installed on the cluster: the executable travels, and is
-/// executed there by a process of Dask's worker. On this machine a Python interpreter is needed that has Dask's `distributed`, 2024.1
-/// or newer, in the version of the cluster.
+/// Dask places what the pool gives it, queues it, and runs it again where a machine was lost. Items
+/// are sent many at a time, as tasks of 0.15 s. Nothing of this program has to be installed on the
+/// cluster: the executable travels, and is executed there by a process of Dask's worker. On this
+/// machine a Python interpreter is needed that has Dask's `distributed`, 2024.1 or newer, in the
+/// version of the cluster.
 ///
 /// An item runs *at least* once: what a lost worker had runs again elsewhere.
 ///
@@ -114,7 +118,8 @@ impl Dask {
         Self::new(Scheduler::File(path.as_ref().to_owned()))
     }
 
-    /// The cluster that Dask's configuration names: `DASK_SCHEDULER_ADDRESS`, or `scheduler-address` in its files.
+    /// The cluster that Dask's configuration names: `DASK_SCHEDULER_ADDRESS`, or
+    /// `scheduler-address` in its files.
     pub fn from_env() -> Self {
         Self::new(Scheduler::Configured)
     }
@@ -127,22 +132,26 @@ impl Dask {
 
     /// Whether another machine's scheduler may be spoken to without TLS. Default: no.
     ///
-    /// Such a scheduler runs whatever it is sent, by anybody who reaches it; and others can read along.
+    /// Such a scheduler runs whatever it is sent, by anybody who reaches it; and others can read
+    /// along.
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.plaintext = allow;
         self
     }
 
-    /// How often a task of Dask is tried again that its workers could not run: because one lacks what it needs, or because Dask
-    /// has given it up after several lost workers (`distributed.scheduler.allowed-failures`). Default: 2.
+    /// How often a task of Dask is tried again that its workers could not run: because one lacks
+    /// what it needs, or because Dask has given it up after several lost workers
+    /// (`distributed.scheduler.allowed-failures`). Default: 2.
     ///
-    /// It has nothing to do with the [`retry`](crate::ProcessCall::retry) of a call, which is for items that have cost a process.
+    /// It has nothing to do with the [`retry`](crate::ProcessCall::retry) of a call, which is for
+    /// items that have cost a process.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// What a task takes of one of the cluster's resources (`dask worker --resources "GPU=1"`). May be called for many.
+    /// What a task takes of one of the cluster's resources (`dask worker --resources "GPU=1"`). May
+    /// be called for many.
     ///
     /// A call may ask for [more](crate::ProcessCall::resource).
     pub fn resource(mut self, name: impl Into<String>, amount: impl Into<f64>) -> Self {
@@ -400,7 +409,8 @@ impl Launch for Gateway {
 }
 
 impl Drop for Gateway {
-    /// Once the gateway's connection is gone the scheduler ends what it had: it has nothing to do itself.
+    /// Once the gateway's connection is gone the scheduler ends what it had: it has nothing to do
+    /// itself.
     fn drop(&mut self) {
         let mut process = self.process.lock();
         let _ = process.kill();

@@ -1,7 +1,8 @@
 //! What is said over a connection before anything of it is a worker's stream.
 //!
-//! **Protocol.** The pool listens, a worker dials. Both have a key of 32 bytes, which came to the worker in another way. Each proves
-//! that to the other, over numbers that both have just drawn, so that what was heard once is of no use:
+//! **Protocol.** The pool listens, a worker dials. Both have a key of 32 bytes, which came to the
+//! worker in another way. Each proves that to the other, over numbers that both have just drawn, so
+//! that what was heard once is of no use:
 //!
 //! ```text
 //!   pool ► worker    MAGIC, number
@@ -9,8 +10,9 @@
 //!   pool ► worker    HMAC(key, "pool..", both numbers, words), length, words    (why not; nothing: welcome)
 //! ```
 //!
-//! Nothing is allocated or parsed but what has at most [`LONGEST`] bytes, and the hello only once its code is right. All of it has
-//! one deadline, however slowly bytes come. The code is HMAC-SHA-256, compared in constant time. Nothing is encrypted.
+//! Nothing is allocated or parsed but what has at most [`LONGEST`] bytes, and the hello only once
+//! its code is right. All of it has one deadline, however slowly bytes come. The code is
+//! HMAC-SHA-256, compared in constant time. Nothing is encrypted.
 //!
 //! Tests: below, hostile peers among them.
 

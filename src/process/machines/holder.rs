@@ -1,12 +1,14 @@
 //! On a node: what holds a worker.
 //!
-//! **Job.** A process that Slurm has started. It dials the pool, twice, and has proved who it is before it starts the worker: the same
-//! program again, whose stream is the first connection. Then it does nothing but wait. When the worker has ended it says on
-//! the second connection how, and only then lets the first one end. So the pool knows that when it hears the end, and nothing of this gets
-//! into the worker's records, the last of which may be a half.
+//! **Job.** A process that Slurm has started. It dials the pool, twice, and has proved who it is
+//! before it starts the worker: the same program again, whose stream is the first connection. Then
+//! it does nothing but wait. When the worker has ended it says on the second connection how, and
+//! only then lets the first one end. So the pool knows that when it hears the end, and nothing of
+//! this gets into the worker's records, the last of which may be a half.
 //!
-//! **Death.** The pool is gone, or cannot be reached: the worker hears the end of its stream and kills its group, and so does this
-//! process, should the worker be stopped. This process is killed: Slurm kills what is left of its job.
+//! **Death.** The pool is gone, or cannot be reached: the worker hears the end of its stream and
+//! kills its group, and so does this process, should the worker be stopped. This process is killed:
+//! Slurm kills what is left of its job.
 //!
 //! Tests: `tests/slurm/`.
 
@@ -187,8 +189,8 @@ fn kill(pid: Pid) {
     let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
-/// Ends the stream behind all that was said, and waits until the pool has heard that: what it says itself must not be unread here, or
-/// the end would be a reset.
+/// Ends the stream behind all that was said, and waits until the pool has heard that: what it says
+/// itself must not be unread here, or the end would be a reset.
 fn part(mut stream: TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_read_timeout(Some(GOODBYE));

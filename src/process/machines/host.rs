@@ -12,7 +12,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// `name` or `name:slots`; what has more colons is an address of IPv6 unless it stands in brackets.
+    /// `name` or `name:slots`; what has more colons is an address of IPv6 unless it stands in
+    /// brackets.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, slots) = match text.rsplit_once(':') {
             Some((name, slots)) if !name.contains(':') || name.ends_with(']') => {

@@ -1,7 +1,7 @@
 //! Workers on other machines.
 //!
-//! An [`Engine`] starts a pool's workers there, if the pool is built [`on`](crate::ProcessPoolBuilder::on) one. The program stays the
-//! same.
+//! An [`Engine`] starts a pool's workers there, if the pool is built
+//! [`on`](crate::ProcessPoolBuilder::on) one. The program stays the same.
 
 #[cfg(feature = "dask")]
 mod dask;
@@ -44,7 +44,8 @@ pub use root::*;
 #[cfg(all(feature = "dask", test))]
 pub(crate) use dask::GATEWAY;
 
-/// What starts a pool's workers on other machines: see [`ProcessPoolBuilder::on`](crate::ProcessPoolBuilder::on).
+/// What starts a pool's workers on other machines: see
+/// [`ProcessPoolBuilder::on`](crate::ProcessPoolBuilder::on).
 ///
 /// Nothing but this crate implements it.
 pub trait Engine: fmt::Debug {
@@ -55,8 +56,8 @@ pub trait Engine: fmt::Debug {
 
 /// What is said about an engine, until a pool is built on it.
 pub(crate) trait Connect: fmt::Debug + Send + Sync {
-    /// Finds out whether workers can be started, and makes everything ready for that. It may take its time, and leaves nothing
-    /// behind after an error.
+    /// Finds out whether workers can be started, and makes everything ready for that. It may take
+    /// its time, and leaves nothing behind after an error.
     fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError>;
 }
 

@@ -1,10 +1,13 @@
 //! Whether workers can be started on a host, before the first is.
 //!
-//! **Protocol.** Over one connection, of which every word is read here, on the caller's thread and with a deadline:
+//! **Protocol.** Over one connection, of which every word is read here, on the caller's thread and
+//! with a deadline:
 //! 1. The script says what the host is, and whether the executable is there.
-//! 2. If it is not, a second connection takes it there, under a name that it gets only when it is whole; then again from 1.
-//! 3. If it is, the same connection goes on as a worker's would: welcome, hello, good-bye. So whatever keeps a worker from
-//!    getting that far is found here, and told in words: other processors, older libraries, another build, a `main` without `init`.
+//! 2. If it is not, a second connection takes it there, under a name that it gets only when it is
+//!    whole; then again from 1.
+//! 3. If it is, the same connection goes on as a worker's would: welcome, hello, good-bye. So
+//!    whatever keeps a worker from getting that far is found here, and told in words: other
+//!    processors, older libraries, another build, a `main` without `init`.
 //!
 //! Tests: below; `tests/machines/`.
 
@@ -83,7 +86,8 @@ pub(crate) struct Probe {
     pub(crate) host: String,
     /// A line for a shell (`shell::line`): says the facts, and goes on as a worker.
     pub(crate) ask: Vec<u8>,
-    /// Another: puts what comes behind it where the executable belongs. `None`: it is there, or nobody has put it there.
+    /// Another: puts what comes behind it where the executable belongs. `None`: it is there, or
+    /// nobody has put it there.
     pub(crate) put: Option<Vec<u8>>,
 }
 
@@ -218,8 +222,8 @@ impl Probe {
         format!("{} {what}{}", self.host, last.unwrap_or_default())
     }
 
-    /// One connection: says `words`, and all of `file` behind it, which ends its standard input. Without a file that stays open until the
-    /// other side has ended.
+    /// One connection: says `words`, and all of `file` behind it, which ends its standard input.
+    /// Without a file that stays open until the other side has ended.
     fn converse(
         &self,
         client: Client<'_>,

@@ -1,8 +1,10 @@
 //! Text for a shell on another machine.
 //!
-//! **How.** What is passed on ssh's command line goes through the user's login shell there, whichever that is, and everybody sees it in
-//! lists of processes. So the command is always the same ([`COMMAND`]), and means the same to every shell: a POSIX shell that
-//! reads one line from standard input, byte by byte as POSIX asks of it, and runs that. The rest of standard input is untouched.
+//! **How.** What is passed on ssh's command line goes through the user's login shell there,
+//! whichever that is, and everybody sees it in lists of processes. So the command is always the
+//! same ([`COMMAND`]), and means the same to every shell: a POSIX shell that reads one line from
+//! standard input, byte by byte as POSIX asks of it, and runs that. The rest of standard input is
+//! untouched.
 //!
 //! Tests: below, with the shells that there are.
 
@@ -25,7 +27,8 @@ pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
     out
 }
 
-/// `script` as the one line that is read. (What is no plain character of a line is written as a number.)
+/// `script` as the one line that is read. (What is no plain character of a line is written as a
+/// number.)
 pub(crate) fn line(script: &[u8]) -> Vec<u8> {
     let mut out = b"eval \"$(printf \"".to_vec();
     for &byte in script {

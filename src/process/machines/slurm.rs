@@ -1,19 +1,23 @@
 //! Workers on the nodes of a Slurm cluster.
 //!
-//! **Job.** Slurm starts processes where it finds room, and each of them calls back. The pool listens; a thread submits jobs for the slots
-//! that the driver wants to fill, answers who dials (`handshake`), and has those ready that have shown that they are
-//! the pool's. Their TCP connection is the worker's stream, without anything in between.
+//! **Job.** Slurm starts processes where it finds room, and each of them calls back. The pool
+//! listens; a thread submits jobs for the slots that the driver wants to fill, answers who dials
+//! (`handshake`), and has those ready that have shown that they are the pool's. Their TCP
+//! connection is the worker's stream, without anything in between.
 //!
-//! **Protocol.** A slot that is to be filled, and cannot be yet, is *asked* for, and asked for again now and then; when a worker has come the
-//! driver is told. Each worker has two connections: its stream, and one on which its end is told (`holder`). The second carries nothing
-//! else, so its silence means something: a machine that is cut off is noticed there, and its stream is shut down.
+//! **Protocol.** A slot that is to be filled, and cannot be yet, is *asked* for, and asked for
+//! again now and then; when a worker has come the driver is told. Each worker has two connections:
+//! its stream, and one on which its end is told (`holder`). The second carries nothing else, so its
+//! silence means something: a machine that is cut off is noticed there, and its stream is shut
+//! down.
 //!
-//! **Secret.** The key lies in a file that only this user can read, in a directory that the nodes share (`sbatch`), or goes through
-//! `srun`'s standard input. It is on no command line and in no environment. In the same file is the shell's line that starts the worker.
+//! **Secret.** The key lies in a file that only this user can read, in a directory that the nodes
+//! share (`sbatch`), or goes through `srun`'s standard input. It is on no command line and in no
+//! environment. In the same file is the shell's line that starts the worker.
 //!
-//! **Ends.** The pool ends: workers are told to leave; what is left of its jobs is cancelled by their name, the files are removed. This
-//! process is killed: the connections end, and with them the workers; a job that still waits in Slurm's queue
-//! starts some time, finds nobody, and ends.
+//! **Ends.** The pool ends: workers are told to leave; what is left of its jobs is cancelled by
+//! their name, the files are removed. This process is killed: the connections end, and with them
+//! the workers; a job that still waits in Slurm's queue starts some time, finds nobody, and ends.
 //!
 //! Tests: `tests/slurm/`, and below.
 
@@ -48,7 +52,8 @@ use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::far;
 use crate::task::WorkerExit;
 
-/// How often the driver asks again for a slot that waits. One that it has not asked for so long three times is not wanted.
+/// How often the driver asks again for a slot that waits. One that it has not asked for so long
+/// three times is not wanted.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// How many may be dialling at once: more are somebody else's.
@@ -57,7 +62,8 @@ const DIALLING: usize = 256;
 /// How long those wait that have dialled once, or that nobody wants any more.
 const UNWANTED: Duration = Duration::from_secs(10);
 
-/// How often Slurm is asked what has become of jobs that have not called back: at first, and at last.
+/// How often Slurm is asked what has become of jobs that have not called back: at first, and at
+/// last.
 const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
 /// How long a failure is told to whoever asks, until it is tried again.
@@ -71,15 +77,17 @@ const OBITUARY: Duration = Duration::from_millis(50);
 
 /// Workers on the nodes of a [Slurm](https://slurm.schedmd.com) cluster.
 ///
-/// Needs the feature `slurm`, and Slurm's commands on this machine. Slurm places the workers, queues them, limits and
-/// accounts for what they use; the pool gives them work. Each worker is a job of Slurm's (with `sbatch`, a task of an array), runs one item at
-/// a time, and calls back over TCP: the nodes must reach this machine. What is said there is authenticated, and not encrypted.
+/// Needs the feature `slurm`, and Slurm's commands on this machine. Slurm places the workers,
+/// queues them, limits and accounts for what they use; the pool gives them work. Each worker is a
+/// job of Slurm's (with `sbatch`, a task of an array), runs one item at a time, and calls back over
+/// TCP: the nodes must reach this machine. What is said there is authenticated, and not encrypted.
 ///
-/// Workers come and go with the work, within [`nodes`](Self::nodes). An item runs at most once unless it has a
-/// `retry`, as it does locally. What is different stands in [MACHINES](crate::_documentation::machines).
+/// Workers come and go with the work, within [`nodes`](Self::nodes). An item runs at most once
+/// unless it has a `retry`, as it does locally. What is different stands in
+/// [MACHINES](crate::_documentation::machines).
 ///
-/// The executable and a directory ([`directory`](Self::directory)) must be on a file system that the nodes share; with
-/// [`srun`](Self::srun) only the executable.
+/// The executable and a directory ([`directory`](Self::directory)) must be on a file system that
+/// the nodes share; with [`srun`](Self::srun) only the executable.
 ///
 /// ```no_run
 /// use trefoil::{ProcessPool, Slurm};
@@ -123,65 +131,74 @@ impl Slurm {
         Self::new(Way::Sbatch)
     }
 
-    /// Workers are started by `srun`, one client on this machine for each: inside of an allocation (`salloc`, a batch script) they are
-    /// steps of it.
+    /// Workers are started by `srun`, one client on this machine for each: inside of an allocation
+    /// (`salloc`, a batch script) they are steps of it.
     pub fn srun() -> Self {
         Self::new(Way::Srun)
     }
 
-    /// What is passed to `sbatch` or `srun` for each worker: what it needs, and where it may run (`["-c4", "--mem=8G",
-    /// "--partition=short"]`). May be called more than once. It comes after the pool's own arguments.
+    /// What is passed to `sbatch` or `srun` for each worker: what it needs, and where it may run
+    /// (`["-c4", "--mem=8G", "--partition=short"]`). May be called more than once. It comes
+    /// after the pool's own arguments.
     pub fn per_worker<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
-    /// How many workers there are: never fewer than the first number, and as many as there is work for, up to the
-    /// second. Default: `1..=1`. Slurm puts several on one node if they fit.
+    /// How many workers there are: never fewer than the first number, and as many as there is work
+    /// for, up to the second. Default: `1..=1`. Slurm puts several on one node if they fit.
     ///
-    /// Workers are asked for when items wait, one for each, or, once it is known how long items take, one for each 0.3 s of work. One
-    /// that has been [`idle`](Self::idle) leaves. With 0 nothing is asked of Slurm until there is work. Otherwise
-    /// [`build`](crate::ProcessPoolBuilder::build) waits for the first worker, and says why there is none.
-    /// [`workers`](crate::ProcessPoolBuilder::workers) takes the place of the second number.
+    /// Workers are asked for when items wait, one for each, or, once it is known how long items
+    /// take, one for each 0.3 s of work. One that has been [`idle`](Self::idle) leaves. With 0
+    /// nothing is asked of Slurm until there is work. Otherwise
+    /// [`build`](crate::ProcessPoolBuilder::build) waits for the first worker, and says why there
+    /// is none. [`workers`](crate::ProcessPoolBuilder::workers) takes the place of the second
+    /// number.
     pub fn nodes(mut self, workers: RangeInclusive<usize>) -> Self {
         self.nodes = workers;
         self
     }
 
-    /// How long a worker may have nothing to do until it leaves, if there are more than the least. Default: 30 s.
+    /// How long a worker may have nothing to do until it leaves, if there are more than the least.
+    /// Default: 30 s.
     pub fn idle(mut self, limit: Duration) -> Self {
         self.idle = limit;
         self
     }
 
-    /// How long Slurm may leave the pool without any worker. Default: 5 minutes. Then `build`, or what waits to run, ends
-    /// in an error that has Slurm's reason, and what is queued at Slurm is cancelled.
+    /// How long Slurm may leave the pool without any worker. Default: 5 minutes. Then `build`, or
+    /// what waits to run, ends in an error that has Slurm's reason, and what is queued at Slurm
+    /// is cancelled.
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
         self
     }
 
-    /// Where to listen: an address of this machine that the nodes reach (`"10.1.2.3"`), with a port if it must be a certain one
-    /// (`"10.1.2.3:7000"`). Default: the address from which Slurm's controller is reached, and any port.
+    /// Where to listen: an address of this machine that the nodes reach (`"10.1.2.3"`), with a port
+    /// if it must be a certain one (`"10.1.2.3:7000"`). Default: the address from which Slurm's
+    /// controller is reached, and any port.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = Some(address.into());
         self
     }
 
-    /// Where the executable is on the nodes. Default: where it is here. Another build of the program is refused.
+    /// Where the executable is on the nodes. Default: where it is here. Another build of the
+    /// program is refused.
     pub fn executable(mut self, path: impl AsRef<Path>) -> Self {
         self.executable = Some(path.as_ref().to_owned());
         self
     }
 
-    /// Where the pool has its few files, as long as it lives: the key, and what workers print. With `sbatch` the nodes must have the same
-    /// directory. Default: `trefoil` in `$XDG_CACHE_HOME` or `~/.cache`. It is made if it is missing.
+    /// Where the pool has its few files, as long as it lives: the key, and what workers print. With
+    /// `sbatch` the nodes must have the same directory. Default: `trefoil` in `$XDG_CACHE_HOME`
+    /// or `~/.cache`. It is made if it is missing.
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
         self.directory = Some(path.as_ref().to_owned());
         self
     }
 
-    /// The line that starts a worker, as the user's shell on a node reads it, which knows what the worker is called as `$0`.
+    /// The line that starts a worker, as the user's shell on a node reads it, which knows what the
+    /// worker is called as `$0`.
     fn start(&self, settings: &Settings, address: SocketAddr) -> io::Result<Vec<u8>> {
         let executable = match &self.executable {
             Some(path) => path.clone(),
@@ -196,7 +213,8 @@ impl Slurm {
             script.push(b' ');
             script.extend(quoted(&both));
         }
-        // (`env` takes a path that has a `=` for one more variable, and what follows for the program.)
+        // (`env` takes a path that has a `=` for one more variable, and what follows for the
+        // program.)
         if executable.as_os_str().as_encoded_bytes().contains(&b'=') {
             script.extend(b" nice -n 0");
         }
@@ -597,7 +615,8 @@ struct Attending {
     /// The clients of `srun`.
     clients: HashMap<String, Child>,
     numbers: u64,
-    /// When to ask Slurm what has become of the jobs that have not called back, and how long after that again.
+    /// When to ask Slurm what has become of the jobs that have not called back, and how long after
+    /// that again.
     look: Option<(Instant, Duration)>,
     /// Of those that were not listed at the last look.
     missing: Vec<String>,

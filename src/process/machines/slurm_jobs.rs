@@ -1,7 +1,7 @@
 //! What is said to Slurm, in its own commands.
 //!
-//! All jobs of a pool have one name, which no others have; so whatever there is of them can be found, and ended, even what has been submitted
-//! and not answered.
+//! All jobs of a pool have one name, which no others have; so whatever there is of them can be
+//! found, and ended, even what has been submitted and not answered.
 //!
 //! Tests: below; `tests/slurm/`.
 
@@ -24,7 +24,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How many tasks an array may have (`MaxArraySize` is 1001 where nobody has said otherwise).
 const MOST: usize = 1000;
 
-/// Runs `srun`, with what it passes on in a file, as long as there is somebody who holds the other end of standard input.
+/// Runs `srun`, with what it passes on in a file, as long as there is somebody who holds the other
+/// end of standard input.
 const WHILE_HELD: &str = r#"f=$1; shift; { "$@" <"$f"; kill -9 0; } & read -r x; kill 0"#;
 
 /// What starts a worker.
@@ -257,7 +258,8 @@ fn listed(text: &str) -> Vec<Listed> {
     lines.collect()
 }
 
-/// The address from which the cluster's controller is reached: its nodes should reach this machine there.
+/// The address from which the cluster's controller is reached: its nodes should reach this machine
+/// there.
 pub(crate) fn own_address() -> Option<std::net::IpAddr> {
     let said = run(Command::new("scontrol").args(["show", "config"]), &[]).ok()?;
     let mut lines = said.stdout.lines();

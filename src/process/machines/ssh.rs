@@ -1,14 +1,17 @@
 //! Workers over ssh.
 //!
-//! **Protocol.** For each worker there is an ssh client here, a child of this process, whose standard input and output are one end
-//! of the worker's stream. There, a shell reads one line (`shell`), and starts the executable with the stream in two descriptors and nothing
-//! on standard input, so that neither the program nor a task can get anything into it. The shell waits, and passes on how that ended.
+//! **Protocol.** For each worker there is an ssh client here, a child of this process, whose
+//! standard input and output are one end of the worker's stream. There, a shell reads one line
+//! (`shell`), and starts the executable with the stream in two descriptors and nothing on standard
+//! input, so that neither the program nor a task can get anything into it. The shell waits, and
+//! passes on how that ended.
 //!
-//! The client is killed: sshd closes the stream, the worker hears its end, and kills its process group. This process is gone: the
-//! client hears the end of its standard input, and the same follows.
+//! The client is killed: sshd closes the stream, the worker hears its end, and kills its process
+//! group. This process is gone: the client hears the end of its standard input, and the same
+//! follows.
 //!
-//! The executable is known by its build id and length, and is copied to a host that does not have it (`probe`). Copies that no pool
-//! has used for a month go when another comes.
+//! The executable is known by its build id and length, and is copied to a host that does not have
+//! it (`probe`). Copies that no pool has used for a month go when another comes.
 //!
 //! Tests: `tests/machines/`.
 
@@ -34,13 +37,15 @@ use crate::sys::executable;
 use crate::sys::image::image;
 use crate::task::WorkerExit;
 
-/// How many connections to one host may be on their way at once: an sshd drops some of more than ten (`MaxStartups`).
+/// How many connections to one host may be on their way at once: an sshd drops some of more than
+/// ten (`MaxStartups`).
 const AT_ONCE: usize = 8;
 
 /// How long what is said and answered may be on its way, to another continent.
 const WAY: Duration = Duration::from_millis(200);
 
-/// How long the line may be that starts a worker: it is sent before anything is read, and must fit into a socket.
+/// How long the line may be that starts a worker: it is sent before anything is read, and must fit
+/// into a socket.
 const LONGEST: usize = 64 << 10;
 
 /// What ssh's client says of itself, and not of what it has started.
@@ -48,13 +53,15 @@ const OF_SSH: i32 = 255;
 
 /// Workers on other machines, over ssh.
 ///
-/// Needs the feature `ssh`, OpenSSH's client here, and on each host an sshd, a POSIX shell, and a login that asks no question (`ssh
-/// HOST true` works from a script). Nothing else is installed there: the executable is copied to each host that
-/// does not have it yet.
+/// Needs the feature `ssh`, OpenSSH's client here, and on each host an sshd, a POSIX shell, and a
+/// login that asks no question (`ssh HOST true` works from a script). Nothing else is installed
+/// there: the executable is copied to each host that does not have it yet.
 ///
-/// It is a launcher and no scheduler: the hosts are taken as they are, and all of a pool's workers begin with the pool. The pool
-/// treats them as it does others: a worker that dies costs what it ran, and is replaced; an item runs at most once unless it has a
-/// `retry`. When a connection is lost, all that was sent over it and was not answered counts as begun. What is different stands in [MACHINES](crate::_documentation::machines).
+/// It is a launcher and no scheduler: the hosts are taken as they are, and all of a pool's workers
+/// begin with the pool. The pool treats them as it does others: a worker that dies costs what it
+/// ran, and is replaced; an item runs at most once unless it has a `retry`. When a connection is
+/// lost, all that was sent over it and was not answered counts as begun. What is different stands
+/// in [MACHINES](crate::_documentation::machines).
 ///
 /// ```no_run
 /// use trefoil::{ProcessPool, Ssh};
@@ -77,10 +84,12 @@ pub struct Ssh {
 }
 
 impl Ssh {
-    /// Workers on these hosts, each as ssh takes it (`node1`, `ada@node1`, an alias of `~/.ssh/config`), with a colon and how many
-    /// workers it is to have if that is not the number of its processors (`node1:8`).
+    /// Workers on these hosts, each as ssh takes it (`node1`, `ada@node1`, an alias of
+    /// `~/.ssh/config`), with a colon and how many workers it is to have if that is not the
+    /// number of its processors (`node1:8`).
     ///
-    /// With [`workers`](crate::ProcessPoolBuilder::workers) the pool has so many in all, host by host in turn.
+    /// With [`workers`](crate::ProcessPoolBuilder::workers) the pool has so many in all, host by
+    /// host in turn.
     pub fn hosts<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Self {
         Self {
             hosts: hosts.into_iter().map(Into::into).collect(),
@@ -91,7 +100,8 @@ impl Ssh {
         }
     }
 
-    /// An option of ssh's (`-o`), as `ssh_config(5)` has it: `"Port=2222"`. It comes before the pool's own.
+    /// An option of ssh's (`-o`), as `ssh_config(5)` has it: `"Port=2222"`. It comes before the
+    /// pool's own.
     pub fn option(mut self, option: impl Into<OsString>) -> Self {
         self.options.extend(["-o".into(), option.into()]);
         self
@@ -115,15 +125,15 @@ impl Ssh {
         self
     }
 
-    /// Where the executable is on every host, on a shared file system for example: nothing is copied. Another build of the program
-    /// there is refused.
+    /// Where the executable is on every host, on a shared file system for example: nothing is
+    /// copied. Another build of the program there is refused.
     pub fn executable(mut self, path: impl AsRef<Path>) -> Self {
         self.executable = Some(path.as_ref().into());
         self
     }
 
-    /// Where copies of the executable go on every host. Default: `$XDG_CACHE_HOME` or `~/.cache`. In it a directory
-    /// `trefoil` is made, which only this user can read.
+    /// Where copies of the executable go on every host. Default: `$XDG_CACHE_HOME` or `~/.cache`.
+    /// In it a directory `trefoil` is made, which only this user can read.
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
         self.directory = Some(path.as_ref().into());
         self
@@ -184,7 +194,8 @@ impl Ssh {
             script.push(b' ');
             script.extend(quoted(&both));
         }
-        // (`env` takes a path that has a `=` for one more variable, and what follows for the program.)
+        // (`env` takes a path that has a `=` for one more variable, and what follows for the
+        // program.)
         script.extend(b" $n \"$f\"");
         for argument in std::env::args_os().skip(1) {
             script.push(b' ');
@@ -345,7 +356,8 @@ impl Launch for Connected {
     /// The shell there passes on an exit code, or 128 and the number of a signal.
     fn ended(&self, index: usize, exit: &mut WorkerExit) -> bool {
         let host = &self.hosts[self.host(index)];
-        // A client that was killed has not handed on all that it had. (Nor is anything known of one that somebody else has reaped.)
+        // A client that was killed has not handed on all that it had. (Nor is anything known of one
+        // that somebody else has reaped.)
         let is_lost = exit.signal.is_some() || matches!(exit.code, None | Some(OF_SSH));
         match exit.code {
             Some(OF_SSH) => {

@@ -1,12 +1,12 @@
 //! The process of a worker: what signals, ends and reaps it.
 //!
-//! **Refusal.** This process may have no right to signal the worker (it has changed its user), or no such call (a filter). Then to kill
-//! is to shut the stream down: the worker's watcher ends it and its children. And the lifeline can be
-//! cut, which ends the process alone.
+//! **Refusal.** This process may have no right to signal the worker (it has changed its user), or
+//! no such call (a filter). Then to kill is to shut the stream down: the worker's watcher ends it
+//! and its children. And the lifeline can be cut, which ends the process alone.
 //!
 //! **Invariants.**
-//! - **W20** [`Own`] has the process from when it was started until just before it is
-//!   reaped, and signals are sent under the same lock: none reaches another process.
+//! - **W20** [`Own`] has the process from when it was started until just before it is reaped, and
+//!   signals are sent under the same lock: none reaches another process.
 //!
 //! Tests: `tests/process/one.rs`, `tests/process/host.rs`.
 
@@ -41,7 +41,8 @@ impl Child {
         process.is_some_and(|process| process.signal(signal).is_ok())
     }
 
-    /// Kills the process, which has not been reaped, and its children. False: it may not be signalled, or is gone.
+    /// Kills the process, which has not been reaped, and its children. False: it may not be
+    /// signalled, or is gone.
     pub(crate) fn kill(&self) -> bool {
         // First by the descriptor: it fails if the process is gone and its number may be another's.
         let alive = self.signal(Signal::KILL);

@@ -20,7 +20,8 @@
 //! `poll` and not `epoll`: three descriptors per worker, a few workers, and the set changes with
 //! every turn.
 //!
-//! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory), `strays`.
+//! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory),
+//! `strays`.
 
 #[cfg(all(test, not(trefoil_port)))]
 #[path = "../../../checks/inside/driver_crowded.rs"]
@@ -126,7 +127,8 @@ pub(crate) struct Shared {
     pub(crate) unobserved: Option<Hook>,
     /// What callers need of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
-    /// The engine, if it is told what a call is to it (`Launch::is_told`). It belongs to the driver.
+    /// The engine, if it is told what a call is to it (`Launch::is_told`). It belongs to the
+    /// driver.
     pub(crate) told: Option<Weak<dyn Launch>>,
 }
 
@@ -294,7 +296,8 @@ impl Driver {
         self.take_in(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
         self.turn();
-        // (A task that is just being told has not ended; the thread that tells it wakes this one then.)
+        // (A task that is just being told has not ended; the thread that tells it wakes this one
+        // then.)
         if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
             self.forward.finish();
             self.reap_strays();
@@ -614,8 +617,8 @@ impl Driver {
         }
     }
 
-    /// Takes some values of `reading` that have been decoded elsewhere. Returns what is not wanted, what job ends
-    /// with them, and whether that was all.
+    /// Takes some values of `reading` that have been decoded elsewhere. Returns what is not wanted,
+    /// what job ends with them, and whether that was all.
     pub(super) fn hand_over(
         &mut self,
         reading: &mut Reading,
@@ -637,7 +640,8 @@ impl Driver {
         (unwanted, ended, over)
     }
 
-    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that is not wanted.
+    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that is not
+    /// wanted.
     pub(super) fn told(&mut self, unwanted: Option<Values>) {
         self.telling -= 1;
         self.sched.chores.extend(unwanted.map(Chore::Drop));
@@ -646,13 +650,15 @@ impl Driver {
         }
     }
 
-    /// A process can neither be used nor ended. What it has not begun it never will (W3), whatever it does.
+    /// A process can neither be used nor ended. What it has not begun it never will (W3), whatever
+    /// it does.
     fn let_go(&mut self, index: usize, now: Instant) {
         self.sched.take_all_back(index, now);
         if let Some(link) = &mut self.links[index] {
             let note = || "it may not be signalled, lives on, and was let go of".to_owned();
             link.note.get_or_insert_with(note);
-            // A plain one cannot be kept from what it has not begun, so all that it has counts as begun.
+            // A plain one cannot be kept from what it has not begun, so all that it has counts as
+            // begun.
             link.is_broken |= link.fast.is_none();
         }
         self.bury(index);
@@ -692,7 +698,8 @@ impl Driver {
         self.sched.died(index, &exit, broken, Instant::now());
     }
 
-    /// (One that outlives the pool loses its parent with the driver's thread, and is reaped with this program.)
+    /// (One that outlives the pool loses its parent with the driver's thread, and is reaped with
+    /// this program.)
     fn reap_strays(&mut self) {
         self.strays.retain(|stray| child::runs(stray));
     }

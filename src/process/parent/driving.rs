@@ -1,11 +1,12 @@
 //! The one thread of a pool in the parent, on which its driver lives.
 //!
-//! It starts with the pool, and ends when all processes have been reaped; the task of a [`Process`](crate::process::Process) ends then,
-//! and not before. While it runs, blocking waits on it are refused: callbacks of
-//! tasks (`on_done`, destructors of results) run here, and a pool cannot wait for itself.
+//! It starts with the pool, and ends when all processes have been reaped; the task of a
+//! [`Process`](crate::process::Process) ends then, and not before. While it runs, blocking waits on
+//! it are refused: callbacks of tasks (`on_done`, destructors of results) run here, and a pool
+//! cannot wait for itself.
 //!
-//! A forked child has the handle and not the thread: there, nothing may be waited for or given back, since
-//! the thread's stack, and with it what the handle stands for, may have been reused.
+//! A forked child has the handle and not the thread: there, nothing may be waited for or given
+//! back, since the thread's stack, and with it what the handle stands for, may have been reused.
 //!
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
 
@@ -92,7 +93,8 @@ impl Drop for Abandon {
     }
 }
 
-/// Serves until the pool has ended. Says first whether all workers could be started. Returns the job that ends only now.
+/// Serves until the pool has ended. Says first whether all workers could be started. Returns the
+/// job that ends only now.
 fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;

@@ -1,10 +1,11 @@
 //! Whether a worker that was killed without a message died for want of memory.
 //!
-//! The kernel kills when the machine, or the group of processes that this one belongs to, runs out. It counts such kills for
-//! each group.
+//! The kernel kills when the machine, or the group of processes that this one belongs to, runs out.
+//! It counts such kills for each group.
 //!
-//! A worker that exceeds its own limit (`worker/memory.rs`) aborts with the allocator's message instead: `worker_stderr.rs`
-//! finds that, and `Link::reap` judges it. `Driver::bury` joins both signs.
+//! A worker that exceeds its own limit (`worker/memory.rs`) aborts with the allocator's message
+//! instead: `worker_stderr.rs` finds that, and `Link::reap` judges it. `Driver::bury` joins both
+//! signs.
 //!
 //! Tests: `tests/process/limits.rs`.
 

@@ -1,20 +1,23 @@
 //! One worker process, as the driver holds it: descriptors and buffers.
 //!
-//! **Protocol.** The socket is one end of a pair; the other becomes the child's standard input (`launch`), so that `std`
-//! can start the process without running code between fork and exec. The parent's end is
-//! only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket, so the
-//! worker's end blocks as it should. (Where not every call knows the flag, our end never blocks: `sys::sockets`.) Small frames for a worker that is awake go another way (`fast`).
+//! **Protocol.** The socket is one end of a pair; the other becomes the child's standard input
+//! (`launch`), so that `std` can start the process without running code between fork and exec. The
+//! parent's end is only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket,
+//! so the worker's end blocks as it should. (Where not every call knows the flag, our end never
+//! blocks: `sys::sockets`.) Small frames for a worker that is awake go another way (`fast`).
 //!
-//! What the kernel refuses for want of memory, or because too many descriptors are on their way, stays queued. It is
-//! sent again after a pause until that works: the kernel does not tell when it will.
+//! What the kernel refuses for want of memory, or because too many descriptors are on their way,
+//! stays queued. It is sent again after a pause until that works: the kernel does not tell when it
+//! will.
 //!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the
 //! socket is read, the ledger gives the rest, and only then the process is reaped, by this
 //! descriptor alone: children that the program started itself are none of our business.
 //!
-//! **Refusal.** A process that may not be signalled is ended in other ways (`child`): first the stream is shut down; asked again, because it
-//! still lives, the lifeline is cut. One that lives on even so (it has become another program, of another user) is let go of after a
-//! second: reaped when it ends, and not waited for.
+//! **Refusal.** A process that may not be signalled is ended in other ways (`child`): first the
+//! stream is shut down; asked again, because it still lives, the lifeline is cut. One that lives on
+//! even so (it has become another program, of another user) is let go of after a second: reaped
+//! when it ends, and not waited for.
 //!
 //! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
 
@@ -101,7 +104,8 @@ pub(crate) struct Link {
     took: bool,
     /// How many bytes the socket has ever taken.
     sent_bytes: u64,
-    /// The kernel has no room for the first frame, memory or descriptors, and nothing tells when: when to try again.
+    /// The kernel has no room for the first frame, memory or descriptors, and nothing tells when:
+    /// when to try again.
     pub(super) crowded_until: Option<Instant>,
     /// What the kernel says next, if a test wants it.
     #[cfg(test)]
@@ -120,7 +124,8 @@ pub(crate) struct Link {
     is_shut: bool,
     /// The last that can be done to end it was done: when to let go of it.
     pub(crate) let_go_at: Option<Instant>,
-    /// An engine has started it: of the process here, if there is one, nothing tells how far it is.
+    /// An engine has started it: of the process here, if there is one, nothing tells how far it
+    /// is.
     is_elsewhere: bool,
     /// Until it says hello.
     looks: StartupWatch,
@@ -249,8 +254,8 @@ impl Link {
         Ok(link)
     }
 
-    /// The first frame, and with it the descriptors of the fast path and the worker's end of the lifeline. It fits into the
-    /// empty socket.
+    /// The first frame, and with it the descriptors of the fast path and the worker's end of the
+    /// lifeline. It fits into the empty socket.
     fn welcome(&mut self, memory: u64, lifeline: Option<&OwnedFile>) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
@@ -287,8 +292,8 @@ impl Link {
         self.child.process.as_ref()
     }
 
-    /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the worker, is the first
-    /// that stands there, so nothing waits for room in the socket.
+    /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the
+    /// worker, is the first that stands there, so nothing waits for room in the socket.
     pub(crate) fn queue(&mut self, mut head: Vec<u8>, items: Option<Piece>) -> bool {
         let first = self.outgoing.is_empty();
         let attachments = items.as_ref().map_or_else(Vec::new, Piece::attachments);
@@ -319,7 +324,8 @@ impl Link {
         first
     }
 
-    /// A plain worker gets copies of `attachments`, unless it has them, and need not keep what is gone here.
+    /// A plain worker gets copies of `attachments`, unless it has them, and need not keep what is
+    /// gone here.
     fn copy(&mut self, attachments: &[Arc<Attachment>]) {
         let (new, over) = self.copies.send(attachments);
         if !over.is_empty() {
@@ -358,7 +364,8 @@ impl Link {
         });
     }
 
-    /// The worker has not begun what it has got, and may sleep although it says that it does not. True: `send` it.
+    /// The worker has not begun what it has got, and may sleep although it says that it does not.
+    /// True: `send` it.
     pub(crate) fn nudge(&mut self) -> bool {
         let Some(fast) = self.fast.as_ref().filter(|_| self.outgoing.is_empty()) else {
             return false; // what waits will wake it
@@ -482,15 +489,17 @@ impl Link {
         }
     }
 
-    /// Everything that was handed on is understood, but what lies in `partial`: what came along with it and was not asked
-    /// for is closed, and the worker may use again what it has lent with it.
+    /// Everything that was handed on is understood, but what lies in `partial`: what came along
+    /// with it and was not asked for is closed, and the worker may use again what it has lent
+    /// with it.
     pub(crate) fn understood(&mut self) {
         self.extras.arrivals.used(self.partial.len());
         if Arc::strong_count(&self.extras.hold) == 1
             && let Some(fast) = &self.fast
             && let Some(taken) = fast.ledger.taken()
         {
-            // With the drop of the last other `hold`: what was copied there was copied before the worker writes again.
+            // With the drop of the last other `hold`: what was copied there was copied before the
+            // worker writes again.
             fence(Ordering::Acquire);
             took(taken, self.heard.saturating_sub(self.partial.len() as u64));
         }
@@ -536,8 +545,8 @@ impl Link {
         }
     }
 
-    /// Kills it if what it has begun to say will never be whole, and says `why`. (What it has said until now is true: the
-    /// item is blamed whose result that is.)
+    /// Kills it if what it has begun to say will never be whole, and says `why`. (What it has said
+    /// until now is true: the item is blamed whose result that is.)
     pub(super) fn refuse(&mut self, why: Option<String>) {
         if let Some(why) = why {
             self.is_too_much = true;
@@ -560,7 +569,8 @@ impl Link {
         }
     }
 
-    /// The process is gone: how it ended, which `ended` may know better, and with it the last trace of it.
+    /// The process is gone: how it ended, which `ended` may know better, and with it the last trace
+    /// of it.
     pub(crate) fn reap(
         &mut self,
         forward: &mut Forward,

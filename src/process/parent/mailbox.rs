@@ -1,17 +1,17 @@
 //! What callers tell the driver: a queue behind a lock, and a bell.
 //!
-//! 1. A caller pushes under the lock. Only if the driver sleeps does it also write to
-//!    the bell, once: a burst of calls costs one wake-up.
-//! 2. The driver, before it sleeps, looks under the same lock: the queue is
-//!    empty and from now on it counts as asleep, or there is mail and it stays awake.
+//! 1. A caller pushes under the lock. Only if the driver sleeps does it also write to the bell,
+//!    once: a burst of calls costs one wake-up.
+//! 2. The driver, before it sleeps, looks under the same lock: the queue is empty and from now on
+//!    it counts as asleep, or there is mail and it stays awake.
 //!
 //! A caller that finds the driver asleep may also do its work for once (`shortcut`), if all of
 //! the mail is new work ([`Mailbox::take_if_only_new_work`]); then it is not woken.
 //!
 //! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
-//! In a forked child, which has no driver and maybe locks that are held for ever, everything is handed back to the
-//! caller. After [`Mailbox::close`] nothing new is accepted; what belongs to a job
-//! that was accepted before still is.
+//! In a forked child, which has no driver and maybe locks that are held for ever, everything is
+//! handed back to the caller. After [`Mailbox::close`] nothing new is accepted; what belongs to a
+//! job that was accepted before still is.
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
@@ -96,7 +96,8 @@ impl Mailbox {
         self.leave(mail, || false)
     }
 
-    /// As [`push`](Self::push). If the driver sleeps, `hand_out` may do its work instead; false: it must be woken.
+    /// As [`push`](Self::push). If the driver sleeps, `hand_out` may do its work instead; false: it
+    /// must be woken.
     pub(crate) fn leave<const N: usize>(
         &self,
         mail: [Mail; N],

@@ -47,7 +47,8 @@ pub enum PoolError {
     /// A pool without workers could never run anything.
     #[error("a process pool needs at least one worker")]
     NoWorkers,
-    /// The argument of the [initializer](crate::ProcessPoolBuilder::initializer) could not be encoded.
+    /// The argument of the [initializer](crate::ProcessPoolBuilder::initializer) could not be
+    /// encoded.
     #[error("the initializer's argument cannot travel: {0}")]
     Initializer(#[source] TaskError),
     /// The call of a [`Process`](crate::Process) could not be encoded: no process was started.
@@ -58,8 +59,9 @@ pub enum PoolError {
     #[error("there can be no workers on other machines: {0}")]
     Engine(String),
     /// The operating system refused a process, a thread or a descriptor; or this program runs with
-    /// other rights than its caller's (set-user-id, file capabilities), or was started through the dynamic loader, or the pool is
-    /// made by a library with a copy of this crate of its own; or far too many workers were asked for.
+    /// other rights than its caller's (set-user-id, file capabilities), or was started through the
+    /// dynamic loader, or the pool is made by a library with a copy of this crate of its own;
+    /// or far too many workers were asked for.
     #[error("worker processes could not be started: {0}")]
     Start(#[from] io::Error),
 }

@@ -1,33 +1,37 @@
 //! Callers that do the driver's work.
 //!
-//! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver and back to the caller: four
-//! wake-ups, each of which costs more than all the rest. Where calls follow closely, none of that is needed.
+//! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver
+//! and back to the caller: four wake-ups, each of which costs more than all the rest. Where calls
+//! follow closely, none of that is needed.
 //!
 //! **Protocol.**
 //! 1. *There.* A caller that finds the driver asleep hands out the new work itself
-//!    ([`Shared::leave`]), if the engine is free and handing out is all that there is to do. The driver is
-//!    woken only if it must know earlier than it will look by itself.
-//! 2. *In between.* A caller that is about to block for a call which is the only thing that its worker
-//!    has looks at the worker's ledger for a moment ([`Shared::help`]), and says so there. The worker need
-//!    not send the result then; it looks for its next frame for a moment, sends what has not been
-//!    heard, and goes to sleep as ever (`worker`).
-//! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks ahead.
-//!    When it is sent at last, it is known and passed over. If it was sent before the worker knew that
-//!    a caller looks, the caller receives it, and the driver finds nothing. So if anything follows from it that is not
-//!    the caller's to do, the caller wakes the driver.
+//!    ([`Shared::leave`]), if the engine is free and handing out is all that there is to do. The
+//!    driver is woken only if it must know earlier than it will look by itself.
+//! 2. *In between.* A caller that is about to block for a call which is the only thing that its
+//!    worker has looks at the worker's ledger for a moment ([`Shared::help`]), and says so there.
+//!    The worker need not send the result then; it looks for its next frame for a moment, sends
+//!    what has not been heard, and goes to sleep as ever (`worker`).
+//! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks
+//!    ahead. When it is sent at last, it is known and passed over. If it was sent before the worker
+//!    knew that a caller looks, the caller receives it, and the driver finds nothing. So if
+//!    anything follows from it that is not the caller's to do, the caller wakes the driver.
 //!
 //! **Whose code runs.** Under the engine's lock a caller does only what runs no
 //! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
-//! user's that the caller holds cannot stand in the way of another task's callback. Where a worker's
-//! output is captured, the hook would run, so there no caller looks. A caller decodes its own result without the
-//! lock (`readers`), and only if it waits without a limit.
+//! user's that the caller holds cannot stand in the way of another task's callback. Where a
+//! worker's output is captured, the hook would run, so there no caller looks. A caller decodes its
+//! own result without the lock (`readers`), and only if it waits without a limit.
 //!
-//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer, and nothing in an idle pool.
+//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer, and
+//! nothing in an idle pool.
 //!
-//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on it, too, and would be woken. A caller that is
-//! the driver's deputy until its task has ended: then no thread looks at the others' clock.
+//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on it, too, and
+//! would be woken. A caller that is the driver's deputy until its task has ended: then no thread
+//! looks at the others' clock.
 //!
-//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`, `sys::ledger`.
+//! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`,
+//! `sys::ledger`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,15 +47,16 @@ use crate::sys::ticks;
 
 /// [`LOOK`] in nanoseconds, with time for the way.
 const WATCH: u64 = 40_000;
-/// The same on one processor: there a worker often runs before the caller can say that it looks for the result, so what it
-/// has said before counts for longer.
+/// The same on one processor: there a worker often runs before the caller can say that it looks for
+/// the result, so what it has said before counts for longer.
 const WATCH_ONE: u64 = 400_000;
 
 /// How often to look for what comes in an instant.
 const SOON: u32 = 50;
 
 impl Shared {
-    /// Delivers new work. If the driver sleeps, and no other caller is at work, it is handed out here.
+    /// Delivers new work. If the driver sleeps, and no other caller is at work, it is handed out
+    /// here.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         self.mailbox.leave(mail, || {
             let mut engine = self.fast.as_ref().and_then(|_| self.engine.try_lock());
@@ -60,8 +65,8 @@ impl Shared {
         })
     }
 
-    /// The caller is about to sleep until the job `id` is `done`: looks for its result for a moment.
-    /// `patient`: and decodes it, however long that takes.
+    /// The caller is about to sleep until the job `id` is `done`: looks for its result for a
+    /// moment. `patient`: and decodes it, however long that takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
         let Some(Fast { watching, .. }) = &self.fast else {
             return;
@@ -211,7 +216,8 @@ impl Driver {
         }
     }
 
-    /// The worker that has the job `id` and nothing else, with its ledger and how much of that is known.
+    /// The worker that has the job `id` and nothing else, with its ledger and how much of that is
+    /// known.
     fn sole(&self, id: u64) -> Option<(usize, Arc<Ledger>, u64)> {
         let index = self.sched.sole(id)?;
         let link = self.links[index].as_ref()?;

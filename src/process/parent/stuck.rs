@@ -1,13 +1,15 @@
 //! Whether a process that has been started gets anywhere on its way to `init`.
 //!
-//! Before a worker says hello it runs code that is not ours: constructors of libraries, what stands before `init` in `main`. If
-//! that waits for something that never comes, or never ends, the worker never begins. It is recognised by what it
-//! does, not by how long it takes:
-//! 1. One that is asleep or stopped in every look of [`LOOKS`] seconds, and has had no processor time, page or anything else in
-//!    between, is stuck.
-//! 2. So is one that has computed for [`STARTUP_SECONDS`] seconds by its own clock, which stands still while others have the processor. Of each
-//!    second no more than one counts, however many threads it has: many that begin together take much and are soon done.
-//! 3. One that waits for a processor (on a machine with a tenth of one, too) or for a disk is in neither state, and has half a minute.
+//! Before a worker says hello it runs code that is not ours: constructors of libraries, what stands
+//! before `init` in `main`. If that waits for something that never comes, or never ends, the worker
+//! never begins. It is recognised by what it does, not by how long it takes:
+//! 1. One that is asleep or stopped in every look of [`LOOKS`] seconds, and has had no processor
+//!    time, page or anything else in between, is stuck.
+//! 2. So is one that has computed for [`STARTUP_SECONDS`] seconds by its own clock, which stands
+//!    still while others have the processor. Of each second no more than one counts, however many
+//!    threads it has: many that begin together take much and are soon done.
+//! 3. One that waits for a processor (on a machine with a tenth of one, too) or for a disk is in
+//!    neither state, and has half a minute.
 //!
 //! Tests: `tests/environments/`.
 
@@ -18,7 +20,8 @@ use crate::sys::clock::clock_ticks_per_second;
 
 /// How often to look.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How many looks in a row that find the same make it stuck: five seconds, of which a start takes a few milliseconds.
+/// How many looks in a row that find the same make it stuck: five seconds, of which a start takes a
+/// few milliseconds.
 const LOOKS: u32 = 5;
 
 /// What the looks at one process have found.
@@ -125,7 +128,8 @@ mod tests {
         }
     }
 
-    /// After how many looks it is stuck that has so many ticks of processor time, a hundred in a second, between two.
+    /// After how many looks it is stuck that has so many ticks of processor time, a hundred in a
+    /// second, between two.
     fn computes(ticks: u64) -> Option<u64> {
         let mut looks = StartupWatch::new(Instant::now());
         let stat = |n: u64| {

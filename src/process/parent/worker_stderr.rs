@@ -6,13 +6,15 @@
 //! it stops reading from the workers, which then wait as they would without a pool. Only when all
 //! workers are gone it waits for a slow reader, for a second in all.
 //!
-//! **Whose words.** Output of a finished item must not be blamed on the next. Writes cannot be counted directly, since
-//! C libraries and child processes write too. But a pipe knows how much waits in it. So a worker, between two items,
-//! adds that to what its parent has read, and notes the sum in the ledger ([`Ledger::marked`]); after its death the
-//! words before it are left out. It asks only after what took long enough to have written something. (If the
-//! first thousand of a frame took less than a microsecond each, the others share one mark.) The parent says when it is reading, and the worker asks again.
-//! A plain worker has no ledger: the parent does the same sum each time that the worker has nothing to do ([`WorkerStderr::mark`]), so
-//! that only words of items of one frame may be mixed.
+//! **Whose words.** Output of a finished item must not be blamed on the next. Writes cannot be
+//! counted directly, since C libraries and child processes write too. But a pipe knows how much
+//! waits in it. So a worker, between two items, adds that to what its parent has read, and notes
+//! the sum in the ledger ([`Ledger::marked`]); after its death the words before it are left out. It
+//! asks only after what took long enough to have written something. (If the first thousand of a
+//! frame took less than a microsecond each, the others share one mark.) The parent says when it is
+//! reading, and the worker asks again. A plain worker has no ledger: the parent does the same sum
+//! each time that the worker has nothing to do ([`WorkerStderr::mark`]), so that only words of
+//! items of one frame may be mixed.
 //!
 //! Tests: `tests/process/pool.rs`.
 
@@ -157,7 +159,8 @@ impl WorkerStderr {
         }
     }
 
-    /// The worker is gone: the last words of what it ran, and whether there was no more memory for that.
+    /// The worker is gone: the last words of what it ran, and whether there was no more memory for
+    /// that.
     pub(crate) fn last(&mut self, forward: &mut Forward) -> (String, bool) {
         // A pipe holds 64 KiB; children of the worker may go on writing for ever.
         for _ in 0..32 {

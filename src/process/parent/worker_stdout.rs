@@ -81,8 +81,8 @@ impl Output {
         count > 0
     }
 
-    /// Hands over what there is now. A pipe holds 64 KiB; a worker that writes for ever does not keep
-    /// us here.
+    /// Hands over what there is now. A pipe holds 64 KiB; a worker that writes for ever does not
+    /// keep us here.
     pub(crate) fn drain(&mut self) {
         for _ in 0..16 {
             if !self.read() {

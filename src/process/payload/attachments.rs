@@ -1,29 +1,34 @@
 //! Descriptors that travel beside arguments and results.
 //!
 //! **Job.** A value may stand for something that only a descriptor can name: memory, a pipe. Its
-//! `Serialize` attaches the descriptor to what is being encoded ([`scope::attach`](super::scope::attach)) and writes
-//! the number that it got; its `Deserialize` reads the number and asks for the descriptor
-//! ([`scope::attached`](super::scope::attached)). Here is how descriptors get from one process to another.
+//! `Serialize` attaches the descriptor to what is being encoded
+//! ([`scope::attach`](super::scope::attach)) and writes the number that it got; its `Deserialize`
+//! reads the number and asks for the descriptor ([`scope::attached`](super::scope::attached)). Here
+//! is how descriptors get from one process to another.
 //!
 //! **Protocol.**
-//! 1. Both directions of the socket have a message `Descriptors` ([`wire`](crate::process::wire)) with the numbers of some descriptors.
-//!    The descriptors themselves come with the message's first byte, in the kernel's hands
-//!    (`SCM_RIGHTS`), so they survive a sender that dies. They belong to the frame or value right
-//!    behind the message. Such values bypass the ledger, which cannot hold descriptors.
-//! 2. The receiver collects descriptors in the order of arrival ([`Arrivals`]). The kernel
-//!    hands over at most one message's descriptors at a time, with bytes that end no later
-//!    than that message does. That message gives them their numbers ([`Arrivals::claim`]).
+//! 1. Both directions of the socket have a message `Descriptors` ([`wire`](crate::process::wire))
+//!    with the numbers of some descriptors. The descriptors themselves come with the message's
+//!    first byte, in the kernel's hands (`SCM_RIGHTS`), so they survive a sender that dies. They
+//!    belong to the frame or value right behind the message. Such values bypass the ledger, which
+//!    cannot hold descriptors.
+//! 2. The receiver collects descriptors in the order of arrival ([`Arrivals`]). The kernel hands
+//!    over at most one message's descriptors at a time, with bytes that end no later than that
+//!    message does. That message gives them their numbers ([`Arrivals::claim`]).
 //!
-//! What no `Deserialize` asks for is closed once the value has been decoded. What arrives without a message that claims
-//! it is closed once all bytes that came before and with it have been used ([`Arrivals::used`]).
-//! Nothing is believed of a descriptor because of its number: its user looks at what it is.
+//! What no `Deserialize` asks for is closed once the value has been decoded. What arrives without a
+//! message that claims it is closed once all bytes that came before and with it have been used
+//! ([`Arrivals::used`]). Nothing is believed of a descriptor because of its number: its user looks
+//! at what it is.
 //!
-//! **Ends.** The last copy of a channel's end that is closed wakes the other side, so no copy may lie around unused.
-//! - **W25** While an item runs, its process has no ends but those that the item or its job's context has
-//!   brought, and what the program itself keeps. So an item with ends travels alone and to an idle
-//!   worker only, and a worker forgets a context with ends before it gets another job's item.
-//! - **W26** While an item runs, the parent keeps no copies of its ends, unless the item may be retried: a
-//!   worker says `Taken` when it has decoded such an item.
+//! **Ends.** The last copy of a channel's end that is closed wakes the other side, so no copy may
+//! lie around unused.
+//! - **W25** While an item runs, its process has no ends but those that the item or its job's
+//!   context has brought, and what the program itself keeps. So an item with ends travels alone and
+//!   to an idle worker only, and a worker forgets a context with ends before it gets another job's
+//!   item.
+//! - **W26** While an item runs, the parent keeps no copies of its ends, unless the item may be
+//!   retried: a worker says `Taken` when it has decoded such an item.
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
@@ -64,7 +69,8 @@ pub(crate) struct Attachment {
 pub(crate) trait Late: fmt::Debug + Send + Sync {
     fn has_ended(&self) -> bool;
 
-    /// Runs `then` when it is there, or will never be: at once, or on the thread that finds that out.
+    /// Runs `then` when it is there, or will never be: at once, or on the thread that finds that
+    /// out.
     fn when_ended(&self, then: Box<dyn FnOnce() + Send>);
 
     /// What travels, once it has ended.
@@ -132,7 +138,8 @@ impl Attachment {
         })
     }
 
-    /// The number of what is elsewhere, and never here; it is there as long as something has what it `holds`.
+    /// The number of what is elsewhere, and never here; it is there as long as something has what
+    /// it `holds`.
     pub(crate) fn stand_in(
         id: u64,
         holds: Arc<dyn fmt::Debug + Send + Sync>,
@@ -222,15 +229,16 @@ impl Descriptors {
 /// The descriptors that have arrived at one end of a socket, and have no numbers yet.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    /// Those of one message each; whether some were lost; how many bytes had been received with them.
+    /// Those of one message each; whether some were lost; how many bytes had been received with
+    /// them.
     queue: VecDeque<(Vec<OwnedFile>, bool, u64)>,
     /// How many bytes have been received.
     pub(crate) received: u64,
 }
 
 impl Arrivals {
-    /// Receives bytes into `buffer`, and what comes with them. An error of its own (`TOOMANYREFS`): the
-    /// peer sends descriptors without end.
+    /// Receives bytes into `buffer`, and what comes with them. An error of its own (`TOOMANYREFS`):
+    /// the peer sends descriptors without end.
     pub(crate) fn receive(
         &mut self,
         socket: impl AsFd,
@@ -253,7 +261,8 @@ impl Arrivals {
         Ok(bytes)
     }
 
-    /// The message `Descriptors` with these numbers: its descriptors are the first that have not been claimed.
+    /// The message `Descriptors` with these numbers: its descriptors are the first that have not
+    /// been claimed.
     pub(crate) fn claim(&mut self, numbers: &[u64]) -> Descriptors {
         let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
         let attachments = descriptors.into_iter().map(Attachment::new);
@@ -263,8 +272,8 @@ impl Arrivals {
         }
     }
 
-    /// All bytes that were received have been used, but the last `left`: nothing that came with the others
-    /// will be claimed any more.
+    /// All bytes that were received have been used, but the last `left`: nothing that came with the
+    /// others will be claimed any more.
     pub(crate) fn used(&mut self, left: usize) {
         let used = self.received.saturating_sub(left as u64);
         while self.queue.front().is_some_and(|(_, _, at)| *at <= used) {

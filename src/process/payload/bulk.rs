@@ -4,8 +4,8 @@
 //! one piece, and gets it back in one. In a pool's calls a large one is copied into shared memory,
 //! and out of it again (`shared_buffer`).
 //!
-//! Bytes from outside are checked: they must be a whole number of elements. They are copied to where
-//! elements are aligned; every pattern of bits is a number (`raw_plain`).
+//! Bytes from outside are checked: they must be a whole number of elements. They are copied to
+//! where elements are aligned; every pattern of bits is a number (`raw_plain`).
 //!
 //! Tests: `tests/process/bulk.rs`, `tests/process/shared.rs`, `tests/process/memory.rs`.
 

@@ -32,7 +32,8 @@ const FIRST: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
-    /// Where each item ends. (An end that 32 bits do not hold is the last one's: the chunk is full.)
+    /// Where each item ends. (An end that 32 bits do not hold is the last one's: the chunk is
+    /// full.)
     ends: Vec<u32>,
     /// Where the last item ends. Behind it may lie bytes of one that could not be encoded.
     end: usize,
@@ -82,7 +83,8 @@ impl Chunk {
         self.attached.lock().push((0, attachment));
     }
 
-    /// Takes out what there is. What comes next is probably about as large as that, or `more` times as large.
+    /// Takes out what there is. What comes next is probably about as large as that, or `more` times
+    /// as large.
     pub(crate) fn take(&mut self, more: usize) -> Self {
         let next = Self {
             bytes: Vec::with_capacity((more * self.end).min(FULL_BYTES) + FIRST),
@@ -98,7 +100,8 @@ impl Chunk {
     pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
         let start = self.end;
         self.bytes.truncate(start);
-        // Room for the length: most for the first item, since a large one is alone and so does not move.
+        // Room for the length: most for the first item, since a large one is alone and so does not
+        // move.
         if start == 0 {
             self.bytes.reserve(FIRST);
             self.bytes.extend_from_slice(&[0; 9]);
@@ -131,7 +134,8 @@ impl Chunk {
         match count.checked_sub(1) {
             None => 0,
             Some(last) if last + 1 == self.len() => self.end,
-            Some(last) => self.ends.get(last).map_or(0, |end| *end as usize), // (0: without its bytes)
+            // (0: without its bytes)
+            Some(last) => self.ends.get(last).map_or(0, |end| *end as usize),
         }
     }
 
@@ -182,8 +186,8 @@ impl Chunk {
         look(&attached[place(items.start)..place(items.end)])
     }
 
-    /// How many of the items may go together: one at least. One message must carry the descriptors of all, and an
-    /// item with ends goes alone.
+    /// How many of the items may go together: one at least. One message must carry the descriptors
+    /// of all, and an item with ends goes alone.
     fn fits_one_message(&self, items: Range<usize>) -> usize {
         let (first, count) = (items.start, items.len());
         self.attached(items, |attached| {
@@ -274,7 +278,8 @@ impl Piece {
             return lent;
         }
         let span = self.span();
-        // (Something is missing behind a byte of the item, so not at its beginning, and perhaps at its end.)
+        // (Something is missing behind a byte of the item, so not at its beginning, and perhaps at
+        // its end.)
         let place = |at| lent.partition_point(|lent| lent.at <= at);
         &lent[place(span.start)..place(span.end)]
     }

@@ -1,16 +1,18 @@
-//! Values as bytes, and bytes as values: postcard's format, and behind it for types that may ask for it a description
-//! (`described`).
+//! Values as bytes, and bytes as values: postcard's format, and behind it for types that may ask
+//! for it a description (`described`).
 //!
-//! **Writing.** At the end of a vector ([`Tail`]). A large piece is written only where there is room for it; one that is on offer
-//! (`scope`) is lent instead, and an empty string stands there.
+//! **Writing.** At the end of a vector ([`Tail`]). A large piece is written only where there is
+//! room for it; one that is on offer (`scope`) is lent instead, and an empty string stands there.
 //!
-//! **Reading.** [`Bytes`], which hands them out, sees how deep the recursion is (`depth`). What would need more of the stack than
-//! this thread has is the codec's error: in a worker the item's, in the parent the result's.
+//! **Reading.** [`Bytes`], which hands them out, sees how deep the recursion is (`depth`). What
+//! would need more of the stack than this thread has is the codec's error: in a worker the item's,
+//! in the parent the result's.
 //!
-//! **Rejected.** A number of levels: one level takes tens of bytes or thousands, and stacks differ. A stack that grows
-//! (`stacker`): then the destructor of the value overflows another one.
+//! **Rejected.** A number of levels: one level takes tens of bytes or thousands, and stacks differ.
+//! A stack that grows (`stacker`): then the destructor of the value overflows another one.
 //!
-//! Tests: below; `tests/process/deep.rs`, `tests/process/described.rs`; every test that sends something.
+//! Tests: below; `tests/process/deep.rs`, `tests/process/described.rs`; every test that sends
+//! something.
 
 use postcard::{Error, Result};
 use postcard::{de_flavors, ser_flavors};
@@ -26,7 +28,8 @@ use super::shared_buffer::is_large;
 use crate::sys::{free_memory, large_pages};
 use crate::task::{CodecDirection, CodecError, TaskError};
 
-/// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than encoding them.)
+/// Slices from this length on are copied by `memcpy`. (Calling it for three bytes costs more than
+/// encoding them.)
 const LONG: usize = 16;
 
 /// Pieces of this size are not copied before it is known that there is room.
@@ -90,7 +93,8 @@ impl Tail<'_> {
         Ok(())
     }
 
-    /// Room for so many bytes more: here once, and on the other side as often again, if it comes to that.
+    /// Room for so many bytes more: here once, and on the other side as often again, if it comes to
+    /// that.
     #[cold]
     fn make_room(&mut self, length: usize) -> Result<()> {
         let refused = |words: &str| {

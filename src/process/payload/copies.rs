@@ -5,14 +5,17 @@
 //! because nothing writes to the memory.
 //!
 //! **Protocol.**
-//! 1. The sender says `Copy`, part by part ([`parts`]), under the number of the attachment. Then comes what brings it along,
-//!    behind the list of the numbers (`Descriptors`) as ever.
-//! 2. The receiver makes memory of its own of the parts ([`Copies::part`]), and finds it by the number ([`Copies::find`]).
-//! 3. A worker keeps what it got until its parent says `Release`: as soon as the memory is gone in the parent ([`Watcher`]), or when
-//!    that has sent many others or large ones since ([`Sent`]). So each worker gets a copy once, not with each item. A parent keeps what
-//!    it got for one value.
+//! 1. The sender says `Copy`, part by part ([`parts`]), under the number of the attachment. Then
+//!    comes what brings it along, behind the list of the numbers (`Descriptors`) as ever.
+//! 2. The receiver makes memory of its own of the parts ([`Copies::part`]), and finds it by the
+//!    number ([`Copies::find`]).
+//! 3. A worker keeps what it got until its parent says `Release`: as soon as the memory is gone in
+//!    the parent ([`Watcher`]), or when that has sent many others or large ones since ([`Sent`]).
+//!    So each worker gets a copy once, not with each item. A parent keeps what it got for one
+//!    value.
 //!
-//! A receiver that has no memory for it, or no descriptor, goes on, and says so when it is asked for it: that is an item's error.
+//! A receiver that has no memory for it, or no descriptor, goes on, and says so when it is asked
+//! for it: that is an item's error.
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/plain.rs`.
 
@@ -153,7 +156,8 @@ impl Sent {
         self.watcher = Some(watcher);
     }
 
-    /// A frame brings these along: which of them the worker does not have, and which others it need not keep.
+    /// A frame brings these along: which of them the worker does not have, and which others it need
+    /// not keep.
     pub(crate) fn send(
         &mut self,
         attachments: &[Arc<Attachment>],

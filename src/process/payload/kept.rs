@@ -1,17 +1,20 @@
 //! Results that stay where they are, as the process that has asked for them has them.
 //!
-//! **Job.** What a [`Remote`](crate::Remote) stands for: not the value but its bytes, as the worker has encoded them, or a number under which an engine keeps
-//! them. Whoever needs it gets it as an attachment: memory that never changes, mapped or copied as a
-//! [`Shared`](crate::process::Shared) is; and what an engine keeps goes by its number only.
+//! **Job.** What a [`Remote`](crate::Remote) stands for: not the value but its bytes, as the worker
+//! has encoded them, or a number under which an engine keeps them. Whoever needs it gets it as an
+//! attachment: memory that never changes, mapped or copied as a [`Shared`](crate::process::Shared)
+//! is; and what an engine keeps goes by its number only.
 //!
 //! **Protocol.**
-//! 1. A [`Kept`] begins with a number and without a place. A call that needs it is encoded at once with that number, and waits
-//!    ([`Late`]).
-//! 2. Its own call ends ([`Kept::end`]). Then everything that waits goes on, on the thread on which that call has ended.
-//! 3. With the last handle it goes: a call that has not ended is cancelled, and an engine that keeps it is told, once no call under
-//!    way needs it either ([`Lease`]).
+//! 1. A [`Kept`] begins with a number and without a place. A call that needs it is encoded at once
+//!    with that number, and waits ([`Late`]).
+//! 2. Its own call ends ([`Kept::end`]). Then everything that waits goes on, on the thread on which
+//!    that call has ended.
+//! 3. With the last handle it goes: a call that has not ended is cancelled, and an engine that
+//!    keeps it is told, once no call under way needs it either ([`Lease`]).
 //!
-//! The bytes begin with one that means nothing: so no result has none, for there is no empty shared memory.
+//! The bytes begin with one that means nothing: so no result has none, for there is no empty shared
+//! memory.
 //!
 //! Tests: `tests/process/remote.rs`, `tests/dask/promises.rs`.
 
@@ -32,7 +35,8 @@ use super::shared::Shared;
 use crate::loom::Mutex;
 use crate::task::{AbortHandle, CodecDirection, Task, TaskError};
 
-/// What a worker answers in place of a result that is kept: its bytes, or, if these are many, memory with them. `None`: the engine keeps them.
+/// What a worker answers in place of a result that is kept: its bytes, or, if these are many,
+/// memory with them. `None`: the engine keeps them.
 pub(crate) type Answer = Option<(Bulk<u8>, Option<Shared<u8>>)>;
 
 /// So many bytes are not worth a descriptor.

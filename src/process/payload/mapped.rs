@@ -1,10 +1,10 @@
 //! Shared memory that this process has, each piece once.
 //!
 //! **Job.** A value that stands for shared memory ([`Shared`](crate::process::Shared),
-//! [`SharedAtomics`](crate::process::SharedAtomics)) holds a [`Mapped`]: the mapping, and the descriptor that
-//! travels. Memory that comes back, or comes to a worker for the tenth time, is found here instead of
-//! being mapped again: a file has one number as long as it is open anywhere. The table holds
-//! weakly; the drop of the last handle unmaps and closes.
+//! [`SharedAtomics`](crate::process::SharedAtomics)) holds a [`Mapped`]: the mapping, and the
+//! descriptor that travels. Memory that comes back, or comes to a worker for the tenth time, is
+//! found here instead of being mapped again: a file has one number as long as it is open anywhere.
+//! The table holds weakly; the drop of the last handle unmaps and closes.
 //!
 //! Tests: below; `tests/process/shared.rs`.
 
@@ -68,8 +68,8 @@ impl Mapped {
         &self.attachment
     }
 
-    /// What came with `attachment`: something for atomics of `grain` bytes, or what never changes (0). Atomics of two sizes
-    /// in one place have no meaning in the language.
+    /// What came with `attachment`: something for atomics of `grain` bytes, or what never changes
+    /// (0). Atomics of two sizes in one place have no meaning in the language.
     pub(crate) fn open(attachment: Arc<Attachment>, grain: Grain) -> io::Result<Arc<Self>> {
         let key = key(&attachment)?;
         let mut table = TABLE.lock();

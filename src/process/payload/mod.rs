@@ -1,8 +1,8 @@
 //! What a call carries: arguments and results as bytes, and what travels beside the bytes.
 //!
-//! `chunk` is the arguments of a call, written and read by `codec`. What does not fit into bytes goes beside them (`scope`):
-//! descriptors (`attachments`), of which memory is one kind (`mapped`, `shared`), and large numbers (`bulk`), which are lent
-//! (`shared_buffer`).
+//! `chunk` is the arguments of a call, written and read by `codec`. What does not fit into bytes
+//! goes beside them (`scope`): descriptors (`attachments`), of which memory is one kind (`mapped`,
+//! `shared`), and large numbers (`bulk`), which are lent (`shared_buffer`).
 
 /// What numbers that travel can do as slices, alike for all types that hold them.
 macro_rules! as_slice {

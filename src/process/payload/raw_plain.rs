@@ -1,9 +1,10 @@
 //! Plain numbers as bytes, and bytes as plain numbers.
 //!
-//! **Job.** The three ways in which [`Bulk`](crate::process::Bulk), [`Shared`](crate::process::Shared) and
-//! [`SharedAtomics`](crate::process::SharedAtomics) look at memory: numbers as the bytes that they are made of; bytes copied
-//! into numbers; shared memory as numbers or as atomics. What may be a number is decided by two sealed
-//! traits, [`Plain`] and [`PlainAtomic`].
+//! **Job.** The three ways in which [`Bulk`](crate::process::Bulk),
+//! [`Shared`](crate::process::Shared) and [`SharedAtomics`](crate::process::SharedAtomics) look at
+//! memory: numbers as the bytes that they are made of; bytes copied into numbers; shared memory as
+//! numbers or as atomics. What may be a number is decided by two sealed traits, [`Plain`] and
+//! [`PlainAtomic`].
 //!
 //! **Invariants.**
 //! - **W30** The types that are `Plain` or `PlainAtomic` are those listed here: numbers of the
@@ -11,15 +12,17 @@
 //!   power of two that is no more than 16, which divides the size of a page.
 //! - **W31** A [`MappedSlice`] holds a mapping of the right kind, at least as long as its `len`
 //!   elements, which is checked when it is made; neither changes afterwards. A process has one
-//!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there. It is made of [`Plain`] elements
-//!   on memory that never changes, or of [`PlainAtomic`] ones on memory of their size.
-//! - **W52** What lies in memory that another process may write to is never borrowed as numbers or bytes. It is copied,
-//!   and becomes numbers in memory of our own: by an instruction that the compiler does not look into (x86-64), or word by
-//!   word as atomics. Either is defined whatever others do there meanwhile.
+//!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there. It is
+//!   made of [`Plain`] elements on memory that never changes, or of [`PlainAtomic`] ones on memory
+//!   of their size.
+//! - **W52** What lies in memory that another process may write to is never borrowed as numbers or
+//!   bytes. It is copied, and becomes numbers in memory of our own: by an instruction that the
+//!   compiler does not look into (x86-64), or word by word as atomics. Either is defined whatever
+//!   others do there meanwhile.
 //!
-//! **Rejected.** `bool`, `char` and `AtomicBool`: most patterns of their bits are undefined behaviour, and
-//! the bits are another process's. (`AtomicU8` does what `AtomicBool` does.) A dependency for
-//! traits like these: ten lines.
+//! **Rejected.** `bool`, `char` and `AtomicBool`: most patterns of their bits are undefined
+//! behaviour, and the bits are another process's. (`AtomicU8` does what `AtomicBool` does.) A
+//! dependency for traits like these: ten lines.
 //!
 //! Tests: below; `tests/process/shared.rs`.
 #![allow(unsafe_code)]
@@ -53,8 +56,8 @@ pub trait Plain: Copy + PartialEq + Debug + Default + Send + Sync + 'static {
 /// The atomic numbers: `AtomicU8` to `AtomicU64`, `AtomicI8` to `AtomicI64`, `AtomicUsize` and
 /// `AtomicIsize`.
 ///
-/// Not `AtomicBool`: all but two of the values of its byte are undefined behaviour, and another process's mistake would be
-/// enough. `AtomicU8` does the same. It is sealed.
+/// Not `AtomicBool`: all but two of the values of its byte are undefined behaviour, and another
+/// process's mistake would be enough. `AtomicU8` does the same. It is sealed.
 pub trait PlainAtomic: Debug + Send + Sync + 'static {
     /// What it holds.
     type Value: Plain;
@@ -119,8 +122,8 @@ pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
     unsafe { filled(bytes.len(), fill) }
 }
 
-/// The numbers whose memory the first `length` bytes of `words` are, whatever these are just now; `None` if these are
-/// not a whole number of them, or there are not so many.
+/// The numbers whose memory the first `length` bytes of `words` are, whatever these are just now;
+/// `None` if these are not a whole number of them, or there are not so many.
 pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Vec<T>> {
     if length > size_of_val(words) {
         return None;
@@ -131,7 +134,8 @@ pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Ve
     unsafe { filled(length, fill) }
 }
 
-/// The numbers that are `length` bytes of memory, which `fill` writes; `None` if that is not a whole number of them.
+/// The numbers that are `length` bytes of memory, which `fill` writes; `None` if that is not a
+/// whole number of them.
 ///
 /// # Safety
 /// `fill` writes so many bytes from the address on that it gets.
@@ -143,7 +147,8 @@ unsafe fn filled<T: Plain>(length: usize, fill: impl FnOnce(*mut u8)) -> Option<
     let mut numbers = Vec::<T>::with_capacity(count);
     large_pages::advise(&mut numbers);
     fill(numbers.as_mut_ptr().cast());
-    // SAFETY: W30: the caller says that all of them were just written, and whatever was written is a number.
+    // SAFETY: W30: the caller says that all of them were just written, and whatever was written is
+    // a number.
     unsafe { numbers.set_len(count) };
     Some(numbers)
 }
@@ -154,8 +159,8 @@ unsafe fn filled<T: Plain>(length: usize, fill: impl FnOnce(*mut u8)) -> Option<
 /// `words` has so many, and at `start` is as much room, which no other code knows.
 #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
 unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
-    // SAFETY: W52: it reads and writes as many bytes as the caller says that there are, and as the compiler knows nothing of
-    // how, others may write to `words` meanwhile.
+    // SAFETY: W52: it reads and writes as many bytes as the caller says that there are, and as the
+    // compiler knows nothing of how, others may write to `words` meanwhile.
     unsafe {
         std::arch::asm!(
             "rep movsb",
@@ -191,7 +196,8 @@ pub(crate) struct MappedSlice<T> {
 }
 
 impl<T: Plain> MappedSlice<T> {
-    /// The first `bytes` bytes of `mapped`, if they are whole numbers that never change, and there are so many.
+    /// The first `bytes` bytes of `mapped`, if they are whole numbers that never change, and there
+    /// are so many.
     pub(crate) fn fixed(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
         Self::new(mapped, bytes, 0)
     }
@@ -227,8 +233,8 @@ impl<T> MappedSlice<T> {
 
     pub(crate) fn elements(&self) -> &[T] {
         let start = self.mapped.mapping().at(0).cast::<T>();
-        // SAFETY: W30, W31, Y22: elements of those, mapped, long enough, aligned, and mapped as long as `self` is borrowed. Y61,
-        // Y23: numbers
+        // SAFETY: W30, W31, Y22: elements of those, mapped, long enough, aligned, and mapped as
+        // long as `self` is borrowed. Y61, Y23: numbers
         // (grain 0) never change, and everything else is only accessed as atomics.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }

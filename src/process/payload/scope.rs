@@ -1,16 +1,20 @@
 //! What an encoding or a decoding on this thread knows beside its bytes.
 //!
-//! **Job.** serde's traits take no argument, so what a `Serialize` or `Deserialize` of this crate needs beside the bytes
-//! lies in one thread-local: while a value is encoded, what travels beside it ([`Encoding`]: descriptors, and numbers in shared
-//! memory); while one is decoded, what has come beside it; and words for an error, since the codec's errors have none.
+//! **Job.** serde's traits take no argument, so what a `Serialize` or `Deserialize` of this crate
+//! needs beside the bytes lies in one thread-local: while a value is encoded, what travels beside
+//! it ([`Encoding`]: descriptors, and numbers in shared memory); while one is decoded, what has
+//! come beside it; and words for an error, since the codec's errors have none.
 //!
-//! [`encoding`] and [`decoding`] set it for the length of a closure, and put back what was there before, in a panic, too: a
-//! `Serialize` may itself start calls. Outside them nothing can be attached, and that is an error with a message.
+//! [`encoding`] and [`decoding`] set it for the length of a closure, and put back what was there
+//! before, in a panic, too: a `Serialize` may itself start calls. Outside them nothing can be
+//! attached, and that is an error with a message.
 //!
-//! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to whatever serializer there is, and only if that is the
-//! call's own does it see that these are the bytes on offer, and lends them ([`lend`]). What another serializer makes of
-//! them may be read at any time, so it gets the numbers. The decoder of an empty string finds numbers only where the encoder has
-//! left them out ([`find`]). What is left out must be read as a `Bulk` again, or it is an error ([`is_unread`]).
+//! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to whatever
+//! serializer there is, and only if that is the call's own does it see that these are the bytes on
+//! offer, and lends them ([`lend`]). What another serializer makes of them may be read at any time,
+//! so it gets the numbers. The decoder of an empty string finds numbers only where the encoder has
+//! left them out ([`find`]). What is left out must be read as a `Bulk` again, or it is an error
+//! ([`is_unread`]).
 //!
 //! Tests: below; `tests/process/bulk.rs`, `tests/process/shared.rs`.
 
@@ -30,7 +34,8 @@ struct Scope {
 }
 
 per_thread! {
-    // (No destructor, so it can be used as long as the thread runs. The code that sets something takes it out again.)
+    // (No destructor, so it can be used as long as the thread runs. The code that sets something
+    // takes it out again.)
     static SCOPE: ManuallyDrop<Scope> = ManuallyDrop::new(Scope {
         encoding: Cell::new(None),
         decoding: Cell::new(None),
@@ -42,7 +47,8 @@ per_thread! {
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
-    /// Nothing but bytes travels: it is for a plain worker, or from one. What is attached must have a copy that does as well.
+    /// Nothing but bytes travels: it is for a plain worker, or from one. What is attached must
+    /// have a copy that does as well.
     plain: bool,
     /// Where the bytes begin that may be lent, and how many they are.
     offer: Option<(usize, usize)>,
@@ -89,7 +95,8 @@ impl Encoding {
 /// A part of the scope.
 type Slot<T> = fn(&Scope) -> &Cell<Option<Box<T>>>;
 
-/// Runs `act` with `own` in the slot. Meanwhile, in a panic, too, what was there before is in `own`.
+/// Runs `act` with `own` in the slot. Meanwhile, in a panic, too, what was there before is in
+/// `own`.
 #[inline]
 fn within<T, R>(slot: Slot<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R) -> R {
     struct Exchanged<'a, T>(Slot<T>, &'a mut Option<Box<T>>);
@@ -119,7 +126,8 @@ fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
     Some(seen)
 }
 
-/// Encodes something, and leaves in `own` what travels beside it: nothing after an error or a panic.
+/// Encodes something, and leaves in `own` what travels beside it: nothing after an error or a
+/// panic.
 #[inline]
 pub(crate) fn encoding<T, E>(
     own: &mut Option<Box<Encoding>>,
@@ -203,7 +211,8 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
     }
 }
 
-/// Hands `bytes` to a serializer, which does that in `work`: if that is the encoder of a call they may be lent.
+/// Hands `bytes` to a serializer, which does that in `work`: if that is the encoder of a call they
+/// may be lent.
 pub(crate) fn offering<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
     if !is_large(bytes) {
         return work();
@@ -215,7 +224,8 @@ pub(crate) fn offering<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The encoder: lends `bytes`, if these are on offer and there is room for them. They are missing behind `at` bytes.
+/// The encoder: lends `bytes`, if these are on offer and there is room for them. They are missing
+/// behind `at` bytes.
 #[cold]
 pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
     let lend = |own: &mut Encoding| {
@@ -234,7 +244,8 @@ struct Decoding {
     missing: Option<Missing>,
 }
 
-/// Decodes something that `descriptors` came with, and in which something may be `missing`; gives back what is left of those.
+/// Decodes something that `descriptors` came with, and in which something may be `missing`; gives
+/// back what is left of those.
 pub(crate) fn decoding<T>(
     descriptors: Descriptors,
     missing: Option<Missing>,
@@ -301,7 +312,8 @@ pub(crate) fn said(words: &str) -> String {
     words.to_owned()
 }
 
-/// What was [`said`] last, once. (Also where something else begins: it is not about the next error.)
+/// What was [`said`] last, once. (Also where something else begins: it is not about the next
+/// error.)
 #[inline]
 pub(crate) fn words() -> Option<Box<str>> {
     SCOPE.with(|scope| scope.words.take())

@@ -35,7 +35,8 @@ enum Storage<T> {
 }
 
 impl<T> Storage<T> {
-    /// What travels: which of the descriptors, and how many bytes. Those that are here only are shared `again`, if that works now.
+    /// What travels: which of the descriptors, and how many bytes. Those that are here only are
+    /// shared `again`, if that works now.
     fn serialize<S: Serializer>(
         &self,
         serializer: S,
@@ -54,7 +55,8 @@ impl<T> Storage<T> {
         (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
     }
 
-    /// What came, as `slice` sees memory that others write to as elements of `grain` bytes (0: nobody does).
+    /// What came, as `slice` sees memory that others write to as elements of `grain` bytes (0:
+    /// nobody does).
     fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
         grain: usize,
@@ -90,7 +92,8 @@ impl<T> Clone for Storage<T> {
     }
 }
 
-/// A read-only `[T]` of [plain numbers](crate::process::Plain) that processes share instead of copying it.
+/// A read-only `[T]` of [plain numbers](crate::process::Plain) that processes share instead of
+/// copying it.
 ///
 /// It is made from a vector, which is copied once into sealed memory: no process can change or
 /// truncate it from then on. In an argument, a context or a result of a
@@ -190,7 +193,8 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
     }
 }
 
-/// An array of [atomic numbers](crate::process::PlainAtomic) in shared memory: the same words in every process.
+/// An array of [atomic numbers](crate::process::PlainAtomic) in shared memory: the same words in
+/// every process.
 ///
 /// All clones, also those in other processes, are the same memory. So workers can count together,
 /// check a flag that the parent sets, or claim entries in a table, without messages. In calls it is

@@ -1,33 +1,40 @@
-//! Large numbers beside the frames: what lies in memory that both processes have mapped, and how long.
+//! Large numbers beside the frames: what lies in memory that both processes have mapped, and how
+//! long.
 //!
-//! **Job.** The numbers of a large [`Bulk`](crate::process::Bulk) in a call are not part of the encoded bytes: there stands an empty
-//! string of bytes instead, and the numbers lie in memory that both processes have mapped. Beside the bytes travels a
-//! list ([`Lent`]): at which place of them something is missing, and where that lies. Only the encoder of a call writes such
+//! **Job.** The numbers of a large [`Bulk`](crate::process::Bulk) in a call are not part of the
+//! encoded bytes: there stands an empty string of bytes instead, and the numbers lie in memory that
+//! both processes have mapped. Beside the bytes travels a list ([`Lent`]): at which place of them
+//! something is missing, and where that lies. Only the encoder of a call writes such
 //! a list (`scope`), and nothing that is in the bytes is ever taken for one.
 //!
-//! **Protocol.** The sender copies the numbers into a block of its memory ([`SharedBuffer`], `sys::arena`) and keeps the block
-//! until the receiver has copied them out, which it does when it decodes the value.
-//! 1. *There.* The pool's memory is made for the first that is lent. The block is kept with the encoded argument
-//!    (`chunk`) as long as that is: the item may be sent again, to any worker. The parent keeps the chunk of a frame until it
-//!    has heard `End`, or the worker is gone. A worker gets the descriptor with the frame `Home`, before the first frame that has
-//!    a list in its head.
-//! 2. *Back.* A worker's memory is the area of its ledger; a record `Lent` before the value has the list. Where that record ends
-//!    in the stream of all that the worker says, there the block is *due*. The parent says how far in that stream it
-//!    has understood everything ([`took`]), and the worker drops the blocks that were due until there ([`Due`]).
-//! 3. What is small, what finds no room and what is encoded for anything else than a pool's call travels in the bytes.
+//! **Protocol.** The sender copies the numbers into a block of its memory ([`SharedBuffer`],
+//! `sys::arena`) and keeps the block until the receiver has copied them out, which it does when it
+//! decodes the value.
+//! 1. *There.* The pool's memory is made for the first that is lent. The block is kept with the
+//!    encoded argument (`chunk`) as long as that is: the item may be sent again, to any worker. The
+//!    parent keeps the chunk of a frame until it has heard `End`, or the worker is gone. A worker
+//!    gets the descriptor with the frame `Home`, before the first frame that has a list in its
+//!    head.
+//! 2. *Back.* A worker's memory is the area of its ledger; a record `Lent` before the value has the
+//!    list. Where that record ends in the stream of all that the worker says, there the block is
+//!    *due*. The parent says how far in that stream it has understood everything ([`took`]), and
+//!    the worker drops the blocks that were due until there ([`Due`]).
+//! 3. What is small, what finds no room and what is encoded for anything else than a pool's call
+//!    travels in the bytes.
 //!
 //! **Invariants.**
-//! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that has the length
-//!   that is asked for, and whatever is there then (W52). So a wrong list gives an error or other numbers, and
-//!   nothing worse.
-//! - **W51** A worker's block is dropped when what is due with it has been understood. (Release in `took`, Acquire in `release`: the
-//!   parent's reading comes before the worker's next writing.)
+//! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
+//!   has the length that is asked for, and whatever is there then (W52). So a wrong list gives an
+//!   error or other numbers, and nothing worse.
+//! - **W51** A worker's block is dropped when what is due with it has been understood. (Release in
+//!   `took`, Acquire in `release`: the parent's reading comes before the worker's next writing.)
 //!
-//! **Bounds.** Arguments: [`arena::CAPACITY`] at once, for a pool. Results: [`AREA`](crate::sys::ledger::AREA) at once, for a worker.
-//! Of each [`arena::KEPT`] stay when none is out.
+//! **Bounds.** Arguments: [`arena::CAPACITY`] at once, for a pool. Results:
+//! [`AREA`](crate::sys::ledger::AREA) at once, for a worker. Of each [`arena::KEPT`] stay when none
+//! is out.
 //!
-//! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom); `sys::arena`, `sys::ledger`. Rejected:
-//! `docs/DESIGN.md`.
+//! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom);
+//! `sys::arena`, `sys::ledger`. Rejected: `docs/DESIGN.md`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -93,7 +100,8 @@ impl SharedBuffer {
         buffer
     }
 
-    /// Copies `bytes`, which are missing behind `at` bytes, to where the other side sees them; `None`: there is no room.
+    /// Copies `bytes`, which are missing behind `at` bytes, to where the other side sees them;
+    /// `None`: there is no room.
     pub(crate) fn lend(&self, bytes: &[u8], at: usize) -> Option<Lent> {
         if self.born != fork::generation() {
             return None; // the fork may have come while it was being made
@@ -141,8 +149,8 @@ impl<T> Due<T> {
     }
 }
 
-/// Parent: everything that lies before `position` in the worker's stream has been understood, and what was
-/// lent with it copied.
+/// Parent: everything that lies before `position` in the worker's stream has been understood, and
+/// what was lent with it copied.
 #[inline]
 pub(crate) fn took(taken: &AtomicU64, position: u64) {
     taken.store(position, Ordering::Release);
@@ -191,7 +199,8 @@ impl View {
     }
 }
 
-/// Where numbers are missing in some bytes, and where they lie: after how many bytes, at which offset, how many bytes.
+/// Where numbers are missing in some bytes, and where they lie: after how many bytes, at which
+/// offset, how many bytes.
 pub(crate) type LentList = Vec<[u64; 3]>;
 
 /// What is missing in a worker's next value, if anything is, and what is seen of its memory.

@@ -22,14 +22,16 @@ impl Sched {
         self.stop.is_some() || self.broken.is_some()
     }
 
-    /// There is something that only the driver may do, or that no caller will: a worker that waits for what stands
-    /// in the queue or with another, a pool that ends, a process to be started or told to go.
+    /// There is something that only the driver may do, or that no caller will: a worker that waits
+    /// for what stands in the queue or with another, a pool that ends, a process to be started
+    /// or told to go.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
         self.has_errands() || !self.queue.is_empty() || takes_over()
     }
 
-    /// There is something that only the driver may do: a pool that ends, a process to be started or told to go.
+    /// There is something that only the driver may do: a pool that ends, a process to be started or
+    /// told to go.
     pub(crate) fn has_errands(&self) -> bool {
         self.is_ending()
             || !self.actions.is_empty()

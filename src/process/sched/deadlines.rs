@@ -78,7 +78,8 @@ impl Sched {
         first
     }
 
-    /// An item that was cancelled has had its grace: its worker is killed, and no other item with it (W4).
+    /// An item that was cancelled has had its grace: its worker is killed, and no other item with
+    /// it (W4).
     pub(super) fn kill_overdue(&mut self, index: usize, now: Instant) {
         let Some((_, sequence)) = self.workers[index].kill_at else {
             return;
@@ -103,15 +104,15 @@ impl Sched {
             // Its end is on the way: nothing runs beside it.
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
         } else if frame.runs() || frame.end == 0 || worker.is_plain() {
-            // (It may have to be killed because it has not begun: its ends are open as long as it lives. A plain one
-            // may not have said what it has begun.)
+            // (It may have to be killed because it has not begun: its ends are open as long as it
+            // lives. A plain one may not have said what it has begun.)
             worker.fruitful = true;
             self.kill(index, now);
         }
     }
 
-    /// A plain worker that was asked has not said how far it got, so it has been stopped: it is killed, unless it runs something
-    /// that is wanted.
+    /// A plain worker that was asked has not said how far it got, so it has been stopped: it is
+    /// killed, unless it runs something that is wanted.
     pub(super) fn kill_silent(&mut self, index: usize, now: Instant) {
         let worker = &self.workers[index];
         let runs = |frame: &SentFrame| frame.wanted && frame.runs();
@@ -132,7 +133,8 @@ impl Sched {
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             return;
         }
-        // What a plain worker has got it may have begun: the first frame now, any other once it says so.
+        // What a plain worker has got it may have begun: the first frame now, any other once it
+        // says so.
         let may_run = plain && frame.done < frame.end;
         if frame.runs() || may_run {
             if position == 0 || !plain {
@@ -167,7 +169,8 @@ impl Sched {
         let timeout = job.work.options.timeout?;
         let begun = frame.begun();
         if begun == frame.done {
-            // What begins later has its time from then on. (If its worker has been stopped it never does.)
+            // What begins later has its time from then on. (If its worker has been stopped it never
+            // does.)
             let worker = &self.workers[index];
             let last_began = self.epoch.instant(frame.gate().started());
             let idle_since = match begun {

@@ -1,10 +1,13 @@
 //! A pool whose workers come and go with the work, where an engine says so.
 //!
-//! **Grows.** For each item that waits, in the queue or behind another, there may be a worker, those counted that are idle or on their way. Where it is known how long
-//! items take, only as many as there is [`WORTH`] of work for, each. Which worker that is does not matter, so the first
-//! empty slots are filled. Whatever is known, there is one more when none of those that there are has got on with its work for so long.
+//! **Grows.** For each item that waits, in the queue or behind another, there may be a worker,
+//! those counted that are idle or on their way. Where it is known how long items take, only as many
+//! as there is [`WORTH`] of work for, each. Which worker that is does not matter, so the first
+//! empty slots are filled. Whatever is known, there is one more when none of those that there are
+//! has got on with its work for so long.
 //!
-//! **Shrinks.** A worker that has had nothing to do for a while leaves, unless there would be fewer than the least.
+//! **Shrinks.** A worker that has had nothing to do for a while leaves, unless there would be fewer
+//! than the least.
 //!
 //! Tests: `sim`; `tests/slurm/`.
 
@@ -22,7 +25,8 @@ pub(crate) struct Elastic {
     pub(crate) idle: Duration,
 }
 
-/// How much work another worker is started for, in nanoseconds: it is about the time until it is there.
+/// How much work another worker is started for, in nanoseconds: it is about the time until it is
+/// there.
 const WORTH: f64 = 300e6;
 
 impl Sched {
@@ -87,7 +91,8 @@ impl Sched {
         (items + (nanos / WORTH) as usize).max(some).min(most)
     }
 
-    /// When there should be another worker, whatever the work: something waits, and none of those that there are gets on with it.
+    /// When there should be another worker, whatever the work: something waits, and none of those
+    /// that there are gets on with it.
     pub(super) fn grows_at(&self) -> Option<Instant> {
         self.policy.elastic?;
         let waits = |worker: &Worker| {

@@ -49,7 +49,8 @@ pub(super) fn cost(pace: Option<f64>, items: usize) -> u64 {
     })
 }
 
-/// How many items the next frame of `job` should have, among so many `workers`, each of them so far away.
+/// How many items the next frame of `job` should have, among so many `workers`, each of them so far
+/// away.
 pub(super) fn frame_size(
     pace: Option<f64>,
     round_trip: Duration,
@@ -65,8 +66,9 @@ pub(super) fn frame_size(
     let way = round_trip.as_nanos() as f64;
     let most = items(TARGET.max(TRIPS * way));
     let tail = match job.sealed || job.work.each {
-        // What waits is all that will come, or (of an `imap`) all that will come before a result is taken: at most half of an equal
-        // share of it, so that the workers end at about the same time.
+        // What waits is all that will come, or (of an `imap`) all that will come before a result is
+        // taken: at most half of an equal share of it, so that the workers end at about the
+        // same time.
         true => {
             let shares = 2 * workers.max(1);
             job.items(most * shares).div_ceil(shares)

@@ -10,15 +10,19 @@
 //!    frames get smaller (`frame_size`).
 //! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
 //!    a millisecond.
-//! 3. A worker died: the item that it was running fails, the rest goes back to the front of the job.
+//! 3. A worker died: the item that it was running fails, the rest goes back to the front of the
+//!    job.
 //! 4. A running item was cancelled: its worker is notified at once, and after the grace period all
 //!    other items are taken back from it, and it is killed if it still runs that item. The same
 //!    holds for an item that has timed out (`deadlines`).
-//! 5. A new worker runs the initializer, if there is one, as a frame of one item that belongs to no job, and gets nothing else before.
-//! 6. A job's context goes to a worker before the job's first frame does, and is forgotten when the job has ended.
-//! 7. An item that brings ends of channels along goes alone, to an idle worker (W25); so does a frame whose context does, and that
-//!    context is forgotten before the worker gets a frame of another job. When the worker says that it has decoded such an
-//!    item, our copies of its ends are closed (W26).
+//! 5. A new worker runs the initializer, if there is one, as a frame of one item that belongs to no
+//!    job, and gets nothing else before.
+//! 6. A job's context goes to a worker before the job's first frame does, and is forgotten when the
+//!    job has ended.
+//! 7. An item that brings ends of channels along goes alone, to an idle worker (W25); so does a
+//!    frame whose context does, and that context is forgotten before the worker gets a frame of
+//!    another job. When the worker says that it has decoded such an item, our copies of its ends
+//!    are closed (W26).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
@@ -34,7 +38,8 @@
 //! **Rejected.** One queue that the workers read themselves: a worker killed while it holds the
 //! lock blocks all.
 //!
-//! Tests: `sim` (seeded simulation: every job ends once, no item runs twice, blame is exact), `tests/process/pool.rs`.
+//! Tests: `sim` (seeded simulation: every job ends once, no item runs twice, blame is exact),
+//! `tests/process/pool.rs`.
 
 mod callers;
 mod deadlines;
@@ -102,7 +107,8 @@ pub(crate) struct Initializer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
-    /// How long a plain worker may take to say how far it got. One that does not has been stopped (`SIGSTOP`).
+    /// How long a plain worker may take to say how far it got. One that does not has been stopped
+    /// (`SIGSTOP`).
     pub(crate) patience: Duration,
     /// How long a frame is on its way, beside the work in it.
     pub(crate) round_trip: Duration,
@@ -178,7 +184,8 @@ pub(crate) struct Sched {
     pub(crate) chores: Vec<Chore>,
     /// The job of the only process, which ends when that has been reaped.
     pub(crate) held: Option<Job>,
-    /// While another thread hands over what it has decoded: the job that ends with that, which this thread is to finish.
+    /// While another thread hands over what it has decoded: the job that ends with that, which
+    /// this thread is to finish.
     ending: Option<Option<Job>>,
 }
 
@@ -346,8 +353,10 @@ impl Sched {
         self.count_busy();
     }
 
-    /// Whether an empty slot gets a process now. All are filled at the first tick, with or without work; after a death, when
-    /// `Worker::died` says; not once the slot is given up, or the pool ends and nothing is queued. (The one process of `Process` is not replaced once it has run its item.)
+    /// Whether an empty slot gets a process now. All are filled at the first tick, with or without
+    /// work; after a death, when `Worker::died` says; not once the slot is given up, or the
+    /// pool ends and nothing is queued. (The one process of `Process` is not replaced once it has
+    /// run its item.)
     fn wants(&self, index: usize) -> bool {
         let had_its_item =
             self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());
@@ -371,7 +380,8 @@ impl Sched {
             let code = job.work.code;
             let pace = self.pace.of(code.function);
             let ends = job.has_ends();
-            // What may take long does not stand behind something else while workers are on their way that would be idle.
+            // What may take long does not stand behind something else while workers are on their
+            // way that would be idle.
             let early = pace.is_none() && self.workers.iter().any(Worker::is_on_its_way);
             let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
                 let alone = || {
@@ -392,7 +402,8 @@ impl Sched {
             let most = match self.workers[index].is_plain()
                 && (job.work.each || options.retry_on_timeout)
             {
-                // Its worker may have to be killed for the sake of an item, before it can tell what it has not begun.
+                // Its worker may have to be killed for the sake of an item, before it can tell what
+                // it has not begun.
                 true if options.timeout.is_some() => 1,
                 _ => frame_size(pace, self.policy.round_trip, job, serving.count()),
             };
@@ -467,8 +478,9 @@ impl Sched {
 
     /// Idle workers take over what others have not begun and will not soon.
     fn take_over(&mut self, now: Instant) {
-        // Again for each frame: a victim that has just begun its frame gives nothing, but the others may, and it may be long before
-        // anything else happens. (Counted, because a worker that has gone wild may change what the parent sees all the time.)
+        // Again for each frame: a victim that has just begun its frame gives nothing, but the
+        // others may, and it may be long before anything else happens. (Counted, because a
+        // worker that has gone wild may change what the parent sees all the time.)
         for _ in 0..self.workers.len() * GATES {
             // (A plain worker gives nothing at once. Once it should have, others may.)
             let patience = self.policy.patience;
@@ -506,8 +518,8 @@ impl Sched {
         best.map(|(_, victim)| victim)
     }
 
-    /// Takes back what has not begun of a frame, and puts it first in the queue. A plain worker is asked for
-    /// all of it, and says how far it got (`give_back`).
+    /// Takes back what has not begun of a frame, and puts it first in the queue. A plain worker is
+    /// asked for all of it, and says how far it got (`give_back`).
     fn take_back(&mut self, worker: usize, position: usize, from: u32, now: Instant) {
         if self.workers[worker].is_plain() {
             return self.ask_back(worker, position, false, now);
@@ -524,7 +536,8 @@ impl Sched {
         }
     }
 
-    /// Asks a plain worker to begin nothing more of a frame; `cancel`: and tells it that what runs is unwanted.
+    /// Asks a plain worker to begin nothing more of a frame; `cancel`: and tells it that what runs
+    /// is unwanted.
     fn ask_back(&mut self, worker: usize, position: usize, cancel: bool, now: Instant) {
         let frame = &mut self.workers[worker].frames[position];
         let by = now + self.policy.patience;

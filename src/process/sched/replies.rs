@@ -25,8 +25,9 @@ use crate::task::panic::{Panic, PanicLocation};
 use crate::task::{CodecDirection, TaskError, WorkerExit};
 
 impl Sched {
-    /// Takes the whole records at the front of `bytes`, and returns how many bytes these are. `owner`: a
-    /// shared buffer that has these bytes, if a reference to it may be kept instead of a copy.
+    /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
+    /// `owner`: a shared buffer that has these bytes, if a reference to it may be kept instead
+    /// of a copy.
     pub(crate) fn receive(
         &mut self,
         worker: usize,
@@ -178,8 +179,8 @@ impl Sched {
         used
     }
 
-    /// Hands some values, and the error of the last of them if it is none, to their job. A caller that takes one of them
-    /// finds it in `stats`. Returns what is not wanted.
+    /// Hands some values, and the error of the last of them if it is none, to their job. A caller
+    /// that takes one of them finds it in `stats`. Returns what is not wanted.
     fn deliver(&mut self, id: u64, part: Part, now: Instant) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
             // The payload of a panic while it was decoded may have a destructor, too.
@@ -202,7 +203,8 @@ impl Sched {
         unwanted
     }
 
-    /// Some values of `reading` have been decoded. Returns what is not wanted, and a job that the thread which decodes is to end.
+    /// Some values of `reading` have been decoded. Returns what is not wanted, and a job that the
+    /// thread which decodes is to end.
     pub(crate) fn decoded(
         &mut self,
         reading: &Reading,
@@ -308,8 +310,9 @@ impl Sched {
         Ok(())
     }
 
-    /// A plain worker that was asked begins no more than the first `end` items of a frame: the others are to be had. (It may
-    /// have ended the frame before it says so. And it says so before it says that it has begun the last of them.)
+    /// A plain worker that was asked begins no more than the first `end` items of a frame: the
+    /// others are to be had. (It may have ended the frame before it says so. And it says so
+    /// before it says that it has begun the last of them.)
     fn give_back(
         &mut self,
         index: usize,

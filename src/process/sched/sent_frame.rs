@@ -15,7 +15,8 @@ pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;
 pub(crate) trait Gated: Send + Sync {
     fn gate(&self, index: usize) -> &Gate;
 
-    /// The worker says what it begins, and is asked for what it has not begun: it does not see these gates.
+    /// The worker says what it begins, and is asked for what it has not begun: it does not see
+    /// these gates.
     fn are_told(&self) -> bool;
 }
 
@@ -60,7 +61,8 @@ pub(crate) struct SentFrame {
     pub(crate) wanted: bool,
     /// Each of its results is waited for by itself.
     pub(crate) each: bool,
-    /// A plain worker was asked for what it has not begun: until when it should say how far it got.
+    /// A plain worker was asked for what it has not begun: until when it should say how far it
+    /// got.
     pub(crate) answer_by: Option<Instant>,
     /// It has, and `end` is that.
     pub(crate) answered: bool,

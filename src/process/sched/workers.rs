@@ -119,7 +119,8 @@ pub(crate) struct Worker {
     weight: u32,
 }
 
-/// A worker that was asked for what it has not begun should answer so soon; else others are asked, too, however patient one is with it.
+/// A worker that was asked for what it has not begun should answer so soon; else others are asked,
+/// too, however patient one is with it.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Worker {
@@ -143,8 +144,8 @@ impl Worker {
         }
     }
 
-    /// It is a *plain* worker (`plain_workers`), nothing but a stream: it says what it begins, and is asked for what it has
-    /// not begun.
+    /// It is a *plain* worker (`plain_workers`), nothing but a stream: it says what it begins, and
+    /// is asked for what it has not begun.
     pub(crate) fn is_plain(&self) -> bool {
         self.gates.are_told()
     }
@@ -158,7 +159,8 @@ impl Worker {
         })
     }
 
-    /// It can have another frame, which should take `cost` nanoseconds. (Not while it owes an answer: it may have been stopped.)
+    /// It can have another frame, which should take `cost` nanoseconds. (Not while it owes an
+    /// answer: it may have been stopped.)
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
         self.state == State::Ready
             && self.kill_at.is_none()
@@ -195,7 +197,8 @@ impl Worker {
         self.state == State::Retiring && self.is_through()
     }
 
-    /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and never do.
+    /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and
+    /// never do.
     pub(crate) fn is_through(&self) -> bool {
         self.kill_at.is_none() && !self.frames.iter().any(|frame| frame.wanted)
     }
@@ -257,7 +260,8 @@ impl Worker {
         since + TAKE_OVER_AFTER + Duration::from_nanos(10 * bytes)
     }
 
-    /// When to wake it, because it has not begun its first frame: it may sleep although it says that it does not (`fast`).
+    /// When to wake it, because it has not begun its first frame: it may sleep although it says
+    /// that it does not (`fast`).
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let waits = self.frames.front().is_some_and(|frame| frame.begun() == 0);
         waits.then_some(self.front_since + NUDGE_AFTER)
@@ -269,8 +273,8 @@ impl Worker {
         checks.chain(self.kill_due()).min()
     }
 
-    /// When to kill it for the sake of a frame. A plain worker that has yet to say what it has begun of its other frames,
-    /// or what it has just begun there, has some time for that.
+    /// When to kill it for the sake of a frame. A plain worker that has yet to say what it has
+    /// begun of its other frames, or what it has just begun there, has some time for that.
     pub(crate) fn kill_due(&self) -> Option<Instant> {
         let (at, sequence) = self.kill_at?;
         let may_run = |frame: &&SentFrame| {
@@ -287,14 +291,16 @@ impl Worker {
         unanswered.filter_map(|frame| frame.answer_by).min()
     }
 
-    /// What it was asked for is wanted by others, and should come: until when, if it may be silent for as long as `patience`.
+    /// What it was asked for is wanted by others, and should come: until when, if it may be silent
+    /// for as long as `patience`.
     pub(crate) fn gives_back(&self, patience: Duration) -> Option<Instant> {
         let at = self.answer_due()?;
         at.checked_sub(patience.saturating_sub(SOON))
     }
 
-    /// When to take back what it has not begun, because results may wait for it: those of the first frame, if each of them is
-    /// waited for (a plain worker says each before the next item begins), or of one that was to be brief.
+    /// When to take back what it has not begun, because results may wait for it: those of the first
+    /// frame, if each of them is waited for (a plain worker says each before the next item
+    /// begins), or of one that was to be brief.
     pub(crate) fn take_back_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
         let waited_for = front.wanted && front.each && front.end - front.done > 1;
@@ -337,7 +343,8 @@ impl Worker {
     }
 }
 
-/// How long after a death the slot is filled again, if the fruitless ones in a row have that weight.
+/// How long after a death the slot is filled again, if the fruitless ones in a row have that
+/// weight.
 fn pause(weight: u32, killed: bool) -> Duration {
     let (deaths, most) = match killed {
         true => (weight / KILLED, 50),

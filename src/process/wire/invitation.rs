@@ -1,8 +1,9 @@
 //! The invitation, by which a parent makes a process a worker.
 //!
-//! It is a variable of the environment: the name of the copy of this crate that it is for (`sys::image`), depth, the parent's
-//! process id, the descriptors that every child inherits, those of the stream if that is not the socket on standard input, and
-//! the worker's name if it has one. The first three parts are the same in all versions of this crate. `entry` says which process
+//! It is a variable of the environment: the name of the copy of this crate that it is for
+//! (`sys::image`), depth, the parent's process id, the descriptors that every child inherits, those
+//! of the stream if that is not the socket on standard input, and the worker's name if it has one.
+//! The first three parts are the same in all versions of this crate. `entry` says which process
 //! accepts one, and when.
 //!
 //! **Elsewhere.** A worker that an engine starts (`parent::launch`) may have its stream in two
@@ -35,8 +36,9 @@ pub(crate) struct Invitation {
 }
 
 impl Invitation {
-    /// What this process was told, and no ancestor. An orphan, whose parent is gone, accepts it, too: it must not run `main`. It
-    /// begins to settle in (`serve`), sees there that it is no child of that parent, and ends.
+    /// What this process was told, and no ancestor. An orphan, whose parent is gone, accepts it,
+    /// too: it must not run `main`. It begins to settle in (`serve`), sees there that it is no
+    /// child of that parent, and ends.
     pub(crate) fn read() -> Option<Self> {
         let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
         let is_orphan = || {
@@ -69,7 +71,8 @@ impl Invitation {
     }
 }
 
-/// The first three parts are the same in all versions; the others are only looked at by the copy that they are for.
+/// The first three parts are the same in all versions; the others are only looked at by the copy
+/// that they are for.
 fn parse(value: &str) -> Option<Invitation> {
     let mut parts = value.splitn(6, ',');
     let copy = parts.next()?.to_owned();
@@ -105,8 +108,8 @@ pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
     )
 }
 
-/// What to put into the environment of a worker elsewhere that is started by the process `parent` there, with its stream in the
-/// descriptors `stream`.
+/// What to put into the environment of a worker elsewhere that is started by the process `parent`
+/// there, with its stream in the descriptors `stream`.
 #[cfg(any(test, feature = "slurm", feature = "ssh"))]
 pub(crate) fn elsewhere(depth: u32, parent: &str, stream: [i32; 2]) -> String {
     let (copy, [hears, says]) = (image().name(), stream);

@@ -48,8 +48,8 @@ type Decoded<T> = Result<Option<(T, usize)>, Broken>;
 const MESSAGE: u8 = 1;
 const VALUE: u8 = 2;
 
-/// No frame or record is longer: it lies whole in the memory of a process, and none has more than 47 bits of addresses. (So there
-/// is nothing to refuse where it is written.)
+/// No frame or record is longer: it lies whole in the memory of a process, and none has more than
+/// 47 bits of addresses. (So there is nothing to refuse where it is written.)
 const MOST: usize = if usize::BITS > 32 {
     isize::MAX as usize >> 16
 } else {
@@ -85,8 +85,9 @@ fn push_length(out: &mut Vec<u8>, length: usize) {
     put_length(length, &mut out[start..]);
 }
 
-/// The end of `out`, from `from` on, is an item, and before it is room for its length, from `start` on. Writes the length, and
-/// moves the item if that takes more or less room. Returns where it begins now.
+/// The end of `out`, from `from` on, is an item, and before it is room for its length, from `start`
+/// on. Writes the length, and moves the item if that takes more or less room. Returns where it
+/// begins now.
 #[inline]
 pub(crate) fn close_item(out: &mut Vec<u8>, start: usize, from: usize) -> usize {
     let length = out.len() - from;
@@ -216,7 +217,8 @@ pub(crate) enum Frame<'a> {
         #[serde(skip)]
         items: &'a [u8],
     },
-    /// To a plain worker: begin nothing more of this frame, and say how far it got; `cancel`: what runs is unwanted.
+    /// To a plain worker: begin nothing more of this frame, and say how far it got; `cancel`: what
+    /// runs is unwanted.
     Recall {
         sequence: u64,
         cancel: bool,
@@ -225,9 +227,11 @@ pub(crate) enum Frame<'a> {
     Forget {
         id: u64,
     },
-    /// What the next frame brings along: the numbers of the descriptors that come with the first byte of this one.
+    /// What the next frame brings along: the numbers of the descriptors that come with the first
+    /// byte of this one.
     Descriptors(Vec<u64>),
-    /// To a plain worker: the next bytes of memory that frames bring along under this number, and how many there are in all.
+    /// To a plain worker: the next bytes of memory that frames bring along under this number, and
+    /// how many there are in all.
     Copy {
         id: u64,
         length: u64,
@@ -305,9 +309,11 @@ pub(crate) enum Record<'a> {
     },
     /// The worker wants to be replaced, and begins nothing more of this frame.
     Retire,
-    /// What the next value brings along: the numbers of the descriptors that come with the first byte of this.
+    /// What the next value brings along: the numbers of the descriptors that come with the first
+    /// byte of this.
     Descriptors(Vec<u64>),
-    /// From a plain worker: the next bytes of memory that the next value brings along, as of `Frame::Copy`.
+    /// From a plain worker: the next bytes of memory that the next value brings along, as of
+    /// `Frame::Copy`.
     Copy {
         id: u64,
         length: u64,
@@ -321,7 +327,8 @@ pub(crate) enum Record<'a> {
     /// From a process that forwards a worker's records (`parent::launch`): the last record, and how
     /// that worker has ended.
     Died(Died),
-    /// The bytes of a result. (The last: a variant that is skipped has a number for writing, and none for reading.)
+    /// The bytes of a result. (The last: a variant that is skipped has a number for writing, and
+    /// none for reading.)
     #[serde(skip)]
     Value(&'a [u8]),
 }
@@ -374,8 +381,8 @@ pub(crate) enum CodecOf {
 /// The kind of a [`Record::Value`], for the code that writes one in place.
 pub(crate) const VALUE_KIND: u8 = VALUE;
 
-/// The value at the front of `bytes`, if one stands there whole, and where it ends. (Almost all records are
-/// small values.)
+/// The value at the front of `bytes`, if one stands there whole, and where it ends. (Almost all
+/// records are small values.)
 #[inline]
 pub(crate) fn value(bytes: &[u8]) -> Option<(&[u8], usize)> {
     match envelope(bytes) {

@@ -9,8 +9,8 @@
 //! `RETIRE`.
 //!
 //! **Invariants.**
-//! - **W8** Every item that was taken is answered by exactly one record before the
-//!   next is taken: a value, a codec error or a panic. (`open` says that one is due.)
+//! - **W8** Every item that was taken is answered by exactly one record before the next is taken: a
+//!   value, a codec error or a panic. (`open` says that one is due.)
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
@@ -55,8 +55,8 @@ const KEPT: usize = 1 << 20;
 /// What takes less, in nanoseconds, has not written to a pipe.
 pub(crate) const QUICK: u64 = 250;
 
-/// If so many items of a frame take less than a microsecond each, standard error is not marked between the rest of them: to read the
-/// clock would cost more than such an item may.
+/// If so many items of a frame take less than a microsecond each, standard error is not marked
+/// between the rest of them: to read the clock would cost more than such an item may.
 const SAMPLE: u64 = 1000;
 
 /// How long to wait while the kernel takes nothing or no descriptors, and how often for the latter.
@@ -134,7 +134,8 @@ impl Outlet {
         }
     }
 
-    /// A caller looks for results in the ledger, which has room for more: whether both have one processor.
+    /// A caller looks for results in the ledger, which has room for more: whether both have one
+    /// processor.
     pub(crate) fn watched(&self) -> Option<bool> {
         let (until, yields) = self.path.pages()?.watched();
         let watched = until != 0 && clock::now() <= until && self.length <= ROOM / 2;
@@ -152,8 +153,9 @@ impl Outlet {
         self.path.commit(length);
     }
 
-    /// Whole records in two parts, through the ledger if they fit; around it if `attachments` go with their first byte. A death in
-    /// here leaves a part of a record, which counts as none. After an error nothing was said.
+    /// Whole records in two parts, through the ledger if they fit; around it if `attachments` go
+    /// with their first byte. A death in here leaves a part of a record, which counts as none.
+    /// After an error nothing was said.
     fn say(
         &mut self,
         parts: [&[u8]; 2],
@@ -215,7 +217,8 @@ impl Outlet {
         self.commit(self.length + length + 2);
     }
 
-    /// Of a plain worker: what the next value brings along, as bytes. After an error nothing was said.
+    /// Of a plain worker: what the next value brings along, as bytes. After an error nothing was
+    /// said.
     fn copy(&mut self, attachments: &[Arc<Attachment>]) -> Result<(), postcard::Error> {
         let all = attachments.iter().map(|one| Ok((one.id(), parts(one)?)));
         let all: Vec<_> = all.collect::<io::Result<_>>().map_err(uncopied)?;
@@ -280,8 +283,8 @@ fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
     head
 }
 
-/// Sends all of `bytes`, and `attachments` with the first of them, waiting as long as it takes: the parent always reads. An error:
-/// the kernel takes no descriptors, and nothing was sent.
+/// Sends all of `bytes`, and `attachments` with the first of them, waiting as long as it takes: the
+/// parent always reads. An error: the kernel takes no descriptors, and nothing was sent.
 pub(crate) fn send(
     stream: &Stream,
     mut bytes: &[u8],
@@ -296,8 +299,8 @@ pub(crate) fn send(
         match sent {
             Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),
             Err(Errno::INTR) => {}
-            // Until others have taken theirs, or the kernel has memory again: nothing tells when. (The watcher of the socket
-            // ends this if the parent ends.)
+            // Until others have taken theirs, or the kernel has memory again: nothing tells when.
+            // (The watcher of the socket ends this if the parent ends.)
             Err(error) if is_crowded(error) => {
                 std::thread::sleep(CROWDED);
                 patience = patience.saturating_sub(1);
@@ -472,8 +475,8 @@ impl<'a> Batch<'a> {
         self.answer(&Record::Panic { message, place }.bytes());
     }
 
-    /// An item may have forked, and have returned in the child, too. There is nothing to return to: the conversation
-    /// with the parent is the worker's.
+    /// An item may have forked, and have returned in the child, too. There is nothing to return to:
+    /// the conversation with the parent is the worker's.
     #[inline]
     fn end_child(&self) {
         if fork::generation() != 0 {

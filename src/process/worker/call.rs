@@ -6,14 +6,14 @@
 //! item makes hands it on.
 //!
 //! **Protocol.**
-//! 1. One cell serves item after item, until an item has asked for its token: then the
-//!    next gets a new cell. An item that asks for nothing costs nothing.
-//! 2. The parent, when what is left of a frame is not wanted any more, marks the frame's gate and then
-//!    rings the worker's bell. The watcher thread hears it, and looks at the gate of the frame that
-//!    runs *now*: a late bell finds another gate, without a mark.
-//! 3. A cell that was cancelled is done with at the end of its frame. The watcher decides under
-//!    the lock and cancels outside it, since that runs user code (wakers); the cell that
-//!    it then cancels may be one that serves no more, never one that serves another item.
+//! 1. One cell serves item after item, until an item has asked for its token: then the next gets a
+//!    new cell. An item that asks for nothing costs nothing.
+//! 2. The parent, when what is left of a frame is not wanted any more, marks the frame's gate and
+//!    then rings the worker's bell. The watcher thread hears it, and looks at the gate of the frame
+//!    that runs *now*: a late bell finds another gate, without a mark.
+//! 3. A cell that was cancelled is done with at the end of its frame. The watcher decides under the
+//!    lock and cancels outside it, since that runs user code (wakers); the cell that it then
+//!    cancels may be one that serves no more, never one that serves another item.
 //!
 //! Tests: `tests/process/pool.rs` (tokens).
 
@@ -92,8 +92,9 @@ impl Calls {
 }
 
 impl Canceller {
-    /// Of a plain worker: nothing more of the frame `sequence` begins; `cancel`: and what runs of it is unwanted, which the caller has [looked](Self::look) at then. How many of
-    /// its items have begun.
+    /// Of a plain worker: nothing more of the frame `sequence` begins; `cancel`: and what runs of
+    /// it is unwanted, which the caller has [looked](Self::look) at then. How many of its items
+    /// have begun.
     pub(crate) fn recall(&self, sequence: u64, cancel: bool) -> u64 {
         let gate = self.gates.gate(sequence as usize);
         let end = gate.recall(0);

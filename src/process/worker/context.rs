@@ -3,8 +3,9 @@
 //! A context comes encoded, once, before the first frame of its job, and stays until it is
 //! to be forgotten. It is decoded when the first item asks for it, as part of that item:
 //! a decoder that fails, panics or crashes is an item's failure and not the
-//! worker's. There is one attempt: what the context has brought along is used up by it, and closed if it fails. Later
-//! items end as the first one did, in the same panic if it was one, for which no hook is called again.
+//! worker's. There is one attempt: what the context has brought along is used up by it, and closed
+//! if it fails. Later items end as the first one did, in the same panic if it was one, for which no
+//! hook is called again.
 //!
 //! Tests: below; `tests/process/calls.rs`.
 

@@ -3,16 +3,16 @@
 //! **Job.** A limit for one item, and a limit for what stays.
 //!
 //! 1. Before an item the worker looks how much it has (`sys::private_memory`), and sets the
-//!    kernel's limit for private memory that much above it, where there is such a limit. So an item can
-//!    allocate up to the limit, whatever items before it have left behind; what goes
-//!    beyond fails in the allocator, and Rust's answer to that is to say so and
-//!    to abort. The parent recognises it by that message
-//!    (`parent/worker_stderr.rs`).
-//! 2. What is resident of its own after an item is compared with the limit, too: a worker that holds
-//!    more is replaced, so what items leave behind does not add up.
+//!    kernel's limit for private memory that much above it, where there is such a limit. So an item
+//!    can allocate up to the limit, whatever items before it have left behind; what goes beyond
+//!    fails in the allocator, and Rust's answer to that is to say so and to abort. The parent
+//!    recognises it by that message (`parent/worker_stderr.rs`).
+//! 2. What is resident of its own after an item is compared with the limit, too: a worker that
+//!    holds more is replaced, so what items leave behind does not add up.
 //! 3. A look costs two microseconds. Items that follow closely share one.
-//! 4. While a panic is reported there is no limit: a backtrace needs memory, and where it gets none, the
-//!    standard library deadlocks (to report that, it takes the lock under which it prints backtraces).
+//! 4. While a panic is reported there is no limit: a backtrace needs memory, and where it gets
+//!    none, the standard library deadlocks (to report that, it takes the lock under which it prints
+//!    backtraces).
 //!
 //! **Rejected.** `RLIMIT_AS`: it counts address space that is only reserved, of which each
 //! thread's allocator arena takes 64 MiB. One fixed limit: the item that meets it would

@@ -1,9 +1,10 @@
 //! In the worker: what it has beside its stream.
 //!
-//! **Job.** The seam between a plain worker and the fast path, as `fast::path` is the parent's. A *plain* worker has nothing that its
-//! parent sees: its gates are its own, results wait in its own memory until they are said, and it says what it begins. The
-//! *fast* path is pages that both see (`sys::ledger`): there a result counts as soon as it is committed, and what has begun
-//! is seen at once.
+//! **Job.** The seam between a plain worker and the fast path, as `fast::path` is the parent's. A
+//! *plain* worker has nothing that its parent sees: its gates are its own, results wait in its own
+//! memory until they are said, and it says what it begins. The *fast* path is pages that both see
+//! (`sys::ledger`): there a result counts as soon as it is committed, and what has begun is seen at
+//! once.
 //!
 //! All that a worker says goes through the stream in either case. What is asked here of the fast
 //! path alone has an answer for a plain worker, too: the parent does not read there, and nothing is
@@ -85,7 +86,8 @@ impl Path {
         }
     }
 
-    /// The first `length` bytes of the room are whole records, from now on even if this process dies.
+    /// The first `length` bytes of the room are whole records, from now on even if this process
+    /// dies.
     #[inline]
     pub(crate) fn commit(&self, length: usize) {
         if let Self::Fast(pages) = self {

@@ -6,13 +6,14 @@
 //! function's address; the trampoline knows the true types again.
 //!
 //! **Invariants.**
-//! - **W6** A worker runs the same image as its parent, and the same copy of this crate in it: both have said its name, which is one
-//!   only for the executable's own copies (no pool is made elsewhere); the worker does nothing, and the parent sends no
-//!   frame but the first, before the names agree.
-//! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from
-//!   `fn(A) -> R` and `run::<A, R>`, by [`code_of_kept`] from the same and `run_kept::<A, R>`, or by [`code_of_with`] from
-//!   `fn(&C, A) -> R` and `run_with::<C, A, R>`, and both were checked to lie in the image's code.
-//!   They come over a socket whose other end is the parent's alone.
+//! - **W6** A worker runs the same image as its parent, and the same copy of this crate in it: both
+//!   have said its name, which is one only for the executable's own copies (no pool is made
+//!   elsewhere); the worker does nothing, and the parent sends no frame but the first, before the
+//!   names agree.
+//! - **W7** The two offsets of a [`CodeRef`] were made together, by [`code_of`] from `fn(A) -> R`
+//!   and `run::<A, R>`, by [`code_of_kept`] from the same and `run_kept::<A, R>`, or by
+//!   [`code_of_with`] from `fn(&C, A) -> R` and `run_with::<C, A, R>`, and both were checked to lie
+//!   in the image's code. They come over a socket whose other end is the parent's alone.
 //!
 //! **Rejected.** Closures without captures, conjured from nothing in the worker: such a closure may
 //! still capture a zero-sized proof that something was done in *this* process. A
@@ -93,7 +94,8 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
     let trampoline = std::ptr::with_exposed_provenance::<()>(trampoline);
     // SAFETY: W6, W7: the address is that of a trampoline in this image.
     let trampoline = unsafe { std::mem::transmute::<*const (), Trampoline>(trampoline) };
-    // SAFETY: W6, W7: the parent sent both addresses together, and they were made together, by `code_ref`.
+    // SAFETY: W6, W7: the parent sent both addresses together, and they were made together, by
+    // `code_ref`.
     unsafe { trampoline(function, batch) };
     true
 }
@@ -146,7 +148,8 @@ where
     });
 }
 
-/// Answers each item of `batch` with what `call` makes of it; an error of `call` says what it is about.
+/// Answers each item of `batch` with what `call` makes of it; an error of `call` says what it is
+/// about.
 #[inline]
 fn each<A, R>(
     batch: &mut Batch<'_>,

@@ -1,25 +1,27 @@
 //! The worker's side: a process that runs items until it is told to leave.
 //!
 //! **Protocol.**
-//! 1. Settle in ([`serve`]): what else this process has inherited is closed; the socket moves from standard input
-//!    to a descriptor of its own that no child inherits, `/dev/null` takes its place. No signal is blocked, whatever the thread that
-//!    started this process does. The kernel is asked to kill this process when
-//!    the thread that started it ends, no core files are written, and a
-//!    thread begins to watch the socket and the bell. (Started elsewhere, the stream is two descriptors, and standard input is empty
-//!    from the beginning.)
-//! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of the lifeline (`sys::lifeline`)
-//!    come with it. Answer `HELLO`.
-//! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run the items,
-//!    send what they gave, say `END`, both together with what comes next if that is there and brief. Where
-//!    a caller looks for results in the ledger (`shortcut`), look for the next frame for a moment before sending
-//!    them. Keep the contexts of batches until they are to be forgotten. (An initializer is simply the first batch.)
+//! 1. Settle in ([`serve`]): what else this process has inherited is closed; the socket moves from
+//!    standard input to a descriptor of its own that no child inherits, `/dev/null` takes its
+//!    place. No signal is blocked, whatever the thread that started this process does. The kernel
+//!    is asked to kill this process when the thread that started it ends, no core files are
+//!    written, and a thread begins to watch the socket and the bell. (Started elsewhere, the stream
+//!    is two descriptors, and standard input is empty from the beginning.)
+//! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
+//!    the lifeline (`sys::lifeline`) come with it. Answer `HELLO`.
+//! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run
+//!    the items, send what they gave, say `END`, both together with what comes next if that is
+//!    there and brief. Where a caller looks for results in the ledger (`shortcut`), look for the
+//!    next frame for a moment before sending them. Keep the contexts of batches until they are to
+//!    be forgotten. (An initializer is simply the first batch.)
 //! 4. `BYE`: exit, with whatever the program does at exit.
 //!
-//! **Orphans.** If the parent dies in whatever way, the kernel kills this process at once, in the middle of an item, too.
-//! Before this process has asked for that, in code that runs before `init`, the lifeline does the same. Where it was undone
-//! (an item that changes its user loses the kernel's promise), the parent's end of the socket
-//! closes, and the watcher kills this process group. What an item has started itself is killed by a parent that
-//! kills its worker; if the parent itself is gone it may go on, as the children of any killed process do.
+//! **Orphans.** If the parent dies in whatever way, the kernel kills this process at once, in the
+//! middle of an item, too. Before this process has asked for that, in code that runs before `init`,
+//! the lifeline does the same. Where it was undone (an item that changes its user loses the
+//! kernel's promise), the parent's end of the socket closes, and the watcher kills this process
+//! group. What an item has started itself is killed by a parent that kills its worker; if the
+//! parent itself is gone it may go on, as the children of any killed process do.
 //!
 //! Panics of the protocol's own code cannot happen while an item runs; anything unexpected
 //! (a closed socket, bytes that make no sense) ends the process, and the parent
@@ -97,7 +99,8 @@ pub(crate) fn serve(invitation: &Invitation) -> ! {
     }
 }
 
-/// What lists of processes show: as much as the kernel takes of `name`, or else of the program's, where it would show `exe`.
+/// What lists of processes show: as much as the kernel takes of `name`, or else of the program's,
+/// where it would show `exe`.
 fn set_name(name: &str) {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = std::path::Path::new(&program)
@@ -115,7 +118,8 @@ fn set_name(name: &str) {
     }
 }
 
-/// The stream, by descriptors that no child inherits, in both directions; what else came with `exec` is closed.
+/// The stream, by descriptors that no child inherits, in both directions; what else came with
+/// `exec` is closed.
 fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
         let [hears, says] = ends.map(|end| duplicate(end, FIRST_FD));
@@ -132,7 +136,8 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
 fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let (input, output) = take_stream(invitation)?;
     empty_standard_input()?;
-    // (Elsewhere the parent is a shell, and the end of the stream tells, so that what items have started ends, too.)
+    // (Elsewhere the parent is a shell, and the end of the stream tells, so that what items have
+    // started ends, too.)
     let parents_end = match invitation.stream {
         None => hold_on(invitation.parent),
         Some(_) => None,
@@ -185,8 +190,8 @@ fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
     Ok((inlet, Path::Fast(pages), calls))
 }
 
-/// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on everything else. It may say
-/// something on `output`, too.
+/// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on
+/// everything else. It may say something on `output`, too.
 fn plain_worker(
     mut inlet: Inlet,
     output: Stream,
@@ -391,8 +396,8 @@ impl Inlet {
         }
     }
 
-    /// A batch is here that takes no time: what there is to say can wait until after it. (Or, of a plain worker, until it begins:
-    /// that is said at once, and everything before it.)
+    /// A batch is here that takes no time: what there is to say can wait until after it. (Or, of a
+    /// plain worker, until it begins: that is said at once, and everything before it.)
     fn has_brief(&mut self) -> bool {
         let next = match self.takes_letter() || self.takes_relayed() {
             true => Frame::decode(&self.letter),
@@ -401,8 +406,8 @@ impl Inlet {
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief || self.is_plain())
     }
 
-    /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is here, and what there is
-    /// to say has been heard.
+    /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is
+    /// here, and what there is to say has been heard.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
         let (Some(pages), Some(yields)) = (outlet.path.pages(), outlet.watched()) else {
             return false;
@@ -492,11 +497,13 @@ impl Inlet {
     /// Waits for more bytes.
     fn receive(&mut self) {
         self.tidy();
-        // (No more than what has come makes likely: a length that is wrong does not cost the memory of a right one.)
+        // (No more than what has come makes likely: a length that is wrong does not cost the memory
+        // of a right one.)
         let want = announced(&self.bytes[..self.end]).unwrap_or(0);
         let want = want.min(BELIEVED.max(4 * self.end));
         if want > self.bytes.len() || self.end == 0 && self.bytes.len() > KEPT {
-            // As much room as there will be bytes. (One large frame does not cost its memory for ever.)
+            // As much room as there will be bytes. (One large frame does not cost its memory for
+            // ever.)
             let mut exact = Vec::with_capacity(want.max(ROOM));
             large_pages::advise(&mut exact);
             exact.extend_from_slice(&self.bytes[..self.end]);

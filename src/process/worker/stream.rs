@@ -1,7 +1,8 @@
-//! In the worker: one direction of the stream to the parent, and what follows when the parent is gone.
+//! In the worker: one direction of the stream to the parent, and what follows when the parent is
+//! gone.
 //!
-//! A worker that is a child of its parent has one socket for both. One that was started elsewhere has what it was given there:
-//! pipes or sockets, two of them.
+//! A worker that is a child of its parent has one socket for both. One that was started elsewhere
+//! has what it was given there: pipes or sockets, two of them.
 //!
 //! Tests: below; `tests/machines/`.
 
@@ -70,7 +71,8 @@ impl AsFd for Stream {
     }
 }
 
-/// The parent is gone: the end, at once, and of what items have started. No destructor, no handler, no item can hold it up.
+/// The parent is gone: the end, at once, and of what items have started. No destructor, no handler,
+/// no item can hold it up.
 pub(super) fn die() -> ! {
     end_all()
 }

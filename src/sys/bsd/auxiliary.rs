@@ -1,7 +1,8 @@
 //! What the dynamic loader has told this process at its start.
 //!
-//! - **Y56** `dl_iterate_phdr` calls the function for each module that is loaded, the executable first, with a pointer to what it
-//!   is about, good for that call, and with the pointer that was handed in.
+//! - **Y56** `dl_iterate_phdr` calls the function for each module that is loaded, the executable
+//!   first, with a pointer to what it is about, good for that call, and with the pointer that was
+//!   handed in.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};

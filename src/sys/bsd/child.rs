@@ -1,8 +1,10 @@
-//! A child process by a descriptor that is readable once it has ended: a `kqueue` that was asked for that.
+//! A child process by a descriptor that is readable once it has ended: a `kqueue` that was asked
+//! for that.
 //!
-//! The number stays the child's until its status is fetched, so everything else goes by the number. A handle that has fetched
-//! the status does not use the number any more. (Code of the host that waits for any child takes the status and the
-//! number away: then a signal could meet another process. Only a descriptor of the process itself would rule that out.)
+//! The number stays the child's until its status is fetched, so everything else goes by the number.
+//! A handle that has fetched the status does not use the number any more. (Code of the host that
+//! waits for any child takes the status and the number away: then a signal could meet another
+//! process. Only a descriptor of the process itself would rule that out.)
 //!
 //! - **Y44** `kevent` reads changes that are in this frame, and is given no room for events.
 #![allow(unsafe_code)]
@@ -39,7 +41,8 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is left.
+    /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is
+    /// left.
     pub(crate) fn open(pid: Id) -> Result<Self> {
         let end = match watch(pid) {
             // Some systems say so of a zombie, too.

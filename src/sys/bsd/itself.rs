@@ -1,11 +1,13 @@
 //! What a process asks the system about itself: its threads, its descriptors, its rights.
 //!
-//! - **Y55** These calls have no precondition, and what they fill in is in this frame, as long as they are told.
+//! - **Y55** These calls have no precondition, and what they fill in is in this frame, as long as
+//!   they are told.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
 
-/// The folder with the numbers of its descriptors. (On FreeBSD it shows more than three where `fdescfs` is mounted.)
+/// The folder with the numbers of its descriptors. (On FreeBSD it shows more than three where
+/// `fdescfs` is mounted.)
 pub(crate) const DESCRIPTORS: &str = "/dev/fd";
 
 /// No other thread of this process runs, now. `None`: that cannot be told.
@@ -55,7 +57,8 @@ pub(crate) fn is_alone() -> Option<bool> {
         )
     };
     let is_filled = error == 0 && size == size_of::<libc::kinfo_proc>();
-    // SAFETY: Y55: the call has filled all of it in, or it is zeros, which all of its fields may be.
+    // SAFETY: Y55: the call has filled all of it in, or it is zeros, which all of its fields may
+    // be.
     let info = unsafe { info.assume_init() };
     is_filled.then_some(info.ki_numthreads <= 1)
 }

@@ -1,7 +1,8 @@
 //! What the header of an image in the format Mach-O says.
 //!
-//! - **Y57** `__dso_handle` is the first byte of this image's header, which is mapped with the load commands behind it, aligned and
-//!   unchanged, for the life of the process; so are the segments, `slide` bytes from where the commands say.
+//! - **Y57** `__dso_handle` is the first byte of this image's header, which is mapped with the load
+//!   commands behind it, aligned and unchanged, for the life of the process; so are the segments,
+//!   `slide` bytes from where the commands say.
 #![allow(unsafe_code)]
 #![cfg_attr(not(target_vendor = "apple"), allow(dead_code))] // tests of other systems' read some, too
 

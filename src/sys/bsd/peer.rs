@@ -1,7 +1,7 @@
 //! Which process made the other end of a Unix socket: the system has noted it.
 //!
-//! - **Y46** `getsockopt` takes any descriptor that is open, and fills in as many bytes of a local as it is told, or is an error; all
-//!   fields are numbers, for which zero is a value.
+//! - **Y46** `getsockopt` takes any descriptor that is open, and fills in as many bytes of a local
+//!   as it is told, or is an error; all fields are numbers, for which zero is a value.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,7 +1,7 @@
 //! Sockets that do not block from the beginning, as far as these systems have them.
 //!
-//! Where a new socket cannot be made so in one step, a program that starts another one at that moment hands it on; `std` has no
-//! better way here either.
+//! Where a new socket cannot be made so in one step, a program that starts another one at that
+//! moment hands it on; `std` has no better way here either.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -33,7 +33,8 @@ pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 /// One end of a stream.
 pub(crate) use std::os::unix::net::UnixStream as Stream;
 
-/// The event that the other end says no more: none. (When that end is closed, `HUP` comes in any case.)
+/// The event that the other end says no more: none. (When that end is closed, `HUP` comes in any
+/// case.)
 pub(crate) const ENDS: PollFlags = PollFlags::empty();
 
 /// As a child's standard stream.
@@ -52,14 +53,16 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     Ok(pair)
 }
 
-/// Makes a TCP connection to another machine ready for frames: small ones go at once, and a machine that is cut off is noticed some time.
+/// Makes a TCP connection to another machine ready for frames: small ones go at once, and a machine
+/// that is cut off is noticed some time.
 #[cfg(feature = "slurm")]
 pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
     rustix::net::sockopt::set_tcp_nodelay(socket, true)?;
     rustix::net::sockopt::set_socket_keepalive(socket, true)
 }
 
-/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would tell of what comes behind.
+/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would
+/// tell of what comes behind.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
 /// The call that accepts.

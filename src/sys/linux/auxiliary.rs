@@ -1,7 +1,7 @@
 //! What the kernel has told this process at its start.
 //!
-//! - **Y35** `getauxval` may be called at any time: it reads a table that is there before the first constructor, and for any
-//!   number that is not in it gives 0.
+//! - **Y35** `getauxval` may be called at any time: it reads a table that is there before the first
+//!   constructor, and for any number that is not in it gives 0.
 //!
 //! Tests: `sys::image`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
@@ -11,8 +11,8 @@ fn value(what: libc::c_ulong) -> usize {
     unsafe { libc::getauxval(what) as usize }
 }
 
-/// The kernel has started this process with other rights than its caller's: by the user of its file, or its
-/// capabilities, or a security module.
+/// The kernel has started this process with other rights than its caller's: by the user of its
+/// file, or its capabilities, or a security module.
 pub(crate) fn has_other_rights() -> bool {
     value(libc::AT_SECURE) != 0
 }
@@ -22,7 +22,8 @@ pub(crate) fn are_executables(headers: usize) -> bool {
     headers == value(libc::AT_PHDR)
 }
 
-/// The kernel has mapped no dynamic loader: of a program that needs one, the loader itself was executed.
+/// The kernel has mapped no dynamic loader: of a program that needs one, the loader itself was
+/// executed.
 pub(crate) fn is_loader_executed() -> bool {
     value(libc::AT_BASE) == 0
 }

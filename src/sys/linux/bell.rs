@@ -1,6 +1,7 @@
 //! A descriptor that any thread, and a signal handler, makes ready: an `eventfd`.
 //!
-//! Tests: `tests/event_loop/signals.rs` (each ring is an edge), `tests/event_loop/time.rs` (the thread that waits without a loop).
+//! Tests: `tests/event_loop/signals.rs` (each ring is an edge), `tests/event_loop/time.rs` (the
+//! thread that waits without a loop).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -45,7 +46,8 @@ impl AsFd for Bell {
     }
 }
 
-/// By its [`rope`](Bell::rope). A signal handler may call this. (One that cannot count further is ringing.)
+/// By its [`rope`](Bell::rope). A signal handler may call this. (One that cannot count further is
+/// ringing.)
 pub(crate) fn ring(rope: BorrowedFd<'_>) {
     let _ = rustix::io::write(rope, &1_u64.to_ne_bytes());
 }

@@ -23,7 +23,8 @@ pub(crate) const CALLS: [&str; 2] = ["pidfd_open", "pidfd_send_signal"];
 pub(crate) struct Handle(OwnedFd);
 
 impl Handle {
-    /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is left.
+    /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is
+    /// left.
     pub(crate) fn open(id: Id) -> Result<Self> {
         pidfd_open(id, PidfdFlags::empty()).map(Self)
     }

@@ -1,4 +1,5 @@
-//! What a channel between processes is made of: a pipe with room for all of its records, a semaphore, a file.
+//! What a channel between processes is made of: a pipe with room for all of its records, a
+//! semaphore, a file.
 //!
 //! Tests: `tests/process/channel.rs`.
 
@@ -12,7 +13,8 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 
 use crate::sys::memory_file;
 
-/// A pipe that has room for so many bytes, the end that is read first. `None`: there is no such pipe for this user.
+/// A pipe that has room for so many bytes, the end that is read first. `None`: there is no such
+/// pipe for this user.
 pub(crate) fn pipe(room: usize) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     if fcntl_getpipe_size(&write)? < room {
@@ -25,7 +27,8 @@ pub(crate) fn pipe(room: usize) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     Ok(Some((read, write)))
 }
 
-/// A semaphore: each read of eight bytes takes one credit, and each write of the number one gives one.
+/// A semaphore: each read of eight bytes takes one credit, and each write of the number one gives
+/// one.
 pub(crate) fn credits(count: u32) -> io::Result<OwnedFd> {
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
     Ok(eventfd(count, flags)?)

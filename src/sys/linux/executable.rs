@@ -1,6 +1,7 @@
 //! The program's file: what is executed to start this image again.
 //!
-//! `/proc/self/exe` is the very file that this process runs, even if another has its name meanwhile.
+//! `/proc/self/exe` is the very file that this process runs, even if another has its name
+//! meanwhile.
 
 use std::io;
 use std::os::linux::fs::MetadataExt;

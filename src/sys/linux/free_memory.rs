@@ -1,11 +1,13 @@
 //! Whether there is room in this machine for so much more memory.
 //!
-//! **Job.** The kernel promises memory that it does not have, and when the pages are written to, it kills
-//! a process to get them: this one, a worker, or another program. Code that is about to fill a
-//! large piece asks first ([`check`]), so that what cannot fit is an error of the call that wants it.
+//! **Job.** The kernel promises memory that it does not have, and when the pages are written to, it
+//! kills a process to get them: this one, a worker, or another program. Code that is about to fill
+//! a large piece asks first ([`check`]), so that what cannot fit is an error of the call that wants
+//! it.
 //!
 //! What others take at the same time cannot be known, and a limit of a group of processes is not
-//! looked at (the kernel kills within the group then): a guard against the impossible, not a reservation.
+//! looked at (the kernel kills within the group then): a guard against the impossible, not a
+//! reservation.
 //!
 //! Tests: below; `tests/process/memory.rs`.
 

@@ -1,4 +1,5 @@
-//! What a process asks the system about itself: its threads, its descriptors, its rights; and what lists of processes show.
+//! What a process asks the system about itself: its threads, its descriptors, its rights; and what
+//! lists of processes show.
 //!
 //! Tests: below; `tests/process/host.rs`.
 
@@ -27,8 +28,8 @@ pub(crate) fn is_alone() -> Option<bool> {
     Some(tasks.len() == 1 || living.count() <= 1)
 }
 
-/// Of the line that the kernel has about a thread: its flags say that it ends. (Its name comes before, in brackets, and may be
-/// anything.)
+/// Of the line that the kernel has about a thread: its flags say that it ends. (Its name comes
+/// before, in brackets, and may be anything.)
 fn is_ending(stat: &[u8]) -> bool {
     let name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
     let mut fields = stat[name..].split(|byte| *byte == b' ');

@@ -1,20 +1,24 @@
 //! What a process hangs by: when it is cut, or its holder is gone, the kernel kills that process.
 //!
-//! **Job.** To end a child where a signal cannot: before its first line (it cannot have asked the kernel for a
-//! parent-death signal yet), or when its parent has no right to signal it any more. The kernel does it, so it does not matter
-//! what the child does meanwhile, or whether it has been stopped.
+//! **Job.** To end a child where a signal cannot: before its first line (it cannot have asked the
+//! kernel for a parent-death signal yet), or when its parent has no right to signal it any more.
+//! The kernel does it, so it does not matter what the child does meanwhile, or whether it has been
+//! stopped.
 //!
-//! **Protocol.** A pair of sockets through which nothing is ever sent. The child's end is set to send its owner a signal when
-//! something happens to it (`O_ASYNC`), the signal is `SIGKILL` (`F_SETSIG`), the owner the child (`F_SETOWN`). The one thing that can
-//! happen is that the other end, which the parent has, is closed or shut down. The right to send that signal was
-//! checked, and noted by the kernel, when the owner was set. The child's end must stay open: it lies in a message to the child from then on, and
-//! then with the child. (In the parent alone it might be closed first.)
+//! **Protocol.** A pair of sockets through which nothing is ever sent. The child's end is set to
+//! send its owner a signal when something happens to it (`O_ASYNC`), the signal is `SIGKILL`
+//! (`F_SETSIG`), the owner the child (`F_SETOWN`). The one thing that can happen is that the other
+//! end, which the parent has, is closed or shut down. The right to send that signal was
+//! checked, and noted by the kernel, when the owner was set. The child's end must stay open: it
+//! lies in a message to the child from then on, and then with the child. (In the parent alone it
+//! might be closed first.)
 //!
 //! Where the kernel or a filter knows nothing of this, nothing happens when it is cut.
 //!
 //! - **Y27** `fcntl` with these commands takes numbers, for a descriptor that is open.
 //!
-//! Rejected: the signal on a socket or a pipe that is there anyway, since whatever is sent through it would be the end.
+//! Rejected: the signal on a socket or a pipe that is there anyway, since whatever is sent through
+//! it would be the end.
 //!
 //! Tests: below; `tests/environments/`.
 #![allow(unsafe_code)]
@@ -58,8 +62,9 @@ impl Lifeline {
     }
 }
 
-/// This process is to end with the thread that started it: the kernel sees to that, at any time. (Where that is refused the stream's end and
-/// the lifeline do it, nearly as soon.) So there is nothing to watch.
+/// This process is to end with the thread that started it: the kernel sees to that, at any time.
+/// (Where that is refused the stream's end and the lifeline do it, nearly as soon.) So there is
+/// nothing to watch.
 pub(crate) fn hold_on(_parent: u32) -> Option<Handle> {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     None

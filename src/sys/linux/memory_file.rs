@@ -1,8 +1,10 @@
 //! Memory files: memory that has a descriptor, and no name (`memfd_create`).
 //!
-//! One may come from another process, so nothing is believed of it: the kernel is asked for its seals, which cannot be taken off.
+//! One may come from another process, so nothing is believed of it: the kernel is asked for its
+//! seals, which cannot be taken off.
 //!
-//! - **Y53** Pages of a mapping may be filled in advance, and given back: the first changes no content, the second makes it zero.
+//! - **Y53** Pages of a mapping may be filled in advance, and given back: the first changes no
+//!   content, the second makes it zero.
 //!
 //! Tests: below; `sys::segment`, `sys::arena`.
 #![allow(unsafe_code)]
@@ -21,8 +23,9 @@ use crate::sys::refused::refused;
 /// What no process may do to any.
 const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
-/// A memory file of `length` bytes, all zero, which may be sealed, and whose bytes cannot be executed. No page of it
-/// is there before it is used. What is longer than this process's files may be is refused here, not by a signal.
+/// A memory file of `length` bytes, all zero, which may be sealed, and whose bytes cannot be
+/// executed. No page of it is there before it is used. What is longer than this process's files may
+/// be is refused here, not by a signal.
 pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     let limit = limits::limit(Resource::Fsize)
         .ok()

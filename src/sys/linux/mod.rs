@@ -1,7 +1,8 @@
 //! Linux.
 //!
-//! The duties that this system alone fulfils so, beside those of all Unix systems; the table is at the head of `sys`. Those that are
-//! left out with `--cfg trefoil_port` are fulfilled by `portable` then.
+//! The duties that this system alone fulfils so, beside those of all Unix systems; the table is at
+//! the head of `sys`. Those that are left out with `--cfg trefoil_port` are fulfilled by `portable`
+//! then.
 
 pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]

@@ -1,9 +1,11 @@
 //! Which process made the other end of a socket: the kernel has noted it.
 //!
-//! - **Y38** `getsockopt` with `SO_PEERCRED` takes any descriptor that is open, and fills in a `ucred`, three numbers, or is an error.
+//! - **Y38** `getsockopt` with `SO_PEERCRED` takes any descriptor that is open, and fills in a
+//!   `ucred`, three numbers, or is an error.
 //!
-//! Rejected: rustix's call, whose process is never 0. The kernel says 0 where the other process is in a process namespace that
-//! this one does not see, and of sockets that have no other process (TCP).
+//! Rejected: rustix's call, whose process is never 0. The kernel says 0 where the other process is
+//! in a process namespace that this one does not see, and of sockets that have no other process
+//! (TCP).
 //!
 //! Tests: below; `tests/process/host.rs`.
 #![allow(unsafe_code)]
@@ -15,7 +17,8 @@ use libc::{c_void, socklen_t, ucred};
 
 use crate::sys::refused::refused;
 
-/// The process that made the other end of `socket` (or both, if it is a pair), and its user and group.
+/// The process that made the other end of `socket` (or both, if it is a pair), and its user and
+/// group.
 pub(crate) fn peer(socket: impl AsFd) -> io::Result<ucred> {
     let mut peer = ucred {
         pid: 0,

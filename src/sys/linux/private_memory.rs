@@ -24,7 +24,8 @@ impl Meter {
         })
     }
 
-    /// How many bytes are resident and this process's own, and how much it has reserved to write to.
+    /// How many bytes are resident and this process's own, and how much it has reserved to write
+    /// to.
     pub(crate) fn read(&self) -> Option<(u64, u64)> {
         let mut buffer = [0; 256];
         let length = rustix::io::pread(&self.statm, &mut buffer, 0).ok()?;

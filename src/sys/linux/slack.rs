@@ -1,17 +1,19 @@
 //! How late the kernel ends a wait on purpose, and what to ask for instead.
 //!
-//! **Job.** The kernel rounds the end of a wait up, so that it can end several at once: by the thread's timer slack, 50 µs
-//! unless it was set, and, for a wait for descriptors, by a thousandth of its length if that is more. If nothing else happens
-//! on that processor meanwhile, the wait is late by exactly that much. So we ask for that much less, and the thread
-//! wakes in time. If something else did happen, or the slack is less than usual, the thread wakes early,
-//! by no more than that, and waits for the rest. (A thread of low priority wakes later still, by a two-hundredth of the
-//! wait. That is not corrected.)
+//! **Job.** The kernel rounds the end of a wait up, so that it can end several at once: by the
+//! thread's timer slack, 50 µs unless it was set, and, for a wait for descriptors, by a thousandth
+//! of its length if that is more. If nothing else happens on that processor meanwhile, the wait is
+//! late by exactly that much. So we ask for that much less, and the thread wakes in time. If
+//! something else did happen, or the slack is less than usual, the thread wakes early, by no more
+//! than that, and waits for the rest. (A thread of low priority wakes later still, by a
+//! two-hundredth of the wait. That is not corrected.)
 //!
-//! A wait that is no longer than the slack is asked for as it is: it cannot be made shorter, and one of no length at all would
-//! be a busy wait. Only Linux is known so well; elsewhere nothing is changed.
+//! A wait that is no longer than the slack is asked for as it is: it cannot be made shorter, and
+//! one of no length at all would be a busy wait. Only Linux is known so well; elsewhere nothing is
+//! changed.
 //!
-//! Tests: below. How late sleeps are depends on the machine: alone on a quiet one they were 88 µs late without this, and
-//! 37 µs with it.
+//! Tests: below. How late sleeps are depends on the machine: alone on a quiet one they were 88 µs
+//! late without this, and 37 µs with it.
 
 use std::time::Duration;
 

@@ -39,8 +39,8 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     UnixStream::pair()
 }
 
-/// Makes a TCP connection to another machine ready for frames: small ones go at once, and while nothing is under way a machine that is
-/// cut off is noticed after twenty seconds.
+/// Makes a TCP connection to another machine ready for frames: small ones go at once, and while
+/// nothing is under way a machine that is cut off is noticed after twenty seconds.
 #[cfg(feature = "slurm")]
 pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
     use rustix::net::sockopt;
@@ -52,8 +52,8 @@ pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
     sockopt::set_tcp_keepcnt(socket, 3)
 }
 
-/// A short read of a TCP connection tells that the next one would block: where it stopped at a mark of urgent data, the
-/// kernel has reported that mark.
+/// A short read of a TCP connection tells that the next one would block: where it stopped at a mark
+/// of urgent data, the kernel has reported that mark.
 pub(crate) const SHORT_READS_DRAIN: bool = true;
 
 /// The call that accepts.

@@ -1,15 +1,17 @@
 //! How much processor time a thread has used: its own clock, readable by others.
 //!
-//! **Job.** A thread that computes and a thread that waits in a system call look the same from outside, but for
-//! this: the clock of the first one runs, that of the other stands still. The thread pool asks for it where it has to
-//! know (`thread/blocking.rs`). A clock costs nothing until it is read; that is one system call. On a machine with too much to do, the
-//! clock of a thread that computes may stand still, too: then it [wants to run](ThreadClock::wants_to_run). To see that costs
-//! a file to read, some microseconds.
+//! **Job.** A thread that computes and a thread that waits in a system call look the same from
+//! outside, but for this: the clock of the first one runs, that of the other stands still. The
+//! thread pool asks for it where it has to know (`thread/blocking.rs`). A clock costs nothing until
+//! it is read; that is one system call. On a machine with too much to do, the clock of a thread
+//! that computes may stand still, too: then it [wants to run](ThreadClock::wants_to_run). To see
+//! that costs a file to read, some microseconds.
 //!
-//! The number of such a clock is derived from the thread's, as in `pthread_getcpuclockid`, which needs the thread's
-//! handle. Where a thread's clock cannot be read by others, there is none.
+//! The number of such a clock is derived from the thread's, as in `pthread_getcpuclockid`, which
+//! needs the thread's handle. Where a thread's clock cannot be read by others, there is none.
 //!
-//! Rejected: the thread's state alone (a file to open for each look, and it tells of one moment only).
+//! Rejected: the thread's state alone (a file to open for each look, and it tells of one moment
+//! only).
 //!
 //! Tests: below.
 
@@ -17,7 +19,8 @@ use std::time::Duration;
 
 use crate::sys::clock;
 
-/// In the number of a clock: the processor time of one thread (`CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED`).
+/// In the number of a clock: the processor time of one thread (`CPUCLOCK_PERTHREAD_MASK |
+/// CPUCLOCK_SCHED`).
 const OF_THREAD: i32 = 6;
 
 /// The clock of one thread.
@@ -39,7 +42,8 @@ impl ThreadClock {
         clock::read(!self.thread << 3 | OF_THREAD)
     }
 
-    /// Its thread is at work in this moment, or would be if a processor were free. `None`: that cannot be told.
+    /// Its thread is at work in this moment, or would be if a processor were free. `None`: that
+    /// cannot be told.
     pub(crate) fn wants_to_run(self) -> Option<bool> {
         let file = format!("/proc/self/task/{}/stat", self.thread);
         let stat = std::fs::read_to_string(file).ok()?;

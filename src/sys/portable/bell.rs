@@ -1,12 +1,14 @@
 //! A descriptor that any thread, and a signal handler, makes ready: a pipe.
 //!
-//! Each ring is eight bytes. Of a bell that is silenced all of them are read. One with listeners is never empty again:
-//! a listener that has not looked yet would miss what another has read. So of those only the surplus is read
-//! ([`make_room`]), before the pipe is full, when no ring would be an edge any longer.
+//! Each ring is eight bytes. Of a bell that is silenced all of them are read. One with listeners is
+//! never empty again: a listener that has not looked yet would miss what another has read. So of
+//! those only the surplus is read ([`make_room`]), before the pipe is full, when no ring would be
+//! an edge any longer.
 //!
 //! Tests: `tests/process/` (with `--cfg trefoil_port`).
 //!
-//! Rejected: `EVFILT_USER` in a `kqueue` of its own, whose second ring is no edge while the first was not taken.
+//! Rejected: `EVFILT_USER` in a `kqueue` of its own, whose second ring is no edge while the first
+//! was not taken.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

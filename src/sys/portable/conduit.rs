@@ -1,4 +1,5 @@
-//! What a channel between processes is made of: descriptors, which do not travel here. So there is none.
+//! What a channel between processes is made of: descriptors, which do not travel here. So there is
+//! none.
 //!
 //! Tests: `tests/process/plain.rs`.
 

@@ -1,8 +1,9 @@
 //! The program's file: what is executed to start this image again, found by its path.
 //!
-//! There may be another file at that path meanwhile: a new version was installed while this one runs. So what the file is
-//! was noted before the first pool is made, and each start of a worker compares. A file that is replaced between that look and
-//! the start is another image, or another copy of this crate, and its name tells (`image`).
+//! There may be another file at that path meanwhile: a new version was installed while this one
+//! runs. So what the file is was noted before the first pool is made, and each start of a worker
+//! compares. A file that is replaced between that look and the start is another image, or another
+//! copy of this crate, and its name tells (`image`).
 //!
 //! Tests: below; `tests/process/host.rs`.
 

@@ -1,4 +1,5 @@
-//! Bytes through a Unix socket, and nothing else: a descriptor that comes along is closed by the system.
+//! Bytes through a Unix socket, and nothing else: a descriptor that comes along is closed by the
+//! system.
 //!
 //! Tests: `tests/process/plain.rs`.
 

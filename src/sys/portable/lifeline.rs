@@ -28,7 +28,8 @@ impl Lifeline {
     }
 }
 
-/// Readable when the process `parent` is gone. `None`: it is, or cannot be watched; the end of its stream tells, too.
+/// Readable when the process `parent` is gone. `None`: it is, or cannot be watched; the end of its
+/// stream tells, too.
 pub(crate) fn hold_on(parent: u32) -> Option<Handle> {
     Handle::open(Pid::from_raw(parent.cast_signed())?).ok()
 }

@@ -1,12 +1,15 @@
-//! Memory files: memory that has a descriptor, and no name. Here they are files for temporary data that are unlinked at once.
+//! Memory files: memory that has a descriptor, and no name. Here they are files for temporary data
+//! that are unlinked at once.
 //!
-//! No descriptor travels to another process here (`handover`), and none is inherited: so whatever is mapped was made by
-//! this process, and its code does not resize it, nor write to what is [sealed](seal). Who else could open the file in the
-//! instant that it has a name is its own user, who may do anything to this process.
+//! No descriptor travels to another process here (`handover`), and none is inherited: so whatever
+//! is mapped was made by this process, and its code does not resize it, nor write to what is
+//! [sealed](seal). Who else could open the file in the instant that it has a name is its own user,
+//! who may do anything to this process.
 //!
 //! - **Y54** Nothing is done to the pages.
 //!
-//! **Rejected.** `shm_open`: on macOS such a file cannot be written to but through a mapping, and two of them cannot be told apart.
+//! **Rejected.** `shm_open`: on macOS such a file cannot be written to but through a mapping, and
+//! two of them cannot be told apart.
 //!
 //! Tests: below; `sys::mapping`, `tests/process/shared.rs`.
 #![allow(unsafe_code)]

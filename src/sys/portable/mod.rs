@@ -1,8 +1,9 @@
 //! What needs nothing of one system.
 //!
-//! Worker processes that are plain, in the form that macOS and FreeBSD have them: nothing here is handed over but bytes, and what a
-//! file is, is found by its path. Linux has better ways, and takes these in their place if it is built with `--cfg trefoil_port`: so the
-//! tests of worker processes run them (`.ci/long platforms`).
+//! Worker processes that are plain, in the form that macOS and FreeBSD have them: nothing here is
+//! handed over but bytes, and what a file is, is found by its path. Linux has better ways, and
+//! takes these in their place if it is built with `--cfg trefoil_port`: so the tests of worker
+//! processes run them (`.ci/long platforms`).
 
 #[cfg(unix)]
 pub(crate) mod bell;

@@ -17,7 +17,8 @@ impl ThreadClock {
         match self {}
     }
 
-    /// Its thread is at work in this moment, or would be if a processor were free. `None`: that cannot be told.
+    /// Its thread is at work in this moment, or would be if a processor were free. `None`: that
+    /// cannot be told.
     pub(crate) fn wants_to_run(self) -> Option<bool> {
         match self {}
     }

@@ -1,19 +1,23 @@
 //! Writes to pipes that have no reader, without `SIGPIPE`.
 //!
-//! **Job.** Such a write is an error, and a signal besides, which ends the process unless it is ignored. `std` has it
-//! ignored before `main`; but a host may not be Rust's, and programs that want to end with the reader of their output
-//! put the default back. Sockets can be asked not to raise it; pipes cannot.
+//! **Job.** Such a write is an error, and a signal besides, which ends the process unless it is
+//! ignored. `std` has it ignored before `main`; but a host may not be Rust's, and programs that
+//! want to end with the reader of their output put the default back. Sockets can be asked not to
+//! raise it; pipes cannot.
 //!
 //! **Protocol.** ([`quietly`])
-//! 1. Block the signal on this thread. It is the writer's: raised by the write, and pending here alone.
-//! 2. Write. If the pipe is broken, take the signal out. (One that was pending before, of a host that blocks it, goes with it:
-//!    the two would have become one anyway.)
+//! 1. Block the signal on this thread. It is the writer's: raised by the write, and pending here
+//!    alone.
+//! 2. Write. If the pipe is broken, take the signal out. (One that was pending before, of a host
+//!    that blocks it, goes with it: the two would have become one anyway.)
 //! 3. Put the thread's mask back.
 //!
-//! That costs two system calls, so code that writes often asks first whether the signal [is deadly](is_deadly).
+//! That costs two system calls, so code that writes often asks first whether the signal [is
+//! deadly](is_deadly).
 //!
 //! - **Y36** To set a signal's action to one that is no function installs no handler.
-//! - **Y97** `sigtimedwait` reads a set and a time that are in the caller's frame, `sigwait` a set, and writes a number there.
+//! - **Y97** `sigtimedwait` reads a set and a time that are in the caller's frame, `sigwait` a set,
+//!   and writes a number there.
 //!
 //! Tests: `tests/process/channel.rs`.
 #![allow(unsafe_code)]

@@ -1,4 +1,5 @@
-//! Words about children that all Unix systems have alike: a child's number, what a call fails with, signals.
+//! Words about children that all Unix systems have alike: a child's number, what a call fails with,
+//! signals.
 
 pub(crate) use rustix::io::Errno as Error;
 pub(crate) use rustix::process::{Pid as Id, Signal};

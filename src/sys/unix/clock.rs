@@ -1,9 +1,12 @@
-//! The kernel's clocks: the one that all processes of a machine have in common, and others by their numbers.
+//! The kernel's clocks: the one that all processes of a machine have in common, and others by their
+//! numbers.
 //!
-//! `Instant` is made of the common one, but gives no number. rustix would, but it reads the kernel's page of
-//! functions (vDSO) by itself, which is not there under Valgrind: a program that makes a process pool would crash.
+//! `Instant` is made of the common one, but gives no number. rustix would, but it reads the
+//! kernel's page of functions (vDSO) by itself, which is not there under Valgrind: a program that
+//! makes a process pool would crash.
 //!
-//! - **Y92** `clock_gettime` writes into a local, or fails for a number that names no clock; it has no other precondition.
+//! - **Y92** `clock_gettime` writes into a local, or fails for a number that names no clock; it has
+//!   no other precondition.
 #![allow(unsafe_code)]
 
 use std::time::Duration;

@@ -1,15 +1,16 @@
 //! What the headers of an image in the format ELF say.
 //!
-//! **Executed again?** The system tells a process where the program headers of the executable are: if those are
-//! not this image's, this is a library. If the system has mapped no dynamic loader for an image that names one, then
-//! the loader itself was executed, and has mapped this image (`auxiliary`).
+//! **Executed again?** The system tells a process where the program headers of the executable are:
+//! if those are not this image's, this is a library. If the system has mapped no dynamic loader for
+//! an image that names one, then the loader itself was executed, and has mapped this image
+//! (`auxiliary`).
 //!
 //! **Invariants.**
-//! - **Y20** `__ehdr_start` is the first byte of a mapped, readable segment that
-//!   holds the ELF header and the program headers, for the life of the process.
-//!   (The linker defines the symbol only if the headers are loaded.)
-//! - **Y21** A loaded segment spans `base + vaddr - lowest` for `memsz` bytes and stays
-//!   mapped with its content for the life of the process.
+//! - **Y20** `__ehdr_start` is the first byte of a mapped, readable segment that holds the ELF
+//!   header and the program headers, for the life of the process. (The linker defines the symbol
+//!   only if the headers are loaded.)
+//! - **Y21** A loaded segment spans `base + vaddr - lowest` for `memsz` bytes and stays mapped with
+//!   its content for the life of the process.
 //!
 //! Tests: below; `sys::image`.
 #![allow(unsafe_code)]
@@ -83,8 +84,8 @@ pub(crate) fn headers() -> Headers {
 /// The bytes of a loaded range of the image.
 fn bytes(range: Range<usize>) -> &'static [u8] {
     let start = std::ptr::with_exposed_provenance(range.start);
-    // SAFETY: Y21: the range is a loaded segment of this image, mapped, readable and unchanged for the life of the
-    // process.
+    // SAFETY: Y21: the range is a loaded segment of this image, mapped, readable and unchanged for
+    // the life of the process.
     unsafe { std::slice::from_raw_parts(start, range.len()) }
 }
 

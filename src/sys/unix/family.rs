@@ -11,7 +11,8 @@ use rustix::process::{Pid, Signal};
 #[derive(Debug)]
 pub(crate) struct Family(Pid);
 
-/// What is started by `command` has a family of its own, with its program's name as this process has it.
+/// What is started by `command` has a family of its own, with its program's name as this process
+/// has it.
 pub(crate) fn prepare(command: &mut Command) {
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);

@@ -37,7 +37,8 @@ pub(crate) fn set_mode(builder: &mut DirBuilder, mode: u32) {
     builder.mode(mode);
 }
 
-/// What names the file behind a descriptor, as long as it is open anywhere: its device and its number.
+/// What names the file behind a descriptor, as long as it is open anywhere: its device and its
+/// number.
 #[allow(clippy::unnecessary_cast)] // they are narrower, or signed, elsewhere
 pub(crate) fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::fstat(file)?;

@@ -21,8 +21,8 @@
 //!
 //! A child made by the bare system call, around the C library, is not noticed.
 //!
-//! - **Y30** What runs in the child before `fork` returns touches plain memory only: no lock,
-//!   no allocation.
+//! - **Y30** What runs in the child before `fork` returns touches plain memory only: no lock, no
+//!   allocation.
 //!
 //! Rejected: asking for the process's id at every call (a system call each); making what a
 //! child needs in the handler (it may not allocate there).

@@ -1,14 +1,15 @@
 //! A mapped range of a memory file whose size does not change.
 //!
-//! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory that large numbers are
-//! lent in, shared numbers. Before it is mapped, `memory_file` is asked whether the file can still shrink, or change; so an
-//! access through a mapping never finds that the memory is gone (`SIGBUS`).
+//! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory that
+//! large numbers are lent in, shared numbers. Before it is mapped, `memory_file` is asked whether
+//! the file can still shrink, or change; so an access through a mapping never finds that the memory
+//! is gone (`SIGBUS`).
 //!
 //! **Invariants.**
-//! - **Y22** A mapping has `length` bytes, at least one, begins where a page does, and lies within its file, which cannot
-//!   shrink. It lasts as long as the `Mapping`.
-//! - **Y23** What another process may write to is accessed as atomics ([`Mapping::words`]), or copied by what
-//!   the compiler does not look into: whatever is there then are some numbers.
+//! - **Y22** A mapping has `length` bytes, at least one, begins where a page does, and lies within
+//!   its file, which cannot shrink. It lasts as long as the `Mapping`.
+//! - **Y23** What another process may write to is accessed as atomics ([`Mapping::words`]), or
+//!   copied by what the compiler does not look into: whatever is there then are some numbers.
 //!
 //! Tests: below; `sys::memory_file`, `sys::segment`, `sys::arena`, `sys::ledger`.
 #![allow(unsafe_code)]
@@ -30,8 +31,8 @@ pub(crate) enum Access {
     Write,
     /// What others write is seen.
     Read,
-    /// For a file that is sealed against writing. (Mapped privately: kernels before 6.7 take a shared mapping of such a file
-    /// for one that could become writable, and refuse it.)
+    /// For a file that is sealed against writing. (Mapped privately: kernels before 6.7 take a
+    /// shared mapping of such a file for one that could become writable, and refuse it.)
     Fixed,
 }
 
@@ -44,7 +45,8 @@ pub(crate) struct Mapping {
 
 // SAFETY: Y22: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: Y23: a shared reference gives atomics; each use of the address has an argument of its own.
+// SAFETY: Y23: a shared reference gives atomics; each use of the address has an argument of its
+// own.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -71,13 +73,15 @@ impl Mapping {
             Access::Fixed => (ProtFlags::READ, MapFlags::PRIVATE),
         };
         let (hint, length, from) = (std::ptr::null_mut(), range.len(), range.start as u64);
-        // SAFETY: Y22: a fresh mapping, at an address that the kernel chooses, aliases no other memory of this process.
+        // SAFETY: Y22: a fresh mapping, at an address that the kernel chooses, aliases no other
+        // memory of this process.
         let start = unsafe { rustix::mm::mmap(hint, length, protection, flags, file, from) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, length })
     }
 
-    /// The words that hold the `length` bytes at `offset`, whatever is in them; `None` if these are not in the mapping.
+    /// The words that hold the `length` bytes at `offset`, whatever is in them; `None` if these are
+    /// not in the mapping.
     #[inline]
     pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[AtomicU64]> {
         let end = offset.checked_add(length)?.checked_next_multiple_of(8)?;

@@ -1,8 +1,10 @@
 //! `poll`, by the newer of two system calls where it is not refused.
 //!
-//! Some filters do not know `ppoll`; `std` needs the old `poll` before `main`, so that is there. It rounds up to a millisecond.
+//! Some filters do not know `ppoll`; `std` needs the old `poll` before `main`, so that is there. It
+//! rounds up to a millisecond.
 //!
-//! - **Y28** A `PollFd` is a `pollfd` of C: a slice of them may be handed to the C library, which changes `revents` only.
+//! - **Y28** A `PollFd` is a `pollfd` of C: a slice of them may be handed to the C library, which
+//!   changes `revents` only.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -22,7 +24,8 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result
     }
 }
 
-/// For threads that cannot do anything but wait: no error is theirs to deal with, and none makes them spin. It may end early.
+/// For threads that cannot do anything but wait: no error is theirs to deal with, and none makes
+/// them spin. It may end early.
 pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
     let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     let known = match poll(fds, limit.as_ref()) {
@@ -36,8 +39,8 @@ pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) 
     }
 }
 
-/// The kernel takes no more descriptors at once than this process may have, and that limit was lowered to
-/// less than what it has: looks at one after the other. False: nothing has happened.
+/// The kernel takes no more descriptors at once than this process may have, and that limit was
+/// lowered to less than what it has: looks at one after the other. False: nothing has happened.
 #[cold]
 fn poll_each(fds: &mut [PollFd<'_>]) -> bool {
     let now = Timespec::default();

@@ -4,7 +4,8 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// What `call` has failed with; if the system refuses such calls (rights, a filter, an old kernel), it says which.
+/// What `call` has failed with; if the system refuses such calls (rights, a filter, an old kernel),
+/// it says which.
 pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();

@@ -3,32 +3,32 @@
 //! 1. The first subscription to a signal makes a bell for it (`sys::bell`) and installs one
 //!    handler, on top of what was there before.
 //! 2. The handler counts, rings the bell, and calls the handler that was there before.
-//! 3. A [`Subscription`] has a listener of the bell, for a loop to watch, and the count that it
-//!    has seen last: so each subscription learns of each signal, on however many loops, and
-//!    signals that come faster than they are taken become one.
+//! 3. A [`Subscription`] has a listener of the bell, for a loop to watch, and the count that it has
+//!    seen last: so each subscription learns of each signal, on however many loops, and signals
+//!    that come faster than they are taken become one.
 //! 4. When the last subscription goes, what was there before is put back. Should the host have
-//!    installed a handler on top of ours meanwhile, ours stays below it, and does nothing but
-//!    pass signals on. Our handler may be running on another thread just then, called for a signal that
+//!    installed a handler on top of ours meanwhile, ours stays below it, and does nothing but pass
+//!    signals on. Our handler may be running on another thread just then, called for a signal that
 //!    came before: so the slot keeps what was there before, and that signal reaches it, too.
 //! 5. Should the host have taken the handler away (`SIG_DFL`, `SIG_IGN`), the next subscription
-//!    installs it again, and what the host has set counts as what was there before. Over
-//!    a handler of the host's ours is not installed twice: that one may call ours, which would
-//!    then call that one, for ever.
+//!    installs it again, and what the host has set counts as what was there before. Over a handler
+//!    of the host's ours is not installed twice: that one may call ours, which would then call that
+//!    one, for ever.
 //!
-//! The bell is never silenced: a loop watches it edge-triggered, and each ring is an edge. A handler
-//! that runs in a forked child rings the parent's bell, too, but counts in the child's memory, so
-//! the parent sees nothing. Handlers that other threads ran at the moment of the fork run
-//! in the parent only, so the child starts with none.
+//! The bell is never silenced: a loop watches it edge-triggered, and each ring is an edge. A
+//! handler that runs in a forked child rings the parent's bell, too, but counts in the child's
+//! memory, so the parent sees nothing. Handlers that other threads ran at the moment of the fork
+//! run in the parent only, so the child starts with none.
 //!
 //! **Invariants.**
-//! - **Y50** A handler does only what a signal may interrupt anywhere: atomics of this file, and
-//!   a ring, which is one `write` to a descriptor that does not block. (The handler that it calls was
+//! - **Y50** A handler does only what a signal may interrupt anywhere: atomics of this file, and a
+//!   ring, which is one `write` to a descriptor that does not block. (The handler that it calls was
 //!   installed for the same signal.)
-//! - **Y51** The bell that a handler has read from a slot stays open until the handler has left `RUNNING`: a thread that
-//!   takes it out of the slot waits, after that, until `RUNNING` was zero. All of these are
-//!   sequentially consistent.
-//! - **Y52** The handler that was there before is called with the arguments that its flags
-//!   ask for, and neither `SIG_DFL` nor `SIG_IGN` is called.
+//! - **Y51** The bell that a handler has read from a slot stays open until the handler has left
+//!   `RUNNING`: a thread that takes it out of the slot waits, after that, until `RUNNING` was zero.
+//!   All of these are sequentially consistent.
+//! - **Y52** The handler that was there before is called with the arguments that its flags ask for,
+//!   and neither `SIG_DFL` nor `SIG_IGN` is called.
 //!
 //! Rejected: `signalfd`, which needs the signal blocked in every thread, and in every child;
 //! `signal-hook-registry`, which never puts back what was there before: a program that
@@ -58,7 +58,8 @@ struct Slot {
     count: AtomicU64,
     /// -1: there is none.
     bell: AtomicI32,
-    /// The function that was there before, as its address, with [`TAKES_INFO`] if it takes all three arguments; 0: nothing to call.
+    /// The function that was there before, as its address, with [`TAKES_INFO`] if it takes all
+    /// three arguments; 0: nothing to call.
     before: AtomicU64,
 }
 
@@ -253,8 +254,8 @@ pub(crate) fn action(signum: c_int) -> io::Result<libc::sigaction> {
 unsafe fn exchange(signum: c_int, new: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     let mut before = MaybeUninit::uninit();
     let new = new.map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: Y50, Y52: a handler that may run at any time from now on (the caller's promise), or none; both pointers are good for
-    // the call.
+    // SAFETY: Y50, Y52: a handler that may run at any time from now on (the caller's promise), or
+    // none; both pointers are good for the call.
     if unsafe { libc::sigaction(signum, new, before.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }

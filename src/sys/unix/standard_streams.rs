@@ -1,6 +1,7 @@
 //! The numbers of this process's standard streams.
 //!
-//! - **Y99** A number that is not open is answered with `EBADF`, and the one call that it is borrowed for changes nothing.
+//! - **Y99** A number that is not open is answered with `EBADF`, and the one call that it is
+//!   borrowed for changes nothing.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -8,11 +9,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 
 use rustix::io::Errno;
 
-/// Opens `/dev/null` in place of each standard stream that the host has closed, as `std` does before `main`. Otherwise
-/// a socket of ours would get its number, and a line for the standard error would be written into that socket.
+/// Opens `/dev/null` in place of each standard stream that the host has closed, as `std` does
+/// before `main`. Otherwise a socket of ours would get its number, and a line for the standard
+/// error would be written into that socket.
 pub(crate) fn fill() {
     while let Some(closed) = (0..3).find(|number| is_closed(*number)) {
-        // The lowest number that is free, which is this one, unless another thread has just taken it.
+        // The lowest number that is free, which is this one, unless another thread has just taken
+        // it.
         let Ok(null) = File::options().read(true).write(true).open("/dev/null") else {
             return;
         };
@@ -25,7 +28,8 @@ pub(crate) fn fill() {
 }
 
 fn is_closed(number: i32) -> bool {
-    // SAFETY: Y99: the one call that it is borrowed for asks for its flags; of a number that is not open it says so.
+    // SAFETY: Y99: the one call that it is borrowed for asks for its flags; of a number that is not
+    // open it says so.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     rustix::io::fcntl_getfd(borrowed) == Err(Errno::BADF)
 }

@@ -48,7 +48,8 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
         ));
     }
     let stat = fstat(fd).map_err(in_words)?;
-    // A socket cannot be opened again, but each call on it can ask not to wait. (On macOS, calls that send cannot.)
+    // A socket cannot be opened again, but each call on it can ask not to wait. (On macOS, calls
+    // that send cannot.)
     let asks = number == 0 || !cfg!(target_vendor = "apple");
     if asks && FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
         return Ok(Stream::Waits(fd.try_clone_to_owned()?, true));

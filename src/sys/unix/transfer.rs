@@ -1,7 +1,7 @@
 //! Bytes in and out of sockets and pipes, one system call each.
 //!
-//! On a socket each call asks not to wait, and a write to one that has no reader any more raises no signal. Of a pipe
-//! the open file says so.
+//! On a socket each call asks not to wait, and a write to one that has no reader any more raises no
+//! signal. Of a pipe the open file says so.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;

@@ -2,11 +2,12 @@
 //! a platform's own.
 //!
 //! **Invariants.**
-//! - **Y25** The environment is changed, and a descriptor that came with `exec` is closed, where `is_alone` has just
-//!   said so: no other thread runs anything, and only this one could start another.
+//! - **Y25** The environment is changed, and a descriptor that came with `exec` is closed, where
+//!   `is_alone` has just said so: no other thread runs anything, and only this one could start
+//!   another.
 //! - **Y93** `_exit` runs no code of this process.
-//! - **Y26** To ask for the flags of a descriptor, or its kind, or for another one of the same open file, changes nothing, whatever
-//!   code owns it.
+//! - **Y26** To ask for the flags of a descriptor, or its kind, or for another one of the same open
+//!   file, changes nothing, whatever code owns it.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
@@ -24,8 +25,8 @@ use crate::sys::itself::{DESCRIPTORS, is_alone};
 use crate::sys::peer::peer;
 use crate::sys::refused::refused;
 
-/// The end of a process that should be a worker and cannot. A protocol that has not begun, or cannot be written, has no
-/// reader; standard error has.
+/// The end of a process that should be a worker and cannot. A protocol that has not begun, or
+/// cannot be written, has no reader; standard error has.
 pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
     let _ = io::Write::write_fmt(
         &mut io::stderr(),
@@ -74,7 +75,8 @@ pub(crate) fn is_socket(stream: impl AsFd) -> bool {
     stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
-/// Standard input, a socket, is a pair that the process `parent` made, whether it lives or not; as far as that can be asked.
+/// Standard input, a socket, is a pair that the process `parent` made, whether it lives or not; as
+/// far as that can be asked.
 pub(crate) fn is_made_by(parent: u32) -> bool {
     peer(io::stdin()).map_or(true, |peer| peer.pid.cast_unsigned() == parent)
 }
@@ -132,7 +134,8 @@ pub(crate) fn leave(code: c_int) -> ! {
 /// How many are told to a worker.
 const MOST: usize = 4096;
 
-/// The descriptors that this process hands on to whatever it executes now, but for the three standard streams.
+/// The descriptors that this process hands on to whatever it executes now, but for the three
+/// standard streams.
 pub(crate) fn handed_on() -> Vec<RawFd> {
     let Ok(open) = std::fs::read_dir(DESCRIPTORS) else {
         return Vec::new();
@@ -144,16 +147,18 @@ pub(crate) fn handed_on() -> Vec<RawFd> {
     some.take(MOST).collect()
 }
 
-/// Closes the descriptors that came with `exec`: of those that the parent has `handed_on` when it started this process.
-/// Others without close-on-exec this process has opened itself before it got here (a constructor of a C library), and numbers
-/// that the parent handed on were not to be had for that. Leaves them beside other threads.
+/// Closes the descriptors that came with `exec`: of those that the parent has `handed_on` when it
+/// started this process. Others without close-on-exec this process has opened itself before it got
+/// here (a constructor of a C library), and numbers that the parent handed on were not to be had
+/// for that. Leaves them beside other threads.
 pub(crate) fn close_inherited(handed_on: &[RawFd]) {
     if is_alone() != Some(true) {
         return;
     }
     for &descriptor in handed_on {
         if is_handed_on(descriptor) {
-            // SAFETY: Y25: at the entry nothing owns what came with `exec`; no other thread can have got the number.
+            // SAFETY: Y25: at the entry nothing owns what came with `exec`; no other thread can
+            // have got the number.
             unsafe { rustix::io::close(descriptor) };
         }
     }
@@ -164,7 +169,8 @@ pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     if !is_stream(number) {
         return Err(rustix::io::Errno::BADF.into());
     }
-    // SAFETY: Y26: the one call that it is borrowed for makes another descriptor of the same; it is not negative.
+    // SAFETY: Y26: the one call that it is borrowed for makes another descriptor of the same; it is
+    // not negative.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, first)?)
 }
@@ -185,7 +191,8 @@ fn is_handed_on(descriptor: RawFd) -> bool {
     if descriptor <= 2 {
         return false;
     }
-    // SAFETY: Y26: the one call that it is borrowed for asks for its flags; of a number that is not open it says so.
+    // SAFETY: Y26: the one call that it is borrowed for asks for its flags; of a number that is not
+    // open it says so.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     rustix::io::fcntl_getfd(borrowed) == Ok(FdFlags::empty())
 }

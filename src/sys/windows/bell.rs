@@ -1,4 +1,5 @@
-//! A socket that any thread makes ready: of datagrams, on the loopback interface, connected to itself.
+//! A socket that any thread makes ready: of datagrams, on the loopback interface, connected to
+//! itself.
 //!
 //! Rejected: an event object, which a wait for sockets (`WSAPoll`) does not take.
 

@@ -1,15 +1,18 @@
 //! A child process by its handle, and a bell that is rung when it has ended.
 //!
-//! The handle names this child and no other process, whatever happens to its number, and its status can be asked for as long as it is open: nobody can
-//! take it away.
+//! The handle names this child and no other process, whatever happens to its number, and its status
+//! can be asked for as long as it is open: nobody can take it away.
 //!
-//! 1. A thread of the system's waits for the handles of all children, and rings a child's bell when it has ended. A bell is a socket, so
-//!    it can be waited for as everything else; it is rung once and stays so.
+//! 1. A thread of the system's waits for the handles of all children, and rings a child's bell when
+//!    it has ended. A bell is a socket, so it can be waited for as everything else; it is rung once
+//!    and stays so.
 //! 2. Before a bell goes, that wait is ended.
 //!
-//! - **Y62** The system calls the function at most once, with the bell that it was given. The bell is in an `Arc` that the wait owns, and
-//!   `UnregisterWaitEx` returns when no call is under way and none will follow.
-//! - **Y63** The handle of a process is open while its `Id` is there, and has the rights that a parent has.
+//! - **Y62** The system calls the function at most once, with the bell that it was given. The bell
+//!   is in an `Arc` that the wait owns, and `UnregisterWaitEx` returns when no call is under way
+//!   and none will follow.
+//! - **Y63** The handle of a process is open while its `Id` is there, and has the rights that a
+//!   parent has.
 //!
 //! Rejected: a thread for each child.
 //!

@@ -1,6 +1,7 @@
 //! A type shows the socket, or the file, that it has.
 //!
-//! - **Y65** A number of a file is asked for as a socket only in calls that look at what it is first, and fail.
+//! - **Y65** A number of a file is asked for as a socket only in calls that look at what it is
+//!   first, and fail.
 #![allow(unsafe_code)]
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedSocket};

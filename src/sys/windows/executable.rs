@@ -1,7 +1,8 @@
 //! The program's file: what is executed to start this image again, found by its path.
 //!
-//! The system keeps the file of a program that runs from being written to, or deleted, but it can be renamed, and another one put in its
-//! place. So what the file is was noted before the first pool is made, and each start of a worker compares.
+//! The system keeps the file of a program that runs from being written to, or deleted, but it can
+//! be renamed, and another one put in its place. So what the file is was noted before the first
+//! pool is made, and each start of a worker compares.
 //!
 //! Tests: `tests/process/`, under Wine.
 
@@ -57,7 +58,8 @@ pub(crate) fn id() -> Vec<u8> {
         .map_or_else(|_| Vec::new(), |(_, id)| id.clone())
 }
 
-/// Its size, and when it was made and written. (What the system has for a number of a file is not to be had through `std`.)
+/// Its size, and when it was made and written. (What the system has for a number of a file is not
+/// to be had through `std`.)
 fn look_at(path: &std::path::Path) -> io::Result<Vec<u8>> {
     let file = std::fs::metadata(path)?;
     let words = [

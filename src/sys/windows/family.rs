@@ -1,13 +1,16 @@
 //! A worker and what it starts, which are ended together: a job object.
 //!
-//! 1. A job is made for each worker, and the worker put into it right after its start. What it starts then is in it, too. (What it
-//!    has started before, which is before its `main` has begun, is not.)
-//! 2. A job ends all that is in it when its last handle is closed: this process has the only one. So no worker outlives its parent, in
-//!    whatever way that ends.
-//! 3. Where the system refuses to put a process into a second job (before Windows 8, inside of another job), there is none: then the end
-//!    of the worker's stream ends the worker, and what it has started lives on.
+//! 1. A job is made for each worker, and the worker put into it right after its start. What it
+//!    starts then is in it, too. (What it has started before, which is before its `main` has begun,
+//!    is not.)
+//! 2. A job ends all that is in it when its last handle is closed: this process has the only one.
+//!    So no worker outlives its parent, in whatever way that ends.
+//! 3. Where the system refuses to put a process into a second job (before Windows 8, inside of
+//!    another job), there is none: then the end of the worker's stream ends the worker, and what it
+//!    has started lives on.
 //!
-//! - **Y68** A job's handle is open while the `Family` is there, and what it is told is in this frame, of the length that is told.
+//! - **Y68** A job's handle is open while the `Family` is there, and what it is told is in this
+//!   frame, of the length that is told.
 //! - **Y69** The handle of a child is open while it is borrowed.
 //!
 //! Tests: `tests/process/one.rs`, under Wine.

@@ -1,8 +1,10 @@
 //! Calls on files that `std` has for each system alone.
 //!
-//! A call at an offset moves the position of its open file here. So it is made on another open file of the same file.
+//! A call at an offset moves the position of its open file here. So it is made on another open file
+//! of the same file.
 //!
-//! - **Y43** `ReOpenFile` takes a file's handle that is open, and gives a new one, which has no other owner.
+//! - **Y43** `ReOpenFile` takes a file's handle that is open, and gives a new one, which has no
+//!   other owner.
 #![allow(unsafe_code)]
 
 use std::fs::{DirBuilder, File};
@@ -58,7 +60,8 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
 pub(crate) fn identity(file: impl AsHandle) -> io::Result<(u64, u64)> {
     let mut info = BY_HANDLE_FILE_INFORMATION::default();
     let handle = file.as_handle().as_raw_handle();
-    // SAFETY: Y43: the handle is open while `file` is borrowed, and what is filled in is in this frame.
+    // SAFETY: Y43: the handle is open while `file` is borrowed, and what is filled in is in this
+    // frame.
     if unsafe { GetFileInformationByHandle(handle, &raw mut info) } == 0 {
         return Err(io::Error::last_os_error());
     }
@@ -66,7 +69,8 @@ pub(crate) fn identity(file: impl AsHandle) -> io::Result<(u64, u64)> {
     Ok((info.dwVolumeSerialNumber.into(), number))
 }
 
-/// To a directory or a file, whichever is there: the system wants to know. (To nothing: as if to a file.)
+/// To a directory or a file, whichever is there: the system wants to know. (To nothing: as if to a
+/// file.)
 pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     let beside = link.parent().unwrap_or(Path::new(""));
     if beside.join(original).is_dir() {

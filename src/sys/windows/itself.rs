@@ -2,7 +2,8 @@
 
 use std::ffi::CStr;
 
-/// No other thread of this process runs, now: that cannot be told, for the system's own run in every process.
+/// No other thread of this process runs, now: that cannot be told, for the system's own run in
+/// every process.
 pub(crate) fn is_alone() -> Option<bool> {
     None
 }

@@ -1,4 +1,5 @@
-//! What ends a worker whose parent is gone: the job that it is in (`family`), and its stream's end. So there is nothing else.
+//! What ends a worker whose parent is gone: the job that it is in (`family`), and its stream's end.
+//! So there is nothing else.
 //!
 //! Tests: `tests/process/pool.rs` (orphans).
 

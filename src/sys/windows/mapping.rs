@@ -2,7 +2,8 @@
 //!
 //! Y22 and Y23 hold as `src/sys/unix/mapping.rs` declares them.
 //!
-//! - **Y74** A section is made of a file that is open, closed once, and stays as long as a view of it is there.
+//! - **Y74** A section is made of a file that is open, closed once, and stays as long as a view of
+//!   it is there.
 //!
 //! Tests: `tests/process/shared.rs`, under Wine.
 #![allow(unsafe_code)]
@@ -41,7 +42,8 @@ pub(crate) struct Mapping {
 
 // SAFETY: Y22: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: Y23: a shared reference gives atomics; each use of the address has an argument of its own.
+// SAFETY: Y23: a shared reference gives atomics; each use of the address has an argument of its
+// own.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -82,7 +84,8 @@ impl Mapping {
         // SAFETY: Y74: it was made just now.
         let section = unsafe { OwnedHandle::from_raw_handle(section) };
         let (high, low) = ((range.start as u64 >> 32) as u32, range.start as u32);
-        // SAFETY: Y22: a fresh mapping, at an address that the system chooses, aliases no other memory of this process.
+        // SAFETY: Y22: a fresh mapping, at an address that the system chooses, aliases no other
+        // memory of this process.
         let view =
             unsafe { MapViewOfFile(section.as_raw_handle(), rights, high, low, range.len()) };
         let start = NonNull::new(view.Value.cast()).ok_or_else(io::Error::last_os_error)?;
@@ -90,7 +93,8 @@ impl Mapping {
         Ok(Self { start, length })
     }
 
-    /// The words that hold the `length` bytes at `offset`, whatever is in them; `None` if these are not in the mapping.
+    /// The words that hold the `length` bytes at `offset`, whatever is in them; `None` if these are
+    /// not in the mapping.
     #[inline]
     pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[AtomicU64]> {
         let end = offset.checked_add(length)?.checked_next_multiple_of(8)?;

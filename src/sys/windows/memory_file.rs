@@ -1,7 +1,9 @@
-//! Memory files: files for temporary data that go when they are closed, and that nobody else can open meanwhile.
+//! Memory files: files for temporary data that go when they are closed, and that nobody else can
+//! open meanwhile.
 //!
-//! No handle travels to another process here (`handover`), and none is inherited: so whatever is mapped was made by this process, and its
-//! code does not resize it, nor write to what is [sealed](seal).
+//! No handle travels to another process here (`handover`), and none is inherited: so whatever is
+//! mapped was made by this process, and its code does not resize it, nor write to what is
+//! [sealed](seal).
 //!
 //! - **Y73** `GetSystemInfo` fills in what it is given. Nothing is done to pages.
 //!

@@ -1,6 +1,7 @@
 //! Windows: what goes another way than on Unix systems.
 //!
-//! Descriptors are sockets here: `rustix::fd` names them alike. What is none (files, pipes, processes) is waited for by threads.
+//! Descriptors are sockets here: `rustix::fd` names them alike. What is none (files, pipes,
+//! processes) is waited for by threads.
 
 pub(crate) mod bell;
 pub(crate) mod broken_pipe;

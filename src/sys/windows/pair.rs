@@ -1,14 +1,17 @@
 //! Two connected sockets: of TCP, on the loopback interface.
 //!
-//! Another process of this machine may connect to the listener first. So what was accepted must come from the socket that
-//! was connected; anything else is dropped.
+//! Another process of this machine may connect to the listener first. So what was accepted must
+//! come from the socket that was connected; anything else is dropped.
 //!
-//! What is accepted would be inherited by children, which `std` says of no other socket. That is changed at once; but a child that another thread
-//! starts just then has it. So whoever has that end shuts it down, and does not only close it.
+//! What is accepted would be inherited by children, which `std` says of no other socket. That is
+//! changed at once; but a child that another thread starts just then has it. So whoever has that
+//! end shuts it down, and does not only close it.
 //!
-//! - **Y64** The socket is open, and a handle of the system's own kind, which every socket of TCP is.
+//! - **Y64** The socket is open, and a handle of the system's own kind, which every socket of TCP
+//!   is.
 //!
-//! Rejected: Unix sockets, which Windows has since 2017 without a call for a pair, and Wine not at all.
+//! Rejected: Unix sockets, which Windows has since 2017 without a call for a pair, and Wine not at
+//! all.
 
 #![allow(unsafe_code)]
 

@@ -1,9 +1,11 @@
 //! What the headers of an image in the format PE say.
 //!
-//! **Executed again?** The system tells where the executable lies: if that is not this image's place, this is a library.
+//! **Executed again?** The system tells where the executable lies: if that is not this image's
+//! place, this is a library.
 //!
-//! - **Y66** `__ImageBase` is the first byte of this image's headers, which are mapped and unchanged for the life of the process: at
-//!   `e_lfanew` those of PE, then as many sections' as they say. A section spans `VirtualSize` bytes from `VirtualAddress` on.
+//! - **Y66** `__ImageBase` is the first byte of this image's headers, which are mapped and
+//!   unchanged for the life of the process: at `e_lfanew` those of PE, then as many sections' as
+//!   they say. A section spans `VirtualSize` bytes from `VirtualAddress` on.
 //! - **Y67** `GetModuleHandleW` of no name gives the place of the executable, and changes nothing.
 //!
 //! Tests: `tests/process/`, under Wine.

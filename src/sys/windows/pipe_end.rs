@@ -1,12 +1,16 @@
 //! Our end of a pipe to a child: a socket, with a thread that carries between it and the pipe.
 //!
-//! 1. The child has an ordinary pipe, for that is what programs expect. A pipe cannot be waited for beside sockets here.
-//! 2. A thread for each pipe reads the one and writes the other. It ends when what it reads ends, or when nobody takes what it writes.
-//! 3. So the other side learns a moment later that an end was closed: a child that writes learns it by its second write, for the thread has
-//!    taken the first. Until then, or until the child ends, the thread of a dropped end stays.
+//! 1. The child has an ordinary pipe, for that is what programs expect. A pipe cannot be waited for
+//!    beside sockets here.
+//! 2. A thread for each pipe reads the one and writes the other. It ends when what it reads ends,
+//!    or when nobody takes what it writes.
+//! 3. So the other side learns a moment later that an end was closed: a child that writes learns it
+//!    by its second write, for the thread has taken the first. Until then, or until the child ends,
+//!    the thread of a dropped end stays.
 //!
-//! Rejected: mio's named pipes, which read ahead into a buffer of their own as soon as they are registered, and answer nothing before: what has
-//! been read could not be handed to another child, nor be asked for without a loop. A thread for each call, which cannot be given up.
+//! Rejected: mio's named pipes, which read ahead into a buffer of their own as soon as they are
+//! registered, and answer nothing before: what has been read could not be handed to another child,
+//! nor be asked for without a loop. A thread for each call, which cannot be given up.
 //!
 //! Tests: `tests/event_loop/child_processes.rs`.
 
@@ -78,7 +82,8 @@ impl PipeEnd {
     }
 }
 
-/// What a worker writes to, and our end of it. A worker is this program, whose library writes to a socket as to a pipe.
+/// What a worker writes to, and our end of it. A worker is this program, whose library writes to a
+/// socket as to a pipe.
 pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
     let (ours, theirs) = sockets()?;
     Ok((PipeEnd::new(ours, true)?, to_child(theirs).into()))
@@ -90,8 +95,9 @@ impl AsSocket for PipeEnd {
     }
 }
 
-/// Carries all that comes from the one to the other, on a thread of its own, and closes both. One of them is `socket`: a child of
-/// another thread's may have that, too, so to close it is not enough.
+/// Carries all that comes from the one to the other, on a thread of its own, and closes both. One
+/// of them is `socket`: a child of another thread's may have that, too, so to close it is not
+/// enough.
 fn start(
     mut from: impl Read + Send + 'static,
     mut to: impl Write + Send + 'static,

@@ -13,7 +13,8 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result
     rustix::event::poll(fds, timeout)
 }
 
-/// For threads that cannot do anything but wait: no error is theirs to deal with, and none makes them spin. It may end early.
+/// For threads that cannot do anything but wait: no error is theirs to deal with, and none makes
+/// them spin. It may end early.
 pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
     /// More than this the call does not take.
     const LONG: Duration = Duration::from_secs(86_400);

@@ -1,6 +1,7 @@
 //! How much memory this process has. A limit holds between items only.
 //!
-//! - **Y76** `K32GetProcessMemoryInfo` fills in what it is given, of the length that is told; all of it are numbers.
+//! - **Y76** `K32GetProcessMemoryInfo` fills in what it is given, of the length that is told; all
+//!   of it are numbers.
 //!
 //! Tests: `tests/process/limits.rs`, under Wine.
 #![allow(unsafe_code)]

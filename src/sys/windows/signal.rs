@@ -1,14 +1,16 @@
 //! Ctrl-C, from the console's handler to the subscribers.
 //!
-//! 1. The first subscription installs a handler, which the system calls on a thread that it makes for that.
+//! 1. The first subscription installs a handler, which the system calls on a thread that it makes
+//!    for that.
 //! 2. The handler counts, and rings every subscription's own bell.
-//! 3. While there is a subscription Ctrl-C does nothing else. When the last one goes, the handler is taken away, and
-//!    what was there before counts again: without any, Ctrl-C ends the program.
+//! 3. While there is a subscription Ctrl-C does nothing else. When the last one goes, the handler
+//!    is taken away, and what was there before counts again: without any, Ctrl-C ends the program.
 //!
-//! - **Y47** A handler is a function of this program with the system's calling convention, which may be called on any thread, at any time.
+//! - **Y47** A handler is a function of this program with the system's calling convention, which
+//!   may be called on any thread, at any time.
 //!
-//! Rejected: the crate `ctrlc`, which never takes its handler away: a program that has waited for Ctrl-C once could not
-//! be stopped by it any longer.
+//! Rejected: the crate `ctrlc`, which never takes its handler away: a program that has waited for
+//! Ctrl-C once could not be stopped by it any longer.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -1,6 +1,7 @@
 //! Sockets that do not block from the beginning, and streams to workers.
 //!
-//! - **Y77** A socket of TCP is a handle of the system's own kind, which can be duplicated and closed as such; it has one owner.
+//! - **Y77** A socket of TCP is a handle of the system's own kind, which can be duplicated and
+//!   closed as such; it has one owner.
 
 #![allow(unsafe_code)]
 
@@ -13,7 +14,8 @@ use rustix::event::PollFlags;
 use rustix::io::{Result, ioctl_fionbio};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
 
-/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would tell of what comes behind.
+/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would
+/// tell of what comes behind.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
 /// The call that accepts.
@@ -26,7 +28,8 @@ pub(crate) fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Optio
     Ok((socket, peer))
 }
 
-/// It neither waits nor raises a signal: nothing else is said here, for our end of a stream never blocks.
+/// It neither waits nor raises a signal: nothing else is said here, for our end of a stream never
+/// blocks.
 pub(crate) const SEND: SendFlags = SendFlags::empty();
 
 /// It raises no signal.

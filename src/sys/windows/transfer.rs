@@ -1,7 +1,8 @@
-//! Bytes in and out of sockets, one system call each. All of them are non-blocking, and no write raises a signal.
+//! Bytes in and out of sockets, one system call each. All of them are non-blocking, and no write
+//! raises a signal.
 //!
-//! Of several buffers the first that is not empty is used: a call for several at once takes no more than that either,
-//! where the socket does not block.
+//! Of several buffers the first that is not empty is used: a call for several at once takes no more
+//! than that either, where the socket does not block.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::windows::io::BorrowedSocket;

@@ -1,11 +1,12 @@
 //! How mio waits, and the sockets that it watches.
 //!
-//! The system reports what is ready now, once for each question. mio asks again for a socket of its own after an operation of
-//! *its* has found that it would block. The sockets here are not mio's: so each is lent to a socket of mio's while it is watched, and
-//! [`Sources::rearm`] lets that one find what ours has found.
+//! The system reports what is ready now, once for each question. mio asks again for a socket of its
+//! own after an operation of *its* has found that it would block. The sockets here are not mio's:
+//! so each is lent to a socket of mio's while it is watched, and [`Sources::rearm`] lets that one
+//! find what ours has found.
 //!
-//! - **Y49** A lent number is given back (`into_raw_socket`) and not closed: its owner closes it, and takes care that it is not watched by
-//!   then (`Poller::unwatch`).
+//! - **Y49** A lent number is given back (`into_raw_socket`) and not closed: its owner closes it,
+//!   and takes care that it is not watched by then (`Poller::unwatch`).
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;

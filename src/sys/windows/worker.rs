@@ -2,7 +2,8 @@
 //!
 //! Its stream is a socket that it has inherited as its standard input.
 //!
-//! - **Y70** At the entry standard input is what came with the start; as a socket it is looked at first, and no other code owns it.
+//! - **Y70** At the entry standard input is what came with the start; as a socket it is looked at
+//!   first, and no other code owns it.
 //! - **Y71** To end this process needs nothing of it.
 //! - **Y72** Another standard input is a file that is open for ever.
 //!
@@ -21,8 +22,8 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess}
 
 use super::child::KILLED;
 
-/// The end of a process that should be a worker and cannot. A protocol that has not begun, or cannot be written, has no
-/// reader; standard error has.
+/// The end of a process that should be a worker and cannot. A protocol that has not begun, or
+/// cannot be written, has no reader; standard error has.
 pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
     let _ = io::Write::write_fmt(
         &mut io::stderr(),
@@ -33,7 +34,8 @@ pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
 
 /// Removes a variable from the environment, so that what this process starts does not inherit it.
 pub(crate) fn forget_variable(name: &str) {
-    // SAFETY: Y71: the system guards the environment against other threads; nothing here reads it in another way.
+    // SAFETY: Y71: the system guards the environment against other threads; nothing here reads it
+    // in another way.
     unsafe { std::env::remove_var(name) };
 }
 
@@ -49,7 +51,8 @@ pub(crate) fn leave(code: u32) -> ! {
     std::process::abort()
 }
 
-/// Ends this process. (What it has started ends with its parent's handle of the job that they are in.)
+/// Ends this process. (What it has started ends with its parent's handle of the job that they are
+/// in.)
 pub(crate) fn end_all() -> ! {
     leave(KILLED)
 }
@@ -72,8 +75,8 @@ pub(crate) fn is_stream(_number: i32) -> bool {
     false
 }
 
-/// The socket that is standard input, by another number, which no child inherits. (The library for sockets knows one that was
-/// inherited well enough to duplicate it; Wine's knows no more of it.)
+/// The socket that is standard input, by another number, which no child inherits. (The library for
+/// sockets knows one that was inherited well enough to duplicate it; Wine's knows no more of it.)
 fn stream() -> io::Result<TcpStream> {
     // That library wants to be started before it is asked about one.
     drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?);
@@ -113,8 +116,8 @@ pub(crate) fn is_made_by(_parent: u32) -> bool {
     true
 }
 
-/// This process was started by `parent`: who has the variable that says so has it from there, since it is always removed when it
-/// has been read. (Whether that one lives the stream tells.)
+/// This process was started by `parent`: who has the variable that says so has it from there, since
+/// it is always removed when it has been read. (Whether that one lives the stream tells.)
 pub(crate) fn is_child_of(_parent: u32) -> bool {
     true
 }

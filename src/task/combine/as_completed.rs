@@ -57,7 +57,8 @@ pub struct AsCompleted<T> {
 pub(super) type Numbered<T> = (usize, Result<T, TaskError>);
 
 impl<T> AsCompleted<T> {
-    /// Waits for the next result, without another crate: `while let Some(result) = results.next().await`.
+    /// Waits for the next result, without another crate: `while let Some(result) =
+    /// results.next().await`.
     ///
     /// # Cancel safety
     /// Dropping what this returns loses no result.

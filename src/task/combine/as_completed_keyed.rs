@@ -13,11 +13,11 @@ use super::next::Next;
 use crate::task::error::TaskError;
 use crate::task::raw::Task;
 
-/// Like [`as_completed`], where each task comes with a key, which is given back with its result: the URL that was fetched, the
-/// file that was read. (Python's `future_to_url[future]`.)
+/// Like [`as_completed`], where each task comes with a key, which is given back with its result:
+/// the URL that was fetched, the file that was read. (Python's `future_to_url[future]`.)
 ///
-/// A [`Stream`] in async code, and in blocking code something to loop over with `for`. Keys may be of any type, and may
-/// be alike.
+/// A [`Stream`] in async code, and in blocking code something to loop over with `for`. Keys may be
+/// of any type, and may be alike.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -52,7 +52,8 @@ pub struct AsCompletedKeyed<K, T> {
 }
 
 impl<K, T> AsCompletedKeyed<K, T> {
-    /// Waits for the next result, without another crate: `while let Some((key, result)) = results.next().await`.
+    /// Waits for the next result, without another crate: `while let Some((key, result)) =
+    /// results.next().await`.
     ///
     /// # Cancel safety
     /// Dropping what this returns loses no result.

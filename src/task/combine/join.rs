@@ -1,17 +1,18 @@
 //! A few futures at once, of different types, in one task: the macro `join!`.
 //!
-//! Each is polled with the task's own waker, so each wake-up polls all that have not ended: meant for a few, written one by one. For a list,
-//! spawn them and give the tasks to `join_all`.
+//! Each is polled with the task's own waker, so each wake-up polls all that have not ended: meant
+//! for a few, written one by one. For a list, spawn them and give the tasks to `join_all`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-/// Waits for a few futures at once, inside one task, and gives all their outputs, as a tuple in their order.
+/// Waits for a few futures at once, inside one task, and gives all their outputs, as a tuple in
+/// their order.
 ///
-/// They may be of any types ([`IntoFuture`]), may borrow, and are not spawned: they share the task, and the thread, of the code that
-/// has this. To be used in async code, on any runtime.
+/// They may be of any types ([`IntoFuture`]), may borrow, and are not spawned: they share the task,
+/// and the thread, of the code that has this. To be used in async code, on any runtime.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);

@@ -17,7 +17,8 @@ use super::together::Together;
 use crate::task::error::TaskError;
 use crate::task::raw::{Task, as_tasks, output_of};
 
-/// Waits for all `futures`; gives every output, in their order. Of tasks, from any mixture of executors, these are their results.
+/// Waits for all `futures`; gives every output, in their order. Of tasks, from any mixture of
+/// executors, these are their results.
 ///
 /// `.await` it, or, for tasks, call [`wait`](JoinAll::wait) in blocking code.
 ///
@@ -28,8 +29,9 @@ use crate::task::raw::{Task, as_tasks, output_of};
 /// assert_eq!(results.unwrap(), [0, 1, 4, 9]);
 /// ```
 ///
-/// Futures that are no tasks are polled in the task that awaits this: nothing is spawned, so they may borrow, need not be
-/// `Send`, and stop when they are dropped. For a few of different types there is [`join!`](crate::join!).
+/// Futures that are no tasks are polled in the task that awaits this: nothing is spawned, so they
+/// may borrow, need not be `Send`, and stop when they are dropped. For a few of different types
+/// there is [`join!`](crate::join!).
 ///
 /// ```
 /// let words = ["one", "three", "seven"].map(String::from);

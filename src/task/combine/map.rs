@@ -1,8 +1,8 @@
 //! A task of another type: the same work, its value changed on arrival.
 //!
 //! A promise that the first task's callback keeps. Cancelling it cancels the first. Its link to
-//! the first goes when the callback runs, so that a long chain is not freed by recursion. What stays is whether an
-//! executor was to keep the promise in the end: in a forked child none does.
+//! the first goes when the callback runs, so that a long chain is not freed by recursion. What
+//! stays is whether an executor was to keep the promise in the end: in a forked child none does.
 
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
@@ -48,9 +48,10 @@ impl OnCancel for CancelSource {
 
 impl<T> Task<T> {
     /// The same work with its value changed by `f`, which runs as
-    /// [`on_done`](Task::on_done)'s callback does, even if the new task is detached. A panic in `f` is
-    /// the new task's; a failure passes through; cancelling the new task cancels this one.
-    /// The new task has this one's name. If its failure is never taken, this one's executor hears of it.
+    /// [`on_done`](Task::on_done)'s callback does, even if the new task is detached. A panic in `f`
+    /// is the new task's; a failure passes through; cancelling the new task cancels this one.
+    /// The new task has this one's name. If its failure is never taken, this one's executor hears
+    /// of it.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-/// What the method `next` of a stream of this crate returns: a future of the next item, `None` at the end.
+/// What the method `next` of a stream of this crate returns: a future of the next item, `None` at
+/// the end.
 ///
 /// ```
 /// # trefoil::run(async {

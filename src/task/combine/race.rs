@@ -16,8 +16,8 @@ use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
 use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
 
-/// Waits for the first of `futures` to end and gives its output. Of tasks, that is its result, good or bad, and the other tasks are
-/// cancelled; other futures are dropped.
+/// Waits for the first of `futures` to end and gives its output. Of tasks, that is its result, good
+/// or bad, and the other tasks are cancelled; other futures are dropped.
 ///
 /// `.await` it, or, for tasks, call [`wait`](Race::wait) in blocking code. Of several that have
 /// ended, the first in order wins. Without any tasks: [`TaskError::Closed`].
@@ -28,8 +28,9 @@ use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
 /// assert_eq!(trefoil::race([slow, fast]).wait().unwrap(), 7);
 /// ```
 ///
-/// Futures that are no tasks are polled in the task that awaits this, as [`join_all`](crate::join_all) does. A task inside a
-/// future that loses is detached, as it is wherever it is dropped. For a few of different types there is [`select!`](crate::select!).
+/// Futures that are no tasks are polled in the task that awaits this, as
+/// [`join_all`](crate::join_all) does. A task inside a future that loses is detached, as it is
+/// wherever it is dropped. For a few of different types there is [`select!`](crate::select!).
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,7 +43,8 @@ use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
 /// ```
 ///
 /// # Panics
-/// If there are no futures, and they would not be tasks: nothing could ever win, and no error can be given.
+/// If there are no futures, and they would not be tasks: nothing could ever win, and no error can
+/// be given.
 ///
 /// # Cancel safety
 /// Dropping it before the end detaches all tasks; no result is lost that could have

@@ -1,9 +1,11 @@
 //! The first of a few futures, of different types: the macro `select!`.
 
-/// Waits for the first of a few futures, inside one task, and goes on with what is written for it; the others are dropped before.
+/// Waits for the first of a few futures, inside one task, and goes on with what is written for it;
+/// the others are dropped before.
 ///
-/// Each branch is `pattern = future => expression`; all expressions have one type, and are code of the function that has this:
-/// `?`, `break`, `return` and `.await` are allowed. To be used in async code, on any runtime.
+/// Each branch is `pattern = future => expression`; all expressions have one type, and are code of
+/// the function that has this: `?`, `break`, `return` and `.await` are allowed. To be used in async
+/// code, on any runtime.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,21 +30,24 @@
 /// assert_eq!(sum, 6);
 /// ```
 ///
-/// - Of several that are ready, the first as written wins. (tokio takes any, unless it is told `biased;`, which may be written here,
-///   too.) So put first what must not be kept waiting.
-/// - A branch with `, if condition` takes part only if that holds when the wait begins. Its future is made anyway, and not polled.
-/// - One whose output does not match its pattern takes no further part, and the others are waited for. A pattern
-///   has no `ref` or `&`, and `mut` only as the whole: `mut line = lines.next()`, but `Ok(line) = ..` and then `let mut line = line`.
+/// - Of several that are ready, the first as written wins. (tokio takes any, unless it is told
+///   `biased;`, which may be written here, too.) So put first what must not be kept waiting.
+/// - A branch with `, if condition` takes part only if that holds when the wait begins. Its future
+///   is made anyway, and not polled.
+/// - One whose output does not match its pattern takes no further part, and the others are waited
+///   for. A pattern has no `ref` or `&`, and `mut` only as the whole: `mut line = lines.next()`,
+///   but `Ok(line) = ..` and then `let mut line = line`.
 /// - `else => expression`, as the last: when no branch takes part any more.
-/// - A [`Task`](crate::Task) that loses is detached and goes on. To have losers cancelled: [`race`](crate::race),
-///   or [`cancel_on_drop`](crate::Task::cancel_on_drop). To go on with one in the next round, give it as `&mut task`.
+/// - A [`Task`](crate::Task) that loses is detached and goes on. To have losers cancelled:
+///   [`race`](crate::race), or [`cancel_on_drop`](crate::Task::cancel_on_drop). To go on with one
+///   in the next round, give it as `&mut task`.
 ///
 /// # Panics
 /// If no branch takes part any more, and there is no `else`.
 ///
 /// # Cancel safety
-/// The futures that lose are dropped: what that means is theirs to say. `recv` of a channel loses nothing; a future that has
-/// read half a line into itself loses it.
+/// The futures that lose are dropped: what that means is theirs to say. `recv` of a channel loses
+/// nothing; a future that has read half a line into itself loses it.
 #[macro_export]
 macro_rules! select {
     (@ [$({

@@ -1,10 +1,10 @@
 //! One result for many waiters.
 //!
 //! The task has one consumer, which wakes all waiters. The first to look after the end
-//! moves the result out of the task into a cell that is written once and then shared, from which each clones
-//! it. So nothing is asked of a result but `Clone`, and an error that was not looked for is still the task's
-//! when its handle is dropped with the last of the sharers, and told then. No lock is
-//! held while a value is cloned or a waker woken.
+//! moves the result out of the task into a cell that is written once and then shared, from which
+//! each clones it. So nothing is asked of a result but `Clone`, and an error that was not looked
+//! for is still the task's when its handle is dropped with the last of the sharers, and told then.
+//! No lock is held while a value is cloned or a waker woken.
 
 use std::fmt;
 use std::pin::Pin;

@@ -1,7 +1,8 @@
 //! Many futures that are polled by one task, each when it was woken.
 //!
-//! Each has a waker of its own, which puts its number into a ready queue; so a wake-up costs the same however many there are. For
-//! futures that are no tasks: those go on by themselves, and only their ends are waited for.
+//! Each has a waker of its own, which puts its number into a ready queue; so a wake-up costs the
+//! same however many there are. For futures that are no tasks: those go on by themselves, and only
+//! their ends are waited for.
 //!
 //! Tests: `tests/task/futures.rs`.
 

@@ -1,8 +1,8 @@
 //! Waiting for every task of a list, or every future, as long as all goes well.
 //!
 //! Tasks are looked at in the order of completion, so the first failure in time,
-//! wherever it stands in the list, ends the wait at once and cancels the rest. One whose result was taken before counts as
-//! failed, in `Closed`.
+//! wherever it stands in the list, ends the wait at once and cancels the rest. One whose result was
+//! taken before counts as failed, in `Closed`.
 //!
 //! Other futures are polled here ([`Together`]).
 
@@ -32,8 +32,8 @@ use crate::task::raw::{ReadyQueue, Task, as_tasks_of, output_of};
 /// assert!(completer.is_cancelled());
 /// ```
 ///
-/// Futures that are no tasks are polled in the task that awaits this, as [`join_all`](crate::join_all) does, and their errors are of
-/// any one type:
+/// Futures that are no tasks are polled in the task that awaits this, as
+/// [`join_all`](crate::join_all) does, and their errors are of any one type:
 ///
 /// ```
 /// let lengths = ["12", "x", "34"].map(async |text: &str| text.parse::<u32>());

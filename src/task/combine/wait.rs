@@ -19,7 +19,8 @@ use crate::task::raw::{ReadyQueue, Task};
 pub enum Until {
     /// Until one has ended, well or badly.
     First,
-    /// Until one has failed, or all have ended. One that was cancelled has ended and not failed, as in Python.
+    /// Until one has failed, or all have ended. One that was cancelled has ended and not failed, as
+    /// in Python.
     FirstError,
     /// Until all have ended.
     All,

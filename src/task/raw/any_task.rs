@@ -1,17 +1,21 @@
 //! The tasks in a list of futures of any one type.
 //!
-//! **Job.** `join_all`, `try_join_all` and `race` take futures, and a [`Task`] is a future; but of a task they need more than its
-//! output: to look at it without taking that, and to cancel it. No trait can tell one from the other (`docs/DESIGN.md`
-//! says why), so it is asked here, where the type is known.
+//! **Job.** `join_all`, `try_join_all` and `race` take futures, and a [`Task`] is a future; but of
+//! a task they need more than its output: to look at it without taking that, and to cancel it. No
+//! trait can tell one from the other (`docs/DESIGN.md` says why), so it is asked here, where the
+//! type is known.
 //!
-//! - **T19** [`is_task`] is true for `Task<T>`, of any `T`, and for no other type. It counts on what [`Iterator::fuse`] promises: after a
-//!   `None` come only `None`s, unless the iterator is a [`FusedIterator`], to which `fuse` is a no-op. [`Probe`] is
-//!   one for tasks, and gives something after its first `None`. So a second look that finds something says that this is a task's; the
+//! - **T19** [`is_task`] is true for `Task<T>`, of any `T`, and for no other type. It counts on
+//!   what [`Iterator::fuse`] promises: after a `None` come only `None`s, unless the iterator is a
+//!   [`FusedIterator`], to which `fuse` is a no-op. [`Probe`] is one for tasks, and gives something
+//!   after its first `None`. So a second look that finds something says that this is a task's; the
 //!   optimizer knows the answer without a look.
-//! - **T20** A `Task<T>` has the memory layout of its one field, whatever `T` is; and an [`AnyTask`] that of a `Task`.
+//! - **T20** A `Task<T>` has the memory layout of its one field, whatever `T` is; and an
+//!   [`AnyTask`] that of a `Task`.
 //!
-//! **Rejected.** Comparing `TypeId`s: those of types that borrow are not to be had, and `T` is not known. A question that a poll
-//! answers: each poll of each task pays for it, and a task in a future that is no task answers, too.
+//! **Rejected.** Comparing `TypeId`s: those of types that borrow are not to be had, and `T` is not
+//! known. A question that a poll answers: each poll of each task pays for it, and a task in a
+//! future that is no task answers, too.
 //!
 //! Tests: those of this file, `tests/task/futures.rs`.
 #![allow(unsafe_code)]
@@ -77,7 +81,8 @@ impl AnyTask {
 #[inline]
 pub(in crate::task) fn as_tasks<F>(futures: &mut [F]) -> Option<&mut [AnyTask]> {
     let tasks = &raw mut *futures as *mut [AnyTask];
-    // SAFETY: T19, T20: each is a `Task<T>`, and an `AnyTask` has the same layout, and touches no `T`.
+    // SAFETY: T19, T20: each is a `Task<T>`, and an `AnyTask` has the same layout, and touches no
+    // `T`.
     is_task::<F>().then(|| unsafe { &mut *tasks })
 }
 
@@ -88,7 +93,8 @@ where
     F: Future<Output = Result<T, E>>,
 {
     let tasks = &raw mut *futures as *mut [Task<T>];
-    // SAFETY: T19: `F` is `Task<U>`, whose output is a `Result<U, TaskError>`, and here a `Result<T, E>`: `U` is `T`.
+    // SAFETY: T19: `F` is `Task<U>`, whose output is a `Result<U, TaskError>`, and here a
+    // `Result<T, E>`: `U` is `T`.
     is_task::<F>().then(|| unsafe { &mut *tasks })
 }
 
@@ -100,8 +106,9 @@ pub(in crate::task) fn closed<F: Future>() -> Option<F::Output> {
     let mut taken = Task::ready(());
     let _taken = taken.take();
     let taken = ManuallyDrop::new(taken);
-    // SAFETY: T19, T20: `F` is a `Task<T>`, which has the layout of a `Task<()>`; its count moves along (T6). T2, T7: its output
-    // was taken, so neither the next line nor its drop touches one, and the `T` does not matter.
+    // SAFETY: T19, T20: `F` is a `Task<T>`, which has the layout of a `Task<()>`; its count moves
+    // along (T6). T2, T7: its output was taken, so neither the next line nor its drop touches
+    // one, and the `T` does not matter.
     let taken = unsafe { mem::transmute_copy::<ManuallyDrop<Task<()>>, F>(&taken) };
     Some(output_of(taken))
 }

@@ -1,8 +1,8 @@
 //! What depends on a cell's types: its layout, and the functions in its vtable.
 //!
-//! A task is born here: [`closure`], [`future`] and the others make the cell, one half for the executor and the `Task` for
-//! the caller. The functions of the vtable are reached through the cell that they were
-//! made for (T7), under the conditions that `VTable` states for them. The generic
+//! A task is born here: [`closure`], [`future`] and the others make the cell, one half for the
+//! executor and the `Task` for the caller. The functions of the vtable are reached through the cell
+//! that they were made for (T7), under the conditions that `VTable` states for them. The generic
 //! code is kept to what needs the types; everything else is in `run.rs`.
 #![allow(unsafe_code)]
 
@@ -67,7 +67,8 @@ where
     unsafe { queued(&Make::<F, T, Never>::CLOSURE, Never, f, claimable) }
 }
 
-/// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own thread while it is queued.
+/// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own
+/// thread while it is queued.
 #[track_caller]
 #[inline]
 pub(crate) fn future<F, S>(future: F, schedule: S, claimable: bool) -> (Runnable, Task<F::Output>)
@@ -98,8 +99,8 @@ where
     unsafe { queued(&Make::<F, T, S>::MEMBER, schedule, future, false) }
 }
 
-/// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it. On another
-/// thread, running its entry panics, and dropping it leaks the future.
+/// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it.
+/// On another thread, running its entry panics, and dropping it leaks the future.
 #[track_caller]
 #[inline]
 pub(crate) fn local_future<F, S>(future: F, schedule: S) -> (Runnable, Task<F::Output>)
@@ -155,7 +156,8 @@ unsafe fn queued<W, T, S>(
 ) -> (Runnable, Task<T>) {
     let state = State::scheduled(claimable);
     let cell = allocate(state, vtable, schedule, Payload::<W, T>::of(work));
-    // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the entry's is the first.
+    // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the
+    // entry's is the first.
     let entry = unsafe { entry(cell) };
     record::spawned(entry.id().get(), entry.spawned_at(), vtable.kind);
     traced::spawned(&entry, vtable.kind);
@@ -193,7 +195,8 @@ fn allocate<W, T, S>(
             payload,
         });
     }
-    // T6 begins here: the cast keeps the provenance of the whole cell, whose header is its first field (`repr(C)`).
+    // T6 begins here: the cast keeps the provenance of the whole cell, whose header is its first
+    // field (`repr(C)`).
     cell.cast()
 }
 
@@ -281,7 +284,8 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     // SAFETY: T1, T8: we have RUNNING, so the work is there and ours; it is not
     // touched again, the call consumes it.
     let work = unsafe { payload.cast::<F>().read() };
-    // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is entered in between.
+    // SAFETY: T15: it is dropped below, before `runner` gives its reference away, and no other is
+    // entered in between.
     let entered = unsafe { current::enter(runner.mark()) };
     runner.header().note_begun();
     let side = &runner.header().side;
@@ -289,7 +293,8 @@ unsafe fn run_closure<F: FnOnce() -> T, T>(ptr: NonNull<Header>) -> Ran {
     runner.header().note_ended(ending(&result));
     drop(entered);
     runner.header().touch_payload();
-    // SAFETY: T1, T8: the work was consumed by the call, and we have RUNNING still: the place is empty, and ours.
+    // SAFETY: T1, T8: the work was consumed by the call, and we have RUNNING still: the place is
+    // empty, and ours.
     unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
     // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
     unsafe { runner.finish(false) };
@@ -305,7 +310,8 @@ where
     // SAFETY: T6: the conditions of `VTable::run`: a count comes with the pointer.
     let runner = unsafe { TaskRef::from_raw(ptr) };
     if LOCAL {
-        // SAFETY: T6, T7: the cell's vtable has led here; T10: `runner` keeps it for as long as `schedule` is used.
+        // SAFETY: T6, T7: the cell's vtable has led here; T10: `runner` keeps it for as long as
+        // `schedule` is used.
         let schedule = unsafe { half::<F, T, S>(ptr) };
         assert!(
             schedule.is_owner_thread(), // T9
@@ -317,15 +323,15 @@ where
     let payload = unsafe { payload::<F, T, S>(ptr) };
     let mut woke_itself = false;
     let ended = {
-        // SAFETY: T15: it is dropped at the end of this block, before `runner` gives its reference away; the poll's own marks
-        // are left inside.
+        // SAFETY: T15: it is dropped at the end of this block, before `runner` gives its reference
+        // away; the poll's own marks are left inside.
         let _entered = unsafe { current::enter(runner.mark()) };
         runner.header().note_begun();
         let polled_before = S::RUNNER_QUEUES.then(|| current::replace_polled(runner.address()));
         let side = &runner.header().side;
         let poll = || {
-            // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches it; T9: on a thread that may: asserted above where it
-            // matters.
+            // SAFETY: T1, T8: we have RUNNING, so the future is there and no other thread touches
+            // it; T9: on a thread that may: asserted above where it matters.
             let future = unsafe { payload.cast::<F>().as_mut() };
             // SAFETY: the future is never moved from its cell: it is dropped in place (T8).
             let future = unsafe { Pin::new_unchecked(future) };
@@ -345,7 +351,8 @@ where
         // The future goes before its output is visible; if its destructor
         // panics, that is how the task ends, unless it has panicked before.
         let ended = result.map(|result| {
-            // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again: what follows writes over it.
+            // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again: what
+            // follows writes over it.
             let drop_future = || unsafe { payload.cast::<F>().drop_in_place() };
             match traced::run(side, true, drop_future) {
                 Err(panic) if result.is_ok() => {
@@ -365,7 +372,8 @@ where
     };
     if let Some(result) = ended {
         runner.header().touch_payload();
-        // SAFETY: T1, T8: the future was dropped above, and we have RUNNING still: the place is empty, and ours.
+        // SAFETY: T1, T8: the future was dropped above, and we have RUNNING still: the place is
+        // empty, and ours.
         unsafe { payload.cast::<Result<T, TaskError>>().write(result) };
         // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
         unsafe { runner.finish(true) };
@@ -384,12 +392,14 @@ where
         Suspend::Again => {
             runner.header().note_woken();
             let keeps_schedule = (!S::RUNNER_QUEUES).then(|| runner.clone());
-            // SAFETY: T11: SCHEDULED is set, and `suspend` has left the entry for it to us; the runner's reference becomes its own (T6).
+            // SAFETY: T11: SCHEDULED is set, and `suspend` has left the entry for it to us; the
+            // runner's reference becomes its own (T6).
             let entry = unsafe { Runnable::from_ref(runner) };
             if keeps_schedule.is_none() {
                 return Ran::Again(entry);
             }
-            // SAFETY: T6, T7: the cell's vtable has led here; T10: `keeps_schedule` keeps it for as long as `schedule` is used.
+            // SAFETY: T6, T7: the cell's vtable has led here; T10: `keeps_schedule` keeps it for as
+            // long as `schedule` is used.
             let schedule = unsafe { half::<F, T, S>(ptr) };
             schedule.reschedule(entry);
             Ran::Pending
@@ -400,7 +410,8 @@ where
             Ran::Done
         }
         Suspend::Gone => {
-            // SAFETY: T4: `suspend` took the last reference, ours, which is not used again; the task has not ended.
+            // SAFETY: T4: `suspend` took the last reference, ours, which is not used again; the
+            // task has not ended.
             unsafe { destroy_unfinished(runner.into_raw()) };
             Ran::Done
         }
@@ -463,29 +474,35 @@ unsafe fn half<'a, W, T, S>(ptr: NonNull<Header>) -> &'a S {
 }
 
 unsafe fn schedule<W, T, S: Schedule>(ptr: NonNull<Header>) {
-    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has another reference for the length of this call.
+    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has another reference for the
+    // length of this call.
     let schedule = unsafe { half::<W, T, S>(ptr) };
-    // SAFETY: the conditions of `VTable::schedule`: a transition that set SCHEDULED has added a reference (T6, T11).
+    // SAFETY: the conditions of `VTable::schedule`: a transition that set SCHEDULED has added a
+    // reference (T6, T11).
     schedule.schedule(unsafe { entry(ptr) });
 }
 
 unsafe fn is_owner_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
-    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
+    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long
+    // as it uses this.
     unsafe { half::<W, T, S>(ptr) }.is_owner_thread()
 }
 
 unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
-    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long as it uses this.
+    // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long
+    // as it uses this.
     unsafe { half::<(), T, H>(ptr) }
 }
 
 unsafe fn free<W, T, S>(ptr: NonNull<Header>) {
     let cell = ptr.cast::<Cell<W, T, S>>();
-    // SAFETY: the conditions of `VTable::free`: there is no other reference to the cell (T4), which was made with these
-    // types (T7). Its payload is not dropped: a union has no destructor, and it is empty (T8).
+    // SAFETY: the conditions of `VTable::free`: there is no other reference to the cell (T4), which
+    // was made with these types (T7). Its payload is not dropped: a union has no destructor,
+    // and it is empty (T8).
     unsafe { cell.drop_in_place() };
     let layout = Layout::new::<Cell<W, T, S>>();
-    // SAFETY: T4: there is no other reference to the memory, and what was in it is gone; T7: `allocate` took it from a free list, with this layout.
+    // SAFETY: T4: there is no other reference to the memory, and what was in it is gone; T7:
+    // `allocate` took it from a free list, with this layout.
     unsafe { free_list::give(cell.cast(), layout) };
 }
 

@@ -1,14 +1,14 @@
 //! Which task runs on this thread, and which future is polled here.
 //!
-//! The mark of the running task (`sync/marker.rs`) is the address of its cell, which begins with its [`Birth`]. The
-//! thread that runs a task's code holds an [`Entered`]. Dropping it puts the earlier mark back, also
-//! while unwinding, because a waiter may run one task in the middle of another.
-//! A second mark says which future is *polled* here. It is never lent to another thread, so code that
-//! finds it is on the thread that polls.
+//! The mark of the running task (`sync/marker.rs`) is the address of its cell, which begins with
+//! its [`Birth`]. The thread that runs a task's code holds an [`Entered`]. Dropping it puts the
+//! earlier mark back, also while unwinding, because a waiter may run one task in the middle of
+//! another. A second mark says which future is *polled* here. It is never lent to another thread,
+//! so code that finds it is on the thread that polls.
 //!
-//! - **T15** The pointer is null, or to a cell that the runner which entered it keeps
-//!   alive (T6) until it leaves, or which a task that waits for this thread keeps alive
-//!   ([`inherit`]); it is read by this thread only, and never kept.
+//! - **T15** The pointer is null, or to a cell that the runner which entered it keeps alive (T6)
+//!   until it leaves, or which a task that waits for this thread keeps alive ([`inherit`]); it is
+//!   read by this thread only, and never kept.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -44,7 +44,8 @@ impl Birth {
 #[inline]
 pub(in crate::task) fn id() -> Option<TaskId> {
     let current = marker::current().cast::<Birth>();
-    // SAFETY: T15: null, or a cell, which lives for the length of this call at least; it begins with a `Birth`, which never changes.
+    // SAFETY: T15: null, or a cell, which lives for the length of this call at least; it begins
+    // with a `Birth`, which never changes.
     unsafe { current.as_ref() }.map(|birth| birth.id)
 }
 
@@ -57,8 +58,8 @@ pub(crate) struct Entered {
 /// Enters the task whose cell is at `mark`.
 ///
 /// # Safety
-/// T15: the cell lives until what is returned has been dropped. That is dropped, not forgotten, and after all that were entered
-/// on this thread since.
+/// T15: the cell lives until what is returned has been dropped. That is dropped, not forgotten, and
+/// after all that were entered on this thread since.
 #[inline]
 pub(super) unsafe fn enter(mark: *const ()) -> Entered {
     Entered {
@@ -74,16 +75,17 @@ impl Drop for Entered {
 }
 
 per_thread! {
-    /// The future that is polled on this thread, if its executor takes it back when it has woken itself: the address of its
-    /// header, which is only compared, never followed; with the lowest bit set once it has.
+    /// The future that is polled on this thread, if its executor takes it back when it has woken
+    /// itself: the address of its header, which is only compared, never followed; with the lowest
+    /// bit set once it has.
     static POLLED: Cell<usize> = Cell::new(0);
 }
 
 const WOKEN: usize = 1;
 const _: () = assert!(align_of::<Birth>() > WOKEN);
 
-/// The task at this address is polled now: if it wakes itself by reference, that is only noted here (T16). The one that was
-/// polled before, to be put back after the poll, which does not unwind.
+/// The task at this address is polled now: if it wakes itself by reference, that is only noted here
+/// (T16). The one that was polled before, to be put back after the poll, which does not unwind.
 #[inline]
 pub(super) fn replace_polled(task: usize) -> usize {
     POLLED.try_with(|now| now.replace(task)).unwrap_or(0)
@@ -113,7 +115,8 @@ pub(super) fn wakes_itself(task: *const ()) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Inherited(*const ());
 
-// SAFETY: T15: it is only a mark, which says nothing by itself; `inherit` says under which conditions it is looked at.
+// SAFETY: T15: it is only a mark, which says nothing by itself; `inherit` says under which
+// conditions it is looked at.
 unsafe impl Send for Inherited {}
 // SAFETY: T15: as above; `&Inherited` gives a copy of the mark and no more.
 unsafe impl Sync for Inherited {}
@@ -131,7 +134,8 @@ impl Inherited {
 ///
 /// # Safety
 /// The code that `inherited` was taken in waits, inside that task, until the guard has been
-/// dropped (which keeps T15). It is dropped, not forgotten, and after all that were entered on this thread since.
+/// dropped (which keeps T15). It is dropped, not forgotten, and after all that were entered on this
+/// thread since.
 #[inline]
 pub(crate) unsafe fn inherit(inherited: Inherited) -> Entered {
     // SAFETY: T15: the caller's promise.

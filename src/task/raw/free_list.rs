@@ -1,25 +1,30 @@
 //! Memory for cells, and for the tasks of scopes: what threads have freed is for the next ones.
 //!
-//! Tasks come in bursts, all of about the same size. The system's allocator keeps seven pieces of a size where
-//! a thread finds them at once; the rest costs some 150 instructions for each allocation, and as many to free it. And where
-//! one thread spawns and another runs, it takes its lock and reads and writes its books for each cell on both sides.
+//! Tasks come in bursts, all of about the same size. The system's allocator keeps seven pieces of a
+//! size where a thread finds them at once; the rest costs some 150 instructions for each
+//! allocation, and as many to free it. And where one thread spawns and another runs, it takes its
+//! lock and reads and writes its books for each cell on both sides.
 //!
-//! 1. A thread keeps the memory of cells that it has freed in a list for each size, and takes new ones from there. The blocks of
-//!    a full list have [`LIST`] bytes.
-//! 2. When it is full, it goes to the shelf, which all threads share, and the next one begins. A thread whose list is empty takes
-//!    one from there, before it asks the allocator: so memory comes back from the threads that run tasks to those that spawn them.
-//! 3. The shelf has [`PLACES`] places for each size. If all are taken the list goes back to the allocator, and
-//!    what was used last is what stays. So it does, and an empty one stays empty, where another thread has the shelf's lock
-//!    just then, or had it when this process was forked: no thread waits for it.
-//! 4. What a thread keeps it gives back to the allocator when it ends. What lies on the shelf stays there.
+//! 1. A thread keeps the memory of cells that it has freed in a list for each size, and takes new
+//!    ones from there. The blocks of a full list have [`LIST`] bytes.
+//! 2. When it is full, it goes to the shelf, which all threads share, and the next one begins. A
+//!    thread whose list is empty takes one from there, before it asks the allocator: so memory
+//!    comes back from the threads that run tasks to those that spawn them.
+//! 3. The shelf has [`PLACES`] places for each size. If all are taken the list goes back to the
+//!    allocator, and what was used last is what stays. So it does, and an empty one stays empty,
+//!    where another thread has the shelf's lock just then, or had it when this process was forked:
+//!    no thread waits for it.
+//! 4. What a thread keeps it gives back to the allocator when it ends. What lies on the shelf stays
+//!    there.
 //!
-//! - **T17** A block in a list is not in use, and came from the global allocator with the layout of its class ([`of_class`]), or
-//!   for a cell of that class, which is the same.
+//! - **T17** A block in a list is not in use, and came from the global allocator with the layout of
+//!   its class ([`of_class`]), or for a cell of that class, which is the same.
 //!
-//! Rejected: slabs for the tasks of a loop, and batches that lie beside the blocks for each exchange (`docs/DESIGN.md` has the figures).
+//! Rejected: slabs for the tasks of a loop, and batches that lie beside the blocks for each
+//! exchange (`docs/DESIGN.md` has the figures).
 //!
-//! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under loom,
-//! where thread-locals are the model's. Miri runs with it and without.
+//! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under
+//! loom, where thread-locals are the model's. Miri runs with it and without.
 //!
 //! Tests: below, `tests/allocations.rs`.
 #![allow(unsafe_code)]
@@ -123,7 +128,8 @@ pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
             of_class(class)
         }
     };
-    // SAFETY: T17: `take` had it from the allocator with this layout: that of its class, if it has one, else its own; the caller gives it away.
+    // SAFETY: T17: `take` had it from the allocator with this layout: that of its class, if it has
+    // one, else its own; the caller gives it away.
     unsafe { dealloc(memory.as_ptr(), layout) }
 }
 
@@ -170,7 +176,8 @@ fn put_away(list: &mut List, class: usize) {
 /// T17: the list has blocks of this class.
 unsafe fn free(list: List, class: usize) {
     for block in list.0 {
-        // SAFETY: T17: it is in no list any more, and came from the allocator with the layout of the list's class.
+        // SAFETY: T17: it is in no list any more, and came from the allocator with the layout of
+        // the list's class.
         unsafe { dealloc(block.as_ptr(), of_class(class)) };
     }
 }

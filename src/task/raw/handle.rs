@@ -26,10 +26,11 @@ const CLAIMS: u32 = 16;
 /// goes on. It is one pointer in size, and the whole task is one allocation.
 ///
 /// A task's end becomes visible only after its closure or future has been
-/// dropped, so whatever they captured is free again. A future that panicked is dropped once the panic has been caught: its
-/// destructors do not find themselves unwinding (`std::thread::panicking()` is false; a `std` lock that it had kept is not
-/// poisoned), as they do on tokio, and one that panics in its turn is shown by the panic hook and goes no further. So does a
-/// destructor of a result that was never taken and that is dropped with its `Task`.
+/// dropped, so whatever they captured is free again. A future that panicked is dropped once the
+/// panic has been caught: its destructors do not find themselves unwinding
+/// (`std::thread::panicking()` is false; a `std` lock that it had kept is not poisoned), as they do
+/// on tokio, and one that panics in its turn is shown by the panic hook and goes no further. So
+/// does a destructor of a result that was never taken and that is dropped with its `Task`.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -82,8 +83,8 @@ impl<T> Task<T> {
         self.cell.task_ref()
     }
 
-    /// What the handle may do next. The output of a task that is lost in a forked child is as one that
-    /// was taken before.
+    /// What the handle may do next. The output of a task that is lost in a forked child is as one
+    /// that was taken before.
     #[inline]
     fn look(&self) -> Look {
         match self.cell.header().state.look() {
@@ -101,8 +102,9 @@ impl<T> Task<T> {
             Look::Output => {}
         }
         self.cell.header().touch_payload();
-        // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours; it is marked as taken
-        // next, with nothing in between, so it is not read again; T7: it is of type `T`.
+        // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and
+        // ours; it is marked as taken next, with nothing in between, so it is not read
+        // again; T7: it is of type `T`.
         let output = unsafe { self.cell.output().read() };
         self.cell.header().state.set_taken();
         Some(output)
@@ -115,7 +117,8 @@ impl<T> Task<T> {
         if self.cell.is_lost() || !self.unregister() {
             return false;
         }
-        // SAFETY: T3: not lent, as `unregister` says, so the slot is ours, and empty: nothing is overwritten but a `None`.
+        // SAFETY: T3: not lent, as `unregister` says, so the slot is ours, and empty: nothing is
+        // overwritten but a `None`.
         self.cell
             .header()
             .consumer
@@ -149,8 +152,8 @@ impl<T> Task<T> {
             Look::Output => {}
         }
         self.cell.header().touch_payload();
-        // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and ours, and stays while we have
-        // `&mut self`; T7: it is of type `T`.
+        // SAFETY: T2, T8: DONE and not taken, as `look` has just said, so an output is there and
+        // ours, and stays while we have `&mut self`; T7: it is of type `T`.
         unsafe { self.cell.output::<T>().as_ref() }.as_ref().err()
     }
 }
@@ -165,8 +168,8 @@ impl TaskRef {
             let _ran = entry.run();
             helped = true;
         }
-        // A closure has ended then. A future may sleep; or it wants another poll, but one that does so for
-        // long waits for other tasks, which run only when this thread makes room.
+        // A closure has ended then. A future may sleep; or it wants another poll, but one that does
+        // so for long waits for other tasks, which run only when this thread makes room.
         for _ in 0..CLAIMS {
             if self.is_finished() || !context::stack_left() || !self.claim_and_run() {
                 break;
@@ -189,7 +192,8 @@ impl TaskRef {
         }
         // SAFETY: T6: `claim` added the reference that this one takes over.
         let claimed = unsafe { TaskRef::from_raw(self.0) };
-        // SAFETY: T1, T8: `claim` has set RUNNING, for us, and the work has not been touched since; it is called once.
+        // SAFETY: T1, T8: `claim` has set RUNNING, for us, and the work has not been touched since;
+        // it is called once.
         let run = |claimed: TaskRef| unsafe { claimed.run_started() };
         // A worker that is inside another pool leaves it for as long as this takes.
         if tag == 0 || at_home && !context::is_away() {

@@ -1,29 +1,30 @@
-//! The cell without its types: its header, the counted reference to it, and what executors and producers see of it.
+//! The cell without its types: its header, the counted reference to it, and what executors and
+//! producers see of it.
 //!
-//! These types name one another, so they stand together; what is done with them is in the files beside this one.
+//! These types name one another, so they stand together; what is done with them is in the files
+//! beside this one.
 //!
 //! **Which thread may touch what** (T1 to T5 are declared at `task/state.rs`):
 //!
-//! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Task` or a waker points to
-//!   a live cell made by `cell::allocate`, with provenance over the whole
-//!   allocation, and owns one count (T4).
-//! - **T7** The vtable of a cell was made for that cell's own `W`, `T` and `S`, so
-//!   its functions and offsets fit it, and a `Task<T>` or `Completer<T>` has
-//!   the same `T`.
-//! - **T8** The payload holds the work from birth until the thread that has
-//!   `RUNNING` (T1) drops or consumes it, and an output from before `DONE`
-//!   until its owner (T2) takes or drops it, which it does once.
-//! - **T9** The work of a [`Kind::Local`] cell may not be `Send`: it is polled and
-//!   dropped only where `Schedule::is_owner_thread` says so, which is checked
-//!   at each place; elsewhere it is leaked, never touched. Its output is touched by
-//!   the finisher, on that thread, or by the handle, which is not `Send` unless
-//!   `T` is.
-//! - **T10** `S` is shared by reference only, and stays until the cell is
-//!   destroyed; a caller of its functions holds a count meanwhile.
-//! - **T11** A [`Runnable`] is the entry that the transition which set `SCHEDULED` has asked for, and the only one that was made for it;
-//!   it is consumed once. A future that waiters may claim can have more, stale ones.
-//! - **T18** [`YIELDED`] is set in `tag` while the task's one entry is that of a task that has yielded, and comes with its right (T16):
-//!   from the making of that entry until it is consumed. Such an entry stays with its executor's thread.
+//! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Task` or a waker points to a live cell made by
+//!   `cell::allocate`, with provenance over the whole allocation, and owns one count (T4).
+//! - **T7** The vtable of a cell was made for that cell's own `W`, `T` and `S`, so its functions
+//!   and offsets fit it, and a `Task<T>` or `Completer<T>` has the same `T`.
+//! - **T8** The payload holds the work from birth until the thread that has `RUNNING` (T1) drops or
+//!   consumes it, and an output from before `DONE` until its owner (T2) takes or drops it, which it
+//!   does once.
+//! - **T9** The work of a [`Kind::Local`] cell may not be `Send`: it is polled and dropped only
+//!   where `Schedule::is_owner_thread` says so, which is checked at each place; elsewhere it is
+//!   leaked, never touched. Its output is touched by the finisher, on that thread, or by the
+//!   handle, which is not `Send` unless `T` is.
+//! - **T10** `S` is shared by reference only, and stays until the cell is destroyed; a caller of
+//!   its functions holds a count meanwhile.
+//! - **T11** A [`Runnable`] is the entry that the transition which set `SCHEDULED` has asked for,
+//!   and the only one that was made for it; it is consumed once. A future that waiters may claim
+//!   can have more, stale ones.
+//! - **T18** [`YIELDED`] is set in `tag` while the task's one entry is that of a task that has
+//!   yielded, and comes with its right (T16): from the making of that entry until it is consumed.
+//!   Such an entry stays with its executor's thread.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
@@ -51,7 +52,8 @@ pub(super) struct Header {
     /// First: the mark of the task that runs on a thread points here (T15).
     pub(super) birth: Birth,
     pub(super) state: State,
-    /// A word for the executor (the event loop: the task's place in its table), but for one bit: [`YIELDED`].
+    /// A word for the executor (the event loop: the task's place in its table), but for one bit:
+    /// [`YIELDED`].
     pub(super) tag: AtomicU32,
     pub(super) vtable: &'static VTable,
     /// Filled while `WAITING` is set or the handle is at work (T3).
@@ -62,7 +64,8 @@ pub(super) struct Header {
     pub(super) payload: UnsafeCell<()>,
 }
 
-/// What depends on a cell's types. All functions demand T6 and T7: a live cell, and the vtable from its own header.
+/// What depends on a cell's types. All functions demand T6 and T7: a live cell, and the vtable from
+/// its own header.
 pub(super) struct VTable {
     pub(super) kind: Kind,
     /// Where the payload, hence the output, lies in the cell.
@@ -77,10 +80,11 @@ pub(super) struct VTable {
     /// Moves the output out: drops a value, gives an error back. May unwind.
     /// Demands to be its owner (T2).
     pub(super) drop_output: unsafe fn(NonNull<Header>) -> Option<TaskError>,
-    /// Hands a new `Runnable`, which takes over one reference, to `S`: that of the transition that has just set SCHEDULED (T11). The
-    /// caller holds another one (T10).
+    /// Hands a new `Runnable`, which takes over one reference, to `S`: that of the transition that
+    /// has just set SCHEDULED (T11). The caller holds another one (T10).
     pub(super) schedule: unsafe fn(NonNull<Header>),
-    /// No other thread than this one can ever poll the future; so local work may be touched here (T9).
+    /// No other thread than this one can ever poll the future; so local work may be touched here
+    /// (T9).
     pub(super) is_owner_thread: unsafe fn(NonNull<Header>) -> bool,
     /// `S` of a promise; valid while the caller has a reference.
     pub(super) hook: unsafe fn(NonNull<Header>) -> *const dyn OnCancel,
@@ -121,12 +125,14 @@ impl TaskRef {
 
     #[inline]
     pub(super) fn header(&self) -> &Header {
-        // SAFETY: T6: the cell lives while we hold a count, and `self` is borrowed for as long as what is returned.
+        // SAFETY: T6: the cell lives while we hold a count, and `self` is borrowed for as long as
+        // what is returned.
         unsafe { self.0.as_ref() }
     }
 }
 
-/// One entry of an executor's queue: a task that wants to run. Running it never unwinds. Dropped, its task ends in `Closed`.
+/// One entry of an executor's queue: a task that wants to run. Running it never unwinds. Dropped,
+/// its task ends in `Closed`.
 pub(crate) struct Runnable(TaskRef);
 
 impl Runnable {
@@ -158,7 +164,8 @@ pub(crate) enum Ran {
     Done,
     /// It waits: its waker will make a new entry.
     Pending,
-    /// It was woken meanwhile, by itself or by others: queue it, after the others. Only where [`Schedule::RUNNER_QUEUES`] says so.
+    /// It was woken meanwhile, by itself or by others: queue it, after the others. Only where
+    /// [`Schedule::RUNNER_QUEUES`] says so.
     Again(Runnable),
 }
 
@@ -174,13 +181,15 @@ pub(crate) trait Schedule: Send + Sync + 'static {
         self.schedule(runnable);
     }
 
-    /// Only this thread can ever poll the futures, so it must not wait for them; local ones may be polled and dropped.
+    /// Only this thread can ever poll the futures, so it must not wait for them; local ones may be
+    /// polled and dropped.
     fn is_owner_thread(&self) -> bool {
         false
     }
 
-    /// The thread that runs an entry queues the next one itself, where one is due at once: it gets that back
-    /// ([`Ran::Again`]), and `reschedule` is not called. Not for futures that waiters may claim.
+    /// The thread that runs an entry queues the next one itself, where one is due at once: it gets
+    /// that back ([`Ran::Again`]), and `reschedule` is not called. Not for futures that waiters
+    /// may claim.
     const RUNNER_QUEUES: bool = false;
 }
 
@@ -198,14 +207,16 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
         Origin::Completer
     }
 
-    /// An executor's work ends the task, in the process that made it: its own, or that of the task which it
-    /// comes from. Takes no lock: a forked child asks, where locks may be held for ever.
+    /// An executor's work ends the task, in the process that made it: its own, or that of the task
+    /// which it comes from. Takes no lock: a forked child asks, where locks may be held for
+    /// ever.
     fn is_executors(&self) -> bool {
         false
     }
 
     /// A thread is about to block until the task is `done`, and may do something for it. Must be
-    /// short, unless it is `patient`: then it waits without a limit, and what is its own may take long.
+    /// short, unless it is `patient`: then it waits without a limit, and what is its own may take
+    /// long.
     fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
         let _ = (patient, done);
     }

@@ -22,9 +22,9 @@
 //! one by nature; a parked thread, a callback and a node in a ready queue are
 //! wakers of our own. So there is one protocol for all consumers, and 16 bytes hold any of them.
 //!
-//! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a queue entry to the end), `cell` (what
-//! depends on types), `handle` and `promise` (the two sides), `queued` (what executors do with entries),
-//! `any_task` (which futures are tasks).
+//! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a
+//! queue entry to the end), `cell` (what depends on types), `handle` and `promise` (the two sides),
+//! `queued` (what executors do with entries), `any_task` (which futures are tasks).
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
 #![allow(unsafe_code)]

@@ -68,8 +68,9 @@ impl<T> Completer<T> {
             .map_or_else(TaskError::ending, |_| Ending::Done);
         record::settled(cell.header().birth.id.get(), how);
         cell.header().touch_payload();
-        // SAFETY: T7: the cell was made with this `T` (`from_ref`); T1: `begin_complete` has just set RUNNING, for us, so the
-        // place is ours, and a promise's work is `()`, which need not be dropped (T8).
+        // SAFETY: T7: the cell was made with this `T` (`from_ref`); T1: `begin_complete` has just
+        // set RUNNING, for us, so the place is ours, and a promise's work is `()`, which
+        // need not be dropped (T8).
         unsafe { cell.output().write(result) }
         // SAFETY: T1, T8: RUNNING is ours, and the output is in place.
         unsafe { cell.finish(false) };

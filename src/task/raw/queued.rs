@@ -1,10 +1,12 @@
 //! What an executor does with the entries of its queue.
 //!
-//! An executor makes a [`Runnable`] for its own queue and a `Task` for the caller; whatever wakes a future later hands a new
-//! entry to its `Schedule`. An entry that another thread has run meanwhile (a waiter that claimed it, a canceller) is
-//! *stale*: running it does nothing. So executors need to know nothing of results, panics, cancellation or waiters.
+//! An executor makes a [`Runnable`] for its own queue and a `Task` for the caller; whatever wakes a
+//! future later hands a new entry to its `Schedule`. An entry that another thread has run meanwhile
+//! (a waiter that claimed it, a canceller) is *stale*: running it does nothing. So executors need
+//! to know nothing of results, panics, cancellation or waiters.
 //!
-//! An entry that is dropped instead of run ends its task in `Closed`: an executor that goes away leaves no waiter behind.
+//! An entry that is dropped instead of run ends its task in `Closed`: an executor that goes away
+//! leaves no waiter behind.
 //!
 //! Tests: `tests/event_loop/yields.rs`, `checks/tests/models.rs`.
 #![allow(unsafe_code)]
@@ -18,16 +20,18 @@ use crate::task::error::TaskError;
 use crate::task::state::Start;
 
 impl Runnable {
-    /// The entry of a task that has woken itself during its poll: others still see it as running, and it goes on when those that are
-    /// ready now have had their turn.
+    /// The entry of a task that has woken itself during its poll: others still see it as running,
+    /// and it goes on when those that are ready now have had their turn.
     ///
     /// # Safety
-    /// T16: the caller has RUNNING and gives it away, and the future is in place. T18: its executor keeps the entry itself.
+    /// T16: the caller has RUNNING and gives it away, and the future is in place. T18: its executor
+    /// keeps the entry itself.
     #[inline]
     pub(super) unsafe fn yielded(cell: TaskRef) -> Self {
         let tag = &cell.header().tag;
         tag.store(tag.load(Ordering::Relaxed) | YIELDED, Ordering::Relaxed);
-        // SAFETY: T11, T16: it has the rights of an entry, and there is no other one while the task is running.
+        // SAFETY: T11, T16: it has the rights of an entry, and there is no other one while the task
+        // is running.
         unsafe { Self::from_ref(cell) }
     }
 
@@ -50,7 +54,8 @@ impl Runnable {
     #[inline]
     pub(crate) fn run(self) -> Ran {
         match self.start() {
-            // SAFETY: T1: `start` has just set RUNNING, for us, or it came with the entry (T16); the work is there (T8).
+            // SAFETY: T1: `start` has just set RUNNING, for us, or it came with the entry (T16);
+            // the work is there (T8).
             (cell, Start::Run) => unsafe { cell.run_started() },
             (cell, Start::Cancelled) => {
                 // SAFETY: T1: as above.
@@ -89,7 +94,8 @@ impl Deref for Runnable {
 
 impl Drop for Runnable {
     fn drop(&mut self) {
-        // SAFETY: T11: this entry's right goes to the new one; `self` is not used again, and only its reference is left.
+        // SAFETY: T11: this entry's right goes to the new one; `self` is not used again, and only
+        // its reference is left.
         let entry = unsafe { Self::from_ref(self.cell().clone()) };
         entry.discard(TaskError::Closed);
     }

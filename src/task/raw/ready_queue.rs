@@ -4,16 +4,17 @@
 //! number. When a task ends, its number is in the queue; so each completion costs the
 //! same, however many tasks there are, and none is polled twice.
 //!
-//! **Protocol.** 1. [`ReadyQueue::waker`] makes a waker of the [`Node`] with that number. 2. Waking puts the number into the queue and
-//! takes the consumer's waker out, under one lock, and then wakes it. 3. The consumer takes all numbers at once. 4. Finding
-//! none, it leaves its waker, under the same lock, and looks again: a number that came before is seen, one that
-//! comes after finds the waker.
+//! **Protocol.** 1. [`ReadyQueue::waker`] makes a waker of the [`Node`] with that number. 2. Waking
+//! puts the number into the queue and takes the consumer's waker out, under one lock, and then
+//! wakes it. 3. The consumer takes all numbers at once. 4. Finding none, it leaves its waker, under
+//! the same lock, and looks again: a number that came before is seen, one that comes after finds
+//! the waker.
 //!
-//! - **T12** Nodes lie in chunks that [`Shared`] owns and never moves or frees before it
-//!   is dropped; every waker of a node counts as one owner of its queue. So a
-//!   node that a waker points to is alive.
-//! - **T13** The waker of a node is in the slot of a task, which consumes it, by waking or by dropping it,
-//!   and neither clones it nor wakes it by reference.
+//! - **T12** Nodes lie in chunks that [`Shared`] owns and never moves or frees before it is
+//!   dropped; every waker of a node counts as one owner of its queue. So a node that a waker points
+//!   to is alive.
+//! - **T13** The waker of a node is in the slot of a task, which consumes it, by waking or by
+//!   dropping it, and neither clones it nor wakes it by reference.
 //!
 //! **Rejected.** One `Arc` per task, as elsewhere: one more allocation and two
 //! more counts per task. A lock-free stack of the nodes (`docs/DESIGN.md`).
@@ -56,7 +57,8 @@ struct Node {
     shared: *const Shared,
 }
 
-// SAFETY: T12: a number, which does not change, and a pointer to what is itself shared between threads.
+// SAFETY: T12: a number, which does not change, and a pointer to what is itself shared between
+// threads.
 unsafe impl Send for Node {}
 
 /// So many nodes are made at once.
@@ -74,8 +76,8 @@ impl ReadyQueue {
         ready
     }
 
-    /// A waker that puts `number` into the queue, for a task's slot. Numbers are dense, from 0 on; one that is used
-    /// again must have been taken out, or never woken.
+    /// A waker that puts `number` into the queue, for a task's slot. Numbers are dense, from 0 on;
+    /// one that is used again must have been taken out, or never woken.
     pub(in crate::task) fn waker(&self, number: usize) -> Waker {
         let mut chunks = self.shared.chunks.lock();
         while number >= chunks.len() * CHUNK {
@@ -117,9 +119,11 @@ impl ReadyQueue {
 }
 
 impl Shared {
-    /// Leaves `waker` to be woken by the next task that ends. True: one has ended already; ask for it again.
+    /// Leaves `waker` to be woken by the next task that ends. True: one has ended already; ask for
+    /// it again.
     pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
-        // Cloning and dropping a waker are calls of the user's code: not under the lock, and before the look.
+        // Cloning and dropping a waker are calls of the user's code: not under the lock, and before
+        // the look.
         let waker = waker.clone();
         let replaced = self.woken.lock().consumer.replace(waker);
         drop(replaced);
@@ -152,7 +156,8 @@ static NODE: RawWakerVTable = RawWakerVTable::new(
 unsafe fn consume(data: *const ()) -> (usize, Arc<Shared>) {
     // SAFETY: T12: such data is the address of a node, in what the waker has a share of.
     let node = unsafe { &*data.cast::<Node>() };
-    // SAFETY: T12: the pointer is `Arc`'s, and `ReadyQueue::waker` counted this share for the waker.
+    // SAFETY: T12: the pointer is `Arc`'s, and `ReadyQueue::waker` counted this share for the
+    // waker.
     (node.number, unsafe { Arc::from_raw(node.shared) })
 }
 

@@ -1,7 +1,8 @@
 //! From a queue entry to the end of the task: every step that does not depend on types.
 //!
-//! A step begins with a verb of [`State`](crate::task::state::State) and does what that asks for. Code of the user's runs with
-//! its panics caught, and an output is made visible only when the work has been dropped.
+//! A step begins with a verb of [`State`](crate::task::state::State) and does what that asks for.
+//! Code of the user's runs with its panics caught, and an output is made visible only when the work
+//! has been dropped.
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/`.
 #![allow(unsafe_code)]
@@ -50,8 +51,8 @@ impl TaskRef {
     #[inline]
     pub(super) unsafe fn run_started(self) -> Ran {
         let run = self.header().vtable.run;
-        // SAFETY: T7: the function is from this cell's own vtable; RUNNING is ours to give (the caller's promise), and our
-        // count goes with the pointer (T6).
+        // SAFETY: T7: the function is from this cell's own vtable; RUNNING is ours to give (the
+        // caller's promise), and our count goes with the pointer (T6).
         unsafe { run(self.into_raw()) }
     }
 
@@ -67,7 +68,8 @@ impl TaskRef {
             std::mem::forget(self);
             return;
         }
-        // SAFETY: T8: the work is there and ours (the caller's promise), on a thread that may touch it (T9: just asked).
+        // SAFETY: T8: the work is there and ours (the caller's promise), on a thread that may touch
+        // it (T9: just asked).
         contain(|| unsafe { drop_work(self.0) });
         // SAFETY: T8: RUNNING is ours still, and the place is empty now.
         unsafe { self.end(error) };
@@ -88,12 +90,13 @@ impl TaskRef {
     /// The work may be dropped on this thread (T9).
     fn may_touch_work(&self) -> bool {
         let vtable = self.header().vtable;
-        // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
+        // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from
+        // its header.
         vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
     }
 
-    /// To wait for it here would be a deadlock: the task, or one that it comes from, is the one that this thread runs, or belongs to a
-    /// loop of this thread.
+    /// To wait for it here would be a deadlock: the task, or one that it comes from, is the one
+    /// that this thread runs, or belongs to a loop of this thread.
     pub(in crate::task) fn needs_this_thread(&self) -> bool {
         if self.is_of_this_thread() {
             return true;
@@ -109,21 +112,25 @@ impl TaskRef {
     }
 
     fn is_of_this_thread(&self) -> bool {
-        // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from its header.
+        // SAFETY: T6: our count keeps the cell for the length of the call; T7: the vtable is from
+        // its header.
         self.runs_here() || unsafe { (self.header().vtable.is_owner_thread)(self.0) }
     }
 
     /// Drops the output; an error comes back, to be reported.
     ///
     /// # Safety
-    /// T2, T8: an output is in place, and the caller owns it, or has RUNNING. It is gone afterwards.
+    /// T2, T8: an output is in place, and the caller owns it, or has RUNNING. It is gone
+    /// afterwards.
     unsafe fn drop_output(&self) -> Option<TaskError> {
         self.header().touch_payload();
-        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
+        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's
+        // promise.
         unsafe { (self.header().vtable.drop_output)(self.0) }
     }
 
-    /// Drops the output; an error that was never taken is reported. A panic of its destructor goes no further.
+    /// Drops the output; an error that was never taken is reported. A panic of its destructor goes
+    /// no further.
     ///
     /// # Safety
     /// As [`drop_output`](Self::drop_output).
@@ -140,7 +147,8 @@ impl TaskRef {
     /// T1, T8: the caller has RUNNING, and neither work nor output is in place.
     unsafe fn write_error(&self, error: TaskError) {
         self.header().touch_payload();
-        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's promise.
+        // SAFETY: T6, T7: our cell, and the function from its own vtable; the rest is the caller's
+        // promise.
         unsafe { (self.header().vtable.write_error)(self.0, error) }
     }
 
@@ -168,7 +176,8 @@ impl TaskRef {
         match rest {
             Finish::Handed => unreachable!("the reference is gone"),
             Finish::Consumer => {
-                // SAFETY: T3: `finish` found WAITING and cleared it with DONE, so the handle does not touch the slot any more.
+                // SAFETY: T3: `finish` found WAITING and cleared it with DONE, so the handle does
+                // not touch the slot any more.
                 let consumer = unsafe { self.take_consumer() };
                 if let Some(waker) = consumer {
                     contain(|| waker.wake());
@@ -208,14 +217,16 @@ impl TaskRef {
             Cancel::Marked => {}
             Cancel::Schedule => {
                 header.note_woken();
-                // SAFETY: T6: `cancel_future` added the reference that goes to the entry, and `self` keeps the cell
-                // meanwhile (T10); T7: the function is from its own vtable.
+                // SAFETY: T6: `cancel_future` added the reference that goes to the entry, and
+                // `self` keeps the cell meanwhile (T10); T7: the function is from
+                // its own vtable.
                 unsafe { (header.vtable.schedule)(self.0) }
             }
             Cancel::Claimed => {
                 // SAFETY: T6: `cancel_*` added the reference that this one takes over.
                 let claimed = unsafe { TaskRef::from_raw(self.0) };
-                // SAFETY: T1: `cancel_*` set RUNNING, for us: no thread has run, dropped or written anything (T8).
+                // SAFETY: T1: `cancel_*` set RUNNING, for us: no thread has run, dropped or written
+                // anything (T8).
                 unsafe { claimed.abandon(TaskError::Cancelled) };
                 if header.vtable.kind == Kind::Promise {
                     contain(|| self.hook().on_cancel(header.birth.id));
@@ -230,15 +241,16 @@ impl TaskRef {
         let header = self.header();
         if matches!(header.vtable.kind, Kind::Future | Kind::Local) && header.state.wake_by_ref() {
             header.note_woken();
-            // SAFETY: T6: `wake_by_ref` added the reference that goes to the entry, and `self` keeps the cell
-            // meanwhile (T10); T7: the function is from its own vtable.
+            // SAFETY: T6: `wake_by_ref` added the reference that goes to the entry, and `self`
+            // keeps the cell meanwhile (T10); T7: the function is from its own vtable.
             unsafe { (header.vtable.schedule)(self.0) };
         }
     }
 
     /// The producer's side of a promise.
     pub(in crate::task) fn hook(&self) -> &dyn OnCancel {
-        // SAFETY: T6: our count keeps the cell; T7: the function is from its own vtable. (For other kinds than promises it panics.)
+        // SAFETY: T6: our count keeps the cell; T7: the function is from its own vtable. (For other
+        // kinds than promises it panics.)
         let hook = unsafe { (self.header().vtable.hook)(self.0) };
         // SAFETY: T10: it lies in the cell, which our count keeps.
         unsafe { &*hook }
@@ -252,8 +264,9 @@ impl TaskRef {
         }
     }
 
-    /// An executor of the process that made it brings it to its end: a pool that runs it or has it run, or one
-    /// that ends the task which it comes from. None does once it has ended: one that was made with its result has no hook.
+    /// An executor of the process that made it brings it to its end: a pool that runs it or has it
+    /// run, or one that ends the task which it comes from. None does once it has ended: one
+    /// that was made with its result has no hook.
     pub(in crate::task) fn is_executors(&self) -> bool {
         let header = self.header();
         let is_kept = || header.vtable.kind == Kind::Promise && self.hook().is_executors();
@@ -276,7 +289,8 @@ impl TaskRef {
     /// Where its output lies, or will lie.
     #[inline]
     pub(super) fn output<T>(&self) -> NonNull<Result<T, TaskError>> {
-        // SAFETY: T7: the vtable is that of this cell, so its offset is inside the allocation, which our pointer is good for (T6).
+        // SAFETY: T7: the vtable is that of this cell, so its offset is inside the allocation,
+        // which our pointer is good for (T6).
         unsafe { self.0.byte_add(self.header().vtable.output) }.cast()
     }
 }
@@ -323,7 +337,8 @@ impl TaskRef {
         self.side()?.hook.get().cloned()
     }
 
-    /// Sets the hook that is told of a failure that was never taken, instead of the process's. The first one stays.
+    /// Sets the hook that is told of a failure that was never taken, instead of the process's. The
+    /// first one stays.
     pub(crate) fn set_hook(&self, hook: Hook) {
         let _first = self.side_or_make().hook.set(hook);
     }
@@ -383,7 +398,8 @@ impl TaskRef {
 impl TaskRef {
     /// Runs `f` as the code of this task.
     pub(in crate::task) fn run_inside<R>(&self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: T15: our count keeps the cell; it is dropped at the end of this call, as is what `f` enters, inside it.
+        // SAFETY: T15: our count keeps the cell; it is dropped at the end of this call, as is what
+        // `f` enters, inside it.
         let _entered = unsafe { current::enter(self.mark()) };
         f()
     }
@@ -427,8 +443,8 @@ fn token(header: &Header) -> CancelToken {
 /// The header of the task that runs here.
 fn running<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
     let current = marker::current().cast::<Header>();
-    // SAFETY: T15: null, or the task of a runner that is further down on this thread's stack, or waits for it: alive for as long as
-    // this call, and `f` can keep nothing of it.
+    // SAFETY: T15: null, or the task of a runner that is further down on this thread's stack, or
+    // waits for it: alive for as long as this call, and `f` can keep nothing of it.
     unsafe { current.as_ref() }.map(f)
 }
 
@@ -504,8 +520,8 @@ impl Header {
 /// Drops the work of a task that has not ended.
 ///
 /// # Safety
-/// T1, T8, T9: the caller has RUNNING, or there is no other reference; the work is in place, and this thread may touch it. It is
-/// gone afterwards.
+/// T1, T8, T9: the caller has RUNNING, or there is no other reference; the work is in place, and
+/// this thread may touch it. It is gone afterwards.
 unsafe fn drop_work(ptr: NonNull<Header>) {
     // SAFETY: T6: the caller keeps the cell.
     let header = unsafe { ptr.as_ref() };
@@ -523,7 +539,8 @@ unsafe fn drop_work(ptr: NonNull<Header>) {
 pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
     // SAFETY: T4: no other thread can reach the cell, and it is not freed yet.
     let header = unsafe { ptr.as_ref() };
-    // SAFETY: T7: the vtable is from the cell's own header; T4: the cell is there for the length of the call.
+    // SAFETY: T7: the vtable is from the cell's own header; T4: the cell is there for the length of
+    // the call.
     if header.vtable.kind == Kind::Local && !unsafe { (header.vtable.is_owner_thread)(ptr) } {
         return; // T9: leaked rather than dropped on the wrong thread.
     }
@@ -541,7 +558,8 @@ pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
 pub(super) unsafe fn destroy(ptr: NonNull<Header>) {
     // SAFETY: T4: no other thread can reach the cell, and it is not freed yet.
     if unsafe { ptr.as_ref() }.state.is_done() {
-        // SAFETY: T4; the work was dropped before DONE (T8), the output's owner has taken or dropped it before it let go (T2).
+        // SAFETY: T4; the work was dropped before DONE (T8), the output's owner has taken or
+        // dropped it before it let go (T2).
         unsafe { free(ptr) };
     } else {
         // SAFETY: T4: the caller's promise; not DONE.
@@ -555,6 +573,7 @@ pub(super) unsafe fn destroy(ptr: NonNull<Header>) {
 unsafe fn free(ptr: NonNull<Header>) {
     // SAFETY: T4: no other thread can reach the cell, and it is not freed yet.
     let vtable = unsafe { ptr.as_ref() }.vtable;
-    // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise (T4).
+    // SAFETY: T7: the function is from the cell's own vtable; the rest is the caller's promise
+    // (T4).
     unsafe { (vtable.free)(ptr) }
 }

@@ -46,11 +46,12 @@ unsafe fn wake(data: *const ()) {
     // SAFETY: T6: the waker that is consumed keeps the cell, until `wake` gives its count away.
     match unsafe { ptr.as_ref() }.state.wake() {
         Wake::Schedule => {
-            // SAFETY: T6: the waker is consumed, and its count stayed with it (`Wake::Schedule`): it becomes ours.
+            // SAFETY: T6: the waker is consumed, and its count stayed with it (`Wake::Schedule`):
+            // it becomes ours.
             let own = unsafe { TaskRef::from_raw(ptr) };
             own.header().note_woken();
-            // SAFETY: T6: `wake` added the entry's reference, and `own` keeps the cell meanwhile (T10); T7: the function is from
-            // its own vtable.
+            // SAFETY: T6: `wake` added the entry's reference, and `own` keeps the cell meanwhile
+            // (T10); T7: the function is from its own vtable.
             unsafe { (own.header().vtable.schedule)(ptr) };
         }
         Wake::Nothing => {}
@@ -69,8 +70,8 @@ unsafe fn wake_by_ref(data: *const ()) {
     let header = unsafe { ptr.as_ref() };
     if header.state.wake_by_ref() {
         header.note_woken();
-        // SAFETY: T6: `wake_by_ref` added the entry's reference, and the waker keeps the cell meanwhile (T10); T7: the function is
-        // from its own vtable.
+        // SAFETY: T6: `wake_by_ref` added the entry's reference, and the waker keeps the cell
+        // meanwhile (T10); T7: the function is from its own vtable.
         unsafe { (header.vtable.schedule)(ptr) };
     }
 }

@@ -26,8 +26,8 @@ use crate::thread::sleep::Need;
 use crate::thread::worker::Worker;
 
 impl Worker {
-    /// The window for joins that are run in turn is shut: opens it again, if there is no reason to offer this join. True: it
-    /// runs in turn.
+    /// The window for joins that are run in turn is shut: opens it again, if there is no reason to
+    /// offer this join. True: it runs in turn.
     pub(in crate::thread) fn reopen_window(&self) -> bool {
         // An outside thread that may not run the pool's work opens no window.
         self.may_run()
@@ -54,8 +54,9 @@ impl Worker {
     }
 }
 
-/// This thread's window for joins that are run in turn is used up: opens a new one, if there is no reason to offer this join. True:
-/// it runs in turn. `pool`: the address of the one that it must be in, or 0.
+/// This thread's window for joins that are run in turn is used up: opens a new one, if there is no
+/// reason to offer this join. True: it runs in turn. `pool`: the address of the one that it must be
+/// in, or 0.
 #[cold]
 #[inline(never)]
 pub(in crate::thread) fn reopen_window(pool: usize) -> bool {

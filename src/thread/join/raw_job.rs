@@ -1,25 +1,30 @@
 //! A closure on the stack of a thread that waits for it.
 //!
-//! **Job.** The second half of a join may run on another worker while the caller runs the first. Nothing is
-//! allocated: the closure and the latch are in the caller's frame, and the queue holds only a pointer to them.
+//! **Job.** The second half of a join may run on another worker while the caller runs the first.
+//! Nothing is allocated: the closure and the latch are in the caller's frame, and the queue holds
+//! only a pointer to them.
 //!
-//! **Protocol.** 1. [`lend`] makes a [`StackJob`] and passes a [`JobRef`] to it on, which goes into a queue. 2. The thread that
-//! takes the reference from the queue, exactly one, calls the closure and sets the latch. 3. The caller either takes its
-//! own reference back, or waits for the latch; `lend` checks that it has done one of the two.
+//! **Protocol.** 1. [`lend`] makes a [`StackJob`] and passes a [`JobRef`] to it on, which goes into
+//! a queue. 2. The thread that takes the reference from the queue, exactly one, calls the closure
+//! and sets the latch. 3. The caller either takes its own reference back, or waits for the latch;
+//! `lend` checks that it has done one of the two.
 //!
-//! - **P8** There is one `JobRef` for a job at most, consumed by [`JobRef::run`], or by [`lend`], to which its owner gives
-//!   it back; the queues neither copy nor drop it without handing it on. [`JobRef::give_back`] turns it into a mark in the job, and the
-//!   owner turns that mark into a reference again.
-//! - **P9** The frame that holds the job does not end before the reference has been given back, or the latch has been seen to be
-//!   set; except in a forked child, where no thread is that could run it.
-//! - **P10** Between the making of the reference and the end by P9, only the thread that consumes the reference touches
-//!   the closure and the panic.
-//! - **P11** The thread that sets the latch has before taken what it needs afterwards: its own handle to wake the owner with
-//!   (see P5).
+//! - **P8** There is one `JobRef` for a job at most, consumed by [`JobRef::run`], or by [`lend`],
+//!   to which its owner gives it back; the queues neither copy nor drop it without handing it on.
+//!   [`JobRef::give_back`] turns it into a mark in the job, and the owner turns that mark into a
+//!   reference again.
+//! - **P9** The frame that holds the job does not end before the reference has been given back, or
+//!   the latch has been seen to be set; except in a forked child, where no thread is that could run
+//!   it.
+//! - **P10** Between the making of the reference and the end by P9, only the thread that consumes
+//!   the reference touches the closure and the panic.
+//! - **P11** The thread that sets the latch has before taken what it needs afterwards: its own
+//!   handle to wake the owner with (see P5).
 //! - **P25** The closure of a [`Second`] is there until it is taken, after which it is not dropped.
 //!
-//! Rejected: a job that is generic in its closure and result (each join would compile all of this anew, and the
-//! results need cells of their own; a closure can write its result into its caller's frame by itself).
+//! Rejected: a job that is generic in its closure and result (each join would compile all of this
+//! anew, and the results need cells of their own; a closure can write its result into its caller's
+//! frame by itself).
 //!
 //! Tests: `tests/thread/pool.rs`, also under Miri (without its borrow model, which
 //! `crossbeam-epoch` violates).
@@ -59,14 +64,15 @@ pub(in crate::thread) struct StackJob<'a> {
 /// The one reference to a [`StackJob`].
 pub(in crate::thread) struct JobRef(*const StackJob<'static>);
 
-// SAFETY: P8, P10: it gives the closure, which is `Send`, to the one thread that consumes it, and the panic back.
+// SAFETY: P8, P10: it gives the closure, which is `Send`, to the one thread that consumes it, and
+// the panic back.
 unsafe impl Send for JobRef {}
 
 impl JobRef {
     /// Runs the job on the worker in this slot. Never unwinds.
     pub(in crate::thread) fn run(self, slot: usize) {
-        // SAFETY: P8, P9: the reference is consumed here for the first time, so the job is alive until its latch is set,
-        // which happens below, after the last use of this borrow.
+        // SAFETY: P8, P9: the reference is consumed here for the first time, so the job is alive
+        // until its latch is set, which happens below, after the last use of this borrow.
         let job = unsafe { &*self.0 };
         // Release: pairs with `thief`.
         job.thief.store(slot, Ordering::Release);
@@ -88,7 +94,8 @@ impl JobRef {
     /// For its owner to run, which waits for it, or is about to.
     #[cold]
     pub(in crate::thread) fn give_back(self) {
-        // SAFETY: P8, P9: the reference is not consumed before the store below, after which this borrow is not used.
+        // SAFETY: P8, P9: the reference is not consumed before the store below, after which this
+        // borrow is not used.
         let job = unsafe { &*self.0 };
         // P11: before the owner may take it.
         let owner = job.owner.clone();
@@ -132,8 +139,9 @@ impl Drop for Frame {
     }
 }
 
-/// Lends `half` to the thread that takes the reference that `offer` is given. `offer` returns when it has the reference back, or,
-/// `None`, when the job's latch is set; it must not unwind. `None`: no thread has taken the job, and `half` has not been called.
+/// Lends `half` to the thread that takes the reference that `offer` is given. `offer` returns when
+/// it has the reference back, or, `None`, when the job's latch is set; it must not unwind. `None`:
+/// no thread has taken the job, and `half` has not been called.
 pub(in crate::thread) fn lend(
     owner: &WakeHandle,
     half: Half<'_>,
@@ -155,7 +163,8 @@ pub(in crate::thread) fn lend(
     if is_back {
         return None;
     }
-    // SAFETY: P4, P10: the latch is set, so the thief is done with it, and what it wrote is visible.
+    // SAFETY: P4, P10: the latch is set, so the thief is done with it, and what it wrote is
+    // visible.
     let panic = job.panic.with_mut(|panic| unsafe { (*panic).take() });
     Some(panic.map_or(Ok(()), Err))
 }
@@ -174,8 +183,8 @@ impl<B: FnOnce() -> RB, RB> Drop for Second<B, RB> {
     }
 }
 
-/// A join that is not offered: runs `a` and then `b`. A panic of `a`, or else of `b`, is resumed after both. (An `Option`
-/// around the closure costs twenty instructions at each.)
+/// A join that is not offered: runs `a` and then `b`. A panic of `a`, or else of `b`, is resumed
+/// after both. (An `Option` around the closure costs twenty instructions at each.)
 #[inline(always)]
 pub(in crate::thread) fn in_turn<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where

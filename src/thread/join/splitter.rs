@@ -5,15 +5,15 @@
 //! larger halves are already on offer, one more is of no use, so the join is *run in turn*: first
 //! one half, then the other, as plain calls.
 //!
-//! **Protocol.** Each thread has a count of joins that it may run in turn, its *window*. A join takes one from it.
-//! When it is used up, the worker *looks* ([`Splitter::reopen_window`]):
+//! **Protocol.** Each thread has a count of joins that it may run in turn, its *window*. A join
+//! takes one from it. When it is used up, the worker *looks* ([`Splitter::reopen_window`]):
 //! 1. How many threads of the pool have nothing to do? How many halves does this worker have on
 //!    offer? The target is one more than there are idle threads, and the width's logarithm even if
 //!    none is idle. If there are fewer, the window stays shut: this join is offered. A worker that
 //!    has taken back [`IN_VAIN`] halves in a row ignores the idle threads (a pool may be wider than
 //!    its machine), until one is stolen.
-//! 2. How long ago did it look last? If that is less than [`SHORT`], the window is opened twice as wide as
-//!    the last one, up to [`LONGEST`]; if not, it stays shut.
+//! 2. How long ago did it look last? If that is less than [`SHORT`], the window is opened twice as
+//!    wide as the last one, up to [`LONGEST`]; if not, it stays shut.
 //!
 //! So a window is open only while joins are so small that all of it is over in some microseconds;
 //! and if a join in it turns out to be long, larger halves are on offer meanwhile. When one of
@@ -23,9 +23,9 @@
 //! A worker begins every job, and every region from an outside thread, with its window shut:
 //! nothing is known about it yet.
 //!
-//! Rejected: a fixed share of the joins (chili runs 63 of 64 in turn: one long half among them is stranded); a
-//! clock read at each join (ten times what the join costs); offering only on a heartbeat (halves are
-//! stranded while their owner is inside a long one).
+//! Rejected: a fixed share of the joins (chili runs 63 of 64 in turn: one long half among them is
+//! stranded); a clock read at each join (ten times what the join costs); offering only on a
+//! heartbeat (halves are stranded while their owner is inside a long one).
 //!
 //! Tests: `tests/thread/pool.rs` (the ladder of long halves); instructions per join in `benches/`.
 
@@ -129,8 +129,8 @@ impl Splitter {
         self.saved.set(0);
     }
 
-    /// A half that was offered has been taken back, or stolen. There is one half less on offer: the next join may have to
-    /// replace it.
+    /// A half that was offered has been taken back, or stolen. There is one half less on offer: the
+    /// next join may have to replace it.
     #[inline]
     pub(in crate::thread) fn came_back(&self, stolen: bool) {
         let left = open(0);

@@ -9,17 +9,18 @@
 //! [`TINY`], it becomes the *poller*, unless there is one: it sleeps for a short
 //! time only ([`PAUSE`]), takes what is on offer, and
 //! sleeps again. 3. While there is a poller, joins wake no thread, and
-//! threads that are asleep do not count as takers. 4. While the poller runs something there is none. It ends its
-//! watch when that took longer, or when it has found nothing [`IN_VAIN`] times.
+//! threads that are asleep do not count as takers. 4. While the poller runs something there is
+//! none. It ends its watch when that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
 //! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
 //! second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an
 //! idle pool sleeps without a timer.
 //!
 //! Likewise, outside threads that take part count as workers: a pool of two that one such thread
-//! brings work to needs one of its own threads, not two. So does one whose caller of `install` looks for its end, for some
-//! microseconds; then that caller wakes the second one (`enter.rs`). They are counted here and not in `sleep`, because tasks
-//! that no thread waits for must not depend on an outside thread, which runs none.
+//! brings work to needs one of its own threads, not two. So does one whose caller of `install`
+//! looks for its end, for some microseconds; then that caller wakes the second one (`enter.rs`).
+//! They are counted here and not in `sleep`, because tasks that no thread waits for must not depend
+//! on an outside thread, which runs none.
 //!
 //! A miss loses parallelism, never work: the thread that offers a half takes it back if no thief
 //! comes. Spawned tasks wake sleepers as always.
@@ -44,7 +45,8 @@ pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
 /// After this many looks in vain, it goes to sleep like the others.
 const IN_VAIN: u32 = 20;
 
-/// Whether a join should wake a sleeper: not while one thread polls, nor where outside threads do the work of those that sleep.
+/// Whether a join should wake a sleeper: not while one thread polls, nor where outside threads do
+/// the work of those that sleep.
 #[derive(Debug, Default)]
 pub(in crate::thread) struct WakePolicy {
     /// There is a poller.
@@ -133,7 +135,8 @@ impl Findings {
         self.polls.get()
     }
 
-    /// The poller is about to sleep once more. False: it has been in vain for too long, its watch has ended.
+    /// The poller is about to sleep once more. False: it has been in vain for too long, its watch
+    /// has ended.
     pub(in crate::thread) fn polls_on(&self, policy: &WakePolicy) -> bool {
         let looks = self.looks.get();
         self.looks.set(looks.saturating_sub(1));

@@ -9,10 +9,9 @@
 //! as one of its workers or as an outside thread that helps; *home* is the pool whose worker
 //! this thread is, which has to be told when the thread blocks, wherever it is.
 //!
-//! - **P12** Each pointer is null or points to a `Worker` that is alive and
-//!   belongs to this thread: the guard that sets it borrows the worker, and
-//!   puts the one before back when it is dropped. Guards are neither `Send` nor
-//!   forgotten: only this file makes them, in scopes that end.
+//! - **P12** Each pointer is null or points to a `Worker` that is alive and belongs to this thread:
+//!   the guard that sets it borrows the worker, and puts the one before back when it is dropped.
+//!   Guards are neither `Send` nor forgotten: only this file makes them, in scopes that end.
 //!
 //! Rejected: `RefCell<Option<Rc<Worker>>>` (a borrow flag and two counts on
 //! every join).
@@ -63,7 +62,8 @@ impl Drop for Restore {
     fn drop(&mut self) {
         let here = self.generation == fork::generation();
         let before = if here { self.before } else { Pools::NONE };
-        // SAFETY: P12: null, or alive: the guard that set it is further down on this thread's stack.
+        // SAFETY: P12: null, or alive: the guard that set it is further down on this thread's
+        // stack.
         set(before, unsafe { before.current.as_ref() });
     }
 }
@@ -125,6 +125,7 @@ pub(in crate::thread) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
 /// The pool whose worker this thread is.
 #[inline]
 pub(in crate::thread) fn with_home<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
-    // SAFETY: P12: null, or alive as long as the guard of `at_home` that set it, which is below `f` on this thread's stack.
+    // SAFETY: P12: null, or alive as long as the guard of `at_home` that set it, which is below `f`
+    // on this thread's stack.
     f(unsafe { pools().home.as_ref() })
 }

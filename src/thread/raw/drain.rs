@@ -4,11 +4,11 @@
 //! is divided into disjoint parts, and each part moves its elements out one by one, or drops the
 //! rest.
 //!
-//! - **P17** The parts of one vector are disjoint, together they are the whole,
-//!   and each element is owned by exactly one part: `split_at` divides, `next`
-//!   moves the first out of the part, `drop` drops the rest.
-//! - **P18** The vector has forgotten its elements before the first part is made (they are in its spare capacity), and its buffer
-//!   outlives the parts: they borrow it.
+//! - **P17** The parts of one vector are disjoint, together they are the whole, and each element is
+//!   owned by exactly one part: `split_at` divides, `next` moves the first out of the part, `drop`
+//!   drops the rest.
+//! - **P18** The vector has forgotten its elements before the first part is made (they are in its
+//!   spare capacity), and its buffer outlives the parts: they borrow it.
 //!
 //! Rejected: `Vec<Option<T>>`, or splitting the vector into several (copies).
 //!

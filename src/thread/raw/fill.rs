@@ -4,11 +4,11 @@
 //! results, fills them from the left, and finally returns the filled part; neighbours are joined;
 //! if all is filled, the vector's length is set. On a failure, filled parts drop their results.
 //!
-//! - **P19** The places of one vector are divided, as in P17: each place belongs to
-//!   one [`Places`], or to one [`Filled`] once it is written, and what a `Filled`
-//!   counts is initialised and owned by it.
-//! - **P20** The vector's buffer is not touched, moved or freed while places or
-//!   filled parts of it exist: they borrow it.
+//! - **P19** The places of one vector are divided, as in P17: each place belongs to one [`Places`],
+//!   or to one [`Filled`] once it is written, and what a `Filled` counts is initialised and owned
+//!   by it.
+//! - **P20** The vector's buffer is not touched, moved or freed while places or filled parts of it
+//!   exist: they borrow it.
 //!
 //! Rejected: a vector per part, concatenated at the end (a copy of everything).
 //!
@@ -139,7 +139,8 @@ impl<R> Drop for Filled<'_, R> {
     }
 }
 
-/// Appends `len` results that `fill` writes. False: it did not fill all, and the vector is as it was.
+/// Appends `len` results that `fill` writes. False: it did not fill all, and the vector is as it
+/// was.
 pub(in crate::thread) fn append<R>(
     vec: &mut Vec<R>,
     len: usize,
@@ -158,7 +159,8 @@ pub(in crate::thread) fn append<R>(
         Some(filled) => std::mem::forget(filled),
     }
     let len = vec.len() + len;
-    // SAFETY: P19, P20: `filled` was made from the places behind the elements and covers all of them.
+    // SAFETY: P19, P20: `filled` was made from the places behind the elements and covers all of
+    // them.
     unsafe { vec.set_len(len) };
     true
 }

@@ -1,12 +1,14 @@
 //! A value with two owners, of which the last drops it.
 //!
-//! What an `Arc` would do with a count of two at the most: but the second owner costs nothing, and only the first one that goes
-//! away writes with a locked instruction.
+//! What an `Arc` would do with a count of two at the most: but the second owner costs nothing, and
+//! only the first one that goes away writes with a locked instruction.
 //!
-//! - **P35** Two halves are made together, and each is dropped once. The one that goes first sets the flag and does not touch the value
-//!   any more; the other sees the flag, and with it all that the first has done, and frees the value.
+//! - **P35** Two halves are made together, and each is dropped once. The one that goes first sets
+//!   the flag and does not touch the value any more; the other sees the flag, and with it all that
+//!   the first has done, and frees the value.
 //!
-//! Tests: `tests/thread/pool.rs` (scopes), also under Miri; the loom model in `checks/tests/pool.rs`.
+//! Tests: `tests/thread/pool.rs` (scopes), also under Miri; the loom model in
+//! `checks/tests/pool.rs`.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
@@ -64,10 +66,12 @@ impl<T: ?Sized> Deref for Half<T> {
 
 impl<T: ?Sized> Drop for Half<T> {
     fn drop(&mut self) {
-        // Release: what this owner has done is visible to the other; Acquire: what the other has, to this one.
+        // Release: what this owner has done is visible to the other; Acquire: what the other has,
+        // to this one.
         if self.is_alone() || self.owned().alone.swap(true, Ordering::AcqRel) {
             let _memory = Memory(self.0.cast(), Layout::for_value(self.owned()));
-            // SAFETY: P35: the other half is gone, so this is the last, and `pair` has put the value there.
+            // SAFETY: P35: the other half is gone, so this is the last, and `pair` has put the
+            // value there.
             unsafe { self.0.drop_in_place() };
         }
     }
@@ -78,7 +82,8 @@ struct Memory(NonNull<u8>, Layout);
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: P35: `pair` took it from a free list with this layout, and the last owner gives it away.
+        // SAFETY: P35: `pair` took it from a free list with this layout, and the last owner gives
+        // it away.
         unsafe { free_list::give(self.0, self.1) };
     }
 }

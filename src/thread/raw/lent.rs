@@ -1,17 +1,21 @@
 //! What a thread lends to the pool, and waits for: closures that borrow from its caller.
 //!
-//! **Job.** The pool's queues hold only what lives for ever; the tasks of a scope and the shares of a broadcast live
-//! for `'scope`. Here that lifetime is forgotten, and made up for by counting.
+//! **Job.** The pool's queues hold only what lives for ever; the tasks of a scope and the shares of
+//! a broadcast live for `'scope`. Here that lifetime is forgotten, and made up for by counting.
 //!
-//! **Protocol.** 1. [`Lender::lend`] counts an entry; what it returns is the right to run it, and goes into some queue. 2. The thread
-//! that takes it from there runs the entry, or does not (the pool is closed), drops it, and only then counts it off, perhaps together with
-//! others that it has run since. Or the count of what has ended passes on to what is lent next; some are counted in advance for that.
+//! **Protocol.** 1. [`Lender::lend`] counts an entry; what it returns is the right to run it, and
+//! goes into some queue. 2. The thread that takes it from there runs the entry, or does not (the
+//! pool is closed), drops it, and only then counts it off, perhaps together with others that it has
+//! run since. Or the count of what has ended passes on to what is lent next; some are counted in
+//! advance for that.
 //! 3. [`Lender::end_after`] runs the body of the scope and does not return, nor
-//! unwind, before the count is zero. 4. The thread that has counted off the last one sets the latch that `end_after` waits for. After
-//! that the lender may be gone, so it knows before which thread to wake (as P5).
+//! unwind, before the count is zero. 4. The thread that has counted off the last one sets the latch
+//! that `end_after` waits for. After that the lender may be gone, so it knows before which thread
+//! to wake (as P5).
 //!
-//! - **P15** The references that have lost their lifetime are inside [`Lent`]: those of the entry, and the pointer to the lender. Each
-//!   `Lent` is counted until its entry has been dropped, and the lender lives until the last one has set the latch.
+//! - **P15** The references that have lost their lifetime are inside [`Lent`]: those of the entry,
+//!   and the pointer to the lender. Each `Lent` is counted until its entry has been dropped, and
+//!   the lender lives until the last one has set the latch.
 //!
 //! Rejected: boxed closures in the pool itself (a waiter could not distinguish its own tasks from
 //! unrelated ones); dropping finished results with the handle, which may be dropped later than the
@@ -19,7 +23,8 @@
 //! many wake-ups of the waiter); a counted reference to the lender in each (two writes more to the
 //! line that all threads share, for each entry).
 //!
-//! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics), `tests/thread/resize.rs` (broadcasts), also under Miri.
+//! Tests: `tests/thread/pool.rs` (scopes, drops counted, panics), `tests/thread/resize.rs`
+//! (broadcasts), also under Miri.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -60,7 +65,8 @@ impl<F: Fn() + Send + Sync> Entry for F {
 /// How many entries of a scope are counted before there are any.
 const IN_ADVANCE: usize = 64;
 
-/// Counts what has been lent. The count, which each loan changes, is apart from what each run reads.
+/// Counts what has been lent. The count, which each loan changes, is apart from what each run
+/// reads.
 #[repr(C)]
 pub(in crate::thread) struct Lender {
     /// Entries not yet dropped, and one for the body.
@@ -77,7 +83,8 @@ pub(in crate::thread) struct Lender {
     inherited: Inherited,
 }
 
-// SAFETY: P15: the handle that is behind a pointer is there until the latch is set, and may be used by any thread.
+// SAFETY: P15: the handle that is behind a pointer is there until the latch is set, and may be used
+// by any thread.
 unsafe impl Send for Lender {}
 // SAFETY: P15: as above.
 unsafe impl Sync for Lender {}
@@ -93,11 +100,12 @@ unsafe impl<E: ?Sized + Send> Send for Loan<E> {}
 // SAFETY: P15: as above.
 unsafe impl<E: ?Sized + Sync> Sync for Loan<E> {}
 
-/// The right to run an entry, once. Dropping it counts the entry off. As small as a fat pointer, so that it is passed in registers.
+/// The right to run an entry, once. Dropping it counts the entry off. As small as a fat pointer, so
+/// that it is passed in registers.
 pub(in crate::thread) struct Lent(ManuallyDrop<Half<Loan<dyn Entry>>>);
 
-/// Entries of one lender that this thread has run and dropped, and that are still counted, or were counted in advance. Dropping it
-/// counts them off.
+/// Entries of one lender that this thread has run and dropped, and that are still counted, or were
+/// counted in advance. Dropping it counts them off.
 #[derive(Default)]
 pub(in crate::thread) struct Ended {
     entries: Cell<usize>,
@@ -106,7 +114,8 @@ pub(in crate::thread) struct Ended {
 }
 
 impl Lender {
-    /// One whose end `waiter` will wait for. It has counted [`IN_ADVANCE`] entries, which are for [`end_after`](Self::end_after).
+    /// One whose end `waiter` will wait for. It has counted [`IN_ADVANCE`] entries, which are for
+    /// [`end_after`](Self::end_after).
     ///
     /// # Safety
     /// The handle is there until `end_after` has ended.
@@ -122,11 +131,12 @@ impl Lender {
         }
     }
 
-    /// Runs `body`, then `rest`, which runs what this thread can, and then `wait`, until nothing is left that was lent: `wait` returns
-    /// when the latch is set. Called once. An error is what `body` has panicked with.
+    /// Runs `body`, then `rest`, which runs what this thread can, and then `wait`, until nothing is
+    /// left that was lent: `wait` returns when the latch is set. Called once. An error is what
+    /// `body` has panicked with.
     ///
-    /// What this thread has `ended` begins with what was counted in advance. A small scope that no other thread
-    /// has a part of need not count at all.
+    /// What this thread has `ended` begins with what was counted in advance. A small scope that no
+    /// other thread has a part of need not count at all.
     pub(super) fn end_after<R>(
         &self,
         ended: &Ended,
@@ -135,7 +145,8 @@ impl Lender {
         wait: impl FnOnce(&Latch),
     ) -> thread::Result<R> {
         ended.add(self, IN_ADVANCE);
-        // P16: between here and the end of the wait nothing unwinds, but in a forked child, where no thread is that has the rest.
+        // P16: between here and the end of the wait nothing unwinds, but in a forked child, where
+        // no thread is that has the rest.
         let result = catch_unwind(AssertUnwindSafe(body));
         rest();
         let own = 1 + ended.take(self);
@@ -162,8 +173,9 @@ impl Lender {
         let lender = NonNull::from(self);
         let (lent, handle) = Half::pair(Loan { lender, entry });
         let owned: NonNull<Owned<Loan<dyn Entry + 'scope>>> = ManuallyDrop::new(lent).0;
-        // SAFETY: P15: only the lifetime changes. This half is dropped before the count is zero, and `end_after` waits for
-        // that before it ends: until then, the caller promises, what the entry borrows is there.
+        // SAFETY: P15: only the lifetime changes. This half is dropped before the count is zero,
+        // and `end_after` waits for that before it ends: until then, the caller promises,
+        // what the entry borrows is there.
         let lent = unsafe {
             mem::transmute::<Half<Loan<dyn Entry + 'scope>>, Half<Loan<dyn Entry>>>(Half(owned))
         };
@@ -173,9 +185,11 @@ impl Lender {
     /// Runs an entry as a part of what the lender is in.
     ///
     /// # Safety
-    /// `end_after` does not end before this call does. If `alone`, the half of the entry's handle is gone.
+    /// `end_after` does not end before this call does. If `alone`, the half of the entry's handle
+    /// is gone.
     pub(super) unsafe fn run(&self, entry: &dyn Entry, alone: bool) {
-        // SAFETY: P15: `end_after`, which is inside the task that it was taken in, does not end meanwhile: the caller's promise.
+        // SAFETY: P15: `end_after`, which is inside the task that it was taken in, does not end
+        // meanwhile: the caller's promise.
         let _inherited = unsafe { inherit(self.inherited) };
         // SAFETY: P34: the caller's promise.
         unsafe { entry.run(self, alone) };
@@ -225,13 +239,15 @@ impl Lender {
 }
 
 impl Lent {
-    /// Runs the entry, and drops it. Never unwinds. It counts as `ended`; those of another lender's are counted off before.
+    /// Runs the entry, and drops it. Never unwinds. It counts as `ended`; those of another lender's
+    /// are counted off before.
     pub(in crate::thread) fn run(self, ended: &Ended) {
         let mut lent = ManuallyDrop::new(self);
         // SAFETY: P15: this is counted until it has ended, so the lender is there.
         let lender = unsafe { lent.0.lender.as_ref() };
         ended.count_off_others(lender);
-        // SAFETY: P15: as above: `end_after` has not ended. P34: an entry has two halves, this and its handle's.
+        // SAFETY: P15: as above: `end_after` has not ended. P34: an entry has two halves, this and
+        // its handle's.
         unsafe { lender.run(&lent.0.entry, lent.0.is_alone()) };
         // SAFETY: P15: it is not dropped otherwise.
         contain(|| unsafe { ManuallyDrop::drop(&mut lent.0) });
@@ -318,11 +334,12 @@ impl Drop for Ended {
 /// # Safety
 /// P15: they are counted, and not counted off otherwise.
 unsafe fn count_off(lender: *const Lender, entries: usize) {
-    // SAFETY: P15: they are counted still. What follows borrows the count alone, which `off` does not touch once it has counted.
+    // SAFETY: P15: they are counted still. What follows borrows the count alone, which `off` does
+    // not touch once it has counted.
     let left = unsafe { &(*lender).left };
     if left.off(entries) {
-        // SAFETY: P15: they were the last, and have not set the latch. This borrows the latch alone, which is not touched once it
-        // is set (P5).
+        // SAFETY: P15: they were the last, and have not set the latch. This borrows the latch
+        // alone, which is not touched once it is set (P5).
         let latch = unsafe { &(*lender).latch };
         if !latch.set_unless_parked() {
             // SAFETY: P15: as above.

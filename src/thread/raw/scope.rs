@@ -1,7 +1,8 @@
 //! A scope: the right to lend to its pool what lives for `'scope`.
 //!
-//! - **P16** [`open`] ends only when nothing is lent any more, and nothing is lent outside it: the only [`Scope`] is
-//!   the one that it passes to the body, and `'scope`, during which that is borrowed, ends with what the body has lent.
+//! - **P16** [`open`] ends only when nothing is lent any more, and nothing is lent outside it: the
+//!   only [`Scope`] is the one that it passes to the body, and `'scope`, during which that is
+//!   borrowed, ends with what the body has lent.
 //!
 //! Tests: `tests/thread/pool.rs`, the `compile_fail` examples of `ScopedTask`.
 #![allow(unsafe_code)]
@@ -33,8 +34,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// What the tasks share with their scope, and outlived by it.
 pub(in crate::thread) struct Shared {
-    /// Tasks that the pool has refused: only waiters can run them. Dropped before the lender, to which those that a forked child
-    /// drops unrun refer (P15).
+    /// Tasks that the pool has refused: only waiters can run them. Dropped before the lender, to
+    /// which those that a forked child drops unrun refer (P15).
     pub(in crate::thread) refused: Mutex<Vec<Lent>>,
     pub(in crate::thread) lender: Lender,
     /// There were such.
@@ -44,8 +45,9 @@ pub(in crate::thread) struct Shared {
     _open: (),
 }
 
-/// Runs `body` with a scope on the worker's pool; then `rest`, which runs what this thread can; and then `wait`, until nothing is left
-/// that was lent: `wait` returns when the latch is set. What `body` has returned, and the panics of tasks that no `join` has taken.
+/// Runs `body` with a scope on the worker's pool; then `rest`, which runs what this thread can; and
+/// then `wait`, until nothing is left that was lent: `wait` returns when the latch is set. What
+/// `body` has returned, and the panics of tasks that no `join` has taken.
 pub(in crate::thread) fn open<'env, F, R>(
     worker: &Worker,
     body: F,
@@ -87,8 +89,8 @@ impl<'scope> Scope<'scope, '_> {
         entry: E,
         ended: &Ended,
     ) -> (Lent, Half<Loan<E>>) {
-        // SAFETY: P16: this scope is borrowed for `'scope`, so `open` is inside `end_after`, and what the entry borrows
-        // outlives that.
+        // SAFETY: P16: this scope is borrowed for `'scope`, so `open` is inside `end_after`, and
+        // what the entry borrows outlives that.
         unsafe { self.shared.lender.lend(entry, ended) }
     }
 }
@@ -97,7 +99,8 @@ impl Shared {
     /// Runs a task of the scope on this thread, unless it has been begun: as a part of what
     /// its scope is in, whatever else runs here.
     pub(in crate::thread) fn run_here(&self, task: &dyn Entry) {
-        // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended. It is not said to be alone.
+        // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended. It is not
+        // said to be alone.
         unsafe { self.lender.run(task, false) };
     }
 

@@ -1,7 +1,8 @@
 //! A task of a scope: its closure, and later its result.
 //!
-//! - **P34** The place belongs to the thread that has made the state [`BEGUN`], until that sets the latch; then to the thread that has
-//!   made it [`TAKEN`]. In between no thread touches it. Where the handle is gone, the place belongs to the one thread that is left.
+//! - **P34** The place belongs to the thread that has made the state [`BEGUN`], until that sets the
+//!   latch; then to the thread that has made it [`TAKEN`]. In between no thread touches it. Where
+//!   the handle is gone, the place belongs to the one thread that is left.
 //!
 //! Tests: `tests/thread/pool.rs` (scopes), also under Miri.
 #![allow(unsafe_code)]
@@ -63,7 +64,8 @@ enum Place<F, T> {
     Empty,
 }
 
-// SAFETY: P34: what is in the place goes from thread to thread, and is never touched by two at once.
+// SAFETY: P34: what is in the place goes from thread to thread, and is never touched by two at
+// once.
 unsafe impl<F: Send, T: Send> Sync for Stage<F, T> {}
 
 impl<F, T> Stage<F, T> {
@@ -113,8 +115,8 @@ impl<F, T> Stage<F, T> {
     }
 
     fn change(&self, from: u32, to: u32) -> bool {
-        // Relaxed: no thread has touched the place since the task was made known to this one; or it has ended, and what was done before
-        // the latch was set is visible (P4).
+        // Relaxed: no thread has touched the place since the task was made known to this one; or it
+        // has ended, and what was done before the latch was set is visible (P4).
         let order = Ordering::Relaxed;
         self.state.compare_exchange(from, to, order, order).is_ok()
     }

@@ -1,8 +1,9 @@
 //! Workers that wait in the middle of their work, and the watch over a pool that may be stuck.
 //!
-//! A worker that parks in a wait of this crate (`join`, the end of a scope, `Task::join`) is *blocked*: another
-//! thread takes its place, a *spare* if all others run. When it comes back, there is one runner too many; the next one that
-//! looks for work goes to sleep instead (`width.rs`).
+//! A worker that parks in a wait of this crate (`join`, the end of a scope, `Task::join`) is
+//! *blocked*: another thread takes its place, a *spare* if all others run. When it comes back,
+//! there is one runner too many; the next one that looks for work goes to sleep instead
+//! (`width.rs`).
 //!
 //! **Protocol**, step 5. A runner that blocks takes itself off the word, fence, and then looks into
 //! the queues like step 4 of `sleep.rs`; if it sees something, it recruits like 2.
@@ -32,8 +33,9 @@ use super::counts::{BLOCKED, Counts, RUNNING, WATCHED};
 use super::sleep::{Need, Sleep};
 use crate::loom::atomic::{Ordering, fence};
 
-/// How long queued work may stand still while a worker waits: the period of the watch. Others that must look again without being woken
-/// (a shutdown, a wait where the system gives no thread) take as long.
+/// How long queued work may stand still while a worker waits: the period of the watch. Others that
+/// must look again without being woken (a shutdown, a wait where the system gives no thread) take
+/// as long.
 pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 
 /// At least this many waiting workers are replaced.
@@ -91,8 +93,8 @@ impl Sleep {
         }
     }
 
-    /// A runner begins a call that may block. Afterwards it must look into the queues, if there is no
-    /// watch, and recruit as for a push if there is something.
+    /// A runner begins a call that may block. Afterwards it must look into the queues, if there is
+    /// no watch, and recruit as for a push if there is something.
     pub(in crate::thread) fn call_begins(&self) {
         self.calls.fetch_add(1, Ordering::SeqCst);
         // Between the addition and the caller's look, as in step 5.
@@ -115,10 +117,12 @@ impl Sleep {
         }
     }
 
-    /// The watch has seen how many calls wait. Afterwards it must look into the queues, as after a change of the width.
+    /// The watch has seen how many calls wait. Afterwards it must look into the queues, as after a
+    /// change of the width.
     pub(in crate::thread) fn widen(&self, by: usize) {
         self.extra.store(by, Ordering::SeqCst);
-        // Between the store and this look: either it sees that the last call has ended, or that call sees the store.
+        // Between the store and this look: either it sees that the last call has ended, or that
+        // call sees the store.
         fence(Ordering::SeqCst);
         if self.calls.load(Ordering::SeqCst) == 0 {
             self.extra.store(0, Ordering::SeqCst);
@@ -148,7 +152,8 @@ impl Sleep {
         self.may_stall(self.counts())
     }
 
-    /// True: the caller must start a watch, or say that there is none ([`end_watch`](Self::end_watch)).
+    /// True: the caller must start a watch, or say that there is none
+    /// ([`end_watch`](Self::end_watch)).
     #[cold]
     pub(in crate::thread) fn begin_watch(&self) -> bool {
         let asleep = self.asleep.lock();

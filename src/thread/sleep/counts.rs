@@ -1,10 +1,10 @@
 //! How many threads of a pool are in each state: one word.
 //!
-//! Each thread is in exactly one of the states, except that a searcher is also a runner. One flag says that there is a
-//! watch for stalls, another that the pool is closing.
+//! Each thread is in exactly one of the states, except that a searcher is also a runner. One flag
+//! says that there is a watch for stalls, another that the pool is closing.
 //!
-//! - **P1** `running` counts exactly the threads that have been recruited or
-//!   unblocked and have not since gone to sleep, blocked or ended.
+//! - **P1** `running` counts exactly the threads that have been recruited or unblocked and have not
+//!   since gone to sleep, blocked or ended.
 
 pub(super) const RUNNING: u64 = 1;
 pub(super) const SEARCHING: u64 = 1 << 20;

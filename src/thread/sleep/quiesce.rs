@@ -21,8 +21,8 @@ impl Sleep {
         self.word.fetch_add(BLOCKED, Ordering::SeqCst);
     }
 
-    /// The end of [`hold`](Self::hold): not while `wait_quiet` is between its looks. Afterwards the caller must look into the
-    /// queues, and recruit as for a push if there is something.
+    /// The end of [`hold`](Self::hold): not while `wait_quiet` is between its looks. Afterwards the
+    /// caller must look into the queues, and recruit as for a push if there is something.
     pub(in crate::thread) fn release(&self) {
         let asleep = self.asleep.lock();
         self.word.fetch_sub(BLOCKED, Ordering::SeqCst);

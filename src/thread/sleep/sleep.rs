@@ -1,10 +1,10 @@
 //! Going to sleep and being woken.
 //!
 //! **Protocol.**
-//! 1. A thread that pushes work calls [`need_after_push`](Sleep::need_after_push) *after* the push: a
-//!    sequentially consistent fence, then one load of the word.
-//! 2. If fewer run than the pool is wide and none of them searches, it recruits
-//!    one: adds it to the word on its behalf, then wakes it.
+//! 1. A thread that pushes work calls [`need_after_push`](Sleep::need_after_push) *after* the push:
+//!    a sequentially consistent fence, then one load of the word.
+//! 2. If fewer run than the pool is wide and none of them searches, it recruits one: adds it to the
+//!    word on its behalf, then wakes it.
 //! 3. A searcher that finds work calls [`found`](Sleep::found); if it was the last searcher, it
 //!    checks whether there is more, and then recruits the next.
 //! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](Sleep::fall_asleep)): it
@@ -16,8 +16,8 @@
 //!    is among them. If it is not, it will go to sleep later, and then checks its mailbox
 //!    ([`rise`](Sleep::rise)). Either way it gets up even if enough run.
 //!
-//! - **P2** A thread is in `Asleep` exactly while it sleeps and has not been
-//!   recruited; that, `closed` and the width change only under the lock.
+//! - **P2** A thread is in `Asleep` exactly while it sleeps and has not been recruited; that,
+//!   `closed` and the width change only under the lock.
 //! - **P3** After `closed`, no thread is recruited, and one that goes to sleep is told to end.
 //!
 //! **Rejected.** One futex word for all sleepers (a thundering herd); counting pushed jobs in the
@@ -211,8 +211,8 @@ impl Sleep {
         }
     }
 
-    /// After a push of work that the pusher does not take back: what is needed to run it. A runner: [`recruit`](Self::recruit);
-    /// a watch: [`begin_watch`](Self::begin_watch).
+    /// After a push of work that the pusher does not take back: what is needed to run it. A runner:
+    /// [`recruit`](Self::recruit); a watch: [`begin_watch`](Self::begin_watch).
     #[inline]
     pub(in crate::thread) fn need_after_push(&self) -> Option<Need> {
         // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.

@@ -4,8 +4,8 @@
 //! spares: so a growing pool turns spares into its own threads, and a shrinking one turns its own
 //! threads into spares. Spares that have slept for a while end.
 //!
-//! **Protocol**, step 6. The thread that changes the width stores it, fence, and then looks into the queues like
-//! step 5 (`blocked.rs`).
+//! **Protocol**, step 6. The thread that changes the width stores it, fence, and then looks into
+//! the queues like step 5 (`blocked.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,26 +1,31 @@
 //! The form of all types that are not known to be plain: what is written, and a description of it.
 //!
-//! **Form.** First the data, as postcard writes it. Behind it a description: a [`Tag`] for each value, and
-//! the names of fields and variants. At the end, in four bytes, how long the description is; the highest bit says that it must be used.
+//! **Form.** First the data, as postcard writes it. Behind it a description: a [`Tag`] for each
+//! value, and the names of fields and variants. At the end, in four bytes, how long the description
+//! is; the highest bit says that it must be used.
 //!
-//! **Why.** Some types ask what comes next: `#[serde(untagged)]`, `tag`, `flatten`, `serde_json::Value`. Others leave fields or variants out
-//! (`skip`, `skip_serializing_if`), so that the data alone would be read wrongly, without an error: their places
-//! are not those of the names. So a value is read by its names, as JSON is. Only if that fails, and nothing was left out, is the data read
-//! alone: by a type that is written as one thing and read as another.
+//! **Why.** Some types ask what comes next: `#[serde(untagged)]`, `tag`, `flatten`,
+//! `serde_json::Value`. Others leave fields or variants out (`skip`, `skip_serializing_if`), so
+//! that the data alone would be read wrongly, without an error: their places are not those of the
+//! names. So a value is read by its names, as JSON is. Only if that fails, and nothing was left
+//! out, is the data read alone: by a type that is written as one thing and read as another.
 //!
-//! The form calls itself human-readable. serde keeps what it has to look at twice in a buffer of its own, which says so, and an
-//! address or a UUID that was written the other way could not be read out of that.
+//! The form calls itself human-readable. serde keeps what it has to look at twice in a buffer of
+//! its own, which says so, and an address or a UUID that was written the other way could not be
+//! read out of that.
 //!
 //! **Description.**
-//! - A sequence, tuple or map: runs of parts that are described alike, each the description of one and how many there are; then
-//!   [`Tag::End`]. (A million numbers are three bytes.)
+//! - A sequence, tuple or map: runs of parts that are described alike, each the description of one
+//!   and how many there are; then [`Tag::End`]. (A million numbers are three bytes.)
 //! - A struct: each field's name and description; then 0.
 //! - A variant: its name, and unless it is a unit variant the description of what it holds.
-//! - A name: a number. It is one more than the index in the list of all names that came before; or, one more than the last, a new name,
-//!   which follows. The list has [`NAMES`] at most; what comes then is always new.
+//! - A name: a number. It is one more than the index in the list of all names that came before; or,
+//!   one more than the last, a new name, which follows. The list has [`NAMES`] at most; what comes
+//!   then is always new.
 //!
-//! **Rejected.** The data alone first: what is read wrongly need not be an error. A format with tags between the data (`MessagePack`, CBOR): each type would pay for them when it is read, and what is
-//! written as one thing and read as another of the same form would not be read any more.
+//! **Rejected.** The data alone first: what is read wrongly need not be an error. A format with
+//! tags between the data (`MessagePack`, CBOR): each type would pay for them when it is read, and
+//! what is written as one thing and read as another of the same form would not be read any more.
 //!
 //! Tests: `tests/process/described.rs`.
 

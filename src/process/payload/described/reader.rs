@@ -33,8 +33,9 @@ impl<'de> Parted<'de> {
         })
     }
 
-    /// Reads the value along with its description, by the names of fields and variants. If that fails, the data alone, which a type
-    /// that is written as one thing and read as another may take. `open`: the data, from its beginning.
+    /// Reads the value along with its description, by the names of fields and variants. If that
+    /// fails, the data alone, which a type that is written as one thing and read as another may
+    /// take. `open`: the data, from its beginning.
     pub(crate) fn read<T, F>(&self, open: impl Fn() -> F) -> Result<T>
     where
         T: Deserialize<'de>,
