@@ -18,9 +18,9 @@
 //! Every part knows what the answer must be. If one differs, the program says
 //! so and ends with a failure.
 //!
-//! With `--features trace` it records what it does, for the viewer at <https://ui.perfetto.dev>, into
-//! the file that `TREFOIL_TRACE` names, or into `trefoil-tour.json` among the temporary files; and ends with a
-//! summary of all executors.
+//! With `--features trace` it records what it does, for the viewer at <https://ui.perfetto.dev>,
+//! into the file that `TREFOIL_TRACE` names, or into `trefoil-tour.json` among the temporary files;
+//! and ends with a summary of all executors.
 
 mod http;
 mod input;

@@ -183,7 +183,7 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
     }
 
     /// What an item takes of one of the engine's resources: for
-    /// [`Dask`](crate::process::machines::Dask), of those that its workers were started with
+    /// `Dask`, of those that its workers were started with
     /// (`dask worker --resources "GPU=1"`). May be called for many; a second amount of one takes
     /// the place of the first.
     ///
@@ -211,7 +211,7 @@ impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
     /// How urgent it is: of what waits for a worker, that with the highest number begins first.
     /// Default: 0.
     ///
-    /// It holds in this pool. [`Dask`](crate::process::machines::Dask) is told, too, and compares
+    /// It holds in this pool. `Dask` is told, too, and compares
     /// it with what others run on the cluster; what has been sent to its scheduler before is
     /// not held up here.
     ///

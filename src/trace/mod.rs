@@ -20,8 +20,8 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The file opens in <https://ui.perfetto.dev> and in `chrome://tracing`: each thread and each worker
-//! process is a line.
+//! The file opens in <https://ui.perfetto.dev> and in `chrome://tracing`: each thread and each
+//! worker process is a line.
 //!
 //! | on a line | it means |
 //! |---|---|
