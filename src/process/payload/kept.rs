@@ -2,7 +2,7 @@
 //!
 //! **Job.** What a [`Remote`](crate::Remote) stands for: not the value but its bytes, as the worker
 //! has encoded them, or a number under which an engine keeps them. Whoever needs it gets it as an
-//! attachment: memory that never changes, mapped or copied as a [`Shared`](crate::Shared)
+//! attachment: memory that never changes, mapped or copied as a [`Shared`]
 //! is; and what an engine keeps goes by its number only.
 //!
 //! **Protocol.**
