@@ -120,13 +120,16 @@ tests! {
     fn a_pool_that_ends_runs_what_waits_or_says_so() {
         for how in [Shutdown::Wait, Shutdown::CancelPending] {
             let procs = pool(1);
-            let marks = Scratch::new("remote-end");
-            let first = procs.spawn_remote(marks.text(), wait_for);
+            let (marks, begins) = (Scratch::new("remote-end"), Scratch::new("remote-begins"));
+            let first = procs.spawn_remote((marks.text(), begins.text()), |(marks, begins)| {
+                note(&begins, 1);
+                wait_for(marks)
+            });
             let second = procs.spawn_remote(first.clone(), |n: Remote<u64>| *n + 1);
             let third = procs.spawn(second.clone(), |n: Remote<u64>| *n + 1);
             let cancelled = procs.spawn(second.clone(), |n: Remote<u64>| *n + 2);
             cancelled.cancel();
-            until(|| procs.stats().busy == 1);
+            until(|| !begins.notes().is_empty()); // (busy it is as soon as the item is on its way)
             let end = std::thread::spawn({ let procs = procs.clone(); move || procs.shutdown(how) });
             until(|| procs.spawn((), |()| ()).is_finished());
             note(&marks.text(), 1);
