@@ -87,11 +87,8 @@ fn fork_and_join(pool: &ThreadPool) {
         round()
     };
     let inside = pool.install(scoped);
-    // The task, and sometimes its ticket.
-    assert!(
-        (1.0..2.1).contains(&inside),
-        "scope, from a worker: {inside}"
-    );
+    // The task lies in memory of earlier ones; sometimes its ticket does not.
+    assert!(none.contains(&inside), "scope, from a worker: {inside}");
 }
 
 /// One thread spawns and another runs: what that one frees comes back to the first.
