@@ -88,7 +88,10 @@ fn fork_and_join(pool: &ThreadPool) {
     };
     let inside = pool.install(scoped);
     // The task lies in memory of earlier ones; sometimes its ticket does not.
-    assert!(none.contains(&inside), "scope, from a worker: {inside}");
+    assert!(
+        (0.0..0.2).contains(&inside),
+        "scope, from a worker: {inside}"
+    );
 }
 
 /// One thread spawns and another runs: what that one frees comes back to the first.
