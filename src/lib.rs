@@ -41,7 +41,7 @@ compile_error!(
 
 #[cfg(all(windows, feature = "__machines"))]
 compile_error!(
-    "workers on other machines (the features `ssh` and `dask`) cannot be started from Windows"
+    "workers on other machines (the features `ssh`, `slurm` and `dask`) cannot be started from Windows"
 );
 
 mod loom;

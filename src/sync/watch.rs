@@ -127,6 +127,14 @@ impl<T> Shared<T> {
             false => Ok(Some(listener)),
         }
     }
+
+    /// Waits until there is an unseen value, which is now seen.
+    async fn changed(&self, seen: &mut u64) -> Result<(), RecvError> {
+        while let Some(listener) = self.listen(seen)? {
+            listener.await;
+        }
+        Ok(())
+    }
 }
 
 /// The side that replaces the value. It can be cloned; when the last sender is dropped, receivers
@@ -307,10 +315,7 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`RecvError`] if all senders are gone and their last value was seen.
     pub async fn changed(&mut self) -> Result<(), RecvError> {
-        while let Some(listener) = self.shared.listen(&mut self.seen)? {
-            listener.await;
-        }
-        Ok(())
+        self.shared.changed(&mut self.seen).await
     }
 
     /// Like [`changed`](Receiver::changed), blocking this thread.
@@ -340,9 +345,7 @@ impl<T> Receiver<T> {
                     return Ok(value);
                 }
             }
-            while let Some(listener) = shared.listen(seen)? {
-                listener.await;
-            }
+            shared.changed(seen).await?;
         }
     }
 
@@ -352,9 +355,18 @@ impl<T> Receiver<T> {
     /// As `wait_for`.
     pub fn wait_for_blocking(
         &mut self,
-        condition: impl FnMut(&T) -> bool,
+        mut condition: impl FnMut(&T) -> bool,
     ) -> Result<Ref<'_, T>, RecvError> {
-        block_on_anyway(self.wait_for(condition))
+        let Self { shared, seen } = self;
+        loop {
+            // Not inside the wait: a worker that runs the condition does not count as waiting.
+            let value = shared.see(seen);
+            if condition(&value) {
+                return Ok(value);
+            }
+            drop(value);
+            block_on_anyway(shared.changed(seen))?;
+        }
     }
 }
 

@@ -19,6 +19,7 @@
 //! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go),
 //! `tests/thread/overload.rs`, `tests/thread/current_pool.rs`.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -133,18 +134,28 @@ impl Registry {
                 // While this thread looks for the end of it, it has a processor. So at first joins
                 // wake one thread less: what is over soon is not disturbed, and
                 // what is not is shared by a thread that this one wakes, not the busy one.
-                let mut alone = Some(self.wake_policy.outsider());
+                let alone = Cell::new(Some(self.wake_policy.outsider()));
+                let share = || {
+                    if alone.take().is_some() {
+                        self.recheck();
+                    }
+                };
                 let began = ticks::now();
                 if let Err(Work::Job(job)) = self.inject(Work::Job(job)) {
                     return Some(job);
                 }
                 let help = || {
-                    if ticks::since(began) > SOON && alone.take().is_some() {
-                        self.recheck();
+                    if ticks::since(began) > SOON {
+                        share();
                     }
                     false
                 };
-                waiter.wait(|| lent.latch().is_set(), || lent.latch().park(), help);
+                // If it was interrupted since it looked at the clock, it has not done so yet.
+                let park = || {
+                    share();
+                    lent.latch().park()
+                };
+                waiter.wait(|| lent.latch().is_set(), park, help);
                 None
             })
         });

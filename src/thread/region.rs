@@ -63,6 +63,10 @@ const FEW_LEAVES: usize = 256;
 /// The same if there should be few pieces.
 const FEWEST_LEAVES: usize = 64;
 
+/// A node of the tree with so many leaves is offered if a thread wants work, whatever the joins
+/// before it took.
+const LARGE: usize = 8;
+
 /// Whether parts are grouped adaptively, or the same way each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grouping {
@@ -257,7 +261,8 @@ where
         if self.limit.is_below(at) {
             return None;
         }
-        if !in_turn(worker) {
+        // The window may be of joins before this region: its items need not be as short.
+        if leaves >= LARGE && worker.wanted() || !in_turn(worker) {
             return self.walk_forked(worker, at, items, leaves);
         }
         let middle = middle(items.len(), leaves);

@@ -33,6 +33,10 @@ use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, far};
 use crate::sys::worker::{ends, hear_all_signals};
 
+/// How long the pool may take to answer: it answers none while it waits for one of Slurm's
+/// commands, and then for the next.
+const ANSWER: Duration = Duration::from_secs(120);
+
 /// How much of a worker's last words is kept.
 const TAIL: usize = 4096;
 
@@ -66,7 +70,7 @@ fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]>
             number: job(),
         };
         let stream = reach(address)?;
-        let said = handshake::call(&stream, &key, &hello, handshake::LIMIT);
+        let said = handshake::call(&stream, &key, &hello, ANSWER);
         said.map_err(|why| io::Error::other(format!("the pool at {address}: {why}")))?;
         far(&stream)?;
         Ok::<_, io::Error>(stream)

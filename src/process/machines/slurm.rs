@@ -56,6 +56,9 @@ use crate::task::WorkerExit;
 /// three times is not wanted.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// No limit is longer: times behind it might not exist.
+const ENDLESS: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// How many may be dialling at once: more are somebody else's.
 const DIALLING: usize = 256;
 
@@ -69,8 +72,14 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)
 /// How long a failure is told to whoever asks, until it is tried again.
 const FAILS: Duration = Duration::from_secs(1);
 
+/// How long nobody is accepted after the system has refused that.
+const DEAF: Duration = Duration::from_millis(100);
+
 /// How often connections are looked at that should say nothing.
 const PULSE: Duration = Duration::from_secs(5);
+
+/// After so many jobs that have ended before they called back, and none that has, none will.
+const EARLY: usize = 5;
 
 /// How long what is known of a worker's end may be behind the end of its stream.
 const OBITUARY: Duration = Duration::from_millis(50);
@@ -80,7 +89,8 @@ const OBITUARY: Duration = Duration::from_millis(50);
 /// Needs the feature `slurm`, and Slurm's commands on this machine. Slurm places the workers,
 /// queues them, limits and accounts for what they use; the pool gives them work. Each worker is a
 /// job of Slurm's (with `sbatch`, a task of an array), runs one item at a time, and calls back over
-/// TCP: the nodes must reach this machine. What is said there is authenticated, and not encrypted.
+/// TCP: the nodes must reach this machine. Both sides show that they have the
+/// pool's key; what follows is neither encrypted nor protected from changes.
 ///
 /// Workers come and go with the work, within [`nodes`](Self::nodes). An item runs at most once
 /// unless it has a `retry`, as it does locally. What is different stands in
@@ -162,7 +172,7 @@ impl Slurm {
     /// How long a worker may have nothing to do until it leaves, if there are more than the least.
     /// Default: 30 s.
     pub fn idle(mut self, limit: Duration) -> Self {
-        self.idle = limit;
+        self.idle = limit.min(ENDLESS);
         self
     }
 
@@ -170,7 +180,7 @@ impl Slurm {
     /// what waits to run, ends in an error that has Slurm's reason, and what is queued at Slurm
     /// is cancelled.
     pub fn patience(mut self, limit: Duration) -> Self {
-        self.patience = limit;
+        self.patience = limit.min(ENDLESS);
         self
     }
 
@@ -591,13 +601,15 @@ impl Drop for Connected {
 
 /// What a holder says of its worker's end.
 fn told(mut tells: &TcpStream) -> Option<Died> {
-    tells.set_read_timeout(Some(OBITUARY)).ok()?;
+    let end = Instant::now() + OBITUARY; // in all, however slowly bytes come
     let mut words = Vec::new();
     let mut buffer = [0; 8192];
     loop {
         if let Ok(Some((Record::Died(died), _))) = Record::decode(&words) {
             return Some(died);
         }
+        let left = end.saturating_duration_since(Instant::now());
+        tells.set_read_timeout(Some(left)).ok()?; // (none is an error, too)
         match tells.read(&mut buffer) {
             Ok(count) if count > 0 && words.len() < buffer.len() => {
                 words.extend_from_slice(&buffer[..count]);
@@ -623,6 +635,10 @@ struct Attending {
     pulse: Instant,
     /// When nothing was asked for first.
     unasked: Option<Instant>,
+    /// How many jobs have ended in a row before they called back.
+    early: usize,
+    /// Until when nothing is submitted, because one of them has.
+    rests: Option<Instant>,
 }
 
 impl Attending {
@@ -637,6 +653,8 @@ impl Attending {
             missing: Vec::new(),
             pulse: Instant::now() + PULSE,
             unasked: None,
+            early: 0,
+            rests: None,
         }
     }
 
@@ -663,7 +681,13 @@ impl Attending {
         drop(state);
         let look = self.look.map(|(at, _)| at);
         let pulse = (!is_calm).then_some(self.pulse);
-        let until = fails.into_iter().chain(look).chain(pulse).min();
+        let rests = self.rests.filter(|at| now < *at);
+        let until = fails
+            .into_iter()
+            .chain(look)
+            .chain(pulse)
+            .chain(rests)
+            .min();
         let timeout = until.map(|at| at.saturating_duration_since(now));
         let mut fds = [
             PollFd::new(&self.shared.bell, PollFlags::IN),
@@ -691,9 +715,10 @@ impl Attending {
         let more = state.asked.len().saturating_sub(there);
         let failed = state.failed.is_some();
         drop(state);
-        if more == 0 || failed {
+        if more == 0 || failed || self.rests.is_some_and(|at| now < at) {
             return;
         }
+        self.rests = None;
         let submitted = match self.jobs.way {
             Way::Sbatch => self.jobs.submit(more),
             Way::Srun => self.start(more),
@@ -775,7 +800,20 @@ impl Attending {
             for id in &ended {
                 state.pending.remove(id);
             }
+            let is_served = !state.ready.is_empty() || !state.present.is_empty();
+            let others = is_served || !state.pending.is_empty();
             drop(state);
+            // One node may be at fault, and the others are not: another job takes its place, soon.
+            self.early = if is_served {
+                0
+            } else {
+                self.early + ended.len()
+            };
+            if others && self.early < EARLY {
+                self.rests = Some(now + LOOKS[1]);
+                return;
+            }
+            self.early = 0;
             return self.shared.fail(words);
         }
         if is_alone && now >= *since + self.shared.patience {
@@ -832,7 +870,17 @@ impl Attending {
     }
 
     fn accept(&self) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // No descriptor is left, perhaps, and who dials would wake us over and over.
+                    let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
+                    poll_patiently(&mut bell, Some(DEAF));
+                    return;
+                }
+            };
             let mut state = self.shared.state.lock();
             if state.dialling >= DIALLING {
                 continue; // closed
@@ -866,6 +914,7 @@ impl Attending {
         state.present.values().for_each(Arrived::end);
         let rest = std::mem::take(&mut *state);
         state.is_over = true; // for those who dial
+        state.dialling = rest.dialling;
         drop(state);
         drop(rest);
         self.end_clients();

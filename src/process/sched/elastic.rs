@@ -41,6 +41,7 @@ impl Sched {
         let down = self.workers.iter().filter(down).count();
         let there = self.workers.len() - down;
         let late = self.grows_at().is_some_and(|at| at <= now);
+        self.late = late;
         let wanted = self.worth().saturating_sub(coming).max(usize::from(late));
         let wanted = match self.stop {
             None => wanted.max(elastic.least.saturating_sub(there)),
@@ -71,7 +72,7 @@ impl Sched {
                 }
             }
         }
-        for id in self.queue.iter().take(most) {
+        for (_, id) in self.queue.iter().take(most) {
             let Some(job) = self.jobs.get(id) else {
                 continue;
             };

@@ -163,8 +163,8 @@ impl From<How> for Stop {
 /// The scheduler of one pool.
 pub(crate) struct Sched {
     jobs: HashMap<u64, Job>,
-    /// Jobs with waiting items, each once.
-    queue: VecDeque<u64>,
+    /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
+    queue: VecDeque<(i32, u64)>,
     pub(crate) workers: Vec<Worker>,
     pace: Pace,
     policy: Policy,
@@ -180,6 +180,8 @@ pub(crate) struct Sched {
     paused: Vec<(Instant, u64, Piece)>,
     /// Empty slots from here on are left empty.
     wanted: usize,
+    /// (Of an elastic pool.) Work waits behind what the workers do, and has done so for long.
+    late: bool,
     /// What is to be done elsewhere.
     pub(crate) chores: Vec<Chore>,
     /// The job of the only process, which ends when that has been reaped.
@@ -212,6 +214,7 @@ impl Sched {
             actions: Vec::new(),
             paused: Vec::new(),
             wanted: workers,
+            late: false,
             chores: Vec::new(),
             held: None,
             ending: None,
@@ -361,7 +364,8 @@ impl Sched {
         let had_its_item =
             self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
-        self.broken.is_none() && index < self.wanted && (idle || !self.queue.is_empty())
+        let waits = self.late || !self.queue.is_empty();
+        self.broken.is_none() && index < self.wanted && (idle || waits)
     }
 
     /// Counts the workers whose items have not all been answered.
@@ -372,7 +376,7 @@ impl Sched {
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
-        while let Some(&id) = self.queue.front() {
+        while let Some(&(_, id)) = self.queue.front() {
             let Some(job) = self.jobs.get_mut(&id) else {
                 self.queue.pop_front();
                 continue;
@@ -573,20 +577,13 @@ impl Sched {
         if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }
-        // Behind those that are as urgent, or before them.
+        // Behind those that are as urgent, or before them. (It is sorted, what has ended included.)
         let own = job.work.options.priority();
-        let priority = |id: &u64| {
-            let job = self.jobs.get(id);
-            job.map_or(0, |job| job.work.options.priority())
-        };
         let place = match first {
-            true => self.queue.iter().position(|other| priority(other) <= own),
-            false => {
-                let before = self.queue.iter().rposition(|other| priority(other) >= own);
-                Some(before.map_or(0, |at| at + 1))
-            }
+            true => self.queue.partition_point(|(other, _)| *other > own),
+            false => self.queue.partition_point(|(other, _)| *other >= own),
         };
-        self.queue.insert(place.unwrap_or(self.queue.len()), id);
+        self.queue.insert(place, (own, id));
     }
 
     /// An item has ended that is to run again, after a pause if it has one.

@@ -180,7 +180,7 @@ impl Sched {
         }
         // What stands in the queue with nothing that waits would be a reason to try again.
         let jobs = &mut self.jobs;
-        self.queue.retain(|id| {
+        self.queue.retain(|(_, id)| {
             jobs.get_mut(id).is_some_and(|job| {
                 job.queued = job.items(1) > 0;
                 job.queued
