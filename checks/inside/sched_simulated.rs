@@ -932,6 +932,98 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
     assert_eq!(started, 2);
 }
 
+impl World {
+    /// A call of one item, which is there at once.
+    fn call(&mut self, priority: i32) -> u64 {
+        let id = self.next_job;
+        self.next_job += 1;
+        let sink = BookSink {
+            id,
+            timeout: None,
+            values: HashSet::new(),
+            book: self.book.clone(),
+        };
+        let mut options = CallOptions::default();
+        options.more().priority = priority;
+        let work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
+        let known = Known {
+            size: 1,
+            ..Known::default()
+        };
+        self.jobs.insert(id, known);
+        self.sched.submit(id, work, self.now);
+        self.open.push((id, 0, 1));
+        self.feed(self.open.len() - 1);
+        id
+    }
+}
+
+/// What has been cancelled, and stands in the queue yet, changes no order: a call that comes back
+/// stands behind more urgent ones.
+#[test]
+fn a_cancelled_call_changes_no_order() {
+    let mut world = World::new(8);
+    world.hostile = false;
+    let (first, cancelled, second) = (world.call(5), world.call(5), world.call(5));
+    world.sched.cancel(cancelled, world.now);
+    let usual = world.call(0);
+    // As after the death of its worker.
+    world.sched.queue.retain(|(_, id)| *id != usual);
+    world.sched.jobs.get_mut(&usual).unwrap().queued = false;
+    world.sched.enqueue(usual, true);
+    let order = world.sched.queue.iter().map(|(_, id)| *id);
+    let order: Vec<u64> = order.filter(|id| *id != cancelled).collect();
+    assert_eq!(order, [first, second, usual]);
+}
+
+/// An elastic pool one of whose workers could not be started five times at once: what waits behind
+/// a long item of the other one is a reason to try again.
+#[test]
+fn an_elastic_pool_tries_again_for_what_waits() {
+    let mut world = World::new(9); // two workers
+    world.hostile = false;
+    world.sched.policy.elastic = Some(Elastic {
+        least: 0,
+        idle: Duration::from_secs(30),
+    });
+    world.call(0);
+    world.call(0);
+    let (mut failed, mut begin, mut later) = (0, None, 0);
+    let end = world.now + Duration::from_secs(600);
+    while world.now < end {
+        world.sched.tick(world.now);
+        for action in world.sched.actions() {
+            match action {
+                Action::Spawn(1) if failed < 5 => {
+                    failed += 1;
+                    let exit = WorkerExit::new(0);
+                    world.sched.died(1, &exit, false, world.now);
+                }
+                Action::Spawn(1) => {
+                    later += u32::from(begin.is_some());
+                    let again = world.now + Duration::from_secs(1);
+                    world.sched.put_off(1, again);
+                }
+                Action::Spawn(index) => {
+                    let gates = Arc::new(Gates(std::array::from_fn(|_| Gate::new())));
+                    world.sched.started(index, 100, gates, world.now);
+                }
+                Action::Send(..) => {
+                    world.sched.workers[0].frames[0].gate().take();
+                    begin.get_or_insert(world.now);
+                }
+                _ => {}
+            }
+        }
+        world.now += Duration::from_millis(50);
+        if failed == 5 && world.sched.workers[0].is_starting() {
+            world.sched.hello(0, world.now);
+        }
+    }
+    assert_eq!(failed, 5);
+    assert!(later > 0, "the second item waits for ever behind the first");
+}
+
 /// Who stands still with what was taken back from it, and with the ends of channels that came with
 /// that, is killed soon, and wakes nobody over and over.
 #[test]

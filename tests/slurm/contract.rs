@@ -217,6 +217,15 @@ tests! {
         assert_eq!(procs.stats().started, 2);
     }
 
+    fn limits_may_be_endless() {
+        let bed = Bed::new();
+        let slurm = bed.slurm(Slurm::srun()).nodes(0..=1).idle(Duration::MAX).patience(Duration::MAX);
+        let procs = on(slurm).build().unwrap();
+        for n in 0..3 {
+            assert_eq!(procs.spawn(n, |n: u32| n + 1).join().unwrap(), n + 1);
+        }
+    }
+
     fn a_death_costs_what_ran_and_says_how() {
         let bed = Bed::new();
         for slurm in bed.both() {

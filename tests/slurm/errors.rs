@@ -9,7 +9,7 @@ use std::time::Duration;
 use trefoil::{PoolError, ProcessPool, Slurm, TaskError};
 
 use crate::contract::Bed;
-use crate::support::{Test, tests, until};
+use crate::support::{Scratch, Test, tests, until};
 
 fn refused(slurm: Slurm) -> String {
     match ProcessPool::builder().on(slurm).build() {
@@ -52,6 +52,24 @@ tests! {
             has(&refused(slurm.per_worker(["--nonsense"])), &["does not take one of the options"]);
         }
         assert_eq!(std::fs::read_dir(&bed.0).unwrap().count(), 0);
+    }
+
+    fn one_bad_node_fails_no_call() {
+        let bed = Bed::new();
+        let own = std::env::current_exe().unwrap();
+        let marks = Scratch::new("slurm-bad-node");
+        // The first job ends before it has called back; the others call once it has.
+        let script = format!(
+            "#!/bin/sh\n[ \"$SLURM_ARRAY_TASK_ID\" != 0 ] || {{ echo 1 >>{marks}; exit 1; }}\n\
+             until [ -s {marks} ]; do sleep 0.1; done\nexec {} \"$@\"\n",
+            own.display(),
+            marks = marks.text(),
+        );
+        let script = program(&bed, "some", script.as_bytes());
+        let slurm = bed.slurm(Slurm::sbatch()).executable(script).nodes(3..=3);
+        let procs = ProcessPool::builder().on(slurm).build().unwrap();
+        assert_eq!(procs.map(0..30u64, |n| n + 1).unwrap(), (1..31).collect::<Vec<_>>());
+        assert_ne!(std::fs::metadata(marks.text()).unwrap().len(), 0);
     }
 
     fn a_job_that_never_starts() {
