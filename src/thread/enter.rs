@@ -19,7 +19,6 @@
 //! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go),
 //! `tests/thread/overload.rs`, `tests/thread/current_pool.rs`.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -29,12 +28,7 @@ use super::raw::current;
 use super::registry::Registry;
 use super::worker::Worker;
 use crate::record;
-use crate::sys::ticks;
 use crate::task::Runnable;
-
-/// If a worker runs what a thread from outside has brought for longer than this, other workers are
-/// woken to share it.
-const SOON: u64 = 20 * ticks::MICROSECOND;
 
 /// Runs `f` with a place in the pool that is lent to this thread meanwhile.
 pub(super) fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
@@ -130,33 +124,14 @@ impl Registry {
         let (mut f, mut result) = (Some(f), None);
         let mut run = || result = current::with(|worker| Some(f.take()?(worker?)));
         let lent = as_outsider(self, |waiter| {
-            raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| {
-                // While this thread looks for the end of it, it has a processor. So at first joins
-                // wake one thread less: what is over soon is not disturbed, and
-                // what is not is shared by a thread that this one wakes, not the busy one.
-                let alone = Cell::new(Some(self.wake_policy.outsider()));
-                let share = || {
-                    if alone.take().is_some() {
-                        self.recheck();
-                    }
-                };
-                let began = ticks::now();
-                if let Err(Work::Job(job)) = self.inject(Work::Job(job)) {
-                    return Some(job);
+            raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| match self
+                .inject(Work::Job(job))
+            {
+                Err(Work::Job(job)) => Some(job),
+                _ => {
+                    waiter.wait_for(lent.latch());
+                    None
                 }
-                let help = || {
-                    if ticks::since(began) > SOON {
-                        share();
-                    }
-                    false
-                };
-                // If it was interrupted since it looked at the clock, it has not done so yet.
-                let park = || {
-                    share();
-                    lent.latch().park()
-                };
-                waiter.wait(|| lent.latch().is_set(), park, help);
-                None
             })
         });
         match lent {
