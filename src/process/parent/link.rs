@@ -532,9 +532,9 @@ impl Link {
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
         if self.child.process.is_none() {
-            // The owner of the stream's other end kills it, and closes that end. Until then it is heard: an
-            // item that has begun meanwhile is not run again. If that takes too long, all that it has
-            // counts as begun.
+            // The owner of the stream's other end kills it, and closes that end. Until then it is
+            // heard: an item that has begun meanwhile is not run again. If that takes
+            // too long, all that it has counts as begun.
             let is_shut = std::mem::replace(&mut self.is_shut, true);
             self.is_broken |= is_shut;
             let way = if is_shut {

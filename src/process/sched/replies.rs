@@ -375,7 +375,8 @@ impl Sched {
         }
         worker.fruitful |= running;
         record::worker_died(worker.pid);
-        // (A cluster takes its time for each attempt, and kills what needs more memory than it has.)
+        // (A cluster takes its time for each attempt, and kills what needs more memory than it
+        // has.)
         let killed = exit.signal == Some(SIGKILL) && self.policy.elastic.is_none();
         worker.died(killed, now);
         for (begun, frame) in frames.into_iter().rev() {

@@ -17,8 +17,8 @@
 //! idle pool sleeps without a timer.
 //!
 //! Likewise, outside threads that take part count as workers: a pool of two that one such thread
-//! brings work to needs one of its own threads, not two. They are counted here and not in `sleep`, because tasks that no thread waits for must not depend
-//! on an outside thread, which runs none.
+//! brings work to needs one of its own threads, not two. They are counted here and not in `sleep`,
+//! because tasks that no thread waits for must not depend on an outside thread, which runs none.
 //!
 //! A miss loses parallelism, never work: the thread that offers a half takes it back if no thief
 //! comes. Spawned tasks wake sleepers as always.
