@@ -16,6 +16,8 @@ use crate::support::{self, Scratch, Test, forever, signal, tests, until};
 
 /// Where a helper process notes what runs.
 const NOTES: &str = "TREFOIL_TEST_NOTES";
+/// Where an item says that it runs, and is told to go on.
+const MARKS: &str = "TREFOIL_TEST_MARKS";
 
 pub(crate) fn helpers() {
     support::helper(&[("driver", driver), ("chooser", chooser)]);
@@ -58,13 +60,16 @@ fn on(slurm: Slurm) -> ProcessPoolBuilder {
     ProcessPool::builder().on(slurm)
 }
 
-fn start_driver(notes: &Scratch) -> Child {
+fn start_driver(notes: &Scratch, marks: Option<&Scratch>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .env(support::HELPER, "driver")
         .env(NOTES, notes.text())
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
+    if let Some(marks) = marks {
+        command.env(MARKS, marks.text());
+    }
     command.spawn().unwrap()
 }
 
@@ -76,7 +81,9 @@ fn driver() {
     until(|| procs.worker_pids().len() == 3);
     let notes = std::env::var(NOTES).unwrap();
     let tasks: Vec<_> = (0..2).map(|_| procs.spawn(notes.clone(), hang)).collect();
-    let sum: u64 = procs.map(0..200u64, slowly).unwrap().into_iter().sum();
+    let marks = std::env::var(MARKS).ok();
+    let items = (0..200u64).map(|n| (n, marks.clone().filter(|_| n == 50)));
+    let sum: u64 = procs.map(items, slowly).unwrap().into_iter().sum();
     println!("{sum}");
     drop(tasks);
 }
@@ -93,7 +100,13 @@ fn hang(notes: String) -> u32 {
     forever()
 }
 
-fn slowly(n: u64) -> u64 {
+/// With a file: says there that it runs, goes on when the test has answered, and says that it has run.
+fn slowly((n, marks): (u64, Option<String>)) -> u64 {
+    if let Some(marks) = marks {
+        support::note(&marks, 1);
+        until(|| support::noted(&marks) == 2);
+        support::note(&marks, 3);
+    }
     std::thread::sleep(Duration::from_millis(5)); // work
     n
 }
@@ -299,7 +312,7 @@ tests! {
 
     fn nothing_is_left_when_the_driver_is_killed() {
         let notes = Scratch::new("slurm-killed");
-        let mut driver = start_driver(&notes);
+        let mut driver = start_driver(&notes, None);
         let pids = under_way(&notes);
         assert!(pids.iter().all(|pid| lives(*pid)));
         driver.kill().unwrap();
@@ -312,11 +325,14 @@ tests! {
     }
 
     fn a_driver_that_was_stopped_goes_on() {
-        let notes = Scratch::new("slurm-stopped");
-        let driver = start_driver(&notes);
+        let (notes, marks) = (Scratch::new("slurm-stopped"), Scratch::new("slurm-marks"));
+        let driver = start_driver(&notes, Some(&marks));
         let pids = under_way(&notes);
+        until(|| marks.notes() == [1]);
         signal(driver.id(), Signal::STOP);
-        std::thread::sleep(Duration::from_millis(300)); // the workers fill their streams meanwhile
+        support::note(&marks.text(), 2);
+        until(|| marks.notes() == [1, 2, 3]); // what comes after is said to a driver that does not hear
+        assert!(pids.iter().all(|pid| lives(*pid)));
         signal(driver.id(), Signal::CONT);
         let output = driver.wait_with_output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "19900");
