@@ -83,7 +83,7 @@ fn driver() {
     let tasks: Vec<_> = (0..2).map(|_| procs.spawn(notes.clone(), hang)).collect();
     let marks = std::env::var(MARKS).ok();
     let items = (0..200u64).map(|n| (n, marks.clone().filter(|_| n == 50)));
-    let sum: u64 = procs.map(items, slowly).unwrap().into_iter().sum();
+    let sum: u64 = procs.map(items, one_waits).unwrap().into_iter().sum();
     println!("{sum}");
     drop(tasks);
 }
@@ -100,13 +100,18 @@ fn hang(notes: String) -> u32 {
     forever()
 }
 
-/// With a file: says there that it runs, goes on when the test has answered, and says that it has run.
-fn slowly((n, marks): (u64, Option<String>)) -> u64 {
+/// With a file: says there that it runs, goes on when the test has answered, and says that it has
+/// run.
+fn one_waits((n, marks): (u64, Option<String>)) -> u64 {
     if let Some(marks) = marks {
         support::note(&marks, 1);
         until(|| support::noted(&marks) == 2);
         support::note(&marks, 3);
     }
+    slowly(n)
+}
+
+fn slowly(n: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(5)); // work
     n
 }

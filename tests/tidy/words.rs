@@ -79,7 +79,7 @@ pub(crate) fn width(file: &File) -> Vec<Finding> {
     const COLUMNS: usize = 100;
     let markdown = file.path.ends_with(".md");
     let mut findings = Vec::new();
-    let (mut fenced, mut hidden) = (false, false);
+    let (mut fenced, mut hidden, mut written) = (false, false, false);
     for (at, line) in file.lines.iter().enumerate() {
         let text = line.raw.trim_start();
         let prose = match markdown {
@@ -94,8 +94,11 @@ pub(crate) fn width(file: &File) -> Vec<Finding> {
         };
         fenced ^= prose.starts_with("```");
         hidden |= markdown && prose.starts_with("<!--");
+        written |= markdown && prose.starts_with("<!-- begin"); // by a program, until the mark of its end
+        written &= !prose.starts_with("<!-- end");
         let is_prose = !fenced
             && !hidden
+            && !written
             && !prose.starts_with(['|', '!', '#'])
             && !prose.contains(['│', '├', '└', '┌', '┼', '─'])
             && prose.split_whitespace().nth(1).is_some()
