@@ -344,7 +344,8 @@ impl Command {
     /// The underlying `std` command, for settings that only `std` has.
     ///
     /// ```
-    ///     ///
+    /// use std::os::unix::process::CommandExt;
+    ///
     /// let mut command = trefoil::io::Command::new("sh");
     /// command.as_std_mut().arg0("another name");
     /// ```

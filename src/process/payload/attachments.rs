@@ -144,11 +144,13 @@ impl Attachment {
         id: u64,
         holds: Arc<dyn fmt::Debug + Send + Sync>,
     ) -> io::Result<Arc<Self>> {
-        static NOTHING: Mutex<Option<Arc<File>>> = Mutex::new(None);
-        let mut nothing = NOTHING.lock();
-        let file = match &*nothing {
+        static NOTHING: OnceLock<Arc<File>> = OnceLock::new();
+        let file = match NOTHING.get() {
             Some(file) => file.clone(),
-            None => nothing.insert(Arc::new(File::open("/dev/null")?)).clone(),
+            None => {
+                let opened = Arc::new(File::open("/dev/null")?);
+                NOTHING.get_or_init(|| opened).clone()
+            }
         };
         let attachment = Self::numbered(id, file, Some(holds));
         attachment.set_fixed();
