@@ -64,7 +64,7 @@ use crate::task::{Completer, Task, TaskError, panic};
 ///
 /// # Where it stays
 /// - On this machine in memory: up to 16 KiB in this process, larger ones in memory that is mapped
-///   by whoever needs them and not copied, as a [`Shared`](crate::Shared) is. It is encoded once,
+///   by each process that needs them, and not copied, as a [`Shared`](crate::Shared) is. It is encoded once,
 ///   and decoded by each call that gets it.
 /// - Over ssh (and with [plain workers](crate::ProcessPoolBuilder::plain_workers)) its bytes come
 ///   here, and go once to each worker that needs them.
@@ -186,7 +186,7 @@ impl<R: Portable> Remote<R> {
     }
 }
 
-/// The call has ended, and somebody wants the value. (On the thread on which that was found out,
+/// The call has ended, and a `fetch` waits for the value. (On the thread that noticed the end,
 /// which runs no code of the user's.)
 fn come<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<R>) {
     match kept.ended().unwrap_or(Err(TaskError::Closed)) {

@@ -132,7 +132,7 @@ impl Dask {
 
     /// Whether another machine's scheduler may be spoken to without TLS. Default: no.
     ///
-    /// Such a scheduler runs whatever it is sent, by anybody who reaches it; and others can read
+    /// Such a scheduler runs any code that it is sent by a process that can reach it; and others can read
     /// along.
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.plaintext = allow;
@@ -201,7 +201,7 @@ impl Dask {
         if settings.stdout == WorkerStdout::Null {
             say("stdout", &"null");
         }
-        // Not among the arguments, which everybody sees.
+        // Not among the arguments, which every user of the machine sees.
         for (number, (name, value)) in settings.variables.iter().enumerate() {
             let mut variable = name.clone();
             variable.push("=");
@@ -288,7 +288,7 @@ impl Connect for Dask {
 #[derive(Debug)]
 struct Gateway {
     control: UnixStream,
-    /// What it has said, and nobody has read.
+    /// What it has said, and was not read.
     said: Mutex<Vec<u8>>,
     /// What it is to be told, and had no room for.
     unsaid: Mutex<Vec<u8>>,
@@ -337,7 +337,7 @@ impl Gateway {
         let line = self.line().ok()?;
         let words = line.strip_prefix("error ");
         let words = words.unwrap_or("the gateway to Dask has ended: it was killed, or has failed");
-        // Whoever asks later is told the same.
+        // Later calls get the same answer.
         self.said
             .lock()
             .splice(..0, format!("error {words}\n").into_bytes());

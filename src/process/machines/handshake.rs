@@ -39,7 +39,7 @@ const SIZE: usize = 32;
 pub(crate) struct Key([u8; SIZE]);
 
 impl Key {
-    /// One that nobody knows.
+    /// A new, random one.
     pub(crate) fn new() -> io::Result<Self> {
         random().map(Self)
     }
@@ -78,7 +78,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Bytes that nobody can foresee.
+/// Random bytes, from the system.
 pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -191,7 +191,7 @@ fn say(
     Ok(to.write_all(&words)?)
 }
 
-/// The pool's side: who has dialled, if `judge` has nothing against that.
+/// The pool's side: the hello of the worker that has dialled, if `judge` accepts it.
 pub(crate) fn answer(
     stream: &TcpStream,
     key: &Key,
@@ -229,7 +229,7 @@ pub(crate) fn call(
     let hello = postcard::to_stdvec(hello).map_err(|_| Refused::Broken)?;
     say(&mut until, key, b"worker", &numbers, &hello, &numbers[1])?;
     let (code, words) = match until.body() {
-        // It says no more to whoever lacks the key.
+        // The pool says no more to a worker without the key.
         Err(Refused::Silent(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
             return Err(Refused::Key);
         }
@@ -312,7 +312,7 @@ mod tests {
         });
         assert!(matches!(answer, Err(Refused::Key)), "{answer:?}");
         assert!(matches!(called, Err(Refused::Key)), "{called:?}");
-        // Who listens must have it, too.
+        // The listener must have it, too.
         let (listens, dialled) = pair();
         let call = std::thread::scope(|scope| {
             let call = scope.spawn(|| call(&dialled, &key, &hello(), LIMIT));

@@ -1,7 +1,7 @@
 //! On a node: what holds a worker.
 //!
-//! **Job.** A process that Slurm has started. It dials the pool, twice, and has proved who it is
-//! before it starts the worker: the same program again, whose stream is the first connection. Then
+//! **Job.** A process that Slurm has started. It dials the pool, twice, and has proved that it
+//! has the key before it starts the worker: the same program again, whose stream is the first connection. Then
 //! it does nothing but wait. When the worker has ended it says on the second connection how, and
 //! only then lets the first one end. So the pool knows that when it hears the end, and nothing of
 //! this gets into the worker's records, the last of which may be a half.

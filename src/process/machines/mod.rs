@@ -49,7 +49,7 @@ pub(crate) use dask::GATEWAY;
 ///
 /// Nothing but this crate implements it.
 pub trait Engine: fmt::Debug {
-    /// For the builder. Nobody else can implement it, since what it gives has no name elsewhere.
+    /// For the builder. No other crate can implement it, since its result has no public name.
     #[doc(hidden)]
     fn said(self) -> sealed::Said;
 }

@@ -1,8 +1,8 @@
 //! Workers on the nodes of a Slurm cluster.
 //!
 //! **Job.** Slurm starts processes where it finds room, and each of them calls back. The pool
-//! listens; a thread submits jobs for the slots that the driver wants to fill, answers who dials
-//! (`handshake`), and has those ready that have shown that they are the pool's. Their TCP
+//! listens; a thread submits jobs for the slots that the driver wants to fill, answers new
+//! connections (`handshake`), and keeps those that have proved to be the pool's. Such a TCP
 //! connection is the worker's stream, without anything in between.
 //!
 //! **Protocol.** A slot that is to be filled, and cannot be yet, is *asked* for, and asked for
@@ -17,7 +17,7 @@
 //!
 //! **Ends.** The pool ends: workers are told to leave; what is left of its jobs is cancelled by
 //! their name, the files are removed. This process is killed: the connections end, and with them
-//! the workers; a job that still waits in Slurm's queue starts some time, finds nobody, and ends.
+//! the workers; a job that still waits in Slurm's queue starts some time, finds no pool, and ends.
 //!
 //! Tests: `tests/slurm/`, and below.
 
@@ -59,20 +59,20 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// No limit is longer: times behind it might not exist.
 const ENDLESS: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// How many may be dialling at once: more are somebody else's.
+/// How many connections may be in their handshake at once: more are not this pool's workers.
 const DIALLING: usize = 256;
 
-/// How long those wait that have dialled once, or that nobody wants any more.
+/// How long a worker waits for its second connection, or for a slot while none is free.
 const UNWANTED: Duration = Duration::from_secs(10);
 
 /// How often Slurm is asked what has become of jobs that have not called back: at first, and at
 /// last.
 const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
-/// How long a failure is told to whoever asks, until it is tried again.
+/// How long callers are told of a failure, until jobs are submitted again.
 const FAILS: Duration = Duration::from_secs(1);
 
-/// How long nobody is accepted after the system has refused that.
+/// How long no connection is accepted after the system has refused one.
 const DEAF: Duration = Duration::from_millis(100);
 
 /// How often connections are looked at that should say nothing.
@@ -319,17 +319,17 @@ impl Connect for Slurm {
         listener.set_nonblocking(true)?;
         let start = self.start(settings, listener.local_addr()?)?;
         let secret = [&start[..], key.hex().as_bytes(), b"\n"].concat();
+        let bell = Bell::new()?;
         let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&jobs.secret);
-        file.and_then(|mut file| file.write_all(&secret))?;
+        options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&jobs.secret)?;
+        let path = jobs.secret.clone();
+        let remove = |_: &io::Error| drop(std::fs::remove_file(&path));
+        file.write_all(&secret).inspect_err(remove)?;
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             come: Condvar::new(),
-            bell: Bell::new()?,
+            bell,
             key,
             patience: self.patience,
         });
@@ -340,7 +340,8 @@ impl Connect for Slurm {
         ask(&mut shared.state.lock());
         let thread = thread::Builder::new().name("trefoil-slurm".to_owned());
         let theirs = shared.clone();
-        let thread = thread.spawn(move || Attending::new(theirs, jobs, listener).attend())?;
+        let attend = move || Attending::new(theirs, jobs, listener).attend();
+        let thread = thread.spawn(attend).inspect_err(remove)?;
         let connected = Connected {
             shared,
             thread: Some(thread),
@@ -417,7 +418,7 @@ impl Arrived {
 }
 
 impl Shared {
-    /// Somebody has dialled: on a thread of its own.
+    /// Answers a new connection, on a thread of its own.
     fn answer(&self, stream: TcpStream) {
         let judge = |hello: &Hello| match hello.copy == image().name() {
             true => Ok(()),
@@ -467,7 +468,7 @@ impl Shared {
         self.tell();
     }
 
-    /// There is news for the driver, or for who builds the pool.
+    /// There is news for the driver, or for the thread that builds the pool.
     fn tell(&self) {
         let state = self.state.lock();
         self.come.notify_all();
@@ -833,7 +834,7 @@ impl Attending {
         }
     }
 
-    /// Ends what nobody wants, and what nobody reaches.
+    /// Ends workers that are not wanted any more, and those that are out of reach.
     fn tidy(&mut self) {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
@@ -875,7 +876,8 @@ impl Attending {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    // No descriptor is left, perhaps, and who dials would wake us over and over.
+                    // No descriptor is left, perhaps: the connection that waits would wake this thread
+                    // over and over.
                     let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
                     poll_patiently(&mut bell, Some(DEAF));
                     return;
@@ -913,7 +915,7 @@ impl Attending {
         state.ready.iter().for_each(Arrived::end);
         state.present.values().for_each(Arrived::end);
         let rest = std::mem::take(&mut *state);
-        state.is_over = true; // for those who dial
+        state.is_over = true; // for connections in their handshake
         state.dialling = rest.dialling;
         drop(state);
         drop(rest);

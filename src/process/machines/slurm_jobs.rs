@@ -21,17 +21,17 @@ use crate::loom::thread;
 /// How long one of Slurm's commands may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How many tasks an array may have (`MaxArraySize` is 1001 where nobody has said otherwise).
+/// How many tasks an array may have (`MaxArraySize` is 1001 by default).
 const MOST: usize = 1000;
 
-/// Runs `srun`, with what it passes on in a file, as long as there is somebody who holds the other
-/// end of standard input.
+/// Runs `srun`, with what it passes on in a file, as long as the other end of standard
+/// input is open.
 const WHILE_HELD: &str = r#"f=$1; shift; { "$@" <"$f"; kill -9 0; } & read -r x; kill 0"#;
 
 /// What starts a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// A batch job, which needs nobody.
+    /// A batch job, which needs no process here.
     Sbatch,
     /// A client here for each worker, which waits for it.
     Srun,
@@ -215,7 +215,7 @@ impl Jobs {
         if only_waiting {
             command.arg("--state=PENDING");
         }
-        let _ = run(&mut command, &[]); // what is left finds nobody, and ends
+        let _ = run(&mut command, &[]); // a job that is left finds no pool, and ends
     }
 
     /// The last words of a worker that has not called back.

@@ -221,7 +221,7 @@ impl Connect for Ssh {
         }
         let place = self.place()?;
         let start = Self::start(settings);
-        // What is to be executed lies where nobody else can have put it.
+        // What is to be executed lies where no other user can have put it.
         let has: &[u8] = match self.executable {
             Some(_) => b"; if",
             None => b"; t=${d%/*}; if [ -O \"$t\" ] && [ ! -h \"$t\" ] &&",

@@ -1,7 +1,7 @@
 //! Results that stay where they are, as the process that has asked for them has them.
 //!
 //! **Job.** What a [`Remote`](crate::Remote) stands for: not the value but its bytes, as the worker
-//! has encoded them, or a number under which an engine keeps them. Whoever needs it gets it as an
+//! has encoded them, or a number under which an engine keeps them. A call that needs it gets it as an
 //! attachment: memory that never changes, mapped or copied as a [`Shared`]
 //! is; and what an engine keeps goes by its number only.
 //!
@@ -107,7 +107,7 @@ pub(crate) enum Place {
 
 /// What keeps results for this process.
 pub(crate) trait Keeper: Send + Sync {
-    /// Nobody has the result `id` any more.
+    /// The last handle on the result `id` has gone.
     fn free(&self, id: u64);
 }
 

@@ -87,7 +87,7 @@ impl Sched {
                 return most;
             }
         }
-        // (Whatever there is, somebody has to do it.)
+        // (Work that waits needs one worker, however short it is.)
         let some = usize::from(!self.queue.is_empty() && self.workers.iter().all(Worker::is_away));
         (items + (nanos / WORTH) as usize).max(some).min(most)
     }

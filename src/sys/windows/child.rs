@@ -1,7 +1,7 @@
 //! A child process by its handle, and a bell that is rung when it has ended.
 //!
 //! The handle names this child and no other process, whatever happens to its number, and its status
-//! can be asked for as long as it is open: nobody can take it away.
+//! can be asked for as long as it is open: no other code can take it away.
 //!
 //! 1. A thread of the system's waits for the handles of all children, and rings a child's bell when
 //!    it has ended. A bell is a socket, so it can be waited for as everything else; it is rung once

@@ -111,7 +111,7 @@ pub(crate) fn is_socket(_stream: impl AsSocket) -> bool {
     true
 }
 
-/// Nobody can be asked.
+/// There is nothing to ask.
 pub(crate) fn is_made_by(_parent: u32) -> bool {
     true
 }
