@@ -1,5 +1,5 @@
 //! Encodes and decodes values: postcard's format, followed by a description (`described`) for types
-//! that may need it.
+//! that may need it (`known` decides which).
 //!
 //! **Writing.** Bytes are appended to a vector ([`Tail`]). A large piece is written only if memory
 //! can be allocated for it. One that is on offer (`scope`) is lent instead, and an empty string is

@@ -1,5 +1,5 @@
 //! In the worker: running the items of one frame ([`Batch`]), and sending their results
-//! ([`Outlet`]).
+//! ([`Outlet`]). (How many items a frame has is decided in `sched/frame_size.rs`.)
 //!
 //! **Protocol.** For each item: note when it starts, if its time is limited; take it through the
 //! gate; decode, call, encode; commit the result to the ledger. None of this is a system call. The

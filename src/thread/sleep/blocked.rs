@@ -1,4 +1,5 @@
-//! Workers that wait in the middle of their work, and the watch over a pool that may be stuck.
+//! Workers that wait in the middle of their work: how many of them are replaced by spares, and when
+//! a watch looks after a pool that may be stuck.
 //!
 //! A worker that parks in a wait of this crate (`join`, the end of a scope, `Task::join`) is
 //! *blocked*: another thread takes its place, a *spare* if all others run. When it comes back,

@@ -1,4 +1,5 @@
-//! The encoding of all types that are not known to be plain: the data, and a description of it.
+//! The encoding of all types that are not known to be plain (`known`): the data, and a description
+//! of it.
 //!
 //! **Form.** First comes the data, as postcard writes it; then a description: a [`Tag`] for each
 //! value, and the names of fields and variants. The last four bytes have the description's length;
