@@ -1,15 +1,17 @@
 //! The part of a loop that only its own thread uses: its queue, tasks, timers and reactor.
 //!
-//! Everything here is plain cells: no lock, no atomic. L4 (see [`super::reactor`]) makes this safe
-//! to call from anywhere on the thread: a cell is borrowed for a few lines that run no user code;
-//! wakers and tasks are cloned before, woken and dropped after.
+//! Its own fields are plain cells, without locks or atomics. Its methods may be called from
+//! anywhere on the thread, also by user code that the loop runs, because of L4 (see
+//! [`super::reactor`]): a cell is borrowed only for a few lines that run no user code; wakers and
+//! tasks are cloned before, and woken and dropped after.
 //!
-//! Tasks that have not ended are in a table ([`super::task_table`]), so that a loop that ends can
-//! cancel every one, and a snapshot can list them.
+//! Tasks that have not ended are in a table ([`super::task_table`]), so that a closing loop can
+//! cancel all of them, and a snapshot can list them.
 //!
 //! - **L6** The table has a task from the moment that this thread first sees it until it is done.
-//!   So a future's last reference is dropped on this thread. A thread that runs code of the loop
-//!   has taken the table, even for the destructors of the root future.
+//!   So a future's last reference is dropped on this thread. While code of the loop runs, including
+//!   the destructors of the root future, this thread has taken the table; only during a watched
+//!   poll does it use the table under the lock.
 //!
 //! Timers and descriptors have their own files, below this one.
 //!
@@ -46,7 +48,7 @@ const NEW: u32 = 0;
 /// How many operations without a wait a task may do in one poll before it must let others run.
 const BUDGET: u32 = 128;
 
-/// A queue with room for more entries than this is freed when nothing is ready: 64 KiB.
+/// A queue with room for more entries is shrunk to this many when nothing is ready: 64 KiB.
 pub(super) const CAPACITY: usize = 8192;
 
 /// The loop, seen from its own thread.
@@ -57,19 +59,20 @@ pub(crate) struct Local {
     root_woken: Cell<bool>,
     /// Reused memory for entries taken from the inbox.
     brought: Cell<Vec<Runnable>>,
-    /// The table, unless it is in [`super::shared_table`], where others can read it.
+    /// The table, unless it is in [`super::shared_table`], where other threads can read it.
     table: RefCell<Table>,
     table_lent: Cell<bool>,
     /// Set once the loop has a virtual clock.
     outside: OnceCell<Outside>,
-    /// The tag of the current poll, and what it awaits.
+    /// The tag of the task that is polled, and for what kinds of events it has begun to wait in
+    /// this poll.
     polled: Cell<Option<u32>>,
     waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
     /// Wakers that were taken from a borrowed cell and not woken yet.
     woken: RefCell<Vec<Waker>>,
     pub(super) poller: Arc<Poller>,
-    /// Where it sleeps while it watches no descriptor.
+    /// Where the loop sleeps while it watches no descriptor.
     pub(super) parker: Parker,
     pub(super) reactor: RefCell<Reactor>,
     budget: Cell<u32>,
@@ -118,8 +121,8 @@ impl Local {
         self.ready.borrow_mut().push_back(Some(runnable));
     }
 
-    /// Adds a new task of this thread. A loop that ends drops it, with its future, which is user
-    /// code.
+    /// Adds a new task of this thread. If the loop is closing, drops the task and its future, whose
+    /// destructor is user code.
     #[inline]
     pub(super) fn admit(&self, runnable: Runnable) {
         self.shared.set_hook(&runnable);
@@ -134,7 +137,7 @@ impl Local {
     #[inline]
     fn keep(&self, runnable: Runnable) {
         let task = runnable.task_ref();
-        // In one step: another thread that looks finds it by its tag.
+        // In one step, so that a thread which reads the table never sees the task without its tag.
         self.with_table(|table| runnable.set_tag(table.insert(task)));
         self.enqueue(runnable);
     }
@@ -173,7 +176,7 @@ impl Local {
         next
     }
 
-    /// The root future is the next one.
+    /// Whether the root future is next.
     #[inline]
     pub(super) fn is_root_next(&self) -> bool {
         self.root_woken.get() && matches!(self.ready.borrow().front(), Some(None))
@@ -184,8 +187,8 @@ impl Local {
         self.ready.borrow().len()
     }
 
-    /// Now and then, between turns: frees the memory to which a past burst has made the queue and
-    /// the table grow.
+    /// Frees memory of the queue and the table that a past burst needed. Called now and then
+    /// between turns.
     #[inline]
     pub(super) fn shrink(&self) {
         let mut ready = self.ready.borrow_mut();
@@ -196,7 +199,7 @@ impl Local {
         self.with_table(Table::shrink);
     }
 
-    /// Uses the table, wherever it is. `f` runs no user code (L8).
+    /// Calls `f` with the table, wherever it is. `f` must run no user code (L8).
     #[inline]
     pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
         if self.table_lent.get() {
@@ -206,14 +209,15 @@ impl Local {
         }
     }
 
-    /// The loop continues: takes its table back. Returns the poll for which others could see it.
+    /// Takes the table back when the loop continues. Returns the watched poll during which it was
+    /// shared, if there was one.
     pub(super) fn take_table(&self) -> Option<PollNow> {
         self.table_lent.set(false);
         self.shared.table.take(&mut self.table.borrow_mut())
     }
 
-    /// The loop stops, for a while or for good, or a watched poll begins: puts the table where
-    /// others can read it.
+    /// Puts the table where other threads can read it: when the loop stops, for a while or for
+    /// good, or a watched poll begins.
     pub(super) fn put_table(&self, poll: Option<PollNow>) {
         let table = &mut self.table.borrow_mut();
         self.shared.table.put(table, poll);
@@ -232,7 +236,7 @@ impl Local {
         self.with_table(|table| Snapshot::of(table, self.polled.get()))
     }
 
-    /// The root future wants to be polled.
+    /// Queues the root future, unless it is queued already.
     #[inline]
     pub(super) fn wake_root(&self) {
         if !self.root_woken.replace(true) {
@@ -240,15 +244,14 @@ impl Local {
         }
     }
 
-    /// A new root future begins: a wake-up of the previous one does not keep its place in the
-    /// queue.
+    /// Removes the previous root future's entry from the queue, before a new root future begins.
     pub(super) fn forget_root_wake(&self) {
         if self.root_woken.replace(false) {
             self.ready.borrow_mut().retain(Option::is_some);
         }
     }
 
-    /// A task is one of this loop's.
+    /// Whether a task is one of this loop's.
     pub(super) fn has(&self, task: &TaskRef) -> bool {
         self.with_table(|table| table.has(task))
     }
@@ -274,7 +277,8 @@ impl Local {
         }));
     }
 
-    /// A poll has ended; `done`: so has the task, whose entry is returned, to be dropped.
+    /// A poll has ended. `done`: the task has, too; its reference is taken out of the table and
+    /// returned, to be dropped.
     #[inline]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         self.polled.set(None);
@@ -336,14 +340,14 @@ impl Local {
         self.budget.set(self.budget.get() + 1);
     }
 
-    /// Until the next call, or the loop's end; the one before.
+    /// Keeps this subscription until the next call or the loop's end. Returns the previous one.
     pub(crate) fn keep_ctrl_c(&self, kept: Option<Arc<Subscription>>) -> Option<Arc<Subscription>> {
         self.ctrl_c.replace(kept)
     }
 
     // Notes and the end.
 
-    /// Does what a drop on another thread could not do.
+    /// Does what threads that dropped a timer, source or future elsewhere could not do.
     fn follow_notes(&self) {
         for note in self.shared.take_notes() {
             // A waker's destructor is user code: a panic in it must not end the loop.
@@ -355,7 +359,7 @@ impl Local {
         }
     }
 
-    /// Every waker that is left, timers' first.
+    /// Wakes every waker that is left, those of timers first.
     pub(super) fn wake_all_that_wait(&self) {
         {
             let (mut woken, mut timers) = (self.woken.borrow_mut(), self.timers.borrow_mut());
@@ -365,7 +369,7 @@ impl Local {
         self.wake_all();
     }
 
-    /// Wakes the wakers that were taken. They are user code: one that panics must not end the loop.
+    /// Wakes the wakers in `woken`. They are user code: one that panics must not end the loop.
     pub(super) fn wake_all(&self) {
         let mut woken = self.woken.take();
         for waker in woken.drain(..) {

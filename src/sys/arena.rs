@@ -1,36 +1,36 @@
-//! Memory that one process writes and its relatives read, given out in blocks that are used again.
+//! Memory that one process writes and related processes read, given out in reusable blocks.
 //!
 //! **Job.** A large argument that goes through a socket is copied into the kernel and out of it
-//! again, and new memory for it costs a page fault for every few kibibytes. Here it is copied once,
-//! into a [`Block`] of its sender's [`Arena`], which the receiver has mapped, and from there to
-//! where the receiver wants it. The pages stay, so the next one finds them there. Large results go
-//! the same way back.
+//! again, and new memory for it costs a page fault for every few kibibytes. Here the sender copies
+//! it into a [`Block`] of its [`Arena`], which the receiver has mapped, and the receiver copies it
+//! from there to its destination. The pages stay for the next argument. Large results go back in
+//! the same way.
 //!
 //! **Protocol.**
 //! 1. An `Arena` is sparse memory in a file of its own, of [`CAPACITY`] bytes, or a part of another
-//!    ([`Arena::over`]). Others get a descriptor that is open for reading only, so no other process
-//!    maps it to write by accident. (A process that wants to can open it anew, by its name in
+//!    file ([`Arena::over`]). Receivers get a descriptor that is open for reading only, so no other
+//!    process maps it writable by accident. (On purpose, a process can open it again by its name in
 //!    `/proc`.)
-//! 2. [`Arena::lend`] takes room behind what was taken last, round and round in the first [`TURN`]
-//!    bytes, or else the first room that is large enough; reserves what has never been used of it
-//!    (where the machine has no memory left that is an error here, and not a signal later), and
-//!    fills it. Dropping the block gives the room back. When the last one is back, what lies behind
-//!    the first [`KEPT`] bytes is given back to the system.
-//! 3. The sender keeps a block until the receiver has said that it is done with it.
-//! 4. A forked child shares the mapping with its parent, but not what is known of it: there nothing
-//!    is lent and nothing is given back.
+//! 2. [`Arena::lend`] takes room behind the block that was taken last, going round in the first
+//!    [`TURN`] bytes, or else the first gap that is large enough. It reserves the pages that were
+//!    never used before (if the machine has no memory left, that is an error here, not a signal
+//!    later), and fills the block. Dropping the block frees its room. When no block is left, the
+//!    memory beyond the first [`KEPT`] bytes is given back to the system.
+//! 3. The sender keeps a block until the receiver has reported that it has copied it.
+//! 4. A forked child shares the mapping with its parent, but not the list of blocks, so it neither
+//!    lends nor gives memory back.
 //!
 //! **Invariants.**
 //! - **Y81** A block's bytes are written by `lend` alone, before any other code knows the block.
-//!   Blocks that are out do not overlap: room is taken under the lock on what is out. A home's
-//!   memory is never read where it is written.
-//! - **Y82** Below `touched` every page of a home is there: `lend` has made the kernel say so
-//!   before it writes.
+//!   Blocks that are lent do not overlap: room is taken under the lock on the list of blocks. The
+//!   process that writes an arena never reads it.
+//! - **Y82** Below `touched` every page of an arena is allocated: `lend` has the kernel allocate
+//!   them before it writes.
 //!
 //! **Rejected.** A seal against writing by others (`F_SEAL_FUTURE_WRITE`): it forbids giving pages
-//! back, too. A mapping for each block: its page faults again and again. Looking at a block in
-//! place, which saves its receiver a copy: then numbers that the receiver borrows change if the
-//! block is used again too early.
+//! back, too. A mapping for each block: each would cause page faults again. Reading a block in
+//! place, which would save the receiver a copy: numbers that the receiver borrows would change if
+//! the block were reused too early.
 //!
 //! Tests: below; `tests/process/bulk.rs`.
 #![allow(unsafe_code)]
@@ -48,39 +48,39 @@ use crate::sys::{fork, free_memory, memory_file};
 /// How much can be lent at once.
 pub(crate) const CAPACITY: usize = 256 << 20;
 
-/// How much is used in turn while little is lent: more than the caches that a processor has for
-/// itself, and not much of the one that all have. What a receiver has just read is in its own
-/// cache, too, and to write to it there takes many times as long as to write to what neither has
-/// any more.
+/// In how many bytes blocks go round while little is lent: more than a core's private caches, and a
+/// small part of the shared one. Memory that a receiver has just read is in its private cache, and
+/// writing to it takes many times as long as writing to memory that neither core has in a private
+/// cache any more.
 pub(crate) const TURN: usize = 4 << 20;
 
-/// How much is kept while nothing is lent.
+/// How many bytes are kept while nothing is lent.
 pub(crate) const KEPT: usize = 32 << 20;
 
-/// No block is larger.
+/// The size of the largest block.
 pub(crate) const MAX_BLOCK: usize = 64 << 20;
 
-/// What is out, and what was used before.
+/// The blocks that are lent, and which pages have been used.
 #[derive(Debug, Default)]
 struct Blocks {
-    /// Where each begins, and where it ends: whole pages.
+    /// The lent blocks: where each begins and ends, in whole pages.
     out: BTreeMap<usize, usize>,
     /// Where to look for room first.
     next: usize,
-    /// There is no gap before this.
+    /// There is no gap before this offset.
     full: usize,
-    /// Y82.
+    /// See Y82.
     touched: usize,
 }
 
 impl Blocks {
-    /// Where there is room for `length` bytes, of `size` in all.
+    /// Finds room for `length` bytes in an arena of `size` bytes.
     fn find(&self, length: usize, size: usize) -> Option<usize> {
         self.gap(self.next.max(self.full), length, TURN)
             .or_else(|| self.gap(self.full, length, size))
     }
 
-    /// The first gap from `from` on with so much room before `limit`.
+    /// The first gap of `length` bytes between `from` and `limit`.
     fn gap(&self, from: usize, length: usize, limit: usize) -> Option<usize> {
         let before = self.out.range(..=from).next_back();
         let mut at = before.map_or(from, |(_, end)| from.max(*end));
@@ -106,7 +106,7 @@ impl Blocks {
         self.full = self.full.min(offset);
     }
 
-    /// What to give back to the system now.
+    /// The range that can be given back to the system now.
     fn excess(&mut self) -> Option<Range<usize>> {
         if !self.out.is_empty() || self.touched <= KEPT {
             return None;
@@ -119,15 +119,15 @@ impl Blocks {
 #[derive(Debug)]
 pub(crate) struct Arena {
     map: Arc<Mapping>,
-    /// Where in the mapping.
+    /// The part of the mapping that is the arena.
     range: Range<usize>,
     blocks: Mutex<Blocks>,
-    /// The generation of forks that it belongs to.
+    /// The fork generation of the process that it belongs to.
     born: u32,
 }
 
 impl Arena {
-    /// A new one, and what receivers map: a descriptor that is open for reading only.
+    /// A new arena, and the descriptor that receivers map, which is open for reading only.
     pub(crate) fn new() -> io::Result<(Self, OwnedFile)> {
         let memory = memory_file::create_sealed("trefoil-home", CAPACITY)?;
         let map = Mapping::new(memory.as_file(), 0..CAPACITY, Access::Write)?;
@@ -135,7 +135,8 @@ impl Arena {
         Ok((Self::over(Arc::new(map), 0..CAPACITY), reader))
     }
 
-    /// The `range` of a mapping, whole pages, which nothing else in this process writes to (Y81).
+    /// An arena in the `range` of a mapping: whole pages, to which nothing else in this process
+    /// writes (Y81).
     pub(crate) fn over(map: Arc<Mapping>, range: Range<usize>) -> Self {
         fork::watch();
         Self {
@@ -146,7 +147,7 @@ impl Arena {
         }
     }
 
-    /// Where the byte at `offset` is.
+    /// The address of the byte at `offset`.
     fn at(&self, offset: usize) -> *mut u8 {
         self.map.at(self.range.start + offset)
     }
@@ -161,7 +162,7 @@ impl Arena {
             let mut blocks = self.blocks.lock();
             let offset = blocks.find(whole, self.range.len())?;
             let end = offset + whole;
-            // (No gap begins behind `touched`: what is out there has been reserved.)
+            // No gap begins beyond `touched`, because every block that is lent has been reserved.
             if end > blocks.touched {
                 self.reserve(blocks.touched..end).ok()?;
                 blocks.touched = end;
@@ -179,7 +180,7 @@ impl Arena {
         Some(block)
     }
 
-    /// Makes pages be there.
+    /// Has the kernel allocate these pages.
     fn reserve(&self, fresh: Range<usize>) -> io::Result<()> {
         free_memory::check(fresh.len())?;
         let start = self.at(fresh.start);

@@ -1,36 +1,36 @@
-//! The items of one frame: which of them have begun, and which are still to be had.
+//! The gate of a frame: which of its items have begun, and which can still be taken back.
 //!
 //! **Job.** A worker begins the items of a frame one after the other; its parent may take back
-//! those that have not begun. Every item is either begun or taken back, never both; and after a
-//! death, between any two instructions, it can be told which have begun.
+//! those that have not begun. Every item is either begun or taken back, never both. If the worker
+//! dies, between whichever two instructions, the gate still says which have begun.
 //!
 //! ```text
 //!   word      end (32 bits) │ claimed (32 bits)
 //! ```
 //!
-//! **Protocol.** All is decided by the order of atomic operations on one word.
+//! **Protocol.** The order of atomic operations on one word decides everything.
 //! 1. The parent opens the gate with `end` items, before it sends the frame ([`Gate::open`]).
 //! 2. The worker adds one to `claimed` ([`Gate::take`]). The item has begun if it was below `end`
 //!    in that step; else there are no more, and `claimed` means nothing past `end`.
 //! 3. To take items back, the parent lowers `end`, to no less than `claimed` ([`Gate::recall`]). So
 //!    does the worker, to run no more. `end` never rises.
 //!
-//! Beside this word: a flag that says that the rest of the frame, the running item included, is not
-//! wanted any more; and, for frames whose items may not run for ever, when the last item started.
-//! That is stored before the item is claimed, so a reader that sees an item begun never sees an
-//! earlier start than its own.
+//! Beside this word there is a flag: the rest of the frame, including the running item, is not
+//! wanted any more; and, for frames whose items have a time limit, when the latest item started.
+//! That time is stored before the item is claimed, so a reader that sees an item as begun never
+//! sees the start of an earlier one.
 //!
-//! Rejected: to claim many items at a time, since those that are claimed wait behind a long one; an
-//! item that begins without an atomic operation (`docs/DESIGN.md`).
+//! Rejected: claiming many items at a time, because the claimed ones may wait behind a long one;
+//! beginning an item without an atomic operation (`docs/DESIGN.md`).
 //!
 //! Tests: below; `checks/tests/process_models.rs` (under loom); `sys::ledger`; `sched::sim`.
 
 use crate::loom::atomic::{AtomicU64, Ordering};
 
-/// How many frames of work a worker has at once: gates and window.
+/// How many frames a worker can have at once: the number of gates.
 pub(crate) const GATES: usize = 64;
 
-/// The items of one frame.
+/// The gate of one frame.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Gate {
@@ -40,8 +40,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate outside any ledger: of a plain worker, as its parent sees it, and in simulations and
-    /// models.
+    /// A gate outside any ledger: for plain workers, simulations and models.
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU64::new(0),
@@ -61,20 +60,20 @@ impl Gate {
 
 /// The parent's side.
 impl Gate {
-    /// A frame of `count` items begins. The message that carries the frame orders this before the
-    /// worker's first `take`.
+    /// Opens the gate for a frame of `count` items. The message that carries the frame orders this
+    /// before the worker's first `take`.
     pub(crate) fn open(&self, count: u32) {
         self.unwanted.store(0, Ordering::Release);
         self.word.store(word(count, 0), Ordering::Release);
     }
 
-    /// What runs of this frame, or is left of it, is not wanted any more. The message that has the
+    /// Marks the running item and the rest of this frame as unwanted. The message that makes the
     /// worker look orders this before its look.
     pub(crate) fn disown(&self) {
         self.unwanted.store(1, Ordering::Release);
     }
 
-    /// When the last item started; for a caller that has just seen it taken.
+    /// When the latest item started; for a caller that has just seen it taken.
     pub(crate) fn started(&self) -> u64 {
         self.started.load(Ordering::Acquire)
     }
@@ -101,18 +100,18 @@ impl Gate {
 
 /// The worker's side.
 impl Gate {
-    /// See [`disown`](Self::disown).
+    /// Whether the frame is unwanted: see [`disown`](Self::disown).
     pub(crate) fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Acquire) != 0
     }
 
-    /// The item that is taken next starts at this time. Before the `take`.
+    /// Records that the next item starts at this time. Called before `take`.
     pub(crate) fn starts(&self, time: u64) {
         self.started.store(time, Ordering::Release);
     }
 
-    /// Takes the next item; `None` if there is no more. What was written before is
-    /// so when the item counts as taken, at any instant of a death.
+    /// Takes the next item; `None` if there is no more. At whichever instant the worker dies: if
+    /// the item counts as taken, everything that was written before is visible.
     #[inline]
     pub(crate) fn take(&self) -> Option<u32> {
         #[cfg(loom)]
@@ -121,12 +120,12 @@ impl Gate {
             self.word.store(seen + 1, Ordering::Release);
             return (claimed(seen) < end(seen)).then_some(claimed(seen));
         }
-        // Release: the result of the item before, and this one's start.
+        // Release: for the previous item's result, and this item's start.
         let seen = self.word.fetch_add(1, Ordering::AcqRel);
         (claimed(seen) < end(seen)).then_some(claimed(seen))
     }
 
-    /// Takes back all that has not been taken: it wants to run no more.
+    /// Takes back all items that have not been taken, because the worker wants to run no more.
     pub(crate) fn close(&self) {
         self.recall(0);
     }
@@ -144,13 +143,13 @@ fn claimed(word: u64) -> u32 {
     word as u32
 }
 
-/// What a model leaves out.
+/// Faults for the models.
 #[cfg(loom)]
 #[allow(missing_docs, missing_debug_implementations)]
 pub(crate) mod model {
     use std::cell::Cell;
 
-    /// A step that a model leaves out, to see itself fail.
+    /// A fault that makes a model fail.
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub enum Broken {
         No,
@@ -158,7 +157,7 @@ pub(crate) mod model {
         TwoSteps,
     }
 
-    // All of a model's threads run on one of the system's.
+    // loom runs all threads of a model on one system thread.
     std::thread_local! {
         static BROKEN: Cell<Broken> = const { Cell::new(Broken::No) };
     }

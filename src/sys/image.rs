@@ -1,9 +1,8 @@
 //! The executable image that this code was linked into.
 //!
-//! **Job.** Turn the address of a function into an offset that means the same in
-//! another process running the same image, and back; name this copy of the crate, so that
-//! two processes can tell whether theirs are the same; and say whether executing the program again
-//! starts this image again.
+//! **Job.** Turns the address of a function into an offset that is valid in another process running
+//! the same image, and back; names this copy of the crate, so that two processes can tell whether
+//! they have the same one; and says whether executing the program again starts this image again.
 //!
 //! **How.** The linker defines a symbol at the image's own header, separately in every module
 //! (`format`: ELF, or Mach-O). From there the header gives the executable segments (for the range
@@ -39,13 +38,13 @@ use std::sync::OnceLock;
 use crate::sys::executable;
 use crate::sys::format;
 
-/// What the headers of an image say.
+/// What is read from the headers of an image.
 pub(crate) struct Headers {
     pub(crate) base: usize,
     /// Where its functions are.
     pub(crate) code: Vec<Range<usize>>,
     pub(crate) id: Option<Vec<u8>>,
-    /// It is what was executed, and would be again; or why not.
+    /// `Ok` if this image is what was executed, and would be executed again; otherwise the reason.
     pub(crate) is_executed: Result<(), &'static str>,
 }
 
@@ -55,7 +54,7 @@ pub(crate) const THROUGH_LOADER: &str = "this program was started through the dy
 pub(crate) const IN_LIBRARY: &str = "this copy of trefoil is part of a library (a plugin), and not of the program's executable, \
      which is what a worker executes: make the pool in the program";
 
-/// What is known of the image.
+/// The image that this code is part of.
 #[derive(Debug)]
 pub(crate) struct Image {
     base: usize,
@@ -66,7 +65,7 @@ pub(crate) struct Image {
     starts_again: Result<(), &'static str>,
 }
 
-/// Read once. Its place tells this copy of the crate from others in the same image.
+/// Read once. Its address distinguishes this copy of the crate from others in the same image.
 static IMAGE: OnceLock<Image> = OnceLock::new();
 
 /// The image that this function was linked into.
@@ -120,18 +119,18 @@ impl Image {
         &self.name
     }
 
-    /// The name is that of every copy of the executable, on any machine.
+    /// Whether the name is the same for every copy of the executable, on any machine.
     #[cfg(feature = "__machines")]
     pub(crate) fn is_named_by_content(&self) -> bool {
         self.is_named_by_content
     }
 
-    /// What the name says of the image's content.
+    /// The part of the name that identifies the image's content.
     pub(crate) fn build(&self) -> &str {
         self.name.rsplit('-').next().unwrap_or_default()
     }
 
-    /// Executing the program again starts this image again; or why not.
+    /// `Ok` if executing the program again starts this image again; otherwise the reason.
     pub(crate) fn starts_again(&self) -> Result<(), &'static str> {
         self.starts_again
     }

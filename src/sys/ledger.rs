@@ -1,8 +1,8 @@
 //! A few pages that a worker process and its parent share.
 //!
-//! **Job.** When a worker was killed, between any two instructions, the parent must know exactly
-//! what it had begun and finished; and that must cost nothing as long as the worker lives. So all
-//! of this lies where it outlives the worker:
+//! **Job.** When a worker was killed, between whichever two instructions, the parent must know
+//! exactly what it had begun and finished; and that must cost almost nothing while the worker
+//! lives. So all of this is in memory that outlives the worker:
 //!
 //! ```text
 //!        0            64            4096     4104     4160                  8192    28672         ROOM more
@@ -13,19 +13,20 @@
 //!
 //! *Gates*: which items of each frame have begun ([`gate`](crate::sys::gate)). *Results*: the bytes
 //! that the worker has not yet sent; `base` is the position of the first of them in the stream of
-//! all bytes it ever sent. *Words* of the parent, by which a worker learns that sending can wait,
-//! and which item's output is in standard error (`process::parent::worker_stderr`). *Tray*: small
-//! frames (`process::fast::tray`). *Area*: room for large results
-//! (`process::payload::shared_buffer`); sparse, and missing where files may not be so long.
+//! all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `heard`): from them a worker
+//! learns that sending can wait, and how much of its standard error was read
+//! (`process::parent::worker_stderr`). *Tray*: small frames (`process::fast::tray`). *Area*: room
+//! for large results (`process::payload::shared_buffer`); it is sparse, and missing where files may
+//! not be so long.
 //!
-//! 1. Worker: writes a record behind `length`, then raises `length`.
-//! 2. Worker, to flush: sends `length` bytes, sets `length` to 0, then adds to `base`. Death
-//!    between the two leaves nothing to take.
-//! 3. Parent, after the worker is gone: `received - base` of the `length` bytes have arrived, the
-//!    rest is in the pages.
-//! 4. Parent, while the worker lives and takes long: the same, and `base` once more afterwards. If
-//!    it has not moved, nothing was overwritten meanwhile, and what was read is what will be sent;
-//!    the parent passes over it when it comes.
+//! 1. The worker writes a record behind the first `length` bytes, then raises `length`.
+//! 2. To flush, the worker sends `length` bytes, sets `length` to 0, then adds to `base`. If it
+//!    dies between the last two steps, there is nothing to take.
+//! 3. After the worker is gone: `received - base` of the `length` bytes have arrived at the parent,
+//!    the rest is in the pages.
+//! 4. While the worker lives and takes long, the parent does the same, and reads `base` once more
+//!    afterwards. If that has not moved, nothing was overwritten meanwhile, and what was read is
+//!    what will be sent; the parent skips it when it arrives.
 //!
 //! **Invariants.**
 //! - **Y24** The results are accessed as bytes by the worker alone, through the one `Pages` that it
@@ -62,10 +63,10 @@ const TRAY: usize = 20 << 10;
 const RESULTS: usize = HEAD + TRAY;
 const SIZE: usize = RESULTS + ROOM;
 
-/// How many bytes of large results fit, where there is an area.
+/// How many bytes of large results fit into the area, where there is one.
 pub(crate) const AREA: usize = 64 << 20;
 
-/// Where the parent says how much it has taken: the last words of the tray's pages.
+/// Where the parent writes how much it has processed: the last words of the tray's pages.
 const TAKEN: usize = RESULTS - 64;
 
 /// The words of the first pages.
@@ -78,7 +79,7 @@ struct Head {
     parent: Words,
 }
 
-/// What the parent writes beside the gates.
+/// The words that the parent writes beside the gates.
 #[repr(C, align(64))]
 struct Words {
     watch: AtomicU64,
@@ -87,16 +88,16 @@ struct Words {
     read: AtomicU64,
 }
 
-/// In `read`: more is just being read.
+/// A flag of `read`: the parent is reading more.
 const READING: u64 = 1 << 63;
 
-/// In `watch`: there is one processor for all.
+/// A flag of `watch`: there is only one processor, so the caller yields between its looks.
 const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<Head>() <= HEAD);
 
-/// What both sides look at: the gates and the tray, in a mapping of all of the file, or of all but
-/// the area.
+/// What both sides use: the gates and the tray, in a mapping of all of the file, or of all but the
+/// area.
 #[derive(Clone, Debug)]
 pub(crate) struct Front(Arc<Mapping>);
 
@@ -118,13 +119,13 @@ impl Front {
         &self.head().gates[index % GATES]
     }
 
-    /// Where small frames lie.
+    /// The tray, for small frames.
     #[inline]
     pub(crate) fn tray(&self) -> &[Word] {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
-    /// Where the worker's large results lie, if it has room for them.
+    /// The area for the worker's large results, if there is one.
     pub(crate) fn lent(&self) -> Option<(Arc<Mapping>, Range<usize>)> {
         let range = SIZE..SIZE + AREA;
         (self.0.length() >= range.end).then(|| (self.0.clone(), range))
@@ -138,7 +139,7 @@ impl Front {
         base.wrapping_add(head.length.load(Ordering::Acquire))
     }
 
-    /// How far in the worker's stream everything has been understood: see
+    /// Up to which position in the worker's stream the parent has processed everything: see
     /// `process::payload::shared_buffer`.
     pub(crate) fn taken(&self) -> Option<&Word> {
         self.0.words(TAKEN, 8)?.first()
@@ -164,8 +165,7 @@ impl Ledger {
     pub(crate) fn new() -> io::Result<Self> {
         let make = |length| {
             let memory = memory_file::create_sealed("trefoil-ledger", length)?;
-            // All of it: the worker lends from an area that the file has, so this process must see
-            // it.
+            // All of the file: the worker lends from the area, which this process must read.
             let front = Front::map(memory.as_file(), length)?;
             Ok(Self { memory, front })
         };
@@ -175,14 +175,14 @@ impl Ledger {
         })
     }
 
-    /// What the worker maps.
+    /// The file that the worker maps.
     pub(crate) fn memory(&self) -> BorrowedFile<'_> {
         self.memory.as_file()
     }
 
-    /// Appends to `rest` the results behind the first `known` bytes of the worker's stream, up to
-    /// now. Nothing if the worker was just sending. Whatever a worker gone wild has written
-    /// here, this is at most [`ROOM`] bytes.
+    /// Appends to `rest` the results after the first `known` bytes of the worker's stream, up to
+    /// now; nothing if the worker was sending at that moment. Whatever a misbehaving worker has
+    /// written, this appends at most [`ROOM`] bytes.
     pub(crate) fn rest(&self, known: u64, rest: &mut Vec<u8>) {
         let head = self.head();
         let base = head.base.load(Ordering::Acquire);
@@ -202,35 +202,37 @@ impl Ledger {
         rest.extend_from_slice(&words.next().unwrap_or_default()[skipped..]);
         words.for_each(|bytes| rest.extend_from_slice(&bytes));
         rest.truncate(before + (length - arrived) as usize);
-        // Pairs with the fence in `sent`: bytes of a later round mean a base that has moved.
+        // Pairs with the fence in `sent`: if bytes of a later round were read, `base` is seen to
+        // have moved.
         fence(Ordering::Acquire);
         if head.base.load(Ordering::Relaxed) != base {
             rest.truncate(before);
         }
     }
 
-    /// A caller looks for results until the time `until`, so the worker need not send them at once;
-    /// `yields`: it gives way to the worker meanwhile.
+    /// Tells the worker that a caller polls for results until the time `until`, so that it need not
+    /// send them at once; `yields`: the caller yields the processor between its looks.
     pub(crate) fn watch(&self, until: u64, yields: bool) {
         let word = until & !YIELDS | u64::from(yields);
         self.head().parent.watch.store(word, Ordering::Release);
     }
 
-    /// More has been sent to the worker.
+    /// Counts something that was sent to the worker.
     pub(crate) fn sent(&self) {
         self.head().parent.sent.fetch_add(1, Ordering::Release);
     }
 
-    /// The first `position` bytes of the worker's stream are known.
+    /// Tells the worker that the first `position` bytes of its stream are known.
     pub(crate) fn heard(&self, position: u64) {
         let heard = &self.head().parent.heard;
         heard.store(position, Ordering::Release);
     }
 
-    /// So much of the worker's standard error has been read, and more `is_reading`.
+    /// Records how much of the worker's standard error has been read, and whether the parent
+    /// `is_reading` more now.
     pub(crate) fn reads(&self, bytes: u64, is_reading: bool) {
         let word = bytes | if is_reading { READING } else { 0 };
-        // SeqCst, and the fence: on the right side of the system call that reads.
+        // SeqCst, and the fence: so that the store stays on its side of the system call that reads.
         fence(Ordering::SeqCst);
         self.head().parent.read.store(word, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -241,13 +243,13 @@ impl Ledger {
         self.head().marked.load(Ordering::Acquire)
     }
 
-    /// There is more in the pages than the first `known` bytes of the worker's stream.
+    /// Whether the pages contain more than the first `known` bytes of the worker's stream.
     #[inline]
     pub(crate) fn has_more(&self, known: u64) -> bool {
         self.position() > known
     }
 
-    /// More than the first `known` bytes of the worker's stream have been sent.
+    /// Whether the worker has sent more than the first `known` bytes of its stream.
     pub(crate) fn has_sent(&self, known: u64) -> bool {
         self.head().base.load(Ordering::Acquire) > known
     }
@@ -271,12 +273,12 @@ impl Pages {
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 
-    /// For large results, if there is room for them. For one alone (Y84).
+    /// The arena for large results, if there is an area. To be called once (Y84).
     pub(crate) fn arena(&self) -> Option<Arena> {
         self.lent().map(|(map, range)| Arena::over(map, range))
     }
 
-    /// The results.
+    /// The room for results.
     #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         let start = self.0.0.at(RESULTS);
@@ -292,8 +294,7 @@ impl Pages {
         self.head().length.store(length as u64, Ordering::Release);
     }
 
-    /// Until when a caller looks at the results, and whether it shares one processor with this
-    /// worker.
+    /// Until when a caller polls for results, and whether it shares one processor with this worker.
     pub(crate) fn watched(&self) -> (u64, bool) {
         let word = self.head().parent.watch.load(Ordering::Acquire);
         (word & !YIELDS, word & YIELDS != 0)
@@ -305,14 +306,15 @@ impl Pages {
         self.head().parent.sent.load(Ordering::Acquire)
     }
 
-    /// The parent knows all results that are complete, sent or not.
+    /// Whether the parent knows all complete results, sent or not.
     pub(crate) fn is_heard(&self) -> bool {
         let all = self.position();
         self.head().parent.heard.load(Ordering::Acquire) >= all
     }
 
-    /// What is in standard error now has been written by items that have ended: what the parent has
-    /// read, and what is `waiting`. False: it is just reading.
+    /// Records that the present contents of standard error were written by items that have ended:
+    /// the bytes that the parent has read, and those that are `waiting`. False: the parent is
+    /// reading now; try again.
     pub(crate) fn mark(&self, waiting: impl FnOnce() -> u64) -> bool {
         let head = self.head();
         let read = head.parent.read.load(Ordering::SeqCst);
@@ -333,7 +335,7 @@ impl Pages {
         // Release: `length` is 0 before `base` moves, at any instant.
         let base = head.base.load(Ordering::Relaxed);
         head.base.store(base + bytes, Ordering::Release);
-        // What is written from now on is behind this, for `rest`.
+        // For `rest`: what is written from now on comes after this.
         fence(Ordering::Release);
     }
 }
@@ -457,7 +459,7 @@ mod tests {
                 }
                 let _ = tell.send(length as u64);
                 if round % 50 == 0 {
-                    // The reader has looked, for certain.
+                    // Waits until the reader has looked.
                     while go.recv().is_ok_and(|seen: usize| seen < round) {}
                 }
                 pages.sent(length as u64);

@@ -1,16 +1,15 @@
 //! Waiting for descriptors, through mio.
 //!
 //! mio registers descriptors, waits for them, and owns the wake-up descriptor, on every system that
-//! it knows. Every source is registered once, for both directions, edge-triggered; its user
-//! remembers what it was told. The wake-up descriptor is edge-triggered, too, and never read: to
-//! wake costs one write, to be woken nothing.
+//! it supports. Every source is registered once, for both directions, edge-triggered; its user
+//! remembers what was reported. The wake-up descriptor is edge-triggered, too, and never read: a
+//! wake-up costs one write, and no read.
 //!
 //! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the
 //! [`Wait`].
 //!
-//! What differs between systems is in `watch`: what is registered, how exactly a wait ends, and,
-//! where the system does not report edges by itself, that it is asked for the next one
-//! ([`Poller::rearm`]).
+//! What differs between systems is in `watch`: what is registered, how exactly a wait ends, and how
+//! the next edge is requested where the system does not report edges by itself ([`Poller::rearm`]).
 //!
 //! Rejected: the `polling` crate, whose one-shot interest costs one more call per operation and
 //! whose wait costs five.
@@ -27,13 +26,13 @@ use super::fork;
 use super::refused::refused;
 use super::watch::{self, CALLS, Sources};
 
-/// How many events one wait takes in; more stay in the kernel for the next.
+/// How many events one wait returns; more stay in the kernel for the next wait.
 const EVENTS: usize = 1024;
 
 /// The token of the wake-up descriptor; no source has it.
 const WAKE_TOKEN: usize = usize::MAX;
 
-/// What is known of one direction of a source.
+/// What an event says about one direction of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Readiness {
     /// A call would not block.
@@ -67,7 +66,7 @@ impl Poller {
         let waker = Waker::new(&registry, Token(WAKE_TOKEN)).map_err(refused(CALLS[1]))?;
         let found = Events::with_capacity(EVENTS);
         let mut wait = Wait { poll, found };
-        // A system that refuses to wait says so here, where it is an error.
+        // If the system refuses to wait, that is an error here, where it can be reported.
         wait.wait(Some(Duration::ZERO))?;
         fork::watch();
         let poller = Self {
@@ -79,14 +78,14 @@ impl Poller {
         Ok((poller, wait))
     }
 
-    /// Ends the wait that goes on, or the next one.
+    /// Ends the current wait, or the next one.
     pub(crate) fn wake(&self) {
         let woken = self.waker.wake();
         debug_assert!(woken.is_ok(), "the loop's wake-up descriptor: {woken:?}");
     }
 
-    /// Watches `fd`, both directions, edge-triggered. What is
-    /// ready already is reported by the next wait.
+    /// Watches `fd` in both directions, edge-triggered. If it is ready already, the next wait
+    /// reports that.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
         self.sources.register(&self.registry, fd, token)
     }
@@ -96,8 +95,8 @@ impl Poller {
         &self.registry
     }
 
-    /// `fd` is no longer watched. That it never was is no error. A forked child has its parent's
-    /// set, and changes nothing in it.
+    /// Stops watching `fd`. It is no error if `fd` was not watched. A forked child shares its
+    /// parent's set, and does not change it.
     pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
         if self.generation != fork::generation() {
             return;
@@ -105,15 +104,15 @@ impl Poller {
         self.sources.unwatch(&self.registry, fd);
     }
 
-    /// An operation on this source would have blocked, or may have left nothing behind: the next
-    /// edge is owed.
+    /// Requests the next edge of this source, after an operation that would have blocked, or may
+    /// have left nothing behind.
     #[inline]
     pub(crate) fn rearm(&self, token: usize) {
         self.sources.rearm(token);
     }
 }
 
-/// The wait for what a [`Poller`] watches, and what the last one found.
+/// Waits for what a [`Poller`] watches, and has the events of the last wait.
 #[derive(Debug)]
 pub(crate) struct Wait {
     poll: Poll,
@@ -121,8 +120,8 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by
-    /// less than a millisecond. An interrupted wait is one in which nothing happened.
+    /// Waits until something happens, at most for `timeout`. If nothing does, it may end early, by
+    /// less than a millisecond. An interrupted wait returns as if nothing had happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match watch::wait(&mut self.poll, &mut self.found, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -133,7 +132,7 @@ impl Wait {
         }
     }
 
-    /// What the last wait found: token and readiness, to read and to write.
+    /// The events of the last wait: the token, and the readiness to read and to write.
     pub(crate) fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2])> {
         self.found.iter().map(|event| {
             let failed = event.is_error();
@@ -176,7 +175,7 @@ mod tests {
         let read = |wait: &Wait| wait.events().next().map(|(_, [read, _])| read);
         assert_eq!(read(&wait), Some(Readiness::new(true, false)));
         drop(near);
-        // Also a wait of which the last part is exact is ended by an event.
+        // An event also ends a wait whose last part is waited for exactly.
         wait.wait(Some(Duration::from_micros(900))).unwrap();
         assert_eq!(read(&wait), Some(Readiness::new(true, true)));
 

@@ -1,13 +1,14 @@
-//! Memory for numbers that several processes share: filled once and for ever, or written by all.
+//! Memory for numbers that several processes share: filled once, or written by all.
 //!
 //! **Job.** A segment is a memory file and one mapping of it ([`Mapping`]). There are two kinds:
 //!
-//! - *Fixed*: filled before it is mapped, then sealed against every write, by any process, through
-//!   any descriptor or mapping, for ever. So its bytes may be lent as `&[u8]`.
+//! - *Fixed*: filled before it is mapped, then sealed for ever against every write, by any process,
+//!   through any descriptor or mapping. So its bytes may be borrowed as `&[u8]`.
 //! - *Live*: written by all processes that have it, so it is only ever accessed as atomics. Its
 //!   pages are reserved when it is made: no access finds that there is no memory left (`SIGBUS`).
 //!
-//! What cannot fit into this machine is refused before it is tried (`free_memory`).
+//! A size that does not fit into this machine's memory is an error before anything is allocated
+//! (`free_memory`).
 //!
 //! **Invariants.**
 //! - **Y61** The file of a fixed segment is sealed against writing, from before it is mapped on.
@@ -37,7 +38,7 @@ pub(crate) fn fixed(bytes: &[u8]) -> io::Result<(OwnedFile, Mapping)> {
     Ok((file, mapping))
 }
 
-/// A fixed segment that is being filled, from its beginning on.
+/// A fixed segment that is being filled from its beginning.
 #[derive(Debug)]
 pub(crate) struct Filling {
     file: File,
@@ -46,7 +47,7 @@ pub(crate) struct Filling {
 }
 
 impl Filling {
-    /// One of `length` bytes, which are zero until they are filled.
+    /// A segment of `length` bytes, which are zero until they are filled.
     pub(crate) fn new(length: usize) -> io::Result<Self> {
         Ok(Self {
             file: checked(memory_file::create, "trefoil-shared", length)?.into(),
@@ -55,7 +56,7 @@ impl Filling {
         })
     }
 
-    /// The next bytes.
+    /// Appends these bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() > self.length - self.filled {
             return Err(io::ErrorKind::InvalidData.into());
@@ -65,12 +66,12 @@ impl Filling {
         Ok(())
     }
 
-    /// There is room for no more.
+    /// Whether there is room for no more.
     pub(crate) fn is_full(&self) -> bool {
         self.filled == self.length
     }
 
-    /// It never changes from now on.
+    /// Seals it: it never changes from now on.
     pub(crate) fn seal(self) -> io::Result<OwnedFile> {
         memory_file::seal(&self.file)?;
         Ok(self.file.into())
@@ -88,12 +89,12 @@ pub(crate) fn live(length: usize) -> io::Result<(OwnedFile, Mapping)> {
 
 /// Maps all of the memory behind a descriptor that may come from anywhere.
 pub(crate) fn open(file: BorrowedFile<'_>, access: Access) -> io::Result<Mapping> {
-    // (If it could still change, the mapping is refused.)
+    // If the length could still change, the mapping is refused.
     let length = memory_file::length(file)?;
     Mapping::new(file, 0..length, access)
 }
 
-/// Made as `create` does it, if this machine has so much memory.
+/// Calls `create`, if this machine has so much memory.
 fn checked(
     create: fn(&str, usize) -> io::Result<OwnedFile>,
     name: &str,
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!(fixed(b"").unwrap().1.length(), 1);
     }
 
-    /// One that is shared is refused by kernels before 6.7, which this one may not be.
+    /// Kernels before 6.7 refuse a shared mapping of a fixed one; this kernel may be newer.
     #[test]
     fn a_fixed_segment_is_mapped_privately_and_a_live_one_is_shared() {
         let (_fixed, one) = fixed(b"hello").unwrap();
@@ -144,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Longer than 32 bits can say, and no page of it taken before it is looked at.
+    /// Its length exceeds 32 bits, and no page is allocated before it is accessed.
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn a_sparse_segment_may_be_larger_than_four_gibibytes() {
@@ -165,7 +166,7 @@ mod tests {
     fn it_is_not_executable() {
         for memory in [fixed(b"x").unwrap().0, live(1).unwrap().0] {
             let mode = rustix::fs::fstat(&memory).unwrap().st_mode;
-            // Old kernels cannot help it.
+            // Old kernels do not have this flag.
             let old = rustix::fs::memfd_create("x", MemfdFlags::NOEXEC_SEAL).is_err();
             assert!(old || mode & 0o111 == 0, "{mode:o}");
         }

@@ -1,10 +1,10 @@
 //! How deep this thread's stack may become.
 //!
-//! **Job.** Code whose recursion is as deep as received data says asks here first, so that data
-//! that nests too deeply is an error and not the end of the process. The system is asked once a
-//! thread; only the first thread's answer costs a file to read.
+//! **Job.** Code that recurses as deeply as received data demands asks here first, so that data
+//! that nests too deeply is an error and not the end of the process. The system is asked once in
+//! each thread; only for the program's first thread does that read a file.
 //!
-//! On a stack that is not the system's (a coroutine's) the limit is unknown.
+//! On a stack that the system does not know (a coroutine's) the limit is unknown.
 //!
 //! - **Y98** The calls are for the calling thread, which is alive. `pthread_getattr_np` makes the
 //!   attributes, which are looked at only if it has, and destroyed once. All of them write to
@@ -17,11 +17,11 @@ use std::cell::Cell;
 
 use crate::loom::per_thread;
 
-/// How much is left for what does not ask, at most.
+/// How much stack is left for code that does not ask, at most.
 const RESERVE: usize = 256 << 10;
 
 per_thread! {
-    /// Where it begins and ends, if that is known; `None`: it has not been asked for.
+    /// Where the stack begins and ends, if that is known; `None`: the system has not been asked.
     static STACK: Cell<Option<(usize, usize)>> = Cell::new(None);
 }
 
@@ -32,8 +32,8 @@ pub(crate) fn here() -> usize {
     (&raw const local).addr()
 }
 
-/// The lowest address that recursion on this thread may reach. `None`: this is no stack of the
-/// system's.
+/// The lowest address that recursion on this thread may reach. `None`: the system does not know
+/// this stack.
 #[cold]
 pub(crate) fn floor() -> Option<usize> {
     let known = STACK.try_with(Cell::get).ok().flatten();
@@ -114,8 +114,8 @@ mod tests {
         for size in [256 << 10, 2 << 20] {
             let thread = Builder::new().stack_size(size).spawn(move || {
                 let (here, floor) = (here(), floor().unwrap());
-                // (Up to four times as much: the C library keeps stacks of threads that have
-                // ended.)
+                // Up to four times as much, because the C library reuses the stacks of threads that
+                // have ended.
                 assert!(floor < here && here - floor < 4 * size, "{here} {floor}");
                 assert!(here - floor > size / 2, "{here} {floor}");
                 assert_eq!(super::floor(), Some(floor));

@@ -1,14 +1,14 @@
-//! A clock for rough comparisons, read in some nanoseconds.
+//! A clock for rough comparisons that can be read in a few nanoseconds.
 //!
-//! **Job.** Some decisions of the thread pool hang on whether a thing took one microsecond or
-//! a hundred, and are made so often that the system's clock (25 ns) would be what they cost. On
-//! x86-64 the processor's time stamp counter answers in a third of that; elsewhere the system's
-//! clock does.
+//! **Job.** Some decisions of the thread pool depend on whether something took one microsecond or a
+//! hundred, and are made so often that reading the system's clock (25 ns) would be most of their
+//! cost. On x86-64 the processor's time stamp counter takes a third of that; elsewhere the system's
+//! clock is read.
 //!
-//! The counter's rate is not asked for: it is between two and five for each nanosecond on every
-//! processor of the last fifteen years, which is near enough for what is decided here. It may also
-//! jump, when a thread moves between processors whose counters differ, or when a virtual machine is
-//! moved: then one such decision is wrong, once. Nothing that must be right may depend on it.
+//! The counter's rate is not measured: on every processor of the last fifteen years it is between
+//! two and five ticks for each nanosecond, which is near enough here. The counter may also jump,
+//! when a thread moves between processors whose counters differ, or when a virtual machine is
+//! moved: then one such decision is wrong. Nothing that must be right may depend on it.
 //!
 //! - **Y40** Reading the counter has no precondition: the instruction is part of x86-64, touches no
 //!   memory, and where an operating system forbids it to programs, that system could not run the
@@ -18,7 +18,7 @@
 #![allow(unsafe_code)]
 
 #[cfg(feature = "__bench")]
-use std::sync::atomic::{AtomicBool, Ordering}; // a switch of the benchmarks: no protocol
+use std::sync::atomic::{AtomicBool, Ordering}; // a switch for benchmarks: no protocol to model
 
 /// How many ticks a microsecond has, roughly.
 #[cfg(target_arch = "x86_64")]
@@ -28,7 +28,7 @@ pub(crate) const MICROSECOND: u64 = 3000;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const MICROSECOND: u64 = 1000;
 
-/// For counts of instructions that must not depend on time: from now on, no time passes.
+/// Stops this clock, so that counts of instructions do not depend on time.
 #[cfg(feature = "__bench")]
 pub fn freeze() {
     FROZEN.store(true, Ordering::Relaxed);
@@ -62,9 +62,9 @@ pub(crate) fn since(then: u64) -> u64 {
     now().saturating_sub(then)
 }
 
-/// A bounded spin: it is over after `span` ticks. Should the counter stand still or jump, it is
-/// over all the same, after as many looks as never fit into that time: to read the counter alone
-/// takes more than [`AT_LEAST`] ticks.
+/// Limits a spin loop: it ends after `span` ticks. If the counter stands still or jumps back, it
+/// ends after more looks than could fit into that time, because reading the counter alone takes at
+/// least [`AT_LEAST`] ticks.
 #[derive(Debug)]
 pub(crate) struct Looks {
     began: u64,
@@ -72,11 +72,11 @@ pub(crate) struct Looks {
     left: u64,
 }
 
-/// What one look takes at least, in ticks.
+/// How many ticks one look takes at least.
 const AT_LEAST: u64 = 4;
 
 impl Looks {
-    /// They begin now.
+    /// A loop that begins now.
     #[inline]
     pub(crate) fn new(span: u64) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Looks {
         }
     }
 
-    /// One look more: is it one too many?
+    /// Counts a look. True: the loop must end.
     #[inline]
     pub(crate) fn are_over(&mut self) -> bool {
         self.are_over_at(now())

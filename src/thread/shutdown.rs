@@ -1,4 +1,5 @@
-//! How a pool ends.
+//! How a pool ends: what happens after `shutdown`, or after the last handle was dropped
+//! (`LastHandle` in `pool.rs`).
 //!
 //! 1. The injector refuses work from outside; tasks that the pool's tasks spawn still run (or are
 //!    refused and cancelled, with `CancelPending`).

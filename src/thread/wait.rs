@@ -8,8 +8,8 @@
 //!   in between, the job taken may be unrelated: it is given back to its owner, not run;
 //! - for anything else runs the awaited task, if no thread has begun it, and nothing more.
 //!
-//! If there is nothing to run, it spins for a moment and then parks as *blocked*; `sleep` keeps the
-//! width with a spare.
+//! If there is nothing to run, it spins for a moment and then parks as *blocked*; how many blocked
+//! workers are replaced by spares is decided in `sleep/blocked.rs`.
 //!
 //! So the code that runs inside a wait is code that the sequential program
 //! would have run there, under the same locks and borrows and at no smaller depth

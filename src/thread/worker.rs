@@ -4,8 +4,9 @@
 //! `join`, `map` or `scope` borrows a place as an *outside thread* (`enter.rs`) and takes part in
 //! its own region only. `wait.rs` says how a worker waits in the middle of its work.
 //!
-//! It looks into its own tasks, into the injector (first, now and then, so that outside work is not
-//! starved), then into the other workers' deques from a random one on.
+//! To find work, it looks into its own deques, then into the injector (now and then into that
+//! first, so that outside work is not starved), then into the other workers' deques, beginning with
+//! a random one.
 //!
 //! **Tasks of scopes.** While a scope is open on a thread, only its tasks are put into that
 //! thread's deque: above the *mark*, which is the deque's length before. So a thread that waits for
@@ -13,7 +14,8 @@
 //! any. Finished tasks are subtracted from their scope's count (P15) when something else is run
 //! next, so that a worker which runs many tasks of one scope does not write to the count each time.
 //!
-//! - **P13** Only the thread that a worker belongs to calls its methods; only slots are shared.
+//! - **P13** Only the thread that a worker belongs to calls its methods; other threads see only its
+//!   slot.
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -32,10 +34,10 @@ use crate::record;
 use crate::sys::ticks;
 use crate::task::{Runnable, TaskError, context};
 
-/// After how many of a scope's tasks run by their handles' threads the entries are dropped.
+/// After how many runs of scope tasks by their handles' threads the stale entries are dropped.
 const SWEEP: u32 = 64;
 
-/// How often a worker checks the injector first, in turns.
+/// A worker checks the injector first in one of so many searches.
 const FAIRNESS: u32 = 61;
 
 /// One thread's place in a pool.
@@ -49,7 +51,7 @@ pub(super) struct Worker {
     pub(super) findings: Findings,
     /// Whether its place was one of the pool's own when it began, or last went to sleep.
     pub(super) is_own: Cell<bool>,
-    /// How many waits this thread is parked in, one inside another; see `wait.rs`.
+    /// In how many nested waits this thread is parked; see `wait.rs`.
     pub(super) blocked: Cell<u32>,
     /// Whether it runs a call that may block and counts; see `blocking.rs`.
     pub(super) in_call: Cell<bool>,
@@ -63,17 +65,18 @@ pub(super) struct Worker {
     /// How many tasks of scopes it has pushed to its deque and not taken out: those still there,
     /// and those that thieves have taken.
     depth: Cell<usize>,
-    /// The address of the one pushed last.
+    /// The address of the scope task that was pushed last.
     newest_scoped: Cell<usize>,
-    /// How many of them were run by their handles' threads since the last sweep.
+    /// How many scope tasks were run by their handles' threads since the last sweep.
     stale: Cell<u32>,
     /// Tasks of a scope that it has run and not yet subtracted from the scope's count.
     pub(super) ended: Ended,
 }
 
-/// Whether no scope is open on this thread.
+/// The address in `open_scope` while no scope is open on this thread: it runs tasks of any.
 const ANY_SCOPE: usize = 0;
-/// This thread does not run tasks of the scope that is open, or it leaves.
+/// The address in `open_scope` if this thread runs no tasks of scopes: an outside thread that does
+/// not help, or one without an open scope.
 const NO_SCOPE: usize = 1;
 
 impl Worker {
@@ -129,8 +132,8 @@ impl Worker {
         self.index.get().unwrap_or(self.place()) % width
     }
 
-    /// It is about to run something: takes an index, or another one if its current one is no longer
-    /// its own.
+    /// Called before it runs something: takes an index, or another one if its current one may be
+    /// shared or is beyond the width.
     #[inline]
     pub(super) fn take_index(&self) {
         let registry = &self.registry;
@@ -143,14 +146,14 @@ impl Worker {
         }
     }
 
-    /// It runs nothing.
+    /// It runs nothing any more: gives its index back.
     pub(super) fn leave_index(&self) {
         if let Some(index) = self.index.take() {
             self.registry.indices.give_back(index);
         }
     }
 
-    /// It parks in a wait, in which others may have its index.
+    /// It parks in a wait, during which other threads may use its index.
     pub(super) fn lend_index(&self) {
         if let Some(index) = self.index.get() {
             self.registry.indices.give_back(index);
@@ -173,7 +176,7 @@ impl Worker {
         self.index.set(before);
     }
 
-    /// It runs the pool's work now, so that the pool cannot end before that does.
+    /// Whether it is counted as running, so that the pool cannot end before it.
     pub(super) fn is_counted(&self) -> bool {
         self.blocked.get() == 0
     }
@@ -187,7 +190,7 @@ impl Worker {
 
     // ---- pushing ---------------------------------------------------------
 
-    /// Queues a task in this worker's deque. Not for outside threads, which leave.
+    /// Queues a task in this worker's deque. Not for outside threads, because these leave the pool.
     pub(super) fn push_task(&self, task: Runnable) {
         context::set_newest(&task);
         self.seat.local.push_task(task);
@@ -218,8 +221,8 @@ impl Worker {
 
     /// The newest task of the scope that is open on this thread, or of any.
     pub(super) fn pop_scoped(&self) -> Option<Lent> {
-        // If one below the mark is still there, so are all above it that have not been taken out:
-        // thieves take the oldest.
+        // Thieves take the oldest task. So if one below the mark is still there, all tasks above it
+        // are, too.
         let (_, mark) = self.open_scope.get();
         let depth = self
             .depth
@@ -231,8 +234,8 @@ impl Worker {
         Some(lent)
     }
 
-    /// The same if it is the one at this address. Older ones that have been run by their handles'
-    /// threads are dropped.
+    /// The newest such task, if it is the one at this address. Drops older ones that their handles'
+    /// threads have run.
     pub(super) fn take_scoped(&self, address: usize) -> Option<Lent> {
         if self.newest_scoped.get() != address {
             self.sweep_scoped();
@@ -240,7 +243,8 @@ impl Worker {
         }
         let newest = self.pop_scoped()?;
         if newest.address() != address {
-            // Another thread may have looked just now, and not seen it.
+            // Pushed back as a new task, because another thread may have looked meanwhile and not
+            // seen it.
             self.push_scoped(newest);
             return None;
         }
@@ -253,8 +257,8 @@ impl Worker {
         Some(newest)
     }
 
-    /// A handle's thread runs a task that lies here: such entries are dropped now and then, so that
-    /// they do not fill the deque.
+    /// Called when a handle's thread runs a scope task whose entry stays in this deque: drops such
+    /// entries now and then, so that they do not fill it.
     fn sweep_scoped(&self) {
         self.stale.set(self.stale.get() + 1);
         if self.stale.get() == SWEEP {
@@ -263,7 +267,7 @@ impl Worker {
             let (stale, live): (Vec<_>, Vec<_>) =
                 newest.into_iter().rev().partition(Lent::is_taken);
             live.into_iter().for_each(|lent| self.push_scoped(lent));
-            // Last: the destructor of a task's result may wait for another task.
+            // Last, because the destructor of a task's result may wait for another task.
             drop(stale);
         }
     }
@@ -280,11 +284,12 @@ impl Worker {
             return None;
         }
         let slot = self.with_slots(|slots| slots.iter().find(has_some).cloned())?;
-        // In this moment the pool must not end.
+        // Until `release` the pool must not end.
         registry.sleep.hold();
         let mut found = slot.public.steal_scoped();
         if let Some(stranger) = found.take_if(|lent| lent.lender() != lender) {
-            // Others may lie behind it: look again only after the worker has pushed one.
+            // Tasks of the wanted scope may be behind it. They are looked for only after that
+            // worker has pushed another.
             slot.scope.store(stranger.lender(), Ordering::Relaxed);
             registry.injector.put_back(Work::Scoped(stranger));
         }
@@ -348,7 +353,7 @@ impl Worker {
         let (work, more) = slot.public.steal(&self.seat.local)?;
         if more {
             if let Work::Scoped(lent) = &work {
-                // At most so many: one that is not there is found missing.
+                // An upper bound: `pop_scoped` finds out if there were fewer.
                 self.depth.set(self.depth.get() + BATCH);
                 self.slot().scope.store(lent.lender(), Ordering::Relaxed);
             }
@@ -364,7 +369,7 @@ impl Worker {
         Some(work)
     }
 
-    /// Some of the injector's work, the first of which is to be run now.
+    /// Takes some of the injector's work: returns the first to be run now, and queues the others.
     fn fetch(&self) -> Option<Work> {
         let width = self.registry.sleep.width();
         let injector = &self.registry.injector;
@@ -378,7 +383,7 @@ impl Worker {
     // ---- running ---------------------------------------------------------
 
     pub(super) fn run(&self, work: Work) {
-        // Nothing is known about it yet.
+        // The splitter knows nothing about this work yet.
         self.splitter.reset();
         if !matches!(work, Work::Scoped(_)) {
             self.ended.count_off();

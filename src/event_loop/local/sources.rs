@@ -18,7 +18,8 @@ use super::Local;
 use crate::task::panic::contain;
 
 impl Local {
-    /// `writable`: a write may be tried before the kernel has said so.
+    /// Registers a descriptor. `writable`: a write may be tried before the kernel has reported an
+    /// event.
     pub(crate) fn register(&self, fd: BorrowedFd<'_>, writable: bool) -> io::Result<SourceKey> {
         let mut reactor = self.reactor.borrow_mut();
         reactor.register(&self.poller, fd, writable)
@@ -34,7 +35,7 @@ impl Local {
         cx: &Context<'_>,
     ) -> Poll<()> {
         match self.with_half(key, direction, Half::ask) {
-            // Also if the source is gone: the operation itself then fails.
+            // Also if the source is gone, because the operation itself fails then.
             Some(Asked::Ready) | None => return Poll::Ready(()),
             Some(Asked::Next) => {
                 cx.waker().wake_by_ref();
@@ -50,7 +51,7 @@ impl Local {
         if let Some(outside) = self.outside()
             && matches!(earlier, Some(None))
         {
-            outside.note_activity(); // it has not waited before
+            outside.note_activity(); // it did not wait before
         }
         drop(earlier);
         Poll::Pending
@@ -72,16 +73,16 @@ impl Local {
         drop(waker);
     }
 
-    /// The result of `f` for one direction of a source; `None`: the source is gone. `f` neither
-    /// runs nor drops user code (L4).
+    /// Calls `f` with one direction of a source. `None`: the source is gone. `f` must neither run
+    /// nor drop user code (L4).
     fn with_half<R>(
         &self,
         key: SourceKey,
         direction: Direction,
         f: impl FnOnce(&mut Half) -> R,
     ) -> Option<R> {
-        // Where it is gone `f` is dropped after `reactor`, as parameters are, with the waker that
-        // it may hold.
+        // If the source is gone, `f` and the waker that it may hold are dropped after `reactor`,
+        // because parameters are dropped last.
         let mut reactor = self.reactor.borrow_mut();
         Some(f(reactor.half(key, direction)?))
     }
@@ -89,7 +90,7 @@ impl Local {
     pub(crate) fn remove(&self, key: SourceKey) {
         let mut woken = Vec::new();
         self.reactor.borrow_mut().remove(key, &mut woken);
-        // A dropped source cannot be used; a future of it that is still there may look again.
+        // A dropped source cannot be used, but a future of it that still exists may look again.
         for waker in woken {
             contain(|| waker.wake());
         }
@@ -108,7 +109,7 @@ impl Local {
         self.reactor.borrow_mut().turn(timeout, woken)
     }
 
-    /// A task waits for a descriptor.
+    /// Whether a task waits for a descriptor.
     pub(in crate::event_loop) fn waits_for_descriptors(&self) -> bool {
         self.reactor.borrow().has_waiters()
     }

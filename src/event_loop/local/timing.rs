@@ -15,19 +15,19 @@ use crate::alarm::{self, TimerKey};
 use crate::task::awaited;
 
 impl Local {
-    /// What time it is on this loop.
+    /// The time on this loop.
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.shared.now()
     }
 
-    /// Decides on the jumps of a virtual clock while that stands.
+    /// What decides when a virtual clock jumps, while that clock stands.
     #[inline]
     pub(in crate::event_loop) fn outside(&self) -> Option<&Outside> {
         self.outside.get().filter(|outside| outside.stands())
     }
 
-    /// The clock is a virtual one from now on, and stands: the running loop's.
+    /// Gives the running loop a virtual clock, which stands from now on.
     pub(crate) fn pause(&self) {
         let clock = self.shared.clock_or_make();
         let outside = self.outside.get_or_init(|| Outside::new(clock.clone()));
@@ -36,7 +36,7 @@ impl Local {
         drop(alarm::replace_clock(Some(clock.clone())));
     }
 
-    /// A virtual clock that stands goes by itself from now on: the running loop's.
+    /// Lets the running loop's virtual clock run by itself from now on, if it stands.
     pub(crate) fn resume(&self) {
         if let Some(outside) = self.outside() {
             awaited::keep_all(false);
@@ -45,7 +45,7 @@ impl Local {
         }
     }
 
-    /// Moves a virtual clock on. False: the clock goes by itself.
+    /// Moves a virtual clock that stands forward. False: the clock runs by itself.
     pub(crate) fn advance(&self, by: Duration) -> bool {
         self.outside().map(|outside| outside.advance(by)).is_some()
     }
@@ -59,7 +59,7 @@ impl Local {
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
-    /// The waker in place of the earlier one; false if the timer is gone.
+    /// Replaces a timer's waker. False: the timer is gone.
     #[inline]
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
         self.waits_for(TIMER);
@@ -68,7 +68,7 @@ impl Local {
         replaced.is_ok() // L4: whichever is dropped now is dropped with no cell borrowed
     }
 
-    /// Forgets it; its waker is the caller's to drop.
+    /// Removes a timer. The caller must drop its waker.
     #[inline]
     pub(crate) fn take_timer(&self, key: TimerKey) -> Option<Waker> {
         self.timers.borrow_mut().remove(key)
@@ -79,13 +79,13 @@ impl Local {
         self.timers.borrow_mut().next()
     }
 
-    /// How long until then.
+    /// How long it is until then.
     pub(in crate::event_loop) fn until_next_timer(&self) -> Option<Duration> {
         let next = self.next_timer()?;
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Wakes at most this many tasks whose timers are due. False: none was woken.
+    /// Wakes at most `most` tasks whose timers are due. False: none was woken.
     pub(in crate::event_loop) fn wake_due(&self, most: usize) -> bool {
         let mut timers = self.timers.borrow_mut();
         if timers.is_empty() {

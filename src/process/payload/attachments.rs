@@ -3,8 +3,8 @@
 //! **Job.** A value may stand for something that only a descriptor can name: memory, a pipe. Its
 //! `Serialize` attaches the descriptor to what is being encoded
 //! ([`scope::attach`](super::scope::attach)) and writes the number that it got; its `Deserialize`
-//! reads the number and asks for the descriptor ([`scope::attached`](super::scope::attached)). Here
-//! is how descriptors get from one process to another.
+//! reads the number and asks for the descriptor ([`scope::attached`](super::scope::attached)). This
+//! file moves descriptors from one process to another.
 //!
 //! **Protocol.**
 //! 1. Both directions of the socket have a message `Descriptors` ([`wire`](crate::process::wire))
@@ -16,13 +16,13 @@
 //!    over at most one message's descriptors at a time, with bytes that end no later than that
 //!    message does. That message gives them their numbers ([`Arrivals::claim`]).
 //!
-//! What no `Deserialize` asks for is closed once the value has been decoded. What arrives without a
-//! message that claims it is closed once all bytes that came before and with it have been used
-//! ([`Arrivals::used`]). Nothing is believed of a descriptor because of its number: its user looks
-//! at what it is.
+//! Descriptors for which no `Deserialize` asks are closed once the value has been decoded. Those
+//! that no message claims are closed once all bytes that came before and with them have been used
+//! ([`Arrivals::used`]). A number does not say what kind of descriptor it stands for: the code that
+//! uses the descriptor checks.
 //!
-//! **Ends.** The last copy of a channel's end that is closed wakes the other side, so no copy may
-//! lie around unused.
+//! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
+//! may keep a copy that it does not use.
 //! - **W25** While an item runs, its process has no ends but those that the item or its job's
 //!   context has brought, and what the program itself keeps. So an item with ends travels alone and
 //!   to an idle worker only, and a worker forgets a context with ends before it gets another job's
@@ -54,36 +54,37 @@ pub(crate) const MAX_DESCRIPTORS: usize = handover::MOST;
 /// How many messages' descriptors may have arrived without the message that claims them.
 const MOST_ARRIVALS: usize = 64;
 
-/// A descriptor that can travel, shared by all that it is part of.
+/// A descriptor that can travel, shared by all values that contain it.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     id: u64,
     descriptor: Arc<File>,
     kind: OnceLock<Kind>,
     watchers: Watchers,
-    /// What is not let go of as long as it may be needed.
+    /// Kept alive as long as the attachment.
     _holds: Option<Arc<dyn fmt::Debug + Send + Sync>>,
 }
 
-/// What there will be, and has its number now: the call that needs it waits until it is there.
+/// An attachment that does not exist yet, but has its number already: a call that needs it waits
+/// until it exists.
 pub(crate) trait Late: fmt::Debug + Send + Sync {
     fn has_ended(&self) -> bool;
 
-    /// Runs `then` when it is there, or will never be: at once, or on the thread that finds that
+    /// Runs `then` when it exists, or is known never to exist: at once, or on the thread that finds
     /// out.
     fn when_ended(&self, then: Box<dyn FnOnce() + Send>);
 
-    /// What travels, once it has ended.
+    /// The attachment, or why there is none, once `has_ended` is true.
     fn attachment(&self) -> Result<Arc<Attachment>, TaskError>;
 }
 
-/// Hears that an attachment is gone from this process.
+/// Is told when an attachment is dropped in this process.
 pub(crate) trait Watcher: Send + Sync {
-    /// One is. (On any thread: does hardly anything.)
+    /// An attachment was dropped. Called on any thread; must be short.
     fn gone(&self);
 }
 
-/// Those that hear of its end.
+/// The watchers of an attachment.
 #[derive(Default)]
 struct Watchers(Mutex<Vec<Weak<dyn Watcher>>>);
 
@@ -101,12 +102,12 @@ impl Drop for Watchers {
     }
 }
 
-/// What is special about some of them.
+/// What is special about some attachments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The other side waits until all copies of it are closed.
     End,
-    /// It is memory that never changes: a copy of that does as well.
+    /// It is memory that never changes, so a copy of it is equivalent.
     Fixed,
 }
 
@@ -115,15 +116,15 @@ impl Attachment {
         Self::numbered(Self::number(), Arc::new(descriptor.into()), None)
     }
 
-    /// A number that no other has, for what is there later.
+    /// A new number, for an attachment that may be made later.
     pub(crate) fn number() -> u64 {
-        // A counter: no protocol.
+        // A counter: no protocol to model.
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(1);
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What has got this number in advance.
+    /// An attachment with this number, which was reserved for it.
     pub(crate) fn numbered(
         id: u64,
         descriptor: Arc<File>,
@@ -138,8 +139,8 @@ impl Attachment {
         })
     }
 
-    /// The number of what is elsewhere, and never here; it is there as long as something has what
-    /// it `holds`.
+    /// An attachment for something that exists elsewhere and never in this process, under this
+    /// number. It exists there as long as `holds` is alive.
     pub(crate) fn stand_in(
         id: u64,
         holds: Arc<dyn fmt::Debug + Send + Sync>,
@@ -157,7 +158,7 @@ impl Attachment {
         Ok(attachment)
     }
 
-    /// `watcher` hears when it is gone.
+    /// `watcher` is told when this attachment is dropped.
     pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>) {
         let mut watchers = self.watchers.0.lock();
         watchers.retain(|known| known.strong_count() > 0);
@@ -175,7 +176,7 @@ impl Attachment {
         self.kind.get() == Some(&Kind::End)
     }
 
-    /// It is memory that never changes, so that a copy of it does as well (`copies`).
+    /// It is memory that never changes, so a copy of it is equivalent (`copies`).
     pub(crate) fn set_fixed(&self) {
         let _ = self.kind.set(Kind::Fixed);
     }
@@ -184,12 +185,12 @@ impl Attachment {
         self.kind.get() == Some(&Kind::Fixed)
     }
 
-    /// As the file that it may be.
+    /// Its descriptor as a file.
     pub(crate) fn file(&self) -> &File {
         &self.descriptor
     }
 
-    /// Its number in this process; a receiver has another for the same thing.
+    /// Its number in this process; a receiver gives the same thing another number.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
@@ -201,7 +202,7 @@ any_descriptor! { Attachment, descriptor }
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     attachments: Vec<(u64, Arc<Attachment>)>,
-    /// Why there are not more: this process could not take them.
+    /// Why some are missing: this process could not receive them.
     lost: Option<Box<str>>,
 }
 
@@ -210,7 +211,7 @@ const TOO_MANY: &str =
     "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)";
 
 impl Descriptors {
-    /// These; others were `lost`, and why.
+    /// These attachments; `lost` says why others are missing.
     pub(crate) fn new(attachments: Vec<(u64, Arc<Attachment>)>, lost: Option<String>) -> Self {
         let lost = lost.map(String::into_boxed_str);
         Self { attachments, lost }
@@ -231,16 +232,16 @@ impl Descriptors {
 /// The descriptors that have arrived at one end of a socket, and have no numbers yet.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    /// Those of one message each; whether some were lost; how many bytes had been received with
-    /// them.
+    /// For each message: its descriptors; whether some were lost; and how many bytes had been
+    /// received when it had come.
     queue: VecDeque<(Vec<OwnedFile>, bool, u64)>,
     /// How many bytes have been received.
     pub(crate) received: u64,
 }
 
 impl Arrivals {
-    /// Receives bytes into `buffer`, and what comes with them. An error of its own (`TOOMANYREFS`):
-    /// the peer sends descriptors without end.
+    /// Receives bytes into `buffer`, and the descriptors that come with them. The error
+    /// `TOOMANYREFS` means that the peer sends too many descriptors without claiming them.
     pub(crate) fn receive(
         &mut self,
         socket: impl AsFd,
@@ -263,8 +264,8 @@ impl Arrivals {
         Ok(bytes)
     }
 
-    /// The message `Descriptors` with these numbers: its descriptors are the first that have not
-    /// been claimed.
+    /// Handles the message `Descriptors` with these numbers: its descriptors are the first that
+    /// have not been claimed.
     pub(crate) fn claim(&mut self, numbers: &[u64]) -> Descriptors {
         let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
         let attachments = descriptors.into_iter().map(Attachment::new);
@@ -274,8 +275,8 @@ impl Arrivals {
         }
     }
 
-    /// All bytes that were received have been used, but the last `left`: nothing that came with the
-    /// others will be claimed any more.
+    /// All bytes that were received have been used, except the last `left`: descriptors that came
+    /// with the others will not be claimed any more.
     pub(crate) fn used(&mut self, left: usize) {
         let used = self.received.saturating_sub(left as u64);
         while self.queue.front().is_some_and(|(_, _, at)| *at <= used) {

@@ -1,11 +1,11 @@
 //! `Bulk`: many plain numbers in one argument or result.
 //!
 //! **Job.** A `Vec<f64>` is encoded number by number. A [`Bulk`] passes its memory to the codec in
-//! one piece, and gets it back in one. In a pool's calls a large one is copied into shared memory,
-//! and out of it again (`shared_buffer`).
+//! one piece, and is read back in one piece. In a pool's calls a large one is copied into shared
+//! memory, and out of it again (`shared_buffer`).
 //!
-//! Bytes from outside are checked: they must be a whole number of elements. They are copied to
-//! where elements are aligned; every pattern of bits is a number (`raw_plain`).
+//! Bytes from outside are checked: they must make a whole number of elements. They are copied to
+//! aligned memory; every pattern of bits is a number (`raw_plain`).
 //!
 //! Tests: `tests/process/bulk.rs`, `tests/process/shared.rs`, `tests/process/memory.rs`.
 
@@ -63,7 +63,7 @@ pub struct Bulk<T: Plain>(Vec<T>);
 as_slice!(Bulk<T: Plain>);
 
 impl<T: Plain> Bulk<T> {
-    /// The numbers as a vector, without a copy.
+    /// Returns the numbers as a vector, without a copy.
     pub fn into_vec(self) -> Vec<T> {
         self.0
     }
@@ -165,7 +165,7 @@ impl<'de, T: Plain> Visitor<'de> for Bytes<T> {
         })
     }
 
-    /// Formats without byte strings use a list of numbers.
+    /// Formats without byte strings give a list of numbers.
     fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Bulk<T>, S::Error> {
         let mut bytes = Vec::new();
         while let Some(byte) = list.next_element()? {

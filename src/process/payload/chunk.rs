@@ -1,11 +1,10 @@
 //! Encoded arguments, as they go over the wire.
 //!
-//! A [`Chunk`] holds the arguments of consecutive items, each behind its length, so
-//! that any run of them is one slice that can be sent as it lies. It is written
-//! by the caller's thread, then shared read-only: by the scheduler, which cuts
-//! frames out of it ([`Piece`]) and may cut the same items out again after a
-//! worker died, and by the socket's queue, which sends from it without a copy. What the arguments
-//! bring along (`attachments`) is kept beside them, until it is let go of.
+//! A [`Chunk`] holds the arguments of consecutive items, each behind its length, so that any run of
+//! them is one slice that can be sent as it is. The caller's thread writes it. Then it is shared
+//! read-only by the scheduler, which cuts frames out of it ([`Piece`]) and may cut the same items
+//! out again after a worker died, and by the socket's queue, which sends from it without a copy.
+//! The attachments of the arguments (`attachments`) are kept beside them, until they are released.
 //!
 //! Tests: below.
 
@@ -22,7 +21,7 @@ use super::shared_buffer::{Lent, LentList, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;
 
-/// With so many items or so many bytes a chunk is handed over.
+/// A chunk with so many items or bytes is handed over to the scheduler.
 const FULL_ITEMS: usize = 1 << 16;
 const FULL_BYTES: usize = 512 << 10;
 /// Room for the first item, in bytes.
@@ -32,25 +31,24 @@ const FIRST: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
-    /// Where each item ends. (An end that 32 bits do not hold is the last one's: the chunk is
-    /// full.)
+    /// Where each item ends. Only the last end can exceed 32 bits, because the chunk is full then.
     ends: Vec<u32>,
-    /// Where the last item ends. Behind it may lie bytes of one that could not be encoded.
+    /// Where the last item ends. After it there may be bytes of an item that could not be encoded.
     end: usize,
-    /// Which item brings what along, in their order.
+    /// The attachments, each with the index of its item, in the order of the items.
     attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
-    /// Some item has brought attachments along; they may have been let go of since.
+    /// Some item had attachments, which may have been released since.
     laden: bool,
-    /// Numbers that lie elsewhere, in the order of the items; `at` is an offset into `bytes`.
+    /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
     /// For the items to come.
     encoding: Option<Box<Encoding>>,
-    /// What is not there yet, of a chunk that [`waits`](Self::waiting).
+    /// The attachments that do not exist yet, if the chunk may [wait](Self::waiting) for them.
     awaited: Vec<Arc<dyn Late>>,
 }
 
 impl Chunk {
-    /// One whose large numbers are lent: for a pool's calls.
+    /// A chunk whose large arrays are lent: for a pool's calls.
     pub(crate) fn lending(buffer: &Arc<SharedBuffer>) -> Self {
         Self {
             encoding: Encoding::lending(buffer.clone()),
@@ -58,7 +56,7 @@ impl Chunk {
         }
     }
 
-    /// One whose items bring nothing along but what can be copied: for plain workers.
+    /// A chunk whose items have only attachments that can be copied: for plain workers.
     pub(crate) fn plain() -> Self {
         Self {
             encoding: Encoding::plain(),
@@ -66,25 +64,24 @@ impl Chunk {
         }
     }
 
-    /// One for one item, which may need what is not there yet.
+    /// A chunk for one item, which may need attachments that do not exist yet.
     pub(crate) fn waiting(mut self) -> Self {
         self.encoding.get_or_insert_default().waits = true;
         self
     }
 
-    /// What its item needs, and is not there yet.
+    /// Takes the list of attachments that its item needs and that do not exist yet.
     pub(crate) fn awaited(&mut self) -> Vec<Arc<dyn Late>> {
         std::mem::take(&mut self.awaited)
     }
 
-    /// Its item brings this along, too.
+    /// Adds an attachment to its item.
     pub(crate) fn attach(&mut self, attachment: Arc<Attachment>) {
         self.laden = true;
         self.attached.lock().push((0, attachment));
     }
 
-    /// Takes out what there is. What comes next is probably about as large as that, or `more` times
-    /// as large.
+    /// Takes the items out, and leaves an empty chunk with room for `more` times as many.
     pub(crate) fn take(&mut self, more: usize) -> Self {
         let next = Self {
             bytes: Vec::with_capacity((more * self.end).min(FULL_BYTES) + FIRST),
@@ -100,8 +97,8 @@ impl Chunk {
     pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
         let start = self.end;
         self.bytes.truncate(start);
-        // Room for the length: most for the first item, since a large one is alone and so does not
-        // move.
+        // Room for the item's length: the most for the first item. A large item is the only one of
+        // its chunk, so it need not be moved when its length is known.
         if start == 0 {
             self.bytes.reserve(FIRST);
             self.bytes.extend_from_slice(&[0; 9]);
@@ -120,7 +117,7 @@ impl Chunk {
             let attachments = attachments.map(|attachment| (index, attachment));
             self.attached.lock().extend(attachments);
             self.awaited.append(&mut encoding.awaited);
-            // (It was encoded at one place, and lies at another.)
+            // Closing the item may have moved it.
             self.lent.extend(encoding.lent.drain(..).map(|lent| Lent {
                 at: lent.at - from + item,
                 ..lent
@@ -134,7 +131,7 @@ impl Chunk {
         match count.checked_sub(1) {
             None => 0,
             Some(last) if last + 1 == self.len() => self.end,
-            // (0: without its bytes)
+            // 0: a hollow piece, without its bytes
             Some(last) => self.ends.get(last).map_or(0, |end| *end as usize),
         }
     }
@@ -144,12 +141,13 @@ impl Chunk {
         self.ends.len()
     }
 
-    /// Some item has brought attachments along.
+    /// Whether some item had attachments.
     pub(crate) fn is_laden(&self) -> bool {
         self.laden
     }
 
-    /// Some item has brought along what no copy stands for, so a plain worker cannot have it.
+    /// Whether some item has an attachment that no copy can replace, so that a plain worker cannot
+    /// run it.
     pub(crate) fn is_uncopyable(&self) -> bool {
         let attached = self.attached.lock();
         attached
@@ -161,7 +159,7 @@ impl Chunk {
         self.ends.is_empty()
     }
 
-    /// It is time to hand the chunk over and to begin the next.
+    /// Whether it is time to hand the chunk over and to begin another.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
@@ -172,7 +170,7 @@ impl Chunk {
         &self.bytes
     }
 
-    /// What some of the items bring along.
+    /// Calls `look` with the attachments of these items.
     fn attached<T>(
         &self,
         items: Range<usize>,
@@ -186,8 +184,8 @@ impl Chunk {
         look(&attached[place(items.start)..place(items.end)])
     }
 
-    /// How many of the items may go together: one at least. One message must carry the descriptors
-    /// of all, and an item with ends goes alone.
+    /// How many of the items may go into one frame: at least one. One message must carry all their
+    /// descriptors, and an item with ends goes alone.
     fn fits_one_message(&self, items: Range<usize>) -> usize {
         let (first, count) = (items.start, items.len());
         self.attached(items, |attached| {
@@ -209,7 +207,7 @@ pub(crate) struct Piece {
     pub(crate) chunk: Arc<Chunk>,
     /// The index, in the whole job, of the chunk's first item.
     pub(crate) base: usize,
-    /// Which of the chunk's items.
+    /// The piece's items, as indices in the chunk.
     pub(crate) items: Range<usize>,
 }
 
@@ -223,12 +221,12 @@ impl Piece {
         self.items.len()
     }
 
-    /// The index in the job of the first item.
+    /// The index, in the whole job, of its first item.
     pub(crate) fn first(&self) -> usize {
         self.base + self.items.start
     }
 
-    /// The part from item `from` to item `to` of this piece.
+    /// The items `from..to` of this piece.
     pub(crate) fn part(&self, from: usize, to: usize) -> Self {
         let items = self.items.start + from..self.items.start + to;
         Self {
@@ -238,7 +236,7 @@ impl Piece {
         }
     }
 
-    /// The same items without their bytes and attachments: for what is sent once and never again.
+    /// The same items without their bytes and attachments, for items that are never sent again.
     pub(crate) fn hollow(&self) -> Self {
         Self {
             chunk: Arc::default(),
@@ -260,7 +258,7 @@ impl Piece {
         front
     }
 
-    /// What its items bring along, each once.
+    /// The attachments of its items, each once.
     pub(crate) fn attachments(&self) -> Vec<Arc<Attachment>> {
         let mut known = HashSet::new();
         self.chunk.attached(self.items.clone(), |attached| {
@@ -271,15 +269,15 @@ impl Piece {
         })
     }
 
-    /// What is missing in its bytes.
+    /// The lent numbers of its items.
     fn missing(&self) -> &[Lent] {
         let lent = &self.chunk.lent;
         if lent.is_empty() {
             return lent;
         }
         let span = self.span();
-        // (Something is missing behind a byte of the item, so not at its beginning, and perhaps at
-        // its end.)
+        // Numbers are missing after a byte of their item, so never at its beginning, but perhaps at
+        // its end.
         let place = |at| lent.partition_point(|lent| lent.at <= at);
         &lent[place(span.start)..place(span.end)]
     }
@@ -291,12 +289,12 @@ impl Piece {
         missing.map(|lent| lent.numbers(start)).collect()
     }
 
-    /// What a worker must have mapped to decode its items.
+    /// The memory that a worker must map to decode its items.
     pub(crate) fn home(&self) -> Option<&Arc<Attachment>> {
         self.missing().first()?.attachment.as_ref()
     }
 
-    /// Its first item brings ends along, so it goes alone ([`cut`](Self::cut)).
+    /// Whether its first item has ends of channels, so that it goes alone ([`cut`](Self::cut)).
     pub(crate) fn has_ends(&self) -> bool {
         let first = self.items.start..self.items.start + 1;
         self.chunk.attached(first, |attached| {
@@ -304,12 +302,13 @@ impl Piece {
         })
     }
 
-    /// Its first item is larger than `most` bytes, or something comes with its chunk.
+    /// Whether its first item is larger than `most` bytes, or its chunk has attachments or lent
+    /// numbers.
     pub(crate) fn is_heavy(&self, most: usize) -> bool {
         self.chunk.laden || self.part(0, 1).span().len() > most
     }
 
-    /// Lets go of what its items bring along: they have arrived, and will not be sent again.
+    /// Releases the attachments of its items: they have arrived, and will not be sent again.
     pub(crate) fn let_go(&self) {
         if self.chunk.laden {
             let mut attached = self.chunk.attached.lock();
@@ -317,7 +316,7 @@ impl Piece {
         }
     }
 
-    /// Its items, as they travel.
+    /// Its encoded items.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.chunk.bytes()[self.span()]
     }
@@ -335,7 +334,7 @@ mod tests {
     use crate::process::wire::Reader;
     use serde::ser::{Error, Serializer};
 
-    /// Brings a descriptor along.
+    /// A value with a descriptor.
     struct Brings(Arc<Attachment>);
 
     impl Serialize for Brings {

@@ -1,15 +1,17 @@
-//! Values as bytes, and bytes as values: postcard's format, and behind it for types that may ask
-//! for it a description (`described`).
+//! Encodes and decodes values: postcard's format, followed by a description (`described`) for types
+//! that may need it (`known` decides which).
 //!
-//! **Writing.** At the end of a vector ([`Tail`]). A large piece is written only where there is
-//! room for it; one that is on offer (`scope`) is lent instead, and an empty string stands there.
+//! **Writing.** Bytes are appended to a vector ([`Tail`]). A large piece is written only if memory
+//! can be allocated for it. One that is on offer (`scope`) is lent instead, and an empty string is
+//! written.
 //!
-//! **Reading.** [`Bytes`], which hands them out, sees how deep the recursion is (`depth`). What
-//! would need more of the stack than this thread has is the codec's error: in a worker the item's,
-//! in the parent the result's.
+//! **Reading.** [`Bytes`], the source of the bytes, also checks how deep the recursion is
+//! (`depth`). A value that would need more stack than this thread has is a codec error: in a worker
+//! that of the item, in the parent that of the result.
 //!
-//! **Rejected.** A number of levels: one level takes tens of bytes or thousands, and stacks differ.
-//! A stack that grows (`stacker`): then the destructor of the value overflows another one.
+//! **Rejected.** A limit on the number of levels: one level takes tens of bytes of stack or
+//! thousands, and stacks differ. A stack that grows (`stacker`): then the destructor of the value
+//! would overflow another stack.
 //!
 //! Tests: below; `tests/process/deep.rs`, `tests/process/described.rs`; every test that sends
 //! something.
@@ -32,10 +34,10 @@ use crate::task::{CodecDirection, CodecError, TaskError};
 /// encoding them.)
 const LONG: usize = 16;
 
-/// Pieces of this size are not copied before it is known that there is room.
+/// Pieces of this size or more are not copied before memory for them is known to be there.
 const LARGE: usize = 64 << 20;
 
-/// Appends `value` to `out`, and leaves in `beside` what travels beside it.
+/// Appends `value` to `out`, and puts what travels beside it into `beside`.
 #[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
@@ -55,7 +57,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     })
 }
 
-/// As `encode` for a type that is not known to be plain.
+/// The part of `encode` for a type that is not known to be plain.
 fn describe<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
     let written = writer::write(value, Tail(&mut *out)).map_err(|error| match error {
         described::Error::Codec(error) => error,
@@ -68,14 +70,14 @@ fn describe<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// The end of a vector.
+/// Appends to a vector.
 struct Tail<'a>(&'a mut Vec<u8>);
 
 impl Tail<'_> {
     #[inline(never)]
     fn extend_long(&mut self, bytes: &[u8]) -> Result<()> {
         if is_large(bytes) {
-            // Before them stands how many they are, seven bits to a byte.
+            // The length comes before the bytes, with seven bits in a byte.
             let width = (usize::BITS - bytes.len().leading_zeros()).div_ceil(7);
             let start = self.0.len().saturating_sub(width as usize);
             if scope::lend(bytes, start + 1) {
@@ -93,8 +95,8 @@ impl Tail<'_> {
         Ok(())
     }
 
-    /// Room for so many bytes more: here once, and on the other side as often again, if it comes to
-    /// that.
+    /// Makes room for so many more bytes: once here, and checks that as much again could be
+    /// allocated, which the other side needs.
     #[cold]
     fn make_room(&mut self, length: usize) -> Result<()> {
         let refused = |words: &str| {
@@ -122,7 +124,7 @@ impl ser_flavors::Flavor for Tail<'_> {
             return self.extend_long(bytes);
         }
         if let Ok(eight) = <&[u8; 8]>::try_from(bytes) {
-            self.0.extend_from_slice(eight); // (a float: one instruction)
+            self.0.extend_from_slice(eight); // a float: one instruction
             return Ok(());
         }
         self.0.extend(bytes.iter().copied());
@@ -135,7 +137,7 @@ impl ser_flavors::Flavor for Tail<'_> {
     }
 }
 
-/// Decodes a value, all of it.
+/// Decodes a value, which must use all bytes.
 #[inline(always)]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
     let alone = is_number::<T>();
@@ -145,7 +147,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T
     if !is_plain::<T>() {
         return decode_described(bytes);
     }
-    // (In place, where the compiler sees it: `take_from_bytes` is a call.)
+    // Built here, so that it is inlined: `take_from_bytes` is a call.
     let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
     let value = T::deserialize(&mut deserializer).map_err(explain)?;
     match deserializer.finalize() {
@@ -176,7 +178,7 @@ fn unread() -> String {
         .to_owned()
 }
 
-/// The codec's errors, with what usually is behind them.
+/// The text of a codec error, with its usual cause.
 #[cold]
 pub(crate) fn explain(error: Error) -> String {
     let words = scope::words();
@@ -190,13 +192,13 @@ pub(crate) fn explain(error: Error) -> String {
     }
 }
 
-/// A value of the type `name` could not be encoded or decoded.
+/// The error for a value of the type `name` that could not be encoded or decoded.
 #[cold]
 pub(crate) fn codec_error(name: &'static str, way: CodecDirection, detail: String) -> TaskError {
     TaskError::Codec(Box::new(CodecError::new(name, way, detail)))
 }
 
-/// Some bytes, for a recursion on this thread.
+/// The source of a decoding on this thread: bytes, and a limit for the recursion.
 struct Bytes<'de> {
     bytes: de_flavors::Slice<'de>,
     depth: Depth,

@@ -1,21 +1,22 @@
-//! Memory that never changes, as bytes in a stream: to plain workers, and from them.
+//! Copies of memory that never changes, sent as bytes to and from plain workers.
 //!
 //! **Job.** A [`Shared`](crate::process::Shared) stands for memory that others map where a
 //! descriptor can travel. No descriptor can be sent to a plain worker, but a copy is equivalent,
 //! because nothing writes to the memory.
 //!
 //! **Protocol.**
-//! 1. The sender says `Copy`, part by part ([`parts`]), under the number of the attachment. Then
-//!    comes what brings it along, behind the list of the numbers (`Descriptors`) as ever.
-//! 2. The receiver makes memory of its own of the parts ([`Copies::part`]), and finds it by the
+//! 1. The sender sends `Copy`, part by part ([`parts`]), with the number of the attachment. Then
+//!    come the list of numbers (`Descriptors`) and the value that has the attachment, as on the
+//!    fast path.
+//! 2. The receiver puts the parts into memory of its own ([`Copies::part`]), and finds that by the
 //!    number ([`Copies::find`]).
-//! 3. A worker keeps what it got until its parent says `Release`: as soon as the memory is gone in
-//!    the parent ([`Watcher`]), or when that has sent many others or large ones since ([`Sent`]).
-//!    So each worker gets a copy once, not with each item. A parent keeps what it got for one
-//!    value.
+//! 3. A worker keeps a copy until its parent sends `Release`: as soon as the memory is freed in the
+//!    parent ([`Watcher`]), or when the parent has sent many or large other copies since
+//!    ([`Sent`]). So each worker gets a copy once, not with each item. A parent keeps the copies
+//!    that it gets for one value only.
 //!
-//! A receiver that has no memory for it, or no descriptor, goes on, and says so when it is asked
-//! for it: that is an item's error.
+//! If a receiver has no memory or descriptor for a copy, it continues; the item that asks for the
+//! copy then gets an error.
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/plain.rs`.
 
@@ -28,15 +29,15 @@ use super::mapped::Mapped;
 use super::raw_plain::MappedSlice;
 use crate::sys::segment::Filling;
 
-/// How many bytes are sent at once: neither side needs much memory beside the copy.
+/// How many bytes one part has, so that neither side needs much memory beside the copy.
 const PART: usize = 256 << 10;
 
-/// How many copies a worker keeps, if not all belong to one frame: each has a descriptor there.
+/// How many copies a worker keeps, unless one frame needs more: each takes a descriptor there.
 const KEPT: usize = 64;
-/// And how many bytes of them.
+/// How many bytes of copies a worker keeps, unless one frame needs more.
 const KEPT_BYTES: u64 = 512 << 20;
 
-/// One part of what is copied.
+/// One part of a copy.
 #[derive(Clone)]
 pub(crate) struct Part {
     memory: MappedSlice<u8>,
@@ -49,13 +50,13 @@ impl Part {
         &rest[..rest.len().min(PART)]
     }
 
-    /// How long the whole is.
+    /// How many bytes the whole copy has.
     pub(crate) fn length(&self) -> u64 {
         self.memory.elements().len() as u64
     }
 }
 
-/// What to send of `attachment`, in order.
+/// The parts of `attachment`'s memory, in order.
 pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<Item = Part>> {
     let mapped = Mapped::open(attachment.clone(), 0)?;
     let length = mapped.mapping().length();
@@ -67,7 +68,7 @@ pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<It
     Ok((0..length).step_by(PART).map(part))
 }
 
-/// Some memory that was copied, or is being copied.
+/// Memory that was copied, or is being copied.
 #[derive(Debug)]
 enum Copy {
     Part(Filling),
@@ -75,12 +76,13 @@ enum Copy {
     Refused(String),
 }
 
-/// What has come, with the sender's numbers. (A few, or as many as one value can bring along.)
+/// The received copies, with the sender's numbers. There are only a few, or as many as one value
+/// can have.
 #[derive(Debug, Default)]
 pub(crate) struct Copies(Vec<(u64, Copy)>);
 
 impl Copies {
-    /// The next bytes of what has the number `id`, and `length` bytes in all.
+    /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
     pub(crate) fn part(&mut self, id: u64, length: u64, bytes: &[u8]) {
         let begin = || Filling::new(usize::try_from(length).unwrap_or(usize::MAX));
         let before = match self.take(id) {
@@ -107,7 +109,7 @@ impl Copies {
         Some(self.0.swap_remove(at).1)
     }
 
-    /// Those that have these numbers.
+    /// The copies with these numbers.
     pub(crate) fn find(&self, numbers: &[u64]) -> Descriptors {
         let (mut found, mut lost) = (Vec::new(), None);
         for (id, copy) in &self.0 {
@@ -121,12 +123,12 @@ impl Copies {
         Descriptors::new(found, lost)
     }
 
-    /// These will not be asked for any more.
+    /// Drops the copies with these numbers.
     pub(crate) fn release(&mut self, numbers: &[u64]) {
         numbers.iter().for_each(|id| drop(self.take(*id)));
     }
 
-    /// There are more than any value could bring along.
+    /// Whether there are more than any value could have.
     pub(crate) fn are_too_many(&self) -> bool {
         self.0.len() > MAX_DESCRIPTORS
     }
@@ -136,11 +138,12 @@ impl Copies {
     }
 }
 
-/// What a worker has been sent and keeps, the latest last.
+/// In the parent: the copies that one worker has and keeps, the latest last.
 #[derive(Default)]
 pub(crate) struct Sent {
     kept: VecDeque<Kept>,
-    /// Hears when one of them is gone here: then there is something to release.
+    /// Is told when the memory of one of them is freed in this process, so that the copy can be
+    /// released.
     watcher: Option<Weak<dyn Watcher>>,
 }
 
@@ -151,13 +154,13 @@ struct Kept {
 }
 
 impl Sent {
-    /// From now on `watcher` hears when one of them is gone here.
+    /// From now on `watcher` is told when the memory of one of them is freed in this process.
     pub(crate) fn watched_by(&mut self, watcher: Weak<dyn Watcher>) {
         self.watcher = Some(watcher);
     }
 
-    /// A frame brings these along: which of them the worker does not have, and which others it need
-    /// not keep.
+    /// For a frame with these attachments: returns those that the worker does not have yet, and the
+    /// numbers of others that it need not keep.
     pub(crate) fn send(
         &mut self,
         attachments: &[Arc<Attachment>],
@@ -185,7 +188,7 @@ impl Sent {
             needed += own.bytes;
             self.kept.push_back(own);
         }
-        // Those of this frame are the last.
+        // The copies of this frame come last in the list.
         let most = (KEPT.max(attachments.len()), KEPT_BYTES.max(needed));
         let mut count = self.kept.len();
         let mut bytes: u64 = self.kept.iter().map(|own| own.bytes).sum();
@@ -204,7 +207,7 @@ impl Sent {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    // A count: no protocol.
+    // A count: no protocol to model.
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use rustix::fs::MemfdFlags;

@@ -1,7 +1,7 @@
-//! How much deeper a recursion on this thread may go.
+//! Limits the depth of a recursive decoding by the stack that is left.
 //!
 //! A nested value is decoded recursively, and the bytes determine the depth. Each level reads some
-//! of them, so the reader of the bytes checks here: a value that would need more stack than this
+//! bytes, so the source of the bytes makes the check: a value that would need more stack than this
 //! thread has is a codec error. The first [`SHALLOW`] bytes of stack are not checked.
 //!
 //! Tests: `tests/process/deep.rs`, `sys::stack`.
@@ -11,17 +11,17 @@ use postcard::{Error, Result};
 use super::scope;
 use crate::sys::stack;
 
-/// So much of the stack is there.
+/// So many bytes of stack are assumed to be left, without a check.
 const SHALLOW: usize = 16 << 10;
 
-/// And so much where the end of the stack is unknown.
+/// So many bytes may be used where the end of the stack is unknown.
 const ASSUMED_STACK: usize = 32 << 10;
 
 /// The limit of one recursion.
 pub(crate) struct Depth {
-    /// No deeper without asking.
+    /// Below this address the end of the stack must be checked.
     floor: usize,
-    /// And then where.
+    /// Where the recursion began.
     top: usize,
 }
 
@@ -35,7 +35,7 @@ impl Depth {
         }
     }
 
-    /// One level more is possible.
+    /// An error if there is not enough stack for another level.
     #[inline(always)]
     pub(crate) fn check(&mut self) -> Result<()> {
         match stack::here() < self.floor {

@@ -1,20 +1,20 @@
-//! Results that stay where they are, as the process that has asked for them has them.
+//! Results that stay in a worker or an engine, as seen by the process that asked for them.
 //!
-//! **Job.** What a [`Remote`](crate::Remote) stands for: not the value but its bytes, as the worker
-//! has encoded them, or a number under which an engine keeps them. A call that needs it gets it as an
-//! attachment: memory that never changes, mapped or copied as a [`Shared`]
-//! is; and what an engine keeps goes by its number only.
+//! **Job.** The result that a [`Remote`](crate::Remote) stands for: not the value but its bytes, as
+//! the worker has encoded them, or a number under which an engine keeps them. A call that needs the
+//! result gets it as an attachment: memory that never changes, mapped or copied like a [`Shared`];
+//! or, if an engine keeps it, as a number only.
 //!
 //! **Protocol.**
-//! 1. A [`Kept`] begins with a number and without a place. A call that needs it is encoded at once
-//!    with that number, and waits ([`Late`]).
-//! 2. Its own call ends ([`Kept::end`]). Then everything that waits goes on, on the thread on which
-//!    that call has ended.
-//! 3. With the last handle it goes: a call that has not ended is cancelled, and an engine that
-//!    keeps it is told, once no call under way needs it either ([`Lease`]).
+//! 1. A [`Kept`] has a number from the beginning, and its [`Place`] only when its call has ended. A
+//!    call that needs it is encoded at once with that number, and waits ([`Late`]).
+//! 2. Its own call ends ([`Kept::end`]). Then the calls that wait for it continue, on the thread on
+//!    which that call has ended.
+//! 3. When the last handle is dropped, its call is cancelled if it has not ended. An engine that
+//!    keeps the result is told to free it, once no running call needs it any more ([`Lease`]).
 //!
-//! The bytes begin with one that means nothing: so no result has none, for there is no empty shared
-//! memory.
+//! The bytes begin with one that means nothing, so that they are never empty, because there is no
+//! empty shared memory.
 //!
 //! Tests: `tests/process/remote.rs`, `tests/dask/promises.rs`.
 
@@ -35,14 +35,14 @@ use super::shared::Shared;
 use crate::loom::Mutex;
 use crate::task::{AbortHandle, CodecDirection, Task, TaskError};
 
-/// What a worker answers in place of a result that is kept: its bytes, or, if these are many,
-/// memory with them. `None`: the engine keeps them.
+/// What a worker answers instead of a result that is kept: its bytes or, if there are many, memory
+/// that contains them. `None`: the engine keeps them.
 pub(crate) type Answer = Option<(Bulk<u8>, Option<Shared<u8>>)>;
 
-/// So many bytes are not worth a descriptor.
+/// Up to so many bytes travel without a descriptor.
 const SMALL: usize = 16 << 10;
 
-/// In a worker: what to answer for `value`.
+/// In a worker: the answer for `value`.
 pub(crate) fn answer<R: Serialize>(value: &R) -> Result<Answer, postcard::Error> {
     let (mut bytes, mut beside) = (vec![0], Encoding::plain());
     encode(value, &mut bytes, &mut beside)?;
@@ -58,12 +58,12 @@ pub(crate) fn answer<R: Serialize>(value: &R) -> Result<Answer, postcard::Error>
     }))
 }
 
-/// The value of such bytes.
+/// Decodes a value from such bytes.
 pub(crate) fn value<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, String> {
     decode(bytes.get(1..).unwrap_or_default())
 }
 
-/// Bytes that are here.
+/// The bytes of a result, in this process.
 #[derive(Clone)]
 pub(crate) enum Bytes {
     Own(Arc<Bulk<u8>>),
@@ -75,7 +75,7 @@ impl Bytes {
         Self::Own(Arc::new(bytes))
     }
 
-    /// What has come with an argument under the number `id`.
+    /// The bytes that have come with an argument under the number `id`.
     pub(crate) fn arrived(id: u64) -> Result<Self, String> {
         let said = |error: io::Error| scope::said(&error.to_string());
         let mapped = Mapped::open(scope::attached(id)?, 0).map_err(said)?;
@@ -105,24 +105,24 @@ pub(crate) enum Place {
     Engine,
 }
 
-/// What keeps results for this process.
+/// An engine that keeps results for this process.
 pub(crate) trait Keeper: Send + Sync {
-    /// The last handle on the result `id` has gone.
+    /// Frees the result `id`, whose last handle was dropped.
     fn free(&self, id: u64);
 }
 
-/// A result that stays where it is.
+/// A result that is kept where it was computed.
 pub(crate) struct Kept {
     id: u64,
     state: Mutex<State>,
-    /// What travels in its place; made when it is first needed.
+    /// The attachment for calls that need it; made when it is first needed.
     attachment: OnceLock<Arc<Attachment>>,
-    /// Cancels the call that it comes from.
+    /// Cancels the call that computes it.
     abort: OnceLock<AbortHandle>,
     lease: Arc<Lease>,
 }
 
-/// As long as it is there an engine keeps the result.
+/// As long as this exists, an engine keeps the result.
 struct Lease {
     id: u64,
     keeper: Weak<dyn Keeper>,
@@ -143,7 +143,7 @@ impl fmt::Debug for Lease {
 }
 
 enum State {
-    /// Its call has not ended; what is to be told.
+    /// Its call has not ended; these functions are called then.
     Waiting(Vec<Box<dyn FnOnce() + Send>>),
     Ended(Result<Place, TaskError>),
 }
@@ -164,7 +164,7 @@ impl Kept {
         self.id
     }
 
-    /// It is what `task` gives.
+    /// Takes the result of `task`.
     pub(crate) fn follow(self: &Arc<Self>, task: Task<Answer>) {
         let _ = self.abort.set(task.abort_handle());
         let own = Arc::downgrade(self);
@@ -190,7 +190,7 @@ impl Kept {
         }
     }
 
-    /// Where it is, or why it is nowhere, once that is known.
+    /// Where it is, or why there is none, once its call has ended.
     pub(crate) fn ended(&self) -> Option<Result<Place, TaskError>> {
         match &*self.state.lock() {
             State::Waiting(_) => None,

@@ -1,18 +1,19 @@
-//! Types that are known by their names: of numbers, text and the standard library's collections the
-//! codec needs no description.
+//! Decides by the name of a type whether it is encoded without a description: numbers, text, and
+//! the standard library's collections of these are.
 //!
-//! A name is enough: no other crate's type has one of these. Both sides are the same program, and
-//! so come to the same answer.
+//! The name is enough, because types of other crates have other names. Both sides are the same
+//! program, so they come to the same answer.
 
 use std::any::type_name;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering}; // answers that are known already: no protocol
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering}; // a cache of answers: no protocol to model
 
 use super::bulk::Bulk;
 use super::described;
 use super::shared::{Shared, SharedAtomics};
 
-/// Nothing travels beside a number, and its own serializer says no words. (Known when this is
-/// compiled. A number of a large `map` takes three quarters of the time for it.)
+/// Whether the type is a number: nothing travels beside it, and its serializer reports no error of
+/// its own. This is known at compile time, and a large `map` of numbers takes three quarters of the
+/// time because of it.
 #[inline(always)]
 pub(crate) fn is_number<T: ?Sized>() -> bool {
     described::is_number(type_name::<T>())
@@ -21,11 +22,11 @@ pub(crate) fn is_number<T: ?Sized>() -> bool {
 /// How many answers are kept.
 const ANSWERS: usize = 256;
 
-/// A name's address and length, and the answer in the lowest bit. 0: none.
+/// The cache: the address and length of a name, with the answer in the lowest bit. 0: empty.
 static KNOWN: [AtomicUsize; ANSWERS] = [const { AtomicUsize::new(0) }; ANSWERS];
 
-/// All of it is known: no code but serde's, the standard library's and ours writes and reads it,
-/// and that asks for no description.
+/// Whether only code of serde, the standard library and this crate reads and writes the type, none
+/// of which needs a description.
 #[inline]
 pub(crate) fn is_plain<T: ?Sized>() -> bool {
     if is_number::<T>() {
@@ -33,8 +34,8 @@ pub(crate) fn is_plain<T: ?Sized>() -> bool {
     }
     let name = type_name::<T>();
     let address = name.as_ptr().addr();
-    // (An address that leaves no room for the length is never found again: the answer is looked for
-    // each time.)
+    // An address that leaves no room for the length is not cached: its answer is computed each
+    // time.
     let key = (address << 16) | ((name.len() & 0x7fff) << 1);
     let place = &KNOWN[(address ^ (address >> 8)) % ANSWERS];
     let found = place.load(Ordering::Relaxed);
@@ -74,8 +75,8 @@ fn is_plain_name(name: &str) -> bool {
     })
 }
 
-/// Whether the type of this name is made of numbers, text, `Vec`, `Box`, `Option`, `Result`,
-/// tuples, and what is `known` beside.
+/// Whether the type of this name consists of numbers, text, `Vec`, `Box`, `Option`, `Result`,
+/// tuples, and types for whose names `known` is true.
 pub(crate) fn is_made_of(name: &str, known: impl Fn(&str) -> bool) -> bool {
     let is_sign = |letter: char| {
         letter.is_ascii_punctuation() && !matches!(letter, '_' | ':') || letter == ' '

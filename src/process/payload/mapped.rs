@@ -1,10 +1,10 @@
-//! Shared memory that this process has, each piece once.
+//! The pieces of shared memory that this process has mapped, each once.
 //!
 //! **Job.** A value that stands for shared memory ([`Shared`](crate::process::Shared),
 //! [`SharedAtomics`](crate::process::SharedAtomics)) holds a [`Mapped`]: the mapping, and the
-//! descriptor that travels. Memory that comes back, or comes to a worker for the tenth time, is
-//! found here instead of being mapped again: a file has one number as long as it is open anywhere.
-//! The table holds weakly; the drop of the last handle unmaps and closes.
+//! descriptor that travels. If the same memory arrives again, it is found in a table instead of
+//! being mapped again: a file keeps its number as long as it is open anywhere. The table holds weak
+//! references; dropping the last handle unmaps the memory and closes the descriptor.
 //!
 //! Tests: below; `tests/process/shared.rs`.
 
@@ -19,10 +19,10 @@ use crate::sys::files::identity;
 use crate::sys::mapping::{Access, Mapping};
 use crate::sys::segment;
 
-/// A file, as long as it is open.
+/// Identifies a file, as long as it is open.
 type Key = (u64, u64);
 
-/// How large the elements are as which live memory is accessed; 0 for what never changes.
+/// The size of the atomics as which changing memory is accessed; 0 for memory that never changes.
 type Grain = usize;
 
 static TABLE: LazyLock<Mutex<HashMap<Key, Weak<Mapped>>>> = LazyLock::new(Mutex::default);
@@ -63,13 +63,14 @@ impl Mapped {
         Ok(new)
     }
 
-    /// What travels.
+    /// The descriptor that travels.
     pub(crate) fn attachment(&self) -> &Arc<Attachment> {
         &self.attachment
     }
 
-    /// What came with `attachment`: something for atomics of `grain` bytes, or what never changes
-    /// (0). Atomics of two sizes in one place have no meaning in the language.
+    /// Maps the memory of `attachment`, for atomics of `grain` bytes, or as memory that never
+    /// changes (0). The same memory cannot be mapped for atomics of two sizes, which the language
+    /// does not define.
     pub(crate) fn open(attachment: Arc<Attachment>, grain: Grain) -> io::Result<Arc<Self>> {
         let key = key(&attachment)?;
         let mut table = TABLE.lock();
@@ -82,7 +83,7 @@ impl Mapped {
                 };
                 let mapping = segment::open(attachment.as_file(), access)?;
                 if grain == 0 {
-                    attachment.set_fixed(); // it is sealed, or there were no mapping
+                    attachment.set_fixed(); // it is sealed, or it could not have been mapped
                 }
                 let new = Arc::new(Self {
                     mapping,
@@ -94,7 +95,7 @@ impl Mapped {
                 new
             }
         };
-        drop(table); // before `mapped`, whose destructor takes the lock
+        drop(table); // before `mapped`, whose destructor takes the lock, is dropped
         if mapped.grain != grain {
             let words = "this process has the same memory as elements of another size";
             return Err(io::Error::new(io::ErrorKind::InvalidData, words));
@@ -118,7 +119,7 @@ fn key(attachment: &Attachment) -> io::Result<Key> {
 impl Drop for Mapped {
     fn drop(&mut self) {
         let mut table = TABLE.lock();
-        // Not one that another thread has put there since this one had no more users.
+        // Not an entry that another thread has added since the last handle of this one was dropped.
         let own = table.get(&self.key).map(Weak::as_ptr);
         if own.is_some_and(|own| std::ptr::eq(own, self)) {
             table.remove(&self.key);

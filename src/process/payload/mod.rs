@@ -1,10 +1,12 @@
 //! What a call carries: arguments and results as bytes, and what travels beside the bytes.
 //!
-//! `chunk` is the arguments of a call, written and read by `codec`. What does not fit into bytes
-//! goes beside them (`scope`): descriptors (`attachments`), of which memory is one kind (`mapped`,
-//! `shared`), and large numbers (`bulk`), which are lent (`shared_buffer`).
+//! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
+//! which types it adds a description (`described`). What does not fit into bytes goes beside them
+//! (`scope`): descriptors (`attachments`), some of which stand for memory (`mapped`, `shared`) or
+//! are sent as a copy (`copies`), and large arrays of numbers (`bulk`), which are lent
+//! (`shared_buffer`).
 
-/// What numbers that travel can do as slices, alike for all types that hold them.
+/// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {
     ($name:ident<$element:ident: $kind:ident>) => {
         impl<$element: $kind> std::ops::Deref for $name<$element> {

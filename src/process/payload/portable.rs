@@ -1,4 +1,4 @@
-//! What can travel to another process.
+//! `Portable`: the bounds on arguments and results of calls in worker processes.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,13 +15,13 @@ use serde::de::DeserializeOwned;
 ///
 /// Attributes of serde's for self-describing formats (`untagged`, `tag`, `flatten`,
 /// `skip_serializing_if`) work as with JSON. A type that could not be read back from JSON either is
-/// an error at run time: [`TaskError::Codec`](crate::TaskError::Codec). For that, a type that is
-/// neither the standard library's nor this crate's takes some bytes more: the names of its fields,
-/// once in each argument or result, and about two bytes for a field. (A vector of numbers in it
-/// takes five.)
+/// an error at run time: [`TaskError::Codec`](crate::TaskError::Codec). The price: a type that is
+/// neither the standard library's nor this crate's takes some more bytes, namely the names of its
+/// fields, once in each argument or result, and about two bytes for each field. (A vector of
+/// numbers in it takes five.)
 ///
-/// What borrows or belongs to this process cannot. (Of a `&str`, whose place a `String` takes, the
-/// compiler says that the "implementation of `Deserialize` is not general enough".)
+/// References and handles of this process cannot travel. (Use a `String` instead of a `&str`, for
+/// which the compiler says that the "implementation of `Deserialize` is not general enough".)
 ///
 /// ```compile_fail
 /// fn can_travel<T: trefoil::process::Portable>() {}

@@ -21,8 +21,8 @@
 //!   others do there meanwhile.
 //!
 //! **Rejected.** `bool`, `char` and `AtomicBool`: most patterns of their bits are undefined
-//! behaviour, and the bits are another process's. (`AtomicU8` does what `AtomicBool` does.) A
-//! dependency for traits like these: ten lines.
+//! behaviour, and another process writes the bits. (`AtomicU8` can do what `AtomicBool` does.) A
+//! dependency for such traits: they take ten lines.
 //!
 //! Tests: below; `tests/process/shared.rs`.
 #![allow(unsafe_code)]
@@ -40,14 +40,15 @@ use super::mapped::Mapped;
 use crate::loom::atomic::AtomicU64 as Word;
 use crate::sys::large_pages;
 
-/// What only this crate can name, so that nobody else can implement [`Plain`] and [`PlainAtomic`].
+/// A type that other crates cannot name, so that they cannot implement [`Plain`] and
+/// [`PlainAtomic`].
 #[derive(Debug)]
 pub struct Seal;
 
 /// The plain numbers: `u8` to `u128`, `i8` to `i128`, `usize`, `isize`, `f32` and `f64`.
 ///
-/// Their memory is their value, whatever it contains, so arrays of them can travel and be shared
-/// as they lie. It is sealed.
+/// Every pattern of bits is a value, so arrays of them can be sent and shared in their memory
+/// layout. The trait is sealed.
 pub trait Plain: Copy + PartialEq + Debug + Default + Send + Sync + 'static {
     #[doc(hidden)]
     const SEAL: Seal;
@@ -56,10 +57,10 @@ pub trait Plain: Copy + PartialEq + Debug + Default + Send + Sync + 'static {
 /// The atomic numbers: `AtomicU8` to `AtomicU64`, `AtomicI8` to `AtomicI64`, `AtomicUsize` and
 /// `AtomicIsize`.
 ///
-/// Not `AtomicBool`: all but two of the values of its byte are undefined behaviour, and another
-/// process's mistake would be enough. `AtomicU8` does the same. It is sealed.
+/// Not `AtomicBool`: all but two values of its byte are undefined behaviour, and a mistake of
+/// another process could cause them. Use `AtomicU8` instead. The trait is sealed.
 pub trait PlainAtomic: Debug + Send + Sync + 'static {
-    /// What it holds.
+    /// The number that it holds.
     type Value: Plain;
 
     #[doc(hidden)]
@@ -114,7 +115,7 @@ pub(crate) fn bytes_of<T: Plain>(numbers: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(start, size_of_val(numbers)) }
 }
 
-/// The numbers whose memory `bytes` is a copy of; `None` if these are not a whole number of them.
+/// The numbers with the memory `bytes`; `None` if that is not a whole number of them.
 pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
     // SAFETY: W30: the room is as long as `bytes`, and new, so not part of them.
     let fill = |room| unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room, bytes.len()) };
@@ -122,8 +123,8 @@ pub(crate) fn numbers_of<T: Plain>(bytes: &[u8]) -> Option<Vec<T>> {
     unsafe { filled(bytes.len(), fill) }
 }
 
-/// The numbers whose memory the first `length` bytes of `words` are, whatever these are just now;
-/// `None` if these are not a whole number of them, or there are not so many.
+/// Copies numbers from the first `length` bytes of `words`, to which others may write meanwhile;
+/// `None` if that is not a whole number of them, or `words` is shorter.
 pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Vec<T>> {
     if length > size_of_val(words) {
         return None;
@@ -134,8 +135,8 @@ pub(crate) fn numbers_from<T: Plain>(words: &[Word], length: usize) -> Option<Ve
     unsafe { filled(length, fill) }
 }
 
-/// The numbers that are `length` bytes of memory, which `fill` writes; `None` if that is not a
-/// whole number of them.
+/// Numbers with `length` bytes of memory, which `fill` writes; `None` if that is not a whole number
+/// of them.
 ///
 /// # Safety
 /// `fill` writes so many bytes from the address on that it gets.
@@ -188,7 +189,7 @@ unsafe fn copy(words: &[Word], length: usize, start: *mut u8) {
     }
 }
 
-/// Shared memory as some elements: numbers that never change, or atomics.
+/// Shared memory as a slice: of numbers that never change, or of atomics.
 pub(crate) struct MappedSlice<T> {
     mapped: Arc<Mapped>,
     len: usize,
@@ -196,21 +197,21 @@ pub(crate) struct MappedSlice<T> {
 }
 
 impl<T: Plain> MappedSlice<T> {
-    /// The first `bytes` bytes of `mapped`, if they are whole numbers that never change, and there
-    /// are so many.
+    /// The first `bytes` bytes of `mapped` as numbers, if that memory never changes and is long
+    /// enough, and they make a whole number of elements.
     pub(crate) fn fixed(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
         Self::new(mapped, bytes, 0)
     }
 }
 
 impl<A: PlainAtomic> MappedSlice<A> {
-    /// The same of atomics.
+    /// The same as atomics.
     pub(crate) fn live(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
         Self::new(mapped, bytes, size_of::<A>())
     }
 }
 
-// Made by the two above only, so an element is a number or an atomic of W30.
+// Only the two functions above make one, so an element is a number or an atomic of W30.
 impl<T> MappedSlice<T> {
     fn new(mapped: Arc<Mapped>, bytes: u64, grain: usize) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -1,20 +1,19 @@
-//! What an encoding or a decoding on this thread knows beside its bytes.
+//! The context of an encoding or decoding on this thread: what travels beside the bytes.
 //!
-//! **Job.** serde's traits take no argument, so what a `Serialize` or `Deserialize` of this crate
-//! needs beside the bytes lies in one thread-local: while a value is encoded, what travels beside
-//! it ([`Encoding`]: descriptors, and numbers in shared memory); while one is decoded, what has
-//! come beside it; and words for an error, since the codec's errors have none.
+//! **Job.** serde's traits take no extra argument, so what a `Serialize` or `Deserialize` of this
+//! crate needs beside the bytes is kept in one thread-local: while a value is encoded, what travels
+//! beside it ([`Encoding`]: descriptors, and numbers in shared memory); while one is decoded, what
+//! has come beside it; and the message of an error, because the codec's errors have none.
 //!
-//! [`encoding`] and [`decoding`] set it for the length of a closure, and put back what was there
-//! before, in a panic, too: a `Serialize` may itself start calls. Outside them nothing can be
-//! attached, and that is an error with a message.
+//! [`encoding`] and [`decoding`] set it while a closure runs, and then put the previous context
+//! back, even if it panics: a `Serialize` may itself make calls. Outside them nothing can be
+//! attached; to try is an error with a message.
 //!
-//! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to whatever
-//! serializer there is, and only if that is the call's own does it see that these are the bytes on
-//! offer, and lends them ([`lend`]). What another serializer makes of them may be read at any time,
-//! so it gets the numbers. The decoder of an empty string finds numbers only where the encoder has
-//! left them out ([`find`]). What is left out must be read as a `Bulk` again, or it is an error
-//! ([`is_unread`]).
+//! A large [`Bulk`](crate::process::Bulk) is *offered* ([`offering`]): its bytes go to the
+//! serializer, and only a call's own encoder sees that these are the bytes on offer, and lends them
+//! ([`lend`]). Any other serializer gets the numbers themselves, because its output may be read at
+//! any time. The decoder of an empty string finds numbers only where the encoder has left them out
+//! ([`find`]). If they are not read as a `Bulk` there, that is an error ([`is_unread`]).
 //!
 //! Tests: below; `tests/process/bulk.rs`, `tests/process/shared.rs`.
 
@@ -34,8 +33,8 @@ struct Scope {
 }
 
 per_thread! {
-    // (No destructor, so it can be used as long as the thread runs. The code that sets something
-    // takes it out again.)
+    // It has no destructor, so it can be used as long as the thread runs. The code that sets
+    // something takes it out again.
     static SCOPE: ManuallyDrop<Scope> = ManuallyDrop::new(Scope {
         encoding: Cell::new(None),
         decoding: Cell::new(None),
@@ -43,26 +42,26 @@ per_thread! {
     });
 }
 
-/// What travels beside the bytes of an encoding. It is used again for the next.
+/// What travels beside the bytes of an encoding. It is reused for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
-    /// Nothing but bytes travels: it is for a plain worker, or from one. What is attached must
-    /// have a copy that does as well.
+    /// Only bytes travel, to or from a plain worker, so attachments must be ones that a copy can
+    /// replace.
     plain: bool,
-    /// Where the bytes begin that may be lent, and how many they are.
+    /// The address and length of the bytes that may be lent.
     offer: Option<(usize, usize)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
-    /// The call can wait for what is not there yet.
+    /// The call can wait for attachments that do not exist yet.
     pub(crate) waits: bool,
-    /// What it waits for.
+    /// The attachments that it waits for.
     pub(crate) awaited: Vec<Arc<dyn Late>>,
-    /// The numbers that are missing in the bytes, in their order.
+    /// The numbers that were left out of the bytes, in order.
     pub(crate) lent: Vec<Lent>,
 }
 
 impl Encoding {
-    /// Large numbers may go to the `lender`.
+    /// An encoding whose large arrays may be lent by `lender`.
     pub(crate) fn lending(lender: Arc<SharedBuffer>) -> Option<Box<Self>> {
         Some(Box::new(Self {
             lender: Some(lender),
@@ -70,7 +69,7 @@ impl Encoding {
         }))
     }
 
-    /// Nothing can travel but bytes.
+    /// An encoding for bytes alone.
     pub(crate) fn plain() -> Option<Box<Self>> {
         Some(Box::new(Self {
             plain: true,
@@ -78,7 +77,7 @@ impl Encoding {
         }))
     }
 
-    /// There is nothing beside the bytes.
+    /// Whether nothing travels beside the bytes.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.attachments.is_empty() && self.lent.is_empty() && self.awaited.is_empty()
@@ -92,11 +91,11 @@ impl Encoding {
     }
 }
 
-/// A part of the scope.
+/// Selects a part of the scope.
 type Slot<T> = fn(&Scope) -> &Cell<Option<Box<T>>>;
 
-/// Runs `act` with `own` in the slot. Meanwhile, in a panic, too, what was there before is in
-/// `own`.
+/// Runs `act` with `own` in the slot. Meanwhile the earlier contents are in `own`. Exchanges them
+/// back afterwards, even if `act` panics.
 #[inline]
 fn within<T, R>(slot: Slot<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R) -> R {
     struct Exchanged<'a, T>(Slot<T>, &'a mut Option<Box<T>>);
@@ -117,7 +116,7 @@ fn within<T, R>(slot: Slot<T>, own: &mut Option<Box<T>>, act: impl FnOnce() -> R
     act()
 }
 
-/// Looks at what is in the slot, if anything is.
+/// Calls `look` with the contents of the slot, if there are any.
 #[inline]
 fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
     let mut own = SCOPE.with(|scope| slot(scope).take())?;
@@ -126,7 +125,7 @@ fn with<T, R>(slot: Slot<T>, look: impl FnOnce(&mut T) -> R) -> Option<R> {
     Some(seen)
 }
 
-/// Encodes something, and leaves in `own` what travels beside it: nothing after an error or a
+/// Encodes something, and puts what travels beside it into `own`: nothing after an error or a
 /// panic.
 #[inline]
 pub(crate) fn encoding<T, E>(
@@ -150,17 +149,17 @@ pub(crate) fn encoding<T, E>(
     encoded
 }
 
-/// What is being encoded, if anything is.
+/// Calls `look` with the current encoding, if there is one.
 fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
     with(|scope| &scope.encoding, look)
 }
 
-/// Why a plain worker gets no descriptors, and gives none.
+/// The message for a descriptor that was to travel to or from a plain worker.
 pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes travels to them and from them, \
      and neither `SharedAtomics` nor the end of a channel can be copied; return results instead, and send what is only read \
      as `Shared`";
 
-/// Takes `attachment` along with what is being encoded on this thread. Returns its number.
+/// Attaches `attachment` to the value that this thread encodes. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
         if own.plain && !attachment.is_fixed() {
@@ -182,7 +181,7 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         Some(Some(false)) => Err(said(&format!(
             "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and this one has more"
         ))),
-        // Not by `said`: this error is not about a call.
+        // Not with `said`, because this is not an error of a call.
         None => Err(NO_CALL.to_owned()),
     }
 }
@@ -190,7 +189,7 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
 const NO_CALL: &str = "it can travel as (a part of) an argument or a result of a call into another process, \
      and not be written down anywhere else";
 
-/// Takes along what is not there yet.
+/// Attaches something that does not exist yet.
 pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
     let attached = with_encoding(|own| {
         let fits = own.awaited.len() + own.attachments.len() < MAX_DESCRIPTORS;
@@ -211,8 +210,7 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
     }
 }
 
-/// Hands `bytes` to a serializer, which does that in `work`: if that is the encoder of a call they
-/// may be lent.
+/// Offers `bytes` while `work` passes them to a serializer: the encoder of a call may lend them.
 pub(crate) fn offering<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
     if !is_large(bytes) {
         return work();
@@ -224,8 +222,8 @@ pub(crate) fn offering<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The encoder: lends `bytes`, if these are on offer and there is room for them. They are missing
-/// behind `at` bytes.
+/// For the encoder: lends `bytes`, if they are on offer and there is room for them. They are left
+/// out after `at` bytes.
 #[cold]
 pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
     let lend = |own: &mut Encoding| {
@@ -237,15 +235,15 @@ pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
     with_encoding(lend).flatten().is_some()
 }
 
-/// What came beside some bytes.
+/// What came beside the bytes of a decoding.
 #[derive(Debug)]
 struct Decoding {
     descriptors: Descriptors,
     missing: Option<Missing>,
 }
 
-/// Decodes something that `descriptors` came with, and in which something may be `missing`; gives
-/// back what is left of those.
+/// Decodes a value that came with `descriptors`, and from which numbers may be `missing`. Returns
+/// the descriptors that were not asked for.
 pub(crate) fn decoding<T>(
     descriptors: Descriptors,
     missing: Option<Missing>,
@@ -262,7 +260,7 @@ pub(crate) fn decoding<T>(
     )
 }
 
-/// The same without descriptors, and for nothing if nothing is missing.
+/// The same without descriptors. Costs nothing if no numbers are missing.
 #[inline]
 pub(crate) fn reading<T>(missing: Option<Missing>, decode: impl FnOnce() -> T) -> T {
     match missing {
@@ -271,13 +269,13 @@ pub(crate) fn reading<T>(missing: Option<Missing>, decode: impl FnOnce() -> T) -
     }
 }
 
-/// What is being decoded, if anything is.
+/// Calls `look` with the current decoding, if there is one.
 #[inline]
 fn with_decoding<T>(look: impl FnOnce(&mut Decoding) -> T) -> Option<T> {
     with(|scope| &scope.decoding, look)
 }
 
-/// The attachment that the sender calls `id`, while something is decoded that it came with.
+/// The attachment with the sender's number `id`, while the value that it came with is decoded.
 pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
     match with_decoding(|own| own.descriptors.find(id).map_err(said)) {
         Some(found) => found,
@@ -287,33 +285,33 @@ pub(crate) fn attached(id: u64) -> Result<Arc<Attachment>, String> {
     }
 }
 
-/// The end of a decoding: closes what was not asked for, and lets go of what was, so that its
-/// new owners can close it.
+/// Ends a decoding early: closes the descriptors that were not asked for, and releases the others,
+/// so that their new owners can close them.
 pub(crate) fn leave() {
     drop(SCOPE.with(|scope| scope.decoding.take()));
 }
 
-/// The numbers that an empty placeholder stands for: the one whose (no) bytes are `bytes`.
+/// The numbers for which an empty string stands, if they were lent. `bytes` is that string.
 pub(crate) fn find<T: Plain>(bytes: &[u8]) -> Option<Result<Vec<T>, String>> {
     let found = with_decoding(|own| own.missing.as_mut()?.find(bytes))??;
     Some(found.map_err(said))
 }
 
-/// `bytes` have been decoded, and numbers that are missing in them were not asked for.
+/// Whether `bytes` have been decoded without asking for numbers that are missing in them.
 #[inline]
 pub(crate) fn is_unread(bytes: &[u8]) -> bool {
     let look = |own: &mut Decoding| own.missing.as_ref()?.is_unread(bytes).then_some(());
     with_decoding(look).flatten().is_some()
 }
 
-/// Keeps words for the code that explains the error: the codec's errors have none.
+/// Keeps the message of an error, because the codec's errors have none. Returns it as well.
 pub(crate) fn said(words: &str) -> String {
     SCOPE.with(|scope| scope.words.set(Some(words.into())));
     words.to_owned()
 }
 
-/// What was [`said`] last, once. (Also where something else begins: it is not about the next
-/// error.)
+/// Takes the message that was [`said`] last. Also called before something else begins, so that an
+/// old message is not used for a later error.
 #[inline]
 pub(crate) fn words() -> Option<Box<str>> {
     SCOPE.with(|scope| scope.words.take())
@@ -327,7 +325,7 @@ mod tests {
         Attachment::new(std::fs::File::open("/dev/null").unwrap().into())
     }
 
-    /// What `encode` has attached.
+    /// The numbers of what `encode` has attached.
     fn packing<T>(encode: impl FnOnce() -> T) -> (T, Vec<u64>) {
         let mut own = None;
         let encoded = encoding(&mut own, || Ok::<_, ()>(encode())).unwrap();

@@ -1,9 +1,9 @@
 //! Numbers in memory that processes share: [`Shared`] and [`SharedAtomics`].
 //!
-//! **Job.** Both stand for a memfd (`sys::segment`) that this process has mapped (`mapped`). As a
-//! part of an argument or a result they are two numbers, and a descriptor that travels beside
-//! them (`attachments`): which of the descriptors, and how many bytes. The receiver checks both
-//! against what it got, and maps it, unless it has it already.
+//! **Job.** Both stand for a memfd (`sys::segment`) that this process has mapped (`mapped`). In an
+//! argument or a result they are encoded as two numbers: which of the descriptors that travel
+//! beside it (`attachments`), and how many bytes. The receiver checks both against what it got, and
+//! maps the memory, unless it has already.
 //!
 //! If the system refuses the memory, `from` does not fail: the numbers stay in this process's own
 //! memory. They can be read there; sending them tries once more, if possible.
@@ -27,16 +27,16 @@ use super::mapped::Mapped;
 use super::raw_plain::{MappedSlice, Plain, PlainAtomic, bytes_of};
 use super::scope;
 
-/// Where the elements are.
+/// Where the elements are stored.
 enum Storage<T> {
     Shared(MappedSlice<T>),
-    /// Here only, since there was no shared memory.
+    /// In this process only, because there was no shared memory.
     Own(Arc<Vec<T>>),
 }
 
 impl<T> Storage<T> {
-    /// What travels: which of the descriptors, and how many bytes. Those that are here only are
-    /// shared `again`, if that works now.
+    /// Writes which of the descriptors, and how many bytes. Elements that are in this process only
+    /// are shared with `again`, if that works now.
     fn serialize<S: Serializer>(
         &self,
         serializer: S,
@@ -55,8 +55,8 @@ impl<T> Storage<T> {
         (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
     }
 
-    /// What came, as `slice` sees memory that others write to as elements of `grain` bytes (0:
-    /// nobody does).
+    /// Reads these, and maps the memory: for atomics of `grain` bytes, or as memory that never
+    /// changes (0). `slice` makes the slice.
     fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
         grain: usize,
@@ -132,7 +132,7 @@ pub struct Shared<T: Plain>(Storage<T>);
 as_slice!(Shared<T: Plain>);
 
 impl<T: Plain> Shared<T> {
-    /// The memory, if there was some to share.
+    /// The shared memory, if there is some.
     pub(crate) fn slice(&self) -> Option<MappedSlice<T>> {
         match &self.0 {
             Storage::Shared(slice) => Some(slice.clone()),
@@ -254,7 +254,7 @@ impl<A: PlainAtomic> From<Vec<A>> for SharedAtomics<A> {
     }
 }
 
-/// From the values that they begin with.
+/// `From` for vectors of initial values.
 macro_rules! from_values {
     ($($atomic:ty: $value:ty),*) => {$(
         impl From<Vec<$value>> for SharedAtomics<$atomic> {
@@ -278,7 +278,7 @@ impl<A: PlainAtomic> Clone for SharedAtomics<A> {
 
 impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // (A copy would be other words.)
+        // A copy would not be the same atomics.
         let again = |_: &[A]| Err(io::ErrorKind::OutOfMemory.into());
         self.0.serialize(serializer, again)
     }

@@ -1,37 +1,38 @@
-//! Large numbers beside the frames: what lies in memory that both processes have mapped, and how
-//! long.
+//! Large arrays beside the frames: the memory in which they are lent, and how long each block is
+//! kept.
 //!
 //! **Job.** The numbers of a large [`Bulk`](crate::process::Bulk) in a call are not part of the
-//! encoded bytes: there stands an empty string of bytes instead, and the numbers lie in memory that
-//! both processes have mapped. Beside the bytes travels a list ([`Lent`]): at which place of them
-//! something is missing, and where that lies. Only the encoder of a call writes such
-//! a list (`scope`), and nothing that is in the bytes is ever taken for one.
+//! encoded bytes: an empty byte string takes their place, and the numbers are in memory that both
+//! processes have mapped. A list travels beside the bytes ([`Lent`]): where numbers are missing,
+//! and where they are in that memory. Only the encoder of a call writes such a list (`scope`), and
+//! nothing in the bytes is ever taken for one.
 //!
 //! **Protocol.** The sender copies the numbers into a block of its memory ([`SharedBuffer`],
 //! `sys::arena`) and keeps the block until the receiver has copied them out, which it does when it
 //! decodes the value.
-//! 1. *There.* The pool's memory is made for the first that is lent. The block is kept with the
-//!    encoded argument (`chunk`) as long as that is: the item may be sent again, to any worker. The
-//!    parent keeps the chunk of a frame until it has heard `End`, or the worker is gone. A worker
-//!    gets the descriptor with the frame `Home`, before the first frame that has a list in its
-//!    head.
-//! 2. *Back.* A worker's memory is the area of its ledger; a record `Lent` before the value has the
-//!    list. Where that record ends in the stream of all that the worker says, there the block is
-//!    *due*. The parent says how far in that stream it has understood everything ([`took`]), and
-//!    the worker drops the blocks that were due until there ([`Due`]).
-//! 3. What is small, what finds no room and what is encoded for anything else than a pool's call
-//!    travels in the bytes.
+//! 1. *Arguments.* The pool's memory is made when something is first lent. The block is kept as
+//!    long as the encoded argument (`chunk`), because the item may be sent again, to any worker.
+//!    The parent keeps the chunk of a frame until it has received `End`, or the worker is gone. A
+//!    worker gets the descriptor with the frame `Home`, before the first frame that has a list in
+//!    its head.
+//! 2. *Results.* A worker lends in the area of its ledger; a record `Lent` before the value has the
+//!    list. The block is *due* at the position in the worker's output stream at which the value's
+//!    record ends. The parent reports up to which position it has processed everything ([`took`]),
+//!    and the worker drops the blocks that were due until there ([`Due`]).
+//! 3. Arrays that are small, that find no room, or that are encoded for something else than a
+//!    pool's call travel in the bytes.
 //!
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
 //!   has the length that is asked for, and whatever is there then (W52). So a wrong list gives an
 //!   error or other numbers, and nothing worse.
-//! - **W51** A worker's block is dropped when what is due with it has been understood. (Release in
-//!   `took`, Acquire in `release`: the parent's reading comes before the worker's next writing.)
+//! - **W51** A worker's block is dropped only after the parent has processed the record that names
+//!   it. (Release in `took`, Acquire in `release`: the parent's reading comes before the worker's
+//!   next writing.)
 //!
-//! **Bounds.** Arguments: [`arena::CAPACITY`] at once, for a pool. Results:
-//! [`AREA`](crate::sys::ledger::AREA) at once, for a worker. Of each [`arena::KEPT`] stay when none
-//! is out.
+//! **Bounds.** Arguments: at most [`arena::CAPACITY`] bytes at a time, for a pool. Results: at most
+//! [`AREA`](crate::sys::ledger::AREA) bytes, for a worker. Of each, [`arena::KEPT`] bytes are kept
+//! when nothing is lent.
 //!
 //! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom);
 //! `sys::arena`, `sys::ledger`. Rejected: `docs/DESIGN.md`.
@@ -48,42 +49,42 @@ use crate::sys::descriptor::AsFile;
 use crate::sys::fork;
 use crate::sys::mapping::{Access, Mapping};
 
-/// What is shorter travels in the bytes.
+/// Shorter arrays travel in the bytes.
 const LEND_FROM: usize = 16 << 10;
 
-/// Numbers that are not part of the bytes that they belong to.
+/// Numbers that were left out of their encoded value, and lent.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    /// Behind how many of the bytes they are missing.
+    /// After how many bytes they are missing.
     pub(crate) at: usize,
     pub(crate) length: usize,
-    /// Where they lie.
+    /// Where they are.
     pub(crate) block: Block,
-    /// What a worker needs to see them.
+    /// The descriptor that a worker needs to map them.
     pub(crate) attachment: Option<Arc<Attachment>>,
 }
 
 impl Lent {
-    /// As it travels, if the bytes begin `skipped` bytes earlier.
+    /// Its entry in the list that travels, for bytes that begin at `skipped`.
     pub(crate) fn numbers(&self, skipped: usize) -> [u64; 3] {
         [self.at - skipped, self.block.offset(), self.length].map(|number| number as u64)
     }
 }
 
-/// A home, and its descriptor if that travels.
+/// Shared memory, and its descriptor if that travels.
 type Memory = (Arc<Arena>, Option<Arc<Attachment>>);
 
 /// The memory that a pool lends its arguments in, or a worker its results.
 #[derive(Debug)]
 pub(crate) struct SharedBuffer {
-    /// Once it is made; `None`: there is none.
+    /// Empty until the memory is made; `None`: the system gave none.
     memory: OnceLock<Option<Memory>>,
-    /// The generation of forks that it belongs to.
+    /// The fork generation of the process that it belongs to.
     born: u32,
 }
 
 impl SharedBuffer {
-    /// A pool's: nothing until it is wanted.
+    /// For a pool: no memory until it is needed.
     pub(crate) fn new() -> Self {
         fork::watch();
         Self {
@@ -92,7 +93,7 @@ impl SharedBuffer {
         }
     }
 
-    /// A worker's.
+    /// For a worker.
     pub(crate) fn over(arena: Option<Arena>) -> Self {
         let buffer = Self::new();
         let memory = arena.map(|arena| (Arc::new(arena), None));
@@ -100,11 +101,11 @@ impl SharedBuffer {
         buffer
     }
 
-    /// Copies `bytes`, which are missing behind `at` bytes, to where the other side sees them;
-    /// `None`: there is no room.
+    /// Copies `bytes`, which are left out after `at` bytes, to shared memory; `None`: there is no
+    /// room.
     pub(crate) fn lend(&self, bytes: &[u8], at: usize) -> Option<Lent> {
         if self.born != fork::generation() {
-            return None; // the fork may have come while it was being made
+            return None; // the process may have been forked while another thread made the memory
         }
         let make = || {
             let (home, reader) = Arena::new().ok()?;
@@ -120,7 +121,7 @@ impl SharedBuffer {
     }
 }
 
-/// What a worker has lent and not got back: blocks, and where each is due.
+/// The blocks that a worker has lent and not got back, and where each is due.
 #[derive(Debug)]
 pub(crate) struct Due<T>(VecDeque<(u64, T)>);
 
@@ -139,7 +140,7 @@ impl<T> Due<T> {
         self.0.push_back((position, block));
     }
 
-    /// Drops what the parent has `taken`.
+    /// Drops the blocks that are due up to the position in `taken`.
     pub(crate) fn release(&mut self, taken: &AtomicU64) {
         while let Some((position, _)) = self.0.front()
             && *position <= taken.load(Ordering::Acquire)
@@ -149,30 +150,30 @@ impl<T> Due<T> {
     }
 }
 
-/// Parent: everything that lies before `position` in the worker's stream has been understood, and
-/// what was lent with it copied.
+/// For the parent: everything before `position` in the worker's stream has been processed, and what
+/// was lent with it has been copied.
 #[inline]
 pub(crate) fn took(taken: &AtomicU64, position: u64) {
     taken.store(position, Ordering::Release);
 }
 
-/// `bytes` are worth lending.
+/// Whether `bytes` are worth lending.
 #[inline]
 pub(crate) fn is_large(bytes: &[u8]) -> bool {
     bytes.len() >= LEND_FROM
 }
 
-/// What this process sees of the memory that another one lends.
+/// How this process reads the memory that another one lends.
 #[derive(Debug)]
 pub(crate) enum View {
-    /// A mapping that has it, from so many bytes on.
+    /// A mapping that contains it, from this offset on.
     Mapped(Arc<Mapping>, usize),
-    /// Without room for all of it each block is mapped by itself.
+    /// There was no address space for all of it, so each block is mapped separately.
     Blocks(Arc<Attachment>),
 }
 
 impl View {
-    /// Of a home whose descriptor has come along.
+    /// For the memory with this descriptor.
     pub(crate) fn of(home: Arc<Attachment>) -> Arc<Self> {
         let whole = Mapping::new(home.as_file(), 0..arena::CAPACITY, Access::Read);
         Arc::new(match whole {
@@ -199,22 +200,22 @@ impl View {
     }
 }
 
-/// Where numbers are missing in some bytes, and where they lie: after how many bytes, at which
-/// offset, how many bytes.
+/// For each missing array: after how many bytes it is missing, at which offset of the shared memory
+/// it is, and how many bytes it has.
 pub(crate) type LentList = Vec<[u64; 3]>;
 
-/// What is missing in a worker's next value, if anything is, and what is seen of its memory.
+/// In the parent: which arrays are missing in a worker's next value, and how its memory is read.
 #[derive(Debug, Default)]
 pub(crate) struct Lending {
     pub(crate) list: LentList,
     pub(crate) view: Option<Arc<View>>,
 }
 
-/// How many pieces are few.
+/// At most so many pieces count as few.
 const MAX_INLINE: usize = 16;
 
 impl Lending {
-    /// It is no more than `bytes` in few pieces.
+    /// Whether the next value has at most `bytes` of lent numbers, in few pieces.
     pub(crate) fn is_within(&self, bytes: usize) -> bool {
         let lengths = self
             .list
@@ -225,24 +226,25 @@ impl Lending {
         self.list.len() <= MAX_INLINE && sum <= bytes as u64
     }
 
-    /// The same for the thread that decodes the value at the front of `bytes`.
+    /// What is missing in the value at the front of `bytes`, for the thread that decodes it.
     pub(crate) fn missing(&self, bytes: &[u8]) -> Option<Missing> {
         let (value, _) = wire::value(bytes)?;
         Missing::new(&self.list, value, self.view.as_ref())
     }
 }
 
-/// What is missing in some bytes.
+/// The arrays that are missing in some bytes.
 #[derive(Debug)]
 pub(crate) struct Missing {
     /// `None`: the descriptor has not arrived.
     view: Option<Arc<View>>,
-    /// At which address, where in the view, how many bytes; whether it was read.
+    /// For each: the address after which it is missing; its place in the view, and its length; and
+    /// whether it was read.
     pieces: Vec<(u64, [u64; 2], bool)>,
 }
 
 impl Missing {
-    /// What is in `list`, which counts from the beginning of `bytes`.
+    /// The arrays in `list`, whose positions count from the beginning of `bytes`.
     pub(crate) fn new(list: &[[u64; 3]], bytes: &[u8], view: Option<&Arc<View>>) -> Option<Self> {
         let start = bytes.as_ptr().addr() as u64;
         let piece =
@@ -253,7 +255,7 @@ impl Missing {
         })
     }
 
-    /// The numbers that are missing where these `bytes` end, which are none.
+    /// The numbers that are missing at the place of the empty string `bytes`.
     pub(crate) fn find<T: Plain>(&mut self, bytes: &[u8]) -> Option<Result<Vec<T>, &'static str>> {
         let at = bytes.as_ptr_range().end.addr() as u64;
         let piece = self.pieces.iter_mut().find(|piece| piece.0 == at)?;
@@ -263,7 +265,7 @@ impl Missing {
         Some(view.and_then(|view| view.copy(piece.1)))
     }
 
-    /// Some that are missing in `bytes` were not asked for.
+    /// Whether some arrays that are missing in `bytes` were not asked for.
     pub(crate) fn is_unread(&self, bytes: &[u8]) -> bool {
         let range = bytes.as_ptr_range();
         let range = range.start.addr() as u64..=range.end.addr() as u64;

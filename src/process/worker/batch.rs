@@ -1,16 +1,16 @@
-//! In the worker: the items of one frame, and where their results go.
+//! In the worker: running the items of one frame ([`Batch`]), and sending their results
+//! ([`Outlet`]). (How many items a frame has is decided in `sched/frame_size.rs`.)
 //!
-//! **Protocol.** For each item: note when it starts, if its time is limited; take it through
-//! the gate; decode, call, encode; commit the result to the ledger. Nothing of this is a system
-//! call. The ledger is sent when it is full and at the end of each frame ([`Outlet::flush`]).
+//! **Protocol.** For each item: note when it starts, if its time is limited; take it through the
+//! gate; decode, call, encode; commit the result to the ledger. None of this is a system call. The
+//! ledger is sent when it is full and at the end of each frame ([`Outlet::flush`]).
 //!
-//! Where memory is limited, a worker that holds too much after an item takes no further one: it
-//! closes the gate of its frame itself, as the parent would to take items back, and says
-//! `RETIRE`.
+//! Where memory is limited, a worker that holds too much after an item takes no other: it closes
+//! the gate of its frame, as the parent would to take items back, and sends `Retire`.
 //!
 //! **Invariants.**
 //! - **W8** Every item that was taken is answered by exactly one record before the next is taken: a
-//!   value, a codec error or a panic. (`open` says that one is due.)
+//!   value, a codec error or a panic. (`open` is set while one is due.)
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
@@ -45,25 +45,26 @@ use crate::sys::ticks;
 use crate::sys::worker::ends;
 use crate::task::panic::Panic;
 
-/// What is shorter has one byte for its length.
+/// The length of shorter values is one byte.
 const SHORT: usize = 255;
-/// What is shorter is copied byte by byte: a call of `memcpy` costs more.
+/// Shorter values are copied byte by byte, because a call of `memcpy` costs more.
 const TINY: usize = 32;
-/// How much memory for results is kept while there are none.
+/// How much of the buffer for results is kept from one to the next.
 const KEPT: usize = 1 << 20;
 
-/// What takes less, in nanoseconds, has not written to a pipe.
+/// Code that took less time than this, in nanoseconds, has not written to a pipe.
 pub(crate) const QUICK: u64 = 250;
 
-/// If so many items of a frame take less than a microsecond each, standard error is not marked
-/// between the rest of them: to read the clock would cost more than such an item may.
+/// If so many items of a frame took less than a microsecond each, standard error is not marked
+/// between the others: reading the clock would cost too much beside such items.
 const SAMPLE: u64 = 1000;
 
-/// How long to wait while the kernel takes nothing or no descriptors, and how often for the latter.
+/// How long to wait before sending again when the kernel has no memory or takes no descriptors; and
+/// how often, if there are descriptors.
 const CROWDED: Duration = Duration::from_millis(2);
 const ATTEMPTS: u32 = 1000;
 
-/// What a worker says, on its way.
+/// What a worker sends to its parent: the stream, and the records that wait to be sent.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     stream: Stream,
@@ -73,7 +74,7 @@ pub(crate) struct Outlet {
     encoding: Option<Box<Encoding>>,
     /// Where results are encoded.
     scratch: Vec<u8>,
-    /// How many bytes are committed and not sent.
+    /// How many bytes of records are committed and not sent.
     length: usize,
 }
 
@@ -93,7 +94,7 @@ impl Outlet {
         }
     }
 
-    /// Takes back what the parent has copied of what was lent.
+    /// Frees the lent blocks that the parent has copied.
     #[inline]
     pub(crate) fn release(&mut self) {
         if !self.lent.is_empty()
@@ -103,24 +104,25 @@ impl Outlet {
         }
     }
 
-    /// Sends everything.
+    /// Sends all records that wait.
     pub(crate) fn flush(&mut self) {
         let (waiting, whole) = self.path.waiting();
-        // (Without attachments nothing is refused.)
+        // Without attachments there is no error.
         let _ = send(&self.stream, &waiting[..self.length], &[]);
         drop(whole);
         self.path.sent(self.length as u64);
         self.length = 0;
     }
 
-    /// Says this, and all that was to be said before it, at once.
+    /// Sends this record, and all that waited before it, at once.
     #[cold]
     fn announce(&mut self, record: &Record<'_>) {
         self.record(&record.bytes());
         self.flush();
     }
 
-    /// What is in standard error now is of items that have ended (`worker_stderr`).
+    /// Marks that what standard error contains now was written by items that have ended
+    /// (`parent/worker_stderr.rs`).
     #[cold]
     pub(crate) fn mark(&self) {
         let Some(pages) = self.path.pages() else {
@@ -134,17 +136,17 @@ impl Outlet {
         }
     }
 
-    /// A caller looks for results in the ledger, which has room for more: whether both have one
-    /// processor.
+    /// `Some`: a caller polls the ledger for results, and there is room for more of them. `true`:
+    /// both processes share one processor, so this one must yield.
     pub(crate) fn watched(&self) -> Option<bool> {
         let (until, yields) = self.path.pages()?.watched();
         let watched = until != 0 && clock::now() <= until && self.length <= ROOM / 2;
         watched.then_some(yields)
     }
 
-    /// A whole record.
+    /// Adds a whole record.
     pub(crate) fn record(&mut self, record: &[u8]) {
-        let _ = self.say([record, &[]], &[]); // without attachments nothing is refused
+        let _ = self.say([record, &[]], &[]); // without attachments there is no error
     }
 
     #[inline]
@@ -153,9 +155,10 @@ impl Outlet {
         self.path.commit(length);
     }
 
-    /// Whole records in two parts, through the ledger if they fit; around it if `attachments` go
-    /// with their first byte. A death in here leaves a part of a record, which counts as none.
-    /// After an error nothing was said.
+    /// Adds whole records, given in two parts, to the ledger if they fit. If they do not, or if
+    /// `attachments` must go with their first byte, sends them directly. If the process dies
+    /// meanwhile, the parent has a part of a record, which it ignores. After an error nothing was
+    /// sent.
     fn say(
         &mut self,
         parts: [&[u8]; 2],
@@ -181,7 +184,7 @@ impl Outlet {
         Ok(())
     }
 
-    /// A value record. After an error nothing was said.
+    /// Adds a value record. After an error nothing was added.
     #[inline]
     fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
         self.release();
@@ -217,8 +220,8 @@ impl Outlet {
         self.commit(self.length + length + 2);
     }
 
-    /// Of a plain worker: what the next value brings along, as bytes. After an error nothing was
-    /// said.
+    /// In a plain worker: sends the attachments of the next value as bytes. After an error nothing
+    /// was sent.
     fn copy(&mut self, attachments: &[Arc<Attachment>]) -> Result<(), postcard::Error> {
         let all = attachments.iter().map(|one| Ok((one.id(), parts(one)?)));
         let all: Vec<_> = all.collect::<io::Result<_>>().map_err(uncopied)?;
@@ -262,13 +265,14 @@ impl Outlet {
     }
 }
 
-/// What cannot be copied out of memory that this process has.
+/// The error for an attachment whose bytes cannot be read.
 fn uncopied(error: io::Error) -> postcard::Error {
     scope::said(&format!("a copy of it could not be sent: {error}"));
     postcard::Error::SerdeSerCustom
 }
 
-/// What comes before a value of `length` bytes: what is beside it, and the head of its record.
+/// The bytes before a value of `length` bytes: the records of what travels beside it, and the head
+/// of its own record.
 fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
     let mut head = Vec::new();
     if !beside.attachments.is_empty() {
@@ -283,8 +287,9 @@ fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
     head
 }
 
-/// Sends all of `bytes`, and `attachments` with the first of them, waiting as long as it takes: the
-/// parent always reads. An error: the kernel takes no descriptors, and nothing was sent.
+/// Sends all of `bytes`, and `attachments` with the first of them. It waits as long as it takes,
+/// because the parent always reads. After an error nothing was sent: the kernel took no descriptors
+/// for too long.
 pub(crate) fn send(
     stream: &Stream,
     mut bytes: &[u8],
@@ -299,8 +304,9 @@ pub(crate) fn send(
         match sent {
             Ok(sent) => (bytes, attachments) = (&bytes[sent..], &[]),
             Err(Errno::INTR) => {}
-            // Until others have taken theirs, or the kernel has memory again: nothing tells when.
-            // (The watcher of the socket ends this if the parent ends.)
+            // No event tells when other processes have received their descriptors, or when the
+            // kernel has memory again, so this tries again after a pause. (If the parent ends
+            // meanwhile, the thread that watches the socket ends this process.)
             Err(error) if is_crowded(error) => {
                 std::thread::sleep(CROWDED);
                 patience = patience.saturating_sub(1);
@@ -325,7 +331,7 @@ pub(crate) struct WorkerState {
     pub(crate) calls: Calls,
     pub(crate) contexts: Contexts,
     pub(crate) memory: Option<MemoryLimit>,
-    /// It has asked to be replaced.
+    /// This worker has asked to be replaced.
     retiring: bool,
 }
 
@@ -348,10 +354,10 @@ pub(crate) struct Batch<'a> {
     state: &'a mut WorkerState,
     begun: u64,
     open: bool,
-    /// When the first item began, and the last one, in ticks.
+    /// When the first item began, and the latest one, in ticks.
     first: u64,
     since: u64,
-    /// They take less than a microsecond each.
+    /// The items take less than a microsecond each.
     are_tiny: bool,
 }
 
@@ -377,14 +383,15 @@ impl<'a> Batch<'a> {
         self.begun
     }
 
-    /// What the next items run as. An item that asks for its token is the last of its call.
+    /// The cell under which the next items run. If an item asks for its token, the next item gets
+    /// another cell.
     pub(crate) fn call(&mut self) -> Call {
         let index = self.head.sequence as usize;
         let gate = self.state.outlet.path.gate(index);
         self.state.calls.cell(index, gate)
     }
 
-    /// The bytes of the next argument, which is herewith begun.
+    /// Begins the next item: returns the bytes of its argument. `None`: there is none left to take.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
         if self.state.memory.is_some() {
@@ -400,14 +407,14 @@ impl<'a> Batch<'a> {
             self.mark();
         }
         if self.state.outlet.path.is_plain() {
-            self.state.outlet.announce(&Record::Begun); // the parent knows nothing else
+            self.state.outlet.announce(&Record::Begun); // the parent has no other way to know
         }
         self.begun += 1;
         self.open = true;
         Some(argument)
     }
 
-    /// Standard error up to here is not of the next item.
+    /// Marks that what standard error contains now was not written by the next item.
     #[inline]
     fn mark(&mut self) {
         let now = ticks::now();
@@ -421,7 +428,7 @@ impl<'a> Batch<'a> {
         self.are_tiny = self.begun == SAMPLE && spent < SAMPLE * ticks::MICROSECOND;
     }
 
-    /// The argument has been decoded; after the last one no attachment of the frame is kept.
+    /// The argument has been decoded. After the last one, no attachment of the frame is kept.
     #[inline]
     pub(crate) fn decoded(&mut self) {
         if self.begun == self.head.count {
@@ -433,7 +440,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Asks to be replaced if this process has become too large.
+    /// Asks the parent to replace this process if it uses too much memory.
     #[cold]
     fn weigh(&mut self) {
         let fits = self.state.memory.as_mut().is_none_or(MemoryLimit::fits);
@@ -444,12 +451,12 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// What the items of this frame have in common.
+    /// The context that the items of this frame share.
     pub(crate) fn context<C: DeserializeOwned + 'static>(&mut self) -> Result<&C, String> {
         self.state.contexts.get(self.head.context)
     }
 
-    /// The item's result. After an error nothing has been said.
+    /// Sends the item's result. After an error nothing was sent.
     #[inline]
     pub(crate) fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
         self.end_child();
@@ -458,14 +465,14 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The item's argument, context or result cannot be decoded or encoded.
+    /// Reports that the item's argument, context or result could not be decoded or encoded.
     #[cold]
     pub(crate) fn codec(&mut self, of: CodecOf, detail: &str) {
         let detail = detail.to_owned();
         self.answer(&Record::Codec { of, detail }.bytes());
     }
 
-    /// The item, or the destructor of its result, has panicked.
+    /// Reports that the item, or the destructor of its result, has panicked.
     #[cold]
     pub(crate) fn panicked(&mut self, panic: &Panic) {
         let place = panic
@@ -475,8 +482,8 @@ impl<'a> Batch<'a> {
         self.answer(&Record::Panic { message, place }.bytes());
     }
 
-    /// An item may have forked, and have returned in the child, too. There is nothing to return to:
-    /// the conversation with the parent is the worker's.
+    /// Ends the process if this is a forked child: an item that forks may return in the child, too,
+    /// but only the worker itself may write to the stream.
     #[inline]
     fn end_child(&self) {
         if fork::generation() != 0 {

@@ -1,19 +1,18 @@
-//! In the worker: the task that a running item is there, and how it hears of the end.
+//! In the worker: the task as which an item runs, and how the parent's cancellation reaches it.
 //!
-//! **Job.** In the parent the item belongs to a task; the worker has a cell of its own for it, a
-//! promise that is never waited for. Its one purpose is to be what runs on the worker's thread,
-//! so that `CancelToken::current()` finds a token there, and so that a pool which the
-//! item makes hands it on.
+//! **Job.** In the parent the item belongs to a task. The worker has a task of its own for it, a
+//! promise that nothing waits for. It exists only so that `CancelToken::current()` finds a token on
+//! the worker's thread, and so that pools which the item uses pass that token on.
 //!
 //! **Protocol.**
-//! 1. One cell serves item after item, until an item has asked for its token: then the next gets a
-//!    new cell. An item that asks for nothing costs nothing.
-//! 2. The parent, when what is left of a frame is not wanted any more, marks the frame's gate and
-//!    then rings the worker's bell. The watcher thread hears it, and looks at the gate of the frame
-//!    that runs *now*: a late bell finds another gate, without a mark.
-//! 3. A cell that was cancelled is done with at the end of its frame. The watcher decides under the
-//!    lock and cancels outside it, since that runs user code (wakers); the cell that it then
-//!    cancels may be one that serves no more, never one that serves another item.
+//! 1. One cell is used for item after item, until an item has asked for its token: then the next
+//!    item gets a new cell. An item that does not ask costs nothing.
+//! 2. When the rest of a frame is not wanted any more, the parent marks the frame's gate and then
+//!    rings the worker's bell. The bell wakes the watcher thread, which looks at the gate of the
+//!    frame that runs *now*. If the bell was late, that is another gate, without a mark.
+//! 3. A cell that was cancelled is not used after its frame. The watcher decides under the lock and
+//!    cancels after releasing it, because cancelling runs user code (wakers). Meanwhile the cell
+//!    may have been replaced; it is never one that another item uses.
 //!
 //! Tests: `tests/process/pool.rs` (tokens).
 
@@ -25,27 +24,27 @@ use crate::process::sched::sent_frame::Gated;
 use crate::sys::gate::Gate;
 use crate::task::{Completer, Task, panic};
 
-/// The cell of the items that run now.
+/// The worker's half of the cell that the running items use.
 pub(crate) type Call = Rc<Completer<()>>;
 
-/// What the watcher sees.
+/// What the watcher thread sees.
 #[derive(Debug)]
 struct Running {
-    /// The frame's gate.
+    /// The number of the frame's gate.
     gate: usize,
     task: Arc<Task<()>>,
-    /// The task was, or is just being, cancelled.
+    /// The task was cancelled, or is about to be.
     cancelled: bool,
 }
 
-/// The worker's thread's side.
+/// The side of the worker's main thread.
 #[derive(Debug)]
 pub(crate) struct Calls {
     call: Call,
     running: Arc<Mutex<Running>>,
 }
 
-/// The watcher's side.
+/// The side of the watcher thread.
 pub(crate) struct Canceller {
     running: Arc<Mutex<Running>>,
     gates: Arc<dyn Gated>,
@@ -67,7 +66,7 @@ pub(crate) fn calls(gates: Arc<dyn Gated>) -> (Calls, Canceller) {
 }
 
 impl Calls {
-    /// The cell of the next items of the frame with the number `index`, whose gate is `gate`.
+    /// The cell for the next items of the frame with the number `index`, whose gate is `gate`.
     pub(crate) fn cell(&mut self, index: usize, gate: &Gate) -> Call {
         let mut running = self.running.lock();
         running.gate = index;
@@ -77,7 +76,7 @@ impl Calls {
         let (call, task) = Completer::new();
         let before = std::mem::replace(&mut self.call, Rc::new(call));
         let task_before = std::mem::replace(&mut running.task, Arc::new(task));
-        // The bell may have been heard already, for an item of this frame.
+        // The bell may have rung already, during an earlier item of this frame.
         running.cancelled = gate.is_unwanted();
         if running.cancelled {
             running.task.cancel(); // new: it has no waiter yet
@@ -92,9 +91,9 @@ impl Calls {
 }
 
 impl Canceller {
-    /// Of a plain worker: nothing more of the frame `sequence` begins; `cancel`: and what runs of
-    /// it is unwanted, which the caller has [looked](Self::look) at then. How many of its items
-    /// have begun.
+    /// In a plain worker: no further item of the frame `sequence` begins. With `cancel`, those that
+    /// run are marked as unwanted, and the caller must call [`look`](Self::look) afterwards.
+    /// Returns how many items of the frame have begun.
     pub(crate) fn recall(&self, sequence: u64, cancel: bool) -> u64 {
         let gate = self.gates.gate(sequence as usize);
         let end = gate.recall(0);
@@ -104,13 +103,13 @@ impl Canceller {
         end.into()
     }
 
-    /// Of a plain worker: a frame of `count` items comes.
+    /// In a plain worker: opens the gate of a frame of `count` items.
     pub(crate) fn open(&self, sequence: u64, count: u64) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.gates.gate(sequence as usize).open(count);
     }
 
-    /// The bell was rung: cancels what runs, if it is meant.
+    /// After the bell has rung: cancels the items that run, if their frame is unwanted.
     pub(crate) fn look(&self) {
         let task = {
             let mut running = self.running.lock();

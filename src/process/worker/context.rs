@@ -1,11 +1,11 @@
-//! In the worker: what the items of a `map_with` have in common.
+//! In the worker: the contexts that the items of a `map_with` share.
 //!
-//! A context comes encoded, once, before the first frame of its job, and stays until it is
-//! to be forgotten. It is decoded when the first item asks for it, as part of that item:
-//! a decoder that fails, panics or crashes is an item's failure and not the
-//! worker's. There is one attempt: what the context has brought along is used up by it, and closed
-//! if it fails. Later items end as the first one did, in the same panic if it was one, for which no
-//! hook is called again.
+//! A context arrives encoded, once, before the first frame of its job, and stays until the parent
+//! says that it is no longer needed. It is decoded when the first item asks for it, as part of that
+//! item: if the decoder fails, panics or crashes, that is the item's failure. There is only one
+//! attempt, because it consumes the context's attachments, which are closed if it fails. Later
+//! items end as the first one did; if that was a panic, they end in the same one, without another
+//! call of the panic hook.
 //!
 //! Tests: below; `tests/process/calls.rs`.
 
@@ -19,14 +19,14 @@ use crate::process::payload::codec::decode;
 use crate::process::payload::scope;
 use crate::task::panic::{self, Panic};
 
-/// One of them.
+/// One context.
 enum Context {
     Encoded(Vec<u8>, Descriptors),
-    /// What the one attempt gave: the value, why it is none, or a panic.
+    /// The result of the one attempt: the value, why it could not be decoded, or a panic.
     Decoded(Result<Result<Box<dyn Any>, String>, Panic>),
 }
 
-/// All that this worker has.
+/// All contexts of this worker.
 #[derive(Default)]
 pub(crate) struct Contexts(HashMap<u64, Context>);
 
@@ -37,13 +37,14 @@ impl Contexts {
             .insert(id, Context::Encoded(bytes.to_vec(), descriptors));
     }
 
-    /// Drops one, whose destructor is the user's.
+    /// Drops a context; its destructor is user code.
     pub(crate) fn forget(&mut self, id: u64) {
         let context = self.0.remove(&id);
         panic::contain(|| drop(context));
     }
 
-    /// The context `id`, decoded once. Goes on with the panic of its decoder, if that has panicked.
+    /// The context `id`, which is decoded once. Resumes the panic of its decoder, if that has
+    /// panicked.
     pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
         let context = self.0.get_mut(&id).ok_or("the parent has not sent it")?;
         if let Context::Encoded(bytes, descriptors) = context {
@@ -77,11 +78,11 @@ mod tests {
     use crate::process::payload::attachments::{self, Arrivals, Attachment};
     use crate::process::payload::codec::encode;
 
-    /// Takes what has come along, and panics.
+    /// Takes its attachment, and panics.
     #[derive(Debug)]
     struct Fragile;
 
-    /// What it is read from.
+    /// Its encoded form.
     #[derive(serde::Serialize)]
     struct Number(u64);
 
@@ -93,7 +94,7 @@ mod tests {
         }
     }
 
-    /// A socket under the number 7, as it comes to a worker; its other end.
+    /// A socket with the number 7, as a worker receives it; and its other end.
     fn descriptors() -> (Descriptors, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (kept, travels) = UnixStream::pair().unwrap();

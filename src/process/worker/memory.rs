@@ -1,22 +1,23 @@
-//! How much memory a worker may use.
+//! The worker's memory limit.
 //!
-//! **Job.** A limit for one item, and a limit for what stays.
+//! **Job.** Limits what one item may allocate, and what may remain allocated after items.
 //!
-//! 1. Before an item the worker looks how much it has (`sys::private_memory`), and sets the
-//!    kernel's limit for private memory that much above it, where there is such a limit. So an item
-//!    can allocate up to the limit, whatever items before it have left behind; what goes beyond
-//!    fails in the allocator, and Rust's answer to that is to say so and to abort. The parent
-//!    recognises it by that message (`parent/worker_stderr.rs`).
-//! 2. What is resident of its own after an item is compared with the limit, too: a worker that
-//!    holds more is replaced, so what items leave behind does not add up.
-//! 3. A look costs two microseconds. Items that follow closely share one.
-//! 4. While a panic is reported there is no limit: a backtrace needs memory, and where it gets
-//!    none, the standard library deadlocks (to report that, it takes the lock under which it prints
-//!    backtraces).
+//! 1. Before an item the worker reads how much private memory it has (`sys::private_memory`), adds
+//!    the limit, and sets the sum as the kernel's limit, where the kernel has one for private
+//!    memory. So an item can allocate as much as the limit, whatever earlier items have left
+//!    allocated. An allocation beyond that fails, upon which Rust prints a message and aborts. The
+//!    parent recognizes the message (`parent/worker_stderr.rs`).
+//! 2. After an item the worker's resident private memory is compared with the limit, too: a worker
+//!    that holds more is replaced, so that what items leave behind does not add up.
+//! 3. Reading these values costs two microseconds, so items that follow one another closely share
+//!    one reading.
+//! 4. While a panic is reported there is no limit: a backtrace needs memory. If it gets none, the
+//!    standard library deadlocks: to report that, it takes the lock that it holds while it prints
+//!    backtraces.
 //!
-//! **Rejected.** `RLIMIT_AS`: it counts address space that is only reserved, of which each
-//! thread's allocator arena takes 64 MiB. One fixed limit: the item that meets it would
-//! be the one after those that leaked.
+//! **Rejected.** `RLIMIT_AS`: it counts address space that is only reserved, and each thread's
+//! allocator arena reserves 64 MiB. One fixed limit: it would be reached by the item that comes
+//! after those that leaked.
 //!
 //! Tests: `tests/process/limits.rs`.
 
@@ -27,10 +28,10 @@ use std::time::{Duration, Instant};
 use crate::loom::Mutex;
 use crate::sys::private_memory::{self, Allowance, Meter};
 
-/// Items that follow one another this closely are one.
+/// Items that follow one another this closely share one reading.
 const CLOSE: Duration = Duration::from_micros(50);
 
-/// How much memory this process may have.
+/// The memory limit of this process.
 #[derive(Debug)]
 pub(crate) struct MemoryLimit {
     limit: u64,
@@ -52,7 +53,7 @@ impl MemoryLimit {
         Ok(memory)
     }
 
-    /// Before an item: true if it may begin here, and then it has its limit.
+    /// Called before an item. True: it may begin in this process, and its limit is set.
     pub(crate) fn fits(&mut self) -> bool {
         let now = Instant::now();
         if self.looked.is_some_and(|last| now - last < CLOSE) {
@@ -62,7 +63,7 @@ impl MemoryLimit {
         let Some((resident, data)) = self.meter.read() else {
             return true;
         };
-        // The first item of a process runs in any case, or none ever would.
+        // The first item of a process runs in any case; otherwise none might ever run.
         if !first && resident > self.limit {
             return false;
         }
@@ -70,13 +71,13 @@ impl MemoryLimit {
         true
     }
 
-    /// The item that runs now may add the limit to `data`.
+    /// Lets the next item allocate up to the limit, above the `data` bytes that are allocated now.
     fn allow(&self, data: u64) -> io::Result<()> {
         private_memory::allow(data.saturating_add(self.limit))
     }
 }
 
-/// Chains a panic hook that takes the limit away while the others run.
+/// Installs a panic hook that removes the limit while the previous hook runs.
 fn lift_for_panics() {
     /// How many threads report a panic, and what the limit was before the first of them.
     type Lifted = (u32, Option<Allowance>);

@@ -1,14 +1,13 @@
-//! In the worker: what it has beside its stream.
+//! In the worker: what it shares with its parent beside the stream.
 //!
-//! **Job.** The seam between a plain worker and the fast path, as `fast::path` is the parent's. A
-//! *plain* worker has nothing that its parent sees: its gates are its own, results wait in its own
-//! memory until they are said, and it says what it begins. The *fast* path is pages that both see
-//! (`sys::ledger`): there a result counts as soon as it is committed, and what has begun is seen at
-//! once.
+//! **Job.** Hides the difference between plain workers and the fast path from the rest of the
+//! worker, as `fast::path` does in the parent. A *plain* worker shares no memory with its parent:
+//! it has its own gates, results wait in its own memory until they are sent, and it reports each
+//! item that it begins. The *fast* path is pages that both processes map (`sys::ledger`): there a
+//! result counts as soon as it is committed, and the parent sees at once which items have begun.
 //!
-//! All that a worker says goes through the stream in either case. What is asked here of the fast
-//! path alone has an answer for a plain worker, too: the parent does not read there, and nothing is
-//! lent.
+//! In either case all records go through the stream. Methods that concern only the fast path have
+//! an answer for a plain worker, too: the parent reads no results from pages, and nothing is lent.
 //!
 //! Tests: `tests/process/pool.rs`, with plain workers and with others; `tests/process/plain.rs`.
 
@@ -20,22 +19,23 @@ use crate::process::payload::shared_buffer::SharedBuffer;
 use crate::process::sched::sent_frame::{Gated, ToldGates};
 use crate::sys::gate::Gate;
 
-/// How many bytes of results wait until they are sent, at most.
+/// How many bytes of results may wait until they are sent.
 pub(crate) const ROOM: usize = crate::sys::ledger::ROOM;
 
-/// What this worker has beside its stream.
+/// What this worker shares with its parent beside the stream.
 #[derive(Debug)]
 pub(crate) enum Path {
     Plain(Plain),
     Fast(Pages),
 }
 
-/// Nothing but the worker's own memory.
+/// What a plain worker has in place of the shared pages: its own memory.
 #[derive(Debug)]
 pub(crate) struct Plain {
     gates: Arc<ToldGates>,
     room: Vec<u8>,
-    /// A thread that says something holds this until it is whole: the reader says something, too.
+    /// A thread that sends a record holds this until the record is whole, because two threads send:
+    /// the main thread, and the one that reads.
     whole: Arc<Mutex<()>>,
 }
 
@@ -55,13 +55,13 @@ impl Path {
         }
     }
 
-    /// Nothing but the stream: what begins is said.
+    /// Whether there is only the stream, so that the worker must report what it begins.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
-    /// Until this is dropped no other thread says anything.
+    /// Until this is dropped no other thread sends anything.
     pub(crate) fn whole(&self) -> Option<MutexGuard<'_, ()>> {
         match self {
             Self::Plain(plain) => Some(plain.whole.lock()),
@@ -78,7 +78,7 @@ impl Path {
         }
     }
 
-    /// The room, and what keeps other threads from saying something as long as it is there.
+    /// The room, and a guard that keeps other threads from sending.
     pub(crate) fn waiting(&mut self) -> (&[u8], Option<MutexGuard<'_, ()>>) {
         match self {
             Self::Plain(plain) => (&plain.room, Some(plain.whole.lock())),
@@ -86,8 +86,8 @@ impl Path {
         }
     }
 
-    /// The first `length` bytes of the room are whole records, from now on even if this process
-    /// dies.
+    /// The first `length` bytes of the room are whole records: on the fast path they count from now
+    /// on, even if this process dies.
     #[inline]
     pub(crate) fn commit(&self, length: usize) {
         if let Self::Fast(pages) = self {
@@ -102,7 +102,7 @@ impl Path {
         }
     }
 
-    /// What has the pages, if there are any.
+    /// The shared pages, if there are any.
     #[inline]
     pub(crate) fn pages(&self) -> Option<&Pages> {
         match self {

@@ -15,10 +15,9 @@
 //!   [`code_of_with`] from `fn(&C, A) -> R` and `run_with::<C, A, R>`, and both were checked to lie
 //!   in the image's code. They come over a socket whose other end is the parent's alone.
 //!
-//! **Rejected.** Closures without captures, conjured from nothing in the worker: such a closure may
-//! still capture a zero-sized proof that something was done in *this* process. A
-//! function pointer cannot capture anything. A registry of names: nothing to write is better
-//! than something to forget.
+//! **Rejected.** Closures of size zero, which the worker could make from nothing: such a closure
+//! may have captured a zero-sized proof that something was done in the *parent*. A function pointer
+//! cannot capture anything. A registry of names: the user could forget to enter a function.
 //!
 //! Tests: `tests/process/pool.rs`, in debug, release and with link-time optimisation.
 #![allow(unsafe_code)]
@@ -47,7 +46,7 @@ where
     code_ref::<fn(A) -> R>(run::<A, R>, function as usize)
 }
 
-/// The same, and what the function gives is kept (`kept`): the answer stands for it.
+/// The same, and the function's result is kept in the worker (`kept`): the answer stands for it.
 pub(crate) fn code_of_kept<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
 where
     A: DeserializeOwned,
@@ -112,7 +111,7 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Ba
     each(batch, |_, argument| Ok(function(argument)));
 }
 
-/// The same, with what stands for the result.
+/// The same, with an answer that stands for the result.
 ///
 /// # Safety
 /// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
@@ -148,8 +147,8 @@ where
     });
 }
 
-/// Answers each item of `batch` with what `call` makes of it; an error of `call` says what it is
-/// about.
+/// Answers each item of `batch` with the result of `call`; its error says whether the argument, the
+/// context or the result was at fault.
 #[inline]
 fn each<A, R>(
     batch: &mut Batch<'_>,
@@ -176,7 +175,7 @@ fn each<A, R>(
                     },
                 }
                 if cell.has_token() {
-                    return false; // it is this item's alone
+                    return false; // only this item is affected
                 }
             }
             true
@@ -186,7 +185,7 @@ fn each<A, R>(
             Ok(false) => {}
             Err(panic) => {
                 batch.panicked(&panic);
-                // The payload is the item's, and so is its destructor.
+                // The destructor of the payload is user code.
                 panic::contain(|| drop(panic));
             }
         }

@@ -1,31 +1,30 @@
 //! The worker's side: a process that runs items until it is told to leave.
 //!
 //! **Protocol.**
-//! 1. Settle in ([`serve`]): what else this process has inherited is closed; the socket moves from
-//!    standard input to a descriptor of its own that no child inherits, `/dev/null` takes its
-//!    place. No signal is blocked, whatever the thread that started this process does. The kernel
-//!    is asked to kill this process when the thread that started it ends, no core files are
-//!    written, and a thread begins to watch the socket and the bell. (Started elsewhere, the stream
-//!    is two descriptors, and standard input is empty from the beginning.)
+//! 1. Start ([`serve`]): all signals are unblocked, whatever the thread that started this process
+//!    had blocked. Other inherited descriptors are closed. The socket moves from standard input to
+//!    a descriptor that no child inherits, and `/dev/null` takes its place. The kernel is asked to
+//!    kill this process when the thread that started it ends, no core files are written, and a
+//!    thread begins to watch the socket and the bell. (On another machine the stream is two
+//!    descriptors.)
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
 //!    the lifeline (`sys::lifeline`) come with it. Answer `HELLO`.
-//! 3. Frame by frame, from the socket or, while this process is awake, from the tray (`tray`): run
-//!    the items, send what they gave, say `END`, both together with what comes next if that is
-//!    there and brief. Where a caller looks for results in the ledger (`shortcut`), look for the
-//!    next frame for a moment before sending them. Keep the contexts of batches until they are to
-//!    be forgotten. (An initializer is simply the first batch.)
-//! 4. `BYE`: exit, with whatever the program does at exit.
+//! 3. For each frame, from the socket or, while this process is awake, from the tray (`tray`): run
+//!    the items, send their results, then `End`. If the next frame is there and brief, both are
+//!    sent with its results. If a caller polls the ledger for results (`shortcut`), look for the
+//!    next frame for a moment before sending them. Keep the contexts of batches until `Forget`. (An
+//!    initializer is simply the first batch.)
+//! 4. `Bye`: exit, and run the program's exit handlers.
 //!
-//! **Orphans.** If the parent dies in whatever way, the kernel kills this process at once, in the
-//! middle of an item, too. Before this process has asked for that, in code that runs before `init`,
-//! the lifeline does the same. Where it was undone (an item that changes its user loses the
-//! kernel's promise), the parent's end of the socket closes, and the watcher kills this process
-//! group. What an item has started itself is killed by a parent that kills its worker; if the
-//! parent itself is gone it may go on, as the children of any killed process do.
+//! **Orphans.** However the parent dies, the kernel kills this process at once, even in the middle
+//! of an item. Before this process has asked for that, in code that runs before `init`, the
+//! lifeline does the same. Where the request was undone (the kernel forgets it when an item changes
+//! its user), the parent's end of the socket closes, and the watcher kills this process group. A
+//! parent that kills its worker kills the processes which its items have started, too; if the
+//! parent itself is gone these may go on, as the children of any killed process do.
 //!
-//! Panics of the protocol's own code cannot happen while an item runs; anything unexpected
-//! (a closed socket, bytes that make no sense) ends the process, and the parent
-//! notices.
+//! The protocol's own code cannot panic while an item runs. Anything unexpected (a closed socket,
+//! an invalid frame) ends the process, and the parent notices.
 //!
 //! Tests: `tests/process/pool.rs` (orphans, standard streams, descriptors).
 
@@ -75,21 +74,22 @@ use crate::sys::worker::{
 };
 use crate::task::panic;
 
-/// Descriptors below this one belong to programs by custom.
+/// Descriptors below this one are left to the program, which may expect certain numbers there.
 const FIRST_FD: i32 = 10;
 
-/// How much is received at once, as long as no frame has announced that it is larger.
+/// How much is received at once, unless a frame has announced that it is larger.
 const ROOM: usize = 8 << 10;
-/// How much memory for frames is kept while there is none.
+/// How much of the buffer for frames is kept after a large frame.
 const KEPT: usize = 4 << 20;
 
-/// For so many bytes there is room as soon as they are announced.
+/// For a frame of up to so many bytes, memory is allocated as soon as its length is known; for a
+/// larger one, as its bytes arrive.
 const BELIEVED: usize = 64 << 20;
 
-/// A task that awaits a token is woken on the watcher, and wakers are the user's code.
+/// The stack of the watcher thread: it wakes tasks that await a token, and wakers are user code.
 const WATCHER_STACK: usize = 256 << 10;
 
-/// Serves the parent that has sent this invitation; the end of this process.
+/// Serves the parent that has sent this invitation, until the end of this process.
 pub(crate) fn serve(invitation: &Invitation) -> ! {
     hear_all_signals();
     set_name(&invitation.name);
@@ -99,8 +99,8 @@ pub(crate) fn serve(invitation: &Invitation) -> ! {
     }
 }
 
-/// What lists of processes show: as much as the kernel takes of `name`, or else of the program's,
-/// where it would show `exe`.
+/// Sets the name that lists of processes show: as much of `name` as the kernel takes, or else of
+/// the program's name, because they would show `exe` otherwise.
 fn set_name(name: &str) {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = std::path::Path::new(&program)
@@ -118,13 +118,15 @@ fn set_name(name: &str) {
     }
 }
 
-/// The stream, by descriptors that no child inherits, in both directions; what else came with
-/// `exec` is closed.
+/// Both directions of the stream, on descriptors that no child inherits. Closes all other
+/// descriptors that came with `exec`.
 fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
     if let Some(ends) = invitation.stream {
         let [hears, says] = ends.map(|end| duplicate(end, FIRST_FD));
         close_inherited(&invitation.handed_on);
-        lead(); // what items start there dies with this process: elsewhere nobody has made a group for it
+        // On another machine the worker makes its own process group, so that what its items start
+        // dies with it.
+        lead();
         return Ok((Stream::new(hears?), Stream::new(says?)));
     }
     close_inherited(&invitation.handed_on);
@@ -136,14 +138,14 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
 fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let (input, output) = take_stream(invitation)?;
     empty_standard_input()?;
-    // (Elsewhere the parent is a shell, and the end of the stream tells, so that what items have
-    // started ends, too.)
+    // On another machine the parent process is a shell. There this process ends at the end of the
+    // stream, together with the processes that its items have started.
     let parents_end = match invitation.stream {
         None => hold_on(invitation.parent),
         Some(_) => None,
     };
     if !is_child_of(invitation.parent) {
-        exit(1); // the parent was gone before it could be watched
+        exit(1); // the parent ended before it could be watched
     }
     leave_no_core();
     broken_pipe::ignore();
@@ -151,7 +153,7 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
 
     let mut inlet = Inlet::new(input);
     let first = inlet.take(RecvFlags::empty());
-    first.map_err(refused("recvmsg"))?; // should the system refuse to receive any, it can still be said
+    first.map_err(refused("recvmsg"))?; // a refusal of the system can still be reported here
     let copy = image().name().as_bytes();
     let (limit, plain) = match inlet.frame() {
         Frame::Welcome {
@@ -168,17 +170,17 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     panic::install_hook();
     let mut outlet = Outlet::new(output, path);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
-    outlet.mark(); // what `main` has written so far is no item's
+    outlet.mark(); // what `main` has written so far belongs to no item
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
     Ok((inlet, WorkerState::new(outlet, calls, memory)))
 }
 
-/// With the fast path, whose descriptors have come with the first frame.
+/// Sets up the fast path, whose descriptors came with the first frame.
 fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
     let come = inlet.arrivals.claim(&[0, 1, 2]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
-    std::mem::forget(lifeline?); // its being open is what matters (`sys::lifeline`)
+    std::mem::forget(lifeline?); // it must stay open, and nothing else (`sys::lifeline`)
     let pages = Pages::map(&*memory?)?;
     inlet.front = Some((*pages).clone());
     let (calls, canceller) = calls(Arc::new((*pages).clone()));
@@ -190,8 +192,8 @@ fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
     Ok((inlet, Path::Fast(pages), calls))
 }
 
-/// As a plain worker: a thread hears the parent at any time, does what cannot wait, and hands on
-/// everything else. It may say something on `output`, too.
+/// Sets up a plain worker: a thread reads the stream at any time, handles the frames that cannot
+/// wait, and passes on the others. It answers on `output`.
 fn plain_worker(
     mut inlet: Inlet,
     output: Stream,
@@ -216,7 +218,7 @@ fn plain_worker(
                     let _ = send(&output, &record, &[]); // without attachments nothing is refused
                     drop(one);
                     if cancel {
-                        canceller.look(); // last: wakers are the user's code, and may take their time
+                        canceller.look(); // last, because wakers are user code and may take long
                     }
                     continue;
                 }
@@ -235,7 +237,7 @@ fn plain_worker(
 
 fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     let mut home = None;
-    // What the next frame brings along.
+    // The attachments of the next frame.
     let mut next_descriptors = Descriptors::default();
     let mut copies = Copies::default();
     loop {
@@ -288,8 +290,8 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
     }
 }
 
-/// Kills this process and its group as soon as the parent's end of `socket` closes, and
-/// cancels what runs when `bell` is rung.
+/// Starts the watcher of the fast path. It kills this process and its group as soon as the parent's
+/// end of `socket` closes, and cancels unwanted items when `bell` rings.
 fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Result<()> {
     start_watcher(move || {
         loop {
@@ -307,18 +309,18 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
             }
             match fds[1].revents() {
                 PollFlags::IN => {
-                    // First quiet, then look: what is rung later is heard again.
+                    // Silences the bell before it looks, so that a later ring wakes it again.
                     let _ = transfer::receive(bell.as_fd(), false, &mut [0; 8][..]);
                     canceller.look();
                 }
                 nothing if nothing.is_empty() => {}
-                _ => die(), // an item has closed what was ours
+                _ => die(), // an item has closed our descriptor
             }
         }
     })
 }
 
-/// Starts the thread that hears of what cannot wait.
+/// Starts the thread for messages that cannot wait.
 fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let watcher = thread::Builder::new()
         .name("trefoil-watch".to_owned())
@@ -331,20 +333,20 @@ fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     watcher.map(drop)
 }
 
-/// Waits until there is something to receive. The end, if the parent is gone.
+/// Waits until there is something to receive. If the parent is gone, ends this process.
 fn until_some_or_orphaned(socket: &Stream, parents_end: &Handle) {
     let mut fds = [
         PollFd::new(socket, PollFlags::IN),
         PollFd::new(parents_end, PollFlags::IN),
     ];
-    // (After another error the stream tells.)
+    // After any other error, the next read of the stream fails.
     while poll(&mut fds, None) == Err(Errno::INTR) {}
     if !fds[1].revents().is_empty() {
         die();
     }
 }
 
-/// How long the frame is at the front of what has come, if its head is there.
+/// The length of the frame at the front of `bytes`, if its head is there.
 fn announced(bytes: &[u8]) -> Option<usize> {
     match wire::announced(bytes) {
         Ok(length) => length,
@@ -352,28 +354,28 @@ fn announced(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// What the parent says, frame by frame.
+/// What the parent sends, frame by frame.
 struct Inlet {
     stream: Stream,
-    /// Room for what is received: from `start` to `end` it has not been used.
+    /// The receive buffer: the bytes from `start` to `end` have not been used yet.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
     arrivals: Arrivals,
-    /// How often the parent had sent something, when that was last looked at.
+    /// The parent's count of sends, when this was last read.
     deliveries: u64,
-    /// Where small frames lie.
+    /// The pages with the tray, where small frames lie.
     front: Option<Front>,
-    /// A frame that lay there, and whether it is the next one.
+    /// A frame that was copied out of the tray, or relayed; and whether it is the next one.
     letter: Vec<u8>,
     has_letter: bool,
     /// How many bytes from the socket have been used.
     place: u64,
-    /// Where the next letter begins.
+    /// Where the next frame in the tray begins.
     head: u64,
-    /// Of a plain worker: frames that its other thread has heard.
+    /// In a plain worker: the frames that the watcher thread has passed on.
     relayed: Option<mpsc::Receiver<Vec<u8>>>,
-    /// Readable when the parent is gone, where the kernel does not end this process then.
+    /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
     parents_end: Option<Handle>,
 }
 
@@ -396,8 +398,9 @@ impl Inlet {
         }
     }
 
-    /// A batch is here that takes no time: what there is to say can wait until after it. (Or, of a
-    /// plain worker, until it begins: that is said at once, and everything before it.)
+    /// Whether the next frame is here, and is a brief batch: then the records that wait can be sent
+    /// after it. (In a plain worker any batch will do: its first item is reported at once, together
+    /// with everything before it.)
     fn has_brief(&mut self) -> bool {
         let next = match self.takes_letter() || self.takes_relayed() {
             true => Frame::decode(&self.letter),
@@ -406,8 +409,8 @@ impl Inlet {
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief || self.is_plain())
     }
 
-    /// Where a caller looks for the results: looks for the next frame, for a moment. True: it is
-    /// here, and what there is to say has been heard.
+    /// If a caller polls for the results: looks for the next frame for a moment. True: it is here,
+    /// and the caller has read the results.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
         let (Some(pages), Some(yields)) = (outlet.path.pages(), outlet.watched()) else {
             return false;
@@ -431,12 +434,12 @@ impl Inlet {
         (self.end > 0 || self.has_letter) && pages.is_heard()
     }
 
-    /// Nothing comes but bytes.
+    /// Whether this worker is plain: only bytes arrive.
     fn is_plain(&self) -> bool {
         self.relayed.is_some()
     }
 
-    /// The next frame was relayed, and lies here.
+    /// Whether the next frame was relayed; it is in `letter` then.
     fn takes_relayed(&mut self) -> bool {
         if let (false, Some(relayed)) = (self.has_letter, &self.relayed)
             && let Ok(frame) = relayed.try_recv()
@@ -450,7 +453,7 @@ impl Inlet {
         self.front.as_ref().map(|front| Tray::new(front.tray()))
     }
 
-    /// The next frame is a letter, and lies here.
+    /// Whether the next frame is in the tray; it is copied to `letter` then.
     #[inline]
     fn takes_letter(&mut self) -> bool {
         if !self.has_letter
@@ -473,7 +476,7 @@ impl Inlet {
     /// The bytes of the next frame, whole.
     fn next(&mut self) -> &[u8] {
         if let (Some(relayed), false) = (&self.relayed, self.has_letter) {
-            self.letter = Vec::new(); // one large frame does not cost its memory until the next
+            self.letter = Vec::new(); // the memory of a large frame is freed before the wait
             self.letter = relayed.recv().unwrap_or_else(|_| exit(1));
             return &self.letter;
         }
@@ -497,32 +500,33 @@ impl Inlet {
     /// Waits for more bytes.
     fn receive(&mut self) {
         self.tidy();
-        // (No more than what has come makes likely: a length that is wrong does not cost the memory
-        // of a right one.)
+        // The room grows with what has arrived, so that a wrong length does not allocate much
+        // memory.
         let want = announced(&self.bytes[..self.end]).unwrap_or(0);
         let want = want.min(BELIEVED.max(4 * self.end));
         if want > self.bytes.len() || self.end == 0 && self.bytes.len() > KEPT {
-            // As much room as there will be bytes. (One large frame does not cost its memory for
-            // ever.)
+            // Exactly as much room as is needed, so that the memory of one large frame is not kept
+            // for ever.
             let mut exact = Vec::with_capacity(want.max(ROOM));
             large_pages::advise(&mut exact);
             exact.extend_from_slice(&self.bytes[..self.end]);
             exact.resize(want.max(ROOM), 0);
             self.bytes = exact;
         }
-        // In the middle of a frame the rest of it is on its way.
+        // It does not sleep in the middle of a frame, whose rest is on its way.
         let sleeps = self.end == 0 && self.tray().is_none_or(|tray| tray.falls_asleep(self.head));
         let mut flags = RecvFlags::empty();
         if self.end == 0 && !sleeps {
             if self.takes_letter() {
                 return;
             }
-            // One whose turn has not come stands behind bytes that have been sent.
+            // A frame in the tray whose turn has not come follows bytes that have already been
+            // sent.
             flags = RECEIVE;
         }
         match self.take(flags) {
             Ok(true) => {}
-            Ok(false) => exit(1), // an item has written over it
+            Ok(false) => exit(1), // an item has overwritten the shared pages
             Err(error) => {
                 let why = refused("recvmsg")(error);
                 let _ = writeln!(
@@ -537,7 +541,7 @@ impl Inlet {
         }
     }
 
-    /// Receives some bytes behind those that are here; false: none now.
+    /// Receives some bytes behind those that are here. False: there are none now.
     fn take(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
         loop {
             if let Some(parents_end) = &self.parents_end {
@@ -557,7 +561,7 @@ impl Inlet {
         }
     }
 
-    /// Forgets what has been used.
+    /// Removes the used bytes from the buffer.
     fn tidy(&mut self) {
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);

@@ -1,8 +1,8 @@
-//! In the worker: one direction of the stream to the parent, and what follows when the parent is
-//! gone.
+//! In the worker: one direction of the stream to the parent, and the end of the process when the
+//! parent is gone.
 //!
-//! A worker that is a child of its parent has one socket for both. One that was started elsewhere
-//! has what it was given there: pipes or sockets, two of them.
+//! A worker that is a child of its parent has one socket for both directions. One that was started
+//! on another machine has two pipes or sockets, which it was given there.
 //!
 //! Tests: below; `tests/machines/`.
 
@@ -15,7 +15,7 @@ use crate::process::payload::attachments::Arrivals;
 use crate::sys::sockets::QUIET;
 use crate::sys::worker::{self, end_all, is_socket};
 
-/// What is heard, or what is said on.
+/// One direction of the stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
     descriptor: OwnedFd,
@@ -30,7 +30,7 @@ impl Stream {
         }
     }
 
-    /// The same by another descriptor.
+    /// The same stream, on another descriptor.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             descriptor: self.descriptor.try_clone()?,
@@ -43,7 +43,7 @@ impl Stream {
         self.descriptor
     }
 
-    /// Waits for bytes, and what comes with them. 0: the parent is gone.
+    /// Waits for bytes, and for descriptors that come with them. 0: the parent is gone.
     pub(crate) fn receive(
         &self,
         arrivals: &mut Arrivals,
@@ -71,8 +71,8 @@ impl AsFd for Stream {
     }
 }
 
-/// The parent is gone: the end, at once, and of what items have started. No destructor, no handler,
-/// no item can hold it up.
+/// Kills this process group at once, because the parent is gone. No destructor, exit handler or
+/// item can delay it.
 pub(super) fn die() -> ! {
     end_all()
 }

@@ -1,4 +1,4 @@
-//! What the kernel has told this process at its start.
+//! The auxiliary vector: what the kernel told this process at its start.
 //!
 //! - **Y35** `getauxval` may be called at any time: it reads a table that is there before the first
 //!   constructor, and for any number that is not in it gives 0.
@@ -11,19 +11,19 @@ fn value(what: libc::c_ulong) -> usize {
     unsafe { libc::getauxval(what) as usize }
 }
 
-/// The kernel has started this process with other rights than its caller's: by the user of its
-/// file, or its capabilities, or a security module.
+/// Whether the kernel has given this process other rights than its caller has: because of its
+/// file's owner or capabilities, or a security module.
 pub(crate) fn has_other_rights() -> bool {
     value(libc::AT_SECURE) != 0
 }
 
-/// The program headers at this address are those of the executable.
+/// Whether the program headers at this address are those of the executable.
 pub(crate) fn are_executables(headers: usize) -> bool {
     headers == value(libc::AT_PHDR)
 }
 
-/// The kernel has mapped no dynamic loader: of a program that needs one, the loader itself was
-/// executed.
+/// Whether the kernel has mapped no dynamic loader. If this program needs one, the loader itself
+/// was executed then.
 pub(crate) fn is_loader_executed() -> bool {
     value(libc::AT_BASE) == 0
 }

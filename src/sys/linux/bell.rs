@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// The call that makes one.
+/// The system call that makes one.
 pub(crate) const CALL: &str = "eventfd2";
 
-/// It is ready once it was rung, until it is silenced. Each ring is an edge.
+/// Ready from the first ring until it is silenced. Each ring is an edge.
 #[derive(Debug)]
 pub(crate) struct Bell(OwnedFd);
 
@@ -29,12 +29,12 @@ impl Bell {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
-    /// What [`ring`] rings, while the bell is there.
+    /// The descriptor for [`ring`], valid while the bell exists.
     pub(crate) fn rope(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
-    /// One more descriptor that every ring is an edge of. It is not silenced; see [`make_room`].
+    /// Another descriptor, on which every ring is an edge. It is never silenced; see [`make_room`].
     pub(crate) fn listener(&self) -> io::Result<OwnedFd> {
         self.0.try_clone()
     }
@@ -46,11 +46,11 @@ impl AsFd for Bell {
     }
 }
 
-/// By its [`rope`](Bell::rope). A signal handler may call this. (One that cannot count further is
-/// ringing.)
+/// Rings the bell with this [`rope`](Bell::rope). A signal handler may call this. (If the counter
+/// is full, the bell is ringing already.)
 pub(crate) fn ring(rope: BorrowedFd<'_>) {
     let _ = rustix::io::write(rope, &1_u64.to_ne_bytes());
 }
 
-/// A bell that is never silenced has room for more rings, always: it counts.
+/// Nothing to do: the counter of a bell that is never silenced does not fill up.
 pub(crate) fn make_room(_listener: &OwnedFd) {}

@@ -1,6 +1,6 @@
-//! A child process by a descriptor that is readable once it has ended: its pidfd.
+//! A child process, by a descriptor that is readable once it has ended: its pidfd.
 //!
-//! It names this child and no other process, whatever happens to its number.
+//! It stands for this child and no other process, even if its number is used again.
 //!
 //! Tests: `tests/event_loop/children.rs`.
 
@@ -15,7 +15,7 @@ use rustix::process::{
 
 pub(crate) use crate::sys::unix::child_id::*;
 
-/// The calls that a filter may refuse: to open one, to signal.
+/// The system calls that a filter may refuse: to open one, to send a signal.
 pub(crate) const CALLS: [&str; 2] = ["pidfd_open", "pidfd_send_signal"];
 
 /// A child process.
@@ -23,13 +23,13 @@ pub(crate) const CALLS: [&str; 2] = ["pidfd_open", "pidfd_send_signal"];
 pub(crate) struct Handle(OwnedFd);
 
 impl Handle {
-    /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is
-    /// left.
+    /// The handle of the child with this number, which has not been waited for. `SRCH`: not even a
+    /// zombie is left.
     pub(crate) fn open(id: Id) -> Result<Self> {
         pidfd_open(id, PidfdFlags::empty()).map(Self)
     }
 
-    /// Its status if it has ended, which is then gone; `None` while it runs.
+    /// Its status if it has ended, which can be fetched only once; `None` while it runs.
     pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
         fetch(WaitId::PidFd(self.0.as_fd()))
     }
@@ -56,7 +56,7 @@ fn fetch(child: WaitId<'_>) -> Result<Option<ExitStatus>> {
     Ok(status.as_ref().map(in_std))
 }
 
-/// The same status in `std`'s words.
+/// The same status in `std`'s type.
 fn in_std(status: &WaitIdStatus) -> ExitStatus {
     const CORE: i32 = 0x80;
     let raw = match (status.exit_status(), status.terminating_signal()) {

@@ -1,7 +1,6 @@
-//! The program's file: what is executed to start this image again.
+//! The program's file, which is executed to start this image again.
 //!
-//! `/proc/self/exe` is the very file that this process runs, even if another has its name
-//! meanwhile.
+//! `/proc/self/exe` is the file that this process runs, even if another file has its name by now.
 
 use std::io;
 use std::os::linux::fs::MetadataExt;
@@ -9,15 +8,15 @@ use std::path::PathBuf;
 
 const PATH: &str = "/proc/self/exe";
 
-/// Nothing has to be remembered.
+/// Nothing to note.
 pub(crate) fn note() {}
 
-/// What to execute.
+/// The path to execute.
 pub(crate) fn path() -> io::Result<PathBuf> {
     Ok(PATH.into())
 }
 
-/// What names it. Empty if it is unknown.
+/// Identifies the file. Empty if that is not known.
 pub(crate) fn id() -> Vec<u8> {
     let Ok(file) = std::fs::metadata(PATH) else {
         return Vec::new();

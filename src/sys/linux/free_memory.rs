@@ -1,22 +1,21 @@
-//! Whether there is room in this machine for so much more memory.
+//! Whether this machine has so much free memory.
 //!
 //! **Job.** The kernel promises memory that it does not have, and when the pages are written to, it
 //! kills a process to get them: this one, a worker, or another program. Code that is about to fill
-//! a large piece asks first ([`check`]), so that what cannot fit is an error of the call that wants
-//! it.
+//! a large piece calls [`check`] first, so that a piece which cannot fit is an error of that call.
 //!
-//! What others take at the same time cannot be known, and a limit of a group of processes is not
-//! looked at (the kernel kills within the group then): a guard against the impossible, not a
-//! reservation.
+//! It is not a reservation: it catches only sizes that cannot fit. What others allocate at the same
+//! time is unknown, and the limits of control groups are not checked (there the kernel kills within
+//! the group).
 //!
 //! Tests: below; `tests/process/memory.rs`.
 
 use std::io;
 
-/// Requests up to this size are not checked: to read `/proc/meminfo` costs as much as to fill them.
+/// Requests up to this size are not checked: reading `/proc/meminfo` costs as much as filling them.
 const LITTLE: u64 = 1 << 20;
 
-/// An error if there is no room for `length` bytes.
+/// An error if there is not enough memory for `length` bytes.
 pub(crate) fn check(length: usize) -> io::Result<()> {
     if length as u64 <= LITTLE || length as u64 <= left() {
         return Ok(());
@@ -27,13 +26,13 @@ pub(crate) fn check(length: usize) -> io::Result<()> {
     ))
 }
 
-/// How many bytes there are, as far as that can be read.
+/// How many bytes are available, as far as that can be read.
 fn left() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").ok();
     text.as_deref().and_then(available).unwrap_or(u64::MAX)
 }
 
-/// What a new program could have, by what `/proc/meminfo` says.
+/// How much memory a new program could use, with swap, by the text of `/proc/meminfo`.
 fn available(meminfo: &str) -> Option<u64> {
     let kibibytes = |name: &str| {
         let mut lines = meminfo.lines();
@@ -57,7 +56,7 @@ mod tests {
         assert_eq!(available(""), None);
     }
 
-    /// (Of 32 bits: there may be more than a process can ask for.)
+    /// (A machine may have more than a process of 32 bits can ask for.)
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn there_is_never_all_of_it() {

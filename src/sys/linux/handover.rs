@@ -1,4 +1,4 @@
-//! Bytes through a Unix socket, and descriptors with them (`SCM_RIGHTS`).
+//! Sends and receives bytes through a Unix socket, and descriptors with them (`SCM_RIGHTS`).
 //!
 //! Tests: `process::payload::attachments`.
 
@@ -22,11 +22,11 @@ pub(crate) const MOST: usize = 253;
 pub(crate) struct Received {
     pub(crate) bytes: usize,
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// There were more.
+    /// Some descriptors were lost.
     pub(crate) lost: bool,
 }
 
-/// Receives bytes into `buffer`, and what comes with them.
+/// Receives bytes into `buffer`, and the descriptors that come with them.
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

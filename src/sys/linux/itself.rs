@@ -1,4 +1,4 @@
-//! What a process asks the system about itself: its threads, its descriptors, its rights; and what
+//! What the system knows about this process: its threads, descriptors, rights, and the name that
 //! lists of processes show.
 //!
 //! Tests: below; `tests/process/host.rs`.
@@ -7,15 +7,15 @@ use std::ffi::CStr;
 
 pub(crate) use super::auxiliary::has_other_rights;
 
-/// The folder with the numbers of its descriptors.
+/// The directory with the numbers of its descriptors.
 pub(crate) const DESCRIPTORS: &str = "/proc/self/fd";
 
-/// The kernel's mark on a thread that has begun to end, and comes back to no code of the program.
+/// The kernel's flag for a thread that has begun to end, and runs no code of the program any more.
 const PF_EXITING: u32 = 4;
 
-/// No other thread of this process runs, now. `None`: that cannot be told.
+/// Whether no other thread of this process exists now. `None`: that cannot be found out.
 ///
-/// A thread may be listed for a while after it was joined, so those that are listed are looked at.
+/// A thread may be listed for a while after it was joined, so each listed one is checked.
 pub(crate) fn is_alone() -> Option<bool> {
     let tasks = std::fs::read_dir("/proc/self/task").ok()?;
     let tasks: Vec<_> = tasks.collect::<Result<_, _>>().ok()?;
@@ -28,8 +28,8 @@ pub(crate) fn is_alone() -> Option<bool> {
     Some(tasks.len() == 1 || living.count() <= 1)
 }
 
-/// Of the line that the kernel has about a thread: its flags say that it ends. (Its name comes
-/// before, in brackets, and may be anything.)
+/// Whether the flags in this line of the kernel about a thread say that it is ending. (Its name
+/// comes before them, in brackets, and may contain anything.)
 fn is_ending(stat: &[u8]) -> bool {
     let name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
     let mut fields = stat[name..].split(|byte| *byte == b' ');
@@ -39,12 +39,12 @@ fn is_ending(stat: &[u8]) -> bool {
     flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
 }
 
-/// The calling thread is the program's first.
+/// Whether the calling thread is the program's first.
 pub(crate) fn is_first_thread() -> bool {
     rustix::thread::gettid() == rustix::process::getpid()
 }
 
-/// What lists of processes show: as much as the kernel takes, 15 bytes.
+/// Sets the name that lists of processes show; the kernel takes 15 bytes.
 pub(crate) fn set_name(name: &CStr) {
     let _ = rustix::thread::set_name(name);
 }

@@ -1,24 +1,24 @@
 //! Large pages for large buffers.
 //!
-//! **Job.** A buffer of many megabytes that is new costs more in page faults, one for every four
-//! kibibytes, than in copying what goes into it. Where the kernel gives large pages on request
-//! (Linux: `madvise`), this asks, before the first byte is written.
+//! **Job.** Filling a new buffer of many megabytes costs more for page faults, one for every four
+//! kibibytes, than for copying. Where the kernel gives large pages on request (Linux: `madvise`),
+//! this requests them before the first byte is written.
 //!
 //! - **Y75** The range that is advised consists of whole pages of memory that a vector owns and
 //!   that the vector is borrowed for mutably; the advice changes neither content nor protection.
 //!
-//! **Rejected.** Asking for every buffer: a page of two megabytes for a buffer of one wastes the
-//! other. A pool of buffers: it would keep what the program may need.
+//! **Rejected.** Requesting them for every buffer: a page of two megabytes for a buffer of one
+//! wastes the other. A pool of buffers: it would keep memory that the program may need.
 //!
 //! Tests: below.
 #![allow(unsafe_code)]
 
 use rustix::mm::Advice;
 
-/// What is smaller has no use for a large page.
+/// Smaller buffers get no large pages.
 const LARGE: usize = 4 << 20;
 
-/// Asks for large pages behind the room that `buffer` has left, if that is much.
+/// Requests large pages for the spare capacity of `buffer`, if that is large.
 #[inline]
 pub(crate) fn advise<T>(buffer: &mut Vec<T>) {
     let room = buffer.spare_capacity_mut();
@@ -34,8 +34,8 @@ fn whole_pages(start: *mut u8, length: usize) {
     let skip = start.addr().wrapping_neg() % page;
     let pages = length.saturating_sub(skip) / page * page;
     let first = start.wrapping_add(skip).cast();
-    // SAFETY: Y75: this advice changes neither content nor protection of whatever is mapped there,
-    // and of what is not the kernel says so. One that knows no large pages refuses.
+    // SAFETY: Y75: this advice changes neither content nor protection of whatever is mapped there;
+    // for what is not mapped the kernel returns an error. A kernel without large pages refuses.
     let _ = unsafe { rustix::mm::madvise(first, pages, Advice::LinuxHugepage) };
 }
 

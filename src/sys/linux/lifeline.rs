@@ -1,24 +1,26 @@
-//! What a process hangs by: when it is cut, or its holder is gone, the kernel kills that process.
+//! A lifeline: when its other end is closed, by the parent or because the parent is gone, the
+//! kernel kills the child.
 //!
-//! **Job.** To end a child where a signal cannot: before its first line (it cannot have asked the
-//! kernel for a parent-death signal yet), or when its parent has no right to signal it any more.
-//! The kernel does it, so it does not matter what the child does meanwhile, or whether it has been
-//! stopped.
+//! **Job.** Ends a child where a signal cannot: before its first line (when it cannot have asked
+//! the kernel for a parent-death signal yet), or when its parent has no right to signal it any
+//! more. The kernel does it, so it does not matter what the child does meanwhile, or whether it has
+//! been stopped.
 //!
-//! **Protocol.** A pair of sockets through which nothing is ever sent. The child's end is set to
-//! send its owner a signal when something happens to it (`O_ASYNC`), the signal is `SIGKILL`
-//! (`F_SETSIG`), the owner the child (`F_SETOWN`). The one thing that can happen is that the other
-//! end, which the parent has, is closed or shut down. The right to send that signal was
-//! checked, and noted by the kernel, when the owner was set. The child's end must stay open: it
-//! lies in a message to the child from then on, and then with the child. (In the parent alone it
-//! might be closed first.)
+//! **Protocol.** It is a pair of sockets through which nothing is ever sent. The child's end is set
+//! to send its owner a signal when something happens to it (`O_ASYNC`); the signal is `SIGKILL`
+//! (`F_SETSIG`), and the owner is the child (`F_SETOWN`). The only thing that can happen is that
+//! the other end, which the parent has, is closed or shut down. The kernel checked and noted the
+//! right to send that signal when the owner was set. The child's end must stay open: at first it is
+//! in a message to the child, then in the child. (If only the parent had it, it might be closed
+//! first.)
 //!
-//! Where the kernel or a filter knows nothing of this, nothing happens when it is cut.
+//! Where the kernel or a filter does not support this, nothing happens when the other end is
+//! closed.
 //!
 //! - **Y27** `fcntl` with these commands takes numbers, for a descriptor that is open.
 //!
-//! Rejected: the signal on a socket or a pipe that is there anyway, since whatever is sent through
-//! it would be the end.
+//! Rejected: setting the signal on a socket or pipe that exists anyway, because anything sent
+//! through it would kill the child.
 //!
 //! Tests: below; `tests/environments/`.
 #![allow(unsafe_code)]
@@ -42,7 +44,8 @@ const F_SETSIG: c_int = 10;
 pub(crate) struct Lifeline(OwnedFd);
 
 impl Lifeline {
-    /// For the child `pid`, which has not been reaped; and the end that the child is to have.
+    /// A lifeline for the child `pid`, which has not been reaped; and the end that the child must
+    /// get.
     pub(crate) fn tie(pid: Pid) -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair().map_err(refused("socketpair"))?;
         for (command, value) in [
@@ -56,15 +59,14 @@ impl Lifeline {
         Ok((Self(ours.into()), theirs.into()))
     }
 
-    /// The end of the child.
+    /// Kills the child.
     pub(crate) fn cut(&self) {
         let _ = shutdown(&self.0, Shutdown::Both);
     }
 }
 
-/// This process is to end with the thread that started it: the kernel sees to that, at any time.
-/// (Where that is refused the stream's end and the lifeline do it, nearly as soon.) So there is
-/// nothing to watch.
+/// Asks the kernel to kill this process when the thread that started it ends. (If that is refused,
+/// the end of the stream and the lifeline do it, nearly as soon.) So there is nothing to watch.
 pub(crate) fn hold_on(_parent: u32) -> Option<Handle> {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     None
@@ -102,7 +104,7 @@ mod tests {
     fn no_process_ends_without_it() {
         let (mut child, pid) = sleeper();
         let (lifeline, theirs) = Lifeline::tie(pid).unwrap();
-        drop(theirs); // what is closed first sends nothing
+        drop(theirs); // the end that is closed first sends no signal
         drop(lifeline);
         assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();

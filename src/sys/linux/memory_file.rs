@@ -1,7 +1,7 @@
-//! Memory files: memory that has a descriptor, and no name (`memfd_create`).
+//! Memory files: memory that has a descriptor and no name (`memfd_create`).
 //!
-//! One may come from another process, so nothing is believed of it: the kernel is asked for its
-//! seals, which cannot be taken off.
+//! A memory file may come from another process, so nothing is assumed of it: the kernel is asked
+//! for its seals, which cannot be removed.
 //!
 //! - **Y53** Pages of a mapping may be filled in advance, and given back: the first changes no
 //!   content, the second makes it zero.
@@ -20,12 +20,12 @@ use rustix::process::Resource;
 use crate::sys::limits;
 use crate::sys::refused::refused;
 
-/// What no process may do to any.
+/// The seals that every sealed file has: no process may change its size.
 const RESIZE: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A memory file of `length` bytes, all zero, which may be sealed, and whose bytes cannot be
-/// executed. No page of it is there before it is used. What is longer than this process's files may
-/// be is refused here, not by a signal.
+/// executed. No page is allocated before it is used. A length above this process's limit for files
+/// is an error here, not a signal.
 pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     let limit = limits::limit(Resource::Fsize)
         .ok()
@@ -35,7 +35,8 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     }
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-        // A kernel that has never heard of the last flag. (Some, set up strictly, want it.)
+        // A kernel that does not know the last flag. (Others require it, if they are configured
+        // strictly.)
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         result => result,
     }
@@ -44,14 +45,14 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// The same, whose size cannot change any more.
+/// The same; its size cannot change any more.
 pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
     let file = create(name, length)?;
     rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::SEAL)?;
     Ok(file)
 }
 
-/// The same, all of whose pages are there.
+/// The same; all its pages are allocated.
 pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> {
     let file = create(name, length)?;
     rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length as u64)?;
@@ -59,13 +60,14 @@ pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> 
     Ok(file)
 }
 
-/// It never changes from now on.
+/// Seals it: it never changes from now on.
 pub(crate) fn seal(file: impl AsFd) -> io::Result<()> {
     let seals = RESIZE | SealFlags::WRITE | SealFlags::SEAL;
     Ok(rustix::fs::fcntl_add_seals(file, seals)?)
 }
 
-/// Its size cannot become less; `fixed`: nor can its bytes change. Or what is wrong with it.
+/// `Ok` if it cannot become shorter and, if `fixed`, its bytes cannot change; otherwise what is
+/// wrong with it.
 pub(crate) fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static str> {
     let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| "is none")?;
     if !seals.contains(SealFlags::SHRINK) {
@@ -84,7 +86,7 @@ pub(crate) fn reader(file: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// Makes the pages from `start` on be there, or says that there is no memory for them.
+/// Allocates the pages from `start` on; an error if there is no memory for them.
 ///
 /// # Safety
 /// Y53: they are whole pages of a mapping of such a file.
@@ -102,7 +104,7 @@ pub(crate) unsafe fn give_back(start: *mut u8, length: usize) {
     let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
 }
 
-/// How long it is.
+/// Its length in bytes.
 pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
 }

@@ -1,8 +1,8 @@
 //! Linux.
 //!
-//! The duties that this system alone fulfils so, beside those of all Unix systems; the table is at
-//! the head of `sys`. Those that are left out with `--cfg trefoil_port` are fulfilled by `portable`
-//! then.
+//! The duties that Linux fulfils in its own way; those that it shares with all Unix systems are in
+//! `unix`. The table is at the head of `sys`. With `--cfg trefoil_port`, some are left out here,
+//! and `portable` fulfils them.
 
 pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]

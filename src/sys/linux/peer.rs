@@ -1,11 +1,11 @@
-//! Which process made the other end of a socket: the kernel has noted it.
+//! Which process made the other end of a socket, as the kernel noted it.
 //!
 //! - **Y38** `getsockopt` with `SO_PEERCRED` takes any descriptor that is open, and fills in a
 //!   `ucred`, three numbers, or is an error.
 //!
-//! Rejected: rustix's call, whose process is never 0. The kernel says 0 where the other process is
-//! in a process namespace that this one does not see, and of sockets that have no other process
-//! (TCP).
+//! Rejected: rustix's call, which cannot return the process 0. The kernel reports 0 if the other
+//! process is in a process namespace that this one does not see, and for sockets that have no other
+//! process (TCP).
 //!
 //! Tests: below; `tests/process/host.rs`.
 #![allow(unsafe_code)]

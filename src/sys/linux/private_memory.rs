@@ -1,4 +1,4 @@
-//! How much memory of its own this process has, and may have (`/proc/self/statm`, `RLIMIT_DATA`).
+//! How much private memory this process has, and may have (`/proc/self/statm`, `RLIMIT_DATA`).
 //!
 //! Tests: below; `tests/process/limits.rs`.
 
@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::sys::limits::limit;
 
-/// What reads how much there is.
+/// Reads how much private memory this process has.
 #[derive(Debug)]
 pub(crate) struct Meter {
     statm: File,
@@ -24,8 +24,8 @@ impl Meter {
         })
     }
 
-    /// How many bytes are resident and this process's own, and how much it has reserved to write
-    /// to.
+    /// How many bytes are resident and private, and how many bytes of private writable memory are
+    /// reserved.
     pub(crate) fn read(&self) -> Option<(u64, u64)> {
         let mut buffer = [0; 256];
         let length = rustix::io::pread(&self.statm, &mut buffer, 0).ok()?;
@@ -35,18 +35,18 @@ impl Meter {
     }
 }
 
-/// From now on no more than `bytes` can be reserved to write to.
+/// Limits the private writable memory to `bytes`.
 pub(crate) fn allow(bytes: u64) -> io::Result<()> {
     let maximum = limit(Resource::Data)?.maximum;
     let current = Some(maximum.map_or(bytes, |maximum| bytes.min(maximum)));
     Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
 }
 
-/// What was allowed.
+/// The limit before it was lifted.
 #[derive(Debug)]
 pub(crate) struct Allowance(Rlimit);
 
-/// Allows as much as there is. `None`: that is refused.
+/// Raises the limit to the hard limit. `None`: the system refuses that.
 pub(crate) fn lift() -> Option<Allowance> {
     let before = limit(Resource::Data).ok()?;
     let most = Rlimit {
@@ -57,12 +57,12 @@ pub(crate) fn lift() -> Option<Allowance> {
     Some(Allowance(before))
 }
 
-/// Allows what was allowed before.
+/// Restores the earlier limit.
 pub(crate) fn restore(before: Allowance) {
     let _ = setrlimit(Resource::Data, before.0);
 }
 
-/// Resident, shared and data pages.
+/// Returns the numbers of resident, shared and data pages.
 fn parse(statm: &str) -> Option<(u64, u64, u64)> {
     let mut fields = statm.split_whitespace().map(|field| field.parse().ok());
     let resident = fields.nth(1)??;

@@ -8,9 +8,8 @@
 //! than that, and waits for the rest. (A thread of low priority wakes later still, by a
 //! two-hundredth of the wait. That is not corrected.)
 //!
-//! A wait that is no longer than the slack is asked for as it is: it cannot be made shorter, and
-//! one of no length at all would be a busy wait. Only Linux is known so well; elsewhere nothing is
-//! changed.
+//! A wait that is no longer than the slack is left as it is: with a length of zero it would be a
+//! busy wait. Only Linux's rounding is known; on other systems nothing is changed.
 //!
 //! Tests: below. How late sleeps are depends on the machine: alone on a quiet one they were 88 µs
 //! late without this, and 37 µs with it.
@@ -20,12 +19,12 @@ use std::time::Duration;
 /// A thread's timer slack, unless it has asked for another.
 const SLACK: Duration = Duration::from_micros(50);
 
-/// For a wait for descriptors.
+/// What to ask for instead of `wait`, when waiting for descriptors.
 pub(crate) fn less_of_poll(wait: Duration) -> Duration {
     less(wait, SLACK.max(wait / 1000))
 }
 
-/// For a wait on a futex.
+/// What to ask for instead of `wait`, when waiting on a futex.
 pub(crate) fn less_of_futex(wait: Duration) -> Duration {
     less(wait, SLACK)
 }

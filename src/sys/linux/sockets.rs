@@ -1,4 +1,4 @@
-//! Sockets that do not block from the beginning, and what only Linux knows of them.
+//! Sockets that are non-blocking from the beginning, and what only Linux can do with sockets.
 //!
 //! Tests: `tests/event_loop/sockets.rs`, `tests/event_loop/unix.rs`.
 
@@ -14,33 +14,34 @@ use rustix::net::{
     acceptfrom_with, socket_with,
 };
 
-/// It neither waits nor raises `SIGPIPE`.
+/// Sends without waiting, and without `SIGPIPE`.
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
-/// It raises no `SIGPIPE`.
+/// Sends without `SIGPIPE`.
 pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
-/// It does not wait.
+/// Receives without waiting.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
 /// One end of a stream.
 pub(crate) use std::os::unix::net::UnixStream as Stream;
 
-/// The event that the other end says no more.
+/// The event that the other end sends no more.
 pub(crate) const ENDS: PollFlags = PollFlags::RDHUP;
 
-/// As a child's standard stream.
+/// This end as a child's standard stream.
 pub(crate) fn to_child(end: Stream) -> OwnedFd {
     end.into()
 }
 
-/// A pair of stream sockets. The first may be one that never blocks: each call on it asks for that.
+/// A pair of stream sockets. The first may be non-blocking, because each call on it asks not to
+/// wait.
 pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     UnixStream::pair()
 }
 
-/// Makes a TCP connection to another machine ready for frames: small ones go at once, and while
-/// nothing is under way a machine that is cut off is noticed after twenty seconds.
+/// Prepares a TCP connection to another machine for frames: small ones are sent at once, and if
+/// nothing is being sent, a machine that is cut off is noticed after twenty seconds.
 #[cfg(feature = "slurm")]
 pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
     use rustix::net::sockopt;
@@ -52,19 +53,19 @@ pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
     sockopt::set_tcp_keepcnt(socket, 3)
 }
 
-/// A short read of a TCP connection tells that the next one would block: where it stopped at a mark
-/// of urgent data, the kernel has reported that mark.
+/// A short read of a TCP connection means that the next one would block: if it stopped at a mark of
+/// urgent data, the kernel has reported that mark.
 pub(crate) const SHORT_READS_DRAIN: bool = true;
 
-/// The call that accepts.
+/// The system call that accepts.
 pub(crate) const ACCEPT: &str = "accept4";
 
-/// A connection, which does not block, and its other end's address.
+/// Accepts a connection, which is non-blocking; returns it and its peer's address.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
 }
 
-/// A new Unix stream socket, which does not block.
+/// A new Unix stream socket, which is non-blocking.
 pub(crate) fn unix_stream() -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)

@@ -1,16 +1,16 @@
 //! How much processor time a thread has used: its own clock, readable by others.
 //!
-//! **Job.** A thread that computes and a thread that waits in a system call look the same from
-//! outside, but for this: the clock of the first one runs, that of the other stands still. The
-//! thread pool asks for it where it has to know (`thread/blocking.rs`). A clock costs nothing until
-//! it is read; that is one system call. On a machine with too much to do, the clock of a thread
-//! that computes may stand still, too: then it [wants to run](ThreadClock::wants_to_run). To see
-//! that costs a file to read, some microseconds.
+//! **Job.** From outside, a thread that computes differs from one that waits in a system call only
+//! in this: the clock of the first runs, that of the second stands still. The thread pool uses that
+//! where it has to know (`thread/blocking.rs`). A clock costs nothing until it is read, which is
+//! one system call. On an overloaded machine the clock of a thread that computes may stand still,
+//! too: then it [wants to run](ThreadClock::wants_to_run). To find that out means to read a file,
+//! in some microseconds.
 //!
-//! The number of such a clock is derived from the thread's, as in `pthread_getcpuclockid`, which
-//! needs the thread's handle. Where a thread's clock cannot be read by others, there is none.
+//! The number of such a clock is computed from the thread's number, as in `pthread_getcpuclockid`,
+//! which needs the thread's handle. Where other threads cannot read the clock, there is none.
 //!
-//! Rejected: the thread's state alone (a file to open for each look, and it tells of one moment
+//! Rejected: the thread's state alone (a file to open for each look, and it describes one moment
 //! only).
 //!
 //! Tests: below.
@@ -30,7 +30,7 @@ pub(crate) struct ThreadClock {
 }
 
 impl ThreadClock {
-    /// The calling thread's.
+    /// The clock of the calling thread.
     pub(crate) fn mine() -> Option<Self> {
         cfg!(all(target_os = "linux", not(any(loom, miri)))).then(|| Self {
             thread: rustix::thread::gettid().as_raw_nonzero().get(),
@@ -42,12 +42,12 @@ impl ThreadClock {
         clock::read(!self.thread << 3 | OF_THREAD)
     }
 
-    /// Its thread is at work in this moment, or would be if a processor were free. `None`: that
-    /// cannot be told.
+    /// Whether its thread runs at this moment, or would run if a processor were free. `None`: that
+    /// cannot be found out.
     pub(crate) fn wants_to_run(self) -> Option<bool> {
         let file = format!("/proc/self/task/{}/stat", self.thread);
         let stat = std::fs::read_to_string(file).ok()?;
-        // After the name, which stands in parentheses and may have some itself.
+        // After the name, which is in parentheses and may contain parentheses.
         let state = stat.rsplit_once(')')?.1.trim_start();
         Some(state.starts_with('R'))
     }
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_clock_outlives_its_thread() {
         let clock = thread::spawn(ThreadClock::mine).join().unwrap().unwrap();
-        // The system may be slower than `join` to forget it.
+        // The system may forget the thread later than `join` returns.
         while clock.read().is_some() {
             thread::yield_now();
         }

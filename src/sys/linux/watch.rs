@@ -1,11 +1,11 @@
 //! How mio waits: what it registers, and for how long.
 //!
-//! mio's wait rounds up to a millisecond. A longer wait is rounded down here, which means that it
-//! may end early; what is less than a millisecond is waited for with `poll`, on the descriptor of
-//! mio's. So each wait costs one system call, but the last one before a deadline, which costs two.
+//! mio's wait rounds up to a millisecond. A longer wait is rounded down here, so it may end early;
+//! a wait of less than a millisecond is done with `poll`, on mio's descriptor. So each wait costs
+//! one system call, except the last one before a deadline, which costs two.
 //!
-//! Rejected: a wait of our own on that descriptor (`epoll_pwait2`), which spares those calls for a
-//! second way to read events.
+//! Rejected: our own wait on that descriptor (`epoll_pwait2`), which would save those calls, but
+//! would be a second way to read events.
 //!
 //! Tests: `sys::poller`.
 
@@ -28,7 +28,7 @@ pub(crate) const INTERESTS: Interest = Interest::READABLE
     .add(Interest::WRITABLE)
     .add(Interest::PRIORITY);
 
-/// The system's names of what mio calls: to make a poller, to make its wake-up descriptor, to wait.
+/// The system calls of mio: to make a poller, to make its wake-up descriptor, to wait.
 pub(crate) const CALLS: [&str; 3] = ["epoll_create1", "eventfd2 or epoll_ctl", "epoll_wait"];
 
 /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by less

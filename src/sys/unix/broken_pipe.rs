@@ -1,18 +1,18 @@
-//! Writes to pipes that have no reader, without `SIGPIPE`.
+//! Writes to pipes without raising `SIGPIPE` if they have no reader.
 //!
-//! **Job.** Such a write is an error, and a signal besides, which ends the process unless it is
-//! ignored. `std` has it ignored before `main`; but a host may not be Rust's, and programs that
-//! want to end with the reader of their output put the default back. Sockets can be asked not to
-//! raise it; pipes cannot.
+//! **Job.** A write to a pipe without a reader is an error, and also raises a signal, which ends
+//! the process unless it is ignored. `std` ignores it before `main`; but the host program may not
+//! be written in Rust, and programs that want to end together with the reader of their output
+//! restore the default. Sockets can be asked not to raise it; pipes cannot.
 //!
 //! **Protocol.** ([`quietly`])
-//! 1. Block the signal on this thread. It is the writer's: raised by the write, and pending here
-//!    alone.
-//! 2. Write. If the pipe is broken, take the signal out. (One that was pending before, of a host
-//!    that blocks it, goes with it: the two would have become one anyway.)
-//! 3. Put the thread's mask back.
+//! 1. Block the signal on this thread. A write raises it on the writing thread, so it is pending on
+//!    this thread only.
+//! 2. Write. If the pipe is broken, take the signal out. (If one was pending before, in a host that
+//!    blocks it, that one is taken, too: the two would have become one anyway.)
+//! 3. Restore the thread's mask.
 //!
-//! That costs two system calls, so code that writes often asks first whether the signal [is
+//! That costs two system calls, so code that writes often checks first whether the signal [is
 //! deadly](is_deadly).
 //!
 //! - **Y36** To set a signal's action to one that is no function installs no handler.
@@ -28,18 +28,18 @@ use rustix::io::Errno;
 use super::signal_mask;
 use crate::sys::signal;
 
-/// It would end this process.
+/// Whether the signal would end this process.
 pub(crate) fn is_deadly() -> bool {
     signal::action(SIGPIPE).is_ok_and(|action| action.sa_sigaction == SIG_DFL)
 }
 
-/// Ignored from now on: what `std` does before `main`, which a worker may not reach.
+/// Ignores the signal from now on, as `std` does before `main`, which a worker may not reach.
 pub(crate) fn ignore() {
     // SAFETY: Y36: it asks for nothing else.
     unsafe { libc::signal(SIGPIPE, SIG_IGN) };
 }
 
-/// Does what `write` does, and no signal comes of it.
+/// Calls `write`, without raising the signal.
 pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let alone = signal_mask::set(&[SIGPIPE]);
     let masked = alone.and_then(|alone| Some((alone, signal_mask::change(SIG_BLOCK, &alone)?)));
@@ -54,7 +54,7 @@ pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, 
     result
 }
 
-/// Takes a signal of this set out, if one is pending.
+/// Takes a pending signal of this set out, if there is one.
 #[cfg(not(target_vendor = "apple"))]
 fn take(set: &libc::sigset_t) {
     let now = libc::timespec {
@@ -65,7 +65,7 @@ fn take(set: &libc::sigset_t) {
     let _ = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &raw const now) };
 }
 
-/// Takes a signal of this set out: the one that the write has raised on this thread is pending.
+/// Takes a signal of this set out: one is pending, which the write has raised on this thread.
 #[cfg(target_vendor = "apple")]
 fn take(set: &libc::sigset_t) {
     let mut number = 0;

@@ -1,9 +1,8 @@
-//! The kernel's clocks: the one that all processes of a machine have in common, and others by their
-//! numbers.
+//! The kernel's clocks: the one that all processes of a machine share, and others by their numbers.
 //!
-//! `Instant` is made of the common one, but gives no number. rustix would, but it reads the
-//! kernel's page of functions (vDSO) by itself, which is not there under Valgrind: a program that
-//! makes a process pool would crash.
+//! `Instant` uses the shared clock, but does not return its value. rustix would, but it reads the
+//! kernel's vDSO by itself, which does not exist under Valgrind: a program that makes a process
+//! pool would crash.
 //!
 //! - **Y92** `clock_gettime` writes into a local, or fails for a number that names no clock; it has
 //!   no other precondition.
@@ -13,7 +12,7 @@ use std::time::Duration;
 
 use libc::clockid_t;
 
-/// The time since some moment that is the same in every process.
+/// The time since a moment that is the same in every process.
 pub(crate) fn monotonic() -> Duration {
     read(libc::CLOCK_MONOTONIC).unwrap_or_default()
 }

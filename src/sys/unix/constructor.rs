@@ -1,6 +1,6 @@
 //! Functions that are called before `main`.
 
-/// Has `$function` called before `main`.
+/// Makes the loader call `$function` before `main`.
 macro_rules! constructor {
     ($function:path) => {
         // SAFETY: W9: the section holds functions of this signature, to be called before `main`.

@@ -1,8 +1,8 @@
-//! A type shows the descriptor that it has.
+//! Macros that give a type the traits for access to its descriptor.
 
 pub(crate) use std::os::fd::{BorrowedFd as BorrowedFile, OwnedFd as OwnedFile};
 
-/// What has a file: memory, too.
+/// A type with a file descriptor, which may also stand for memory.
 pub(crate) trait AsFile {
     fn as_file(&self) -> BorrowedFile<'_>;
 }
@@ -13,17 +13,17 @@ impl<T: std::os::fd::AsFd> AsFile for T {
     }
 }
 
-/// As what is sent, or waited for.
+/// The descriptor as one that can be sent, or waited for.
 pub(crate) fn waitable(file: BorrowedFile<'_>) -> BorrowedFile<'_> {
     file
 }
 
-/// By `AsFd` and `AsRawFd`.
+/// Implements `AsFd` and `AsRawFd`.
 macro_rules! descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::fd::AsFd for $type {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                #[allow(unused_imports)] // it may be there
+                #[allow(unused_imports)] // the caller may have imported it
                 use std::os::fd::AsFd as _;
                 self.$($at)+.as_fd()
             }
@@ -31,7 +31,7 @@ macro_rules! descriptor {
 
         impl std::os::fd::AsRawFd for $type {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                #[allow(unused_imports)] // it may be there
+                #[allow(unused_imports)] // the caller may have imported it
                 use std::os::fd::AsFd as _;
                 self.as_fd().as_raw_fd()
             }
@@ -40,11 +40,11 @@ macro_rules! descriptor {
 }
 pub(crate) use descriptor;
 
-/// Of our end of a pipe to a child.
+/// For our end of a pipe to a child.
 pub(crate) use descriptor as pipe_descriptor;
 
-/// Of a file that may be something else.
+/// For a descriptor of any kind.
 pub(crate) use descriptor as any_descriptor;
 
-/// A file's, which is no other kind here.
+/// For a file, which is no special kind here.
 pub(crate) use descriptor as file_descriptor;

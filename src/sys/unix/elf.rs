@@ -1,8 +1,8 @@
-//! What the headers of an image in the format ELF say.
+//! Reads the headers of an image in the ELF format.
 //!
-//! **Executed again?** The system tells a process where the program headers of the executable are:
-//! if those are not this image's, this is a library. If the system has mapped no dynamic loader for
-//! an image that names one, then the loader itself was executed, and has mapped this image
+//! **Is it the executable?** The system tells a process where the program headers of the executable
+//! are. If those are not this image's, this is a library. If the system has mapped no dynamic
+//! loader for an image that names one, the loader itself was executed, and has mapped this image
 //! (`auxiliary`).
 //!
 //! **Invariants.**
@@ -38,19 +38,19 @@ struct Header {
     kind: [u16; 2],
     version: u32,
     entry: usize,
-    /// Where the program headers are, and the sections'.
+    /// The offsets of the program headers and of the section headers.
     headers: [usize; 2],
     flags: u32,
     sizes: [u16; 2],
-    /// How many program headers.
+    /// How many program headers there are.
     count: u16,
 }
 
-/// Code.
+/// The flag of segments with code.
 const PF_X: u32 = 1;
 const NT_GNU_BUILD_ID: u32 = 3;
 
-/// Of the image that this function was linked into.
+/// The headers of the image that this function was linked into.
 pub(crate) fn headers() -> Headers {
     let base = (&raw const HEADER).expose_provenance();
     let segments = segments(base);

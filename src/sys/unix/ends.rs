@@ -1,4 +1,4 @@
-//! What the ends of a channel do with their files.
+//! Operations on the files of a channel's ends.
 //!
 //! Tests: `tests/process/channel.rs`.
 
@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{FileType, OFlags, SeekFrom};
 use rustix::io::{Result, retry_on_intr};
 
-/// It is the end of a pipe that is written to, or else read from.
+/// Whether it is the write end of a pipe, or else its read end.
 pub(crate) fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
     let mode = if writes {
         OFlags::WRONLY
@@ -23,18 +23,18 @@ pub(crate) fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
     Ok(is_pipe && flags & OFlags::ACCMODE == mode)
 }
 
-/// It does not block from now on.
+/// Makes it non-blocking.
 pub(crate) fn unblock(end: impl AsFd) -> Result<()> {
     let flags = rustix::fs::fcntl_getfl(&end)?;
     rustix::fs::fcntl_setfl(&end, flags | OFlags::NONBLOCK)
 }
 
-/// How many bytes wait.
+/// How many bytes can be read.
 pub(crate) fn waiting(end: impl AsFd) -> u64 {
     rustix::io::ioctl_fionread(end).unwrap_or(0)
 }
 
-/// Moves the position, which all who have the file share, and gives the new one.
+/// Moves the position, which all holders of the file share, and returns the new one.
 pub(crate) fn advance(file: impl AsFd, by: u64) -> Result<u64> {
     rustix::fs::seek(file, SeekFrom::Current(by as i64))
 }

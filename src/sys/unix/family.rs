@@ -1,4 +1,4 @@
-//! A worker and what it starts, which are ended together: a group of processes.
+//! A worker and the processes that it starts, which are ended together: a process group.
 //!
 //! Tests: `tests/process/one.rs`.
 
@@ -7,12 +7,11 @@ use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal};
 
-/// A group of processes.
+/// A process group.
 #[derive(Debug)]
 pub(crate) struct Family(Pid);
 
-/// What is started by `command` has a family of its own, with its program's name as this process
-/// has it.
+/// Gives the child of `command` a family of its own, and this process's program name.
 pub(crate) fn prepare(command: &mut Command) {
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
@@ -21,13 +20,13 @@ pub(crate) fn prepare(command: &mut Command) {
 }
 
 impl Family {
-    /// That of a child that was [prepared](prepare).
+    /// The family of a child that was [prepared](prepare).
     #[allow(clippy::unnecessary_wraps)] // elsewhere there may be none
     pub(crate) fn of(child: &Child) -> Option<Self> {
         Some(Self(Pid::from_child(child)))
     }
 
-    /// Ends all of it. The first of it has not been reaped.
+    /// Kills all of it. Its first process must not have been reaped.
     pub(crate) fn kill(&self) {
         let _ = rustix::process::kill_process_group(self.0, Signal::KILL);
     }

@@ -1,4 +1,4 @@
-//! Calls on files that `std` has for each system alone.
+//! Calls on files that `std` offers only in system-specific form.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -6,14 +6,14 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
-/// Reads what is there at this position of the file's.
+/// Reads at the file's position.
 pub(crate) fn read(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| {
         rustix::io::read(file, &mut *bytes)
     })?)
 }
 
-/// Reads what is there at `offset`, and leaves the position as it is.
+/// Reads at `offset`, and leaves the position as it is.
 pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(bytes, offset)
 }
@@ -37,8 +37,8 @@ pub(crate) fn set_mode(builder: &mut DirBuilder, mode: u32) {
     builder.mode(mode);
 }
 
-/// What names the file behind a descriptor, as long as it is open anywhere: its device and its
-/// number.
+/// Identifies the file behind a descriptor, as long as it is open anywhere: its device and its
+/// inode number.
 #[allow(clippy::unnecessary_cast)] // they are narrower, or signed, elsewhere
 pub(crate) fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::fstat(file)?;

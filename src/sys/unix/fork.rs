@@ -1,9 +1,9 @@
-//! Whether this process is a forked child, and what each process has for itself.
+//! Whether this process is a forked child, and values that each process has once.
 //!
-//! **Job.** `fork` copies memory, and one thread. The work of the other threads is never
-//! done in the child, and the locks that they held at that moment stay locked.
-//! So code that relies on threads must know, *before* it takes a lock or waits, that they are not
-//! here. [`generation`] tells: it is another number in a child than in its parent.
+//! **Job.** `fork` copies memory, and one thread. In the child the other threads do not exist:
+//! their work is never done, and the locks that they held at that moment stay locked. So code that
+//! relies on threads must know *before* it takes a lock or waits that they are gone. [`generation`]
+//! tells: its value in a child differs from that in its parent.
 //!
 //! **Protocol.** 1. Code that starts threads calls [`watch`] first: once in a process, it
 //! registers a handler that `fork` calls in the child. 2. The handler adds one to the
@@ -13,13 +13,12 @@
 //! A child has one thread when the handler runs, so a relaxed counter is enough: every thread that
 //! reads it was started later, or is that one.
 //!
-//! What a process has once ([`PerProcess`]) is kept in a table with a place for each
-//! generation: a child does not look at its parent's place, which may have been
-//! half made when the fork came. The table is small, because generations are forks
-//! *inside of* forks, not children of one parent. Beyond it, places are used again:
-//! what is found there is known to be of another generation by what it remembers itself.
+//! What a process has once ([`PerProcess`]) is kept in a table with a place for each generation: a
+//! child does not look at its parent's place, which may have been half initialized at the fork. The
+//! table is small, because generations count forks *inside of* forks, not children of one parent.
+//! Beyond its size places are shared; a value found there must itself know its generation.
 //!
-//! A child made by the bare system call, around the C library, is not noticed.
+//! A child made by the bare system call, without the C library, is not noticed.
 //!
 //! - **Y30** What runs in the child before `fork` returns touches plain memory only: no lock, no
 //!   allocation.
@@ -35,15 +34,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering}; // a counter and a fla
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// How many forks lie between the first process that looked and this one.
+/// How many forks there were between the first process that called [`watch`] and this one.
 #[inline]
 pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// From now on [`generation`] tells a child from its parent.
+/// From now on [`generation`] distinguishes a child from its parent.
 pub(crate) fn watch() {
-    // A second thread may go on before the first has registered the handler.
+    // A second thread may continue before the first has registered the handler.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if !WATCHED.load(Ordering::Relaxed) && !WATCHED.swap(true, Ordering::Relaxed) {
         in_child(count);
@@ -54,17 +53,17 @@ extern "C" fn count() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Has `handler` called in each child, on its one thread, before `fork` returns (Y30).
+/// Makes `fork` call `handler` in each child, on its one thread, before it returns (Y30).
 pub(crate) fn in_child(handler: extern "C" fn()) {
     // SAFETY: Y30: the handler is a function of this program, safe to call, for ever there. If
     // there is no memory to note it, children go unnoticed.
     let _ = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
 }
 
-/// How many forks inside forks have places of their own.
+/// How many generations have places of their own.
 const PLACES: usize = 32;
 
-/// What a process has once, and a forked child anew.
+/// A value that a process has once, and a forked child makes anew.
 pub(crate) struct PerProcess<T>([OnceLock<T>; PLACES]);
 
 impl<T> PerProcess<T> {
@@ -72,13 +71,13 @@ impl<T> PerProcess<T> {
         Self([const { OnceLock::new() }; PLACES])
     }
 
-    /// This process's, if it is made.
+    /// This process's value, if it was made.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         self.place().get()
     }
 
-    /// This process's; made now, by one thread, if it is not.
+    /// This process's value; one thread makes it now, if there is none.
     #[inline]
     pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         let place = self.place();

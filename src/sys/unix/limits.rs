@@ -1,6 +1,6 @@
-//! What this process may have at most: `getrlimit`, which a filter may refuse.
+//! This process's resource limits: `getrlimit`, which a filter may refuse.
 //!
-//! rustix takes it for a call that cannot fail.
+//! rustix assumes that this call cannot fail.
 //!
 //! - **Y29** `getrlimit` fills in what it is given, or fails.
 #![allow(unsafe_code)]

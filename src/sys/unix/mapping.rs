@@ -1,9 +1,9 @@
 //! A mapped range of a memory file whose size does not change.
 //!
-//! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory that
-//! large numbers are lent in, shared numbers. Before it is mapped, `memory_file` is asked whether
-//! the file can still shrink, or change; so an access through a mapping never finds that the memory
-//! is gone (`SIGBUS`).
+//! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory in
+//! which large arrays are lent, shared numbers. Before a file is mapped, `memory_file` is asked
+//! whether it can still shrink or change, so that an access through a mapping never finds the
+//! memory gone (`SIGBUS`).
 //!
 //! **Invariants.**
 //! - **Y22** A mapping has `length` bytes, at least one, begins where a page does, and lies within
@@ -27,12 +27,12 @@ use crate::sys::memory_file;
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// All processes see what is written.
+    /// To write; all processes see what is written.
     Write,
-    /// What others write is seen.
+    /// To read what others write.
     Read,
-    /// For a file that is sealed against writing. (Mapped privately: kernels before 6.7 take a
-    /// shared mapping of such a file for one that could become writable, and refuse it.)
+    /// To read a file that is sealed against writing. (It is mapped privately, because kernels
+    /// before 6.7 refuse a shared mapping of such a file, as one that could become writable.)
     Fixed,
 }
 
@@ -57,13 +57,13 @@ impl Mapping {
         access: Access,
     ) -> io::Result<Self> {
         memory_file::check(file, access == Access::Fixed).map_err(refused)?;
-        // After that: it does not become less.
+        // After the check: it cannot shrink any more.
         let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
         let fits = range.end <= size && range.len() <= isize::MAX as usize;
         if range.is_empty() || !fits {
             return Err(refused("has an impossible size"));
         }
-        // On a machine of 32 bits the kernel is told the number of the page only.
+        // On a 32-bit machine only the number of the page is passed to the kernel.
         if !range.start.is_multiple_of(rustix::param::page_size()) {
             return Err(refused("is to be used from the middle of a page"));
         }
@@ -80,8 +80,8 @@ impl Mapping {
         Ok(Self { start, length })
     }
 
-    /// The words that hold the `length` bytes at `offset`, whatever is in them; `None` if these are
-    /// not in the mapping.
+    /// The words that contain the `length` bytes at `offset`; `None` if these are not in the
+    /// mapping.
     #[inline]
     pub(crate) fn words(&self, offset: usize, length: usize) -> Option<&[AtomicU64]> {
         let end = offset.checked_add(length)?.checked_next_multiple_of(8)?;
@@ -93,7 +93,7 @@ impl Mapping {
         Some(unsafe { std::slice::from_raw_parts(start, (end - offset) / 8) })
     }
 
-    /// Where the byte at `offset` is.
+    /// The address of the byte at `offset`.
     #[inline]
     pub(crate) fn at(&self, offset: usize) -> *mut u8 {
         assert!(offset <= self.length);
@@ -101,7 +101,7 @@ impl Mapping {
         unsafe { self.start.as_ptr().add(offset) }
     }
 
-    /// How many bytes there are: at least one.
+    /// The length in bytes: at least one.
     #[inline]
     pub(crate) fn length(&self) -> usize {
         self.length

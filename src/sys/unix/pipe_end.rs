@@ -1,6 +1,6 @@
-//! Our end of a pipe to a child: the pipe itself, which does not block.
+//! Our end of a pipe to a child: the pipe itself, in non-blocking mode.
 //!
-//! The child's end is another open file, whose flags stay as programs expect them.
+//! The child's end is a different open file, whose flags stay as programs expect them.
 //!
 //! Tests: `tests/event_loop/children.rs`.
 
@@ -19,19 +19,19 @@ pub(crate) const IS_SOCKET: bool = false;
 pub(crate) struct PipeEnd(File);
 
 impl PipeEnd {
-    /// Of what a child writes.
+    /// The read end of a pipe to which a child writes.
     pub(crate) fn reader(end: impl Into<OwnedFd>) -> io::Result<Self> {
         let end = end.into();
         ioctl_fionbio(&end, true)?;
         Ok(Self(end.into()))
     }
 
-    /// Of what a child reads.
+    /// The write end of a pipe from which a child reads.
     pub(crate) fn writer(end: impl Into<OwnedFd>) -> io::Result<Self> {
         Self::reader(end)
     }
 
-    /// How many bytes there are to read.
+    /// How many bytes can be read.
     pub(crate) fn waiting(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.0).unwrap_or(0)
     }
@@ -44,7 +44,7 @@ impl PipeEnd {
     }
 }
 
-/// What a worker writes to, and our end of it.
+/// A pipe for the output of a worker: our end, and the worker's.
 pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
     let (ours, theirs) = io::pipe()?;
     Ok((PipeEnd::reader(ours)?, theirs.into()))

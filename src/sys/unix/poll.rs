@@ -1,7 +1,7 @@
-//! `poll`, by the newer of two system calls where it is not refused.
+//! `poll`, by the newer of two system calls, or by the older one if that is refused.
 //!
-//! Some filters do not know `ppoll`; `std` needs the old `poll` before `main`, so that is there. It
-//! rounds up to a millisecond.
+//! Some filters refuse `ppoll`. They must allow the old `poll`, because `std` needs it before
+//! `main`; it rounds up to a millisecond.
 //!
 //! - **Y28** A `PollFd` is a `pollfd` of C: a slice of them may be handed to the C library, which
 //!   changes `revents` only.
@@ -24,14 +24,14 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result
     }
 }
 
-/// For threads that cannot do anything but wait: no error is theirs to deal with, and none makes
-/// them spin. It may end early.
+/// For threads that can only wait: it returns no errors, and does not spin because of one. It may
+/// return early.
 pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
     let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     let known = match poll(fds, limit.as_ref()) {
         Ok(_) | Err(Errno::INTR) => true,
         Err(Errno::INVAL) => poll_each(fds),
-        Err(_) => false, // no memory, perhaps
+        Err(_) => false, // perhaps there is no memory
     };
     let pause = timeout.map_or(NAP, |timeout| timeout.min(NAP));
     if let (false, Ok(pause)) = (known, Timespec::try_from(pause)) {
@@ -39,8 +39,9 @@ pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) 
     }
 }
 
-/// The kernel takes no more descriptors at once than this process may have, and that limit was
-/// lowered to less than what it has: looks at one after the other. False: nothing has happened.
+/// Looks at one descriptor after the other, because the kernel accepts no more at once than the
+/// limit on this process's descriptors, which was lowered below their number. False: nothing has
+/// happened.
 #[cold]
 fn poll_each(fds: &mut [PollFd<'_>]) -> bool {
     let now = Timespec::default();

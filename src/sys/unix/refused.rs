@@ -1,11 +1,11 @@
-//! The name of a system call that is refused, which the system's own words do not say.
+//! Names the system call in an error about a refused one, which the system's own message does not.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// What `call` has failed with; if the system refuses such calls (rights, a filter, an old kernel),
-/// it says which.
+/// The error of `call`; if the system refuses such calls (rights, a filter, an old kernel), it
+/// names the call.
 pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();
@@ -18,7 +18,7 @@ pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) 
     }
 }
 
-/// No descriptors, or no memory for one; or the system refuses the call.
+/// Whether there are no descriptors, or no memory for one, or the system refuses the call.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -27,17 +27,17 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// The system has no room for what is on its way, and nothing tells when it has.
+/// Whether the system has no room for what is being sent; no event tells when it has.
 pub(crate) fn is_crowded(error: Errno) -> bool {
     matches!(error, Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM)
 }
 
-/// The other end is gone.
+/// Whether the other end is gone.
 pub(crate) fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::PIPE | Errno::CONNRESET)
 }
 
-/// Such calls are refused in any case.
+/// Whether the system refuses such calls altogether.
 pub(crate) fn is_refusal(error: Errno) -> bool {
     matches!(error, Errno::PERM | Errno::ACCESS | Errno::NOSYS)
 }

@@ -1,19 +1,19 @@
-//! Signals, from a handler to the subscribers.
+//! Passes signals from a handler to subscribers.
 //!
 //! 1. The first subscription to a signal makes a bell for it (`sys::bell`) and installs one
 //!    handler, on top of what was there before.
-//! 2. The handler counts, rings the bell, and calls the handler that was there before.
-//! 3. A [`Subscription`] has a listener of the bell, for a loop to watch, and the count that it has
-//!    seen last: so each subscription learns of each signal, on however many loops, and signals
-//!    that come faster than they are taken become one.
-//! 4. When the last subscription goes, what was there before is put back. Should the host have
-//!    installed a handler on top of ours meanwhile, ours stays below it, and does nothing but pass
-//!    signals on. Our handler may be running on another thread just then, called for a signal that
-//!    came before: so the slot keeps what was there before, and that signal reaches it, too.
-//! 5. Should the host have taken the handler away (`SIG_DFL`, `SIG_IGN`), the next subscription
-//!    installs it again, and what the host has set counts as what was there before. Over a handler
-//!    of the host's ours is not installed twice: that one may call ours, which would then call that
-//!    one, for ever.
+//! 2. The handler counts the signal, rings the bell, and calls the handler that was there before.
+//! 3. A [`Subscription`] has a listener of the bell, which a loop watches, and the count that it
+//!    has seen last. So each subscription learns of each signal, on however many loops there are,
+//!    and signals that come faster than they are taken become one.
+//! 4. When the last subscription is dropped, the previous handler is restored. If the host has
+//!    installed a handler on top of ours meanwhile, ours stays below it, and only passes signals
+//!    on. At that moment our handler may still be running on another thread, for an earlier signal;
+//!    so the slot keeps the previous handler, which gets that signal, too.
+//! 5. If the host has removed our handler (`SIG_DFL`, `SIG_IGN`), the next subscription installs it
+//!    again, and the host's setting counts as the previous one. Ours is not installed a second time
+//!    on top of a handler of the host: that one may call ours, which would then call that one,
+//!    without end.
 //!
 //! The bell is never silenced: a loop watches it edge-triggered, and each ring is an edge. A
 //! handler that runs in a forked child rings the parent's bell, too, but counts in the child's
@@ -53,7 +53,7 @@ use crate::loom::thread::yield_now;
 use crate::sys::bell::{Bell, make_room, ring};
 use crate::sys::fork::in_child;
 
-/// What a handler finds for its signal.
+/// What the handler finds for its signal.
 struct Slot {
     count: AtomicU64,
     /// -1: there is none.
@@ -68,7 +68,7 @@ pub(crate) const INT: c_int = libc::SIGINT;
 
 const SIGNALS: usize = 65;
 
-/// No function of a program has an address with this bit.
+/// No function has an address with this bit.
 const TAKES_INFO: u64 = 1 << 63;
 
 static SLOTS: [Slot; SIGNALS] = [const {
@@ -79,7 +79,7 @@ static SLOTS: [Slot; SIGNALS] = [const {
     }
 }; SIGNALS];
 
-/// How many handlers look at a slot just now.
+/// How many handlers use a slot at this moment.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// Signals with subscribers.
@@ -91,7 +91,8 @@ fn table() -> &'static Mutex<BTreeMap<c_int, Entry>> {
     })
 }
 
-/// In a forked child: the thread that ran a handler in its parent is not here to leave it.
+/// In a forked child: threads that ran a handler in the parent do not exist here, so they never
+/// leave it.
 extern "C" fn no_handler_runs() {
     RUNNING.store(0, SeqCst);
 }
@@ -103,7 +104,7 @@ struct Entry {
     before: libc::sigaction,
 }
 
-/// Learns of one signal, until it is dropped.
+/// A subscription to one signal, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     signum: c_int,
@@ -128,7 +129,7 @@ impl Subscription {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let mut table = table().lock();
-        let present = action(signum)?; // an error for what is no signal
+        let present = action(signum)?; // an error if there is no such signal
         let slot = &SLOTS[signum as usize];
         let bell = match table.get_mut(&signum) {
             Some(entry) => {
@@ -195,12 +196,13 @@ fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<(
     let mut ours = *before;
     ours.sa_sigaction = handle as *const () as usize;
     if is_function(before) {
-        // Called through ours, so its wishes go on: what it blocks, which calls go on.
+        // Ours calls it, so its settings stay in force: which signals it blocks, whether
+        // interrupted calls are restarted.
         ours.sa_flags = (before.sa_flags | libc::SA_SIGINFO) & !libc::SA_RESETHAND;
     } else {
         ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
         if signum == libc::SIGCHLD && before.sa_sigaction == libc::SIG_IGN {
-            // A host that ignores it wants no zombies.
+            // A host that ignores `SIGCHLD` wants no zombies.
             ours.sa_flags |= libc::SA_NOCLDWAIT;
         }
     }
@@ -214,7 +216,7 @@ fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<(
     unsafe { exchange(signum, Some(&ours)) }.map(drop)
 }
 
-/// Puts back what was there before, unless ours is not on top.
+/// Restores the previous handler, if ours is still on top.
 fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int) {
     let ours = handle as *const () as usize;
     if !action(signum).is_ok_and(|action| action.sa_sigaction == ours) {
@@ -224,7 +226,7 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int) {
     // SAFETY: Y52: what the kernel has said was there before ours.
     if before.is_some_and(|before| unsafe { exchange(signum, Some(&before)) }.is_ok()) {
         clear(&SLOTS[signum as usize]);
-        // Closes the bell: no handler has it any longer.
+        // Closes the bell, which no handler uses any longer.
         table.remove(&signum);
     }
 }

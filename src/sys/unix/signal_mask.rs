@@ -1,4 +1,4 @@
-//! Which signals a thread hears: its mask.
+//! The signal mask of a thread: which signals it blocks.
 //!
 //! - **Y37** A thread's mask is its own, whatever other threads there are. The C library's calls
 //!   get pointers to sets in the caller's frame, and what they fill in is not read before they have
@@ -27,8 +27,8 @@ pub(super) fn set(signals: &[c_int]) -> Option<sigset_t> {
     added.then_some(set)
 }
 
-/// Changes this thread's mask by a set, as `how` says (`SIG_BLOCK`, `SIG_SETMASK`). Returns what it
-/// was before.
+/// Changes this thread's mask by a set, as `how` says (`SIG_BLOCK`, `SIG_SETMASK`). Returns the
+/// previous mask.
 pub(super) fn change(how: c_int, set: &sigset_t) -> Option<sigset_t> {
     let mut before = MaybeUninit::<sigset_t>::uninit();
     // SAFETY: Y37: the set is borrowed for the call, and what is filled in is in this frame.

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-/// As the manual calls it.
+/// Its name in the manual.
 pub(crate) fn signal_name(signal: i32) -> Option<String> {
     let name = format!("{:?}", Signal::from_named_raw(signal)?);
     let name = name.trim_matches('"').replace("Signal::", "SIG");
@@ -10,7 +10,7 @@ pub(crate) fn signal_name(signal: i32) -> Option<String> {
     Some(name.replace("POWER", "PWR"))
 }
 
-/// What a code says that no program has given: there is none.
+/// The meaning of an exit code that the system has set: Unix has none.
 pub(crate) fn code_name(_code: i32) -> Option<String> {
     None
 }

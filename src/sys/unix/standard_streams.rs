@@ -10,11 +10,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use rustix::io::Errno;
 
 /// Opens `/dev/null` in place of each standard stream that the host has closed, as `std` does
-/// before `main`. Otherwise a socket of ours would get its number, and a line for the standard
+/// before `main`. Otherwise one of our sockets would get its number, and messages for standard
 /// error would be written into that socket.
 pub(crate) fn fill() {
     while let Some(closed) = (0..3).find(|number| is_closed(*number)) {
-        // The lowest number that is free, which is this one, unless another thread has just taken
+        // It gets the lowest free number, which is this one, unless another thread has just taken
         // it.
         let Ok(null) = File::options().read(true).write(true).open("/dev/null") else {
             return;

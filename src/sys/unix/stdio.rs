@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::poll::poll;
 use crate::sys::reopen::reopen;
 
-/// What a standard stream is used through.
+/// How a standard stream is used.
 pub(crate) enum Stream {
     /// It can be waited for. `true`: it is a socket.
     Waits(OwnedFd, bool),
@@ -25,7 +25,7 @@ pub(crate) enum Stream {
     Blocks(File),
 }
 
-/// Standard input (0), output (1) or error.
+/// Opens standard input (0), output (1) or error (2).
 pub(crate) fn open(number: u8) -> io::Result<Stream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let (fd, access, name) = match number {
@@ -48,8 +48,8 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
         ));
     }
     let stat = fstat(fd).map_err(in_words)?;
-    // A socket cannot be opened again, but each call on it can ask not to wait. (On macOS, calls
-    // that send cannot.)
+    // A socket cannot be opened again, but each call on it can ask not to wait. (On macOS, sending
+    // calls cannot.)
     let asks = number == 0 || !cfg!(target_vendor = "apple");
     if asks && FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
         return Ok(Stream::Waits(fd.try_clone_to_owned()?, true));
@@ -60,15 +60,16 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
     })
 }
 
-/// What nothing is read from, and what is written to goes nowhere.
+/// The null device.
 pub(crate) const NULL: &str = "/dev/null";
 
-/// The standard error, to be waited for until it has room.
+/// Standard error, for waiting until it has room.
 pub(crate) fn waits_for_room() -> Option<io::Stderr> {
     Some(io::stderr())
 }
 
-/// The standard error takes a page without waiting; this is waited for until then.
+/// Waits until standard error takes a page without blocking, at most for `limit`. Returns whether
+/// it does.
 pub(crate) fn has_room(limit: Duration) -> bool {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
@@ -76,7 +77,7 @@ pub(crate) fn has_room(limit: Duration) -> bool {
     poll(&mut fds, limit.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
-/// Writes some of what has room to the standard error. (0: it has been interrupted.)
+/// Writes some bytes to standard error. (0: it was interrupted.)
 pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
     match rustix::io::write(io::stderr(), words) {
         Err(Errno::INTR | Errno::AGAIN) => Ok(0),
@@ -84,12 +85,12 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// How many bytes wait in the standard error, a pipe, to be read.
+/// How many bytes wait to be read in standard error, which is a pipe.
 pub(crate) fn complaints() -> u64 {
     rustix::io::ioctl_fionread(io::stderr()).unwrap_or(0)
 }
 
-/// For what is to write nowhere.
+/// The null device, open for writing.
 pub(crate) fn null() -> io::Result<File> {
     File::options().write(true).open(NULL)
 }

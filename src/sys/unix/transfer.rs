@@ -1,7 +1,7 @@
-//! Bytes in and out of sockets and pipes, one system call each.
+//! Reads from and writes to sockets and pipes, each in one system call.
 //!
-//! On a socket each call asks not to wait, and a write to one that has no reader any more raises no
-//! signal. Of a pipe the open file says so.
+//! On a socket each call asks not to wait, and a write without a reader raises no signal. A pipe
+//! must be non-blocking itself.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
@@ -34,7 +34,7 @@ pub(crate) fn receive_several(
     readv(from, buffers)
 }
 
-/// Writes what stands in these slices, one after the other.
+/// Writes these slices, one after the other.
 #[inline]
 pub(crate) fn transmit(
     to: BorrowedFd<'_>,

@@ -1,4 +1,4 @@
-//! Descriptors that mio watches.
+//! How descriptors are registered with mio.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -10,12 +10,12 @@ use rustix::io::Errno;
 use crate::sys::poller::Poller;
 use crate::sys::watch::INTERESTS;
 
-/// The kernel remembers what is watched, and reports each edge: there is nothing to keep.
+/// Empty: the kernel remembers what is watched, and reports each edge.
 #[derive(Debug, Default)]
 pub(crate) struct Sources(());
 
 impl Sources {
-    /// Watches `fd`, both directions, edge-triggered.
+    /// Watches `fd` in both directions, edge-triggered.
     pub(crate) fn register(
         &self,
         registry: &Registry,
@@ -25,24 +25,24 @@ impl Sources {
         registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
     }
 
-    /// `fd` is no longer watched. That it never was is no error.
+    /// Stops watching `fd`. It is no error if `fd` was not watched.
     pub(crate) fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
         let _ = registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
     }
 
-    /// An operation would have blocked: the next edge is owed.
+    /// Nothing to do: the kernel reports the next edge by itself.
     #[inline]
     pub(crate) fn rearm(&self, _token: usize) {}
 }
 
-/// Readable when an event is there.
+/// The descriptor is readable when there is an event.
 impl AsFd for Poller {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.registry().as_fd()
     }
 }
 
-/// Why a descriptor is not watched, in words that go on after its number.
+/// Why a descriptor cannot be watched: the rest of a sentence that begins with its number.
 pub(crate) fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)> {
     match Errno::from_io_error(error) {
         Some(Errno::EXIST) => Some((

@@ -1,5 +1,4 @@
-//! What a process must do to itself to be a worker, where that is `unsafe` or
-//! a platform's own.
+//! What a process must do to become a worker, where that is `unsafe` or differs between platforms.
 //!
 //! **Invariants.**
 //! - **Y25** The environment is changed, and a descriptor that came with `exec` is closed, where
@@ -25,8 +24,8 @@ use crate::sys::itself::{DESCRIPTORS, is_alone};
 use crate::sys::peer::peer;
 use crate::sys::refused::refused;
 
-/// The end of a process that should be a worker and cannot. A protocol that has not begun, or
-/// cannot be written, has no reader; standard error has.
+/// Ends a process that should be a worker and cannot. It prints why to standard error, because the
+/// protocol has not begun or cannot be used.
 pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
     let _ = io::Write::write_fmt(
         &mut io::stderr(),
@@ -35,8 +34,8 @@ pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
     std::process::exit(1)
 }
 
-/// Removes a variable from the environment, so that what this process starts
-/// does not inherit it. Leaves it beside other threads.
+/// Removes a variable from the environment, so that children of this process do not inherit it.
+/// Does nothing if there are other threads.
 pub(crate) fn forget_variable(name: &str) {
     if is_alone() == Some(true) {
         // SAFETY: Y25: no other thread reads or writes the environment now.
@@ -44,54 +43,54 @@ pub(crate) fn forget_variable(name: &str) {
     }
 }
 
-/// No signal is blocked: the mask of the thread that started this process was not meant for it.
+/// Unblocks all signals: the mask of the thread that started this process was not meant for it.
 pub(crate) fn hear_all_signals() {
     let none = signal_mask::set(&[]);
     none.and_then(|none| signal_mask::change(libc::SIG_SETMASK, &none));
 }
 
-/// The stream that is standard input, by another number from `first` on, which no child inherits.
+/// Standard input, duplicated to a number from `first` on, which no child inherits.
 pub(crate) fn standard_input(first: RawFd) -> io::Result<OwnedFd> {
     let stream = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), first);
     stream.map_err(refused("fcntl"))
 }
 
-/// Nothing is read from standard input any more.
+/// Replaces standard input by an empty file.
 pub(crate) fn empty_standard_input() -> io::Result<()> {
-    // Without the one, an empty pipe: there is nothing to read there, either.
+    // If there is no `/dev/null`, an empty pipe: there is nothing to read from it, either.
     let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
     let null = null.or_else(|_| io::pipe().map(|(empty, _)| empty.into()));
     rustix::stdio::dup2_stdin(null?).map_err(refused("dup2"))
 }
 
-/// Standard input is a socket.
+/// Whether standard input is a socket.
 pub(crate) fn has_socket() -> bool {
     is_socket(io::stdin())
 }
 
-/// It is a socket, and no pipe.
+/// Whether it is a socket, and not a pipe.
 pub(crate) fn is_socket(stream: impl AsFd) -> bool {
     let stat = rustix::fs::fstat(stream);
     stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
-/// Standard input, a socket, is a pair that the process `parent` made, whether it lives or not; as
-/// far as that can be asked.
+/// Whether standard input, a socket, is one of a pair that the process `parent` made, whether that
+/// still lives or not; as far as the system can say.
 pub(crate) fn is_made_by(parent: u32) -> bool {
     peer(io::stdin()).map_or(true, |peer| peer.pid.cast_unsigned() == parent)
 }
 
-/// This process was started by the process `parent`, which still lives.
+/// Whether this process was started by the process `parent`, which still lives.
 pub(crate) fn is_child_of(parent: u32) -> bool {
     rustix::process::getppid().map(Pid::as_raw_pid) == i32::try_from(parent).ok()
 }
 
-/// This process leads a group, in which all is that it starts.
+/// Makes this process the leader of a group, to which all processes belong that it starts.
 pub(crate) fn lead() {
     let _ = rustix::process::setpgid(None, None);
 }
 
-/// Its end leaves no file with its memory.
+/// Disables core files.
 pub(crate) fn leave_no_core() {
     let none = Rlimit {
         current: Some(0),
@@ -107,10 +106,10 @@ pub(crate) fn end_all() -> ! {
         let _ = rustix::process::kill_process_group(own, Signal::KILL);
     }
     let _ = rustix::process::kill_process(own, Signal::KILL);
-    leave(1) // it may not even signal itself
+    leave(1) // in case it may not even signal itself
 }
 
-/// Its caller's rights are its own: those of users and groups.
+/// Whether it has its caller's rights, those of users and groups.
 pub(crate) fn has_callers_ids() -> bool {
     getuid() == geteuid() && getgid() == getegid()
 }
@@ -125,17 +124,17 @@ pub(crate) fn write(pipe: impl AsFd, bytes: &[u8]) -> rustix::io::Result<usize> 
     rustix::io::write(pipe, bytes)
 }
 
-/// Ends this process at once, with whatever it was about to do.
+/// Ends this process at once, without running any more of its code.
 pub(crate) fn leave(code: c_int) -> ! {
     // SAFETY: Y93: it takes a number.
     unsafe { libc::_exit(code) }
 }
 
-/// How many are told to a worker.
+/// How many descriptors are reported to a worker, at most.
 const MOST: usize = 4096;
 
-/// The descriptors that this process hands on to whatever it executes now, but for the three
-/// standard streams.
+/// The descriptors that this process would pass on to a program that it executes now, except the
+/// three standard streams.
 pub(crate) fn handed_on() -> Vec<RawFd> {
     let Ok(open) = std::fs::read_dir(DESCRIPTORS) else {
         return Vec::new();
@@ -147,10 +146,10 @@ pub(crate) fn handed_on() -> Vec<RawFd> {
     some.take(MOST).collect()
 }
 
-/// Closes the descriptors that came with `exec`: of those that the parent has `handed_on` when it
-/// started this process. Others without close-on-exec this process has opened itself before it got
-/// here (a constructor of a C library), and numbers that the parent handed on were not to be had
-/// for that. Leaves them beside other threads.
+/// Closes the descriptors that came with `exec`: those of the numbers that the parent `handed_on`
+/// when it started this process. Others without close-on-exec were opened by this process before it
+/// got here (in a constructor of a C library); they cannot have one of these numbers, which were
+/// taken. Does nothing if there are other threads.
 pub(crate) fn close_inherited(handed_on: &[RawFd]) {
     if is_alone() != Some(true) {
         return;
@@ -164,7 +163,8 @@ pub(crate) fn close_inherited(handed_on: &[RawFd]) {
     }
 }
 
-/// The pipe or socket that came with `exec` under this number, by another number from `first` on.
+/// Duplicates the pipe or socket that came with `exec` under this number, to a number from `first`
+/// on.
 pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     if !is_stream(number) {
         return Err(rustix::io::Errno::BADF.into());
@@ -175,7 +175,7 @@ pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, first)?)
 }
 
-/// It came with `exec`, and is a pipe or a socket.
+/// Whether it came with `exec`, and is a pipe or a socket.
 pub(crate) fn is_stream(number: RawFd) -> bool {
     if !is_handed_on(number) {
         return false;
@@ -186,7 +186,7 @@ pub(crate) fn is_stream(number: RawFd) -> bool {
     matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }
 
-/// It is open, without close-on-exec, and none of the three standard streams.
+/// Whether it is open, without close-on-exec, and none of the three standard streams.
 fn is_handed_on(descriptor: RawFd) -> bool {
     if descriptor <= 2 {
         return false;

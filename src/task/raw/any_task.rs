@@ -1,21 +1,21 @@
 //! The tasks in a list of futures of any one type.
 //!
-//! **Job.** `join_all`, `try_join_all` and `race` take futures, and a [`Task`] is a future; but of
-//! a task they need more than its output: to look at it without taking that, and to cancel it. No
-//! trait can tell one from the other (`docs/DESIGN.md` says why), so it is asked here, where the
-//! type is known.
+//! **Job.** `join_all`, `try_join_all` and `race` take futures, and a [`Task`] is a future. But
+//! with a task they do more than take its output: they look at it without taking the output, and
+//! cancel it. No trait can tell tasks from other futures (`docs/DESIGN.md` says why), so this file
+//! finds out from the type.
 //!
-//! - **T19** [`is_task`] is true for `Task<T>`, of any `T`, and for no other type. It counts on
+//! - **T19** [`is_task`] is true for `Task<T>`, of any `T`, and for no other type. It relies on
 //!   what [`Iterator::fuse`] promises: after a `None` come only `None`s, unless the iterator is a
-//!   [`FusedIterator`], to which `fuse` is a no-op. [`Probe`] is one for tasks, and gives something
-//!   after its first `None`. So a second look that finds something says that this is a task's; the
-//!   optimizer knows the answer without a look.
+//!   [`FusedIterator`], to which `fuse` is a no-op. `Probe<F>` returns something after its first
+//!   `None`, and is a [`FusedIterator`] only if `F` is a `Task`. So if a second `next` through
+//!   `fuse` returns something, `F` is a task. The optimizer reduces this to a constant.
 //! - **T20** A `Task<T>` has the memory layout of its one field, whatever `T` is; and an
 //!   [`AnyTask`] that of a `Task`.
 //!
-//! **Rejected.** Comparing `TypeId`s: those of types that borrow are not to be had, and `T` is not
-//! known. A question that a poll answers: each poll of each task pays for it, and a task in a
-//! future that is no task answers, too.
+//! **Rejected.** Comparing `TypeId`s: types that borrow have none, and `T` is not known. A special
+//! waker to which the poll of a task would respond: each poll of each task would pay for it, and a
+//! task inside another future would respond, too.
 //!
 //! Tests: those of this file, `tests/task/futures.rs`.
 #![allow(unsafe_code)]
@@ -29,7 +29,7 @@ use std::task::{Context, Poll, Waker};
 use super::handle::Task;
 use super::header::TaskRef;
 
-/// Gives something after its first `None`, which only an iterator that is no [`FusedIterator`] may.
+/// Returns something after its first `None`, which a [`FusedIterator`] must not.
 struct Probe<F> {
     asked: bool,
     _of: PhantomData<F>,
@@ -43,7 +43,7 @@ impl<F> Iterator for Probe<F> {
     }
 }
 
-/// Which is not so, and that shows (T19).
+/// False, on purpose: `fuse` believes it, and that is how a task is recognized (T19).
 impl<T> FusedIterator for Probe<Task<T>> {}
 
 /// Whether `F` is a `Task<T>`, of some `T` (T19).
@@ -57,10 +57,10 @@ pub(in crate::task) fn is_task<F>() -> bool {
     probe.next().is_none() && probe.next().is_some()
 }
 
-/// Stands for the output of a task of which only that is not known.
+/// Stands for the output type of a task, where that is not known.
 enum Unknown {}
 
-/// A task whose output is of any type, and is left alone.
+/// A task with an output of unknown type, which is not touched.
 #[repr(transparent)]
 pub(in crate::task) struct AnyTask(Task<Unknown>);
 
@@ -77,7 +77,7 @@ impl AnyTask {
     }
 }
 
-/// These futures as the tasks that they are. `None`: they are none.
+/// These futures as tasks, if they are tasks.
 #[inline]
 pub(in crate::task) fn as_tasks<F>(futures: &mut [F]) -> Option<&mut [AnyTask]> {
     let tasks = &raw mut *futures as *mut [AnyTask];
@@ -86,7 +86,7 @@ pub(in crate::task) fn as_tasks<F>(futures: &mut [F]) -> Option<&mut [AnyTask]> 
     is_task::<F>().then(|| unsafe { &mut *tasks })
 }
 
-/// Like [`as_tasks`], where it can be said what their values are.
+/// Like [`as_tasks`], where the type of their values is known.
 #[inline]
 pub(in crate::task) fn as_tasks_of<F, T, E>(futures: &mut [F]) -> Option<&mut [Task<T>]>
 where
@@ -98,7 +98,7 @@ where
     is_task::<F>().then(|| unsafe { &mut *tasks })
 }
 
-/// What a task without an executor or a promise gives, if `F` is a task: `Closed`.
+/// The output of a task that nothing will complete, if `F` is a task: `Closed`.
 pub(in crate::task) fn closed<F: Future>() -> Option<F::Output> {
     if !is_task::<F>() {
         return None;

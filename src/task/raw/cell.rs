@@ -1,9 +1,9 @@
 //! What depends on a cell's types: its layout, and the functions in its vtable.
 //!
-//! A task is born here: [`closure`], [`future`] and the others make the cell, one half for the
-//! executor and the `Task` for the caller. The functions of the vtable are reached through the cell
-//! that they were made for (T7), under the conditions that `VTable` states for them. The generic
-//! code is kept to what needs the types; everything else is in `run.rs`.
+//! A task is made here: [`closure`], [`future`] and the others make the cell, one half for the
+//! executor and the `Task` for the caller. The functions of a vtable are reached only through a
+//! cell that it was made for (T7), under the conditions that `VTable` states for them. Only code
+//! that needs the types is generic and here; everything else is in `run.rs`.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
@@ -52,8 +52,8 @@ impl<W, T> Payload<W, T> {
     }
 }
 
-/// The `S` of a cell that is never scheduled again: closures, and values that
-/// were ready from the start.
+/// The `S` of a cell that is never scheduled again: that of a closure, or of a value that was ready
+/// from the start.
 struct Never;
 
 /// A queued closure. `claimable`: a waiter may run it on its own thread.
@@ -87,7 +87,7 @@ where
     }
 }
 
-/// Like [`future`], for one that gives a task's result or a value. No waiter claims it.
+/// Like [`future`], for a future whose output is a value or a task's result. No waiter claims it.
 #[track_caller]
 pub(in crate::task) fn member<F, T, S>(future: F, schedule: S) -> (Runnable, Task<T>)
 where
@@ -112,7 +112,7 @@ where
     unsafe { queued(&Make::<F, F::Output, S>::LOCAL, schedule, future, false) }
 }
 
-/// The two sides of a promise, whose cancellation `hook` hears of.
+/// The two sides of a promise. `hook` is told when it is cancelled.
 #[track_caller]
 pub(crate) fn promise<T, H>(hook: H) -> (Completer<T>, Task<T>)
 where
@@ -130,7 +130,7 @@ where
     (completer, unsafe { Task::from_raw(cell) })
 }
 
-/// A task that has ended in `value`.
+/// A task that has ended with `value`.
 #[track_caller]
 pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
     let payload = Payload::<(), T> {
@@ -176,7 +176,8 @@ fn allocate<W, T, S>(
     let birth = Birth::at(Location::caller());
     let layout = Layout::new::<Cell<W, T, S>>();
     let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
-    // Made where it stays: a copy would wait until each word of the original has been written.
+    // Built in place: to copy it would mean to wait until each word of the original has been
+    // written.
     let header = Header {
         birth,
         state,
@@ -348,8 +349,8 @@ where
             Ok(Poll::Ready(output)) => Some(E::result(output)),
             Err(panic) => Some(Err(TaskError::from(panic))),
         };
-        // The future goes before its output is visible; if its destructor
-        // panics, that is how the task ends, unless it has panicked before.
+        // The future is dropped before its output becomes visible. If its destructor panics, the
+        // task ends in that panic, unless it has panicked before.
         let ended = result.map(|result| {
             // SAFETY: T1, T8, T9: as for the poll, which has ended; it is not touched again: what
             // follows writes over it.
@@ -429,7 +430,7 @@ unsafe fn entry(ptr: NonNull<Header>) -> Runnable {
     unsafe { Runnable::from_ref(own) }
 }
 
-/// How a task's own code has ended.
+/// How the code of a task has ended, for the recording.
 #[inline]
 fn ending<T>(result: &Result<T, TaskError>) -> record::Ending {
     match result {
@@ -517,7 +518,7 @@ mod tests {
         fn schedule(&self, _: Runnable) {}
     }
 
-    /// The gate: 88 bytes and the future.
+    /// The size of an idle task.
     fn idle<F: Future>(_: &F) -> usize {
         size_of::<Cell<F, F::Output, Loop>>()
     }

@@ -1,4 +1,4 @@
-//! Which task runs on this thread, and which future is polled here.
+//! Which task runs on this thread, and which future this thread polls.
 //!
 //! The mark of the running task (`sync/marker.rs`) is the address of its cell, which begins with
 //! its [`Birth`]. The thread that runs a task's code holds an [`Entered`]. Dropping it puts the
@@ -18,7 +18,7 @@ use crate::loom::per_thread;
 use crate::sync::marker;
 use crate::task::id::TaskId;
 
-/// What a task has from its birth, at the beginning of its cell.
+/// What is known of a task when it is made, at the beginning of its cell.
 #[derive(Clone, Copy)]
 pub(in crate::task) struct Birth {
     pub(in crate::task) id: TaskId,
@@ -29,7 +29,7 @@ pub(in crate::task) struct Birth {
 }
 
 impl Birth {
-    /// Of a new task of the one that runs here.
+    /// For a new task, which the running one spawns.
     #[inline]
     pub(in crate::task) fn at(site: &'static Location<'static>) -> Self {
         Self {
@@ -75,29 +75,30 @@ impl Drop for Entered {
 }
 
 per_thread! {
-    /// The future that is polled on this thread, if its executor takes it back when it has woken
-    /// itself: the address of its header, which is only compared, never followed; with the lowest
-    /// bit set once it has.
+    /// The future that this thread polls, if its executor takes it back when it has woken itself:
+    /// the address of its header, which is only compared, never followed. The lowest bit is set
+    /// once it has woken itself.
     static POLLED: Cell<usize> = Cell::new(0);
 }
 
 const WOKEN: usize = 1;
 const _: () = assert!(align_of::<Birth>() > WOKEN);
 
-/// The task at this address is polled now: if it wakes itself by reference, that is only noted here
-/// (T16). The one that was polled before, to be put back after the poll, which does not unwind.
+/// Says that the task at this address is polled now: if it wakes itself by reference, that is only
+/// noted here (T16). Returns the one that was polled before, to be put back after the poll, which
+/// does not unwind.
 #[inline]
 pub(super) fn replace_polled(task: usize) -> usize {
     POLLED.try_with(|now| now.replace(task)).unwrap_or(0)
 }
 
-/// The task that was polled has woken itself.
+/// Whether the task that was polled has woken itself.
 #[inline]
 pub(super) fn has_woken(polled: usize) -> bool {
     polled & WOKEN != 0
 }
 
-/// The task at this address is woken. True: by itself, and its runner will see to it.
+/// The task at this address is woken. True: by itself, and the thread that runs it will queue it.
 #[inline]
 pub(super) fn wakes_itself(task: *const ()) -> bool {
     POLLED
@@ -111,7 +112,7 @@ pub(super) fn wakes_itself(task: *const ()) -> bool {
         .unwrap_or(false)
 }
 
-/// What runs on a thread, to be lent to another thread that does part of its work.
+/// The task that runs on a thread, lent to another thread that does part of its work.
 #[derive(Clone, Copy)]
 pub(crate) struct Inherited(*const ());
 
@@ -122,15 +123,15 @@ unsafe impl Send for Inherited {}
 unsafe impl Sync for Inherited {}
 
 impl Inherited {
-    /// What runs here.
+    /// The task that runs here.
     #[inline]
     pub(crate) fn current() -> Self {
         Self(marker::current())
     }
 }
 
-/// Marks the task that `inherited` came from as the one that runs here, too, until the
-/// guard is dropped: so that a part of its work sees its token.
+/// Marks the task that `inherited` came from as the one that runs here, too, until the guard is
+/// dropped, so that this part of its work sees its token.
 ///
 /// # Safety
 /// The code that `inherited` was taken in waits, inside that task, until the guard has been

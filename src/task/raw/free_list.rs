@@ -1,21 +1,20 @@
-//! Memory for cells, and for the tasks of scopes: what threads have freed is for the next ones.
+//! Memory for cells, and for the tasks of scopes: freed blocks are kept and used again.
 //!
-//! Tasks come in bursts, all of about the same size. The system's allocator keeps seven pieces of a
-//! size where a thread finds them at once; the rest costs some 150 instructions for each
-//! allocation, and as many to free it. And where one thread spawns and another runs, it takes its
-//! lock and reads and writes its books for each cell on both sides.
+//! Tasks come in bursts, all of about the same size. glibc's allocator caches seven blocks of a
+//! size for each thread; each further allocation costs some 150 instructions, and as many to free
+//! it. And where one thread spawns and another runs, both threads take the allocator's lock for
+//! each cell, and read and write its bookkeeping.
 //!
-//! 1. A thread keeps the memory of cells that it has freed in a list for each size, and takes new
-//!    ones from there. The blocks of a full list have [`LIST`] bytes.
-//! 2. When it is full, it goes to the shelf, which all threads share, and the next one begins. A
-//!    thread whose list is empty takes one from there, before it asks the allocator: so memory
+//! 1. A thread keeps the memory of cells that it has freed in a list for each size class, and takes
+//!    memory for new ones from there. The blocks of a full list have [`LIST`] bytes together.
+//! 2. A full list goes to the shelf, which all threads share, and the thread begins another. A
+//!    thread whose list is empty takes one from the shelf before it asks the allocator. So memory
 //!    comes back from the threads that run tasks to those that spawn them.
-//! 3. The shelf has [`PLACES`] places for each size. If all are taken the list goes back to the
-//!    allocator, and what was used last is what stays. So it does, and an empty one stays empty,
-//!    where another thread has the shelf's lock just then, or had it when this process was forked:
-//!    no thread waits for it.
-//! 4. What a thread keeps it gives back to the allocator when it ends. What lies on the shelf stays
-//!    there.
+//! 3. The shelf has [`PLACES`] places for each class. If all are taken, the full list goes back to
+//!    the allocator. No thread waits for the shelf's lock: while another thread has it, or if
+//!    another had it when this process was forked, a full list goes back to the allocator, too, and
+//!    an empty one stays empty.
+//! 4. A thread that ends gives its lists back to the allocator. The lists on the shelf stay.
 //!
 //! - **T17** A block in a list is not in use, and came from the global allocator with the layout of
 //!   its class ([`of_class`]), or for a cell of that class, which is the same.
@@ -23,8 +22,8 @@
 //! Rejected: slabs for the tasks of a loop, and batches that lie beside the blocks for each
 //! exchange (`docs/DESIGN.md` has the figures).
 //!
-//! Not under the address sanitizer (`--cfg no_stock`), which would see fewer mistakes, nor under
-//! loom, where thread-locals are the model's. Miri runs with it and without.
+//! It is off under the address sanitizer (`--cfg no_stock`), which would find fewer mistakes, and
+//! under loom, where thread-locals belong to the model. Miri runs with it and without.
 //!
 //! Tests: below, `tests/allocations.rs`.
 #![allow(unsafe_code)]
@@ -32,17 +31,17 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
-use std::sync::Mutex; // only tried, never waited for: no protocol
-use std::sync::atomic::{AtomicUsize, Ordering}; // a hint: no protocol
+use std::sync::Mutex; // only `try_lock`: no protocol to model
+use std::sync::atomic::{AtomicUsize, Ordering}; // a hint: no protocol to model
 
-/// So many bytes a full list has, or a little less.
+/// How many bytes the blocks of a full list have, or a little less.
 const LIST: usize = 64 << 10;
 
-/// So many full lists of a class lie on the shelf at most.
+/// How many full lists of a class lie on the shelf at most.
 const PLACES: usize = 4;
 
-/// Classes are for blocks of 8, 24, 40, ... bytes: what the system's allocator gives out, whose own
-/// books take 8 of every 16.
+/// Blocks of the classes have 24, 40, 56, ... bytes: the sizes that glibc's allocator gives out,
+/// whose header takes 8 bytes of a multiple of 16.
 const STEP: usize = 16;
 const CLASSES: usize = 64;
 
@@ -62,10 +61,11 @@ thread_local! {
 /// Full lists of each class that belong to no thread.
 static SHELF: [Mutex<Vec<List>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 
-/// How many lie there: a burst of new cells does not take the lock for each to find none.
+/// How many lie there, so that a burst of new cells does not take the lock for each only to find
+/// none.
 static SHELVED: [AtomicUsize; CLASSES] = [const { AtomicUsize::new(0) }; CLASSES];
 
-/// The class for such blocks; `None`: none is kept.
+/// The class of blocks for this layout; `None`: they are not kept.
 #[inline(always)]
 const fn class(layout: Layout) -> Option<usize> {
     let class = (layout.size() + STEP / 2 - 1) / STEP;
@@ -90,7 +90,7 @@ const fn full(class: usize) -> usize {
     LIST / of_class(class).size()
 }
 
-/// Memory for `layout`, which is not of size 0: what was freed, or new.
+/// Memory for `layout`, whose size is not 0: a freed block, or a new one.
 #[inline]
 pub(crate) fn take(layout: Layout) -> NonNull<u8> {
     let Some(class) = class(layout) else {
@@ -106,7 +106,7 @@ pub(crate) fn take(layout: Layout) -> NonNull<u8> {
     kept.ok().flatten().unwrap_or_else(|| new(of_class(class)))
 }
 
-/// Memory that is not used any more, to this thread's lists, or back.
+/// Puts memory that is no longer used into this thread's lists, or gives it back to the allocator.
 ///
 /// # Safety
 /// It came from [`take`] with this layout, and it is not used any more.
@@ -142,7 +142,7 @@ fn new(layout: Layout) -> NonNull<u8> {
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-/// The list is empty: one from the shelf, if there is one.
+/// Replaces an empty list by a full one from the shelf, if there is one.
 #[cold]
 #[inline(never)]
 fn refill(list: &mut List, class: usize) {
@@ -155,7 +155,7 @@ fn refill(list: &mut List, class: usize) {
     }
 }
 
-/// The list is full: the next one begins. What was freed last is kept.
+/// Puts a full list on the shelf, or frees it, and begins an empty one.
 #[cold]
 #[inline(never)]
 fn put_away(list: &mut List, class: usize) {
@@ -170,7 +170,7 @@ fn put_away(list: &mut List, class: usize) {
     }
 }
 
-/// Back to the allocator.
+/// Gives all blocks of a list back to the allocator.
 ///
 /// # Safety
 /// T17: the list has blocks of this class.
@@ -211,12 +211,12 @@ mod tests {
         assert_eq!(class(Layout::from_size_align(96, 64).unwrap()), None);
     }
 
-    /// How many blocks of this class a thread keeps.
+    /// How many blocks of this class this thread keeps.
     fn kept(class: usize) -> usize {
         FREE.with(|lists| lists.0[class].borrow().0.len())
     }
 
-    /// Makes so many, of a size that no other test of this process has, and gives them away.
+    /// Allocates `count` blocks of a size that no other test of this process uses, and frees them.
     fn burst(layout: Layout, count: usize) -> Vec<NonNull<u8>> {
         let blocks: Vec<_> = (0..count).map(|_| take(layout)).collect();
         for block in &blocks {

@@ -25,12 +25,12 @@ const CLAIMS: u32 = 16;
 /// code; both give `Result<T, TaskError>`. **Dropping it detaches it**: the work
 /// goes on. It is one pointer in size, and the whole task is one allocation.
 ///
-/// A task's end becomes visible only after its closure or future has been
-/// dropped, so whatever they captured is free again. A future that panicked is dropped once the
-/// panic has been caught: its destructors do not find themselves unwinding
-/// (`std::thread::panicking()` is false; a `std` lock that it had kept is not poisoned), as they do
-/// on tokio, and one that panics in its turn is shown by the panic hook and goes no further. So
-/// does a destructor of a result that was never taken and that is dropped with its `Task`.
+/// A task's end becomes visible only after its closure or future has been dropped, so whatever they
+/// captured is free again. A future that panicked is dropped once the panic has been caught: its
+/// destructors do not run during unwinding, as they do on tokio (`std::thread::panicking()` is
+/// false, and a `std` lock that it holds is not poisoned). If one of them panics in its turn, the
+/// panic hook shows it, and it goes no further. The same is true of the destructor of a result that
+/// was never taken and is dropped with its `Task`.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -83,8 +83,8 @@ impl<T> Task<T> {
         self.cell.task_ref()
     }
 
-    /// What the handle may do next. The output of a task that is lost in a forked child is as one
-    /// that was taken before.
+    /// What the handle may do next. In a forked child, the output of a task that is lost there
+    /// counts as taken.
     #[inline]
     fn look(&self) -> Look {
         match self.cell.header().state.look() {
@@ -110,8 +110,8 @@ impl<T> Task<T> {
         Some(output)
     }
 
-    /// Has `waker` woken at the end, in place of any other before. False: the
-    /// task has ended already; nothing is registered.
+    /// Registers `waker`, in place of any earlier one, to be woken at the end. False: the task has
+    /// ended already; nothing is registered.
     #[inline]
     pub(in crate::task) fn register(&mut self, waker: Waker) -> bool {
         if self.cell.is_lost() || !self.unregister() {
@@ -168,8 +168,9 @@ impl TaskRef {
             let _ran = entry.run();
             helped = true;
         }
-        // A closure has ended then. A future may sleep; or it wants another poll, but one that does
-        // so for long waits for other tasks, which run only when this thread makes room.
+        // A closure has ended after one run. A future may sleep now, or want another poll. One that
+        // wants many probably waits for other tasks, which run only when this thread stops polling
+        // it.
         for _ in 0..CLAIMS {
             if self.is_finished() || !context::stack_left() || !self.claim_and_run() {
                 break;
@@ -195,9 +196,9 @@ impl TaskRef {
         // SAFETY: T1, T8: `claim` has set RUNNING, for us, and the work has not been touched since;
         // it is called once.
         let run = |claimed: TaskRef| unsafe { claimed.run_started() };
-        // A worker that is inside another pool leaves it for as long as this takes.
+        // A worker that is inside another pool (`install`) leaves that pool while the task runs.
         if tag == 0 || at_home && !context::is_away() {
-            let _ran = run(claimed); // nothing that may be claimed comes back
+            let _ran = run(claimed); // a future that may be claimed is never `Ran::Again`
         } else {
             let mut claimed = Some(claimed);
             context::run_inside(tag, &mut || {
@@ -215,7 +216,7 @@ impl<T> Drop for Task<T> {
         // is being dropped.
         let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
         if cell.header().state.look() == Look::Taken {
-            return; // `cell` lets go of the count
+            return; // dropping `cell` gives the count back
         }
         match cell.header().state.drop_handle() {
             // SAFETY: T2: done, and the output is the handle's; not taken, as `look` has said.

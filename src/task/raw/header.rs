@@ -1,8 +1,8 @@
 //! The cell without its types: its header, the counted reference to it, and what executors and
 //! producers see of it.
 //!
-//! These types name one another, so they stand together; what is done with them is in the files
-//! beside this one.
+//! These types refer to one another, so they are in one file; what is done with them is in the
+//! files beside this one.
 //!
 //! **Which thread may touch what** (T1 to T5 are declared at `task/state.rs`):
 //!
@@ -23,8 +23,8 @@
 //!   and the only one that was made for it; it is consumed once. A future that waiters may claim
 //!   can have more, stale ones.
 //! - **T18** [`YIELDED`] is set in `tag` while the task's one entry is that of a task that has
-//!   yielded, and comes with its right (T16): from the making of that entry until it is consumed.
-//!   Such an entry stays with its executor's thread.
+//!   yielded, which owns RUNNING (T16): from the making of that entry until it is consumed. Such an
+//!   entry stays on its executor's thread.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
@@ -43,7 +43,7 @@ use crate::task::id::TaskId;
 use crate::task::side::Side;
 use crate::task::state::State;
 
-/// In a task's tag: its entry is that of a task that has yielded (T18).
+/// A bit of a task's tag: its entry is that of a task that has yielded (T18).
 pub(super) const YIELDED: u32 = 1 << 31;
 
 /// The part of a cell that all tasks share.
@@ -52,14 +52,15 @@ pub(super) struct Header {
     /// First: the mark of the task that runs on a thread points here (T15).
     pub(super) birth: Birth,
     pub(super) state: State,
-    /// A word for the executor (the event loop: the task's place in its table), but for one bit:
-    /// [`YIELDED`].
+    /// A word for the executor (the event loop keeps the task's place in its table there), except
+    /// for one bit: [`YIELDED`].
     pub(super) tag: AtomicU32,
     pub(super) vtable: &'static VTable,
-    /// Filled while `WAITING` is set or the handle is at work (T3).
+    /// Filled only while `WAITING` is set, or the handle is registering or taking back a waker
+    /// (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
     pub(super) side: OnceBox<Side>,
-    /// Under loom the payload's accesses are seen through this.
+    /// Through this, loom sees the accesses to the payload.
     #[cfg(loom)]
     pub(super) payload: UnsafeCell<()>,
 }
@@ -77,14 +78,14 @@ pub(super) struct VTable {
     pub(super) drop_work: unsafe fn(NonNull<Header>),
     /// Writes an output. Demands `RUNNING` and that the work is gone.
     pub(super) write_error: unsafe fn(NonNull<Header>, TaskError),
-    /// Moves the output out: drops a value, gives an error back. May unwind.
-    /// Demands to be its owner (T2).
+    /// Moves the output out: drops a value, gives an error back. May unwind. Demands that the
+    /// caller owns it (T2).
     pub(super) drop_output: unsafe fn(NonNull<Header>) -> Option<TaskError>,
     /// Hands a new `Runnable`, which takes over one reference, to `S`: that of the transition that
     /// has just set SCHEDULED (T11). The caller holds another one (T10).
     pub(super) schedule: unsafe fn(NonNull<Header>),
-    /// No other thread than this one can ever poll the future; so local work may be touched here
-    /// (T9).
+    /// Whether no other thread than this one can ever poll the future; then local work may be
+    /// touched here (T9).
     pub(super) is_owner_thread: unsafe fn(NonNull<Header>) -> bool,
     /// `S` of a promise; valid while the caller has a reference.
     pub(super) hook: unsafe fn(NonNull<Header>) -> *const dyn OnCancel,
@@ -103,7 +104,7 @@ unsafe impl Send for TaskRef {}
 // SAFETY: T1 to T4, as above: `&TaskRef` gives atomic transitions only.
 unsafe impl Sync for TaskRef {}
 
-// A panic cannot leave a cell half-changed: its transitions are single steps.
+// A panic cannot leave a cell half changed, because each transition is a single step.
 impl UnwindSafe for TaskRef {}
 impl RefUnwindSafe for TaskRef {}
 
@@ -164,8 +165,8 @@ pub(crate) enum Ran {
     Done,
     /// It waits: its waker will make a new entry.
     Pending,
-    /// It was woken meanwhile, by itself or by others: queue it, after the others. Only where
-    /// [`Schedule::RUNNER_QUEUES`] says so.
+    /// It was woken during its poll, by itself or by others: queue it behind the others. Returned
+    /// only if [`Schedule::RUNNER_QUEUES`] is set.
     Again(Runnable),
 }
 
@@ -175,21 +176,21 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// the task in `Closed`.
     fn schedule(&self, runnable: Runnable);
 
-    /// Like [`schedule`](Self::schedule), for a wake-up that came while the future was
-    /// polled, most often by itself: it should let others go first. On the runner's thread.
+    /// Like [`schedule`](Self::schedule), for a wake-up that came while the future was polled, most
+    /// often from itself: others should go first. Called on the thread that polled.
     fn reschedule(&self, runnable: Runnable) {
         self.schedule(runnable);
     }
 
-    /// Only this thread can ever poll the futures, so it must not wait for them; local ones may be
-    /// polled and dropped.
+    /// Whether only this thread can ever poll the futures: then it must not wait for them, and may
+    /// poll and drop local ones.
     fn is_owner_thread(&self) -> bool {
         false
     }
 
-    /// The thread that runs an entry queues the next one itself, where one is due at once: it gets
-    /// that back ([`Ran::Again`]), and `reschedule` is not called. Not for futures that waiters
-    /// may claim.
+    /// If a future was woken during its poll, the thread that ran it gets the new entry back
+    /// ([`Ran::Again`]) and queues it itself; `reschedule` is not called. Not for futures that
+    /// waiters may claim.
     const RUNNER_QUEUES: bool = false;
 }
 
@@ -199,36 +200,36 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
     /// thread. Must be short.
     fn on_cancel(&self, id: TaskId);
 
-    /// What the hook holds is not needed any more.
+    /// The hook may drop what it holds.
     fn let_go(&self) {}
 
-    /// From where the promise will be kept.
+    /// What will complete the promise.
     fn origin(&self) -> Origin {
         Origin::Completer
     }
 
-    /// An executor's work ends the task, in the process that made it: its own, or that of the task
-    /// which it comes from. Takes no lock: a forked child asks, where locks may be held for
-    /// ever.
+    /// Whether work of an executor, in the process that made the task, completes the promise: its
+    /// own work, or that of the task which it comes from. Takes no lock, because forked children
+    /// call it, where locks may be held for ever.
     fn is_executors(&self) -> bool {
         false
     }
 
-    /// A thread is about to block until the task is `done`, and may do something for it. Must be
-    /// short, unless it is `patient`: then it waits without a limit, and what is its own may take
-    /// long.
+    /// Called by a thread that is about to block until the task is `done`, and may do some of its
+    /// work. Must be short, unless the thread is `patient`, which means that it waits without a
+    /// limit: then work for this task alone may take long.
     fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
         let _ = (patient, done);
     }
 }
 
-/// From where the end of a task will come.
+/// What will bring a task to its end.
 #[derive(Debug)]
 pub(crate) enum Origin {
-    /// From an executor, which runs it.
+    /// An executor, which runs it.
     Work,
-    /// From the end of another task.
+    /// The end of another task.
     Task(TaskRef),
-    /// From user code, which has the completer.
+    /// User code, which has the completer.
     Completer,
 }

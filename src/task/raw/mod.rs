@@ -1,8 +1,8 @@
 //! The task cell: one allocation from spawn to result.
 //!
-//! **Job.** A [`Header`](header::Header) with everything that does not depend on types, then
-//! the executor's half (`S`), then one place that holds first the work (a
-//! closure or a future) and later the output.
+//! **Job.** A cell is a [`Header`](header::Header) with everything that does not depend on types,
+//! then the executor's half (`S`), then one place that holds first the work (a closure or a future)
+//! and later the output.
 //!
 //! ```text
 //!   Task<T> ──┐
@@ -13,14 +13,13 @@
 //!                                        Header: 64 bytes
 //! ```
 //!
-//! Budget: an idle task takes 88 bytes and its future at most. The header has 64,
-//! an executor's `S` 8, the smallest output 16. What most tasks never have (a name,
-//! a hook, a cancel token) is in a record of its own, behind `side`. `cell::tests`
-//! gates it.
+//! Budget: an idle task takes at most 88 bytes more than its future. The header has 64, an
+//! executor's `S` 8, the smallest output 16. What most tasks never have (a name, a hook, a cancel
+//! token) is in a separate record, behind `side`. `cell::tests` checks the sizes.
 //!
-//! **One consumer slot.** A consumer is a `std::task::Waker`: an `.await` is
-//! one by nature; a parked thread, a callback and a node in a ready queue are
-//! wakers of our own. So there is one protocol for all consumers, and 16 bytes hold any of them.
+//! **One consumer slot.** Whatever waits for the end of a task leaves a `std::task::Waker`: an
+//! `.await` has one anyway; for a parked thread, a callback and a node in a ready queue we make
+//! wakers. So there is one protocol for all consumers, and 16 bytes hold any of them.
 //!
 //! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a
 //! queue entry to the end), `cell` (what depends on types), `handle` and `promise` (the two sides),

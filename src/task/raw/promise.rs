@@ -1,4 +1,4 @@
-//! The producer's reference: it writes the output of a task that no executor runs.
+//! The producer's reference, [`Completer`]: it writes the output of a task that no executor runs.
 //!
 //! Checked by the models of completion in `checks/tests/models.rs`, and `tests/task/reentrancy.rs`.
 #![allow(unsafe_code)]
@@ -46,8 +46,8 @@ impl<T> Completer<T> {
         &self.cell
     }
 
-    /// Ends the task in `result` and wakes its waiter. If the task was
-    /// cancelled before, `result` is dropped.
+    /// Ends the task with `result` and wakes its waiter. If the task was cancelled before, `result`
+    /// is dropped.
     pub fn complete(self, result: Result<T, TaskError>) {
         // SAFETY: T6: `self` is forgotten, so its count is given away once.
         unsafe { ManuallyDrop::new(self).end(result) };

@@ -1,12 +1,12 @@
-//! What an executor does with the entries of its queue.
+//! What an executor does with a [`Runnable`], an entry of its queue: run it, discard it, drop it.
 //!
 //! An executor makes a [`Runnable`] for its own queue and a `Task` for the caller; whatever wakes a
-//! future later hands a new entry to its `Schedule`. An entry that another thread has run meanwhile
-//! (a waiter that claimed it, a canceller) is *stale*: running it does nothing. So executors need
-//! to know nothing of results, panics, cancellation or waiters.
+//! future later hands a new entry to its `Schedule`. If another thread has run the task meanwhile
+//! (a waiter that claimed it) or cancelled it, the entry is *stale*: running it does nothing. So
+//! executors need to know nothing of results, panics, cancellation or waiters.
 //!
-//! An entry that is dropped instead of run ends its task in `Closed`: an executor that goes away
-//! leaves no waiter behind.
+//! An entry that is dropped instead of run ends its task in `Closed`, so an executor that ends
+//! leaves no thread waiting.
 //!
 //! Tests: `tests/event_loop/yields.rs`, `checks/tests/models.rs`.
 #![allow(unsafe_code)]
@@ -20,8 +20,8 @@ use crate::task::error::TaskError;
 use crate::task::state::Start;
 
 impl Runnable {
-    /// The entry of a task that has woken itself during its poll: others still see it as running,
-    /// and it goes on when those that are ready now have had their turn.
+    /// The entry of a task that has woken itself during its poll: other threads still see it as
+    /// running, and it is polled again after the tasks that are ready now.
     ///
     /// # Safety
     /// T16: the caller has RUNNING and gives it away, and the future is in place. T18: its executor
@@ -35,7 +35,7 @@ impl Runnable {
         unsafe { Self::from_ref(cell) }
     }
 
-    /// The reference of this entry, and what its holder is to do.
+    /// The reference of this entry, and what the caller must do with it.
     #[inline]
     fn start(self) -> (TaskRef, Start) {
         let cell = self.into_ref();
@@ -66,7 +66,8 @@ impl Runnable {
         }
     }
 
-    /// Drops the work unrun; the task ends in `reason`, unless another thread has seen to it.
+    /// Drops the work without running it; the task ends in `reason`, unless another thread has run
+    /// or ended it.
     pub(crate) fn discard(self, reason: TaskError) {
         match self.start() {
             // SAFETY: T1: as in `run`.
@@ -77,7 +78,7 @@ impl Runnable {
         }
     }
 
-    /// The task has ended without this entry: running it does nothing.
+    /// Whether the task has ended without this entry: running it does nothing.
     pub(crate) fn is_stale(&self) -> bool {
         self.cell().header().state.is_done()
     }

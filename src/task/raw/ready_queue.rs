@@ -1,8 +1,8 @@
 //! Which of many tasks have ended: a queue that their wakers fill.
 //!
-//! **Job.** A waiter for several tasks at once gives each a waker with a
-//! number. When a task ends, its number is in the queue; so each completion costs the
-//! same, however many tasks there are, and none is polled twice.
+//! **Job.** Code that waits for several tasks at once gives each a waker with a number. When a task
+//! ends, its waker puts the number into the queue. So each completion costs the same, however many
+//! tasks there are, and no task is polled twice.
 //!
 //! **Protocol.** 1. [`ReadyQueue::waker`] makes a waker of the [`Node`] with that number. 2. Waking
 //! puts the number into the queue and takes the consumer's waker out, under one lock, and then
@@ -13,7 +13,7 @@
 //! - **T12** Nodes lie in chunks that [`Shared`] owns and never moves or frees before it is
 //!   dropped; every waker of a node counts as one owner of its queue. So a node that a waker points
 //!   to is alive.
-//! - **T13** The waker of a node is in the slot of a task, which consumes it, by waking or by
+//! - **T13** The waker of a node is in the slot of a task. The task consumes it, by waking or
 //!   dropping it, and neither clones it nor wakes it by reference.
 //!
 //! **Rejected.** One `Arc` per task, as elsewhere: one more allocation and two
@@ -34,7 +34,7 @@ use crate::loom::{Arc, Mutex};
 #[derive(Default)]
 pub(in crate::task) struct ReadyQueue {
     shared: Arc<Shared>,
-    /// Numbers that were taken out of the queue, oldest first.
+    /// Numbers that were taken out of the shared queue, oldest first.
     ended: VecDeque<usize>,
 }
 
@@ -61,11 +61,11 @@ struct Node {
 // threads.
 unsafe impl Send for Node {}
 
-/// So many nodes are made at once.
+/// How many nodes are made at once.
 const CHUNK: usize = if cfg!(loom) { 2 } else { 32 };
 
 impl ReadyQueue {
-    /// Waits for all of these, whose numbers are their places.
+    /// A queue for all of these tasks, whose numbers are their indices.
     pub(in crate::task) fn of<T>(tasks: &mut [Task<T>]) -> Self {
         let mut ready = Self::default();
         for (number, task) in tasks.iter_mut().enumerate() {
@@ -76,8 +76,8 @@ impl ReadyQueue {
         ready
     }
 
-    /// A waker that puts `number` into the queue, for a task's slot. Numbers are dense, from 0 on;
-    /// one that is used again must have been taken out, or never woken.
+    /// A waker that puts `number` into the queue, for a task's slot. Numbers are dense, from 0 on.
+    /// Before one is used again it must have been taken out, or its waker dropped.
     pub(in crate::task) fn waker(&self, number: usize) -> Waker {
         let mut chunks = self.shared.chunks.lock();
         while number >= chunks.len() * CHUNK {
@@ -92,7 +92,7 @@ impl ReadyQueue {
         unsafe { Waker::new(node.cast(), &NODE) }
     }
 
-    /// The number of the task that has ended first, among those that were not given yet.
+    /// The number of the task that has ended first, among those that were not returned yet.
     pub(in crate::task) fn next(&mut self) -> Option<usize> {
         if self.ended.is_empty() {
             mem::swap(&mut self.ended, &mut self.shared.woken.lock().ended);
@@ -112,32 +112,31 @@ impl ReadyQueue {
         }
     }
 
-    /// For an owner that has this behind a lock, and leaves its waker without it.
+    /// For an owner that keeps this queue behind a lock, and registers its waker without that lock.
     pub(in crate::task) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
 }
 
 impl Shared {
-    /// Leaves `waker` to be woken by the next task that ends. True: one has ended already; ask for
-    /// it again.
+    /// Registers `waker` to be woken by the next task that ends. True: one has ended already; the
+    /// caller must look again.
     pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
-        // Cloning and dropping a waker are calls of the user's code: not under the lock, and before
-        // the look.
+        // Cloning and dropping a waker run user code: not under the lock, and before the last look.
         let waker = waker.clone();
         let replaced = self.woken.lock().consumer.replace(waker);
         drop(replaced);
         !self.woken.lock().ended.is_empty()
     }
 
-    /// The task with this number has ended, or the future is to be polled.
+    /// The task with this number has ended, or the future with it was woken.
     pub(in crate::task) fn push(&self, number: usize) {
         let mut woken = self.woken.lock();
         woken.ended.push_back(number);
         let consumer = woken.consumer.take();
         drop(woken);
         if let Some(waker) = consumer {
-            contain(|| waker.wake()); // our caller's share must be given back
+            contain(|| waker.wake()); // a panic must not keep our caller from giving its share back
         }
     }
 }

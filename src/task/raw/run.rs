@@ -1,7 +1,7 @@
 //! From a queue entry to the end of the task: every step that does not depend on types.
 //!
-//! A step begins with a verb of [`State`](crate::task::state::State) and does what that asks for.
-//! Code of the user's runs with its panics caught, and an output is made visible only when the work
+//! A step begins with a transition of [`State`](crate::task::state::State) and does what that
+//! returns. User code runs with its panics caught, and an output is made visible only when the work
 //! has been dropped.
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/`.
@@ -27,7 +27,7 @@ use crate::task::traced;
 use crate::task::unobserved::{Hook, TaskReport};
 
 impl TaskRef {
-    /// What distinguishes the task from all others of this moment.
+    /// The address of its cell: different from that of any other task that exists now.
     #[inline]
     pub(crate) fn address(&self) -> usize {
         self.0.addr().get()
@@ -38,13 +38,13 @@ impl TaskRef {
         self.header().tag.load(Ordering::Relaxed) & !YIELDED
     }
 
-    /// Before the task is first run; below [`YIELDED`].
+    /// Sets the word, before the task is first run. It must be below [`YIELDED`].
     pub(crate) fn set_tag(&self, tag: u32) {
         debug_assert!(tag < YIELDED);
         self.header().tag.store(tag, Ordering::Relaxed);
     }
 
-    /// This reference becomes the runner's.
+    /// Runs the work. This reference becomes the runner's.
     ///
     /// # Safety
     /// T1, T8: the caller has RUNNING and gives it away, and the work is in place.
@@ -95,8 +95,8 @@ impl TaskRef {
         vtable.kind != Kind::Local || unsafe { (vtable.is_owner_thread)(self.0) }
     }
 
-    /// To wait for it here would be a deadlock: the task, or one that it comes from, is the one
-    /// that this thread runs, or belongs to a loop of this thread.
+    /// Whether waiting for it here would be a deadlock: the task, or one that it comes from, is the
+    /// one that this thread runs, or belongs to a loop of this thread.
     pub(in crate::task) fn needs_this_thread(&self) -> bool {
         if self.is_of_this_thread() {
             return true;
@@ -117,7 +117,7 @@ impl TaskRef {
         self.runs_here() || unsafe { (self.header().vtable.is_owner_thread)(self.0) }
     }
 
-    /// Drops the output; an error comes back, to be reported.
+    /// Drops the output; returns an error, to be reported.
     ///
     /// # Safety
     /// T2, T8: an output is in place, and the caller owns it, or has RUNNING. It is gone
@@ -167,7 +167,7 @@ impl TaskRef {
         }
     }
 
-    /// What `finish` left to do, with its reference.
+    /// The rest of `finish`, which gives its reference to this call.
     ///
     /// # Safety
     /// T2, T3: `State::finish` has just given `rest` to the caller.
@@ -204,7 +204,7 @@ impl TaskRef {
         self.header().consumer.with_mut(take)
     }
 
-    /// Asks for the end; see `Task::cancel`.
+    /// Cancels the task; see `Task::cancel`.
     pub(crate) fn cancel(&self) -> bool {
         let header = self.header();
         let action = match header.vtable.kind {
@@ -236,7 +236,7 @@ impl TaskRef {
         true
     }
 
-    /// Schedules a future that sleeps, as its waker would; nothing happens to any other task.
+    /// Schedules a future that sleeps, as its waker would; does nothing to any other task.
     pub(crate) fn wake(&self) {
         let header = self.header();
         if matches!(header.vtable.kind, Kind::Future | Kind::Local) && header.state.wake_by_ref() {
@@ -256,7 +256,7 @@ impl TaskRef {
         unsafe { &*hook }
     }
 
-    /// From where the end of this task will come.
+    /// What will bring this task to its end.
     pub(crate) fn origin(&self) -> Origin {
         match self.header().vtable.kind {
             Kind::Promise => self.hook().origin(),
@@ -264,22 +264,22 @@ impl TaskRef {
         }
     }
 
-    /// An executor of the process that made it brings it to its end: a pool that runs it or has it
-    /// run, or one that ends the task which it comes from. None does once it has ended: one
-    /// that was made with its result has no hook.
+    /// Whether an executor of the process that made it will bring it to its end: a pool that runs
+    /// it or has it run, or one that ends the task which it comes from. False once it has ended. (A
+    /// task that was made with its result has no hook.)
     pub(in crate::task) fn is_executors(&self) -> bool {
         let header = self.header();
         let is_kept = || header.vtable.kind == Kind::Promise && self.hook().is_executors();
         !header.state.is_done() && (header.state.is_claimable() || is_kept())
     }
 
-    /// That process has forked, and this is the child: no thread here will.
+    /// Whether this is a forked child of that process: no thread here will end the task.
     #[inline]
     pub(super) fn is_lost(&self) -> bool {
         self.id().is_of_parent_process() && self.is_executors()
     }
 
-    /// Before a thread blocks for it: see [`OnCancel::help`].
+    /// Called before a thread blocks until its end: see [`OnCancel::help`].
     pub(in crate::task) fn help(&self, patient: bool) {
         if self.header().vtable.kind == Kind::Promise {
             self.hook().help(patient, &|| self.is_finished());
@@ -321,24 +321,24 @@ impl TaskRef {
         self.side()?.name.get().map(|name| &**name)
     }
 
-    /// The record of what most tasks do not have, if there is one.
+    /// The record of what most tasks do not need, if there is one.
     #[inline]
     pub(in crate::task) fn side(&self) -> Option<&Side> {
         self.header().side.get()
     }
 
-    /// That record, made if need be.
+    /// That record; it is made if necessary.
     pub(in crate::task) fn side_or_make(&self) -> &Side {
         self.header().side.get_or_init(Box::default)
     }
 
-    /// The hook that its executor has instead of the process's.
+    /// The hook of its executor, which replaces the process's.
     pub(in crate::task) fn report_hook(&self) -> Option<Hook> {
         self.side()?.hook.get().cloned()
     }
 
-    /// Sets the hook that is told of a failure that was never taken, instead of the process's. The
-    /// first one stays.
+    /// Sets the hook that is told of a failure that was never taken, instead of the process's hook.
+    /// The first one set stays.
     pub(crate) fn set_hook(&self, hook: Hook) {
         let _first = self.side_or_make().hook.set(hook);
     }
@@ -356,39 +356,39 @@ impl TaskRef {
         report.tell(self.report_hook());
     }
 
-    /// It is the same task.
+    /// Whether both are references to the same task.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 
-    /// It has ended, or never will, in a forked child.
+    /// Whether it has ended, or is lost in a forked child.
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
         self.header().state.is_done() || self.is_lost()
     }
 
-    /// Its end was asked for (also after it has ended).
+    /// Whether it was cancelled (also after it has ended).
     pub(crate) fn is_cancelled(&self) -> bool {
         self.header().state.is_cancelled()
     }
 
-    /// Some thread has the work to itself now: a hint.
+    /// Whether a thread runs or drops the work now: a hint.
     #[inline]
     pub(crate) fn is_running(&self) -> bool {
         self.header().state.is_running()
     }
 
-    /// It is in its executor's queue at this moment: a hint.
+    /// Whether it is in its executor's queue, or will be after its poll: a hint.
     pub(crate) fn is_scheduled(&self) -> bool {
         self.header().state.is_scheduled()
     }
 
-    /// Its output will not be asked for any more.
+    /// Whether its output will not be asked for any more.
     pub(crate) fn is_settled(&self) -> bool {
         self.header().state.is_settled()
     }
 
-    /// How it is, for `Debug`.
+    /// Its state, for `Debug`.
     pub(in crate::task) fn shown(&self) -> &dyn fmt::Debug {
         &self.header().state
     }
@@ -419,7 +419,7 @@ impl TaskRef {
         token(self.header())
     }
 
-    /// The task was marked as cancelled: tells its token, if its code has asked for one.
+    /// After the task was marked as cancelled: cancels its token, if its code has asked for one.
     fn cancel_own_token(&self) {
         fence(Ordering::SeqCst); // pairs with the fence in `token`
         if let Some(token) = self.side().and_then(|side| side.token.get()) {
@@ -431,8 +431,8 @@ impl TaskRef {
 fn token(header: &Header) -> CancelToken {
     let side = header.side.get_or_init(Box::default);
     let token = side.token.get_or_init(CancelToken::new);
-    // Pairs with the fence in `cancel_own_token`: either it sees the token,
-    // or we see its mark.
+    // Pairs with the fence in `cancel_own_token`: either the canceller sees the token, or this
+    // thread sees the canceller's mark.
     fence(Ordering::SeqCst);
     if header.state.is_cancelled() {
         token.cancel();
@@ -440,7 +440,7 @@ fn token(header: &Header) -> CancelToken {
     token.clone()
 }
 
-/// The header of the task that runs here.
+/// Calls `f` with the header of the task that runs here, if there is one.
 fn running<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
     let current = marker::current().cast::<Header>();
     // SAFETY: T15: null, or the task of a runner that is further down on this thread's stack, or
@@ -449,10 +449,10 @@ fn running<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
 }
 
 impl CancelToken {
-    /// The token of the work that runs here: of the task whose closure or
-    /// future this is, also inside a worker process, where the parent's cancellation
-    /// arrives as a message. `join`, `scope` and `map` inherit it; a spawned task has
-    /// its own. Outside any task: a new one that is never cancelled.
+    /// The token of the task whose code calls this, also inside a worker process, where the
+    /// parent's cancellation arrives as a message. The parts of a `join`, `scope` or `map` have the
+    /// token of the task that called it; a spawned task has its own. Outside any task it is a new
+    /// token that nothing cancels.
     #[must_use]
     pub fn current() -> Self {
         running(token).unwrap_or_default()
@@ -486,7 +486,7 @@ impl fmt::Debug for TaskRef {
 }
 
 impl Header {
-    /// Its code begins to run on this thread.
+    /// Records that its code begins to run on this thread.
     #[inline(always)]
     pub(super) fn note_begun(&self) {
         if record::is_on() {
@@ -497,19 +497,19 @@ impl Header {
         }
     }
 
-    /// It does not run any more.
+    /// Records that its code has stopped running.
     #[inline(always)]
     pub(super) fn note_ended(&self, how: Ending) {
         record::ended(self.birth.id.get(), how);
     }
 
-    /// It is about to be queued by a waker.
+    /// Records that a waker is about to queue it.
     #[inline(always)]
     pub(super) fn note_woken(&self) {
         record::woken(self.birth.id.get());
     }
 
-    /// Tells loom that the payload is written now.
+    /// Tells loom that the payload is accessed now, as for a write.
     #[inline(always)]
     pub(super) fn touch_payload(&self) {
         #[cfg(loom)]
@@ -550,7 +550,7 @@ pub(super) unsafe fn destroy_unfinished(ptr: NonNull<Header>) {
     unsafe { free(ptr) };
 }
 
-/// The last reference is gone.
+/// Frees a cell, after its last reference has gone.
 ///
 /// # Safety
 /// T4: it was the caller's, there is none any more, and the cell is not used again.

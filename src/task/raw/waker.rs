@@ -1,7 +1,7 @@
-//! Wakers of futures: the cell itself, counted.
+//! Wakers of futures: each is a counted reference to the cell.
 //!
-//! A waker is one reference to the cell behind one static table, so cloning it
-//! allocates nothing, and waking it puts the cell itself in the executor's queue.
+//! All have one static vtable. Cloning a waker allocates nothing, and waking it puts the cell
+//! itself into the executor's queue.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;
@@ -15,7 +15,7 @@ use crate::task::state::Wake;
 
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
-/// A waker for as long as a poll takes: it borrows the runner's reference.
+/// A waker for one poll: it borrows the runner's reference.
 ///
 /// # Safety
 /// T6: `runner` outlives it.

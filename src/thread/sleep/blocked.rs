@@ -1,4 +1,5 @@
-//! Workers that wait in the middle of their work, and the watch over a pool that may be stuck.
+//! Workers that wait in the middle of their work: how many of them are replaced by spares, and when
+//! a watch looks after a pool that may be stuck.
 //!
 //! A worker that parks in a wait of this crate (`join`, the end of a scope, `Task::join`) is
 //! *blocked*: another thread takes its place, a *spare* if all others run. When it comes back,
@@ -33,16 +34,16 @@ use super::counts::{BLOCKED, Counts, RUNNING, WATCHED};
 use super::sleep::{Need, Sleep};
 use crate::loom::atomic::{Ordering, fence};
 
-/// How long queued work may stand still while a worker waits: the period of the watch. Others that
-/// must look again without being woken (a shutdown, a wait where the system gives no thread) take
-/// as long.
+/// How long queued work may stand still while a worker waits: the period of the watch. Waits that
+/// must look again without being woken (a shutdown, a wait for which the system gives no thread)
+/// use the same period.
 pub(in crate::thread) const STALL: Duration = Duration::from_millis(10);
 
-/// At least this many waiting workers are replaced.
+/// At least so many waiting workers are replaced at once.
 const AT_ONCE: usize = 16;
 
 impl Sleep {
-    /// How many workers may wait before fewer run.
+    /// How many workers may wait before fewer run than the pool is wide.
     #[inline]
     pub(super) fn replaced(&self) -> usize {
         self.width().max(AT_ONCE) + self.granted.load(Ordering::Relaxed)
@@ -76,13 +77,13 @@ impl Sleep {
             let before = Counts(self.word.load(Ordering::SeqCst));
             assert!(before.running() > 0, "P1: no thread ran");
         }
-        // Both in one step.
+        // Subtracts from the runners and adds to the blocked in one step.
         self.subtract(RUNNING.wrapping_sub(BLOCKED));
         // Between the subtraction and the caller's look: step 5.
         fence(Ordering::SeqCst);
     }
 
-    /// It goes on.
+    /// A blocked runner continues.
     pub(in crate::thread) fn unblock(&self) {
         let before = Counts(self.word.fetch_sub(BLOCKED - RUNNING, Ordering::SeqCst));
         if cfg!(any(loom, debug_assertions)) {
@@ -101,7 +102,7 @@ impl Sleep {
         fence(Ordering::SeqCst);
     }
 
-    /// For a twin of the model.
+    /// For a broken twin in the models.
     #[cfg(loom)]
     pub(in crate::thread) fn call_begins_unfenced(&self) {
         self.calls.store(1, Ordering::Relaxed);
@@ -129,7 +130,7 @@ impl Sleep {
         }
     }
 
-    /// For a twin of the model.
+    /// For a broken twin in the models.
     #[cfg(loom)]
     pub(in crate::thread) fn widen_blindly(&self, by: usize) {
         self.extra.store(by, Ordering::SeqCst);
@@ -141,13 +142,13 @@ impl Sleep {
         self.extra.fetch_min(calls, Ordering::SeqCst);
     }
 
-    /// A worker is blocked, or may be, and there is no watch.
+    /// Whether a worker is blocked, or may be, and there is no watch.
     pub(in crate::thread) fn is_unwatched(&self) -> bool {
         let counts = self.counts();
         !counts.is_watched() && self.may_stall(counts)
     }
 
-    /// A watch is still needed: a worker is blocked, or may be.
+    /// Whether a watch is still needed: a worker is blocked, or may be.
     pub(in crate::thread) fn needs_watch(&self) -> bool {
         self.may_stall(self.counts())
     }
@@ -178,7 +179,7 @@ impl Sleep {
         STALL * (1 << self.surplus().min(4))
     }
 
-    /// How many more runners there are than there should be.
+    /// By how many the runners exceed the number that should run.
     fn surplus(&self) -> usize {
         let now = self.counts();
         now.running().saturating_sub(self.target(now))

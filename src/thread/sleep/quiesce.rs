@@ -10,7 +10,7 @@ use super::sleep::{Sleep, WakeReason};
 use crate::loom::atomic::{Ordering, fence};
 
 impl Sleep {
-    /// From now on [`wait_quiet`](Self::wait_quiet) is told.
+    /// From now on [`wait_quiet`](Self::wait_quiet) is notified when no thread runs.
     pub(in crate::thread) fn closing(&self) {
         self.word.fetch_or(CLOSING, Ordering::SeqCst);
     }
@@ -57,7 +57,7 @@ impl Sleep {
                 if !idle() {
                     return false;
                 }
-                // Nor has work been taken out to be looked at meanwhile (`hold`).
+                // Nor was work held outside the queues meanwhile (`hold`).
                 if quiet() {
                     break;
                 }

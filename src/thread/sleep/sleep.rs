@@ -33,10 +33,10 @@ use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 use crate::thread::wake::WakeHandle;
 
-/// What is needed so that queued work is run.
+/// What queued work needs in order to be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum Need {
-    /// One more thread that runs.
+    /// One more running thread.
     Runner,
     /// A watch over the runners, which may all be stuck.
     Watch,
@@ -51,7 +51,7 @@ pub(in crate::thread) enum WakeReason {
     End,
 }
 
-/// One thread that may sleep, as the others see it.
+/// A thread that may sleep, as other threads see it.
 pub(in crate::thread) struct Sleeper {
     /// Its thread's place.
     pub(in crate::thread) index: usize,
@@ -70,13 +70,13 @@ impl Sleeper {
     }
 
     pub(in crate::thread) fn wake(&self, reason: WakeReason) {
-        // Release: pairs with `take`; what the recruiter wrote is seen. A swap,
-        // because loom does not order a plain store against the sleeper's swaps.
+        // Release: pairs with `take`, so that the sleeper sees what the recruiter wrote. A swap,
+        // because loom does not order a plain store with the sleeper's swaps.
         self.reason.swap(reason as u32 + 1, Ordering::AcqRel);
         self.handle.wake();
     }
 
-    /// Takes the reason: `None` is a wake-up for something else.
+    /// Takes the reason. `None`: it was woken for something else.
     pub(in crate::thread) fn take(&self) -> Option<WakeReason> {
         // Acquire: pairs with `wake`.
         match self.reason.swap(0, Ordering::AcqRel) {
@@ -97,7 +97,7 @@ pub(super) struct Asleep {
 }
 
 impl Asleep {
-    /// Puts it to sleep, unless the pool is closed.
+    /// Adds a sleeper, unless the pool is closed.
     pub(super) fn add(&mut self, sleeper: &Arc<Sleeper>) -> bool {
         if !self.closed {
             self.sleepers.push(Arc::clone(sleeper));
@@ -125,7 +125,7 @@ impl Asleep {
     }
 }
 
-/// See the module.
+/// The state of the sleep protocol, described at the head of this file.
 pub(in crate::thread) struct Sleep {
     pub(super) word: AtomicU64,
     /// Threads with places below it are not spares. Changes under the lock.
@@ -134,8 +134,8 @@ pub(in crate::thread) struct Sleep {
     pub(super) calls: AtomicUsize,
     /// How many more threads than the width should run, because that many calls wait.
     pub(super) extra: AtomicUsize,
-    /// How many more waiting workers are replaced, because the watch has seen that their waits are
-    /// long; see `blocked.rs`.
+    /// How many waiting workers are replaced beyond the usual number, because the watch has seen
+    /// that their waits are long; see `blocked.rs`.
     pub(super) granted: AtomicUsize,
     /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
     pub(super) urgent: Arc<AtomicUsize>,
@@ -211,8 +211,9 @@ impl Sleep {
         }
     }
 
-    /// After a push of work that the pusher does not take back: what is needed to run it. A runner:
-    /// [`recruit`](Self::recruit); a watch: [`begin_watch`](Self::begin_watch).
+    /// After a push of work that the pusher does not take back: what is needed to run it. For a
+    /// runner the caller calls [`recruit`](Self::recruit), for a watch
+    /// [`begin_watch`](Self::begin_watch).
     #[inline]
     pub(in crate::thread) fn need_after_push(&self) -> Option<Need> {
         // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.
@@ -220,8 +221,8 @@ impl Sleep {
         self.need(self.counts())
     }
 
-    /// After a push of work that the pusher takes back if no thread comes. Without a fence: a miss
-    /// loses parallelism, never work.
+    /// After a push of work that the pusher takes back if no thread takes it. It has no fence: if
+    /// it misses a sleeper, parallelism is lost, but no work.
     #[inline]
     pub(in crate::thread) fn need_after_offer(&self) -> Option<Need> {
         self.need(self.counts())
@@ -253,7 +254,7 @@ impl Sleep {
         self.recruit_if(|now| self.need(now) == Some(Need::Runner))
     }
 
-    /// The same if `needed`.
+    /// Like [`recruit`](Self::recruit), if `needed` is true of the counts.
     pub(super) fn recruit_if(&self, needed: impl Fn(Counts) -> bool) -> bool {
         let mut asleep = self.asleep.lock();
         let more = |now: Counts| needed(now).then_some(now.0 + RUNNING + SEARCHING);
@@ -268,20 +269,21 @@ impl Sleep {
         sleeper.is_none()
     }
 
-    /// The system gave no thread.
+    /// Undoes the count of a thread that the system refused.
     pub(in crate::thread) fn not_started(&self) {
         self.subtract(RUNNING + SEARCHING);
     }
 
     pub(super) fn subtract(&self, what: u64) {
         if self.leaves_none(what) {
-            // Under the lock, so that it is not lost between look and wait.
+            // Takes the lock once, so that the wake-up cannot fall between the waiter's look and
+            // its wait.
             drop(self.asleep.lock());
             self.quiet.notify_all();
         }
     }
 
-    /// True: `quiet` must be notified.
+    /// Subtracts. True: no thread runs any more, so `quiet` must be notified.
     fn leaves_none(&self, what: u64) -> bool {
         let before = self.word.fetch_sub(what, Ordering::SeqCst);
         let counts = Counts(before.wrapping_sub(what));
@@ -298,7 +300,8 @@ impl Sleep {
         true
     }
 
-    /// A searcher found work. True: it was the last; look for more, and recruit.
+    /// A searcher found work. True: it was the last searcher, and must look for more work, and
+    /// recruit if there is some.
     pub(in crate::thread) fn found(&self) -> bool {
         let before = Counts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
         // Between the subtraction and the look: step 3.
@@ -306,9 +309,9 @@ impl Sleep {
         before.searching() == 1
     }
 
-    /// A runner (and searcher, if `searching`) found nothing and goes to sleep. After `true`, it
-    /// must look into every queue, and [`get_up`](Self::get_up) if there is something. `false`: the
-    /// pool is closed: it must also look, recruit if there is work, and end.
+    /// A runner (and searcher, if `searching`) found nothing and goes to sleep. True: it must look
+    /// into every queue, and [`get_up`](Self::get_up) if there is something. False: the pool is
+    /// closed; it must look all the same, recruit if there is work, and end.
     pub(in crate::thread) fn fall_asleep(&self, sleeper: &Arc<Sleeper>, searching: bool) -> bool {
         let mut asleep = self.asleep.lock();
         let open = asleep.add(sleeper);
@@ -353,7 +356,8 @@ impl Sleep {
 impl std::fmt::Debug for Sleep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counts = self.counts();
-        // One that waits in a call is blocked, whatever the word says.
+        // Threads that wait in a call are shown as blocked, although the word counts them as
+        // running.
         let waiting = self.extra.load(Ordering::Relaxed).min(counts.running());
         f.debug_struct("Sleep")
             .field("width", &self.width())

@@ -35,7 +35,8 @@ impl Sleep {
         }
         let now = self.counts();
         if surplus && now.is_closing() && now.running() == 0 {
-            // So many wait that none is left to run: as after any subtraction that leaves none.
+            // So many workers wait that no runner is left: notify, as after any subtraction that
+            // leaves none.
             self.quiet.notify_all();
         }
         drop(asleep);

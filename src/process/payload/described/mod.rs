@@ -1,31 +1,33 @@
-//! The form of all types that are not known to be plain: what is written, and a description of it.
+//! The encoding of all types that are not known to be plain (`known`): the data, and a description
+//! of it.
 //!
-//! **Form.** First the data, as postcard writes it. Behind it a description: a [`Tag`] for each
-//! value, and the names of fields and variants. At the end, in four bytes, how long the description
-//! is; the highest bit says that it must be used.
+//! **Form.** First comes the data, as postcard writes it; then a description: a [`Tag`] for each
+//! value, and the names of fields and variants. The last four bytes have the description's length;
+//! their highest bit says that the description must be used.
 //!
 //! **Why.** Some types ask what comes next: `#[serde(untagged)]`, `tag`, `flatten`,
-//! `serde_json::Value`. Others leave fields or variants out (`skip`, `skip_serializing_if`), so
-//! that the data alone would be read wrongly, without an error: their places are not those of the
-//! names. So a value is read by its names, as JSON is. Only if that fails, and nothing was left
-//! out, is the data read alone: by a type that is written as one thing and read as another.
+//! `serde_json::Value`. Others leave fields or variants out (`skip`, `skip_serializing_if`): read
+//! by position, the data alone would then give wrong values without an error. So a value is read by
+//! its names, as JSON is. The data is read alone only if that fails and nothing was left out, which
+//! is so for types that are written as one thing and read as another.
 //!
-//! The form calls itself human-readable. serde keeps what it has to look at twice in a buffer of
-//! its own, which says so, and an address or a UUID that was written the other way could not be
-//! read out of that.
+//! This format says that it is human-readable. serde's own buffer, in which it keeps values that it
+//! must look at twice, says so, too; an address or a UUID that was written in the other form could
+//! not be read out of that.
 //!
 //! **Description.**
-//! - A sequence, tuple or map: runs of parts that are described alike, each the description of one
-//!   and how many there are; then [`Tag::End`]. (A million numbers are three bytes.)
+//! - A sequence, tuple or map: runs of parts with equal descriptions, each run as that description
+//!   and the number of parts; then [`Tag::End`]. (A million numbers take three bytes.)
 //! - A struct: each field's name and description; then 0.
 //! - A variant: its name, and unless it is a unit variant the description of what it holds.
-//! - A name: a number. It is one more than the index in the list of all names that came before; or,
-//!   one more than the last, a new name, which follows. The list has [`NAMES`] at most; what comes
-//!   then is always new.
+//! - A name is a number: one more than its index in the list of all earlier names, or the next
+//!   unused number, followed by a new name. The list has at most [`NAMES`] names; any further name
+//!   is written out each time.
 //!
-//! **Rejected.** The data alone first: what is read wrongly need not be an error. A format with
+//! **Rejected.** Reading the data alone first: a wrong result need not be an error. A format with
 //! tags between the data (`MessagePack`, CBOR): each type would pay for them when it is read, and
-//! what is written as one thing and read as another of the same form would not be read any more.
+//! types that are written as one thing and read as another of the same layout could not be read any
+//! more.
 //!
 //! Tests: `tests/process/described.rs`.
 
@@ -39,10 +41,10 @@ use serde::Deserialize;
 /// How many names are kept.
 const NAMES: usize = 255;
 
-/// In the last four bytes: the data is not to be read without the description.
+/// A bit of the last four bytes: the data must not be read without the description.
 const MUST: u32 = 1 << 31;
 
-/// What a value was written as.
+/// As which of serde's types a value was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 enum Tag {
     End,
@@ -74,7 +76,7 @@ enum Tag {
 }
 
 impl Tag {
-    /// Of a type with this name, if it is one of serde's numbers.
+    /// The tag for the type of this name, if it is one of serde's numbers.
     #[inline(always)]
     fn of_number(name: &str) -> Option<Self> {
         match name {
@@ -102,14 +104,14 @@ pub(super) fn is_number(name: &str) -> bool {
 /// Why something could not be written or read.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// It asks what comes next, and reads without the description.
+    /// The type asks what comes next, and is read without the description.
     Undescribed,
-    /// So many bytes were not read, or parts without any.
+    /// So many bytes were not read; 0: parts without bytes.
     LeftOver(usize),
     Codec(postcard::Error),
-    /// What the type itself, or serde for it, says.
+    /// The message of the type itself, or of serde for it.
     Words(String),
-    /// The same of a type that was read along with its description.
+    /// The same, of a type that was read with its description.
     Described(String),
 }
 
@@ -157,7 +159,7 @@ impl serde::de::Error for Error {
         Self::Words(words.to_string())
     }
 
-    // Names that do not fit: the data alone would be read wrongly.
+    // The names do not match: the data alone would give wrong values.
 
     fn missing_field(name: &'static str) -> Self {
         Self::Described(format!("missing field `{name}`"))

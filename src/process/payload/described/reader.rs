@@ -1,4 +1,4 @@
-//! Reads a value: its data alone, or along with the description.
+//! Reads a value: its data alone, or together with the description.
 
 use postcard::de_flavors::Flavor;
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
@@ -13,7 +13,7 @@ use crate::process::payload::depth::Depth;
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
-/// What was written, and what came behind it.
+/// The encoded data, and the description that followed it.
 pub(crate) struct Parted<'de> {
     pub(crate) data: &'de [u8],
     description: &'de [u8],
@@ -33,9 +33,9 @@ impl<'de> Parted<'de> {
         })
     }
 
-    /// Reads the value along with its description, by the names of fields and variants. If that
-    /// fails, the data alone, which a type that is written as one thing and read as another may
-    /// take. `open`: the data, from its beginning.
+    /// Reads the value with its description, by the names of fields and variants. If that fails,
+    /// reads the data alone, which may succeed for a type that is written as one thing and read as
+    /// another. `open` returns the data, from its beginning.
     pub(crate) fn read<T, F>(&self, open: impl Fn() -> F) -> Result<T>
     where
         T: Deserialize<'de>,
@@ -53,7 +53,7 @@ impl<'de> Parted<'de> {
         match (alone, error) {
             (Ok(value), _) => Ok(value),
             (Err(left_over @ Error::LeftOver(_)), _) => Err(left_over),
-            // The type itself says so, in either form.
+            // The error is the type's own, with the description and without.
             (Err(Error::Words(alone)), Error::Words(words)) if alone == words => {
                 Err(Error::Words(words))
             }
@@ -102,13 +102,13 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
         Ok(Value { reader: self, tag })
     }
 
-    /// What comes next is something of the data.
+    /// Reads the next `T` of the data.
     #[inline]
     fn get<T: Deserialize<'de>>(&mut self) -> Result<T> {
         Ok(T::deserialize(&mut self.data)?)
     }
 
-    /// What comes next is something of the description.
+    /// Reads the next `T` of the description.
     fn told<T: Deserialize<'de>>(&mut self) -> Result<T> {
         let left = self.description.unwrap_or_default();
         let (told, left) = postcard::take_from_bytes(left)?;
@@ -121,7 +121,7 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
         self.told()
     }
 
-    /// A name; `None`: there are no more.
+    /// Reads a name; `None`: there are no more.
     fn name(&mut self) -> Result<Option<&'de str>> {
         let Some(index) = self.told::<usize>()?.checked_sub(1) else {
             return Ok(None);
@@ -163,7 +163,7 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
         Ok(value)
     }
 
-    /// What a variant is.
+    /// Reads which variant it is.
     fn variant(&mut self) -> Result<&'de str> {
         self.get::<u32>()?;
         let name = self.name()?;
@@ -178,7 +178,8 @@ struct Value<'a, 'de, F: Flavor<'de>> {
 }
 
 impl<'de, F: Flavor<'de> + 'de> Value<'_, 'de, F> {
-    /// Gives it to the visitor as what it is; without a description, as what is asked for.
+    /// Passes the value to the visitor as its description says; without a description, as the type
+    /// that was asked for.
     #[inline]
     fn visit<V: Visitor<'de>>(self, asked: Tag, visitor: V) -> Result<V::Value> {
         let reader = self.reader;
@@ -202,7 +203,7 @@ impl<'de, F: Flavor<'de> + 'de> Value<'_, 'de, F> {
             Tag::Unit => visitor.visit_unit(),
             Tag::None => {
                 reader.get::<u8>()?;
-                visitor.visit_unit() // as JSON's `null`
+                visitor.visit_unit() // like JSON's `null`
             }
             Tag::Some => {
                 reader.get::<u8>()?;
@@ -237,7 +238,7 @@ impl<'de, F: Flavor<'de> + 'de> Value<'_, 'de, F> {
     }
 }
 
-/// What is read as it was described, or as what is asked for.
+/// The `deserialize_` methods that read a value as it was described, or as the type asked for.
 macro_rules! visits {
     ($($method:ident: $tag:ident,)*) => {
         $(
@@ -293,7 +294,7 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
             },
             Some(Tag::Unit) => visitor.visit_none(),
             Some(_) => {
-                self.reader.depth.check()?; // nothing is read: it may ask for the same again
+                self.reader.depth.check()?; // no bytes are read here, so a type could recurse for ever
                 visitor.visit_some(self)
             }
         }
@@ -374,7 +375,7 @@ impl<'de, F: Flavor<'de> + 'de> EnumAccess<'de> for Value<'_, 'de, F> {
 }
 
 impl<'a, 'de, F: Flavor<'de> + 'de> Value<'a, 'de, F> {
-    /// What its variant holds.
+    /// The contents of its variant.
     fn contents(self) -> Result<Value<'a, 'de, F>> {
         match self.tag {
             Some(Tag::UnitVariant) => Err(de::Error::invalid_type(
@@ -421,21 +422,21 @@ struct Parts<'a, 'de, F: Flavor<'de>> {
     left: Left<'de>,
 }
 
-/// Which parts are to come.
+/// Which parts are left.
 enum Left<'de> {
     /// So many, without a description.
     Exactly(usize),
     /// Runs.
     Runs,
-    /// The rest of a run that begins here: the first of its parts is being read.
+    /// The first part of a run is being read; its description begins here.
     Run(&'de [u8]),
-    /// So many more of a run that begins here, and what comes behind it.
+    /// So many more parts of a run: where its description begins, their number, and what follows.
     Again(&'de [u8], usize, &'de [u8]),
     Nothing,
 }
 
 impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
-    /// There is another part, and it comes next.
+    /// Moves to the next part. False: there is none.
     fn next(&mut self) -> Result<bool> {
         loop {
             match &mut self.left {
@@ -475,7 +476,7 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
         }
     }
 
-    /// All that was described has been read.
+    /// Checks that all described parts have been read.
     fn finish(mut self) -> Result {
         match matches!(self.left, Left::Exactly(_)) || !self.next()? {
             true => Ok(()),
@@ -515,7 +516,7 @@ impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Parts<'_, 'de, F> {
     }
 }
 
-/// The fields of a struct; whether their end was seen.
+/// The fields of a struct, and whether their end was read.
 struct Fields<'a, 'de, F: Flavor<'de>>(&'a mut Reader<'de, F>, bool);
 
 impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Fields<'_, 'de, F> {
@@ -538,7 +539,7 @@ impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Fields<'_, 'de, F> {
     }
 }
 
-/// A variant as a map of one entry, as in JSON; whether its value was taken.
+/// A variant as a map with one entry, as in JSON, and whether its value was taken.
 struct Entry<'a, 'de, F: Flavor<'de>>(&'a mut Reader<'de, F>, Option<&'de str>, bool);
 
 impl<'de, F: Flavor<'de> + 'de> MapAccess<'de> for Entry<'_, 'de, F> {

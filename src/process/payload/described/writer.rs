@@ -11,7 +11,7 @@ use super::{Error, MUST, NAMES, Tag};
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
-/// Writes `value` to `data`. Returns what belongs behind that.
+/// Writes `value` to `data`. Returns the description, which must follow.
 pub(crate) fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, data: F) -> Result<Vec<u8>> {
     let mut writer = Writer {
         data: postcard::Serializer { output: data },
@@ -33,11 +33,11 @@ struct Writer<F: Flavor> {
     data: postcard::Serializer<F>,
     description: Vec<u8>,
     names: Vec<&'static str>,
-    /// [`MUST`], if the data alone is not to be read.
+    /// [`MUST`] if the data must not be read without the description.
     must: u32,
 }
 
-/// Seven bits to a byte.
+/// Appends a number, with seven bits in a byte.
 fn number(mut number: usize, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -69,13 +69,13 @@ impl<F: Flavor> Writer<F> {
         Ok(())
     }
 
-    /// A variant, and then what it holds.
+    /// Begins a variant; its contents follow.
     fn variant(&mut self, tag: Tag, index: u32, name: &'static str) -> Result {
         self.put(tag, &index)?;
         self.name(name)
     }
 
-    /// Something with parts.
+    /// Begins a value with parts.
     fn open(&mut self, tag: Tag) -> Parts<'_, F> {
         self.tag(tag);
         Parts {
@@ -86,7 +86,7 @@ impl<F: Flavor> Writer<F> {
         }
     }
 
-    /// So many parts, if that is known.
+    /// Begins a value with `count` parts, if that is known.
     fn open_counted(&mut self, tag: Tag, count: Option<usize>) -> Result<Parts<'_, F>> {
         if count.is_none() {
             self.must = MUST;
@@ -96,7 +96,7 @@ impl<F: Flavor> Writer<F> {
     }
 }
 
-/// What is described by its tag alone.
+/// The `serialize_` methods for values that their tag alone describes.
 macro_rules! puts {
     ($($method:ident($type:ty): $tag:ident,)*) => {
         $(
@@ -230,7 +230,8 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         let mut items = items.into_iter();
         let (least, most) = items.size_hint();
         let count = most.filter(|most| *most == least);
-        // Numbers are described at once. (A vector's items are references to its elements.)
+        // A sequence of numbers is described in one step. (The items of a vector are references to
+        // its elements.)
         let number_tag = Tag::of_number(type_name::<I::Item>().trim_start_matches('&'));
         if let (Some(tag), Some(count @ 1..)) = (number_tag, count) {
             self.description.extend([Tag::Seq as u8, tag as u8]);
@@ -248,10 +249,10 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
 /// The parts of a sequence, tuple or map.
 struct Parts<'a, F: Flavor> {
     writer: &'a mut Writer<F>,
-    /// Where the description of the last run begins, and of how many parts it is.
+    /// Where the description of the last run begins, and how many parts it has.
     run: usize,
     count: usize,
-    /// Where that of the part begins which is being written.
+    /// Where the description of the part that is being written begins.
     part: usize,
 }
 
@@ -260,7 +261,7 @@ impl<F: Flavor> Parts<'_, F> {
         self.part = self.writer.description.len();
     }
 
-    /// A part has been described, and the run before it may have the same description.
+    /// Ends a part: if its description equals that of the run before it, it joins that run.
     fn finish(&mut self) {
         let all = &mut self.writer.description;
         if self.count > 0 && all[self.run..self.part] == all[self.part..] {
@@ -294,7 +295,7 @@ impl<F: Flavor> Parts<'_, F> {
     }
 }
 
-/// serde asks in four ways for the same.
+/// Four traits of serde for the same thing.
 macro_rules! writes_parts {
     ($($form:ident: $method:ident,)*) => {
         $(
