@@ -1,10 +1,11 @@
-//! On a node: what holds a worker.
+//! On a node: the process that holds a worker.
 //!
-//! **Job.** A process that Slurm has started. It dials the pool, twice, and has proved that it
-//! has the key before it starts the worker: the same program again, whose stream is the first connection. Then
-//! it does nothing but wait. When the worker has ended it says on the second connection how, and
-//! only then lets the first one end. So the pool knows that when it hears the end, and nothing of
-//! this gets into the worker's records, the last of which may be a half.
+//! **Job.** Slurm starts the holder. It connects to the pool twice, and proves that it has the key,
+//! before it starts the worker: the same program again, whose stream is the first connection. Then
+//! it only waits. When the worker has ended, the holder reports on the second connection how, and
+//! only then lets the first one end. So the pool knows the cause when it sees the end of the
+//! stream, and no part of the report gets between the worker's records, the last of which may be
+//! incomplete.
 //!
 //! **Death.** The pool is gone, or cannot be reached: the worker hears the end of its stream and
 //! kills its group, and so does this process, should the worker be stopped. This process is killed:

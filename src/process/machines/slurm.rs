@@ -876,8 +876,8 @@ impl Attending {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    // No descriptor is left, perhaps: the connection that waits would wake this thread
-                    // over and over.
+                    // Perhaps no descriptor is left: the connection that waits would wake this
+                    // thread over and over.
                     let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
                     poll_patiently(&mut bell, Some(DEAF));
                     return;
