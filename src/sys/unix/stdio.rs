@@ -63,9 +63,9 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
 /// What nothing is read from, and what is written to goes nowhere.
 pub(crate) const NULL: &str = "/dev/null";
 
-/// The standard error, to be waited for until it has room.
-pub(crate) fn waits_for_room() -> Option<io::Stderr> {
-    Some(io::stderr())
+/// What to wait for until the standard error has room, and the event that tells.
+pub(crate) fn waits_for_room() -> Option<(io::Stderr, PollFlags)> {
+    Some((io::stderr(), PollFlags::OUT))
 }
 
 /// The standard error takes a page without waiting; this is waited for until then.
@@ -83,6 +83,9 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
         written => Ok(written?),
     }
 }
+
+/// All that was written has been taken, or lies in a pipe.
+pub(crate) fn settle(_limit: Duration) {}
 
 /// How many bytes wait in the standard error, a pipe, to be read.
 pub(crate) fn complaints() -> u64 {
