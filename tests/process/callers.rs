@@ -259,6 +259,7 @@ tests! {
     }
 
     /// A callback takes its time, and the pool waits for that; its threads sleep meanwhile.
+    #[cfg(unix)]
     fn no_thread_spins_while_a_callback_runs() {
         let procs = pool(1);
         let (called, calls) = mpsc::channel();
@@ -366,6 +367,7 @@ static OPENED: Condvar = Condvar::new();
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// How often each thread of this process's pools has gone to sleep.
+#[cfg(unix)]
 fn sleeps() -> HashMap<String, u64> {
     let of = |task: std::fs::DirEntry| -> Option<(String, u64)> {
         let status = std::fs::read_to_string(task.path().join("status")).ok()?;

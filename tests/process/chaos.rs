@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use support::{
-    Dice, Scratch, Test, census, kills, note, nothing_left_since, pool, signal, tests, until,
+    Dice, KILLED, Scratch, Test, census, end_of, kill, kills, note, nothing_left_since, pool,
+    resume, suspend, tests, until,
 };
 use trefoil::{Bulk, ProcessPool, TaskError};
 
@@ -39,6 +39,7 @@ fn size(dice: &mut Dice) -> usize {
 }
 
 /// Calls that a worker makes, one of which some items have refused to it for the rest of its life.
+#[cfg(target_os = "linux")]
 const CALLS: [libc::c_long; 6] = [
     libc::SYS_sendto,
     libc::SYS_recvmsg,
@@ -49,9 +50,22 @@ const CALLS: [libc::c_long; 6] = [
 ];
 /// The first of them that are refused: a plain worker that may not send can give no answer, however
 /// often it tries again.
+#[cfg(target_os = "linux")]
 fn refused_from() -> usize {
     usize::from(support::is_plain())
 }
+
+/// Refuses a call to this process from now on, one to each.
+#[cfg(target_os = "linux")]
+fn spoil(id: u64) {
+    let calls = &CALLS[refused_from()..];
+    let call = calls[(id / SPOILS) as usize % calls.len()];
+    let _ = support::refuse::refuse(&[call], libc::EPERM);
+}
+
+/// Elsewhere nothing is refused.
+#[cfg(not(target_os = "linux"))]
+fn spoil(_id: u64) {}
 
 /// One item in so many is such a one.
 const SPOILS: u64 = 97;
@@ -63,9 +77,7 @@ type Answer = (u64, Bulk<u8>);
 fn work((id, bytes, path): Item) -> Answer {
     note(&path, id);
     if id.is_multiple_of(SPOILS) {
-        let calls = &CALLS[refused_from()..];
-        let call = calls[(id / SPOILS) as usize % calls.len()];
-        let _ = support::refuse::refuse(&[call], libc::EPERM);
+        spoil(id);
     }
     let begin = Instant::now();
     let micros = if id.is_multiple_of(40) {
@@ -102,7 +114,7 @@ impl Totals {
             Err(TaskError::WorkerDied(exit)) => {
                 // (What has been refused a call may end by itself, which says what it was.)
                 let refused = exit.code() == Some(1) && exit.to_string().contains("refuses");
-                assert!(exit.signal() == Some(9) || refused, "{exit}");
+                assert!(end_of(&exit) == KILLED || refused, "{exit}");
                 self.blamed += 1;
             }
             Err(other) => panic!("{other}"),
@@ -185,14 +197,14 @@ impl Field<'_> {
             let pids = self.procs.worker_pids();
             if let (0, false) = (dice.roll(5), pids.is_empty()) {
                 let pid = pids[dice.roll(pids.len() as u64) as usize];
-                signal(pid, Signal::STOP);
+                suspend(pid);
                 std::thread::sleep(Duration::from_micros(dice.roll(9_000)));
-                signal(pid, Signal::CONT);
+                resume(pid);
                 stops += 1;
             }
             let at_once = if dice.roll(40) == 0 { pids.len() } else { 1 };
             for _ in 0..at_once.min(pids.len()) {
-                signal(pids[dice.roll(pids.len() as u64) as usize], Signal::KILL);
+                kill(pids[dice.roll(pids.len() as u64) as usize]);
                 done += 1;
             }
             let (before, begin) = (self.progress.load(Ordering::Relaxed), Instant::now());

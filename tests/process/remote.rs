@@ -1,16 +1,12 @@
 //! Results that stay where they are, and what is said of a call beside its function.
 
-use crate::support::{self, Scratch, Test, note, noted, pool, tests, until};
+use crate::support::{self, Scratch, Test, descriptors, note, noted, pool, tests, until};
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use trefoil::{Bulk, ProcessPool, Remote, Shared, Shutdown, TaskError};
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
 
 /// Waits until a file is there.
 fn wait_for(path: String) -> u64 {

@@ -63,9 +63,9 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
 /// The null device.
 pub(crate) const NULL: &str = "/dev/null";
 
-/// Standard error, for waiting until it has room.
-pub(crate) fn waits_for_room() -> Option<io::Stderr> {
-    Some(io::stderr())
+/// What to wait for until standard error has room, and the event that says so.
+pub(crate) fn waits_for_room() -> Option<(io::Stderr, PollFlags)> {
+    Some((io::stderr(), PollFlags::OUT))
 }
 
 /// Waits until standard error takes a page without blocking, at most for `limit`. Returns whether
@@ -85,7 +85,14 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
     }
 }
 
+<<<<<<< HEAD
 /// How many bytes wait to be read in standard error, which is a pipe.
+=======
+/// All that was written has been taken, or lies in a pipe.
+pub(crate) fn settle(_limit: Duration) {}
+
+/// How many bytes wait in the standard error, a pipe, to be read.
+>>>>>>> win
 pub(crate) fn complaints() -> u64 {
     rustix::io::ioctl_fionread(io::stderr()).unwrap_or(0)
 }
