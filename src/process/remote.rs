@@ -83,7 +83,9 @@ use crate::task::{Completer, Task, TaskError, panic};
 /// # Dropping it
 /// The result is freed when the last handle has been dropped and no call needs it any more. If its
 /// own call has not ended by then, that call is cancelled. A pending `fetch` or `ready` counts as a
-/// handle.
+/// handle. If the call has failed, and no `fetch`, no `ready` and no other call has received the
+/// error, it is a failure that was never observed: it goes to the hook
+/// ([`on_unobserved`](crate::on_unobserved)), once.
 ///
 /// # Panics
 /// [`Deref`] and `into_inner` panic outside of a call that it is an argument of, since the value is
@@ -151,14 +153,14 @@ impl<R: Portable> Remote<R> {
     pub fn fetch(&self) -> Task<R> {
         let known = match &self.0 {
             State::Here(_, bytes) => Some(read(bytes)),
-            State::Asked(kept, pool) => match kept.ended() {
+            State::Asked(kept, pool) => match kept.outcome() {
                 Some(Ok(Place::Engine)) => return ask(kept, pool),
                 Some(Ok(Place::Here(bytes))) => Some(read(&bytes)),
                 Some(Err(error)) => Some(Err(error)),
                 None => None,
             },
         };
-        let (completer, task) = Completer::new();
+        let (completer, task) = self.promise();
         match (known, &self.0) {
             (Some(result), _) => completer.complete(result),
             (None, State::Asked(kept, pool)) => {
@@ -176,13 +178,13 @@ impl<R: Portable> Remote<R> {
     /// Those of the call.
     #[track_caller]
     pub fn ready(&self) -> Task<()> {
-        let (completer, task) = Completer::new();
+        let (completer, task) = self.promise();
         match &self.0 {
             State::Here(..) => completer.complete(Ok(())),
             State::Asked(kept, _) => {
                 let own = kept.clone();
                 kept.when_ended(Box::new(move || {
-                    let ended = own.ended().unwrap_or(Err(TaskError::Closed));
+                    let ended = own.outcome().unwrap_or(Err(TaskError::Closed));
                     completer.complete(ended.map(drop));
                 }));
             }
@@ -191,10 +193,24 @@ impl<R: Portable> Remote<R> {
     }
 }
 
+impl<R> Remote<R> {
+    /// A new task, with the pool's hook for unobserved errors if the pool has one.
+    #[track_caller]
+    fn promise<T: Send + 'static>(&self) -> (Completer<T>, Task<T>) {
+        let (completer, task) = Completer::new();
+        if let State::Asked(_, pool) = &self.0
+            && let Some(hook) = pool.upgrade().and_then(|pool| pool.unobserved.clone())
+        {
+            completer.set_hook(&hook);
+        }
+        (completer, task)
+    }
+}
+
 /// Answers a `fetch` after the end of the call. It runs on the thread that noticed that end, which
 /// must not run the user's code; so a helper thread decodes the value.
 fn come<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<R>) {
-    match kept.ended().unwrap_or(Err(TaskError::Closed)) {
+    match kept.outcome().unwrap_or(Err(TaskError::Closed)) {
         Ok(Place::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
         Err(error) => completer.complete(Err(error)),
         // If the system gives no thread, the promise is dropped: `Closed`.

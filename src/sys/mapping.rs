@@ -31,12 +31,8 @@ pub(crate) enum Access {
     Write,
     /// To read what others write.
     Read,
-<<<<<<< HEAD:src/sys/unix/mapping.rs
     /// To read a file that is sealed against writing. (It is mapped privately, because kernels
     /// before 6.7 refuse a shared mapping of such a file, as one that could become writable.)
-=======
-    /// For a file that is sealed against writing.
->>>>>>> win:src/sys/mapping.rs
     Fixed,
 }
 
@@ -61,24 +57,14 @@ impl Mapping {
         access: Access,
     ) -> io::Result<Self> {
         memory_file::check(file, access == Access::Fixed).map_err(refused)?;
-<<<<<<< HEAD:src/sys/unix/mapping.rs
         // After the check: it cannot shrink any more.
-        let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
-=======
-        // After that: it does not become less.
         let size = memory_file::length(file)?;
->>>>>>> win:src/sys/mapping.rs
         let fits = range.end <= size && range.len() <= isize::MAX as usize;
         if range.is_empty() || !fits {
             return Err(refused("has an impossible size"));
         }
-<<<<<<< HEAD:src/sys/unix/mapping.rs
         // On a 32-bit machine only the number of the page is passed to the kernel.
-        if !range.start.is_multiple_of(rustix::param::page_size()) {
-=======
-        // On a machine of 32 bits the kernel is told the number of the page only.
         if !range.start.is_multiple_of(memory_file::page_size()) {
->>>>>>> win:src/sys/mapping.rs
             return Err(refused("is to be used from the middle of a page"));
         }
         let length = range.len();

@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
 
-use super::handshake::{self, Hello, Key, random};
+use super::handshake::{self, Hello, Key, Refused, random};
 use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
 use crate::sys::child::Handle;
@@ -37,6 +37,11 @@ use crate::sys::worker::{ends, hear_all_signals};
 /// How long the pool may take to answer: it answers none while it waits for one of Slurm's
 /// commands, and then for the next.
 const ANSWER: Duration = Duration::from_secs(120);
+
+/// How often the pool is dialled if it ends a connection without a word, and how long after the
+/// first time: it has done so to the oldest of very many (`strangers`).
+const DIALS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How much of a worker's last words is kept.
 const TAIL: usize = 4096;
@@ -70,11 +75,21 @@ fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]>
             job: invitation.name.clone(),
             number: job(),
         };
-        let stream = reach(address)?;
-        let said = handshake::call(&stream, &key, &hello, ANSWER);
-        said.map_err(|why| io::Error::other(format!("the pool at {address}: {why}")))?;
-        far(&stream)?;
-        Ok::<_, io::Error>(stream)
+        let mut round = 1;
+        loop {
+            let stream = reach(address)?;
+            match handshake::call(&stream, &key, &hello, ANSWER) {
+                Ok(()) => {
+                    far(&stream)?;
+                    return Ok(stream);
+                }
+                Err(why) if round == DIALS || matches!(why, Refused::Judged(_)) => {
+                    return Err(io::Error::other(format!("the pool at {address}: {why}")));
+                }
+                Err(_) => poll_patiently(&mut [], Some(PAUSE * 2u32.pow(round))),
+            }
+            round += 1;
+        }
     };
     Ok([dial(true)?, dial(false)?])
 }

@@ -155,14 +155,9 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
     with(|scope| &scope.encoding, look)
 }
 
-<<<<<<< HEAD
 /// The message for a descriptor that was to travel to or from a plain worker.
-pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes travels to them and from them, \
-=======
-/// Why a plain worker gets no descriptors, and gives none.
 pub(crate) const PLAIN: &str = if CARRIES {
     "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes travels to them and from them, \
->>>>>>> win
      and neither `SharedAtomics` nor the end of a channel can be copied; return results instead, and send what is only read \
      as `Shared`"
 } else {

@@ -21,17 +21,10 @@ pub(crate) fn prepare(command: &mut Command) {
 }
 
 impl Family {
-<<<<<<< HEAD
     /// The family of a child that was [prepared](prepare).
-    #[allow(clippy::unnecessary_wraps)] // elsewhere there may be none
-    pub(crate) fn of(child: &Child) -> Option<Self> {
-        Some(Self(Pid::from_child(child)))
-=======
-    /// That of a child that was [prepared](prepare).
     #[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
     pub(crate) fn of(child: &Child) -> io::Result<Option<Self>> {
         Ok(Some(Self(Pid::from_child(child))))
->>>>>>> win
     }
 
     /// Kills all of it. Its first process must not have been reaped.

@@ -85,14 +85,10 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
     }
 }
 
-<<<<<<< HEAD
-/// How many bytes wait to be read in standard error, which is a pipe.
-=======
-/// All that was written has been taken, or lies in a pipe.
+/// Waits until everything written has been taken: here it lies in a pipe, which is enough.
 pub(crate) fn settle(_limit: Duration) {}
 
-/// How many bytes wait in the standard error, a pipe, to be read.
->>>>>>> win
+/// How many bytes wait to be read in standard error, which is a pipe.
 pub(crate) fn complaints() -> u64 {
     rustix::io::ioctl_fionread(io::stderr()).unwrap_or(0)
 }
