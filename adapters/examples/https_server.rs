@@ -1,9 +1,9 @@
 //! HTTPS on the event loop: tokio-rustls over our sockets, hyper over tokio-rustls.
 //!
 //! The TLS crate asks for tokio's `AsyncRead` and `AsyncWrite` and for nothing else of tokio's, so
-//! it runs here as it is; `TokioIo` hands its stream on to hyper. The certificate is made on the
-//! spot and trusted by the one client that knows it. Run it with `cargo run -p trefoil-adapters
-//! --example https_server`; it ends by itself.
+//! it runs here as it is; hyper-util's `TokioIo` hands its stream on to hyper. The certificate is
+//! made on the spot and trusted by the one client that knows it. Run it with `cargo run -p
+//! trefoil-adapters --example https_server`; it ends by itself.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -14,10 +14,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, client, server};
+use hyper_util::rt::TokioIo;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use trefoil::adapters::hyper::{LoopTimer, TokioIo};
+use trefoil::adapters::hyper::LoopTimer;
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{spawn, timeout};
 

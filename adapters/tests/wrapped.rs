@@ -1,23 +1,21 @@
-//! What lies between a connection and hyper: TLS that speaks tokio's traits, streams that speak
-//! futures-io, and the way back, from hyper's traits to theirs.
+//! TLS between a connection and hyper: tokio-rustls over our sockets, and hyper over tokio-rustls.
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
 mod support;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper::{client, server};
+use hyper_util::rt::TokioIo;
 use support::{connected, mirror, noise, post, within_deadline};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use trefoil::adapters::hyper::{FuturesIo, LoopExecutor, TokioIo};
-use trefoil::io::{TcpStream, UnixStream};
+use trefoil::adapters::hyper::LoopExecutor;
+use trefoil::io::TcpStream;
 use trefoil::{join_all, spawn};
 
 /// Both sides' configurations, for a certificate that was made just now.
@@ -143,133 +141,4 @@ fn both_versions_of_http_through_tls() {
             }
         });
     });
-}
-
-#[test]
-fn hyper_over_futures_io() {
-    within_deadline(|| {
-        trefoil::run(async {
-            let (near, far) = UnixStream::pair().unwrap();
-            let sent = noise(1 << 20);
-            spawn(
-                server::conn::http1::Builder::new()
-                    .serve_connection(FuturesIo::new(far), service_fn(mirror)),
-            )
-            .detach();
-            let (mut sender, connection) = client::conn::http1::handshake(FuturesIo::new(near))
-                .await
-                .unwrap();
-            spawn(connection).detach();
-            let response = sender.send_request(post("/", sent.clone())).await.unwrap();
-            assert!(response.into_body().collect().await.unwrap().to_bytes() == sent);
-        });
-    });
-}
-
-/// hyper's traits and no others: what an upgraded connection has.
-struct HyperOnly(UnixStream);
-
-impl hyper::rt::Read for HyperOnly {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        hyper::rt::Read::poll_read(Pin::new(&mut self.0), cx, buffer)
-    }
-}
-
-impl hyper::rt::Write for HyperOnly {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        hyper::rt::Write::poll_write(Pin::new(&mut self.0), cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        hyper::rt::Write::poll_flush(Pin::new(&mut self.0), cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        hyper::rt::Write::poll_shutdown(Pin::new(&mut self.0), cx)
-    }
-}
-
-#[test]
-fn from_hyper_to_tokio_and_to_futures_io() {
-    within_deadline(|| {
-        trefoil::run(async {
-            let sent = noise(300_000);
-            let (near, far) = UnixStream::pair().unwrap();
-            let copy = sent.clone();
-            let writing = spawn(async move {
-                let mut near = TokioIo::new(HyperOnly(near));
-                near.write_all(&copy).await.unwrap();
-                near.shutdown().await.unwrap();
-            });
-            let mut far = TokioIo::new(HyperOnly(far));
-            let mut got = Vec::new();
-            far.read_to_end(&mut got).await.unwrap();
-            writing.await.unwrap();
-            assert!(got == sent);
-
-            let (near, far) = UnixStream::pair().unwrap();
-            let copy = sent.clone();
-            let writing = spawn(async move {
-                let mut near = FuturesIo::new(HyperOnly(near));
-                futures_util::AsyncWriteExt::write_all(&mut near, &copy)
-                    .await
-                    .unwrap();
-                futures_util::AsyncWriteExt::close(&mut near).await.unwrap();
-            });
-            let mut far = FuturesIo::new(HyperOnly(far));
-            let mut got = Vec::new();
-            futures_util::AsyncReadExt::read_to_end(&mut far, &mut got)
-                .await
-                .unwrap();
-            writing.await.unwrap();
-            assert!(got == sent);
-        });
-    });
-}
-
-/// A reader that claims more than it was given room for is found out.
-#[test]
-fn a_reader_that_lies_is_caught() {
-    struct Liar;
-    impl futures_util::AsyncRead for Liar {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buffer: &mut [u8],
-        ) -> Poll<std::io::Result<usize>> {
-            Poll::Ready(Ok(buffer.len() + 1))
-        }
-    }
-    struct Swapper;
-    impl tokio::io::AsyncRead for Swapper {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buffer: &mut tokio::io::ReadBuf<'_>,
-        ) -> Poll<std::io::Result<()>> {
-            let other = Box::leak(Box::new([0; 8])); // of the lifetime that it needs
-            *buffer = tokio::io::ReadBuf::new(other);
-            buffer.advance(8);
-            Poll::Ready(Ok(()))
-        }
-    }
-    fn read(mut from: impl hyper::rt::Read + Unpin) -> bool {
-        let mut memory = [std::mem::MaybeUninit::uninit(); 16];
-        let mut buffer = hyper::rt::ReadBuf::uninit(&mut memory);
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let read = std::panic::AssertUnwindSafe(|| {
-            let _ = Pin::new(&mut from).poll_read(&mut cx, buffer.unfilled());
-        });
-        std::panic::catch_unwind(read).is_ok()
-    }
-    assert!(!read(FuturesIo::new(Liar)));
-    assert!(!read(TokioIo::new(Swapper)));
 }

@@ -7,12 +7,6 @@
 //! - **D1** Uninitialised memory is passed only to `poll_read_uninit`, which writes to it or leaves
 //!   it, and never reads it. It returns the number of bytes at the front that have been written
 //!   (I1), and exactly these are reported as filled.
-//! - **D2** Memory that is lent to any other reader has been initialised before, with zeros if need
-//!   be. The number of bytes that the reader reports is checked against the memory's length.
-//!
-//! Rejected: one kind of `ReadBuf` made over the other's memory without zeros (three more `unsafe`
-//! arguments, only for layers such as TLS between a stream and hyper; each buffer is zeroed once,
-//! and hyper reuses its own).
 //!
 //! Checked by `adapters/tests/`.
 #![allow(unsafe_code)]
@@ -54,25 +48,6 @@ pub(super) fn hyper_from(
     let memory = unsafe { buffer.as_mut() };
     let count = ready!(source.poll_read_uninit(cx, memory))?;
     // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.
-    unsafe { buffer.advance(count) };
-    Poll::Ready(Ok(()))
-}
-
-/// Lets any reader read into hyper's buffer.
-#[cfg(feature = "hyper")]
-pub(super) fn hyper_with(
-    mut buffer: ::hyper::rt::ReadBufCursor<'_>,
-    read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
-) -> Poll<io::Result<()>> {
-    let memory = buffer.initialize_unfilled();
-    let length = memory.len();
-    let count = ready!(read(memory))?;
-    assert!(
-        count <= length,
-        "a reader read more than there was room for"
-    );
-    // SAFETY: D2: `initialize_unfilled` has written all of it, and the count has just been checked
-    // against its length.
     unsafe { buffer.advance(count) };
     Poll::Ready(Ok(()))
 }

@@ -1,29 +1,21 @@
-//! Implements one writing trait through another.
+//! Implements hyper's and tokio's writing traits through that of futures-io.
 //!
-//! **Job.** hyper's, tokio's and futures-io's writing traits have the same methods, except for the
-//! name of the one that ends the stream, and for `is_write_vectored`, which futures-io lacks. A
-//! type that implements one gets another through this macro.
+//! **Job.** The three have the same methods, except for the name of the one that ends the stream,
+//! and for `is_write_vectored`, which futures-io lacks.
 //!
 //! Checked by `adapters/tests/`.
 
-/// Implements `$trait` for `$type` through `$by`, which `$inner` has (`$this` is the pinned
-/// `self`). `$end` and `$by_end` are their names for the method that ends the stream. What follows
-/// is inserted unchanged.
-macro_rules! writes {
-    (
-        impl [$($generics:tt)*] $trait:path, $end:ident for $type:ty;
-        by $by:path, $by_end:ident of $this:ident => $inner:expr;
-        $($more:tt)*
-    ) => {
-        impl<$($generics)*> $trait for $type {
+/// Implements hyper's or tokio's `$trait` for our streams.
+macro_rules! stream_writes {
+    ($trait:path; $($type:ty),*) => { $(
+        impl $trait for $type {
             #[inline]
             fn poll_write(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                let $this = self;
-                <_ as $by>::poll_write($inner, cx, bytes)
+                futures_io::AsyncWrite::poll_write(self, cx, bytes)
             }
 
             #[inline]
@@ -32,37 +24,23 @@ macro_rules! writes {
                 cx: &mut std::task::Context<'_>,
                 slices: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                let $this = self;
-                <_ as $by>::poll_write_vectored($inner, cx, slices)
+                futures_io::AsyncWrite::poll_write_vectored(self, cx, slices)
             }
 
             fn poll_flush(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                let $this = self;
-                <_ as $by>::poll_flush($inner, cx)
+                futures_io::AsyncWrite::poll_flush(self, cx)
             }
 
-            fn $end(
+            fn poll_shutdown(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                let $this = self;
-                <_ as $by>::$by_end($inner, cx)
+                futures_io::AsyncWrite::poll_close(self, cx)
             }
 
-            $($more)*
-        }
-    };
-}
-
-/// Implements hyper's or tokio's trait for our streams, which have that of futures-io.
-macro_rules! stream_writes {
-    ($trait:path; $($type:ty),*) => { $(
-        $crate::adapters::writes::writes! {
-            impl [] $trait, poll_shutdown for $type;
-            by futures_io::AsyncWrite, poll_close of stream => stream;
             fn is_write_vectored(&self) -> bool {
                 true
             }
@@ -70,4 +48,4 @@ macro_rules! stream_writes {
     )* };
 }
 
-pub(super) use {stream_writes, writes};
+pub(super) use stream_writes;

@@ -10,9 +10,10 @@
 //! - [`LoopExecutor`] runs tasks on the loop that it is used on. Tasks, and so services, need not
 //!   be `Send`: an `Rc` is fine. A [`LoopHandle`] is an executor, too, from any thread, for `Send`
 //!   tasks;
-//! - [`FuturesIo`] and, with the feature `tokio-io`, `TokioIo` wrap a layer between a connection
-//!   and hyper (TLS, say) that has the traits of futures-io or tokio, and, in the other direction,
-//!   an upgraded connection.
+//! - a layer between a connection and hyper that has tokio's traits (TLS by tokio-rustls, over our
+//!   sockets with the feature `tokio-io`) is wrapped in hyper-util's `TokioIo`, and so is an
+//!   upgraded connection, in the other direction. One with the traits of futures-io gets tokio's
+//!   first, by `compat()` of tokio-util.
 //!
 //! A server that answers three requests at once over HTTP/2, and its client:
 //!
@@ -71,10 +72,7 @@
 //! closes the descriptor at once, and those tasks end. A panic in a service ends only its
 //! connection (over HTTP/2: its stream).
 
-mod futures_io;
 mod streams;
-#[cfg(feature = "tokio-io")]
-mod tokio_io;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -84,11 +82,6 @@ use ::hyper::rt::{Executor, Sleep as HyperSleep, Timer};
 
 use crate::event_loop::{LoopHandle, spawn};
 use crate::time::{self, Sleep};
-
-pub use futures_io::FuturesIo;
-#[cfg(feature = "tokio-io")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tokio-io")))]
-pub use tokio_io::TokioIo;
 
 /// Runs hyper's tasks on the loop that it is called on, as [`spawn`](crate::spawn()) does: they
 /// need not be `Send`.
