@@ -146,17 +146,6 @@ impl ProcessPool {
         ProcessCall::new(&self.shared, f)
     }
 
-    /// Like [`call`](Self::call), for a function that borrows a common context: for
-    /// [`map_with`](ProcessCall::map_with), with options.
-    pub fn call_with<C, A, R>(&self, f: fn(&C, A) -> R) -> ProcessCall<'_, A, R, fn(&C, A) -> R>
-    where
-        C: Serialize + DeserializeOwned + 'static,
-        A: Portable,
-        R: Portable,
-    {
-        ProcessCall::new(&self.shared, f)
-    }
-
     /// Runs `f` on every item, and returns the results in the order of the items.
     ///
     /// Items are sent in batches of about a millisecond of work, so that millions of tiny items run
@@ -214,7 +203,7 @@ impl ProcessPool {
         I::Item: Portable,
         R: Portable,
     {
-        self.call_with(f).map_with(context, items)
+        self.call(|()| ()).map_with(context, items, f)
     }
 
     /// Like [`map`](Self::map), with a result for each item: one that fails cancels no other.

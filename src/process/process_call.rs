@@ -6,7 +6,6 @@
 
 use std::any::type_name;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,23 +46,21 @@ const EACH: usize = 1 << 14;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
-pub struct ProcessCall<'a, A, R, F = fn(A) -> R> {
+pub struct ProcessCall<'a, A, R> {
     pool: &'a Arc<Shared>,
-    f: F,
+    f: fn(A) -> R,
     options: CallOptions,
     /// Of the last `map` that failed.
     details: Mutex<Option<Box<str>>>,
-    _types: PhantomData<fn(A) -> R>,
 }
 
-impl<'a, A, R, F> ProcessCall<'a, A, R, F> {
-    pub(super) fn new(pool: &'a Arc<Shared>, f: F) -> Self {
+impl<'a, A, R> ProcessCall<'a, A, R> {
+    pub(super) fn new(pool: &'a Arc<Shared>, f: fn(A) -> R) -> Self {
         Self {
             pool,
             f,
             options: CallOptions::default(),
             details: Mutex::new(None),
-            _types: PhantomData,
         }
     }
 
@@ -319,8 +316,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
 
 impl<A, R> ProcessCall<'_, A, R> {
     /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options of this call;
-    /// `f` replaces its function. (To pass only one function, use
-    /// [`call_with`](crate::ProcessPool::call_with).)
+    /// `f` replaces its function.
     ///
     /// ```
     /// use std::time::Duration;
@@ -351,73 +347,14 @@ impl<A, R> ProcessCall<'_, A, R> {
         I: IntoIterator<Item: Portable>,
         S: Portable,
     {
-        map_with(self.pool, &self.options, f, context, items, &self.details)
+        if blocking_refused() {
+            return Err(TaskError::WouldBlock);
+        }
+        let code = self.pool.allowed::<I::Item>(&self.options, code_of_with(f));
+        let common = self.pool.common(context)?;
+        let task = self.pool.map_task(&self.options, code, Some(common), items);
+        waited(task, &self.details)
     }
-}
-
-impl<A, R, C> ProcessCall<'_, A, R, fn(&C, A) -> R>
-where
-    A: Portable,
-    R: Portable,
-    C: Serialize + DeserializeOwned + 'static,
-{
-    /// Like [`ProcessPool::map_with`](crate::ProcessPool::map_with), with the options and the
-    /// function of this call, which [`call_with`](crate::ProcessPool::call_with) has made.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use trefoil::ProcessPool;
-    ///
-    /// # trefoil::process::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let scale = procs.call_with(|factor: &u64, n: u64| factor * n);
-    /// let scaled = scale.timeout(Duration::from_secs(5)).retry(1).map_with(&3, [1, 2])?;
-    /// assert_eq!(scaled, [3, 6]);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As there.
-    ///
-    /// # Panics
-    /// If the iterator does.
-    #[track_caller]
-    pub fn map_with(
-        &self,
-        context: &C,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<R>, TaskError> {
-        map_with(
-            self.pool,
-            &self.options,
-            self.f,
-            context,
-            items,
-            &self.details,
-        )
-    }
-}
-
-#[track_caller]
-fn map_with<C, I, R>(
-    pool: &Arc<Shared>,
-    options: &CallOptions,
-    f: fn(&C, I::Item) -> R,
-    context: &C,
-    items: I,
-    details: &Mutex<Option<Box<str>>>,
-) -> Result<Vec<R>, TaskError>
-where
-    C: Serialize + DeserializeOwned + 'static,
-    I: IntoIterator<Item: Portable>,
-    R: Portable,
-{
-    if blocking_refused() {
-        return Err(TaskError::WouldBlock);
-    }
-    let code = pool.allowed::<I::Item>(options, code_of_with(f));
-    let common = pool.common(context)?;
-    waited(pool.map_task(options, code, Some(common), items), details)
 }
 
 /// The task's result; what the error cannot say goes into `details`.
@@ -427,7 +364,7 @@ fn waited<T>(mut task: Task<T>, details: &Mutex<Option<Box<str>>>) -> Result<T, 
     result
 }
 
-impl<A, R, F: Copy> Clone for ProcessCall<'_, A, R, F> {
+impl<A, R> Clone for ProcessCall<'_, A, R> {
     fn clone(&self) -> Self {
         Self {
             options: self.options.clone(),
@@ -437,7 +374,7 @@ impl<A, R, F: Copy> Clone for ProcessCall<'_, A, R, F> {
     }
 }
 
-impl<A, R, F> fmt::Debug for ProcessCall<'_, A, R, F> {
+impl<A, R> fmt::Debug for ProcessCall<'_, A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessCall")
             .field("options", &self.options)

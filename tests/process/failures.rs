@@ -190,11 +190,11 @@ tests! {
     fn a_context_with_options() {
         let procs = pool(2);
         let scratch = Scratch::new("context");
-        let third = procs.call_with(|path: &String, n: u64| third_time((n, path.clone())));
-        let again = third.timeout(millis(1_000)).retry(2).retry_on_timeout(true);
-        assert_eq!(again.map_with(&scratch.text(), 0..6).unwrap(), [0, 1, 2, 3, 4, 5]);
+        let third = |path: &String, n: u64| third_time((n, path.clone()));
+        let again = procs.call(|()| ()).timeout(millis(1_000)).retry(2).retry_on_timeout(true);
+        assert_eq!(again.map_with(&scratch.text(), 0..6, third).unwrap(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(procs.stats().timed_out, 1);
-        let refused = trefoil::run(async { again.map_with(&scratch.text(), [1]) });
+        let refused = trefoil::run(async { again.map_with(&scratch.text(), [1], third) });
         assert!(matches!(refused, Err(TaskError::WouldBlock)));
     }
 
