@@ -11,12 +11,13 @@
 //! Tests: `tests/task/executor.rs`.
 
 use std::fmt;
+use std::io;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 #[cfg(feature = "ssh")]
 use crate::process::machines::Ssh;
-use crate::process::{PoolError, Portable, ProcessPool};
+use crate::process::{Portable, ProcessPool};
 use crate::sync::park::blocking_refused;
 use crate::task::panic::{catch, install_hook};
 use crate::task::{Task, TaskError, closure};
@@ -167,7 +168,7 @@ impl Executor for Inline {
 /// assert_eq!(executor.width(), 2);
 /// assert_eq!(executor.submit(20u64, |n: u64| n + 1).join().unwrap(), 21);
 /// assert!("fibres".parse::<AnyExecutor>().is_err());
-/// # Ok::<(), trefoil::ExecutorError>(())
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub enum AnyExecutor {
@@ -210,32 +211,20 @@ impl Executor for AnyExecutor {
     }
 }
 
-/// Why a configuration string could not be parsed to an [`AnyExecutor`].
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExecutorError {
-    /// The string has none of the accepted forms.
-    #[error(
-        "`{0}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` or `inline`, with N from 1, or with \
-         the feature `ssh` `ssh:HOST,HOST:N`, with `slurm` `slurm:N`"
-    )]
-    Unknown(String),
-    /// The process pool could not be made.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// The thread pool could not be made.
-    #[error("the thread pool could not be made: {0}")]
-    Threads(#[from] std::io::Error),
-}
-
-// Which a `TaskError` is not.
-impl Unpin for ExecutorError {}
-
 impl FromStr for AnyExecutor {
-    type Err = ExecutorError;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the text has none of the accepted forms, else
+    /// what the pool's builder says.
+    type Err = io::Error;
 
-    fn from_str(text: &str) -> Result<Self, ExecutorError> {
-        let unknown = || ExecutorError::Unknown(text.to_owned());
+    fn from_str(text: &str) -> io::Result<Self> {
+        let unknown = || {
+            let words = format!(
+                "`{text}` names no executor: use `threads`, `threads:N`, `processes`, `processes:N` \
+                 or `inline`, with N from 1, or with the feature `ssh` `ssh:HOST,HOST:N`, with \
+                 `slurm` `slurm:N`, with `dask` `dask:ADDRESS`"
+            );
+            io::Error::new(io::ErrorKind::InvalidInput, words)
+        };
         let width = |width: &str| width.parse::<NonZeroUsize>().map_err(|_| unknown());
         Ok(match text.split_once(':') {
             None if text == "inline" => Self::Inline(Inline),

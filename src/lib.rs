@@ -88,7 +88,7 @@ pub use event_loop::root::{
     EventLoop, EventLoopBuilder, LoopHandle, SlowPoll, Snapshot, run, spawn, yield_now,
 };
 #[doc(inline)]
-pub use executor::{AnyExecutor, Executor, ExecutorError, Inline};
+pub use executor::{AnyExecutor, Executor, Inline};
 #[cfg(feature = "dask")]
 #[doc(inline)]
 pub use process::machines::root::Dask;

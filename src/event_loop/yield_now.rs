@@ -4,9 +4,8 @@
 //! the queue and runs in the next turn, without a system call; on another executor it has the
 //! effect of a wake-up there.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::task::Poll;
 
 /// Lets all ready tasks run before this task continues.
 ///
@@ -26,26 +25,14 @@ use std::task::{Context, Poll};
 /// });
 /// assert_eq!(sum, 49_995_000);
 /// ```
-pub fn yield_now() -> YieldNow {
-    YieldNow { yielded: false }
-}
-
-/// Returned by [`yield_now`].
-#[derive(Debug)]
-#[must_use = "futures do nothing unless they are awaited"]
-pub struct YieldNow {
-    yielded: bool,
-}
-
-impl Future for YieldNow {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.yielded {
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
             return Poll::Ready(());
         }
-        self.yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
+    })
+    .await;
 }

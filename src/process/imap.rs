@@ -45,7 +45,7 @@ use crate::record;
 use crate::sync::block_on;
 use crate::sync::channel::{Receiver, unbounded};
 use crate::task::panic::{Panic, catch};
-use crate::task::{Next, TaskError};
+use crate::task::{TaskError, next};
 
 /// How far a buffer grows whose size was not set.
 const MAX_BUFFER: usize = 512;
@@ -460,12 +460,8 @@ pub struct ImapStream<I: Iterator, R>(Imap<I, R>);
 impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
     /// Waits for the next result, without another crate: `while let Some(result) =
     /// stream.next().await`.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "what it gives is awaited, as a stream's `next` is"
-    )]
-    pub fn next(&mut self) -> Next<'_, Self> {
-        Next::of(self)
+    pub async fn next(&mut self) -> Option<Result<R, TaskError>> {
+        next(self).await
     }
 
     #[cfg(feature = "indicatif")]
@@ -513,12 +509,8 @@ impl<I: Iterator, R> Indexed<Imap<I, R>> {
 
 impl<I: Iterator<Item: Portable>, R: Portable> Indexed<ImapStream<I, R>> {
     /// Waits for the next result; see [`ImapStream::next`].
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "what it gives is awaited, as a stream's `next` is"
-    )]
-    pub fn next(&mut self) -> Next<'_, Self> {
-        Next::of(self)
+    pub async fn next(&mut self) -> Option<(usize, Result<R, TaskError>)> {
+        next(self).await
     }
 }
 

@@ -14,7 +14,7 @@ use futures_core::Stream;
 use super::{Progress, Seal, WithBar};
 use crate::process;
 use crate::process::Portable;
-use crate::task::{AsCompleted, AsCompletedIter, Next};
+use crate::task::{AsCompleted, AsCompletedIter, next};
 use crate::thread;
 
 impl<T> Progress for AsCompleted<T> {
@@ -99,12 +99,8 @@ impl<S: FusedIterator> FusedIterator for WithBar<S> {}
 impl<S: Stream + Unpin> WithBar<S> {
     /// Waits for the next result, without another crate: `while let Some(result) =
     /// stream.next().await`.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "what it gives is awaited, as a stream's `next` is"
-    )]
-    pub fn next(&mut self) -> Next<'_, Self> {
-        Next::of(self)
+    pub async fn next(&mut self) -> Option<S::Item> {
+        next(self).await
     }
 }
 

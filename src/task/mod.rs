@@ -93,8 +93,8 @@ mod waiters;
 
 pub use cancel_token::Cancelled;
 pub use combine::{
-    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Next, Race,
-    Timeout, TryJoinAll, Wait,
+    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Race, Timeout,
+    TryJoinAll, Wait,
 };
 pub use group::{GroupJoin, GroupNext};
 pub use local::{AccessError, LocalFuture, LocalKey};
@@ -121,6 +121,7 @@ pub use root::*;
 #[doc(hidden)]
 pub use {combine::Joining, local::LocalSlot};
 
+pub(crate) use combine::next;
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;
 #[cfg(loom)]

@@ -19,7 +19,7 @@ use futures_core::stream::FusedStream;
 
 use super::pipeline::{self, Given, Results};
 use super::registry::Registry;
-use crate::task::Next;
+use crate::task::next;
 
 /// What [`ThreadPool::imap`](super::ThreadPool::imap) and
 /// [`imap_unordered`](super::ThreadPool::imap_unordered) return: an iterator over the results.
@@ -176,12 +176,8 @@ pub struct ImapStream<R> {
 impl<R> ImapStream<R> {
     /// Waits for the next result, without another crate: `while let Some(result) =
     /// stream.next().await`.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "what it gives is awaited, as a stream's `next` is"
-    )]
-    pub fn next(&mut self) -> Next<'_, Self> {
-        Next::of(self)
+    pub async fn next(&mut self) -> Option<R> {
+        next(self).await
     }
 }
 

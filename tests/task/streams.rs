@@ -100,8 +100,7 @@ fn next_is_ours_where_both_are_imported() {
     within_deadline(|| {
         trefoil::run(async {
             let mut results = as_completed([Task::ready(1), Task::ready(2)]);
-            let first: trefoil::task::Next<'_, _> = results.next();
-            assert_eq!(first.await.unwrap().unwrap(), 1);
+            assert_eq!(results.next().await.unwrap().unwrap(), 1);
             let rest: HashMap<_, _> = results.enumerate().collect().await;
             assert!(matches!(rest[&0], Ok(2)));
         });

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::next::Next;
+use super::next::next;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
@@ -62,12 +62,8 @@ impl<T> AsCompleted<T> {
     ///
     /// # Cancel safety
     /// Dropping what this returns loses no result.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "what it gives is awaited, as a stream's `next` is"
-    )]
-    pub fn next(&mut self) -> Next<'_, Self> {
-        Next::of(self)
+    pub async fn next(&mut self) -> Option<Result<T, TaskError>> {
+        next(self).await
     }
 
     /// The result of the task with this number, which has ended; `None`: it was refused before.

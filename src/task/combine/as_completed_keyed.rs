@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use super::as_completed::{AsCompleted, Numbered, as_completed};
-use super::next::Next;
+use super::next::next;
 use crate::task::error::TaskError;
 use crate::task::raw::Task;
 
@@ -57,12 +57,8 @@ impl<K, T> AsCompletedKeyed<K, T> {
     ///
     /// # Cancel safety
     /// Dropping what this returns loses no result.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "what it gives is awaited, as a stream's `next` is"
-    )]
-    pub fn next(&mut self) -> Next<'_, Self> {
-        Next::of(self)
+    pub async fn next(&mut self) -> Option<(K, Result<T, TaskError>)> {
+        next(self).await
     }
 
     fn with_key(&mut self, numbered: Option<Numbered<T>>) -> Option<(K, Result<T, TaskError>)> {

@@ -25,7 +25,7 @@ pub use as_completed_keyed::{AsCompletedKeyed, AsCompletedKeyedIter, as_complete
 #[doc(hidden)]
 pub use join::Joining;
 pub use join_all::{JoinAll, join_all};
-pub use next::Next;
+pub(crate) use next::next;
 pub use race::{Race, race};
 pub use shared_task::SharedTask;
 pub use timeout::{Timeout, timeout};
