@@ -42,7 +42,6 @@
 // thread runs our loop, nothing drives it. Also rejected: ending the runtime with the last future,
 // because connections that a client keeps for its next request would end with it.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -109,7 +108,7 @@ pub fn handle() -> io::Result<Handle> {
 ///     assert!(task.cancel());
 /// });
 /// ```
-pub fn with<F: Future>(future: F) -> With<F> {
+pub fn with<F: Future>(future: F) -> impl Future<Output = F::Output> {
     With {
         future: Some(future),
         handle: None,
@@ -118,8 +117,7 @@ pub fn with<F: Future>(future: F) -> With<F> {
 
 pin_project! {
     /// Returned by [`with`].
-    #[must_use = "futures do nothing unless they are awaited"]
-    pub struct With<F> {
+    struct With<F> {
         // `None` once it is done.
         #[pin]
         future: Option<F>,
@@ -150,11 +148,5 @@ impl<F: Future> Future for With<F> {
         let output = ready!(future.expect("it is polled after its end").poll(cx));
         this.future.set(None);
         Poll::Ready(output)
-    }
-}
-
-impl<F> fmt::Debug for With<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("With").finish_non_exhaustive()
     }
 }

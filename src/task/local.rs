@@ -100,7 +100,7 @@ impl<T> LocalKey<T> {
     ///
     /// # Cancel safety
     /// As cancel safe as `future`. The value is also in place while `future` is dropped.
-    pub fn scope<F: Future>(&'static self, value: T, future: F) -> LocalFuture<T, F> {
+    pub fn scope<F: Future>(&'static self, value: T, future: F) -> impl Future<Output = F::Output> {
         self.scope_of(Some(value), future)
     }
 
@@ -121,7 +121,7 @@ impl<T> LocalKey<T> {
     /// let task = DEPTH.sync_scope(3, || pool.spawn_async(DEPTH.inherit(async { DEPTH.get() + 1 })));
     /// assert_eq!(task.join().unwrap(), 4);
     /// ```
-    pub fn inherit<F: Future>(&'static self, future: F) -> LocalFuture<T, F>
+    pub fn inherit<F: Future>(&'static self, future: F) -> impl Future<Output = F::Output>
     where
         T: Clone,
     {
@@ -244,8 +244,7 @@ impl<T> Drop for Placed<'_, T> {
 
 pin_project! {
     /// What [`LocalKey::scope`] and [`LocalKey::inherit`] return.
-    #[must_use = "it does nothing until it is awaited or spawned"]
-    pub struct LocalFuture<T: 'static, F> {
+    struct LocalFuture<T: 'static, F> {
         key: &'static LocalKey<T>,
         value: Option<T>,
         // `None`: it has ended.
@@ -276,12 +275,6 @@ impl<T, F: Future> Future for LocalFuture<T, F> {
             this.future.set(None);
         }
         poll
-    }
-}
-
-impl<T, F> fmt::Debug for LocalFuture<T, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalFuture").finish_non_exhaustive()
     }
 }
 

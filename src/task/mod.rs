@@ -97,7 +97,7 @@ pub use combine::{
     TryJoinAll, Wait,
 };
 pub use group::{GroupJoin, GroupNext};
-pub use local::{AccessError, LocalFuture, LocalKey};
+pub use local::{AccessError, LocalKey};
 pub use outcome::Outcome;
 /// What is public at the crate's root. (Its paths through this module compile, too, and nothing
 /// speaks of them.)

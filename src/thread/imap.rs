@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use futures_core::stream::FusedStream;
 
 use super::pipeline::{self, Given, Results};
 use super::registry::Registry;
@@ -202,12 +201,6 @@ impl<R> Stream for ImapStream<R> {
         self.results
             .as_ref()
             .map_or(ended, |results| results.size_hint())
-    }
-}
-
-impl<R> FusedStream for ImapStream<R> {
-    fn is_terminated(&self) -> bool {
-        self.results.is_none()
     }
 }
 

@@ -3,8 +3,8 @@
 //! hyper asks a runtime for three things: streams, a timer, and an executor for its tasks. Here
 //!
 //! - `hyper::rt::Read` and `hyper::rt::Write` are implemented by
-//!   [`TcpStream`](crate::io::TcpStream), [`UnixStream`](crate::io::UnixStream) and their halves,
-//!   so a connection is passed to hyper without a wrapper;
+//!   [`TcpStream`](crate::io::TcpStream) and [`UnixStream`](crate::io::UnixStream), so a connection
+//!   is passed to hyper without a wrapper;
 //! - [`LoopTimer`] is the timer, for `header_read_timeout`, `keep_alive_interval` and so on. On a
 //!   loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it uses that clock;
 //! - [`LoopExecutor`] runs tasks on the loop that it is used on. Tasks, and so services, need not

@@ -10,13 +10,12 @@ use ::hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::adapters::raw_fill;
 use crate::adapters::writes::stream_writes;
-use crate::io::{ReadHalf, Stream, TcpStream, WriteHalf};
+use crate::io::{Stream, TcpStream};
 
 raw_fill::reads! {
-    Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from;
-    TcpStream, &TcpStream, ReadHalf<TcpStream>
+    Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from; TcpStream
 }
-stream_writes!(Write; TcpStream, &TcpStream, WriteHalf<TcpStream>);
+stream_writes!(Write; TcpStream);
 
 /// For streams that only some systems have.
 #[cfg(unix)]
@@ -25,8 +24,7 @@ mod of_unix {
     use crate::io::UnixStream;
 
     raw_fill::reads! {
-        Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from;
-        UnixStream, &UnixStream, ReadHalf<UnixStream>
+        Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from; UnixStream
     }
-    stream_writes!(Write; UnixStream, &UnixStream, WriteHalf<UnixStream>);
+    stream_writes!(Write; UnixStream);
 }

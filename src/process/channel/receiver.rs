@@ -97,49 +97,25 @@ impl<T: Portable> Receiver<T> {
     /// The items as they come, blocking this thread for each, until
     /// [`recv_blocking`](Self::recv_blocking) gives an error: all senders are gone (or an item
     /// cannot be decoded, or this thread must not block).
-    pub fn iter(&self) -> Iter<'_, T> {
-        Iter(self)
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        self
     }
 }
 
-/// Borrows a [`Receiver`]; from [`iter`](Receiver::iter).
-#[derive(Debug)]
-pub struct Iter<'a, T>(&'a Receiver<T>);
-
-impl<T: Portable> Iterator for Iter<'_, T> {
+/// Its items as they come: see [`Receiver::iter`].
+impl<T: Portable> Iterator for Receiver<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.0.recv_blocking().ok()
+        self.recv_blocking().ok()
     }
 }
 
-/// Owns a [`Receiver`].
-#[derive(Debug)]
-pub struct IntoIter<T>(Receiver<T>);
-
-impl<T: Portable> Iterator for IntoIter<T> {
+/// Its items as they come: see [`Receiver::iter`].
+impl<T: Portable> Iterator for &Receiver<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.0.recv_blocking().ok()
-    }
-}
-
-impl<T: Portable> IntoIterator for Receiver<T> {
-    type Item = T;
-    type IntoIter = IntoIter<T>;
-
-    fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self)
-    }
-}
-
-impl<'a, T: Portable> IntoIterator for &'a Receiver<T> {
-    type Item = T;
-    type IntoIter = Iter<'a, T>;
-
-    fn into_iter(self) -> Iter<'a, T> {
-        self.iter()
+        self.recv_blocking().ok()
     }
 }
