@@ -24,8 +24,7 @@ use super::source::Source;
 ///     let (reader, writer) = near.into_split();
 ///     far.write_all(b"abc").await?;
 ///     assert_eq!(reader.read(&mut [0; 8]).await?, 3);
-///     let near: UnixStream = reader.reunite(writer).unwrap();
-///     near.write_all(b"whole again").await
+///     writer.write_all(b"def").await
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -57,44 +56,14 @@ pub struct ReadHalf<S> {
 #[derive(Debug)]
 pub struct WriteHalf<S: AsFd> {
     stream: Arc<S>,
-    /// The halves are being reunited: nothing is closed.
-    whole: bool,
 }
 
 pub(super) fn split<S: AsFd>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
     let stream = Arc::new(stream);
-    let writer = WriteHalf {
+    let reader = ReadHalf {
         stream: stream.clone(),
-        whole: false,
     };
-    (ReadHalf { stream }, writer)
-}
-
-impl<S: AsFd> ReadHalf<S> {
-    /// Puts the halves together again.
-    ///
-    /// # Errors
-    ///
-    /// Both halves, if they are of different streams.
-    ///
-    /// ```
-    /// use trefoil::io::UnixStream;
-    ///
-    /// let (near, far) = UnixStream::pair()?;
-    /// let (reader, writer) = near.into_split();
-    /// let (other_reader, other_writer) = far.into_split();
-    /// let (reader, other_writer) = reader.reunite(other_writer).unwrap_err();
-    /// assert!(reader.reunite(writer).is_ok() && other_reader.reunite(other_writer).is_ok());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn reunite(self, mut writer: WriteHalf<S>) -> Result<S, (Self, WriteHalf<S>)> {
-        if !Arc::ptr_eq(&self.stream, &writer.stream) {
-            return Err((self, writer));
-        }
-        writer.whole = true;
-        drop(writer);
-        Ok(Arc::into_inner(self.stream).expect("two halves have two references, and one is gone"))
-    }
+    (reader, WriteHalf { stream })
 }
 
 impl<S: Stream> Stream for ReadHalf<S> {
@@ -127,9 +96,7 @@ impl<S: AsFd> AsRef<S> for WriteHalf<S> {
 
 impl<S: AsFd> Drop for WriteHalf<S> {
     fn drop(&mut self) {
-        if !self.whole {
-            // The result is ignored: either the peer learns it, or it is gone already.
-            let _ = close_write(self.stream.as_fd());
-        }
+        // The result is ignored: either the peer learns it, or it is gone already.
+        let _ = close_write(self.stream.as_fd());
     }
 }

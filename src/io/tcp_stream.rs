@@ -234,54 +234,6 @@ impl TcpStream {
         self.source.get_ref().nodelay()
     }
 
-    /// After how long without traffic the system asks the peer whether it is still there;
-    /// `None`, as the system begins: never. Whole seconds, at least one.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// use std::time::Duration;
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// stream.set_keepalive(Some(Duration::from_secs(60)))?;
-    /// assert_eq!(stream.keepalive()?, Some(Duration::from_secs(60)));
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
-        if let Some(idle) = idle {
-            sockopt::set_tcp_keepidle(self, idle.max(Duration::from_secs(1)))?;
-        }
-        Ok(sockopt::set_socket_keepalive(self, idle.is_some())?)
-    }
-
-    /// See [`set_keepalive`](Self::set_keepalive).
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// assert_eq!(stream.keepalive()?, None);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn keepalive(&self) -> io::Result<Option<Duration>> {
-        if sockopt::socket_keepalive(self)? {
-            Ok(Some(sockopt::tcp_keepidle(self)?))
-        } else {
-            Ok(None)
-        }
-    }
-
     /// How many routers a packet may pass.
     ///
     /// # Errors

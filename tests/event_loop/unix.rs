@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -165,16 +164,6 @@ fn halves_of_both_kinds_of_stream() {
             assert_eq!(far.read_vectored(buffers).await.unwrap(), 6);
             assert_eq!((&one, &two[..2]), (b"abcd", &b"ef"[..]));
             assert_eq!(far.read(&mut [0; 4]).await.unwrap(), 0);
-
-            // Put together again, nothing is closed.
-            let (near, far) = UnixStream::pair().unwrap();
-            let (reader, writer) = near.into_split();
-            let near = reader.reunite(writer).unwrap();
-            assert!(timeout(MOMENT, far.read(&mut [0; 4])).await.is_err());
-            near.shutdown(Shutdown::Write).unwrap();
-            assert_eq!(far.read(&mut [0; 4]).await.unwrap(), 0);
-            far.write_all(b"still").await.unwrap();
-            assert_eq!(near.read(&mut [0; 8]).await.unwrap(), 5);
         });
     });
 }

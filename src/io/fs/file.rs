@@ -1,8 +1,7 @@
 //! An open file, off the loop.
 //!
 //! Calls that depend on the file's position take `&mut self`, and run one after the other. The
-//! others (its metadata, reads and writes at a place of their own) take `&self` and may run side by
-//! side.
+//! others (for its metadata) take `&self` and may run side by side.
 //!
 //! A call runs on another thread, so it has buffers of its own. Of those that move the position
 //! there is at most one at a time.
@@ -219,7 +218,7 @@ impl File {
         }
         match Arc::try_unwrap(self.file) {
             Ok(file) => Ok(file),
-            // A read at a place of its own goes on, without its future.
+            // A call for its metadata goes on, without its future.
             Err(shared) => shared.try_clone(),
         }
     }
@@ -485,63 +484,6 @@ impl File {
     /// ```
     pub async fn try_clone(&self) -> io::Result<Self> {
         self.file.try_clone().map(Self::from_std) // this does not block
-    }
-
-    /// Reads at a place of its own; the position stays. Reads may run side by side.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
-    ///
-    /// ```
-    /// # trefoil::run(async {
-    /// let file = trefoil::io::fs::File::open(std::env::current_exe()?).await?;
-    /// let mut buffer = [0; 3];
-    /// file.read_at(&mut buffer, 1).await?;
-    /// assert_eq!(&buffer, b"ELF");
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let (file, wanted) = (self.file.clone(), buffer.len());
-        let bytes = off(move || {
-            let mut bytes = vec![0; wanted];
-            let count = files::read_at(&file, &mut bytes, offset)?;
-            bytes.truncate(count);
-            Ok(bytes)
-        });
-        let bytes = bytes.await?;
-        buffer[..bytes.len()].copy_from_slice(&bytes);
-        Ok(bytes.len())
-    }
-
-    /// Writes at a place of its own; the position stays.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// # Cancel safety
-    ///
-    /// None: a write that has begun goes on.
-    ///
-    /// ```
-    /// # let path = std::env::temp_dir().join(format!("trefoil-doc-at-{}", std::process::id()));
-    /// # trefoil::run(async {
-    /// let file = trefoil::io::fs::File::create(&path).await?;
-    /// file.write_at(b"c", 2).await?;
-    /// assert_eq!(std::fs::read(&path)?, b"\0\0c");
-    /// # std::fs::remove_file(&path)
-    /// # })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let (file, bytes) = (self.file.clone(), bytes.to_vec());
-        off(move || files::write_at(&file, &bytes, offset)).await
     }
 
     /// Waits until the disk has the file's content and metadata.

@@ -13,16 +13,6 @@ pub(crate) fn read(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     })?)
 }
 
-/// Reads at `offset`, and leaves the position as it is.
-pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    file.read_at(bytes, offset)
-}
-
-/// Writes at `offset`, and leaves the position as it is.
-pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
-    file.write_at(bytes, offset)
-}
-
 /// Writes all of it at `offset`.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)
