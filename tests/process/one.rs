@@ -1,4 +1,4 @@
-//! One function in one process of its own: what it is told, what it tells, how it ends.
+//! `Process`, one function in a separate process: its arguments, its results, its end.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -32,7 +32,7 @@ pub(crate) fn helpers() {
     helper(&[("parent", parent), ("leaves", leaves), ("unheard", unheard)]);
 }
 
-/// Has not called `init`, which `auto` has.
+/// Does not call `init`; with the feature `auto` that is not needed.
 fn uninitialized() {
     let early = Process::spawn((), |()| ());
     match cfg!(feature = "auto") {
@@ -43,7 +43,7 @@ fn uninitialized() {
     Process::spawn((), |()| ()).unwrap().join().unwrap();
 }
 
-/// Says who its process is, and waits to be killed.
+/// Prints the id of its process, and waits to be killed.
 fn parent() {
     let process = Process::spawn((), endless).unwrap();
     println!("{}", process.pid());
@@ -51,13 +51,13 @@ fn parent() {
     forever::<()>();
 }
 
-/// Ends while its process runs.
+/// Ends while its `Process` runs.
 fn leaves() {
     let process = Process::spawn((), endless).unwrap();
     println!("{}", process.pid());
 }
 
-/// Nobody joins what fails.
+/// A process fails that is not joined.
 fn unheard() {
     let process = Process::builder()
         .name("lonely")
@@ -82,12 +82,12 @@ fn is_there(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// It runs no more; whoever has inherited it may not have reaped it.
+/// Whether it runs no more; its new parent may not have reaped it.
 fn is_dead(pid: u32) -> bool {
     matches!(&*state(pid), "" | "Z")
 }
 
-/// One letter, if there is such a process.
+/// Its state, one letter, if there is such a process.
 fn state(pid: u32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // "pid (name) S ...", and the name may contain anything.
@@ -95,13 +95,13 @@ fn state(pid: u32) -> String {
     rest.chars().take(1).collect()
 }
 
-/// What lists of processes show.
+/// Its name in lists of processes.
 fn shown(pid: u32) -> String {
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     comm.trim_end().to_owned()
 }
 
-/// Runs, waits until the file has a number, and says so.
+/// Waits until the file has a number, and returns it.
 fn wait_for(path: String) -> u64 {
     loop {
         if let Some(number) = std::fs::read(&path).unwrap().first_chunk::<8>() {
@@ -111,7 +111,7 @@ fn wait_for(path: String) -> u64 {
     }
 }
 
-/// Notes who runs it, then runs on.
+/// Notes the process that runs it, then runs for ever.
 fn noted(path: String) {
     note(&path, std::process::id().into());
     forever::<()>();
@@ -142,7 +142,7 @@ tests! {
         note(&scratch.text(), 42);
         until(|| !process.is_alive());
         assert!(!process.is_alive());
-        process.kill(); // no effect, on nobody
+        process.kill(); // no effect
         process.terminate();
         assert_eq!(process.join().unwrap(), 42);
     }

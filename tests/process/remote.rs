@@ -1,4 +1,4 @@
-//! Results that stay where they are, and what is said of a call beside its function.
+//! `Remote` results, and the options of calls for engines.
 
 use crate::support::{self, Scratch, Test, note, noted, pool, tests, until};
 
@@ -18,7 +18,7 @@ fn wait_for(path: String) -> u64 {
     7
 }
 
-/// Some of what may come before.
+/// Some of the possible inputs.
 #[derive(Debug, Serialize, Deserialize)]
 struct Inputs {
     name: String,
@@ -42,7 +42,7 @@ tests! {
             });
             let size = u64::from(size);
             assert_eq!(sum.join().unwrap(), 5 * size * size.saturating_sub(1) / 2);
-            // More than once, and when it is there.
+            // Fetched more than once, and after it is there.
             assert_eq!(one.fetch().join().unwrap().len() as u64, size);
             assert_eq!(two.fetch().join().unwrap().last().copied(), size.checked_sub(1).map(|n| 2 * n as u32));
             two.ready().join().unwrap();
@@ -106,7 +106,7 @@ tests! {
         assert_eq!(length.join().unwrap(), 20 << 20);
         drop(large);
         until(|| descriptors() <= before);
-        // A call that nobody waits for is stopped.
+        // A call is stopped when its handle is dropped.
         let marks = Scratch::new("remote-drop");
         let endless = procs.spawn_remote(marks.text(), |path: String| -> u64 { note(&path, 1); support::forever() });
         let behind = procs.spawn_remote(endless.clone(), |n: Remote<u64>| *n);
@@ -129,7 +129,7 @@ tests! {
             let third = procs.spawn(second.clone(), |n: Remote<u64>| *n + 1);
             let cancelled = procs.spawn(second.clone(), |n: Remote<u64>| *n + 2);
             cancelled.cancel();
-            until(|| !begins.notes().is_empty()); // (busy it is as soon as the item is on its way)
+            until(|| !begins.notes().is_empty()); // the worker counts as busy as soon as the item was sent
             let end = std::thread::spawn({ let procs = procs.clone(); move || procs.shutdown(how) });
             until(|| procs.spawn((), |()| ()).is_finished());
             note(&marks.text(), 1);
@@ -159,7 +159,7 @@ tests! {
         first.join().unwrap();
         low.into_iter().chain(usual).chain(high).for_each(|task| task.join().unwrap());
         let seen = marks.notes();
-        // (A few frames were sent before the others came.)
+        // A few frames were sent before the others came.
         let late = |from: u64| seen.iter().skip(70).position(|n| *n / 100 == from);
         let kinds: Vec<u64> = seen.iter().skip(70).map(|n| n / 100).collect();
         assert!(kinds.is_sorted_by(|a, b| a >= b), "{seen:?}");
