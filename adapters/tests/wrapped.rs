@@ -1,5 +1,5 @@
-//! What lies between a connection and hyper: TLS that speaks tokio's traits, streams that speak
-//! futures-io, and the way back, from hyper's traits to theirs.
+//! Layers between a connection and hyper: TLS with tokio's traits, streams with those of
+//! futures-io, and the opposite direction, from hyper's traits to theirs.
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
 mod support;
