@@ -8,6 +8,7 @@
 
 use std::{iter, mem};
 
+use super::par::source;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::thread::{Producer, Seal, Shape, Source};
@@ -30,21 +31,12 @@ impl<I> Bridge<I> {
     }
 }
 
-#[doc(hidden)]
-impl<I: Iterator<Item: Send> + Send> Source for Bridge<I> {
-    type Item = I::Item;
-    type Producer<'a>
-        = Turns<'a, I>
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
-        Turns(self, usize::MAX)
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        Shape {
-            unordered: true,
-            ..Shape::unknown()
-        }
+source! {
+    [I: Iterator<Item: Send> + Send] Bridge<I>, I::Item, Turns<'a, I>,
+    |this| Turns(this, usize::MAX),
+    |_| Shape {
+        unordered: true,
+        ..Shape::unknown()
     }
 }
 

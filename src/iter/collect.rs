@@ -48,20 +48,20 @@ impl FromParallelIterator<()> for () {
     }
 }
 
-/// Collections whose items come from the buffers of all parts.
+/// Collections that come from the buffers of all parts: what a buffer is, how an item is put into
+/// it, and how it is added to the collection.
 macro_rules! collections {
-    ($([$($generic:tt)*] $type:ty, $item:ty, $buffer:ty, $empty:expr;)*) => {$(
+    ($([$($generic:tt)*] $type:ty, $item:ty, $buffer:ty, $put:expr, $add:expr;)*) => {$(
         impl<$($generic)*> ParallelExtend<$item> for $type {
             fn par_extend<I: IntoParallelIterator<Item = $item>>(&mut self, items: I) {
-                for buffer in gather::<_, $buffer>(items.into_par_iter()) {
-                    self.extend(buffer);
-                }
+                let buffers: Vec<$buffer> = gather(items.into_par_iter(), $put);
+                buffers.into_iter().for_each(|buffer| $add(self, buffer));
             }
         }
 
         impl<$($generic)*> FromParallelIterator<$item> for $type {
             fn from_par_iter<I: IntoParallelIterator<Item = $item>>(items: I) -> Self {
-                let mut all: Self = $empty;
+                let mut all = Self::default();
                 all.par_extend(items);
                 all
             }
@@ -69,37 +69,23 @@ macro_rules! collections {
     )*};
 }
 collections!(
-    [T: Send] VecDeque<T>, T, Vec<T>, Self::default();
-    [T: Send] LinkedList<T>, T, Vec<T>, Self::default();
-    [T: Ord + Send] BinaryHeap<T>, T, Vec<T>, Self::default();
-    [T: Ord + Send] BTreeSet<T>, T, Vec<T>, Self::default();
-    [T: Eq + Hash + Send, H: BuildHasher + Default + Send] HashSet<T, H>, T, Vec<T>, Self::default();
-    [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V), Vec<(K, V)>, Self::default();
-    [K: Eq + Hash + Send, V: Send, H: BuildHasher + Default + Send] HashMap<K, V, H>, (K, V), Vec<(K, V)>, Self::default();
-    [] String, char, One<String>, Self::new();
-    ['a] String, &'a char, One<String>, Self::new();
-    ['a] String, &'a str, One<String>, Self::new();
-    ['a] String, Cow<'a, str>, One<String>, Self::new();
-    [] String, Box<str>, One<String>, Self::new();
-    [] String, String, One<String>, Self::new();
+    [T: Send] VecDeque<T>, T, Vec<T>, Vec::push, Self::extend;
+    [T: Send] LinkedList<T>, T, Vec<T>, Vec::push, Self::extend;
+    [T: Ord + Send] BinaryHeap<T>, T, Vec<T>, Vec::push, Self::extend;
+    [T: Ord + Send] BTreeSet<T>, T, Vec<T>, Vec::push, Self::extend;
+    [T: Eq + Hash + Send, H: BuildHasher + Default + Send] HashSet<T, H>, T, Vec<T>, Vec::push, Self::extend;
+    [K: Ord + Send, V: Send] BTreeMap<K, V>, (K, V), Vec<(K, V)>, Vec::push, Self::extend;
+    [K: Eq + Hash + Send, V: Send, H: BuildHasher + Default + Send] HashMap<K, V, H>, (K, V), Vec<(K, V)>, Vec::push, Self::extend;
+    [] String, char, Self, Self::push, add;
+    ['a] String, &'a char, Self, |all: &mut Self, c: &char| all.push(*c), add;
+    ['a] String, &'a str, Self, Self::push_str, add;
+    ['a] String, Cow<'a, str>, Self, |all: &mut Self, text: Cow<'a, str>| all.push_str(&text), add;
+    [] String, Box<str>, Self, |all: &mut Self, text: Box<str>| all.push_str(&text), add;
+    [] String, String, Self, add, add;
 );
 
-/// A buffer that is appended to the collection as a whole.
-#[derive(Default)]
-struct One<B>(Option<B>);
-
-impl<T, B: Extend<T> + Default> Extend<T> for One<B> {
-    fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
-        self.0.get_or_insert_default().extend(items);
-    }
-}
-
-impl<B> IntoIterator for One<B> {
-    type Item = B;
-    type IntoIter = std::option::IntoIter<B>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
+fn add(all: &mut String, text: String) {
+    all.push_str(&text);
 }
 
 /// Types that a vector converts into without cost, or with one copy.

@@ -7,17 +7,18 @@
 
 use crate::thread::{Grouping, Here, Producer, Seal, Source, append_all, divide, together};
 
-/// The buffers of all parts, in the order of the items.
-pub(super) fn gather<S, B>(mut source: S) -> Vec<B>
+/// The buffers of all parts, in the order of the items, each of which is `put` into one.
+pub(super) fn gather<S, B, F>(mut source: S, put: F) -> Vec<B>
 where
     S: Source,
-    B: Default + Extend<S::Item> + Send,
+    B: Default + Send,
+    F: Fn(&mut B, S::Item) + Sync,
 {
     let (shape, items) = (source.shape(Seal), source.open(Seal));
     let fold = |_: Here<'_>, so_far: Option<Vec<B>>, items: S::Producer<'_>| {
         let mut so_far = so_far.unwrap_or_else(|| vec![B::default()]);
         if let Some(buffer) = so_far.last_mut() {
-            buffer.extend(items.forward());
+            items.forward().for_each(|item| put(buffer, item));
         }
         Some(so_far)
     };
@@ -29,7 +30,7 @@ pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
     if source.shape(Seal).exact {
         return append_all(&mut source, vec);
     }
-    let mut lists = gather::<S, Vec<S::Item>>(source);
+    let mut lists = gather(source, Vec::push);
     if vec.is_empty() && lists.len() == 1 {
         *vec = lists.remove(0);
         return;
@@ -37,24 +38,5 @@ pub(super) fn append<S: Source>(mut source: S, vec: &mut Vec<S::Item>) {
     vec.reserve(lists.iter().map(Vec::len).sum());
     for mut list in lists {
         vec.append(&mut list);
-    }
-}
-
-/// Items, some of which go to the left collection.
-#[derive(Debug)]
-pub(super) struct Parted<T>(pub(super) Vec<T>, pub(super) Vec<T>);
-
-impl<T> Default for Parted<T> {
-    fn default() -> Self {
-        Self(Vec::new(), Vec::new())
-    }
-}
-
-impl<T> Extend<(bool, T)> for Parted<T> {
-    fn extend<I: IntoIterator<Item = (bool, T)>>(&mut self, items: I) {
-        for (left, item) in items {
-            let side = if left { &mut self.0 } else { &mut self.1 };
-            side.push(item);
-        }
     }
 }

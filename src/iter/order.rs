@@ -8,40 +8,16 @@
 use std::iter;
 use std::ops::Range;
 
+use super::par::source;
 use crate::thread::{Exact, Producer, Seal, Shape, Source};
-
-/// A source over another: its items, its producer, how that is made, and its length.
-macro_rules! source {
-    ($name:ident, $item:ty, $producer:ty, |$this:ident| $open:expr, |$len:ident| $resized:expr) => {
-        #[doc(hidden)]
-        impl<I: Exact> Exact for $name<I> {}
-
-        #[doc(hidden)]
-        impl<I: Source> Source for $name<I> {
-            type Item = $item;
-            type Producer<'a>
-                = $producer
-            where
-                Self: 'a;
-            fn open(&mut self, _: Seal) -> Self::Producer<'_> {
-                let $this = self;
-                $open
-            }
-            fn shape(&self, _: Seal) -> Shape {
-                let $this = self;
-                $this.0.shape(Seal).resized(|$len| $resized)
-            }
-        }
-    };
-}
 
 /// [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
 #[derive(Clone, Debug)]
 pub struct Enumerate<I>(pub(super) I);
 
 source! {
-    Enumerate, (usize, I::Item), Enumerated<I::Producer<'a>>,
-    |this| Enumerated(0, this.0.open(Seal)), |len| len
+    [I: Source] Enumerate<I> where [I: Exact] is exact, (usize, I::Item), Enumerated<I::Producer<'a>>,
+    |this| Enumerated(0, this.0.open(Seal)), |this| this.0.shape(Seal)
 }
 
 /// Items and the index of the first.
@@ -78,24 +54,15 @@ impl<P: Producer> Producer for Enumerated<P> {
 #[derive(Clone, Debug)]
 pub struct Zip<A, B>(pub(super) A, pub(super) B);
 
-#[doc(hidden)]
-impl<A: Exact, B: Exact> Exact for Zip<A, B> {}
-
-#[doc(hidden)]
-impl<A: Source, B: Source> Source for Zip<A, B> {
-    type Item = (A::Item, B::Item);
-    type Producer<'a>
-        = Zipped<A::Producer<'a>, B::Producer<'a>>
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
-        let (a, b) = (self.0.open(Seal), self.1.open(Seal));
+source! {
+    [A: Source, B: Source] Zip<A, B> where [A: Exact, B: Exact] is exact,
+    (A::Item, B::Item), Zipped<A::Producer<'a>, B::Producer<'a>>,
+    |this| {
+        let (a, b) = (this.0.open(Seal), this.1.open(Seal));
         let len = a.len().min(b.len());
         Zipped(first(a, len), first(b, len))
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        self.0.shape(Seal).and(self.1.shape(Seal))
-    }
+    },
+    |this| this.0.shape(Seal).and(this.1.shape(Seal))
 }
 
 /// Two runs of the same length.
@@ -126,31 +93,22 @@ impl<A: Producer, B: Producer> Producer for Zipped<A, B> {
 #[derive(Clone, Debug)]
 pub struct Chain<A, B>(pub(super) A, pub(super) B);
 
-#[doc(hidden)]
-impl<A: Exact, B: Exact<Item = A::Item>> Exact for Chain<A, B> {}
-
-#[doc(hidden)]
-impl<A: Source, B: Source<Item = A::Item>> Source for Chain<A, B> {
-    type Item = A::Item;
-    type Producer<'a>
-        = Chained<A::Producer<'a>, B::Producer<'a>>
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
-        let known = self.shape(Seal).exact;
-        let (a, b) = (self.0.open(Seal), self.1.open(Seal));
+source! {
+    [A: Source, B: Source<Item = A::Item>] Chain<A, B> where [A: Exact, B: Exact<Item = A::Item>] is exact,
+    A::Item, Chained<A::Producer<'a>, B::Producer<'a>>,
+    |this| {
+        let known = this.shape(Seal).exact;
+        let (a, b) = (this.0.open(Seal), this.1.open(Seal));
         assert!(
             !known || a.len().checked_add(b.len()).is_some(),
             "more than usize::MAX items cannot be divided"
         );
         Chained(a, b)
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        let (first, second) = (self.0.shape(Seal), self.1.shape(Seal));
-        Shape {
-            len: first.len.saturating_add(second.len),
-            ..first.and(second)
-        }
+    },
+    |this| {
+        let (first, second) = (this.0.shape(Seal), this.1.shape(Seal));
+        let len = first.len.saturating_add(second.len);
+        first.and(second).resized(|_| len)
     }
 }
 
@@ -186,8 +144,8 @@ impl<A: Producer, B: Producer<Item = A::Item>> Producer for Chained<A, B> {
 pub struct Rev<I>(pub(super) I);
 
 source! {
-    Rev, I::Item, Reversed<I::Producer<'a>>,
-    |this| Reversed(this.0.open(Seal)), |len| len
+    [I: Source] Rev<I> where [I: Exact] is exact, I::Item, Reversed<I::Producer<'a>>,
+    |this| Reversed(this.0.open(Seal)), |this| this.0.shape(Seal)
 }
 
 /// Items from the last to the first.
@@ -221,8 +179,9 @@ impl<P: Producer> Producer for Reversed<P> {
 pub struct Part<I>(pub(super) I, pub(super) usize, pub(super) usize);
 
 source! {
-    Part, I::Item, I::Producer<'a>,
-    |this| rest(first(this.0.open(Seal), this.2), this.1), |len| len.min(this.2).saturating_sub(this.1)
+    [I: Source] Part<I> where [I: Exact] is exact, I::Item, I::Producer<'a>,
+    |this| rest(first(this.0.open(Seal), this.2), this.1),
+    |this| this.0.shape(Seal).resized(|len| len.min(this.2).saturating_sub(this.1))
 }
 
 /// [`IndexedParallelIterator::step_by`](super::IndexedParallelIterator::step_by).
@@ -230,8 +189,9 @@ source! {
 pub struct StepBy<I>(pub(super) I, pub(super) usize);
 
 source! {
-    StepBy, I::Item, Stepped<I::Producer<'a>>,
-    |this| Stepped(this.0.open(Seal), this.1), |len| len.div_ceil(this.1)
+    [I: Source] StepBy<I> where [I: Exact] is exact, I::Item, Stepped<I::Producer<'a>>,
+    |this| Stepped(this.0.open(Seal), this.1),
+    |this| this.0.shape(Seal).resized(|len| len.div_ceil(this.1))
 }
 
 /// The first `at` items, or all, and the others.
@@ -285,8 +245,9 @@ impl<P: Producer> Producer for Stepped<P> {
 pub struct Chunks<I>(pub(super) I, pub(super) usize);
 
 source! {
-    Chunks, Vec<I::Item>, Chunked<I::Producer<'a>>,
-    |this| Chunked(Some(this.0.open(Seal)), this.1), |len| len.div_ceil(this.1)
+    [I: Source] Chunks<I> where [I: Exact] is exact, Vec<I::Item>, Chunked<I::Producer<'a>>,
+    |this| Chunked(Some(this.0.open(Seal)), this.1),
+    |this| this.0.shape(Seal).resized(|len| len.div_ceil(this.1))
 }
 
 /// Groups of a fixed number of items.
@@ -343,26 +304,11 @@ pub struct Bounded<I> {
     pub(super) max: usize,
 }
 
-#[doc(hidden)]
-impl<I: Exact> Exact for Bounded<I> {}
-
-#[doc(hidden)]
-impl<I: Source> Source for Bounded<I> {
-    type Item = I::Item;
-    type Producer<'a>
-        = I::Producer<'a>
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
-        self.base.open(Seal)
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        let shape = self.base.shape(Seal);
-        let bounds = Shape {
-            min: self.min,
-            max: self.max.max(1),
-            ..shape
-        };
-        shape.and(bounds)
+source! {
+    [I: Source] Bounded<I> where [I: Exact] is exact, I::Item, I::Producer<'a>,
+    |this| this.base.open(Seal),
+    |this| {
+        let (shape, min, max) = (this.base.shape(Seal), this.min, this.max.max(1));
+        shape.and(Shape { min, max, ..shape })
     }
 }

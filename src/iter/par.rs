@@ -6,24 +6,39 @@
 
 use crate::thread::{Exact, Seal, Shape, Source};
 
+/// A source over others: when its length is exact, its items, its producer, how that is opened, and
+/// its shape.
+macro_rules! source {
+    ([$($generic:tt)*] $name:ty $(where [$($exact:tt)*] is exact)?, $item:ty, $producer:ty,
+     |$this:ident| $open:expr, |$that:pat_param| $shape:expr) => {
+        $(#[doc(hidden)]
+        impl<$($exact)*> Exact for $name {})?
+
+        #[doc(hidden)]
+        impl<$($generic)*> Source for $name {
+            type Item = $item;
+            type Producer<'a>
+                = $producer
+            where
+                Self: 'a;
+            fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+                let $this = self;
+                $open
+            }
+            fn shape(&self, _: Seal) -> Shape {
+                let $that = self;
+                $shape
+            }
+        }
+    };
+}
+pub(super) use source;
+
 /// A collection as a parallel iterator: what `into_par_iter`, `par_iter` and `par_iter_mut` return.
 #[derive(Clone, Debug)]
 pub struct Par<S>(pub(super) S);
 
-#[doc(hidden)]
-impl<S: Source> Source for Par<S> {
-    type Item = S::Item;
-    type Producer<'a>
-        = S::Producer<'a>
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> Self::Producer<'_> {
-        self.0.open(Seal)
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        self.0.shape(Seal)
-    }
+source! {
+    [S: Source] Par<S> where [S: Exact] is exact, S::Item, S::Producer<'a>,
+    |this| this.0.open(Seal), |this| this.0.shape(Seal)
 }
-
-#[doc(hidden)]
-impl<S: Exact> Exact for Par<S> {}

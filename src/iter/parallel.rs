@@ -13,7 +13,7 @@ use std::iter::{Product, Sum};
 
 use super::attempt::Try;
 use super::bridge::Bridge;
-use super::gather::{Parted, gather};
+use super::gather::gather;
 use super::order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::par::Par;
 use super::stage::{
@@ -468,7 +468,11 @@ pub trait ParallelIterator: Source + Send {
         B: Default + ParallelExtend<Self::Item>,
     {
         let (mut left, mut right) = (A::default(), B::default());
-        for Parted(some, others) in gather(stage(self, Mapping(|item| (f(&item), item)))) {
+        let put = |parts: &mut (Vec<_>, Vec<_>), item| match f(&item) {
+            true => parts.0.push(item),
+            false => parts.1.push(item),
+        };
+        for (some, others) in gather(self, put) {
             left.par_extend(some);
             right.par_extend(others);
         }
@@ -490,7 +494,11 @@ pub trait ParallelIterator: Source + Send {
         R: Default + ParallelExtend<B>,
     {
         let (mut left, mut right) = (L::default(), R::default());
-        for (first, second) in gather::<_, (Vec<A>, Vec<B>)>(self) {
+        let put = |parts: &mut (Vec<A>, Vec<B>), (first, second)| {
+            parts.0.push(first);
+            parts.1.push(second);
+        };
+        for (first, second) in gather(self, put) {
             left.par_extend(first);
             right.par_extend(second);
         }

@@ -4,6 +4,7 @@
 
 use std::{mem, slice};
 
+use super::par::source;
 use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates};
 
 /// A source made of a slice and a piece size: the number of pieces, and where to cut after a number
@@ -25,24 +26,15 @@ macro_rules! pieces {
             }
         }
 
-        #[doc(hidden)]
-        impl<'s, T: $bound> Source for $name<'s, T> {
-            type Item = <slice::$iter<'s, T> as Iterator>::Item;
-            type Producer<'a>
-                = Self
-            where
-                Self: 'a;
-            fn open(&mut self, _: Seal) -> Self {
-                let slice = mem::take(&mut self.slice);
-                Self { slice, ..*self }
-            }
-            fn shape(&self, _: Seal) -> Shape {
-                Shape::exact(self.len())
-            }
+        source! {
+            ['s, T: $bound] $name<'s, T> where ['s, T: $bound] is exact,
+            <slice::$iter<'s, T> as Iterator>::Item, Self,
+            |this| {
+                let slice = mem::take(&mut this.slice);
+                Self { slice, ..*this }
+            },
+            |this| Shape::exact(this.len())
         }
-
-        #[doc(hidden)]
-        impl<T: $bound> Exact for $name<'_, T> {}
 
         impl<'s, T> IntoIterator for $name<'s, T> {
             type Item = <slice::$iter<'s, T> as Iterator>::Item;

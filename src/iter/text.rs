@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 use std::{iter, str};
 
+use super::par::source;
 use crate::thread::{Producer, Seal, Shape, Source};
 
 /// What a string is split into.
@@ -35,18 +36,9 @@ impl<'s, R> Text<'s, R> {
     }
 }
 
-impl<'s, R: Reading> Source for Text<'s, R> {
-    type Item = R::Item<'s>;
-    type Producer<'a>
-        = Self
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> Self {
-        Self::new(self.text)
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        Shape::unknown()
-    }
+source! {
+    ['s, R: Reading] Text<'s, R>, R::Item<'s>, Self,
+    |this| Self::new(this.text), |_| Shape::unknown()
 }
 
 impl<'s, R: Reading> Producer for Text<'s, R> {

@@ -135,7 +135,8 @@ impl ProcessPoolBuilder {
     /// the next, so leaks of items do not add up.
     ///
     /// On macOS and FreeBSD only the second part holds: no allocation fails, and a worker that has
-    /// ever used more is replaced.
+    /// ever used more is replaced. On Windows committed memory counts, and each worker is in a job
+    /// object of its own: if the system refuses that, workers cannot begin, and say so.
     ///
     /// Costs a few microseconds per item, or less for short items. Processes that a task starts
     /// inherit the limit.
@@ -163,7 +164,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Whether workers are *plain*: connected only by a framed stream of bytes. Default: no. On
-    /// macOS and FreeBSD all workers are plain, whatever is set here ([docs/PLATFORM.md]).
+    /// macOS, FreeBSD and Windows all workers are plain, whatever is set here ([docs/PLATFORM.md]).
     ///
     /// A plain worker shares no memory with the pool, and no descriptor is sent to it. The pool's
     /// guarantees are the same, with these exceptions, and it is slower, since a worker reports the
@@ -330,11 +331,12 @@ impl ProcessPoolBuilder {
             let error = codec_error(name, way, PLAIN.to_owned());
             return Err(PoolError::Initializer(error));
         }
+        settings.asked = self.workers;
         #[cfg(feature = "__machines")]
         if let Some(engine) = &self.engine {
             settings.engine = Some(connect(&**engine, &mut settings)?);
         }
-        settings.workers = match (self.workers, &settings.engine) {
+        settings.workers = match (settings.asked, &settings.engine) {
             (Some(workers), _) => workers,
             (None, Some(engine)) => engine.slots(),
             (None, None) if self.physical_cores => processors::physical(),

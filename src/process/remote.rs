@@ -1,9 +1,9 @@
-//! A result that stays where it is, as users see it.
+//! The public handle on a result that stays where it is.
 //!
-//! A handle on a [`Kept`], or, inside of a call that has got it as an argument, the value itself
-//! with the bytes that it was read from. On this machine the bytes are kept by this process, those
-//! of a large result in memory that it shares with its workers; an engine that places calls itself
-//! keeps them (`machines::dask`).
+//! Outside of calls it refers to a [`Kept`]. Inside a call that received it as an argument it holds
+//! the value itself, and the bytes that the value was decoded from. On one machine this process
+//! keeps the bytes, those of a large result in memory that it shares with its workers. An engine
+//! that places calls itself keeps them on its own workers (`machines::dask`).
 //!
 //! Tests: `tests/process/remote.rs`, `tests/dask/promises.rs`.
 
@@ -32,10 +32,11 @@ use crate::task::{Completer, Task, TaskError, panic};
 /// A result that stays where it is, until it is [fetched](Self::fetch): from
 /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
 ///
-/// It is an argument of later calls, alone or as a part of a tuple, a struct, a vector. Such a call
-/// waits until everything that it needs is there, without a thread, and in it a `Remote<R>` is the
-/// `R`, by [`Deref`] or [`into_inner`](Self::into_inner). So a graph of calls that depend on one
-/// another is written as calls, and only the last result comes home:
+/// It can be an argument of later calls, alone or as a part of a tuple, a struct or a vector. Such
+/// a call waits, without occupying a thread, until all its arguments exist. Inside the call a
+/// `Remote<R>` gives access to the `R`, by [`Deref`] or [`into_inner`](Self::into_inner). So a
+/// graph of calls that depend on one another is written as plain calls, and only the last result is
+/// brought to this process:
 ///
 /// ```
 /// use trefoil::{ProcessPool, Remote};
@@ -63,43 +64,47 @@ use crate::task::{Completer, Task, TaskError, panic};
 /// ```
 ///
 /// # Where it stays
-/// - On this machine in memory: up to 16 KiB in this process, larger ones in memory that is mapped
-///   by each process that needs them, and not copied, as a [`Shared`](crate::Shared) is. It is encoded once,
-///   and decoded by each call that gets it.
-/// - Over ssh (and with [plain workers](crate::ProcessPoolBuilder::plain_workers)) its bytes come
-///   here, and go once to each worker that needs them.
-/// - On Dask with the worker that has computed it, and what needs it runs there if Dask finds that
-///   better. Should that worker be lost, Dask computes it again. It is of use in calls of its own
-///   pool only.
+/// - On one machine: in memory. A result of at most 16 KiB stays in this process. A larger one lies
+///   in memory that each process that needs it maps, without a copy, like a
+///   [`Shared`](crate::Shared). It is encoded once, and decoded in each call that receives it.
+/// - Over ssh and on Slurm (and with
+///   [plain workers](crate::ProcessPoolBuilder::plain_workers)): its bytes come to this process,
+///   and are sent once to each worker that needs them.
+/// - On Dask: on the worker that computed it. Dask runs a call that needs it there if that is
+///   cheaper than a transfer. If that worker is lost, Dask computes the result again. Only calls of
+///   the same pool can use it.
 ///
 /// # Errors
-/// The error of its call is that of each `fetch`, and of each call that it is an argument of. Calls
-/// with many items (`map`, `imap`) do not wait: one with a `Remote` whose call has not ended ends
-/// in [`TaskError::Codec`], which says so; [`ready`](Self::ready) tells when it has. A result that
-/// brings along what is not bytes (a `Shared`, an end of a channel) cannot be kept.
+/// If its call fails, each `fetch`, and each call that it is an argument of, fails with the same
+/// error. Calls with many items (`map`, `imap`) do not wait for a `Remote`: if its call has not
+/// ended, they fail with a [`TaskError::Codec`] that says so. Await [`ready`](Self::ready) before
+/// them. A result that contains more than bytes (a `Shared`, an end of a channel) cannot be kept.
 ///
 /// # Dropping it
-/// With the last handle, and the last call that needs it, the result is freed. If its call has not
-/// ended by then, that is cancelled. (A `fetch` and a `ready` that wait count as handles.)
+/// The result is freed when the last handle has been dropped and no call needs it any more. If its
+/// own call has not ended by then, that call is cancelled. A pending `fetch` or `ready` counts as a
+/// handle. If the call has failed, and no `fetch`, no `ready` and no other call has received the
+/// error, it is a failure that was never observed: it goes to the hook
+/// ([`on_unobserved`](crate::on_unobserved)), once.
 ///
 /// # Panics
-/// [`Deref`] and `into_inner`, in words, where the value is not: outside of the call that it is an
-/// argument of.
+/// [`Deref`] and `into_inner` panic outside of a call that it is an argument of, since the value is
+/// not in this process.
 pub struct Remote<R>(State<R>);
 
 enum State<R> {
-    /// Where it was asked for.
+    /// In the process that called `spawn_remote`.
     Asked(Arc<Kept>, Weak<Shared>),
-    /// In a call: the value, and what it was read from.
+    /// In a call: the value, and the bytes that it was decoded from.
     Here(Box<R>, Bytes),
 }
 
-/// Brings one home.
+/// The call by which an engine sends the value.
 fn bring<R: Portable>(remote: Remote<R>) -> R {
     remote.into_inner()
 }
 
-/// The value of bytes that are here.
+/// Decodes a value whose bytes are in this process.
 fn read<R: Portable>(bytes: &Bytes) -> Result<R, TaskError> {
     match panic::catch(|| kept::value::<R>(bytes.get())) {
         Ok(read) => read.map_err(undecodable::<R>),
@@ -108,7 +113,7 @@ fn read<R: Portable>(bytes: &Bytes) -> Result<R, TaskError> {
 }
 
 impl<R: Portable> Remote<R> {
-    /// What a call of `f` gives.
+    /// The result of a new call of `f`.
     #[track_caller]
     pub(super) fn of<A: Portable>(
         pool: &Arc<Shared>,
@@ -119,7 +124,7 @@ impl<R: Portable> Remote<R> {
         let keeper: Weak<Shared> = Arc::downgrade(pool);
         let kept = Kept::new(keeper.clone() as Weak<dyn Keeper>);
         let mut options = options.clone();
-        // (An engine keeps what any worker would have said.)
+        // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
         let code = match pool.told {
             Some(_) => {
                 options.more().keep = kept.id();
@@ -136,24 +141,26 @@ impl<R: Portable> Remote<R> {
         Self(State::Asked(kept, keeper))
     }
 
-    /// Brings the value here, or, inside of a call, gives a copy of it. It may be called again.
+    /// Brings the value to this process; inside a call it returns a copy. It may be called more
+    /// than once.
     ///
-    /// The task waits for the call that it comes from. On Dask it is a call of its own.
+    /// The task ends after the call that computes the value. On Dask the transfer is a call of its
+    /// own.
     ///
     /// # Errors
-    /// Those of the call, and [`Codec`](TaskError::Codec) if it cannot be decoded.
+    /// Those of the call, and [`Codec`](TaskError::Codec) if the value cannot be decoded.
     #[track_caller]
     pub fn fetch(&self) -> Task<R> {
         let known = match &self.0 {
             State::Here(_, bytes) => Some(read(bytes)),
-            State::Asked(kept, pool) => match kept.ended() {
+            State::Asked(kept, pool) => match kept.outcome() {
                 Some(Ok(Place::Engine)) => return ask(kept, pool),
                 Some(Ok(Place::Here(bytes))) => Some(read(&bytes)),
                 Some(Err(error)) => Some(Err(error)),
                 None => None,
             },
         };
-        let (completer, task) = Completer::new();
+        let (completer, task) = self.promise();
         match (known, &self.0) {
             (Some(result), _) => completer.complete(result),
             (None, State::Asked(kept, pool)) => {
@@ -165,19 +172,19 @@ impl<R: Portable> Remote<R> {
         task
     }
 
-    /// Ends when the call that it comes from has: the value stays where it is.
+    /// Ends when the call that computes the value has ended. The value stays where it is.
     ///
     /// # Errors
     /// Those of the call.
     #[track_caller]
     pub fn ready(&self) -> Task<()> {
-        let (completer, task) = Completer::new();
+        let (completer, task) = self.promise();
         match &self.0 {
             State::Here(..) => completer.complete(Ok(())),
             State::Asked(kept, _) => {
                 let own = kept.clone();
                 kept.when_ended(Box::new(move || {
-                    let ended = own.ended().unwrap_or(Err(TaskError::Closed));
+                    let ended = own.outcome().unwrap_or(Err(TaskError::Closed));
                     completer.complete(ended.map(drop));
                 }));
             }
@@ -186,13 +193,27 @@ impl<R: Portable> Remote<R> {
     }
 }
 
-/// The call has ended, and a `fetch` waits for the value. (On the thread that noticed the end,
-/// which runs no code of the user's.)
+impl<R> Remote<R> {
+    /// A new task, with the pool's hook for unobserved errors if the pool has one.
+    #[track_caller]
+    fn promise<T: Send + 'static>(&self) -> (Completer<T>, Task<T>) {
+        let (completer, task) = Completer::new();
+        if let State::Asked(_, pool) = &self.0
+            && let Some(hook) = pool.upgrade().and_then(|pool| pool.unobserved.clone())
+        {
+            completer.set_hook(&hook);
+        }
+        (completer, task)
+    }
+}
+
+/// Answers a `fetch` after the end of the call. It runs on the thread that noticed that end, which
+/// must not run the user's code; so a helper thread decodes the value.
 fn come<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<R>) {
-    match kept.ended().unwrap_or(Err(TaskError::Closed)) {
+    match kept.outcome().unwrap_or(Err(TaskError::Closed)) {
         Ok(Place::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
         Err(error) => completer.complete(Err(error)),
-        // (Without a thread for it the promise is dropped: `Closed`.)
+        // If the system gives no thread, the promise is dropped: `Closed`.
         Ok(Place::Here(bytes)) => drop(helper::start(move || {
             let result = read(&bytes);
             helper::contain(move || completer.complete(result));
@@ -200,7 +221,7 @@ fn come<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<
     }
 }
 
-/// Has the engine send it.
+/// Asks the engine to send the value.
 #[track_caller]
 fn ask<R: Portable>(kept: &Arc<Kept>, pool: &Weak<Shared>) -> Task<R> {
     let Some(shared) = pool.upgrade() else {
@@ -213,10 +234,10 @@ fn ask<R: Portable>(kept: &Arc<Kept>, pool: &Weak<Shared>) -> Task<R> {
 }
 
 impl<R> Remote<R> {
-    /// The value, in a call that it is an argument of.
+    /// Returns the value, inside a call that it is an argument of.
     ///
     /// # Panics
-    /// Elsewhere: see [`fetch`](Self::fetch).
+    /// Outside of such a call; use [`fetch`](Self::fetch) there.
     #[must_use]
     pub fn into_inner(self) -> R {
         match self.0 {
@@ -229,7 +250,7 @@ impl<R> Remote<R> {
 #[cold]
 fn elsewhere() -> ! {
     panic!(
-        "a `Remote` is the value in a call that it is an argument of, and not where it was asked for: `fetch` it, or give it to a call"
+        "a `Remote` holds its value only inside a call that it is an argument of: use `fetch` here, or give it to a call"
     )
 }
 
@@ -244,10 +265,10 @@ impl<R> Deref for Remote<R> {
     }
 }
 
-/// Another handle on the same result; in a call it is decoded once more.
+/// Another handle on the same result. Inside a call the value is decoded once more.
 ///
 /// # Panics
-/// In a call, if what was decoded once cannot be again.
+/// Inside a call, if the bytes cannot be decoded a second time.
 impl<R: Portable> Clone for Remote<R> {
     fn clone(&self) -> Self {
         Self(match &self.0 {
@@ -261,7 +282,7 @@ impl<R: Portable> Clone for Remote<R> {
 }
 
 impl<R> Serialize for Remote<R> {
-    /// Bytes, or the number of what travels beside them.
+    /// The bytes, or the number of the attachment that holds them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes = match &self.0 {
             State::Here(_, bytes) => bytes.clone(),
@@ -274,7 +295,7 @@ impl<R> Serialize for Remote<R> {
                             .map_err(|error| S::Error::custom(scope::said(&error.to_string())))?;
                         Err(scope::attach(&attachment))
                     }
-                    // (Why it is nowhere is the error of the call.)
+                    // If its call fails, the waiting call ends with that error.
                     None | Some(Err(_)) => {
                         Err(scope::attach_later(kept.clone()).map(|()| kept.id()))
                     }

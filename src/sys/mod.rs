@@ -21,7 +21,7 @@
 //! | `processors` | `std`, `num_cpus` | the same | the same |
 //! | `refused`: a call that was refused, by its name; no room | `EPERM`, `ENOSYS` ... | the same | by the kind of error |
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |
-//! | `slack`: how late a wait ends on purpose | known, and asked for less | not known | not known |
+//! | `slack`: how late a wait ends on purpose | known, and asked for less | not known (`portable`) | the same |
 //! | `sockets`: sockets that do not block from the beginning | `accept4` | set afterwards | set afterwards |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |
@@ -31,9 +31,9 @@
 //!
 //! And these, which only `process` asks for. Those in the second column are in `portable`, unless
 //! another folder is named: Linux takes them in the place of its own with `--cfg trefoil_port`, so
-//! that tests run them. `arena`, `ledger` and `segment` (memory that is shared, or stands for
-//! numbers), `image` (functions as offsets within the program) and `stack` (where a stack ends)
-//! stand here.
+//! that tests run them. `arena`, `ledger`, `mapping` and `segment` (memory that is shared, or
+//! stands for numbers), `image` (functions as offsets within the program) and `stack` (where a
+//! stack ends) stand here.
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -42,21 +42,22 @@
 //! | `conduit`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error in words | none: the same error |
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
-//! | `family`: a worker and what it starts | a group of processes | the same | a job object |
-//! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | `bsd`: not available | the same |
+//! | `family`: a worker and what it starts | a group of processes | the same | a job object (`job`) |
+//! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | not available | the same |
 //! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain | the same |
 //! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` | as far as `std` knows |
 //! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent | the job object |
 //! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
-//! | `mapping`: memory files in memory | `mmap` | the same | a section |
-//! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | a file that goes when it is closed |
-//! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | the most that it has had; nothing is refused | what it has committed; nothing is refused |
+//! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | one that goes when it is closed |
+//! | `private_memory`: how much a worker has, and may have | `/proc/self/statm`, `RLIMIT_DATA` | the most that it has had; nothing is refused | what it has committed; the limit of a job |
+//! | `view`: memory files in memory | `mmap` | the same | a section |
 //! | `worker`: what a process does to itself to be one | | the same | its stream is a socket of TCP |
 
 pub(crate) mod arena;
 pub(crate) mod gate;
 pub(crate) mod image;
 pub(crate) mod ledger;
+pub(crate) mod mapping;
 pub(crate) mod poller;
 pub(crate) mod processors;
 pub(crate) mod segment;

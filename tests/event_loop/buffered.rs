@@ -8,8 +8,10 @@ use std::task::{Context, Poll};
 use futures::io::{AsyncBufReadExt, Cursor};
 use futures::{StreamExt, TryStreamExt};
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+#[cfg(unix)]
+use trefoil::io::UnixStream;
 use trefoil::io::fs::File;
-use trefoil::io::{BufReader, BufWriter, Lines, UnixStream};
+use trefoil::io::{BufReader, BufWriter, Lines};
 use trefoil::{run, yield_now};
 
 use crate::support::{pair, poll_once, within_deadline};
@@ -267,6 +269,7 @@ async fn generic(mut reader: impl AsyncBufRead + Unpin) -> (String, Vec<String>)
     (String::from_utf8(first).unwrap(), rest.collect().await)
 }
 
+#[cfg(unix)]
 #[test]
 fn other_crates_read_through_the_trait() {
     within_deadline(|| {
@@ -411,6 +414,7 @@ fn a_flush_that_has_failed_goes_on_where_it_was() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_flush_that_is_given_up_goes_on_where_it_was() {
     within_deadline(|| {

@@ -6,7 +6,9 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trefoil::io::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use trefoil::io::{TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use trefoil::io::{UnixDatagram, UnixListener, UnixStream};
 use trefoil::time::{interval, sleep, sleep_until, timeout};
 use trefoil::{EventLoop, LoopHandle, Task, run, spawn, yield_now};
 
@@ -220,6 +222,7 @@ fn no_task_waits_for_many_long_polls() {
 
 /// A task that retries an operation which fails at once, or never waits: only the event loop can
 /// end it.
+#[cfg(unix)]
 #[test]
 fn a_task_that_retries_at_once_can_be_timed_out() {
     async fn for_ever<R>(mut again: impl AsyncFnMut() -> R) {

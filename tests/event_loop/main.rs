@@ -3,10 +3,10 @@
 //! Everything that could hang has a deadline (`within_deadline`). Tests that look at the whole
 //! process (descriptors, threads, limits) run in separate processes (`alone`).
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
+#![cfg_attr(windows, allow(dead_code, unused_imports))] // what only some tests of other systems need
 
 #[cfg(target_os = "linux")]
 mod async_fd;
-#[cfg(target_os = "linux")]
 mod buffered;
 mod child_processes;
 #[cfg(target_os = "linux")]
@@ -18,11 +18,9 @@ mod datagrams;
 mod deadline;
 #[cfg(target_os = "linux")]
 mod dropped;
-#[cfg(target_os = "linux")]
 mod edge_cases;
 #[cfg(target_os = "linux")]
 mod embedded;
-#[cfg(target_os = "linux")]
 mod fairness;
 #[cfg(target_os = "linux")]
 mod faults;
@@ -33,7 +31,6 @@ mod leaks;
 #[cfg(target_os = "linux")]
 mod limits;
 mod moved;
-#[cfg(target_os = "linux")]
 mod readiness;
 mod roots;
 mod running;
@@ -51,12 +48,10 @@ mod stress;
 mod support;
 mod threads;
 mod time;
-#[cfg(target_os = "linux")]
 mod transfer;
 #[cfg(target_os = "linux")]
 mod unix;
 mod unobserved;
-#[cfg(target_os = "linux")]
 mod virtual_time;
 #[cfg(target_os = "linux")]
 mod wakers;

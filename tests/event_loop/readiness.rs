@@ -5,7 +5,9 @@ use std::future::poll_fn;
 use std::io::{ErrorKind, Result};
 use std::time::Duration;
 
-use trefoil::io::{Command, TcpStream, UdpSocket, UnixDatagram, UnixStream};
+use trefoil::io::{Command, TcpStream, UdpSocket};
+#[cfg(unix)]
+use trefoil::io::{UnixDatagram, UnixStream};
 use trefoil::{run, spawn, time};
 
 use crate::support::{pair, poll_once, within_deadline};
@@ -45,6 +47,7 @@ fn readable_for_as_long_as_something_is_there() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_reader_that_waits_misses_nothing_that_others_tried() {
     within_deadline(|| {
@@ -142,6 +145,7 @@ fn datagrams_without_waiting_and_by_hand() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn unix_datagrams_wait_for_room() {
     within_deadline(|| {
@@ -187,6 +191,7 @@ fn what_a_child_says_can_be_waited_for() {
 }
 
 /// A task that only asks for readiness lets other tasks run.
+#[cfg(unix)]
 #[test]
 fn an_always_ready_source_starves_no_task() {
     within_deadline(|| {

@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use trefoil::io::{TcpListener, TcpStream};
 
-#[cfg(target_os = "linux")]
-pub(crate) use crate::deadline::asleep;
-pub(crate) use crate::deadline::{alone, within_deadline};
+pub(crate) use crate::deadline::{alone, asleep, within_deadline};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 

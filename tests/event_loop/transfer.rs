@@ -11,7 +11,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
-use trefoil::io::{TcpStream, UnixStream};
+use trefoil::io::TcpStream;
+#[cfg(unix)]
+use trefoil::io::UnixStream;
 use trefoil::time::sleep;
 use trefoil::{join_all, run, spawn, yield_now};
 
@@ -128,6 +130,7 @@ fn the_futures_io_traits_vectored_too() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_read_that_stops_at_urgent_data_does_not_strand_what_follows() {
     within_deadline(|| {
@@ -159,6 +162,7 @@ fn a_read_that_stops_at_urgent_data_does_not_strand_what_follows() {
 /// than it could have, the next one waits, and meanwhile the other direction goes on. So code that
 /// checks whether the client is still there (hyper does) can answer before it sees the end of the
 /// stream.
+#[cfg(unix)]
 #[test]
 fn after_a_short_read_the_end_is_not_told_before_others_have_had_their_turn() {
     fn read<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<Result<usize>> {
@@ -247,6 +251,7 @@ fn a_stream_that_is_always_ready_lets_the_others_run() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_reset_is_an_error_and_an_end_is_an_end() {
     within_deadline(|| {

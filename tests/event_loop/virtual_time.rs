@@ -8,7 +8,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trefoil::io::{TcpListener, TcpStream, UnixStream};
+#[cfg(unix)]
+use trefoil::io::UnixStream;
+use trefoil::io::{TcpListener, TcpStream};
 use trefoil::time::{self, MissedTick, interval, sleep, sleep_until, timeout};
 use trefoil::{
     CancelToken, Completer, EventLoop, LoopHandle, TaskError, ThreadPool, join_all, race, spawn,
@@ -254,6 +256,7 @@ fn sockets_and_promises_from_outside_are_not_jumped_over() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn peers_on_the_same_loop_do_not_hold_its_clock_for_long() {
     within_deadline(|| {
@@ -356,6 +359,7 @@ fn twenty_thousand_promises_do_not_slow_the_clock() {
 }
 
 /// Attempts to connect wait for room in a listener's queue, which the kernel does not report.
+#[cfg(unix)]
 #[test]
 fn pauses_between_attempts_are_not_jumped_over() {
     within_deadline(|| {
@@ -440,6 +444,7 @@ fn work_elsewhere_does_not_stop_the_clock_of_a_loop_that_others_drive() {
 }
 
 /// The pauses between attempts follow the loop's clock.
+#[cfg(unix)]
 #[test]
 fn attempts_are_as_far_apart_as_ever() {
     within_deadline(|| {
@@ -711,6 +716,7 @@ fn the_clock_of_a_loop_that_runs_is_stopped_and_goes_on() {
     });
 }
 
+#[cfg(unix)]
 #[test]
 fn a_clock_that_was_stopped_on_the_way_waits_for_pools_and_sockets() {
     within_deadline(|| {

@@ -10,23 +10,27 @@
 
 use crate::support;
 
+#[cfg(unix)]
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{
-    Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid,
-};
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid};
 use support::{
-    Scratch, Test, census, forever, helper, note, nothing_left_since, run_helper, signal, tests,
-    until,
+    KILLED, Scratch, TERMINATED, Test, census, end_of, forever, helper, is_there, kill, note,
+    nothing_left_since, run_helper, suspend, tests, until,
 };
 use trefoil::task::WorkerExit;
 use trefoil::{PoolError, Process, ProcessBuilder, Task, TaskError};
 
 pub(crate) fn helpers() {
-    helper(&[("starved", starved), ("robbed", robbed)]);
+    helper(&[
+        #[cfg(unix)]
+        ("starved", starved),
+        #[cfg(unix)]
+        ("robbed", robbed),
+    ]);
 }
 
 fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
@@ -37,6 +41,7 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
 }
 
 /// A program with only a few descriptors.
+#[cfg(unix)]
 fn starved() {
     let before = census();
     let limit = Rlimit {
@@ -74,6 +79,7 @@ fn starved() {
 }
 
 /// A program in which other code reaps all children.
+#[cfg(unix)]
 fn robbed() {
     static DONE: AtomicBool = AtomicBool::new(false);
     let thief = std::thread::spawn(|| {
@@ -97,6 +103,7 @@ fn robbed() {
 }
 
 /// Closes all sockets, whichever code owns them.
+#[cfg(unix)]
 fn close_sockets() {
     let open = std::fs::read_dir("/proc/self/fd").unwrap();
     let sockets: Vec<i32> = open
@@ -129,10 +136,12 @@ tests! {
         assert_eq!(std::sync::Arc::into_inner(shared).unwrap().join().unwrap(), 8);
     }
 
+    #[cfg(unix)]
     fn without_descriptors_it_is_an_error_and_nothing_is_left() {
         run_helper("starved");
     }
 
+    #[cfg(unix)]
     fn reaped_by_others() {
         run_helper("robbed");
     }
@@ -152,7 +161,7 @@ tests! {
     fn late_signals_reach_no_other_process() {
         let before = census();
         // Another child runs beside it, in case a process number is used again.
-        let mut bystander = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut bystander = support::sleeper().spawn().unwrap();
         for n in 0..40 {
             let process = Process::spawn(n, |n: u32| n).unwrap();
             let stop = AtomicBool::new(false);
@@ -168,7 +177,7 @@ tests! {
             });
             match process.join() {
                 Ok(value) => assert_eq!(value, n),
-                result => assert_eq!(died(result).signal(), Some(if n % 2 == 0 { 15 } else { 9 })),
+                result => assert_eq!(end_of(&died(result)), if n % 2 == 0 { TERMINATED } else { KILLED }),
             }
         }
         assert!(bystander.try_wait().unwrap().is_none());
@@ -177,6 +186,7 @@ tests! {
         nothing_left_since(before);
     }
 
+    #[cfg(unix)]
     fn a_function_that_closes_what_is_not_its_own() {
         for _ in 0..5 {
             let begin = Instant::now();
@@ -193,13 +203,13 @@ tests! {
         let process = Process::spawn((), |()| {
             std::thread::spawn(forever::<()>);
             // A child that keeps the standard streams open.
-            Command::new("sleep").arg("1000").spawn().unwrap().id()
+            support::sleeper().spawn().unwrap().id()
         }).unwrap();
         let pid = process.pid();
         let child = process.join().unwrap();
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+        assert!(!is_there(pid));
         nothing_left_since(before);
-        signal(child, Signal::KILL);
+        kill(child);
     }
 
     fn an_exit_that_takes_for_ever_is_cut_short() {
@@ -220,14 +230,14 @@ tests! {
         // Stops itself from another thread, some time after the function has returned.
         let process = Process::spawn((), |()| {
             let own = std::process::id();
-            std::thread::spawn(move || signal(own, Signal::STOP));
+            std::thread::spawn(move || suspend(own));
         }).unwrap();
         // It was either stopped before it could answer, and is killed, or stopped afterwards.
         let begin = Instant::now();
         until(|| !process.is_alive() || begin.elapsed() > Duration::from_secs(3));
         process.kill();
         let result = process.join();
-        assert!(result.is_ok() || died(result).signal() == Some(9));
+        assert!(result.is_ok() || end_of(&died(result)) == KILLED);
     }
 
     fn hundreds_of_detached_tasks() {

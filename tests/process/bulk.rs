@@ -16,14 +16,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use support::{Scratch, Test, note, noted, pool, run_helper, signal, tests, until};
+use support::{Scratch, Test, kill, note, noted, pool, run_helper, tests, until};
 use trefoil::process::Plain;
 use trefoil::{Bulk, CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
 
 pub(crate) fn helpers() {
-    support::helper(&[("unshared", unshared), ("narrow", narrow)]);
+    support::helper(&[
+        #[cfg(unix)]
+        ("unshared", unshared),
+        #[cfg(unix)]
+        ("narrow", narrow),
+    ]);
 }
 
 /// The smallest size that is lent.
@@ -97,8 +103,12 @@ fn of_a_type<T: Plain>(procs: &ProcessPool, make: fn(usize) -> T) {
     }
 }
 
-/// How many mappings of lent memory this process has, and how many bytes of them are resident.
+/// How many mappings of lent memory this process has, and how many bytes of them are resident. (Not
+/// known on Windows.)
 fn lent(_: ()) -> (usize, usize) {
+    if cfg!(windows) {
+        return (0, 0);
+    }
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let (mut count, mut resident, mut ours) = (0, 0, false);
     for line in maps.lines() {
@@ -119,7 +129,7 @@ fn lent(_: ()) -> (usize, usize) {
 }
 
 fn descriptors(_: ()) -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
+    support::descriptors()
 }
 
 fn detail<T: Debug>(result: Result<T, TaskError>) -> String {
@@ -130,6 +140,7 @@ fn detail<T: Debug>(result: Result<T, TaskError>) -> String {
 }
 
 /// A program whose files may not be long, so nothing can be lent.
+#[cfg(unix)]
 fn unshared() {
     let limit = Rlimit {
         current: Some(1 << 20),
@@ -157,6 +168,7 @@ fn unshared() {
 }
 
 /// Limits this process's address space to so many bytes more than it has.
+#[cfg(unix)]
 fn leave(bytes: u64) {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
@@ -169,6 +181,7 @@ fn leave(bytes: u64) {
 }
 
 /// A program with address space to map the memory of one worker, but not of both.
+#[cfg(unix)]
 fn narrow() {
     leave(100 << 20);
     trefoil::init();
@@ -499,7 +512,7 @@ tests! {
                 let item = |n: usize| bytes(20_000 + n * 9_000, n + round);
                 let tasks: Vec<_> = (0..60).map(|n| procs.spawn(item(n).into(), if n % 3 == 0 { changed } else { same })).collect();
                 std::thread::sleep(Duration::from_micros(round as u64 * 1_237 % 3_000));
-                procs.worker_pids().into_iter().for_each(|pid| signal(pid, Signal::KILL));
+                procs.worker_pids().into_iter().for_each(kill);
                 for (n, task) in tasks.into_iter().enumerate() {
                     match task.join() {
                         Ok(back) => {
@@ -648,6 +661,7 @@ tests! {
         assert!(*procs.spawn((), back).join().unwrap().open() == [7; 50_000]);
     }
 
+    #[cfg(unix)]
     fn a_worker_with_no_room_to_map_it_reads_it() {
         fn crowded(_: ()) {
             // A thread that has just started allocates.
@@ -663,10 +677,12 @@ tests! {
         assert_eq!(procs.stats().died, 0);
     }
 
+    #[cfg(unix)]
     fn without_shared_memory_it_goes_the_other_way() {
         run_helper("unshared");
     }
 
+    #[cfg(unix)]
     fn what_its_parent_cannot_map_a_worker_does_not_lend() {
         run_helper("narrow");
     }

@@ -260,6 +260,7 @@ tests! {
     }
 
     /// A callback takes long, and the pool waits for it; its threads sleep meanwhile.
+    #[cfg(unix)]
     fn no_thread_spins_while_a_callback_runs() {
         let procs = pool(1);
         let (called, calls) = mpsc::channel();
@@ -367,6 +368,7 @@ static OPENED: Condvar = Condvar::new();
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// How often each thread of this process's pools has slept.
+#[cfg(unix)]
 fn sleeps() -> HashMap<String, u64> {
     let of = |task: std::fs::DirEntry| -> Option<(String, u64)> {
         let status = std::fs::read_to_string(task.path().join("status")).ok()?;

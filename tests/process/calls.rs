@@ -15,9 +15,11 @@ use std::process::abort;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use support::{Scratch, Test, forever, note, pool, signal, tests, until};
+use support::{
+    ABORTED, Scratch, Test, end_of, forever, is_suspended, is_there, kill, note, pool, suspend,
+    tests, until,
+};
 use trefoil::task::WorkerExit;
 use trefoil::{CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
 
@@ -30,9 +32,8 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
 
 /// Stops a process until it is continued.
 fn stop(pid: u32) {
-    signal(pid, Signal::STOP);
-    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    until(|| stat().is_empty() || stat().contains(") T "));
+    suspend(pid);
+    until(|| is_suspended(pid));
 }
 
 fn millis(n: u64) -> Duration {
@@ -40,7 +41,7 @@ fn millis(n: u64) -> Duration {
 }
 
 fn gone(pid: u32) -> bool {
-    !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    !is_there(pid)
 }
 
 /// Notes that item `n` ran, then does what its number says.
@@ -197,7 +198,7 @@ tests! {
         let call = procs.call(|path: String| { note(&path, std::process::id().into()); forever::<()>() });
         let task = call.timeout(millis(1000)).spawn(scratch.text());
         until(|| !scratch.notes().is_empty());
-        signal(scratch.notes()[0] as u32, Signal::STOP);
+        suspend(scratch.notes()[0] as u32);
         assert!(matches!(task.join(), Err(TaskError::TimedOut)));
         assert_eq!(procs.spawn(1, |n: u32| n).join().unwrap(), 1);
     }
@@ -223,7 +224,7 @@ tests! {
         stop(pid);
         let task = process.into_task();
         task.cancel();
-        until(|| !std::path::Path::new(&format!("/proc/{pid}")).exists());
+        until(|| gone(pid));
     }
 
     fn a_death_is_retried_and_nothing_else() {
@@ -279,7 +280,7 @@ tests! {
             }).retry(retry);
             let tasks: Vec<Task<u64>> = (0..8).map(|n| call.spawn((n, scratch.text()))).collect();
             until(|| scratch.notes().len() >= 3);
-            signal(scratch.notes()[2] as u32, Signal::KILL);
+            kill(scratch.notes()[2] as u32);
             let results: Vec<_> = tasks.into_iter().map(Task::join).collect();
             let ok = results.iter().filter(|result| result.is_ok()).count();
             assert_eq!(ok, if retry == 0 { 7 } else { 8 }, "{results:?}");
@@ -401,7 +402,7 @@ tests! {
             }
             context.secret
         }));
-        assert_eq!(exit.signal(), Some(6));
+        assert_eq!(end_of(&exit), ABORTED);
         // A large one, and two at once.
         let large = "x".repeat(9 << 20);
         std::thread::scope(|scope| {
@@ -423,7 +424,7 @@ tests! {
         }
         assert!(matches!(with(3), Err(TaskError::Panicked(panic)) if panic.message() == "reading panics"));
         assert_eq!(procs.worker_pids(), pids, "the worker lives");
-        assert_eq!(died(with(4)).signal(), Some(6));
+        assert_eq!(end_of(&died(with(4))), ABORTED);
         assert_eq!(with(0).unwrap()[9], 1009);
         assert!(procs.map_with(&(), Vec::<u8>::new(), |(), n| n).unwrap().is_empty());
     }
@@ -472,7 +473,7 @@ tests! {
                 until(|| scratch.notes().len() == 2);
                 let queued = procs.spawn((), |()| ());
                 if stop {
-                    procs.worker_pids().iter().for_each(|pid| signal(*pid, Signal::STOP));
+                    procs.worker_pids().iter().for_each(|pid| suspend(*pid));
                 }
                 let begin = Instant::now();
                 procs.shutdown_timeout(how, millis(100));

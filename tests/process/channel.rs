@@ -15,7 +15,6 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use support::{Test, nothing_left_since, tests, until};
 use trefoil::process::channel;
 use trefoil::process::channel::{Receiver, Sender};
@@ -304,7 +303,7 @@ tests! {
         let procs = ProcessPool::with_workers(1).unwrap();
         procs.spawn((), |()| ()).join().unwrap();
         until(|| procs.stats().busy == 0);
-        support::signal(procs.worker_pids()[0], Signal::STOP);
+        support::suspend(procs.worker_pids()[0]);
         let (tx, rx) = channel::<u64>(1).unwrap();
         let call = procs.spawn((tx, 0, 1), send_numbers);
         until(|| procs.stats().busy == 1);

@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use support::{
-    Dice, Scratch, Test, census, kills, note, nothing_left_since, pool, signal, tests, until,
+    Dice, KILLED, Scratch, Test, census, end_of, kill, kills, note, nothing_left_since, pool,
+    resume, suspend, tests, until,
 };
 use trefoil::{Bulk, ProcessPool, TaskError};
 
@@ -39,6 +39,7 @@ fn size(dice: &mut Dice) -> usize {
 }
 
 /// System calls of a worker. Some items have one of them refused for the rest of the worker's life.
+#[cfg(target_os = "linux")]
 const CALLS: [libc::c_long; 6] = [
     libc::SYS_sendto,
     libc::SYS_recvmsg,
@@ -49,11 +50,24 @@ const CALLS: [libc::c_long; 6] = [
 ];
 /// The index of the first call that may be refused: a plain worker that may not send could never
 /// answer.
+#[cfg(target_os = "linux")]
 fn refused_from() -> usize {
     usize::from(support::is_plain())
 }
 
-/// One item in so many does that.
+/// From now on one system call is refused to this process; `id` selects which.
+#[cfg(target_os = "linux")]
+fn spoil(id: u64) {
+    let calls = &CALLS[refused_from()..];
+    let call = calls[(id / SPOILS) as usize % calls.len()];
+    let _ = support::refuse::refuse(&[call], libc::EPERM);
+}
+
+/// On other systems nothing is refused.
+#[cfg(not(target_os = "linux"))]
+fn spoil(_id: u64) {}
+
+/// One item in so many calls [`spoil`].
 const SPOILS: u64 = 97;
 
 type Item = (u64, Bulk<u8>, String);
@@ -63,9 +77,7 @@ type Answer = (u64, Bulk<u8>);
 fn work((id, bytes, path): Item) -> Answer {
     note(&path, id);
     if id.is_multiple_of(SPOILS) {
-        let calls = &CALLS[refused_from()..];
-        let call = calls[(id / SPOILS) as usize % calls.len()];
-        let _ = support::refuse::refuse(&[call], libc::EPERM);
+        spoil(id);
     }
     let begin = Instant::now();
     let micros = if id.is_multiple_of(40) {
@@ -103,7 +115,7 @@ impl Totals {
                 // A worker that was refused a call may end by itself, with a message that names the
                 // call.
                 let refused = exit.code() == Some(1) && exit.to_string().contains("refuses");
-                assert!(exit.signal() == Some(9) || refused, "{exit}");
+                assert!(end_of(&exit) == KILLED || refused, "{exit}");
                 self.blamed += 1;
             }
             Err(other) => panic!("{other}"),
@@ -187,14 +199,14 @@ impl Field<'_> {
             let pids = self.procs.worker_pids();
             if let (0, false) = (dice.roll(5), pids.is_empty()) {
                 let pid = pids[dice.roll(pids.len() as u64) as usize];
-                signal(pid, Signal::STOP);
+                suspend(pid);
                 std::thread::sleep(Duration::from_micros(dice.roll(9_000)));
-                signal(pid, Signal::CONT);
+                resume(pid);
                 stops += 1;
             }
             let at_once = if dice.roll(40) == 0 { pids.len() } else { 1 };
             for _ in 0..at_once.min(pids.len()) {
-                signal(pids[dice.roll(pids.len() as u64) as usize], Signal::KILL);
+                kill(pids[dice.roll(pids.len() as u64) as usize]);
                 done += 1;
             }
             let (before, begin) = (self.progress.load(Ordering::Relaxed), Instant::now());

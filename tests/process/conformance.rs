@@ -11,13 +11,15 @@ use crate::deadline::sample;
 use crate::support;
 
 use std::collections::HashSet;
-use std::process::{Command, Stdio, abort, exit};
+use std::process::{Stdio, abort, exit};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
-use support::{Odd, Scratch, Test, forever, note, noted, pool, signal, tests, until};
+use support::{
+    ABORTED, End, KILLED, Odd, Scratch, Test, VIOLATED, children, descriptors, end_of, forever,
+    kill, note, noted, pool, tests, until,
+};
 use trefoil::task::WorkerExit;
 use trefoil::{Bulk, ProcessPool, Shutdown, Task, TaskError};
 
@@ -39,18 +41,12 @@ fn end(how: u8) {
         1 => exit(5),
         2 => segfault(),
         3 => abort(),
-        _ => signal(std::process::id(), Signal::KILL),
+        _ => kill(std::process::id()),
     }
 }
 
 /// The exit code and signal of each.
-const ENDS: [(Option<i32>, Option<i32>); 5] = [
-    (None, None),
-    (Some(5), None),
-    (None, Some(11)),
-    (None, Some(6)),
-    (None, Some(9)),
-];
+const ENDS: [End; 5] = [(None, None), (Some(5), None), VIOLATED, ABORTED, KILLED];
 
 #[allow(unsafe_code)]
 fn segfault() {
@@ -121,16 +117,6 @@ impl<'de> Deserialize<'de> for Counted {
     }
 }
 
-/// The processes that have this one as their parent.
-fn children() -> usize {
-    let own = std::process::id().to_string();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let parent = |stat: &str| Some(stat.rsplit_once(") ")?.1.split(' ').nth(1)? == own);
-    let stats =
-        processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
-    stats.filter(|stat| parent(stat) == Some(true)).count()
-}
-
 /// Returns when `n` items have reached this point.
 fn meet((path, n): (String, u32)) -> u32 {
     note(&path, 0);
@@ -152,7 +138,7 @@ tests! {
         let procs = pool(2);
         for (how, seen) in (1u8..).zip(ENDS.into_iter().skip(1)) {
             let died = died(procs.spawn(EndsReader(how), |_: EndsReader| ()).join());
-            assert_eq!((died.code(), died.signal()), seen);
+            assert_eq!(end_of(&died), seen);
             for chunk in [1, 10] {
                 let call = procs.call(|reader: EndsReader| reader).chunk(chunk);
                 let items = (0..40).map(|n| EndsReader(if n == 13 { how } else { 0 }));
@@ -172,7 +158,7 @@ tests! {
             // Through the pages that the worker shares with its parent, and directly.
             for size in [10, 300_000] {
                 let died = died(procs.spawn((how, size), |(how, size)| EndsWriter(how, vec![1; size].into())).join());
-                assert_eq!((died.code(), died.signal(), died.attempts()), (seen.0, seen.1, 1));
+                assert_eq!((end_of(&died), died.attempts()), (seen, 1));
                 let call = procs.call(|(how, size)| EndsWriter(how, vec![1; size].into())).chunk(10);
                 let items = (0..20).map(|n| (if n == 13 { how } else { 0 }, size));
                 for (n, result) in call.imap(items).enumerate() {
@@ -313,7 +299,7 @@ tests! {
             })
         }).collect();
         until(|| here.notes().len() == 100);
-        pids.iter().for_each(|pid| signal(*pid, Signal::KILL));
+        pids.iter().for_each(|pid| kill(*pid));
         for task in tasks {
             assert!(task.join().is_err_and(|error| matches!(error, TaskError::WorkerDied(_))));
         }
@@ -335,7 +321,7 @@ tests! {
                 let others: Vec<Task<u32>> = (0..20).map(|n| procs.spawn(n, |n| n)).collect();
                 for task in tasks {
                     let exit = died(task.join());
-                    assert_eq!((exit.code(), exit.signal()), ENDS[usize::from(how)]);
+                    assert_eq!(end_of(&exit), ENDS[usize::from(how)]);
                 }
                 assert!((0..).zip(others).all(|(n, task)| task.join().unwrap() == n));
             }
@@ -352,7 +338,7 @@ tests! {
                     for _ in 0..round * 400 {
                         std::hint::spin_loop();
                     }
-                    pids.iter().for_each(|pid| signal(*pid, Signal::KILL));
+                    pids.iter().for_each(|pid| kill(*pid));
                 });
                 match round % 3 {
                     0 => procs.shutdown(Shutdown::Wait),
@@ -397,10 +383,11 @@ tests! {
         let procs = pool(1);
         let scratch = Scratch::new("behind");
         let busy = procs.spawn(scratch.text(), |path| until(|| !std::fs::read(&path).unwrap().is_empty()));
+        let before = descriptors();
         let text = "x".repeat(4 << 20);
         let tasks: Vec<Task<usize>> = (0..20).map(|_| procs.spawn(text.clone(), |text| text.len())).collect();
         // The test gets here, so `spawn` has not waited. Nor do queued calls hold descriptors.
-        assert!(std::fs::read_dir("/proc/self/fd").unwrap().count() < 40);
+        assert!(descriptors() < before + 20);
         note(&scratch.text(), 1);
         busy.join().unwrap();
         assert!(tasks.into_iter().all(|task| task.join().unwrap() == 4 << 20));
@@ -409,8 +396,8 @@ tests! {
     fn a_child_of_an_item_that_keeps_its_descriptors_delays_nothing() {
         let procs = pool(1);
         let stray = procs.spawn((), |()| {
-            let mut sleep = Command::new("sleep");
-            sleep.arg("1000").stdin(Stdio::inherit()).stdout(Stdio::inherit());
+            let mut sleep = support::sleeper();
+            sleep.stdin(Stdio::inherit()).stdout(Stdio::inherit());
             sleep.spawn().unwrap().id()
         });
         let stray = stray.join().unwrap();
@@ -421,7 +408,7 @@ tests! {
         assert_eq!(procs.spawn(1, |n: u32| n).join().unwrap(), 1);
         drop(procs);
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
-        signal(stray, Signal::KILL);
+        kill(stray);
     }
 
     fn nothing_in_is_nothing_out() {
@@ -451,6 +438,7 @@ tests! {
         assert!(ended.take(1000).count() < 1000, "it ends with its pool");
     }
 
+    #[cfg(unix)]
     fn tiny_items_travel_together_and_slow_ones_alone() {
         let procs = pool(2);
         // How often the workers have slept: at most once before each frame.

@@ -12,33 +12,47 @@
 
 use crate::support;
 
+#[cfg(unix)]
 use std::net::{TcpListener, TcpStream};
+#[cfg(unix)]
 use std::os::fd::OwnedFd;
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
+#[cfg(unix)]
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio, abort};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
-use support::{Test, census, forever, pool, run_helper, signal, start_helper, tests, until};
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use support::{
+    ABORTED, Test, census, end_of, forever, is_there, kill, pool, run_helper, start_helper, tests,
+    until,
+};
 use trefoil::{Bulk, PoolError, Process, ProcessPool, Shared, Task, TaskError};
 
 pub(crate) fn helpers() {
     support::helper(&[
-        ("interrupted", interrupted),
-        ("streamless", streamless),
-        ("poor", poor),
         ("replaced", replaced),
         ("hasty", hasty),
         ("large", large),
         ("panics", panics),
-        ("capable", capable),
-        ("loaded", loaded),
         ("elsewhere", elsewhere),
-        ("late", late),
         ("addressed", addressed),
+        #[cfg(unix)]
+        ("interrupted", interrupted),
+        #[cfg(unix)]
+        ("streamless", streamless),
+        #[cfg(unix)]
+        ("poor", poor),
+        #[cfg(target_os = "linux")]
+        ("capable", capable),
+        #[cfg(unix)]
+        ("loaded", loaded),
+        #[cfg(unix)]
+        ("late", late),
     ]);
 }
 
@@ -69,7 +83,7 @@ fn works(procs: &ProcessPool) {
         3
     );
     let died = procs.spawn((), |()| -> () { abort() }).join();
-    assert!(matches!(died, Err(TaskError::WorkerDied(exit)) if exit.signal() == Some(6)));
+    assert!(matches!(died, Err(TaskError::WorkerDied(exit)) if end_of(&exit) == ABORTED));
     let late = procs
         .call(|()| forever::<()>())
         .timeout(Duration::from_millis(20))
@@ -81,14 +95,17 @@ fn works(procs: &ProcessPool) {
     );
 }
 
+#[cfg(unix)]
 static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
 
+#[cfg(unix)]
 extern "C" fn interruption(_: libc::c_int) {
     INTERRUPTIONS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// From now on this process is interrupted every fifth of a millisecond, and no system call is
 /// restarted.
+#[cfg(unix)]
 #[allow(unsafe_code)]
 fn storm(_: ()) {
     // SAFETY: all zero is a valid `sigaction`: no flags, an empty mask.
@@ -111,6 +128,7 @@ fn storm(_: ()) {
     assert_eq!(set, 0);
 }
 
+#[cfg(unix)]
 fn interrupted() {
     trefoil::init();
     storm(());
@@ -130,6 +148,7 @@ fn interrupted() {
 }
 
 /// Closes some of its standard streams, as its environment says.
+#[cfg(unix)]
 #[allow(unsafe_code)]
 fn streamless() {
     trefoil::init();
@@ -159,6 +178,7 @@ fn streamless() {
     assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
 }
 
+#[cfg(unix)]
 fn limit(current: u64) -> u64 {
     let before = getrlimit(Resource::Nofile);
     let maximum = before.maximum;
@@ -168,6 +188,7 @@ fn limit(current: u64) -> u64 {
 }
 
 /// Has a pool, and then no descriptors to replace its workers.
+#[cfg(unix)]
 fn poor() {
     trefoil::init();
     let procs = pool(2);
@@ -176,7 +197,7 @@ fn poor() {
     let pids = procs.worker_pids();
     let tasks: Vec<Task<()>> = (0..6).map(|_| procs.spawn((), |()| forever())).collect();
     until(|| procs.stats().busy == 2);
-    pids.iter().for_each(|pid| signal(*pid, Signal::KILL));
+    pids.iter().for_each(|pid| kill(*pid));
     // No call is left waiting, and those that waited get an error with the reason.
     let mut told = 0;
     for task in tasks {
@@ -198,9 +219,12 @@ fn poor() {
 fn replaced() {
     trefoil::init();
     let own = std::env::current_exe().unwrap();
-    std::fs::remove_file(&own).unwrap();
+    // (On Windows a file that runs cannot be removed, but renamed.)
+    let aside = own.with_extension("aside");
+    std::fs::rename(&own, &aside).unwrap();
     std::fs::write(&own, "#!/bin/sh\nexit 77\n").unwrap();
-    if cfg!(trefoil_port) {
+    let _ = std::fs::remove_file(aside);
+    if cfg!(any(windows, trefoil_port)) {
         // The program is found by its path, where there is another program now.
         let refused = ProcessPool::with_workers(2).unwrap_err().to_string();
         assert!(refused.contains("was replaced"), "{refused}");
@@ -270,6 +294,7 @@ fn panics() {
 
 /// Its file has capabilities, so a user who is not root has more rights in this program than
 /// otherwise.
+#[cfg(unix)]
 #[allow(unsafe_code)]
 fn capable() {
     let is_worker = std::env::var_os("TREFOIL_WORKER").is_some();
@@ -294,6 +319,7 @@ fn capable() {
 }
 
 /// Is started through the dynamic loader, so `/proc/self/exe` is the loader.
+#[cfg(unix)]
 fn loaded() {
     trefoil::init();
     let refused = ProcessPool::with_workers(1).unwrap_err();
@@ -303,6 +329,7 @@ fn loaded() {
 }
 
 /// How `PT_INTERP` names the dynamic loader; none in a static executable.
+#[cfg(unix)]
 fn loader() -> Option<String> {
     let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     let number = |at: usize, width: usize| {
@@ -339,6 +366,7 @@ fn elsewhere() {
 }
 
 /// Calls `init` while another thread runs, and after other threads have ended, which is allowed.
+#[cfg(unix)]
 fn late() {
     let many = || {
         for _ in 0..50 {
@@ -397,6 +425,7 @@ fn addressed() {
 
 /// The invitation that this process gave its worker `pid`, which has removed it from its
 /// environment, but the kernel still shows it.
+#[cfg(unix)]
 fn said_to(pid: u32) -> String {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
     let mut words = environment.split(|byte| *byte == 0);
@@ -409,7 +438,11 @@ struct Twin(std::path::PathBuf);
 
 impl Twin {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("trefoil-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!(
+            "trefoil-{name}-{}{}",
+            std::process::id(),
+            std::env::consts::EXE_SUFFIX
+        ));
         std::fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
         Self(path)
     }
@@ -418,6 +451,7 @@ impl Twin {
 impl Drop for Twin {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(self.0.with_extension("aside"));
     }
 }
 
@@ -434,10 +468,12 @@ fn must(helper: &mut Command, name: &str) {
 }
 
 tests! {
+    #[cfg(unix)]
     fn interrupted_all_the_time() {
         run_helper("interrupted");
     }
 
+    #[cfg(unix)]
     fn without_some_of_the_standard_streams() {
         let helpers = [0, 1, 2, 3, 4, 5, 6, 7].map(|which| {
             let mut helper = Command::new(std::env::current_exe().unwrap());
@@ -450,6 +486,7 @@ tests! {
         }
     }
 
+    #[cfg(unix)]
     fn workers_that_cannot_be_replaced_fail_what_waits() {
         run_helper("poor");
     }
@@ -473,12 +510,11 @@ tests! {
             assert!(output.status.success(), "{haste}: {}", output.status);
             assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
             let text = String::from_utf8(output.stdout).unwrap();
-            let pids = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<i32>().ok());
-            let pids: Vec<i32> = pids.collect();
+            let pids = text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
+            let pids: Vec<u32> = pids.collect();
             assert_eq!(pids.len(), 2);
             for pid in pids {
-                let pid = Pid::from_raw(pid).unwrap();
-                until(|| rustix::process::test_kill_process(pid).is_err());
+                until(|| !is_there(pid));
             }
         }
     }
@@ -500,6 +536,7 @@ tests! {
         }
     }
 
+    #[cfg(unix)]
     fn a_program_with_capabilities_has_no_workers_and_is_none() {
         let copy = Twin::new("capable");
         // The second version of it: CAP_SYS_CHROOT, effective.
@@ -513,6 +550,7 @@ tests! {
         must(Command::new(&copy.0).uid(65534), "capable");
     }
 
+    #[cfg(unix)]
     fn through_the_dynamic_loader_nothing_is_started() {
         let Some(loader) = loader() else {
             return println!("skipped: this program has none");
@@ -531,6 +569,7 @@ tests! {
         run_helper("elsewhere");
     }
 
+    #[cfg(unix)]
     fn init_does_nothing_beside_other_threads() {
         if cfg!(feature = "auto") {
             return; // `init` has nothing left to do
@@ -540,6 +579,7 @@ tests! {
         }
     }
 
+    #[cfg(unix)]
     fn a_worker_without_its_parent_is_known_by_whose_socket_it_has() {
         let procs = pool(1);
         procs.spawn((), |()| ()).join().unwrap();

@@ -12,16 +12,21 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+#[cfg(target_os = "linux")]
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use support::{Odd, Test, pool, run_helper, signal, tests, until};
+use support::{Odd, Test, descriptors, kill, pool, resume, run_helper, suspend, tests, until};
 use trefoil::{Bulk, Process, ProcessPool, Shared, SharedAtomics, Task, TaskError};
 
 pub(crate) fn helpers() {
     support::helper(&[
+        #[cfg(unix)]
         ("small_files", small_files),
+        #[cfg(target_os = "linux")]
         ("crowded", crowded),
+        #[cfg(unix)]
         ("addressless", addressless),
     ]);
 }
@@ -33,10 +38,7 @@ fn detail<T: Debug>(result: Result<T, TaskError>) -> String {
     }
 }
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
+#[cfg(unix)]
 fn limit(resource: Resource, current: u64) -> Option<u64> {
     let before = getrlimit(resource);
     let maximum = before.maximum;
@@ -46,6 +48,7 @@ fn limit(resource: Resource, current: u64) -> Option<u64> {
 }
 
 /// A process whose files may not be long: making shared memory would raise a signal.
+#[cfg(unix)]
 fn small_files() {
     trefoil::init();
     let procs = pool(1);
@@ -68,6 +71,7 @@ fn small_files() {
 
 /// A process without privileges and with few descriptors: the kernel accepts only as many
 /// descriptors in messages as it may have open.
+#[cfg(unix)]
 fn crowded() {
     let mut sets = capabilities(None).unwrap();
     for set in [
@@ -90,13 +94,13 @@ fn crowded() {
     };
     let met: Vec<Task<()>> = (0..3).map(|_| procs.spawn(here.clone(), meet)).collect();
     met.into_iter().for_each(|task| task.join().unwrap());
-    pids.iter().for_each(|pid| signal(*pid, Signal::STOP));
+    pids.iter().for_each(|pid| suspend(*pid));
     limit(Resource::Nofile, 40);
     let sum = |all: Vec<Shared<u32>>| all.iter().map(|one| one[0]).sum::<u32>();
     // Two take thirty each, the third none, because it is stopped.
     let tasks: Vec<Task<u32>> = (0..12).map(|_| procs.spawn(all.clone(), sum)).collect();
     until(|| procs.stats().busy == 3);
-    pids.iter().for_each(|pid| signal(*pid, Signal::CONT));
+    pids.iter().for_each(|pid| resume(*pid));
     assert!(tasks.into_iter().all(|task| task.join().unwrap() == 435));
     // And as results.
     let more = |n: u32| (0..30).map(|m| Shared::from([n + m])).collect::<Vec<_>>();
@@ -108,6 +112,7 @@ fn crowded() {
 }
 
 /// A process that cannot double its memory.
+#[cfg(unix)]
 fn addressless() {
     const LARGE: usize = 512 << 20;
     trefoil::init();
@@ -252,7 +257,7 @@ tests! {
             let procs = pool(1);
             let made = procs.spawn(5u8, |n| (Shared::from(vec![n; 100_000]), SharedAtomics::from(vec![n])));
             let both = made.join().unwrap();
-            signal(procs.worker_pids()[0], Signal::KILL);
+            kill(procs.worker_pids()[0]);
             both
         };
         assert!(shared.iter().all(|n| *n == 5));
@@ -310,13 +315,19 @@ tests! {
             assert!(SharedAtomics::<AtomicU8>::new(bytes).is_err());
             assert!(SharedAtomics::<AtomicU64>::new(bytes).is_err());
         }
+    }
+
+    #[cfg(unix)]
+    fn more_than_there_are_addresses_for_is_refused() {
         run_helper("addressless");
     }
 
+    #[cfg(unix)]
     fn files_may_be_limited() {
         run_helper("small_files");
     }
 
+    #[cfg(unix)]
     fn too_many_descriptors_on_their_way_wait() {
         run_helper("crowded");
     }

@@ -10,15 +10,18 @@ use crate::deadline::sample;
 use crate::support;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{abort, exit};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
 use rustix::process::Signal;
+#[cfg(unix)]
+use support::signal;
 use support::{
-    Odd, Scratch, Test, census, forever, helper, note, nothing_left_since, run_helper, signal,
-    start_helper, tests, until,
+    ABORTED, KILLED, Odd, Scratch, TERMINATED, Test, census, end_of, forever, helper, is_dead,
+    is_suspended, is_there, kill, note, nothing_left_since, run_helper, start_helper, suspend,
+    tests, until,
 };
 use trefoil::process::WorkerStdout;
 use trefoil::task::WorkerExit;
@@ -76,23 +79,6 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
         Err(TaskError::WorkerDied(exit)) => *exit,
         other => panic!("the process should have died: {other:?}"),
     }
-}
-
-fn is_there(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
-}
-
-/// Whether it runs no more; its new parent may not have reaped it.
-fn is_dead(pid: u32) -> bool {
-    matches!(&*state(pid), "" | "Z")
-}
-
-/// Its state, one letter, if there is such a process.
-fn state(pid: u32) -> String {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // "pid (name) S ...", and the name may contain anything.
-    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    rest.chars().take(1).collect()
 }
 
 /// Its name in lists of processes.
@@ -154,7 +140,7 @@ tests! {
         assert_eq!(process.name(), name);
         assert!(format!("{process:?}").contains(name));
         let pid = process.pid();
-        until(|| shown(pid) == "walker, of the");
+        until(|| cfg!(windows) || shown(pid) == "walker, of the");
         note(&scratch.text(), 1);
         process.join().unwrap();
         let one = Process::spawn((), |()| ()).unwrap();
@@ -167,9 +153,9 @@ tests! {
     fn a_name_that_splits_a_letter_or_holds_nothing_or_nul() {
         let scratch = Scratch::new("letter");
         let process = Process::builder().name("fifteen bytes \u{e9}").spawn(scratch.text(), wait_for).unwrap();
-        until(|| shown(process.pid()) == "fifteen bytes");
+        until(|| cfg!(windows) || shown(process.pid()) == "fifteen bytes");
         process.kill();
-        assert_eq!(died(process.join()).signal(), Some(9));
+        assert_eq!(end_of(&died(process.join())), KILLED);
         assert_eq!(Process::builder().name("").spawn(1, |n: i32| n).unwrap().join().unwrap(), 1);
         let before = census();
         let refused = Process::builder().name("a\0b").spawn(1, |n: i32| n);
@@ -179,14 +165,14 @@ tests! {
 
     fn terminate_and_kill_are_signals() {
         let scratch = Scratch::new("signals");
-        for (how, number) in [(Process::terminate as fn(&Process<()>), 15), (Process::kill, 9)] {
+        for (how, ended) in [(Process::terminate as fn(&Process<()>), TERMINATED), (Process::kill, KILLED)] {
             let before = scratch.notes().len();
             let process = Process::spawn(scratch.text(), noted).unwrap();
             until(|| scratch.notes().len() > before);
             let pid = process.pid();
             how(&process);
             let end = died(process.join());
-            assert_eq!((end.pid(), end.signal(), end.code(), end.attempts()), (pid, Some(number), None, 1));
+            assert_eq!((end.pid(), end_of(&end), end.attempts()), (pid, ended, 1));
         }
     }
 
@@ -194,7 +180,7 @@ tests! {
         for _ in 0..20 {
             let process = Process::spawn((), endless).unwrap();
             process.kill();
-            assert_eq!(died(process.join()).signal(), Some(9));
+            assert_eq!(end_of(&died(process.join())), KILLED);
         }
     }
 
@@ -202,29 +188,40 @@ tests! {
         let scratch = Scratch::new("again");
         let process = Process::spawn(scratch.text(), noted).unwrap();
         until(|| !scratch.notes().is_empty());
-        signal(process.pid(), Signal::USR1);
+        kill(process.pid());
         until(|| !process.is_alive());
         let pid = process.pid();
         let end = died(process.join());
-        assert_eq!((end.signal(), end.pid()), (Some(10), pid));
+        assert_eq!((end_of(&end), end.pid()), (KILLED, pid));
         assert_eq!(scratch.notes(), [u64::from(pid)]);
+    }
+
+    #[cfg(unix)]
+    fn a_signal_that_ends_it_is_told() {
+        let scratch = Scratch::new("signal");
+        let process = Process::spawn(scratch.text(), noted).unwrap();
+        until(|| !scratch.notes().is_empty());
+        signal(process.pid(), Signal::USR1);
+        assert_eq!(end_of(&died(process.join())), (None, Some(10)));
     }
 
     fn a_stopped_process_can_be_killed() {
         let process = Process::spawn((), endless).unwrap();
-        signal(process.pid(), Signal::STOP);
-        until(|| state(process.pid()) == "T");
+        suspend(process.pid());
+        until(|| is_suspended(process.pid()));
         assert!(process.is_alive());
-        process.terminate(); // waits with it
-        assert!(process.is_alive());
+        if cfg!(unix) {
+            process.terminate(); // waits with it
+            assert!(process.is_alive());
+        }
         process.kill();
-        assert_eq!(died(process.join()).signal(), Some(9));
+        assert_eq!(end_of(&died(process.join())), KILLED);
     }
 
     fn kill_takes_its_children_along() {
         let scratch = Scratch::new("children");
         let process = Process::spawn(scratch.text(), |path: String| {
-            let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            let child = support::sleeper().spawn().unwrap();
             note(&path, child.id().into());
             forever::<()>();
             drop(child);
@@ -243,7 +240,7 @@ tests! {
         let end = died(Process::spawn(0, |code: i32| -> () { exit(code) }).unwrap().join());
         assert_eq!((end.code(), end.signal()), (Some(0), None), "without a result it is a death");
         let end = died(Process::spawn((), |()| -> () { abort() }).unwrap().join());
-        assert_eq!(end.signal(), Some(6));
+        assert_eq!(end_of(&end), ABORTED);
     }
 
     fn a_panic_comes_back() {
@@ -270,7 +267,7 @@ tests! {
             let Err(TaskError::Codec(error)) = result else { panic!("{at}: {result:?}") };
             assert!(error.to_string().contains("Odd"), "{at}: {error}");
         }
-        assert_eq!(died(Process::spawn(Odd(3), |odd: Odd| odd.0).unwrap().join()).signal(), Some(6));
+        assert_eq!(end_of(&died(Process::spawn(Odd(3), |odd: Odd| odd.0).unwrap().join())), ABORTED);
     }
 
     fn variables_and_output() {
@@ -432,7 +429,7 @@ tests! {
             let process = Process::spawn(bytes.clone(), |bytes: Vec<u8>| bytes).unwrap();
             process.kill();
             let result = process.join();
-            assert!(matches!(&result, Ok(back) if *back == bytes) || died(result).signal() == Some(9));
+            assert!(matches!(&result, Ok(back) if *back == bytes) || end_of(&died(result)) == KILLED);
         }
     }
 
@@ -460,7 +457,7 @@ tests! {
                 match task.join() {
                     Ok(_) => {}
                     result => {
-                        assert_eq!(died(result).signal(), Some(9));
+                        assert_eq!(end_of(&died(result)), KILLED);
                         dead += 1;
                     }
                 }

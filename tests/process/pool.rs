@@ -11,18 +11,19 @@ use crate::support;
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(unix)]
 use std::os::fd::IntoRawFd;
 use std::process::{Command, abort, exit};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+#[cfg(unix)]
+use rustix::process::{WaitId, WaitIdOptions};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{
-    Dice, Scratch, Test, census, chaos, forever, note, nothing_left_since, pool, run_helper,
-    signal, start_helper, tests, until,
+    ABORTED, Dice, KILLED, Scratch, Test, VIOLATED, census, chaos, end_of, forever, is_dead, kill,
+    note, noted, nothing_left_since, pool, run_helper, start_helper, suspend, tests, until,
 };
 use trefoil::process::{ProcessPoolBuilder, WorkerStdout};
 use trefoil::task::WorkerExit;
@@ -37,16 +38,23 @@ pub(crate) fn helpers() {
         ("orphans", orphans),
         ("never_begins", never_begins),
         ("deaf_stderr", deaf_stderr),
-        ("few_descriptors", few_descriptors),
-        ("no_stdin", no_stdin),
         ("loud", loud),
+        ("nine", nine),
+        #[cfg(unix)]
+        ("few_descriptors", few_descriptors),
+        #[cfg(unix)]
+        ("no_stdin", no_stdin),
+        #[cfg(unix)]
         ("replaces_stdin", replaces_stdin),
+        #[cfg(unix)]
         ("stolen_children", stolen_children),
+        #[cfg(unix)]
         ("opens_early", opens_early),
     ]);
 }
 
 /// What a constructor of a C library does before `init`, in the parent and in each worker.
+#[cfg(unix)]
 fn opens_early() {
     use std::sync::atomic::{AtomicI32, Ordering};
     static EARLY: AtomicI32 = AtomicI32::new(-1);
@@ -90,6 +98,7 @@ fn segfault() {
     unsafe { nowhere.write_volatile(1) };
 }
 
+#[cfg(unix)]
 #[allow(unsafe_code)]
 fn write_to(descriptor: i32, bytes: &[u8]) {
     // SAFETY: the descriptor was just seen to be open.
@@ -123,7 +132,7 @@ fn accident(n: u64) -> u64 {
         100 => segfault(),
         400 => abort(),
         401 => exit(3),
-        777 => signal(std::process::id(), Signal::KILL),
+        777 => kill(std::process::id()),
         _ => {}
     }
     n * 2
@@ -195,6 +204,12 @@ fn never_begins() {
     ));
 }
 
+/// Ends with the code 9 when its standard input does.
+fn nine() {
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    exit(9);
+}
+
 /// Nobody reads this helper's standard error.
 fn deaf_stderr() {
     trefoil::init();
@@ -226,6 +241,7 @@ fn loud() {
         .unwrap();
 }
 
+#[cfg(unix)]
 fn few_descriptors() {
     trefoil::init();
     drop(pool(1));
@@ -247,6 +263,7 @@ fn few_descriptors() {
     assert_eq!(pool(8).map(0..100, |x: u32| x).unwrap().len(), 100);
 }
 
+#[cfg(unix)]
 #[allow(unsafe_code)]
 fn no_stdin() {
     trefoil::init();
@@ -258,6 +275,7 @@ fn no_stdin() {
 
 /// What stands before `init` takes the socket away: workers of this program cannot accept
 /// to be workers, and must not become programs that have workers.
+#[cfg(unix)]
 fn replaces_stdin() {
     if std::env::var_os("TREFOIL_WORKER").is_some() {
         rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null").unwrap()).unwrap();
@@ -267,10 +285,11 @@ fn replaces_stdin() {
     trefoil::init();
     let exit = died(pool(2).spawn((), |()| ()).join());
     // It says so and exits, unless it is killed first because its socket is closed.
-    assert!(exit.code() == Some(1) || exit.signal() == Some(9), "{exit}");
+    assert!(exit.code() == Some(1) || end_of(&exit) == KILLED, "{exit}");
 }
 
 /// Somebody in this program reaps every child that there is.
+#[cfg(unix)]
 fn stolen_children() {
     trefoil::init();
     let stop = Arc::new(AtomicBool::new(false));
@@ -394,6 +413,13 @@ fn right(id: u64, size: usize, (answer, bytes): &(u64, Vec<u8>)) -> bool {
     *answer == id && bytes.len() == size && bytes.iter().all(|byte| *byte == id as u8)
 }
 
+/// More items have begun than the last time. (A program whose workers are killed more quickly than
+/// they start is one that cannot start.)
+fn more(path: &str, ran: &mut usize) -> bool {
+    let before = std::mem::replace(ran, noted(path));
+    *ran > before
+}
+
 /// Mostly small; around the sizes of the ledger and of the socket; sometimes larger.
 fn size(dice: &mut Dice) -> usize {
     let size = match dice.roll(40) {
@@ -457,10 +483,10 @@ tests! {
         let mut answers = 0;
         for (n, task) in (0u64..).zip(tasks) {
             match n {
-                100 => assert_eq!(died(task.join()).signal(), Some(11)),
-                400 => assert_eq!(died(task.join()).signal(), Some(6)),
+                100 => assert_eq!(end_of(&died(task.join())), VIOLATED),
+                400 => assert_eq!(end_of(&died(task.join())), ABORTED),
                 401 => assert_eq!(died(task.join()).code(), Some(3)),
-                777 => assert_eq!(died(task.join()).signal(), Some(9)),
+                777 => assert_eq!(end_of(&died(task.join())), KILLED),
                 _ => {
                     assert_eq!(task.join().unwrap(), 2 * n);
                     answers += 1;
@@ -475,10 +501,10 @@ tests! {
     fn an_accident_in_a_batch_is_the_first_error() {
         let procs = pool(2);
         let exit = died(procs.map(0..1000, accident));
-        assert_eq!((exit.signal(), exit.attempts()), (Some(11), 1));
+        assert_eq!((end_of(&exit), exit.attempts()), (VIOLATED, 1));
         assert_eq!(procs.map(500..700, accident).unwrap().len(), 200);
         let exit = died(procs.map(300..1000, accident));
-        assert_eq!(exit.signal(), Some(6));
+        assert_eq!(end_of(&exit), ABORTED);
     }
 
     fn the_lowest_index_fails_and_the_items_below_it_run_once() {
@@ -491,7 +517,7 @@ tests! {
                 abort();
             }
         });
-        assert_eq!(died(result).signal(), Some(6));
+        assert_eq!(end_of(&died(result)), ABORTED);
         let notes = scratch.notes();
         let distinct: HashSet<u64> = notes.iter().copied().collect();
         assert_eq!(distinct.len(), notes.len(), "no item ran twice");
@@ -507,9 +533,9 @@ tests! {
         });
         until(|| !scratch.notes().is_empty());
         let pid = scratch.notes()[0] as u32;
-        signal(pid, Signal::KILL);
+        kill(pid);
         let exit = died(task.join());
-        assert_eq!((exit.pid(), exit.signal(), exit.code()), (pid, Some(9), None));
+        assert_eq!((exit.pid(), end_of(&exit)), (pid, KILLED));
         assert_eq!(procs.map(0..100, |x: u32| x).unwrap().len(), 100);
     }
 
@@ -526,13 +552,16 @@ tests! {
             }))
             .collect();
         let (kills, deaths) = std::thread::scope(|scope| {
-            let (stopped, procs) = (stopped, &procs);
+            let (stopped, procs, path) = (stopped, &procs, scratch.text());
             let killer = scope.spawn(move || {
-                let mut kills = 0u32;
+                let (mut kills, mut ran) = (0u32, 0);
                 while kills < 300 && stopped.recv_timeout(Duration::from_millis(4)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    if !more(&path, &mut ran) {
+                        continue;
+                    }
                     let pids = procs.worker_pids();
                     if let Some(pid) = pids.get(kills as usize * 7 % 3 % pids.len().max(1)) {
-                        signal(*pid, Signal::KILL);
+                        kill(*pid);
                         kills += 1;
                     }
                 }
@@ -543,7 +572,7 @@ tests! {
                 match task.join() {
                     Ok(answer) => assert_eq!(answer, n),
                     other => {
-                        assert_eq!(died(other).signal(), Some(9));
+                        assert_eq!(end_of(&died(other)), KILLED);
                         deaths += 1;
                     }
                 }
@@ -565,11 +594,12 @@ tests! {
         let scratch = Scratch::new("batches");
         let (stop, stopped) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            let procs = &procs;
+            let (procs, path) = (&procs, scratch.text());
             scope.spawn(move || {
+                let mut ran = 0;
                 while stopped.recv_timeout(Duration::from_millis(7)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    if let Some(pid) = procs.worker_pids().first() {
-                        signal(*pid, Signal::KILL);
+                    if let (true, Some(pid)) = (more(&path, &mut ran), procs.worker_pids().first()) {
+                        kill(*pid);
                     }
                 }
             });
@@ -577,7 +607,7 @@ tests! {
                 let items = (0..500).map(|n| (round * 500 + n, scratch.text()));
                 match procs.map(items, |(n, path)| { note(&path, n); n }) {
                     Ok(answers) => assert!((round * 500..).zip(answers).all(|(n, answer)| n == answer)),
-                    failed => assert_eq!(died(failed).signal(), Some(9)),
+                    failed => assert_eq!(end_of(&died(failed)), KILLED),
                 }
             }
             drop(stop);
@@ -603,15 +633,19 @@ tests! {
             // For so long, and until there has been some chaos.
             let few = move || kills.load(Ordering::Relaxed) <= 20 || deaths.load(Ordering::Relaxed) == 0;
             let goes_on = move || Instant::now() < end || few();
+            let theirs = path.clone();
             scope.spawn(move || {
-                let mut dice = Dice(seed);
+                let (mut dice, mut ran) = (Dice(seed), 0);
                 let mut pause = || Duration::from_micros(dice.roll(16_000));
                 while stopped.recv_timeout(pause()) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    if !more(&theirs, &mut ran) {
+                        continue;
+                    }
                     let pids = procs.worker_pids();
                     let most = if kills.load(Ordering::Relaxed) % 16 == 0 { 3 } else { 1 };
                     let from = kills.load(Ordering::Relaxed) as usize % pids.len().max(1);
                     for pid in pids.iter().skip(from).take(most) {
-                        signal(*pid, Signal::KILL);
+                        kill(*pid);
                         kills.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -642,7 +676,7 @@ tests! {
                                 answered.push(id);
                             }
                             other => {
-                                assert_eq!(died(other).signal(), Some(9));
+                                assert_eq!(end_of(&died(other)), KILLED);
                                 deaths.fetch_add(1, Ordering::Relaxed);
                             }
                         }
@@ -665,7 +699,7 @@ tests! {
                             answered.extend(items.iter().map(|(id, _)| *id));
                         }
                         failed => {
-                            assert_eq!(died(failed).signal(), Some(9));
+                            assert_eq!(end_of(&died(failed)), KILLED);
                             deaths.fetch_add(1, Ordering::Relaxed);
                         }
                     }
@@ -776,7 +810,7 @@ tests! {
     }
 
     fn dropping_takes_bounded_time() {
-        for signal_first in [None, Some(Signal::STOP)] {
+        for suspended in [false, true] {
             let procs = pool(2);
             let scratch = Scratch::new("loops");
             let task = procs.spawn(scratch.text(), |path| {
@@ -787,8 +821,8 @@ tests! {
             });
             let task: Task<()> = task;
             until(|| !scratch.notes().is_empty());
-            if let Some(sent) = signal_first {
-                procs.worker_pids().iter().for_each(|pid| signal(*pid, sent));
+            if suspended {
+                procs.worker_pids().into_iter().for_each(suspend);
             }
             let queued = procs.spawn((), |()| ());
             let begin = Instant::now();
@@ -803,16 +837,11 @@ tests! {
     fn no_worker_outlives_its_parent() {
         let mut helper = start_helper("orphans");
         let lines = BufReader::new(helper.stdout.take().unwrap()).lines();
-        let workers: Vec<_> = lines
-            .take(2)
-            .map(|line| Pid::from_raw(line.unwrap().parse().unwrap()).unwrap())
-            .map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap())
-            .collect();
+        let workers: Vec<u32> = lines.take(2).map(|line| line.unwrap().parse().unwrap()).collect();
+        assert!(workers.iter().all(|worker| !is_dead(*worker)));
         let begin = Instant::now();
         helper.kill().unwrap();
-        for worker in &workers {
-            assert_eq!(poll(&mut [PollFd::new(worker, PollFlags::IN)], None), Ok(1));
-        }
+        until(|| workers.iter().all(|worker| is_dead(*worker)));
         let took = begin.elapsed();
         helper.wait().unwrap();
         // A few milliseconds, on a machine that has nothing else to do; two seconds of grace are
@@ -849,7 +878,9 @@ tests! {
     }
 
     fn other_children_are_left_alone() {
-        let mut child = Command::new("sh").args(["-c", "read x; exit 9"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.env(support::HELPER, "nine").stdin(std::process::Stdio::piped());
+        let mut child = child.spawn().unwrap();
         let procs = pool(2);
         died(procs.spawn((), |()| -> () { abort() }).join());
         drop(procs);
@@ -859,14 +890,22 @@ tests! {
 
     fn a_worker_is_a_clean_place() {
         let procs = pool(1);
-        let (variable, stdin, group, core) = procs.spawn((), |()| {
+        let (variable, stdin) = procs.spawn((), |()| {
             let mut stdin = Vec::new();
             std::io::stdin().read_to_end(&mut stdin).unwrap();
-            let group = rustix::process::getpgrp() == rustix::process::getpid();
-            let core = rustix::process::getrlimit(rustix::process::Resource::Core).current;
-            (std::env::var("TREFOIL_WORKER").ok(), stdin, group, core)
+            (std::env::var("TREFOIL_WORKER").ok(), stdin)
         }).join().unwrap();
-        assert_eq!((variable, stdin.len(), group, core), (None, 0, true, Some(0)));
+        assert_eq!((variable, stdin.len()), (None, 0));
+    }
+
+    #[cfg(unix)]
+    fn a_worker_leads_its_group_and_leaves_no_core_and_no_descriptor() {
+        let procs = pool(1);
+        let (group, core) = procs.spawn((), |()| {
+            let group = rustix::process::getpgrp() == rustix::process::getpid();
+            (group, rustix::process::getrlimit(rustix::process::Resource::Core).current)
+        }).join().unwrap();
+        assert_eq!((group, core), (true, Some(0)));
         // What a task starts has three descriptors, and the one by which it looks.
         let listing = procs.spawn((), |()| {
             let output = Command::new("ls").arg("/proc/self/fd").output().unwrap();
@@ -875,6 +914,7 @@ tests! {
         assert_eq!(listing.join().unwrap(), "0\n1\n2\n3\n");
     }
 
+    #[cfg(unix)]
     fn what_programs_keep_a_worker_does_not() {
         // Without close-on-exec: as a C library opens its files, or a shell hands them on.
         let (reader, writer) = rustix::pipe::pipe().unwrap();
@@ -887,6 +927,7 @@ tests! {
         died(process.join());
     }
 
+    #[cfg(unix)]
     fn what_a_worker_opens_before_init_stays_open() {
         if cfg!(feature = "auto") {
             return; // workers do not get as far as `main`
@@ -990,18 +1031,22 @@ tests! {
         assert_eq!(text.lines().filter(|line| line.starts_with("line ")).count(), 3000);
     }
 
+    #[cfg(unix)]
     fn too_few_descriptors_are_an_error_and_leave_nothing() {
         run_helper("few_descriptors");
     }
 
+    #[cfg(unix)]
     fn a_program_without_standard_input_has_workers() {
         run_helper("no_stdin");
     }
 
+    #[cfg(unix)]
     fn children_may_be_stolen() {
         run_helper("stolen_children");
     }
 
+    #[cfg(unix)]
     fn a_worker_that_breaks_the_protocol_is_replaced() {
         let procs = pool(1);
         for nonsense in [&[0xff; 100][..], &[5, 3, 9, 9, 9], &[1, 0]] {
@@ -1022,6 +1067,7 @@ tests! {
         }
     }
 
+    #[cfg(unix)]
     fn a_worker_that_cannot_accept_has_no_workers() {
         if cfg!(feature = "auto") {
             return; // all accept before `main`

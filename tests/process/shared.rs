@@ -10,28 +10,36 @@ use crate::support;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+#[cfg(unix)]
 use std::os::fd::AsRawFd;
 use std::panic::resume_unwind;
 use std::process::abort;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::de::value::SeqDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use support::{Test, pool, signal, tests, until};
+use support::{Test, kill, pool, tests, until};
 use trefoil::process::PlainAtomic;
 use trefoil::{Bulk, ProcessPool, Shared, SharedAtomics, TaskError};
 
 pub(crate) fn helpers() {
-    support::helper(&[("shared_poor", poor)]);
+    support::helper(&[
+        #[cfg(unix)]
+        ("shared_poor", poor),
+    ]);
 }
 
 /// How many descriptors this process has, and how many mappings of our shared memory.
 fn holdings(_: ()) -> (usize, usize) {
-    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    // (The mappings are not known on Windows.)
+    let maps = match cfg!(windows) {
+        true => String::new(),
+        false => std::fs::read_to_string("/proc/self/maps").unwrap(),
+    };
     let ours = |line: &&str| line.contains("trefoil-shared") || line.contains("trefoil-atomics");
-    (descriptors, maps.lines().filter(ours).count())
+    (support::descriptors(), maps.lines().filter(ours).count())
 }
 
 fn detail<T: Debug>(result: Result<T, TaskError>) -> String {
@@ -117,6 +125,7 @@ impl<'de> Deserialize<'de> for Fragile {
 }
 
 /// Lets this process open nothing more.
+#[cfg(unix)]
 fn limit(_: ()) {
     let lowest = std::fs::File::open("/dev/null").unwrap();
     let limit = Rlimit {
@@ -135,6 +144,7 @@ fn no_place() -> &'static str {
 }
 
 /// A process that cannot make shared memory.
+#[cfg(unix)]
 fn poor() {
     trefoil::init();
     let procs = pool(1);
@@ -268,7 +278,7 @@ tests! {
         let sum = |()| KEPT.get().unwrap().iter().sum::<u64>();
         assert_eq!(procs.spawn((), sum).join().unwrap(), 499_500);
         // The second worker may not have been started yet.
-        procs.worker_pids().into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        procs.worker_pids().into_iter().for_each(kill);
         let late = procs.call(sum).retry(3).spawn(()).join();
         assert_eq!(late.unwrap(), 499_500, "the next worker gets it, too");
     }
@@ -282,7 +292,7 @@ tests! {
             (pair[0].as_ptr() == pair[1].as_ptr(), maps, pair[1].clone())
         });
         let (one, maps, back) = same.join().unwrap();
-        assert!(one && maps == 1, "{maps} mappings");
+        assert!(one && maps == usize::from(cfg!(unix)), "{maps} mappings");
         if support::is_plain() {
             assert!(back == shared, "what comes back is a copy");
         } else {
@@ -294,6 +304,7 @@ tests! {
         assert!(stays.iter().all(|at| *at == stays[0]));
     }
 
+    #[cfg(unix)]
     fn no_process_can_write_to_it() {
         let shared = Shared::from(vec![1u8; 100]);
         let fds = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -368,6 +379,7 @@ tests! {
         assert_eq!(same.join().unwrap(), 5000, "one descriptor");
     }
 
+    #[cfg(unix)]
     fn without_descriptors_there_are_errors_in_words() {
         let builder = ProcessPool::builder().workers(1).initializer((), limit);
         let procs = builder.build().unwrap();
@@ -487,7 +499,7 @@ tests! {
                     })
                 }).collect();
                 for pid in procs.worker_pids() {
-                    signal(pid, Signal::KILL);
+                    kill(pid);
                 }
                 let mut seen = HashMap::new();
                 for (n, task) in tasks.into_iter().enumerate() {

@@ -43,6 +43,7 @@ fn check(n: u64, result: Result<Vec<u64>, TaskError>) {
 }
 
 /// How often the threads of this process and of the pool's workers have been scheduled.
+#[cfg(unix)]
 fn turns(procs: &ProcessPool) -> u64 {
     let mut processes: Vec<String> = procs.worker_pids().iter().map(u32::to_string).collect();
     processes.push("self".to_owned());
@@ -185,6 +186,7 @@ tests! {
         }
     }
 
+    #[cfg(unix)]
     fn then_all_threads_sleep() {
         let procs = pool(2);
         for n in 0..200 {

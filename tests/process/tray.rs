@@ -15,8 +15,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-use support::{Dice, Test, census, nothing_left_since, pool, signal, tests, until};
+use support::{Dice, Test, census, kill, nothing_left_since, pool, tests, until};
 use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 
 /// Where the tray begins in the shared pages, and the indices of its first words
@@ -127,7 +126,7 @@ fn ends<T>(mut task: Task<T>) -> Option<T> {
 /// Checks that the pool works, with new workers.
 fn is_whole(procs: &ProcessPool) {
     for pid in procs.worker_pids() {
-        signal(pid, Signal::KILL);
+        kill(pid);
     }
     let all = procs.call(double).retry(20).map(0..1000).unwrap();
     assert!(all.into_iter().eq((0..1000).map(double)));
@@ -156,7 +155,7 @@ tests! {
                 // may get the next call.
                 let is_here = |pid: &u32| procs.worker_pids().contains(pid);
                 if let Some(pid) = attacker.filter(is_here) {
-                    signal(pid, Signal::KILL);
+                    kill(pid);
                     until(|| !is_here(&pid));
                 }
             }

@@ -4,6 +4,11 @@
 
 #[cfg(target_os = "linux")]
 pub(crate) mod refuse;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod system;
+
+pub(crate) use system::*;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::io::Write;
@@ -13,8 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-#[cfg(unix)]
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use trefoil::task::WorkerExit;
 
 /// How long one test may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -49,8 +53,9 @@ pub(crate) struct Test {
 macro_rules! tests {
     ($($(#[$note:meta])* fn $name:ident() $body:block)*) => {
         $($(#[$note])* fn $name() $body)*
+        #[allow(unused_doc_comments)] // those of the tests
         pub(crate) static TESTS: &[Test] =
-            &[$(Test { name: concat!(module_path!(), "::", stringify!($name)), run: $name }),*];
+            &[$($(#[$note])* Test { name: concat!(module_path!(), "::", stringify!($name)), run: $name }),*];
     };
 }
 pub(crate) use tests;
@@ -226,6 +231,18 @@ pub(crate) fn start_helper(name: &str) -> Child {
         .unwrap()
 }
 
+/// Another process that does nothing until it is killed: this program again ([`sleep`]).
+pub(crate) fn sleeper() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.env(HELPER, "sleep");
+    command
+}
+
+/// What a process does that [`sleeper`] has started.
+pub(crate) fn sleep() {
+    helper(&[("sleep", forever::<()>)]);
+}
+
 /// Runs the helper `name`, which must succeed. Returns its output.
 pub(crate) fn run_helper(name: &str) -> (String, String) {
     let output = start_helper(name).wait_with_output().unwrap();
@@ -271,6 +288,7 @@ impl Drop for Scratch {
 
 /// Appends a number to a file, in one piece.
 pub(crate) fn note(path: &str, number: u64) {
+    let _alone = alone();
     let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
     file.write_all(&number.to_ne_bytes()).unwrap();
 }
@@ -291,23 +309,15 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
-#[cfg(unix)]
-pub(crate) fn signal(pid: u32, signal: Signal) {
-    let _ = rustix::process::kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
-}
+/// How a process ended: its code, or its signal.
+pub(crate) type End = (Option<i32>, Option<i32>);
 
-/// Counts what must not grow: descriptors, threads, children.
-#[cfg(unix)]
-pub(crate) fn census() -> (usize, usize, bool) {
-    let count = |dir| std::fs::read_dir(dir).unwrap().count();
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let children = !matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD));
-    (count("/proc/self/fd"), count("/proc/self/task"), children)
+pub(crate) fn end_of(exit: &WorkerExit) -> End {
+    (exit.code(), exit.signal())
 }
 
 /// Waits until there is no more of anything than `before`. Never compare for equality: `before` may
 /// include what an earlier test was about to end, such as a thread that has been joined.
-#[cfg(unix)]
 #[track_caller]
 pub(crate) fn nothing_left_since(before: (usize, usize, bool)) {
     let begin = Instant::now();

@@ -233,7 +233,7 @@ impl Sleep {
         let sources = self.sources.iter();
         let sources = sources
             .map(|(_, descriptor, events)| PollFd::from_borrowed_fd(descriptor.as_fd(), *events));
-        let stderr = (stderr.iter()).map(|stderr| PollFd::new(stderr, PollFlags::OUT));
+        let stderr = (stderr.iter()).map(|(stderr, room)| PollFd::new(stderr, *room));
         let mut fds: Vec<_> = sources.chain(stderr).collect();
         poll_patiently(&mut fds, self.timeout);
         let all = self.sources.iter().zip(&fds);

@@ -227,7 +227,7 @@ impl Link {
             words,
             ..
         } = started;
-        let family = child.and_then(Family::of);
+        let family = child.map(Family::of).transpose()?.flatten();
         let id = child.map(child::id).transpose();
         let id = id.map_err(refused(child::CALLS[0]))?;
         let process = match id.clone().map(Handle::open) {

@@ -78,6 +78,7 @@ impl Forward {
             }
             self.pump();
         }
+        stdio::settle(end.saturating_duration_since(Instant::now()));
     }
 
     /// Writes what can be written without waiting.

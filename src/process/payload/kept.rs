@@ -11,7 +11,9 @@
 //! 2. Its own call ends ([`Kept::end`]). Then the calls that wait for it continue, on the thread on
 //!    which that call has ended.
 //! 3. When the last handle is dropped, its call is cancelled if it has not ended. An engine that
-//!    keeps the result is told to free it, once no running call needs it any more ([`Lease`]).
+//!    keeps the result is told to free it, once no running call needs it any more ([`Lease`]). If
+//!    the call has failed, and the error has reached no task ([`Kept::outcome`]), it is reported as
+//!    the call's.
 //!
 //! The bytes begin with one that means nothing, so that they are never empty, because there is no
 //! empty shared memory.
@@ -117,8 +119,8 @@ pub(crate) struct Kept {
     state: Mutex<State>,
     /// The attachment for calls that need it; made when it is first needed.
     attachment: OnceLock<Arc<Attachment>>,
-    /// Cancels the call that computes it.
-    abort: OnceLock<AbortHandle>,
+    /// Cancels the call that computes it, and reports its error.
+    call: OnceLock<AbortHandle>,
     lease: Arc<Lease>,
 }
 
@@ -145,7 +147,8 @@ impl fmt::Debug for Lease {
 enum State {
     /// Its call has not ended; these functions are called then.
     Waiting(Vec<Box<dyn FnOnce() + Send>>),
-    Ended(Result<Place, TaskError>),
+    /// Whether some task has got the error, if it is one.
+    Ended(Result<Place, TaskError>, bool),
 }
 
 impl Kept {
@@ -155,7 +158,7 @@ impl Kept {
             id,
             state: Mutex::new(State::Waiting(Vec::new())),
             attachment: OnceLock::new(),
-            abort: OnceLock::new(),
+            call: OnceLock::new(),
             lease: Arc::new(Lease { id, keeper }),
         })
     }
@@ -166,12 +169,13 @@ impl Kept {
 
     /// Takes the result of `task`.
     pub(crate) fn follow(self: &Arc<Self>, task: Task<Answer>) {
-        let _ = self.abort.set(task.abort_handle());
+        let call = task.abort_handle();
+        let _ = self.call.set(call.clone());
         let own = Arc::downgrade(self);
-        task.on_done(move |result| {
-            if let Some(own) = own.upgrade() {
-                own.end(result);
-            }
+        task.on_done(move |result| match (own.upgrade(), result) {
+            (Some(own), result) => own.end(result),
+            (None, Err(error)) => call.report(error),
+            (None, Ok(_)) => {}
         });
     }
 
@@ -184,7 +188,7 @@ impl Kept {
                 None => Bytes::own(Bulk::from(&*shared)),
             }),
         });
-        let before = std::mem::replace(&mut *self.state.lock(), State::Ended(place));
+        let before = std::mem::replace(&mut *self.state.lock(), State::Ended(place, false));
         if let State::Waiting(waiting) = before {
             waiting.into_iter().for_each(|then| then());
         }
@@ -194,7 +198,18 @@ impl Kept {
     pub(crate) fn ended(&self) -> Option<Result<Place, TaskError>> {
         match &*self.state.lock() {
             State::Waiting(_) => None,
-            State::Ended(place) => Some(place.clone()),
+            State::Ended(place, _) => Some(place.clone()),
+        }
+    }
+
+    /// The same, for a task that gets the error, if it is one.
+    pub(crate) fn outcome(&self) -> Option<Result<Place, TaskError>> {
+        match &mut *self.state.lock() {
+            State::Waiting(_) => None,
+            State::Ended(place, is_taken) => {
+                *is_taken = true;
+                Some(place.clone())
+            }
         }
     }
 
@@ -219,7 +234,7 @@ impl Late for Kept {
     fn when_ended(&self, then: Box<dyn FnOnce() + Send>) {
         match &mut *self.state.lock() {
             State::Waiting(waiting) => return waiting.push(then),
-            State::Ended(_) => {}
+            State::Ended(..) => {}
         }
         then();
     }
@@ -228,7 +243,7 @@ impl Late for Kept {
         if let Some(known) = self.attachment.get() {
             return Ok(known.clone());
         }
-        let place = self.ended().unwrap_or(Err(TaskError::Closed))?;
+        let place = self.outcome().unwrap_or(Err(TaskError::Closed))?;
         let made = self.make_attachment(&place).map_err(|error| {
             let words = format!("there was no memory to share: {error}");
             codec_error("Remote", CodecDirection::EncodeArgument, words)
@@ -239,8 +254,15 @@ impl Late for Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if let (None, Some(abort)) = (self.ended(), self.abort.get()) {
-            abort.cancel();
+        let Some(call) = self.call.get() else { return };
+        let untaken = match &*self.state.lock() {
+            State::Waiting(_) => None,
+            State::Ended(Err(error), false) => Some(error.clone()),
+            State::Ended(..) => return,
+        };
+        match untaken {
+            None => drop(call.cancel()),
+            Some(error) => call.report(error),
         }
     }
 }

@@ -25,6 +25,7 @@ use super::attachments::{Attachment, Descriptors, Late, MAX_DESCRIPTORS};
 use super::raw_plain::Plain;
 use super::shared_buffer::{Lent, Missing, SharedBuffer, is_large};
 use crate::loom::per_thread;
+use crate::sys::handover::CARRIES;
 
 struct Scope {
     encoding: Cell<Option<Box<Encoding>>>,
@@ -155,9 +156,14 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 }
 
 /// The message for a descriptor that was to travel to or from a plain worker.
-pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes travels to them and from them, \
+pub(crate) const PLAIN: &str = if CARRIES {
+    "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes travels to them and from them, \
      and neither `SharedAtomics` nor the end of a channel can be copied; return results instead, and send what is only read \
-     as `Shared`";
+     as `Shared`"
+} else {
+    "on this system all workers are plain (see `plain_workers`): nothing but bytes travels to them and from them, and \
+     `SharedAtomics` cannot be copied; return results instead, and send what is only read as `Shared`"
+};
 
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {

@@ -222,7 +222,10 @@ impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
 ///
 /// # Errors
 /// As [`Shared`]'s. If `from` has found no memory to share, a call that sends the atomics fails,
-/// because a copy would be different words. ([`new`](Self::new) fails at once.)
+/// because a copy would be different words. ([`new`](Self::new) fails at once.) A call of a pool
+/// with [plain workers](crate::ProcessPoolBuilder::plain_workers), which are all that there are on
+/// macOS, FreeBSD and Windows, fails with [`TaskError::Codec`](crate::TaskError::Codec), and says
+/// why: the atomics work within one process there.
 pub struct SharedAtomics<A: PlainAtomic>(Storage<A>);
 
 as_slice!(SharedAtomics<A: PlainAtomic>);

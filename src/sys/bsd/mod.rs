@@ -3,14 +3,11 @@
 #[cfg(target_os = "freebsd")]
 pub(crate) mod auxiliary;
 pub(crate) mod child;
-pub(crate) mod free_memory;
 pub(crate) mod itself;
-pub(crate) mod large_pages;
 #[cfg(target_vendor = "apple")]
 pub(crate) mod macho;
 pub(crate) mod peer;
 pub(crate) mod reopen;
-pub(crate) mod slack;
 pub(crate) mod sockets;
 pub(crate) mod thread_id;
 pub(crate) mod watch;

@@ -4,9 +4,10 @@
 //! Tests: `tests/process/plain.rs`.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
+
+use crate::sys::descriptor::{AsFile, OwnedFile};
 
 fn refused() -> io::Error {
     let words = "there are no channels between processes on this system: worker processes have nothing but a stream of bytes here. \
@@ -15,24 +16,24 @@ fn refused() -> io::Error {
 }
 
 /// Not here.
-pub(crate) fn pipe(_room: usize) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+pub(crate) fn pipe(_room: usize) -> io::Result<Option<(OwnedFile, OwnedFile)>> {
     Err(refused())
 }
 
 /// Not here.
-pub(crate) fn credits(_count: u32) -> io::Result<OwnedFd> {
+pub(crate) fn credits(_count: u32) -> io::Result<OwnedFile> {
     Err(refused())
 }
 
 /// Not here.
-pub(crate) fn file() -> io::Result<OwnedFd> {
+pub(crate) fn file() -> io::Result<OwnedFile> {
     Err(refused())
 }
 
 /// There is nothing to give back.
-pub(crate) fn release(_file: impl AsFd, _offset: u64, _length: u64) {}
+pub(crate) fn release(_file: impl AsFile, _offset: u64, _length: u64) {}
 
 /// Not here.
-pub(crate) fn only_one(_file: impl AsFd) -> Result<OwnedFd> {
+pub(crate) fn only_one(_file: impl AsFile) -> Result<OwnedFile> {
     Err(Errno::OPNOTSUPP)
 }

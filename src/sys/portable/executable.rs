@@ -3,45 +3,46 @@
 //! There may be another file at that path meanwhile: a new version was installed while this one
 //! runs. So what the file is was noted before the first pool is made, and each start of a worker
 //! compares. A file that is replaced between that look and the start is another image, or another
-//! copy of this crate, and its name tells (`image`).
+//! copy of this crate, and its name tells (`image`). (Windows lets nobody write to the file of a
+//! program that runs, but rename it.)
 //!
 //! Tests: below; `tests/process/host.rs`.
 
+use std::fs::Metadata;
 use std::io;
+#[cfg(unix)]
 use std::os::unix::fs::MetadataExt;
+#[cfg(windows)]
+use std::os::windows::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-static AT_START: OnceLock<Result<(PathBuf, Vec<u8>), String>> = OnceLock::new();
-
 /// Remembers what the file is now.
 pub(crate) fn note() {
-    AT_START.get_or_init(|| {
-        let look = || {
-            let path = std::env::current_exe()?.canonicalize()?;
-            let id = look_at(&path)?;
-            Ok((path, id))
-        };
-        look().map_err(|error: io::Error| error.to_string())
-    });
+    let _ = at_start();
 }
 
-fn at_start() -> Option<&'static (PathBuf, Vec<u8>)> {
-    note();
-    AT_START.get()?.as_ref().ok()
+fn at_start() -> Result<&'static (PathBuf, Vec<u8>), &'static str> {
+    static AT_START: OnceLock<Result<(PathBuf, Vec<u8>), String>> = OnceLock::new();
+    let look = || {
+        let mut path = std::env::current_exe()?;
+        if cfg!(unix) {
+            path = path.canonicalize()?;
+        }
+        let id = look_at(&path)?;
+        Ok((path, id))
+    };
+    let noted = AT_START.get_or_init(|| look().map_err(|error: io::Error| error.to_string()));
+    noted.as_ref().map_err(String::as_str)
 }
 
 /// What to execute.
 pub(crate) fn path() -> io::Result<PathBuf> {
-    note();
-    match AT_START.get() {
-        Some(Ok((path, id))) => same(path, id).map(|()| path.clone()),
-        Some(Err(why)) => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("the program's file cannot be found: {why}"),
-        )),
-        None => Err(io::ErrorKind::NotFound.into()),
-    }
+    let (path, id) = at_start().map_err(|why| {
+        let words = format!("the program's file cannot be found: {why}");
+        io::Error::new(io::ErrorKind::NotFound, words)
+    })?;
+    same(path, id).map(|()| path.clone())
 }
 
 /// The file at `path` is still what it was.
@@ -64,19 +65,29 @@ fn same(path: &Path, id: &[u8]) -> io::Result<()> {
 
 /// What names it. Empty if it is unknown.
 pub(crate) fn id() -> Vec<u8> {
-    at_start().map_or_else(Vec::new, |(_, id)| id.clone())
+    at_start().map_or_else(|_| Vec::new(), |(_, id)| id.clone())
 }
 
 fn look_at(path: &Path) -> io::Result<Vec<u8>> {
-    let file = std::fs::metadata(path)?;
-    let words = [
-        file.dev(),
-        file.ino(),
-        file.size(),
-        file.mtime() as u64,
-        file.mtime_nsec() as u64,
-    ];
+    let words = numbers(&std::fs::metadata(path)?);
     Ok(words.iter().flat_map(|word| word.to_ne_bytes()).collect())
+}
+
+/// What tells one file from another at the same path.
+#[cfg(unix)]
+fn numbers(file: &Metadata) -> [u64; 5] {
+    let (seconds, nanos) = (file.mtime() as u64, file.mtime_nsec() as u64);
+    [file.dev(), file.ino(), file.size(), seconds, nanos]
+}
+
+/// The same. (What the system has for a number of a file is not to be had of metadata.)
+#[cfg(windows)]
+fn numbers(file: &Metadata) -> [u64; 3] {
+    [
+        file.file_size(),
+        file.creation_time(),
+        file.last_write_time(),
+    ]
 }
 
 #[cfg(test)]

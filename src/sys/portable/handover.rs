@@ -1,13 +1,15 @@
-//! Bytes through a Unix socket, and nothing else: a descriptor that comes along is closed by the
-//! system.
+//! Bytes through a socket, and nothing else: a descriptor that comes along is closed by the system.
 //!
 //! Tests: `tests/process/plain.rs`.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fd::AsFd;
 use rustix::io::{Errno, Result};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
+use rustix::net::{RecvFlags, SendFlags, recv};
+
+use crate::sys::descriptor::OwnedFile;
+use crate::sys::transfer::send_several;
 
 /// No descriptors travel: all workers are plain.
 pub(crate) const CARRIES: bool = false;
@@ -18,7 +20,7 @@ pub(crate) const MOST: usize = 253;
 /// What was received.
 pub(crate) struct Received {
     pub(crate) bytes: usize,
-    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<OwnedFile>,
     /// There were more.
     pub(crate) lost: bool,
 }
@@ -41,7 +43,7 @@ pub(crate) fn send(
     flags: SendFlags,
 ) -> Result<usize> {
     match descriptors {
-        [] => sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags),
+        [] => send_several(socket.as_fd(), parts, flags),
         _ => Err(Errno::OPNOTSUPP),
     }
 }

@@ -1,4 +1,5 @@
-//! What a process hangs by: here it watches its parent itself.
+//! What a process hangs by: here it watches its parent itself. (On Windows there is nothing to do:
+//! it is in a job of its parent's, `family`.)
 //!
 //! The kernel does not kill a process because its parent is gone. So a worker waits for its
 //! parent's end beside its parent's words ([`hold_on`]), from when it has been told that it is a
@@ -7,11 +8,9 @@
 //! Tests: `tests/process/pool.rs` (orphans).
 
 use std::io;
-use std::os::fd::OwnedFd;
 
-use rustix::process::Pid;
-
-use crate::sys::child::Handle;
+use crate::sys::child::{Handle, Id};
+use crate::sys::descriptor::OwnedFile;
 
 /// The parent's end: there is none.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub(crate) enum Lifeline {}
 
 impl Lifeline {
     /// Not here.
-    pub(crate) fn tie(_pid: Pid) -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn tie(_id: Id) -> io::Result<(Self, OwnedFile)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -30,6 +29,13 @@ impl Lifeline {
 
 /// Readable when the process `parent` is gone. `None`: it is, or cannot be watched; the end of its
 /// stream tells, too.
+#[cfg(unix)]
 pub(crate) fn hold_on(parent: u32) -> Option<Handle> {
-    Handle::open(Pid::from_raw(parent.cast_signed())?).ok()
+    Handle::open(Id::from_raw(parent.cast_signed())?).ok()
+}
+
+/// There is nothing to watch.
+#[cfg(windows)]
+pub(crate) fn hold_on(_parent: u32) -> Option<Handle> {
+    None
 }

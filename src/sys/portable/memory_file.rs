@@ -1,12 +1,13 @@
 //! Memory files: memory that has a descriptor, and no name. Here they are files for temporary data
-//! that are unlinked at once.
+//! that are unlinked at once; on Windows, files that go when they are closed, and that nobody else
+//! can open meanwhile.
 //!
 //! No descriptor travels to another process here (`handover`), and none is inherited: so whatever
 //! is mapped was made by this process, and its code does not resize it, nor write to what is
 //! [sealed](seal). Who else could open the file in the instant that it has a name is its own user,
 //! who may do anything to this process.
 //!
-//! - **Y54** Nothing is done to the pages.
+//! - **Y54** Nothing is done to the pages. `GetSystemInfo` fills in what it is given.
 //!
 //! **Rejected.** `shm_open`: on macOS such a file cannot be written to but through a mapping, and
 //! two of them cannot be told apart.
@@ -16,34 +17,30 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
+#[cfg(windows)]
+use std::os::windows::fs::OpenOptionsExt;
+use std::path::Path;
 // A counter: no protocol.
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::io::Errno;
-use rustix::process::Resource;
-
-use crate::sys::limits;
+use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
+use crate::sys::files;
 
 /// How much is written at once.
 const PAGES: usize = 64 << 10;
 
 /// A memory file of `length` bytes, all zero.
-pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
+pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFile> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
     fits(length)?;
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true).mode(0o600);
     let folder = std::env::temp_dir();
     let file = loop {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!(".{name}-{}-{number}", std::process::id()));
-        match options.open(&path) {
-            Ok(file) => {
-                std::fs::remove_file(&path)?;
-                break file;
-            }
+        match nameless(&path) {
+            Ok(file) => break file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => {
                 let words = format!("no memory file in {}: {error}", folder.display());
@@ -55,45 +52,73 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// A new file that has had this path.
+#[cfg(unix)]
+fn nameless(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let file = options.open(path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// A new file that has this path until it is closed.
+#[cfg(windows)]
+fn nameless(path: &Path) -> io::Result<File> {
+    use windows_sys::Win32::Storage::FileSystem as system;
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    options.share_mode(0);
+    options.attributes(system::FILE_ATTRIBUTE_TEMPORARY);
+    options.custom_flags(system::FILE_FLAG_DELETE_ON_CLOSE);
+    options.open(path)
+}
+
 /// The same, whose size does not change.
-pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
+pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFile> {
     create(name, length)
 }
 
 /// The same, all of whose pages are there.
-pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> {
+pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFile> {
     fits(length)?;
     let file = File::from(create(name, 0)?);
     let zeros = vec![0; PAGES];
     for from in (0..length).step_by(PAGES) {
-        file.write_all_at(&zeros[..PAGES.min(length - from)], from as u64)?;
+        files::write_all_at(&file, &zeros[..PAGES.min(length - from)], from as u64)?;
     }
     Ok(file.into())
 }
 
 /// This process's files may be so long: otherwise a signal would say that they may not.
+#[cfg(unix)]
 fn fits(length: usize) -> io::Result<()> {
-    let limit = limits::limit(Resource::Fsize)
-        .ok()
-        .and_then(|limit| limit.current);
+    let limit = crate::sys::limits::limit(rustix::process::Resource::Fsize);
+    let limit = limit.ok().and_then(|limit| limit.current);
     match limit.is_some_and(|limit| length as u64 > limit) {
-        true => Err(Errno::FBIG.into()),
+        true => Err(rustix::io::Errno::FBIG.into()),
         false => Ok(()),
     }
 }
 
+/// There is no such limit.
+#[cfg(windows)]
+fn fits(_length: usize) -> io::Result<()> {
+    Ok(())
+}
+
 /// It does not change from now on.
-pub(crate) fn seal(_file: impl AsFd) -> io::Result<()> {
+pub(crate) fn seal(_file: impl AsFile) -> io::Result<()> {
     Ok(())
 }
 
 /// Its size does not become less: it is this process's own.
-pub(crate) fn check(_file: BorrowedFd<'_>, _fixed: bool) -> Result<(), &'static str> {
+pub(crate) fn check(_file: BorrowedFile<'_>, _fixed: bool) -> Result<(), &'static str> {
     Ok(())
 }
 
 /// The same file, open for reading only: that would be for another process.
-pub(crate) fn reader(_file: &OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn reader(_file: &OwnedFile) -> io::Result<OwnedFile> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -112,14 +137,31 @@ pub(crate) unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()>
 pub(crate) unsafe fn give_back(_start: *mut u8, _length: usize) {}
 
 /// How long it is.
-pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
-    Ok(usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+pub(crate) fn length(file: BorrowedFile<'_>) -> io::Result<usize> {
+    let length = File::from(file.try_clone_to_owned()?).metadata()?.len();
+    Ok(usize::try_from(length).unwrap_or(0))
 }
 
+#[cfg(unix)]
 pub(crate) use rustix::param::page_size;
+
+/// Where a mapping may begin: at multiples of this, which are larger than pages here.
+#[cfg(windows)]
+pub(crate) fn page_size() -> usize {
+    use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
+    static SIZE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *SIZE.get_or_init(|| {
+        let mut info = SYSTEM_INFO::default();
+        // SAFETY: Y54: it is in this frame.
+        unsafe { GetSystemInfo(&raw mut info) };
+        info.dwAllocationGranularity as usize
+    })
+}
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Tests: `tests/process/one.rs`.
 
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
@@ -21,9 +22,9 @@ pub(crate) fn prepare(command: &mut Command) {
 
 impl Family {
     /// The family of a child that was [prepared](prepare).
-    #[allow(clippy::unnecessary_wraps)] // elsewhere there may be none
-    pub(crate) fn of(child: &Child) -> Option<Self> {
-        Some(Self(Pid::from_child(child)))
+    #[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
+    pub(crate) fn of(child: &Child) -> io::Result<Option<Self>> {
+        Ok(Some(Self(Pid::from_child(child))))
     }
 
     /// Kills all of it. Its first process must not have been reaped.

@@ -13,7 +13,6 @@ pub(crate) mod family;
 pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod limits;
-pub(crate) mod mapping;
 pub(crate) mod pipe_end;
 pub(crate) mod poll;
 pub(crate) mod refused;
@@ -23,6 +22,7 @@ pub(crate) mod signal_name;
 pub(crate) mod standard_streams;
 pub(crate) mod stdio;
 pub(crate) mod transfer;
+pub(crate) mod view;
 pub(crate) mod watch;
 pub(crate) mod worker;
 

@@ -63,9 +63,9 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
 /// The null device.
 pub(crate) const NULL: &str = "/dev/null";
 
-/// Standard error, for waiting until it has room.
-pub(crate) fn waits_for_room() -> Option<io::Stderr> {
-    Some(io::stderr())
+/// What to wait for until standard error has room, and the event that says so.
+pub(crate) fn waits_for_room() -> Option<(io::Stderr, PollFlags)> {
+    Some((io::stderr(), PollFlags::OUT))
 }
 
 /// Waits until standard error takes a page without blocking, at most for `limit`. Returns whether
@@ -84,6 +84,9 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
         written => Ok(written?),
     }
 }
+
+/// Waits until everything written has been taken: here it lies in a pipe, which is enough.
+pub(crate) fn settle(_limit: Duration) {}
 
 /// How many bytes wait to be read in standard error, which is a pipe.
 pub(crate) fn complaints() -> u64 {

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::buffer::Buffer;
 use rustix::io::{Result, read, readv, write, writev};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, recv, send, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 
 use crate::sys::sockets::SEND;
 
@@ -44,7 +44,16 @@ pub(crate) fn transmit(
     match slices {
         [bytes] if is_socket => send(to, bytes, SEND),
         [bytes] => write(to, bytes),
-        _ if is_socket => sendmsg(to, slices, &mut SendAncillaryBuffer::default(), SEND),
+        _ if is_socket => send_several(to, slices, SEND),
         _ => writev(to, slices),
     }
+}
+
+/// Writes what stands in these slices, one after the other, to a socket.
+pub(crate) fn send_several(
+    to: BorrowedFd<'_>,
+    slices: &[IoSlice<'_>],
+    flags: SendFlags,
+) -> Result<usize> {
+    sendmsg(to, slices, &mut SendAncillaryBuffer::default(), flags)
 }

@@ -1,4 +1,4 @@
-//! How much memory this process has. A limit holds between items only.
+//! How much memory this process has, and may have: a limit of its job (`job`).
 //!
 //! - **Y76** `K32GetProcessMemoryInfo` fills in what it is given, of the length that is told; all
 //!   of it are numbers.
@@ -7,9 +7,14 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::sync::OnceLock;
+// A number: no protocol.
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+use super::job::Job;
 
 /// What reads how much there is.
 #[derive(Debug)]
@@ -34,19 +39,40 @@ impl Meter {
     }
 }
 
-/// Nothing is refused.
-pub(crate) fn allow(_bytes: u64) -> io::Result<()> {
-    Ok(())
+/// The job of this process, in which it is from the first limit on: inside of the one that its
+/// parent has made (`family`). What this process starts is in it, too, and has the same limit, each
+/// process for itself.
+static JOB: OnceLock<Job> = OnceLock::new();
+
+/// What was allowed.
+static ALLOWED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// From now on no more than `bytes` can be committed: the rest is refused to the allocator.
+pub(crate) fn allow(bytes: u64) -> io::Result<()> {
+    let job = match JOB.get() {
+        Some(job) => job,
+        None => {
+            let job = Job::new()?;
+            job.enter()?;
+            JOB.get_or_init(|| job)
+        }
+    };
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    ALLOWED.store(bytes, Ordering::Relaxed);
+    job.allow(Some(bytes))
 }
 
-/// What was allowed: everything.
+/// What was allowed.
 #[derive(Debug)]
-pub(crate) struct Allowance(());
+pub(crate) struct Allowance(usize);
 
-/// There is nothing to lift.
+/// Allows as much as there is. `None`: that is refused.
 pub(crate) fn lift() -> Option<Allowance> {
-    None
+    JOB.get()?.allow(None).ok()?;
+    Some(Allowance(ALLOWED.load(Ordering::Relaxed)))
 }
 
 /// Allows what was allowed before.
-pub(crate) fn restore(_before: Allowance) {}
+pub(crate) fn restore(before: Allowance) {
+    let _ = JOB.get().map(|job| job.allow(Some(before.0)));
+}

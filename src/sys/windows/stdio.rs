@@ -1,9 +1,16 @@
 //! Standard streams: files, pipes and consoles, none of which can be waited for.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::windows::io::{AsHandle, OwnedSocket};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use super::bell::Bell;
+use crate::loom::thread::Builder;
+use crate::loom::{Condvar, Mutex};
 
 /// What a standard stream is used through.
 #[allow(dead_code)] // the first kind is another system's
@@ -28,19 +35,97 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
 /// What nothing is read from, and what is written to goes nowhere.
 pub(crate) const NULL: &str = "NUL";
 
-/// What would be waited for until the standard error has room: it cannot be, and takes all at once.
-pub(crate) fn waits_for_room() -> Option<super::bell::Bell> {
-    None
+/// What to wait for until the standard error has room, and the event that tells.
+pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
+    let bell = Arc::new(Bell::new().ok()?);
+    let mut voice = VOICE.lock();
+    if voice.has_room() {
+        bell.ring();
+    }
+    voice.waiting.push(bell.clone());
+    Some((bell, PollFlags::IN))
 }
 
-/// The standard error is written to in any case.
-pub(crate) fn has_room(_limit: Duration) -> bool {
-    true
+/// The standard error takes a page without waiting; this is waited for until then.
+pub(crate) fn has_room(limit: Duration) -> bool {
+    wait_until(limit, Voice::has_room)
 }
 
-/// Writes some to the standard error, and waits for its reader.
+/// All that was written has been taken; this is waited for until then.
+pub(crate) fn settle(limit: Duration) {
+    wait_until(limit, |voice| !voice.speaks);
+}
+
+fn wait_until(limit: Duration, done: impl Fn(&Voice) -> bool) -> bool {
+    let end = Instant::now() + limit;
+    let mut voice = VOICE.lock();
+    let mut late = limit.is_zero();
+    while !done(&voice) && !late {
+        (voice, late) = TAKEN.wait_until(voice, end);
+    }
+    done(&voice)
+}
+
+/// Writes some of what has room to the standard error.
 pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
-    io::Write::write(&mut io::stderr(), words)
+    let mut voice = VOICE.lock();
+    voice.words.extend_from_slice(words);
+    if !voice.speaks {
+        let thread = Builder::new().name("trefoil-stderr".into());
+        voice.speaks = thread.stack_size(STACK).spawn(speak).is_ok();
+        if !voice.speaks {
+            let words = std::mem::take(&mut voice.words);
+            drop(voice);
+            io::stderr().write_all(&words)?; // without a thread it waits
+        }
+    }
+    Ok(words.len())
+}
+
+/// The words of workers, on their way to the standard error. It cannot be waited for, and its
+/// reader may take its time: so a thread writes, as long as there is something to write.
+struct Voice {
+    words: Vec<u8>,
+    /// The thread is there.
+    speaks: bool,
+    /// To be rung when there is room.
+    waiting: Vec<Arc<Bell>>,
+}
+
+static VOICE: Mutex<Voice> = Mutex::new(Voice {
+    words: Vec::new(),
+    speaks: false,
+    waiting: Vec::new(),
+});
+
+/// The thread has written something.
+static TAKEN: Condvar = Condvar::new();
+
+/// How much waits for the thread, at most and a little.
+const ROOM: usize = 16 << 10;
+
+/// Enough for a write.
+const STACK: usize = 256 << 10;
+
+impl Voice {
+    fn has_room(&self) -> bool {
+        self.words.len() < ROOM
+    }
+}
+
+fn speak() {
+    let mut voice = VOICE.lock();
+    while !voice.words.is_empty() {
+        let words = std::mem::take(&mut voice.words);
+        voice.waiting.drain(..).for_each(|bell| bell.ring());
+        drop(voice);
+        TAKEN.notify_all();
+        let _ = io::stderr().write_all(&words); // closed, or not read any more: it is not missed
+        voice = VOICE.lock();
+    }
+    voice.speaks = false;
+    drop(voice);
+    TAKEN.notify_all();
 }
 
 /// Nobody counts what waits in the standard error.

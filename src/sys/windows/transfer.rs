@@ -43,12 +43,21 @@ pub(crate) fn transmit(
     is_socket: bool,
     slices: &[IoSlice<'_>],
 ) -> Result<usize> {
+    match send_several(to, slices, SendFlags::empty()) {
+        // It stands for a pipe, whose reader is gone.
+        Err(Errno::CONNRESET | Errno::CONNABORTED) if !is_socket => Err(NO_READER),
+        sent => sent,
+    }
+}
+
+/// The same, to a socket.
+pub(crate) fn send_several(
+    to: BorrowedSocket<'_>,
+    slices: &[IoSlice<'_>],
+    flags: SendFlags,
+) -> Result<usize> {
     match slices.iter().find(|slice| !slice.is_empty()) {
-        Some(slice) => match send(to, slice, SendFlags::empty()) {
-            // It stands for a pipe, whose reader is gone.
-            Err(Errno::CONNRESET | Errno::CONNABORTED) if !is_socket => Err(NO_READER),
-            sent => sent,
-        },
-        None => Err(Errno::INVAL),
+        Some(slice) => send(to, slice, flags),
+        None => Ok(0),
     }
 }

@@ -11,18 +11,18 @@
 //! - **Y23** What another process may write to is accessed as atomics ([`Mapping::words`]), or
 //!   copied by what the compiler does not look into: whatever is there then are some numbers.
 //!
+//! How each system maps is `view`.
+//!
 //! Tests: below; `sys::memory_file`, `sys::segment`, `sys::arena`, `sys::ledger`.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
-use rustix::mm::{MapFlags, ProtFlags};
-
 use crate::loom::atomic::AtomicU64;
-use crate::sys::memory_file;
+use crate::sys::descriptor::BorrowedFile;
+use crate::sys::{memory_file, view};
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,31 +52,24 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the `range` of `file`, which begins where a page does.
     pub(crate) fn new(
-        file: BorrowedFd<'_>,
+        file: BorrowedFile<'_>,
         range: Range<usize>,
         access: Access,
     ) -> io::Result<Self> {
         memory_file::check(file, access == Access::Fixed).map_err(refused)?;
         // After the check: it cannot shrink any more.
-        let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0);
+        let size = memory_file::length(file)?;
         let fits = range.end <= size && range.len() <= isize::MAX as usize;
         if range.is_empty() || !fits {
             return Err(refused("has an impossible size"));
         }
         // On a 32-bit machine only the number of the page is passed to the kernel.
-        if !range.start.is_multiple_of(rustix::param::page_size()) {
+        if !range.start.is_multiple_of(memory_file::page_size()) {
             return Err(refused("is to be used from the middle of a page"));
         }
-        let (protection, flags) = match access {
-            Access::Write => (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED),
-            Access::Read => (ProtFlags::READ, MapFlags::SHARED),
-            Access::Fixed => (ProtFlags::READ, MapFlags::PRIVATE),
-        };
-        let (hint, length, from) = (std::ptr::null_mut(), range.len(), range.start as u64);
-        // SAFETY: Y22: a fresh mapping, at an address that the kernel chooses, aliases no other
-        // memory of this process.
-        let start = unsafe { rustix::mm::mmap(hint, length, protection, flags, file, from) }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let length = range.len();
+        let start = NonNull::new(view::open(file, range, access)?);
+        let start = start.ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, length })
     }
 
@@ -111,13 +104,13 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: Y22: this is our mapping, and what borrowed from it is gone.
-        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+        unsafe { view::close(self.start.as_ptr(), self.length) };
     }
 }
 
-/// An error about a descriptor that was sent.
+/// An error about a file.
 fn refused(what: &str) -> io::Error {
-    let words = format!("a descriptor was sent as shared memory that {what}");
+    let words = format!("a file was given as shared memory that {what}");
     io::Error::new(io::ErrorKind::InvalidData, words)
 }
 

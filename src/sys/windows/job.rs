@@ -1,0 +1,102 @@
+//! Job objects: processes that are ended together, or have a limit.
+//!
+//! - **Y68** A job's handle is open while the `Job` is there, and what it is told is in this frame,
+//!   of the length that is told.
+//! - **Y69** The handle of a process is open while it is borrowed; the name for this process need
+//!   not be closed.
+//!
+//! Tests: `tests/process/`, under Wine.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::process::Child;
+
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::System::JobObjects::{
+    AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+    JOB_OBJECT_LIMIT_PROCESS_MEMORY, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
+    JobObjectExtendedLimitInformation, SetInformationJobObject, TerminateJobObject,
+};
+use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+use super::child::{KILLED, fetch_by_id, id};
+use super::refused::refused;
+
+/// A job object, which no child inherits.
+#[derive(Debug)]
+pub(super) struct Job(OwnedHandle);
+
+impl Job {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: Y68: no name, no attributes.
+        let job = unsafe { CreateJobObjectW(std::ptr::null(), std::ptr::null()) };
+        if job.is_null() {
+            return Err(refused("CreateJobObject")(io::Error::last_os_error()));
+        }
+        // SAFETY: Y68: it was made just now.
+        Ok(Self(unsafe { OwnedHandle::from_raw_handle(job) }))
+    }
+
+    /// When its last handle is closed all that is in it ends.
+    pub(super) fn ends_with_us(&self) -> io::Result<()> {
+        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+        limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+        self.set(&limits)
+    }
+
+    /// Each process in it may have so many bytes committed; `None`: as many as there are.
+    pub(super) fn allow(&self, bytes: Option<usize>) -> io::Result<()> {
+        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+        if let Some(bytes) = bytes {
+            limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_PROCESS_MEMORY;
+            limits.ProcessMemoryLimit = bytes;
+        }
+        self.set(&limits)
+    }
+
+    fn set(&self, limits: &JOBOBJECT_EXTENDED_LIMIT_INFORMATION) -> io::Result<()> {
+        let length = size_of_val(limits) as u32;
+        let limits = std::ptr::from_ref(limits).cast();
+        let what = JobObjectExtendedLimitInformation;
+        // SAFETY: Y68.
+        match unsafe { SetInformationJobObject(self.0.as_raw_handle(), what, limits, length) } {
+            0 => Err(refused("SetInformationJobObject")(
+                io::Error::last_os_error(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a child into it. False: the child has ended already.
+    pub(super) fn take(&self, child: &Child) -> io::Result<bool> {
+        let ended = || matches!(id(child).and_then(|id| fetch_by_id(&id)), Ok(Some(_)));
+        match self.assign(child.as_raw_handle()) {
+            Ok(()) => Ok(true),
+            Err(_) if ended() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts this process into it, and what it starts from now on.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        // SAFETY: Y69.
+        self.assign(unsafe { GetCurrentProcess() })
+    }
+
+    fn assign(&self, process: HANDLE) -> io::Result<()> {
+        // SAFETY: Y68, Y69.
+        match unsafe { AssignProcessToJobObject(self.0.as_raw_handle(), process) } {
+            0 => Err(refused("AssignProcessToJobObject")(
+                io::Error::last_os_error(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends all of it.
+    pub(super) fn kill(&self) {
+        // SAFETY: Y68.
+        unsafe { TerminateJobObject(self.0.as_raw_handle(), KILLED) };
+    }
+}

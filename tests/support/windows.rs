@@ -1,0 +1,156 @@
+//! What the tests do to other processes, and ask about them, by the system's own calls.
+#![allow(unsafe_code)]
+
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::{
+    HANDLE, STATUS_ACCESS_VIOLATION, STATUS_STACK_BUFFER_OVERRUN, WAIT_TIMEOUT,
+};
+use windows_sys::Win32::System::Diagnostics::ToolHelp::{
+    CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
+    TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
+};
+use windows_sys::Win32::System::Threading::{
+    CreateMutexW, GetCurrentProcess, GetProcessHandleCount, INFINITE, OpenProcess,
+    PROCESS_ALL_ACCESS, ReleaseMutex, TerminateProcess, WaitForSingleObject,
+};
+
+use super::End;
+
+/// How a process has ended that was killed.
+pub(crate) const KILLED: End = (Some(1), None);
+/// One that was asked to end: nobody is asked there.
+pub(crate) const TERMINATED: End = KILLED;
+/// One that has called `abort`, which fails fast.
+pub(crate) const ABORTED: End = (Some(STATUS_STACK_BUFFER_OVERRUN), None);
+/// One that has used memory that is not its own.
+pub(crate) const VIOLATED: End = (Some(STATUS_ACCESS_VIOLATION), None);
+
+#[link(name = "ntdll", kind = "raw-dylib")]
+unsafe extern "system" {
+    fn NtSuspendProcess(process: HANDLE) -> i32;
+    fn NtResumeProcess(process: HANDLE) -> i32;
+}
+
+/// By its number, which may be another's by now, as on other systems.
+fn open(pid: u32) -> Option<OwnedHandle> {
+    // SAFETY: numbers alone.
+    let process = unsafe { OpenProcess(PROCESS_ALL_ACCESS, 0, pid) };
+    // SAFETY: it was opened just now.
+    (!process.is_null()).then(|| unsafe { OwnedHandle::from_raw_handle(process) })
+}
+
+pub(crate) fn kill(pid: u32) {
+    if let Some(process) = open(pid) {
+        // SAFETY: the handle is open.
+        unsafe { TerminateProcess(process.as_raw_handle(), 1) };
+    }
+}
+
+/// It stands still until somebody lets it go on.
+pub(crate) fn suspend(pid: u32) {
+    if let Some(process) = open(pid) {
+        // SAFETY: the handle is open.
+        unsafe { NtSuspendProcess(process.as_raw_handle()) };
+    }
+}
+
+pub(crate) fn resume(pid: u32) {
+    if let Some(process) = open(pid) {
+        // SAFETY: the handle is open.
+        unsafe { NtResumeProcess(process.as_raw_handle()) };
+    }
+}
+
+/// It runs, or stands still.
+pub(crate) fn is_there(pid: u32) -> bool {
+    // SAFETY: the handle is open.
+    open(pid)
+        .is_some_and(|it| unsafe { WaitForSingleObject(it.as_raw_handle(), 0) } == WAIT_TIMEOUT)
+}
+
+pub(crate) fn is_dead(pid: u32) -> bool {
+    !is_there(pid)
+}
+
+/// It stands still: at once after [`suspend`].
+pub(crate) fn is_suspended(_pid: u32) -> bool {
+    true
+}
+
+/// What the system has of `kind` now.
+fn snapshot(kind: u32) -> OwnedHandle {
+    // SAFETY: numbers alone; a handle that is none is not closed but panics in the first call.
+    unsafe { OwnedHandle::from_raw_handle(CreateToolhelp32Snapshot(kind, 0)) }
+}
+
+/// The processes that have this one as their parent.
+pub(crate) fn children() -> usize {
+    let all = snapshot(TH32CS_SNAPPROCESS);
+    let mut one = PROCESSENTRY32W {
+        dwSize: size_of::<PROCESSENTRY32W>() as u32,
+        ..Default::default()
+    };
+    let mut count = 0;
+    // SAFETY: the handle is open, and the entry is in this frame.
+    let mut more = unsafe { Process32FirstW(all.as_raw_handle(), &raw mut one) };
+    while more != 0 {
+        count += usize::from(one.th32ParentProcessID == std::process::id());
+        // SAFETY: as above.
+        more = unsafe { Process32NextW(all.as_raw_handle(), &raw mut one) };
+    }
+    count
+}
+
+fn threads() -> usize {
+    let all = snapshot(TH32CS_SNAPTHREAD);
+    let mut one = THREADENTRY32 {
+        dwSize: size_of::<THREADENTRY32>() as u32,
+        ..Default::default()
+    };
+    let mut count = 0;
+    // SAFETY: the handle is open, and the entry is in this frame.
+    let mut more = unsafe { Thread32First(all.as_raw_handle(), &raw mut one) };
+    while more != 0 {
+        count += usize::from(one.th32OwnerProcessID == std::process::id());
+        // SAFETY: as above.
+        more = unsafe { Thread32Next(all.as_raw_handle(), &raw mut one) };
+    }
+    count
+}
+
+/// How many handles this process has.
+pub(crate) fn descriptors() -> usize {
+    let mut count = 0;
+    // SAFETY: a name for this process, which need not be closed.
+    let own = unsafe { GetCurrentProcess() };
+    // SAFETY: the count is in this frame.
+    assert_ne!(unsafe { GetProcessHandleCount(own, &raw mut count) }, 0);
+    count as usize
+}
+
+/// What must not grow: handles, threads, children.
+pub(crate) fn census() -> (usize, usize, bool) {
+    (descriptors(), threads(), children() > 0)
+}
+
+/// While it is there nobody else appends to a file: Wine does that in two steps.
+pub(crate) struct Alone(OwnedHandle);
+
+pub(crate) fn alone() -> Alone {
+    let name: Vec<u16> = "trefoil-test-appends\0".encode_utf16().collect();
+    // SAFETY: the name ends with a zero.
+    let mutex = unsafe { CreateMutexW(std::ptr::null(), 0, name.as_ptr()) };
+    // SAFETY: it was made just now.
+    let mutex = unsafe { OwnedHandle::from_raw_handle(mutex) };
+    // SAFETY: the handle is open. (Whoever ends while it has it leaves it free.)
+    unsafe { WaitForSingleObject(mutex.as_raw_handle(), INFINITE) };
+    Alone(mutex)
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and this thread has it.
+        unsafe { ReleaseMutex(self.0.as_raw_handle()) };
+    }
+}
