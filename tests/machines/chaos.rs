@@ -1,6 +1,6 @@
-//! Accidents at random, with workers on other machines: they are killed and stopped, what leads to
-//! them is killed or cut, items are cancelled or have too little time. Nothing is lost, nothing runs
-//! twice, nothing hangs.
+//! Random accidents, with workers on other machines: workers are killed and stopped, their
+//! connections are killed or cut, items are cancelled or have too little time. Nothing is lost,
+//! nothing runs twice, nothing hangs.
 //!
 //! The tests of Slurm have it, too. `TREFOIL_KILLS=2000` makes it long (`.ci/long machines`).
 

@@ -1,8 +1,8 @@
 //! A host that is cut off, in the middle of what it runs.
 //!
-//! The hosts are network namespaces of this machine, each with an sshd of its own; a host is cut off
-//! by taking its end of the wire down, so that nobody says anything about it. That needs root, and
-//! half a minute: `.ci/long machines` runs it.
+//! The hosts are network namespaces of this machine, each with its own sshd. A host is cut off by
+//! taking its network interface down, so that no error is reported. That needs root, and half a
+//! minute: `.ci/long machines` runs it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -173,7 +173,8 @@ tests! {
         let port = free_port();
         let slurm = Slurm::srun().directory(&bed.0).listen(format!("127.0.0.1:{port}"));
         let procs = ProcessPool::builder().on(slurm.nodes(0..=1).idle(Duration::from_millis(10))).build().unwrap();
-        // They have five seconds, and a busy machine may start a worker later than that: then once more.
+        // The workers have five seconds. A busy machine may start one later than that: then once
+        // more.
         until(|| {
             until(|| procs.worker_pids().is_empty());
             let strangers: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();

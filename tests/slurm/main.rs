@@ -1,9 +1,9 @@
 //! Workers on Slurm, against a real cluster of two nodes on this machine, which `.ci/slurm` starts.
 //!
-//! That needs root, and Slurm and munge, and some seconds: where these are not here it says so and
-//! tests only what needs no more than a script in the place of `srun`. A cluster that is there already is taken instead if `TREFOIL_TEST_SLURM` names
-//! the folder that `.ci/slurm` was given. This program is its own worker, there, too: `main` is
-//! ours.
+//! It needs root, Slurm and munge, and some seconds: where they are missing it says so and tests
+//! only what a script in the place of `srun` can show. An existing cluster is used instead if
+//! `TREFOIL_TEST_SLURM` names the folder that `.ci/slurm` was given. This program is its own
+//! worker, there, too: it has its own `main`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
