@@ -23,7 +23,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
-/// Names the folder of a cluster; or says that there is none.
+/// The variable with the folder of a cluster, or with the word that there is none.
 const CLUSTER: &str = "TREFOIL_TEST_SLURM";
 const STAND_IN: &str = "stand-in";
 
@@ -62,7 +62,7 @@ fn main() {
     }
 }
 
-/// This program once more, with a cluster.
+/// Runs this program again, with a cluster.
 fn again(folder: &Path) -> i32 {
     let conf: PathBuf = folder.join("slurm.conf");
     let mut again = Command::new(std::env::current_exe().unwrap());
@@ -71,7 +71,7 @@ fn again(folder: &Path) -> i32 {
     status.unwrap().code().unwrap_or(101)
 }
 
-/// This program once more, with scripts in the place of Slurm's commands.
+/// Runs this program again, with scripts in the place of Slurm's commands.
 fn without(folder: &Path) -> i32 {
     std::fs::create_dir_all(folder).unwrap();
     accidents::stand_in(folder);
