@@ -1,7 +1,7 @@
 //! `cargo bench`: starts `tables`, which lives with all the peers in `trefoil-benches`.
 //!
-//! So that one command without any option is enough in a checkout, and whoever runs `cargo test`
-//! builds no peer. The options behind `--` are handed on: `benches/src/tables.rs` has them.
+//! So one command without options is enough in a checkout, and `cargo test` builds no peer. The
+//! options after `--` are passed on: `benches/src/tables.rs` has them.
 
 use std::process::{Command, ExitCode};
 

@@ -1,9 +1,9 @@
 //! The barista: one person, four coffees, and a machine that needs no watching.
 //!
-//! The beans are ground by hand, so one cup at a time; while the machine brews, the hands are free.
-//! One after another that is four times everything. As tasks of a loop, only what the hands do
-//! is done one after another.
-#![allow(clippy::print_stdout)] // an example speaks
+//! The beans are ground by hand, one cup at a time; while the machine brews, the hands are free.
+//! Made one after another, four coffees take four times as long as one. As tasks of a loop they
+//! brew at the same time, and only the grinding is done one after another.
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const GRIND: Duration = Duration::from_millis(20);
 const BREW: Duration = Duration::from_millis(200);
 const GUESTS: [&str; 4] = ["Ada", "Ben", "Cleo", "Dan"];
 
-/// One coffee. The mill is there once, and waits in the order in which it was asked for.
+/// One coffee. There is one mill, and it serves the tasks in the order in which they ask for it.
 async fn coffee(guest: &'static str, mill: &Mutex<()>) -> &'static str {
     {
         let _mine = mill.lock().await;

@@ -4,21 +4,21 @@
 //! cargo run --release --example big_arrays
 //! ```
 //!
-//! `Bulk` travels as fast as memory is copied; `Shared` is mapped by everybody and copied by
-//! nobody; the words of `SharedAtomics` are the same in all processes.
+//! A `Bulk` is sent at the speed of a memory copy; a `Shared` is mapped by each process and not
+//! copied; the numbers of a `SharedAtomics` are the same memory in all processes.
 #![allow(clippy::print_stdout, clippy::disallowed_types)] // a program, not the crate
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use trefoil::{Bulk, ProcessPool, Shared, SharedAtomics};
 
-/// Reverses a copy: two million numbers go there, and two million come back.
+/// Reverses a copy: two million numbers are sent, and two million come back.
 fn reversed(mut samples: Bulk<f64>) -> Bulk<f64> {
     samples.reverse();
     samples
 }
 
-/// Looks at a part of what everybody sees, and counts where everybody counts.
+/// Sums a part of the shared array, and counts in memory that all processes share.
 fn count((table, digits): &(Shared<u32>, SharedAtomics<AtomicU64>), part: usize) -> u64 {
     let part = &table[part * PART..][..PART];
     for number in part {

@@ -1,13 +1,13 @@
-//! A chat: whatever one says all others hear, on one thread and without a lock.
+//! A chat: every line that a guest writes goes to all guests, on one thread and without a lock.
 //!
-//! Each guest has a channel to the task that writes to him, and a slow one loses lines rather than
-//! keep the others waiting. The room is an ordinary `Rc<RefCell<..>>`: nothing else runs between
-//! two `.await`s. The guests are part of the program, too, so that it ends by itself.
+//! Each guest has a task that writes to it, and a channel to that task. A slow guest loses lines
+//! and does not keep the others waiting. The room is an ordinary `Rc<RefCell<..>>`: nothing else
+//! runs between two `.await`s. The guests are part of the program, too, so that it ends by itself.
 //!
 //! ```text
 //! cargo run --example chat_server
 //! ```
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ use trefoil::io::{BufReader, Lines, ReadHalf, TcpListener, TcpStream};
 use trefoil::spawn;
 use trefoil::sync::channel::{Sender, bounded};
 
-/// So many lines may wait for a guest.
+/// How many lines may wait for one guest.
 const BEHIND: usize = 1000;
 
-/// Who is there, and how to reach him.
+/// The guests by name, each with the channel to the task that writes to it.
 #[derive(Default)]
 struct Room {
     guests: RefCell<BTreeMap<String, Sender<String>>>,
@@ -31,7 +31,7 @@ struct Room {
 impl Room {
     fn tell_all(&self, line: &str) {
         for guest in self.guests.borrow().values() {
-            // Full: he misses this one. Closed: he is just leaving.
+            // Full: the guest misses this line. Closed: the guest is just leaving.
             let _ = guest.try_send(format!("{line}\n"));
         }
     }
@@ -43,7 +43,7 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
         let (stream, _) = listener.accept().await?;
         let room = room.clone();
         spawn(async move {
-            // An error is a guest who has gone without a word.
+            // An error means that the guest has gone.
             let _ = attend(stream, &room).await;
         })
         .detach();
@@ -57,7 +57,8 @@ async fn attend(stream: TcpStream, room: &Room) -> io::Result<()> {
         return Ok(());
     };
     let (sender, waiting) = bounded::<String>(BEHIND);
-    // It ends when the sender is gone and all is written; the guest then reads the end.
+    // It ends when the sender has been dropped and all lines are written; then the guest reads the
+    // end of the stream.
     let writing = spawn(async move {
         while let Ok(line) = waiting.recv().await {
             writer.write_all(line.as_bytes()).await?;
@@ -74,7 +75,7 @@ async fn attend(stream: TcpStream, room: &Room) -> io::Result<()> {
     writing.await?
 }
 
-/// A guest comes, and waits until everybody is there.
+/// Connects a guest, and waits until the room has accepted it.
 async fn come(
     address: SocketAddr,
     name: &str,
@@ -86,7 +87,7 @@ async fn come(
     let say = async move |line: &str| writer.write_all(format!("{line}\n").as_bytes()).await;
     say(name).await?;
     let mut lines = BufReader::new(reader).lines();
-    // His own name comes back: he is in.
+    // The guest's own name has come back: the room has accepted it.
     lines.next().await.transpose()?;
     Ok((lines, say))
 }
@@ -103,7 +104,7 @@ fn main() -> io::Result<()> {
         let heard = ben.next().await.transpose()?.unwrap_or_default();
         println!("Ben hears    {heard}");
         ben_says("I am.").await?;
-        drop(ben_says); // he leaves: the writing half that is dropped is the end
+        drop(ben_says); // Ben leaves: dropping the writing half ends the stream
 
         // Ada has heard everything, in the order in which it was said.
         for _ in 0..4 {
@@ -118,7 +119,7 @@ fn main() -> io::Result<()> {
                     let name = format!("guest {n}");
                     let (mut lines, say) = come(address, &name).await?;
                     say("Hello!").await?;
-                    // Until his own greeting comes back.
+                    // Until the guest's own greeting comes back.
                     let mine = format!("{name}: Hello!");
                     while lines
                         .next()

@@ -1,10 +1,10 @@
-//! Other programs, many at a time: their output, their input, a limit on their time, and
-//! an end for them all at Ctrl-C.
+//! Other programs, many at a time: their output, their input, a time limit, and Ctrl-C, which ends
+//! them all.
 //!
 //! ```text
 //! cargo run --example child_processes
 //! ```
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::process::Stdio;
@@ -56,7 +56,8 @@ async fn work() -> io::Result<()> {
         sorted.split_whitespace().collect::<Vec<_>>().join(", ")
     );
 
-    // 3. A limit. The child is dropped with the wait, and killed because it was told so.
+    // 3. A limit. When the time is up, the wait is dropped and the child with it; `kill_on_drop`
+    //    kills it.
     let mut slow = Command::new("sleep");
     let late = timeout(
         Duration::from_millis(50),

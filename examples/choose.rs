@@ -1,17 +1,18 @@
-//! What should I use? Measures on this machine what each way of running work costs, and says from
-//! which length of an item on it pays.
+//! What should I use? Measures on this machine what each way of running work costs, and from which
+//! length of an item on it is worth while.
 //!
 //! ```text
 //! cargo run --release --example choose            # some eight seconds
-//! cargo run --release --example choose -- quick   # a rough look
+//! cargo run --release --example choose -- quick # less exact
 //! ```
 //!
 //! 1. The cost of one empty task of each kind: what is paid beyond the work itself.
 //! 2. The same items one after another, on threads and in processes, from 0.1 µs to 1 ms each.
 //! 3. The table of the guide, with the numbers found here.
 //!
-//! The best of some rounds each, so that what else the machine does counts little.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and starts a thread
+//! Each figure is the best of several rounds, so that other programs on the machine disturb it
+//! little.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and starts a thread
 
 use std::error::Error;
 use std::hint::black_box;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use trefoil::{Bulk, Process, ProcessPool, Shared, Task, ThreadPool, spawn, spawn_blocking, time};
 
-/// How long one question may take, and how many answers are enough.
+/// How long one measurement may take, and how many rounds are enough.
 #[derive(Clone, Copy)]
 struct Effort {
     longest: Duration,
@@ -27,8 +28,8 @@ struct Effort {
 }
 
 impl Effort {
-    /// The time of one operation, in seconds; `f` does `many` of them. The best of some rounds:
-    /// what it costs where nothing disturbs.
+    /// The time of one operation, in seconds; `f` does `many` of them. The best of several rounds:
+    /// the cost where nothing disturbs.
     fn best(self, many: usize, mut f: impl FnMut()) -> f64 {
         f(); // warm
         let began = Instant::now();
@@ -45,12 +46,12 @@ impl Effort {
     }
 }
 
-/// Some arithmetic that nothing shortens; `turns` of it.
+/// `turns` rounds of arithmetic that the compiler cannot shorten.
 fn work(turns: u64) -> u64 {
     (0..turns).fold(turns, |x, i| black_box(x.rotate_left(5) ^ i))
 }
 
-/// How many turns last a second here.
+/// How many turns take a second on this machine.
 fn turns_per_second(effort: Effort) -> f64 {
     const TURNS: u64 = 100_000;
     1.0 / effort.best(TURNS as usize, || {
@@ -112,7 +113,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How many CPUs' worth of work the pool gets done.
+/// How many CPUs' work the pool does.
 fn free_cpus(effort: Effort, pool: &ThreadPool) -> f64 {
     const TURNS: u64 = 1_000_000;
     let one = effort.best(1, || {
@@ -122,7 +123,7 @@ fn free_cpus(effort: Effort, pool: &ThreadPool) -> f64 {
     pool.num_threads() as f64 * one / all
 }
 
-/// The cost of one empty piece of work, each in another way.
+/// The cost of one empty task, in each way.
 fn costs(
     effort: Effort,
     pool: &ThreadPool,
@@ -199,7 +200,7 @@ fn costs(
         }),
     );
 
-    // The same four megabytes of numbers, to another process in three ways.
+    // The same four megabytes of numbers, sent to another process in three ways.
     let numbers = vec![1.5_f64; 1 << 19];
     let shared = Shared::from(&numbers[..]);
     add(
@@ -285,7 +286,7 @@ fn gains(
             check(list.iter().map(|&turns| work(black_box(turns))).collect());
         });
         let threads = effort.best(items, || check(pool.map(&list, |&turns| work(turns))));
-        procs.map(list.clone(), work)?; // the first failure, if any, is told here
+        procs.map(list.clone(), work)?; // the first failure, if any, is reported here
         let processes = effort.best(items, || {
             check(procs.map(list.iter().copied(), work).unwrap_or_default());
         });
@@ -316,7 +317,7 @@ fn print_gains(gains: &[Gain]) {
     }
 }
 
-/// From which length of an item on a gain of a fifth is there, and stays.
+/// The length of an item from which on the gain is always a fifth or more.
 fn pays_from(gains: &[Gain], of: impl Fn(&Gain) -> f64) -> Option<f64> {
     let first = gains
         .iter()
@@ -362,7 +363,7 @@ fn advise(gains: &[Gain]) {
     }
 }
 
-/// Seconds, for people.
+/// Seconds, in a readable unit.
 fn span(seconds: f64) -> String {
     match seconds {
         s if s < 1e-7 => format!("{:.1} ns", s * 1e9),

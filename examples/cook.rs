@@ -8,7 +8,7 @@
 //! ```text
 //! cargo run --release --example cook
 //! ```
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and sleeps
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and sleeps
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,20 +20,20 @@ const BOIL: Duration = Duration::from_millis(300);
 /// How fine it is chopped.
 const FINE: u32 = 3_000_000;
 
-/// Pure work for the processor: gives the number of pieces, which anybody can check.
+/// Work for the processor only. Returns the number of pieces, which can be checked.
 fn chop(dish: u32) -> u32 {
     let knife = |n: u32| n.rotate_left(dish) ^ n.wrapping_mul(0x9E37_79B9);
     (0..FINE).filter(|n| knife(*n).count_ones() >= 8).count() as u32
 }
 
-/// Chops and boils, and stands beside it all the time.
+/// Chops and boils, and blocks its thread all the time.
 fn cook(dish: u32) -> u32 {
     let pieces = chop(dish);
     thread::sleep(BOIL);
     pieces
 }
 
-/// The same for one loop: it can look after other pots, but while it chops it cannot look up.
+/// The same on a loop: while the pot boils, the loop can do other work, but not while it chops.
 async fn cook_on_the_loop(dish: u32) -> u32 {
     let pieces = chop(dish);
     time::sleep(BOIL).await;

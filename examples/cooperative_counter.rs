@@ -1,9 +1,9 @@
 //! Two tasks of one loop count together, without a lock.
 //!
-//! A task of a loop is interrupted where it says `.await`, and nowhere else. What it
-//! does between two of them no other task can come between: a plain `Cell` is enough, and
-//! nothing is lost. What stretches across an `.await` is not protected, and needs a lock.
-#![allow(clippy::print_stdout)] // an example speaks
+//! A task of a loop is interrupted at an `.await`, and nowhere else. Between two of them no other
+//! task runs: a plain `Cell` is enough, and no count is lost. A change that extends across an
+//! `.await` is not protected, and needs a lock.
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::Cell;
 use std::rc::Rc;

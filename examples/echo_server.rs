@@ -1,10 +1,9 @@
 //! An echo server that also talks to itself: everything on one thread.
 //!
-//! Shows the three things that an event loop is made of: tasks that wait at the same
-//! time ([`trefoil::spawn`]), sockets ([`trefoil::io`]), and time
-//! ([`trefoil::time`]). Run it with `cargo run --example echo_server`; it serves
-//! a thousand connections and ends by itself.
-#![allow(clippy::print_stdout)] // an example speaks
+//! Shows the three parts of an event loop: tasks that wait at the same time ([`trefoil::spawn`]),
+//! sockets ([`trefoil::io`]), and time ([`trefoil::time`]). Run it with `cargo run --example
+//! echo_server`; it serves a thousand connections and ends by itself.
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::net::SocketAddr;
@@ -60,7 +59,7 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
 /// Sends back whatever comes, until the peer has nothing more to say.
 async fn echo(stream: TcpStream) {
     let mut buffer = [0; 1024];
-    // An error here is a peer that has gone: nobody is left to be told.
+    // An error here means that the peer has gone: there is nobody to report it to.
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         if stream.write_all(&buffer[..count]).await.is_err() {
             break;

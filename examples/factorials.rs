@@ -6,7 +6,7 @@
 //! ```text
 //! cargo run --release --example factorials
 //! ```
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ fn product(first: u32, last: u32) -> BigUint {
     product(first, middle) * product(middle + 1, last)
 }
 
-/// A plain function of one argument: what threads and processes can both call.
+/// A plain function of one argument, which threads and processes can both call.
 fn factorial(n: u32) -> BigUint {
     product(1, n)
 }
@@ -47,8 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let processes: Result<_, TaskError> = timed("processes", || procs.map([N; 4], factorial));
     assert!(threads == alone && processes? == alone);
 
-    // Two things that are known about it without computing it (Legendre): how often 2 and
-    // 5 divide it.
+    // A check that needs no factorial (Legendre's formula): how often 2 and 5 divide it.
     let power = |p: u32| {
         (1..)
             .map_while(|e| Some(N / p.checked_pow(e)?))

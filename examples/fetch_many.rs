@@ -1,11 +1,11 @@
-//! Many sites at once, but never more than ten at a time: what each says, how slow ones are given
-//! up, and that one that is broken costs nobody else anything. Python's `asyncio.Semaphore` with
-//! `gather`, and none of the sites is far away: they are servers in this program.
+//! Many sites at once, but never more than ten at a time: how to get each answer, how to give up
+//! slow sites, and that a broken site does not affect the others. In Python: `asyncio.Semaphore`
+//! with `gather`. The sites are servers in this program.
 //!
 //! ```text
 //! cargo run --example fetch_many
 //! ```
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,8 +38,8 @@ fn main() -> io::Result<()> {
             let permits = permits.clone();
             spawn(async move {
                 let _permit = permits.acquire().await;
-                // The time counts from here, not from the queue. What is given up closes its
-                // connection.
+                // The time counts from here; waiting for the semaphore does not count. A fetch that
+                // is given up closes its connection.
                 timeout(PATIENCE, fetch(site)).await
             })
         });

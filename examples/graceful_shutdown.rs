@@ -1,17 +1,18 @@
-//! A server that ends as it should: at Ctrl-C it takes no more callers, lets those it has finish,
-//! and does not wait for ever for the ones that do not.
+//! A server that ends as it should: at Ctrl-C it accepts no more connections, lets the ones that it
+//! has finish, and does not wait for ever for those that do not.
 //!
 //! 1. Ctrl-C ends the task that accepts; its listener is closed with it.
-//! 2. What is being served is a [`TaskGroup`](trefoil::TaskGroup): its members get some time.
-//! 3. Who is not done by then is cancelled, and his destructors run.
+//! 2. The connections are tasks in a [`TaskGroup`](trefoil::TaskGroup): they get some time to
+//!    finish.
+//! 3. Those that have not finished by then are cancelled, and their destructors run.
 //!
-//! A second Ctrl-C meanwhile ends the program at once: `ctrl_c` is over, and the signal does
-//! again what it did before. Here the program presses Ctrl-C itself.
+//! A second Ctrl-C meanwhile ends the program at once: the `ctrl_c` future has been dropped, and
+//! the signal has its usual effect again. In this example the program sends the signal itself.
 //!
 //! ```text
 //! cargo run --example graceful_shutdown
 //! ```
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use trefoil::io::{TcpListener, TcpStream, ctrl_c};
 use trefoil::time::{sleep, timeout};
 use trefoil::{GroupHandle, Task, TaskError, TaskGroup, spawn};
 
-/// How long those who are being served may take when we want to end.
+/// How long the connections may take to finish after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> io::Result<()> {
@@ -56,7 +57,7 @@ fn main() -> io::Result<()> {
         if drained.await.is_err() {
             println!("some take too long: they are cancelled");
             serving.cancel();
-            // Awaited all the same: when this is over nobody is left.
+            // Wait for them all the same: after this loop no task is left.
             while let Some((_id, result)) = serving.next().await {
                 assert!(matches!(result, Err(TaskError::Cancelled)));
             }
@@ -72,13 +73,13 @@ fn main() -> io::Result<()> {
 async fn accept(listener: TcpListener, serving: GroupHandle<()>) {
     while let Ok((stream, _)) = listener.accept().await {
         serving.add(spawn(async move {
-            // A customer who goes is no failure of ours.
+            // That a customer has gone is not an error of the server.
             let _ = serve(stream).await;
         }));
     }
 }
 
-/// Serves after as many milliseconds as the customer says.
+/// Answers after as many milliseconds as the customer asks for.
 async fn serve(stream: TcpStream) -> io::Result<()> {
     let mut request = [0; 2];
     stream.read_exact(&mut request).await?;
@@ -87,8 +88,8 @@ async fn serve(stream: TcpStream) -> io::Result<()> {
     stream.write_all(b"up").await
 }
 
-/// Three customers: one is served at once, one takes a while, one for ever. Once all of them
-/// are being served, somebody presses Ctrl-C.
+/// Three customers: one is served at once, one after a while, one never. Once the server serves all
+/// three, the program sends itself Ctrl-C.
 async fn customers(address: SocketAddr) -> io::Result<Vec<Task<io::Result<String>>>> {
     let mut customers = Vec::new();
     for (name, milliseconds) in [("quick", 0_u16), ("slow", 50), ("endless", 60_000)] {
@@ -105,6 +106,6 @@ async fn customers(address: SocketAddr) -> io::Result<Vec<Task<io::Result<String
             })
         }));
     }
-    kill_process(getpid(), Signal::INT)?; // what the terminal does
+    kill_process(getpid(), Signal::INT)?; // as the terminal does
     Ok(customers)
 }

@@ -1,10 +1,10 @@
-//! An HTTP server on the event loop: HTTP/1 and HTTP/2 on one port, and an end in good order.
+//! An HTTP server on the event loop: HTTP/1 and HTTP/2 on one port, and a graceful shutdown.
 //!
-//! Shows hyper on trefoil ([`trefoil::adapters::hyper`]): connections are tasks, services
-//! share what they count through an `Rc`, and the loop's timers keep slow clients in
-//! bounds. A client beside it asks, over both versions, so that the program ends by itself. Run it
-//! with `cargo run --example hyper_server --features hyper`.
-#![allow(clippy::print_stdout)] // an example speaks
+//! Shows hyper on trefoil ([`trefoil::adapters::hyper`]): connections are tasks, services share a
+//! counter through an `Rc`, and the loop's timers limit slow clients. The program has a client,
+//! too, which uses both versions, so that it ends by itself. Run it with `cargo run --example
+//! hyper_server --features hyper`.
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -26,7 +26,7 @@ use trefoil::{CancelToken, join_all, spawn};
 
 type Failure = Box<dyn Error>;
 
-/// Whoever has not sent a request's head by then is let go.
+/// A client that has not sent a request's head after this time is disconnected.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Failure> {
@@ -60,7 +60,7 @@ fn main() -> Result<(), Failure> {
         let answers = join_all(answers).await.into_iter().filter(Result::is_ok);
         println!("HTTP/2: {} answers", answers.count());
 
-        // The end comes while somebody waits for an answer, who still gets it.
+        // The server is stopped while a client waits for an answer; the client still gets it.
         let mut last = sender.clone();
         let slow =
             spawn(async move { text(last.send_request(ask(address, "/slow")).await?).await });
@@ -82,7 +82,7 @@ fn ask(address: SocketAddr, path: &str) -> Request<String> {
         .expect("the address and the path are valid")
 }
 
-/// The whole of a short body.
+/// A short body, as a whole.
 async fn text(response: Response<Incoming>) -> Result<String, hyper::Error> {
     let mut body = response.into_body();
     let mut bytes = Vec::new();
@@ -96,7 +96,7 @@ async fn text(response: Response<Incoming>) -> Result<String, hyper::Error> {
 
 /// Takes connections until it is told to stop, and waits for their ends.
 async fn serve(listener: TcpListener, served: Rc<Cell<u32>>, stop: CancelToken) {
-    // Nothing is ever sent: when all connections have dropped their end, the channel says so.
+    // Nothing is ever sent: the channel is closed when all connections have dropped their senders.
     let (alive, all_gone) = channel::bounded::<Infallible>(1);
     while let Some(accepted) = unless(&stop, listener.accept()).await {
         match accepted {
@@ -114,7 +114,7 @@ async fn serve(listener: TcpListener, served: Rc<Cell<u32>>, stop: CancelToken) 
             }
         }
     }
-    drop((listener, alive)); // nobody else can connect
+    drop((listener, alive)); // no client can connect any more
     let _all_gone = timeout(PATIENCE, all_gone.recv()).await;
 }
 
@@ -126,7 +126,8 @@ async fn connection(
     _alive: Sender<Infallible>,
 ) {
     let service = service_fn(move |request| answer(request, served.clone()));
-    // An error here is a client that has gone, or talks nonsense: nobody is left to be told.
+    // An error here means that the client has gone or sends nonsense: there is nobody to report it
+    // to.
     let _ = match timeout(PATIENCE, speaks_http2(&stream)).await {
         Ok(Ok(true)) => {
             let connection = server::conn::http2::Builder::new(LoopExecutor)
@@ -184,13 +185,14 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
             0 => return Ok(false),
             count if begin[..count] != b"PRI"[..count] => return Ok(false),
             3 => return Ok(true),
-            // One or two bytes: the others are on their way.
+            // Only a few bytes have come: wait for the others.
             _ => sleep(Duration::from_millis(1)).await,
         }
     }
 }
 
-/// A connection to its end. Told to stop, it takes no more requests, and answers those it has.
+/// Serves a connection until its end. When told to stop, it accepts no more requests, and answers
+/// those that it has.
 async fn drive<C: Future>(connection: C, stop: &CancelToken, end: fn(Pin<&mut C>)) -> C::Output {
     let mut connection = pin!(connection);
     if let Some(result) = unless(stop, connection.as_mut()).await {
@@ -200,7 +202,7 @@ async fn drive<C: Future>(connection: C, stop: &CancelToken, end: fn(Pin<&mut C>
     connection.await
 }
 
-/// What the future gives; nothing, if the token is cancelled before.
+/// The output of the future; `None` if the token is cancelled first.
 async fn unless<F: Future>(stop: &CancelToken, future: F) -> Option<F::Output> {
     trefoil::select! {
         _ = stop.cancelled() => None,

@@ -1,9 +1,9 @@
 //! Lock, semaphore, event and condition, one by one.
 //!
 //! Each is in [`trefoil::sync`] and works from threads (the methods that end in `_blocking`, as
-//! here) and from async code (the plain names) at the same time. `docs/SYNC.md` says which to
-//! take when.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and sleeps
+//! here) and from async code (the plain names) at the same time. `docs/SYNC.md` says when to use
+//! which.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and sleeps
 
 use std::sync::Arc;
 use std::thread::sleep;
@@ -17,14 +17,14 @@ fn all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, TaskError>
     join_all(tasks).wait().into_iter().collect()
 }
 
-/// A lock owns what it protects: there is no way to it but through the lock.
+/// A lock owns the value that it protects: the value can only be reached through the lock.
 fn lock(pool: &ThreadPool) -> Result<(), TaskError> {
     let balance = Arc::new(Mutex::new(0));
     let deposits = (0..4).map(|_| {
         let balance = Arc::clone(&balance);
         pool.spawn(move || {
             for _ in 0..1000 {
-                *balance.lock_blocking() += 1; // let go of at the end of the line
+                *balance.lock_blocking() += 1; // unlocked at the end of the line
             }
         })
     });
@@ -33,7 +33,8 @@ fn lock(pool: &ThreadPool) -> Result<(), TaskError> {
     Ok(())
 }
 
-/// A semaphore lets a fixed number in. What `acquire` returns gives its place back when dropped.
+/// A semaphore admits a fixed number. Dropping the permit that `acquire` returns gives the place
+/// back.
 fn semaphore(pool: &ThreadPool) -> Result<(), TaskError> {
     let places = Arc::new(Semaphore::new(2));
     let inside = Arc::new(Mutex::new((0, 0))); // now, and at most
@@ -56,7 +57,7 @@ fn semaphore(pool: &ThreadPool) -> Result<(), TaskError> {
     Ok(())
 }
 
-/// An event is something that happens once, and everybody who waits goes on.
+/// An event happens once, and then all waiting threads go on.
 fn event(pool: &ThreadPool) -> Result<(), TaskError> {
     let start = Arc::new(Event::new());
     let ready = Arc::new(Semaphore::new(0));
@@ -70,7 +71,7 @@ fn event(pool: &ThreadPool) -> Result<(), TaskError> {
     });
     let runners: Vec<Task<u32>> = runners.collect();
     for _ in 0..3 {
-        ready.acquire_blocking().forget(); // one of them stands at the line
+        ready.acquire_blocking().forget(); // one runner is ready
     }
     println!("event: all are ready, nobody runs");
     assert!(runners.iter().all(|runner| !runner.is_finished()));
@@ -86,7 +87,7 @@ fn condition(pool: &ThreadPool) -> Result<(), TaskError> {
         let kitchen = Arc::clone(&kitchen);
         move || {
             let (dishes, more) = &*kitchen;
-            // Lets go of the lock while it waits, and has it again when it returns.
+            // Unlocks while it waits, and holds the lock again when it returns.
             let dishes = more.wait_while_blocking(dishes.lock_blocking(), |d| d.len() < 3);
             dishes.join(", ")
         }
@@ -100,7 +101,8 @@ fn condition(pool: &ThreadPool) -> Result<(), TaskError> {
 }
 
 fn main() -> Result<(), TaskError> {
-    // Threads that wait for one another: as many as there are, not as many as processors.
+    // Threads that wait for one another: there must be one for each, even if there are fewer
+    // processors.
     let pool = ThreadPool::with_threads(6);
     lock(&pool)?;
     semaphore(&pool)?;

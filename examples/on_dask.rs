@@ -7,7 +7,7 @@
 //!
 //! Without an address it runs on this machine's processors.
 
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::error::Error;
 

@@ -8,7 +8,7 @@
 //! The first argument is how many workers there may be, the others are passed to `sbatch`. Without
 //! any it runs on this machine's processors.
 
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::error::Error;
 

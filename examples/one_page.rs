@@ -1,8 +1,8 @@
 //! One page, three times over one kept-alive connection.
 //!
-//! What a session of Python's `requests` does: connect once, then ask and be answered as often
-//! as needed. The server is part of the program and counts the connections that it sees.
-#![allow(clippy::print_stdout)] // an example speaks
+//! What a session of Python's `requests` does: connect once, then send any number of requests. The
+//! server is part of the program and counts the connections that it sees.
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::Cell;
 use std::io;
@@ -85,7 +85,7 @@ fn main() -> io::Result<()> {
     trefoil::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let host = listener.local_addr()?;
-        // All of this is one thread: a plain `Rc` and a `Cell` will do.
+        // All of this runs on one thread: an `Rc` and a `Cell` are enough.
         let connections = Rc::new(Cell::new(0));
         let seen = Rc::clone(&connections);
         spawn(async move {

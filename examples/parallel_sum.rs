@@ -2,7 +2,7 @@
 //! `map_reduce` over a range, and tasks in a scope that fill slots of their own.
 //!
 //! Run with `cargo run --release --example parallel_sum`.
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ fn sum(numbers: &[u64]) -> u64 {
         return numbers.iter().map(|&n| work(n)).sum();
     }
     let (left, right) = numbers.split_at(numbers.len() / 2);
-    // The right half is offered to whoever is idle; both halves borrow the slice.
+    // The right half is offered to idle workers; both halves borrow the slice.
     let (left, right) = trefoil::join(|| sum(left), || sum(right));
     left + right
 }

@@ -1,12 +1,12 @@
-//! Watch processes of one's own: names, ids, whether they live, threads, memory.
+//! Watch the processes of a program: names, ids, whether they run, threads, memory.
 //!
 //! ```text
 //! cargo run --example process_monitor
 //! ```
 //!
 //! Three named processes do different things; a table shows them before and after one of them is
-//! stopped. What a process is like from outside is told by the crate `sysinfo`, which knows
-//! about all others, too.
+//! stopped. The crate `sysinfo` tells how many threads and how much memory a process has; it knows
+//! all other processes of the machine, too.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_types,
@@ -21,7 +21,7 @@ use std::time::Duration;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use trefoil::{Process, SharedAtomics, TaskError};
 
-/// Where the processes say that they are there, and are told that they may go.
+/// The channels on which the processes say that they have started, and learn that they may end.
 type Board = SharedAtomics<AtomicU32>;
 const THERE: usize = 0;
 const MAY_GO: usize = 1;
@@ -32,7 +32,7 @@ fn wait_for(board: &Board, place: usize, wanted: u32) {
     }
 }
 
-/// Is there until it may go.
+/// Waits until it may end.
 fn idler(board: Board) -> String {
     board[THERE].fetch_add(1, Ordering::Release);
     wait_for(&board, MAY_GO, 1);
@@ -52,7 +52,7 @@ fn crowd(board: Board) -> String {
     "four of us".to_owned()
 }
 
-/// Has sixty-four megabytes, and never goes by itself.
+/// Has sixty-four megabytes, and never ends by itself.
 fn hoarder(board: Board) -> String {
     let much = std::hint::black_box(vec![1u8; 64 << 20]);
     board[THERE].fetch_add(1, Ordering::Release);
@@ -90,7 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut system = System::new()?;
     show(&mut system, &processes);
 
-    // The list of all processes has them with their names, as `ps` and `top` do.
+    // They are in the list of all processes by their names, as in `ps` and `top`.
     let own = sysinfo::get_current_pid()?;
     let all = system.processes().values();
     let ours = all.filter(|seen| seen.parent() == Some(own) && seen.thread_kind().is_none());

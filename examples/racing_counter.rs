@@ -1,9 +1,9 @@
 //! Four threads count together: wrong without a lock, right in three ways.
 //!
-//! Rust does not compile the classic mistake, `counter += 1` from two threads. What
-//! compiles is the same mistake in two steps: read, then write what was read and one more. Whatever
+//! Rust does not compile the classic mistake, `counter += 1` from two threads. What compiles is the
+//! same mistake in two steps: read, then write what was read and one more. An increment that
 //! another thread has written in between is lost.
-#![allow(clippy::print_stdout, clippy::disallowed_types)] // an example speaks, and counts
+#![allow(clippy::print_stdout, clippy::disallowed_types)] // an example prints, and counts
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex};
@@ -46,13 +46,13 @@ fn with_an_atomic(pool: &ThreadPool) -> u64 {
     let counter = AtomicU64::new(0);
     pool.broadcast(|_| {
         for _ in 0..ROUNDS {
-            counter.fetch_add(1, Relaxed); // one step, which nobody comes between
+            counter.fetch_add(1, Relaxed); // one step: no other thread can come between
         }
     });
     counter.into_inner()
 }
 
-/// Nothing is shared: one counts, the others tell him.
+/// Nothing is shared: one thread counts, and the others send it messages.
 fn with_a_channel(pool: &ThreadPool) -> u64 {
     let (sender, receiver) = channel::bounded(1024);
     let counting = trefoil::spawn_blocking(move || {

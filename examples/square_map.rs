@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let twelve = procs.spawn(12, square);
     println!("12 squared is {}", twelve.join()?);
 
-    // Many at once: the results are in the order of the items, whoever was first.
+    // Many at once: the results are in the order of the items, whichever was finished first.
     println!("{:?}", procs.map(1..=10, square)?);
 
     // As they come, from an input without end: no more than needed is computed.
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     println!("from a million on: {large:?}");
 
-    // It is not this process that computes.
+    // The calls run in other processes.
     let pids = procs.map(0..10_000, |_: u32| std::process::id())?;
     let pids: HashSet<u32> = pids.into_iter().collect();
     let workers: HashSet<u32> = procs.worker_pids().into_iter().collect();

@@ -4,8 +4,8 @@
 //! cargo run --example survive_a_crash
 //! ```
 //!
-//! Twelve pages are rendered in worker processes. One render aborts, one never ends,
-//! one panics. Each costs exactly its page.
+//! Twelve pages are rendered in worker processes. One render aborts, one never ends, one panics.
+//! Each costs only its own page.
 #![allow(clippy::print_stdout)] // a program, not the crate
 
 use std::time::Duration;

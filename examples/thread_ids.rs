@@ -1,18 +1,19 @@
-//! A thread: the same process, another line of work.
+//! A thread: the same process, and a second line of execution.
 //!
-//! Prints who runs what: the process is the same, the thread is not.
+//! Prints which process and which thread run a function: the process is the same, the thread is
+//! not.
 //!
 //! ```text
 //! cargo run --example thread_ids
 //! ```
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::process;
 use std::thread::{self, ThreadId};
 
 use trefoil::ThreadPool;
 
-/// Who is asking: the process, the thread, and the thread's name.
+/// The process, the thread, and the thread's name.
 fn who() -> (u32, ThreadId, String) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("nameless").to_owned();
@@ -20,8 +21,8 @@ fn who() -> (u32, ThreadId, String) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A thread that waits for a task may run it itself, which saves a switch. Here it
-    // should not: we want to see the other one.
+    // A thread that waits for a task may run it itself, which saves a switch. Here it should not:
+    // we want to see the other thread.
     let pool = ThreadPool::builder()
         .threads(1)
         .name("helper")
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
 
     let here = who();
-    let task = pool.spawn(who); // begins at once, beside us
+    let task = pool.spawn(who); // begins at once, on another thread
     let there = task.join()?; // waits for its result
 
     for (pid, thread, name) in [&here, &there] {

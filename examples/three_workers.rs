@@ -1,10 +1,10 @@
 //! Three workers that take a second each: one after another, then at once.
 //!
-//! `spawn_blocking` starts a function on a thread, as `threading.Thread` does in Python; here
-//! the thread comes from a pool, which is made when first needed and as wide as the machine.
-//! One that waits is noticed, and another takes its place: so
-//! three workers that wait take a second on a machine with one processor, too.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and sleeps
+//! `spawn_blocking` starts a function on a thread, as `threading.Thread` does in Python; here the
+//! thread comes from a pool, which is made when first needed and has a thread for each processor.
+//! When one of them is blocked, another is started in its place: so three workers that wait take a
+//! second on a machine with one processor, too.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and sleeps
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

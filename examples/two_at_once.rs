@@ -1,8 +1,8 @@
 //! Two things from the network: one after another, then at once.
 //!
-//! `asyncio.gather` in Python. The server is part of the program and takes its time; the
-//! thread is the same for all of it.
-#![allow(clippy::print_stdout)] // an example speaks
+//! In Python: `asyncio.gather`. The server is part of the program, and slow; everything runs on one
+//! thread.
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use trefoil::{join_all, spawn};
 /// How long the server thinks.
 const THINKS: Duration = Duration::from_millis(400);
 
-/// Asks for one thing: a line there, a line back.
+/// One request: sends a line, and receives a line.
 async fn fetch(server: SocketAddr, what: &'static str) -> io::Result<String> {
     let stream = TcpStream::connect(server).await?;
     stream.write_all(format!("{what}\n").as_bytes()).await?;

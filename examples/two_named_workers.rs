@@ -1,8 +1,8 @@
 //! Two named workers, each a process of its own, report three steps and are watched from outside.
 //!
-//! What `multiprocessing.Process` and `Queue` are used for: a name, a pid, a look at whether it is
-//! alive, and reports through a channel whose ends travel as arguments.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks, and sleeps
+//! What `multiprocessing.Process` and `Queue` are used for: a name, a pid, a check whether it is
+//! alive, and reports through a channel whose ends are sent as arguments.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints, and sleeps
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use trefoil::process::channel::Sender;
 use trefoil::{Process, TaskError, process};
 
-/// Who reports, and what.
+/// The process id of the worker, and its report.
 type Report = (u32, String);
 
-/// What a worker does; its argument and its result travel.
+/// What a worker does. The argument is sent to its process, and the result back.
 fn three_steps((name, reports): (String, Sender<Report>)) -> String {
     for step in 1..=3 {
         let report = (std::process::id(), format!("{name}: step {step} of 3"));
@@ -37,8 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{name} is process {pid}, alive: {}", worker.is_alive());
     }
 
-    // As they come. The end comes when nobody is left who could send: neither we nor they, however
-    // they have ended.
+    // The reports as they come. The channel ends when no sender is left: neither here nor in a
+    // worker, however that has ended.
     drop(sender);
     for (pid, report) in reports {
         println!("  process {pid} reports {report}");
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}, and process {pid} with it", worker.join()?);
     }
 
-    // One that would go on for ever, until somebody ends it.
+    // A worker that would run for ever.
     let forever = |()| -> () {
         loop {
             std::thread::park();

@@ -2,7 +2,7 @@
 //!
 //! The scripts are two lines of shell each. The loop starts them, asks the system
 //! for the list, and waits for them; a third task could do anything else meanwhile.
-#![allow(clippy::print_stdout)] // an example speaks
+#![allow(clippy::print_stdout)] // an example prints
 
 use std::ffi::OsString;
 use std::io;
@@ -13,11 +13,11 @@ use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 use trefoil::io::{Child, Command, fs};
 use trefoil::{Task, spawn_blocking};
 
-/// Says that it is there, waits for a line, and says who it was.
+/// Prints that it is ready, waits for a line, and prints its name.
 const SCRIPT: &str = "echo ready\nread line\necho \"I was process $$\"\n";
 
-/// Who runs the script `name`: what `psutil` and `pgrep -f` do. It reads a file for each
-/// process of the machine, so it is not for the loop's own thread.
+/// The processes that run the script `name`, as `psutil` and `pgrep -f` find them. It reads a file
+/// for each process of the machine, so it is not for the loop's own thread.
 fn find(name: &str) -> Task<Result<Vec<u32>, sysinfo::Error>> {
     let name = OsString::from(name);
     spawn_blocking(move || {
@@ -46,7 +46,7 @@ async fn start(script: &Path) -> io::Result<Child> {
 }
 
 async fn scripts(dir: PathBuf) -> io::Result<()> {
-    // Names that nothing else on the machine has.
+    // Names that no other process on the machine has.
     let names = ["one", "two"].map(|name| format!("trefoil-{name}-{}.sh", std::process::id()));
     let mut children = Vec::new();
     for name in &names {

@@ -1,16 +1,16 @@
-//! A callback API of somebody else's, turned into a `Task`.
+//! The callback API of another library, turned into a `Task`.
 //!
-//! `Completer` is the promise side: keep it in the callback. If the callback is
-//! dropped uncalled, the task ends in `Closed` and nobody waits for ever; if the task is cancelled,
-//! the other side can see it and stop.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example speaks; this one is about threads
+//! `Completer` is the promise side: keep it in the callback. If the callback is dropped uncalled,
+//! the task ends in `Closed`, so that no caller waits for ever; if the task is cancelled, the
+//! library can see it and stop.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // an example prints; this one is about threads
 
 use std::thread;
 use std::time::Duration;
 
 use trefoil::{Completer, Task, TaskError};
 
-/// The foreign API: calls back on a thread of its own, or drops the callback.
+/// The other library: calls back on a separate thread, or drops the callback.
 fn measure_temperature(sensor: u32, callback: impl FnOnce(Result<f64, String>) + Send + 'static) {
     thread::spawn(move || match sensor {
         0 => callback(Ok(21.5)),
@@ -19,7 +19,7 @@ fn measure_temperature(sensor: u32, callback: impl FnOnce(Result<f64, String>) +
     });
 }
 
-/// Ours: the same as a task.
+/// The same as a task.
 fn temperature(sensor: u32) -> Task<Result<f64, String>> {
     let (completer, task) = Completer::new();
     measure_temperature(sensor, move |reading| completer.complete(Ok(reading)));
@@ -38,7 +38,7 @@ fn main() {
         println!("sensor 2: the callback was dropped, so the task is closed");
     });
 
-    // A producer that looks whether anybody still wants its result.
+    // A producer that checks whether its result is still wanted.
     let (completer, task) = Completer::<u32>::new();
     let producer = thread::spawn(move || {
         while !completer.is_cancelled() {

@@ -1,9 +1,9 @@
 //! Three executors, one [`Task`]: [`ThreadPool`], [`ProcessPool`], [`EventLoop`].
 //!
 //! New here? Read this page, then the [guide](_documentation::guide). Each module's page says what
-//! it is for, when to choose it, and what it guarantees: [`thread`], [`process`], [`event_loop`]
-//! with [`io`] and [`time`], [`task`], [`sync`]. The main items are at the root, too:
-//! `trefoil::ThreadPool`.
+//! it is for, when to choose it, and what it guarantees: [`thread`], with parallel iterators in
+//! [`iter`]; [`process`]; [`event_loop`], with [`io`] and [`time`]; [`task`]; [`sync`]. The main
+//! items are at the root, too: `trefoil::ThreadPool`.
 //!
 //! [CHANGELOG.md]: _documentation::changelog
 //! [docs/ARCHITECTURE.md]: _documentation::architecture

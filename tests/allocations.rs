@@ -1,11 +1,11 @@
-//! No heap allocation per task where its thread has memory of earlier ones, and one at most
-//! elsewhere, from spawn to result, whoever produces it; none for a `join` or a `for_each`, and a
-//! `map` only makes its vector; and nothing of a task stays behind in a queue when its waiter has
-//! run it.
+//! Counts heap allocations, from spawn to result: none per task if its thread has memory of earlier
+//! tasks, and at most one otherwise, on every executor; none for a `join` or a `for_each`, and only
+//! the vector for a `map`. Also checks that a task which its waiter has run leaves nothing in a
+//! queue.
 //!
-//! A counting allocator; a single test, so that nothing else allocates meanwhile.
+//! It uses a counting allocator, and is a single test, so that no other code allocates meanwhile.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
-#![allow(unsafe_code)] // an allocator cannot be had without
+#![allow(unsafe_code)] // an allocator needs it
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 /// Bytes that have not been given back.
 static LIVE: AtomicI64 = AtomicI64::new(0);
 
-// SAFETY: all calls are handed on to the system's allocator.
+// SAFETY: all calls are passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
@@ -40,8 +40,8 @@ static ALLOCATOR: Counting = Counting;
 
 const TASKS: u64 = 10_000;
 
-/// How many allocations `work`, done `TASKS` times, makes for each; the first
-/// round warms up. Queues that grow, once, may add some in all, but none for each.
+/// How many allocations `work` makes per call, when it is called `TASKS` times after a warm-up.
+/// Queues that grow may add some in all, but not one for each call.
 fn per_task(mut work: impl FnMut(u64)) -> f64 {
     let mut round = || {
         let before = ALLOCATIONS.load(Ordering::SeqCst);
@@ -52,7 +52,8 @@ fn per_task(mut work: impl FnMut(u64)) -> f64 {
     round() as f64 / TASKS as f64
 }
 
-/// What lives on the stacks of those who wait: nothing, or what the caller asked for.
+/// Work that lives on the stacks of waiting threads allocates nothing, except for results that the
+/// caller asked for.
 fn fork_and_join(pool: &ThreadPool) {
     // A spare that is started may add a few in all.
     let none = 0.0..0.01;
@@ -65,7 +66,7 @@ fn fork_and_join(pool: &ThreadPool) {
     let outside = per_task(|n| assert_eq!(pool.join(|| n, || 1), (n, 1)));
     assert!(none.contains(&outside), "join, from outside: {outside}");
 
-    // The vector of results, and nothing for an item.
+    // Only the vector of results, and nothing for each item.
     const ITEMS: u64 = 100;
     let numbers: Vec<u64> = (0..ITEMS).collect();
     let map = per_task(|n| assert_eq!(pool.map(&numbers, |i| i + n).len() as u64, ITEMS));
@@ -87,20 +88,20 @@ fn fork_and_join(pool: &ThreadPool) {
         round()
     };
     let inside = pool.install(scoped);
-    // The task lies in memory of earlier ones; sometimes its ticket does not.
+    // The task is in memory of earlier tasks; its entry in a queue sometimes is not.
     assert!(
         (0.0..0.2).contains(&inside),
         "scope, from a worker: {inside}"
     );
 }
 
-/// One thread spawns and another runs: what that one frees comes back to the first.
+/// One thread spawns and another runs: memory that the second frees comes back to the first.
 fn spawned_elsewhere() {
     const BURST: u64 = 2_000;
     const BURSTS: usize = 5;
     let event_loop = trefoil::EventLoop::new().unwrap();
     let handle = event_loop.handle();
-    // The spawner's turn, and the loop's.
+    // The spawning thread and the loop take turns.
     let turn = Arc::new(Barrier::new(2));
     let spawner = std::thread::spawn({
         let turn = turn.clone();
@@ -114,7 +115,8 @@ fn spawned_elsewhere() {
             }
         }
     });
-    // What the loop keeps for itself, what is on its way, and its queue's and its table's room.
+    // The loop's own free lists, those on the shelf, and the room of its queue and table account
+    // for the first rounds.
     let mut each = f64::NAN;
     for _ in 0..BURSTS {
         let before = ALLOCATIONS.load(Ordering::SeqCst);
@@ -132,8 +134,8 @@ fn spawned_elsewhere() {
 
 #[test]
 fn one_allocation_per_task() {
-    // Queues that grow and spares that start add a little; memory that is freed on the other side
-    // is one for each task, and anything else would make it two.
+    // Queues that grow and spares that start add a little. Memory that another thread frees makes
+    // one allocation for each task; anything else would make it two.
     let pool = ThreadPool::with_threads(2);
     let queued = per_task(|n| assert_eq!(pool.spawn(move || n + 1).join().unwrap(), n + 1));
     assert!((0.0..1.5).contains(&queued), "closure: {queued}");
@@ -159,7 +161,7 @@ fn one_allocation_per_task() {
         completer.complete(Ok(n));
         assert_eq!(task.join().unwrap(), n);
     });
-    // The pool's threads may still be tidying up.
+    // The pool's threads may still be freeing memory.
     assert!((0.0..0.01).contains(&promised), "promise: {promised}");
 
     let ready = per_task(|n| assert_eq!(Task::ready(n).join().unwrap(), n));
@@ -179,8 +181,8 @@ fn one_allocation_per_task() {
     });
     assert!((0.0..0.01).contains(&awaited), "future: {awaited}");
 
-    // More at once than a thread keeps memory for: the loop's queue and table grow, and nearly each
-    // takes an allocation.
+    // More tasks at once than a thread keeps memory for: the loop's queue and table grow, and
+    // nearly every task takes an allocation.
     const BURST: usize = 100_000;
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     let tasks = trefoil::run(async {
@@ -195,7 +197,7 @@ fn one_allocation_per_task() {
         made <= BURST as u64 + BURST as u64 / 100,
         "{made} allocations"
     );
-    // The cells outlive their loop, and are freed elsewhere.
+    // The cells outlive their loop, and are freed on another thread.
     let others = std::thread::spawn(move || tasks.into_iter().filter(Task::is_finished).count());
     assert_eq!(others.join().unwrap(), BURST);
 
@@ -213,7 +215,7 @@ fn one_allocation_per_task() {
             most = most.max(LIVE.load(Ordering::SeqCst));
         }
         for i in 0..100_000_u64 {
-            // Queued anew by its first poll.
+            // Queued again by its first poll.
             let yields = async move {
                 trefoil::yield_now().await;
                 i

@@ -1,4 +1,4 @@
-//! The feature `auto`: libtest owns `main`, and nothing was written for the workers.
+//! The feature `auto`: libtest owns `main`, and workers need no line there.
 
 use trefoil::ProcessPool;
 

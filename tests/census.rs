@@ -1,15 +1,15 @@
-//! A census: what exists before many executors have come and gone, and
-//! after. Threads, descriptors and children must be as many.
+//! Counts threads, descriptors and children before and after many executors have been made and
+//! dropped. The counts must be equal.
 //!
-//! 1. One cycle of each kind runs first, uncounted: what a process has once for ever (a panic hook,
-//!    a lazily opened file of the standard library) appears.
+//! 1. One cycle of each kind runs first, uncounted, so that everything which a process makes once
+//!    (a panic hook, a file that the standard library opens lazily) exists.
 //! 2. Count. Run many cycles, each with real work and with work that is still pending when its
 //!    executor is dropped. Count again.
 //! 3. A thread that has been joined leaves `/proc` a moment later, so the first count is the lowest
 //!    of a short while, and the second is repeated until it is no higher, under a deadline.
 //!
-//! The test has a `main` of its own: a census wants a process to itself, and
-//! worker processes want `trefoil::init()` in its first line.
+//! The test has its own `main`: the counts need a separate process, and worker processes need
+//! `trefoil::init()` in the first line.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -25,8 +25,8 @@ use support::{Test, census, nothing_left_since, tests};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{EventLoop, ProcessPool, ThreadPool, time};
 
-/// So many where `TREFOIL_FULL` is set, a third of them otherwise: what one leaves behind is seen
-/// after any number.
+/// How many cycles run if `TREFOIL_FULL` is set; otherwise a third of them. A leak of each cycle
+/// shows after any number.
 const CYCLES: usize = 30;
 
 fn main() {
@@ -88,7 +88,7 @@ fn an_event_loop() {
         let server = trefoil::spawn(async move {
             let (stream, _) = listener.accept().await?;
             stream.write_all(b"echo").await?;
-            // Nobody has closed the other side: both ends live until here.
+            // Both ends of the connection are open until here.
             Ok::<_, std::io::Error>(stream)
         });
         let stream = TcpStream::connect(address).await?;
@@ -118,7 +118,7 @@ fn a_process_pool() {
         .detach();
 }
 
-/// A deadline without a loop needs a thread, which ends when nobody needs it.
+/// A deadline without a loop needs a thread, which ends when it is no longer needed.
 fn a_deadline() {
     let (_never, task) = trefoil::Completer::<()>::new();
     assert!(
@@ -128,8 +128,8 @@ fn a_deadline() {
     );
 }
 
-/// The lowest count of each within a fifth of a second: a thread that is just
-/// ending must not raise the bar.
+/// The lowest count of each within a fifth of a second, so that a thread which is just ending does
+/// not count.
 fn lowest() -> (usize, usize, bool) {
     let deadline = Instant::now() + Duration::from_millis(200);
     let mut lowest = census();

@@ -1,10 +1,10 @@
 //! Every example runs, ends by itself within a deadline, and prints what it should.
 //!
-//! One test for each file of `examples/`, of the same name; the last test looks that none is
-//! missing. What is expected is written as the output itself, line by line, where `*` stands
-//! for anything: times, process ids, addresses. `cargo test` and `cargo nextest run` build the
-//! examples before this program; who asks for this one alone (`--test examples`) builds them first
-//! (`cargo build --examples`), and is told so.
+//! There is one test for each file of `examples/`, with the same name; the last test checks that
+//! none is missing. The expected output is written line by line, where `*` stands for anything:
+//! times, process ids, addresses. `cargo test` and `cargo nextest run` build the examples before
+//! this program. To run this program alone (`--test examples`), build them first (`cargo build
+//! --examples`); if they are missing, a message says so.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::fs;
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than any of them takes on a busy machine.
+/// Longer than any example takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(100);
 
 /// Where cargo puts examples: beside the directory of this program.
@@ -37,7 +37,7 @@ fn program(name: &str) -> PathBuf {
     program
 }
 
-/// Runs an example to its end; what it has printed.
+/// Runs an example to its end. Returns its output.
 fn run(name: &str) -> String {
     run_with(name, &[])
 }
@@ -64,7 +64,7 @@ fn run_with(name: &str, arguments: &[&str]) -> String {
             None => thread::sleep(Duration::from_millis(5)),
         }
     };
-    // Whoever has inherited the pipe holds it open: an example leaves nobody behind.
+    // This ends only when no process has the pipe: an example leaves no child behind.
     let (out, err) = (out.join().unwrap(), err.join().unwrap());
     assert!(status.success(), "{name}: {status}\n{out}\n{err}");
     out
@@ -89,7 +89,7 @@ fn matches(pattern: &str, line: &str) -> bool {
     }
 }
 
-/// The example prints these lines, and no others.
+/// Checks that the example prints exactly these lines.
 #[track_caller]
 fn shows(name: &str, expected: &str) -> String {
     let out = run(name);
@@ -100,7 +100,7 @@ fn shows(name: &str, expected: &str) -> String {
     out
 }
 
-/// As `shows`, where the order of the lines is left to chance.
+/// Like `shows`, but the lines may come in any order.
 #[track_caller]
 fn shows_somehow(name: &str, expected: &str) -> String {
     let out = run(name);
@@ -114,8 +114,8 @@ fn shows_somehow(name: &str, expected: &str) -> String {
     out
 }
 
-/// As `shows` and `shows_somehow`, for what is about time: a machine that was busy with something
-/// else just then is asked again.
+/// Like `shows` and `shows_somehow`, for an example about time: it is run again if the machine was
+/// busy.
 #[track_caller]
 fn in_time(show: impl Fn() -> String, good: impl Fn(&[f64]) -> bool) -> String {
     let mut all = Vec::new();
@@ -663,7 +663,7 @@ cancelled: the producer noticed and stopped
     );
 }
 
-/// What it measures is the machine's; that it measures, and draws conclusions, is looked at.
+/// Its figures depend on the machine; checked is only that it prints figures and conclusions.
 #[test]
 fn choose() {
     let out = run_with("choose", &["quick"]);

@@ -1,9 +1,9 @@
-//! Small programs that Miri interprets, so that it sees the unsafe parts as their users drive them:
-//! tasks on a loop, timers, what comes from other threads and what outlives its loop, the thread
-//! pool. (`.ci/long miri`; no sockets and no processes, which Miri has not.) Compiled, they are
-//! tests like others.
+//! Small programs for Miri, which checks the unsafe code as users drive it: tasks on a loop,
+//! timers, wake-ups from other threads, wakers that outlive their loop, the thread pool. (`.ci/long
+//! miri`; no sockets and no processes, which Miri does not support.) Compiled, they are ordinary
+//! tests.
 //!
-//! A small number of everything: one step takes Miri microseconds.
+//! All numbers are small, because Miri takes microseconds for each step.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod deadline;
@@ -53,7 +53,7 @@ fn tasks_of_all_sizes_come_and_go() {
 
 #[test]
 fn cancelled_detached_panicked_and_left() {
-    /// Counts that it is dropped, and spawns while it is.
+    /// Counts its drops, and spawns a task when it is dropped.
     struct Last(Rc<Cell<u32>>);
     impl Drop for Last {
         fn drop(&mut self) {
@@ -129,7 +129,7 @@ fn a_sleeping_loop_is_woken_from_other_threads() {
                 + local.join().unwrap()
         });
         event_loop.block_on(waits).unwrap();
-        // What it has spawned runs while the loop waits for its sum.
+        // The tasks that it has spawned run while the loop waits for their sum.
         let (tell, sum) = Completer::new();
         let joins = thread::spawn(move || tell.complete(Ok(other.join().unwrap())));
         let sum = event_loop.block_on(sum).unwrap();
@@ -157,7 +157,7 @@ fn wakers_and_tasks_outlive_their_loop() {
         event_loop.block_on(async {
             kept = Some(spawn(keeps(&KEPT)));
             yield_now().await;
-            // The root's, which is none of a task.
+            // The waker of the root future, which does not belong to a task.
             poll_fn(|cx| {
                 assert!(pin!(keeps(&ROOT)).poll(cx).is_pending());
                 Poll::Ready(())
@@ -323,8 +323,7 @@ fn a_pool_runs_the_tasks_of_scopes() {
     });
 }
 
-/// Items in their places, sorts that move and sorts that merge, and what is dropped where one of
-/// them fails.
+/// Results in their places, sorts in place and by merging, and drops after a failure.
 #[test]
 fn a_pool_divides_and_sorts() {
     use trefoil::prelude::*;

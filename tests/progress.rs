@@ -1,7 +1,7 @@
-//! The feature `indicatif`: bars count what has ended, and are drawn by who may wait for a
-//! terminal.
+//! The feature `indicatif`: bars count items that have ended, and are drawn by threads that may
+//! wait for a terminal.
 //!
-//! (With the feature `auto`: this program's workers need no line in its `main`.)
+//! With the feature `auto`, so this program's workers need no line in its `main`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::io;
@@ -62,10 +62,10 @@ fn every_call_of_a_thread_pool_counts() {
             hundred
         );
         assert_eq!(of(&|pool| pool.for_each(0..0, |_: u8| ())), (0, Some(0)));
-        // Nobody knows how many: a count without an end.
+        // The number of items is unknown, so the bar has no end.
         let endless = |pool: WithBar<&ThreadPool>| pool.imap(0_u64.., |n| n).take(7).sum::<u64>();
         assert_eq!(of(&|pool| assert_eq!(endless(pool), 21)), (7, None));
-        // Put there afterwards.
+        // The bar is added afterwards.
         let late = bar();
         assert_eq!(pool.imap(0..9, |n| n).with_bar(late.clone()).count(), 9);
         assert_eq!(state(&late), (9, Some(9)));
@@ -153,7 +153,7 @@ fn an_error_leaves_the_bar_of_processes_where_it_is() {
             "{}",
             after.position()
         );
-        // In an `imap` an error is a result like others.
+        // In an `imap` an error counts as a result.
         let after = bar();
         let died = |n: u64| if n == 5 { std::process::abort() } else { n };
         let results: Vec<_> = procs.with_bar(after.clone()).imap(0..10, died).collect();
@@ -243,7 +243,7 @@ fn on_a_loop_nothing_blocks() {
     });
 }
 
-/// A terminal that notes who draws, and calls back.
+/// A terminal that records which threads draw, and calls back.
 struct Terminal {
     drawn_by: Mutex<Vec<ThreadId>>,
     on_draw: Box<dyn Fn(&str) + Send + Sync>,

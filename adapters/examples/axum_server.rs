@@ -50,8 +50,8 @@ async fn sum(State(pools): State<Arc<Pools>>, Path(n): Path<u64>) -> Answer {
     Ok(format!("{sum}\n"))
 }
 
-/// Code that nobody trusts, in a worker process: it is killed if it takes too long, and takes
-/// nothing along if it crashes.
+/// Untrusted code, in a worker process: it is killed if it takes too long, and only its own request
+/// fails if it crashes.
 async fn plugin(State(pools): State<Arc<Pools>>, Path(name): Path<String>) -> Answer {
     let call = pools.processes.call(run_plugin).timeout(DEADLINE);
     call.spawn(name).await.map_err(failed)

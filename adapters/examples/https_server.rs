@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("{}", String::from_utf8_lossy(&body.to_bytes()));
         }
 
-        // Somebody who does not know the certificate.
+        // A client that does not know the certificate.
         let stranger = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
         let stranger = TlsConnector::from(Arc::new(stranger.with_no_client_auth()));
         let stream = TcpStream::connect(address).await?;
@@ -73,7 +73,7 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor) -> std::io::Result<
         let (stream, _) = listener.accept().await?;
         let acceptor = acceptor.clone();
         spawn(async move {
-            // Who does not get on with the handshake is let go.
+            // Clients that do not complete the handshake in time are dropped.
             let Ok(Ok(stream)) = timeout(Duration::from_secs(10), acceptor.accept(stream)).await
             else {
                 return;

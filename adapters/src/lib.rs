@@ -1,1 +1,1 @@
-//! Nothing but tests and examples: see `adapters/tests/` and `adapters/examples/`.
+//! Empty: this package has only tests and examples, in `adapters/tests/` and `adapters/examples/`.

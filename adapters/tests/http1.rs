@@ -1,5 +1,5 @@
-//! HTTP/1 over the loop's sockets: one request after the other, many at once in one packet,
-//! bodies larger than every buffer, clients that say no more, say it slowly, or hang up.
+//! HTTP/1 over the loop's sockets: one request after the other, many in one packet, bodies larger
+//! than every buffer, clients that stop sending, send slowly, or hang up.
 
 mod support;
 
@@ -122,7 +122,7 @@ fn large_bodies_both_ways_at_once() {
     });
 }
 
-/// A client that has said all it has to say may still listen.
+/// A client that has sent everything may still read.
 #[test]
 fn a_client_that_half_closes_gets_its_answer() {
     within_deadline(|| {
@@ -149,9 +149,9 @@ fn a_client_that_half_closes_gets_its_answer() {
     });
 }
 
-/// A request and the end of what its client says, at the same time: both there before the
-/// connection is accepted, or both in one event. It is answered all the same, also where clients
-/// that half-close are not looked for.
+/// A request and the end of the client's stream come at the same time: both before the connection
+/// is accepted, or both in one event. The request is answered all the same, even without support
+/// for half-closed connections.
 #[test]
 fn a_request_that_comes_with_the_end_of_its_connection_is_answered() {
     const REQUEST: &[u8] = b"GET /both HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -195,7 +195,7 @@ fn a_request_that_comes_with_the_end_of_its_connection_is_answered() {
     });
 }
 
-/// Where that is not allowed, hanging up ends the request that is worked on.
+/// Without that support, hanging up ends the request that is being handled.
 #[test]
 fn a_client_that_hangs_up_ends_the_work_for_it() {
     within_deadline(|| {
@@ -227,8 +227,8 @@ fn a_client_that_hangs_up_ends_the_work_for_it() {
     });
 }
 
-/// Clients that never come to the end of what they say are let go, each at its time, and
-/// meanwhile others are served.
+/// Clients that never complete a request are dropped, each after its timeout, and meanwhile others
+/// are served.
 #[test]
 fn a_slow_client_is_disconnected() {
     const SLOW: usize = 50;
@@ -247,7 +247,7 @@ fn a_slow_client_is_disconnected() {
                 let (near, far) = connected().await;
                 slow.push(spawn(builder.serve_connection(far, service_fn(path))));
                 dawdlers.push(spawn(async move {
-                    // A byte now and then: each is a sign of life, and none of them helps.
+                    // A byte now and then does not extend the timeout.
                     for byte in b"GET / HTTP/1.1\r\nX: ".iter().chain([b'y'].iter().cycle()) {
                         if near.write_all(std::slice::from_ref(byte)).await.is_err() {
                             break;
@@ -275,7 +275,7 @@ fn a_slow_client_is_disconnected() {
     });
 }
 
-/// hyper's clock is the loop's: an hour of patience takes no hour to test.
+/// hyper uses the loop's clock, so a timeout of an hour does not take an hour to test.
 #[test]
 fn timeouts_by_a_virtual_clock() {
     within_deadline(|| {
@@ -330,7 +330,7 @@ fn a_panic_ends_its_connection_only() {
     });
 }
 
-/// A server that goes away in the middle of a body is an error, not the body's end.
+/// If a server closes in the middle of a body, that is an error, not the body's end.
 #[test]
 fn a_body_that_is_cut_off_is_an_error() {
     within_deadline(|| {
@@ -352,7 +352,7 @@ fn a_body_that_is_cut_off_is_an_error() {
     });
 }
 
-/// The other kinds of request end in an upgrade: the connection is then whoever's.
+/// Some requests end in an upgrade: afterwards the connection is free for another protocol.
 #[test]
 fn a_connection_can_be_upgraded() {
     within_deadline(|| {

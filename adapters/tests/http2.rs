@@ -1,5 +1,5 @@
-//! HTTP/2 over the loop: a hundred streams at once, bodies larger than their windows, requests
-//! that are taken back, peers that fall silent.
+//! HTTP/2 over the loop: a hundred streams at once, bodies larger than their windows, requests that
+//! are cancelled, peers that fall silent.
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
 mod support;
@@ -20,7 +20,7 @@ use trefoil::io::UnixStream;
 use trefoil::sync::Event;
 use trefoil::{EventLoop, LoopHandle, join_all, spawn, time, yield_now};
 
-/// None is answered before all have been asked: they are there at the same time.
+/// No request is answered before all have arrived, so all streams exist at the same time.
 #[test]
 fn a_hundred_streams_at_once() {
     const STREAMS: usize = 100;
@@ -170,7 +170,7 @@ fn a_panic_ends_its_stream_only() {
     });
 }
 
-/// A peer that answers no ping is given up, by the loop's clock: here a virtual one.
+/// A connection whose peer answers no ping is closed, by the loop's clock, which is virtual here.
 #[test]
 fn a_silent_peer_is_given_up() {
     within_deadline(|| {

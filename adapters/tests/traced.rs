@@ -1,5 +1,5 @@
-//! Tasks as spans: what a subscriber hears of tasks that end, panic, are cancelled, block their
-//! loop; and that nobody hears anything who did not ask.
+//! Tasks as spans: what a subscriber sees of tasks that end, panic, are cancelled, or block their
+//! loop; and that a subscriber without interest sees nothing.
 
 mod support;
 
@@ -221,7 +221,7 @@ fn a_panic_is_told_of_inside_the_span() {
     });
 }
 
-/// A panic is heard of also where spans are too fine to be.
+/// A panic is reported even if spans are disabled.
 #[test]
 fn panics_without_spans() {
     within_deadline(|| {
@@ -340,7 +340,7 @@ fn a_listener_that_panics_while_work_is_dropped_keeps_none_of_it() {
     });
 }
 
-/// Work is done, or dropped, whatever the subscriber does: nothing is leaked, and nobody waits for
+/// Work is done, or dropped, whatever the subscriber does: nothing is leaked, and no code waits for
 /// ever.
 #[test]
 fn a_listener_that_panics_on_enter_loses_no_task() {

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use trefoil_benches::cell;
 use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
 
-/// Who does one operation so many times.
+/// A contender, and its function that does one operation `n` times.
 type Operation = (Kind, &'static str, fn(u64) -> u64);
 
 fn row(bench: &mut Bench, name: &str, goals: &'static [Goal], operations: &[Operation]) {

@@ -1,11 +1,11 @@
 //! hyper's "hello world" on trefoil's loop and on tokio's current-thread runtime, in turn.
 //!
-//! The same service, the same hyper; what differs is who runs it. HTTP/1: each server has a
-//! thread, and one client for all is a thread of blocking sockets that writes a request on each
-//! of its connections and then reads the answers, so that a round on n connections finds n of them
-//! ready. What counts is the server's own processor time for each request: the time until the
-//! answer is there has the client and the system's scheduler in it, too, and is shown beside it.
-//! HTTP/2: server and client on one thread, so many streams at once on one connection.
+//! The same service, the same hyper; only the runtime differs. HTTP/1: each server has a thread,
+//! and one client for all is a thread of blocking sockets that writes a request on each of its
+//! connections and then reads the answers, so that a round on n connections finds n of them ready.
+//! What counts is the server's own processor time for each request: the time until the answer is
+//! there has the client and the system's scheduler in it, too, and is shown beside it. HTTP/2:
+//! server and client on one thread, so many streams at once on one connection.
 //!
 //! Goal: ahead of tokio in each row. Nine tenths of HTTP/1's time are the system's and hyper's own,
 //! so it is by a few percent.

@@ -93,7 +93,7 @@ fn pool(procs: &ProcessPool, chunks: u64) -> Result<(), Any> {
     Ok(())
 }
 
-/// What echoes: its two ends.
+/// Measures a stream that echoes, by its two ends.
 fn stream(mut to: impl Write + Send, mut from: impl Read + Send, frames: usize) -> Result<(), Any> {
     let mut frame = [7u8; 64];
     let mut trips = Vec::new();

@@ -1,10 +1,9 @@
 //! A benchmark: groups of rows, run as the command line says.
 //!
-//! **How.** Every round runs every entry once, beginning with another one each time, so
-//! that nobody always follows the same neighbour. Before each entry the process
-//! sleeps for [`SETTLE`]: pools that spin before they sleep have stopped by then. The first
-//! round warms up and is not counted. An entry that works on something hot begins
-//! with an unmeasured tenth of its work.
+//! **How.** Every round runs every entry once, beginning with another one each time, so that no
+//! entry always follows the same neighbour. Before each entry the process sleeps for [`SETTLE`]:
+//! pools that spin before they sleep have stopped by then. The first round warms up and is not
+//! counted. An entry that works on something hot begins with an unmeasured tenth of its work.
 //!
 //! **Then.** Each row is judged (`judge.rs`) and printed as it comes. With `--record FILE` all of
 //! them go into that file at the end (`record.rs`), of which `tables` makes the documents.

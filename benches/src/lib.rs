@@ -1,4 +1,4 @@
-//! What the benchmarks share, and what becomes of their figures.
+//! Code that the benchmarks share, and that turns their figures into tables and plots.
 //!
 //! The contenders of one question run in turn, A B C A B C …, in one process, so
 //! that a drift of the machine's speed meets all of them alike (`rows.rs`, `bench.rs`). A row is

@@ -12,7 +12,7 @@
 //! not driven, and reads the answers afterwards; its own two calls for each echo are counted, too,
 //! and taken off by the script. So is the client of the connections to hyper's server, of which one
 //! makes one request. The clock is stopped, since some decisions hang on it.
-#![allow(unsafe_code)] // an allocator cannot be had without
+#![allow(unsafe_code)] // an allocator needs it
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -41,7 +41,7 @@ struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: all calls are handed on to the system's allocator.
+// SAFETY: all calls are passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +74,7 @@ fn measured(times: u64, work: &mut dyn FnMut()) {
     }
 }
 
-/// What the command line wants to know.
+/// What the command line asks for.
 enum Want {
     Operations(u64),
     Allocations,
@@ -196,8 +196,8 @@ impl Steps {
     }
 }
 
-/// One connection with one request: the client writes it, says that it says no more, and then reads
-/// the answer. `drive`: the server, until that step. The client makes seven calls.
+/// One connection with one request: the client writes it, shuts its direction down, and then reads
+/// the answer. `drive` drives the server until that step. The client makes seven calls.
 fn connection(address: SocketAddr, steps: &Steps, drive: &mut dyn FnMut(u64)) {
     let before = steps.done.load(Ordering::Relaxed);
     let mut client = TcpStream::connect(address).unwrap();
@@ -211,7 +211,7 @@ fn connection(address: SocketAddr, steps: &Steps, drive: &mut dyn FnMut(u64)) {
     assert_eq!(client.read(&mut answer).unwrap(), 0);
 }
 
-/// Runs what other threads (or this one, from outside) have brought, and lies down.
+/// Runs what other threads (or this one, from outside) have spawned, and goes to sleep.
 fn settle(event_loop: &EventLoop) {
     while event_loop.poll_once() {}
 }

@@ -1,4 +1,4 @@
-//! The machine: how slow is it, and who else is using it?
+//! The machine: how slow it is, and how much other processes use it.
 
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -22,8 +22,8 @@ pub fn slowness() -> f64 {
     })
 }
 
-/// What one process and those of its children that it has waited for have computed, in
-/// hundredths of a second; and who its parent is.
+/// The processor time of a process and of the children that it has waited for, in hundredths of a
+/// second; and its parent.
 fn process(pid: &str) -> Option<(u64, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // Behind the name, which may hold anything: state, parent, ..., user and system time, and the
@@ -36,7 +36,7 @@ fn process(pid: &str) -> Option<(u64, u32)> {
     Some((times.sum(), fields.get(1)?.parse().ok()?))
 }
 
-/// What this process has computed, and all that descend from it.
+/// The processor time of this process and all its descendants.
 fn own() -> Option<u64> {
     let all = std::fs::read_dir("/proc").ok()?.flatten();
     let all: Vec<(u32, u64, u32)> = all
@@ -57,8 +57,8 @@ fn own() -> Option<u64> {
     Some(sum)
 }
 
-/// What the processors have done so far, in hundredths of a second: by everybody, and
-/// by this process and its descendants. None where `/proc` is not.
+/// The processor time so far, in hundredths of a second: of all processes, and of this process and
+/// its descendants. None without `/proc`.
 fn busy() -> Option<(u64, u64)> {
     let all = std::fs::read_to_string("/proc/stat").ok()?;
     let all = all.lines().next()?.split_whitespace().skip(1);
@@ -68,7 +68,7 @@ fn busy() -> Option<(u64, u64)> {
     Some((all, own()?))
 }
 
-/// A stretch of time, and what others did in it.
+/// A stretch of time, and the processor time that others used in it.
 pub struct Stretch(Instant, Option<(u64, u64)>);
 
 impl Stretch {

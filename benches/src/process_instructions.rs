@@ -3,8 +3,8 @@
 //!
 //! `process_instructions NAME TIMES` runs operation NAME so often, with one worker. Of two runs
 //! under callgrind (`--trace-children=yes`, one file for each process) or strace (`-f -c`) with
-//! different TIMES the difference counts. The counts are not quite exact: who is awake when, and
-//! how many items go into a frame, is a matter of time.
+//! different TIMES the difference counts. The counts are not quite exact: which side is awake when,
+//! and how many items go into a frame, depends on time.
 
 use std::hint::black_box;
 

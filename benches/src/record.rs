@@ -1,4 +1,4 @@
-//! A record: what one benchmark has measured, as text that another program reads.
+//! A record: the measurements of one benchmark, as text that another program reads.
 //!
 //! **Job.** A benchmark runs in a process of its own, and `tables` makes documents and plots of
 //! what several of them found. Between the two lies one file for each.
@@ -54,16 +54,16 @@ pub struct Judged {
     pub over: bool,
     /// The plot that it is drawn in, and where.
     pub plot: Option<(String, f64)>,
-    /// Who did it.
+    /// The contenders' figures.
     pub entries: Vec<Figure>,
 }
 
-/// What one of them needed.
+/// The figure of one contender.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// Who.
+    /// Its name.
     pub name: String,
-    /// In which part.
+    /// Its role in the row.
     pub kind: Kind,
     /// What counts in this row.
     pub value: f64,

@@ -1,8 +1,8 @@
-//! Rows: one question, all who answer it, and the goal that trefoil has set itself.
+//! Rows: one question, the contenders that answer it, and the goal for trefoil.
 //!
-//! **Job.** Say what is measured: entries (who does the work, and how its time is taken), the
-//! row that they make, its goals. [`Bench`] measures them, `judge.rs` judges, `record.rs`
-//! keeps what came out.
+//! **Job.** Describes what is measured: entries (which contender does the work, and how its time is
+//! taken), the row that they make, its goals. [`Bench`] measures them, `judge.rs` judges,
+//! `record.rs` keeps the results.
 //!
 //! **Trusted.** Only on a quiet machine: what others computed meanwhile is printed for
 //! every group and at the end, in processors.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub use crate::bench::{Bench, SETTLE, Scale};
 pub use crate::judge::SLACK;
 
-/// Who is it?
+/// The role of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// trefoil, judged.
@@ -29,7 +29,7 @@ pub enum Kind {
     Floor,
 }
 
-/// What trefoil wants.
+/// A goal for trefoil.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     /// So many nanoseconds at most.

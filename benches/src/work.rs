@@ -57,8 +57,8 @@ pub fn fib(n: u32) -> u64 {
     fib(n - 1) + fib(n - 2)
 }
 
-/// The same with two calls for each sum: of [`fib`] the compiler makes a loop with one. Where
-/// a second half may be run by somebody else, its call cannot become a loop.
+/// The same with two calls for each sum, because the compiler turns [`fib`] into a loop with one.
+/// If another thread may run the second half, its call cannot become a loop.
 #[must_use]
 pub fn fib_two_calls(n: u32) -> u64 {
     if n < 2 {

@@ -1,8 +1,7 @@
-//! Calls that may block, for the models: a pool that is made wider while its call ends.
+//! Calls that may block, for the models: a pool that is widened while its call ends.
 //!
-//! What it drives is `sleep` as it is, for a pool of one thread; the clocks are not there: whoever
-//! makes it wider says that he has seen the call wait. The models are in
-//! `checks/tests/blocking.rs`.
+//! It drives the real `sleep`, for a pool of one thread, without clocks: the model itself says when
+//! the call was seen to wait. The models are in `checks/tests/blocking.rs`.
 //!
 //! Exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
@@ -11,11 +10,11 @@ use std::sync::Arc;
 
 use super::sleep::{Need, Sleep};
 
-/// A step that a model leaves out, to see itself fail.
+/// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     No,
-    /// Step 5: whoever makes the pool wider does not look whether there still is a call.
+    /// Step 5: the thread that widens the pool does not check whether there still is a call.
     NoSecondLook,
     /// Step 1: the call begins without a fence.
     NoFence,
@@ -28,7 +27,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Its runner runs.
+    /// A pool whose runner runs.
     pub fn new(broken: Broken) -> Arc<Self> {
         let this = Self {
             sleep: Sleep::new(1),
@@ -38,7 +37,7 @@ impl Caller {
         Arc::new(this)
     }
 
-    /// As `Worker::begin_call`. True: nobody watches, and somebody should if there is something
+    /// Like `Worker::begin_call`. True: there is no watch, and one is needed if something is
     /// queued.
     pub fn begin(&self) -> bool {
         if self.broken == Broken::NoFence {
@@ -49,12 +48,12 @@ impl Caller {
         self.sleep.is_unwatched()
     }
 
-    /// As `Worker::end_call`.
+    /// Like `Worker::end_call`.
     pub fn end(&self) {
         self.sleep.call_ends();
     }
 
-    /// The watcher has seen one call wait.
+    /// The watch has seen one call wait.
     pub fn widen(&self) {
         if self.broken == Broken::NoSecondLook {
             self.sleep.widen_blindly(1);
@@ -63,7 +62,7 @@ impl Caller {
         }
     }
 
-    /// After a push. True: a watcher is wanted.
+    /// After a push. True: a watch is needed.
     pub fn published(&self) -> bool {
         self.sleep.need_after_push() == Some(Need::Watch)
     }

@@ -1,8 +1,8 @@
-//! A kernel that does not take what is sent: nothing is lost, and nothing spins.
+//! A kernel that refuses to take messages for a while: nothing is lost, and nothing spins.
 //!
-//! The driver's link is real, and so is its socket; what `sendmsg` answers is made up for a while.
-//! The driver does one turn after the other, as its thread would, and a peer reads what arrives in
-//! the end.
+//! The driver's link and socket are real; the results of `sendmsg` are injected for a while. The
+//! driver does one turn after the other, as its thread would, and a peer reads what arrives in the
+//! end.
 //!
 //! Tests: this is one.
 
@@ -20,7 +20,7 @@ use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::scope;
 use crate::process::wire::Frame;
 
-/// Brings something along, perhaps.
+/// An argument, perhaps with an attachment.
 struct Brings(Option<Arc<Attachment>>, Vec<u8>);
 
 impl Serialize for Brings {
@@ -35,8 +35,8 @@ impl Serialize for Brings {
 /// The head of a frame, and its items.
 type HeadAndItems = (Vec<u8>, Option<Piece>);
 
-/// Frames that are too large for the tray, the third of which brings something along; and what
-/// arrives of them.
+/// Frames that are too large for the tray, the third of which has an attachment; and the bytes that
+/// arrive.
 fn frames() -> (Vec<HeadAndItems>, Vec<u8>) {
     let mut all = Vec::new();
     let frame = |n: u8| {

@@ -1,9 +1,9 @@
-//! What comes from a worker, garbled: the whole way in, from the socket to the tasks.
+//! Garbled input from a worker: the whole way from the socket to the tasks.
 //!
-//! The driver is the real one, without processes: the other end of each socket is a
-//! worker made up here, that answers correctly and whose bytes are then
-//! flipped, lost, repeated or made up, cut anywhere into pieces, while it scribbles on
-//! the pages that it shares. Whatever it does, nothing unwinds, and every task ends.
+//! The driver is the real one, without processes: the other end of each socket is a simulated
+//! worker that answers correctly. Its bytes are then flipped, lost, repeated or invented, and cut
+//! into pieces anywhere, while it overwrites the pages that it shares. Whatever it does, the driver
+//! does not panic, and every task ends.
 //!
 //! Tests: this is one.
 
@@ -28,17 +28,17 @@ const CODE: CodeRef = CodeRef {
     function: 2,
 };
 
-/// The other end.
+/// The simulated worker.
 struct Peer {
     socket: UnixStream,
     pages: Pages,
-    /// What it has yet to say.
+    /// The bytes that it has not sent yet.
     says: Vec<u8>,
 }
 
 struct World {
     seed: u64,
-    /// Time passes faster here: no pause after a death is waited for.
+    /// Time that was skipped, so that no pause after a death is waited for.
     ahead: Duration,
     driver: Driver,
     peer: Option<Peer>,
@@ -47,11 +47,11 @@ struct World {
     many: Vec<Task<Vec<String>>>,
     inboxes: Vec<(Receiver<Run<u64>>, usize)>,
     next_job: u64,
-    /// How often the driver has seen through it.
+    /// How often the driver has noticed the garbling.
     seen_through: u32,
 }
 
-/// Of one worker, and without it.
+/// A driver for one worker, which is not there.
 pub(super) fn driver() -> Driver {
     let mut settings = Settings::new();
     settings.policy.grace = Duration::ZERO;
@@ -127,7 +127,7 @@ impl World {
         self.driver.sched.feed(feed, now);
     }
 
-    /// Does what the scheduler wants.
+    /// Carries out the scheduler's wishes.
     fn act(&mut self) {
         let now = self.now();
         for index in self.driver.sched.overdue(now).collect::<Vec<_>>() {
@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    /// Answers a frame as it should be, or nearly so.
+    /// Answers a frame correctly, or nearly so.
     fn work(&mut self, frame: &[u8]) {
         let Ok(Some((frame, _))) = Frame::decode(frame) else {
             unreachable!("the driver speaks the protocol")
@@ -250,7 +250,7 @@ impl World {
         }
     }
 
-    /// Some of what the worker says arrives.
+    /// Lets some of the worker's bytes arrive.
     fn hear(&mut self) {
         if let Some(mut peer) = self.peer.take() {
             let some = self.random(peer.says.len() + 1).max(peer.says.len().min(1));
@@ -293,7 +293,7 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
             world.hear();
         }
         world.hostile = false;
-        // What was garbled before, and not noticed, may be waited for without end.
+        // Without the worker, because the rest of a garbled frame might be waited for without end.
         world.peer = None;
         world.hear();
         for _ in 0..20_000 {
@@ -336,7 +336,8 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
     );
 }
 
-/// A result that will never fit is refused when its length is there, however its head has arrived.
+/// A result that is too long is refused as soon as its length is known, in however many pieces its
+/// head has arrived.
 #[test]
 fn a_length_that_comes_in_pieces_is_looked_at() {
     let head = wire::value_head(1 << 46);

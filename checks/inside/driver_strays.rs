@@ -1,4 +1,4 @@
-//! Processes that the driver has let go of are reaped when they end.
+//! Processes that the driver has given up are reaped when they end.
 //!
 //! Tests: this is one.
 #![allow(clippy::disallowed_methods)] // a child of the test's
@@ -27,7 +27,7 @@ fn one_that_ends_wakes_the_driver_and_is_reaped() {
         assert!(news.iter().any(stray), "it sleeps on");
         driver.take_in(news);
         assert_eq!(driver.strays.len(), left);
-        // Somebody has reaped it.
+        // It was reaped.
         assert!(children[left].try_wait().is_err());
     }
 }

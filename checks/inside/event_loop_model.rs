@@ -1,7 +1,7 @@
 //! The inbox of a loop, for the models in `checks/`.
 //!
-//! It exists under `--cfg loom` only. Sleeping is a condition variable of loom's
-//! here, in the place of the kernel's wait; all else is what the loop runs.
+//! It exists under `--cfg loom` only. One of loom's condition variables replaces the kernel's wait;
+//! everything else is the loop's real code.
 #![allow(missing_docs)]
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct Mail(Arc<Parts>);
 
 struct Parts {
     inbox: Inbox,
-    /// One for each way to sleep: a wake-up in the wrong place is lost.
+    /// One for each way to sleep: a wake-up of the wrong one is lost.
     written: [Mutex<bool>; 2],
     waits: [Condvar; 2],
     noted: AtomicBool,
@@ -63,7 +63,7 @@ impl Default for Mail {
 }
 
 impl Mail {
-    /// Any thread.
+    /// On any thread: posts an entry.
     pub fn post(&self, entry: Entry) {
         let parts = &*self.0;
         match parts.inbox.push(entry.0) {
@@ -73,7 +73,7 @@ impl Mail {
         }
     }
 
-    /// Any thread: a note, as `Shared` has it.
+    /// On any thread: leaves a note, as in `Shared`.
     pub fn note(&self) {
         let parts = &*self.0;
         parts.noted.store(true, Ordering::Release);
@@ -82,20 +82,20 @@ impl Mail {
         }
     }
 
-    /// The loop: there was one.
+    /// On the loop's thread: whether there was a note.
     pub fn take_note(&self) -> bool {
         let noted = &self.0.noted;
         noted.load(Ordering::Relaxed) && noted.swap(false, Ordering::Acquire)
     }
 
-    /// The loop: the entries.
+    /// On the loop's thread: takes the entries.
     pub fn collect(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
         self.0.inbox.drain(&mut entries);
         entries.into_iter().map(Entry).collect()
     }
 
-    /// The loop: as `turn.rs` sleeps; `parks`: in the other way.
+    /// On the loop's thread: sleeps like `turn.rs`; `parks`: by parking.
     pub fn sleep(&self, parks: bool) {
         let how = if parks { Sleep::Parked } else { Sleep::Asleep };
         let Parts {
@@ -120,7 +120,7 @@ impl Mail {
     }
 }
 
-/// Makes `lie_down` a look and a store (or one step again).
+/// Splits `lie_down` into a look and a store, or makes it one step again.
 pub fn lie_down_in_two_steps(on: bool) {
     inbox_fault::lie_down_in_two_steps(on);
 }

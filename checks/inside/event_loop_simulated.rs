@@ -1,9 +1,9 @@
-//! A loop whose events and whose time a test invents.
+//! A loop whose events and time a test controls.
 //!
-//! The real turn runs, with the real queue, table, timers, waiters and readiness; what the kernel
-//! would report is [injected](EventLoop::inject) instead, in whatever order a test likes, and
-//! the (virtual) clock moves only when it is [told to](EventLoop::advance). The test that does so
-//! is the one beside `io::source`.
+//! The real turn runs, with the real queue, table, timers, waiters and readiness. Events are
+//! [injected](EventLoop::inject) in any order instead of being reported by the kernel, and the
+//! (virtual) clock moves only [on demand](EventLoop::advance). The test in `source_simulated.rs`
+//! uses it.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ impl EventLoop {
         turn::simulate(&self.local)
     }
 
-    /// An event, as if the kernel had reported it; of a source that is gone, too. How many it
-    /// wakes.
+    /// Injects an event, as if the kernel had reported it, possibly for a source that is gone.
+    /// Returns how many tasks it wakes.
     pub(crate) fn inject(&self, key: SourceKey, ready: [Readiness; 2]) -> usize {
         let mut woken = Vec::new();
         let reactor = &self.local.reactor;
@@ -31,13 +31,13 @@ impl EventLoop {
         count
     }
 
-    /// Time goes by.
+    /// Moves the clock.
     pub(crate) fn advance(&self, by: Duration) {
         let clock = self.local.shared.clock();
         clock.expect("it has a virtual clock").advance(by);
     }
 
-    /// How many wait for descriptors.
+    /// How many futures wait for descriptors.
     pub(crate) fn count_waiters(&self) -> usize {
         self.local.reactor.borrow().count_waiters()
     }

@@ -1,7 +1,6 @@
 //! A frame's gate for the models: a worker that takes items, and a parent that takes them back.
 //!
-//! What they drive is `sys::gate` as it is.
-//! Exists under `--cfg loom` only.
+//! It drives the real `sys::gate`. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 pub use crate::sys::gate::model::Broken;
@@ -10,7 +9,7 @@ use crate::sys::gate::{Gate, model};
 pub struct Frame(Gate);
 
 impl Frame {
-    /// Of `count` items.
+    /// A gate for `count` items.
     pub fn new(count: u32, broken: Broken) -> Self {
         model::set(broken);
         let gate = Gate::new();
@@ -18,7 +17,7 @@ impl Frame {
         Self(gate)
     }
 
-    /// The worker: how many items it has run; `most`, and then it wants no more.
+    /// The worker: runs items, at most `most`. Returns how many it has run.
     pub fn run(&self, most: u32) -> u32 {
         let mut count = 0;
         while count < most {
@@ -32,7 +31,8 @@ impl Frame {
         count
     }
 
-    /// The parent: takes back what it can from `from` on. Where the frame ends now.
+    /// The parent: takes back the items from `from` on that it can. Returns where the frame ends
+    /// now.
     pub fn recall(&self, from: u32) -> u32 {
         let before = self.0.taken();
         let end = self.0.recall(from);

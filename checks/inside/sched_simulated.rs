@@ -1,23 +1,23 @@
 //! The scheduler against simulated workers, from many seeds.
 //!
-//! No process and no clock: a simulated worker takes items through real gates, answers in
-//! real records, dies in the middle of them, is slow to be heard, and now and then
-//! says hello never. Checked at every step:
+//! There is no process and no clock: a simulated worker takes items through real gates, answers in
+//! real records, dies in the middle of them, is heard late, and sometimes never says hello. Checked
+//! at every step:
 //!
 //! - no item runs twice, whatever dies when (W3), unless it has cost a worker and may be retried;
-//! - a worker that is to be killed runs nothing that anybody still wants (W4);
+//! - a worker that is to be killed runs no item that is still wanted (W4);
 //! - every job ends exactly once, with all of its values or with an error that it may have (W5):
 //!   `WorkerDied` only if a worker died in one of its items;
-//! - of a job whose items are waited for one by one, each is answered exactly once;
-//! - an item ends in `TimedOut` only if it has run for so long, and then does so;
+//! - in a job whose items are waited for one by one, each is answered exactly once;
+//! - an item ends in `TimedOut` if and only if it has run for that long;
 //! - no worker begins an item before its initializer has ended, without its job's context, or after
-//!   as many as it may have; when an initializer panics everything fails, and nothing more is
-//!   started;
-//! - an item with ends goes alone, to a worker that has nothing else and no ends of others (W25);
-//!   once its worker has been heard, no copy of its ends is left here (W26).
+//!   its maximum number of items; when an initializer panics everything fails, and no worker is
+//!   started any more;
+//! - an item with ends goes alone, to a worker that has no other item and no ends of others (W25);
+//!   once its worker has answered, no copy of its ends is left in the parent (W26).
 
 use std::collections::{HashMap, HashSet, VecDeque};
-// Of the simulation: no protocol.
+// Used by the simulation: no protocol.
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -54,10 +54,10 @@ impl Gated for Gates {
 /// An item, in two numbers.
 type Item = (u64, u64);
 
-/// An item that brings an end along.
+/// An item with a channel's end.
 struct Laden(Item, Arc<Attachment>);
 
-/// What was sent, with a description behind it or without.
+/// Decodes an item that was sent with a description or without.
 fn item(bytes: &[u8]) -> Item {
     postcard::take_from_bytes(bytes).unwrap().0
 }
@@ -75,11 +75,11 @@ fn end_of_a_channel() -> Arc<Attachment> {
     attachment
 }
 
-/// What has become of the jobs.
+/// The results of the jobs.
 #[derive(Default)]
 struct Book {
     ended: HashMap<u64, Result<usize, TaskError>>,
-    /// Items of their own that have ended in an error, and which.
+    /// The errors of items that were answered one by one.
     errors: HashMap<Item, TaskError>,
     /// When each item was last started.
     started: HashMap<Item, Instant>,
@@ -133,14 +133,14 @@ impl Sink for BookSink {
     }
 }
 
-/// A worker: what it was sent, where it is, and what it said that was not yet heard.
+/// A worker: what it was sent, which item it runs, and its output that has not been read yet.
 struct Sim {
     gates: Arc<Gates>,
-    /// Of a plain worker: frames that it has yet to read.
+    /// In a plain worker: frames that it has not read yet.
     unread: VecDeque<Vec<u8>>,
     inbox: VecDeque<(BatchHead, VecDeque<Item>)>,
     begun: u64,
-    /// How many items it has begun in all, its initializer not counted.
+    /// How many items it has begun in all, without its initializer.
     served: u64,
     initialized: bool,
     contexts: HashSet<u64>,
@@ -152,13 +152,13 @@ struct Sim {
     heard: Vec<u8>,
     hello: bool,
     leaves: bool,
-    /// It stands still.
+    /// It is stopped.
     frozen: bool,
     /// It has been killed, which takes effect soon.
     killed: bool,
 }
 
-/// What the world knows of a job.
+/// What the simulation knows of a job.
 #[derive(Clone, Copy, Default)]
 struct Known {
     size: u64,
@@ -166,7 +166,7 @@ struct Known {
     retry: u32,
     timeout: Option<Duration>,
     context: bool,
-    /// Some of its items bring ends, or its context does.
+    /// Some of its items have ends of channels, or its context has.
     ends: bool,
 }
 
@@ -176,10 +176,10 @@ struct World {
     epoch: Epoch,
     sched: Sched,
     counters: Arc<Counters>,
-    /// Its workers are plain: they see other gates than the scheduler.
+    /// The workers are plain: their gates are not those of the scheduler.
     plain: bool,
     initializes: bool,
-    /// Initializers panic in this world, some time.
+    /// Initializers may panic in this simulation.
     fragile: bool,
     broken: bool,
     replace_after: Option<u64>,
@@ -191,18 +191,18 @@ struct World {
     cancelled: HashSet<u64>,
     panicked: HashSet<u64>,
     jobs: HashMap<u64, Known>,
-    /// Jobs that are still being fed: how far.
+    /// Jobs that still get items, and how far they are.
     open: Vec<(u64, u64, u64)>,
     next_job: u64,
     book: Arc<Mutex<Book>>,
-    /// What items bring along.
+    /// The attachments of items.
     attachments: HashMap<Item, Arc<Attachment>>,
     /// How many items with ends have begun.
     laden: u32,
     hostile: bool,
-    /// How many workers were killed for the sake of a cancelled item.
+    /// How many workers were killed because of a cancelled item.
     executed: u32,
-    /// How many running items were told that nobody wants them.
+    /// How many running items were told that they are not wanted.
     rung: u32,
     /// How many workers have asked to be replaced.
     retired: u32,
@@ -439,9 +439,9 @@ impl World {
         }
     }
 
-    /// A worker looks whether what it runs is wanted.
+    /// A worker checks whether the item that it runs is wanted.
     fn ring(&mut self, index: usize) {
-        // Every other one obeys.
+        // Every second item obeys.
         let obeys = self.chance(2);
         let Some(sim) = &self.sims[index] else {
             return;
@@ -458,7 +458,7 @@ impl World {
         }
     }
 
-    /// Somebody may still want the result of this item.
+    /// Whether the result of this item may still be wanted.
     fn is_wanted(&self, item: Item) -> bool {
         let (job, index) = item;
         let book = self.book.lock().unwrap();
@@ -578,7 +578,7 @@ impl World {
             }
             sim.running = None;
             if panics && item.0 == INITIALIZE {
-                self.hear(index, true); // at once: what comes from now on knows it
+                self.hear(index, true); // at once, so that later output is after it
             }
             return;
         }
@@ -646,7 +646,7 @@ impl World {
         }
     }
 
-    /// The scheduler hears some of what a worker said.
+    /// The scheduler reads some of a worker's output.
     fn hear(&mut self, index: usize, all: bool) {
         let Some(length) = self.sims[index].as_ref().map(|sim| sim.said.len()) else {
             return;
@@ -674,7 +674,7 @@ impl World {
         }
     }
 
-    /// Those that were killed are soon gone.
+    /// Makes killed workers end soon.
     fn execute(&mut self) {
         for index in 0..self.sims.len() {
             let sim = self.sims[index].as_ref().filter(|sim| sim.killed);
@@ -771,7 +771,7 @@ impl World {
     }
 }
 
-/// How many worlds: 60 where `TREFOIL_FULL` is set, half of them otherwise; more with
+/// How many simulations: 60 if `TREFOIL_FULL` is set, otherwise half as many; more with
 /// `TREFOIL_SIM=n`.
 fn worlds() -> u64 {
     let all = std::env::var_os("TREFOIL_FULL").is_some();
@@ -791,7 +791,8 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         for _ in 0..1500 {
             world.step();
         }
-        // Peace: everything left must end without a limit being hit.
+        // From now on nothing bad happens: everything that is left must end without a limit being
+        // hit.
         world.hostile = false;
         while !world.open.is_empty() {
             world.feed(0);
@@ -829,8 +830,8 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     assert!(rung > executed, "{rung} were told, {executed} killed");
 }
 
-/// Workers that stand still, some of which seem to have begun more than they have: once nobody
-/// wants anything of them, the pool ends, and soon.
+/// Stopped workers, some of which seem to have begun more than they have: once none of their items
+/// is wanted, the pool soon ends.
 #[test]
 fn a_stopped_worker_does_not_delay_the_end() {
     let (mut frozen, mut lying) = (0, 0);
@@ -879,7 +880,7 @@ fn a_stopped_worker_does_not_delay_the_end() {
     );
 }
 
-/// A worker that was killed and lives is killed again, once in a second.
+/// A worker that was killed but still lives is killed again, once a second.
 #[test]
 fn a_worker_that_does_not_die_is_killed_again() {
     let mut world = World::new(8); // one worker
@@ -908,8 +909,8 @@ fn a_worker_that_does_not_die_is_killed_again() {
     assert_eq!(world.sched.deadline(), Some(world.now + second));
 }
 
-/// After the second in a row that never says hello, what waits fails, and nobody is started before
-/// there is more.
+/// After the second worker in a row that never says hello, waiting calls fail, and no worker is
+/// started before there is another call.
 #[test]
 fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
     let mut world = World::new(8); // one worker
@@ -939,7 +940,7 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
 }
 
 impl World {
-    /// A call of one item, which is there at once.
+    /// Submits a call of one item.
     fn call(&mut self, priority: i32) -> u64 {
         let id = self.next_job;
         self.next_job += 1;
@@ -964,8 +965,8 @@ impl World {
     }
 }
 
-/// What has been cancelled, and stands in the queue yet, changes no order: a call that comes back
-/// stands behind more urgent ones.
+/// A cancelled call that is still in the queue changes no order: a call that is queued again is
+/// placed behind more urgent ones.
 #[test]
 fn a_cancelled_call_changes_no_order() {
     let mut world = World::new(8);
@@ -982,8 +983,8 @@ fn a_cancelled_call_changes_no_order() {
     assert_eq!(order, [first, second, usual]);
 }
 
-/// An elastic pool one of whose workers could not be started five times at once: what waits behind
-/// a long item of the other one is a reason to try again.
+/// An elastic pool one of whose workers could not be started five times in a row: a call that waits
+/// behind a long item of the other worker is a reason to try again.
 #[test]
 fn an_elastic_pool_tries_again_for_what_waits() {
     let mut world = World::new(9); // two workers
@@ -1030,8 +1031,8 @@ fn an_elastic_pool_tries_again_for_what_waits() {
     assert!(later > 0, "the second item waits for ever behind the first");
 }
 
-/// Who stands still with what was taken back from it, and with the ends of channels that came with
-/// that, is killed soon, and wakes nobody over and over.
+/// A stopped worker that holds the ends of channels of items which were taken back is soon killed,
+/// and does not keep waking the driver.
 #[test]
 fn a_stopped_worker_keeps_no_ends() {
     let mut held = 0;
@@ -1059,7 +1060,7 @@ fn a_stopped_worker_keeps_no_ends() {
             }
         }
         world.hostile = false;
-        // Some are taken over by others, the rest is cancelled.
+        // Other workers take over some items; the rest is cancelled.
         let begin = world.now;
         while world.now - begin < Duration::from_millis(300) {
             world.step();
@@ -1083,8 +1084,8 @@ fn a_stopped_worker_keeps_no_ends() {
     assert!(held > worlds() / 4, "{held} held ends");
 }
 
-/// A plain worker that stands still before it has begun what it has: that runs elsewhere. What it
-/// runs itself, and what stands behind that, waits for it.
+/// A plain worker that is stopped before it has begun its items: these run elsewhere. An item that
+/// it runs, and the items behind that, wait for it.
 #[test]
 fn a_stopped_worker_loses_items_it_has_not_begun() {
     let (mut killed, mut waits) = (0, 0);
@@ -1146,8 +1147,7 @@ fn a_stopped_worker_loses_items_it_has_not_begun() {
     );
 }
 
-/// As many items as it may have were sent to a worker that stands still, and cancelled: it is
-/// replaced.
+/// A stopped worker was sent its maximum number of items, which were cancelled: it is replaced.
 #[test]
 fn a_stopped_worker_that_gets_nothing_more_is_replaced() {
     let mut world = World::new(7); // four workers

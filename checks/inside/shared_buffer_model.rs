@@ -1,8 +1,8 @@
-//! Large results for the models: what a worker has lent, and when it uses the room again.
+//! Large results, for the models: which blocks a worker has lent, and when it reuses them.
 //!
-//! What they drive are `Due` and `took` as they are, with room for two blocks of two words. The
-//! records that name blocks go through a queue; a position in the worker's stream is a number of
-//! records. Exists under `--cfg loom` only.
+//! It drives the real `Due` and `took`, with room for two blocks of two words. The records that
+//! name blocks go through a queue; a position in the worker's stream is a number of records. It
+//! exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::cell::RefCell;
@@ -15,17 +15,17 @@ use crate::loom::{Condvar, Mutex};
 
 const BLOCKS: usize = 2;
 
-/// A step that a model leaves out, to see itself fail.
+/// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     No,
-    /// The parent says that it has taken a block before it has copied it.
+    /// The parent reports that it has taken a block before it has copied it.
     TooEarly,
-    /// The worker does not ask.
+    /// The worker reuses blocks without asking.
     Unasked,
 }
 
-/// A block that is out: its room is free again when this is dropped.
+/// A lent block: its room is free again when this is dropped.
 struct Block {
     place: usize,
     free: Rc<RefCell<VecDeque<usize>>>,
@@ -40,7 +40,7 @@ impl Drop for Block {
 pub struct Pair {
     memory: [[AtomicU64; 2]; BLOCKS],
     taken: AtomicU64,
-    /// Records on their way: in which block the value lies, if in any, and the value.
+    /// Records in the stream: in which block the value is, if in any, and the value.
     socket: (Mutex<VecDeque<(Option<usize>, u64)>>, Condvar),
     broken: Broken,
 }
@@ -55,8 +55,8 @@ impl Pair {
         }
     }
 
-    /// The worker: says so many results, the first 1, the next 2 and so on. How many of them found
-    /// room.
+    /// The worker: sends `count` results, 1, 2 and so on. Returns how many of them found room in a
+    /// block.
     pub fn worker(&self, count: u64) -> usize {
         let free = Rc::new(RefCell::new(VecDeque::from_iter(0..BLOCKS)));
         let mut due = Due::new();
@@ -86,7 +86,7 @@ impl Pair {
         lent
     }
 
-    /// The parent: hears `count` results, each as it was when it was said.
+    /// The parent: reads `count` results, and checks their values.
     pub fn parent(&self, count: u64) {
         for position in 1..=count {
             let mut socket = self.socket.0.lock();

@@ -14,13 +14,13 @@ use super::sched::Feed;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{Condvar, Mutex};
 
-/// A step that a model leaves out, to see itself fail.
+/// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     No,
-    /// A caller that finds somebody else at work wakes nobody.
+    /// A caller that finds the engine locked does not wake the driver.
     NoWake,
-    /// A caller that has taken a result does not say that the worker could have the next job.
+    /// A caller that has taken a result does not report that the worker could get the next job.
     Silent,
 }
 
@@ -28,7 +28,8 @@ pub enum Broken {
 struct Engine {
     waiting: u64,
     out: u64,
-    /// The same as `Pool::heard`: a load before the store would hide orders from loom.
+    /// The same number as `Pool::heard`, because a load before the store would hide orders from
+    /// loom.
     heard: u64,
     over: bool,
 }
@@ -36,13 +37,13 @@ struct Engine {
 pub struct Pool {
     mailbox: Mailbox,
     engine: Mutex<Option<Engine>>,
-    /// For the worker; and there will be no more.
+    /// Frames for the worker, and whether there will be no more.
     frames: (Mutex<(u64, bool)>, Condvar),
     results: AtomicU64,
     heard: AtomicU64,
     /// How many jobs have ended.
     ended: (Mutex<u64>, Condvar),
-    /// How many jobs the worker may have, and how many it wants before it ends any.
+    /// How many jobs the worker may have, and how many it needs before it ends any.
     width: u64,
     broken: Broken,
 }
@@ -80,7 +81,7 @@ impl Pool {
         }
     }
 
-    /// Takes the results that are there, once.
+    /// Takes the results that are there, each once.
     fn hear(&self, engine: &mut Engine) {
         let results = self.results.load(Ordering::Acquire);
         let new = results - engine.heard;
@@ -93,7 +94,7 @@ impl Pool {
         }
     }
 
-    /// A caller: leaves a job.
+    /// A caller: submits a job.
     pub fn call(&self) {
         let mut chunk = Chunk::default();
         chunk.push(&0u8).expect("a byte");
@@ -104,7 +105,7 @@ impl Pool {
             sealed: true,
             failure: None,
         });
-        // As `Shared::leave`.
+        // Like `Shared::leave`.
         let hand_out = || match self.engine.try_lock().as_deref_mut() {
             Some(Some(engine)) => {
                 let mail = self.mailbox.take_if_only_new_work();
@@ -130,7 +131,7 @@ impl Pool {
         }
     }
 
-    /// A caller: sleeps until so many jobs have ended.
+    /// A caller: sleeps until `jobs` jobs have ended.
     pub fn wait(&self, jobs: u64) {
         let mut ended = self.ended.0.lock();
         while *ended < jobs {
@@ -138,7 +139,7 @@ impl Pool {
         }
     }
 
-    /// Nothing more comes.
+    /// Closes the pool: there are no more jobs.
     pub fn close(&self) {
         assert!(self.mailbox.push([Mail::Cancel(1)]).is_ok());
     }
@@ -166,7 +167,7 @@ impl Pool {
         }
     }
 
-    /// The worker: sends only what nobody has heard.
+    /// The worker: sends only results that have not been read.
     pub fn worker(&self) {
         loop {
             let mut frames = self.frames.0.lock();

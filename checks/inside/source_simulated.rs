@@ -1,17 +1,16 @@
 //! Sources against a simulated kernel: random readiness, cancellation and drops at every wait.
 //!
 //! A [`Wire`] is what a kernel keeps for one socket: bytes to be read, room to write, a mark of
-//! urgent data, whether the peer has closed, and whether there is an edge to report. It behaves as
-//! `epoll` does when edge-triggered: what happens puts the wire on the list of those to be
-//! reported; when it is reported, all that holds *then* is said; and nothing is said twice. The
-//! test decides when, in which order, and adds reports that are lies or that are
-//! meant for sources that are gone.
+//! urgent data, whether the peer has closed, and whether there is an edge to report. It behaves
+//! like edge-triggered `epoll`: each change puts the wire on the list of wires to be reported; a
+//! report has the state at the moment of the report; and nothing is reported twice. The test
+//! decides when and in which order, and adds false reports, and reports for sources that are gone.
 //!
 //! Actors read and write through real sources on a real loop (`event_loop::simulated`), in every
-//! manner: awaited, within a timeout, given up after some polls, both directions at once,
-//! cancelled as tasks. Bytes come while an operation goes on.
+//! way: awaited, within a timeout, dropped after some polls, both directions at once, cancelled as
+//! tasks. Bytes come during operations.
 //!
-//! Then, when everything was reported and nobody can run:
+//! Then, when everything was reported and no task can run:
 //!
 //! - no reader waits for a wire that has something to read, no writer for one that has room;
 //! - each byte was read once;
@@ -42,10 +41,10 @@ use crate::task::{Task, timeout};
 const STEPS: u32 = 250;
 const CAPACITY: usize = 12;
 
-/// More turns than any run takes that comes to rest.
+/// More turns than any run takes to come to rest.
 const TURNS: u32 = 100_000;
 
-/// Numbers that come out the same each time.
+/// Pseudo-random numbers, the same for each seed.
 #[derive(Clone)]
 struct Random(Rc<Cell<u64>>);
 
@@ -142,7 +141,7 @@ impl Wire {
         state.queued = true;
     }
 
-    /// There is something to report. To register is such a thing.
+    /// Whether there is something to report, such as the registration.
     fn is_queued(&self) -> bool {
         let mut state = self.state.borrow_mut();
         if self.key().is_some() && !state.registered {
@@ -200,7 +199,7 @@ impl Wire {
             count
         };
         if self.random.one_in(6) {
-            self.arrive(1); // before anybody can say that the next read would block
+            self.arrive(1); // before it can be known that the next read would block
         }
         Ok(Outcome::of(wanted, count, !self.stops))
     }
@@ -226,7 +225,7 @@ impl Wire {
     }
 }
 
-/// Gives up after so many polls; before, or after the future was woken.
+/// Drops the future after so many polls, before or after it was woken.
 struct Cut<F> {
     future: F,
     left: usize,
@@ -265,7 +264,7 @@ async fn actor(wire: Rc<Wire>, direction: Direction) {
                 };
                 cut.await
             }
-            // Whichever direction is first.
+            // Waits for either direction.
             _ => {
                 let other = match direction {
                     Direction::Read => Direction::Write,
@@ -300,7 +299,7 @@ struct World {
     random: Random,
     wires: Vec<Rc<Wire>>,
     actors: Vec<(Rc<Wire>, Direction, Task<()>)>,
-    /// Of sources that are gone, or going.
+    /// The keys of sources that are gone, or about to go.
     gone: Vec<SourceKey>,
 }
 
@@ -360,19 +359,19 @@ impl World {
             16 => {
                 if let Some(key) = wire.key() {
                     self.event_loop
-                        .inject(key, [Readiness::new(true, false); 2]); // a lie
+                        .inject(key, [Readiness::new(true, false); 2]); // a false report
                 }
             }
             17 => {
                 let gone = self.gone.len();
                 if gone > 0 {
                     let key = self.gone[self.random.below(gone)];
-                    // Another may have its place by now: a lie, to that one.
+                    // Another source may have its place by now, for which this is a false report.
                     self.event_loop.inject(key, [Readiness::new(true, true); 2]);
                 }
             }
             18 => {
-                // Another takes the place of one that is cancelled.
+                // Another actor replaces one that is cancelled.
                 let at = self.random.below(self.actors.len());
                 let (wire, direction, task) = self.actors.swap_remove(at);
                 task.cancel();
@@ -390,7 +389,7 @@ impl World {
         }
     }
 
-    /// Reports what there is to report, until nobody can run.
+    /// Reports everything that there is to report, until no task can run.
     fn rest(&self) {
         let mut turns = 0;
         loop {
@@ -426,7 +425,7 @@ impl World {
         assert_eq!(state.got, state.arrived);
     }
 
-    /// Nobody can run: who has not ended waits, for two directions at most.
+    /// When no task can run: each actor that has not ended waits, for two directions at most.
     fn check_waiters(&self) {
         let live = self.actors.iter().filter(|(.., task)| !task.is_finished());
         let (live, waiters) = (live.count(), self.event_loop.count_waiters());

@@ -1,8 +1,8 @@
 //! The executor's side of the cell, for models and benchmarks.
 //!
-//! They live outside this crate (in `checks/` and `benches/`) and see what users
-//! see; this adds what only executors see. It exists under `--cfg loom` and
-//! with the feature `__bench`, and is no part of the public surface.
+//! Models and benchmarks are outside this crate (in `checks/` and `benches/`) and use its public
+//! API; this adds what only executors use. It exists under `--cfg loom` and with the feature
+//! `__bench`, and is not part of the public API.
 #![allow(missing_docs)]
 
 use std::sync::Arc;
@@ -121,7 +121,7 @@ pub struct Turn(Runnable);
 
 #[cfg(loom)]
 impl Turn {
-    /// The next one, if there is one at once.
+    /// Runs it. Returns the next turn, if it is due at once.
     pub fn run(self) -> Option<Self> {
         match self.0.run() {
             Ran::Done | Ran::Pending => None,
@@ -139,7 +139,7 @@ impl Default for Ring {
 
 #[cfg(loom)]
 impl Ring {
-    /// What others have brought.
+    /// Takes the turns that other threads have brought.
     pub fn drain(&self) -> Vec<Turn> {
         let mut entries = Vec::new();
         self.0.0.drain(&mut entries);
@@ -181,14 +181,14 @@ where
     (Entry(runnable), task)
 }
 
-/// The count of a task's references where it is full, in the hands of several threads.
+/// A full reference count of a task, shared by several threads.
 #[cfg(loom)]
 #[derive(Debug)]
 pub struct Full(state::State);
 
 #[cfg(loom)]
 impl Full {
-    /// So many more than from which on none is added.
+    /// A count that is so much above the limit from which on none is added.
     pub fn new(more: i32) -> Self {
         Self(state::State::with_too_many(more))
     }
@@ -202,19 +202,19 @@ impl Full {
         self.0.release()
     }
 
-    /// How many more are counted.
+    /// By how much the count is above the limit.
     pub fn more(&self) -> i32 {
         self.0.too_many()
     }
 }
 
-/// Takes references off a count that is full (or mends that) for the whole process.
+/// Lets a full count be counted down, or stops that, for the whole process.
 #[cfg(loom)]
 pub fn count_down(on: bool) {
     state::fault::count_down(on);
 }
 
-/// Breaks the transition that lends the consumer slot (or mends it).
+/// Breaks the transition that lends the consumer slot, or repairs it.
 #[cfg(loom)]
 pub fn break_lend(on: bool) {
     state::fault::break_lend(on);

@@ -1,9 +1,8 @@
 //! The sleep protocol and the latch for the models: a pool without deques.
 //!
-//! Loom models live in `checks/`, outside this crate. What they drive is `sleep` and
-//! `latch.rs` as they are; around them is the least that makes a pool: a count of
-//! queued items, and workers that follow the steps of `worker.rs`. Exists under
-//! `--cfg loom` only.
+//! Loom models are in `checks/`, outside this crate. They drive the real `sleep` and `latch.rs`;
+//! around these is a minimal pool: a count of queued items, and workers that follow the steps of
+//! `worker.rs`. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::sync::Arc;
@@ -16,23 +15,23 @@ use super::{countdown, latch};
 use crate::loom::atomic::{AtomicUsize, Ordering};
 use crate::loom::{Mutex, Parker, Unparker};
 
-/// A step that a model leaves out, to see itself fail.
+/// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     No,
-    /// Step 4: the look after lying down.
+    /// Step 4: the look after going to sleep.
     NoSecondLook,
     /// Step 1: the fence between push and load.
     NoFence,
     /// Step 6: the look after the width has changed.
     NoLookAfterResize,
-    /// Step 7: the look into its own mailbox of one that has lain down.
+    /// Step 7: a sleeper's look into its own mailbox.
     NoLookIntoMailbox,
-    /// `broadcast.rs`, step 4: the look of one that goes away.
+    /// `broadcast.rs`, step 4: the look of a worker that begins a wait.
     NoLookWhenAway,
-    /// What is urgent is not told.
+    /// Urgent work is not counted as urgent.
     NotUrgent,
-    /// The look of one that was one too many.
+    /// The look of a surplus runner that goes to sleep.
     NoLookOfSurplus,
 }
 
@@ -47,16 +46,16 @@ fn handle(parker: &Parker) -> WakeHandle {
 
 pub struct Pool {
     sleep: Sleep,
-    /// Like a deque's ends: stores and loads that synchronise nothing else.
+    /// Like a deque's indices: stores and loads that synchronise nothing else.
     queued: AtomicUsize,
-    /// Those of the workers that have been made.
+    /// The slots of the workers.
     slots: Mutex<Vec<Arc<Slot>>>,
     /// The one thread that can be started.
     unborn: Mutex<Option<Arc<Slot>>>,
     broken: Broken,
 }
 
-/// One worker's end.
+/// One worker.
 pub struct Worker {
     pool: Arc<Pool>,
     slot: Arc<Slot>,
@@ -109,12 +108,12 @@ impl Pool {
         self.published();
     }
 
-    /// So many workers wait that no others are begun.
+    /// Makes the pool full: so many workers wait that nothing new is begun.
     pub fn is_full(&self) {
         (0..40).for_each(|_| self.sleep.hold());
     }
 
-    /// Queues the only item there is, for which a thread waits that may not run it.
+    /// Queues the only item there is, as urgent: a thread waits for it that may not run it.
     pub fn push_urgent(&self) {
         if self.broken != Broken::NotUrgent {
             self.sleep.urgent().store(1, Ordering::Relaxed);
@@ -141,7 +140,7 @@ impl Pool {
         self.queued.load(Ordering::Relaxed) > 0
     }
 
-    /// As `Registry::resize`, where all threads are there already.
+    /// Like `Registry::resize`, when all threads exist already.
     pub fn resize(&self, width: usize) {
         self.sleep.resize(width);
         if self.broken != Broken::NoLookAfterResize {
@@ -149,7 +148,7 @@ impl Pool {
         }
     }
 
-    /// Puts a share into the mailbox of this worker, as `Registry::deliver`.
+    /// Puts a share into the mailbox of this worker, like `Registry::deliver`.
     pub fn deliver(&self, index: usize) {
         let slot = Arc::clone(&self.slots.lock()[index]);
         if slot.mailbox.put(()).is_err() {
@@ -181,7 +180,7 @@ impl Pool {
         false
     }
 
-    /// A worker parks in `wait`, which is told nothing.
+    /// A worker parks in `wait`, which nothing notifies.
     pub fn blocked(&self, wait: impl FnOnce()) {
         self.sleep.block();
         self.recheck();
@@ -194,7 +193,7 @@ impl Pool {
         self.sleep.closing();
         loop {
             if self.sleep.wait_quiet(|| !self.has_work(), || ()) {
-                // One that was never started need not be.
+                // A worker that was never started need not be started now.
                 if let Some(slot) = self.unborn.lock().take() {
                     slot.sleeper.wake(WakeReason::End);
                 }
@@ -206,8 +205,8 @@ impl Pool {
 }
 
 impl Worker {
-    /// One that has just found something parks in `wait`, which is told nothing; as `Worker::block`
-    /// and `unblock`.
+    /// A worker that has just found something parks in `wait`, which nothing notifies; like
+    /// `Worker::block` and `unblock`.
     pub fn away(&self, wait: impl FnOnce()) {
         if self.pool.sleep.found() {
             self.pool.recheck();
@@ -225,7 +224,7 @@ impl Worker {
 }
 
 impl Worker {
-    /// Runs items until `done` says that it is enough, or until it must end.
+    /// Runs items until `done` is true, or until it must end.
     pub fn work(&self, run: impl Fn(), done: impl Fn() -> bool) {
         let sleep = &self.pool.sleep;
         let mut role = if self.born {
@@ -380,7 +379,7 @@ impl Default for Scope {
 }
 
 impl Scope {
-    /// One more part, which the caller is going to hand to another thread.
+    /// Adds a part, which the caller will pass to another thread.
     pub fn add(&self) {
         self.left.add();
     }

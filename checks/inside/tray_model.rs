@@ -1,8 +1,8 @@
-//! The tray of a worker for the models: the socket is a counter and a condition.
+//! The tray of a worker, for the models: the socket is a queue and a condition variable.
 //!
-//! What they drive is `tray.rs` as it is, with room for one letter, and beside it the order in
-//! which a worker looks for its next frame: in the tray, among what it has received, in the tray
-//! once more, and then it sleeps. Exists under `--cfg loom` only.
+//! It drives the real `tray.rs`, with room for one frame, and the order in which a worker looks for
+//! its next frame: in the tray, among the bytes that it has received, in the tray once more, and
+//! then it sleeps. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::cell::Cell;
@@ -12,15 +12,15 @@ use super::fast::tray::{Posted, Tray, WORDS};
 use crate::loom::atomic::AtomicU64;
 use crate::loom::{Condvar, Mutex};
 
-/// A step that a model leaves out, to see itself fail.
+/// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
     No,
-    /// Neither side has a fence between what it says and what it looks at.
+    /// Neither side has a fence between its store and its load.
     NoFences,
-    /// Nobody is told of a letter that lies there while the worker sleeps.
+    /// A sleeping worker gets no nudge for a frame in the tray.
     NoNudge,
-    /// Frames are read from wherever one is found first.
+    /// Frames are read from whichever place has one first.
     NoPlaces,
 }
 
@@ -28,14 +28,14 @@ std::thread_local! {
     static FENCELESS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// All of a model's threads run on one of the system's.
+/// loom runs all threads of a model on one system thread.
 pub(super) fn without_fences() -> bool {
     FENCELESS.with(Cell::get)
 }
 
 pub struct Pair {
     words: Vec<AtomicU64>,
-    /// Frames on their way, each of one byte; a nudge is 0.
+    /// Frames in the socket, each of one byte; a nudge is 0.
     socket: (Mutex<VecDeque<u8>>, Condvar),
     broken: Broken,
 }
@@ -62,7 +62,7 @@ impl Pair {
         self.socket.1.notify_one();
     }
 
-    /// The parent: sends the frames 1 to `count`; those in `large` are none for the tray.
+    /// The parent: sends the frames 1 to `count`; those in `large` do not fit the tray.
     pub fn parent(&self, count: u8, large: &[u8]) {
         let (mut tail, mut place) = (0, 0);
         for frame in 1..=count {
@@ -83,7 +83,7 @@ impl Pair {
         }
     }
 
-    /// The worker: hears `count` frames, in their order.
+    /// The worker: reads `count` frames, and checks their order.
     pub fn worker(&self, count: u8) {
         let (mut place, mut head, mut received) = (0, 0, None);
         let (mut letter, mut next) = (Vec::new(), 1);

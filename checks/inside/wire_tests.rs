@@ -1,4 +1,4 @@
-//! The protocol's bytes: there and back, cut short, and made up.
+//! The protocol's bytes: encoded and decoded, cut short, and invented.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn panic(place: Option<(String, u32, u32)>) -> Record<'static> {
     Record::Panic { message, place }
 }
 
-/// All but values.
+/// All records except values.
 fn messages() -> Vec<Record<'static>> {
     vec![
         Record::Hello { copy: b"copy" },
@@ -55,7 +55,7 @@ fn messages() -> Vec<Record<'static>> {
     ]
 }
 
-/// A part of a copy.
+/// A record with a part of a copy.
 fn part(bytes: &[u8]) -> Record<'_> {
     let (id, length) = (300, 1 << 33);
     Record::Copy { id, length, bytes }
@@ -157,7 +157,7 @@ fn frames_come_out_as_they_went_in() {
     }
 }
 
-/// A small generator: the tests need bytes, not randomness of quality.
+/// A small generator: the tests need varied bytes, not good randomness.
 fn next(seed: &mut u64) -> u64 {
     *seed ^= *seed << 13;
     *seed ^= *seed >> 7;
@@ -230,7 +230,7 @@ fn lengths_have_64_bits() {
     }
 }
 
-/// A length that nothing can have is not waited for, whatever else comes.
+/// An impossible length is an error at once, whatever else arrives.
 #[test]
 fn absurd_lengths_are_errors() {
     let forged = |kind: u8, length: u64| [&[kind, LONG][..], &length.to_le_bytes()].concat();
@@ -252,7 +252,7 @@ fn absurd_lengths_are_errors() {
     assert_eq!(announced(&[7, 3]), Err(Broken), "there is no such kind");
 }
 
-/// The gateway to Dask is written in another language, and numbers them itself.
+/// The gateway to Dask is written in another language, with its own numbers for them.
 #[cfg(feature = "dask")]
 #[test]
 fn the_gateway_numbers_frames_and_records_as_they_are_here() {

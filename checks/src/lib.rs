@@ -1,4 +1,4 @@
-//! What the loom models share; everything else here is a test, see `tests/`.
+//! Helpers that the loom models share; the tests are in `tests/`.
 
 /// Explores the interleavings of `f`, and prints how many there were under the test's name.
 #[cfg(loom)]
@@ -28,7 +28,7 @@ pub fn must_fail(twin: &str) {
     must_fail_with(twin, "deadlock");
 }
 
-/// As [`must_fail`], where loom says `how` it fails.
+/// Like [`must_fail`], where loom says `how` it fails.
 #[cfg(loom)]
 pub fn must_fail_with(twin: &str, how: &str) {
     let program = std::env::current_exe().expect("a running program has a name");

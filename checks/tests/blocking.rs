@@ -11,7 +11,7 @@ use loom::thread;
 use trefoil::thread::model_blocking::{Broken, Caller};
 use trefoil_checks::{explore, must_fail_with};
 
-/// The pool is made wider while its only call ends: at the end, it is as wide as it was.
+/// The pool is widened while its only call ends: at the end, it is as wide as before.
 fn widened_meanwhile(broken: Broken) {
     let caller = Caller::new(broken);
     let watcher = std::sync::Arc::clone(&caller);
@@ -22,7 +22,7 @@ fn widened_meanwhile(broken: Broken) {
     assert_eq!(caller.target(), 1, "wider than it should be");
 }
 
-/// The only runner begins a call while something is pushed: one of the two asks for a watcher.
+/// The only runner begins a call while something is pushed: one of the two asks for a watch.
 fn pushed_meanwhile(broken: Broken) {
     let caller = Caller::new(broken);
     let queued = Arc::new(AtomicBool::new(false));

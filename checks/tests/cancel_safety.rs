@@ -1,9 +1,9 @@
 //! The futures of `task` and `sync`, dropped wherever they can wait.
 //!
-//! Each test walks one future to each of its waits (not polled at all, told to wait,
-//! woken and not polled again, and so on to the next wait), drops it there, and shows
-//! that nothing is lost: a result, a place in a queue or a notification goes to whoever comes
-//! next, no lock stays held, and no waker is kept.
+//! Each test advances one future to each of its waits (not polled at all, pending, woken and not
+//! polled again, and so on to the next wait), drops it there, and shows that nothing is lost: a
+//! result, a place in a queue or a notification goes to the next waiter, no lock stays held, and no
+//! waker is kept.
 #![cfg(not(loom))]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
@@ -73,14 +73,13 @@ impl<F: Future> Walk<F> {
         }
     }
 
-    /// Dropped; nobody keeps its waker.
+    /// Drops it, and checks that its waker is not kept.
     fn end(self) {
         drop(self.future);
         assert_eq!(Arc::strong_count(&self.count), 1, "a waker is kept");
     }
 
-    /// Walks to where it is to be dropped, drops it there, and lets `wake` happen before or
-    /// after.
+    /// Advances to the point `at`, drops the future there, and calls `wake` before or after.
     fn dropped(mut self, at: Drops, wake: impl FnOnce()) {
         if at != Drops::Unpolled {
             assert!(self.is_pending());
@@ -95,7 +94,7 @@ impl<F: Future> Walk<F> {
         }
     }
 
-    /// As `dropped`, for a future that leaves its waker with what it borrows.
+    /// Like `dropped`, for a future that leaves its waker with the value that it borrows.
     fn dropped_by_borrower(mut self, at: Drops, wake: impl FnOnce()) {
         if at != Drops::Unpolled {
             assert!(self.is_pending());
@@ -212,7 +211,7 @@ fn a_shared_task() {
     }
 }
 
-/// What it had seen fail is a failure that nobody took.
+/// Failures that it had seen count as not taken.
 #[test]
 fn a_join_of_many_loses_no_failure() {
     let (tell, told) = mpsc::channel();
@@ -227,7 +226,7 @@ fn a_join_of_many_loses_no_failure() {
         assert!(told.try_recv().is_err(), "{at:?}: once");
     }
 
-    // So too for a group that is dropped with what its join had seen.
+    // The same for a group that is dropped with failures that its join had seen.
     let pool = trefoil::ThreadPool::with_threads(1);
     let (go_on, wait) = mpsc::channel::<()>();
     let (started, running) = mpsc::channel();
@@ -259,7 +258,7 @@ fn an_event() {
         assert!(other.is_pending());
         Walk::new(event.wait()).dropped(at, || {
             event.set();
-            event.clear(); // who waited then is let go all the same
+            event.clear(); // tasks that waited at `set` continue all the same
         });
         assert!(other.woken());
         other.value();
@@ -268,7 +267,7 @@ fn an_event() {
     }
 }
 
-/// Dropped while it waits for a notification, or with one: the next in line gets it.
+/// Dropped while it waits for a notification, or after it got one: the next waiter gets it.
 #[test]
 fn a_condition_passes_its_notification_on() {
     for at in EVERYWHERE {
@@ -303,7 +302,7 @@ fn a_condition_passes_its_notification_on() {
     }
 }
 
-/// Dropped when it has been notified and waits for the lock: so too.
+/// Dropped when it has been notified and waits for the lock: the same.
 #[test]
 fn a_condition_passes_it_on_from_the_second_wait() {
     for let_go in [false, true] {
@@ -334,7 +333,7 @@ fn a_condition_passes_it_on_from_the_second_wait() {
     }
 }
 
-/// A thread that holds the lock until it is told to let go.
+/// A thread that holds the lock until it is told to release it.
 struct Holder {
     told: Sender<()>,
     thread: JoinHandle<()>,
@@ -391,7 +390,7 @@ fn a_reentrant_lock() {
     }
 }
 
-/// What other crates do for us is held to the same.
+/// The primitives that are re-exported from other crates keep the same promise.
 #[test]
 fn locks_and_permits_of_other_crates() {
     let mutex = Mutex::new(0);

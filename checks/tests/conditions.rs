@@ -1,8 +1,8 @@
-//! Loom models: waiting for a condition, and being told.
+//! Loom models of condition variables.
 //!
-//! What [`Condvar`](trefoil::sync) is made of, with loom's lock in the place of the user's. A
-//! notification that is lost is a thread that waits for ever, which loom reports as a
-//! deadlock. The twin lets go of the lock before it enters the list, and must fail.
+//! They drive the parts of [`Condvar`](trefoil::sync), with loom's lock instead of the user's. If a
+//! notification is lost, a thread waits for ever, which loom reports as a deadlock. The twin
+//! releases the lock before it enters the list, and must fail.
 #![cfg(loom)]
 
 use std::pin::pin;
@@ -13,7 +13,7 @@ use loom::thread;
 use trefoil::sync::model::Notices;
 use trefoil_checks::{explore, must_fail};
 
-/// How many times the condition holds, and who waits for it.
+/// How many times the condition holds, and the waiters.
 type Shared = Arc<(Mutex<u32>, Notices)>;
 
 fn shared() -> Shared {
@@ -91,7 +91,7 @@ fn all_are_told() {
     });
 }
 
-/// One begins to wait and is dropped, told or not: the other is told.
+/// One waiter is dropped, notified or not: the other is notified.
 fn dropped(polled_again: bool) {
     explore(move || {
         let shared = shared();

@@ -7,7 +7,7 @@
 
 use std::ffi::{CStr, CString, c_void};
 
-/// A worker that nobody has recognised must not make more of its kind.
+/// A worker that was not recognized must not start workers.
 fn is_a_program() {
     if std::env::var_os("TREFOIL_WORKER").is_some() {
         eprintln!("a worker runs `main`");

@@ -1,4 +1,4 @@
-//! Parallel iterators beside rayon's: the same words with either prelude, on random numbers.
+//! Parallel iterators compared with rayon's: the same calls with either prelude, on random numbers.
 #![cfg(not(loom))]
 
 use proptest::prelude::*;

@@ -1,10 +1,9 @@
 //! Loom models: how other threads bring work to an event loop.
 //!
-//! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release --test
-//! loop_models -- --nocapture`. A wake-up that is lost is a loop that sleeps for ever, which loom
-//! reports as a deadlock; work that is left behind is a task that never ends. The twin at the end
-//! lies down in two steps, and must fail.
+//! Run with `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p trefoil-checks --release
+//! --test loop_models -- --nocapture`. If a wake-up is lost, the loop sleeps for ever, which loom
+//! reports as a deadlock; if work is left behind, a task never ends. The twin at the end goes to
+//! sleep in two steps, and must fail.
 #![cfg(loom)]
 
 use loom::thread;

@@ -291,7 +291,8 @@ fn run_vs_claiming_join() {
     });
 }
 
-/// Pending `times` times, each time woken at once; counts its polls, and is alone in each.
+/// Pending `times` times, each time woken at once; counts its polls, and checks that only one
+/// thread polls.
 struct Yields {
     times: usize,
     alone: loom::sync::atomic::AtomicBool,
@@ -307,7 +308,7 @@ impl Future for Yields {
         assert!(self.alone.swap(false, AcqRel), "polled while it is polled");
         if self.polls.fetch_add(1, SeqCst) < self.times {
             cx.waker().wake_by_ref();
-            // Whoever starts it now does so before this poll has returned.
+            // If a thread starts it now, it does so before this poll has returned.
             assert!(!self.alone.swap(true, AcqRel));
             return Poll::Pending;
         }
@@ -361,7 +362,7 @@ fn claiming_join_vs_wake_of_a_future_from_outside() {
         let (completer, inner) = Completer::new();
         let value = census.value();
         let (entry, task) = model::claimable_future(inner, &bag);
-        // Whoever completes it is its worker, too.
+        // The thread that completes it is its worker, too.
         let theirs = bag.clone();
         let worker = thread::spawn(move || {
             completer.complete(Ok(value));
@@ -501,7 +502,7 @@ fn drop_of_the_handle_vs_run() {
 
 // --------------------------------------------- futures whose runner queues them
 
-/// What a future waits for that yields first: it yields so often, and then waits to be told.
+/// A future that yields some times, and then waits for a signal.
 struct Told {
     yields: usize,
     told: loom::sync::Arc<loom::sync::Mutex<(bool, Option<Waker>)>>,

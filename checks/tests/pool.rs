@@ -49,8 +49,8 @@ fn two_publishers_one_worker() {
 
 #[test]
 fn the_last_searcher_hands_on() {
-    // Two items that need each other: whoever runs one waits until the other has
-    // been begun. Nobody is told that this thread waits.
+    // Two items that need each other: the thread that runs one waits until the other has been
+    // begun. The pool does not know that it waits.
     explore(|| {
         let pool = Pool::new(2, Broken::No);
         let gates = Arc::new((Gate::default(), Gate::default()));
@@ -285,7 +285,7 @@ fn a_share_wakes_the_worker_that_it_is_for() {
     explore(|| summon_vs_lie_down(Broken::No));
 }
 
-/// A share for a worker that waits until somebody has run it.
+/// A share for a worker that waits until another thread has run it.
 fn share_vs_away(broken: Broken) {
     let pool = Pool::new(1, broken);
     let gate = Arc::new(Gate::default());
@@ -303,8 +303,8 @@ fn the_share_of_a_worker_that_is_away_is_taken_by_another() {
     explore(|| share_vs_away(Broken::No));
 }
 
-/// An item for which somebody waits, in a pool that begins nothing else, while its worker lies
-/// down.
+/// An item for which a thread waits, in a pool that begins nothing else, while its worker goes to
+/// sleep.
 fn urgent_vs_lie_down(broken: Broken) {
     let pool = Pool::new(1, broken);
     pool.is_full();
@@ -422,7 +422,7 @@ fn no_look_when_away() {
     loom::model(|| share_vs_away(Broken::NoLookWhenAway));
 }
 
-/// The setter looks, the waiter parks, the setter stores: nobody wakes the waiter.
+/// The setter looks, the waiter parks, the setter stores: the waiter is not woken.
 #[test]
 #[ignore = "run by `a_latch_set_in_two_steps_loses_a_waiter`"]
 fn latch_in_two_steps() {

@@ -1,11 +1,10 @@
 //! Loom models of what a pool and a worker process share: the tray of small frames, and the gates
 //! of large ones.
 //!
-//! Run with
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p trefoil-checks --release --test
-//! process_models -- --nocapture`. Every frame is heard, in its turn, whichever way it goes, and
-//! nobody sleeps while something waits for him (loom calls that a deadlock). Every item is run or
-//! taken back, and none is both. The twins at the end leave one step out, and must fail.
+//! Run with `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p trefoil-checks --release
+//! --test process_models -- --nocapture`. Every frame is read in its turn, whichever way it goes,
+//! and the worker does not sleep while a frame waits (loom reports that as a deadlock). Every item
+//! is either run or taken back. The twins at the end leave one step out, and must fail.
 #![cfg(loom)]
 
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! The public surface of trefoil is what `checks/PUBLIC_API.txt` says, line for line.
 //!
-//! **Job.** Whoever changes a public name, signature or implemented trait sees it as a line of a
-//! diff, in the commit that does it. A line that is gone, or not what it was, breaks programs; a
-//! new one does not.
+//! **Job.** A change of a public name, signature or implemented trait shows as a line of a diff, in
+//! the commit that makes it. A removed or changed line breaks programs; a new one does not.
 //!
 //! 1. rustdoc writes what is public as JSON: once for the default build, once with all features.
 //! 2. The crate `public-api` makes a line of each item, with full paths; macros, re-exports,
@@ -27,7 +26,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Traits that the compiler gives to every type, or none: no news to a reader.
+/// Traits that the compiler implements for every type: left out.
 const COMMON: [&str; 5] = [
     "core::marker::Freeze for ",
     "core::marker::StructuralPartialEq for ",
@@ -52,7 +51,7 @@ fn features(manifest: &str) -> Vec<String> {
     public.map(str::to_owned).collect()
 }
 
-/// Asks rustdoc; where the JSON lies.
+/// Runs rustdoc. Returns the path of the JSON.
 fn json(features: &[String]) -> PathBuf {
     // target/tmp: what `cargo doc` has built beside it is used again.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
@@ -88,7 +87,7 @@ fn json(features: &[String]) -> PathBuf {
     target.join("doc/trefoil.json")
 }
 
-/// The lines of one build. `Err`: this toolchain writes what cannot be read.
+/// The lines of one build. `Err`: `public-api` cannot read this toolchain's JSON.
 fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
     let builder = public_api::Builder::from_rustdoc_json(json(features)).omit_blanket_impls(true);
     let api = builder.build().map_err(|error| error.to_string())?;
@@ -122,8 +121,7 @@ fn declared(lines: &BTreeSet<String>) -> BTreeMap<&str, &str> {
     lines.collect()
 }
 
-/// What stands in a signature and has no page: neither declared, nor part of a type or trait that
-/// is.
+/// Paths in signatures that have no page: neither declared, nor part of a declared type or trait.
 fn nameless(lines: &BTreeSet<String>) -> BTreeSet<&str> {
     let declared = declared(lines);
     let is_type = |path: &str| {

@@ -147,8 +147,8 @@ fn body(mut response: Vec<u8>) -> Option<Vec<u8>> {
     good.then(|| response.split_off(end + 4))
 }
 
-/// A path as it stands in a URL: what is neither letter, digit nor one of a few
-/// signs is written as its bytes.
+/// A path as it stands in a URL: everything but letters, digits and a few signs is written as
+/// bytes.
 fn escape(path: &str) -> String {
     let mut url = String::new();
     for byte in path.bytes() {

@@ -1,8 +1,8 @@
 //! The files that the tour works on.
 //!
-//! With an argument, every regular file under that directory. Without one, the
-//! crate's own checkout and the sources of the crates that cargo has downloaded.
-//! Sorted by path, 200 MB at most; what was left out is counted and said.
+//! With an argument, every regular file under that directory. Without one, the crate's own checkout
+//! and the sources of the crates that cargo has downloaded. Sorted by path, 200 MB at most; what
+//! was left out is counted and reported.
 
 use crate::report::thousands;
 use std::collections::BTreeMap;

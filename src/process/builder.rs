@@ -314,7 +314,7 @@ impl ProcessPoolBuilder {
         settings.depth = entry::depth()?;
         let initializer = self.initializer.transpose();
         settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
-        // What needs no other machine to be refused comes first.
+        // Errors that can be found without another machine come first.
         match self.workers {
             Some(0) => return Err(PoolError::NoWorkers),
             Some(workers) if workers > MOST_WORKERS => return Err(too_many(workers)),
@@ -384,7 +384,7 @@ fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Laun
     settings.policy.round_trip = launch.round_trip();
     settings.policy.patience = launch.silence();
     settings.policy.elastic = launch.elastic();
-    // (Its own end is what there is to wait for; the way is not its time.)
+    // (The grace period is for the item's own end; the time for messages to travel is added.)
     settings.policy.grace = settings.policy.grace.saturating_add(launch.way());
     settings.policy.told = launch.is_told();
     Ok(launch)

@@ -1,9 +1,9 @@
 //! `init`: how a process detects that it is a worker.
 //!
-//! A pool starts its workers by executing the program's file (`sys::executable`), the very one that
-//! the parent runs, with the same arguments. Such a process must serve instead of running its
-//! `main`. So either `main` begins with [`init`], or the feature `auto` adds a constructor that
-//! runs before `main`; both call this file.
+//! A pool starts its workers by executing the file that the parent runs (`sys::executable`), with
+//! the same arguments. Such a process must serve instead of running its `main`. So either `main`
+//! begins with [`init`], or the feature `auto` adds a constructor that runs before `main`; both
+//! call this file.
 //!
 //! **Protocol.**
 //! 1. The parent puts [`VARIABLE`] into the worker's environment, an *invitation*: the name of the
@@ -11,11 +11,11 @@
 //!    descriptors that every child inherits, and the worker's name if it has one. The socket is the
 //!    worker's standard input. (A worker on another machine has its stream in two descriptors:
 //!    `wire::invitation`.)
-//! 2. Without the variable, [`enter`] records that this program's workers would get here, and
-//!    returns. Only after that may a pool be made ([`depth`]): a program that never gets here
-//!    starts no process, rather than processes that start processes. So `init` records nothing
-//!    where a worker could not begin: on a thread other than the first (a test harness runs its
-//!    tests there), or beside other threads.
+//! 2. Without the variable, [`enter`] records that this program's workers would call it, too, and
+//!    returns. Only after that may a pool be made ([`depth`]): a program that never calls it starts
+//!    no process, instead of processes that run `main` and start further ones. So `init` records
+//!    nothing where a worker could not begin: on a thread other than the first (a test harness runs
+//!    its tests there), or while other threads run.
 //! 3. With an invitation for this copy, `enter` first removes it, so that processes started by a
 //!    task do not inherit it, then serves and never returns. A process that cannot accept (for the
 //!    reasons above; because its `main` has replaced standard input before `init`; or because it
@@ -26,27 +26,29 @@
 //!    one makes no pool.
 //! 5. A worker that makes a pool passes on its depth plus one, up to [`DEEPEST`].
 //!
-//! An invitation that names another parent is stale, and ignored: it was for an ancestor that could
-//! not remove it because it had other threads. The first three parts of the variable are the same
-//! in all versions of this crate.
+//! An invitation that names another parent is stale, and ignored: it was meant for an ancestor that
+//! could not remove it because it had other threads. The first three parts of the variable are the
+//! same in all versions of this crate.
 //!
 //! **Orphans.** A worker whose parent is gone has another parent, and must not run `main` either.
-//! It is known by its standard input: the kernel has noted which process made that pair of sockets,
-//! and keeps the number when that process is gone. A socket of another process, or one that has no
-//! process at the other end (TCP), is no parent's, and its program runs. Where that cannot be asked
-//! (a filter), any socket counts. It always sees its parent's number: a process whose children
-//! would be in another process namespace can start no thread, and a thread of ours starts the
-//! workers. What cannot be told from a worker: a program with a stale invitation whose parent has
-//! got the very number that is named there; it ends with a sentence, or, if its standard input is a
-//! socket of that parent's, waits for a welcome. An orphan whose `main` replaced standard input
-//! before `init` cannot be told from an ordinary program either.
+//! It is recognised by its standard input: the kernel remembers which process made that pair of
+//! sockets, also after that process has ended. A socket that another process made, or one without a
+//! process at the other end (TCP), does not come from the parent, and the program runs normally.
+//! Where the kernel cannot be asked (a filter), any socket counts. A worker always sees the same
+//! number for its parent as the parent does: a process whose children would be in another process
+//! namespace can start no thread, and a thread of ours starts the workers.
 //!
-//! **Is every invitation taken?** A pool of a copy is made after that copy's `enter` has returned
-//! in the parent, on the first thread. A worker is the same image with the same arguments, so its
-//! `main` gets there, too, unless it looks at something that has changed in between; and a copy in
-//! a library makes no pools. So it is certain that some copy takes an invitation, and that each
-//! copy can pass on those of others. A `main` that does lead elsewhere makes no pools, and is
-//! killed as one that is too late (`sched::workers`).
+//! Two cases cannot be told apart. A program with a stale invitation whose parent happens to have
+//! the process id that is named there looks like a worker: it ends with a message, or, if its
+//! standard input is a socket of that parent, waits for a welcome. And an orphan whose `main`
+//! replaced standard input before `init` looks like an ordinary program.
+//!
+//! **Every invitation is accepted.** A copy makes a pool only after its `enter` has returned in the
+//! parent, on the first thread. A worker is the same image with the same arguments, so its `main`
+//! calls `enter`, too, unless it depends on something that has changed in between; and a copy in a
+//! library makes no pools. So some copy accepts each invitation, and each copy can leave those of
+//! others. A worker whose `main` takes another way makes no pools, and is killed because it does
+//! not say hello in time (`sched::workers`).
 //!
 //! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads,
 //! rights, orphans), `tests/auto.rs`, `checks/tests/copies.rs` (two copies, a library).
@@ -64,22 +66,22 @@ use crate::sys::{executable, itself};
 /// How deep workers may make pools of their own.
 const DEEPEST: u32 = 20;
 
-/// Set once this process has been through [`enter`]. 0: it was not started by a pool; n: it is the
-/// worker of a process of depth n - 1.
+/// Set once [`enter`] has been called in this process. 0: it was not started by a pool; n: it is
+/// the worker of a process of depth n - 1.
 static DEPTH: OnceLock<u32> = OnceLock::new();
 
 /// Makes worker processes possible: call it first in `main`.
 ///
-/// A [`ProcessPool`](crate::ProcessPool) starts its workers by executing the program again.
-/// In such a process this function serves the pool and never returns; in any other it
-/// does nothing but note that workers will get here. What stands before it in `main` therefore
-/// runs again in every worker, which has ten seconds of processor time for it, and may not wait for
-/// anything for five seconds: one that does is taken for stuck, and what it was to run ends in
+/// A [`ProcessPool`](crate::ProcessPool) starts its workers by executing the program again. In such
+/// a process this function serves the pool and never returns; in any other it only records that it
+/// was called. The code before it in `main` therefore runs again in every worker. It may use ten
+/// seconds of processor time, and may not wait for anything for five seconds: a worker that takes
+/// longer counts as stuck, and its tasks end in
 /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), whose note says so.
 ///
 /// It must be called on the program's first thread, before any other is started. Elsewhere (in a
-/// `#[test]`, in an `async` main whose runtime has threads) it does nothing: a pool is
-/// [`PoolError::NotInitialized`] then, unless the call has been made in the right place, too.
+/// `#[test]`, in an `async` main whose runtime has threads) it records nothing, and making a pool
+/// fails with [`PoolError::NotInitialized`], unless `init` has also been called in the right place.
 /// Calling it again, wherever, does no harm. A worker that gets here too late says so on standard
 /// error and ends. Where a library starts threads before `main`, use the feature `auto`.
 ///
@@ -104,7 +106,7 @@ pub fn init() {
     enter(check_threads);
 }
 
-/// A worker may begin on this thread, and beside those that there are; or why not.
+/// Whether a worker may begin on this thread, and with the other threads that run; or why not.
 fn check_threads() -> Result<(), &'static str> {
     if !itself::is_first_thread() {
         return Err("`trefoil::init()` must be called on the program's first thread");
@@ -117,7 +119,7 @@ fn check_threads() -> Result<(), &'static str> {
     }
 }
 
-/// The one way in, for `init` and for the constructor.
+/// What `init` and the constructor call.
 pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
     if DEPTH.get().is_some() {
         return;
@@ -152,7 +154,7 @@ pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
     }
 }
 
-/// How deep this process is, if it may make pools.
+/// The depth of this process, if it may make pools.
 pub(crate) fn depth() -> Result<u32, PoolError> {
     let refused = |kind, words: &str| Err(io::Error::new(kind, words).into());
     if let Err(words) = image().starts_again() {
@@ -175,14 +177,14 @@ pub(crate) fn depth() -> Result<u32, PoolError> {
     }
 }
 
-/// A pool's workers that are on other machines must be the program that the pool is in.
+/// Workers on other machines must be the same build of the program as their pool.
 pub(crate) const OTHER_BUILD: &str =
     "the executable here is another build of the program than the one that starts it";
 
 const OTHER_RIGHTS: &str = "a program that runs with other rights than its caller's \
     (set-user-id, file capabilities) cannot have workers, nor be one";
 
-/// This process can be a worker; or why not.
+/// Whether this process can be a worker; or why not.
 fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
     match (is_as_called(), invitation.has_stream()) {
         (false, _) => Err(OTHER_RIGHTS),
@@ -195,7 +197,7 @@ fn acceptable(invitation: &Invitation) -> Result<(), &'static str> {
     }
 }
 
-/// This process has its caller's rights, and has never had others.
+/// Whether this process has its caller's rights, and has never had others.
 fn is_as_called() -> bool {
     sys::worker::has_callers_ids() && !itself::has_other_rights()
 }

@@ -1,14 +1,15 @@
 //! `Process`: one function in a separate process.
 //!
 //! **Job.** [`Process`]: starts a process, runs one call in it, and is a handle to both: the
-//! process can be looked at and signalled, the call can be joined.
+//! process can be observed and signalled, the call can be joined.
 //!
 //! **Protocol.** It uses a pool's link, frames, driver and scheduler, with these differences:
-//! 1. The pool has one place. As soon as it has its one job, it is shut down, to end with that job.
+//! 1. The pool has one worker. It is shut down as soon as it has its one job, so that it ends with
+//!    that job.
 //! 2. `Policy::only`: a process that dies is never replaced, and its call, begun or not, ends with
 //!    that death.
 //! 3. The task ends when the process has been reaped (`Sched::held`), not when the result arrives:
-//!    after a `join` there is no process any more.
+//!    after a `join` the process does not exist any more.
 //! 4. The driver's thread belongs to no other pool and ends with its process. It cannot be shared:
 //!    the kernel's parent-death signal comes when the thread that started a child ends.
 //!
@@ -50,7 +51,7 @@ use crate::task::{Task, TaskError, TaskReport};
 /// Dropping it detaches the process: it runs on, is reaped when it ends, and a failure goes to the
 /// [hook](crate::on_unobserved). When this process ends, in any way, that one ends, too.
 ///
-/// Takes about a millisecond to start and, while the process lives, a sleeping thread in this one.
+/// It takes one to three milliseconds to start. While it runs, a thread in this process sleeps.
 ///
 /// # Examples
 ///
@@ -104,12 +105,12 @@ pub struct ProcessBuilder {
 impl<R: Portable> Process<R> {
     /// Starts a process that runs `f(arg)` and ends.
     ///
-    /// `arg` is encoded at once, and then dropped. Returns when the process has been started, which
-    /// takes about a millisecond; it initialises in the background.
+    /// `arg` is encoded at once, and then dropped. Returns when the process has been started; it
+    /// initialises in the background.
     ///
     /// # Errors
-    /// See [`PoolError`]; [`Argument`](PoolError::Argument) if `arg` cannot be encoded. No process
-    /// is left then.
+    /// See [`PoolError`]; [`Argument`](PoolError::Argument) if `arg` cannot be encoded. Then no
+    /// process is left running.
     #[track_caller]
     pub fn spawn<A: Portable>(arg: A, f: fn(A) -> R) -> Result<Self, PoolError> {
         Process::builder().spawn(arg, f)
@@ -142,7 +143,7 @@ impl<R> Process<R> {
         &self.own.name
     }
 
-    /// Whether it still runs. Takes at most one system call.
+    /// Whether it is still running. Takes at most one system call.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let ended = self.own.with_child(|child| {
@@ -168,8 +169,8 @@ impl<R> Process<R> {
     pub fn kill(&self) {
         self.own.with_child(|child| {
             if !child.kill() {
-                // The first does not end a stopped process, the second none whose lifeline a filter
-                // has refused.
+                // Both are needed: the first does not end a stopped process, and the second does
+                // not end one whose lifeline a filter has refused.
                 child.shut();
                 child.cut();
             }
@@ -193,7 +194,7 @@ impl<R: Send + 'static> Process<R> {
         let Self { task, driver, .. } = self;
         let result = task.join();
         if !matches!(result, Err(TaskError::WouldBlock)) {
-            driver.join(); // it has nothing left to do
+            driver.join(); // it ends now
         }
         result
     }

@@ -23,7 +23,7 @@ use crate::loom::Mutex;
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
-/// How many items of a `map_each` are under way at most.
+/// How far `map_each` takes items ahead of their results.
 const EACH: usize = 1 << 14;
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
@@ -50,7 +50,7 @@ pub struct ProcessCall<'a, A, R> {
     pool: &'a Arc<Shared>,
     f: fn(A) -> R,
     options: CallOptions,
-    /// Of the last `map` that failed.
+    /// The details of the last `map` that failed.
     details: Mutex<Option<Box<str>>>,
 }
 
@@ -69,10 +69,10 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// [grace period](crate::ProcessPoolBuilder::grace)). Other items are not affected.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
-    /// `imap` it is the result of that item. The error itself does not say of which item it is:
-    /// that say [`details`](Self::details) after a `map`,
-    /// [`Task::details`](crate::Task::details) of a [`map_task`](ProcessCall::map_task),
-    /// [`map_each`](ProcessCall::map_each) and [`with_index`](Imap::with_index).
+    /// `imap` it is the result of that item. The error itself does not contain the index of the
+    /// item. That is in [`details`](Self::details) after a `map`, and in
+    /// [`Task::details`](crate::Task::details) of a [`map_task`](ProcessCall::map_task); or use
+    /// [`map_each`](ProcessCall::map_each) or [`with_index`](Imap::with_index).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -150,10 +150,10 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
-    /// What is known of the failure of the last [`map`](ProcessCall::map) or `map_with` that was
-    /// made through this value, and not in its error: of an item whose time was up its index,
-    /// how long it ran, and in which worker process. `None` if that `map` gave no such error.
-    /// ([`Task::details`](crate::Task::details) says the same of a task. A clone has none.)
+    /// What the error of the last [`map`](ProcessCall::map) or `map_with` of this value does not
+    /// say: for an item whose time was up, its index, how long it ran, and in which worker process.
+    /// `None` if that `map` had no such error. (For a task, see
+    /// [`Task::details`](crate::Task::details). A clone of this value starts without details.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -179,14 +179,13 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
-    /// What an item takes of one of the engine's resources: for
-    /// `Dask`, of those that its workers were started with
-    /// (`dask worker --resources "GPU=1"`). May be called for many; a second amount of one takes
-    /// the place of the first.
+    /// How much of one of the engine's resources an item needs: for `Dask`, one of those that its
+    /// workers were started with (`dask worker --resources "GPU=1"`). It may be called for several
+    /// resources; a second amount for the same one replaces the first.
     ///
-    /// Other pools have no resources to give, and the call ends in [`TaskError::Codec`], which says
-    /// so: there give each kind of work a pool of its own, with as many workers as there are of
-    /// what it needs.
+    /// Other pools have no resources: the call ends in [`TaskError::Codec`], which says so. There,
+    /// make a separate pool for each kind of work, with as many workers as there are of the
+    /// resource that it needs.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -205,12 +204,11 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
         self
     }
 
-    /// How urgent it is: of what waits for a worker, that with the highest number begins first.
+    /// How urgent the call is: of the waiting items, those with the highest number begin first.
     /// Default: 0.
     ///
-    /// It holds in this pool. `Dask` is told, too, and compares
-    /// it with what others run on the cluster; what has been sent to its scheduler before is
-    /// not held up here.
+    /// It applies in this pool. `Dask` gets it, too, and compares it with the other work on the
+    /// cluster; items that were sent to its scheduler earlier are not held back here.
     ///
     /// ```
     /// use trefoil::ProcessPool;

@@ -1,9 +1,8 @@
 //! The feature `auto`: worker entry without a line in `main`.
 //!
 //! A function pointer in a section of its own (`.init_array`, `__mod_init_func`) is called by the C
-//! runtime before `main`, also when it comes out of a library deep in the dependency tree. In a
-//! worker that call never returns, so that a test harness or a doctest's
-//! `main` never gets to run there.
+//! runtime before `main`, even if it belongs to a library deep in the dependency tree. In a worker
+//! that call never returns, so the `main` of a test harness or a doctest never runs there.
 //!
 //! **Invariants.**
 //! - **W9** The runtime calls the entries of an executable's section once each, on the first

@@ -20,9 +20,9 @@
 //! });
 //! ```
 //!
-//! Nothing here ends early, and a deadline is not rounded to milliseconds: the loop
-//! sleeps in the kernel until the nanosecond that is due. The system may add its timer slack (50 µs
-//! on Linux).
+//! Nothing here ends early, and a deadline is not rounded to milliseconds. On Linux the loop also
+//! allows for the timer slack of 50 µs, by which the kernel ends waits too late. How late a timer
+//! goes off depends on the machine and its load.
 //!
 //! [`now`] is the time for all of them: `Instant::now()`, except on a loop with a virtual clock,
 //! where tests of hours take milliseconds ([`virtual_time`](crate::EventLoopBuilder::virtual_time),

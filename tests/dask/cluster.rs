@@ -1,4 +1,4 @@
-//! A cluster for tests, and what items there use to be heard here.
+//! A cluster for tests, and a channel on which its items talk to the test.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -14,7 +14,7 @@ use trefoil::process::machines::Dask;
 
 use crate::support::signal;
 
-/// Names the interpreter.
+/// The variable that names the interpreter.
 pub(crate) const PYTHON: &str = "TREFOIL_DASK_PYTHON";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dask/cluster.py");
@@ -23,7 +23,7 @@ pub(crate) fn python() -> String {
     std::env::var(PYTHON).unwrap()
 }
 
-/// A directory that nothing else uses.
+/// An empty directory for one test.
 pub(crate) fn directory(name: &str) -> PathBuf {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
@@ -33,7 +33,7 @@ pub(crate) fn directory(name: &str) -> PathBuf {
     directory
 }
 
-/// A scheduler and some workers, which end with it.
+/// A scheduler and some workers. All end when it is dropped.
 pub(crate) struct Cluster {
     launcher: Child,
     said: Mutex<BufReader<ChildStdout>>,
@@ -46,7 +46,7 @@ impl Cluster {
         Self::launch(workers, &[])
     }
 
-    /// One worker, started with these arguments.
+    /// A cluster of one worker, which is started with these arguments.
     pub(crate) fn with(arguments: &[&str]) -> Self {
         Self::launch(1, arguments)
     }
@@ -77,7 +77,7 @@ impl Cluster {
         }
     }
 
-    /// How many tasks of a pool's the scheduler knows.
+    /// How many tasks of a pool the scheduler knows.
     pub(crate) fn keys(&self) -> usize {
         let mut said = self.said.lock().unwrap();
         self.launcher
@@ -91,7 +91,7 @@ impl Cluster {
         line.trim().parse().unwrap()
     }
 
-    /// One for all tests that leave it as it was.
+    /// One cluster for all tests that leave it as it was.
     pub(crate) fn shared() -> MutexGuard<'static, Self> {
         static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
         let cluster = CLUSTER.get_or_init(|| Mutex::new(Self::start(3)));
@@ -103,7 +103,7 @@ impl Cluster {
         file.to_str().unwrap().to_owned()
     }
 
-    /// As its scheduler has written it down.
+    /// Its address, from the file that its scheduler writes.
     pub(crate) fn address(&self) -> String {
         let text = std::fs::read_to_string(self.file()).unwrap();
         let text: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -122,7 +122,7 @@ impl Cluster {
         signal(self.scheduler, Signal::KILL);
     }
 
-    /// One more worker.
+    /// Starts one more worker.
     pub(crate) fn grow(&mut self) {
         let stdin = self.launcher.stdin.as_mut().unwrap();
         stdin.write_all(b"worker\n").unwrap();
@@ -136,7 +136,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Where items say that they run.
+/// A socket on which items report that they run.
 pub(crate) struct Listener {
     listener: UnixListener,
     pub(crate) path: String,
@@ -151,7 +151,7 @@ impl Listener {
         }
     }
 
-    /// The next item that runs.
+    /// Waits for the next item that runs.
     pub(crate) fn accept(&self) -> Caller {
         let (mut stream, _) = self.listener.accept().unwrap();
         let mut numbers = [0; 8];
@@ -165,16 +165,16 @@ impl Listener {
     }
 }
 
-/// An item that runs.
+/// An item that runs, and its connection.
 pub(crate) struct Caller {
     stream: UnixStream,
     pub(crate) pid: u32,
-    /// The process of Dask's that it runs under.
+    /// Dask's process, the parent of the item's.
     pub(crate) parent: u32,
 }
 
 impl Caller {
-    /// Lets it go on.
+    /// Lets the item go on.
     pub(crate) fn go_on(mut self) {
         self.stream.write_all(b"x").unwrap();
     }
@@ -185,7 +185,7 @@ impl Caller {
     }
 }
 
-/// In an item: says that it runs. The connection lasts as long as what is returned.
+/// In an item: reports that it runs. The connection lasts until the return value is dropped.
 pub(crate) fn call(path: &str) -> UnixStream {
     let mut stream = UnixStream::connect(path).unwrap();
     let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_pid().cast_unsigned());
@@ -198,7 +198,7 @@ pub(crate) fn call(path: &str) -> UnixStream {
 pub(crate) fn call_and_wait(path: &str) {
     let mut stream = call(path);
     if stream.read(&mut [0]).unwrap_or(0) == 0 {
-        // Nobody is there any more.
+        // The test has gone.
         std::thread::sleep(Duration::from_secs(1000));
     }
 }

@@ -1,4 +1,4 @@
-//! What is lost, and what is not, when something of it dies.
+//! What is lost, and what is not, when a worker, the scheduler or the driver dies.
 
 use rustix::process::Signal;
 use trefoil::ProcessPool;
@@ -18,7 +18,7 @@ fn driver() {
     let path = std::env::var("TREFOIL_TEST_PATH").unwrap();
     let procs = ProcessPool::builder().on(Dask::scheduler_file(file).python(python()));
     let procs = procs.build().unwrap();
-    // One process has nothing to do when it happens, others run, and more waits.
+    // At that moment one process is idle, others run items, and more items wait.
     procs
         .spawn(path.clone(), |path: String| std::mem::forget(call(&path)))
         .join()

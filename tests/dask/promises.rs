@@ -162,7 +162,7 @@ tests! {
 
     fn what_needs_a_result_runs_where_it_lies() {
         let procs = Cluster::shared().pool();
-        // (Large enough that to move it would take Dask longer than to wait.)
+        // (So large that moving it would take Dask longer than waiting.)
         let large = procs.spawn_remote(48usize << 20, |size| {
             let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
             (parent, Bulk::from(vec![1u8; size]))
@@ -189,7 +189,7 @@ tests! {
         assert!(brings.contains("cannot be kept"), "{brings}");
         let late = procs.call(|()| -> u64 { crate::support::forever() }).timeout(Duration::from_millis(50));
         assert!(matches!(late.spawn_remote(()).fetch().join(), Err(TaskError::TimedOut)));
-        // Another pool's.
+        // A result of another pool.
         let here = procs.spawn_remote(1, |n: u64| n);
         here.ready().join().unwrap();
         let other = cluster.pool();
@@ -232,7 +232,7 @@ tests! {
         let cluster = Cluster::with(&["--resources", "GPU=1"]);
         let procs = cluster.pool();
         let listener = Listener::new();
-        // One at a time, though there are two threads.
+        // One at a time, although there are two threads.
         let call = procs.call(|path: String| call_and_wait(&path)).resource("GPU", 1);
         let tasks: Vec<_> = (0..2).map(|_| call.spawn(listener.path.clone())).collect();
         let first = listener.accept();
@@ -244,12 +244,12 @@ tests! {
         first.go_on();
         listener.accept().go_on();
         tasks.into_iter().for_each(|task| task.join().unwrap());
-        // What no worker has waits, and can be cancelled.
+        // An item that needs a resource which no worker has waits, and can be cancelled.
         let never = procs.call(|n: u64| n).resource("TPU", 1).spawn(1);
         assert_eq!(procs.spawn(2, |n: u64| n).join().unwrap(), 2);
         assert!(!never.is_finished());
         never.cancel();
-        // The most urgent first. Both threads are busy until all have been sent.
+        // The most urgent items run first. Both threads are busy until all have been sent.
         let busy: Vec<_> = (0..2).map(|_| procs.spawn(listener.path.clone(), |path: String| call_and_wait(&path))).collect();
         let running: Vec<_> = (0..2).map(|_| listener.accept()).collect();
         let marks = Scratch::new("dask-urgent");
@@ -263,14 +263,14 @@ tests! {
         tasks.into_iter().for_each(|task| task.join().unwrap());
         running.next().unwrap().go_on();
         busy.into_iter().for_each(|task| task.join().unwrap());
-        // (What was sent first a worker of Dask's has already.)
+        // (Dask has given the first item to a worker already.)
         let rest: Vec<u64> = marks.notes().into_iter().filter(|n| *n != 0).collect();
         assert_eq!(rest, [4, 3, 2, 1]);
     }
 
     fn an_executor_can_be_named() {
         let address = Cluster::shared().address();
-        // What is configured names the interpreter by its path alone.
+        // The configuration names the interpreter only by its path.
         let path = std::env::var("PATH").unwrap_or_default();
         let python = python();
         let directory = std::path::Path::new(&python).parent().unwrap().display();

@@ -1,4 +1,4 @@
-//! What is wrong is said in words, by `build`.
+//! `build` says in words what is wrong.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,7 +9,7 @@ use trefoil::process::machines::Dask;
 use crate::cluster::{Cluster, directory, python};
 use crate::support::{Test, tests};
 
-/// Why there is no pool on it.
+/// The error of `build`.
 fn refusal(dask: Dask) -> String {
     match ProcessPool::builder().on(dask).build() {
         Err(PoolError::Engine(words)) => words,
@@ -17,7 +17,7 @@ fn refusal(dask: Dask) -> String {
     }
 }
 
-/// An interpreter that finds this instead of `distributed`.
+/// An interpreter that finds this module instead of `distributed`.
 fn with(module: &str) -> String {
     let directory = directory("python");
     std::fs::create_dir(directory.join("distributed")).unwrap();

@@ -1,7 +1,6 @@
-//! A hang is a failure: the deadline of the tests that run in threads of one program, a process
-//! of its own for a test that wants one, a sample of what is done very often; and how to see,
-//! without waiting for some time, that a thread has gone to sleep. (Those that are programs of
-//! their own have a watchdog: `tests/support/mod.rs`.)
+//! Helpers of tests that run in threads of one program: a deadline, so that a hang is a failure; a
+//! separate process for a test that needs one; a sample of rounds; and a way to see that a thread
+//! has gone to sleep. (Tests that are separate programs have a watchdog: `tests/support/mod.rs`.)
 #![allow(dead_code)] // not every program needs all of it
 
 use std::panic::resume_unwind;
@@ -10,12 +9,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes on a busy machine.
+/// Longer than any test takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 1200 } else { 120 });
 
-/// So many rounds where `TREFOIL_FULL` is set, as in `.ci/long`, and a quarter of them in
-/// everybody's `cargo test`: for what is the same again and again, in the hope of meeting a rare
-/// moment.
+/// The number of rounds of a test that repeats something to hit a rare interleaving: all if
+/// `TREFOIL_FULL` is set, as in `.ci/long`, and a quarter of them in a plain `cargo test`.
 pub(crate) fn sample(rounds: usize) -> usize {
     match std::env::var_os("TREFOIL_FULL") {
         Some(_) => rounds,
@@ -23,8 +21,8 @@ pub(crate) fn sample(rounds: usize) -> usize {
     }
 }
 
-/// Runs `f` on a thread of its own and gives what it gives: its panic, too. What
-/// takes too long panics here.
+/// Runs `f` on a separate thread, and returns its result or resumes its panic. Panics if it takes
+/// too long.
 pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();
     let worker = thread::spawn(move || {
@@ -40,8 +38,8 @@ pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 
     }
 }
 
-/// Runs `f` in a process in which nothing else runs: this test again, by itself.
-/// `prelude` is shell code that comes before.
+/// Runs `f` in a separate process, by running only this test again there. `prelude` is shell code
+/// that is run before.
 pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static) {
     if std::env::var("TREFOIL_ALONE").as_deref() == Ok(test) {
         return within_deadline(f);
@@ -49,7 +47,7 @@ pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static
     let program = std::env::current_exe().unwrap();
     let arguments = ["--exact", test, "--nocapture", "--test-threads", "1"];
     let mut command = if prelude.is_empty() {
-        Command::new(program) // where there is no shell, too
+        Command::new(program) // also on systems without a shell
     } else {
         let mut shell = Command::new("sh");
         let script = format!("{prelude}\nexec \"$0\" \"$@\"");
@@ -70,21 +68,21 @@ pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static
     );
 }
 
-/// This thread, for [`asleep`].
+/// The number of this thread, for [`asleep`].
 #[cfg(target_os = "linux")]
 pub(crate) fn this_thread() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
 
-/// This thread, for [`asleep`]: elsewhere nobody can look at it.
+/// Stands for this thread in [`asleep`], on systems where a thread's state cannot be read.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn this_thread() -> i32 {
     0
 }
 
-/// The thread with this number ([`this_thread`]) sleeps in the kernel: for tests that
-/// must come when another thread has parked, which nobody announces. (Where that cannot be seen it
-/// is given some time.)
+/// Whether the thread with this number ([`this_thread`]) sleeps in the kernel: for tests that must
+/// wait until another thread has parked, which causes no event. (On systems where that cannot be
+/// read, it gives the thread some time.)
 pub(crate) fn asleep(thread: i32) -> bool {
     if thread == 0 {
         thread::sleep(Duration::from_millis(20));
@@ -100,7 +98,7 @@ fn sleeps(stat: &str) -> bool {
         .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
 }
 
-/// Polls a condition that nobody announces.
+/// Waits for a condition that causes no event, by polling it.
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let end = Instant::now() + LIMIT / 2;
     while !condition() {
@@ -109,7 +107,7 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// The state lines of this process's threads whose names begin so.
+/// The state lines of this process's threads whose names begin with `prefix`.
 fn stats_of(prefix: &str) -> impl Iterator<Item = String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let prefix = format!(" ({prefix}");
@@ -118,12 +116,12 @@ fn stats_of(prefix: &str) -> impl Iterator<Item = String> {
         .filter(move |stat| stat.contains(&prefix))
 }
 
-/// How many threads of this process there are whose names begin so.
+/// How many threads of this process have names that begin with `prefix`.
 pub(crate) fn threads_named(prefix: &str) -> usize {
     stats_of(prefix).count()
 }
 
-/// They all sleep in the kernel.
+/// Whether all of them sleep in the kernel.
 pub(crate) fn threads_asleep(prefix: &str) -> bool {
     stats_of(prefix).all(|stat| sleeps(&stat))
 }

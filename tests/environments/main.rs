@@ -1,9 +1,9 @@
-//! The same small program of all three executors in places that are no good for it: calls that the
-//! system refuses, limits, missing files, other rights, signals that are blocked. Wherever that is,
-//! each executor works or says in words what is missing; none panics, hangs or spins.
+//! A small program with all three executors in hostile environments (*places*): calls that the
+//! system refuses, limits, missing files, other rights, blocked signals. In each, every executor
+//! works or fails with a message that says what is missing; none panics, hangs or spins.
 //!
-//! Each place is a process of its own ([`place`]). What this machine does not let us make is
-//! skipped, in words.
+//! Each place is a separate process ([`place`]). Places that this machine does not allow are
+//! skipped, with a message.
 //!
 //! A program of its own, like `process.rs`: see there.
 #![allow(
@@ -35,12 +35,12 @@ use support::{Test, forever, pool, signal, tests, until};
 use trefoil::io::{TcpListener, TcpStream};
 use trefoil::{EventLoop, Process, ProcessPool, TaskError, ThreadPool, spawn};
 
-/// What becomes of a worker before it gets to `init`.
+/// What happens to a worker before it reaches `init`.
 const STUCK: &str = "TREFOIL_TEST_STUCK";
-/// Which place a helper is to make around itself.
+/// Which place a helper makes for itself.
 const PLACE: &str = "TREFOIL_TEST_PLACE";
 
-/// Nothing here takes so long, even with a tenth of a processor.
+/// No test here takes so long, even with a tenth of a processor.
 const LONG: Duration = Duration::from_secs(100);
 
 fn main() {
@@ -65,7 +65,7 @@ fn main() {
 
 // The small program.
 
-/// All three executors, one after the other: what each of them says.
+/// Uses all three executors, one after the other, and prints how each does.
 fn everything() {
     settle_down();
     for (name, run) in [
@@ -123,7 +123,7 @@ fn processes() -> Result<(), String> {
     died(endless.join())
 }
 
-/// What a pool is for: results, a crash, an item that takes too long, and then results again.
+/// Uses a pool: results, a crash, an item that takes too long, and then results again.
 fn works(procs: &ProcessPool) -> Result<(), String> {
     let increments = procs.map(0..1000u64, |n| n + 1).map_err(words)?;
     check(increments.into_iter().eq(1..1001), "the answers are wrong")?;
@@ -149,7 +149,7 @@ fn check(good: bool, otherwise: &str) -> Result<(), String> {
     good.then_some(()).ok_or_else(|| otherwise.to_owned())
 }
 
-/// Who waits uses no processor time.
+/// Checks that waiting uses no processor time.
 fn idles(wait: impl FnOnce(Duration)) -> Result<(), String> {
     let (before, pause) = (place::used(), Duration::from_millis(150));
     wait(pause);
@@ -162,7 +162,7 @@ fn idles(wait: impl FnOnce(Duration)) -> Result<(), String> {
 
 // Places.
 
-/// Makes the place that the environment names, or says why that cannot be and ends.
+/// Makes the place that the environment names, or prints why that is not possible, and ends.
 fn settle_down() {
     let place = std::env::var(PLACE).unwrap_or_default();
     let (kind, rest) = place.split_once(' ').unwrap_or((&place, ""));
@@ -194,13 +194,13 @@ fn settle_down() {
     }
 }
 
-/// What a helper has said.
+/// The output of a helper.
 struct Said {
     out: String,
     err: String,
 }
 
-/// The helper `name` in `place`, to its end; or what was wrong with that.
+/// Runs the helper `name` in `place` to its end. An error says what was wrong.
 fn visit(name: &str, place: &str) -> Result<Said, String> {
     let (mut out, mut err) = (sheet(), sheet());
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -239,19 +239,19 @@ fn visit(name: &str, place: &str) -> Result<Said, String> {
     Err(format!("{name} in `{place}`: {end}\n{out}{err}"))
 }
 
-/// A file without a name: what is written there is read when its writer has ended, whoever else has
-/// it open.
+/// A file without a name. Its contents can be read when the writer has ended, even if other
+/// processes have it open.
 fn sheet() -> File {
     rustix::fs::memfd_create("said", MemfdFlags::CLOEXEC)
         .unwrap()
         .into()
 }
 
-/// Which executors are not fine in a place, and what each of them says then.
+/// Which executors fail in a place, and the words of each error.
 type Faults = &'static [(&'static str, &'static str)];
 
-/// Each executor of the small program in `place` is fine, or says one of the words that belong to
-/// its name.
+/// Checks that each executor of the small program in `place` works, or fails with one of the words
+/// listed for it.
 fn judge(place: &str, faults: Faults) -> Result<(), String> {
     let said = visit("everything", place)?;
     if let Some(reason) = said.out.strip_prefix("skipped: ") {
@@ -291,10 +291,10 @@ fn judge_all(places: Vec<(String, Faults)>) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-// Workers that cannot be told.
+// Workers that cannot be signalled.
 
-/// A pool whose workers may not be signalled any more; one that is late, one that is stopped then,
-/// and one that has become another program.
+/// A pool whose workers can no longer be signalled: one is late, one is stopped then, and one has
+/// become another program.
 fn unheard() {
     let procs = pool(2);
     works(&procs).unwrap();
@@ -312,7 +312,7 @@ fn unheard() {
     println!("late");
     let other = procs.spawn((), |()| place::become_another());
     assert!(matches!(other.join(), Err(TaskError::WorkerDied(_))));
-    // All places have been filled again.
+    // All workers have been replaced.
     let both = [1, 2].map(|n: u8| procs.spawn(n, |n| n));
     assert!(both.into_iter().map(|task| task.join().unwrap()).eq([1, 2]));
     println!("next");
@@ -322,7 +322,7 @@ fn unheard() {
     println!("dropped");
 }
 
-/// A pool that gets no more threads, while the only one that decodes is held up.
+/// A pool that gets no more threads while the only thread that decodes is blocked.
 fn held_up() {
     let procs = pool(1);
     let read = |n: u8| Held { waits: n == 0 };
@@ -330,7 +330,7 @@ fn held_up() {
     until(|| HELD.load(Ordering::SeqCst));
     settle_down();
     let next = procs.spawn(1, read);
-    std::thread::sleep(Duration::from_millis(20)); // it has come
+    std::thread::sleep(Duration::from_millis(20)); // the result has arrived
     let idle = idles(std::thread::sleep);
     HELD.store(false, Ordering::SeqCst);
     first.join().unwrap();
@@ -340,7 +340,7 @@ fn held_up() {
 
 static HELD: AtomicBool = AtomicBool::new(false);
 
-/// Is held up, or not, when it is decoded.
+/// A value that may block when it is decoded.
 #[derive(Serialize)]
 struct Held {
     waits: bool,
@@ -357,8 +357,8 @@ impl<'de> Deserialize<'de> for Held {
     }
 }
 
-/// A pool whose workers never get to `init`: that is an error soon, and then nobody is started any
-/// more.
+/// A pool whose workers never reach `init`: that is soon an error, and no more workers are started
+/// then.
 fn stuck() {
     let how = std::env::var(PLACE).unwrap();
     let procs = ProcessPool::builder()
@@ -372,17 +372,17 @@ fn stuck() {
     };
     println!("after {:?}: {exit}", begin.elapsed());
     let started = procs.stats().started;
-    std::thread::sleep(Duration::from_millis(300)); // longer than any pause before the next
+    std::thread::sleep(Duration::from_millis(300)); // longer than the pause before another start
     assert_eq!(
         procs.stats().started,
         started,
         "nobody waits for another worker"
     );
-    // (Four where there are processors for all of them.)
+    // Four if there are processors for all of them.
     assert!(started <= 8, "{started} workers were started");
 }
 
-/// Has workers that never get to `init`, says who they are, and waits for its end.
+/// Has workers that never reach `init`, prints their process ids, and waits for its end.
 fn orphans() {
     let procs = ProcessPool::builder()
         .workers(2)
@@ -393,7 +393,7 @@ fn orphans() {
     forever::<()>();
 }
 
-/// How a worker is called, and which signals it does not hear.
+/// A worker's name, and the signals that it blocks.
 fn names() {
     settle_down();
     let procs = pool(1);
@@ -413,9 +413,9 @@ fn names() {
     println!("{name} {blocked} {first}");
 }
 
-/// What an executor says that cannot be had because of a call.
+/// Which executors fail if a system call is refused, and what they say.
 const CALLS: &[(&[c_long], Faults)] = &[
-    // What there is another way for, or no need.
+    // Calls that can be replaced, or are not needed.
     (&[libc::SYS_ppoll], &[]),
     (&[libc::SYS_prctl], &[]),
     (&[libc::SYS_prlimit64], &[]),
@@ -437,7 +437,7 @@ const CALLS: &[(&[c_long], Faults)] = &[
         ],
         &[],
     ),
-    // What there is not.
+    // Calls without a replacement.
     (&[libc::SYS_memfd_create], &[("processes", "memfd_create")]),
     (&[libc::SYS_pidfd_open], &[("processes", "pidfd_open")]),
     (&[libc::SYS_socketpair], &[("processes", "socketpair")]),
@@ -466,7 +466,7 @@ const CALLS: &[(&[c_long], Faults)] = &[
     ),
 ];
 
-/// What there is little of, or what is missing.
+/// Places with low limits, or where something is missing.
 const LITTLE: &[(&str, Faults)] = &[
     ("", &[]),
     (
@@ -494,7 +494,7 @@ const LITTLE: &[(&str, Faults)] = &[
     ("read-only", &[]),
     ("nobody", &[]),
     ("deaf", &[]),
-    // No worker has a parent that it cannot see.
+    // A worker cannot have a parent that it does not see.
     (
         "apart",
         &[
@@ -514,9 +514,9 @@ tests! {
         });
         let little = LITTLE.iter().map(|(place, faults)| ((*place).to_owned(), *faults));
         std::thread::scope(|scope| {
-            // That takes ten seconds: the gate has the time.
+            // That takes ten seconds, so only the full run does it.
             let full = std::env::var_os("TREFOIL_FULL").is_some();
-            // (What hardly gets a processor has not computed so long.)
+            // A process that hardly gets a processor has not computed for so long.
             let kinds = [("sleeps", ["waits for something"; 2]), ("computes", ["has computed", "takes too long"])];
             let stuck = kinds.map(|(how, words)| {
                 full.then(|| scope.spawn(move || (visit("stuck", how).unwrap().out, words)))

@@ -1,7 +1,7 @@
-//! What surrounds a program: limits, mounts, rights, signals.
+//! Changes the environment of a process: limits, mounts, rights, signals.
 //!
-//! A helper process spoils its own surroundings, from which no way leads back; what it executes has
-//! them, too.
+//! A helper process changes its own environment, which cannot be undone; programs that it executes
+//! inherit it.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,7 +9,7 @@ use std::io;
 use libc::c_ulong;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// No more than `most` of `resource`.
+/// Limits `resource` to `most`.
 pub(crate) fn limit(resource: Resource, most: u64) -> io::Result<()> {
     let limit = Rlimit {
         current: Some(most),
@@ -18,13 +18,13 @@ pub(crate) fn limit(resource: Resource, most: u64) -> io::Result<()> {
     Ok(setrlimit(resource, limit)?)
 }
 
-/// An empty directory over `path`, for this process and what it starts.
+/// Mounts an empty directory over `path`, for this process and its children.
 pub(crate) fn hide(path: &std::ffi::CStr) -> io::Result<()> {
     mounts()?;
     mount(path, c"tmpfs", 0)
 }
 
-/// Nothing can be written anywhere, by this process and what it starts.
+/// Makes all file systems read-only, for this process and its children.
 pub(crate) fn read_only() -> io::Result<()> {
     mounts()?;
     let flags = libc::MS_BIND | libc::MS_REC;
@@ -45,7 +45,7 @@ pub(crate) fn read_only() -> io::Result<()> {
     )
 }
 
-/// Mounts of its own.
+/// Gives this process its own mounts.
 fn mounts() -> io::Result<()> {
     // SAFETY: it takes numbers only.
     said(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
@@ -73,13 +73,13 @@ pub(crate) fn nobody() -> io::Result<()> {
     said(unsafe { libc::setuid(65534) })
 }
 
-/// What this process starts from now on is in a process namespace of its own.
+/// Children that this process starts from now on are in a new process namespace.
 pub(crate) fn apart() -> io::Result<()> {
     // SAFETY: it takes numbers only.
     said(unsafe { libc::unshare(libc::CLONE_NEWPID) })
 }
 
-/// This thread, and those that it starts, hear no signal.
+/// Blocks all signals in this thread, and in those that it starts.
 pub(crate) fn deaf() -> io::Result<()> {
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: it fills in the set.
@@ -88,7 +88,7 @@ pub(crate) fn deaf() -> io::Result<()> {
     said(unsafe { libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) })
 }
 
-/// Goes on as a program that knows nothing of us, until the thread that started it ends.
+/// Executes another program, which ends when the thread that started this process ends.
 pub(crate) fn become_another() {
     use std::os::unix::process::CommandExt;
     let _ = std::process::Command::new("sleep").arg("1000").exec();

@@ -1,4 +1,4 @@
-//! Any descriptor: what can be waited for, and what is refused in words.
+//! `AsyncFd`: which descriptors can be waited for, and the errors for others.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write, pipe};
@@ -28,14 +28,14 @@ fn a_pipe_says_so_as_long_as_it_is_so() {
             writer.write_all(b"abc").unwrap();
             let mut byte = [0];
             for expected in *b"abc" {
-                // Asked twice, and neither takes anything.
+                // Waiting twice takes nothing out of the pipe.
                 reader.readable().await.unwrap();
                 reader.readable().await.unwrap();
                 reader.get_ref().read_exact(&mut byte).unwrap();
                 assert_eq!(byte, [expected]);
             }
             assert!(timeout(MOMENT, reader.readable()).await.is_err());
-            // Somebody waits when it comes, and again after it was taken.
+            // A task waits when data comes, and again after it was read.
             let waiting = Arc::new(reader);
             let task = spawn({
                 let waiting = waiting.clone();
@@ -137,14 +137,14 @@ fn what_cannot_be_waited_for_is_refused_in_words() {
                 assert_eq!(error.kind(), ErrorKind::Unsupported);
                 assert!(error.to_string().contains(words), "{error}");
             }
-            // It never blocks, so it is ready.
+            // It never blocks, so it is always ready.
             let null = AsyncFd::new(File::open("/dev/null").unwrap()).unwrap();
             null.readable().await.unwrap();
         });
     });
 }
 
-/// Alone: the number must not be given away meanwhile.
+/// In a process of its own, because no other code may get the descriptor's number meanwhile.
 #[test]
 fn a_closed_descriptor_is_an_error_at_the_next_question() {
     alone(
@@ -152,7 +152,7 @@ fn a_closed_descriptor_is_an_error_at_the_next_question() {
         "",
         || {
             run(async {
-                // Closed before it was ever waited for.
+                // Closed before any wait for it.
                 let (reader, _writer) = pipe().unwrap();
                 let fresh = AsyncFd::new(lent(&reader)).unwrap();
                 let number = lent(&reader);
@@ -161,7 +161,7 @@ fn a_closed_descriptor_is_an_error_at_the_next_question() {
                 assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
                 let error = AsyncFd::new(number).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-                // Closed once the loop watches it, of which the kernel says nothing.
+                // Closed while the loop watches it, which the kernel does not report.
                 let (reader, _writer) = pipe().unwrap();
                 let watched = AsyncFd::new(lent(&reader)).unwrap();
                 assert!(timeout(MOMENT, watched.readable()).await.is_err());
@@ -183,7 +183,8 @@ fn a_closed_descriptor_is_an_error_at_the_next_question() {
 #[allow(unsafe_code)]
 fn lent(owner: &impl AsFd) -> BorrowedFd<'static> {
     let number = owner.as_fd().as_raw_fd();
-    // SAFETY: this is what the test is about: it may be closed, and nobody else gets the number.
+    // SAFETY: this is what the test is about: the descriptor may be closed, and no other code gets
+    // its number.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
@@ -202,7 +203,7 @@ fn the_same_descriptor_twice_on_one_loop_is_an_error_and_on_two_loops_is_none() 
                 error.to_string().contains("watched by this event loop"),
                 "{error}"
             );
-            // A duplicate is another descriptor, and the first one works on.
+            // A duplicate is another descriptor, and the first one continues to work.
             let third = AsyncFd::new(reader.try_clone().unwrap()).unwrap();
             assert!(timeout(MOMENT, third.readable()).await.is_err());
             let elsewhere = thread::spawn(move || {
@@ -214,7 +215,7 @@ fn the_same_descriptor_twice_on_one_loop_is_an_error_and_on_two_loops_is_none() 
             waiting.await.unwrap().unwrap();
             third.readable().await.unwrap();
             elsewhere.join().unwrap().unwrap();
-            // The first is gone, and with it the reason.
+            // The first is dropped, so the second is no longer refused.
             reader.read(&mut [0]).map(drop).unwrap();
             let again = spawn(async move { second.readable().await });
             yield_now().await;
@@ -253,7 +254,7 @@ fn off_its_loop_it_is_an_error_and_dropping_is_safe_anywhere() {
             drop((reader, writer));
             assert_eq!(count_fds(), before);
 
-            // A waiting future is dropped on another thread, its loop turning.
+            // A waiting future is dropped on another thread while its loop runs.
             run(async {
                 let (reader, mut writer) = pipe().unwrap();
                 let reader = Arc::new(AsyncFd::new(reader).unwrap());
@@ -268,7 +269,7 @@ fn off_its_loop_it_is_an_error_and_dropping_is_safe_anywhere() {
                 writer.write_all(b"x").unwrap();
                 reader.readable().await.unwrap();
             });
-            // The whole of it, after its loop has gone.
+            // The source itself is dropped after its loop has ended.
             let (tell, told) = mpsc::channel();
             let event_loop = EventLoop::new().unwrap();
             let (reader, writer) = pipe().unwrap();

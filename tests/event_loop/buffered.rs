@@ -16,7 +16,7 @@ use trefoil::{run, yield_now};
 
 use crate::support::{pair, poll_once, within_deadline};
 
-/// Gives one byte at a time, and between two of them nothing: sometimes an error.
+/// A reader that returns one byte at a time, and between two bytes is pending or, sometimes, fails.
 struct Drops {
     bytes: Vec<u8>,
     given: usize,
@@ -59,7 +59,7 @@ impl AsyncRead for Drops {
     }
 }
 
-/// What the lines of `text` are, by every capacity and in the smallest pieces.
+/// The lines of `text`, read with every capacity and in the smallest pieces.
 fn lines_of(text: &str) -> Vec<String> {
     let mut all = Vec::new();
     for capacity in [0, 1, 2, 7, 8192] {
@@ -93,7 +93,7 @@ fn lines_and_their_ends() {
             lines_of(&format!("{long}\nshort\n{long}")),
             [&long, "short", &long]
         );
-        // As the standard library says.
+        // The same as the standard library's `lines`.
         let odd = "\r\n\n\ra\n\r\n b\r\r\n";
         assert_eq!(lines_of(odd), odd.lines().collect::<Vec<_>>());
     });
@@ -180,7 +180,7 @@ fn what_is_not_text_is_an_error_and_the_next_line_comes() {
     });
 }
 
-/// To search it anew at each piece would take some 10¹⁰ steps.
+/// Searching it again at each piece would take some 10¹⁰ steps.
 #[test]
 fn a_long_line_in_the_smallest_pieces_is_searched_once() {
     within_deadline(|| {
@@ -188,7 +188,7 @@ fn a_long_line_in_the_smallest_pieces_is_searched_once() {
             let long = "x".repeat(300_000);
             let mut lines = BufReader::new(Drops::of(long.clone())).lines();
             assert_eq!(lines.next().await.unwrap().unwrap(), long);
-            // Also if the wait for it is given up at each of them.
+            // Also if the future is dropped at each piece.
             let mut reader = BufReader::new(Drops::of(format!("{long}\n")));
             let mut line = String::new();
             let mut given_up = 0;
@@ -281,7 +281,7 @@ fn other_crates_read_through_the_trait() {
             (first.as_str(), &rest[..]),
             ("abcde,", &["f".into(), String::new(), "g".into()][..])
         );
-        // And a reader that must not be moved.
+        // And a reader that is not `Unpin`.
         let pinned = Box::pin(futures::stream::once(async { Ok("of,a,stream") }).into_async_read());
         let mut text = String::new();
         run(BufReader::new(pinned).read_to_string(&mut text)).unwrap();
@@ -337,7 +337,7 @@ fn more_than_there_is_can_be_said_to_be_taken() {
     });
 }
 
-/// Takes a few bytes at a time, and fails where it is told to.
+/// A writer that takes a few bytes at a time, and fails at a given point.
 #[derive(Default)]
 struct Sink {
     taken: Vec<u8>,
@@ -382,7 +382,7 @@ fn small_pieces_are_collected_and_large_ones_are_not_copied() {
                 (writer.get_ref().calls, writer.buffer()),
                 (0, &b"abcdefgh"[..])
             );
-            // No room: first what is there.
+            // The buffer is full, so its contents are written first.
             writer.write_all(b"i").await.unwrap();
             assert_eq!(writer.get_ref().taken, b"abcdefgh");
             assert_eq!(writer.buffer(), b"i");

@@ -1,4 +1,4 @@
-//! Child processes as every system has them: this program, told by a variable what to do.
+//! Child processes on every system: each child is this program, and a variable says what it does.
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
@@ -11,15 +11,15 @@ use trefoil::{join_all, run, spawn};
 
 use crate::support::{LONG, within_deadline};
 
-/// What a child is to do.
+/// The variable that says what a child does.
 const TOLD: &str = "TREFOIL_TEST_CHILD";
 
-/// What a test harness says first goes before this.
+/// The output of the test harness comes before this.
 const MARK: &str = "=child=";
 
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// Its words are those of no test: in a child, it does as it is told.
+/// Not a test: in a child, it does what the variable says.
 #[test]
 fn it_is_a_child() {
     let Ok(told) = env::var(TOLD) else { return };
@@ -123,7 +123,7 @@ fn one_is_given_up_killed_and_asked_again() {
     within_deadline(|| {
         run(async {
             let mut child = copier().spawn().unwrap();
-            let input = child.stdin.take(); // else `wait` would end it
+            let input = child.stdin.take(); // otherwise `wait` would close it
             begin(&child).await;
             for _ in 0..3 {
                 assert!(timeout(MOMENT, child.wait()).await.is_err());
@@ -156,7 +156,7 @@ fn two_are_connected() {
             let input = first.stdin.take().unwrap();
             input.write_all(b"abc").await.unwrap();
             let between = first.stdout.take().unwrap();
-            // What has been read from it stays read.
+            // A byte that was read before does not come again.
             let mut one = [0; 1];
             between.read_exact(&mut one).await.unwrap();
             assert_eq!(&one, b"a");
@@ -169,13 +169,13 @@ fn two_are_connected() {
             assert_eq!(after_mark(&output.stdout), b"bcdef");
             assert!(first.wait().await.unwrap().success());
 
-            // And the other way: what one writes is what the other reads.
+            // And the other way round: one child reads what the other writes.
             let mut last = copier().spawn().unwrap();
             let mut speaks = child("speak");
             let input = last.stdin.take().unwrap().into_stdio().unwrap();
             speaks.stdout(input).stderr(Stdio::null());
             assert_eq!(speaks.status().await.unwrap().code(), Some(3));
-            drop(speaks); // it has the pipe, too
+            drop(speaks); // it holds the pipe, too
             let output = last.wait_with_output().await.unwrap();
             assert!(output.stdout.ends_with(b"out"));
         });
@@ -198,7 +198,7 @@ fn a_dropped_one_runs_on_unless_it_is_to_be_killed() {
                     assert_eq!(&three, b"abc");
                     drop(input);
                 }
-                // Its end closes what it writes.
+                // When the child ends, its output is closed.
                 assert_eq!(out.read(&mut [0; 8]).await.unwrap(), 0);
             }
         });

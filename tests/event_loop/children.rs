@@ -1,4 +1,4 @@
-//! Child processes: many at once, killed, dropped, stolen by others, and no zombies.
+//! Child processes: many at once, killed, dropped, reaped by other code; and no zombies.
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
@@ -38,7 +38,7 @@ fn a_thousand_children_at_once_with_pipes() {
             const CHILDREN: usize = 1000;
             let before = count_fds();
             run(async {
-                // All run until they have read what they are told.
+                // All run until they have read a line.
                 let mut children = Vec::new();
                 for n in 0..CHILDREN {
                     let mut command = Command::new("cat");
@@ -88,7 +88,7 @@ fn waiting_again_killing_again_and_after_one_another() {
                 let mut child = sleeper().spawn().unwrap();
                 assert!(child.try_wait().unwrap().is_none());
                 for _ in 0..3 {
-                    // Given up, and nothing is lost.
+                    // The wait is dropped, and nothing is lost.
                     assert!(timeout(MOMENT, child.wait()).await.is_err());
                 }
                 child.kill().unwrap();
@@ -106,7 +106,7 @@ fn waiting_again_killing_again_and_after_one_another() {
                 child.send_signal(Signal::TERM).unwrap();
                 assert_eq!(child.wait().await.unwrap().signal(), Some(15));
 
-                // Killed while its status is there already.
+                // Killed when it has already ended.
                 let mut child = Command::new("true").spawn().unwrap();
                 let pid = child.id();
                 wait_until("its end", || is_zombie(pid));
@@ -133,7 +133,7 @@ fn a_dropped_child_leaves_no_zombie_wherever_it_is_dropped() {
         "",
         || {
             let before = count_fds();
-            // Never waited for, waited for in vain, ended and not asked.
+            // Never waited for; waited for until a timeout; ended without being waited for.
             run(async {
                 drop(shell("sleep 0.1").spawn().unwrap());
                 let mut child = shell("sleep 0.1").spawn().unwrap();
@@ -165,13 +165,13 @@ fn a_dropped_child_leaves_no_zombie_wherever_it_is_dropped() {
                 yield_now().await;
             });
             nothing_left(before);
-            // A storm of them, with the reaper coming and going.
+            // Many of them, while the reaper's thread starts and ends.
             for _ in 0..100 {
                 drop(Command::new("true").spawn().unwrap());
                 drop(sleeper().kill_on_drop(true).spawn().unwrap());
             }
             nothing_left(before);
-            // Without kill_on_drop it lives on.
+            // Without `kill_on_drop` it goes on running.
             let child = sleeper().spawn().unwrap();
             let pid = Pid::from_raw(child.id() as i32).unwrap();
             drop(child);
@@ -191,7 +191,7 @@ fn pipes_that_end_before_the_child_and_after_it() {
         || {
             let before = count_fds();
             run(async {
-                // It closes all three, and goes on.
+                // The child closes all three streams, and continues.
                 let mut child = Command::new("sh")
                     .args(["-c", "exec 0<&- 1>&- 2>&-; sleep 0.2; exit 5"])
                     .stdin(Stdio::piped())
@@ -221,7 +221,7 @@ fn pipes_that_end_before_the_child_and_after_it() {
                 assert_eq!(error.kind(), ErrorKind::BrokenPipe);
                 assert_eq!(child.wait().await.unwrap().code(), Some(5));
 
-                // A grandchild has the pipe, and keeps it.
+                // A grandchild inherits the pipe, and keeps it open.
                 let mut child = shell("sleep 600 & echo here")
                     .stdout(Stdio::piped())
                     .process_group(0)
@@ -247,7 +247,7 @@ fn pipes_that_end_before_the_child_and_after_it() {
                     0
                 );
 
-                // Waiting closes what it reads from us.
+                // `wait` closes the child's input.
                 let mut child = Command::new("cat")
                     .stdin(Stdio::piped())
                     .stdout(Stdio::null())
@@ -293,7 +293,7 @@ fn a_status_that_other_code_has_collected() {
             let before = count_fds();
             run(async {
                 let mut child = shell("sleep 0.2; exit 4").spawn().unwrap();
-                // The host waits for any child, as old code does.
+                // The host program waits for any child, as old code does.
                 let thief = thread::spawn(|| {
                     waitid(WaitId::All, WaitIdOptions::EXITED)
                         .unwrap()
@@ -318,7 +318,7 @@ fn a_status_that_other_code_has_collected() {
 fn a_host_that_ignores_its_children() {
     alone(
         "children::a_host_that_ignores_its_children",
-        // Shells do not let go of this signal.
+        // By `env`: a shell cannot be made to ignore this signal.
         "exec env --ignore-signal=CHLD \"$0\" --nocapture --test-threads 1 \
          --exact children::a_host_that_ignores_its_children",
         || {
@@ -341,7 +341,7 @@ fn a_host_that_ignores_its_children() {
                 let mut child = sleeper().spawn().unwrap();
                 child.kill().unwrap();
                 assert!(timeout(LONG, child.wait()).await.unwrap().is_err());
-                // What it writes is read all the same.
+                // Its output is read all the same.
                 let mut child = shell("echo abc").stdout(Stdio::piped()).spawn().unwrap();
                 let mut text = String::new();
                 let stdout = child.stdout.take().unwrap();
@@ -381,12 +381,13 @@ fn no_descriptor_left_for_a_child() {
         "ulimit -n 40",
         || {
             run(async {
-                // The loop has its own; a child that is watched needs one more.
+                // The loop has its descriptors already; watching a child needs one more.
                 let mut taken = Vec::new();
                 while let Ok(file) = std::fs::File::open("/dev/null") {
                     taken.push(file);
                 }
-                // To start one takes a few for a moment, and fails in words without them.
+                // Starting a child needs a few descriptors for a moment; without them it fails with
+                // a message.
                 let error = sleeper().spawn().unwrap_err();
                 assert_eq!(error.raw_os_error(), Some(24));
                 taken.truncate(taken.len() - 4);

@@ -9,7 +9,7 @@ use trefoil::time::timeout;
 
 use crate::support::{LONG, alone, count_fds};
 
-/// Somebody who listens and never answers: his queue is full.
+/// A listener that never answers, because its queue is full.
 async fn silent() -> (TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     rustix::net::listen(&listener, 0).unwrap();
@@ -46,7 +46,7 @@ fn one_that_never_answers_does_not_hold_up_the_others() {
                 assert!(took >= Duration::from_millis(250), "{took:?}");
                 assert!(took < LONG, "{took:?}"); // the kernel waits for minutes
                 drop(stream);
-                // A refusal is an answer: nobody waits.
+                // A refusal is an answer, so the next address is tried at once.
                 let mut quickest = LONG;
                 for _ in 0..20 {
                     let clock = Instant::now();
@@ -54,7 +54,7 @@ fn one_that_never_answers_does_not_hold_up_the_others() {
                     quickest = quickest.min(clock.elapsed());
                 }
                 assert!(quickest < Duration::from_millis(200), "{quickest:?}");
-                // Of two that are silent and one that refuses, given up after a while.
+                // With two silent addresses and one that refuses, the attempt ends after a while.
                 let list: &[SocketAddr] = &[silent, gone, silent];
                 let patience = Duration::from_millis(300);
                 assert!(timeout(patience, TcpStream::connect(list)).await.is_err());
@@ -85,7 +85,7 @@ fn a_listener_without_room_does_not_spin() {
                 }
                 let took = clock.elapsed();
                 assert!(took >= Duration::from_millis(300), "{took:?}");
-                // Room that comes meanwhile is used.
+                // If the queue gets room meanwhile, the connection is made.
                 let room = clients.pop();
                 let accepting = timeout(LONG, listener.accept());
                 drop(room);

@@ -1,4 +1,4 @@
-//! UDP and Unix datagrams: lengths, errors that come late, full queues, given-up waits.
+//! UDP and Unix datagrams: lengths, errors that come late, full queues, dropped waits.
 
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
@@ -33,7 +33,7 @@ fn datagrams_keep_their_lengths_and_lose_what_does_not_fit() {
             let (count, from) = far.recv_from(&mut buffer).await.unwrap();
             assert_eq!((count, from), (1, near.local_addr().unwrap()));
             assert_eq!(far.recv(&mut buffer).await.unwrap(), 1000);
-            // The rest of this one is gone, and the next is the next.
+            // The rest of this datagram is lost, and the next read returns the next one.
             assert_eq!(far.recv(&mut buffer[..100]).await.unwrap(), 100);
             assert!(timeout(MOMENT, far.recv(&mut buffer)).await.is_err());
             // An empty buffer takes a datagram, too.
@@ -62,7 +62,7 @@ fn a_refusal_comes_with_the_next_call_and_once() {
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
             assert!(timeout(MOMENT, near.recv(&mut [0; 8])).await.is_err());
-            // A receiver that waits already is told as well.
+            // A receiver that is waiting already gets the error, too.
             let near = std::rc::Rc::new(near);
             let waiting = spawn({
                 let near = near.clone();
@@ -121,7 +121,7 @@ fn names_are_looked_up_off_the_loop_and_numbers_need_no_thread() {
             let far = udp().await;
             let port = far.local_addr().unwrap().port();
             let near = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
-            // Whichever address the name has first: the one that fits is found.
+            // Whichever address the name has first, one of the socket's family is used.
             near.send_to(b"abc", ("localhost", port)).await.unwrap();
             assert_eq!(far.recv(&mut [0; 8]).await.unwrap(), 3);
             assert!(
@@ -163,7 +163,7 @@ fn a_full_queue_of_unix_datagrams_is_waited_for() {
                 sent += 1;
                 assert!(sent < 100_000, "it never fills");
             }
-            // Both kinds of sender wait, and both come through.
+            // Both kinds of sender wait, and both datagrams arrive.
             let waiting = [
                 spawn(async move { stranger.send_to_addr(b"y", &address).await }),
                 spawn(async move { peer.send(b"z").await }),

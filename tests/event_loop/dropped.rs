@@ -1,9 +1,10 @@
-//! The futures of `io` and `time`, given up after each number of polls.
+//! The futures of `io` and `time`, dropped after each number of polls.
 //!
-//! Every operation is begun, polled so many times (woken or not in between) and dropped, with
-//! what it waits for coming before, meanwhile or after; then it is done in earnest, and what
-//! has come must be there: once, in order. At the end no descriptor and no task is left.
-//! (How waits end in every order of events: the simulated kernel beside `src/io/source.rs`.)
+//! Every operation is begun, polled so many times (woken or not in between) and dropped; its event
+//! comes before, meanwhile or after. Then the operation is done completely, and the data must be
+//! there: once, and in order. At the end no descriptor and no task is left.
+//! (`checks/inside/source_simulated.rs` checks waits in every order of events, with a simulated
+//! kernel.)
 
 use std::cell::Cell;
 use std::future::Future;
@@ -45,13 +46,13 @@ impl<F: Future> Future for Cut<F> {
             return Poll::Ready(None);
         }
         self.left -= 1;
-        // It is dropped one turn later, with whatever has happened by then.
+        // It is dropped one turn later, whatever has happened by then.
         cx.waker().wake_by_ref();
         self.future.as_mut().poll(cx).map(Some)
     }
 }
 
-/// In earnest: it must not take long.
+/// Runs `future` to its end, which must not take long.
 async fn now<F: Future>(future: F) -> F::Output {
     timeout(LONG / 2, future).await.expect("it waits in vain")
 }
@@ -93,7 +94,8 @@ fn streams_lose_nothing() {
                     assert_eq!(got, if early { b"early" } else { b"later" }, "{polls}");
                 }
             }
-            // Writes that find no room, given up: what was taken arrives, nothing else.
+            // Writes that find no room are dropped: the bytes that were taken arrive, and no
+            // others.
             let (near, far) = UnixStream::pair().unwrap();
             let sent = Rc::new(Cell::new(0));
             let told = sent.clone();
@@ -115,7 +117,7 @@ fn streams_lose_nothing() {
     });
 }
 
-/// Both, side by side.
+/// Runs both futures concurrently.
 async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     let (mut a, mut b) = (pin!(a), pin!(b));
     let (mut x, mut y) = (None, None);
@@ -152,7 +154,7 @@ fn connections_are_made_or_not_made() {
             let _ = std::fs::remove_file(&path);
             let unix = UnixListener::bind(&path).await.unwrap();
             for polls in 0..POLLS {
-                // Accepting, given up: the caller goes to whoever accepts next.
+                // `accept` is dropped: the next `accept` gets the client.
                 let (first, caller) =
                     both(cut(polls, tcp.accept()), TcpStream::connect(address)).await;
                 let caller = caller.unwrap();
@@ -171,7 +173,7 @@ fn connections_are_made_or_not_made() {
                 }
                 drop(caller.unwrap());
 
-                // Calling, given up: whoever was called finds nobody, or nothing at all.
+                // `connect` is dropped: the listener gets a connection that is closed, or none.
                 let open = count_fds();
                 drop(cut(polls, TcpStream::connect(address)).await);
                 drop(cut(polls, TcpStream::connect(&[address, address][..])).await);
@@ -182,7 +184,7 @@ fn connections_are_made_or_not_made() {
                         .await
                         .is_none_or(|a| a.is_ok())
                 );
-                // The look-up that was given up reads the hosts' file to its end.
+                // The thread of the look-up that was dropped still reads the hosts file to its end.
                 wait_until("no descriptor is left", || count_fds() <= open);
                 let mut next = now(TcpStream::connect(address)).await.unwrap();
                 loop {
@@ -264,7 +266,7 @@ fn datagrams_descriptors_signals_and_children() {
                 }
                 assert_eq!(LoopHandle::current().snapshot().tasks().len(), 0);
             });
-            // The children that were given up go when they end.
+            // The children whose futures were dropped are reaped when they end.
             wait_until("no descriptor is left", || count_fds() <= before);
         },
     );

@@ -32,7 +32,7 @@ fn reading_or_writing_nothing_does_not_wait() {
         run(async {
             let (near, far) = pair().await;
             let near = &near;
-            // Registered in both directions, and ready in neither.
+            // The source is registered in both directions, and ready in neither.
             assert!(timeout(SOON, near.read(&mut [0])).await.is_err());
             let filled = fill(near).await;
             assert!(filled > 0);
@@ -70,7 +70,7 @@ fn reading_or_writing_nothing_does_not_wait() {
                 |cx: &mut Context<'_>| Pin::new(&mut stream).poll_read_vectored(cx, &mut slices);
             assert_eq!(poll_fn(read).await.unwrap(), 4);
         });
-        // Not even nothing can be read where there is no loop.
+        // Without a loop, even a read into an empty buffer fails.
         let (near, _far) = run(pair());
         let error = timeout(LONG, near.read(&mut [])).wait().unwrap();
         assert!(error.unwrap_err().to_string().contains("event loop"));
@@ -98,7 +98,8 @@ fn an_entry_that_is_refused_here_takes_no_place_there() {
             })
         });
         let (near, mut far) = streams.recv().unwrap();
-        // On this loop numbers are given out anew, and one of them is that reader's there.
+        // This loop numbers its waiters from 1 again, so one gets the number that the reader has on
+        // the other loop.
         run(async {
             for _ in 0..100 {
                 let error = near.read(&mut [0; 8]).await.unwrap_err();
@@ -120,7 +121,7 @@ fn a_task_may_wait_for_more_than_its_budget() {
                 sleep(SOON).await;
                 near.write_all(b"x").await.map(|()| near)
             });
-            // All of them polled each time, as the simplest `select` does it.
+            // All of them are polled each time, as a simple `select` does.
             let mut accepts: Vec<_> = (0..1000).map(|_| Box::pin(listener.accept())).collect();
             let mut buffer = [0; 8];
             let mut last = Box::pin(far.read(&mut buffer));
@@ -141,7 +142,7 @@ fn a_task_may_wait_for_more_than_its_budget() {
     });
 }
 
-/// The latest time that the clock can say, to the second.
+/// The latest time that the clock can represent, to the second.
 fn end_of_time() -> Instant {
     let now = Instant::now();
     let (mut low, mut high) = (0, u64::MAX);
@@ -176,7 +177,7 @@ fn deadlines_at_the_end_of_time() {
                     let _ = forever.await;
                 }),
             ];
-            // With only these the loop sleeps until it is woken...
+            // With only these timers the loop sleeps until it is woken...
             let (completer, promise) = Completer::new();
             let this = crate::deadline::this_thread();
             let thread = thread::spawn(move || {
@@ -185,7 +186,7 @@ fn deadlines_at_the_end_of_time() {
             });
             promise.await.unwrap();
             thread.join().unwrap();
-            // ...and nearer ones come in time.
+            // ...and earlier timers go off in time.
             sleep(SOON).await;
             assert_eq!(timeout(Duration::MAX, async { 3 }).await.unwrap(), 3);
             for task in &mut far {
@@ -223,7 +224,7 @@ fn a_dropped_operation_leaves_its_socket_as_it_was() {
             let (near, far) = pair().await;
             let (near, far) = (&near, &far);
             for round in 0..3_u8 {
-                // Readers of all kinds, waiting and given up.
+                // Readers of all kinds wait, and are dropped.
                 assert!(timeout(SOON, far.read(&mut [0; 8])).await.is_err());
                 assert!(timeout(SOON, far.peek(&mut [0; 8])).await.is_err());
                 assert!(timeout(SOON, far.read_exact(&mut [0; 8])).await.is_err());
@@ -241,7 +242,7 @@ fn a_dropped_operation_leaves_its_socket_as_it_was() {
                 let mut got = [9; 3];
                 far.read_exact(&mut got).await.unwrap();
                 assert_eq!(got, [round; 3]);
-                // A writer given up at a full buffer; all that was taken arrives.
+                // A writer is dropped at a full buffer; all bytes that were taken arrive.
                 let filled = fill(near).await;
                 let mut drained = 0;
                 while drained < filled {
@@ -257,7 +258,7 @@ fn a_dropped_operation_leaves_its_socket_as_it_was() {
             let address = listener.local_addr().unwrap();
             for _ in 0..3 {
                 assert!(timeout(SOON, listener.accept()).await.is_err());
-                // Connecting, given up before the first poll, after it, or done.
+                // `connect` is dropped before the first poll, after it, or is completed.
                 drop(TcpStream::connect(address));
                 let stream = TcpStream::connect(address).await.unwrap();
                 let (_accepted, peer) = listener.accept().await.unwrap();
@@ -296,7 +297,7 @@ fn a_loop_survives_foreign_wakers() {
                 let mut accept = Box::pin(listener.accept());
                 assert!(accept.as_mut().poll(cx).is_pending());
                 if elsewhere {
-                    // The last of it goes when the loop reads what was noted.
+                    // The last clone of the waker is dropped when the loop handles its notes.
                     drop(waker);
                     thread::scope(|scope| {
                         scope.spawn(move || drop((pause, accept)));
@@ -325,7 +326,8 @@ fn many_block_ons_with_wakes_between_them() {
             let (completer, promise) = Completer::new();
             let waiting = event_loop.handle().spawn(promise);
             event_loop.block_on(yield_now());
-            // The root's waker of last time, from another thread, while nothing runs here.
+            // The previous root future's waker is called on another thread, while the loop does not
+            // run.
             let stale = kept.take();
             thread::spawn(move || {
                 if let Some(waker) = stale {
@@ -339,7 +341,7 @@ fn many_block_ons_with_wakes_between_them() {
             kept = Some(event_loop.block_on(poll_fn(|cx| Poll::Ready(cx.waker().clone()))));
         }
         drop(event_loop);
-        // And when there is no loop any more.
+        // And after the loop has ended.
         kept.unwrap().wake();
     });
 }
@@ -385,7 +387,7 @@ fn a_reset_in_the_middle_of_a_write_is_an_error() {
             use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
             assert!(matches!(kind, BrokenPipe | ConnectionReset), "{error}");
             for _ in 0..3 {
-                // It is over for good, and says so at once.
+                // The connection is over, and each write fails at once.
                 assert!(timeout(LONG, near.write(b"x")).await.unwrap().is_err());
                 let rest = timeout(LONG, near.read(&mut [0; 8])).await.unwrap();
                 assert!(matches!(rest, Ok(0) | Err(_)));

@@ -1,4 +1,4 @@
-//! A loop that is driven by another one.
+//! A loop that another loop drives.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use trefoil::{EventLoop, run, spawn};
 
 use crate::support::{LONG, echo, pair, panic_message, within_deadline};
 
-/// Drives `event_loop` as a foreign loop would; how often that one woke up.
+/// Drives `event_loop` as a foreign loop would. Returns how often that loop woke up.
 fn drive(event_loop: &EventLoop, until: impl Fn() -> bool) -> usize {
     let mut woken = 0;
     while !until() {
@@ -55,7 +55,7 @@ fn sockets_timers_and_other_threads_through_a_foreign_loop() {
         drive(&event_loop, || task.is_finished());
         task.join().unwrap();
         told.recv().unwrap();
-        // Another thread brings work while the foreign loop waits for the descriptor alone.
+        // Another thread spawns work while the foreign loop waits for the descriptor only.
         for _ in 0..200 {
             let handle = handle.clone();
             let over = Arc::new(AtomicBool::new(false));
@@ -85,7 +85,7 @@ fn it_says_when_it_wants_to_be_called_again() {
             poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
         };
         assert!(!readable(&event_loop));
-        // Work brought between two calls makes it readable, once.
+        // Work that is spawned between two calls makes the descriptor readable, once.
         let task = event_loop.handle().spawn(sleep(LONG));
         assert!(readable(&event_loop));
         assert!(event_loop.next_deadline().unwrap() <= Instant::now());
@@ -93,7 +93,7 @@ fn it_says_when_it_wants_to_be_called_again() {
         assert!(!readable(&event_loop));
         let left = event_loop.next_deadline().unwrap() - Instant::now();
         assert!(left > LONG / 2 && left <= LONG);
-        // A task that always has something to do is no hang.
+        // A task that always has something to do does not make the call hang.
         let busy = event_loop.handle().spawn(async {
             loop {
                 trefoil::yield_now().await;
@@ -103,7 +103,8 @@ fn it_says_when_it_wants_to_be_called_again() {
             assert!(event_loop.poll_once());
         }
         assert!(event_loop.next_deadline().unwrap() <= Instant::now());
-        // `block_on` in between is as always; whose waker is left behind is nobody's.
+        // `block_on` in between works as usual; a waker that its future leaves behind wakes
+        // nothing.
         let waker = event_loop.block_on(std::future::poll_fn(|cx| {
             std::task::Poll::Ready(cx.waker().clone())
         }));
@@ -116,7 +117,7 @@ fn it_says_when_it_wants_to_be_called_again() {
             event_loop.poll_once();
         }
         assert_eq!(event_loop.next_deadline(), None);
-        // Within a loop it is refused in words.
+        // Inside a loop it panics with a message.
         let words = panic_message(|| run(async { assert!(event_loop.poll_once()) }));
         assert!(words.contains("EventLoop::poll_once"), "{words}");
     });

@@ -1,4 +1,4 @@
-//! Nobody keeps the others out.
+//! No task starves the others.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use trefoil::{EventLoop, LoopHandle, Task, run, spawn, yield_now};
 
 use crate::support::{LONG, pair, within_deadline};
 
-/// What wakes itself in every poll, without the loop's help.
+/// A future that wakes itself in every poll, without help from the loop.
 async fn selfish() {
     std::future::poll_fn(|cx| {
         cx.waker().wake_by_ref();
@@ -92,7 +92,7 @@ fn always_ready_tasks_do_not_starve_others() {
     });
 }
 
-/// A task that never asks for anything but is woken from elsewhere all the time.
+/// A task that waits for nothing, but is woken from other threads all the time.
 #[test]
 fn a_storm_of_wakers_from_other_threads_starves_no_task() {
     within_deadline(|| {
@@ -142,7 +142,7 @@ fn tasks_that_spawn_for_ever_do_not_delay_the_end_of_a_loop() {
             self.0.set(self.0.get() + 1);
             for _ in 0..2 {
                 let again = Hydra(self.0.clone(), self.1.clone());
-                // In vain, so it ends here: not to recurse, it is forgotten.
+                // The spawn is refused: to avoid endless recursion, the future is forgotten.
                 let again = std::mem::ManuallyDrop::new(again);
                 let task = spawn(async move {
                     let _again = again;
@@ -161,7 +161,7 @@ fn tasks_that_spawn_for_ever_do_not_delay_the_end_of_a_loop() {
                 let hydra = Hydra(cut.clone(), LoopHandle::current());
                 spawn(async move {
                     let _hydra = hydra;
-                    // Each begets another one, which does the same.
+                    // Each spawns another one, which does the same.
                     fn beget() -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
                         Box::pin(async {
                             spawn(beget()).detach();
@@ -180,7 +180,7 @@ fn tasks_that_spawn_for_ever_do_not_delay_the_end_of_a_loop() {
     });
 }
 
-/// Polls that take long come one at a time: timers and sockets are looked at after each.
+/// After each long poll the loop checks timers and sockets.
 #[test]
 fn no_task_waits_for_many_long_polls() {
     within_deadline(|| {
@@ -197,7 +197,7 @@ fn no_task_waits_for_many_long_polls() {
                 }
             });
             let (near, far) = pair().await;
-            // Until it is known that they are long.
+            // Until the loop knows that they are long.
             while polls.get() < 20 {
                 yield_now().await;
             }
@@ -220,7 +220,8 @@ fn no_task_waits_for_many_long_polls() {
     });
 }
 
-/// What fails at once, or never waits, in a loop: nothing but the event loop can end that.
+/// A task that retries an operation which fails at once, or never waits: only the event loop can
+/// end it.
 #[cfg(unix)]
 #[test]
 fn a_task_that_retries_at_once_can_be_timed_out() {

@@ -1,4 +1,4 @@
-//! Hosts that do as they please: with their descriptors, their pipes, their children.
+//! Host programs that interfere with their descriptors, pipes and children.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Write, pipe};
@@ -35,7 +35,7 @@ fn a_number_that_was_watched_before_can_be_watched_again() {
                 for elsewhere in [false, true] {
                     let (near, far) = UnixStream::pair().unwrap();
                     assert!(timeout(MOMENT, near.read(&mut [0; 8])).await.is_err());
-                    // The connection lives on in a duplicate, the number is free.
+                    // A duplicate keeps the connection open, and the number is free.
                     let number = near.as_raw_fd();
                     let kept = near.as_fd().try_clone_to_owned().unwrap();
                     if elsewhere {
@@ -103,7 +103,7 @@ async fn through_the_trait(mut stream: impl AsyncWrite + Unpin) -> std::io::Resu
 fn nothing_in_front_is_not_the_end() {
     within_deadline(|| {
         run(async {
-            // As many as the system takes at once are empty.
+            // More empty slices come first than the system takes at once.
             let mut out = vec![IoSlice::new(b""); 1500];
             out.push(IoSlice::new(b"abc"));
             let (tcp, other) = pair().await;
@@ -126,7 +126,7 @@ fn messages_between_children_do_not_wake_the_loop() {
         "",
         || {
             run(async {
-                // It ends some time, whatever becomes of this test.
+                // The child ends at some time, whatever happens to this test.
                 let talk = "for n in $(seq 1000); do echo; sleep 0.01; done";
                 let mut said = Command::new("sh");
                 said.args(["-c", talk])
@@ -146,7 +146,7 @@ fn messages_between_children_do_not_wake_the_loop() {
                 let (tell, told) = mpsc::channel();
                 let watcher = thread::spawn(move || {
                     told.recv().unwrap();
-                    // A window in which the loop sleeps through: it has to come soon.
+                    // There must soon be a window in which the loop sleeps all the time.
                     wait_until("300 ms of nothing", || {
                         let before = switches_of(&me);
                         thread::sleep(Duration::from_millis(300));
@@ -168,7 +168,7 @@ fn messages_between_children_do_not_wake_the_loop() {
     );
 }
 
-/// Voluntary and forced switches away from this thread, so far.
+/// How often this thread was switched away from so far, voluntarily or not.
 fn switches_of(task: &Path) -> u64 {
     std::fs::read_to_string(task.join("status"))
         .unwrap_or_default()
@@ -210,7 +210,8 @@ fn waits_of_all_kinds_at_once_wake_and_delay_nothing() {
             let before = count_fds();
             let looping = thread::spawn(move || {
                 run(async move {
-                    // Readable for ever: somebody has asked once, nobody ever has.
+                    // Both are readable for ever: a task has waited for the first one once, and for
+                    // the other never.
                     let (asked, mut writer) = pipe().unwrap();
                     let asked = AsyncFd::new(asked).unwrap();
                     assert!(timeout(MOMENT, asked.readable()).await.is_err());
@@ -299,7 +300,7 @@ fn children_without_descriptors_leave_no_zombies() {
                 while let Ok(file) = std::fs::File::open("/dev/null") {
                     taken.push(file);
                 }
-                // They share our streams, so they can be started all the same.
+                // They share our streams, so starting them needs no descriptor for a pipe.
                 let ends = Command::new("sleep").arg("0.2").spawn().unwrap();
                 let killed = Command::new("sleep")
                     .arg("600")
@@ -312,7 +313,8 @@ fn children_without_descriptors_leave_no_zombies() {
                     assert!(clock.elapsed() < LONG);
                     sleep(MOMENT).await;
                 }
-                // Some that come when there is room again, while one of the others still runs.
+                // Others are started when there are descriptors again, while one of these still
+                // runs.
                 drop(Command::new("sleep").arg("0.3").spawn().unwrap());
                 drop(taken);
                 drop(Command::new("sleep").arg("0.1").spawn().unwrap());

@@ -1,4 +1,4 @@
-//! Files off the loop: one position, waits that are given up, errors that come late.
+//! Files off the loop: one position, dropped futures, errors that come late.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, SeekFrom};
@@ -36,7 +36,7 @@ impl Drop for Place {
     }
 }
 
-/// futures-io's own way writes the first slice only, and each would be a call of its own.
+/// The default of futures-io writes the first slice only, so each slice would be a separate call.
 #[test]
 fn all_slices_go_at_once() {
     within_deadline(|| {
@@ -82,7 +82,7 @@ fn whole_files_and_their_errors() {
             assert!(fs::write(&place.0, "x").await.is_err());
             let exists = File::create_new(&path).await.unwrap_err();
             assert_eq!(exists.kind(), ErrorKind::AlreadyExists);
-            // Many at once, each of its own.
+            // Many tasks at once, each with a file of its own.
             let tasks: Vec<_> = (0..200_u32)
                 .map(|n| {
                     let path = place.at(&format!("many-{n}"));
@@ -102,7 +102,8 @@ fn whole_files_and_their_errors() {
     });
 }
 
-/// Leaves a read under way that nobody waits for; gives how much others have read until then.
+/// Drops the future of a read that has begun. Returns how many bytes other reads had read until
+/// then.
 fn give_up_a_read(file: &mut File) -> usize {
     let mut taken = 0;
     loop {
@@ -128,7 +129,7 @@ fn one_position_whatever_is_given_up() {
                 .open(&path)
                 .await
                 .unwrap();
-            // Reads that are given up, at whatever stage, lose nothing.
+            // Reads that are dropped at any stage lose nothing.
             let mut read = Vec::new();
             while read.len() < 100 {
                 let mut buffer = [0; 7];
@@ -141,7 +142,7 @@ fn one_position_whatever_is_given_up() {
                 }
             }
             assert_eq!(read, bytes[..read.len()]);
-            // A read that nobody took is put back before a write, and before a relative seek.
+            // The bytes of a dropped read are put back before a write, and before a relative seek.
             let at = read.len() + give_up_a_read(&mut file);
             file.write_all(b"here").await.unwrap();
             let taken = give_up_a_read(&mut file);
@@ -153,7 +154,7 @@ fn one_position_whatever_is_given_up() {
                 (&now[..at], &now[at + 4..]),
                 (&bytes[..at], &bytes[at + 4..])
             );
-            // Seeks that are given up do not answer for others.
+            // The result of a dropped seek is not returned by another.
             for target in [10, 20, 30] {
                 let _ = timeout(Duration::ZERO, file.seek(SeekFrom::Start(target + 1))).await;
                 assert_eq!(file.seek(SeekFrom::Start(target)).await.unwrap(), target);
@@ -192,7 +193,7 @@ fn the_traits_accept_at_once_and_tell_when_flushed() {
             assert_eq!(accepted.unwrap(), 3);
             let error = poll_fn(|cx| Pin::new(&mut full).poll_flush(cx)).await;
             assert_eq!(error.unwrap_err().kind(), ErrorKind::StorageFull);
-            // Told once; and by the inherent methods on the spot.
+            // The error is reported once; the inherent methods report it at once.
             full.flush().await.unwrap();
             assert_eq!(
                 full.write(b"abc").await.unwrap_err().kind(),
@@ -220,7 +221,7 @@ fn the_traits_accept_at_once_and_tell_when_flushed() {
             let count = poll_fn(|cx| Pin::new(&mut file).poll_read(cx, &mut buffer));
             assert_eq!(count.await.unwrap(), 8);
             assert_eq!(&buffer[..8], b"bcdefghi");
-            // Dropped with a write under way: that goes on.
+            // The file is dropped during a write, which continues.
             let started = poll_fn(|cx| {
                 let poll = Pin::new(&mut file).poll_write(cx, b"jkl");
                 assert!(poll.is_ready());
@@ -273,7 +274,7 @@ fn a_large_directory_and_one_that_is_given_up() {
     );
 }
 
-/// A read was given up, and what it has read is not lost because a seek is refused.
+/// The bytes of a dropped read are not lost if a seek fails.
 #[test]
 fn a_seek_that_fails_loses_nothing() {
     let place = Place::new("seek");
@@ -281,7 +282,7 @@ fn a_seek_that_fails_loses_nothing() {
     std::fs::write(&path, (0..=255_u8).collect::<Vec<_>>()).unwrap();
     run(async {
         let mut buffer = [0; 100];
-        // A thread may have read before the first poll is over: then there is nothing to give up.
+        // The thread may have read before the first poll is over; then there is nothing to drop.
         let mut file = loop {
             let mut file = File::open(&path).await.unwrap();
             if poll_once(&mut Box::pin(file.read(&mut buffer))).is_pending() {

@@ -1,4 +1,4 @@
-//! Hosts with handlers of their own, that reset signals, that fork.
+//! Host programs that have their own signal handlers, reset signals, or fork.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -15,7 +15,7 @@ pub(crate) fn raise(signal: Raw) {
     kill_process(getpid(), signal).unwrap();
 }
 
-/// What the host does with a signal.
+/// The host program sets a signal's action.
 #[allow(unsafe_code)]
 pub(crate) fn host_sets(signum: i32, action: usize) {
     // SAFETY: the action is one of the two that are no function.
@@ -47,7 +47,7 @@ fn a_host_that_resets_a_signal_can_wait_for_it_again() {
                     raise(Raw::USR1);
                     timeout(LONG, third.recv()).await.unwrap().unwrap();
                 }
-                // The last action of the host is what is put back: ignored.
+                // The last action that the host set is restored: the signal is ignored.
                 raise(Raw::USR1);
             });
             assert_eq!(count_fds(), before);
@@ -74,7 +74,7 @@ extern "C" fn with_info(signum: i32, info: *mut libc::siginfo_t, context: *mut l
     WITH_INFO.fetch_add(1, SeqCst);
 }
 
-/// Calls what was there before, as handlers should.
+/// Calls the previous handler, as handlers should.
 #[allow(unsafe_code)]
 extern "C" fn on_top(signum: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     ON_TOP.fetch_add(1, SeqCst);
@@ -123,7 +123,8 @@ fn handlers_of_the_host_below_and_on_top() {
                         (PLAIN.load(SeqCst), WITH_INFO.load(SeqCst)) == (2 * round, 2 * round)
                     });
                 }
-                // Somebody comes on top of ours, and stays there when ours has nobody left.
+                // A handler is installed on top of ours, and stays when ours has no subscription
+                // left.
                 let first = Signal::new(Signal::USR1).unwrap();
                 let ours = host_handles(Signal::USR1, 0, 0);
                 BELOW.store(ours, SeqCst);
@@ -141,7 +142,8 @@ fn handlers_of_the_host_below_and_on_top() {
                 wait_until("each once", || {
                     (ON_TOP.load(SeqCst), PLAIN.load(SeqCst)) == (3, 9)
                 });
-                // It goes, and ours is on top again: the last one puts the host's back.
+                // It is removed, so ours is on top again: dropping the last subscription restores
+                // the host's.
                 host_handles(Signal::USR1, ours, libc::SA_SIGINFO);
                 drop(second);
                 assert_eq!(host_handles(Signal::USR1, plain, 0), plain);
@@ -172,14 +174,15 @@ fn a_fork_in_the_middle_of_handlers() {
             // allocator, which is prepared for that.
             let pid = unsafe { libc::fork() };
             if pid == 0 {
-                // SAFETY: a plain number. The alarm ends what would go on for ever.
+                // SAFETY: a plain number. The alarm ends the child if it would run for ever.
                 unsafe { libc::alarm(20) };
                 drop(signal.take());
                 // SAFETY: it ends here.
                 unsafe { libc::_exit(0) };
             }
             let mut child = 0;
-            // SAFETY: the child is ours, and the pointer valid. What hangs, the deadline finds.
+            // SAFETY: the child is ours, and the pointer valid. If it hangs, the test's deadline
+            // ends it.
             assert_eq!(unsafe { libc::waitpid(pid, &mut child, 0) }, pid);
             assert_eq!(child, 0);
         }

@@ -1,4 +1,4 @@
-//! What is left behind: wakers, wake-ups, descriptors, threads.
+//! That nothing is left behind: wakers, wake-ups, descriptors, threads.
 
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -13,7 +13,7 @@ use trefoil::{Completer, run, spawn, yield_now};
 
 use crate::support::{LONG, alone, count_fds, echo, pair, wait_until, within_deadline};
 
-/// Voluntary and forced switches away from the thread, so far.
+/// How often the thread was switched away from so far, voluntarily or not.
 fn switches(task: &str) -> u64 {
     std::fs::read_to_string(format!("/proc/self/task/{task}/status"))
         .unwrap()
@@ -34,7 +34,7 @@ fn an_idle_loop_is_woken_by_nothing() {
                 let me = std::fs::read_link("/proc/thread-self").unwrap();
                 tell.send(me.file_name().unwrap().to_str().unwrap().to_owned())
                     .unwrap();
-                // What an idle server has: a listener, a connection, a far deadline.
+                // An idle server: a listener, a connection, and a distant deadline.
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let (near, _far) = pair().await;
                 spawn(async move { listener.accept().await.map(drop) }).detach();
@@ -52,7 +52,7 @@ fn an_idle_loop_is_woken_by_nothing() {
             });
         });
         let task = told.recv().unwrap();
-        // The measure: a window in which it does not even run once. It has to come soon.
+        // There must soon be a window in which the thread does not run once.
         wait_until("300 ms of nothing", || {
             let before = switches(&task);
             thread::sleep(Duration::from_millis(300));
@@ -66,7 +66,7 @@ fn an_idle_loop_is_woken_by_nothing() {
     });
 }
 
-/// Wakers that are waited with keep a count, so what a dropped future has left shows.
+/// A waker with a count, which shows whether a dropped future has left a clone.
 fn counted_waker() -> (Arc<AtomicUsize>, Waker) {
     struct Counted(Arc<AtomicUsize>);
     impl std::task::Wake for Counted {
@@ -131,7 +131,7 @@ fn waiters_for_a_loop_that_ends_are_woken() {
             assert!(moved.as_mut().poll(cx).is_pending());
             let mut accept = Box::pin(listener.accept());
             assert!(accept.as_mut().poll(cx).is_pending());
-            // Nobody drops this one: it will not be polled again by this loop.
+            // This one is never dropped: this loop will not poll it again.
             std::mem::forget(accept);
             listener
         });

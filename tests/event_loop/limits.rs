@@ -1,4 +1,4 @@
-//! Where the system gives no more, and where much is asked of it.
+//! When the system refuses descriptors or threads, and when there are very many.
 
 use std::future::pending;
 use std::io::ErrorKind;
@@ -47,7 +47,8 @@ fn a_loop_without_descriptors_is_an_error() {
             }
             taken.pop();
             run(async {
-                // It runs, and everything that needs one more says so.
+                // The loop runs, and every operation that needs another descriptor fails with a
+                // message.
                 for _ in 0..3 {
                     let error = TcpListener::bind("127.0.0.1:0").await.unwrap_err();
                     assert_eq!(error.raw_os_error(), Some(24));
@@ -60,11 +61,11 @@ fn a_loop_without_descriptors_is_an_error() {
     );
 }
 
-/// What needs a thread says that it got none, and why.
+/// Operations that need a thread fail with a message that says why there is none.
 #[test]
 fn files_and_names_without_threads_say_so() {
     alone("limits::files_and_names_without_threads_say_so", "", || {
-        // No stack fits any more.
+        // There is no room for another stack.
         let used = std::fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
         let room = pages * rustix::param::page_size() as u64 + (1 << 20);
@@ -112,7 +113,7 @@ fn thousands_of_loops_one_after_another_and_many_at_once() {
             // (A thread is listed for a moment after it was joined.)
             let nothing_left = || count_fds() <= fds && all_threads() <= threads;
             wait_until("the end of the loops", nothing_left);
-            // On one thread, each awaiting a task of the one before.
+            // All loops are on one thread, and each awaits a task of the previous one.
             let loops: Vec<_> = (0..500).map(|_| EventLoop::new().unwrap()).collect();
             let mut chain = loops[0].handle().spawn(async { 0 });
             for event_loop in &loops[1..] {
@@ -155,14 +156,14 @@ fn a_silent_peer_is_given_up_and_leaves_nothing() {
                     assert!(queued.len() < 100);
                 };
                 assert_eq!(count_fds(), open);
-                // One that waits in a task, cancelled.
+                // A `connect` that waits in a task is cancelled.
                 let waiting = spawn(TcpStream::connect(address));
                 yield_now().await;
                 assert_eq!(count_fds(), open + 1);
                 waiting.cancel();
                 yield_now().await;
                 assert_eq!(count_fds(), open);
-                // One whose listener goes away meanwhile.
+                // The listener of another is closed meanwhile.
                 let waiting = spawn(TcpStream::connect(address));
                 yield_now().await;
                 drop(listener);
@@ -192,7 +193,7 @@ fn a_loop_that_goes_while_others_hold_its_tasks() {
                     yield_now().await;
                 });
             });
-            // Somebody waits for it, in vain: it ends with its loop.
+            // A thread waits for it; it ends with its loop.
             let task = held.recv().unwrap();
             assert!(matches!(task.join(), Err(TaskError::Cancelled)));
             looping.join().unwrap();
@@ -204,7 +205,7 @@ fn a_loop_that_goes_while_others_hold_its_tasks() {
 fn loops_within_every_kind_of_thread() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(1);
-        // On a worker, with the pool's own work awaited from it.
+        // On a worker, which awaits work of its own pool.
         let sum = pool.spawn(|| {
             run(async {
                 let pool = ThreadPool::with_threads(1);
@@ -224,7 +225,8 @@ fn loops_within_every_kind_of_thread() {
             },
         );
         assert_eq!(a + b, 3);
-        // On the thread that ends a task; there, too, it ends before the next thing happens.
+        // In a callback, on the thread that ends a task; there, too, the loop ends before the code
+        // after it runs.
         let (completer, task) = trefoil::Completer::new();
         let (tell, told) = mpsc::channel();
         task.on_done(move |_| tell.send(run(async { 5 })).unwrap());
@@ -232,19 +234,20 @@ fn loops_within_every_kind_of_thread() {
             .join()
             .unwrap();
         assert_eq!(told.recv().unwrap(), 5);
-        // On the loop's own thread it cannot be: in words, and nobody else notices.
+        // On the thread of a running loop it is refused with a message, and the running loop is not
+        // affected.
         run(async {
             let nested = spawn(async { run(async {}) }).await;
             assert!(
                 matches!(nested, Err(TaskError::Panicked(panic)) if panic.message().contains("trefoil::run"))
             );
-            // But one may run on a thread that we await.
+            // But a loop may run on a thread whose task this loop awaits.
             assert_eq!(pool.spawn(|| run(async { 6 })).await.unwrap(), 6);
         });
     });
 }
 
-/// A loop in a thread's own storage ends with the thread.
+/// A loop in a thread-local ends with its thread.
 #[test]
 fn a_loop_that_ends_among_the_last_things_of_its_thread() {
     thread_local! {

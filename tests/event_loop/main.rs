@@ -1,8 +1,7 @@
 //! The event loop, its timers and its sockets, as their users see them.
 //!
-//! Everything that could hang has a deadline (`within_deadline`). What looks at
-//! the whole process (descriptors, threads, limits) runs in a process of its own
-//! (`alone`).
+//! Everything that could hang has a deadline (`within_deadline`). Tests that look at the whole
+//! process (descriptors, threads, limits) run in separate processes (`alone`).
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 #![cfg_attr(windows, allow(dead_code, unused_imports))] // what only some tests of other systems need
 

@@ -74,7 +74,7 @@ fn sockets_and_their_futures_are_dropped_anywhere() {
                     let mut waiting = Box::pin(async move {
                         let _ = near.read(&mut [0; 8]).await;
                     });
-                    // Registered, and waiting with a waker of this task.
+                    // It is registered, and waits with a waker of this task.
                     poll_fn(|cx| {
                         assert!(waiting.as_mut().poll(cx).is_pending());
                         Poll::Ready(())
@@ -82,7 +82,7 @@ fn sockets_and_their_futures_are_dropped_anywhere() {
                     .await;
                     if round % 2 == 0 {
                         thread::spawn(move || drop(waiting)).join().unwrap();
-                        // The other side learns of it: the descriptor is closed.
+                        // The other side sees the end, because the descriptor is closed.
                         assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
                     } else {
                         left.push((waiting, far));
@@ -100,7 +100,7 @@ fn sockets_and_their_futures_are_dropped_anywhere() {
 fn a_foreign_executor_on_the_loops_thread() {
     within_deadline(|| {
         run(async {
-            // A future polled by hand, woken through a waker of its own.
+            // A future that is polled by hand, with its own waker.
             struct Flag(AtomicBool, Waker);
             impl std::task::Wake for Flag {
                 fn wake(self: Arc<Self>) {

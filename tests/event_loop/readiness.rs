@@ -1,6 +1,5 @@
-//! To be ready is one thing and to read another: what `readable` and `writable` say is right
-//! whatever was read or written in between, and the calls that do not wait do not disturb those
-//! that do.
+//! `readable` and `writable` are right whatever was read or written in between, and the `try_`
+//! calls do not disturb those that wait.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, Result};
@@ -67,7 +66,7 @@ fn a_reader_that_waits_misses_nothing_that_others_tried() {
                 if round % 2 == 0 {
                     trefoil::yield_now().await;
                 }
-                // Whichever of the two comes first has it.
+                // One of the two gets the bytes, whichever comes first.
                 match reader.try_read(&mut [0; 2]) {
                     Ok(count) => tried += count,
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
@@ -191,7 +190,7 @@ fn what_a_child_says_can_be_waited_for() {
     });
 }
 
-/// A task that only asks lets the others run.
+/// A task that only asks for readiness lets other tasks run.
 #[cfg(unix)]
 #[test]
 fn an_always_ready_source_starves_no_task() {

@@ -1,5 +1,4 @@
-//! What a root future leaves when it is dropped without having come to its own end: it gave its
-//! output and still held something, or it panicked.
+//! Root futures that spawn tasks when they are dropped: after their output, or after a panic.
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,8 +12,8 @@ use trefoil::{EventLoop, LoopHandle, Task, TaskError, run, spawn, yield_now};
 
 use crate::support::{Dropped, within_deadline};
 
-/// Spawns a task that never ends by itself, when it is dropped; says which, and how many tasks the
-/// loop then has.
+/// When dropped, spawns a task that never ends by itself, and sends the task and the loop's number
+/// of tasks.
 struct Late(Sender<Spawned>, Sender<ThreadId>);
 
 /// The task, and how many there were then.
@@ -40,7 +39,7 @@ impl Drop for Late {
     }
 }
 
-/// How many tasks the loop has besides.
+/// How many other tasks the loop has.
 const OTHERS: usize = 3;
 
 fn others() -> Vec<Task<()>> {
@@ -99,7 +98,7 @@ fn what_it_spawns_then_is_one_of_the_loops_tasks() {
         assert_eq!(count, OTHERS + 1);
         let handle = event_loop.handle();
         assert_eq!(handle.snapshot().tasks().len(), OTHERS + 1);
-        // It has a place of its own, and takes nobody else along when it goes.
+        // It has its own place in the table, and no other task ends with it.
         event_loop.block_on(async {
             sleep(Duration::from_millis(1)).await;
             assert!(!late.is_finished());

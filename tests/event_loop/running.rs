@@ -1,4 +1,4 @@
-//! Running tasks: order, panics, the end, misuse.
+//! Running tasks: their order, panics, the end of a loop, misuse.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -54,7 +54,7 @@ fn tasks_run_in_the_order_in_which_they_became_ready() {
                 "each round begins when the one before has ended"
             );
             assert_eq!(log.len(), 900);
-            // The root future takes its turn like everybody else.
+            // The root future takes its turn like every task.
             let ran = Rc::new(Cell::new(0));
             for _ in 0..1000 {
                 let ran = ran.clone();
@@ -246,7 +246,7 @@ fn a_loop_within_a_loop_ends_without_harm() {
             drop(inner);
             assert!(matches!(task.await, Err(TaskError::Cancelled)));
             assert!(told.try_recv().is_ok() || told.recv().is_err());
-            // We are still on the outer one.
+            // This code still runs on the outer loop.
             sleep(Duration::from_millis(1)).await;
             assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
         });
@@ -293,8 +293,8 @@ fn a_loop_runs_in_the_destructor_of_a_thread_local() {
                 let (tell, told) = mpsc::channel();
                 let thread = thread::spawn(move || {
                     let late = Late { virtual_time, tell };
-                    // Destructors run in the order of first use, or against it: one of the two is
-                    // after ours.
+                    // Destructors of thread-locals run in the order of first use or in reverse, so
+                    // one of the two runs after the loop's.
                     if first {
                         LATE.set(Some(late));
                         run(async { sleep(Duration::from_millis(1)).await });

@@ -1,4 +1,4 @@
-//! All of `io` can be carried to another thread: the types, and the futures of their methods.
+//! All types of `io`, and the futures of their methods, are `Send`.
 
 use std::io::{IoSlice, IoSliceMut, SeekFrom, pipe};
 use std::process::Stdio;
@@ -12,7 +12,7 @@ fn send<T: Send>(_: &T) {}
 
 fn send_sync<T: Send + Sync + std::fmt::Debug>(_: &T) {}
 
-/// The check is that this compiles; that it runs shows that nothing of it panics.
+/// The check is that this compiles; running it shows that nothing panics.
 #[test]
 fn the_types_and_the_futures_are_send() {
     let mut buffer = [0; 8];

@@ -1,4 +1,4 @@
-//! Signals: each gets each, nothing is lost, and the host is as it was afterwards.
+//! Signals: each subscription gets each signal, none is lost, and the host's handlers are restored.
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
@@ -22,8 +22,8 @@ fn raise(signal: Raw) {
     kill_process(getpid(), signal).unwrap();
 }
 
-/// Its handler has run when this returns: elsewhere another thread may be the one that it
-/// interrupts, later.
+/// When this returns, the handler has run. (A signal to the process may interrupt another thread,
+/// later.)
 #[allow(unsafe_code)]
 fn raise_here(signal: Raw) {
     // SAFETY: it interrupts this thread, as a signal does anyway.
@@ -52,7 +52,7 @@ fn each_receives_each_and_many_become_one() {
                 silent(&one).await;
                 raise(Raw::USR1);
                 received(&one).await;
-                // Before it was waited for, and after waits that were given up.
+                // Signals that come before the first wait, and after dropped waits.
                 for _ in 0..10 {
                     assert!(timeout(Duration::ZERO, other.recv()).await.is_err());
                 }
@@ -73,7 +73,7 @@ fn each_receives_each_and_many_become_one() {
                 }
                 assert!(times.iter().all(|times| *times <= 100), "{times:?}");
                 silent(&other).await;
-                // One that comes later has seen nothing.
+                // A later subscription does not see earlier signals.
                 raise(Raw::USR2);
                 received(&other).await;
                 let late = Signal::new(Signal::USR2).unwrap();
@@ -162,7 +162,7 @@ fn what_cannot_be_caught_is_refused_in_words() {
     });
 }
 
-/// What is done in a process of its own that is to die.
+/// Runs `f` in a separate process. Returns how that died.
 #[allow(unsafe_code)]
 fn fate(test: &str, f: impl FnOnce() + Send + 'static) -> Option<ExitStatus> {
     if std::env::var("TREFOIL_FATE").as_deref() == Ok(test) {
@@ -223,7 +223,7 @@ fn the_second_ctrl_c_ends_what_the_first_began_to_end() {
     }
 }
 
-/// As programs do that were written for tokio, where the handler stays for ever.
+/// As in programs that were written for tokio, whose handler stays for ever.
 #[test]
 fn a_ctrl_c_between_two_waits_for_it_goes_to_the_second() {
     let test = "signals::a_ctrl_c_between_two_waits_for_it_goes_to_the_second";
@@ -242,7 +242,7 @@ fn a_ctrl_c_between_two_waits_for_it_goes_to_the_second() {
                 yield_now().await;
                 timeout(LONG, ctrl_c()).await.unwrap().unwrap();
             }
-            // Also one that comes while the first is seen to, where that is asked for.
+            // With `keep`, also one that comes while the first is being handled.
             let pressed = ctrl_c().keep();
             raise(Raw::INT);
             timeout(LONG, pressed).await.unwrap().unwrap();
@@ -259,8 +259,7 @@ fn a_ctrl_c_between_two_waits_for_it_goes_to_the_second() {
     });
 }
 
-/// To keep it takes no descriptor, and one that has come is not lost to a future that was made
-/// after it.
+/// `keep` needs no further descriptor, and a future that is made after the signal still gets it.
 #[test]
 fn a_ctrl_c_is_kept_without_descriptors_and_by_the_first_that_goes() {
     let test = "signals::a_ctrl_c_is_kept_without_descriptors_and_by_the_first_that_goes";

@@ -1,4 +1,4 @@
-//! Who keeps the loop to himself is told of while he does.
+//! A task that blocks its loop is reported while it does so.
 
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -28,7 +28,7 @@ fn a_stuck_task_is_told_of_while_it_is_stuck() {
         let (event_loop, told) = watched(threshold);
         event_loop.block_on(async {
             let told = std::rc::Rc::new(told);
-            // On a machine that stands still for a while, others are told of, too.
+            // If the machine stalls for a while, other tasks are reported, too.
             let of = |told: &Receiver<SlowPoll>, wanted: &dyn Fn(&SlowPoll) -> bool| {
                 loop {
                     let slow = told.recv_timeout(LONG).unwrap();
@@ -45,7 +45,7 @@ fn a_stuck_task_is_told_of_while_it_is_stuck() {
                 let task = spawn(async move {
                     yield_now().await;
                     yield_now().await;
-                    // It goes on only once it was told of.
+                    // The task continues only once it was reported.
                     let third =
                         |slow: &SlowPoll| Some(slow.id()) == own_id.get() && slow.polls() == 2;
                     of(&told, &third)
@@ -75,7 +75,7 @@ fn a_stuck_task_is_told_of_while_it_is_stuck() {
             let called_id = called.id();
             let relay = told.clone();
             drop(relay);
-            // The hook's channel is ours; a thread passes on what it gets.
+            // Only this thread holds the hook's receiver; another thread passes the reports on.
             let told = std::rc::Rc::into_inner(told).unwrap();
             let relay = thread::spawn(move || {
                 loop {
@@ -198,7 +198,7 @@ fn the_watchdog_sleeps_with_its_loop_and_goes_with_it() {
             drop(event_loop);
             wait_until("the watchdog's end", || count_threads("trefoil-watch") == 0);
             assert!(told.iter().all(|slow| slow.elapsed() < LONG));
-            // One that blocks for ever is told of, and nobody waits for it.
+            // A task that blocks for ever is reported, and the test does not wait for it.
             let start = Instant::now();
             let (event_loop, told) = watched(Duration::ZERO);
             event_loop.block_on(async { thread::sleep(Duration::from_millis(1)) });

@@ -1,4 +1,4 @@
-//! Looking at a loop's tasks, from everywhere, at any time.
+//! Snapshots of a loop's tasks, from any thread, at any time.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn what_each_waits_for_and_whose_child_it_is() {
             assert_eq!(p.time_in_polls(), None);
             let root = snapshot.root().unwrap();
             assert!(root.spawned_at().file().ends_with("snapshot.rs"));
-            // The tree: a child stands below its parent, further in.
+            // The tree: a child is shown below its parent, indented.
             let text = snapshot.to_string();
             assert_eq!(text, format!("{snapshot:?}"));
             let at = |what: &str| {
@@ -94,18 +94,18 @@ fn from_another_thread_while_it_sleeps_runs_rests_and_after_its_end() {
             spawn(pending::<()>()).named("stays").detach();
             yield_now().await;
         });
-        // Nobody drives it.
+        // While the loop does not run.
         named(&handle.snapshot(), "stays");
         let ask = handle.clone();
         event_loop.block_on(async {
-            // It sleeps, and is not woken for it.
+            // While the loop sleeps, which a snapshot does not wake.
             let asked = thread::spawn(move || ask.snapshot());
             while !asked.is_finished() {
                 sleep(Duration::from_millis(5)).await;
             }
             named(&asked.join().unwrap(), "stays");
         });
-        // It runs all the time.
+        // While the loop runs all the time.
         let over = Arc::new(AtomicBool::new(false));
         event_loop.block_on(async {
             let busy = spawn(async {
@@ -190,7 +190,7 @@ fn a_watched_loop_counts_the_time_in_polls() {
             assert_eq!(snapshot.root().unwrap().state(), TaskState::Running);
             busy.cancel();
             yield_now().await;
-            // Whoever gets its place starts from nothing.
+            // The task that gets the place in the table next starts with fresh counts.
             spawn(pending::<()>()).detach();
             yield_now().await;
             let snapshot = LoopHandle::current().snapshot();

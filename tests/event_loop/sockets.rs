@@ -45,7 +45,7 @@ fn a_thousand_echo_connections_half_of_them_reset() {
                                 stream.read_exact(&mut answer).await.unwrap();
                                 assert_eq!(answer, message);
                                 if round == 1 {
-                                    // All are connected at once before anybody goes.
+                                    // All clients are connected before any of them closes.
                                     met.set(met.get() + 1);
                                     while met.get() < CONNECTIONS {
                                         yield_now().await;
@@ -82,7 +82,7 @@ fn many_acceptors_and_readers_none_forgotten() {
         run(async {
             let listener = Rc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
             let address = listener.local_addr().unwrap();
-            // Acceptors that give up leave nothing behind that could swallow a wake-up.
+            // A dropped `accept` leaves no entry that could swallow a wake-up.
             for _ in 0..100 {
                 let accept = listener.accept();
                 assert!(timeout(Duration::ZERO, accept).await.is_err());
@@ -204,7 +204,7 @@ fn no_descriptor_left_is_an_error_and_not_a_spin() {
                 assert!(error.to_string().contains("os error 24"), "{error}");
                 let error = listener.accept().await.unwrap_err();
                 assert!(error.to_string().contains("os error 24"), "{error}");
-                // It is told, each time it asks; and goes on once there is room.
+                // Each `accept` fails, and succeeds again once there are descriptors.
                 assert!(listener.accept().await.is_err());
                 clients.pop();
                 listener.accept().await.unwrap();

@@ -1,4 +1,4 @@
-//! The standard streams of a process: whatever they are, they keep nobody waiting.
+//! The standard streams of a process: of whatever kind they are, they do not block the loop.
 
 use std::future::poll_fn;
 use std::io::{IoSlice, Read, Write};
@@ -16,7 +16,7 @@ use trefoil::time::{sleep, timeout};
 use crate::support::{LONG, count_threads, within_deadline};
 
 const MOMENT: Duration = Duration::from_millis(20);
-/// What stands between the harness's words and ours.
+/// Separates the harness's output from the test's.
 const MARK: &str = "<mark>";
 
 /// This test again, alone, with `prelude` in the shell before it.
@@ -62,7 +62,7 @@ fn a_waiting_read_delays_no_task_and_takes_nothing() {
             assert!(clock.elapsed() < Duration::from_secs(10));
             assert_eq!(count_threads("trefoil-helper"), 0, "a pipe needs no thread");
             writeln!(std::io::stdout(), "{MARK}").unwrap();
-            // All of it is there for whoever comes now.
+            // The rest is still there for another reader.
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).unwrap();
             assert_eq!(line, "for whoever comes\n");
@@ -101,7 +101,7 @@ fn lines_and_ends_of_pipes_files_and_sockets() {
                 let mut line = String::new();
                 assert_eq!(input.read_line(&mut line).await.unwrap(), 6);
                 assert_eq!(line, "first\n");
-                // What was read ahead comes first.
+                // Bytes that were read ahead come first.
                 let mut two = [0; 2];
                 assert_eq!(input.read(&mut two).await.unwrap(), 2);
                 assert_eq!(&two, b"se");
@@ -211,9 +211,9 @@ fn a_reader_that_does_not_read_delays_only_the_writer() {
                 assert!(timeout(MOMENT, error.write_all(&much)).await.is_err());
                 sleep(MOMENT).await;
                 assert!(clock.elapsed() < Duration::from_secs(10));
-                // The other one is another pipe.
+                // Standard output is another pipe.
                 stdout().write_all(MARK.as_bytes()).await.unwrap();
-                // Once it is read, all comes through.
+                // Once the pipe is read, everything is written.
                 timeout(LONG, error.write_all(&much))
                     .await
                     .unwrap()
@@ -277,7 +277,7 @@ fn output_to_a_file_goes_where_the_position_is() {
     );
 }
 
-/// Whatever it is, all slices go out in one call.
+/// On each kind of stream, all slices are written in one call.
 #[test]
 fn all_slices_go_out_at_once() {
     let test = "standard::all_slices_go_out_at_once";
@@ -321,7 +321,7 @@ fn terminal() -> (OwnedFd, std::fs::File) {
     // SAFETY: a plain number.
     let controlling = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY) };
     assert!(controlling >= 0);
-    // SAFETY: it was just opened, and nobody else has it.
+    // SAFETY: it was just opened, and no other code owns it.
     let controlling = unsafe { OwnedFd::from_raw_fd(controlling) };
     // SAFETY: it is open, and the controlling side of a terminal.
     assert_eq!(unsafe { libc::unlockpt(controlling.as_raw_fd()) }, 0);

@@ -1,5 +1,5 @@
-//! Many at once, and all of them hostile: connections by the ten thousand, peers that drip, signals
-//! that interrupt every system call. Each is its own process, with a census at its end.
+//! Ten thousand connections, peers that send a byte at a time, signals that interrupt every system
+//! call. Each test is a separate process, and counts descriptors and threads at its end.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -31,7 +31,8 @@ fn as_many() -> usize {
     10_000.min(usize::try_from(limit).unwrap().saturating_sub(100))
 }
 
-/// A server in this process, its callers in another: each has one descriptor for a connection.
+/// The server is in this process, its clients in another, so each process needs one descriptor for
+/// a connection.
 #[test]
 fn ten_thousand_connections_half_of_them_reset() {
     const NAME: &str = "stress::ten_thousand_connections_half_of_them_reset";
@@ -111,8 +112,8 @@ fn call(server: &str) {
     assert_eq!(count_fds(), before);
 }
 
-/// Callers who send one byte now and then and never finish: each is given up after its time,
-/// and nobody else waits for them.
+/// Clients that send one byte now and then and never finish: each is dropped after its timeout, and
+/// no other client waits for them.
 #[test]
 fn a_slow_loris_does_not_delay_other_clients() {
     alone(
@@ -202,7 +203,7 @@ impl Storm {
         let sender = thread::spawn(move || {
             let mut sent = 0;
             while !told.load(Ordering::Relaxed) {
-                // SAFETY: the storm ends before the thread that it is over.
+                // SAFETY: the storm ends before the thread that it signals.
                 assert_eq!(0, unsafe {
                     libc::pthread_kill(target as libc::pthread_t, signum)
                 });
@@ -220,8 +221,8 @@ impl Storm {
     }
 }
 
-/// Every system call of the loop's thread is interrupted again and again: the host's handler does
-/// not restart them, and ours is on top of it.
+/// Every system call of the loop's thread is interrupted again and again: the host's handler is not
+/// set to restart them, and ours is on top of it.
 #[test]
 fn interrupts_during_everything() {
     alone("stress::interrupts_during_everything", "", || {
@@ -297,8 +298,8 @@ async fn everything(pool: &ThreadPool) {
     }
 }
 
-/// One event wakes all who wait for it; one of them gets it, the rest find nothing and go on
-/// waiting, and none of them is forgotten.
+/// One event wakes all tasks that wait for it; one of them gets the data, the others wait again,
+/// and none is forgotten.
 #[test]
 fn a_herd_that_waits_for_one_descriptor() {
     alone("stress::a_herd_that_waits_for_one_descriptor", "", || {
@@ -351,7 +352,7 @@ fn a_hundred_thousand_tasks_wait_for_one_socket() {
             while !herd.iter().any(Task::is_finished) {
                 sleep(Duration::from_millis(1)).await;
             }
-            // The others wait again; some are given up, from either end and from between.
+            // The others wait again; some are dropped: the first, the last, and some in between.
             for task in herd.drain(HERD / 2..).rev() {
                 task.cancel();
             }

@@ -1,5 +1,5 @@
-//! What all the tests here use: deadlines, processes of their own, and what they
-//! look at.
+//! Helpers of the tests here: deadlines, separate processes, and counts of threads, children and
+//! descriptors.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,7 +40,7 @@ pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// No child is left: none that runs, no zombie.
+/// Whether no child is left, running or zombie.
 #[cfg(target_os = "linux")]
 pub(crate) fn no_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

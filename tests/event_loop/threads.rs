@@ -30,7 +30,7 @@ fn no_spawn_from_eight_threads_is_lost() {
                     for i in 0..EACH {
                         let ran = ran.clone();
                         tasks.push(handle.spawn(async move { ran.fetch_add(1, SeqCst) }));
-                        // Now and then the loop finds time to lie down.
+                        // Now and then the loop has time to go to sleep.
                         if i % 64 == n {
                             tasks.pop().unwrap().join().unwrap();
                         }
@@ -101,7 +101,7 @@ fn join_on_the_loop_is_refused_unless_it_is_done() {
     });
 }
 
-/// Nobody runs the loop then, and nobody else can.
+/// No thread runs the loop then, and no other thread can.
 #[test]
 fn join_between_two_block_ons_is_refused_for_the_loops_own() {
     within_deadline(|| {
@@ -128,7 +128,7 @@ fn join_between_two_block_ons_is_refused_for_the_loops_own() {
         let done = start();
         event_loop.block_on(yield_now());
         assert_eq!(done.join().unwrap(), 5);
-        // Of a loop that runs elsewhere it is as ever.
+        // A task of a loop on another thread can be joined as usual.
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = Completer::<()>::new();
         let other = thread::spawn(move || {
@@ -183,7 +183,7 @@ fn a_future_that_is_not_send_is_dropped_on_its_loops_thread() {
             drop(task);
             thread.join().unwrap();
         }
-        // Left for the end.
+        // Some tasks are left for the end of the loop.
         let mut left = Vec::new();
         for _ in 0..200 {
             let (completer, promise) = Completer::new();

@@ -1,4 +1,4 @@
-//! Sleeping, ticking, giving up.
+//! Sleeps, intervals and timeouts.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
@@ -14,8 +14,8 @@ use crate::support::{
     LONG, alone, count_threads, panic_message, poll_once, wait_until, within_deadline,
 };
 
-/// Deadlines from so long after now on, in the order in which their sleepers woke; none if one of
-/// these began too late to sleep.
+/// Deadlines that begin `wait` from now, in the order in which their sleepers woke; `None` if one
+/// of them began too late to sleep.
 fn woken(wait: Duration) -> Option<Vec<Instant>> {
     run(async move {
         let log = Rc::new(RefCell::new(Vec::new()));
@@ -188,7 +188,7 @@ fn an_interval_ticks_and_misses_as_it_was_told() {
     });
 }
 
-/// By the task that waits for it, in the middle of that, and by others.
+/// Reset by the task that waits for it, during the wait, and by other tasks.
 #[test]
 fn an_interval_that_is_reset_wakes_what_waits_for_it() {
     within_deadline(|| {
@@ -355,8 +355,8 @@ fn the_timer_thread_starts_on_need_and_ends() {
     });
 }
 
-/// What a suspended machine is to a program, as far as a test can have it: it runs no code for
-/// a while, and finds everything overdue.
+/// Like a suspended machine, as far as a test can simulate it: the process runs no code for a
+/// while, and finds all timers overdue.
 #[test]
 fn a_process_that_was_stopped_finds_overdue_timers() {
     alone(
@@ -367,8 +367,8 @@ fn a_process_that_was_stopped_finds_overdue_timers() {
             run(async {
                 let start = Instant::now();
                 let order = Rc::new(RefCell::new(Vec::new()));
-                // Within the stop, the later ones first; and one well after it. Only who waits
-                // before it is due has a place in the order.
+                // Deadlines during the stop, the later ones first; and one well after it. Only a
+                // task that waits before its deadline has a place in the order.
                 let sleepers: Vec<Task<()>> = (1..=20_u32)
                     .rev()
                     .chain([60])
@@ -389,7 +389,7 @@ fn a_process_that_was_stopped_finds_overdue_timers() {
                 let mut skipping =
                     interval(Duration::from_millis(10)).missed_tick(MissedTick::Skip);
                 skipping.tick().await;
-                // By somebody else: who is stopped cannot go on by himself.
+                // Another process sends the signals: a stopped process cannot continue by itself.
                 let me = std::process::id();
                 let mut before = Instant::now();
                 let mut stopper = std::process::Command::new("sh")
@@ -399,7 +399,7 @@ fn a_process_that_was_stopped_finds_overdue_timers() {
                     ])
                     .spawn()
                     .unwrap();
-                // Until one takes as long as that; those that were missed are then not made up for.
+                // Until one tick takes as long as the stop; the missed ticks are not made up for.
                 loop {
                     skipping.tick().await;
                     if before.elapsed() >= STOPPED / 2 {

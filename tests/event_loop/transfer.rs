@@ -1,4 +1,4 @@
-//! Bytes: short counts, both directions, ends, resets, urgent data.
+//! Transfers: short counts, both directions, ends, resets, urgent data.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -158,10 +158,10 @@ fn a_read_that_stops_at_urgent_data_does_not_strand_what_follows() {
     });
 }
 
-/// Both before the first read, and both in one event: after a read that took less than it could
-/// have, the next one waits, and meanwhile the other direction goes on. So whoever looks whether
-/// the caller is still there (hyper does) can answer before it is told that the caller says no
-/// more.
+/// The data and the end both come before the first read, in one event: after a read that took less
+/// than it could have, the next one waits, and meanwhile the other direction goes on. So code that
+/// checks whether the client is still there (hyper does) can answer before it sees the end of the
+/// stream.
 #[cfg(unix)]
 #[test]
 fn after_a_short_read_the_end_is_not_told_before_others_have_had_their_turn() {
@@ -210,7 +210,7 @@ fn after_a_short_read_the_end_is_not_told_before_others_have_had_their_turn() {
     });
 }
 
-/// What comes between a short read and the loop's first look at the stream is not missed.
+/// Bytes that come between a short read and the loop's first look at the stream are not missed.
 #[test]
 fn bytes_after_a_short_read_are_reported_although_not_watched_yet() {
     within_deadline(|| {
@@ -268,7 +268,7 @@ fn a_reset_is_an_error_and_an_end_is_an_end() {
             assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
             assert!(far.write(b"x").await.is_err());
 
-            // The end comes with the last words, in one event.
+            // The end comes with the last bytes, in one event.
             let (near, far) = pair().await;
             let reader = spawn(async move {
                 let mut words = Vec::new();

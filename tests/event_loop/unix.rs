@@ -47,12 +47,12 @@ fn paths_that_exist_and_listeners_that_do_not() {
             assert_eq!(near.peer_addr().unwrap().as_pathname(), Some(&*place.0));
             assert_eq!(far.peer_cred().unwrap().pid, std::process::id());
             drop(listener);
-            // The file is there, and nobody listens; nor can anybody bind there.
+            // The file exists, but nothing listens; and binding to it fails, too.
             let refused = UnixStream::connect(&place.0).await.unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
             let again = UnixListener::bind(&place.0).await.unwrap_err();
             assert_eq!(again.kind(), ErrorKind::AddrInUse);
-            // What was connected stays so.
+            // An existing connection stays connected.
             near.write_all(b"abc").await.unwrap();
             drop(near);
             let mut text = String::new();
@@ -110,7 +110,7 @@ fn a_read_that_stops_at_a_message_with_descriptors_is_not_the_last() {
     within_deadline(|| {
         run(async {
             let (near, far) = UnixStream::pair().unwrap();
-            // It is registered, and knows that it has nothing.
+            // It is registered, and known not to be ready.
             assert!(timeout(MOMENT, far.read(&mut [0; 64])).await.is_err());
             near.write_all(b"one").await.unwrap();
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -146,7 +146,7 @@ fn halves_of_both_kinds_of_stream() {
             let expected = big.clone();
             let writing = spawn(async move { writer.write_all(&big).await });
             let mut bytes = Vec::new();
-            // The writer is dropped at its end: that ends the echo, and so the answer.
+            // The writer is dropped when it is done, which ends the echo, and so the answer.
             reader.read_to_end(&mut bytes).await.unwrap();
             writing.await.unwrap().unwrap();
             echo.await.unwrap();

@@ -1,4 +1,4 @@
-//! Failures of a loop's tasks that nobody took, and where those tasks come from.
+//! Unobserved failures of a loop's tasks, and the places where those tasks were spawned.
 
 use std::future::pending;
 use std::panic::Location;
@@ -12,7 +12,7 @@ use crate::support::within_deadline;
 
 type Told = mpsc::Receiver<(u32, String)>;
 
-/// A loop that tells of its failures: the line of the spawn, and the error.
+/// A loop whose hook sends the line of the spawn and the error.
 fn telling() -> (EventLoop, Told) {
     let (tell, told) = mpsc::channel();
     let event_loop = EventLoop::builder()
@@ -76,7 +76,7 @@ fn each_untaken_failure_reaches_the_loops_hook_once() {
             lines.sort_unstable();
             assert_eq!(sorted(&told), lines, "elsewhere: {elsewhere}");
         }
-        // One that was taken, and one that was cancelled, are nobody's business.
+        // A failure that was taken, and a cancelled task, are not reported.
         event_loop.block_on(async {
             let taken: Result<(), TaskError> = spawn(async { panic!("taken") }).await;
             assert!(taken.is_err());
@@ -86,7 +86,8 @@ fn each_untaken_failure_reaches_the_loops_hook_once() {
             cancelled.detach();
             yield_now().await;
         });
-        // What the end cancels, too. What comes after it does not even begin.
+        // Tasks that the loop's end cancels are not reported, either. Tasks that are spawned
+        // afterwards do not begin.
         let handle = event_loop.handle();
         handle.spawn(pending::<()>()).detach();
         handle.spawn_with(pending::<()>).detach();

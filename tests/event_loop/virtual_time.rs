@@ -1,4 +1,4 @@
-//! A clock that jumps, and what it must not run away from.
+//! The virtual clock jumps, but not while something outside the loop is awaited.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -22,7 +22,7 @@ use crate::support::{LONG, echo, pair, within_deadline};
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// On a loop with a virtual clock; gives the real time that it took, too.
+/// Runs `future` on a loop with a virtual clock. Also returns the real time that it took.
 fn virtually<F: Future>(future: F) -> (F::Output, Duration) {
     let event_loop = EventLoop::builder().virtual_time().build().unwrap();
     let start = Instant::now();
@@ -78,7 +78,7 @@ fn every_kind_of_deadline_follows_that_clock() {
             assert_eq!(time::now() - start, 2 * HOUR);
             let later = LoopHandle::current().call_later(HOUR, time::now);
             assert_eq!(later.await.unwrap() - start, 3 * HOUR);
-            // From another thread, whose own time is the real one.
+            // From another thread, whose own clock is the real one.
             let handle = LoopHandle::current();
             let later = thread::spawn(move || {
                 assert!(time::now() < start + HOUR);
@@ -128,7 +128,7 @@ fn what_is_made_outside_of_the_loop_is_counted_inside() {
             });
         }
         assert!(real.elapsed() < LONG / 4);
-        // And out again: the real clock was never changed.
+        // Outside the loop again, the clock is the real one, which was never changed.
         assert!(time::now() < real + LONG);
         assert_eq!(
             trefoil::run(async { sleep(Duration::from_millis(1)).await }),
@@ -137,7 +137,7 @@ fn what_is_made_outside_of_the_loop_is_counted_inside() {
     });
 }
 
-/// Longer than any patience.
+/// Work that takes longer than the clock waits for what is outside.
 fn work(pool: &ThreadPool) -> trefoil::Task<i32> {
     pool.spawn(|| {
         thread::sleep(Duration::from_millis(700));
@@ -154,14 +154,14 @@ fn tasks_of_other_executors_are_not_jumped_over() {
             assert_eq!(timeout(HOUR, work(&pool)).await.unwrap().unwrap(), 7);
             let passed = time::now() - start;
             assert!(passed < HOUR, "{passed:?}");
-            // Meanwhile the clock goes on, at the real pace.
+            // Meanwhile the clock moves on at the real pace.
             let long = work(&pool);
             assert!(matches!(
                 timeout(Duration::from_millis(20), long).await,
                 Err(TaskError::TimedOut)
             ));
         });
-        // One that nobody awaits any more holds nothing.
+        // A task that is no longer awaited does not hold the clock back.
         let ((), took) = virtually(async {
             let mut abandoned = pool.spawn(|| thread::sleep(Duration::from_millis(1)));
             let _ = timeout(Duration::from_nanos(1), &mut abandoned).await;
@@ -330,7 +330,7 @@ fn a_loop_with_nothing_but_time_ends_in_time() {
     });
 }
 
-/// What is asked at each idle moment does not depend on how many wait.
+/// The work at each idle moment does not depend on the number of waiting tasks.
 #[test]
 fn twenty_thousand_promises_do_not_slow_the_clock() {
     within_deadline(|| {
@@ -343,7 +343,7 @@ fn twenty_thousand_promises_do_not_slow_the_clock() {
                 .into_iter()
                 .map(|promise| spawn(timeout(1000 * HOUR, promise)))
                 .collect();
-            // Kept from the last one on, with an idle moment between any two.
+            // The promises are completed from the last on, with an idle moment between any two.
             for (n, completer) in completers.into_iter().enumerate().rev() {
                 sleep(Duration::from_secs(1)).await;
                 completer.complete(Ok(n as u32));
@@ -358,7 +358,7 @@ fn twenty_thousand_promises_do_not_slow_the_clock() {
     });
 }
 
-/// Room in a listener's queue, of which the kernel tells nobody.
+/// Attempts to connect wait for room in a listener's queue, which the kernel does not report.
 #[cfg(unix)]
 #[test]
 fn pauses_between_attempts_are_not_jumped_over() {
@@ -374,7 +374,7 @@ fn pauses_between_attempts_are_not_jumped_over() {
                 queued.push(stream.unwrap());
                 assert!(queued.len() < 100);
             }
-            // Nobody makes room: that is believed after a while.
+            // If no room comes, the clock moves on after a while.
             let start = time::now();
             assert!(timeout(HOUR / 6, connect()).await.is_err());
             assert_eq!(time::now() - start, HOUR / 6);
@@ -408,7 +408,7 @@ fn pauses_between_attempts_are_not_jumped_over() {
     });
 }
 
-/// Driven by another loop, whose waits are then this one's.
+/// The loop is driven by another loop, whose waits count as its own.
 #[test]
 fn work_elsewhere_does_not_stop_the_clock_of_a_loop_that_others_drive() {
     within_deadline(|| {
@@ -443,14 +443,14 @@ fn work_elsewhere_does_not_stop_the_clock_of_a_loop_that_others_drive() {
     });
 }
 
-/// What waits between attempts waits by the clock of its loop.
+/// The pauses between attempts follow the loop's clock.
 #[cfg(unix)]
 #[test]
 fn attempts_are_as_far_apart_as_ever() {
     within_deadline(|| {
         let ((), _) = virtually(async {
             sleep(1000 * HOUR).await;
-            // A listener whose queue is full: the next attempt joins in after a while only.
+            // A listener whose queue is full: the next attempt begins only after a while.
             let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
             rustix::net::listen(&silent, 0).unwrap();
             let address = silent.local_addr().unwrap();
@@ -481,8 +481,8 @@ impl<F: Future + Unpin> NeverEnds for F {
     }
 }
 
-/// What is too long for the clock ends when the clock does: nothing waits for ever, and what comes
-/// later is due at once.
+/// A deadline beyond the clock's range is at the end of that range: nothing waits for ever, and a
+/// later deadline is due at once.
 #[test]
 fn the_longest_of_all_times_ends_with_the_clock() {
     within_deadline(|| {
@@ -576,7 +576,7 @@ fn a_sleep_that_is_reset_wakes_what_waits_for_it_at_the_new_time() {
     });
 }
 
-/// It may be reset where its loop is not; then it is polled again.
+/// It may be reset outside its loop; then it is polled again.
 #[test]
 fn a_sleep_that_is_reset_elsewhere_is_armed_by_the_next_poll() {
     within_deadline(|| {
@@ -645,7 +645,7 @@ fn a_clock_that_is_moved_lets_go_off_what_is_due() {
             time::advance(HOUR).await;
             assert_eq!(*log.borrow(), [1, 2, 3]);
             assert_eq!(time::now() - start, HOUR);
-            // Also while something outside is awaited, for which it would go at the real pace.
+            // Also while something outside is awaited, when the clock would run at the real pace.
             let pool = ThreadPool::with_threads(1);
             let (release, stuck) = mpsc::channel::<()>();
             let outside = pool.spawn(move || stuck.recv().is_err());
@@ -695,7 +695,7 @@ fn the_clock_of_a_loop_that_runs_is_stopped_and_goes_on() {
             assert!(time::now() - start >= 3 * HOUR);
             time::resume();
             time::resume();
-            // At the real pace again: what comes from outside is in time.
+            // At the real pace again: a result from outside comes in time.
             let (completer, task) = Completer::new();
             let (begins, begun) = mpsc::channel();
             thread::spawn(move || {

@@ -1,4 +1,5 @@
-//! Wakers that do anything; what goes on without being polled; and what outlives its loop.
+//! Wakers that run arbitrary code; tasks that continue when they are not awaited; wakers that
+//! outlive their loop.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
@@ -21,11 +22,12 @@ thread_local! {
     static THINGS: RefCell<Vec<Box<dyn std::any::Any>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Comes back into the loop when it is called and when it is dropped.
+/// A waker that calls back into the loop when it is called and when it is dropped.
 struct Meddler(Arc<AtomicUsize>);
 
 fn meddle() {
-    // One thing goes, which may be what the waker was left with, with wakers of its own.
+    // Drops one thing, which may be the future that this waker was registered with, and has wakers
+    // itself.
     let one = THINGS.with(|things| things.borrow_mut().pop());
     drop(one);
     let handle = LoopHandle::current();
@@ -60,7 +62,7 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>, waker: &Waker) -> std::task::Po
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Waits of every kind, each of which owns what it waits for.
+/// Waiting futures of every kind, each of which owns its source.
 async fn waits() -> Vec<Boxed> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (near, far) = pair().await;
@@ -99,7 +101,7 @@ fn they_may_do_anything_when_they_are_called_or_dropped() {
                 for round in 0..30 {
                     let mut futures = waits().await;
                     for future in &mut futures {
-                        // A new waker in the place of the first, which is dropped.
+                        // A new waker replaces the first, which is dropped.
                         let waker = || Waker::from(Arc::new(Meddler(calls.clone())));
                         if poll(future.as_mut(), &waker()).is_pending() {
                             let _ready = poll(future.as_mut(), &waker());
@@ -108,13 +110,13 @@ fn they_may_do_anything_when_they_are_called_or_dropped() {
                     for _ in 0..round % 3 {
                         yield_now().await;
                     }
-                    // They go one by one, out of wakers; some are called before.
+                    // Wakers drop the futures one by one; some are called before.
                     let boxed = futures.into_iter().map(|future| Box::new(future) as _);
                     THINGS.with(|things| things.borrow_mut().extend(boxed));
                     sleep(Duration::from_millis(2)).await;
                     meddle();
                 }
-                // The rest goes with the loop's thread, or here.
+                // The rest is dropped with the loop's thread, or here.
                 while let Some(thing) = THINGS.with(|things| things.borrow_mut().pop()) {
                     drop(thing);
                 }
@@ -125,7 +127,7 @@ fn they_may_do_anything_when_they_are_called_or_dropped() {
     );
 }
 
-/// Whoever has stopped waiting for it may need what it holds.
+/// A task that is no longer awaited continues, because other code may need the lock that it holds.
 #[test]
 fn an_unawaited_task_goes_on_and_releases_its_lock() {
     within_deadline(|| {

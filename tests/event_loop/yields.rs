@@ -1,4 +1,4 @@
-//! Tasks that wake themselves: they go on after the others, whatever happens to them meanwhile.
+//! Tasks that wake themselves: they run again after the others, whatever happens to them meanwhile.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -111,7 +111,7 @@ fn a_yield_lets_all_others_run_once() {
     });
 }
 
-/// A pool's worker does part of a poll: a wake-up there is not the polling thread's own.
+/// A pool's worker does part of a poll: a wake-up there does not count as the task's own.
 #[test]
 fn a_wake_up_by_a_thread_that_helps_with_the_poll() {
     within_deadline(|| {
@@ -185,7 +185,7 @@ fn wake_ups_from_elsewhere_while_it_yields_are_not_lost() {
     });
 }
 
-/// The last root future was woken in its last poll: that is no wake-up of the next one.
+/// The previous root future was woken in its last poll: that does not wake the next one.
 #[test]
 fn a_wake_of_the_last_root_future_gives_the_next_one_no_place() {
     let event_loop = EventLoop::new().unwrap();

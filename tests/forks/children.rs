@@ -1,7 +1,7 @@
-//! Children by `fork`, for the tests of what they get.
+//! Helpers for tests that fork.
 //!
-//! A child does what it is to do and leaves by `_exit`; the parent waits for it with a deadline,
-//! and kills what hangs.
+//! A child does its part and ends with `_exit`; the parent waits for it with a deadline, and kills
+//! it if it hangs.
 #![allow(dead_code, unsafe_code)] // not every program needs all of it
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,14 +16,14 @@ unsafe extern "C" {
     fn _exit(code: i32) -> !;
 }
 
-/// `None` in the child.
+/// Forks. Returns `None` in the child.
 pub(crate) fn split() -> Option<Pid> {
     // SAFETY: the child goes on with what `fork` gives it: this thread, and an allocator that
     // works.
     Pid::from_raw(unsafe { fork() })
 }
 
-/// Ends the child without a look back.
+/// Ends the child at once.
 pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: it only ends the process.
     unsafe { _exit(code) }
@@ -46,7 +46,7 @@ pub(crate) fn settle() {
     });
 }
 
-/// How the child ends: its exit code, or -1 if it was killed.
+/// Waits for the child. Returns its exit code, or -1 if it was killed.
 pub(crate) fn ending(child: Pid) -> i32 {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -62,7 +62,7 @@ pub(crate) fn ending(child: Pid) -> i32 {
     }
 }
 
-/// Runs `f` in a forked child, which must end well.
+/// Runs `f` in a forked child, which must succeed.
 pub(crate) fn in_child(f: impl FnOnce()) {
     settle();
     in_sudden_child(f);

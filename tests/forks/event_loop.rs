@@ -1,5 +1,5 @@
-//! A forked child and the event loop of its parent: they share the set of watched descriptors, and
-//! the child changes nothing in it.
+//! A forked child and the event loop of its parent: they share the set of watched descriptors,
+//! which the child must not change.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

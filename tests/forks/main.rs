@@ -1,7 +1,7 @@
 //! Forked children, and the pools and loops of their parents.
 //!
-//! A program of its own: no test may start or end a thread beside another, so one runs after the
-//! other.
+//! This is a separate program, whose tests run one after the other: no thread may start or end
+//! while another test forks.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

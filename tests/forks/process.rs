@@ -1,8 +1,8 @@
-//! A forked child and the process pools of its parent: a clear state, never a hang, and nothing
-//! that the parent could feel.
+//! A forked child and the process pools of its parent: every call in the child ends with an error,
+//! none hangs, and the parent is not affected.
 //!
-//! Each test forks for real. The child does what it is to do and leaves by `_exit`; the parent
-//! waits for it with a deadline, and kills what hangs.
+//! Each test forks. The child does its part and ends with `_exit`; the parent waits for it with a
+//! deadline, and kills it if it hangs.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,
@@ -103,7 +103,7 @@ tests! {
             let joined = task.take().unwrap().join();
             assert!(matches!(joined, Err(TaskError::Closed)), "{joined:?}");
             let lazy = lazy.take().unwrap();
-            // What had come before the fork is there, and then the end.
+            // Results that had arrived before the fork are there, and then the error.
             let last = lazy.last().unwrap();
             assert!(matches!(last, Err(TaskError::Closed)), "{last:?}");
         });
@@ -146,7 +146,8 @@ tests! {
                 closed(shared.join());
                 closed(shared.clone().try_join().unwrap());
             }
-            // One that is made of it here, and what others than a pool are to keep.
+            // A task that is derived from it here is closed, too; promises that no pool completes
+            // are not.
             closed(procs.spawn(1, double).map(|n| n + 1).join());
             let (completer, task) = Completer::new();
             let task = task.map(|n: u64| n + 1);
@@ -182,7 +183,8 @@ tests! {
         assert_eq!(procs.spawn(3, double).join().unwrap(), 6);
     }
 
-    /// There is nothing to return to: the pool's conversation is with the worker alone.
+    /// A child of a worker that returns from the item ends, because only the worker itself may
+    /// answer.
     fn a_child_of_a_worker_that_returns_ends() {
         let procs = pool(1);
         let twice = |n: u64| {

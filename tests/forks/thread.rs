@@ -1,7 +1,8 @@
-//! A forked child and the pools of its parent: a clear state, never a hang.
+//! A forked child and the pools of its parent: every call in the child works or fails with a
+//! message, and none hangs.
 //!
-//! Each test forks for real. The child does what it is to do and leaves by `_exit`; the parent
-//! waits for it with a deadline, and kills what hangs.
+//! Each test forks. The child does its part and ends with `_exit`; the parent waits for it with a
+//! deadline, and kills it if it hangs.
 //!
 //! One test runs after the other: the standard library has
 //! a lock that a thread holds for a moment when it starts and when it ends, and a child that is
@@ -36,7 +37,7 @@ fn fib(n: u64) -> u64 {
     a + b
 }
 
-/// All that a pool can be asked for: in a child, the caller does it.
+/// Uses every method of a pool: in a child, the caller does the work.
 fn use_a_lost_pool(pool: &ThreadPool, width: usize) {
     let me = std::thread::current().id();
     let here = || std::thread::current().id() == me;
@@ -63,7 +64,7 @@ fn use_a_lost_pool(pool: &ThreadPool, width: usize) {
     pool.shutdown(Shutdown::Wait);
 }
 
-/// A pool that was made here does all of it.
+/// Uses a pool that was made in this process.
 fn use_a_new_pool() {
     let pool = ThreadPool::with_threads(3);
     assert_eq!(pool.install(|| fib(15)), 610);
@@ -77,7 +78,7 @@ fn use_a_new_pool() {
     assert_eq!(pool.scope(|s| s.spawn(|| fib(10)).join().unwrap()), 55);
 }
 
-/// The free functions have a global pool of this process's.
+/// Uses the free functions, which make a global pool in this process.
 fn use_the_global_pool() {
     assert_eq!(fib(15), 610);
     let name = || std::thread::current().name().map(str::to_owned);
@@ -91,7 +92,7 @@ fn use_the_global_pool() {
     assert_eq!(trefoil::scope(|s| s.spawn(|| fib(10)).join().unwrap()), 55);
 }
 
-/// What a child that forked in the middle of a region gets: the result, or a sentence.
+/// A child that forked in the middle of a region gets the result, or a panic with a message.
 fn result_or_sentence(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         let words = payload
@@ -143,7 +144,7 @@ fn a_child_sees_its_parents_pool_closed_and_makes_its_own() {
                 assert_eq!(own.install(|| fib(10)), 55);
             });
         }
-        // The parent's is whole.
+        // The parent's pool still works.
         assert_eq!(pool.install(|| fib(10)), 55);
         use_the_global_pool();
 }
@@ -164,7 +165,7 @@ fn dropping_a_parents_pool_joins_no_thread() {
 }
 
 fn the_first_global_pool_may_be_the_childs() {
-        // The handler is put in by any pool.
+        // Any pool installs the fork handler.
         let _pool = ThreadPool::with_threads(1);
         in_child(use_the_global_pool);
         in_child(|| {
@@ -199,7 +200,7 @@ fn a_task_that_returns_in_the_child_ends_it() {
             .build()
             .unwrap();
         for _ in 0..5 {
-            // In the child, the worker is all there is, and has nobody to work for.
+            // In the child, the worker is the only thread, and has no pool to work for.
             settle();
             let child = pool.install(split);
             assert_eq!(ending(child.expect("only the parent comes here")), 0);
@@ -211,7 +212,7 @@ fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
         settle();
         let parent = std::process::id();
         let child = AtomicUsize::new(0);
-        // Whoever comes to this first forks; the child goes on with what is on its stack.
+        // The first thread that gets here forks; the child continues with what is on its stack.
         let once = |forked: &AtomicBool| {
             if !forked.swap(true, Ordering::Relaxed)
                 && let Some(pid) = split()
@@ -264,11 +265,11 @@ fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
                 let forked = AtomicBool::new(false);
                 result_or_sentence(|| region(&forked));
                 if std::process::id() != parent {
-                    // On a thread that was this test's: the region has ended here, too.
+                    // On the test's own thread: the region has ended in the child, too.
                     leave(0);
                 }
                 let pid = child.swap(0, Ordering::Relaxed) as i32;
-                // A sentence that meets another on its way up, in a destructor, ends the process.
+                // A panic in a destructor during another panic ends the process.
                 let ending = ending(Pid::from_raw(pid).expect("it has forked"));
                 assert!(ending == 0 || ending == -1, "{ending}");
             }
@@ -331,7 +332,7 @@ fn iterators_and_futures_in_a_child() {
         assert_eq!(pool.imap_unordered(0..100_u64, |n| n).sum::<u64>(), 4950);
         let refused = pool.spawn_async(async { 1 }).join();
         assert!(matches!(refused, Err(TaskError::Closed)));
-        // What the parent began says so.
+        // An `imap` that the parent began ends, or panics with a message.
         result_or_sentence(|| assert_eq!(begun.next(), None, "nobody feeds it here"));
         drop(thrown_away);
         waits.cancel();
@@ -365,7 +366,7 @@ fn tasks_of_a_parents_pool_have_ended_in_closed() {
         assert!(matches!(queued, Ok(Err(TaskError::Closed))), "{queued:?}");
         let group = trefoil::join_all(group.take().unwrap()).wait();
         assert!(group.into_iter().all(closed));
-        // The child's own are not concerned.
+        // The child's own pools are not affected.
         let pool = ThreadPool::with_threads(1);
         assert_eq!(pool.spawn(|| 9).join().unwrap(), 9);
         assert_eq!(pool.spawn_async(async { 9 }).join().unwrap(), 9);
@@ -375,7 +376,7 @@ fn tasks_of_a_parents_pool_have_ended_in_closed() {
     });
     let (completed_later, promised) = Completer::new();
     in_child(|| {
-        // Promises are kept by whoever has them.
+        // Promises are completed by any code that has the completer.
         completed_later.complete(Ok(1));
         assert_eq!(promised.join().unwrap(), 1);
     });
@@ -396,7 +397,7 @@ fn a_parents_imap_can_be_looked_at_in_a_child() {
         .collect();
     let stop = AtomicBool::new(false);
     std::thread::scope(|s| {
-        // Somebody is inside of the iterators' locks.
+        // A thread holds the iterators' locks.
         s.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 for results in &imaps {
@@ -423,7 +424,7 @@ fn a_parents_imap_can_be_looked_at_in_a_child() {
 }
 
 fn a_child_that_leaves_by_the_front_door() {
-    // Exit handlers, statics and the thread-locals of a thread that has been a guest.
+    // Exit handlers, statics, and the thread-locals of an outside thread that has used a pool.
     let pool = ThreadPool::with_threads(2);
     let results = pool.imap(0_u64.., |n| n);
     let mut results = Some(results);
@@ -467,11 +468,11 @@ fn a_call_whose_place_is_lent_forks() {
                         });
                         return 0;
                     }
-                    // The child returns, too: into a thread that its pool does not have.
+                    // The child returns, too, into a thread that its pool does not have.
                     split().map_or(0, ending)
                 })
             });
-            // It runs only if the other's place is lent.
+            // It runs only if the waiting call was replaced.
             let mut behind = pool.spawn(|| ());
             behind.join_timeout(Duration::from_secs(30)).unwrap();
             go.send(()).unwrap();

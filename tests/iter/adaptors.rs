@@ -6,7 +6,7 @@ use trefoil::prelude::*;
 
 use crate::everywhere;
 
-/// What the parallel and the sequential iterator give, for lengths around the borders.
+/// Compares the parallel with the sequential iterator, for lengths around the limits.
 macro_rules! same {
     (|$n:ident| $($par:expr => $seq:expr;)*) => {
         everywhere(|| for $n in [0_usize, 1, 2, 7, 64, 1000, 5000] {$(
@@ -109,7 +109,7 @@ fn a_state_is_made_for_few_pieces() {
         let made = AtomicUsize::new(0);
         let init = || made.fetch_add(1, Relaxed);
         (0..100_000).into_par_iter().for_each_init(init, |_, _| ());
-        // Twice as many pieces as threads, and those of thieves.
+        // Two pieces for each thread, and those that thieves make.
         assert!((1..200).contains(&made.load(Relaxed)), "{made:?}");
         made.store(0, Relaxed);
         let sum: u64 = (0..100_000_u64)

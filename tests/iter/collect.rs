@@ -1,4 +1,4 @@
-//! What items are collected into.
+//! Collecting items into collections.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};

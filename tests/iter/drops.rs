@@ -1,4 +1,4 @@
-//! Every item, and all that is made of one, is dropped once, whatever happens.
+//! Every item, and every value made from one, is dropped once, whatever happens.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use trefoil::prelude::*;
 
 use crate::everywhere;
 
-/// How often each was dropped.
+/// How often each item was dropped.
 #[derive(Clone)]
 struct Counts(Arc<Vec<AtomicUsize>>);
 
-/// The one at this place.
+/// The item at this index.
 struct Counted(Counts, usize);
 
 impl Drop for Counted {
@@ -21,7 +21,7 @@ impl Drop for Counted {
     }
 }
 
-/// A thousand of them go through `f`; it, or a panic of it, leaves none.
+/// Passes a thousand items to `f`. Afterwards, even after a panic, each was dropped once.
 fn each_once(f: impl Fn(Vec<Counted>)) {
     let counts = Counts(Arc::new((0..1000).map(|_| AtomicUsize::new(0)).collect()));
     let items = (0..1000).map(|at| Counted(counts.clone(), at)).collect();

@@ -1,4 +1,4 @@
-//! Ends: reductions, searches, comparisons.
+//! Consumers: reductions, searches, comparisons.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -32,7 +32,7 @@ fn reductions() {
             );
             assert_eq!(par().min(), seq().min());
             assert_eq!(par().max(), seq().max());
-            // Of equal ones the first, and the last: the same places.
+            // Of equal items the first, and the last, as in std.
             let place = |item: Option<&u64>| item.map(|item| std::ptr::from_ref(item));
             assert_eq!(
                 place(par().min_by_key(small)),
@@ -196,7 +196,7 @@ fn ends_inside_of_ends() {
     });
 }
 
-/// Each of these would take for ever if a piece went on to its end.
+/// Each of these would take for ever if a piece were processed to its end.
 #[test]
 fn what_is_not_needed_any_more_is_left() {
     everywhere(|| {
@@ -220,7 +220,7 @@ fn what_is_not_needed_any_more_is_left() {
                 .try_reduce(|| 0, |a, b| Some(a.wrapping_add(b))),
             None
         );
-        // The order of a bridge is left to chance, so the first that fails ends all.
+        // A bridge has no fixed order, so the first failure ends everything.
         let turns = || (0..).par_bridge();
         assert_eq!(
             turns().find_first(|i| *i > 1000).map(|i| i > 1000),
@@ -236,7 +236,7 @@ fn what_is_not_needed_any_more_is_left() {
             .collect();
         assert!(failed.is_err());
         assert_eq!((0..10).par_bridge().chain(vec![1, 2]).count(), 12);
-        // More results than any memory has room for, if all went well.
+        // If no item failed, there would be more results than any memory can hold.
         let failed: Option<Vec<u64>> = (0..1_u64 << 42)
             .into_par_iter()
             .map(|i| (i < 5).then_some(i))

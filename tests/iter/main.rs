@@ -1,7 +1,7 @@
-//! Parallel iterators: every source, adaptor and end beside std's, on pools of several widths; what
-//! is dropped, and when; panics.
+//! Parallel iterators: every source, adaptor and consumer compared with std's, on pools of several
+//! widths; drops; panics.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
-// The same words on both sides.
+// The tests use the same calls on both sides.
 #![allow(
     clippy::almost_complete_range,
     clippy::filter_map_bool_then,
@@ -25,13 +25,13 @@ mod sources;
 use deadline::within_deadline;
 use trefoil::ThreadPool;
 
-/// The same on pools of several widths, inside and outside of them.
+/// Runs `f` on pools of several widths, and on the global pool.
 fn everywhere(f: impl Fn() + Send + Sync + Clone + 'static) {
     within_deadline(move || {
         for threads in [1, 2, 5] {
             ThreadPool::with_threads(threads).install(&f);
         }
-        f(); // on the global one
+        f(); // on the global pool
     });
 }
 

@@ -1,4 +1,4 @@
-//! Sorting beside std's sorts, and what is left after a panic in the comparison.
+//! Sorting compared with std's sorts; and the items after a panic in the comparison.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -12,7 +12,7 @@ use crate::{everywhere, mixed};
 
 const LENGTHS: [usize; 8] = [0, 1, 2, 20, 2048, 2049, 10_000, 70_001];
 
-/// Sequences that sorts find hard, or easy.
+/// Sequences that are hard, or easy, to sort.
 fn shapes(n: usize) -> Vec<Vec<u64>> {
     let numbers = || mixed(n as u64).take(n);
     let rising: Vec<u64> = (0..n as u64).collect();
@@ -99,7 +99,7 @@ fn items_with_memory_and_items_of_nothing() {
     });
 }
 
-/// Counts its drops; comparisons change it, as they may.
+/// Counts its drops; comparisons change it, which is allowed.
 struct Item {
     value: u64,
     compared: Cell<u32>,
@@ -114,7 +114,7 @@ impl Drop for Item {
     }
 }
 
-/// Sorts with a comparison that panics after so many; all items are there afterwards, once.
+/// Sorts with a comparison that panics after some calls. Afterwards each item is there once.
 fn panics_after(
     calls: usize,
     n: usize,

@@ -1,4 +1,4 @@
-//! What parallel iterators are made of.
+//! The sources of parallel iterators.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -184,7 +184,7 @@ fn any_iterator() {
                 (0..n).map(|i| i * i).sum()
             );
         }
-        // It is asked no more once it has said that there is nothing.
+        // `next` is not called again after it has returned `None`.
         let asked = AtomicUsize::new(0);
         let items = std::iter::from_fn(|| (asked.fetch_add(1, Relaxed) < 100).then_some(1));
         assert_eq!(items.par_bridge().count(), 100);

@@ -1,7 +1,7 @@
-//! Where the tests' hosts are.
+//! The hosts of the tests.
 //!
-//! The stand-in is a script in the place of ssh's client. A real sshd listens on a port of its own,
-//! on this machine, with keys of its own, as this user: it needs no rights, and nothing that it has
+//! The stand-in is a script in the place of ssh's client. A real sshd listens on a separate port of
+//! this machine, with its own keys, as this user: it needs no special rights, and nothing of it
 //! outlives the test.
 
 use std::io::{BufRead, BufReader};
@@ -13,17 +13,17 @@ use trefoil::{ProcessPool, ProcessPoolBuilder, Ssh};
 
 use crate::cut::ip;
 
-/// Hosts `node1` and `node2`, or as many more as there are names.
+/// The hosts `node1`, `node2` and so on, and how to reach them.
 pub(crate) struct Bed {
     pub(crate) name: &'static str,
     pub(crate) directory: PathBuf,
     config: Option<PathBuf>,
     sshds: Vec<Child>,
-    /// The hosts are network namespaces, so many.
+    /// How many of the hosts are network namespaces.
     apart: usize,
 }
 
-/// Those that there are here.
+/// The beds that are possible on this machine.
 pub(crate) fn beds() -> Vec<Bed> {
     let mut beds = vec![Bed::stand_in()];
     match sshd() {
@@ -58,8 +58,8 @@ impl Bed {
 
     pub(crate) fn stand_in() -> Self {
         let bed = Self::new("stand-in");
-        // The command is the last word; what came before, the log has. `$EXTRA` is what another
-        // machine would do first.
+        // The command is the last word; the words before it go into the log. `$EXTRA` is what
+        // another machine would do first.
         let script = format!(
             "#!/bin/sh\necho \"$*\" >> {}\nfor last; do :; done\n$EXTRA\nexec sh -c \"$last\"\n",
             bed.directory.join("log").display()
@@ -80,7 +80,7 @@ impl Bed {
         bed
     }
 
-    /// So many hosts, each with a network of its own: see `cut`. `None`: not here.
+    /// So many hosts, each with its own network: see `cut`. `None`: this machine cannot have them.
     pub(crate) fn apart(many: usize) -> Option<Self> {
         let sshd = sshd()?;
         let mut bed = Self::new("apart");
@@ -113,12 +113,12 @@ impl Bed {
         Some(bed)
     }
 
-    /// What one of the hosts is called here, and the end of its wire.
+    /// The name of a host on this machine, which its network interface has, too.
     fn host(&self, host: usize) -> String {
         format!("tf{}h{host}", std::process::id())
     }
 
-    /// Takes the other end of a host's wire down.
+    /// Takes the other end of a host's network interface down.
     pub(crate) fn cut(&mut self, host: usize) {
         assert!(ip(&format!("-n {} link set eth0 down", self.host(host))));
     }
@@ -131,7 +131,7 @@ impl Bed {
         self.directory.join(name).display().to_string()
     }
 
-    /// Makes keys, and what sshds share, with `more`.
+    /// Makes keys and the configuration that all sshds share; `more` is appended to it.
     fn keys(&self, more: &str) {
         for key in ["host", "user"] {
             let mut keygen = Command::new("ssh-keygen");
@@ -149,11 +149,11 @@ impl Bed {
         let key = std::fs::read_to_string(self.at("host.pub")).unwrap();
         std::fs::write(self.at("known"), format!("bed {key}")).unwrap();
         if rustix::process::geteuid().is_root() {
-            let _ = std::fs::create_dir("/run/sshd"); // where sshd locks itself up
+            let _ = std::fs::create_dir("/run/sshd"); // sshd's directory for privilege separation
         }
     }
 
-    /// What the client is told, of these `hosts`.
+    /// Writes the configuration of the client, for these `hosts`.
     fn configure(&mut self, hosts: &str) {
         let config = format!(
             "{hosts}Host *\n  HostKeyAlias bed\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  \
@@ -174,7 +174,7 @@ impl Bed {
             "-p",
             &port.to_string(),
         ]);
-        // (With this program's output it would keep open what a runner reads until its end.)
+        // (If it had this program's output, a test runner would wait for its end.)
         let sshd = sshd.stdin(Stdio::null()).stdout(Stdio::null());
         let mut sshd = sshd.stderr(Stdio::piped()).spawn().unwrap();
         let mut words = BufReader::new(sshd.stderr.take().unwrap());
@@ -187,7 +187,7 @@ impl Bed {
         std::thread::spawn(move || std::io::copy(&mut words, &mut std::io::sink()));
     }
 
-    /// Writes a program.
+    /// Writes an executable script.
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.join(name);
         std::fs::write(&path, text).unwrap();
@@ -195,7 +195,7 @@ impl Bed {
         path
     }
 
-    /// These hosts, in this bed.
+    /// An engine for these hosts of the bed.
     pub(crate) fn ssh(&self, hosts: &[&str]) -> Ssh {
         let ssh = Ssh::hosts(hosts.iter().copied()).directory(self.directory.join("cache"));
         match &self.config {
@@ -208,7 +208,7 @@ impl Bed {
         ProcessPool::builder().on(self.ssh(hosts))
     }
 
-    /// One host with so many workers.
+    /// A pool on one host, with so many workers.
     pub(crate) fn pool(&self, workers: usize) -> ProcessPool {
         self.builder(&["node1"]).workers(workers).build().unwrap()
     }

@@ -1,8 +1,8 @@
-//! Accidents at random, with workers on other machines: they are killed and stopped, what leads to
-//! them is killed or cut, items are cancelled or have too little time. Nothing is lost, nothing runs
-//! twice, nothing hangs.
+//! Random accidents, with workers on other machines: workers are killed and stopped, their
+//! connections are killed or cut, items are cancelled or have too little time. Nothing is lost,
+//! nothing runs twice, nothing hangs.
 //!
-//! The tests of Slurm have it, too. `TREFOIL_KILLS=2000` makes it long (`.ci/long machines`).
+//! The tests of Slurm use it, too. `TREFOIL_KILLS=2000` makes it long (`.ci/long machines`).
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -18,13 +18,13 @@ use crate::support::{Dice, Scratch, forever, kills, note, noted, signal, until};
 /// How many items of each source are under way at a time.
 const AHEAD: u64 = 40;
 
-/// It ends with its worker only.
+/// An item that runs until its worker is killed.
 const ENDLESS: u64 = u64::MAX;
 
-/// So many microseconds of work, and where to note that.
+/// The id of an item, how many microseconds it works, and the file for its notes.
 type Item = (u64, u64, String);
 
-/// Says that it runs, and in which process, and takes its time.
+/// Notes that it runs, and in which process, and works.
 fn work((id, micros, notes): Item) -> u64 {
     static FIRST: Once = Once::new();
     FIRST.call_once(|| note(&pids_of(&notes), std::process::id().into()));
@@ -43,7 +43,7 @@ fn pids_of(notes: &str) -> String {
     format!("{notes}.pids")
 }
 
-/// What one source of work has counted.
+/// The counts of one source of work.
 #[derive(Default)]
 struct Totals {
     items: u64,
@@ -53,7 +53,7 @@ struct Totals {
     cancelled: u64,
 }
 
-/// What the sources and the accidents share.
+/// The state that the sources and the accidents share.
 struct Field<'a> {
     procs: &'a ProcessPool,
     ids: AtomicU64,
@@ -69,8 +69,8 @@ impl Field<'_> {
         (id, micros, self.notes.clone())
     }
 
-    /// Calls one by one, each tried again so often; with 0 some are cancelled, and some have too
-    /// little time.
+    /// Single calls, each with so many retries; with 0 some are cancelled, and some have too little
+    /// time.
     fn calls(&self, retry: u32) -> Totals {
         let mut dice = Dice(self.seed ^ 0x5eed ^ u64::from(retry));
         let call = self.procs.call(work).retry(retry);
@@ -145,7 +145,7 @@ impl Field<'_> {
         totals
     }
 
-    /// A worker that has run something, and lives.
+    /// A worker that has run something and is alive.
     fn some_worker(&self, dice: &mut Dice) -> Option<u32> {
         let pids = std::fs::read(pids_of(&self.notes)).unwrap();
         let pids = pids.chunks_exact(8).rev().take(8);
@@ -154,7 +154,8 @@ impl Field<'_> {
         (!pids.is_empty()).then(|| pids[dice.roll(pids.len() as u64) as usize])
     }
 
-    /// So many accidents, each at any moment; `cut` makes those of the way there. How many of each.
+    /// So many accidents, at random moments; `cut` cuts a connection. Returns how many there were
+    /// of each kind.
     fn harm(&self, accidents: u64, cut: &dyn Fn(&mut Dice)) -> [u64; 3] {
         let mut dice = Dice(self.seed);
         let mut counts = [0; 3];
@@ -179,7 +180,8 @@ impl Field<'_> {
             }
             let (before, begin) = (self.progress.load(Ordering::Relaxed), Instant::now());
             std::thread::sleep(Duration::from_micros(dice.roll(40_000)));
-            // Something gets done in between: it is not to be a program that cannot start.
+            // Some items end in between: otherwise the pool would conclude that workers cannot
+            // start.
             let stuck = || self.progress.load(Ordering::Relaxed) < before + dice.0 % 20;
             while stuck() && begin.elapsed() < Duration::from_secs(20) {
                 std::thread::sleep(Duration::from_millis(1));
@@ -189,14 +191,14 @@ impl Field<'_> {
     }
 }
 
-/// It runs this program, or a copy of it, and is no zombie.
+/// Whether the process runs this program or a copy of it, and is not a zombie.
 fn is_ours(pid: u32) -> bool {
     let own = std::env::current_exe().unwrap();
     let its = std::fs::read_link(format!("/proc/{pid}/exe"));
     its.is_ok_and(|its| its.file_name() == own.file_name())
 }
 
-/// What a pool whose workers meet with accidents still promises.
+/// What a pool promises even if its workers have accidents.
 pub(crate) fn nothing_is_lost(
     name: &str,
     procs: ProcessPool,
@@ -262,7 +264,7 @@ pub(crate) fn nothing_is_lost(
         "nothing was late, or cancelled"
     );
 
-    // Nothing ran twice but what may.
+    // Nothing ran twice except for items with retries.
     let (mut ran, mut twice) = (HashSet::new(), HashSet::new());
     let notes = scratch.notes();
     twice.extend(notes.iter().copied().filter(|id| !ran.insert(*id)));

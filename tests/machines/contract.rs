@@ -16,15 +16,15 @@ use trefoil::{
 use crate::bed::{Bed, beds};
 use crate::support::{self, Test, forever, signal, tests, until};
 
-/// What a helper process is to do, and with which bed.
+/// The variable that tells a helper process what to do, and with which bed.
 const BED: &str = "TREFOIL_TEST_BED";
 
 pub(crate) fn helpers() {
     support::helper(&[("driver", driver), ("chooser", chooser)]);
 }
 
-/// Has work under way on two workers there, and says their process ids; then the sum that a third
-/// call gives.
+/// Has two running workers there, and prints their process ids; then prints the sum of a third
+/// call.
 fn driver() {
     let bed = std::env::var(BED).unwrap();
     let bed = Path::new(&bed);
@@ -40,7 +40,7 @@ fn driver() {
     let tasks: Vec<_> = (0..2)
         .map(|_| {
             procs.spawn(pids.clone(), |pids: String| -> u32 {
-                // What a task starts ends with it.
+                // A child of a task ends with its worker.
                 #[allow(clippy::zombie_processes)]
                 let child = Command::new("sleep").arg("1000").spawn().unwrap();
                 support::note(&pids, u64::from(child.id()));
@@ -55,7 +55,7 @@ fn driver() {
     drop(tasks);
 }
 
-/// One of the items says that it runs, and waits until it may go on.
+/// One of the items notes that it runs, and waits until the test lets it go on.
 fn one_waits((n, bed): (u64, String)) -> u64 {
     if n == 50 {
         let at = |name: &str| Path::new(&bed).join(name);
@@ -91,7 +91,7 @@ fn start_driver(bed: &Bed) -> std::process::Child {
     command.spawn().unwrap()
 }
 
-/// The processes that are under way for the driver.
+/// The processes that run for the driver.
 fn under_way(bed: &Bed) -> Vec<u32> {
     let path = bed.directory.join("pids");
     until(|| std::fs::read(&path).is_ok_and(|pids| pids.len() == 4 * 8));
@@ -102,7 +102,7 @@ fn under_way(bed: &Bed) -> Vec<u32> {
     pids.map(|pid| u32::try_from(pid).unwrap()).collect()
 }
 
-/// The process is there, and no zombie.
+/// Whether the process exists and is not a zombie.
 fn lives(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat
@@ -240,7 +240,7 @@ tests! {
             until(|| at("runs").exists());
             signal(driver.id(), Signal::STOP);
             std::fs::write(at("go-on"), "").unwrap();
-            until(|| at("ran").exists()); // and says so to a driver that does not hear
+            until(|| at("ran").exists()); // and its answer goes to a driver that is stopped
             assert!(pids.iter().all(|pid| lives(*pid)));
             signal(driver.id(), Signal::CONT);
             let out = driver.wait_with_output().unwrap();
@@ -274,7 +274,7 @@ tests! {
 
     fn a_secret_is_on_no_command_line() {
         let bed = Bed::stand_in();
-        // Whoever starts a program there by its name starts this, which notes what it is told.
+        // A program of that name there is this script, which notes its arguments.
         std::fs::create_dir(bed.directory.join("bin")).unwrap();
         let seen = bed.directory.join("lines");
         let watch = format!("#!/bin/sh\nprintf '%s\\n' \"$0 $*\" >>{}\nfor d in /usr/bin /bin; do [ ! -x $d/${{0##*/}} ] || exec $d/${{0##*/}} \"$@\"; done\n", seen.display());

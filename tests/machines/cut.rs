@@ -1,8 +1,8 @@
 //! A host that is cut off, in the middle of what it runs.
 //!
-//! The hosts are network namespaces of this machine, each with an sshd of its own; a host is cut off
-//! by taking its end of the wire down, so that nobody says anything about it. That needs root, and
-//! half a minute: `.ci/long machines` runs it.
+//! The hosts are network namespaces of this machine, each with its own sshd. A host is cut off by
+//! taking its network interface down, so that no error is reported. That needs root, and half a
+//! minute: `.ci/long machines` runs it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,21 +13,21 @@ use trefoil::TaskError;
 use crate::bed::Bed;
 use crate::support::{self, Scratch, Test, tests, until};
 
-/// Which of the hosts this is.
+/// The number of the host that runs this.
 fn host() -> u64 {
     let connection = std::env::var("SSH_CONNECTION").unwrap();
     let address = connection.split(' ').nth(2).unwrap();
     address.split('.').nth(2).unwrap().parse().unwrap()
 }
 
-/// Says where it runs and as which process, and goes on when it may.
+/// Notes its host and its process, and goes on when the test allows it.
 fn holds((seen, go): (String, String)) -> u64 {
     support::note(&seen, host() << 32 | u64::from(std::process::id()));
     until(|| Path::new(&go).exists());
     host()
 }
 
-/// As above, but once there is an answer for each item, for a millisecond.
+/// Notes the item, and works for a millisecond. Returns the host, too.
 fn slowly((seen, n): (String, u64)) -> (u64, u64) {
     support::note(&seen, n);
     std::thread::sleep(Duration::from_millis(1)); // work
@@ -52,8 +52,8 @@ tests! {
         bed.cut(2);
         let begin = Instant::now();
         std::fs::write(&go, "").unwrap();
-        // What is sent there before its loss is known has to be tried again, and what was not is
-        // not even late.
+        // Items that are sent there before the loss is noticed need a retry; the others are not
+        // even late.
         let more = procs.call(slowly).retry(3);
         let more = more.map((0..200).map(|n| (again.text(), n))).unwrap();
         assert!(more.iter().all(|(host, _)| *host != 2) && more.iter().map(|(_, n)| *n).eq(0..200));
@@ -68,7 +68,8 @@ tests! {
         assert_eq!(ended, [1, 3]);
         assert!(matches!(&died[..], [Err(TaskError::WorkerDied(exit))] if exit.to_string().contains("ssh has lost node2")), "{died:?}");
         assert_eq!(seen.notes().len(), 3, "what may run once has begun once");
-        // There the worker ends, when its sshd has found out; and with the wire comes another.
+        // The worker there ends when its sshd notices; when the network is back, another is
+        // started.
         until(|| !Path::new(&format!("/proc/{lost}/exe")).exists());
         bed.mend(2);
         let begin = Instant::now();
@@ -80,7 +81,7 @@ tests! {
     }
 }
 
-/// Runs `ip`, with these words.
+/// Runs `ip` with these arguments.
 pub(crate) fn ip(words: &str) -> bool {
     let mut command = Command::new("ip");
     let command = command.args(words.split(' ')).stdin(Stdio::null());

@@ -14,7 +14,7 @@ fn refused(ssh: Ssh) -> String {
     }
 }
 
-/// The words have all of these.
+/// Asserts that the message contains all of these.
 #[track_caller]
 fn has(words: &str, all: &[&str]) {
     assert!(all.iter().all(|some| words.contains(some)), "{words}");

@@ -1,5 +1,5 @@
 //! Attacks on `Process`: whatever the program around it does, and whatever the function does to its
-//! process, a join ends, and nothing is left.
+//! process, `join` returns, and nothing is left behind.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,
@@ -40,7 +40,7 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     }
 }
 
-/// No more descriptors than a few.
+/// A program with only a few descriptors.
 #[cfg(unix)]
 fn starved() {
     let before = census();
@@ -66,7 +66,7 @@ fn starved() {
         process.kill();
         died(process.join())
     });
-    // There is room for one again.
+    // There are enough descriptors for one again.
     assert_eq!(
         Process::spawn(2, |n: u32| n + 1).unwrap().join().unwrap(),
         3
@@ -78,7 +78,7 @@ fn starved() {
     nothing_left_since(before);
 }
 
-/// Somebody else reaps all children.
+/// A program in which other code reaps all children.
 #[cfg(unix)]
 fn robbed() {
     static DONE: AtomicBool = AtomicBool::new(false);
@@ -102,7 +102,7 @@ fn robbed() {
     thief.join().unwrap();
 }
 
-/// Closes all sockets, whoever's they are.
+/// Closes all sockets, whichever code owns them.
 #[cfg(unix)]
 fn close_sockets() {
     let open = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -116,7 +116,7 @@ fn close_sockets() {
         .collect();
     assert!(!sockets.is_empty());
     for fd in sockets {
-        // SAFETY: it is open. That it is another's is the attack, and the process ends by it.
+        // SAFETY: it is open. That other code owns it is the attack, and the process ends by it.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
 }
@@ -160,7 +160,7 @@ tests! {
 
     fn late_signals_reach_no_other_process() {
         let before = census();
-        // The same numbers would be given out again, were there few: these live beside.
+        // Another child runs beside it, in case a process number is used again.
         let mut bystander = support::sleeper().spawn().unwrap();
         for n in 0..40 {
             let process = Process::spawn(n, |n: u32| n).unwrap();
@@ -191,7 +191,7 @@ tests! {
         for _ in 0..5 {
             let begin = Instant::now();
             match Process::spawn((), |()| -> u32 { close_sockets(); 5 }).unwrap().join() {
-                Ok(five) => assert_eq!(five, 5), // it is in shared memory by then
+                Ok(five) => assert_eq!(five, 5), // it is in shared memory by then, so it may arrive
                 result => drop(died(result)),
             }
             assert!(begin.elapsed() < Duration::from_secs(20));
@@ -202,7 +202,7 @@ tests! {
         let before = census();
         let process = Process::spawn((), |()| {
             std::thread::spawn(forever::<()>);
-            // It keeps the standard streams open.
+            // A child that keeps the standard streams open.
             support::sleeper().spawn().unwrap().id()
         }).unwrap();
         let pid = process.pid();
@@ -227,12 +227,12 @@ tests! {
     }
 
     fn stopped_in_its_last_steps_it_can_still_be_ended() {
-        // Stops itself behind its own back, some time after the function has returned.
+        // Stops itself from another thread, some time after the function has returned.
         let process = Process::spawn((), |()| {
             let own = std::process::id();
             std::thread::spawn(move || suspend(own));
         }).unwrap();
-        // Either it was stopped before it could answer, and is killed, or it is cut short.
+        // It was either stopped before it could answer, and is killed, or stopped afterwards.
         let begin = Instant::now();
         until(|| !process.is_alive() || begin.elapsed() > Duration::from_secs(3));
         process.kill();

@@ -1,4 +1,4 @@
-//! Large numbers in calls, wherever they lie: `Bulk` there and back, kept, tried again, forged.
+//! Large arrays in calls: `Bulk` as argument and result, kept, sent again, forged.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -32,13 +32,13 @@ pub(crate) fn helpers() {
     ]);
 }
 
-/// From this size on numbers are lent.
+/// The smallest size that is lent.
 const LEAST: usize = 16 << 10;
-/// Up to this one.
+/// The largest size that is lent.
 const MOST: usize = 64 << 20;
 
-/// Every byte three times. The pattern repeats, so a large one is copied from itself, which is
-/// quick in a debug build, too.
+/// Bytes in a repeated pattern: a large one is copied from itself, which is quick in a debug build,
+/// too.
 fn bytes(size: usize, seed: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..size.min(768)).map(|n| (n / 3 + seed) as u8).collect();
     while bytes.len() < size {
@@ -56,7 +56,7 @@ fn changed(mut bulk: Bulk<u8>) -> Bulk<u8> {
     bulk
 }
 
-/// Many bytes at once, which is quicker in a debug build.
+/// Inverts many bytes at once, which is quicker in a debug build.
 fn invert(bytes: &mut [u8]) {
     let (words, rest) = bytes.as_chunks_mut();
     words
@@ -86,7 +86,7 @@ fn there_and_back(procs: &ProcessPool, size: usize) {
         "{size}"
     );
     if size <= 1 << 20 {
-        // Written byte by byte.
+        // Encoded byte by byte.
         let vec = procs.spawn(Bulk::from(&sent[..]), Bulk::into_vec);
         assert_eq!(vec.join().unwrap(), sent, "{size}");
     }
@@ -103,8 +103,8 @@ fn of_a_type<T: Plain>(procs: &ProcessPool, make: fn(usize) -> T) {
     }
 }
 
-/// The mappings of this process that are blocks, and how much of them is there. (On Windows nobody
-/// lists them.)
+/// How many mappings of lent memory this process has, and how many bytes of them are resident. (Not
+/// known on Windows.)
 fn lent(_: ()) -> (usize, usize) {
     if cfg!(windows) {
         return (0, 0);
@@ -139,7 +139,7 @@ fn detail<T: Debug>(result: Result<T, TaskError>) -> String {
     }
 }
 
-/// Files may not be long, so there is nothing to lend.
+/// A program whose files may not be long, so nothing can be lent.
 #[cfg(unix)]
 fn unshared() {
     let limit = Rlimit {
@@ -167,7 +167,7 @@ fn unshared() {
     );
 }
 
-/// How much address space this process may have, beyond what it has.
+/// Limits this process's address space to so many bytes more than it has.
 #[cfg(unix)]
 fn leave(bytes: u64) {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -180,7 +180,7 @@ fn leave(bytes: u64) {
     setrlimit(Resource::As, limit).unwrap();
 }
 
-/// There is room to map what one worker lends, and not what the other does; each of these could.
+/// A program with address space to map the memory of one worker, but not of both.
 #[cfg(unix)]
 fn narrow() {
     leave(100 << 20);
@@ -213,7 +213,7 @@ fn whole(seed: usize) -> Whole {
     }
 }
 
-/// What is kept from call to call.
+/// Arrays that are kept from call to call.
 static KEPT: Mutex<Vec<Bulk<u8>>> = Mutex::new(Vec::new());
 
 fn keep(bulk: Bulk<u8>) -> u8 {
@@ -222,7 +222,7 @@ fn keep(bulk: Bulk<u8>) -> u8 {
     first
 }
 
-/// Each is as it came: all bytes are the same, and another's.
+/// Whether each is unchanged: all its bytes are equal, and differ from those of the others.
 fn check_kept(count: usize) -> bool {
     let kept = KEPT.lock().unwrap();
     kept.len() == count
@@ -235,7 +235,7 @@ fn check_kept(count: usize) -> bool {
 static READING: Mutex<Option<JoinHandle<bool>>> = Mutex::new(None);
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Another thread reads it all the time, while this call ends and after it.
+/// Another thread reads it all the time, during this call's end and afterwards.
 fn read_on(bulk: Bulk<u8>) {
     let thread = std::thread::spawn(move || {
         let mut good = true;
@@ -252,7 +252,7 @@ fn stop_reading(_: ()) -> bool {
     READING.lock().unwrap().take().unwrap().join().unwrap()
 }
 
-/// Its encoder panics, half-way.
+/// A value whose encoder panics half-way.
 #[derive(Deserialize)]
 struct Halfway(#[allow(dead_code)] Bulk<u8>);
 
@@ -263,7 +263,8 @@ impl Serialize for Halfway {
     }
 }
 
-/// What once stood for a mebibyte in the parent's home: a mark, then kind, offset and length.
+/// The bytes that once stood for a mebibyte in the parent's memory: a mark, then kind, offset and
+/// length.
 fn reference() -> Vec<u8> {
     let mark = [
         0xf3, 0x1c, 0xa9, 0x5e, 0x02, 0xd7, 0x8b, 0x64, 0x9a, 0xe1, 0x47, 0xbc, 0x30, 0x05, 0xfd,
@@ -273,7 +274,7 @@ fn reference() -> Vec<u8> {
     mark.into_iter().chain(numbers.concat()).collect()
 }
 
-/// Writes a string of bytes, and reads a `Bulk`.
+/// Is written as a byte string, and read as a `Bulk`.
 #[derive(Default)]
 struct Odd(Bulk<u8>);
 
@@ -289,7 +290,7 @@ impl<'de> Deserialize<'de> for Odd {
     }
 }
 
-/// Writes a message that has come from elsewhere, and reads it where it lies.
+/// Writes a message that came from elsewhere, and reads it in place.
 #[derive(Default)]
 struct Envelope(Bulk<u8>);
 
@@ -306,7 +307,7 @@ impl<'de> Deserialize<'de> for Envelope {
     }
 }
 
-/// Writes a `Bulk`, and reads a string of bytes.
+/// Is written as a `Bulk`, and read as a byte string.
 #[derive(Debug)]
 struct Mixed(Bulk<u8>);
 
@@ -323,7 +324,7 @@ impl<'de> Deserialize<'de> for Mixed {
     }
 }
 
-/// Travels as a string of bytes that another serializer has made.
+/// Travels as a byte string that another serializer has made.
 #[derive(Debug)]
 struct Blob(Bulk<u8>);
 
@@ -340,7 +341,7 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// The same, and read when somebody wants it.
+/// The same, but decoded only on demand.
 struct Late(Result<Vec<u8>, Bulk<u8>>);
 
 impl Late {
@@ -382,7 +383,7 @@ tests! {
         for size in [16 << 20, MOST, MOST + 1] {
             there_and_back(&procs, size);
         }
-        // And what they took is given back: here at once, there with the next call.
+        // Their memory is given back: in this process at once, in the worker with the next call.
         there_and_back(&procs, LEAST);
         assert!(lent(()).1 <= 200 << 20, "{:?}", lent(()));
         until(|| procs.spawn((), lent).join().unwrap().1 <= 80 << 20);
@@ -463,7 +464,7 @@ tests! {
         for n in 0..20u8 {
             let size = 20_000 + usize::from(n) * 30_000;
             assert_eq!(procs.spawn(vec![n; size].into(), keep).join().unwrap(), n);
-            // It would lie where the other lay.
+            // It would be in the same place as the first.
             let other = procs.spawn(vec![200; size].into(), same).join().unwrap();
             assert!(other.iter().all(|byte| *byte == 200));
         }
@@ -534,7 +535,7 @@ tests! {
 
     fn bytes_are_never_a_reference() {
         let procs = pool(1);
-        there_and_back(&procs, 1 << 20); // so the worker sees a home
+        there_and_back(&procs, 1 << 20); // so the worker has mapped the pool's memory
         let odd = procs.spawn(Odd::default(), |odd: Odd| odd.0.to_vec()).join().unwrap();
         let envelope = procs.spawn(Envelope::default(), |envelope: Envelope| envelope.0.to_vec()).join().unwrap();
         for read in [&odd, &envelope] {
@@ -558,7 +559,8 @@ tests! {
         there_and_back(&procs, 50_000);
     }
 
-    /// What an answer lacks that nobody wants any longer is not given to the next answer.
+    /// Numbers that were lent for an answer which is no longer wanted do not get into the next
+    /// answer.
     fn what_is_unwanted_takes_along_what_was_lent_for_it() {
         let procs = ProcessPool::builder().workers(1).grace(Duration::from_secs(60)).build().unwrap();
         for round in 0..sample(200) as u8 {
@@ -589,10 +591,10 @@ tests! {
             assert!(matches!(there.join().map(drop), Err(TaskError::Panicked(_))));
             let panics = procs.spawn(vec![1u8; 2 << 20].into(), |_: Bulk<u8>| -> u8 { panic!("on purpose") });
             assert!(matches!(panics.join(), Err(TaskError::Panicked(_))));
-            drop(procs.spawn(vec![1u8; 2 << 20].into(), same)); // nobody wants it
+            drop(procs.spawn(vec![1u8; 2 << 20].into(), same)); // its result is not wanted
         }
         there_and_back(&procs, 1 << 20);
-        // (Sixty of them would be twice as many mebibytes.)
+        // If none were freed, sixty of them would take twice as many mebibytes.
         assert!(lent(()).1 - before.1 < 60 << 20, "{before:?} {:?}", lent(()));
         assert!(procs.spawn((), lent).join().unwrap().1 < 60 << 20);
     }
@@ -652,7 +654,7 @@ tests! {
         let sent = Blob(vec![6u8; 50_000].into());
         let at_once = |blob: Blob| blob;
         assert!(procs.spawn(Blob(sent.0.clone()), at_once).join().unwrap().0 == sent.0);
-        // Also where nobody hears the worker, and when what was lent is long another's.
+        // Also on a thread without a call, and when the lent block has long been reused.
         let there = |late: Late| std::thread::spawn(move || late.open()).join().unwrap();
         assert!(procs.spawn(Late::from(&sent), there).join().unwrap() == sent.0);
         let back = |()| Late::from(&Blob(vec![7u8; 50_000].into()));
@@ -662,7 +664,7 @@ tests! {
     #[cfg(unix)]
     fn a_worker_with_no_room_to_map_it_reads_it() {
         fn crowded(_: ()) {
-            // A thread that has just begun allocates.
+            // A thread that has just started allocates.
             eventually("the watcher watches", || {
                 threads_named("trefoil-watch") == 1 && threads_asleep("trefoil-watch")
             });

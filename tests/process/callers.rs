@@ -1,5 +1,5 @@
 //! What callers do in the driver's place, what they must leave to the driver, and what the driver
-//! leaves to others.
+//! leaves to other threads.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -21,17 +21,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use support::{Odd, Scratch, Test, note, noted, pool, tests, until};
 use trefoil::{ProcessPool, Shutdown, TaskError};
 
-/// Longer than a driver sleeps for the sake of its callers.
+/// Longer than a driver stays asleep while its callers do its work.
 const LULL: Duration = Duration::from_millis(5);
 
-/// What should take milliseconds.
+/// A limit for steps that should take milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn double(n: u64) -> u64 {
     n * 2
 }
 
-/// Makes no system call, and is long or short by microseconds.
+/// Computes for so many microseconds, without a system call.
 fn spin(micros: u64) {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_micros(micros) {
@@ -40,8 +40,8 @@ fn spin(micros: u64) {
 }
 
 tests! {
-    /// The caller comes just when the result has been sent, and takes it out of the socket before
-    /// the driver does: who tells the driver that the worker is to be replaced?
+    /// The caller comes just when the result has been sent, and reads it from the socket before the
+    /// driver does. The driver must still learn that the worker has to be replaced.
     fn a_worker_at_its_limit_is_replaced_whichever_thread_reads_its_last_result() {
         let procs = ProcessPool::builder().workers(1).max_tasks_per_worker(1).build().unwrap();
         let mut before = 0;
@@ -61,7 +61,7 @@ tests! {
         }
     }
 
-    /// The same with a worker that could take over what waits behind a long call.
+    /// The same with a worker that could take over calls which wait behind a long one.
     fn calls_behind_a_long_one_move_whichever_thread_reads_a_short_result() {
         let procs = pool(2);
         for n in 0..sample(150) as u64 {
@@ -81,7 +81,7 @@ tests! {
         }
     }
 
-    /// A worker that has nothing to do is not counted as busy for ever.
+    /// A worker that has nothing to do does not stay counted as busy.
     fn no_worker_stays_busy_whichever_thread_reads_the_last_result() {
         let procs = pool(1);
         for n in 0..sample(400) as u64 {
@@ -97,7 +97,8 @@ tests! {
         }
     }
 
-    /// The same while the caller keeps the other worker at work, so closely that it never sends.
+    /// The same while the caller keeps the other worker busy with calls that follow so closely that
+    /// it never sends.
     fn what_waits_behind_a_long_call_is_taken_over_between_calls_that_follow_closely() {
         let procs = pool(2);
         for n in 0..sample(40) as u64 {
@@ -122,7 +123,7 @@ tests! {
         }
     }
 
-    /// A `map` is in several workers, and leaves them one after the other.
+    /// The items of a `map` are in several workers, and end there one after the other.
     fn a_thread_that_waits_for_many_runs_no_foreign_callback() {
         let procs = pool(2);
         let main = thread::current().id();
@@ -146,7 +147,7 @@ tests! {
         assert_eq!(here.load(Ordering::SeqCst), 0);
     }
 
-    /// An item of an `imap` that cannot be encoded has never been the pool's.
+    /// An item of an `imap` that cannot be encoded is never counted as pending.
     fn what_cannot_be_encoded_is_not_pending() {
         let procs = pool(1);
         let results = procs.imap([0, 1, 0, 1, 0].map(Odd), |odd: Odd| odd.0);
@@ -158,7 +159,7 @@ tests! {
         until(|| procs.stats().pending == 0);
     }
 
-    /// As long as one is being decoded, wherever that is.
+    /// While one result is being decoded, on whichever thread.
     fn a_result_that_is_slow_to_decode_delays_no_other() {
         for joins in [false, true] {
             let procs = Arc::new(pool(3));
@@ -169,7 +170,7 @@ tests! {
             let caller = joins.then(|| thread::spawn(move || slow().join()));
             until(|| gate.waiting() == 1);
             goes_on(&procs);
-            // The next of that kind does not wait for it, nor what comes behind both.
+            // Neither the next slow result nor the calls after it wait for it.
             let next = procs.spawn((), |()| Held);
             until(|| gate.waiting() == 2);
             goes_on(&procs);
@@ -185,7 +186,7 @@ tests! {
         }
     }
 
-    /// A thread that decodes is there and idle, and two come at once.
+    /// There is one idle decoding thread, and two results come at once.
     fn two_that_are_slow_to_decode_do_not_wait_for_each_other() {
         let procs = pool(2);
         for _ in 0..20 {
@@ -200,7 +201,7 @@ tests! {
         }
     }
 
-    /// A task whose result is being decoded can be cancelled, and its pool can end.
+    /// While a result is being decoded, its task can be cancelled, and the pool can end.
     fn nothing_waits_for_a_result_that_is_being_decoded() {
         let ends: [fn(ProcessPool); 4] = [
             |procs| procs.kill(),
@@ -229,7 +230,7 @@ tests! {
         }
     }
 
-    /// Waiting for everything means for that, too; and a timeout limits the run, which is over.
+    /// `Shutdown::Wait` waits for it, too; and a timeout limits only the run, which is over.
     fn a_result_that_is_being_decoded_is_waited_for() {
         let procs = pool(1);
         let gate = Gate::close();
@@ -237,7 +238,7 @@ tests! {
         let mut limit = Duration::from_millis(20);
         let mut task = limited(limit);
         until(|| {
-            // (A busy machine may take longer than that to run it.)
+            // On a busy machine the run may take longer than the timeout.
             if task.is_finished() {
                 limit *= 2;
                 task = limited(limit);
@@ -245,7 +246,7 @@ tests! {
             gate.waiting() == 1
         });
         let many = procs.call(|_: u8| Held).map_task(0..3u8);
-        // (More, if its results come one by one.)
+        // More, if its results come one by one.
         until(|| gate.waiting() >= 2);
         goes_on(&procs);
         let ends = thread::spawn(move || procs.shutdown(Shutdown::Wait));
@@ -258,7 +259,7 @@ tests! {
         assert_eq!(many.join().unwrap().len(), 3);
     }
 
-    /// A callback takes its time, and the pool waits for that; its threads sleep meanwhile.
+    /// A callback takes long, and the pool waits for it; its threads sleep meanwhile.
     #[cfg(unix)]
     fn no_thread_spins_while_a_callback_runs() {
         let procs = pool(1);
@@ -283,8 +284,7 @@ tests! {
         });
     }
 
-    /// A process that has answered has answered, whatever becomes of it while the answer is being
-    /// decoded.
+    /// The answer of a process counts, even if the process ends while the answer is being decoded.
     fn an_answer_of_a_process_that_ends_meanwhile_counts() {
         let gate = Gate::close();
         let process = trefoil::Process::spawn((), |()| Held).unwrap();
@@ -299,7 +299,7 @@ tests! {
         let procs = pool(2);
         let gate = Gate::close();
         let scratch = Scratch::new("unwanted");
-        // (Not before it is detached: the destructor would be the caller's to run.)
+        // It ends only after it was detached; otherwise the caller would run the destructor.
         let unwanted = procs.spawn(scratch.text(), |path: String| {
             until(|| noted(&path) > 0);
             Kept(false)
@@ -317,13 +317,14 @@ tests! {
         drop(gate);
     }
 
-    /// Whether a result is decoded by the driver, which runs the callbacks of what it has decoded.
+    /// Finds out whether the driver decodes a result, because the thread that decodes it runs its
+    /// callbacks.
     fn what_is_large_is_not_decoded_by_the_driver() {
         let procs = pool(1);
         let place = |length: usize| loop {
             let (tell, told) = mpsc::channel();
             let task = procs.spawn(length, |length: usize| {
-                thread::sleep(LULL); // until its caller has left a callback
+                thread::sleep(LULL); // until the caller has registered a callback
                 vec![1u64; length]
             });
             task.on_done(move |_| tell.send(thread::current().id()).unwrap());
@@ -336,7 +337,7 @@ tests! {
         assert_eq!(place(100), driver);
         assert_ne!(place(1 << 20), driver);
         assert_eq!(place(1000), driver);
-        // Nor what is large in memory only.
+        // Nor a result that is large only in memory.
         let (tell, told) = mpsc::channel();
         let nothings = procs.spawn(10, |length: usize| {
             thread::sleep(LULL);
@@ -347,7 +348,7 @@ tests! {
     }
 }
 
-/// Everything but what is held up.
+/// Checks that all other calls go on.
 fn goes_on(procs: &ProcessPool) {
     assert_eq!(procs.spawn(4, double).join_timeout(LIMIT).unwrap(), 8);
     assert_eq!(procs.spawn(7, Odd).join_timeout(LIMIT).unwrap().0, 7);
@@ -366,7 +367,7 @@ static CLOSED: Mutex<bool> = Mutex::new(false);
 static OPENED: Condvar = Condvar::new();
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// How often each thread of this process's pools has gone to sleep.
+/// How often each thread of this process's pools has slept.
 #[cfg(unix)]
 fn sleeps() -> HashMap<String, u64> {
     let of = |task: std::fs::DirEntry| -> Option<(String, u64)> {
@@ -380,7 +381,7 @@ fn sleeps() -> HashMap<String, u64> {
     tasks.filter_map(|task| of(task.ok()?)).collect()
 }
 
-/// As long as it lives, who passes waits.
+/// While it exists, threads that reach it wait.
 struct Gate;
 
 impl Gate {

@@ -30,7 +30,7 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     }
 }
 
-/// Until somebody lets it go on.
+/// Stops a process until it is continued.
 fn stop(pid: u32) {
     suspend(pid);
     until(|| is_suspended(pid));
@@ -44,7 +44,7 @@ fn gone(pid: u32) -> bool {
     !is_there(pid)
 }
 
-/// Notes that item `n` ran, then does what is its number's.
+/// Notes that item `n` ran, then does what its number says.
 fn eventful((n, path): (u64, String)) -> u64 {
     note(&path, n);
     match n {
@@ -67,7 +67,7 @@ fn second_time((n, path): (u64, String)) -> u64 {
     n
 }
 
-/// A context that leaves traces: when it is read, and when it is dropped.
+/// A context that notes when it is decoded and when it is dropped.
 struct Traced {
     path: String,
     secret: u64,
@@ -102,7 +102,7 @@ impl<'de> Deserialize<'de> for Traced {
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        // The original in the parent leaves none.
+        // The original in the parent notes nothing.
         if std::env::var_os("TRACED").is_some() {
             note(&self.path, 0);
         }
@@ -185,7 +185,7 @@ tests! {
         assert_eq!(call.clone().timeout(Duration::MAX).map(0..5).unwrap(), [0, 1, 2, 3, 4]);
         let task = call.clone().timeout(Duration::ZERO).spawn(3_600_000);
         assert!(matches!(task.join(), Err(TaskError::TimedOut)));
-        // What is quicker than anybody looks may still be done in no time.
+        // With no time at all, an item may still end before the pool checks.
         for result in call.timeout(Duration::ZERO).imap([0; 50]) {
             assert!(matches!(result, Ok(0) | Err(TaskError::TimedOut)));
         }
@@ -209,7 +209,7 @@ tests! {
             procs.map(0..100, |n: u32| n).unwrap();
             procs.worker_pids().into_iter().for_each(stop);
             let begin = Instant::now();
-            // Small ones lie where the worker would look, large ones wait for room in its socket.
+            // Small ones wait in the tray, large ones wait for room in the worker's socket.
             let length = |bytes: Vec<u8>| bytes.len();
             let tasks: Vec<_> = (0..8).map(|n| procs.spawn(vec![7; (n % 2) * (4 << 20)], length)).collect();
             until(|| procs.stats().busy == 1);
@@ -334,12 +334,12 @@ tests! {
         call.spawn(3).detach();
         let (_, details) = told.recv().unwrap();
         assert!(details.starts_with("after "), "{details}");
-        // And where it is heard of, the task says so, and a group.
+        // The task has the details, and so has a group's report.
         let mut task = call.map_task(0..9);
         assert_eq!(task.details(), None);
         assert!(matches!(task.join_timeout(Duration::MAX), Err(TaskError::TimedOut)));
         assert!(task.details().is_some_and(|details| details.starts_with("item 3, after ")));
-        // Of a blocking `map`, the call says so, until its next one.
+        // For a blocking `map`, the call has the details, until its next one.
         assert_eq!(call.details(), None);
         assert!(matches!(call.map(0..9), Err(TaskError::TimedOut)));
         let details = call.details().unwrap();
@@ -487,7 +487,7 @@ tests! {
                 assert!(procs.worker_pids().is_empty());
             }
         }
-        // What ends in time is waited for, and a limit beyond all time is none.
+        // Items that end in time are waited for, and a limit beyond the clock's range is no limit.
         let procs = pool(1);
         let tasks: Vec<Task<u32>> = (0..100).map(|n| procs.spawn(n, |n| n)).collect();
         procs.shutdown_timeout(Shutdown::Wait, Duration::MAX);

@@ -1,4 +1,4 @@
-//! Channels between processes: order, capacity, ends, large items, and those who are killed.
+//! Channels between processes: order, capacity, ends, large items, and peers that are killed.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,
@@ -24,7 +24,7 @@ pub(crate) fn helpers() {
     support::helper(&[("cut_short", cut_short), ("mortal", mortal)]);
 }
 
-/// The limit of descriptors is lowered to less than what is waited for.
+/// A program whose limit of descriptors is lowered below the number that it waits for.
 fn cut_short() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let ends: Vec<_> = (0..40).map(|_| channel::<u64>(1).unwrap()).collect();
@@ -48,9 +48,9 @@ fn cut_short() {
     assert!(answers.into_iter().eq(0..40));
 }
 
-/// As in programs that want to end with whoever reads their output.
+/// As in programs that want to end together with the reader of their output.
 fn mortal() {
-    // SAFETY: no handler is installed, and nobody else changes dispositions.
+    // SAFETY: no handler is installed, and no other code changes dispositions.
     unsafe { signal(13, 0) };
     for capacity in [1, 1000] {
         let (tx, rx) = channel::<u64>(capacity).unwrap();
@@ -66,7 +66,7 @@ fn mortal() {
         reader.kill();
     }
     assert!(reader.join().is_err());
-    // And this process is as mortal as before.
+    // And the signal still ends this process, as before.
     let (reads, writes) = std::io::pipe().unwrap();
     drop(reads);
     println!("alive");
@@ -78,9 +78,9 @@ unsafe extern "C" {
     fn signal(signum: i32, handler: usize) -> usize;
 }
 
-/// What must not grow, when no helper thread of an earlier test is about to end.
+/// Counts what must not grow, when no helper thread of an earlier test is about to end.
 fn census() -> (usize, usize, bool) {
-    // What wakes waiting futures has one descriptor, from the first of them on.
+    // The thread that wakes waiting futures has one descriptor, from the first future on.
     static FIRST: Once = Once::new();
     FIRST.call_once(|| {
         let (tx, rx) = channel::<()>(1).unwrap();
@@ -95,7 +95,7 @@ fn census() -> (usize, usize, bool) {
     support::census()
 }
 
-/// A thread of the crate's own is here.
+/// Whether a helper thread of the crate exists.
 fn helpers_run() -> bool {
     let ours = |task: std::io::Result<std::fs::DirEntry>| {
         let name = std::fs::read_to_string(task.unwrap().path().join("comm"));
@@ -104,7 +104,7 @@ fn helpers_run() -> bool {
     std::fs::read_dir("/proc/self/task").unwrap().any(ours)
 }
 
-/// Numbers of its own, in order, and how many of them have been sent.
+/// Sends its own numbers in order, and counts them.
 fn count_up((tx, own, sent, size): (Sender<Numbered>, usize, SharedAtomics<AtomicU64>, usize)) {
     for n in 0.. {
         if tx.send_blocking((own, n, vec![n as u8; size])).is_err() {
@@ -154,7 +154,7 @@ fn is_codec<T: std::fmt::Debug>(result: Result<T, TaskError>, word: &str) {
     assert!(error.to_string().contains(word), "{error}");
 }
 
-/// Shown by its `Serialize`, outside of any call.
+/// Formats the sender through its `Serialize`, outside any call.
 struct Written<'a>(&'a Sender<u64>);
 
 impl std::fmt::Display for Written<'_> {
@@ -204,7 +204,7 @@ tests! {
             let refused = channel::<u32>(capacity).unwrap_err();
             assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput, "{refused}");
         }
-        // Short records, long and longest items that fit into one, and those that do not.
+        // Short items, the longest that fit into a record, and longer ones.
         let (tx, rx) = channel::<Vec<u8>>(20_000).unwrap();
         for size in (0..70).chain([4096, 100_000]) {
             tx.send_blocking(vec![7; size]).unwrap();
@@ -260,7 +260,7 @@ tests! {
     fn items_of_a_map_have_their_own_ends() {
         let procs = ProcessPool::with_workers(2).unwrap();
         for _ in 0..20 {
-            // The second item ends when the first has, or has dropped its end.
+            // The second item ends when the first has ended, or has dropped its end.
             let (tx, rx) = channel::<u64>(4).unwrap();
             let items = [(Some(tx), None), (None, Some(rx)), (None, None)];
             let sums = procs.call(|(tx, rx): (Option<Sender<u64>>, Option<Receiver<u64>>)| {
@@ -288,7 +288,7 @@ tests! {
                         }
                     })
                 });
-                // Where the first item has run, while the second is still at it.
+                // The first item has ended, while the second still runs.
                 until(|| rx.len() == 2);
                 let sum = procs.spawn(rx, sum);
                 open.send_blocking(()).unwrap();
@@ -298,7 +298,7 @@ tests! {
         }
     }
 
-    /// Who never takes what was meant for it, and is nobody else's, does not keep it open.
+    /// A stopped worker does not keep open the ends that were sent to it and not yet received.
     fn a_stopped_worker_keeps_no_end() {
         let procs = ProcessPool::with_workers(1).unwrap();
         procs.spawn((), |()| ()).join().unwrap();
@@ -407,7 +407,7 @@ tests! {
         });
         assert_eq!(total, 199 * 200);
         echo.join().unwrap();
-        // A future that is dropped has taken nothing.
+        // A dropped future has received nothing.
         let (tx, rx) = channel::<u64>(1).unwrap();
         trefoil::run(async {
             assert!(trefoil::timeout(Duration::from_millis(5), rx.recv()).await.is_err());
@@ -423,7 +423,7 @@ tests! {
         let (tx, rx) = channel::<u64>(1).unwrap();
         let (full, held) = channel::<u64>(1).unwrap();
         full.try_send(0).unwrap();
-        // More than a process may have descriptors.
+        // More than the process may have descriptors.
         let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let many = most.unwrap_or(u64::MAX).min(3000) + 1;
         let total = trefoil::run(async {
@@ -481,7 +481,7 @@ tests! {
 
     fn what_cannot_travel() {
         let (tx, _rx) = channel::<u64>(1).unwrap();
-        // A formatter is a serializer of little; it gets as far as the end's own refusal.
+        // A formatter is a simple serializer; it gets as far as the error of the channel's end.
         let mut text = String::new();
         let refused = write!(text, "{}", Written(&tx));
         assert!(refused.is_err(), "{text}");
@@ -509,7 +509,7 @@ tests! {
             assert!(process.join().is_err());
             rounds += 1;
         }
-        // All its places are there.
+        // All its places are free.
         while rx.try_recv().is_ok() {}
         (0..3).for_each(|n| tx.send_blocking(vec![n]).unwrap());
         assert!(tx.try_send(vec![]).is_err());
@@ -563,7 +563,7 @@ tests! {
         }
         while receive(Duration::ZERO) {}
         for own in 0..started {
-            // One may have been sent and not yet been counted.
+            // One item may have been sent and not yet counted.
             let sent = sent[own].load(Ordering::SeqCst);
             assert!((sent..=sent + 1).contains(&next[own]), "{own}: {sent} sent, {} here", next[own]);
         }

@@ -1,8 +1,8 @@
-//! So many kills, stops and refused calls, counted: nothing is lost but what a worker was running
-//! when it died.
+//! Many kills, stops and refused system calls, with counts: nothing is lost except the item that a
+//! worker ran when it died.
 //!
-//! `TREFOIL_KILLS=10000` makes it long. It prints the totals; `docs/CONFORMANCE.md` has those of
-//! one run.
+//! `TREFOIL_KILLS=10000` makes it long. It prints totals; `docs/CONFORMANCE.md` has those of one
+//! run.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -38,7 +38,7 @@ fn size(dice: &mut Dice) -> usize {
     size as usize
 }
 
-/// Calls that a worker makes, one of which some items have refused to it for the rest of its life.
+/// System calls of a worker. Some items have one of them refused for the rest of the worker's life.
 #[cfg(target_os = "linux")]
 const CALLS: [libc::c_long; 6] = [
     libc::SYS_sendto,
@@ -48,14 +48,14 @@ const CALLS: [libc::c_long; 6] = [
     libc::SYS_prlimit64,
     libc::SYS_kill,
 ];
-/// The first of them that are refused: a plain worker that may not send can give no answer, however
-/// often it tries again.
+/// The index of the first call that may be refused: a plain worker that may not send could never
+/// answer.
 #[cfg(target_os = "linux")]
 fn refused_from() -> usize {
     usize::from(support::is_plain())
 }
 
-/// Refuses a call to this process from now on, one to each.
+/// From now on one system call is refused to this process; `id` selects which.
 #[cfg(target_os = "linux")]
 fn spoil(id: u64) {
     let calls = &CALLS[refused_from()..];
@@ -63,17 +63,17 @@ fn spoil(id: u64) {
     let _ = support::refuse::refuse(&[call], libc::EPERM);
 }
 
-/// Elsewhere nothing is refused.
+/// On other systems nothing is refused.
 #[cfg(not(target_os = "linux"))]
 fn spoil(_id: u64) {}
 
-/// One item in so many is such a one.
+/// One item in so many calls [`spoil`].
 const SPOILS: u64 = 97;
 
 type Item = (u64, Bulk<u8>, String);
 type Answer = (u64, Bulk<u8>);
 
-/// Says that it ran, takes its time, and gives back what it got.
+/// Notes that it ran, takes some time, and returns its argument.
 fn work((id, bytes, path): Item) -> Answer {
     note(&path, id);
     if id.is_multiple_of(SPOILS) {
@@ -91,7 +91,7 @@ fn work((id, bytes, path): Item) -> Answer {
     (id, bytes)
 }
 
-/// What one source of work has counted.
+/// The counts of one source of work.
 #[derive(Debug, Default)]
 struct Totals {
     items: u64,
@@ -100,7 +100,7 @@ struct Totals {
 }
 
 impl Totals {
-    /// The end of one item.
+    /// Counts the end of one item.
     fn ends(&mut self, id: u64, size: usize, result: Result<Answer, TaskError>) {
         match result {
             Ok((answer, bytes)) => {
@@ -112,7 +112,8 @@ impl Totals {
                 self.answers.push(id);
             }
             Err(TaskError::WorkerDied(exit)) => {
-                // (What has been refused a call may end by itself, which says what it was.)
+                // A worker that was refused a call may end by itself, with a message that names the
+                // call.
                 let refused = exit.code() == Some(1) && exit.to_string().contains("refuses");
                 assert!(end_of(&exit) == KILLED || refused, "{exit}");
                 self.blamed += 1;
@@ -122,7 +123,7 @@ impl Totals {
     }
 }
 
-/// What the sources and the killer share.
+/// What the sources of work and the killer share.
 struct Field<'a> {
     procs: &'a ProcessPool,
     ids: AtomicU64,
@@ -142,7 +143,7 @@ impl Field<'_> {
         )
     }
 
-    /// Calls one by one, each tried again so often.
+    /// Makes calls one by one, each with so many retries.
     fn calls(&self, retry: u32) -> Totals {
         let mut dice = Dice(self.seed ^ 0x5eed ^ u64::from(retry));
         let call = self.procs.call(work).retry(retry);
@@ -189,7 +190,8 @@ impl Field<'_> {
         totals
     }
 
-    /// Kills so many workers, at any moment of their lives, and stops some for a while; how many.
+    /// Kills so many workers, at any moment of their lives, and stops some for a while. Returns how
+    /// many.
     fn kill(&self, kills: u64) -> u64 {
         let mut dice = Dice(self.seed);
         let (mut done, mut stops) = (0, 0);
@@ -209,7 +211,8 @@ impl Field<'_> {
             }
             let (before, begin) = (self.progress.load(Ordering::Relaxed), Instant::now());
             std::thread::sleep(Duration::from_micros(dice.roll(7_000)));
-            // Mostly something gets done in between: it is not to be a program that cannot start.
+            // Usually waits until some work was done in between, so that the pool does not give up
+            // on a program that never starts.
             let patient = dice.roll(8) > 0;
             let stuck = || self.progress.load(Ordering::Relaxed) == before;
             while patient && stuck() && begin.elapsed() < Duration::from_secs(5) {
@@ -222,7 +225,7 @@ impl Field<'_> {
 
 tests! {
     fn nothing_is_lost_but_the_blamed() {
-        pool(1).spawn((), |()| ()).join().unwrap(); // what is made once is made
+        pool(1).spawn((), |()| ()).join().unwrap(); // so that everything which is made once exists
         let before = census();
         let kills = kills();
         let procs = pool(4);
@@ -249,7 +252,7 @@ tests! {
         let took = begin.elapsed();
         let stats = procs.stats();
 
-        // Exactly these have an answer or an error, and only what was killed has an error.
+        // Each item has an answer or an error, and only items that were killed have errors.
         let sources = [&once, &again, &batches];
         let items: u64 = sources.iter().map(|source| source.items).sum();
         let blamed: u64 = sources.iter().map(|source| source.blamed).sum();
@@ -265,7 +268,7 @@ tests! {
         assert!(blamed + stats.retried <= stats.died && stats.died <= kills + refusals, "a death costs one item at most");
         assert!(stats.died > kills / 3 && blamed > 0 && stats.retried > 0, "this is no chaos");
 
-        // Nothing ran twice but what may: once more for each death that it was replayed after.
+        // No item ran twice unless it may: once more for each death after which it was retried.
         let notes = scratch.notes();
         let ran: HashSet<u64> = notes.iter().copied().collect();
         assert!(answers.is_subset(&ran));

@@ -1,5 +1,5 @@
-//! Cases that other pools of processes have got wrong, one test each: `docs/CONFORMANCE.md` says
-//! whose.
+//! Cases that other process pools have got wrong, one test each: `docs/CONFORMANCE.md` says which
+//! pools.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -45,13 +45,13 @@ fn end(how: u8) {
     }
 }
 
-/// How that looks from outside: code and signal.
+/// The exit code and signal of each.
 const ENDS: [End; 5] = [(None, None), (Some(5), None), VIOLATED, ABORTED, KILLED];
 
 #[allow(unsafe_code)]
 fn segfault() {
     let nowhere = std::hint::black_box(std::ptr::dangling_mut::<u64>());
-    // SAFETY: there is none: this is the accident.
+    // SAFETY: there is none: this is the crash.
     unsafe { nowhere.write_volatile(1) };
 }
 
@@ -84,7 +84,7 @@ impl Serialize for EndsWriter {
 
 static ALIVE: AtomicI64 = AtomicI64::new(0);
 
-/// Counts how many there are of it in this process.
+/// Counts the instances in this process.
 #[derive(Debug)]
 struct Counted(u32);
 
@@ -117,14 +117,14 @@ impl<'de> Deserialize<'de> for Counted {
     }
 }
 
-/// Meets the others: returns when there have been `n` of them here.
+/// Returns when `n` items have reached this point.
 fn meet((path, n): (String, u32)) -> u32 {
     note(&path, 0);
     until(|| noted(&path) >= n as usize);
     std::process::id()
 }
 
-/// All of a pool's workers, at the same time.
+/// Has all of a pool's workers run at the same time, and returns their process ids.
 fn all_at_work(procs: &ProcessPool, n: u32) -> HashSet<u32> {
     let here = Scratch::new("all-at-work");
     let tasks: Vec<Task<u32>> = (0..n)
@@ -155,7 +155,7 @@ tests! {
     fn the_end_while_a_result_is_written() {
         let procs = pool(2);
         for (how, seen) in (1u8..).zip(ENDS.into_iter().skip(1)) {
-            // In the pages that it shares with its parent, and around them.
+            // Through the pages that the worker shares with its parent, and directly.
             for size in [10, 300_000] {
                 let died = died(procs.spawn((how, size), |(how, size)| EndsWriter(how, vec![1; size].into())).join());
                 assert_eq!((end_of(&died), died.attempts()), (seen, 1));
@@ -225,7 +225,7 @@ tests! {
         let result = task.join().unwrap();
         assert_eq!(Counted::alive(), 1);
         drop(result);
-        // In the worker: when the next one begins.
+        // In the worker: an argument is dropped before the next item begins.
         let seen = procs.call(|counted: Counted| (Counted::new(counted.0), Counted::alive())).chunk(20);
         let seen = seen.map((0..60).map(Counted::new)).unwrap();
         assert!(seen.iter().all(|(_, alive)| *alive == 2));
@@ -233,7 +233,7 @@ tests! {
         let all = procs.map((0..1000).map(Counted::new), |counted| counted).unwrap();
         assert_eq!(Counted::alive(), 1000);
         drop(all);
-        // As they are taken: never more than the buffer has room for.
+        // Results exist only as they are taken: never more than the buffer has room for.
         for (n, result) in (0..).zip(procs.call(|counted: Counted| counted).imap((0..500).map(Counted::new)).buffer(8)) {
             assert_eq!(result.unwrap().0, n);
             assert!(Counted::alive() <= 9, "{}", Counted::alive());
@@ -278,7 +278,7 @@ tests! {
         let procs = builder.build().unwrap();
         let step = 300 / sample(300);
         for n in (0..300u32).step_by(step) {
-            // At every distance from the last one's end.
+            // At varying times after the previous one's end.
             for _ in 0..n * 64 {
                 std::hint::spin_loop();
             }
@@ -386,7 +386,7 @@ tests! {
         let before = descriptors();
         let text = "x".repeat(4 << 20);
         let tasks: Vec<Task<usize>> = (0..20).map(|_| procs.spawn(text.clone(), |text| text.len())).collect();
-        // We are here, so `spawn` has not waited. Nor do descriptors queue up with the calls.
+        // The test gets here, so `spawn` has not waited. Nor do queued calls hold descriptors.
         assert!(descriptors() < before + 20);
         note(&scratch.text(), 1);
         busy.join().unwrap();
@@ -441,7 +441,7 @@ tests! {
     #[cfg(unix)]
     fn tiny_items_travel_together_and_slow_ones_alone() {
         let procs = pool(2);
-        // How often each worker has gone to sleep: before a frame at most.
+        // How often the workers have slept: at most once before each frame.
         let sleeps = || -> u64 {
             let text = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let count = |text: String| {
@@ -450,7 +450,7 @@ tests! {
             };
             procs.worker_pids().into_iter().map(text).map(count).sum()
         };
-        procs.map(0..1000u32, |n| n).unwrap(); // now it is known how long one takes
+        procs.map(0..1000u32, |n| n).unwrap(); // now the pool knows how long one takes
         let before = sleeps();
         procs.map(0..300_000u32, |n| n).unwrap();
         let slept = sleeps() - before;

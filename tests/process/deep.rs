@@ -1,4 +1,4 @@
-//! Results that nest deeply: who decodes them, and who drops them.
+//! Results that nest deeply: which thread decodes them, and which drops them.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline::sample;
@@ -19,7 +19,7 @@ use trefoil::{Shutdown, TaskError};
 const LIMIT: Duration = Duration::from_secs(30);
 
 tests! {
-    /// Deeper than any stack: who decodes it says so, and lives.
+    /// Deeper than any stack: the thread that decodes it reports an error, and survives.
     fn what_nests_too_deeply_costs_its_item() {
         const DEEP: u32 = 2_000_000;
         let codec = |result: Result<u32, TaskError>| match result {
@@ -48,7 +48,7 @@ tests! {
         assert_eq!(procs.stats().died, 0);
     }
 
-    /// Deeper than its caller's stack, and nobody's any more: its destructor does not run there.
+    /// Deeper than its caller's stack, and not taken: its destructor does not run there.
     fn an_untaken_result_may_nest_more_deeply_than_its_callers_stack() {
         const DEEP: u32 = 4_000;
         let procs = pool(1);
@@ -70,8 +70,8 @@ tests! {
             });
             small.unwrap().join().unwrap();
         });
-        // Its caller may decode the last of them, and end the job with that, while the pool has the
-        // first.
+        // The caller may decode the last of them, and so end the job, while a pool's thread decodes
+        // the first.
         let small = || {
             for n in (0..400u64).step_by(400 / sample(400)) {
                 let before = READ.load(Ordering::SeqCst);
@@ -86,7 +86,7 @@ tests! {
             let builder = thread::Builder::new().stack_size(64 << 10);
             builder.spawn_scoped(scope, small).unwrap().join().unwrap();
         });
-        // It is no deeper than a thread can read it that has as much as a worker.
+        // A thread with as much stack as a worker can read it.
         let (tell, told) = mpsc::channel();
         procs.spawn(DEEP, |depth: u32| Nest(depth, None)).on_done(move |nest| tell.send(nest.unwrap().depth()).unwrap());
         assert_eq!(told.recv().unwrap(), DEEP);
@@ -94,7 +94,8 @@ tests! {
     }
 }
 
-/// As deep as it says, once it has been decoded: written without a recursion, and read by one.
+/// Has the depth that it says once it has been decoded: it is written without recursion, and read
+/// recursively.
 struct Nest(u32, Option<Box<Nest>>);
 
 impl Nest {
@@ -125,7 +126,7 @@ impl<'de> Deserialize<'de> for Nest {
 /// How many of these have been decoded.
 static READ: AtomicUsize = AtomicUsize::new(0);
 
-/// Is decoded if it is deeper than one.
+/// Counts that it was decoded, if it is deeper than one.
 #[derive(Serialize)]
 struct Counted(Nest);
 
@@ -140,7 +141,7 @@ impl<'de> Deserialize<'de> for Counted {
     }
 }
 
-/// After so many microseconds.
+/// Returns it after so many microseconds.
 fn deep((depth, micros): (u32, u64)) -> Counted {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_micros(micros) {

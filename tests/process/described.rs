@@ -1,5 +1,5 @@
-//! What serde's attributes ask for, in both directions and by all ways: types that look at what
-//! comes next, and types that leave out what they do not need.
+//! Types with serde's attributes, as arguments and results of every kind of call: types that ask
+//! what comes next, and types that leave out fields.
 
 use crate::support;
 
@@ -59,14 +59,14 @@ tests! {
         there_and_back(&[Open { id: 7, rest }, Open { id: 8, rest: BTreeMap::new() }]);
         let sparse = |first: Option<u8>, second: Vec<u8>| Sparse { first, second, last: 3 };
         there_and_back(&[sparse(None, vec![]), sparse(Some(1), vec![]), sparse(None, vec![2]), sparse(Some(0), vec![0])]);
-        // Many that are alike, and many that are not.
+        // Many that are equal, and many that differ.
         let many: Vec<Sparse> = (0..3_000u32).map(|n| sparse((n % 3 == 0).then_some(1), vec![1; n as usize % 5])).collect();
         let numbers: HashMap<i32, Untagged> = (-50..50).map(|n| (n, Untagged::Number(n.into()))).collect();
         there_and_back(&[(many, numbers, vec![0.5f64; 1_000])]);
         there_and_back(&[Lopsided { kept: 1, left_out: 0, also: 300 }]);
     }
 
-    /// Places shift where variants or fields are skipped: names do not.
+    /// If variants or fields are skipped, positions shift, but names do not.
     fn what_is_skipped_shifts_nothing() {
         let procs = pool(1);
         let named = |value: Holes| format!("{value:?}");
@@ -127,7 +127,7 @@ tests! {
         }
     }
 
-    /// As in JSON: there is no form for it, and the error says so.
+    /// As in JSON, there is no form for it, and the error says so.
     fn what_cannot_travel_says_why_and_what_to_do() {
         let procs = pool(1);
         let codec = |result: Result<(), TaskError>| match result {

@@ -1,5 +1,4 @@
-//! What worker processes do on every system, with nothing of one system: all of this runs on
-//! Windows, too.
+//! Worker processes on every system: all of these tests run on Windows, too.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -39,12 +38,12 @@ fn end(how: u8) -> u8 {
 #[allow(unsafe_code)]
 fn segfault() -> ! {
     let nowhere = std::hint::black_box(std::ptr::dangling_mut::<u64>());
-    // SAFETY: there is none: this is the accident.
+    // SAFETY: there is none: this is the crash.
     unsafe { nowhere.write_volatile(1) };
     exit(0)
 }
 
-/// Where a worker says that it runs, and stays connected as long as it does.
+/// The address to which a running worker connects, for as long as it runs.
 const ADDRESS: &str = "TREFOIL_TEST_ADDRESS";
 
 fn connect_and_stay(_: ()) {
@@ -189,7 +188,7 @@ tests! {
         assert_ne!(pid.trim(), parent.id().to_string());
         parent.kill().unwrap();
         parent.wait().unwrap();
-        // Its end closes the connection: an error is as good.
+        // Its end closes the connection, or resets it.
         let _ = worker.read_to_end(&mut Vec::new());
     }
 }

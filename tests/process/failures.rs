@@ -1,4 +1,4 @@
-//! Whose failure it is, what it was, and what is tried again.
+//! Failures: of which item, for which reason, and which are retried.
 
 use crate::support;
 
@@ -49,7 +49,7 @@ fn third_time((n, path): (u64, String)) -> u64 {
     }
 }
 
-/// Writes no four.
+/// A value that cannot be encoded if it is 4.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 struct NotFour(u64);
 
@@ -65,7 +65,7 @@ impl Serialize for NotFour {
 tests! {
     fn each_item_has_its_own_result() {
         let procs = pool(2);
-        // Long enough for a panic that is told with a backtrace.
+        // Long enough for a panic with a backtrace.
         let call = procs.call(fragile).timeout(millis(2_000));
         let results = call.map_each(0..20);
         assert_eq!(results.len(), 20);
@@ -128,7 +128,8 @@ tests! {
         assert_eq!(trefoil::run(from_stream.map(|(index, _)| index).collect::<Vec<_>>()), [0, 1]);
     }
 
-    /// What has not ended when the pool does has its index, too, each once.
+    /// The errors of items that have not ended when the pool does have their indices, too, each
+    /// once.
     fn what_is_lost_with_the_pool_says_of_which_item_it_is() {
         let procs = pool(1);
         let scratch = Scratch::new("lost");
@@ -219,7 +220,7 @@ tests! {
         }
     }
 
-    /// The same number of attempts, and no two at a time: the one before is over.
+    /// The number of attempts is right, and no two overlap.
     fn attempts_do_not_overlap() {
         let procs = ProcessPool::builder().workers(2).grace(millis(300)).build().unwrap();
         let scratch = Scratch::new("overlap");

@@ -1,8 +1,8 @@
-//! Programs that are no good hosts: interrupted all the time, without standard streams, out of
-//! descriptors, replaced on disk, gone at once, large; with other rights, other threads, or a
-//! loader in front.
+//! Hostile host programs: interrupted all the time, without standard streams, out of descriptors,
+//! replaced on disk, ended at once, large; with other rights, other threads, or started through the
+//! dynamic loader.
 //!
-//! Each case is a helper, a process that can be spoilt.
+//! Each case is a helper: a separate process, which may be broken.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -56,7 +56,7 @@ pub(crate) fn helpers() {
     ]);
 }
 
-/// A little of everything.
+/// Checks that a pool works, with a few calls of each kind.
 fn works(procs: &ProcessPool) {
     assert!(
         procs
@@ -154,18 +154,18 @@ fn streamless() {
     trefoil::init();
     let which: i32 = std::env::var("CLOSED").unwrap().parse().unwrap();
     for descriptor in (0..3).filter(|n| which & 1 << n != 0) {
-        // SAFETY: nobody here uses the descriptor after this.
+        // SAFETY: no code here uses the descriptor after this.
         drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(descriptor) });
     }
     let procs = pool(2);
-    // None of the pool's own descriptors has the number of a stream, to which words of workers are
-    // written.
+    // None of the pool's descriptors has the number of a standard stream, to which messages of
+    // workers are written.
     for descriptor in (0..3).filter(|n| which & 1 << n != 0) {
         let open = std::fs::read_link(format!("/proc/self/fd/{descriptor}")).unwrap();
         assert_eq!(open.to_str(), Some("/dev/null"));
     }
     works(&procs);
-    // A worker's own are whole, or nothing, as its parent's.
+    // A worker's streams are like its parent's, or empty.
     let open = procs.spawn((), |()| std::fs::read_link("/proc/self/fd/0").unwrap());
     assert_eq!(open.join().unwrap().to_str(), Some("/dev/null"));
     procs
@@ -198,7 +198,7 @@ fn poor() {
     let tasks: Vec<Task<()>> = (0..6).map(|_| procs.spawn((), |()| forever())).collect();
     until(|| procs.stats().busy == 2);
     pids.iter().for_each(|pid| kill(*pid));
-    // None is left waiting, and those that wait hear why.
+    // No call is left waiting, and those that waited get an error with the reason.
     let mut told = 0;
     for task in tasks {
         let Err(TaskError::WorkerDied(exit)) = task.join() else {
@@ -219,13 +219,13 @@ fn poor() {
 fn replaced() {
     trefoil::init();
     let own = std::env::current_exe().unwrap();
-    // (Windows lets nobody remove what runs, but rename it.)
+    // (On Windows a file that runs cannot be removed, but renamed.)
     let aside = own.with_extension("aside");
     std::fs::rename(&own, &aside).unwrap();
     std::fs::write(&own, "#!/bin/sh\nexit 77\n").unwrap();
     let _ = std::fs::remove_file(aside);
     if cfg!(any(windows, trefoil_port)) {
-        // It is found by its path, and what is there now is another program.
+        // The program is found by its path, where there is another program now.
         let refused = ProcessPool::with_workers(2).unwrap_err().to_string();
         assert!(refused.contains("was replaced"), "{refused}");
         return;
@@ -235,7 +235,7 @@ fn replaced() {
     assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
 }
 
-/// Ends right after it has asked for something.
+/// Ends right after it has made a call.
 fn hasty() {
     static PROCS: OnceLock<ProcessPool> = OnceLock::new();
     trefoil::init();
@@ -252,7 +252,7 @@ fn hasty() {
     match std::env::var("HASTE").unwrap().as_str() {
         "exit" => std::process::exit(0),
         "panic" => drop(std::thread::spawn(|| panic!("on purpose")).join()),
-        _ => {} // and returns from `main`, with a pool that nobody drops
+        _ => {} // and returns from `main`, with a pool that is never dropped
     }
 }
 
@@ -292,7 +292,8 @@ fn panics() {
     assert_eq!(panic.message(), "far away");
 }
 
-/// Its file has capabilities, so whoever is not root has other rights here than elsewhere.
+/// Its file has capabilities, so a user who is not root has more rights in this program than
+/// otherwise.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn capable() {
@@ -317,7 +318,7 @@ fn capable() {
     }
 }
 
-/// Is started by the dynamic loader: `/proc/self/exe` is that.
+/// Is started through the dynamic loader, so `/proc/self/exe` is the loader.
 #[cfg(unix)]
 fn loaded() {
     trefoil::init();
@@ -356,7 +357,7 @@ fn elsewhere() {
     assert!(matches!(refused, PoolError::NotInitialized), "{refused}");
     assert!(refused.to_string().contains("`auto`"), "{refused}");
     trefoil::init();
-    init_elsewhere(); // once is enough; again does no harm
+    init_elsewhere(); // a second call does no harm
     let Err(TaskError::WorkerDied(exit)) = pool(1).spawn((), |()| ()).join() else {
         panic!("it is no worker")
     };
@@ -364,7 +365,7 @@ fn elsewhere() {
     assert!(exit.stderr_tail().contains("first thread"), "{exit}");
 }
 
-/// Calls `init` while another thread runs, and, which is fine, after others have ended.
+/// Calls `init` while another thread runs, and after other threads have ended, which is allowed.
 #[cfg(unix)]
 fn late() {
     let many = || {
@@ -401,7 +402,7 @@ fn late() {
     }
 }
 
-/// Has found what a parent says to a worker, but not to this one.
+/// Has a parent's invitation to a worker in its environment, but one for another process.
 #[allow(unsafe_code)]
 fn addressed() {
     trefoil::init();
@@ -409,9 +410,9 @@ fn addressed() {
     if said.ends_with("to another copy") {
         let refused = ProcessPool::with_workers(1).unwrap_err();
         assert!(refused.to_string().contains("another copy"), "{refused}");
-        // SAFETY: this process has one thread. So the other copy does when it accepts.
+        // SAFETY: this process has one thread. The other copy does the same when it accepts.
         unsafe { std::env::remove_var("TREFOIL_WORKER") };
-        // It is one of those that may be no deeper.
+        // It is one of the workers that may not have workers themselves.
         let refused = ProcessPool::with_workers(1).unwrap_err();
         assert!(
             matches!(refused, PoolError::TooDeep { depth: 20, .. }),
@@ -422,8 +423,8 @@ fn addressed() {
     }
 }
 
-/// What this process has said to its worker `pid`, which has removed it from its environment, but
-/// not from what the kernel shows.
+/// The invitation that this process gave its worker `pid`, which has removed it from its
+/// environment, but the kernel still shows it.
 #[cfg(unix)]
 fn said_to(pid: u32) -> String {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
@@ -504,7 +505,7 @@ tests! {
             helper.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         });
         for (haste, helper) in hastes.into_iter().zip(helpers) {
-            // Its workers have its standard output: they are gone when this returns.
+            // Its workers have its standard output, so they are gone when this returns.
             let output = helper.wait_with_output().unwrap();
             assert!(output.status.success(), "{haste}: {}", output.status);
             assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
@@ -519,7 +520,7 @@ tests! {
     }
 
     fn starting_workers_takes_no_longer_in_a_large_program() {
-        // Time is taken: a busy machine may be slow once.
+        // It measures time, and a busy machine may be slow once.
         let fine = (0..4).any(|_| start_helper("large").wait_with_output().unwrap().status.success());
         assert!(fine);
     }
@@ -563,7 +564,7 @@ tests! {
 
     fn init_does_nothing_but_on_the_first_thread() {
         if cfg!(feature = "auto") {
-            return; // there is nothing left to do for `init`
+            return; // `init` has nothing left to do
         }
         run_helper("elsewhere");
     }
@@ -571,7 +572,7 @@ tests! {
     #[cfg(unix)]
     fn init_does_nothing_beside_other_threads() {
         if cfg!(feature = "auto") {
-            return; // there is nothing left to do for `init`
+            return; // `init` has nothing left to do
         }
         for argument in ["alone", "threads"] {
             must(Command::new(std::env::current_exe().unwrap()).arg(argument), "late");
@@ -591,12 +592,12 @@ tests! {
             helper.stdin(socket).args(["-c", "\"$0\"; exit $?"]).arg(std::env::current_exe().unwrap());
             helper.output().unwrap()
         };
-        // This process has made the socket, and is not the parent of what the shell starts: a
-        // worker, and an orphan.
+        // This process made the socket, and is not the parent of the process that the shell starts:
+        // an orphaned worker.
         let (_ours, theirs) = UnixStream::pair().unwrap();
         let orphan = helper(&said, theirs.into());
         assert_eq!(orphan.status.code(), Some(1), "{orphan:?}");
-        // What was said to another process, long ago, while these sockets are not that one's.
+        // An old invitation to another process, with sockets that do not belong to it.
         let mut gone = Command::new("true").spawn().unwrap();
         gone.wait().unwrap();
         let stale = said.replacen(&own, &format!(",{},", gone.id()), 1);

@@ -21,7 +21,7 @@ use support::{
 };
 use trefoil::{CancelToken, ProcessPool, Shutdown, TaskError};
 
-/// Fails in a way of its own for some numbers.
+/// Fails in different ways for some numbers.
 fn sometimes(n: u64) -> Odd {
     match n % 20 {
         3 => panic!("at {n}"),
@@ -79,7 +79,7 @@ tests! {
                 }
             }
         }
-        // By itself, in proportion.
+        // The default buffer, in proportion to the number of workers.
         let pulled = AtomicUsize::new(0);
         let mut results = procs.imap((0u64..).inspect(|_| { pulled.fetch_add(1, Ordering::Relaxed); }), |n| n);
         for given in 1..5000 {
@@ -110,7 +110,7 @@ tests! {
         for ordered in [true, false] {
             let scratch = Scratch::new("batch");
             let items = (0..60u64).map(|n| (n, scratch.text()));
-            // Each item waits until all before it have been given out.
+            // Each item waits until all earlier results have been returned.
             let call = procs.call(|(n, path): (u64, String)| {
                 until(|| noted(&path) as u64 == n);
                 n
@@ -163,7 +163,7 @@ tests! {
             let caught = catch_unwind(AssertUnwindSafe(|| results.next())).unwrap_err();
             assert_eq!(*caught.downcast_ref::<&str>().unwrap(), "enough");
             assert!(results.next().is_none() && results.next().is_none());
-            // One in an item's `Serialize` is that item's.
+            // A panic in an item's `Serialize` is that item's.
             let items = (10..10 + at).chain([2, 3, 2]).map(Odd);
             let results: Vec<_> = procs.imap(items, |odd: Odd| odd.0).collect();
             assert_eq!(results.len() as u64, at + 3);
@@ -271,10 +271,9 @@ tests! {
         let behind = procs.spawn((), |()| ());
         std::thread::scope(|scope| {
             scope.spawn(|| procs.shutdown(Shutdown::CancelPending));
-            // (That something later is refused does not say that those before it have been taken
-            // back.)
+            // That a later call is refused does not mean that earlier items have been taken back.
             until(|| behind.is_finished());
-            // (A plain worker is asked for its items, and has not given them back yet.)
+            // A plain worker was asked for its items, and may not have given them back yet.
             until(|| procs.stats().pending == 1);
             note(&scratch.text(), 99);
         });
@@ -297,7 +296,7 @@ tests! {
             }
             assert_eq!(sum, 45);
             assert!(few.next().await.is_none());
-            // Where it cannot wait it does not.
+            // On a loop's thread it does not wait.
             let mut blocking = procs.imap(0..10u64, |_| forever::<u64>());
             assert!(matches!(blocking.next(), Some(Err(TaskError::WouldBlock))));
             assert!(blocking.next().is_none());

@@ -1,4 +1,4 @@
-//! What is done to workers: initialized, limited, replaced, listened to.
+//! Workers that are initialized, limited and replaced; and their output.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -32,10 +32,10 @@ fn is_panic<T: std::fmt::Debug>(result: Result<T, TaskError>, words: &str) {
     }
 }
 
-/// What the initializer has left.
+/// Set by the initializer.
 static LEFT: AtomicU64 = AtomicU64::new(0);
 
-/// Touches so much memory.
+/// Writes to so much memory.
 fn fill(bytes: usize) -> usize {
     black_box(vec![1u8; bytes]).len()
 }
@@ -144,7 +144,7 @@ tests! {
                 }
             }
         }
-        // Bit by bit, too.
+        // In small pieces, too.
         let task = procs.spawn((), |()| {
             let mut all = Vec::new();
             loop {
@@ -153,7 +153,7 @@ tests! {
         });
         let task: Task<()> = task;
         assert!(matches!(task.join(), Err(TaskError::WorkerDied(exit)) if exit.out_of_memory()));
-        // Any other death is none of this.
+        // Any other death is not reported as one for want of memory.
         let task = procs.spawn((), |()| -> () { abort() });
         assert!(matches!(task.join(), Err(TaskError::WorkerDied(exit)) if !exit.out_of_memory()));
         assert_eq!(procs.map(0..1000, |n: u32| n).unwrap().len(), 1000);
@@ -171,14 +171,14 @@ tests! {
                 kept.push(piece);
             }
         }
-        let limit = Duration::from_secs(30); // for who would wait for itself
+        let limit = Duration::from_secs(30); // in case it waits for itself
         let task = procs.call(|()| -> () {
             let mut kept = Vec::with_capacity(1 << 20);
             full(&mut kept);
             panic!("no room")
         });
         is_panic(task.timeout(limit).spawn(()).join(), "no room");
-        // Who catches it and goes on has the same limit as before.
+        // An item that catches a panic and continues has the same limit as before.
         let task = procs.call(|()| std::panic::catch_unwind(|| panic!("mine")).is_err() && fill(400 * MIB) > 0);
         match task.timeout(limit).spawn(()).join() {
             Err(TaskError::WorkerDied(exit)) => assert!(exit.out_of_memory(), "{exit}"),
@@ -236,7 +236,7 @@ tests! {
                 }
             }
             assert_eq!(procs.imap(0..60u64, |n| n).filter_map(Result::ok).count(), 60);
-            // (And one that has had its items and takes long to leave is killed.)
+            // More, if a worker that has run its number of items takes long to exit and is killed.
             assert!(procs.stats().died >= 6);
         }
     }
@@ -256,7 +256,7 @@ tests! {
             let pid = procs.spawn(n, |n| { println!("item {n}"); std::process::id() }).join().unwrap();
             assert!(text(pid).lines().any(|line| line == format!("item {n}")), "{n}");
         }
-        // Much of it, and what a dying worker has said.
+        // Much output, and the output of a dying worker.
         let much = procs.spawn((), |()| {
             for n in 0..20_000 {
                 println!("line {n}");
@@ -276,7 +276,7 @@ tests! {
             let procs = match end {
                 0 => builder(2).worker_stdout(WorkerStdout::Capture).build().unwrap(),
                 1 => {
-                    // Thrice is enough of the test's own output.
+                    // Three panics are enough, to keep the test's output short.
                     let panics = AtomicU32::new(0);
                     let hook = move |_: u32, _: &[u8]| {
                         assert!(panics.fetch_add(1, Ordering::Relaxed) >= 3, "the hook's own");

@@ -1,13 +1,12 @@
 //! Worker processes, from outside.
 //!
-//! This program is its own worker, so `main` is its own too (`harness = false`): it runs the tests
-//! of its modules one after the other, the way libtest would; `--test process -- channel::` runs
-//! those of one module. Nothing sleeps in order to pass; what could hang is ended by the watchdog,
-//! which aborts.
+//! This program is its own worker, so it has its own `main` (`harness = false`), which runs the
+//! tests as libtest would; `--test process -- channel::` runs those of one module. No test sleeps
+//! in order to pass; if one hangs, the watchdog aborts the program.
 //!
-//! All of them share the process: what one changes in it (limits, handlers, descriptors) it changes
-//! back, or it does so in a process of its own, a helper (`support::run_helper`). Helpers' names
-//! are the program's.
+//! The tests of a module share a process: a test that changes the process (limits, handlers,
+//! descriptors) undoes that, or does it in a separate process, a helper (`support::run_helper`).
+//! The names of helpers are unique in the program.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -1,4 +1,4 @@
-//! Large and shared memory in calls, attacked: limits, races, what is handed on.
+//! Large and shared memory in calls under attack: limits, races, memory that is passed on.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -47,7 +47,7 @@ fn limit(resource: Resource, current: u64) -> Option<u64> {
     before.current
 }
 
-/// A process whose files may not be long: shared memory would be one, and a signal the answer.
+/// A process whose files may not be long: making shared memory would raise a signal.
 #[cfg(unix)]
 fn small_files() {
     trefoil::init();
@@ -69,8 +69,8 @@ fn small_files() {
     assert_eq!(pool(1).spawn(3, |n: u32| n).join().unwrap(), 3);
 }
 
-/// A process without privileges and with few descriptors: the kernel takes no more of them on their
-/// way than it may have open.
+/// A process without privileges and with few descriptors: the kernel accepts only as many
+/// descriptors in messages as it may have open.
 #[cfg(unix)]
 fn crowded() {
     let mut sets = capabilities(None).unwrap();
@@ -86,7 +86,7 @@ fn crowded() {
     let procs = pool(3);
     let all: Vec<Shared<u32>> = (0..30u32).map(|n| Shared::from([n])).collect();
     let pids = procs.worker_pids();
-    // All are there, and have nothing to do.
+    // All workers have started, and are idle.
     let here = SharedAtomics::from(vec![0u32]);
     let meet = |here: SharedAtomics<AtomicU32>| {
         here[0].fetch_add(1, Ordering::Relaxed);
@@ -97,12 +97,12 @@ fn crowded() {
     pids.iter().for_each(|pid| suspend(*pid));
     limit(Resource::Nofile, 40);
     let sum = |all: Vec<Shared<u32>>| all.iter().map(|one| one[0]).sum::<u32>();
-    // Two take thirty each, the third none: nobody hears it.
+    // Two take thirty each, the third none, because it is stopped.
     let tasks: Vec<Task<u32>> = (0..12).map(|_| procs.spawn(all.clone(), sum)).collect();
     until(|| procs.stats().busy == 3);
     pids.iter().for_each(|pid| resume(*pid));
     assert!(tasks.into_iter().all(|task| task.join().unwrap() == 435));
-    // And back.
+    // And as results.
     let more = |n: u32| (0..30).map(|m| Shared::from([n + m])).collect::<Vec<_>>();
     limit(Resource::Nofile, 400);
     let back: Vec<Task<Vec<Shared<u32>>>> = (0..9).map(|n| procs.spawn(n, more)).collect();
@@ -111,7 +111,7 @@ fn crowded() {
     assert_eq!(procs.stats().died, 0);
 }
 
-/// A process that cannot have twice what it has.
+/// A process that cannot double its memory.
 #[cfg(unix)]
 fn addressless() {
     const LARGE: usize = 512 << 20;
@@ -121,14 +121,14 @@ fn addressless() {
     let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
     let has = pages * rustix::param::page_size();
     limit(Resource::As, (has + LARGE + LARGE / 2) as u64);
-    // Never written to, so never there.
+    // Never written to, so it takes no memory.
     let refused = procs.spawn(Bulk::from(vec![0u8; LARGE]), |bulk: Bulk<u8>| bulk.len());
     let words = detail(refused.join());
     assert!(words.contains("bytes of it in one piece"), "{words}");
     assert_eq!(procs.spawn(3, |n: u32| n).join().unwrap(), 3);
 }
 
-/// Reads shared memory that has not come, and gets over it.
+/// Reads shared memory that has not arrived, and ignores the error.
 #[derive(Debug, Serialize)]
 struct Stoic;
 
@@ -141,7 +141,7 @@ impl<'de> Deserialize<'de> for Stoic {
     }
 }
 
-/// Takes something along, and panics.
+/// A value with an attachment, whose encoder then panics.
 #[derive(Deserialize)]
 struct Halfway(Shared<u8>);
 
@@ -152,7 +152,7 @@ impl Serialize for Halfway {
     }
 }
 
-/// Hands what it got on to a worker of its own.
+/// Passes its argument on to a worker of its own.
 fn hand_on((shared, depth): (Shared<u64>, u32)) -> (Shared<u64>, u64) {
     match depth {
         0 => {
@@ -189,7 +189,7 @@ tests! {
         assert!(postcard::to_stdvec(&Shared::from([1u8])).is_err());
         let other = detail(procs.spawn(Odd(1), |_: Odd| ()).join());
         assert!(other.contains("raised by its"), "{other}");
-        // In the worker, too: one item gets over an error, the next has another.
+        // In the worker, too: one item ignores an error, the next gets another.
         let stoic = procs.spawn((7u64, 7u64), |(a, b)| {
             let bytes = postcard::to_stdvec(&(a, b)).unwrap();
             postcard::from_bytes::<Shared<u8>>(&bytes).is_err()
@@ -241,7 +241,7 @@ tests! {
 
     fn it_is_handed_on_and_comes_back() {
         let shared = Shared::from((0..10_000u64).collect::<Vec<_>>());
-        // (From plain workers another copy comes back.)
+        // Plain workers return another copy.
         let is_same = |back: &Shared<u64>| match support::is_plain() {
             true => *back == shared,
             false => back.as_ptr() == shared.as_ptr(),
@@ -278,7 +278,7 @@ tests! {
         let words = SharedAtomics::<AtomicU64>::new(1000).unwrap();
         let call = |(_, _): (Shared<u8>, SharedAtomics<AtomicU64>)| -> () { std::process::abort() };
         assert!(procs.spawn((shared, words), call).join().is_err());
-        // Others may make and remove theirs.
+        // Other programs may make and remove their files.
         let ours = |name: &&std::ffi::OsString| name.to_string_lossy().contains("trefoil");
         assert_eq!(names().difference(&before).filter(ours).count(), 0);
     }
@@ -297,7 +297,8 @@ tests! {
                         });
                         let (own, back) = task.join().unwrap();
                         assert!(own[0] == n && back.as_ptr() == shared.as_ptr());
-                        // Its last owner, now and then at the same time as another's first.
+                        // The last owner is dropped, now and then while another process gets its
+                        // first.
                         drop(shared.clone());
                     }
                 });
@@ -307,8 +308,8 @@ tests! {
     }
 
     fn more_than_there_is_is_refused() {
-        // (What there is, but not free, is asked for where nothing would be taken:
-        // `sys::free_memory`.)
+        // Sizes that the machine cannot have at all. (Sizes that are only not free are tested in
+        // `sys::free_memory`, where nothing is allocated.)
         let fits = [1_u64 << 46, 1 << 50].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         for bytes in fits.into_iter().chain([usize::MAX]) {
             assert!(SharedAtomics::<AtomicU8>::new(bytes).is_err());

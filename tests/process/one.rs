@@ -1,4 +1,4 @@
-//! One function in one process of its own: what it is told, what it tells, how it ends.
+//! `Process`, one function in a separate process: its arguments, its results, its end.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -35,7 +35,7 @@ pub(crate) fn helpers() {
     helper(&[("parent", parent), ("leaves", leaves), ("unheard", unheard)]);
 }
 
-/// Has not called `init`, which `auto` has.
+/// Does not call `init`; with the feature `auto` that is not needed.
 fn uninitialized() {
     let early = Process::spawn((), |()| ());
     match cfg!(feature = "auto") {
@@ -46,7 +46,7 @@ fn uninitialized() {
     Process::spawn((), |()| ()).unwrap().join().unwrap();
 }
 
-/// Says who its process is, and waits to be killed.
+/// Prints the id of its process, and waits to be killed.
 fn parent() {
     let process = Process::spawn((), endless).unwrap();
     println!("{}", process.pid());
@@ -54,13 +54,13 @@ fn parent() {
     forever::<()>();
 }
 
-/// Ends while its process runs.
+/// Ends while its `Process` runs.
 fn leaves() {
     let process = Process::spawn((), endless).unwrap();
     println!("{}", process.pid());
 }
 
-/// Nobody joins what fails.
+/// A process fails that is not joined.
 fn unheard() {
     let process = Process::builder()
         .name("lonely")
@@ -81,13 +81,13 @@ fn died<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
     }
 }
 
-/// What lists of processes show.
+/// Its name in lists of processes.
 fn shown(pid: u32) -> String {
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     comm.trim_end().to_owned()
 }
 
-/// Runs, waits until the file has a number, and says so.
+/// Waits until the file has a number, and returns it.
 fn wait_for(path: String) -> u64 {
     loop {
         if let Some(number) = std::fs::read(&path).unwrap().first_chunk::<8>() {
@@ -97,7 +97,7 @@ fn wait_for(path: String) -> u64 {
     }
 }
 
-/// Notes who runs it, then runs on.
+/// Notes the process that runs it, then runs for ever.
 fn noted(path: String) {
     note(&path, std::process::id().into());
     forever::<()>();
@@ -128,7 +128,7 @@ tests! {
         note(&scratch.text(), 42);
         until(|| !process.is_alive());
         assert!(!process.is_alive());
-        process.kill(); // no effect, on nobody
+        process.kill(); // no effect
         process.terminate();
         assert_eq!(process.join().unwrap(), 42);
     }

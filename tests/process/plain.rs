@@ -1,6 +1,6 @@
-//! Plain workers, which are nothing but a framed stream of bytes: what is particular to them.
+//! Plain workers, which are nothing but a framed stream of bytes: their particular behaviour.
 //!
-//! What other modules test holds with them, too: `TREFOIL_PLAIN_WORKERS=1 cargo test --test
+//! The tests of the other modules run with them, too: `TREFOIL_PLAIN_WORKERS=1 cargo test --test
 //! process`, a step of `.ci/run`.
 
 use crate::support::{self, Scratch, Test, kill, suspend, tests, until};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use trefoil::process::channel;
 use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, TaskError};
 
-/// What does not hold with plain workers, and why: `ProcessPoolBuilder::plain_workers` and
+/// The tests that do not apply to plain workers, and why: `ProcessPoolBuilder::plain_workers` and
 /// `docs/DESIGN.md` say the same.
 pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ("channel::", "the end of a channel is a descriptor"),
@@ -46,7 +46,7 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ),
 ];
 
-/// What does not hold beside that where all workers are plain, as on macOS, FreeBSD and Windows,
+/// The tests that also do not hold where all workers are plain, as on macOS, FreeBSD and Windows,
 /// and here with `--cfg trefoil_port`.
 pub(crate) const PORT: &[(&str, &str)] = &[
     (
@@ -63,7 +63,7 @@ pub(crate) const PORT: &[(&str, &str)] = &[
     ),
 ];
 
-/// And where no system refuses memory, which Windows does.
+/// The same where the system cannot limit the memory of a worker. (Windows can.)
 pub(crate) const ENDLESS: &[(&str, &str)] = &[
     ("limits::too_much_memory_costs_one_item", MEMORY),
     (
@@ -81,7 +81,7 @@ fn plain(workers: usize) -> ProcessPool {
     builder.plain_workers(true).build().unwrap()
 }
 
-/// What a worker has open, and what it has mapped, by name.
+/// The names of the files that a worker has open or mapped.
 #[cfg(unix)]
 fn insides(_: ()) -> Vec<String> {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
@@ -91,10 +91,10 @@ fn insides(_: ()) -> Vec<String> {
     all
 }
 
-/// More than a worker keeps before it sends it.
+/// More bytes of results than a worker keeps before it sends.
 const LARGE: usize = 256 << 10;
 
-/// A result whose worker may stop when it has been sent, before the next item begins.
+/// A result after which its worker may stop, before the next item begins.
 #[derive(Serialize, Deserialize)]
 struct StopsBehind {
     bytes: Bulk<u8>,
@@ -137,7 +137,7 @@ tests! {
                 is_told(procs.spawn(sender, drop).join());
                 drop(receiver);
             }
-            // Where no worker could have it, there is none.
+            // Where no worker could have an end of a channel, none can be made.
             Err(none) => {
                 assert!(cfg!(any(windows, trefoil_port)), "{none}");
                 assert_eq!(none.kind(), ErrorKind::Unsupported);
@@ -170,7 +170,7 @@ tests! {
     fn an_idle_worker_keeps_nothing_that_is_gone_here() {
         let procs = plain(2);
         let shared: Shared<u8> = (0..3 << 20).map(|n: u32| (n / 5) as u8).collect();
-        // (It may be with both: one takes over what the other has not begun.)
+        // Both may have a copy: one takes over items that the other has not begun.
         assert_eq!(procs.spawn(shared.clone(), |shared: Shared<u8>| shared.len()).join().unwrap(), 3 << 20);
         let holds = || {
             let open = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
@@ -220,7 +220,7 @@ tests! {
     fn a_stopped_worker_holds_up_no_call() {
         for workers in [1, 2] {
             let procs = plain(workers);
-            // One that has yet to say hello would get nothing.
+            // A worker that has not said hello yet would get nothing.
             let mut ran = HashSet::new();
             until(|| {
                 ran.extend(procs.map(0..9, |_: u64| std::process::id()).unwrap());
@@ -228,7 +228,7 @@ tests! {
             });
             let pids = procs.worker_pids();
             suspend(pids[0]);
-            // What it has got and not begun runs elsewhere; nothing is blamed, since nothing ran.
+            // Items that it has received and not begun run elsewhere; none fails, because none ran.
             let results = procs.call(|n: u64| n + 1).timeout(Duration::from_millis(300)).map_each(0..40);
             let all: Vec<u64> = results.into_iter().map(Result::unwrap).collect();
             assert_eq!(all, (1..=40).collect::<Vec<u64>>());

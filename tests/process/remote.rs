@@ -1,4 +1,4 @@
-//! Results that stay where they are, and what is said of a call beside its function.
+//! `Remote` results, and the options of calls for engines.
 
 use crate::support::{self, Scratch, Test, descriptors, note, noted, pool, tests, until};
 
@@ -14,7 +14,7 @@ fn wait_for(path: String) -> u64 {
     7
 }
 
-/// Some of what may come before.
+/// Some of the possible inputs.
 #[derive(Debug, Serialize, Deserialize)]
 struct Inputs {
     name: String,
@@ -38,7 +38,7 @@ tests! {
             });
             let size = u64::from(size);
             assert_eq!(sum.join().unwrap(), 5 * size * size.saturating_sub(1) / 2);
-            // More than once, and when it is there.
+            // Fetched more than once, and after it is there.
             assert_eq!(one.fetch().join().unwrap().len() as u64, size);
             assert_eq!(two.fetch().join().unwrap().last().copied(), size.checked_sub(1).map(|n| 2 * n as u32));
             two.ready().join().unwrap();
@@ -107,7 +107,8 @@ tests! {
         assert!(ready.ready().join().is_err());
         drop(ready);
         assert_eq!(reports(), []);
-        // A call behind it that was cancelled has not taken it; a `fetch` that was let go of has, and says so.
+        // A later call that was cancelled has not taken it; a `fetch` whose task was dropped has,
+        // and reports the error.
         let gate = Scratch::new("remote-untaken-2");
         let waits = procs.spawn(gate.text(), wait_for);
         let (five, six) = (no(5), no(6));
@@ -152,7 +153,7 @@ tests! {
         assert_eq!(length.join().unwrap(), 20 << 20);
         drop(large);
         until(|| descriptors() <= before);
-        // A call that nobody waits for is stopped.
+        // A call is stopped when its handle is dropped.
         let marks = Scratch::new("remote-drop");
         let endless = procs.spawn_remote(marks.text(), |path: String| -> u64 { note(&path, 1); support::forever() });
         let behind = procs.spawn_remote(endless.clone(), |n: Remote<u64>| *n);
@@ -175,7 +176,7 @@ tests! {
             let third = procs.spawn(second.clone(), |n: Remote<u64>| *n + 1);
             let cancelled = procs.spawn(second.clone(), |n: Remote<u64>| *n + 2);
             cancelled.cancel();
-            until(|| !begins.notes().is_empty()); // (busy it is as soon as the item is on its way)
+            until(|| !begins.notes().is_empty()); // the worker counts as busy as soon as the item was sent
             let end = std::thread::spawn({ let procs = procs.clone(); move || procs.shutdown(how) });
             until(|| procs.spawn((), |()| ()).is_finished());
             note(&marks.text(), 1);
@@ -205,7 +206,7 @@ tests! {
         first.join().unwrap();
         low.into_iter().chain(usual).chain(high).for_each(|task| task.join().unwrap());
         let seen = marks.notes();
-        // (A few frames were sent before the others came.)
+        // A few frames were sent before the others came.
         let late = |from: u64| seen.iter().skip(70).position(|n| *n / 100 == from);
         let kinds: Vec<u64> = seen.iter().skip(70).map(|n| n / 100).collect();
         assert!(kinds.is_sorted_by(|a, b| a >= b), "{seen:?}");

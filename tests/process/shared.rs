@@ -31,9 +31,9 @@ pub(crate) fn helpers() {
     ]);
 }
 
-/// How many descriptors this process has, and how many mappings of shared memory of ours.
+/// How many descriptors this process has, and how many mappings of our shared memory.
 fn holdings(_: ()) -> (usize, usize) {
-    // (On Windows nobody lists mappings.)
+    // (The mappings are not known on Windows.)
     let maps = match cfg!(windows) {
         true => String::new(),
         false => std::fs::read_to_string("/proc/self/maps").unwrap(),
@@ -118,8 +118,8 @@ struct Fragile(Shared<u8>);
 impl<'de> Deserialize<'de> for Fragile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let shared = Shared::<u8>::deserialize(deserializer)?;
-        // (Without the hook: a worker that is still writing its backtrace when the others are
-        // cancelled is killed.)
+        // Without the panic hook, because a worker that still writes its backtrace when the others
+        // are cancelled is killed.
         resume_unwind(Box::new(format!("{} bytes are unlucky", shared.len())))
     }
 }
@@ -135,7 +135,7 @@ fn limit(_: ()) {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
-/// Why shared memory has not arrived in a process that may open nothing more.
+/// The message if shared memory has not arrived in a process that may open nothing more.
 fn no_place() -> &'static str {
     match support::is_plain() {
         true => "no memory for a copy",
@@ -159,7 +159,7 @@ fn poor() {
     assert_eq!(atomics[0].load(Ordering::Relaxed), 3);
     let sent = procs.spawn(atomics, |_: SharedAtomics<AtomicU64>| ());
     assert!(detail(sent.join()).contains("no memory to share"));
-    // A result has no place here.
+    // This process has no descriptor for a result.
     let result = procs.spawn((), |()| Shared::from(vec![1u8])).join();
     assert!(detail(result).contains(no_place()));
     assert_eq!(procs.spawn(1u8, |n: u8| n).join().unwrap(), 1);
@@ -277,7 +277,7 @@ tests! {
         let procs = procs.build().unwrap();
         let sum = |()| KEPT.get().unwrap().iter().sum::<u64>();
         assert_eq!(procs.spawn((), sum).join().unwrap(), 499_500);
-        // (The second worker may not have been started yet.)
+        // The second worker may not have been started yet.
         procs.worker_pids().into_iter().for_each(kill);
         let late = procs.call(sum).retry(3).spawn(()).join();
         assert_eq!(late.unwrap(), 499_500, "the next worker gets it, too");
@@ -351,7 +351,7 @@ tests! {
         let bulk = Bulk::from(vec![1u16, 2]);
         let bytes = postcard::to_stdvec(&bulk).unwrap();
         assert_eq!(postcard::from_bytes::<Bulk<u16>>(&bytes).unwrap(), bulk);
-        // Inside of an item, but not as its result.
+        // Inside an item, but not as its result.
         let procs = pool(1);
         let inside = procs.spawn(Shared::from(vec![1u8]), |shared: Shared<u8>| {
             postcard::to_stdvec(&shared).is_err()
@@ -474,8 +474,8 @@ tests! {
                 let panics = procs.spawn(shared.clone(), |_: Shared<u8>| -> () { panic!("on purpose") });
                 assert!(panics.join().is_err());
             }
-            drop(shared); // a plain worker keeps its copy as long
-            until(|| holdings(()).1 == 0); // whoever has read what nobody wants drops it
+            drop(shared); // a plain worker keeps its copy until then
+            until(|| holdings(()).1 == 0); // the thread that has decoded an unwanted result drops it
             let later = procs.spawn((), holdings).join().unwrap();
             assert_eq!(later, inside, "in the worker");
         }

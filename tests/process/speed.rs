@@ -1,5 +1,5 @@
-//! Calls that follow closely: their callers do a part of the driver's work, and results are read
-//! before they are sent. None of that may be seen, but in time.
+//! Calls that follow one another closely: their callers do a part of the driver's work, and read
+//! results before they are sent. That may change nothing except the time that calls take.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -22,7 +22,7 @@ fn double(n: u64) -> u64 {
     n * 2
 }
 
-/// What does most things that a call can do, by its number.
+/// Does most things that a call can do, by its number.
 fn eventful(n: u64) -> Vec<u64> {
     match n % 97 {
         13 => panic!("thirteen"),
@@ -42,7 +42,7 @@ fn check(n: u64, result: Result<Vec<u64>, TaskError>) {
     }
 }
 
-/// How often the threads of this process and of the pool's have been put on a processor.
+/// How often the threads of this process and of the pool's workers have been scheduled.
 #[cfg(unix)]
 fn turns(procs: &ProcessPool) -> u64 {
     let mut processes: Vec<String> = procs.worker_pids().iter().map(u32::to_string).collect();
@@ -76,7 +76,7 @@ tests! {
             for n in 0..rounds {
                 assert_eq!(procs.spawn(n, double).join().unwrap(), n * 2);
             }
-            // The ledger is full several times.
+            // The ledger gets full several times.
             for n in 0..200u64 {
                 let text = procs.spawn(n, |n: u64| "x".repeat(n as usize * 10)).join();
                 assert_eq!(text.unwrap().len() as u64, n * 10);
@@ -102,7 +102,7 @@ tests! {
                 scope.spawn(move || {
                     for n in (first * 1_000..).take(250) {
                         match n % 3 {
-                            // Nobody looks for these.
+                            // No caller polls for these.
                             0 => {
                                 let task = procs.spawn(n, eventful);
                                 until(|| task.is_finished());
@@ -123,7 +123,7 @@ tests! {
     fn calls_that_are_not_joined_are_answered_too() {
         let procs = pool(1);
         for n in 0..300 {
-            // The worker looks for more, and somebody has just looked for results.
+            // The worker looks for more work, and a caller has just polled for results.
             assert_eq!(procs.spawn(n, double).join().unwrap(), n * 2);
             let done = Arc::new(AtomicBool::new(false));
             let theirs = done.clone();
@@ -137,7 +137,7 @@ tests! {
         let scratch = Scratch::new("long");
         for n in 0..20 {
             let mut quick = procs.spawn(n, double);
-            // It ends when the other's answer is here.
+            // It ends when the other call's answer has arrived.
             let long = procs.spawn((n, scratch.text()), |(n, path): (u64, String)| {
                 until(|| std::fs::read(&path).unwrap().len() as u64 > 8 * n);
             });
@@ -161,7 +161,7 @@ tests! {
             let asking = asked.clone();
             asked.store(false, Ordering::SeqCst);
             other.on_done(move |_| {
-                // (Who asks after the end is told at once.)
+                // A callback that is registered after the end is called at once.
                 let on_caller = thread::current().id() == main && asking.load(Ordering::SeqCst);
                 here.fetch_add(usize::from(on_caller), Ordering::SeqCst);
                 told.fetch_add(1, Ordering::SeqCst);
@@ -192,7 +192,7 @@ tests! {
         for n in 0..200 {
             assert_eq!(procs.spawn(n, double).join().unwrap(), n * 2);
         }
-        // Longer than anybody looks or is lively.
+        // Longer than any side polls.
         until(|| {
             let before = turns(&procs);
             thread::sleep(Duration::from_millis(50));

@@ -1,7 +1,7 @@
-//! Workers that write what they like where small frames lie: the calls end, and the pool goes on.
+//! Workers that overwrite the tray: the calls end, and the pool continues.
 //!
-//! The attackers are calls: each leaves a thread behind in its worker, which finds the pages that
-//! the worker shares with its parent, and writes there through `/proc/self/mem`.
+//! The attackers are calls: each leaves a thread in its worker, which finds the pages that the
+//! worker shares with its parent, and writes to them through `/proc/self/mem`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use support::{Dice, Test, census, kill, nothing_left_since, pool, tests, until};
 use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 
-/// Where the tray begins in the shared pages, and what its first words are
+/// Where the tray begins in the shared pages, and the indices of its first words
 /// (`src/process/fast/tray.rs`).
 const TRAY: u64 = 8192;
 const WORDS: u64 = 2064;
@@ -27,7 +27,7 @@ const HEAD: u64 = 8;
 const ASLEEP: u64 = 9;
 const LETTERS: u64 = 16;
 
-/// The tray of this worker, for who has no business there.
+/// The tray of this worker, for an attacker.
 struct Pages {
     memory: File,
     tray: u64,
@@ -73,12 +73,13 @@ const ATTACKS: [Attack; 4] = [
     Attack::Everything,
 ];
 
-/// For so long, if it lives: most read what they have written themselves, and end.
+/// How long an attack lasts, if the worker lives so long: most workers read their own garbage, and
+/// end.
 const ATTACK: Duration = Duration::from_millis(5);
-/// How long there is one after the other.
+/// How long attacks follow one another.
 const ASSAULT: Duration = Duration::from_millis(100);
 
-/// The worker that runs this attacks from now on; its id.
+/// Begins an attack in this worker. Returns its process id.
 fn attack((how, seed): (u8, u64)) -> u32 {
     let (pages, how) = (Pages::find(), ATTACKS[usize::from(how)]);
     let begin = Instant::now();
@@ -91,7 +92,7 @@ fn attack((how, seed): (u8, u64)) -> u32 {
                 Attack::Letters => LETTERS + dice.roll(WORDS - LETTERS),
                 Attack::Everything => dice.roll(LETTERS + 40),
             };
-            // Bytes that are all the same are no call of anything.
+            // Bytes that are all equal are not a valid call.
             let wild = [0, 1, 2, 0x0101_0101_0101_0101, u64::MAX, u64::MAX - 7];
             let near = [0, 3, 11, 2047, 2048, 2049, 1 << 32, 1 << 63];
             let value = match word {
@@ -99,7 +100,7 @@ fn attack((how, seed): (u8, u64)) -> u32 {
                 _ => wild[dice.roll(6) as usize],
             };
             pages.set(word, value);
-            // Letters are put down for who is awake, or says so.
+            // Frames are put into the tray of a worker that is awake, or says so.
             if dice.roll(2) == 0 {
                 pages.set(ASLEEP, 0);
             }
@@ -112,8 +113,8 @@ fn double(n: u64) -> u64 {
     2 * n
 }
 
-/// How a call ends whose worker may lie: with whatever answer, with one that cannot be decoded, or
-/// with its worker's death.
+/// Waits for a call whose worker may lie: it ends with any answer, with one that cannot be decoded,
+/// or with the worker's death.
 fn ends<T>(mut task: Task<T>) -> Option<T> {
     match task.join_timeout(Duration::from_secs(15)) {
         Ok(answer) => Some(answer),
@@ -122,7 +123,7 @@ fn ends<T>(mut task: Task<T>) -> Option<T> {
     }
 }
 
-/// With new workers all is well.
+/// Checks that the pool works, with new workers.
 fn is_whole(procs: &ProcessPool) {
     for pid in procs.worker_pids() {
         kill(pid);
@@ -134,7 +135,7 @@ fn is_whole(procs: &ProcessPool) {
 
 tests! {
     fn calls_beside_an_attacker_end() {
-        pool(1).spawn((), |()| ()).join().unwrap(); // what is made once is made
+        pool(1).spawn((), |()| ()).join().unwrap(); // so that everything which is made once exists
         let before = census();
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
         let mut dice = Dice(now.as_nanos() as u64 | 1);
@@ -146,12 +147,12 @@ tests! {
                 let task = procs.spawn((*how as u8, dice.roll(u64::MAX) | 1), attack);
                 let attacker = ends(task);
                 attacks += usize::from(attacker.is_some());
-                // One by one they lie in the tray; many go whichever way there is.
+                // Single calls go through the tray; many go either way.
                 answered += usize::from(ends(procs.spawn(1, double)).is_some());
                 let many: Vec<_> = (0..5).map(|n| procs.spawn(n, double)).collect();
                 answered += many.into_iter().filter_map(ends).count();
-                // Who has lost its place stands still from then on, and the next one may be the
-                // other.
+                // A worker that has lost its place does nothing from then on, and the other worker
+                // may get the next call.
                 let is_here = |pid: &u32| procs.worker_pids().contains(pid);
                 if let Some(pid) = attacker.filter(is_here) {
                     kill(pid);
@@ -166,7 +167,7 @@ tests! {
         nothing_left_since(before);
     }
 
-    /// What is written over positions costs a worker at most its life, and then there is another.
+    /// Overwriting positions costs at most the worker, which is then replaced.
     fn a_worker_that_has_lost_its_place_finds_it_or_ends() {
         fn scribbles((word, value): (u64, u64)) {
             let pages = Pages::find();
@@ -192,7 +193,7 @@ tests! {
         is_whole(&procs);
     }
 
-    /// Who says that it is awake, and sleeps, does not hear of its calls at once; but it does.
+    /// A worker that claims to be awake, but sleeps, is woken for its calls, though not at once.
     fn a_worker_that_lies_about_its_sleep_is_woken() {
         fn keeps_saying_awake(_: ()) -> u32 {
             let pages = Pages::find();
@@ -214,7 +215,7 @@ tests! {
         procs.shutdown(Shutdown::Wait);
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 
-        // Beside another worker it costs nothing but the time until that one takes over.
+        // With a second worker it costs only the time until that one takes over.
         let procs = pool(2);
         procs.spawn((), keeps_saying_awake).join().unwrap();
         for n in 0..100 {

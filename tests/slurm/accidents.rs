@@ -15,12 +15,12 @@ use crate::chaos::nothing_is_lost;
 use crate::contract::Bed;
 use crate::support::{Dice, Test, tests};
 
-/// Connections that pass through here, both sides of each.
+/// The connections that pass through this process, both sides of each.
 #[derive(Clone, Default)]
 struct Way(Arc<Mutex<Vec<[TcpStream; 2]>>>);
 
 impl Way {
-    /// Leads to the port `to`. Returns the port that leads there.
+    /// Forwards connections to the port `to`. Returns the port on which it listens.
     fn open(&self, to: u16) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -28,7 +28,7 @@ impl Way {
         thread::spawn(move || {
             for dialled in listener.incoming().flatten() {
                 let Ok(pool) = TcpStream::connect(("127.0.0.1", to)) else {
-                    continue; // it is over
+                    continue; // the test is over
                 };
                 let clones = || Some([dialled.try_clone().ok()?, pool.try_clone().ok()?]);
                 let (Some(one), Some(other), Some(kept)) = (clones(), clones(), clones()) else {
@@ -46,8 +46,8 @@ impl Way {
         port
     }
 
-    /// Resets some connection, for the pool alone or for the worker, too. (For the worker alone
-    /// none is: no pool hears its end then.)
+    /// Resets some connection, for the pool alone or for the worker, too. (Never for the worker
+    /// alone: the pool would not notice.)
     fn cut(&self, dice: &mut Dice) {
         let mut all = self.0.lock().unwrap();
         all.retain(|[_, pool]| pool.peer_addr().is_ok());
@@ -63,12 +63,12 @@ impl Way {
     }
 }
 
-/// Ends a connection at once, with what is on its way.
+/// Ends a connection at once; data in transit is lost.
 fn reset(stream: &TcpStream) {
     let _ = rustix::net::connect_unspec(stream);
 }
 
-/// All that comes goes on, and then the end of it, as it is.
+/// Forwards all data, and then the end of the stream or its error.
 fn pass(mut from: &TcpStream, mut to: &TcpStream) {
     let mut buffer = [0; 65_536];
     loop {
@@ -81,7 +81,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream) {
     }
 }
 
-/// In the place of Slurm's commands: a worker is started at once, here.
+/// Scripts in the place of Slurm's commands: a worker is started at once, on this machine.
 pub(crate) fn stand_in(folder: &Path) {
     let srun = "#!/bin/sh\nfor last; do :; done\n[ \"$1\" != --test-only ] || exit 0\nuntil [ \"$1\" = sh ]; do shift; done\nexec \"$@\"\n";
     for (name, text) in [

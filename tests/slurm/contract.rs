@@ -15,11 +15,11 @@ use trefoil::{
 
 use crate::support::{self, Scratch, Test, forever, signal, tests, until};
 
-/// Where a helper process notes what runs.
+/// The variable with the file in which a helper process notes what runs.
 const NOTES: &str = "TREFOIL_TEST_NOTES";
-/// Where a helper process has the files of its pool.
+/// The variable with the directory in which a helper process has the files of its pool.
 const FILES: &str = "TREFOIL_TEST_FILES";
-/// Where an item says that it runs, and is told to go on.
+/// The variable with the files through which an item and the test talk.
 const MARKS: &str = "TREFOIL_TEST_MARKS";
 
 pub(crate) fn helpers() {
@@ -30,7 +30,7 @@ pub(crate) fn helpers() {
     ]);
 }
 
-/// A directory for the files of pools, which goes with it.
+/// A directory for the files of pools, which is removed when it is dropped.
 pub(crate) struct Bed(pub(crate) PathBuf);
 
 impl Bed {
@@ -81,8 +81,7 @@ fn start_driver(bed: &Bed, notes: &Scratch, marks: Option<&Scratch>) -> Child {
     command.spawn().unwrap()
 }
 
-/// Has work under way on two workers, and says their process ids; then the sum that a third call
-/// gives.
+/// Has two running workers, and notes their process ids; then prints the sum of a third call.
 fn driver() {
     let files = std::env::var(FILES).unwrap();
     let slurm = Slurm::sbatch().directory(files).listen("127.0.0.1");
@@ -97,19 +96,19 @@ fn driver() {
     drop(tasks);
 }
 
-/// Notes its process and what that has started, and never ends.
+/// Notes its process and a child that it has started, and never ends.
 fn hang(notes: String) -> u32 {
     #[allow(clippy::zombie_processes)]
     let child = Command::new("sleep").arg("1000").spawn().unwrap();
     support::note(&notes, u64::from(child.id()));
     support::note(&notes, u64::from(std::process::id()));
-    // The one that holds it.
+    // The process that holds it (`holder`).
     let holder = rustix::process::getppid().unwrap().as_raw_pid();
     support::note(&notes, u64::from(holder.cast_unsigned()));
     forever()
 }
 
-/// With a file: says there that it runs, goes on when the test has answered, and says that it has
+/// With a file: notes there that it runs, goes on when the test has answered, and notes that it has
 /// run.
 fn one_waits((n, marks): (u64, Option<String>)) -> u64 {
     if let Some(marks) = marks {
@@ -137,7 +136,7 @@ fn under_way(notes: &Scratch) -> Vec<u32> {
     notes.map(|pid| u32::try_from(pid).unwrap()).collect()
 }
 
-/// The process is there, and no zombie.
+/// Whether the process exists and is not a zombie.
 fn lives(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat
@@ -205,7 +204,7 @@ tests! {
 
     fn a_secret_is_on_no_command_line() {
         let bed = Bed::new();
-        // Whoever starts a program there by its name starts this, which notes what it is told.
+        // A program of that name there is this script, which notes its arguments.
         let (bin, seen) = (bed.0.join("bin"), Scratch::new("slurm-lines"));
         std::fs::create_dir(&bin).unwrap();
         let watch = format!("#!/bin/sh\nprintf '%s\\n' \"$0 $*\" >>{}\nfor d in /usr/bin /bin; do [ ! -x $d/${{0##*/}} ] || exec $d/${{0##*/}} \"$@\"; done\n", seen.text());
@@ -259,7 +258,7 @@ tests! {
         };
         procs.map([scratch.text(), scratch.text()], meet).unwrap();
         until(|| procs.worker_pids().len() == 1);
-        // Nothing else happens: the one that is left has work again without a new one.
+        // Nothing else happens: the worker that is left gets work again, and no new one is started.
         assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
         assert_eq!(procs.stats().started, 2);
     }
@@ -356,7 +355,7 @@ tests! {
         print!("({:?}) ", begin.elapsed());
         assert!(begin.elapsed() < Duration::from_secs(1));
         until(|| jobs() == 0);
-        // What its workers have printed stays, and no secret.
+        // The output of its workers stays, and contains no secret.
         let left = std::fs::read_dir(&bed.0).unwrap().map(|entry| entry.unwrap().path());
         let left: Vec<PathBuf> = left.collect();
         let is_output = |path: &PathBuf| path.extension().is_some_and(|id| id.to_str().unwrap().contains('_'));
@@ -371,7 +370,7 @@ tests! {
         until(|| marks.notes() == [1]);
         signal(driver.id(), Signal::STOP);
         support::note(&marks.text(), 2);
-        until(|| marks.notes() == [1, 2, 3]); // what comes after is said to a driver that does not hear
+        until(|| marks.notes() == [1, 2, 3]); // the answer goes to a driver that is stopped
         assert!(pids.iter().all(|pid| lives(*pid)));
         signal(driver.id(), Signal::CONT);
         let output = driver.wait_with_output().unwrap();

@@ -1,8 +1,7 @@
 //! A node that is cut off, in the middle of what it runs.
 //!
-//! It has a network of its own (`.ci/slurm start FOLDER apart`), and its end of the wire is taken
-//! down, so that nobody says anything about it. That takes half a minute: `.ci/long machines` runs
-//! it.
+//! It has its own network (`.ci/slurm start FOLDER apart`), and its network interface is taken
+//! down, so that no error is reported. That takes half a minute: `.ci/long machines` runs it.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,22 +12,22 @@ use trefoil::{ProcessPool, Slurm, Task, TaskError};
 use crate::contract::Bed;
 use crate::support::{self, Scratch, Test, tests, until};
 
-/// Where the helper's cluster is, and where it has its files.
+/// The variable with the folder of the helper's cluster, and of its files.
 const APART: &str = "TREFOIL_TEST_APART";
 const FILES: &str = "TREFOIL_TEST_FILES";
 
-/// Which of the nodes this is.
+/// The number of the node that runs this.
 fn node() -> u64 {
     let name = std::env::var("SLURMD_NODENAME").unwrap();
     name.strip_prefix('m').unwrap().parse().unwrap()
 }
 
-/// Says what runs, where, as which process.
+/// Notes an item, its node and its process.
 fn says(seen: &str, n: u64) {
     support::note(seen, n << 40 | node() << 32 | u64::from(std::process::id()));
 }
 
-/// Goes on when it may.
+/// Goes on when the test allows it.
 fn holds((seen, n, go): (String, u64, String)) -> u64 {
     says(&seen, n);
     until(|| Path::new(&go).exists());
@@ -41,7 +40,7 @@ fn notes((seen, n): (String, u64)) -> u64 {
     node()
 }
 
-/// The pool, in a process that knows that cluster and no other.
+/// The test, in a process that knows only that cluster.
 pub(crate) fn cut() {
     let (folder, files) = (std::env::var(APART).unwrap(), std::env::var(FILES).unwrap());
     let slurm = Slurm::sbatch()
@@ -59,7 +58,8 @@ pub(crate) fn cut() {
         .map(|n| procs.spawn((seen.text(), n, go.clone()), holds))
         .collect();
     until(|| seen.notes().len() == 2);
-    // Some of these stand behind that on the node, and begin there when it cannot say so any more.
+    // Some of these are queued behind it on the node, and begin there when the node cannot report
+    // it any more.
     let behind: Vec<_> = (2..20)
         .map(|n| procs.spawn((seen.text(), n), notes))
         .collect();
@@ -113,7 +113,7 @@ pub(crate) fn cut() {
     ran.sort_unstable();
     ran.dedup();
     assert_eq!(ran.len(), count, "what may run once has begun once");
-    // There the worker has heard nothing for as long.
+    // The worker there has received nothing for as long.
     until(|| !Path::new(&format!("/proc/{lost}/exe")).exists());
 }
 

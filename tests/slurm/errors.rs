@@ -19,13 +19,13 @@ fn refused(slurm: Slurm) -> String {
     }
 }
 
-/// A port of this machine that nobody has just now.
+/// A port of this machine that is not in use at this moment.
 fn free_port() -> u16 {
     let own = TcpListener::bind("127.0.0.1:0").unwrap();
     own.local_addr().unwrap().port()
 }
 
-/// The words have all of these.
+/// Asserts that the message contains all of these.
 #[track_caller]
 fn has(words: &str, all: &[&str]) {
     assert!(all.iter().all(|some| words.contains(some)), "{words}");
@@ -84,7 +84,7 @@ tests! {
         for slurm in bed.both() {
             let slurm = slurm.per_worker(["--partition=closed"]).patience(Duration::from_millis(700));
             has(&refused(slurm.clone()), &["PENDING", "PartitionDown", "`patience`"]);
-            // Where nothing is asked of Slurm before there is work, that is the work's error.
+            // Where Slurm is not asked before there is work, the error is that of the work.
             let procs = ProcessPool::builder().on(slurm.nodes(0..=2)).build().unwrap();
             let Err(TaskError::WorkerDied(exit)) = procs.spawn((), |()| ()).join() else { panic!("it ran") };
             has(&exit.to_string(), &["PartitionDown"]);
@@ -167,13 +167,14 @@ tests! {
         });
     }
 
-    /// More than a pool answers at once, who say nothing: a worker comes while they are there.
+    /// More silent connections than a pool keeps at once: a worker can connect all the same.
     fn silent_strangers_keep_no_worker_out() {
         let bed = Bed::new();
         let port = free_port();
         let slurm = Slurm::srun().directory(&bed.0).listen(format!("127.0.0.1:{port}"));
         let procs = ProcessPool::builder().on(slurm.nodes(0..=1).idle(Duration::from_millis(10))).build().unwrap();
-        // They have five seconds, and a busy machine may start a worker later than that: then once more.
+        // The workers have five seconds. A busy machine may start one later than that: then once
+        // more.
         until(|| {
             until(|| procs.worker_pids().is_empty());
             let strangers: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();

@@ -1,9 +1,9 @@
 //! Workers on Slurm, against a real cluster of two nodes on this machine, which `.ci/slurm` starts.
 //!
-//! That needs root, and Slurm and munge, and some seconds: where these are not here it says so and
-//! tests only what needs no more than a script in the place of `srun`. A cluster that is there already is taken instead if `TREFOIL_TEST_SLURM` names
-//! the folder that `.ci/slurm` was given. This program is its own worker, there, too: `main` is
-//! ours.
+//! It needs root, Slurm and munge, and some seconds: where they are missing it says so and tests
+//! only what a script in the place of `srun` can show. An existing cluster is used instead if
+//! `TREFOIL_TEST_SLURM` names the folder that `.ci/slurm` was given. This program is its own
+//! worker, there, too: it has its own `main`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -23,7 +23,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
-/// Names the folder of a cluster; or says that there is none.
+/// The variable with the folder of a cluster, or with the word that there is none.
 const CLUSTER: &str = "TREFOIL_TEST_SLURM";
 const STAND_IN: &str = "stand-in";
 
@@ -62,7 +62,7 @@ fn main() {
     }
 }
 
-/// This program once more, with a cluster.
+/// Runs this program again, with a cluster.
 fn again(folder: &Path) -> i32 {
     let conf: PathBuf = folder.join("slurm.conf");
     let mut again = Command::new(std::env::current_exe().unwrap());
@@ -71,7 +71,7 @@ fn again(folder: &Path) -> i32 {
     status.unwrap().code().unwrap_or(101)
 }
 
-/// This program once more, with scripts in the place of Slurm's commands.
+/// Runs this program again, with scripts in the place of Slurm's commands.
 fn without(folder: &Path) -> i32 {
     std::fs::create_dir_all(folder).unwrap();
     accidents::stand_in(folder);

@@ -1,4 +1,4 @@
-//! A test runner that can be a worker first, and what the tests share.
+//! A test runner for programs that are their own workers, and helpers that their tests share.
 
 #![allow(dead_code)] // not every program needs all of it
 
@@ -23,12 +23,12 @@ use trefoil::task::WorkerExit;
 /// How long one test may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long a test waits for one thing: longer than anything takes on a busy machine, and less than
-/// `LIMIT`, so that what hangs is named.
+/// How long a test waits for one condition: longer than anything takes on a busy machine, but less
+/// than `LIMIT`, so that the failure names the condition.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long the test of chaos goes on, and others a part of it: `TREFOIL_CHAOS=seconds`; otherwise
-/// a second, and two where all rounds are asked for.
+/// How long the chaos test lasts, and how long others last in proportion: `TREFOIL_CHAOS=seconds`;
+/// otherwise one second, or two if all rounds are requested.
 pub(crate) fn chaos() -> Duration {
     let seconds = std::env::var("TREFOIL_CHAOS").ok();
     let all = std::env::var_os("TREFOIL_FULL").is_some();
@@ -36,7 +36,7 @@ pub(crate) fn chaos() -> Duration {
     Duration::from_secs(seconds.and_then(|n| n.parse().ok()).unwrap_or(otherwise))
 }
 
-/// How many workers the counted chaos kills: `TREFOIL_KILLS=n`.
+/// How many workers the counting chaos test kills: `TREFOIL_KILLS=n`.
 pub(crate) fn kills() -> u64 {
     let kills = std::env::var("TREFOIL_KILLS").ok();
     kills.and_then(|n| n.parse().ok()).unwrap_or(150)
@@ -67,15 +67,15 @@ impl Test {
     }
 }
 
-/// Runs `tests`, which are a list for each module, understanding as much of libtest's command line
+/// Runs `tests`, which are a list for each module. It understands as much of libtest's command line
 /// as `cargo test` and `cargo nextest` use. The tests of a module run one after the other, because
-/// many count what their process has; modules run side by side, each in a process of its own,
-/// because most tests wait most of the time.
+/// many count what their process has; modules run in parallel, each in a separate process, because
+/// most tests mostly wait.
 pub(crate) fn main(tests: &[&[Test]]) {
     main_but(tests, &[]);
 }
 
-/// The same without the tests whose names begin so, for these reasons.
+/// The same without the tests whose names begin with these words, for these reasons.
 pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
     if tests.len() > 1 && std::env::args().len() == 1 {
         return side_by_side(tests);
@@ -172,8 +172,9 @@ fn side_by_side(tests: &[&[Test]]) {
     }
 }
 
-/// Ends the program when a test takes too long. It is told when one begins, and is there from the
-/// first to the last: a thread for each would be one more to count while it ends.
+/// A thread that ends the program when a test takes too long. It is told when a test begins, and
+/// exists from the first to the last, because a new thread for each test would change the counts of
+/// threads.
 fn watchdog() -> mpsc::Sender<&'static str> {
     let (begins, told) = mpsc::channel();
     std::thread::spawn(move || {
@@ -204,11 +205,11 @@ fn passes(test: &Test, begins: &mpsc::Sender<&'static str>) -> bool {
     passed
 }
 
-/// Which helper a process is to be.
+/// The variable that says as which helper a process runs.
 pub(crate) const HELPER: &str = "TREFOIL_TEST_HELPER";
 
-/// Runs the helper that this process was started as, if it was. A helper that has workers of
-/// its own begins with `init`: they come through here, too.
+/// Runs the helper as which this process was started, if it was. A helper that has workers begins
+/// with `init`, because its workers come through here, too.
 pub(crate) fn helper(helpers: &[(&str, fn())]) {
     let Ok(wanted) = std::env::var(HELPER) else {
         return;
@@ -219,7 +220,7 @@ pub(crate) fn helper(helpers: &[(&str, fn())]) {
     }
 }
 
-/// This program as the helper `name`, its output piped.
+/// Starts this program as the helper `name`, with its output piped.
 pub(crate) fn start_helper(name: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .env(HELPER, name)
@@ -230,20 +231,19 @@ pub(crate) fn start_helper(name: &str) -> Child {
         .unwrap()
 }
 
-/// What does nothing until it is killed, for a test that wants another process: this program again
-/// ([`sleep`]).
+/// Another process that does nothing until it is killed: this program again ([`sleep`]).
 pub(crate) fn sleeper() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(HELPER, "sleep");
     command
 }
 
-/// This process is what [`sleeper`] has started.
+/// What a process does that [`sleeper`] has started.
 pub(crate) fn sleep() {
     helper(&[("sleep", forever::<()>)]);
 }
 
-/// The output of the helper `name`, which must succeed.
+/// Runs the helper `name`, which must succeed. Returns its output.
 pub(crate) fn run_helper(name: &str) -> (String, String) {
     let output = start_helper(name).wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -298,8 +298,8 @@ pub(crate) fn noted(path: &str) -> usize {
     std::fs::read(path).unwrap().len() / 8
 }
 
-/// Waits until `done`. What never is panics where this was called; if the test does not end then,
-/// the watchdog ends the program.
+/// Waits until `done`. If that takes too long, panics at the place of the call; if the test does
+/// not end then, the watchdog ends the program.
 #[track_caller]
 pub(crate) fn until(mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -309,15 +309,15 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
-/// How a process has ended: its code, or its signal.
+/// How a process ended: its code, or its signal.
 pub(crate) type End = (Option<i32>, Option<i32>);
 
 pub(crate) fn end_of(exit: &WorkerExit) -> End {
     (exit.code(), exit.signal())
 }
 
-/// Waits until there is no more of anything than there was. Never compare for equality: `before`
-/// may have counted what an earlier test was about to end, a thread that has been joined among it.
+/// Waits until there is no more of anything than `before`. Never compare for equality: `before` may
+/// include what an earlier test was about to end, such as a thread that has been joined.
 #[track_caller]
 pub(crate) fn nothing_left_since(before: (usize, usize, bool)) {
     let begin = Instant::now();
@@ -338,27 +338,27 @@ pub(crate) fn pool(workers: usize) -> trefoil::ProcessPool {
     trefoil::ProcessPool::with_workers(workers).unwrap()
 }
 
-/// One that kills no worker, however late an item hears that it was cancelled.
+/// A pool that kills no worker, however late an item notices that it was cancelled.
 pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
     let builder = trefoil::ProcessPool::builder().workers(workers);
     builder.grace(Duration::from_secs(600)).build().unwrap()
 }
 
-/// Workers are plain unless a builder says otherwise: this is the second run of the tests
+/// Whether workers are plain unless a builder says otherwise: the second run of the tests
 /// (`.ci/run`).
 pub(crate) fn is_plain() -> bool {
     cfg!(any(trefoil_port, windows))
         || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
 }
 
-/// What only a signal ends.
+/// Runs until a signal ends the process.
 pub(crate) fn forever<T>() -> T {
     loop {
         std::thread::sleep(Duration::from_secs(1000));
     }
 }
 
-/// A value that cannot be written if it is 1, nor read if it is 2; reading 3 is the end.
+/// A value that cannot be encoded if it is 1, nor decoded if it is 2; decoding 3 ends the process.
 #[derive(Debug)]
 pub(crate) struct Odd(pub(crate) u8);
 
@@ -381,7 +381,7 @@ impl<'de> Deserialize<'de> for Odd {
     }
 }
 
-/// Numbers for tests that want many different ones.
+/// Pseudo-random numbers.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {

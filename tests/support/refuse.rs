@@ -1,21 +1,21 @@
-//! Calls that the system refuses, by a filter of a few lines.
+//! Makes the system refuse certain calls, by a seccomp filter.
 #![allow(unsafe_code)]
 
 use std::io;
 
 use libc::{c_long, c_ulong};
 
-/// Where in the number of a call its command stands: the same on machines of 32 bits.
+/// The bit position of the command in the number of a call; the same on 32-bit machines.
 const COMMAND: u32 = 16;
 
-/// `call`, of which only those are refused whose second argument is `command`.
+/// `call`, restricted to calls whose second argument is `command`.
 #[allow(dead_code)] // not every program needs it
 pub(crate) const fn only(call: c_long, command: i32) -> c_long {
     assert!(call < 1 << COMMAND && command < 1 << 15);
     call | (command as c_long) << COMMAND
 }
 
-/// Calls are refused with `errno` from now on, to all threads and to whatever they start.
+/// Refuses these calls with `errno` from now on, for all threads and for all that they start.
 pub(crate) fn refuse(calls: &[c_long], errno: i32) -> io::Result<()> {
     let statement = |code: u32, k: u32| libc::sock_filter {
         code: code as u16,
@@ -24,7 +24,7 @@ pub(crate) fn refuse(calls: &[c_long], errno: i32) -> io::Result<()> {
         k,
     };
     let load = |place: u32| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, place);
-    // Leaves out so many statements if it is another.
+    // Skips so many statements if it is another number.
     let is = |number: u32, others: u8| libc::sock_filter {
         jf: others,
         ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number)
@@ -33,8 +33,8 @@ pub(crate) fn refuse(calls: &[c_long], errno: i32) -> io::Result<()> {
     let refused = end(libc::SECCOMP_RET_ERRNO | errno as u32);
     let mut filter = Vec::new();
     for call in calls {
-        // Where a filter finds the number of the call, and the lower half of its second argument
-        // (on a little-endian machine).
+        // Where a filter finds the number of the call, and the lower half of its second argument,
+        // on a little-endian machine.
         let (number, second) = (load(0), load(24));
         filter.extend(match (*call as u32 & 0xffff, (*call >> COMMAND) as u32) {
             (call, 0) => vec![number, is(call, 1), refused],

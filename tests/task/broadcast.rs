@@ -90,8 +90,8 @@ fn a_receiver_gets_what_is_sent_after_it_came() {
     assert_eq!(sender.subscribe().try_recv(), Err(TryRecvError::Empty));
 }
 
-/// Which is as soon as the last receiver has had it, or is gone. And the last one gets it without a
-/// clone.
+/// It is dropped as soon as the last receiver has taken it or is gone. The last receiver gets it
+/// without a clone.
 #[test]
 fn a_value_is_kept_until_all_receivers_have_taken_it() {
     let (sender, mut one) = broadcast::channel(8);
@@ -181,7 +181,7 @@ fn a_worker_that_waits_for_a_value_is_replaced() {
     });
 }
 
-/// As `Cell`s are: a value is only ever looked at by one thread.
+/// Like `Cell`s: only one thread at a time accesses a value.
 #[test]
 fn values_need_not_be_sync() {
     within_deadline(|| {
@@ -201,7 +201,7 @@ fn values_need_not_be_sync() {
     });
 }
 
-/// Code of a value's runs under no lock of the channel's, which it may use.
+/// Code of a value runs without the channel's lock, so it may use the channel.
 #[test]
 fn a_value_that_uses_its_channel_when_it_is_cloned_or_dropped() {
     struct Busy(broadcast::Sender<Busy>, bool);

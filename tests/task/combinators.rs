@@ -1,4 +1,4 @@
-//! The functions over many tasks: order, linearity, cancellation, refusal.
+//! The functions over many tasks: order, linear cost, cancellation, refused waits.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use crate::deadline;
@@ -65,7 +65,7 @@ fn as_completed_follows_completions_one_by_one() {
 #[cfg(target_os = "linux")]
 #[test]
 fn as_completed_is_linear() {
-    // Of this thread: a machine that is shared takes its time with either.
+    // The processor time of this thread, because wall time varies on a shared machine.
     fn processor_time() -> Duration {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         time.try_into().unwrap()
@@ -166,7 +166,7 @@ fn wait_gives_the_tasks_back() {
             matches!(results[..], [Ok(0), Err(TaskError::Cancelled)]),
             "{results:?}"
         );
-        // One that was cancelled ends nothing by itself, as in Python.
+        // A cancelled task does not count as an error, as in Python.
         for late in [false, true] {
             let (mut completers, tasks) = promises(3);
             if !late {

@@ -1,4 +1,4 @@
-//! One program, its back end a matter of configuration. (Processes: `tests/process/pool.rs`.)
+//! One program whose back end is chosen by configuration. (Processes: `tests/process/pool.rs`.)
 
 use trefoil::{AnyExecutor, Executor, Inline, TaskError, ThreadPool};
 
@@ -73,7 +73,7 @@ fn configuration_strings() {
         let error = wrong.parse::<AnyExecutor>().unwrap_err();
         assert!(error.to_string().contains("processes:N"), "{error}");
     }
-    // Nobody has called `init` in this program: an error in words, and no processes.
+    // This program does not call `init`: an error with a message, and no processes.
     let error = "processes:1".parse::<AnyExecutor>().unwrap_err();
     assert!(error.to_string().contains("init"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! `join_all`, `try_join_all` and `race` over futures that are no tasks, beside those that are.
+//! `join_all`, `try_join_all` and `race` over futures that are not tasks, beside those over tasks.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Ready, pending, poll_fn, ready};
@@ -101,7 +101,7 @@ fn tasks_are_awaited_as_tasks_whatever_they_give() {
     });
 }
 
-/// A result that is not given is one that was not taken: its failure is told.
+/// A result that was not returned counts as not taken: a failure is reported.
 #[test]
 fn a_dropped_join_all_leaves_results_in_their_tasks() {
     let told = Arc::new(AtomicUsize::new(0));
@@ -164,7 +164,7 @@ impl Wake for Count {
     }
 }
 
-/// Else many futures take a time that grows with the square of their number.
+/// Otherwise the time for many futures would grow with the square of their number.
 #[test]
 fn only_what_was_woken_is_polled() {
     let polls = Cell::new(0);

@@ -1,4 +1,4 @@
-//! Groups, shared tasks, tokens and failures that nobody took.
+//! Groups, shared tasks, tokens and unobserved failures.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use crate::deadline;
@@ -56,7 +56,7 @@ fn the_first_failure_cancels_the_rest_and_all_failures_are_told() {
         let second_id = group.add(task);
         let (first, task) = Completer::<u8>::new();
         let first_id = group.add(task);
-        // Both have failed before the group looks: both are told, in order.
+        // Both have failed before the group looks: both are reported, in order.
         first.complete(Err(TaskError::TimedOut));
         second.complete(Err(TaskError::Closed));
         let error = group.join_all().wait().unwrap_err();
@@ -149,7 +149,7 @@ fn detached_members_go_on_and_the_group_takes_new_ones() {
         group.detach_all();
         assert!(group.is_empty() && !completer.is_cancelled());
 
-        // The numbers of those that are gone mean nothing to those that come.
+        // The numbers of former members mean nothing for new ones.
         let (first, task) = Completer::new();
         handle.add(task);
         let (second, task) = Completer::new();
@@ -202,7 +202,7 @@ fn cancel_and_drop_cancel_what_is_left() {
     group.add(task);
     group.cancel();
     assert!(completer.is_cancelled());
-    // Also what is added afterwards.
+    // Also members that are added afterwards.
     let (later, task) = Completer::<u8>::new();
     group.add(task);
     assert!(later.is_cancelled());
@@ -386,7 +386,7 @@ fn a_hundred_thousand_children_and_a_deep_chain() {
 
 // ---------------------------------------------------------------- unobserved
 
-/// One test, since the hook is the process's.
+/// One test, because the hook belongs to the process.
 #[test]
 fn failures_that_were_not_taken_reach_the_hook_once() {
     alone(

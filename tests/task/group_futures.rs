@@ -1,4 +1,4 @@
-//! Groups whose members are tasks and futures that are none.
+//! Groups whose members are tasks and other futures.
 
 use std::future::{pending, poll_fn};
 use std::pin::pin;
@@ -15,7 +15,7 @@ fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Says when it is dropped.
+/// Sends its name when it is dropped.
 struct Says(mpsc::Sender<&'static str>, &'static str);
 
 impl Drop for Says {
@@ -24,7 +24,7 @@ impl Drop for Says {
     }
 }
 
-/// Woken by itself each time, for ever.
+/// Wakes itself in each poll, for ever.
 async fn restless() -> u64 {
     poll_fn(|cx| {
         cx.waker().wake_by_ref();

@@ -1,7 +1,7 @@
 //! The stem as its users see it, with promises for producers: no executor needed.
 //!
-//! Races are the business of the loom models in `checks/`; here is what each
-//! method means, in order. Everything that could hang has a deadline.
+//! The loom models in `checks/` cover races; these tests cover what each method means. Everything
+//! that could hang has a deadline.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use crate::deadline;
@@ -155,7 +155,7 @@ fn dropping_detaches_and_cancel_on_drop_cancels() {
 fn an_abort_handle_cancels_from_elsewhere_and_takes_no_part() {
     fn everywhere<T: Send + Sync + Clone + std::fmt::Debug + 'static>(_: &T) {}
     within_deadline(|| {
-        // A result that stays where it is.
+        // A result that is not `Send`.
         everywhere(&Task::ready(std::rc::Rc::new(1)).abort_handle());
 
         let (completer, task) = Completer::<u32>::new();

@@ -1,4 +1,4 @@
-//! Task-locals: who sees a value, and who does not.
+//! Task-locals: which code sees a value.
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
@@ -62,7 +62,7 @@ fn each_task_has_its_own_between_its_polls_and_on_every_executor() {
     });
 }
 
-/// Also where the thread that waits runs it itself, inside of the scope.
+/// Also if the waiting thread runs the task itself, inside the scope.
 #[test]
 fn what_is_spawned_has_no_value_unless_it_inherits_it() {
     within_deadline(|| {
@@ -89,7 +89,7 @@ fn what_is_spawned_has_no_value_unless_it_inherits_it() {
     });
 }
 
-/// A scope inside of another task's scope puts back what was there, whatever is polled first.
+/// A scope inside another task's scope restores the previous value, whatever is polled first.
 #[test]
 fn scopes_that_are_polled_in_turn_do_not_mix() {
     let mut cx = Context::from_waker(Waker::noop());
@@ -129,7 +129,7 @@ fn destructors_of_what_ran_in_a_scope_see_the_value() {
         drop(kept);
     }));
     assert_eq!(seen.take(), Some(4));
-    // One that has ended: its captures went with its last poll.
+    // A task that has ended: its captures were dropped with its last poll.
     let kept = Seen(&seen);
     let mut ended = Box::pin(NUMBER.scope(
         5,

@@ -123,7 +123,7 @@ fn select_passes_over_what_does_not_match_or_may_not_take_part() {
     );
 }
 
-/// The losers are gone by then; and it is code of the function around it.
+/// The losers are dropped by then; and the arm is code of the enclosing function.
 #[test]
 fn what_select_goes_on_with_may_borrow_leave_and_fail() {
     async fn all(numbers: &channel::Receiver<u32>) -> Result<u32, TaskError> {

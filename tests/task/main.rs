@@ -1,4 +1,4 @@
-//! Tasks, what is made of them, and what the executors share.
+//! Tasks, functions over tasks, and what the executors share.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 mod broadcast;

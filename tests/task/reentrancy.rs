@@ -1,5 +1,5 @@
-//! The stem under hostile use: user code that panics, re-enters, drops and cancels at
-//! the worst moment. Everything here has a deadline.
+//! Tasks under hostile use: user code that panics, re-enters, drops and cancels at the worst
+//! moment. Everything here has a deadline.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
 use crate::deadline;
@@ -448,7 +448,7 @@ fn wakers_that_end_the_task_or_drop_its_last_handle() {
     completer.complete(Ok(1));
     assert!(home.lock().unwrap().is_none());
 
-    // The same, but nobody completes: the handle goes with its waker.
+    // The same, but the task is not completed: the handle is dropped with its waker.
     let (completer, mut task) = Completer::<u8>::new();
     let other = waker(|| panic!("woken"));
     assert!(poll(&mut task, &other).is_pending());
@@ -652,7 +652,7 @@ fn a_bad_waker_does_not_stop_the_clock() {
         let mut bad = timeout(Duration::from_millis(100), task);
         let waker = waker(|| std::panic::panic_any(Payload));
         let _ = poll(&mut bad, &waker);
-        // Later than the bad one, and of the same clock.
+        // Later than the panicking one, on the same clock.
         let begun = Instant::now();
         let (_never, task) = Completer::<u8>::new();
         let late = timeout(Duration::from_millis(150), task).wait();

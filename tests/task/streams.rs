@@ -1,4 +1,4 @@
-//! Results as they come, with their keys, and `next` on every stream, without another crate.
+//! Results as they come, with keys; and `next` on every stream, without another crate.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -45,7 +45,7 @@ fn a_failure_has_its_key_and_alike_keys_are_kept_apart() {
     });
 }
 
-/// A key needs nothing: not `Clone`, not `Hash`, not `Unpin`.
+/// A key needs no traits: not `Clone`, not `Hash`, not `Unpin`.
 #[test]
 fn on_a_loop_each_key_comes_once_blocking_or_not() {
     struct Key(u8, std::marker::PhantomPinned);
@@ -93,7 +93,7 @@ fn every_stream_has_a_next_and_dropping_it_loses_nothing() {
     });
 }
 
-/// Beside that of the crate `futures`: no call is ambiguous.
+/// Even if `next` of the crate `futures` is imported, no call is ambiguous.
 #[test]
 fn next_is_ours_where_both_are_imported() {
     use futures::StreamExt;

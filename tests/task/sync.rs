@@ -45,7 +45,7 @@ fn a_bounded_channel_between_threads_and_a_loop() {
     });
 }
 
-/// What it waits for may be in its pool's queue.
+/// The work that it waits for may be in its pool's queue.
 #[test]
 fn a_worker_that_waits_is_replaced() {
     type Waits = fn(&(Event, Mutex<bool>, Condvar));
@@ -76,7 +76,7 @@ fn a_worker_that_waits_is_replaced() {
     });
 }
 
-/// What its owner waits for may be in its pool's queue.
+/// The work that the lock's owner waits for may be in the pool's queue.
 #[test]
 fn a_worker_that_waits_for_a_reentrant_lock_is_replaced() {
     within_deadline(|| {

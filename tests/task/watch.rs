@@ -1,4 +1,4 @@
-//! The newest value for many: what counts as new, who is woken, and how it ends.
+//! The newest value for many receivers: what counts as new, which receivers are woken, and the end.
 
 use std::pin::pin;
 use std::sync::mpsc;
@@ -116,7 +116,7 @@ fn the_last_value_comes_before_the_end() {
         let ended = waiting.join().unwrap();
         assert_eq!(ended, (Ok(5), Err(RecvError), Err(RecvError), 5));
 
-        // Not seen, and nobody can send any more.
+        // The value was not seen, and there is no sender any more.
         let (sender, mut receiver) = watch::channel(0);
         sender.send(6).unwrap();
         drop(sender);
@@ -144,7 +144,8 @@ fn a_sender_learns_that_there_are_no_receivers() {
     });
 }
 
-/// What needs no value does not wait for the sender, which waits for the value that is held here.
+/// A call that needs no value does not wait for the sender, which waits for the guard that is held
+/// here.
 #[test]
 fn a_holder_of_the_value_may_ask_whether_it_has_changed() {
     within_deadline(|| {

@@ -1,6 +1,5 @@
-//! The thread pool beside programs that mean it no good: long work after tiny work, widths that
-//! change under it, and waits wherever one can wait. What is computed is compared with the
-//! sequential answer.
+//! The thread pool under adverse conditions: long work after tiny work, changes of the width, and
+//! waits wherever waiting is possible. Results are compared with those of sequential code.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;
@@ -22,8 +21,7 @@ fn tiny(depth: u32) -> u64 {
     a + b
 }
 
-/// How many were inside at once.
-/// Of threads that are in the same place at once.
+/// Counts how many threads are in the same place at once.
 #[derive(Default)]
 struct Crowd {
     here: Mutex<(usize, usize)>,
@@ -31,7 +29,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// Until there are `all`, or far longer than it takes to wake somebody.
+    /// Waits until there are `all`, or for far longer than waking a thread takes.
     fn stay(&self, all: usize) {
         let mut here = self.here.lock().unwrap();
         here.0 += 1;
@@ -164,7 +162,7 @@ fn a_caller_that_may_not_help_runs_no_half() {
     });
 }
 
-/// Small enough for Miri: every way in and out of a join and a scope, stolen or not, with panics.
+/// A small test for Miri: every way in and out of a join and a scope, stolen or not, with panics.
 #[test]
 fn a_little_of_everything() {
     if cfg!(miri) {
@@ -236,7 +234,8 @@ fn second_halves_nest_as_cheaply_as_first_ones() {
         for width in 1..4 {
             let pool = ThreadPool::builder()
                 .threads(width)
-                // Two threads that help each other in turn use three times as much, unoptimised.
+                // Two threads that help each other in turn use three times as much stack in
+                // unoptimised code.
                 .stack_size(768 << 10)
                 .build()
                 .unwrap();

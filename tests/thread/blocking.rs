@@ -1,4 +1,4 @@
-//! Calls that block get company, calls that compute do not: `spawn_blocking`.
+//! `spawn_blocking`: for calls that wait, other threads are added; for calls that compute, none.
 #![allow(clippy::disallowed_methods)] // a program, not the crate
 
 use crate::calls;
@@ -14,7 +14,7 @@ use calls::{call, comes_to_rest, pool};
 use deadline::{eventually, threads_asleep, within_deadline};
 use trefoil::{Shutdown, Task, TaskError, join_all, spawn_blocking};
 
-/// Computes for so long, as its own thread sees it.
+/// Computes for so much processor time of its thread.
 fn compute(time: Duration) {
     let begin = Instant::now();
     while begin.elapsed() < time {
@@ -22,7 +22,7 @@ fn compute(time: Duration) {
     }
 }
 
-/// Each of them waits for all the others.
+/// Starts calls of which each waits for all the others.
 fn all_at_once(name: &str, threads: usize, calls: usize) {
     let pool = pool(name, threads);
     let all = Arc::new(Barrier::new(calls));
@@ -42,13 +42,13 @@ fn calls_that_wait_run_at_once() {
     within_deadline(|| all_at_once("at-once", 1, 100));
 }
 
-/// As many as there may be: all places that are lent, and the pool's own.
+/// As many calls as possible: one for each extra thread, and one for the pool's own.
 #[test]
 fn five_hundred_of_them() {
     within_deadline(|| all_at_once("many", 2, 514));
 }
 
-/// Who computes has its place to itself: as many run as the pool is wide.
+/// Calls that compute get no extra threads: as many run as the pool is wide.
 #[test]
 fn calls_that_compute_get_no_company() {
     within_deadline(|| {
@@ -68,15 +68,15 @@ fn calls_that_compute_get_no_company() {
         for result in join_all(calls).wait() {
             result.unwrap();
         }
-        // Two. On a machine that has no time one of them may stand still in the kernel when the
-        // watch looks, and a few more begin; all 40 at once would be the fault.
+        // Two should run. On a busy machine one of them may be stopped in the kernel when the watch
+        // looks, and a few more begin; all 40 at once would be an error.
         let most = most.load(SeqCst);
         assert!((2..10).contains(&most), "{most} at once");
         comes_to_rest(&pool);
     });
 }
 
-/// A call that waits does not hold up those that compute, nor tasks.
+/// A call that waits delays neither calls that compute nor tasks.
 #[test]
 fn a_call_that_waits_gives_its_place_to_a_task() {
     within_deadline(|| {
@@ -92,7 +92,8 @@ fn a_call_that_waits_gives_its_place_to_a_task() {
     });
 }
 
-/// Each waits for a word, is lent meanwhile, and then waits for a call of its own; some panic.
+/// Each call waits for a message, is replaced meanwhile, and then waits for a call that it has made
+/// itself; some panic.
 #[test]
 fn calls_inside_calls_are_counted_once() {
     fn nest(depth: u32) -> u32 {
@@ -139,7 +140,7 @@ fn shutdown_waits_for_calls_whose_places_are_lent() {
                 told.recv().unwrap()
             });
             began.recv().unwrap();
-            // It runs only if the other's place is lent.
+            // It runs only if the waiting call was replaced.
             call(&pool, || ()).join().unwrap();
             std::thread::scope(|scope| {
                 let ending = scope.spawn(|| pool.shutdown(how));
@@ -155,7 +156,7 @@ fn shutdown_waits_for_calls_whose_places_are_lent() {
     });
 }
 
-/// Where nothing is queued behind it, nobody looks after a call.
+/// If nothing is queued behind a call, no watch is started for it.
 #[test]
 fn a_single_call_wakes_no_thread() {
     fn switches(prefix: &str) -> u64 {
@@ -179,7 +180,7 @@ fn a_single_call_wakes_no_thread() {
         let other = call(&pool, || ());
         other.join().unwrap();
         eventually("all of them sleep", || threads_asleep("alone"));
-        // A watcher may be on its last round.
+        // A watch may be making its last round.
         eventually("nobody wakes up", || {
             let before = switches("alone");
             std::thread::sleep(Duration::from_millis(100));

@@ -1,5 +1,4 @@
-//! Calls that wait while their places are lent, and whatever else may happen to their pool
-//! meanwhile.
+//! Calls that wait and were replaced, and what may happen to their pool meanwhile.
 #![allow(clippy::disallowed_methods)] // a program, not the crate
 
 use crate::calls;
@@ -14,7 +13,7 @@ use calls::{call, comes_to_rest, pool};
 use deadline::{eventually, sample, within_deadline};
 use trefoil::{Shutdown, Task, TaskError, ThreadPool, spawn_blocking};
 
-/// So many calls that wait for the word, and whose places are lent.
+/// Starts so many calls that wait until the sender is dropped, and waits until they were replaced.
 fn waiters(pool: &ThreadPool, calls: usize) -> (mpsc::Sender<()>, Vec<Task<()>>) {
     let (tell, told) = mpsc::channel();
     let told = Arc::new(Mutex::new(told));
@@ -28,7 +27,7 @@ fn waiters(pool: &ThreadPool, calls: usize) -> (mpsc::Sender<()>, Vec<Task<()>>)
     };
     let tasks = pool.install(|| (0..calls).map(wait).collect());
     eventually("all have begun", || began.load(SeqCst) == calls);
-    // That is seen to while there is something behind them.
+    // They are replaced only while work is queued behind them.
     let lent = format!("blocked: {calls} }}");
     eventually("their places are lent", || {
         let busy = |_| pool.spawn(|| compute(10));
@@ -45,14 +44,14 @@ fn compute(millis: u64) {
     }
 }
 
-/// Waits without running any of them.
+/// Waits for these tasks without running any of them.
 fn join_detached(tasks: Vec<Task<()>>) {
     for mut task in tasks {
         task.join_timeout(Duration::from_secs(60)).unwrap();
     }
 }
 
-/// How many of `calls`, which compute for so long each, run at once.
+/// Returns how many of `calls`, which compute for so many `millis` each, run at once.
 fn most_at_once(pool: &ThreadPool, calls: usize, millis: u64) -> usize {
     let now = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
@@ -68,15 +67,15 @@ fn most_at_once(pool: &ThreadPool, calls: usize, millis: u64) -> usize {
     most.load(SeqCst)
 }
 
-/// Who has been seen to wait long ago says nothing of those who begin now.
+/// Calls that were seen to wait long ago add no trust for calls that begin now.
 #[test]
 fn waiting_calls_add_no_trust_for_computing_ones() {
     within_deadline(|| {
         let pool = pool("vouch", 2);
         let (tell, tasks) = waiters(&pool, 60);
         let most = most_at_once(&pool, 80, 25);
-        // (If they did, all of them: a machine that is itself stopped for a moment makes some of
-        // those who compute look as if they waited.)
+        // If they did, all calls would run at once. (When the machine itself is stopped for a
+        // moment, some calls that compute look as if they waited.)
         assert!(most <= 20, "{most} at once");
         drop(tell);
         join_detached(tasks);
@@ -84,7 +83,7 @@ fn waiting_calls_add_no_trust_for_computing_ones() {
     });
 }
 
-/// Nobody is stuck where all others compute, however long.
+/// A pool is not stuck if all other calls compute, however long they take.
 #[test]
 fn a_call_that_waits_for_ever_makes_no_room_for_computing_ones() {
     within_deadline(|| {
@@ -111,9 +110,9 @@ fn from_inside_a_lent_call_the_pool_is_shut_down() {
                 gate.recv().unwrap();
                 own.shutdown(how);
                 said.send(own.spawn(|| ()).join()).unwrap();
-                drop(own); // perhaps the last
+                drop(own); // perhaps the last handle
             });
-            // Its place is lent, too.
+            // This call is replaced, too.
             join_detached((0..4).map(|_| pool.spawn(|| ())).collect());
             go.send(()).unwrap();
             eventually("the pool takes nothing more", || {
@@ -196,7 +195,7 @@ fn a_pool_changes_its_width_while_places_are_lent() {
     });
 }
 
-/// Each of them joins, maps, opens scopes and installs, after it has waited.
+/// Each call joins, maps, opens scopes and installs after it has waited.
 #[test]
 fn regions_inside_lent_calls() {
     within_deadline(|| {
@@ -232,7 +231,7 @@ fn regions_inside_lent_calls() {
     });
 }
 
-/// A worker of one pool runs a call of the other's, because it waits for it.
+/// A worker of one pool runs a call of the other pool, because it waits for that call.
 #[test]
 fn calls_are_claimed_by_their_waiters() {
     within_deadline(|| {

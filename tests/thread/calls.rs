@@ -1,10 +1,10 @@
-//! Calls that may block, and the pools that they run on.
+//! Helpers for the tests of blocking calls.
 
 use trefoil::{Task, ThreadPool, spawn_blocking};
 
 use crate::deadline::eventually;
 
-/// One whose stacks are small, for hundreds of threads.
+/// A pool whose stacks are small, for hundreds of threads.
 pub(crate) fn pool(name: &str, threads: usize) -> ThreadPool {
     let builder = ThreadPool::builder().threads(threads).name(name);
     builder.stack_size(256 << 10).build().unwrap()
@@ -19,7 +19,7 @@ where
     pool.install(|| spawn_blocking(f))
 }
 
-/// All who run have lain down, and nobody is taken for one who is blocked.
+/// Waits until no thread runs and none is counted as blocked.
 pub(crate) fn comes_to_rest(pool: &ThreadPool) {
     eventually("the pool is at rest", || {
         format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0")

@@ -1,5 +1,5 @@
-//! What a pool's work finds where it runs: its own pool, whoever runs it, and whatever pool that
-//! one was inside of.
+//! The current pool of a task is its own pool, whichever thread runs it, and whatever pool that
+//! thread was inside.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;
@@ -33,7 +33,7 @@ fn is(told: &Told, name: &str) {
     assert!(told.starts_with(name), "{told}, not {name}");
 }
 
-/// While `f` runs, the one worker of this pool has something else to do.
+/// While `f` runs, the one worker of this pool is busy.
 fn while_busy<R>(pool: &ThreadPool, f: impl FnOnce() -> R) -> R {
     let (go, gone) = mpsc::channel::<()>();
     let (begin, begun) = mpsc::channel();
@@ -54,7 +54,7 @@ fn a_task_that_a_worker_claims_inside_of_another_pool() {
         let (home, other) = (Arc::new(named("home")), named("other"));
         let (tell, told) = mpsc::channel();
         let pool = Arc::clone(&home);
-        // Detached, so that a worker runs it and not who waits for it.
+        // Detached, so that a worker runs it, and not a thread that waits for it.
         home.spawn(move || {
             let (older, newest) = (pool.spawn(whose), pool.spawn(whose));
             let future = pool.spawn_async(async { whose() });
@@ -94,7 +94,7 @@ fn items_that_the_consumer_runs() {
         let pool = named("pool");
         let told = while_busy(&pool, || {
             let told = pool.imap(0..3, |_| whose()).collect::<Vec<_>>();
-            // Neither is there a global pool that nobody has asked for.
+            // Nor was a global pool made that no code has asked for.
             assert_eq!(threads_named("trefoil-0"), 0);
             told
         });
@@ -104,7 +104,7 @@ fn items_that_the_consumer_runs() {
     });
 }
 
-/// Waits for its task when it is dropped, and tells of it.
+/// Waits for its task when it is dropped, and sends the result.
 struct Waits(
     Option<Task<()>>,
     mpsc::Sender<Option<Result<(), TaskError>>>,
@@ -147,7 +147,7 @@ fn the_destructor_of_a_cancelled_closure_waits_for_another_one() {
             let result = told
                 .recv_timeout(Duration::from_secs(20))
                 .expect("it hangs");
-            // Who helps runs what it waits for; else it is cancelled.
+            // A thread that helps runs the task that it waits for; otherwise the task is cancelled.
             let expected = matches!(result, Some(Err(TaskError::Cancelled)));
             assert!(expected || helps, "{result:?}");
             ending.join().unwrap();

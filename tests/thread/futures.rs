@@ -27,7 +27,7 @@ async fn yields() {
     .await;
 }
 
-/// Tells when it is dropped, and where.
+/// Sends the index of the thread on which it is dropped.
 struct Tell(mpsc::Sender<Option<usize>>);
 
 impl Drop for Tell {
@@ -110,7 +110,7 @@ fn where_it_was_spawned_and_what_it_panics_with_are_told() {
         assert!(
             matches!(task.join(), Err(TaskError::Panicked(panic)) if panic.message() == "bomb")
         );
-        // Nor does it hurt at the end of the pool.
+        // Nor does it do harm at the end of the pool.
         let task = pool.spawn_async(async {
             let _bomb = Bomb;
             pending::<()>().await;
@@ -166,7 +166,7 @@ fn a_child_awaited_under_a_lock_that_a_queued_task_needs() {
                 let _guard = mine.lock().unwrap();
                 held_send.send(()).unwrap();
                 gone.recv().unwrap();
-                // Ends at its first poll, or has to be found again once or twice.
+                // It ends at its first poll, or must be found again once or twice.
                 let child = inner.spawn_async(async move {
                     for _ in 0..round % 3 {
                         yields().await;
@@ -278,7 +278,7 @@ fn a_cancelled_future_is_dropped_by_a_worker() {
         assert!(task.cancel());
         assert!(told.recv().unwrap().is_some(), "on a worker");
         assert!(is_cancelled(task.join()));
-        // A running one sees its token, and what it returns then is not asked for.
+        // A running future sees its token, and its output is not used then.
         let (started, starts) = mpsc::channel();
         let task = pool.spawn_async(async move {
             let token = CancelToken::current();
@@ -621,7 +621,7 @@ fn groups_and_timeouts_mix_futures_with_the_rest() {
             Task::ready(3),
         ];
         assert_eq!(trefoil::try_join_all(tasks).wait().unwrap(), [1, 2, 3]);
-        // A loop's timer says in words that it is none of the pool's.
+        // A timer of the event loop fails with a message that it needs a loop.
         let sleeps = pool.spawn_async(trefoil::time::sleep(Duration::from_millis(1)));
         assert!(matches!(sleeps.join(), Err(TaskError::Panicked(_))));
     });

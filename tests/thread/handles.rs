@@ -1,4 +1,4 @@
-//! Handles of one pool, and what its threads know of themselves.
+//! Handles of one pool, and what a pool's threads can ask about themselves.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;
@@ -80,7 +80,7 @@ fn the_last_handle_is_dropped_by_a_task_that_others_wait_for() {
             begin.send(()).unwrap();
             holder.join().unwrap()
         });
-        begun.recv().unwrap(); // on a worker: this thread has not offered to help
+        begun.recv().unwrap(); // on a worker, because this thread has not offered to help
         drop(pool);
         go.send(()).unwrap();
         assert_eq!(waiter.join().unwrap(), 2);
@@ -101,7 +101,7 @@ fn the_last_handle_is_dropped_by_a_caller_that_helps() {
         })
         .detach();
         busy.wait();
-        // The one worker is held, so this thread runs it; and what is queued behind still runs.
+        // The one worker is busy, so this thread runs it; and the tasks queued behind it still run.
         let (told, tell) = mpsc::channel();
         let held = pool.clone();
         let main = std::thread::current().id();
@@ -117,7 +117,7 @@ fn the_last_handle_is_dropped_by_a_caller_that_helps() {
     });
 }
 
-/// Every task holds a handle, none is held outside, and they spawn one another.
+/// Every task holds a handle, there is no other handle, and the tasks spawn one another.
 #[test]
 fn tasks_that_hold_handles_keep_their_pool_until_the_last_has_ended() {
     fn grow(pool: ThreadPool, depth: u32, leaves: Arc<AtomicUsize>) {
@@ -143,8 +143,8 @@ fn tasks_that_hold_handles_keep_their_pool_until_the_last_has_ended() {
     });
 }
 
-/// The only worker waits by yielding for what is queued behind it, and holds what that must not
-/// meet.
+/// The only worker waits, by yielding, for a task that is queued behind it; that task must run on
+/// another thread.
 #[test]
 fn a_worker_that_yields_lets_queued_work_run_elsewhere() {
     within_deadline(|| {
@@ -254,7 +254,7 @@ fn a_broadcast_in_the_background_calls_each_place_once() {
                     assert_eq!(told, (i, Some(i), format!("spread-{i}")));
                 }
             }
-            // From its own workers, awaited, and forgotten.
+            // From the pool's own workers; awaited, and detached.
             let inner = pool.clone();
             let of_it = pool.spawn(move || inner.spawn_broadcast(|index| index).join());
             assert_eq!(

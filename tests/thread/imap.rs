@@ -21,7 +21,7 @@ use futures::{Stream, StreamExt};
 use refuse::refuse;
 use trefoil::{CancelToken, Shutdown, ThreadPool};
 
-/// Long enough for what must not happen to happen.
+/// Waits long enough for an error to show.
 fn a_while() {
     thread::sleep(Duration::from_millis(30));
 }
@@ -46,7 +46,7 @@ fn caught<R>(f: impl FnOnce() -> R) -> String {
     text(catch_unwind(AssertUnwindSafe(f)).err().unwrap())
 }
 
-/// Counts how many of it are there.
+/// Counts how many instances exist.
 struct Live(Arc<AtomicUsize>);
 
 impl Live {
@@ -80,7 +80,7 @@ fn results_keep_the_order_of_the_items_or_come_all_the_same() {
                 all.sort_unstable();
                 assert!(all.into_iter().eq((0..500).map(|n| n * 3)));
             }
-            // None, without size, many kinds.
+            // Empty iterators, iterators without a known size, and many kinds of items.
             assert_eq!(pool.imap(iter::empty::<u8>(), |n| n).count(), 0);
             assert_eq!(pool.imap(vec![(); 1000], |()| ()).count(), 1000);
             assert_eq!(pool.imap_unordered(vec![(); 1000], |()| ()).count(), 1000);
@@ -105,7 +105,7 @@ fn uneven_items_keep_their_order_and_all_workers_are_used() {
         };
         let all: Vec<_> = pool.imap(0..30, meet).collect();
         assert!(all.into_iter().eq((0..30).map(|n| (n, true))));
-        // Unordered: the first is the last.
+        // Unordered: the first item's result is the last.
         let (release, stuck) = mpsc::channel::<()>();
         let stuck = Mutex::new(stuck);
         let mut results = pool.imap_unordered(0..4, move |n| {
@@ -147,7 +147,7 @@ fn nothing_happens_before_the_first_next_and_never_more_than_the_buffer() {
                     let now = pulled.load(Ordering::SeqCst);
                     assert!(now <= taken + buffer, "{now} of {taken} and {buffer}");
                 }
-                // It works ahead while nobody asks, and no further.
+                // It works ahead while no result is taken, but no further than the buffer.
                 eventually("it works ahead", || {
                     begun.load(Ordering::SeqCst) >= 19 + buffer / 2
                 });
@@ -205,7 +205,7 @@ fn an_iterator_that_blocks_holds_up_no_result() {
                     sender.send(n).unwrap();
                     assert_eq!(results.next(), Some(n + 1));
                 }
-                // Nor the pool, meanwhile.
+                // Nor is the pool blocked meanwhile.
                 assert_eq!(pool.spawn(|| 7).join().unwrap(), 7);
                 assert_eq!(pool.install(|| 8), 8);
                 drop(sender);
@@ -223,7 +223,7 @@ fn a_task_of_the_same_worker_feeds_it() {
         let (sender, receiver) = mpsc::channel();
         let (inner, outer) = (Arc::clone(&pool), Arc::clone(&pool));
         let sum = pool.spawn(move || {
-            // The only worker consumes; whoever sends has to run on the pool, too.
+            // The only worker consumes; the task that sends must run on the pool, too.
             let results = inner.imap(receiver, |n: u64| n * 2);
             let send = move || (0..10).for_each(|n| sender.send(n).unwrap());
             outer.spawn(send).detach();
@@ -245,7 +245,7 @@ fn a_worker_consumes_nested_at_any_width() {
                 sums + more
             });
             assert!(outer.eq((0..10_u64).map(|n| n * n.saturating_sub(1))));
-            // One that is another's input.
+            // One `imap` is the input of another.
             let chained = pool.imap(pool.imap(0..100, |n| n + 1), |n| n * 2);
             assert!(chained.eq((0..100).map(|n| (n + 1) * 2)));
         }
@@ -392,7 +392,7 @@ fn the_inputs_panic_comes_after_the_items_before_it() {
         assert_eq!((results.next(), results.next()), (Some(1), Some(2)));
         assert_eq!(caught(|| results.next()), "bomb");
         assert_eq!(results.next(), None);
-        // Nobody hears those of what is thrown away.
+        // Panics of destructors of dropped items are not reported.
         drop(pool.imap(Bomb(0), |n| n));
         let mut results = pool.imap(Bomb(0), |n| n);
         assert_eq!(results.next(), Some(1));
@@ -420,7 +420,7 @@ fn dropping_it_cancels_without_waiting() {
                 let _captured = &captured;
                 begin();
                 if n > 0 {
-                    // Until it is told.
+                    // Until it is cancelled.
                     let token = CancelToken::current();
                     while !token.is_cancelled() {
                         thread::sleep(Duration::from_millis(1));
@@ -465,12 +465,12 @@ fn dropping_it_while_the_iterator_blocks() {
         let mut results = pool.imap(input, |item: Live| item);
         sender.send(Live::new(&live)).unwrap();
         drop(results.next());
-        // It is in the iterator again.
+        // The feeder is in the iterator's `next` again.
         (0..2).for_each(|_| told.recv().unwrap());
         drop(results);
         drop(pool);
         assert_eq!(live.load(Ordering::SeqCst), 1);
-        // It hears of it when it comes back.
+        // It finds out when `next` returns.
         sender.send(Live::new(&live)).unwrap();
         eventually("all is dropped", || live.load(Ordering::SeqCst) == 0);
         assert!(sender.send(Live::new(&live)).is_err());
@@ -520,7 +520,7 @@ fn a_pool_that_ends_hangs_nothing() {
                     all.sort_unstable();
                     assert!(all.into_iter().eq(0..100), "{how:?} {ordered} {taken}");
                 }
-                // Blocked in the input, with an item in hand.
+                // Blocked in the input, while an item is being worked on.
                 let pool = ThreadPool::with_threads(1);
                 let (sender, receiver) = mpsc::channel();
                 let mut results = pool.imap(receiver, |n: i32| n);
@@ -640,7 +640,7 @@ fn a_stream_yields_the_same_and_never_blocks() {
             sender.send(8).unwrap();
             assert_eq!(stream.next().await, Some(8));
         });
-        // After the pool's end as well, and panics come where they are due.
+        // After the pool's end as well, and panics come in the place of their items.
         pool.shutdown(Shutdown::Wait);
         drop(sender);
         assert_eq!(trefoil::run(async { stream.next().await }), None);
@@ -807,7 +807,7 @@ fn work_that_it_gives_to_the_pool_reports_no_failure_to_the_hook() {
                     let _ = gate.recv();
                 });
                 starts.recv().unwrap();
-                // Items wait behind the busy one.
+                // Items are queued behind the busy one.
                 let mut given_up = pool.imap_unordered(0.., |n| n).stream();
                 let mut cx = Context::from_waker(Waker::noop());
                 assert!(given_up.poll_next_unpin(&mut cx).is_pending());
@@ -852,13 +852,13 @@ fn next_blocks_an_event_loop() {
     });
 }
 
-/// A pool of one worker, in a process that gets no more threads: there is no room for a stack of
-/// eight mebibytes.
+/// A pool of one worker, in a process that can start no more threads: there is no room for a stack
+/// of eight mebibytes.
 #[cfg(target_os = "linux")]
 fn last_worker() -> Arc<ThreadPool> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let pool = Arc::new(ThreadPool::with_threads(1));
-    // Its worker has from where to allocate.
+    // Lets the worker's allocator reserve memory before the limit.
     assert_eq!(pool.map(0..10_000_u64, |n| n).len(), 10_000);
     assert_eq!(pool.install(|| vec![1_u8; 1 << 10].len()), 1 << 10);
     let maximum = getrlimit(Resource::As).maximum;
@@ -869,7 +869,7 @@ fn last_worker() -> Arc<ThreadPool> {
     pool
 }
 
-/// A thousand items that no feeder of its own pulls, in order and in any order.
+/// A thousand items that are pulled without a feeder thread, in order and in any order.
 fn sums(pool: &ThreadPool) {
     let input = || {
         (0..1000_u64).inspect(|_| {
@@ -905,7 +905,7 @@ fn without_a_thread_a_worker_feeds_or_the_consumer() {
     );
 }
 
-/// A pool whose workers are all there.
+/// A pool whose workers have all been started, in a process that can start no more threads.
 fn pool_of_the_last(width: usize) -> Arc<ThreadPool> {
     let pool = Arc::new(ThreadPool::with_threads(width));
     let all = Barrier::new(width);
@@ -913,9 +913,9 @@ fn pool_of_the_last(width: usize) -> Arc<ThreadPool> {
     pool
 }
 
-/// The system gives this process none any more; false: that cannot be had here.
+/// Makes the system refuse this process further threads. False: that is not possible here.
 #[cfg(target_os = "linux")]
-#[allow(clippy::print_stdout)] // what is skipped says so
+#[allow(clippy::print_stdout)] // a skipped test says so
 fn no_more_threads() -> bool {
     let refused = refuse(&[libc::SYS_clone, libc::SYS_clone3], libc::EAGAIN);
     if let Err(error) = &refused {
@@ -924,8 +924,8 @@ fn no_more_threads() -> bool {
     refused.is_ok()
 }
 
-/// A half that a waiter has taken by mistake is its owner's again: no other worker may ever be free
-/// for it.
+/// A half of a join that a waiter has taken by mistake is given back to its owner, because no other
+/// worker may ever be free for it.
 #[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_halves_come_back_to_their_owners() {
@@ -953,7 +953,7 @@ fn without_a_thread_halves_come_back_to_their_owners() {
     );
 }
 
-/// Which of them is refused a thread, and when the others hear of it, is never the same.
+/// It varies which of them is refused a thread, and when the others find out.
 #[cfg(target_os = "linux")]
 #[test]
 fn without_a_thread_several_workers_consume_and_do_all_of_it() {
@@ -1028,7 +1028,7 @@ fn without_a_thread_the_only_worker_consumes_and_does_all_of_it() {
         || {
             let pool = last_worker();
             pool.install(|| sums(&pool));
-            // Nested once more, with items that wait themselves.
+            // Nested once more, with items that wait.
             let inner = Arc::clone(&pool);
             let double = move |n: u64| inner.spawn(move || 2 * n).join().unwrap();
             let inner = Arc::clone(&pool);
@@ -1039,8 +1039,8 @@ fn without_a_thread_the_only_worker_consumes_and_does_all_of_it() {
             let outer = || pool.imap(0..10_u64, nested.clone()).collect::<Vec<_>>();
             let expected: Vec<u64> = (0..10_u64).map(|n| 2 * n * n.saturating_sub(1)).collect();
             assert_eq!(pool.install(outer), expected);
-            // What is pulled is no more than what is asked for, so that the input may depend on
-            // what has been given.
+            // No more items are pulled than results are taken, so the input may depend on earlier
+            // results.
             for ordered in [true, false] {
                 let (tell, told) = mpsc::channel();
                 let input = iter::once(0).chain(told);

@@ -13,7 +13,7 @@ fn named(name: &str, threads: usize) -> ThreadPool {
     builder.build().unwrap()
 }
 
-/// The index of the thread that this is, of those of a pool of so many.
+/// The index of the current thread, which must be below `threads`.
 fn mine(threads: usize) -> usize {
     let here = current().unwrap();
     assert_eq!(
@@ -24,8 +24,8 @@ fn mine(threads: usize) -> usize {
     here.index()
 }
 
-/// As many tasks as the pool is wide that wait, until the sender is dropped, where the pool sees
-/// it; and their indices.
+/// Starts as many tasks as the pool is wide, which wait in a way that the pool sees until the
+/// sender is dropped. Also returns their indices.
 fn waiters(
     pool: &ThreadPool,
     waiting: usize,
@@ -85,7 +85,7 @@ fn stand_ins_have_the_indices_of_those_that_wait() {
                 let after: BTreeSet<usize> =
                     tasks.into_iter().map(|task| task.join().unwrap()).collect();
                 assert_eq!(before, after, "a task keeps its index across a wait");
-                // Those that have come back have slept, or taken one that is free, before they run
+                // Threads that come back from a wait sleep, or take a free index, before they run
                 // something else.
                 assert_eq!(at_once(&pool), everyone, "{waiting} have waited");
             }
@@ -93,7 +93,7 @@ fn stand_ins_have_the_indices_of_those_that_wait() {
     });
 }
 
-/// What no index can be found for: the waiter is back, and the task that was begun in its stead has
+/// When there is no free index: the waiter is back, and the task that was begun in its place has
 /// not ended.
 #[test]
 fn a_waiter_that_is_back_shares_its_index_until_its_stand_in_has_ended() {
@@ -116,7 +116,8 @@ fn a_waiter_that_is_back_shares_its_index_until_its_stand_in_has_ended() {
     });
 }
 
-/// A task that begins, and says so, and ends when the sender is dropped.
+/// Starts a task that ends when the sender is dropped, and waits until it has begun. Also returns
+/// its index.
 fn held(pool: &ThreadPool) -> (mpsc::Sender<()>, usize, Task<()>) {
     let (go, gate) = mpsc::channel::<()>();
     let (tell, told) = mpsc::channel();
@@ -156,7 +157,7 @@ fn a_thread_that_shares_its_index_takes_a_free_one_for_its_next_task() {
             assert_eq!(told.recv().unwrap(), shared);
             drop(other.0);
             other.2.join().unwrap();
-            // The waiter's thread takes this, or another: beside the one that runs.
+            // The waiter's thread runs this, or another thread does, beside the one that runs.
             let (tell, told) = mpsc::channel();
             pool.spawn(move || tell.send(mine(2)).unwrap()).detach();
             drop(end);
@@ -213,7 +214,7 @@ fn an_index_is_below_the_width_while_that_changes() {
             stop.store(true, Ordering::Relaxed);
         });
         pool.resize(3);
-        // Threads of places that are gone take others when they run something else.
+        // Threads whose places were removed take other indices when they run something else.
         eventually("each has its own", || at_once(&pool) == [0, 1, 2]);
     });
 }

@@ -24,7 +24,7 @@ fn a_map_that_a_loop_awaits_and_others_join() {
             let awaited =
                 trefoil::run(async move { inner.map_task(0..10_000_u64, |n| n * n).await });
             assert_eq!(awaited.unwrap(), expected);
-            // On a worker, which runs what it waits for itself.
+            // On a worker, which runs the task that it waits for itself.
             let inner = pool.clone();
             let nested = pool.map(0..10_usize, |times| {
                 let task = inner.map_task(vec![1; 100], move |n| n * times);
@@ -63,7 +63,7 @@ fn a_cancelled_map_task_begins_no_item_more_and_drops_them() {
             let task = pool.map_task(items, move |_| {
                 count.fetch_add(1, Ordering::SeqCst);
                 ran.0.send(()).unwrap();
-                // An item that runs sees it.
+                // A running item sees the cancellation.
                 while !CancelToken::current().is_cancelled() {
                     std::thread::yield_now();
                 }
@@ -160,8 +160,8 @@ fn an_item_that_cancels_its_own_token_ends_the_task_in_words() {
     });
 }
 
-/// While a worker waits for a `map_task`, it runs nothing else, though it holds a lock that
-/// everything else wants.
+/// While a worker waits for a `map_task`, it runs nothing else; it holds a lock that all other
+/// tasks want.
 #[test]
 fn a_wait_for_a_map_task_runs_no_unrelated_task() {
     within_deadline(|| {

@@ -1,4 +1,4 @@
-//! What a thread pool has to bear: everything at once, from everywhere, while it ends.
+//! The thread pool under load: everything at once, from many threads, while it ends.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;
@@ -20,8 +20,8 @@ type Late = Arc<OnceLock<Arc<ThreadPool>>>;
 
 #[test]
 fn a_thread_that_ends_shuts_its_pool_down() {
-    // A thread that does not sleep yet becomes a spare, which ends seconds later: where all rounds
-    // are asked for.
+    // A thread that does not sleep yet becomes a spare, which ends seconds later; so this is done
+    // only when all rounds are requested.
     let one = |(how, name): (Shutdown, &'static str)| {
         within_deadline(move || {
             let late: Late = Arc::default();
@@ -83,7 +83,7 @@ fn a_thread_that_starts_shuts_its_pool_down() {
     });
 }
 
-/// Drops the pool when nobody else has it, and tells.
+/// When dropped, drops the pool if it is the last owner, and reports that.
 struct LastOwner(Option<Arc<ThreadPool>>, mpsc::Sender<()>);
 
 impl Drop for LastOwner {
@@ -161,7 +161,7 @@ fn cancel_pending_cancels_every_future_that_waits() {
     });
 }
 
-/// What an outside thread claims is still the pool's.
+/// A task that an outside thread claims still belongs to the pool.
 #[test]
 fn a_task_that_its_waiter_runs_is_inside_of_its_pool() {
     within_deadline(|| {
@@ -216,7 +216,7 @@ fn million_self_wakes_beside_closures() {
     });
 }
 
-/// Wakers that are kept, cloned, called and dropped by others long after the end.
+/// Wakers that other threads keep, clone, call and drop long after the pool's end.
 #[test]
 fn wakers_outlive_everything() {
     within_deadline(|| {
@@ -427,7 +427,7 @@ fn everything_at_once_while_the_width_changes() {
                     other => panic!("{other:?}"),
                 }
             }));
-            // Each has met the others at many widths.
+            // Each operation has happened many times, at many widths.
             let met = |count: &Arc<AtomicUsize>| count.load(Ordering::Relaxed) >= 20;
             eventually("they go on", || rounds.iter().all(met));
             let how = if round % 2 == 0 {
@@ -449,7 +449,7 @@ fn everything_at_once_while_the_width_changes() {
             }
             stop.store(true, Ordering::Relaxed);
             for helper in helpers {
-                // A resize that comes too late changes nothing, and says so by its own assertion.
+                // A resize that comes too late changes nothing, and fails with an assertion.
                 let _ = helper.join();
             }
             assert_eq!(threads_named("atonce-"), 0);
@@ -691,7 +691,7 @@ fn a_stream_that_is_polled_once_and_dropped() {
             }
         }
         eventually("all is dropped", || live.load(Ordering::SeqCst) == 0);
-        // What is ready is given while the iterator blocks for ever.
+        // Finished results are returned although the iterator blocks for ever.
         let mut it = pool.imap(fed, |i| i * 2);
         feed.send(1).unwrap();
         feed.send(2).unwrap();
@@ -795,7 +795,7 @@ fn stacks_of_any_size() {
     });
 }
 
-/// What a thread leaves behind may be waiting for who starts the next one.
+/// The destructors of an ending thread may wait for the code that starts the next thread.
 #[test]
 fn threads_come_while_the_thread_locals_of_others_are_being_dropped() {
     static LOCK: Mutex<()> = Mutex::new(());
@@ -820,14 +820,15 @@ fn threads_come_while_the_thread_locals_of_others_are_being_dropped() {
         let held = LOCK.lock().unwrap();
         pool.resize(1);
         told.recv().unwrap();
-        // Its thread has gone as far as that; now there is another one in its place.
+        // Its thread is in that destructor; now another thread takes its place.
         pool.resize(2);
         assert_eq!(pool.broadcast(|index| index), [0, 1]);
         drop(held);
     });
 }
 
-/// A lock is held across a wait, and all that run want it: what the wait is for was queued last.
+/// A lock is held across a wait, and all running tasks want it: the task that the wait needs was
+/// queued last.
 #[test]
 fn what_is_queued_last_runs_where_all_others_want_a_lock() {
     within_deadline(|| {
@@ -855,7 +856,8 @@ fn what_is_queued_last_runs_where_all_others_want_a_lock() {
         let count = Arc::clone(&begun);
         let last = here.spawn(move || count.load(Ordering::SeqCst));
         give.send(last).unwrap();
-        // One, unless threads are slow. In the order of the queue it would be one for each 33.
+        // One spare, unless threads are slow. In the order of the queue it would be one for each 33
+        // tasks.
         assert!(holder.join().unwrap() < 20);
         for other in others {
             other.join().unwrap();

@@ -1,5 +1,5 @@
-//! The thread pool: what it computes, whom it runs while it waits, what it drops,
-//! and what it leaves behind.
+//! The thread pool: its results, what runs while a worker waits, what is dropped, and what is left
+//! at its end.
 //!
 //! Everything that could hang runs under a watchdog that ends the process.
 #![allow(
@@ -30,7 +30,7 @@ struct Watchdog(Option<mpsc::Sender<()>>);
 fn watchdog() -> Watchdog {
     let (alive, ended) = mpsc::channel();
     if cfg!(miri) {
-        return Watchdog(None); // an hour is not a hang there
+        return Watchdog(None); // there, an hour is not a hang
     }
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     std::thread::spawn(move || {
@@ -123,7 +123,7 @@ fn a_wait_for_a_stolen_half_runs_its_children_or_parks_with_a_spare() {
                 || {
                     begun.wait();
                     let (send, receive) = mpsc::channel();
-                    // Nobody joins it, so only a worker can run it.
+                    // It is not joined, so only a worker can run it.
                     trefoil::spawn_blocking(move || send.send(7).unwrap()).detach();
                     assert_eq!(receive.recv().unwrap(), 7);
                 },
@@ -151,7 +151,7 @@ fn join_resumes_the_first_halfs_panic_after_both_ended() {
                 "the second half has ended before"
             );
         }
-        // The pool is whole.
+        // The pool still works.
         assert_eq!(pool.install(|| fib(10)), 55);
     }
 }
@@ -311,8 +311,8 @@ fn forty_tasks_of_two_workers_wait_for_tasks_spawned_after_them() {
                 (send, waiter)
             })
             .unzip();
-        // `recv` blocks the workers where the pool cannot see it, so the tasks come
-        // from outside and are there before anybody waits for long.
+        // `recv` blocks the workers in a way that the pool cannot see, so the tasks come from
+        // outside, and are queued before any worker waits for long.
         for (i, send) in (0..40).zip(senders) {
             send.send(pool.spawn(move || i)).unwrap();
         }
@@ -338,9 +338,8 @@ fn one_worker_waits_for_a_promise_that_a_queued_task_keeps() {
 #[test]
 fn a_promise_awaited_under_a_lock_that_a_queued_task_needs() {
     let _watchdog = watchdog();
-    // One worker. It waits for a promise, holding a lock. The next task in the
-    // queue wants the lock and gets stuck in the spare; the one behind it keeps the
-    // promise. Only the stall rule helps.
+    // One worker waits for a promise, and holds a lock. The next task in the queue wants the lock
+    // and blocks the spare; the task behind it completes the promise. Only the stall rule helps.
     let pool = ThreadPool::with_threads(1);
     for strangers in 1..4 {
         let lock = Arc::new(Mutex::new(()));
@@ -362,7 +361,7 @@ fn a_promise_awaited_under_a_lock_that_a_queued_task_needs() {
             .collect();
         pool.spawn(move || completer.complete(Ok(()))).detach();
         for mut task in stuck {
-            // By its deadline: joining would run it here.
+            // With a deadline, because `join` would run it here.
             while let Err(error) = task.join_timeout(Duration::from_millis(10)) {
                 assert_eq!(error.to_string(), TaskError::TimedOut.to_string());
             }
@@ -373,7 +372,7 @@ fn a_promise_awaited_under_a_lock_that_a_queued_task_needs() {
 #[test]
 fn a_wait_inside_a_future_that_a_worker_waits_for() {
     let _watchdog = watchdog();
-    // The worker parks for the promise, polls again, and waits once more, inside.
+    // The worker parks for the promise, polls again, and waits once more inside that poll.
     let pool = ThreadPool::with_threads(1);
     for _ in 0..50 {
         let (completer, promise) = Completer::new();
@@ -436,7 +435,7 @@ fn ten_thousand_tasks_each_wait_for_the_next() {
             next = pool.spawn(move || before.join().unwrap() + 1);
         }
         assert_eq!(next.join().unwrap(), 10_000);
-        // And where the first to run is the last of the chain.
+        // And if the first task to run is the last of the chain.
         let (mut completers, mut links) = (Vec::new(), Vec::new());
         for _ in 0..1000 {
             let (completer, promise) = Completer::<u64>::new();
@@ -510,14 +509,14 @@ fn an_unjoined_panic_resumes_when_the_scope_ends() {
     assert_eq!(message(&*caught.unwrap_err()), "unheard");
     assert_eq!(ended.load(Ordering::Relaxed), 20);
 
-    // One that was joined is a value, and the scope goes on.
+    // The panic of a joined task is a value, and the scope continues.
     let text = pool.scope(|s| match s.spawn(|| panic!("heard")).join() {
         Err(TaskError::Panicked(panic)) => panic.message().to_owned(),
         other => panic!("{other:?}"),
     });
     assert_eq!(text, "heard");
 
-    // The body's own comes first, and after the tasks.
+    // The body's own panic takes precedence, and is resumed after the tasks.
     let ended = AtomicBool::new(false);
     let caught = catch_unwind(AssertUnwindSafe(|| {
         pool.scope(|s| {
@@ -560,8 +559,8 @@ fn what_a_scope_was_given_is_dropped_when_it_ends() {
 #[test]
 fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
     let _watchdog = watchdog();
-    // The scope's own thread has nothing to help with and parks; then the pool is shut
-    // down, and the task that runs on it spawns more.
+    // The scope's thread has nothing to run and parks; then the pool is shut down, and the task
+    // that runs on it spawns more.
     for how in [Shutdown::CancelPending, Shutdown::Wait] {
         for helps in [true, false] {
             let pool = ThreadPool::builder()
@@ -619,7 +618,7 @@ fn a_tree_of_a_scopes_tasks_needs_as_much_room_as_it_is_deep() {
         let (alive, most) = (AtomicUsize::new(1), AtomicUsize::new(0));
         pool.install(|| pool.scope(|s| grow(s, DEPTH, &alive, &most)));
         assert_eq!(alive.load(Ordering::Relaxed), 0);
-        // Each thread goes down one path, and leaves one sibling on each level.
+        // Each thread descends along one path, and leaves one sibling on each level.
         let bound = (threads + 1) * 2 * (DEPTH + 1);
         let most = most.load(Ordering::Relaxed);
         assert!(most <= bound, "{most} tasks at once with {threads} threads");
@@ -730,7 +729,7 @@ fn a_scopes_own_thread_runs_what_lies_in_the_injector() {
             both.wait();
         });
         eventually("the worker runs it", || began.load(Ordering::Relaxed));
-        // Behind these, as the newest come first, is the one that the worker's task waits for.
+        // The task that the worker waits for is behind these, because the newest run first.
         pool.scope(|_inner| {
             outer.spawn(|| both.wait());
             for _ in 0..100 {
@@ -765,8 +764,8 @@ fn a_scopes_own_thread_takes_what_a_stuck_worker_has_spawned() {
     let pool = ThreadPool::with_threads(1);
     for _ in 0..200 {
         let both = Barrier::new(2);
-        // One task on the worker and one here, in whatever order; the one that spawns does not get
-        // on without the other.
+        // One task runs on the worker and one here, in either order; the one that spawns cannot
+        // continue without the other.
         pool.scope(|s| {
             s.spawn(|| {
                 s.spawn(|| both.wait());
@@ -813,7 +812,7 @@ fn every_part_of_a_task_has_the_tasks_own_token() {
         let pool = &inner;
         let cancelled = || CancelToken::current().is_cancelled();
         let until_cancelled = |barrier: &Barrier| {
-            // Behind the barrier, so that each part runs on a thread of its own.
+            // After a barrier, so that each part runs on its own thread.
             barrier.wait();
             let token = CancelToken::current();
             eventually("the token of this part is cancelled", || {
@@ -848,12 +847,12 @@ fn every_part_of_a_task_has_the_tasks_own_token() {
         let (_, of_child) = trefoil::join(|| (), || trefoil::spawn_blocking(cancelled).join());
         token_send.send((cancelled(), of_child.unwrap())).unwrap();
     });
-    // On a worker, not here: nobody joins the task.
+    // On a worker, not here, because the task is not joined.
     let token = begun.recv().unwrap();
     task.cancel();
     assert!(token.is_cancelled());
     assert_eq!(tokens.recv().unwrap(), (true, false));
-    // The workers are whole: what is no part of a task is none.
+    // The workers are unaffected: code outside the task does not see its token.
     assert!(
         pool.map(0..100, |_| CancelToken::current().is_cancelled())
             .iter()
@@ -950,7 +949,8 @@ fn a_panic_keeps_its_place_on_the_way_to_the_task_that_it_ends() {
         assert_eq!(panic.location().map(PanicLocation::line), Some(line_of_bad));
         assert_eq!(panic.worker(), "trefoil-0");
     }
-    // What a task has caught itself is not the place of a later one's silent panic.
+    // The location of a panic that a task has caught itself is not used for a later panic without a
+    // hook call.
     for _ in 0..4 {
         pool.spawn(|| drop(catch_unwind(bad))).join().unwrap();
         let silent = pool.spawn(|| std::panic::resume_unwind(Box::new("silent")));
@@ -1118,7 +1118,7 @@ fn a_panic_in_map_drops_everything_once_and_is_the_lowest() {
     }
 }
 
-/// Also large ones: no second copy of them is made, as lists are that are put together.
+/// Also large results: they are written in place, without a second copy.
 #[test]
 fn try_map_writes_results_where_they_belong() {
     let _watchdog = watchdog();
@@ -1126,7 +1126,7 @@ fn try_map_writes_results_where_they_belong() {
     let large = |_| Ok::<_, ()>([7_u8; 1 << 16]);
     let results = pool.try_map(0..4200, large).unwrap();
     assert_eq!((results.len(), results.capacity()), (4200, 4200));
-    // What is not to be had is not asked for before the first item.
+    // Memory for the results is not allocated before the first item has succeeded.
     let first_fails = |n| if n == 0 { Err(n) } else { Ok([n; 8]) };
     let failed = pool.try_map(0..1_u64 << 60, first_fails);
     assert_eq!(failed.unwrap_err(), 0);
@@ -1290,7 +1290,7 @@ fn hooks_run_on_each_worker_and_their_panics_are_contained() {
         all.sort_unstable();
         all
     };
-    // A spare may have come in for a worker that waited, with the index of that one.
+    // A spare may have replaced a worker that waited, with the same index.
     let mut starts = of("start");
     assert_eq!(starts, of("exit"));
     starts.dedup();
@@ -1349,7 +1349,7 @@ fn what_an_exit_hook_does_neither_hangs_nor_is_forgotten() {
         let pool = ThreadPool::builder()
             .threads(2)
             .on_exit(move |_| {
-                // Its own pool is closed; joins, maps and waits still work.
+                // The task's own pool is closed; joins, maps and waits still work.
                 let sum = trefoil::join(|| 1, || other.spawn(|| 2).join().unwrap());
                 let (completer, promise) = Completer::new();
                 other.spawn(move || completer.complete(Ok(3))).detach();
@@ -1363,7 +1363,7 @@ fn what_an_exit_hook_does_neither_hangs_nor_is_forgotten() {
         for _ in 0..2 {
             let (sum, three, refused) = receive.recv().unwrap();
             assert_eq!((sum, three), ((1, 2), 3));
-            // Nobody is left who could run it, so it has ended; joining might run it here.
+            // No thread is left that could run it, so it has ended; `join` might run it here.
             assert!(refused.is_finished());
             assert!(matches!(refused.join(), Err(TaskError::Closed)));
         }
@@ -1397,7 +1397,7 @@ fn untaken_failures_reach_the_pools_own_hook_once() {
         for (text, (line, report)) in ["detached", "dropped at the end"].iter().zip(reports) {
             assert!(lines.contains(&line) && report.contains(text), "{report}");
         }
-        // Taken, cancelled, well: no reports.
+        // Failures that were taken, cancelled tasks and successes are not reported.
         panic_of::<()>(pool.spawn(|| panic!("taken")).join());
         let gate = Arc::new(Barrier::new(3));
         for _ in 0..2 {
@@ -1410,7 +1410,7 @@ fn untaken_failures_reach_the_pools_own_hook_once() {
         gate.wait();
         pool.shutdown(Shutdown::Wait);
         assert!(told.try_recv().is_err());
-        // Refused is a failure.
+        // A refused task counts as a failure.
         pool.spawn(|| ()).detach();
         assert!(told.recv().unwrap().1.contains("Closed"));
     }
@@ -1464,7 +1464,7 @@ fn panics_in_destructors_do_not_kill_a_worker() {
         .build()
         .unwrap();
     for _ in 0..10 {
-        // Here, if the task has ended by then: whose handle is dropped, drops the value.
+        // It panics here if the task has ended by then: dropping the handle then drops the value.
         let detached = catch_unwind(AssertUnwindSafe(|| pool.spawn(|| BombOnDrop).detach()));
         drop(detached);
         let captured = BombOnDrop;
@@ -1482,7 +1482,7 @@ fn panics_in_destructors_do_not_kill_a_worker() {
     );
 }
 
-/// Panics also while the thread is panicking, which aborts if nobody contains it.
+/// Panics even while the thread is panicking, which aborts unless the panic is contained.
 #[derive(Debug)]
 struct Bomb;
 
@@ -1555,14 +1555,14 @@ fn what_no_caller_may_run_runs_on_the_pools_own_threads() {
     both(pool.join(name, name));
     check(&pool.map(0..10, |_| name()));
     check(&[pool.spawn(name).join().unwrap()]);
-    // The body of a scope is on this thread; what it asks of the current pool is not.
+    // The body of a scope runs on this thread, but calls that use the current pool do not.
     pool.scope(|s| {
         both(trefoil::join(name, name));
         check(&[s.spawn(name).join().unwrap()]);
         check(&[trefoil::scope(|s| s.spawn(name).join().unwrap())]);
         check(&[trefoil::spawn_blocking(name).join().unwrap()]);
     });
-    // After its end there is nobody else.
+    // After the pool's end no other thread can run it.
     pool.shutdown(Shutdown::Wait);
     let (a, b) = pool.scope(|_| trefoil::join(name, name));
     assert_eq!([&a, &b], [&name(), &name()]);
@@ -1629,7 +1629,7 @@ fn the_width_follows_the_environment() {
 #[test]
 #[ignore = "speaks of its environment: run, as a child, by the_width_follows_the_environment"]
 fn print_the_width() {
-    drop(ThreadPool::new()); // of the second one nothing is told
+    drop(ThreadPool::new()); // the invalid value is reported once, not for the second pool
     println!("width={};", ThreadPool::new().num_threads());
 }
 
@@ -1643,7 +1643,7 @@ fn wait_runs_everything_and_then_refuses() {
     for _ in 0..1000 {
         let done = Arc::clone(&done);
         pool.spawn(move || {
-            // A child of a task is part of what is waited for.
+            // A task's child is waited for, too.
             let inner = Arc::clone(&done);
             trefoil::spawn_blocking(move || inner.fetch_add(1, Ordering::Relaxed)).detach();
             done.fetch_add(1, Ordering::Relaxed);
@@ -1809,7 +1809,7 @@ fn an_idle_pool_sleeps() {
         }
         all
     };
-    // Workers that have just run go to sleep by themselves; then nothing moves.
+    // Workers that have just run go to sleep by themselves; then no thread runs.
     let mut before = switches();
     eventually("the workers fall asleep", || {
         format!("{pool:?}").contains("running: 0")

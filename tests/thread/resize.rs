@@ -1,5 +1,4 @@
-//! Resizing a thread pool: a width that changes at run time, and what is called once on each
-//! worker.
+//! Resizing a thread pool at run time; and `broadcast`, which calls a closure once on each worker.
 //!
 //! Everything that could hang runs under a deadline.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
@@ -38,8 +37,8 @@ fn message(payload: &(dyn std::any::Any + Send)) -> String {
         .unwrap()
 }
 
-/// Waits until no worker runs or looks for work: threads that end then do so at once. (Not where
-/// all rounds are asked for: those that do not sleep yet become spares.)
+/// Waits until no worker runs or looks for work, so that threads which must end do so at once. (Not
+/// if all rounds are requested: threads that do not sleep yet then become spares.)
 fn all_sleep(pool: &ThreadPool) {
     if std::env::var_os("TREFOIL_FULL").is_some() {
         return;
@@ -121,7 +120,7 @@ fn a_pool_is_narrowed_and_widened_while_a_thousand_tasks_run() {
                     let (pool, ran) = (Arc::downgrade(&pool), Arc::clone(&ran));
                     trefoil_spawn(&pool, move |pool| {
                         ran.fetch_add(1, Ordering::Relaxed);
-                        // A child in this worker's own deque, which nobody waits for here.
+                        // A child in this worker's own deque, for which no code waits here.
                         let child = Arc::clone(&ran);
                         trefoil::spawn_blocking(move || child.fetch_add(1, Ordering::Relaxed))
                             .detach();
@@ -200,7 +199,7 @@ fn a_pool_is_resized_while_its_workers_wait() {
             .collect();
         eventually("all wait", || format!("{pool:?}").contains("blocked: 6"));
         pool.resize(1);
-        // One wide: somebody else than the six must keep the promises.
+        // The pool has one thread: another task than the six must complete the promises.
         for (i, completer) in completers.into_iter().enumerate() {
             pool.spawn(move || completer.complete(Ok(i as u32)))
                 .detach();
@@ -394,7 +393,7 @@ fn a_busy_worker_comes_after_what_it_runs() {
             eventually("the idle one is called", || {
                 called.load(Ordering::Relaxed) == 1
             });
-            // The stall rule is for those that wait; this one is at work.
+            // The stall rule is for workers that wait; this one is working.
             std::thread::sleep(Duration::from_millis(60));
             assert_eq!(called.load(Ordering::Relaxed), 1);
             go.send(()).unwrap();
@@ -496,7 +495,7 @@ fn a_worker_that_waits_for_a_broadcast_is_not_waited_for() {
                 });
                 assert_eq!((a, b), (1, threads));
             }
-            // While it says itself that it blocks.
+            // While it announces that it blocks.
             let (go, gate) = mpsc::channel::<()>();
             let inner = Arc::clone(&pool);
             let blocked = pool.spawn(move || inner.blocking(|| gate.recv().unwrap()));
@@ -550,7 +549,7 @@ fn after_shutdown_the_caller_is_every_worker() {
         let me = std::thread::current().id();
         let told = pool.broadcast(|index| (index, std::thread::current().id()));
         assert_eq!(told, [(0, me), (1, me), (2, me)]);
-        // In the middle of it: each share is called once, wherever.
+        // During a resize: each share is run once, on whichever thread.
         for round in 0..200 {
             let pool = ThreadPool::with_threads(3);
             let how = [Shutdown::Wait, Shutdown::CancelPending][round % 2];
@@ -560,7 +559,7 @@ fn after_shutdown_the_caller_is_every_worker() {
                 assert_eq!(all.join().unwrap(), [0, 1, 2]);
             });
         }
-        // From inside of it.
+        // From inside the pool.
         for how in [Shutdown::Wait, Shutdown::CancelPending] {
             let pool = ThreadPool::with_threads(3);
             let told = pool.broadcast(|index| {
@@ -601,7 +600,7 @@ fn hooks_broadcast() {
         let cell: Arc<Mutex<Option<Arc<ThreadPool>>>> = Arc::default();
         let (at_start, at_exit) = (Arc::clone(&cell), Arc::clone(&cell));
         let (start_tell, exit_tell) = (Mutex::new(tell.clone()), Mutex::new(tell));
-        // Not those of spares, which come because the others wait here: their names have higher
+        // Without those of spares, which replace workers that wait here: their names have higher
         // numbers.
         let own = ["hooks-1", "hooks-2", "hooks-3"];
         let hook = move |cell: &Mutex<Option<Arc<ThreadPool>>>,
@@ -687,7 +686,7 @@ fn a_share_is_a_part_of_the_task_that_broadcasts() {
 
 // ---- sizes and what is left ------------------------------------------------
 
-/// This program again, as one ignored test alone: what it prints.
+/// Runs this program again, with one ignored test only. Returns its output.
 fn run_alone(test: &str, set: impl FnOnce(&mut std::process::Command)) -> String {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--nocapture"]);
@@ -703,8 +702,8 @@ fn run_alone(test: &str, set: impl FnOnce(&mut std::process::Command)) -> String
     said
 }
 
-/// What is small has room where there is none for another stack: one heap, which grows by much at a
-/// time and keeps it.
+/// Small allocations succeed where there is no room for another stack: there is one heap, which
+/// grows by large steps and does not shrink.
 fn with_a_heap(command: &mut std::process::Command) {
     command
         .env("MALLOC_ARENA_MAX", "1")
@@ -743,7 +742,7 @@ fn what_the_environment_says_is_a_width_or_ignored() {
 
 #[test]
 #[ignore = "speaks of its environment: run by what_the_environment_says_is_a_width_or_ignored"]
-#[allow(clippy::print_stdout)] // it is asked to
+#[allow(clippy::print_stdout)] // its output is what the test reads
 fn alone_tells_its_widths() {
     let (own, resized) = (ThreadPool::new(), ThreadPool::with_threads(1));
     resized.resize(0);
@@ -787,7 +786,7 @@ fn what_the_system_refuses_is_an_error_or_asked_for_again() {
     within_deadline(|| run_alone("resize::alone_with_little_memory", with_a_heap));
 }
 
-/// Of the threads that there is no memory for.
+/// The stack size of the threads for which there is no memory.
 const STACK: u64 = 64 << 20;
 
 /// How many bytes of addresses this process has mapped.
@@ -808,7 +807,7 @@ fn alone_with_little_memory() {
         builder.threads(threads).build()
     };
     let pool = of_large_stacks("small", 2).unwrap();
-    // Room for thirty stacks and a half: a thread that has got one has room for all else.
+    // Room for thirty and a half stacks: a thread that got a stack has room for everything else.
     let before = getrlimit(Resource::As);
     let limit = Rlimit {
         current: Some(address_space() + 30 * STACK + STACK / 2),
@@ -818,7 +817,7 @@ fn alone_with_little_memory() {
     let refused = of_large_stacks("many", 1_000);
     assert!(refused.is_err());
     eventually("what was given is gone", || threads_named("many-") == 0);
-    // A pool that grows keeps what it gets, and works.
+    // A pool that grows keeps the threads that it gets, and works.
     pool.resize(1_000);
     assert_eq!(pool.num_threads(), 1_000);
     assert_eq!(pool.install(|| fib(12)), 144);
@@ -855,7 +854,7 @@ fn alone_without_memory_for_a_moment() {
         let current = Some(address_space() + (4 << 20));
         setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
         tell.send(deadline::this_thread()).unwrap();
-        // It runs nothing itself, but parks.
+        // This thread runs nothing itself, but parks.
         let (mut done, _) = wait([task], Until::All, None).wait();
         give.send(done.pop().unwrap().join()).unwrap();
     })
@@ -913,7 +912,7 @@ fn three_idle_seconds_wake_no_thread() {
     within_deadline(|| {
         let pool = named("rest", 3);
         let asleep = || format!("{pool:?}").contains("running: 0, searching: 0, blocked: 0");
-        // Every kind of work comes before: what it leaves behind must not tick.
+        // Every kind of work is done before, because none of it may leave a timer behind.
         pool.map(0..1000, |i| fib(i % 10));
         let (completer, promise) = Completer::new();
         let waiter = pool.spawn(move || promise.join().unwrap());
@@ -928,10 +927,10 @@ fn three_idle_seconds_wake_no_thread() {
         eventually("the surplus is gone and the rest sleeps", || {
             asleep() && threads_named("rest-") == 3
         });
-        // The last one has said that it sleeps, and is about to.
+        // The last thread has been counted as asleep, and is about to sleep.
         eventually("they do sleep", || threads_asleep("rest-"));
-        // A machine that is itself stopped for a moment counts that as a switch of every thread:
-        // not three times in a row.
+        // If the machine itself is stopped for a moment, that counts as a switch of every thread;
+        // but not three times in a row.
         let quiet = (0..3).any(|_| {
             let before = work_of("rest-");
             assert_eq!(before.len(), 3);

@@ -1,4 +1,4 @@
-//! How many threads stand in for workers that wait.
+//! How many spares replace workers that wait.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -12,10 +12,10 @@ fn named(name: &str, threads: usize) -> ThreadPool {
     builder.build().unwrap()
 }
 
-/// What nothing but a machine that stands still for a moment makes more.
+/// An upper limit, exceeded only if the machine itself stops for a moment.
 const FEW: usize = 64;
 
-/// Takes a while: those that wait for it are soon many.
+/// Takes a while, so that many tasks soon wait for it.
 fn compute<T>(value: T) -> T {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_micros(500) {
@@ -55,8 +55,8 @@ fn items_that_wait_for_one_thread_need_few() {
     });
 }
 
-/// Each chain needs a thread at each of its steps; nothing that is begun elsewhere may stand before
-/// it.
+/// Each chain needs a thread for each of its steps, and may not be delayed by work that was queued
+/// before it.
 #[test]
 fn chains_of_waits_through_two_pools_end_behind_a_long_queue() {
     fn step(here: &ThreadPool, there: &ThreadPool, left: u32) -> u32 {
@@ -81,7 +81,7 @@ fn chains_of_waits_through_two_pools_end_behind_a_long_queue() {
     });
 }
 
-/// The waiter may not run what it waits for, and what it waits for is the last in the queue.
+/// The waiter may not run the task that it waits for, and that task is the last in the queue.
 #[test]
 fn what_the_waiters_wait_for_is_begun_though_it_is_queued_last() {
     within_deadline(|| {
@@ -107,7 +107,8 @@ fn what_the_waiters_wait_for_is_begun_though_it_is_queued_last() {
     });
 }
 
-/// They wait for one another outside of the pool's sight, so none may be left out.
+/// The calls wait for one another in a way that the pool cannot see, so each of them needs a
+/// thread.
 #[test]
 fn calls_that_block_for_long_all_find_a_thread() {
     within_deadline(|| {
@@ -120,12 +121,13 @@ fn calls_that_block_for_long_all_find_a_thread() {
                 pool.spawn(move || inner.blocking(|| _ = all.wait()))
             })
             .collect();
-        // Not by this thread.
+        // Not run by this thread.
         eventually("all meet", || calls.iter().all(Task::is_finished));
     });
 }
 
-/// Each is kept by a task that is queued behind a hundred that wait for others.
+/// Each promise is completed by a task that is queued behind a hundred tasks that wait for other
+/// promises.
 #[test]
 fn promises_that_tasks_at_the_end_of_the_queue_keep() {
     within_deadline(|| {
@@ -144,7 +146,7 @@ fn promises_that_tasks_at_the_end_of_the_queue_keep() {
     });
 }
 
-/// A lock that is held across waits, in more tasks than have stand-ins.
+/// A lock is held across waits, in more tasks than are replaced by spares.
 #[test]
 fn a_lock_across_waits_in_more_tasks_than_are_replaced() {
     within_deadline(|| {
@@ -165,19 +167,19 @@ fn a_lock_across_waits_in_more_tasks_than_are_replaced() {
     });
 }
 
-/// The system refuses what is asked for.
+/// The system refuses further threads.
 #[cfg(target_os = "linux")]
 #[test]
 fn two_thousand_tasks_wait_where_the_system_gives_no_thread() {
     alone(
         "spares::two_thousand_tasks_wait_where_the_system_gives_no_thread",
-        // What is small has room where there is none for another stack: one heap, which grows by
-        // much at a time and keeps it.
+        // Small allocations succeed where there is no room for another stack: there is one heap,
+        // which grows by large steps and does not shrink.
         "export MALLOC_ARENA_MAX=1 MALLOC_TOP_PAD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824",
         || {
             use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
             let (many, one) = (named("refused", 2), named("refuser", 1));
-            // Their threads have all that they need.
+            // Makes sure that their threads have allocated all that they need.
             many.broadcast(|_| ());
             one.broadcast(|_| ());
             let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -201,9 +203,9 @@ fn two_thousand_tasks_wait_where_the_system_gives_no_thread() {
     );
 }
 
-/// More wait for one another than are replaced at once, in two pools, and none can end before all
-/// have begun: what is begun each time that nothing moves doubles, so it takes a tenth of a second,
-/// and not the minute that one thread at a time would.
+/// More tasks wait for one another than are replaced at once, in two pools, and none can end before
+/// all have begun. Each time that nothing moves, twice as many threads are added as before, so it
+/// takes a tenth of a second, where one thread at a time would take a minute.
 #[test]
 fn waits_that_need_one_another_all_begin_soon() {
     within_deadline(|| {

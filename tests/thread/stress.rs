@@ -1,9 +1,9 @@
-//! Random graphs of work over several pools at once, whose answer is that of the sequential
-//! program.
+//! Random graphs of work over several pools at once, whose results are compared with those of a
+//! sequential program.
 //!
-//! `TREFOIL_STRESS=seconds` says for how long (if it is not set, one, and two with `TREFOIL_FULL`),
-//! `TREFOIL_SEED=number` with which numbers; the seed is printed where something fails. A round
-//! that takes too long is a hang.
+//! `TREFOIL_STRESS=seconds` sets how long it runs (one second if it is not set, two with
+//! `TREFOIL_FULL`), `TREFOIL_SEED=number` the seed, which is printed if something fails. A round
+//! that takes too long counts as a hang.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -28,7 +28,7 @@ fn mix(seed: u64, i: u64) -> u64 {
 
 type Pools = Arc<Vec<ThreadPool>>;
 
-/// What a node of the graph is: it depends on its seed alone. What is a leaf here does some work.
+/// The result of a node, which depends on its seed alone. A leaf does some work.
 fn answer(seed: u64, depth: u32) -> u64 {
     if depth == 0 {
         return (0..seed % 64).fold(seed, mix) & 0xFFFF;
@@ -87,7 +87,7 @@ fn grow(pools: &Pools, lock: &Arc<Mutex<u64>>, seed: u64, depth: u32) -> u64 {
             pool.map_reduce(0..4, part, || 0, u64::wrapping_add)
         }
         6 => {
-            // A promise that another task keeps.
+            // A promise that another task completes.
             let (completer, promise) = Completer::new();
             let work = owned(0);
             pool.spawn(move || completer.complete(Ok(work()))).detach();
@@ -95,7 +95,7 @@ fn grow(pools: &Pools, lock: &Arc<Mutex<u64>>, seed: u64, depth: u32) -> u64 {
             promise.join().unwrap().wrapping_add(b)
         }
         7 => {
-            // A borrow of this thread's across a wait: nobody else may come by.
+            // Both halves of a join in this pool.
             let (a, b) = pool.install(|| trefoil::join(|| node(0), || node(1)));
             a.wrapping_add(b)
         }
@@ -105,7 +105,7 @@ fn grow(pools: &Pools, lock: &Arc<Mutex<u64>>, seed: u64, depth: u32) -> u64 {
             a.join().unwrap().wrapping_add(b)
         }
         9 => {
-            // All workers have a look; one of them counts.
+            // All workers are called; one of them counts.
             let seen = pool.broadcast(|index| index);
             assert!(!seen.is_empty() && seen.iter().enumerate().all(|(i, &index)| i == index));
             pool.scope(|s| {
@@ -120,7 +120,7 @@ fn grow(pools: &Pools, lock: &Arc<Mutex<u64>>, seed: u64, depth: u32) -> u64 {
             a.wrapping_add(b)
         }
         _ => {
-            // A lock that is held across a wait, by leaves only: they take no other.
+            // A lock is held across a wait. Only leaves take it, and they take no other.
             let (a, b) = (node(0), node(1));
             let mut held = lock.lock().unwrap();
             let (c, e) = trefoil::join(|| answer(seed, 0), || answer(mix(seed, 5), 0));
@@ -142,7 +142,7 @@ fn random_graphs_over_several_pools() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let first = number("TREFOIL_SEED").unwrap_or(now.unwrap().as_nanos() as u64);
     let end = Instant::now() + Duration::from_secs(seconds);
-    // A watchdog: each round must move it.
+    // A watchdog: each round must advance its count.
     let (rounds, over) = (
         Arc::new(AtomicU64::new(0)),
         Arc::new(AtomicBool::new(false)),

@@ -1,13 +1,13 @@
-//! That the pages of `docs/` hold together, in a checkout, in rustdoc and as a book.
+//! The links between the pages of `docs/` work: in a checkout, in rustdoc and as a book.
 //!
-//! 1. Each page is in `docs/SUMMARY.md`, from which `mdbook build` makes a book, and what stands
-//!    there exists.
+//! 1. Each page is in `docs/SUMMARY.md`, from which `mdbook build` makes a book, and each page in
+//!    it exists.
 //! 2. Pages link to one another by reference, `[GUIDE.md]` and at the end `[GUIDE.md]: GUIDE.md`.
-//!    In a checkout and in the book that is the file; in rustdoc `docs/rustdoc-links.txt` has come
-//!    first and says which module it is. So a page is linked by its own name, that file knows it,
-//!    and no link leaves `docs/`.
-//! 3. Examples on the pages that a user reads first are whole: GitHub shows the lines that rustdoc
-//!    hides.
+//!    In a checkout and in the book the link leads to the file. In rustdoc `docs/rustdoc-links.txt`
+//!    is read first, which says what module the page is. So a page is linked by its own name, that
+//!    file has the name, and no link leaves `docs/`.
+//! 3. Examples on the pages that a user reads first have no hidden lines, because GitHub shows the
+//!    lines that rustdoc hides.
 //! 4. Each variable of the environment that the crate or an example reads is in the guide's table.
 
 use crate::source::{File, Finding};

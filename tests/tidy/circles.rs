@@ -1,15 +1,16 @@
 //! No circle of files inside a room.
 //!
-//! A room is a top-level module of `src`. Two of its files that import one another, directly or by
-//! way of others, cannot be read, tested or changed apart. A path is followed through the
-//! re-exports of a `mod.rs` to the file that it names; what is compiled for tests and models only
-//! does not count.
+//! A room is a top-level module of `src`. Two of its files that import one another, directly or
+//! through others, cannot be read, tested or changed separately. A path is followed through the
+//! re-exports of a `mod.rs` to the file that it names; code that is compiled only for tests and
+//! models does not count.
 //!
-//! A room in [`LAYERED`] has rooms of its own: these stand in no circle either, each taken as one,
-//! and what lies beside them as one more, on top.
+//! A room in [`LAYERED`] has rooms of its own. These form no circle either; each of them counts as
+//! one module, and the files beside them as one more, on top.
 //!
-//! [`DEBT`] lists the files that stand in circles today. It only gets shorter: a file that is in a
-//! circle and not in the list is reported, and so is one in the list that is in no circle any more.
+//! [`DEBT`] lists the files that are in circles today, so that it can only get shorter: a file in a
+//! circle that is not in the list is reported, and so is one in the list that is in no circle any
+//! more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -33,7 +34,7 @@ struct Module<'a> {
     exports: Vec<(String, Path)>,
 }
 
-/// Files in circles that are not in the list of debts, and debts that are paid.
+/// Files in circles that are not in [`DEBT`], and files in [`DEBT`] that are in no circle.
 pub(crate) fn circles(tree: &[File]) -> Vec<Finding> {
     against(tree, DEBT)
 }
@@ -112,7 +113,7 @@ fn layers(modules: &[Module<'_>], edges: &[BTreeSet<usize>]) -> Vec<Finding> {
     inside.collect()
 }
 
-/// The shortest way from a file back to itself; empty: there is none.
+/// The shortest path from a file back to itself; empty if there is none.
 fn shortest(edges: &[BTreeSet<usize>], from: usize) -> Vec<usize> {
     let mut before = BTreeMap::new();
     let mut next = VecDeque::from([from]);
@@ -132,7 +133,7 @@ fn shortest(edges: &[BTreeSet<usize>], from: usize) -> Vec<usize> {
     way
 }
 
-/// The file in which what `path` names is written.
+/// The file in which the item that `path` names is defined.
 fn home(
     modules: &[Module<'_>],
     places: &BTreeMap<&Path, usize>,
@@ -154,8 +155,8 @@ fn home(
             let whole: Path = source.iter().chain(&path[length + 1..]).cloned().collect();
             home(modules, places, &whole, depth + 1)
         }
-        // A module's own file is no user of what it is made of, nor do those use it who go through
-        // it.
+        // A module's own file does not count as a user of its parts, and a path through it does not
+        // count as a use of it.
         _ if path.len() == length && modules[at].is_door() => None,
         _ => Some(at),
     }
@@ -174,7 +175,7 @@ impl<'a> Module<'a> {
             uses: Vec::new(),
             exports: Vec::new(),
         };
-        // (In a `mod.rs` a path may begin with what it is made of.)
+        // (In a `mod.rs` a path may begin with a submodule.)
         let text = production(file).lines().map(|line| if line.starts_with("pub") { line.replacen("use ", "use self::", 1) } else { line.to_owned() } + "\n").collect::<String>();
         let text = ["crate", "super", "self"].iter().fold(text, |text, root| {
             text.replace(&format!("self::{root}::"), &format!("{root}::"))
@@ -194,10 +195,11 @@ impl<'a> Module<'a> {
         Some(module)
     }
 
-    /// The room inside of a layered room that it is of; what lies beside those is of the whole.
+    /// The inner room of a layered room that it is in; a file beside the inner rooms is in the
+    /// outer one.
     fn room(&self) -> Option<Path> {
         let length = match self.path.len() {
-            1 => return None, // the door of the whole
+            1 => return None, // the outer room's own file
             2 if !self.is_door() => 1,
             _ => 2,
         };
@@ -205,12 +207,12 @@ impl<'a> Module<'a> {
         LAYERED.contains(&room[0].as_str()).then_some(room)
     }
 
-    /// What is inside is reached through it.
+    /// Whether it is a `mod.rs`, through which its parts are reached.
     fn is_door(&self) -> bool {
         self.file.path.ends_with("/mod.rs")
     }
 
-    /// From the root.
+    /// The path from the root.
     fn resolve(&self, leaf: &Leaf) -> Option<Path> {
         let mut parts = leaf.parts.iter().map(String::as_str).peekable();
         let mut path = match parts.next()? {
@@ -248,7 +250,7 @@ fn paths(text: &str) -> Vec<(Leaf, bool)> {
             at = start + 1;
             continue;
         }
-        // Of the whole statement, in a `use`.
+        // In a `use`, `pub` is at the beginning of the statement.
         let statement = text[..start].rfind([';', '}']).map_or(0, |end| end + 1);
         let head = text[statement..start].trim_start();
         let is_use = head.split_whitespace().any(|word| word == "use");

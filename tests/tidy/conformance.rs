@@ -1,13 +1,13 @@
-//! Whatever a table of conformance claims is shown by a test that exists.
+//! Each claim in a table of conformance names a test that exists.
 //!
 //! `docs/CONFORMANCE*.md` are tables of cases. The last cell of each row names the tests that show
 //! it, in backquotes, as `file::test`: `edge_cases::many_block_ons_with_wakes_between_them` is a
-//! function of that name in some `edges.rs`, and the file may be given with its path. A test that
-//! was renamed or removed takes the claim with it, so the row is reported.
+//! function of that name in some `edges.rs`, and the file may be given with its path. If a test was
+//! renamed or removed, the row is reported.
 
 use crate::source::{File, Finding};
 
-/// Each row of a table names one test at least, and each that it names is there.
+/// Each row of a table names at least one test, and each test that it names exists.
 pub(crate) fn shown(file: &File, tree: &[File]) -> Vec<Finding> {
     if !file.path.starts_with("docs/CONFORMANCE") {
         return Vec::new();

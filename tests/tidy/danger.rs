@@ -1,9 +1,8 @@
-//! Where `unsafe` may live, what it must say, and that what it says exists.
+//! Where `unsafe` is allowed, and which invariant each `SAFETY:` comment must cite.
 //!
-//! A rule of safety is declared in the essay of its area, as
-//! `//! - **T3** ...`; a `SAFETY:` comment cites it by that name. The letter
-//! tells the area, so a reader knows where to look, and a citation that nothing
-//! declares is a finding.
+//! A rule of safety is declared in the essay of its area, as `//! - **T3** ...`; a `SAFETY:`
+//! comment cites it by that name. The letter is that of the area, so a reader knows where to look.
+//! A citation of a rule that is not declared is a finding.
 
 use crate::layers::words;
 use crate::source::{File, Finding, Line};
@@ -27,8 +26,8 @@ const LETTERS: [(char, &str); 12] = [
 
 const ATTRIBUTE: &str = "allow(unsafe_code)";
 
-/// `unsafe` stays in `raw` files and in `sys`. A test may crash on purpose, or
-/// look into a cell of loom's; the library and the examples may not.
+/// `unsafe` stays in `raw` files and in `sys`. A test may crash on purpose, or read a cell of loom;
+/// the library and the examples may not.
 pub(crate) fn confined(file: &File) -> Vec<Finding> {
     let judged = file.path.starts_with("src/") || file.path.starts_with("examples/");
     if !file.is_rust() || !judged || may_be_unsafe(&file.path) {
@@ -81,9 +80,9 @@ pub(crate) fn explained(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// Atomics, cells and locks come through `src/loom.rs`, so that every protocol can be
-/// modelled. What no protocol depends on (a counter, a hook) says so on its line, or
-/// on the one above: `no protocol`.
+/// Atomics, cells and locks come through `src/loom.rs`, so that every protocol can be modelled. An
+/// atomic on which no protocol depends (a counter, a hook) has the words `no protocol` on its line
+/// or on the line above.
 pub(crate) fn door(file: &File) -> Vec<Finding> {
     const ELSEWHERE: [&str; 4] = ["Mutex", "RwLock", "Condvar", "UnsafeCell"];
     if !file.is_rust() || !file.path.starts_with("src/") || file.path == "src/loom.rs" {
@@ -113,7 +112,7 @@ pub(crate) fn door(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// Every file of the library that may be unsafe stands in the inventory.
+/// Every file of the library that may contain `unsafe` is in the inventory.
 pub(crate) fn listed(file: &File, tree: &[File]) -> Vec<Finding> {
     const INVENTORY: &str = "docs/SAFETY.md";
     let attribute = |line: &Line| line.code.contains(ATTRIBUTE);

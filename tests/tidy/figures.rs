@@ -1,8 +1,8 @@
-//! That figures in prose are those of the tables.
+//! The figures in the prose are those of the tables.
 //!
-//! `docs/BENCHMARKS.md` is measured anew, and what is said of it elsewhere goes stale. So a
-//! paragraph or an item of a list that speaks of figures ends with a comment which says where each
-//! of them stands:
+//! `docs/BENCHMARKS.md` is measured again and again, and figures in other documents become
+//! outdated. So a paragraph or an item of a list that has figures ends with a comment which says
+//! where each of them comes from:
 //!
 //! ```text
 //! - A promise takes 1.24 times as long as tokio's, 27 ns, and a yield 0.5 of smol's time.
@@ -14,31 +14,31 @@
 //! ```
 //!
 //! 1. There is a line for each number of the paragraph outside of backquotes, in their order.
-//!    `1,023 | -` says that a number is no figure of a table. `same | ..` holds the figure before
-//!    it to one more row.
+//!    `1,023 | -` means that a number is not a figure of a table. `same | ..` compares the figure
+//!    before it with one more row.
 //! 2. A row is named as in the table; `least: X` and `most: X` are the least and the greatest of
 //!    the rows that begin with X, `every: X` is each of them.
-//! 3. The last part is whose value it is, or `a / b`, or `a - b`. `best` is the best peer, whoever
-//!    that is.
+//! 3. The last part names the contender, or a ratio `a / b`, or a difference `a - b`. `best` is the
+//!    best peer.
 //! 4. The number is that of the table, rounded to as many digits as it has. `± 10 % | ..` wants a
 //!    ratio between 0.9 and 1.1, `< 200 ns | ..` a value below it.
 //!
 //! What must have such a comment: each paragraph with a number in the section "Figures" of
-//! `docs/COMPARE.md`, and outside of a table each with a ratio (`×0.5`), but for the documents that
-//! speak of earlier runs.
+//! `docs/COMPARE.md`, and outside of a table each with a ratio (`×0.5`), except in documents about
+//! earlier runs.
 
 use crate::source::{File, Finding};
 
 const TABLES: &str = "docs/BENCHMARKS.md";
 
-/// They speak of earlier runs.
+/// Documents about earlier runs.
 const OF_THE_PAST: [&str; 2] = ["docs/DESIGN.md", "CHANGELOG.md"];
 
 /// A number with its unit; times are in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Value(f64, &'static str);
 
-/// What one contender of a row has, and the ratio that the table prints beside it.
+/// The value of one contender of a row, and the ratio that the table prints beside it.
 #[derive(Debug)]
 struct Entry<'a> {
     name: &'a str,
@@ -52,7 +52,8 @@ struct Row<'a> {
     entries: Vec<Entry<'a>>,
 }
 
-/// Each figure that a paragraph claims is in the tables, and each that must be claimed is.
+/// Each figure in a comment agrees with the tables, and each paragraph that must have a comment has
+/// one.
 pub(crate) fn claimed(file: &File, tree: &[File]) -> Vec<Finding> {
     if !file.path.ends_with(".md") || OF_THE_PAST.contains(&file.path.as_str()) {
         return Vec::new();
@@ -109,7 +110,7 @@ pub(crate) fn claimed(file: &File, tree: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// Compares one paragraph's numbers with what its comment says of them.
+/// Compares the numbers of one paragraph with its comment.
 fn judge(
     numbers: &[String],
     claims: &[(usize, &str)],
@@ -150,7 +151,7 @@ fn judge(
     }
 }
 
-/// Whether the figure is what the row says.
+/// Whether the figure is that of the row.
 fn holds(figure: &str, name: &str, whose: &str, rows: &[Row<'_>]) -> Result<(), String> {
     let (pick, name) = name
         .split_once(": ")
@@ -191,7 +192,8 @@ fn holds(figure: &str, name: &str, whose: &str, rows: &[Row<'_>]) -> Result<(), 
     Ok(())
 }
 
-/// The figure is that value, rounded to as many digits as it has; or above it, or around it.
+/// Whether the figure is that value, rounded to as many digits as it has; or above it, or around
+/// it.
 fn fits(figure: &str, value: f64, unit: &str) -> Option<bool> {
     let mut words = figure.split_whitespace().peekable();
     let relation = words.next_if(|word| ["<", "±"].contains(word));
@@ -233,7 +235,7 @@ fn scale(unit: &str) -> Option<f64> {
     })
 }
 
-/// What a row says of a contender, or of two.
+/// The value of a row for a contender, or for two.
 fn value(row: &Row<'_>, whose: &str) -> Option<Value> {
     let find = |name: &str| {
         let at = usize::from(name == "best");
@@ -293,7 +295,7 @@ fn entry(text: &str) -> Option<Entry<'_>> {
     Some(Entry { name, value, ratio })
 }
 
-/// The number at the end of a text, and what stands before it.
+/// The number at the end of a text, and the text before it.
 fn number(text: &str) -> Option<(&str, Value)> {
     let (before, last) = text.rsplit_once(' ').unwrap_or(("", text));
     if let Some(scale) = scale(last) {

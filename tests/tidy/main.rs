@@ -1,10 +1,10 @@
-//! The rules of the house, checked by a machine.
+//! The rules of this repository, checked by a program.
 //!
-//! A norm that nobody runs rots, so every rule of `CONTRIBUTING.md` that a
-//! program can judge is judged here: which module may import which, where
-//! `unsafe` may live and what it must say, that every file opens with an essay,
-//! that every rule a comment cites is written down somewhere, that every path
-//! a document names exists, that its figures are those of the benchmarks.
+//! A rule that nothing checks is soon broken, so every rule of `CONTRIBUTING.md` that a program can
+//! check is checked here: which module may import which, where `unsafe` may live and what it must
+//! say, that every file opens with an essay, that every rule a comment cites is written down
+//! somewhere, that every path a document names exists, that its figures are those of the
+//! benchmarks.
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`,
@@ -12,8 +12,8 @@
 //!    (and, where it needs more, the whole tree) to a list of findings. It does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
-//! Each rule stands beside tests that feed it bad samples and demand that it
-//! reports them: a rule that cannot fail is no rule.
+//! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
+//! that cannot fail checks nothing.
 
 mod book;
 mod circles;
@@ -30,20 +30,20 @@ use source::{File, Finding};
 use std::fs;
 use std::path::Path;
 
-/// What the walk looks at: everything that is written by hand and committed.
+/// What is checked: everything that is written by hand and committed.
 const ROOTS: [&str; 11] = [
     "src", "tests", "adapters", "checks", "benches", "examples", "programs", "compat", "docs",
     ".ci", ".config",
 ];
 
-/// Reads every file of the checkout that the rules speak about.
+/// Reads every file of the checkout that a rule is about.
 fn tree() -> Vec<File> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
     for entry in fs::read_dir(top).expect("the checkout is readable") {
         let entry = entry.expect("the checkout is readable");
         let name = entry.file_name().into_string().expect("names are UTF-8");
-        let file = entry.path().is_file() && name != ".git"; // a worktree's is a file
+        let file = entry.path().is_file() && name != ".git"; // in a worktree it is a file
         if file || ROOTS.contains(&name.as_str()) {
             walk(&entry.path(), &name, &mut paths);
         }
@@ -52,7 +52,7 @@ fn tree() -> Vec<File> {
     paths
         .into_iter()
         .filter_map(|path| {
-            let text = fs::read_to_string(top.join(&path)).ok()?; // not text: not ours to judge
+            let text = fs::read_to_string(top.join(&path)).ok()?; // not text: nothing to check
             Some(File::new(&path, &text))
         })
         .collect()
@@ -118,7 +118,7 @@ fn the_house_is_tidy() {
     );
 }
 
-/// Every rule is wired: a house in which each is broken once hears from all.
+/// Every rule is applied: a tree that breaks each of them once gets a finding from each.
 #[test]
 fn every_rule_can_fail() {
     let bad = [

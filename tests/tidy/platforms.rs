@@ -1,11 +1,12 @@
-//! Where the source may ask which system it is built for.
+//! Where the source may depend on the system it is built for.
 //!
-//! What differs between systems stands in `src/sys/`, so only there a `cfg` names one: anywhere
-//! else it may say that a public item exists on some systems only. Tests may be of one system.
+//! Code that differs between systems is in `src/sys/`, so only there may a `cfg` name a system.
+//! Elsewhere it may only say that a public item exists on some systems. A test may be for one
+//! system.
 
 use crate::source::{File, Finding};
 
-/// What names a system. (Processors and the width of pointers are no system.)
+/// The names of systems in a `cfg`. (Processors and the width of pointers do not count.)
 const NAMES: [&str; 6] = [
     "target_os",
     "target_family",
@@ -15,7 +16,8 @@ const NAMES: [&str; 6] = [
     "windows",
 ];
 
-/// Files of which a public item exists on some systems only: how often they may say so.
+/// The files with public items that exist only on some systems, and how often such a `cfg` may
+/// occur.
 const PUBLIC: [(&str, usize); 10] = [
     ("src/adapters/hyper/streams.rs", 1), // Unix sockets
     ("src/adapters/tokio_io.rs", 1),      // Unix sockets
@@ -29,7 +31,7 @@ const PUBLIC: [(&str, usize); 10] = [
     ("src/lib.rs", 2),                    // which systems there are; processes on other machines
 ];
 
-/// A `cfg` that names a system stands in `src/sys/`, or is of a public item or a test.
+/// A `cfg` that names a system is in `src/sys/`, or belongs to a public item or a test.
 pub(crate) fn confined(file: &File) -> Vec<Finding> {
     if !file.is_rust() || !file.path.starts_with("src/") || file.path.starts_with("src/sys/") {
         return Vec::new();

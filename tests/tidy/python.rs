@@ -1,8 +1,8 @@
-//! That every call of Python's concurrency has a line in `docs/FROM_PYTHON.md`.
+//! Every function of Python's concurrency modules occurs in `docs/FROM_PYTHON.md`.
 //!
-//! The table below is what people use of each module, `__all__` and the methods of its
-//! classes included. A name counts as mapped if the section of its module says it where the
-//! Python stands: in a comment of an example, or in backticks.
+//! The table below has the names of each module that people use, `__all__` and the methods of its
+//! classes included. A name counts as mapped if it occurs in the section of its module, in a
+//! comment of an example or in backticks.
 
 use crate::layers::words;
 use crate::source::{File, Finding};
@@ -84,7 +84,7 @@ const CALLS: [(&str, &str); 6] = [
     ),
 ];
 
-/// Every name of the table stands in its section.
+/// Every name of the table occurs in its section.
 pub(crate) fn mapped(file: &File) -> Vec<Finding> {
     if file.path != PAGE {
         return Vec::new();

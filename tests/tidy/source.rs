@@ -1,4 +1,4 @@
-//! One file, split into what the compiler reads and what people read.
+//! One file, split into code and comments.
 //!
 //! A small lexer, enough for Rust as this crate writes it: it knows line and
 //! nested block comments, strings with escapes, raw strings with any number of

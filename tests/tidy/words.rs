@@ -1,8 +1,8 @@
 //! What a file must say, and what it must not.
 //!
-//! Essays that open every file, reasons for long ones, paths and examples that
-//! are real, and no leftovers. All of it is prose, and prose that no machine
-//! reads is the first thing in a crate to go stale.
+//! Every file begins with an essay, the paths that it names exist, lines are not too long, examples
+//! compile, and there are no leftovers. All of this is prose, and prose that no program checks is
+//! soon outdated.
 
 use crate::source::{File, Finding};
 

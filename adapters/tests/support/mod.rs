@@ -1,4 +1,4 @@
-//! What the tests of the adapters share: connected sockets, requests, whole bodies.
+//! Helpers of the adapters' tests: connected sockets, requests, whole bodies.
 #![allow(dead_code)] // not every program needs all of it
 
 use std::cell::Cell;

@@ -83,10 +83,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// strace's count of all calls of a server that has answered so many requests.
 ///
-/// It makes each call take a hundred times as long, so a server may be found in the middle of its
-/// first steps for a long while, or ask the kernel after each few answers because so much time has
-/// passed. Hence the pause after the first request on each connection, for everybody, and a clock
-/// that stands still for those who look at one: without strace, with the calls counted by `perf
+/// strace makes each call take a hundred times as long, so a server may be in the middle of its
+/// first steps for a long while, or ask the kernel after every few answers because so much time has
+/// passed. Hence the pause after the first request on each connection, for all contenders, and a
+/// clock that stands still for those that read one: without strace, with the calls counted by `perf
 /// stat -e raw_syscalls:sys_enter`, the figures are the same.
 fn calls(name: &str, connections: usize, rounds: u64) -> Option<f64> {
     let report = std::env::temp_dir().join(format!("trefoil-calls-{}", std::process::id()));

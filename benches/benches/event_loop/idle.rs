@@ -1,4 +1,4 @@
-//! What waits and does nothing: a million tasks, ten thousand connections.
+//! The memory of idle tasks and connections: a million tasks, ten thousand connections.
 
 use std::future::pending;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub fn grow(name: &str, n: u64) {
         }
         other => panic!("no runtime {other}"),
     }
-    // What becomes of them is not asked.
+    // What happens to them afterwards is not measured.
     std::process::exit(0);
 }
 
@@ -105,7 +105,7 @@ pub fn connections(bench: &mut Bench) {
     let mut cpu = Vec::new();
     for (kind, name) in servers::all() {
         let (actor, port) = servers::start(name, 0);
-        drop(Load::connect(port, 10)); // whatever the first ones bring with them
+        drop(Load::connect(port, 10)); // whatever the first connections allocate once
         let before = actor.resident();
         let mut load = Load::connect(port, n);
         load.once_each();

@@ -15,7 +15,7 @@ use crate::peers::runtimes;
 use crate::roles;
 use crate::wake::{Bell, Heard};
 
-/// After so long everybody sleeps.
+/// After so long all contenders sleep.
 const PAUSE: Duration = Duration::from_micros(300);
 
 /// `n` answers of a loop that is driven here.

@@ -28,8 +28,9 @@ impl Load {
             let data = EventData::new_u64(at as u64);
             epoll::add(&epoll, &stream, data, EventFlags::IN).expect("it can be watched");
             streams.push(stream);
-            // Connections are accepted in order: when this one is answered, all are. Nobody waits
-            // for a second because the list of those that are not accepted yet is full.
+            // Connections are accepted in order: when this one is answered, all are. So no
+            // connection waits for a second because the queue of those that are not accepted yet is
+            // full.
             if at % 64 == 63 {
                 let stream = &mut streams[at];
                 stream.write_all(&REQUEST).expect("the server is there");

@@ -4,10 +4,10 @@
 //! cargo bench -p trefoil-benches --bench event_loop -- [--quick] [--only PART,...] [--markdown] [--list]
 //! ```
 //!
-//! The flags are those of `threads`; `benches/src/rows.rs` says how it is measured. What needs a
-//! process of its own (a server, a million idle tasks) is this program again, in a role
-//! (`roles.rs`). Python's asyncio takes part where there is a `python3`, and uvloop where it is
-//! installed (`python.rs`).
+//! The flags are those of `threads`; `benches/src/rows.rs` says how it is measured. For
+//! measurements that need a separate process (a server, a million idle tasks), this program is
+//! started again, in a role (`roles.rs`). Python's asyncio takes part if there is a `python3`, and
+//! uvloop if it is installed (`python.rs`).
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 

@@ -1,7 +1,7 @@
 //! This program in another role: a server, or a process that only grows.
 //!
-//! `--role NAME ARGUMENTS`. A process in a role ends when its input does, that is, when
-//! whoever started it has dropped it.
+//! `--role NAME ARGUMENTS`. A process in a role ends when its input does, that is, when the process
+//! that started it has dropped it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -32,7 +32,7 @@ pub fn play() -> bool {
     true
 }
 
-/// A thread that ends the process when nobody holds its input any longer.
+/// A thread that ends the process when its input is closed.
 fn end_with_input() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -40,8 +40,8 @@ fn end_with_input() {
     });
 }
 
-/// The `which`-th processor that this process may use, for this thread and those that it starts;
-/// where there is only one, that.
+/// Pins this thread, and those that it starts, to the `which`-th processor that this process may
+/// use; if there is only one, to that.
 pub fn pin(which: usize) {
     let allowed = allowed();
     let mut one = CpuSet::new();

@@ -1,4 +1,4 @@
-//! The same echo server by everybody: a task for each connection, a buffer of 1 KiB each.
+//! The same echo server with every contender: a task for each connection, a buffer of 1 KiB each.
 //!
 //! The raw one is what one writes by hand: `epoll`, level-triggered, one buffer for all.
 
@@ -17,7 +17,7 @@ use crate::roles::Actor;
 
 const BUFFER: usize = 1024;
 
-/// Who they are.
+/// The contenders.
 pub fn all() -> Vec<(Kind, &'static str)> {
     let mut all = vec![
         (Kind::Ours, "trefoil"),

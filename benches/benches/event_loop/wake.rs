@@ -17,7 +17,7 @@ use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
 use crate::peers::runtimes;
 use crate::roles;
 
-/// A bell between a thread and a future, the same for everybody.
+/// A bell between a thread and a future, the same for all contenders.
 #[derive(Default)]
 pub struct Bell {
     pub rung: AtomicU64,
@@ -241,7 +241,7 @@ struct Count {
 }
 
 impl Count {
-    /// Never freed: a shared count of who has it would cost more than some spawns do.
+    /// Never freed: a shared reference count would cost more than some spawns.
     fn new(n: u64) -> &'static Self {
         Box::leak(Box::new(Self {
             left: AtomicU64::new(n),

@@ -10,7 +10,7 @@ use crate::peers::{self, Confined, add_one};
 use crate::pipes::Pipes;
 use crate::python;
 
-/// After so long everybody sleeps.
+/// After so long all contenders sleep.
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// One call, answered.
@@ -97,7 +97,7 @@ pub fn back_to_back(bench: &mut Bench) {
     bench.report(row.on("cost-processes", 0.0), &measured);
 }
 
-/// There is nowhere else to go.
+/// The same with all processes on one processor.
 pub fn on_one_cpu(bench: &mut Bench) {
     let confined = Confined::new();
     let entries = in_a_row(bench, calls());
@@ -108,7 +108,7 @@ pub fn on_one_cpu(bench: &mut Bench) {
     bench.report(row, &measured);
 }
 
-/// All are handed over before the first is waited for.
+/// All calls are submitted before the first is waited for.
 pub fn separate(bench: &mut Bench) {
     let count = bench.pick(100, 10_000, 50_000);
     let few = bench.pick(10, 500, 2_000);

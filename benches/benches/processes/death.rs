@@ -1,5 +1,5 @@
-//! A worker is killed: how soon is that known, how soon is there another, and what becomes of the
-//! rest?
+//! A worker is killed: how soon is that known, how soon is there another, and what happens to the
+//! other calls?
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ fn kill(pid: u32) {
     kill_process(pid, Signal::KILL).expect("it lives");
 }
 
-/// An item that says who runs it and then stays.
+/// An item that reports which process runs it, and then stays.
 fn stay(_: ()) {
     loop {
         std::thread::park();

@@ -10,8 +10,8 @@
 //! it); and two bare pipes to a copy of this program (`pipes.rs`), which is what a safe pool could
 //! do at best.
 //!
-//! A round trip between two processors is mostly the wake-up of a sleeping one. So calls
-//! are measured with pauses, one after the other, and with everybody on one processor.
+//! A round trip between two processors is mostly the wake-up of a sleeping one. So calls are
+//! measured with pauses, one after the other, and with all processes on one processor.
 
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 

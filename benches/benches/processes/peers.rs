@@ -1,7 +1,7 @@
 //! The contenders' pools: two workers each, made when first asked for.
 //!
-//! What is made while the process is confined to one processor stays there, so the rows that are
-//! measured so make their own.
+//! A pool that is made while the process is confined to one processor stays there, so the rows that
+//! are measured so make their own pools.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ pub fn trefoil() -> &'static ProcessPool {
     &POOL
 }
 
-/// Of workers that are nothing but a stream of bytes.
+/// A pool of plain workers.
 pub fn new_plain() -> ProcessPool {
     let builder = ProcessPool::builder().workers(WORKERS).plain_workers(true);
     builder.build().expect("trefoil starts processes")

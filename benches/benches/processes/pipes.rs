@@ -1,7 +1,7 @@
 //! Bare pipes: a copy of this program that reads numbers from one and writes answers to the other.
 //!
-//! No library, no protocol: how long a message is, both sides know. What this needs, nobody can
-//! save.
+//! No library, no protocol: both sides know the length of a message. No pool can need less than
+//! this.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -9,8 +9,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// Asks this program to answer.
 const FLAG: &str = "--pipe-child";
 
-/// If this process was started for it: answers until nobody asks. Every eight bytes are a number,
-/// and one more is the answer; or blocks of a given size go back as they came.
+/// If this process was started for it: answers until its input ends. Every eight bytes are a
+/// number, to which it adds one; or it returns blocks of a given size unchanged.
 pub fn child() -> bool {
     let args: Vec<String> = std::env::args().collect();
     let Some(at) = args.iter().position(|arg| arg == FLAG) else {
@@ -89,7 +89,7 @@ impl Pipes {
         u64::from_ne_bytes(answer)
     }
 
-    /// A block there, and the same back into it; whoever reads must not wait for who writes.
+    /// Sends a block, and reads it back; reading must not wait for writing.
     pub fn block(&mut self, block: &mut [u8]) {
         let copy = block.to_vec();
         let mut to = self.to.take().expect("open until the end");

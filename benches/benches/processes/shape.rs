@@ -34,8 +34,8 @@ pub fn sizes(bench: &mut Bench) {
                 let back = peers::trefoil().map(items, |bytes: Vec<u8>| bytes);
                 assert_eq!(back.expect("they come back").len() as u64, n);
             }),
-            // A thread for each worker: whoever sends the next large argument before it takes the
-            // last result waits for ever.
+            // A thread for each worker, because a thread that sends the next large argument before
+            // it takes the last result waits for ever.
             Entry::whole(Kind::Peer, "procspawn", n, || {
                 let calls = || {
                     for _ in 0..n / WORKERS as u64 {

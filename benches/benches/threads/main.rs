@@ -10,7 +10,7 @@
 //! threads they have. Each file below holds the rows of one kind of work, and beside
 //! each row its goal.
 //!
-//! forte is a peer too, where its feature is on; `benches/Cargo.toml` says how.
+//! forte is a peer, too, if its feature is on; `benches/Cargo.toml` says how.
 
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 

@@ -15,8 +15,8 @@ fn fill<T, R>(out: &mut [R], items: &[T], item: impl Fn(&T) -> R) {
     }
 }
 
-/// One row: the same function over the same items by everybody. The result is a vector
-/// in the order of the items.
+/// One row: the same function over the same items with every contender. The result is a vector in
+/// the order of the items.
 fn row<T: Sync, R: Send + Sync + Clone + Default>(
     bench: &mut Bench,
     name: &str,

@@ -192,7 +192,7 @@ pub fn hot(bench: &mut Bench) {
     }
 }
 
-/// Calls made when everybody sleeps, each a sample.
+/// Calls that are made when all threads sleep, each a sample.
 pub fn after_idle(bench: &Bench, calls: Vec<Call<'_>>, each_round: usize) -> Measured {
     let entries = calls.into_iter().map(|(kind, name, call)| {
         Entry::samples(kind, name, move |samples| {

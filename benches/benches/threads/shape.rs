@@ -14,7 +14,7 @@ use trefoil_benches::work::{chain, links_per_us};
 
 use crate::peers;
 
-/// The same `map` by everybody.
+/// The same `map` with every contender.
 fn measured(
     bench: &Bench,
     (ours, rayon, workers): (&ThreadPool, &rayon::ThreadPool, usize),

@@ -113,7 +113,7 @@ pub fn handles(bench: &mut Bench) {
     bench.report(row, &measured);
 }
 
-/// Counts down to the end of jobs that nobody holds a handle of.
+/// Counts down to the end of jobs without handles.
 struct Countdown(AtomicU64, Thread);
 
 impl Countdown {
@@ -237,8 +237,8 @@ pub fn scopes(bench: &mut Bench) {
     }
 }
 
-/// A tree of tasks of one scope, each of which spawns two: where its own newest come first, it
-/// needs little memory.
+/// A tree of tasks of one scope, each of which spawns two: if a worker runs its own newest task
+/// first, it needs little memory.
 pub fn trees(bench: &mut Bench) {
     fn on_trefoil<'s>(s: &'s trefoil::Scope<'s, '_>, depth: usize) {
         for _ in 0..if depth > 0 { 2 } else { 0 } {

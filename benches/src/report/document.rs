@@ -1,4 +1,4 @@
-//! The document: prose by hand, and between marks what a machine has written.
+//! The document: prose written by hand, and generated text between marks.
 //!
 //! A place is a line `<!-- begin NAME -->`, whatever stands there, and a line `<!-- end NAME -->`.
 //! What a run wrote begins with a line that names it, `<!-- run ID -->`, so that the document
@@ -50,7 +50,7 @@ pub fn signed(run: &str, text: &str) -> String {
     format!("<!-- run {run} -->\n{text}")
 }
 
-/// Which run has written what stands there; none: nobody, yet.
+/// Which run has written the text there; none: no run has, yet.
 ///
 /// # Errors
 /// If there is no such place, or more than one.

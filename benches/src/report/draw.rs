@@ -9,14 +9,14 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// The part that somebody plays.
+/// The role of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// trefoil.
     Ours,
-    /// trefoil in another manner.
+    /// trefoil, used in another way.
     OursToo,
-    /// Somebody else.
+    /// Another library.
     Peer,
     /// The sequential program, or a floor.
     Base,
@@ -24,7 +24,7 @@ pub enum Part {
 
 /// A bar of a group.
 pub struct Bar {
-    /// Whose.
+    /// Its name.
     pub name: String,
     /// How long.
     pub value: f64,
@@ -36,7 +36,7 @@ pub struct Bar {
 
 /// A line through points.
 pub struct Line {
-    /// Whose.
+    /// Its name.
     pub name: String,
     /// Its colour.
     pub part: Part,

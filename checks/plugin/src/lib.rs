@@ -1,11 +1,11 @@
-//! What any library is that uses trefoil and is loaded at run time: a Python extension, an editor's
+//! A library that uses trefoil and is loaded at run time, like a Python extension or an editor's
 //! plug-in.
 
 #![allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 
 use trefoil::{Process, ProcessPool};
 
-/// Tries a pool and a process, and calls `tell` with `context` and what came of each in words, of
+/// Tries a pool and a process, and calls `tell` with `context` and the result of each, as a text of
 /// so many bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_run(tell: extern "C" fn(usize, *const u8, usize), context: usize) {
@@ -20,7 +20,7 @@ pub extern "C" fn plugin_run(tell: extern "C" fn(usize, *const u8, usize), conte
     }
 }
 
-/// Starts a thread before `main`, as some libraries do, where the environment asks for it.
+/// Starts a thread before `main`, as some libraries do, if the environment asks for it.
 extern "C" fn early() {
     if std::env::var_os("TREFOIL_PLUGIN_THREAD").is_some() {
         std::thread::spawn(|| {

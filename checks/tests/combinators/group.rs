@@ -1,4 +1,4 @@
-//! A [`TaskGroup`] beside what the model says of it.
+//! A [`TaskGroup`], compared with the model.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -28,7 +28,7 @@ struct Member {
     by_group: Option<u64>,
 }
 
-/// A group that somebody adds to and polls now and then.
+/// A group to which members are added and that is polled now and then.
 pub(crate) struct Group {
     group: Option<Rc<RefCell<TaskGroup<Probe>>>>,
     handle: GroupHandle<Probe>,
@@ -141,7 +141,7 @@ impl Group {
         }
     }
 
-    /// Whoever was told to wait, and need not any more, has been woken.
+    /// Checks that a poller that was pending, and need not wait any more, has been woken.
     pub(crate) fn check(&self, model: &Model) {
         assert!(
             !self.ready(model) || self.waiting.woken_or_idle(),
@@ -150,7 +150,7 @@ impl Group {
     }
 
     /// Begins to wait for all.
-    #[allow(clippy::await_holding_refcell_ref)] // nobody else borrows it meanwhile
+    #[allow(clippy::await_holding_refcell_ref)] // it is not borrowed elsewhere meanwhile
     pub(crate) fn join(&mut self, fresh: bool, model: &mut Model) {
         let (Some(group), None) = (&self.group, &self.live) else {
             return;
@@ -302,8 +302,8 @@ impl Group {
     }
 }
 
-/// A member that ended before it was added is heard of like any other: its end wakes the owner,
-/// and comes after those before it.
+/// A member that ended before it was added counts like any other: its end wakes the owner, and
+/// comes after earlier ends.
 #[test]
 fn a_member_that_has_ended_wakes_the_owner() {
     for fails in [false, true] {

@@ -34,7 +34,7 @@ enum Future {
     Timeout(Timeout<Task<Probe>>),
 }
 
-/// A combinator that somebody polls now and then.
+/// A combinator that is polled now and then.
 pub(crate) struct Many {
     kind: Kind,
     future: Option<Future>,
@@ -49,7 +49,7 @@ pub(crate) struct Many {
 pub(crate) type Back = (usize, Task<Probe>);
 
 impl Many {
-    /// Takes `tasks`; those that it has no use for come back.
+    /// Takes `tasks`; returns those that it cannot use.
     pub(crate) fn new(kind: Kind, mut tasks: Vec<Back>, model: &mut Model) -> (Self, Vec<Back>) {
         let rest = match kind {
             Kind::Timeout(_) => tasks.split_off(1),
@@ -104,7 +104,7 @@ impl Many {
         }
     }
 
-    /// Whoever was told to wait, and need not any more, has been woken.
+    /// Checks that a poller that was pending, and need not wait any more, has been woken.
     pub(crate) fn check(&self, model: &Model) {
         assert!(
             !self.ready(model) || self.waiting.woken_or_idle(),

@@ -1,4 +1,4 @@
-//! Tasks as a list of records, and nothing that runs: what the real ones are compared with.
+//! The sequential model: tasks as a list of records, with which the real tasks are compared.
 //!
 //! Every task of a test is a promise, a mapped promise or ready from birth, so
 //! an event has all its consequences at once: the model follows them in the same order as the
@@ -6,12 +6,12 @@
 
 use crate::probe::{MAPPED, Out};
 
-/// Who has the task.
+/// What owns the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// The test, or a combinator: it will ask.
     Handle,
-    /// Nobody.
+    /// Nothing.
     Dropped,
     /// `Task::map` made that task of it, with a function that panics or not.
     Map(usize, bool),
@@ -77,7 +77,7 @@ impl Model {
         self.tasks[task].end.is_some()
     }
 
-    /// When it became known to somebody who asked for it at `since`.
+    /// When its end became known to a waiter that began to wait at `since`.
     pub(crate) fn known(&self, task: usize, since: u64) -> Option<u64> {
         self.tasks[task].end.map(|(_, at)| at.max(since))
     }
@@ -119,7 +119,7 @@ impl Model {
         true
     }
 
-    /// Somebody else has it from now on.
+    /// Gives it another owner.
     pub(crate) fn give(&mut self, task: usize, owner: Owner) {
         self.tasks[task].owner = owner;
         if self.ended(task) {

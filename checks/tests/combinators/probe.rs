@@ -1,5 +1,5 @@
-//! What the tests look at the tasks through: values that count their drops, wakers
-//! that count their wake-ups, and the failures that reached the hook.
+//! Instruments of the tests: values that count their drops, wakers that count their wake-ups, and
+//! the failures that reached the hook.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ impl Out {
         !matches!(self, Out::Value(_))
     }
 
-    /// Nobody has cancelled it.
+    /// It failed, and was not cancelled.
     pub(crate) fn failed_by_itself(self) -> bool {
         !matches!(self, Out::Value(_) | Out::Cancelled)
     }
@@ -57,7 +57,7 @@ impl Out {
     }
 }
 
-/// Knows of every value that was made how often it was dropped.
+/// Records for every value how often it was dropped.
 #[derive(Default)]
 pub(crate) struct Ledger(Mutex<Vec<u32>>);
 
@@ -120,7 +120,7 @@ impl Wake for Count {
     }
 }
 
-/// The waker of somebody who polled and was told to wait.
+/// The waker of a poller whose last poll was pending.
 #[derive(Default)]
 pub(crate) struct Waiting {
     count: Option<Arc<Count>>,
@@ -172,7 +172,7 @@ impl Waiting {
     }
 }
 
-/// Nobody has any of the wakers of this thread's tests any more.
+/// Checks that none of the wakers of this thread's tests is kept.
 pub(crate) fn no_waker_is_kept() {
     for waker in OLD.take() {
         assert_eq!(Arc::strong_count(&waker), 1, "a waker is kept to the end");
@@ -186,7 +186,7 @@ thread_local! {
 
 static EVERYWHERE: Mutex<Option<HashMap<TaskId, usize>>> = Mutex::new(None);
 
-/// Has failures that nobody took written down.
+/// Records failures that were not taken.
 pub(crate) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,9 +1,8 @@
-//! Three threads complete, fail and drop what one thread waits for.
+//! Three threads complete, fail and drop the tasks for which one thread waits.
 //!
-//! Nothing is known of the order, so only this is looked at: each result is one that its producer
-//! gave; what was cancelled is what nobody gave a result for in time; a failure
-//! is taken or reported, and never both; every value is dropped once; and nobody
-//! waits for ever.
+//! The order is unknown, so only this is checked: each result is the one that its producer gave; a
+//! cancelled task got no result in time; a failure is taken or reported, but not both; every value
+//! is dropped once; and no thread waits for ever.
 
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -37,8 +36,8 @@ enum How {
     Shared,
 }
 
-/// One task: the thread that ends it, how, whether it is mapped, and how long the
-/// thread tarries before.
+/// One task: the thread that ends it, how, whether it is mapped, and how long the thread waits
+/// before.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     thread: usize,

@@ -180,8 +180,8 @@ fn token_trees_do_what_the_model_does() {
     }
 }
 
-/// Whoever has cancelled a token finds all below it cancelled, also if another was
-/// quicker and is not through yet.
+/// After `cancel` returns, all tokens below are cancelled, even if another thread cancelled first
+/// and is not done yet.
 #[test]
 fn a_second_cancel_is_no_weaker_than_the_first() {
     for _ in 0..200 {

@@ -23,7 +23,7 @@ type Watch = Pin<Box<dyn Future<Output = ()>>>;
 struct Producer {
     task: usize,
     completer: Rc<Completer<Probe>>,
-    /// `Completer::cancelled`, and whoever awaits it.
+    /// `Completer::cancelled`, and the code that awaits it.
     watch: Option<(Watch, Waiting)>,
 }
 

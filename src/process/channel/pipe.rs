@@ -65,14 +65,14 @@ const COMMON: usize = 1 << 20;
 /// The largest that the kernel makes.
 const LARGEST: usize = 1 << 31;
 
-/// How long a channel must stand still until the credits that are missing are taken for lost, and
-/// how many looks at least must have found it so.
+/// How long a channel must stand still until its missing credits count as lost, and how many looks
+/// at least must have found it so.
 const STILL: Duration = Duration::from_secs(1);
 const STILL_LOOKS: u32 = 3;
-/// How often a sender that waits looks whether the channel stands still.
+/// How often a waiting sender checks whether the channel stands still.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
-/// How long the records of such a channel are.
+/// The length of the records of a channel with this capacity.
 fn record_length(capacity: usize) -> usize {
     match capacity <= (COMMON - PAGE) / LONG {
         true => LONG,
@@ -92,7 +92,7 @@ pub(super) enum Side {
 pub(super) struct Pipe {
     side: Side,
     pipe: Arc<Attachment>,
-    /// Where large items lie. Its position, which all ends share, is where the next one begins.
+    /// The file for large items. Its position, which all ends share, is where the next one begins.
     file: Arc<Attachment>,
     /// A semaphore: how many items may be sent now.
     credits: Arc<Attachment>,
@@ -102,10 +102,10 @@ pub(super) struct Pipe {
     standstill: Mutex<Option<Standstill>>,
 }
 
-/// There is no credit, although there are fewer items than there may be.
+/// The state in which there is no credit, although the channel is not full.
 #[derive(Debug)]
 struct Standstill {
-    /// How many items, at all looks.
+    /// How many items there were, at all looks.
     length: usize,
     since: Instant,
     /// Between two looks that are far apart anything may have happened.
@@ -113,22 +113,22 @@ struct Standstill {
     looks: u32,
 }
 
-/// Why there is nothing now.
+/// Why nothing can be sent or received now.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// It has to wait.
+    /// The caller has to wait.
     Wait,
-    /// It need not.
+    /// All peers are gone.
     Closed,
-    /// This item cannot be sent, or is none: why.
+    /// This item cannot be sent, or is invalid; the reason.
     Broken(String),
 }
 
-/// An item on its way into the pipe: itself, or where in the file it is.
+/// What is written into the pipe: the item itself, or its place in the file.
 pub(super) type Record = [u8; LONG];
 
 impl Pipe {
-    /// Both ends of a new one.
+    /// Both ends of a new channel.
     pub(super) fn pair(capacity: usize) -> io::Result<(Arc<Self>, Arc<Self>)> {
         let capacity = capacity.max(1);
         let needed = capacity
@@ -172,13 +172,13 @@ impl Pipe {
         })
     }
 
-    /// Takes it along with what is being encoded; how it is called there.
+    /// Attaches it to the value that is being encoded. Returns the numbers that name it there.
     pub(super) fn load(&self) -> Result<(u64, u64, u64, u64), String> {
         let [pipe, file, credits] = [&self.pipe, &self.file, &self.credits].map(scope::attach);
         Ok((pipe?, file?, credits?, self.capacity as u64))
     }
 
-    /// The end that came along as `names`. Nothing is believed of it.
+    /// The end that came with a value under these `names`. Nothing of it is trusted.
     pub(super) fn unload(side: Side, names: (u64, u64, u64, u64)) -> Result<Arc<Self>, String> {
         let [pipe, file, credits] = [names.0, names.1, names.2].map(scope::attached);
         let (pipe, file, credits) = (pipe?, file?, credits?);
@@ -203,7 +203,7 @@ impl Pipe {
         bytes as usize / record_length(self.capacity)
     }
 
-    /// All peers are gone.
+    /// Whether all peers are gone.
     fn is_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(&self.pipe, PollFlags::empty())];
         let now = Timespec::default();
@@ -213,7 +213,7 @@ impl Pipe {
 
 // Sending.
 impl Pipe {
-    /// Nothing could be sent now: why.
+    /// Why nothing could be sent now, if so.
     pub(super) fn refuses(&self) -> Option<Refused> {
         if self.is_hung_up() {
             return Some(Refused::Closed);
@@ -221,7 +221,7 @@ impl Pipe {
         (self.length() >= self.capacity).then_some(Refused::Wait)
     }
 
-    /// Puts the bytes of an item where receivers will find them.
+    /// Puts the bytes of an item into a record, or into the file.
     pub(super) fn pack(&self, item: &[u8]) -> Result<Record, Refused> {
         let mut record = [0; LONG];
         if item.len() < record_length(self.capacity) {
@@ -244,7 +244,7 @@ impl Pipe {
         Ok(record)
     }
 
-    /// An item that will not be sent: gives its memory back.
+    /// Frees the memory of an item that will not be sent.
     pub(super) fn discard(&self, record: &Record) {
         if record[0] == ELSEWHERE {
             let (offset, length) = elsewhere(record);
@@ -260,7 +260,7 @@ impl Pipe {
     pub(super) fn send(&self, record: &Record) -> Result<(), Refused> {
         let has_credit = ends::read(&self.credits, &mut [0; 8]) == Ok(8);
         let length = self.length();
-        // (A credit beyond the capacity is one too many, and is not given back.)
+        // A credit beyond the capacity is one too many, and is not given back.
         let sent = if length >= self.capacity {
             Err(Errno::AGAIN)
         } else if has_credit {
@@ -288,9 +288,9 @@ impl Pipe {
         .map(drop)
     }
 
-    /// There are `length` items, fewer than there may be. If it has been so for long, the dead have
-    /// taken credits along, and an item may go without: its receiver gives a credit for it, as
-    /// for any other.
+    /// Called with `length` items, fewer than the capacity, and no credit. If it has been so for
+    /// long, killed processes have taken credits along, and an item is sent without one: its
+    /// receiver gives a credit for it, as for any other.
     fn write_without_credit(&self, record: &Record, length: usize) -> Result<(), Errno> {
         if !self.stands_still(length) {
             return Err(Errno::AGAIN);
@@ -302,7 +302,8 @@ impl Pipe {
         }
     }
 
-    /// A look has found no credit and `length` items, as others have for some time.
+    /// Whether this look, which has found no credit and `length` items, is one of many that found
+    /// the same for some time.
     fn stands_still(&self, length: usize) -> bool {
         let now = Instant::now();
         let mut standstill = self.standstill.lock();
@@ -321,7 +322,7 @@ impl Pipe {
         looks >= STILL_LOOKS && now >= since + STILL
     }
 
-    /// Of all senders one alone has this at a time. The kernel takes it back from the dead.
+    /// A lock that only one sender can hold at a time. If its process dies, the kernel releases it.
     fn only_one(&self) -> Result<OwnedFile, Errno> {
         conduit::only_one(&self.file)
     }
@@ -381,7 +382,7 @@ fn elsewhere(record: &Record) -> (u64, u64) {
 
 // Waiting.
 impl Pipe {
-    /// What to wait for: an item, or a credit; the end in any case.
+    /// The event to wait for: an item, or a credit; and the end in any case.
     pub(super) fn interest(&self) -> Interest {
         let pipe = self.pipe.clone();
         match self.side {
@@ -432,7 +433,7 @@ mod tests {
     #[test]
     fn a_lost_credit_is_made_up_for_after_a_second() {
         let (tx, rx) = Pipe::pair(2).unwrap();
-        // As by a sender that is killed now.
+        // As a sender does that is killed now.
         assert_eq!(rustix::io::read(&tx.credits, &mut [0; 8]), Ok(8));
         assert_eq!(fill(&tx), 1);
         let begin = Instant::now();

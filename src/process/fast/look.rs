@@ -1,7 +1,7 @@
-//! To look for what comes in an instant, before a thread sleeps: how long, and whether that pays.
+//! Polling for a moment before a thread sleeps: for how long, and whether it pays.
 //!
-//! With one processor for all, looking means to make room for the other side, by a yield; if that
-//! ever takes long, others compute here, and no caller looks for a while.
+//! If both sides share one processor, a caller yields between its looks, so that the other side can
+//! run. If such a yield takes long, other programs compute here, and no caller polls for a while.
 //!
 //! Tests: `tests/process/speed.rs`.
 
@@ -9,20 +9,20 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::loom::{hint, thread};
 use crate::sys::{processors, ticks};
 
-/// How long a thread that waits, for a result or for work, looks before it sleeps.
+/// How long a thread that waits for a result or for work polls before it sleeps, in ticks.
 pub(crate) const LOOK: u64 = 20 * ticks::MICROSECOND;
 
 /// A yield that takes so long has let another program compute.
 const LONG_YIELD: u64 = 1_000 * ticks::MICROSECOND;
-/// For how long no caller looks after that.
+/// For how long no caller polls after that.
 const BREAK: u64 = 20_000 * ticks::MICROSECOND;
 
-/// Whether looking pays here.
+/// Whether polling pays here.
 #[derive(Debug)]
 pub(crate) struct Watching {
-    /// There is one processor for all.
+    /// Both sides share one processor.
     pub(crate) yields: bool,
-    /// Until when no caller looks.
+    /// Until when no caller polls.
     pauses_until: AtomicU64,
 }
 
@@ -34,7 +34,7 @@ impl Watching {
         }
     }
 
-    /// One look has found nothing.
+    /// Called after a look that has found nothing: spins, or yields.
     pub(crate) fn pause(&self) {
         if !self.yields {
             return hint::spin_loop();

@@ -1,7 +1,7 @@
-//! What makes calls that follow closely quick: words in pages that a worker and its parent share,
-//! and how long both look at them before they sleep.
+//! The fast path, for calls that follow one another closely: words in pages that a worker and its
+//! parent share, and how long both poll them before they sleep.
 //!
-//! Everything here is an addition: without it frames and results go through the socket.
+//! All of it is optional: without it frames and results go through the socket.
 
 pub(super) mod look;
 pub(super) mod path;

@@ -1,10 +1,10 @@
-//! The fast path to one worker, as its parent holds it: pages that both see, and a bell.
+//! The parent's side of the fast path to one worker: pages that both map, and a bell.
 //!
 //! Without it a worker is plain: nothing but a framed stream of bytes. Whether there is one is
-//! decided when the worker is started (`Settings::plain`). What it adds to the stream: gates that
-//! both sides see, so that the parent takes back what has not begun without asking; results that
-//! can be had before they are sent, and after a death; frames that need no system call (`tray`);
-//! and which item has written what to standard error.
+//! decided when the worker is started (`Settings::plain`). It adds to the stream: gates that both
+//! sides see, so that the parent takes back items that have not begun without asking; results that
+//! can be read before they are sent, and after a death; frames that need no system call (`tray`);
+//! and the knowledge of which item has written what to standard error.
 
 use std::io;
 use std::sync::Arc;
@@ -42,13 +42,13 @@ impl Gated for Front {
     }
 }
 
-/// What a parent has of it.
+/// The parent's part of the fast path to one worker.
 #[derive(Debug)]
 pub(crate) struct FastPath {
     pub(crate) ledger: Arc<Ledger>,
-    /// Rung when the worker should look at its gates.
+    /// Rung to make the worker look at its gates.
     bell: Bell,
-    /// Where the next letter begins in the tray.
+    /// Where the next frame begins in the tray.
     tail: u64,
 }
 
@@ -64,28 +64,28 @@ impl FastPath {
         })
     }
 
-    /// What the worker needs of it.
+    /// The descriptors that the worker needs.
     pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [waitable(self.ledger.memory()), self.bell.as_fd()]
     }
 
-    /// Where the worker lends its large results, if it can.
+    /// How the worker's large results are read, if it can lend them.
     pub(crate) fn view(&self) -> Option<View> {
         let (mapping, area) = self.ledger.lent()?;
         Some(View::Mapped(mapping, area.start))
     }
 
-    /// Puts a frame of two parts where the worker looks, behind `position` bytes of the socket's.
+    /// Puts a frame, in two parts, into the tray, to be read after `position` bytes of the socket.
     pub(crate) fn post(&mut self, position: u64, parts: [&[u8]; 2]) -> Posted {
         Tray::new(self.ledger.tray()).post(&mut self.tail, position, parts)
     }
 
-    /// Before the worker is woken, because it may sleep although it says that it does not.
+    /// Called before the worker is woken because it may sleep although it claims to be awake.
     pub(crate) fn remind(&self) {
         Tray::new(self.ledger.tray()).remind(self.tail);
     }
 
-    /// Something that the worker runs is unwanted, and its gate says so.
+    /// Rings the bell: an item that the worker runs is unwanted, as its gate says.
     pub(crate) fn ring(&self) {
         self.bell.ring();
     }

@@ -1,9 +1,9 @@
 //! Small frames for a worker that is awake: a ring of words in the pages that both share.
 //!
-//! **Job.** A frame that goes through the socket costs two system calls, one on either side. Where
-//! calls follow closely the worker is awake and looks anyway, so its frames may lie
-//! where it looks. The socket remains for a worker that sleeps, for long frames and for frames with
-//! descriptors.
+//! **Job.** A frame that goes through the socket costs two system calls, one on either side. If
+//! calls follow one another closely, the worker is awake and polls anyway, so its frames can be put
+//! where it polls. The socket remains for a worker that sleeps, for long frames and for frames with
+//! descriptors. A frame in the tray is called a *letter*.
 //!
 //! ```text
 //!        0      ...   8      9         ...  16                                      WORDS
@@ -14,30 +14,30 @@
 //! ```
 //!
 //! **Protocol.** Frames are one stream, whichever way each of them goes.
-//! 1. A letter is one whole frame, put down only while nothing waits for the socket. Its *position*
-//!    is how many bytes the parent had sent through the socket before. The worker takes it when it
-//!    has used as many: so each frame is read in its turn.
-//! 2. The worker, before it sleeps in `recv`, says so in `asleep`, and then looks for a letter once
-//!    more ([`Tray::falls_asleep`]). The parent puts a letter down, and then looks whether the
-//!    worker sleeps ([`Tray::post`]). A full fence stands between the two on either side, so at
-//!    least one of them sees the other: no letter waits for a worker that sleeps.
-//! 3. The caller that finds the worker asleep takes that word back and owes it something through
-//!    the socket: the frame, or, if that is a letter already, a `NUDGE`, which says nothing. From
-//!    then on the worker counts as awake.
-//! 4. Each side knows its own position from its own memory: `tail` and `head` are copies for the
-//!    other side, and the next letter puts right what an item has written over them. A worker that
-//!    counts as awake and does not begin gets a `NUDGE`, and `tail` once more ([`Tray::remind`]),
-//!    in case that it sleeps. A letter stands there only after the bytes before its position have
-//!    been sent: a worker that has read all that has come, and finds a letter whose turn it is not,
-//!    ends, because it was written over.
+//! 1. A letter is one whole frame. The parent writes it only while nothing waits to be sent through
+//!    the socket. Its *position* is the number of bytes that the parent had sent through the socket
+//!    before. The worker takes it when it has used that many, so each frame is read in its turn.
+//! 2. Before the worker sleeps in `recv` it sets `asleep`, and then looks for a letter once more
+//!    ([`Tray::falls_asleep`]). The parent writes a letter, and then looks whether the worker
+//!    sleeps ([`Tray::post`]). On either side there is a full fence between the two steps, so at
+//!    least one side sees the other: no letter waits for a worker that sleeps.
+//! 3. The caller that finds the worker asleep clears `asleep`, and must then send something through
+//!    the socket: the frame or, if that is a letter already, an empty `Nudge`. From then on the
+//!    worker counts as awake.
+//! 4. Each side keeps its own position in its own memory: `tail` and `head` are copies for the
+//!    other side, and the next letter repairs them if an item has overwritten them. A worker that
+//!    counts as awake and does not begin gets a `Nudge`, and `tail` once more ([`Tray::remind`]),
+//!    in case it sleeps. A letter is written only after the bytes before its position have been
+//!    sent: a worker that has read everything, and finds a letter whose turn has not come, ends,
+//!    because the pages were overwritten.
 //!
 //! **Invariants.**
-//! - **W40** The parent believes nothing that it reads here: `head` and `asleep` decide only which
-//!   way a frame goes, and a position is reduced to one in the ring before it is used. What a
-//!   worker gains by lying is that it hears of its own work late.
+//! - **W40** The parent trusts nothing that it reads here: `head` and `asleep` decide only which
+//!   way a frame goes, and a position is reduced to one in the ring before it is used. A worker
+//!   that lies only gets its own work late.
 //!
-//! **Rejected.** A futex to sleep on: the worker would wait for two things at once, and a thread of
-//! its own would have to turn one into the other. The same for results: the ledger is that already.
+//! **Rejected.** A futex to sleep on: the worker would have to wait for two things at once, which
+//! takes another thread. A tray for results: the ledger has that role already.
 //!
 //! Tests: below; `checks/tests/process_models.rs` (under loom); `tests/process/speed.rs`;
 //! `tests/process/tray.rs` (workers that write here what they like).
@@ -58,15 +58,15 @@ const ROOM: usize = 2048;
 #[cfg(loom)]
 const ROOM: usize = 4;
 
-/// A longer frame is no letter: an eighth of the room.
+/// Longer frames go through the socket: an eighth of the room.
 const MAX_FRAME: usize = 2048;
 
-/// What became of a frame.
+/// What happened to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Posted {
-    /// The worker looks, or will before it sleeps.
+    /// It is in the tray, and the worker polls, or will look before it sleeps.
     Yes,
-    /// It lies there; but the worker sleeps and must be woken through the socket.
+    /// It is in the tray, but the worker sleeps and must be woken through the socket.
     Asleep,
     /// The frame must go through the socket.
     No,
@@ -77,12 +77,12 @@ pub(crate) enum Posted {
 pub(crate) struct Tray<'a>(&'a [AtomicU64]);
 
 impl<'a> Tray<'a> {
-    /// `words` are at least [`WORDS`].
+    /// `words` has at least [`WORDS`] words.
     pub(crate) fn new(words: &'a [AtomicU64]) -> Self {
         Self(&words[..WORDS])
     }
 
-    /// Before the worker is there.
+    /// Clears the tray, before the worker is started.
     pub(crate) fn clear(&self) {
         // Release: with the descriptor of the memory, which is sent afterwards.
         self.0[ASLEEP].store(1, Ordering::Release);
@@ -95,18 +95,18 @@ impl<'a> Tray<'a> {
 
 /// The parent's side.
 impl Tray<'_> {
-    /// Puts down a frame of two parts, behind `position` bytes of the socket's. `tail` is where the
-    /// next letter begins, and only the parent's own memory knows.
+    /// Writes a frame, given in two parts, to be read after `position` bytes of the socket. `tail`
+    /// is where the next letter begins, kept in the parent's own memory.
     pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
         let length = parts[0].len() + parts[1].len();
         let words = 2 + length.div_ceil(8);
         if length > MAX_FRAME || words > ROOM || self.claim() {
             return Posted::No;
         }
-        // Acquire: the worker has read what it makes room for.
+        // Acquire: the worker has read the letters whose room is used again.
         let used = tail.wrapping_sub(self.0[HEAD].load(Ordering::Acquire));
         if used > (ROOM - words) as u64 {
-            return Posted::No; // or it is no number that a worker would write
+            return Posted::No; // or `head` was overwritten
         }
         self.letters(*tail).store(position, Ordering::Relaxed);
         self.letters(*tail + 1)
@@ -122,12 +122,12 @@ impl Tray<'_> {
         }
     }
 
-    /// Says once more how far the letters go, before a `NUDGE`.
+    /// Writes `tail` once more, before a `Nudge`.
     pub(crate) fn remind(&self, tail: u64) {
         self.0[TAIL].store(tail, Ordering::Release);
     }
 
-    /// Takes the word back that the worker sleeps: true if the caller has to wake it.
+    /// Clears `asleep`. True: the caller must wake the worker.
     fn claim(&self) -> bool {
         let asleep = &self.0[ASLEEP];
         let claim = || asleep.compare_exchange(1, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -147,11 +147,10 @@ impl Tray<'_> {
 /// The worker's side.
 impl Tray<'_> {
     /// Reads the next letter into `letter`, if there is one and its turn has come: `position` bytes
-    /// of the socket's have been used. `at` is where it begins, and only the worker's own
-    /// memory knows.
+    /// of the socket have been used. `at` is where it begins, kept in the worker's own memory.
     pub(crate) fn read(&self, at: &mut u64, position: u64, letter: &mut Vec<u8>) -> bool {
         let head = *at;
-        // Acquire: the letter is written before it counts.
+        // Acquire: the letter was written before `tail`.
         if head == self.0[TAIL].load(Ordering::Acquire)
             || self.letters(head).load(Ordering::Relaxed) != position
         {
@@ -169,7 +168,7 @@ impl Tray<'_> {
         true
     }
 
-    /// About to sleep in `recv`. False: there is a letter.
+    /// Called before it sleeps in `recv`. False: there is a letter.
     pub(crate) fn falls_asleep(&self, head: u64) -> bool {
         self.0[ASLEEP].store(1, Ordering::Relaxed);
         // Pairs with the fence in `post`.
@@ -181,7 +180,7 @@ impl Tray<'_> {
         none
     }
 
-    /// Awake again.
+    /// Called when it is awake again.
     pub(crate) fn wakes(&self) {
         self.0[ASLEEP].store(0, Ordering::Relaxed);
     }

@@ -1,8 +1,8 @@
-//! How and where results become values again.
+//! How results are decoded, and on which thread.
 //!
-//! The only place on the parent's side that knows how to read their types. What takes no time, and
-//! runs no user code, is decoded where it is received; everything else elsewhere ([`Decoder`];
-//! `readers`). A panic in a `Deserialize` is the item's failure.
+//! Only this file, on the parent's side, knows how to decode the types of results. Results that
+//! take little time to decode, and run no user code, are decoded on the thread that receives them;
+//! all others elsewhere ([`Decoder`]; `readers`). A panic in a `Deserialize` is the item's failure.
 //!
 //! Tests: below; `tests/process/callers.rs`.
 
@@ -21,14 +21,14 @@ use crate::task::{CodecDirection, TaskError, panic};
 /// Decoded values: a `Vec` of the job's results.
 pub(crate) type Values = Box<dyn Any + Send>;
 
-/// Decodes the value records at the front of some bytes, so many at most; elsewhere for as long as
-/// a slice of time lasts. Stops behind the first that cannot be decoded.
+/// Decodes value records at the front of some bytes, at most so many; elsewhere only for a slice of
+/// time. Stops after the first that cannot be decoded.
 pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
 
 /// Where values are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Where they are received: that takes no time, and runs no user code.
+    /// On the thread that receives them: it takes little time, and runs no user code.
     Here,
     /// By a caller, or by a reader (`readers`).
     Elsewhere,
@@ -39,12 +39,12 @@ pub(crate) enum Place {
 pub(crate) struct Taken {
     pub(crate) used: usize,
     pub(crate) count: usize,
-    /// Why the last of them is none.
+    /// Why the last of them could not be decoded.
     pub(crate) error: Option<TaskError>,
 }
 
-/// Takes the value records at the front of `bytes`, `most` at most, and hands
-/// the bytes of each to `take` until one fails.
+/// Takes value records at the front of `bytes`, at most `most`, and passes the bytes of each to
+/// `take` until one fails.
 #[inline]
 pub(crate) fn take_values(
     bytes: &[u8],
@@ -75,30 +75,30 @@ pub(crate) fn take_values(
     taken
 }
 
-/// Passes over values that are not wanted.
+/// Skips values that are not wanted.
 pub(crate) fn skip(bytes: &[u8], most: usize) -> Taken {
     take_values(bytes, most, |_| Ok(()), || false)
 }
 
-/// What is longer is decoded elsewhere, whatever it is. So the driver decodes for a millisecond or
-/// a few at most.
+/// Longer results are decoded elsewhere, whatever their type. So the driver decodes for a few
+/// milliseconds at most.
 const LONG: usize = 64 << 10;
 
 /// Types with longer names are decoded elsewhere. Their length bounds how much nests in them, and
 /// so how much memory one byte of a result can stand for: some hundreds of bytes.
 const SHORT_NAME: usize = 120;
 
-/// For how long values are decoded until they are handed over.
+/// How long values are decoded, in ticks, before they are handed over.
 const SLICE: u64 = 1_000 * ticks::MICROSECOND;
 
-/// How much room is made in advance for values.
+/// How many bytes are allocated in advance for values.
 const ROOM: usize = 128 << 10;
 
 /// How results of one type are decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoder {
     read: Read,
-    /// That takes no time, and runs no user code.
+    /// Decoding takes little time, and runs no user code.
     pub(crate) is_quick: bool,
 }
 
@@ -110,7 +110,7 @@ impl Decoder {
         }
     }
 
-    /// The values at the front of `bytes`, of whose first is missing what is `lent`.
+    /// How and where to decode the values at the front of `bytes`; `lent` is missing in the first.
     #[inline]
     pub(crate) fn of(self, bytes: &[u8], lent: &Lending) -> (Read, Place) {
         let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
@@ -122,17 +122,17 @@ impl Decoder {
     }
 }
 
-/// Decoding a type of this name takes a time and a memory that its bytes bound: it runs no code but
-/// serde's and ours, is no recursion, and no element takes less than a byte, or much more in memory
-/// than that. So it is made of numbers, text, [`Bulk`]s, and of `Vec`, `Option`, `Result`, `Box`
-/// and tuples of these, and not of `[T; N]`, nor of other collections. (A name is enough: no other
-/// crate's type has one of these, and what comes of a name that lies is a result decoded where it
-/// holds up others.)
+/// Whether the bytes bound the time and the memory that decoding a type of this name takes: it runs
+/// only serde's code and ours, does not recurse, and each element takes at least a byte, and not
+/// much more than that in memory. So the type consists of numbers, text, [`Bulk`]s, and `Vec`,
+/// `Option`, `Result`, `Box` and tuples of these, but not of `[T; N]` or other collections. (The
+/// name is enough: types of other crates have other names, and a wrong name only means that a
+/// result is decoded where it delays others.)
 fn is_quick(name: &str) -> bool {
     let (bulk, _) = type_name::<Bulk<u8>>().split_once('<').unwrap_or_default();
     let known = is_made_of(name, |word| word == bulk);
-    // (How many nothings there are, no bytes bound; nor how large a tuple is that may be missing,
-    // unless its name is short.)
+    // The bytes bound neither the number of `()`s, nor the size of a tuple in an `Option`, unless
+    // its name is short.
     let nothings = name.contains("()") && name.contains("Vec<");
     known && !nothings && !name.contains('[') && name.len() <= SHORT_NAME
 }
@@ -142,8 +142,8 @@ fn read<R: DeserializeOwned + Send + 'static>(
     most: usize,
     place: Place,
 ) -> (Taken, Values) {
-    // Room for as many as there may be, but for no more than that many bytes: a value may be a byte
-    // here, and large in memory.
+    // Room for as many values as there may be, but limited in bytes, because a value may take one
+    // byte here, and many in memory.
     let room = most.min(bytes.len() / 2).min(ROOM / size_of::<R>().max(1));
     let mut values: Vec<R> = Vec::with_capacity(room);
     let begin = ticks::now();
@@ -156,7 +156,7 @@ fn read<R: DeserializeOwned + Send + 'static>(
     (taken, Box::new(values))
 }
 
-/// What `read` has given.
+/// The values that `read` has returned.
 pub(crate) fn own<R: 'static>(values: Values) -> Vec<R> {
     values
         .downcast()
@@ -191,12 +191,12 @@ mod tests {
             type_name::<Box<dyn Send>>(),
             type_name::<(Bulk<u8>, Theirs)>(),
             type_name::<crate::process::channel::Sender<u8>>(),
-            // A few bytes say that there are billions.
+            // A few bytes can stand for billions of elements.
             type_name::<Vec<()>>(),
             type_name::<Vec<(Vec<u8>, ((), ()))>>(),
             type_name::<LinkedList<()>>(),
             type_name::<Vec<PhantomData<u8>>>(),
-            // A byte stands for kilobytes.
+            // A byte can stand for kilobytes.
             type_name::<Vec<Option<[[u128; 32]; 32]>>>(),
         ];
         assert!(type_name::<Option<(u128, u128, u128, u128)>>().len() <= SHORT_NAME);

@@ -1,17 +1,17 @@
 //! One call of `spawn`, `map` or `imap`, as the scheduler sees it.
 //!
-//! **Job.** What waits to be sent, how many frames are out, and what failures mean.
-//! There are two kinds of jobs ([`Work::each`]):
+//! **Job.** Keeps the items that wait to be sent and the number of frames that were sent, and
+//! decides what a failure means. There are two kinds of jobs ([`Work::each`]):
 //!
 //! - In a `map` the error of the lowest index is the whole job's. The items below that index still
 //!   run, because one of them may fail with an index lower yet; the items above are of no interest.
-//! - In an `imap` every item has a result of its own; an error is just another one, handed over
-//!   like a value. Only a job that is cancelled as a whole has a failure, at index 0.
+//! - In an `imap` every item has its own result; an error is handed over like a value. Only a job
+//!   that is cancelled as a whole has a failure, at index 0.
 //!
-//! A job ends when nothing that matters is waiting or out.
+//! A job ends when no item that matters waits or is in a sent frame.
 //!
-//! **Retry.** An item whose worker died goes back to the front of the job as long as it may,
-//! perhaps after a pause; how often each such item was started is kept here, for `attempts()`.
+//! **Retry.** An item whose worker died goes back to the front of the job, if it may be retried,
+//! perhaps after a pause. How often each such item was started is kept here, for `attempts()`.
 //!
 //! **Invariants.**
 //! - **W2** An item is in exactly one place: not yet fed, in one piece of `waiting`, in one frame
@@ -49,21 +49,21 @@ pub(crate) struct Context {
 /// How many items of a job have ended, for a progress bar.
 pub(crate) type Counter = Arc<AtomicU64>;
 
-/// How a call wants to be run.
+/// The options of a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallOptions {
     /// How long one item may run.
     pub(crate) timeout: Option<Duration>,
     /// How many more times an item is started whose worker has died.
     pub(crate) retry: u32,
-    /// Or that has run for too long.
+    /// Whether an item that has run for too long is retried, too.
     pub(crate) retry_on_timeout: bool,
-    /// How long it waits before that the first time; each time twice as long.
+    /// How long the first pause before a retry is; each is twice as long as the one before.
     pub(crate) backoff: Duration,
-    /// How many items go into a frame, if the caller has said so.
+    /// How many items go into a frame, if the caller has set that.
     pub(crate) chunk: Option<usize>,
     pub(crate) name: Option<String>,
-    /// Of the progress bar that watches it.
+    /// The counter of a progress bar.
     pub(crate) counter: Option<Counter>,
     /// What few calls say.
     pub(crate) more: Option<Box<More>>,
@@ -72,13 +72,13 @@ pub(crate) struct CallOptions {
 /// What few calls say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct More {
-    /// A higher one is sooner.
+    /// A higher one runs sooner.
     pub(crate) priority: i32,
     /// What an item takes of an engine's resources.
     pub(crate) resources: Vec<(String, f64)>,
     /// The number under which an engine keeps the result; 0: it does not.
     pub(crate) keep: u64,
-    /// What the item waits for.
+    /// The attachments that the item waits for.
     pub(crate) needs: Vec<Arc<dyn Late>>,
 }
 
@@ -104,7 +104,7 @@ impl CallOptions {
             .is_some_and(|more| !more.resources.is_empty())
     }
 
-    /// What an engine is to know of a frame, if there is anything.
+    /// The frame with the options that an engine must know, if there are any.
     pub(crate) fn terms(&self) -> Option<Frame<'static>> {
         let more = self.more.as_ref()?;
         let is_said = more.keep != 0 || more.priority != 0 || !more.resources.is_empty();
@@ -119,23 +119,23 @@ impl CallOptions {
     }
 }
 
-/// What is to be done, and how.
+/// The work of a job, and its options.
 pub(crate) struct Work {
     pub(crate) code: CodeRef,
     pub(crate) decoder: Decoder,
     pub(crate) sink: Box<dyn Sink>,
     /// The names of the types of argument and result.
     pub(crate) types: (&'static str, &'static str),
-    /// Every item has a result of its own.
+    /// Every item has its own result.
     pub(crate) each: bool,
-    /// It has many items, and an error says of which it is.
+    /// It has many items, and an error has the index of its item.
     pub(crate) numbered: bool,
     pub(crate) options: CallOptions,
     pub(crate) context: Option<Context>,
 }
 
 impl Work {
-    /// Of calls with an `A` that give an `R`.
+    /// The work of calls from `A` to `R`.
     pub(crate) fn new<A, R: Portable>(
         code: CodeRef,
         sink: Box<dyn Sink>,
@@ -157,9 +157,9 @@ impl Work {
 /// One call of `spawn`, `map` or `imap`.
 pub(crate) struct Job {
     pub(crate) work: Work,
-    /// What has not been sent, in the order in which it will be.
+    /// The items that have not been sent, in the order in which they will be.
     waiting: VecDeque<Piece>,
-    /// How many frames are out whose results matter.
+    /// How many sent frames have results that matter.
     pub(crate) frames: usize,
     /// The index behind the last item that has been fed.
     fed: usize,
@@ -167,12 +167,12 @@ pub(crate) struct Job {
     pub(crate) pending: u64,
     /// Nothing more will be fed.
     pub(crate) sealed: bool,
-    /// It stands in the scheduler's queue.
+    /// It is in the scheduler's queue.
     pub(crate) queued: bool,
     failure: Option<(usize, TaskError)>,
-    /// The first items of what is being decoded.
+    /// The first indices of the readings that are being decoded.
     pub(crate) readings: Vec<usize>,
-    /// The items that are to run again, and wait for that elsewhere (`Sched::run_again`).
+    /// The items that pause before a retry, and are kept elsewhere (`Sched::run_again`).
     paused: Vec<usize>,
     /// How often items were started that have cost a worker, or too much time.
     starts: HashMap<usize, u32>,
@@ -209,7 +209,7 @@ impl Job {
         self.waiting.extend(self.wanted(piece));
     }
 
-    /// How many items wait, or `most`: that needs no look at all of the pieces.
+    /// How many items wait, but at most `most`, so that not all pieces need to be counted.
     pub(crate) fn items(&self, most: usize) -> usize {
         let mut items = 0;
         for piece in &self.waiting {
@@ -233,8 +233,8 @@ impl Job {
         (below > 0).then(|| piece.part(0, below))
     }
 
-    /// The item at `index` was running when its worker died, or its time was up: how often it has
-    /// been started, and whether it may be once more.
+    /// The item at `index` was running when its worker died, or its time was up. Returns how often
+    /// it has been started, and whether it may be started again.
     pub(crate) fn attempted(&mut self, index: usize) -> (u32, bool) {
         if self.work.options.retry == 0 {
             return (1, false);
@@ -244,7 +244,7 @@ impl Job {
         (*starts, *starts <= self.work.options.retry)
     }
 
-    /// The item at `index` is to run again; how long after it has ended.
+    /// The item at `index` will be retried. Returns the pause before that.
     pub(crate) fn pause(&mut self, index: usize) -> Duration {
         if !self.paused.contains(&index) {
             self.paused.push(index);
@@ -260,7 +260,7 @@ impl Job {
         self.put_back(piece);
     }
 
-    /// So many items have ended, in a value or in an error that is only theirs.
+    /// Counts items that have ended, in a value or in an error of their own.
     pub(crate) fn answer(&mut self, items: u64) {
         self.pending = self.pending.saturating_sub(items);
         if let Some(counter) = &self.work.options.counter {
@@ -268,12 +268,12 @@ impl Job {
         }
     }
 
-    /// Takes out everything that waits: it will not be sent.
+    /// Takes out all items that wait: they will not be sent.
     pub(crate) fn abandon(&mut self) -> Vec<Piece> {
         self.waiting.drain(..).collect()
     }
 
-    /// Takes out what goes into the next frame.
+    /// Takes out the items for the next frame.
     pub(crate) fn cut(&mut self, most: usize, most_bytes: usize) -> Option<Piece> {
         let front = self.waiting.front_mut()?;
         let piece = front.cut(most, most_bytes);
@@ -283,15 +283,15 @@ impl Job {
         Some(piece)
     }
 
-    /// The next item that waits brings ends along, or its context does.
+    /// Whether the next waiting item has ends of channels, or its context has.
     pub(crate) fn has_ends(&self) -> bool {
         let context = self.work.context.as_ref();
         context.is_some_and(|context| context.piece.has_ends())
             || self.waiting.front().is_some_and(Piece::has_ends)
     }
 
-    /// The next item that waits is larger than `most` bytes, or something comes with it, or with
-    /// its context if its worker does not have that.
+    /// Whether the next waiting item is larger than `most` bytes, or has attachments, or its
+    /// context has and its worker does not have that.
     pub(crate) fn is_heavy(&self, has_context: bool, most: usize) -> bool {
         let context = self.work.context.as_ref().filter(|_| !has_context);
         let pieces = context.map(|context| &context.piece);
@@ -299,7 +299,7 @@ impl Job {
         pieces.any(|piece| piece.is_heavy(most))
     }
 
-    /// The lowest index that waits or has yet to be fed, or to run again.
+    /// The lowest index that waits, has not been fed yet, or will be retried.
     pub(crate) fn first_missing(&self) -> Option<usize> {
         let unfed = (!self.sealed).then_some(self.fed);
         let paused = self.paused.iter().copied();
@@ -321,7 +321,7 @@ impl Job {
         true
     }
 
-    /// Nothing that matters is missing.
+    /// Whether every result that matters is there.
     pub(crate) fn is_settled(&self) -> bool {
         let limit = self.limit();
         self.frames == 0
@@ -335,13 +335,13 @@ impl Job {
         self.failure.is_some()
     }
 
-    /// It has values whose destructors are the user's.
+    /// Whether it holds values, whose destructors are user code.
     pub(crate) fn holds(&self) -> bool {
         !self.work.decoder.is_quick && self.work.sink.holds()
     }
 
-    /// Ends the task. Returns the values that are not part of the result: their destructors are the
-    /// user's.
+    /// Ends the task. Returns the values that are not part of the result, whose destructors are
+    /// user code.
     pub(crate) fn finish(self) -> Option<Values> {
         let failure = self.failure.map(|(_, error)| error);
         let mut unwanted = None;

@@ -1,8 +1,8 @@
-//! Values that are decoded elsewhere than where they were received, and what else is not the
-//! driver's to do.
+//! Values that are not decoded by the thread that receives them, and other chores that the driver
+//! must not do.
 //!
-//! A [`Reading`] keeps the bytes, what has come along with them, and the memory that they refer to,
-//! until it is done. `readers` says which thread does it, and when.
+//! A [`Reading`] keeps the bytes, their attachments, and the memory that they refer to, until it is
+//! done. `readers` says which thread does it, and when.
 //!
 //! Tests: `tests/process/callers.rs`.
 
@@ -18,27 +18,26 @@ use crate::process::payload::scope;
 use crate::process::payload::shared_buffer::{Lending, View};
 use crate::process::wire::Died;
 
-/// What is not the driver's to do.
+/// A chore that the driver must not do itself, because it may take long or run user code.
 pub(crate) enum Chore {
     Read(Reading),
-    /// These are not wanted any more.
+    /// Drop these values, which are not wanted any more.
     Drop(Values),
 }
 
-/// What comes beside a worker's records, and is not the records' own: descriptors, and what it
-/// lends.
+/// What comes beside a worker's records: descriptors, and lent memory.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
     /// What a plain worker sends instead of descriptors.
     pub(crate) copies: Copies,
-    /// What the next value brings along.
+    /// The attachments of the next value.
     pub(crate) descriptors: Descriptors,
-    /// What is missing in the next value. (A plain worker lends nothing.)
+    /// The lent numbers of the next value. (A plain worker lends nothing.)
     pub(crate) lending: Lending,
-    /// How the worker has ended, if there is no process here that tells.
+    /// How the worker has ended, if there is no process on this machine whose status tells.
     pub(crate) died: Option<Box<Died>>,
-    /// Other threads have it while they decode out of what the worker has lent.
+    /// Held by other threads while they decode from memory that the worker has lent.
     pub(crate) hold: Arc<()>,
 }
 
@@ -49,7 +48,7 @@ impl Extras {
         extras
     }
 
-    /// The next value brings along what has these numbers.
+    /// The next value has the attachments with these numbers.
     pub(crate) fn claim(&mut self, numbers: &[u64]) {
         self.descriptors = match self.copies.is_empty() {
             true => self.arrivals.claim(numbers),
@@ -58,14 +57,14 @@ impl Extras {
         self.copies.release(numbers);
     }
 
-    /// The value has come that it was for.
+    /// Forgets them, after the value that they belong to.
     #[inline]
     pub(crate) fn forget(&mut self) {
         self.descriptors = Descriptors::default();
         self.lending.list.clear();
     }
 
-    /// For the thread that decodes the value that has come.
+    /// Takes them, for the thread that decodes the value.
     pub(crate) fn take(&mut self) -> Self {
         Self {
             arrivals: Arrivals::default(),
@@ -90,14 +89,14 @@ pub(crate) struct Reading {
     /// How many of them have been decoded.
     done: usize,
     read: Read,
-    /// The values, from `at` on; behind them there may be others'.
+    /// Contains the values, from `at` on, and perhaps values of others after them.
     bytes: Arc<Vec<u8>>,
     at: usize,
-    /// What came beside the first of them, and the worker that has said it.
+    /// What came beside the first of them, and the worker that sent it.
     pub(crate) extras: Option<(usize, Extras)>,
 }
 
-/// Some of a reading, decoded.
+/// A decoded part of a reading.
 pub(crate) struct Part {
     pub(crate) first: usize,
     pub(crate) taken: Taken,
@@ -105,7 +104,7 @@ pub(crate) struct Part {
 }
 
 impl Reading {
-    /// Of `count` values in `bytes` from `at` on.
+    /// A reading of `count` values in `bytes` from `at` on.
     pub(crate) fn new(
         job: u64,
         first: usize,
@@ -130,7 +129,7 @@ impl Reading {
         self.done == self.count
     }
 
-    /// Decodes some more.
+    /// Decodes the next part.
     pub(crate) fn next(&mut self) -> Part {
         let (bytes, most) = (&self.bytes[self.at..], self.count - self.done);
         let read = || (self.read)(bytes, most, Place::Elsewhere);
@@ -156,12 +155,12 @@ impl Reading {
     }
 }
 
-/// How long a chore may wait that no reader takes until another reader is started; with two readers
-/// twice as long, with three four times, and so on: so there are as many as the logarithm of the
-/// time that they are held up.
+/// How long a chore may wait for a reader before another reader is started; with two readers twice
+/// as long, with three four times, and so on: so their number grows with the logarithm of the time
+/// that they are blocked.
 const MORE_READERS_AFTER: Duration = Duration::from_millis(5);
 
-/// The readers of a pool, and what waits for them.
+/// The readers of a pool, and the chores that wait for them.
 #[derive(Default)]
 pub(crate) struct Readers(pub(crate) Mutex<State>);
 
@@ -174,7 +173,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// When there should be one reader more, if what waits still does.
+    /// When another reader should be started, if chores still wait.
     pub(crate) fn due(&self) -> Option<Instant> {
         let patience = MORE_READERS_AFTER * (1 << self.readers.saturating_sub(1).min(16));
         Some(self.since? + patience)

@@ -9,25 +9,23 @@ use super::decoder::{Values, own};
 use crate::sync::channel::Sender;
 use crate::task::{Completer, TaskError, panic};
 
-/// What the results of one job go into.
+/// Takes the results of one job.
 pub(crate) trait Sink: Send {
-    /// Takes the results of the items from `index` on. Returns what the caller does not want any
-    /// more.
+    /// Takes the results of the items from `index` on. Returns those that are no longer wanted.
     fn take(&mut self, index: usize, values: Values) -> Option<Values>;
 
-    /// It has values.
+    /// Whether it holds values.
     fn holds(&self) -> bool {
         false
     }
 
-    /// The item at `index` has ended in `error`, and only it. Where items have no results of their
-    /// own the scheduler does not call this.
+    /// The item at `index` has ended in `error`. Called only if items have their own results.
     fn error(&mut self, index: usize, error: TaskError) {
         let _ = index;
         panic::contain(|| drop(error));
     }
 
-    /// The item at `index` was too late: what is known of that, which the error cannot say.
+    /// The item at `index` has timed out; `note` has the details, which the error cannot hold.
     fn late(&mut self, index: usize, note: String) {
         let _ = (index, note);
     }
@@ -38,18 +36,18 @@ pub(crate) trait Sink: Send {
 }
 
 /// All results of one `spawn` or `map`, in order: those without a gap before them, and runs of
-/// others, each by the index of its first.
+/// others, keyed by the index of the first.
 pub(crate) struct Collect<R, T> {
     completer: Completer<T>,
     front: Vec<R>,
     behind: BTreeMap<usize, Vec<R>>,
-    /// What they are together.
+    /// Makes the task's result of all values.
     whole: fn(Vec<R>) -> Option<T>,
-    /// Of the items that were too late, that with the lowest index, and what is known of it.
+    /// The lowest index of an item that has timed out, and its details.
     late: Option<(usize, String)>,
 }
 
-/// How much room is made in advance for results, in bytes.
+/// How many bytes are allocated in advance for results.
 const ADVANCE: usize = 128 << 20;
 
 impl<R> Collect<R, R> {
@@ -69,7 +67,7 @@ impl<R> Collect<R, Vec<R>> {
     /// The results of about `count` items.
     pub(crate) fn many(completer: Completer<Vec<R>>, count: usize) -> Self {
         let mut front = Vec::new();
-        // It costs nothing until it is used; and what is not to be had is not needed yet.
+        // Memory that is not used yet costs nothing; and if it is refused, it may not be needed.
         let _ = front.try_reserve(count.min(ADVANCE / size_of::<R>().max(1)));
         Self {
             completer,
@@ -123,21 +121,21 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
     }
 }
 
-/// Some results of an `imap`, or why there are no more.
+/// Results of an `imap`, or why there are no more.
 pub(crate) enum Run<R> {
-    /// Of the items from an index on.
+    /// The results of the items from an index on.
     Answers(usize, Vec<Result<R, TaskError>>),
     End(TaskError),
 }
 
-/// The results of one `imap`, as they come. Dropping it says that nothing more comes.
+/// The results of one `imap`, as they come. Dropping it ends the `imap`.
 pub(crate) struct Each<R>(pub(crate) Sender<Run<R>>);
 
 impl<R: Send + 'static> Each<R> {
     /// Returns the run if the `imap` is gone.
     fn say(&self, run: Run<R>) -> Option<Values> {
         let mut unwanted = None;
-        // (It may wake a task, and wakers are the user's code.)
+        // Sending may wake a task, and wakers are user code.
         panic::contain(|| unwanted = self.0.try_send(run).err());
         Some(Box::new(unwanted?))
     }

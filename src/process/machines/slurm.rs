@@ -2,7 +2,7 @@
 //!
 //! **Job.** Slurm starts processes where it finds room, and each of them calls back. The pool
 //! listens; a thread submits jobs for the slots that the driver wants to fill, answers new
-//! connections (`strangers`, `handshake`), and keeps those that have proved to be the pool's. Such a
+//! connections (`strangers`, `handshake`), and keeps those that proved to be the pool's. Such a
 //! TCP connection is the worker's stream, without anything in between.
 //!
 //! **Protocol.** A slot that is to be filled, and cannot be yet, is *asked* for, and asked for
@@ -164,7 +164,7 @@ impl Slurm {
     /// [`build`](crate::ProcessPoolBuilder::build) waits for the first worker, and says why there
     /// is none. [`workers`](crate::ProcessPoolBuilder::workers) takes the place of the second
     /// number; if that is less than the first, there is no pool
-    /// ([`PoolError::Engine`](crate::PoolError::Engine)).
+    /// ([`PoolError::Engine`]).
     pub fn nodes(mut self, workers: RangeInclusive<usize>) -> Self {
         self.nodes = workers;
         self
@@ -852,7 +852,8 @@ impl Attending {
         if now >= self.pulse {
             self.pulse = now + PULSE;
             for arrived in state.present.values_mut() {
-                // (Not `take_error`, which tells of what may pass, too: that there is no way just now.)
+                // (Not `take_error`: it also reports what may pass, such as a route that is missing
+                // for now.)
                 let mut tells = [PollFd::new(&arrived.tells, PollFlags::empty())];
                 poll_patiently(&mut tells, Some(Duration::ZERO));
                 let is_lost = !tells[0].revents().is_empty();

@@ -1,8 +1,9 @@
 //! The process of a worker: what signals, ends and reaps it.
 //!
-//! **Refusal.** This process may have no right to signal the worker (it has changed its user), or
-//! no such call (a filter). Then to kill is to shut the stream down: the worker's watcher ends it
-//! and its children. And the lifeline can be cut, which ends the process alone.
+//! **Refusal.** This process may have no right to signal the worker (the worker has changed its
+//! user), or a filter may refuse the call. Then the stream is shut down instead: the worker's
+//! watcher kills it and its children. The lifeline can be cut, too, which kills only the process
+//! itself.
 //!
 //! **Invariants.**
 //! - **W20** [`Own`] has the process from when it was started until just before it is reaped, and
@@ -27,7 +28,7 @@ pub(crate) struct Child {
     pub(crate) pid: u32,
     /// `None` if other code of this program reaped the child before it could be opened.
     pub(crate) process: Option<Arc<Handle>>,
-    /// It, and what it starts.
+    /// The worker and the processes that it starts.
     pub(crate) family: Option<Family>,
     pub(crate) socket: Arc<OwnedFd>,
     /// Our end of the lifeline: when this is dropped, the kernel kills the process.
@@ -35,16 +36,17 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Sends a signal to the process alone. False: it may not be signalled, or is gone.
+    /// Sends a signal to the process alone. False: that is not allowed, or it is gone.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         let process = self.process.as_ref();
         process.is_some_and(|process| process.signal(signal).is_ok())
     }
 
-    /// Kills the process, which has not been reaped, and its children. False: it may not be
-    /// signalled, or is gone.
+    /// Kills the process, which has not been reaped, and its children. False: that is not allowed,
+    /// or it is gone.
     pub(crate) fn kill(&self) -> bool {
-        // First by the descriptor: it fails if the process is gone and its number may be another's.
+        // First by the descriptor, which fails if the process is gone and its number may be another
+        // process's.
         let alive = self.signal(Signal::KILL);
         if let (true, Some(family)) = (alive, &self.family) {
             family.kill();
@@ -52,26 +54,26 @@ impl Child {
         alive
     }
 
-    /// Ends the stream to it: it ends itself, and its children.
+    /// Shuts the stream down, so that the worker kills itself and its children.
     pub(crate) fn shut(&self) {
         let _ = shutdown(&self.socket, Shutdown::Write);
     }
 
-    /// Ends it where it has been stopped, too.
+    /// Kills it even if it was stopped.
     pub(crate) fn cut(&self) {
         if let Some(lifeline) = &self.lifeline {
             lifeline.cut();
         }
     }
 
-    /// How it has ended. Other code of this program may have reaped it; then that is not known.
+    /// Its exit status. `None` if other code of this program has reaped it.
     pub(crate) fn reap(&self) -> Option<ExitStatus> {
         let process = self.process.as_ref()?;
         process.fetch().ok().flatten()
     }
 }
 
-/// The child `process` runs, and has to be reaped some time.
+/// Whether the child `process` still runs, and must be reaped later.
 pub(crate) fn runs(process: &Handle) -> bool {
     matches!(process.fetch(), Ok(None))
 }

@@ -1,4 +1,4 @@
-//! The operations of callers: encode, send to the driver, and keep the promise's task.
+//! The operations of callers: encode a call, send it to the driver, and return its task.
 //!
 //! The arguments are encoded on the caller's thread, many to a chunk;
 //! the driver's mailbox takes the job first, then its items, chunk by chunk while the
@@ -60,7 +60,7 @@ impl Shared {
                     let (all, call) = (needs.clone(), task.abort_handle());
                     let feed = move || {
                         if let Some(shared) = shared.upgrade() {
-                            // (A call that has been cancelled takes no error of theirs.)
+                            // (A call that has been cancelled takes no error of what it waits for.)
                             let item = match call.is_finished() {
                                 true => Err(TaskError::Cancelled),
                                 false => with_all(chunk, &all),
@@ -75,7 +75,7 @@ impl Shared {
         task
     }
 
-    /// `code`, unless a call with these `options` cannot be made here.
+    /// `code`, unless this pool cannot make a call with these `options`.
     pub(crate) fn allowed<A>(
         &self,
         options: &CallOptions,
@@ -161,10 +161,10 @@ impl Shared {
             base = next;
         };
         let mut chunk = self.chunk();
-        // The first chunks are small: the workers should not wait for the whole.
-        // (And the later ones no larger than what is still in the cache when it is sent.)
+        // The first chunks are small, so that the workers can begin soon. (The later ones are small
+        // enough to be still in the cache when they are sent.)
         let limit = if frame.is_some() { 1 << 16 } else { 1 << 14 };
-        // (Half of the limit: a multiple of it is within the limit.)
+        // (At most half of the limit, so that the limit holds a multiple of it.)
         let frame = frame.unwrap_or(1).clamp(1, 1 << 15);
         let mut most = 64usize.next_multiple_of(frame);
         let encoding = Cell::new(false);
@@ -215,7 +215,7 @@ impl Shared {
 const NO_RESOURCES: &str = "the call asks for a resource, and this pool has none to give: only an engine that places calls (`Dask`) knows \
      resources; elsewhere give each kind of work a pool of its own, with as many workers as there are of what it needs";
 
-/// The one item of a job, or why there is none.
+/// Mail with the one item of a job, or the error in its place.
 fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
     let (chunk, failure) = match item {
         Ok(chunk) => (chunk, None),
@@ -230,7 +230,8 @@ fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
     })
 }
 
-/// Runs `then` when all of them have ended. (The job has them: without it nobody needs them.)
+/// Runs `then` when all of `needs` have ended. (They are weak references: the job owns them, and
+/// without the job nothing needs them.)
 fn when_all(mut needs: vec::IntoIter<Weak<dyn Late>>, then: Box<dyn FnOnce() + Send>) {
     let mut still = needs.by_ref().filter_map(|late| late.upgrade());
     match still.find(|late| !late.has_ended()) {
@@ -239,7 +240,7 @@ fn when_all(mut needs: vec::IntoIter<Weak<dyn Late>>, then: Box<dyn FnOnce() + S
     }
 }
 
-/// An item with what it has waited for, or the first error of that.
+/// The item with the results that it has waited for, or the first of their errors.
 fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Late>]) -> Result<Chunk, TaskError> {
     for late in needs {
         let late = late.upgrade().ok_or(TaskError::Cancelled)?;
@@ -276,7 +277,7 @@ impl OnCancel for Recall {
     }
 }
 
-/// One call, as it travels, in an empty chunk.
+/// Encodes one call into an empty chunk.
 pub(crate) fn encode<A: Portable>(
     arg: &A,
     code: Result<CodeRef, TaskError>,
@@ -298,7 +299,7 @@ pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), 
     }
 }
 
-/// What `ProcessPoolBuilder::initializer` is told.
+/// Encodes the call of `ProcessPoolBuilder::initializer`.
 pub(crate) fn initializer<A: Portable>(arg: &A, f: fn(A)) -> Result<Initializer, TaskError> {
     let (code, chunk) = encode(arg, code_of(f), Chunk::default())?;
     Ok(Initializer {

@@ -17,11 +17,11 @@
 //! caller has done some of its work it wakes up once in a [`BEAT`] for a while, so that callers
 //! need not wake it because of its clock.
 //!
-//! `poll` and not `epoll`: three descriptors per worker, a few workers, and the set changes with
-//! every turn.
+//! It uses `poll` and not `epoll`: there are three descriptors for each of a few workers, and the
+//! set changes with every turn.
 //!
-//! Tests: `tests/process/pool.rs`; `hostile` (garbled input), `crowded` (a kernel short of memory),
-//! `strays`.
+//! Tests: `tests/process/pool.rs`; `hostile` (invalid input), `crowded` (a kernel that lacks
+//! memory), `strays`.
 
 #[cfg(all(test, not(trefoil_port)))]
 #[path = "../../../checks/inside/driver_crowded.rs"]
@@ -70,7 +70,7 @@ use crate::task::{Hook, WorkerExit, context};
 /// How much is received at once.
 const BUFFER: usize = 256 << 10;
 
-/// From this many bytes on, a record is received only if there is memory for it.
+/// A record of so many bytes or more is received only if there is memory for it.
 const LARGE: usize = 256 << 20;
 
 const SIGKILL: i32 = 9;
@@ -90,8 +90,8 @@ fn too_much(begin: &[u8]) -> Option<String> {
     Some(format!("a result of {length} bytes is announced: {error}"))
 }
 
-/// This thread is some pool's driver. It never waits for a pool to end: neither for its
-/// own nor for another, whose driver may be waiting for this one.
+/// Whether this thread is the driver of a pool. A driver never waits for a pool to end: neither for
+/// its own nor for another, whose driver may be waiting for this one.
 pub(crate) fn is_a_driver() -> bool {
     DRIVES.try_with(Cell::get).unwrap_or(false)
 }
@@ -116,19 +116,18 @@ impl Drop for ActingDriver {
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,
-    /// How many workers there should be.
+    /// How many workers the pool should have.
     pub(crate) width: usize,
-    /// Of the workers; 0: there is none.
+    /// The process ids of the workers, by place; 0: there is none.
     pub(crate) pids: Mutex<Vec<u32>>,
-    /// None before it has begun and after it has ended.
+    /// The driver; `None` before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) readers: Readers,
-    /// The hook for a failure that is never taken; `None`: the process's.
+    /// The hook for failures that are never taken; `None`: the hook of the process.
     pub(crate) unobserved: Option<Hook>,
     /// What callers need of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
-    /// The engine, if it is told what a call is to it (`Launch::is_told`). It belongs to the
-    /// driver.
+    /// The engine, if it places frames itself (`Launch::is_told`). The driver owns it.
     pub(crate) told: Option<Weak<dyn Launch>>,
 }
 
@@ -182,7 +181,7 @@ impl Keeper for Shared {
 
 impl Watcher for Shared {
     fn gone(&self) {
-        let _ = self.mailbox.push([Mail::Gone]); // else there are no workers
+        let _ = self.mailbox.push([Mail::Gone]); // if refused, the workers are gone already
     }
 }
 
@@ -195,39 +194,40 @@ pub(crate) struct Driver {
     forward: Forward,
     pub(super) kernel_kills: KernelKills,
     buffer: Vec<u8>,
-    /// What was read ahead.
+    /// The records that were read ahead.
     ahead: Vec<u8>,
-    /// Those that were let go of and have not been reaped.
+    /// Abandoned processes that have not been reaped.
     strays: Vec<Arc<Handle>>,
-    /// How many tasks have ended and are being told so, without the engine's lock.
+    /// How many tasks are being completed at this moment, without the engine's lock.
     telling: usize,
     /// Why the last process could not be started.
     pub(super) refused: Option<io::Error>,
-    /// While the thread sleeps: until when at most.
+    /// While the thread sleeps: when it wakes up at the latest.
     pub(super) sleeps_until: Option<Instant>,
-    /// Until when callers are expected to be at work.
+    /// Until when callers are expected to do some of the driver's work.
     pub(super) lively: Instant,
 }
 
-/// How often the driver looks at its clock while callers do its work, and how long after the last.
+/// How often the driver checks its clock while callers do its work, and how long it goes on with
+/// that after the last one.
 pub(super) const BEAT: Duration = Duration::from_millis(1);
 pub(super) const LIVELY: Duration = Duration::from_millis(2);
 
-/// What can be waited for, whatever it is.
+/// Anything with a descriptor that `poll` can wait for.
 pub(super) trait Descriptor: AsFd + Send + Sync {}
 
 impl<T: AsFd + Send + Sync> Descriptor for T {}
 
-/// What the thread sleeps on, while the engine is free for others.
+/// The descriptors that the thread sleeps on, while other threads can lock the engine.
 pub(super) struct Sleep {
     sources: Vec<(Source, Arc<dyn Descriptor>, PollFlags)>,
-    /// Something waits to be written to standard error.
+    /// Bytes are queued for standard error.
     stderr: bool,
     pub(super) timeout: Option<Duration>,
 }
 
 impl Sleep {
-    /// Until something comes.
+    /// Sleeps until something comes, or the time is up.
     pub(super) fn sleep(self) -> Vec<(Source, PollFlags)> {
         let stderr = self.stderr.then(stdio::waits_for_room).flatten();
         let sources = self.sources.iter();
@@ -242,7 +242,7 @@ impl Sleep {
     }
 }
 
-/// Whose descriptor it is.
+/// What a descriptor belongs to.
 #[derive(Clone, Copy)]
 pub(super) enum Source {
     Bell,
@@ -261,7 +261,7 @@ impl Driver {
             let shared = Arc::downgrade(&shared);
             engine.woken_by(Box::new(move || {
                 if let Some(shared) = shared.upgrade() {
-                    let _ = shared.mailbox.push([Mail::Come]); // else nobody asks any more
+                    let _ = shared.mailbox.push([Mail::Come]); // if refused, nothing waits for a worker any more
                 }
             }));
         }
@@ -291,13 +291,13 @@ impl Driver {
         }
     }
 
-    /// All there is to do; `None`: for ever.
+    /// Does everything that is due. Returns what to sleep on; `None`: the pool is over.
     pub(super) fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
         self.take_in(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
         self.turn();
-        // (A task that is just being told has not ended; the thread that tells it wakes this one
-        // then.)
+        // (A task that is just being completed has not ended; the thread that completes it wakes
+        // this one afterwards.)
         if self.sched.is_over() && (self.telling == 0 || self.sched.is_killed()) {
             self.forward.finish();
             self.reap_strays();
@@ -327,7 +327,7 @@ impl Driver {
         }
     }
 
-    /// Does what the scheduler asks for. False: nothing.
+    /// Carries out the scheduler's actions. False: there were none.
     pub(super) fn carry_out(&mut self) -> bool {
         let actions = self.sched.actions();
         let some = !actions.is_empty();
@@ -348,7 +348,7 @@ impl Driver {
                 Action::Kill(index) => self.links[index].iter_mut().for_each(Link::kill),
             }
         }
-        // What there is for one worker goes at once.
+        // All frames for one worker are sent together.
         for index in speakers {
             if let Some(link) = &mut self.links[index] {
                 link.send();
@@ -429,7 +429,7 @@ impl Driver {
         self.sleep_on(timeout)
     }
 
-    /// Something has come, or it is time.
+    /// Processes what has come.
     fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
         let now = Instant::now();
         self.forward.pump();
@@ -523,7 +523,7 @@ impl Driver {
         }
     }
 
-    /// Takes in what a worker says: some of it, or `all` that it ever said.
+    /// Receives and processes records of a worker: some of them, or `all` that there are.
     pub(super) fn receive(&mut self, index: usize, all: bool) {
         for round in 0.. {
             let Some(link) = &mut self.links[index] else {
@@ -533,10 +533,11 @@ impl Driver {
                 Received::Some(count, known) => {
                     link.output.drain(); // what an item has printed comes before its result
                     let bytes = std::mem::take(&mut self.buffer);
-                    // (What was received elsewhere is known.)
+                    // (The beginning may be known already, from the ledger.)
                     self.hear(index, bytes.get(known..count).unwrap_or_default());
                     self.buffer = bytes;
-                    // A full buffer means more; the others get their turn, too.
+                    // A full buffer means that there is more; but the other workers must get their
+                    // turn.
                     if !all && (count < BUFFER || round >= 8) {
                         return;
                     }
@@ -555,7 +556,7 @@ impl Driver {
         }
     }
 
-    /// Takes in what a worker has finished and not sent.
+    /// Processes records that a worker has finished and not yet sent.
     pub(super) fn look_ahead(&mut self, index: usize) {
         let Some(link) = &mut self.links[index] else {
             return;
@@ -583,7 +584,7 @@ impl Driver {
                 && joined.len() < length
             {
                 link.partial = joined;
-                // (Asked once for a record, since the system is asked, too.)
+                // (Checked once for each record, since it asks the system.)
                 if !had_its_length {
                     link.refuse(too_much(&link.partial));
                 }
@@ -617,8 +618,8 @@ impl Driver {
         }
     }
 
-    /// Takes some values of `reading` that have been decoded elsewhere. Returns what is not wanted,
-    /// what job ends with them, and whether that was all.
+    /// Takes values of `reading` that other threads have decoded. Returns the values that are not
+    /// wanted, the job that ends with them, and whether these were all.
     pub(super) fn hand_over(
         &mut self,
         reading: &mut Reading,
@@ -640,8 +641,8 @@ impl Driver {
         (unwanted, ended, over)
     }
 
-    /// A task that [`hand_over`](Self::hand_over) gave has been told; and what it had that is not
-    /// wanted.
+    /// A job that [`hand_over`](Self::hand_over) returned has been completed; `unwanted` are its
+    /// values that are not wanted.
     pub(super) fn told(&mut self, unwanted: Option<Values>) {
         self.telling -= 1;
         self.sched.chores.extend(unwanted.map(Chore::Drop));
@@ -650,21 +651,22 @@ impl Driver {
         }
     }
 
-    /// A process can neither be used nor ended. What it has not begun it never will (W3), whatever
-    /// it does.
+    /// Abandons a process that can neither be used nor ended. The items that it has not begun it
+    /// can never begin (W3), whatever it does.
     fn let_go(&mut self, index: usize, now: Instant) {
         self.sched.take_all_back(index, now);
         if let Some(link) = &mut self.links[index] {
             let note = || "it may not be signalled, lives on, and was let go of".to_owned();
             link.note.get_or_insert_with(note);
-            // A plain one cannot be kept from what it has not begun, so all that it has counts as
-            // begun.
+            // A plain one cannot be prevented from beginning items, so all items that it has count
+            // as begun.
             link.is_broken |= link.fast.is_none();
         }
         self.bury(index);
     }
 
-    /// A process is gone: its last words, its place, its tasks.
+    /// A process is gone or abandoned: reads its last records and output, reaps it, frees its place
+    /// and ends its tasks.
     fn bury(&mut self, index: usize) {
         self.receive(index, true);
         self.look_ahead(index);
@@ -698,8 +700,8 @@ impl Driver {
         self.sched.died(index, &exit, broken, Instant::now());
     }
 
-    /// (One that outlives the pool loses its parent with the driver's thread, and is reaped with
-    /// this program.)
+    /// (A process that outlives the pool loses the thread that started it, for which the kernel has
+    /// its parent-death signal. The system reaps it when this program ends.)
     fn reap_strays(&mut self) {
         self.strays.retain(|stray| child::runs(stray));
     }

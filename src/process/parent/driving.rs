@@ -1,12 +1,12 @@
-//! The one thread of a pool in the parent, on which its driver lives.
+//! The driver's thread: the one thread of a pool in the parent.
 //!
 //! It starts with the pool, and ends when all processes have been reaped; the task of a
 //! [`Process`](crate::process::Process) ends then, and not before. While it runs, blocking waits on
 //! it are refused: callbacks of tasks (`on_done`, destructors of results) run here, and a pool
 //! cannot wait for itself.
 //!
-//! A forked child has the handle and not the thread: there, nothing may be waited for or given
-//! back, since the thread's stack, and with it what the handle stands for, may have been reused.
+//! A forked child has the handle but not the thread: there the handle must be neither joined nor
+//! dropped, because the thread's stack, and with it the handle's contents, may have been reused.
 //!
 //! Tests: `tests/forks/process.rs`, `tests/process/pool.rs`.
 
@@ -64,14 +64,14 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolEr
     let thread = thread.stack_size(STACK).spawn(move || {
         let _acting = ActingDriver::new();
         let held = run(Driver::new(theirs, settings), &ready);
-        // What hears of it is the user's, and so is a result that is not wanted.
+        // Callbacks, and the destructor of an unwanted result, are user code.
         panic::contain(|| drop(held.and_then(Job::finish)));
     })?;
     let driving = Driving {
         thread: Some(thread),
         born: fork::generation(),
     };
-    // A driver that is gone without a word has panicked.
+    // If the driver ends without a message, it has panicked.
     let result = started
         .recv()
         .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
@@ -82,7 +82,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolEr
     Ok((shared, driving))
 }
 
-/// No caller waits for a driver that is gone, for whatever reason.
+/// When dropped, for whatever reason the driver ends, makes sure that no caller waits for it.
 struct Abandon(Arc<Shared>);
 
 impl Drop for Abandon {
@@ -93,7 +93,7 @@ impl Drop for Abandon {
     }
 }
 
-/// Serves until the pool has ended. Says first whether all workers could be started. Returns the
+/// Serves until the pool has ended. First reports whether all workers could be started. Returns the
 /// job that ends only now.
 fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
     let shared = driver.shared.clone();
@@ -109,7 +109,7 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         driver.turn();
     }
     let _ = ready.send(refused.map_or(Ok(()), Err));
-    driver.kernel_kills.have_grown(); // those from before; while the workers get ready
+    driver.kernel_kills.have_grown(); // counts earlier kills, while the workers start
     *shared.engine.lock() = Some(driver);
     let mut news = Vec::new();
     loop {

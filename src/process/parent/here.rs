@@ -16,7 +16,7 @@ use crate::process::wire::invitation::{self, VARIABLE};
 use crate::sys::worker::handed_on;
 use crate::sys::{executable, family, pipe_end, sockets, stdio};
 
-/// Starts a worker, and has our end of its stream.
+/// Starts a worker, and returns our end of its stream.
 pub(super) fn here(settings: &Settings) -> io::Result<Started> {
     let (ours, theirs) = stream()?;
     let program = executable::path()?;
@@ -51,7 +51,7 @@ pub(super) fn here(settings: &Settings) -> io::Result<Started> {
     let child = command
         .spawn()
         .map_err(|error| not_started(&program, error))?;
-    // (With `command` goes our copy of the child's end of the socket.)
+    // (Dropping `command` closes our copy of the child's end of the socket.)
     Ok(Started {
         socket: ours.into(),
         pid: child.id(),

@@ -1,7 +1,7 @@
-//! Whether a worker that was killed without a message died for want of memory.
+//! Whether the kernel killed a worker because memory ran out.
 //!
-//! The kernel kills when the machine, or the group of processes that this one belongs to, runs out.
-//! It counts such kills for each group.
+//! The kernel kills when the machine, or this process's control group, runs out of memory. It
+//! counts such kills for each group.
 //!
 //! A worker that exceeds its own limit (`worker/memory.rs`) aborts with the allocator's message
 //! instead: `worker_stderr.rs` finds that, and `Link::reap` judges it. `Driver::bury` joins both
@@ -9,16 +9,16 @@
 //!
 //! Tests: `tests/process/limits.rs`.
 
-/// How often the kernel has killed in this process's group for want of memory.
+/// Reads how often the kernel has killed in this process's control group because memory ran out.
 #[derive(Debug, Default)]
 pub(crate) struct KernelKills {
-    /// Where the count is, once that is known.
+    /// The file with the count, once it has been looked for.
     events: Option<Option<String>>,
     seen: u64,
 }
 
 impl KernelKills {
-    /// There were more since the last look.
+    /// Whether the count has grown since the last call.
     pub(crate) fn have_grown(&mut self) -> bool {
         let events = self.events.get_or_insert_with(|| {
             let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

@@ -1,17 +1,17 @@
-//! Starts a worker: a stream of bytes to a process that serves, and what there is of it on this
-//! machine.
+//! Starts a worker: a process that serves, a stream of bytes to it, and its child process on this
+//! machine, if there is one.
 //!
-//! **Job.** The seam between the driver and the machines that workers run on. `here` starts one as
-//! a child of this process. An engine ([`Launch`]) starts them elsewhere, and then they are *plain*
-//! workers, nothing but their stream: what is a child of this process is a client of something
-//! (`ssh`), or there is none.
+//! **Job.** The interface between the driver and the machines that workers run on. `here` starts
+//! one as a child of this process. An engine ([`Launch`]) starts them elsewhere. Then they are
+//! *plain* workers: the driver has nothing but their stream. The child of this process, if there is
+//! one, is only a client (`ssh`).
 //!
 //! **Contract of an engine.** The stream is a socket here, whatever it is at the worker. When its
 //! other end closes, the worker is gone. To kill a worker the driver kills the child and its group,
-//! or shuts the stream down where there is none; whoever has the other end must then see to it that
-//! the worker ends, and what it has started; and the same when this process is gone in whatever
-//! way. A stream without a child may end with [`Record::Died`](crate::process::wire::Record::Died),
-//! which says how the worker ended.
+//! or shuts the stream down where there is none; the process at the other end must then end the
+//! worker and everything that the worker has started, and must do the same when this process ends,
+//! in whatever way. A stream without a child may end with
+//! [`Record::Died`](crate::process::wire::Record::Died), which says how the worker ended.
 //!
 //! Tests: `tests/process/pool.rs` (here), `tests/machines/` (elsewhere).
 
@@ -32,102 +32,105 @@ use crate::sys::refused::refused;
 use crate::sys::sockets;
 use crate::task::WorkerExit;
 
-/// How many bytes should be on their way at once.
+/// The size of the socket's buffer.
 const SOCKET: usize = 1 << 20;
 
-/// Starts workers elsewhere. It has been set up, and belongs to one pool.
+/// Starts workers on other machines. It has been set up, and belongs to one pool.
 pub(crate) trait Launch: fmt::Debug + Send + Sync {
-    /// How many workers there are if nothing else is said.
+    /// The default number of workers.
     fn slots(&self) -> usize;
 
-    /// Worker `index` may be started now, while those of `starting` have yet to say hello.
-    /// Otherwise the driver asks again soon.
+    /// Whether worker `index` may be started now; those in `starting` have not said hello yet. If
+    /// not, the driver asks again soon.
     fn may_start(&self, index: usize, starting: &[usize]) -> bool;
 
-    /// Starts worker `index`. On the driver's thread: it does not wait for other machines.
+    /// Starts worker `index`. It runs on the driver's thread, so it must not wait for other
+    /// machines.
     fn start(&self, index: usize) -> io::Result<Started>;
 
-    /// When to ask again where a worker may not be started; sooner, if the engine wakes the driver.
+    /// After what time the driver asks `may_start` again. The engine can wake the driver earlier.
     fn again(&self) -> Duration {
         Duration::from_millis(20)
     }
 
-    /// Workers have come that may be started, and `wake` makes the driver ask for them: before the
-    /// first `may_start`.
+    /// Called before the first `may_start`. The engine calls `wake` when further workers may be
+    /// started; then the driver asks again.
     #[cfg(feature = "__machines")]
     fn woken_by(&self, _wake: Box<dyn Fn() + Send + Sync>) {}
 
-    /// How many workers there are at least, and how long others may be idle, if they come and go
-    /// with the work.
+    /// If workers come and go with the load: how many there are at least, and how long the others
+    /// may be idle.
     #[cfg(feature = "__machines")]
     fn elastic(&self) -> Option<Elastic> {
         None
     }
 
-    /// The stream of worker `index` has ended, of which there is no child here, with a `reset` in
-    /// the place of an end: how the worker has ended, if that is known, and whether what it
-    /// said last may be lost, so that all that it had counts as begun.
+    /// The stream of worker `index`, which has no child here, has ended; `reset`: by an error and
+    /// not by an end of the stream. Returns how the worker ended, if that is known, and whether its
+    /// last records may be lost, so that all items that it had count as begun.
     #[cfg(feature = "__machines")]
     fn obituary(&self, _index: usize, _reset: bool) -> (Option<Died>, bool) {
         (None, false)
     }
 
-    /// How long worker `index` may take until it says hello, beside what a local one may.
+    /// How much longer than a local worker one may take until it says hello.
     fn patience(&self) -> Duration;
 
-    /// How long a frame is on its way, and its results: frames are cut so that this does not count.
+    /// How long a frame and its results travel. Frames are made so long that this time is small
+    /// beside them.
     #[cfg(feature = "__machines")]
     fn round_trip(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// How long what is said to a worker and its answer may be on their way, beside what they take
-    /// on one machine: so much longer is a cancelled item's grace here.
+    /// How much longer than on one machine a message to a worker and its answer may travel. The
+    /// grace period of a cancelled item is so much longer here.
     #[cfg(feature = "__machines")]
     fn way(&self) -> Duration {
         self.round_trip()
     }
 
-    /// How long a worker that was asked how far it got may say nothing, until it is taken for
-    /// stopped. (Bytes count as taken when they are on their way.)
+    /// How long a worker that was asked how far it got may be silent until it counts as stopped.
+    /// (Bytes count as taken when they have been sent.)
     #[cfg(feature = "__machines")]
     fn silence(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// It places frames itself: it is told what the caller has said of them (`Frame::Terms`), keeps
-    /// results that are to stay with it, and runs a frame near those that the frame needs.
+    /// Whether it places frames itself. Then it is told what the caller has set for them
+    /// (`Frame::Terms`), keeps the results that are to stay with it, and runs a frame near the
+    /// results that the frame needs.
     fn is_told(&self) -> bool {
         false
     }
 
-    /// The result that it keeps as `id` is not needed any more. It does not wait.
+    /// Frees the result that it keeps as `id`. It must not block.
     fn free(&self, id: u64) {
         let _ = id;
     }
 
-    /// The child that there was for worker `index` has ended as `exit` says: makes of it how the
-    /// worker has. True: what the worker has said may be lost, so all that it had counts as
-    /// begun.
+    /// The child for worker `index` has ended as `exit` says: changes `exit` to how the worker
+    /// itself ended. Returns whether the worker's last records may be lost, so that all items that
+    /// it had count as begun.
     fn ended(&self, index: usize, exit: &mut WorkerExit) -> bool;
 }
 
-/// What the driver has of a worker that has been started, and not been welcomed.
+/// A worker that has been started and has not got its welcome yet.
 #[derive(Debug)]
 pub(crate) struct Started {
     /// Our end of its stream, a socket.
     pub(crate) socket: OwnedFd,
-    /// What to kill, and to reap.
+    /// The process to kill and to reap.
     pub(crate) child: Option<Child>,
-    /// Its standard output, if that is captured, and error.
+    /// Its standard output, if that is captured, and its standard error.
     pub(crate) output: Option<PipeEnd>,
     pub(crate) words: Option<PipeEnd>,
-    /// What it is called by in `worker_pids`; not 0.
+    /// Its number in `worker_pids`; not 0.
     pub(crate) pid: u32,
 }
 
 impl Started {
-    /// `child` has the other end of `socket`.
+    /// A worker whose `child` has the other end of `socket`.
     #[cfg(feature = "ssh")]
     pub(crate) fn of_child(socket: impl Into<OwnedFd>, mut child: Child) -> io::Result<Self> {
         Ok(Self {
@@ -140,11 +143,11 @@ impl Started {
     }
 }
 
-/// Two ends of a stream, with as much room as the kernel allows.
+/// The two ends of a stream, with buffers of [`SOCKET`] bytes if the kernel allows.
 pub(crate) fn stream() -> io::Result<(sockets::Stream, sockets::Stream)> {
     let (ours, theirs) = sockets::pair().map_err(refused("socketpair"))?;
     for end in [&ours, &theirs] {
-        // Less waiting for one another; the kernel gives what it allows.
+        // Larger buffers make both sides wait less for each other. The kernel may allow less.
         let _ = sockopt::set_socket_send_buffer_size(end, SOCKET);
     }
     Ok((ours, theirs))

@@ -2,26 +2,26 @@
 //!
 //! **Protocol.** The socket is one end of a pair; the other becomes the child's standard input
 //! (`launch`), so that `std` can start the process without running code between fork and exec. The
-//! parent's end is only used with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket,
-//! so the worker's end blocks as it should. (Where not every call knows the flag, our end never
-//! blocks: `sys::sockets`.) Small frames for a worker that is awake go another way (`fast`).
+//! parent uses its end only with `MSG_DONTWAIT`: the flag belongs to the call, not to the socket,
+//! so the worker's end blocks as it should. (Where not every call has the flag, our end is
+//! non-blocking: `sys::sockets`.) Small frames for a worker that is awake go another way (`fast`).
 //!
-//! What the kernel refuses for want of memory, or because too many descriptors are on their way,
-//! stays queued. It is sent again after a pause until that works: the kernel does not tell when it
-//! will.
+//! A frame that the kernel refuses for lack of memory, or because too many descriptors are in
+//! transit, stays queued. The link tries again after a pause, because the kernel does not tell when
+//! it has room.
 //!
-//! **Death.** The process descriptor becomes readable; then everything that is still in the
-//! socket is read, the ledger gives the rest, and only then the process is reaped, by this
-//! descriptor alone: children that the program started itself are none of our business.
+//! **Death.** The process descriptor becomes readable; then everything that is still in the socket
+//! is read, the rest is read from the ledger, and only then the process is reaped, by this
+//! descriptor alone: children that the program itself has started are left alone.
 //!
-//! **Refusal.** A process that may not be signalled is ended in other ways (`child`): first the
-//! stream is shut down; asked again, because it still lives, the lifeline is cut. One that lives on
-//! even so (it has become another program, of another user) is let go of after a second: reaped
-//! when it ends, and not waited for.
+//! **Refusal.** A process that may not be signalled is ended in other ways (`child`): the first
+//! `kill` shuts the stream down; a second one, if the process still lives, cuts the lifeline. A
+//! process that survives this, too (it has executed another program, of another user), is abandoned
+//! after a second: it is reaped when it ends, and nothing waits for it.
 //!
 //! Tests: `tests/process/pool.rs`; `driver::crowded` (a kernel that refuses).
 
-#![allow(clippy::clone_on_copy)] // what names a child is not a number everywhere
+#![allow(clippy::clone_on_copy)] // the name of a child is not a number on every system
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -62,19 +62,19 @@ use crate::sys::refused::{is_crowded, is_gone, refused};
 use crate::sys::sockets::{RECEIVE, SEND};
 use crate::task::WorkerExit;
 
-/// How long to wait until the kernel may take what it has refused: it does not tell.
+/// How long to wait before a refused frame is tried again.
 pub(super) const CROWDED: Duration = Duration::from_millis(5);
 
 /// One frame on its way to the worker.
 struct Outgoing {
-    /// What goes with the first byte.
+    /// The descriptors that go with the first byte.
     attachments: Vec<Arc<Attachment>>,
     head: Vec<u8>,
     body: Body,
     sent: usize,
 }
 
-/// What follows the head of a frame, where it lies.
+/// The bytes that follow the head of a frame.
 enum Body {
     Nothing,
     Items(Piece),
@@ -94,27 +94,27 @@ impl Body {
 /// One worker process.
 pub(crate) struct Link {
     pub(crate) child: Arc<Child>,
-    /// What has been received and is not a whole record yet.
+    /// Received bytes that are not a whole record yet.
     pub(crate) partial: Vec<u8>,
-    /// How many bytes of what it says have been handed on: more than were received, if
-    /// some were read from the ledger before they were sent.
+    /// How many bytes of its records have been handed on: more than were received, if some were
+    /// read from the ledger before the worker sent them.
     pub(super) heard: u64,
     outgoing: VecDeque<Outgoing>,
-    /// It has taken some bytes since that was last asked.
+    /// The socket has taken bytes since `has_taken` was last called.
     took: bool,
     /// How many bytes the socket has ever taken.
     sent_bytes: u64,
-    /// The kernel has no room for the first frame, memory or descriptors, and nothing tells when:
-    /// when to try again.
+    /// The kernel has refused the first frame, for lack of memory or descriptors: when to try
+    /// again.
     pub(super) crowded_until: Option<Instant>,
-    /// What the kernel says next, if a test wants it.
+    /// For tests: the next answers of the kernel.
     #[cfg(test)]
     pub(crate) faults: VecDeque<Errno>,
-    /// The worker has, or will have, the pool's home.
+    /// The descriptor of the pool's home has been sent, or is queued.
     has_home: bool,
-    /// What a plain worker has been sent instead of descriptors.
+    /// The copies that a plain worker has been sent instead of descriptors.
     pub(super) copies: Sent,
-    /// What comes beside the bytes.
+    /// What the worker's records bring along beside their bytes.
     pub(crate) extras: Extras,
     pub(crate) words: WorkerStderr,
     pub(crate) output: Output,
@@ -122,32 +122,33 @@ pub(crate) struct Link {
     pub(crate) fast: Option<FastPath>,
     /// The stream was shut down to end it.
     is_shut: bool,
-    /// The last that can be done to end it was done: when to let go of it.
+    /// Everything that can end it has been done: when to abandon it.
     pub(crate) let_go_at: Option<Instant>,
-    /// An engine has started it: of the process here, if there is one, nothing tells how far it
-    /// is.
+    /// An engine has started it: the process here, if there is one, does not show how far the
+    /// worker is.
     is_elsewhere: bool,
-    /// Until it says hello.
+    /// Watches it until it says hello.
     looks: StartupWatch,
-    /// The worker will say nothing more.
+    /// The worker will send nothing more.
     pub(crate) at_end: bool,
-    /// Its stream has not ended in order: what it said last may be lost.
+    /// Its stream has ended with an error: its last records may be lost.
     pub(crate) is_reset: bool,
-    /// It has said something that makes no sense.
+    /// It has sent something that is not the protocol's.
     pub(crate) is_broken: bool,
-    /// There is no memory for what it says next, so it is not heard any more.
+    /// There is no memory for its next record, so nothing more is received.
     pub(crate) is_too_much: bool,
-    /// Why it was sent away, for the error.
+    /// Why it was killed, for the error.
     pub(crate) note: Option<String>,
 }
 
-/// What became of the bytes that were asked for.
+/// The outcome of a `receive`.
 pub(crate) enum Received {
-    /// So many came; the first of them, up to the second number, are known already.
+    /// So many bytes came; the first of them, up to the second number, are known already from the
+    /// ledger.
     Some(usize, usize),
-    /// None now.
+    /// No bytes at this moment.
     None,
-    /// None ever.
+    /// No more bytes, ever.
     End,
 }
 
@@ -162,14 +163,14 @@ impl Link {
         let mut child = started.child.take();
         let link = Self::attach(child.as_ref(), started, fast, settings);
         if let (true, Some(child)) = (link.is_err(), &mut child) {
-            // Without its descriptors it is of no use, and it would not be ended later.
+            // Without its descriptors it is of no use, and nothing would end it later.
             let _ = child.kill();
             let _ = child.wait();
         }
         link
     }
 
-    /// The driver's end of a conversation with a test.
+    /// A link to a test instead of a process.
     #[cfg(test)]
     pub(crate) fn without_process(socket: UnixStream) -> Self {
         let fast = FastPath::new().unwrap();
@@ -273,13 +274,13 @@ impl Link {
                 self.sent_bytes += sent as u64;
                 Ok(())
             }
-            // Gone already: its death is told like any other.
+            // It is gone already: its death is reported like any other.
             Err(error) if is_gone(error) => Ok(()),
             Err(error) => Err(refused("sendmsg")(error)),
         }
     }
 
-    /// Where it is known what the worker has begun.
+    /// The gates, which tell what the worker has begun.
     pub(crate) fn gates(&self) -> Arc<dyn Gated> {
         match &self.fast {
             Some(fast) => fast.ledger.clone(),
@@ -292,8 +293,9 @@ impl Link {
         self.child.process.as_ref()
     }
 
-    /// Puts a frame where the worker looks, or before the socket. True if it, or a word to wake the
-    /// worker, is the first that stands there, so nothing waits for room in the socket.
+    /// Puts a frame into the tray, where the worker looks, or into the queue for the socket. True
+    /// if the queue was empty and is not now, because of the frame or of a nudge to wake the
+    /// worker: `send` it.
     pub(crate) fn queue(&mut self, mut head: Vec<u8>, items: Option<Piece>) -> bool {
         let first = self.outgoing.is_empty();
         let attachments = items.as_ref().map_or_else(Vec::new, Piece::attachments);
@@ -324,15 +326,16 @@ impl Link {
         first
     }
 
-    /// A plain worker gets copies of `attachments`, unless it has them, and need not keep what is
-    /// gone here.
+    /// Queues copies of `attachments` for a plain worker, except for those that it has, and tells
+    /// it which copies are not needed any more.
     fn copy(&mut self, attachments: &[Arc<Attachment>]) {
         let (new, over) = self.copies.send(attachments);
         if !over.is_empty() {
             self.wait(Vec::new(), Frame::Release(over).head(0), Body::Nothing);
         }
         for attachment in new {
-            // (What cannot be read here has not come along there, which is the item's error.)
+            // (A part that cannot be read here is missing in the worker, which is an error of the
+            // item.)
             for part in parts(&attachment).into_iter().flatten() {
                 let copy = Frame::Copy {
                     id: attachment.id(),
@@ -345,7 +348,7 @@ impl Link {
         }
     }
 
-    /// Says what of its copies need not be kept, if it has been idle since that is so.
+    /// Tells an idle worker which of its copies are not needed any more.
     pub(crate) fn release_copies(&mut self) {
         let first = self.outgoing.is_empty();
         self.copy(&[]);
@@ -354,7 +357,7 @@ impl Link {
         }
     }
 
-    /// Puts a frame before the socket.
+    /// Appends a frame to the queue for the socket.
     fn wait(&mut self, attachments: Vec<Arc<Attachment>>, head: Vec<u8>, body: Body) {
         self.outgoing.push_back(Outgoing {
             attachments,
@@ -364,11 +367,11 @@ impl Link {
         });
     }
 
-    /// The worker has not begun what it has got, and may sleep although it says that it does not.
-    /// True: `send` it.
+    /// The worker has not begun its frames, and may be asleep although the ledger says that it is
+    /// awake: queues a nudge. True: `send` it.
     pub(crate) fn nudge(&mut self) -> bool {
         let Some(fast) = self.fast.as_ref().filter(|_| self.outgoing.is_empty()) else {
-            return false; // what waits will wake it
+            return false; // the queued frame will wake it
         };
         fast.remind();
         self.wait(Vec::new(), Frame::Nudge.head(0), Body::Nothing);
@@ -419,10 +422,10 @@ impl Link {
                     self.crowded_until = Some(Instant::now() + CROWDED);
                     return;
                 }
-                // It cannot hear us any more; that it is gone we learn elsewhere.
+                // It has closed the stream. Its end is noticed elsewhere.
                 Err(error) if is_gone(error) => self.outgoing.clear(),
                 Err(error) => {
-                    // It would wait for what it never gets.
+                    // The worker would wait for what it never gets.
                     self.outgoing.clear();
                     let note =
                         || format!("nothing can be sent to it: {}", refused("sendmsg")(error));
@@ -433,7 +436,7 @@ impl Link {
         }
     }
 
-    /// A plain worker has taken some bytes since this was last asked.
+    /// Whether the socket of a plain worker has taken bytes since the last call.
     pub(crate) fn has_taken(&mut self) -> bool {
         std::mem::take(&mut self.took) && self.fast.is_none()
     }
@@ -478,8 +481,8 @@ impl Link {
         }
     }
 
-    /// What it has finished and not yet sent: after its death the rest, once the socket is
-    /// empty; before, a look ahead.
+    /// Reads records that it has finished and not yet sent, from the ledger: after its death, once
+    /// the socket is empty; before, to look ahead.
     pub(crate) fn rest(&mut self, rest: &mut Vec<u8>) {
         rest.clear();
         if let Some(fast) = &self.fast {
@@ -489,41 +492,41 @@ impl Link {
         }
     }
 
-    /// Everything that was handed on is understood, but what lies in `partial`: what came along
-    /// with it and was not asked for is closed, and the worker may use again what it has lent
-    /// with it.
+    /// Everything that was handed on has been processed, except for `partial`: closes the
+    /// descriptors that came with it and were not asked for, and gives the worker back the memory
+    /// that it has lent with it.
     pub(crate) fn understood(&mut self) {
         self.extras.arrivals.used(self.partial.len());
         if Arc::strong_count(&self.extras.hold) == 1
             && let Some(fast) = &self.fast
             && let Some(taken) = fast.ledger.taken()
         {
-            // With the drop of the last other `hold`: what was copied there was copied before the
-            // worker writes again.
+            // Pairs with the drop of the last other `hold`: its copies were made before the worker
+            // writes there again.
             fence(Ordering::Acquire);
             took(taken, self.heard.saturating_sub(self.partial.len() as u64));
         }
     }
 
-    /// It has finished something that has not been heard. (Cheap.)
+    /// Whether it has finished something that has not been read. (Cheap.)
     pub(crate) fn has_more(&self) -> bool {
         let fast = self.fast.as_ref();
         fast.is_some_and(|fast| fast.ledger.has_more(self.heard))
     }
 
-    /// Something that the worker runs is unwanted, and its gate says so.
+    /// Tells the worker that an item which it runs has been cancelled; the gate says which.
     pub(crate) fn ring(&self) {
         if let Some(fast) = &self.fast {
             fast.ring();
         }
     }
 
-    /// When to look whether it gets anywhere on its way to `init`.
+    /// When to check next whether it makes progress on its way to `init`.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         (!self.is_elsewhere).then_some(self.looks.next)
     }
 
-    /// It has not said hello: looks, if it is time, whether it is stuck.
+    /// Checks, if it is time, whether a worker that has not said hello is stuck.
     pub(crate) fn look(&mut self, now: Instant) -> Option<StartFailure> {
         let looks = (!self.is_elsewhere).then_some(&mut self.looks);
         looks.and_then(|looks| looks.look(self.child.pid, now))
@@ -532,9 +535,9 @@ impl Link {
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
         if self.child.process.is_none() {
-            // The owner of the stream's other end kills it, and closes that end. Until then it is
-            // heard: an item that has begun meanwhile is not run again. If that takes
-            // too long, all that it has counts as begun.
+            // The process at the other end of the stream kills it, and closes that end. Until then
+            // its records are read, so an item that it begins meanwhile is not run again. If that
+            // takes too long, all items that it has count as begun.
             let is_shut = std::mem::replace(&mut self.is_shut, true);
             self.is_broken |= is_shut;
             let way = if is_shut {
@@ -554,8 +557,9 @@ impl Link {
         }
     }
 
-    /// Kills it if what it has begun to say will never be whole, and says `why`. (What it has said
-    /// until now is true: the item is blamed whose result that is.)
+    /// Kills it if there is a reason `why` the record that it has begun to send will never be
+    /// complete; the reason is for the error. (Its earlier records are valid: the item whose result
+    /// this is gets the blame.)
     pub(super) fn refuse(&mut self, why: Option<String>) {
         if let Some(why) = why {
             self.is_too_much = true;
@@ -570,16 +574,15 @@ impl Link {
         self.let_go_at.get_or_insert(Instant::now() + LEAVE_LIMIT);
     }
 
-    /// The end of a worker that cannot speak any more. If it is dying already, this
-    /// changes nothing of how.
+    /// Kills a worker that cannot send any more. If it is dying already, this does not change how
+    /// it ends.
     pub(crate) fn finish_off(&mut self) {
         if self.child.process.is_some() && !self.child.signal(Signal::KILL) {
             self.cut();
         }
     }
 
-    /// The process is gone: how it ended, which `ended` may know better, and with it the last trace
-    /// of it.
+    /// The process is gone: reaps it, and returns how it ended; `ended` may correct that.
     pub(crate) fn reap(
         &mut self,
         forward: &mut Forward,

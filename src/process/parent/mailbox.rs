@@ -1,17 +1,17 @@
-//! What callers tell the driver: a queue behind a lock, and a bell.
+//! The mailbox: messages from callers to the driver, in a queue behind a lock, and a bell.
 //!
 //! 1. A caller pushes under the lock. Only if the driver sleeps does it also write to the bell,
 //!    once: a burst of calls costs one wake-up.
-//! 2. The driver, before it sleeps, looks under the same lock: the queue is empty and from now on
-//!    it counts as asleep, or there is mail and it stays awake.
+//! 2. Before the driver sleeps it looks under the same lock: if the queue is empty it counts as
+//!    asleep from then on, otherwise it stays awake.
 //!
-//! A caller that finds the driver asleep may also do its work for once (`shortcut`), if all of
-//! the mail is new work ([`Mailbox::take_if_only_new_work`]); then it is not woken.
+//! A caller that finds the driver asleep may also do its work (`shortcut`), if all messages are new
+//! work ([`Mailbox::take_if_only_new_work`]); then the driver is not woken.
 //!
-//! So no mail waits for a driver that sleeps, and an awake one is not disturbed.
-//! In a forked child, which has no driver and maybe locks that are held for ever, everything is
-//! handed back to the caller. After [`Mailbox::close`] nothing new is accepted; what belongs to a
-//! job that was accepted before still is.
+//! So no message waits for a sleeping driver, and an awake one is not disturbed. In a forked child,
+//! which has no driver and perhaps locks that are held for ever, all messages are returned to the
+//! caller. After [`Mailbox::close`] no new job is accepted, but messages about earlier jobs still
+//! are.
 //!
 //! Tests: `tests/process/pool.rs`; `tests/forks/process.rs`.
 
@@ -27,7 +27,7 @@ use crate::sys::fork;
 use crate::sys::refused::refused;
 use crate::task::context;
 
-/// One thing to tell the driver.
+/// One message to the driver.
 pub(crate) enum Mail {
     /// A new job.
     Submit { id: u64, work: Work },
@@ -35,11 +35,11 @@ pub(crate) enum Mail {
     Feed(Feed),
     /// The task of a job was cancelled.
     Cancel(u64),
-    /// The pool is to end.
+    /// The pool must end.
     Stop(Stop),
-    /// Memory of which plain workers have copies is gone here.
+    /// Memory of which plain workers have copies was freed in this process.
     Gone,
-    /// The engine has workers that wait.
+    /// The engine has workers that wait to be taken.
     #[cfg(feature = "__machines")]
     Come,
 }
@@ -48,9 +48,9 @@ pub(crate) enum Mail {
 struct Queue {
     mail: Vec<Mail>,
     asleep: bool,
-    /// No new jobs.
+    /// No new jobs are accepted.
     closed: bool,
-    /// No driver.
+    /// There is no driver any more.
     over: bool,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
     bell: Arc<Bell>,
-    /// What a model's driver sleeps on.
+    /// On which a model's driver sleeps.
     #[cfg(loom)]
     rung: (Mutex<bool>, crate::loom::Condvar),
     born: u32,
@@ -79,7 +79,8 @@ impl Mailbox {
         })
     }
 
-    /// A parent of this process made it: the driver is there, and so are the workers.
+    /// Whether a parent of this process made it: then the driver and the workers belong to that
+    /// one.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         self.born != fork::generation()
@@ -90,14 +91,14 @@ impl Mailbox {
         self.next_id.fetch_add(1, Ordering::Relaxed) // a counter
     }
 
-    /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then
-    /// it comes back, to be dropped outside the lock.
+    /// Delivers all of `mail`, or none if it begins a job after the pool was closed: then it is
+    /// returned, to be dropped outside the lock.
     pub(crate) fn push<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         self.leave(mail, || false)
     }
 
-    /// As [`push`](Self::push). If the driver sleeps, `hand_out` may do its work instead; false: it
-    /// must be woken.
+    /// Like [`push`](Self::push). If the driver sleeps, `hand_out` may do its work instead; if that
+    /// returns false, the driver is woken.
     pub(crate) fn leave<const N: usize>(
         &self,
         mail: [Mail; N],
@@ -132,7 +133,7 @@ impl Mailbox {
         }
     }
 
-    /// All mail there is, if it is new work and nothing else.
+    /// Takes all messages, if they are only new work.
     pub(crate) fn take_if_only_new_work(&self) -> Option<Vec<Mail>> {
         let mut queue = self.queue.lock();
         let is_new_work = |mail: &Mail| match mail {
@@ -156,7 +157,7 @@ impl Mailbox {
         self.bell.ring();
     }
 
-    /// A model's driver: until the bell is rung.
+    /// For a model's driver: sleeps until the bell is rung.
     #[cfg(loom)]
     pub(crate) fn sleep(&self) {
         let mut rung = self.rung.0.lock();
@@ -165,12 +166,12 @@ impl Mailbox {
         }
     }
 
-    /// Accepts no new jobs from now on.
+    /// From now on no new jobs are accepted.
     pub(crate) fn close(&self) {
         self.queue.lock().closed = true;
     }
 
-    /// Driver, at its end, however it comes: all mail is handed back to its callers from now on.
+    /// For the driver, at its end: from now on all messages are returned to their callers.
     pub(crate) fn abandon(&self) {
         let mut queue = self.queue.lock();
         (queue.closed, queue.over) = (true, true);
@@ -179,19 +180,19 @@ impl Mailbox {
         drop(unread);
     }
 
-    /// Driver: all mail there is.
+    /// For the driver: takes all messages.
     pub(crate) fn take(&self) -> Vec<Mail> {
         std::mem::take(&mut self.queue.lock().mail)
     }
 
-    /// Driver: true if there is no mail, and then the next will ring the bell.
+    /// For the driver: true if there is no message; then the next one will ring the bell.
     pub(crate) fn may_sleep(&self) -> bool {
         let mut queue = self.queue.lock();
         queue.asleep = queue.mail.is_empty();
         queue.asleep
     }
 
-    /// Driver: awake again, for whatever reason.
+    /// For the driver: it is awake again, for whatever reason.
     pub(crate) fn awake(&self, rung: bool) {
         self.queue.lock().asleep = false;
         if cfg!(not(loom)) && rung {
@@ -199,7 +200,7 @@ impl Mailbox {
         }
     }
 
-    /// Driver: readable when the bell was rung.
+    /// For the driver: the bell, which is readable when it was rung.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }

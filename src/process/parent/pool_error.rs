@@ -1,8 +1,8 @@
 //! `PoolError`: why a pool could not be made.
 //!
 //! Each cause that is known before any process is started has a variant, whose message says what to
-//! do; a refusal of the system is the system's error, with the name of what was missing if it has
-//! none.
+//! do; an error of the system is passed on, with the name of the missing file, which the system
+//! leaves out.
 //!
 //! Tests: below; `tests/process/pool.rs`, `tests/process/host.rs`.
 
@@ -24,9 +24,9 @@ use crate::task::TaskError;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// `init` was not called: a worker of this program would run its `main` like any other process,
-    /// and make a pool there, and so on. No process was started. Call
-    /// [`init()`](crate::process::init) in the first line of `main`.
+    /// `init` was not called: a worker of this program would run `main` like any other process,
+    /// make a pool there, and so on. No process was started. Call [`init()`](crate::process::init)
+    /// in the first line of `main`.
     #[error(
         "worker processes are not possible yet: call `trefoil::init()` first in `main`, before any thread is started \
          (elsewhere, as in a `#[test]`, it does nothing; under `#[tokio::main]` threads are running already: build the runtime in an \
@@ -66,7 +66,7 @@ pub enum PoolError {
     Start(#[from] io::Error),
 }
 
-// Which a `TaskError` is not.
+// It contains a `TaskError`, which is not `Unpin`.
 impl Unpin for PoolError {}
 
 impl fmt::Debug for PoolError {

@@ -1,36 +1,35 @@
-//! Results that are decoded where they hold up no others.
+//! Readers: threads that decode results which the driver must not decode.
 //!
 //! **Job.** A `Deserialize` is user code: it may take seconds, or for ever, and so may the
-//! destructor of what it has made. The driver runs neither. What takes no time and runs no user
-//! code it decodes itself (`decoder` says what that is); of everything else it keeps the bytes, as
-//! a [`Reading`], and goes on.
+//! destructor of its value. The driver runs neither. It decodes only values that take little time
+//! and run no user code (`decoder` says which); for all others it keeps the bytes, as a
+//! [`Reading`], and goes on.
 //!
 //! **Protocol.**
-//! 1. The scheduler takes values for its items as ever, and notes a reading; the job does not end
-//!    before that is done, unless it has failed, and then its caller does not wait for it. What has
-//!    come along with the bytes, and the memory that they refer to, stays the reading's until then
+//! 1. The scheduler takes values for its items as usual, and notes a reading. The job does not end
+//!    before that is done, unless the job has failed; then its caller does not wait for it. The
+//!    attachments of the bytes, and the memory that they refer to, belong to the reading until then
 //!    (`Extras`).
-//! 2. A caller that looks for its own result (`shortcut`) does its own readings, on its own thread.
-//!    All others go to the pool's *readers*, helper threads that are there while there is something
-//!    to decode.
-//! 3. There is one reader, and so things stay in order, unless it takes nothing of what waits for
-//!    five milliseconds: then another is started beside it, with twice as much patience. The driver
-//!    looks, when it hands over more, and by its clock while something waits (`Readers::due`).
-//! 4. The thread that has decoded something takes the engine's lock to hand it over, in slices of a
-//!    millisecond, and lets go of it before the task is told: that runs callbacks, and destructors
-//!    if the result is not wanted.
+//! 2. A caller that polls for its own result (`shortcut`) does its own readings, on its own thread.
+//!    All others go to the pool's *readers*, helper threads that exist while there is something to
+//!    decode.
+//! 3. There is one reader, which keeps the order, unless it takes no waiting chore for five
+//!    milliseconds: then another is started, and the time until the next one doubles. The driver
+//!    checks that when it adds chores, and by its clock while some wait (`Readers::due`).
+//! 4. The thread that has decoded values takes the engine's lock to hand them over, in slices of a
+//!    millisecond, and releases it before the task is completed: that runs callbacks, and
+//!    destructors if the result is not wanted.
 //!
-//! A task whose result is being decoded has neither ended nor is it run: a timeout is no limit for
-//! it. If it is cancelled, or the pool is killed, it ends at once, and what its reading gives is
-//! dropped. Nothing waits for a reader but a `Shutdown::Wait` without a limit.
+//! A task whose result is being decoded neither has ended nor runs, so a timeout does not limit it.
+//! If it is cancelled, or the pool is killed, it ends at once, and the values of its reading are
+//! dropped. Only a `Shutdown::Wait` without a limit waits for a reader.
 //!
-//! A value may nest as deeply as a reader's stack allows, and so may its destructor. What has no
-//! owner any more is dropped here, or on the driver's thread, which has as much; what a `Task` or
-//! an `Imap` holds is dropped with these, on a stack of any size.
+//! A value may nest as deeply as a reader's stack allows, and so may its destructor. Values without
+//! an owner are dropped here, or on the driver's thread, which has as much stack; values that a
+//! `Task` or an `Imap` holds are dropped with these, on a stack of any size.
 //!
-//! **Rejected.** Types that are known to be quick because they were so far: the next may not be.
-//! Decoding when the task is joined: it has callbacks, and other tasks that are made of it, which
-//! want the value.
+//! **Rejected.** Trusting types that were quick so far: the next value may not be. Decoding when
+//! the task is joined: callbacks, and tasks that are derived from it, need the value.
 //!
 //! Tests: `tests/process/callers.rs`, `tests/process/deep.rs`, `tests/process/pool.rs`.
 
@@ -43,8 +42,7 @@ use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
 
-/// Gives `chores` to the readers, and sees that there are enough of these. (Without the engine's
-/// lock.)
+/// Gives `chores` to the readers, and starts another reader if needed. (Without the engine's lock.)
 pub(crate) fn add(shared: &Arc<Shared>, chores: Vec<Chore>) {
     let mut state = shared.readers.0.lock();
     state.waiting.extend(chores);
@@ -58,7 +56,7 @@ pub(crate) fn add(shared: &Arc<Shared>, chores: Vec<Chore>) {
     if helper::start(move || theirs.serve()).is_ok() {
         state.readers += 1;
     } else if state.readers == 0 {
-        // Better late than never, and here than nowhere.
+        // No reader could be started, so it is done here.
         let chore = state.waiting.pop_front();
         drop(state);
         chore.into_iter().for_each(|chore| shared.carry_out(chore));
@@ -66,7 +64,7 @@ pub(crate) fn add(shared: &Arc<Shared>, chores: Vec<Chore>) {
 }
 
 impl Shared {
-    /// Does what waits, as a reader.
+    /// Does the waiting chores, as a reader.
     fn serve(&self) {
         let _acting = ActingDriver::new();
         loop {
@@ -105,7 +103,7 @@ impl Shared {
             let (unwanted, ended, over) = handed;
             panic::contain(|| drop(unwanted));
             if let Some(ended) = ended {
-                // (It may have been decoded by a reader, and this be a caller with less stack.)
+                // A reader may have decoded a part, and this may be a caller with less stack.
                 let mut unwanted = ended.finish();
                 if let Some(engine) = &mut *self.engine.lock() {
                     engine.told(unwanted.take());

@@ -1,6 +1,6 @@
-//! What a pool was told about its workers.
+//! The settings of a pool's workers.
 //!
-//! The builder collects it, and the driver starts workers by it.
+//! The builder collects them, and the driver starts the workers with them.
 //!
 //! Tests: `tests/process/limits.rs`, `tests/process/host.rs`.
 
@@ -22,26 +22,26 @@ pub enum WorkerStdout {
     /// It is the parent's: a task's `println!` appears there.
     #[default]
     Inherit,
-    /// It is thrown away.
+    /// It is discarded.
     Null,
     /// It goes to the pool's [hook](crate::ProcessPoolBuilder::on_output).
     Capture,
 }
 
-/// What the driver needs of it.
+/// The settings that the driver needs.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) workers: usize,
-    /// What the user has said of that.
+    /// The number of workers that the user has set.
     pub(crate) asked: Option<usize>,
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,
     pub(crate) unobserved: Option<Hook>,
     pub(crate) policy: Policy,
-    /// In bytes.
+    /// The limit to an item's memory, in bytes.
     pub(crate) memory: Option<u64>,
-    /// Workers are nothing but a stream of bytes: there is no fast path.
+    /// The workers are plain: a stream of bytes, without the fast path.
     pub(crate) plain: bool,
     /// What starts the workers, if they are not children of this process. Then they are plain.
     pub(crate) engine: Option<Arc<dyn Launch>>,
@@ -51,11 +51,11 @@ pub(crate) struct Settings {
     pub(crate) own: Option<Arc<Own>>,
 }
 
-/// Set to `1`: workers are plain unless a builder says otherwise.
+/// If this variable is `1`, workers are plain unless a builder says otherwise.
 const PLAIN_WORKERS: &str = "TREFOIL_PLAIN_WORKERS";
 
 impl Settings {
-    /// Nothing was said yet.
+    /// The defaults.
     pub(crate) fn new() -> Self {
         let mut settings = Self {
             workers: 1,

@@ -1,34 +1,34 @@
-//! Callers that do the driver's work.
+//! Callers that do the driver's work: hand out their own call, and read their own result.
 //!
 //! **Job.** A call goes from its caller to the driver's thread, to the worker, back to the driver
-//! and back to the caller: four wake-ups, each of which costs more than all the rest. Where calls
-//! follow closely, none of that is needed.
+//! and back to the caller: four wake-ups, each of which costs more than everything else. If calls
+//! follow one another closely, none of them is needed.
 //!
 //! **Protocol.**
-//! 1. *There.* A caller that finds the driver asleep hands out the new work itself
-//!    ([`Shared::leave`]), if the engine is free and handing out is all that there is to do. The
-//!    driver is woken only if it must know earlier than it will look by itself.
-//! 2. *In between.* A caller that is about to block for a call which is the only thing that its
-//!    worker has looks at the worker's ledger for a moment ([`Shared::help`]), and says so there.
-//!    The worker need not send the result then; it looks for its next frame for a moment, sends
-//!    what has not been heard, and goes to sleep as ever (`worker`).
-//! 3. *Back.* The caller takes the result out of the ledger, as the driver does when it looks
-//!    ahead. When it is sent at last, it is known and passed over. If it was sent before the worker
-//!    knew that a caller looks, the caller receives it, and the driver finds nothing. So if
-//!    anything follows from it that is not the caller's to do, the caller wakes the driver.
+//! 1. *The call.* A caller that finds the driver asleep hands out the new work itself
+//!    ([`Shared::leave`]), if the engine is free and there is nothing else to do. The driver is
+//!    woken only if it must act earlier than it will look by itself.
+//! 2. *In between.* A caller that is about to block for a call, which is the only one that its
+//!    worker has, polls the worker's ledger for a moment ([`Shared::help`]), and records that
+//!    there. Then the worker need not send the result; it polls for its next frame for a moment,
+//!    sends results that have not been read, and goes to sleep as usual (`worker`).
+//! 3. *The result.* The caller takes the result out of the ledger, as the driver does when it looks
+//!    ahead. When the worker sends it later, it is known and skipped. If it was sent before the
+//!    worker knew that a caller polls, the caller receives it, and the driver finds nothing. So if
+//!    anything must then be done that the caller may not do, the caller wakes the driver.
 //!
-//! **Whose code runs.** Under the engine's lock a caller does only what runs no
-//! code but its own: in 1. no task can end, in 3. only the one that it waits for. So a lock of the
-//! user's that the caller holds cannot stand in the way of another task's callback. Where a
-//! worker's output is captured, the hook would run, so there no caller looks. A caller decodes its
-//! own result without the lock (`readers`), and only if it waits without a limit.
+//! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
+//! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
+//! block another task's callback. If a worker's output is captured, the hook would run, so no
+//! caller polls then. A caller decodes its own result without the engine's lock (`readers`), and
+//! only if it waits without a limit.
 //!
-//! **Bounds.** Looking takes [`LOOK`] at most, on both sides, after a call or an answer, and
-//! nothing in an idle pool.
+//! **Bounds.** Polling takes [`LOOK`] at most, on both sides, after a call or an answer; an idle
+//! pool does not poll.
 //!
 //! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on it, too, and
-//! would be woken. A caller that is the driver's deputy until its task has ended: then no thread
-//! looks at the others' clock.
+//! would be woken. A caller that replaces the driver until its task has ended: then no thread would
+//! check the deadlines of other tasks.
 //!
 //! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`,
 //! `sys::ledger`.
@@ -45,18 +45,19 @@ use crate::process::fast::path::Ledger;
 use crate::process::wire::clock;
 use crate::sys::ticks;
 
-/// [`LOOK`] in nanoseconds, with time for the way.
+/// For how long a caller announces that it polls, in nanoseconds: [`LOOK`], and some time until the
+/// worker reads it.
 const WATCH: u64 = 40_000;
-/// The same on one processor: there a worker often runs before the caller can say that it looks for
-/// the result, so what it has said before counts for longer.
+/// The same on one processor: there a worker often runs before the caller can announce that it
+/// polls, so the last announcement counts for longer.
 const WATCH_ONE: u64 = 400_000;
 
-/// How often to look for what comes in an instant.
+/// How often to look for something that comes in an instant.
 const SOON: u32 = 50;
 
 impl Shared {
-    /// Delivers new work. If the driver sleeps, and no other caller is at work, it is handed out
-    /// here.
+    /// Delivers new work. If the driver sleeps, and no other caller does its work, this caller
+    /// hands the work out.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         self.mailbox.leave(mail, || {
             let mut engine = self.fast.as_ref().and_then(|_| self.engine.try_lock());
@@ -65,8 +66,8 @@ impl Shared {
         })
     }
 
-    /// The caller is about to sleep until the job `id` is `done`: looks for its result for a
-    /// moment. `patient`: and decodes it, however long that takes.
+    /// Called by a caller that is about to sleep until the job `id` is `done`: polls for its result
+    /// for a moment. `patient`: also decodes it, however long that takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
         let Some(Fast { watching, .. }) = &self.fast else {
             return;
@@ -86,14 +87,15 @@ impl Shared {
             if ledger.has_more(known)
                 && let Some(mut engine) = self.engine.try_lock()
             {
-                // (It may have gone on elsewhere, and what comes from here is another's.)
+                // The job may have moved to another worker, and this worker's results may be
+                // another job's.
                 let is_here = |driver: &&mut Driver| driver.sched.sole(id) == Some(index);
                 let Some(driver) = engine.as_mut().filter(is_here) else {
                     return; // another thread was quicker
                 };
                 let _acting = ActingDriver::new();
                 if ledger.has_sent(known) {
-                    driver.receive(index, false); // before it knew that a caller looks
+                    driver.receive(index, false); // sent before the worker knew that a caller polls
                 }
                 driver.look_ahead(index);
                 let readings = match patient {
@@ -101,7 +103,7 @@ impl Shared {
                     false => Vec::new(),
                 };
                 if !readings.is_empty() {
-                    driver.wake_if_needed(); // what is left should not wait until this is decoded
+                    driver.wake_if_needed(); // other work should not wait until this is decoded
                     drop(engine);
                     readings
                         .into_iter()
@@ -119,7 +121,7 @@ impl Shared {
                     driver.see_end(index);
                 }
                 driver.sched.count_busy();
-                driver.wake_if_needed(); // it has heard nothing of what was taken in here
+                driver.wake_if_needed(); // it does not know what was received here
                 if is_over {
                     watch(); // the next call may follow
                     return;
@@ -134,7 +136,7 @@ impl Shared {
 }
 
 impl Shared {
-    /// The worker that has the job `id` and nothing else; waits for a moment until it has it.
+    /// The worker that has the job `id` and nothing else; waits a moment until one has it.
     fn sole(
         &self,
         id: u64,
@@ -145,7 +147,7 @@ impl Shared {
         while !done() && !looks.are_over() {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
-                // A driver that is just about to read it would do the same.
+                // A driver that is about to read the mailbox would do the same.
                 if engine.sole(id).is_none() && !self.mailbox.is_empty() && !engine.hand_out() {
                     self.mailbox.wake();
                 }
@@ -158,8 +160,8 @@ impl Shared {
 }
 
 impl Driver {
-    /// The worker has said its result, and says that it is done right after it: then the next call
-    /// finds it idle.
+    /// Waits for the end of the frame, which comes right after the result, so that the next call
+    /// finds the worker idle.
     fn see_end(&mut self, index: usize) {
         for _ in 0..SOON {
             let link = self.links[index].as_ref();
@@ -196,11 +198,11 @@ impl Driver {
         self.carry_out();
         self.lively = now + LIVELY;
         let sends = self.links.iter().flatten().any(Link::is_sending);
-        // (What stays in the queue waits for a worker, whose answer will wake the driver.)
+        // Work that stays in the queue waits for a worker, whose answer will wake the driver.
         !sends && !self.oversleeps() && !self.sched.has_errands()
     }
 
-    /// Something is due before the driver looks by itself.
+    /// Whether something is due before the driver looks by itself.
     fn oversleeps(&self) -> bool {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
@@ -209,19 +211,19 @@ impl Driver {
         }
     }
 
-    /// Another thread has been at work: wakes the driver's if that is needed.
+    /// Called after another thread has done some of the driver's work: wakes the driver if needed.
     pub(super) fn wake_if_needed(&self) {
         if self.oversleeps() || self.sched.needs_driver(Instant::now()) {
             self.shared.mailbox.wake();
         }
     }
 
-    /// The worker that has the job `id` and nothing else, with its ledger and how much of that is
+    /// The worker that has the job `id` and nothing else, its ledger, and how much of its output is
     /// known.
     fn sole(&self, id: u64) -> Option<(usize, Arc<Ledger>, u64)> {
         let index = self.sched.sole(id)?;
         let link = self.links[index].as_ref()?;
-        // (Where there is nothing to tell of its death, the end of its words does.)
+        // Without a process whose status tells of its death, the end of its output does.
         let watched = !link.output.is_captured() && link.process().is_some();
         let fast = link.fast.as_ref().filter(|_| watched)?;
         Some((index, fast.ledger.clone(), link.heard))

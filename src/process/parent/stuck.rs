@@ -1,14 +1,14 @@
-//! Whether a process that has been started gets anywhere on its way to `init`.
+//! Whether a started process makes progress on its way to `init`.
 //!
-//! Before a worker says hello it runs code that is not ours: constructors of libraries, what stands
-//! before `init` in `main`. If that waits for something that never comes, or never ends, the worker
-//! never begins. It is recognised by what it does, not by how long it takes:
+//! Before a worker says hello it runs code that is not ours: constructors of libraries, and the
+//! code before `init` in `main`. If that waits for something that never comes, or never ends, the
+//! worker never begins. It is recognized by what it does, not by how long it takes:
 //! 1. One that is asleep or stopped in every look of [`LOOKS`] seconds, and has had no processor
 //!    time, page or anything else in between, is stuck.
 //! 2. So is one that has computed for [`STARTUP_SECONDS`] seconds by its own clock, which stands
 //!    still while others have the processor. Of each second no more than one counts, however many
 //!    threads it has: many that begin together take much and are soon done.
-//! 3. One that waits for a processor (on a machine with a tenth of one, too) or for a disk is in
+//! 3. One that waits for a processor (as on a machine with a tenth of one) or for a disk is in
 //!    neither state, and has half a minute.
 //!
 //! Tests: `tests/environments/`.
@@ -20,18 +20,18 @@ use crate::sys::clock::clock_ticks_per_second;
 
 /// How often to look.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How many looks in a row that find the same make it stuck: five seconds, of which a start takes a
-/// few milliseconds.
+/// After how many equal looks in a row a process counts as stuck: five seconds, where a start takes
+/// a few milliseconds.
 const LOOKS: u32 = 5;
 
-/// What the looks at one process have found.
+/// What earlier looks at one process have found.
 #[derive(Debug)]
 pub(crate) struct StartupWatch {
     pub(crate) next: Instant,
-    /// What the last one has found.
+    /// What the last look has found.
     stat: String,
     same: u32,
-    /// For how long it has computed, as the kernel counts.
+    /// How long it has computed, in the kernel's ticks.
     ticks: u64,
 }
 
@@ -45,7 +45,8 @@ impl StartupWatch {
         }
     }
 
-    /// Looks at the process `pid`, which has not been reaped, if it is time. Whether it is stuck.
+    /// Looks at the process `pid`, which has not been reaped, if it is time. Returns whether it is
+    /// stuck, and why.
     pub(crate) fn look(&mut self, pid: u32, now: Instant) -> Option<StartFailure> {
         if now < self.next {
             return None;
@@ -55,7 +56,7 @@ impl StartupWatch {
         self.judge(stat, clock_ticks_per_second())
     }
 
-    /// What the kernel says of it now.
+    /// Judges the kernel's present line about it.
     fn judge(&mut self, stat: String, second: u64) -> Option<StartFailure> {
         let waits = fields(&stat).next().is_some_and(|s| s == "S" || s == "T");
         self.same = match waits && stat == self.stat {
@@ -71,13 +72,14 @@ impl StartupWatch {
     }
 }
 
-/// From the state on: after the name, which stands in parentheses and may have some itself.
+/// The fields from the state on: after the name, which is in parentheses and may contain
+/// parentheses.
 fn fields(stat: &str) -> impl Iterator<Item = &str> {
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     rest.split_ascii_whitespace()
 }
 
-/// Its processor time: its own, and the kernel's for it.
+/// Its processor time, in user and in kernel mode.
 fn used(stat: &str) -> u64 {
     let times = fields(stat).skip(11).take(2);
     times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
     use std::process::{Command, Stdio};
 
-    /// Whether `program` is stuck after so many looks, a second apart as far as they know.
+    /// Whether `program` is stuck after so many looks, which believe that they are a second apart.
     fn is_stuck(program: &[&str], looks: u32, ready: impl Fn(&str) -> bool) -> bool {
         let mut command = Command::new(program[0]);
         let command = command.args(&program[1..]).stdin(Stdio::null());
@@ -128,8 +130,8 @@ mod tests {
         }
     }
 
-    /// After how many looks it is stuck that has so many ticks of processor time, a hundred in a
-    /// second, between two.
+    /// After how many looks a process counts as stuck that uses so many ticks of processor time
+    /// between two looks, where a second has a hundred.
     fn computes(ticks: u64) -> Option<u64> {
         let mut looks = StartupWatch::new(Instant::now());
         let stat = |n: u64| {

@@ -1,20 +1,20 @@
 //! The workers' standard error, on its way to the parent's.
 //!
-//! It goes through the parent so that the last words of a worker that died can be part of
-//! the error. The driver must not wait for the reader of the parent's standard error: it
-//! writes only what `poll` says will be taken, a page at a time, and while too much is waiting
-//! it stops reading from the workers, which then wait as they would without a pool. Only when all
-//! workers are gone it waits for a slow reader, for a second in all.
+//! It goes through the parent so that the last output of a worker that died can be part of the
+//! error. The driver must not wait for the reader of the parent's standard error: it writes only
+//! what `poll` says can be written, a page at a time. While too much is queued it stops reading
+//! from the workers, which then block as they would without a pool. Only when all workers are gone
+//! does it wait for a slow reader, for a second in all.
 //!
-//! **Whose words.** Output of a finished item must not be blamed on the next. Writes cannot be
-//! counted directly, since C libraries and child processes write too. But a pipe knows how much
-//! waits in it. So a worker, between two items, adds that to what its parent has read, and notes
-//! the sum in the ledger ([`Ledger::marked`]); after its death the words before it are left out. It
-//! asks only after what took long enough to have written something. (If the first thousand of a
-//! frame took less than a microsecond each, the others share one mark.) The parent says when it is
-//! reading, and the worker asks again. A plain worker has no ledger: the parent does the same sum
-//! each time that the worker has nothing to do ([`WorkerStderr::mark`]), so that only words of
-//! items of one frame may be mixed.
+//! **Which item wrote it.** Output of a finished item must not be blamed on the next. Writes cannot
+//! be counted directly, since C libraries and child processes write, too. But the kernel tells how
+//! many bytes are in a pipe. So a worker, between two items, adds that number to what its parent
+//! has read, and stores the sum in the ledger ([`Ledger::marked`]); after its death the output
+//! before that mark is left out. It asks the kernel only after items that took long enough to have
+//! written something. (If the first thousand of a frame took less than a microsecond each, the
+//! others share one mark.) The ledger says when the parent is reading; then the worker asks again.
+//! A plain worker has no ledger: the parent computes the same sum each time that the worker has
+//! nothing to do ([`WorkerStderr::mark`]), so that only output of items of one frame may be mixed.
 //!
 //! Tests: `tests/process/pool.rs`.
 
@@ -26,18 +26,18 @@ use crate::process::fast::path::Ledger;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::stdio;
 
-/// How much may wait until no more is read.
+/// When so many bytes are queued, no more are read from the workers.
 const MAX_WAITING: usize = 64 << 10;
-/// What a pipe that is ready takes without waiting.
+/// How much a pipe that is ready takes without blocking.
 const PAGE: usize = 4096;
 /// How long the end of a pool waits for the reader of standard error.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much of a worker's last words is kept.
+/// How much of a worker's last output is kept.
 const TAIL: usize = 4096;
-/// How `std` begins to say that there is no more memory, before it aborts.
+/// The beginning of `std`'s message that there is no more memory, before it aborts.
 const RAN_OUT: &[u8] = b"memory allocation of ";
 
-/// These words tell that the allocator had no more memory.
+/// Whether this output says that the allocator had no more memory.
 pub(crate) fn says_out_of_memory(words: &str) -> bool {
     words
         .as_bytes()
@@ -45,19 +45,19 @@ pub(crate) fn says_out_of_memory(words: &str) -> bool {
         .any(|window| window == RAN_OUT)
 }
 
-/// What waits to be written to the parent's standard error.
+/// The bytes that are queued for the parent's standard error.
 #[derive(Debug, Default)]
 pub(crate) struct Forward {
     waiting: Vec<u8>,
 }
 
 impl Forward {
-    /// Workers' words may be read now.
+    /// Whether more output of the workers may be read now.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.len() < MAX_WAITING
     }
 
-    /// Something waits: poll standard error for writing.
+    /// Whether bytes are queued: then poll standard error for writing.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -67,7 +67,7 @@ impl Forward {
         self.pump();
     }
 
-    /// The workers are gone: writes the rest, if it is read in time.
+    /// The workers are gone: writes the rest, if the reader takes it in time.
     pub(crate) fn finish(&mut self) {
         let end = Instant::now() + WRITE_TIMEOUT;
         self.pump();
@@ -81,7 +81,7 @@ impl Forward {
         stdio::settle(end.saturating_duration_since(Instant::now()));
     }
 
-    /// Writes what can be written without waiting.
+    /// Writes what can be written without blocking.
     pub(crate) fn pump(&mut self) {
         let mut written = 0;
         while written < self.waiting.len() {
@@ -92,7 +92,7 @@ impl Forward {
             match stdio::complain(&self.waiting[written..end]) {
                 Ok(0) => break,
                 Ok(count) => written += count,
-                // Closed, or not read any more: it is not missed.
+                // It is closed, or not read any more: drop the output.
                 Err(_) => written = self.waiting.len(),
             }
         }
@@ -104,14 +104,15 @@ impl Forward {
 #[derive(Debug)]
 pub(crate) struct WorkerStderr {
     pub(crate) pipe: Pipe,
-    /// Where it and its worker say whose words are whose.
+    /// The ledger, in which the worker marks the end of an item's output; `None`: a plain worker.
     ledger: Option<Arc<Ledger>>,
-    /// Of a plain worker: so many bytes were written before the frame that it has.
+    /// For a plain worker: how many bytes were written before its current frame.
     marked: u64,
-    /// How many bytes have been read, and the last of them.
+    /// How many bytes have been read.
     count: u64,
     tail: Vec<u8>,
-    /// Where the allocator had no more memory, as `std` says it; a long backtrace may follow.
+    /// The position of `std`'s message that there is no more memory; a long backtrace may follow
+    /// it.
     ran_out: Option<u64>,
 }
 
@@ -127,7 +128,7 @@ impl WorkerStderr {
         }
     }
 
-    /// Reads what there is, up to one buffer. False if there was nothing.
+    /// Reads what there is, up to one buffer. False if nothing was there.
     pub(crate) fn read(&mut self, forward: &mut Forward) -> bool {
         let mut buffer = [0; 8192];
         self.reads(true);
@@ -149,7 +150,7 @@ impl WorkerStderr {
         count > 0
     }
 
-    /// A plain worker has nothing to do: what it has written so far is of no later item.
+    /// A plain worker has nothing to do: what it has written so far belongs to no later item.
     pub(crate) fn mark(&mut self) {
         self.marked = self.count + self.pipe.waiting();
     }
@@ -160,8 +161,8 @@ impl WorkerStderr {
         }
     }
 
-    /// The worker is gone: the last words of what it ran, and whether there was no more memory for
-    /// that.
+    /// The worker is gone: the last output of the items that it ran, and whether they ran out of
+    /// memory.
     pub(crate) fn last(&mut self, forward: &mut Forward) -> (String, bool) {
         // A pipe holds 64 KiB; children of the worker may go on writing for ever.
         for _ in 0..32 {

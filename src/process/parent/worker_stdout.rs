@@ -1,8 +1,8 @@
 //! A worker's captured standard output, on its way to the hook.
 //!
-//! A pipe that the driver reads when there is something in it, and empties before it takes in a
-//! result of the same worker: what an item has printed is handed over before its task ends. The
-//! hook runs on the driver's thread; a panic in it goes no further.
+//! It is a pipe that the driver reads when there is something in it, and empties before it handles
+//! a result of the same worker: an item's output is passed on before its task ends. The hook runs
+//! on the driver's thread; a panic in it goes no further.
 //!
 //! Tests: `tests/process/limits.rs`.
 
@@ -15,10 +15,10 @@ use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
 use crate::sys::transfer;
 use crate::task::panic;
 
-/// Gets a worker's process id and what it has printed.
+/// The hook, which gets a worker's process id and its output.
 pub(crate) type OutputHook = Arc<dyn Fn(u32, &[u8]) + Send + Sync>;
 
-/// The end of a pipe from a worker that is read without waiting.
+/// Our end of a pipe from a worker, which is read without waiting.
 #[derive(Debug)]
 pub(crate) struct Pipe(Option<Arc<PipeEnd>>);
 
@@ -27,17 +27,17 @@ impl Pipe {
         Self(pipe.map(Arc::new))
     }
 
-    /// Readable when there is something. `None`: nothing comes any more.
+    /// Readable when there is output. `None`: no more will come.
     pub(crate) fn descriptor(&self) -> Option<&Arc<PipeEnd>> {
         self.0.as_ref()
     }
 
-    /// How many bytes there are to read.
+    /// How many bytes can be read.
     pub(crate) fn waiting(&self) -> u64 {
         self.0.as_ref().map_or(0, |pipe| pipe.waiting())
     }
 
-    /// Reads what there is, up to one buffer; 0: nothing now.
+    /// Reads available output into the buffer; 0: there is none now.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
         let Some(pipe) = &self.0 else { return 0 };
         loop {
@@ -71,7 +71,7 @@ impl Output {
         self.pipe.descriptor().is_some()
     }
 
-    /// Hands over what there is, up to one buffer. False if there was nothing.
+    /// Passes on available output, up to one buffer. False if there was none.
     pub(crate) fn read(&mut self) -> bool {
         let mut buffer = [0; 8192];
         let count = self.pipe.read(&mut buffer);
@@ -81,8 +81,8 @@ impl Output {
         count > 0
     }
 
-    /// Hands over what there is now. A pipe holds 64 KiB; a worker that writes for ever does not
-    /// keep us here.
+    /// Passes on the output that is available now. A pipe holds 64 KiB, so a worker that writes for
+    /// ever does not keep the driver here.
     pub(crate) fn drain(&mut self) {
         for _ in 0..16 {
             if !self.read() {

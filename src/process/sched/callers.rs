@@ -1,4 +1,4 @@
-//! What a caller may do for the driver: dispatch work, if nothing else has to be done.
+//! What a caller may do in place of the driver: dispatch work, if nothing else has to be done.
 //!
 //! `shortcut` calls these functions under the engine's lock; none of them runs user code.
 //!
@@ -12,26 +12,26 @@ use super::workers::Worker;
 use crate::process::job::reading::Chore;
 
 impl Sched {
-    /// Nothing is due, and work is handed out as ever.
+    /// Whether nothing is due, so that work can be dispatched as usual.
     pub(crate) fn is_calm(&self, now: Instant) -> bool {
         !self.is_ending() && self.deadline().is_none_or(|due| due > now)
     }
 
-    /// Its end, or its breakdown, is the driver's.
+    /// Whether the pool ends or has broken down, which only the driver handles.
     fn is_ending(&self) -> bool {
         self.stop.is_some() || self.broken.is_some()
     }
 
-    /// There is something that only the driver may do, or that no caller will: a worker that waits
-    /// for what stands in the queue or with another, a pool that ends, a process to be started
-    /// or told to go.
+    /// Whether there is something that only the driver may do, or that no caller will do: an idle
+    /// worker while items wait in the queue or at another worker, a pool that ends, a process to be
+    /// started or dismissed.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
         self.has_errands() || !self.queue.is_empty() || takes_over()
     }
 
-    /// There is something that only the driver may do: a pool that ends, a process to be started or
-    /// told to go.
+    /// Whether there is something that only the driver may do: a pool that ends, a process to be
+    /// started or dismissed.
     pub(crate) fn has_errands(&self) -> bool {
         self.is_ending()
             || !self.actions.is_empty()
@@ -39,26 +39,26 @@ impl Sched {
             || self.workers.iter().any(Worker::is_leaver)
     }
 
-    /// What is to be decoded for the job `id`, by its caller.
+    /// Takes the readings of the job `id`, to be decoded by its caller.
     pub(crate) fn readings_of(&mut self, id: u64) -> Vec<Chore> {
         let own = |chore: &mut Chore| matches!(chore, Chore::Read(reading) if reading.job == id);
         self.chores.extract_if(.., own).collect()
     }
 
-    /// Hands out work, and does nothing else of what `tick` does: no task can end.
+    /// Dispatches work, and does nothing else of what `tick` does, so no task can end.
     pub(crate) fn hand_out(&mut self, now: Instant) {
         self.dispatch(now);
         self.count_busy();
     }
 
-    /// The worker that has the job `id` and nothing else.
+    /// The worker that has an item of the job `id` and nothing else.
     pub(crate) fn sole(&self, id: u64) -> Option<usize> {
         let only = |frame: &SentFrame| frame.job == id && frame.wanted;
         let mut workers = self.workers.iter();
         workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
     }
 
-    /// All that `worker` can have to say is that it is done.
+    /// Whether the only record that `worker` can still send is the end of its frame.
     pub(crate) fn only_ends(&self, worker: usize) -> bool {
         let frames = &self.workers[worker].frames;
         frames.len() == 1 && frames[0].done == frames[0].end

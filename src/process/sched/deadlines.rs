@@ -32,12 +32,12 @@ use super::workers::{ENDS_LIMIT, State, TAKE_OVER_AFTER, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
-/// How long until a look is repeated that came too early.
+/// How long until a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
 
 impl Sched {
-    /// Workers of which something is due: what these have done meanwhile, sent or not, should be
-    /// heard before `tick`.
+    /// Workers for which something is due: their results, sent or not, should be read before
+    /// `tick`.
     pub(crate) fn overdue(&self, now: Instant) -> impl Iterator<Item = usize> {
         let late = move |worker: &Worker| {
             let due = worker.next_check().into_iter().chain(worker.take_back_at());
@@ -47,7 +47,7 @@ impl Sched {
         (0..self.workers.len()).filter(move |index| late(&self.workers[*index]))
     }
 
-    /// When `tick` has something to do, if nothing happens before.
+    /// When `tick` has something to do, if nothing happens earlier.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let mut first = self.stop.and_then(|stop| stop.limit);
         first = first
@@ -55,7 +55,7 @@ impl Sched {
             .chain(self.paused.iter().map(|(at, ..)| *at))
             .min();
         let mut due = |at: Option<Instant>| first = first.into_iter().chain(at).min();
-        // What was not due at the last tick may be by now; what was, was done then.
+        // Only times after the last tick count; earlier ones were handled then.
         let news = |at: Option<Instant>| at.filter(|at| *at > self.ticked);
         due(self.shrinks_at());
         due(news(self.grows_at()));
@@ -78,8 +78,8 @@ impl Sched {
         first
     }
 
-    /// An item that was cancelled has had its grace: its worker is killed, and no other item with
-    /// it (W4).
+    /// Kills the worker of an item that was cancelled and has had its grace period; no other item
+    /// is lost (W4).
     pub(super) fn kill_overdue(&mut self, index: usize, now: Instant) {
         let Some((_, sequence)) = self.workers[index].kill_at else {
             return;
@@ -91,7 +91,7 @@ impl Sched {
         self.take_all_back(index, now);
         let worker = &mut self.workers[index];
         if !is_due(worker) {
-            return; // a plain one has just been asked
+            return; // a plain worker was asked just now
         }
         worker.kill_at = None;
         let mut frames = worker.frames.iter();
@@ -101,22 +101,23 @@ impl Sched {
         let innocent =
             |other: &SentFrame| other.sequence != sequence && other.wanted && other.runs();
         if worker.frames.iter().any(innocent) {
-            // Its end is on the way: nothing runs beside it.
+            // A worker runs one frame at a time, so the end of this frame is on its way: check
+            // again later.
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
         } else if frame.runs() || frame.end == 0 || worker.is_plain() {
-            // (It may have to be killed because it has not begun: its ends are open as long as it
-            // lives. A plain one may not have said what it has begun.)
+            // It may be killed because of a frame that it has not begun, whose ends are open as
+            // long as it lives; and a plain worker may not have reported what it has begun.
             worker.fruitful = true;
             self.kill(index, now);
         }
     }
 
-    /// A plain worker that was asked has not said how far it got, so it has been stopped: it is
-    /// killed, unless it runs something that is wanted.
+    /// Kills a plain worker that was asked how far it got and has not answered, so that it must
+    /// have been stopped; unless it runs a wanted item.
     pub(super) fn kill_silent(&mut self, index: usize, now: Instant) {
         let worker = &self.workers[index];
         let runs = |frame: &SentFrame| frame.wanted && frame.runs();
-        // (A cancelled item that runs has its grace, and then `kill_overdue`.)
+        // A cancelled item that runs has its grace period, and then `kill_overdue` acts.
         let has_grace = worker.kill_at.is_some_and(|(at, _)| now < at)
             && worker.frames.front().is_some_and(SentFrame::runs);
         let is_silent = worker.answer_due().is_some_and(|at| at <= now);
@@ -125,7 +126,8 @@ impl Sched {
         }
     }
 
-    /// What runs of the frame at `position` is told that it is not wanted, and has its grace.
+    /// Tells the running item of the frame at `position` that it is not wanted, and begins its
+    /// grace period.
     pub(super) fn cancel_running(&mut self, index: usize, position: usize, now: Instant) {
         let worker = &mut self.workers[index];
         let (plain, frame) = (worker.is_plain(), &worker.frames[position]);
@@ -133,8 +135,8 @@ impl Sched {
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             return;
         }
-        // What a plain worker has got it may have begun: the first frame now, any other once it
-        // says so.
+        // A plain worker may have begun any item that it has received: of the first frame now, of
+        // others once it reports that.
         let may_run = plain && frame.done < frame.end;
         if frame.runs() || may_run {
             if position == 0 || !plain {
@@ -146,12 +148,12 @@ impl Sched {
                 false => self.actions.push(Action::Ring(index)),
             }
         } else if frame.ends && frame.end == 0 {
-            // It closes them when it hears of the frame, and others wait for that.
+            // It closes the ends when it reads the frame, and other processes wait for that.
             worker.kill_at = Some((now + ENDS_LIMIT, sequence));
         }
     }
 
-    /// Ends what has run for too long.
+    /// Ends items that have run for too long.
     pub(super) fn check_timeouts(&mut self, index: usize, now: Instant) {
         for position in 0..self.workers[index].frames.len() {
             let frame = &self.workers[index].frames[position];
@@ -162,20 +164,21 @@ impl Sched {
         }
     }
 
-    /// Whether what runs of the frame at `position` has run for too long; when to look again.
+    /// Checks whether the running item of the frame at `position` has run for too long. Returns
+    /// when to check again.
     fn check_timeout(&mut self, index: usize, position: usize, now: Instant) -> Option<Instant> {
         let frame = &self.workers[index].frames[position];
         let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
         let timeout = job.work.options.timeout?;
         let begun = frame.begun();
         if begun == frame.done {
-            // What begins later has its time from then on. (If its worker has been stopped it never
-            // does.)
+            // An item that begins later has its time from then on. (If its worker was stopped, it
+            // never begins.)
             let worker = &self.workers[index];
             let last_began = self.epoch.instant(frame.gate().started());
             let idle_since = match begun {
                 0 => worker.stealable_at(),
-                _ => last_began.unwrap_or(now) + timeout, // or it would have been too late
+                _ => last_began.unwrap_or(now) + timeout, // otherwise it would be late already
             };
             let patience = timeout.max(self.policy.patience);
             if position == 0 && worker.is_plain() && idle_since + patience <= now {
@@ -189,20 +192,20 @@ impl Sched {
             return Some(due);
         }
         if begun - frame.done > 1 {
-            return Some(now + AGAIN); // results of others are on their way
+            return Some(now + AGAIN); // earlier results are on their way
         }
         let (id, at) = (frame.job, frame.next_index());
         let stopped = self.is_stopped();
         self.take_back(index, position, 0, now);
         let frame = &mut self.workers[index].frames[position];
         if frame.begun() != begun {
-            return Some(now + AGAIN); // it has just ended
+            return Some(now + AGAIN); // the item has just ended
         }
         self.counters.lock().timed_out += 1;
         let job = self.jobs.get_mut(&id)?;
         let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at).1;
         if frame.each || again {
-            // Nothing else is left of this frame.
+            // No other item is left in this frame.
             frame.wanted = false;
             job.frames -= 1;
             if again {

@@ -1,13 +1,13 @@
-//! A pool whose workers come and go with the work, where an engine says so.
+//! A pool whose number of workers follows the work, if its engine wants that.
 //!
-//! **Grows.** For each item that waits, in the queue or behind another, there may be a worker,
-//! those counted that are idle or on their way. Where it is known how long items take, only as many
-//! as there is [`WORTH`] of work for, each. Which worker that is does not matter, so the first
-//! empty slots are filled. Whatever is known, there is one more when none of those that there are
-//! has got on with its work for so long.
+//! **Growth.** For each item that waits, in the queue or behind another, there may be one worker,
+//! including those that are idle or being started. If it is known how long items take, there are
+//! only so many workers that each has [`WORTH`] of work. Workers are alike, so the first empty
+//! slots are filled. Independent of that, another worker is started when none of the existing ones
+//! has made progress for so long.
 //!
-//! **Shrinks.** A worker that has had nothing to do for a while leaves, unless there would be fewer
-//! than the least.
+//! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
+//! the minimum.
 //!
 //! Tests: `sim`; `tests/slurm/`.
 
@@ -16,21 +16,21 @@ use std::time::{Duration, Instant};
 use super::Sched;
 use super::workers::{State, Worker};
 
-/// How many workers there are, if that depends on the work.
+/// The settings of a pool whose number of workers depends on the work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Elastic {
-    /// So many at least.
+    /// The minimum number of workers.
     pub(crate) least: usize,
-    /// Others leave when they have been idle for so long.
+    /// How long other workers are idle before they leave.
     pub(crate) idle: Duration,
 }
 
-/// How much work another worker is started for, in nanoseconds: it is about the time until it is
-/// there.
+/// For how much work another worker is started, in nanoseconds: about the time that starting it
+/// takes.
 const WORTH: f64 = 300e6;
 
 impl Sched {
-    /// Finds out how many of the empty slots are to be filled.
+    /// Computes how many of the empty slots should be filled.
     pub(super) fn measure(&mut self, now: Instant) {
         let Some(elastic) = self.policy.elastic else {
             return;
@@ -47,7 +47,7 @@ impl Sched {
             None => wanted.max(elastic.least.saturating_sub(there)),
             Some(_) => wanted,
         };
-        // Behind the slot with which it is enough.
+        // The index after the last slot that is needed.
         let slots = self.workers.iter().enumerate();
         let mut empty = slots.filter(|(_, worker)| matches!(worker.state, State::Down(_)));
         let last = wanted.checked_sub(1).map(|more| empty.nth(more));
@@ -58,7 +58,7 @@ impl Sched {
         };
     }
 
-    /// For how many workers there is work that waits, in the queue or behind what others run.
+    /// For how many workers there is waiting work, in the queue or behind running items.
     fn worth(&self) -> usize {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
@@ -87,13 +87,13 @@ impl Sched {
                 return most;
             }
         }
-        // (Work that waits needs one worker, however short it is.)
+        // Waiting work needs one worker, however short it is.
         let some = usize::from(!self.queue.is_empty() && self.workers.iter().all(Worker::is_away));
         (items + (nanos / WORTH) as usize).max(some).min(most)
     }
 
-    /// When there should be another worker, whatever the work: something waits, and none of those
-    /// that there are gets on with it.
+    /// When another worker should be started, however much work there is, because something waits
+    /// and no worker makes progress.
     pub(super) fn grows_at(&self) -> Option<Instant> {
         self.policy.elastic?;
         let waits = |worker: &Worker| {
@@ -117,7 +117,7 @@ impl Sched {
         Some(last + Duration::from_nanos(WORTH as u64))
     }
 
-    /// How many there are, and how many of them may go.
+    /// How many workers may leave, and after how long.
     fn excess(&self) -> Option<(usize, Duration)> {
         let elastic = self.policy.elastic?;
         let there = self.workers.iter().filter(|worker| !worker.is_away());
@@ -133,7 +133,7 @@ impl Sched {
         workers.map(|worker| worker.front_since + idle).min()
     }
 
-    /// Those leave that have been idle for too long.
+    /// Dismisses workers that have been idle for too long.
     pub(super) fn shrink(&mut self, now: Instant) {
         let Some((excess, idle)) = self.excess() else {
             return;
@@ -141,7 +141,7 @@ impl Sched {
         let workers = self.workers.iter().enumerate();
         let idlers =
             workers.filter(|(_, worker)| worker.is_idle() && worker.front_since + idle <= now);
-        // The last first: the first slots are filled first.
+        // The last slots first, because the first ones are filled first.
         let mut idlers: Vec<usize> = idlers.map(|(index, _)| index).collect();
         idlers.reverse();
         for index in idlers.into_iter().take(excess) {
@@ -150,18 +150,19 @@ impl Sched {
         }
     }
 
-    /// No worker lives long enough to do anything, as the last of them, `index`, has shown.
+    /// Whether no worker lives long enough to do anything, as the death of worker `index` has
+    /// shown.
     pub(super) fn is_hopeless(&self, index: usize) -> bool {
         match self.policy.elastic {
             None => self.workers.iter().all(Worker::is_given_up),
-            // (Of the slots some may never have been tried.)
+            // Some slots may never have been tried.
             Some(_) => {
                 self.workers[index].is_given_up() && self.workers.iter().all(Worker::is_away)
             }
         }
     }
 
-    /// The engine has workers that wait: it is asked for them at once.
+    /// The engine has workers that wait to be taken: it is asked for them at once.
     #[cfg(feature = "__machines")]
     pub(crate) fn hurry(&mut self, now: Instant) {
         for worker in self.workers.iter_mut().filter(|worker| worker.is_put_off) {
@@ -173,7 +174,7 @@ impl Sched {
 }
 
 impl Worker {
-    /// There is none in this slot, or not for long.
+    /// Whether there is no worker in this slot, or none for long.
     fn is_away(&self) -> bool {
         matches!(
             self.state,

@@ -1,4 +1,4 @@
-//! How many items go into a frame, by the time that items of the same function took before.
+//! How many items go into a frame: decided by how long earlier items of the same function took.
 //!
 //! Tests: `sched::sim`, `tests/process/pool.rs`.
 
@@ -10,12 +10,13 @@ use crate::process::job::Job;
 
 /// How much work a frame should hold, in nanoseconds.
 const TARGET: f64 = 1e6;
-/// The same, where frames are long on their way, as many times that; and how much at least.
+/// If frames travel long: how many times their round trip the work of a frame should last; and how
+/// many times at least.
 const TRIPS: f64 = 15.0;
 const LEAST_TRIPS: f64 = 2.0;
 /// The most items that a frame may hold.
 const FRAME_ITEMS: usize = 1 << 16;
-/// Programs have fewer functions; this bounds it whatever they do.
+/// The limit of the table, above the number of functions of any program.
 const FUNCTIONS: usize = 10_000;
 
 /// Nanoseconds per item, by function.
@@ -23,7 +24,7 @@ const FUNCTIONS: usize = 10_000;
 pub(super) struct Pace(HashMap<u64, f64>);
 
 impl Pace {
-    /// So many items of a function took so many nanoseconds.
+    /// Records that so many items of a function took so many nanoseconds.
     pub(super) fn learn(&mut self, function: u64, items: u64, nanos: u64) {
         if items == 0 || nanos == 0 {
             return; // nothing, or not known
@@ -49,8 +50,8 @@ pub(super) fn cost(pace: Option<f64>, items: usize) -> u64 {
     })
 }
 
-/// How many items the next frame of `job` should have, among so many `workers`, each of them so far
-/// away.
+/// How many items the next frame of `job` should have, with so many `workers`, and frames that
+/// travel so long.
 pub(super) fn frame_size(
     pace: Option<f64>,
     round_trip: Duration,
@@ -66,15 +67,15 @@ pub(super) fn frame_size(
     let way = round_trip.as_nanos() as f64;
     let most = items(TARGET.max(TRIPS * way));
     let tail = match job.sealed || job.work.each {
-        // What waits is all that will come, or (of an `imap`) all that will come before a result is
-        // taken: at most half of an equal share of it, so that the workers end at about the
-        // same time.
+        // The waiting items are all that will come, or (of an `imap`) all that will come before a
+        // result is taken. So a frame has at most half of an equal share of them, and the workers
+        // end at about the same time.
         true => {
             let shares = 2 * workers.max(1);
             job.items(most * shares).div_ceil(shares)
         }
         false => most,
     };
-    // (A frame of less work than this ends no sooner.)
+    // A frame with less work than this would not end sooner.
     tail.max(items(LEAST_TRIPS * way))
 }

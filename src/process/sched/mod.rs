@@ -76,24 +76,24 @@ use crate::task::TaskError;
 /// About how many bytes a frame may hold.
 const FRAME_BYTES: usize = 1 << 20;
 
-/// No grace is longer: times behind it might not exist.
+/// The longest grace period: later times might not be representable.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 const SIGKILL: i32 = 9;
 
-/// What the driver is to do.
+/// What the driver must do.
 pub(crate) enum Action {
     Spawn(usize),
-    /// Send a worker the head of a frame, and behind it these items.
+    /// Send a worker the head of a frame, followed by these items.
     Send(usize, Vec<u8>, Option<Piece>),
-    /// Make the worker look at its gates: something that it runs is unwanted.
+    /// Make the worker look at its gates, because the item that it runs is unwanted.
     Ring(usize),
     /// Wake the worker, if it sleeps.
     Nudge(usize),
     Kill(usize),
 }
 
-/// What every new worker runs first.
+/// The initializer, which every new worker runs first.
 #[derive(Clone, Debug)]
 pub(crate) struct Initializer {
     pub(crate) code: CodeRef,
@@ -107,19 +107,19 @@ pub(crate) struct Initializer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) grace: Duration,
-    /// How long a plain worker may take to say how far it got. One that does not has been stopped
-    /// (`SIGSTOP`).
+    /// How long a plain worker may take to answer how far it got. If it takes longer, it must have
+    /// been stopped (`SIGSTOP`).
     pub(crate) patience: Duration,
-    /// How long a frame is on its way, beside the work in it.
+    /// How long a frame and its results travel, beside the work in it.
     pub(crate) round_trip: Duration,
     pub(crate) initializer: Option<Initializer>,
-    /// The engine is told what the caller has said of a call.
+    /// Whether the engine gets the options of a call.
     pub(crate) told: bool,
     /// A worker that has been sent so many items is replaced.
     pub(crate) replace_after: Option<u64>,
-    /// There is one process, of this name, and never another.
+    /// The pool has one process, with this name, which is never replaced.
     pub(crate) only: Option<Arc<str>>,
-    /// Workers come and go with the work.
+    /// The number of workers follows the work.
     pub(crate) elastic: Option<Elastic>,
 }
 
@@ -131,16 +131,16 @@ pub(crate) struct Feed {
     pub(crate) chunk: Arc<Chunk>,
     /// These are the last.
     pub(crate) sealed: bool,
-    /// The error of the item behind them.
+    /// The error of the item after them.
     pub(crate) failure: Option<TaskError>,
 }
 
-/// How much is still run when a pool ends; later ones are stronger.
+/// Which work still runs when a pool ends; later variants are stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum How {
     /// Everything.
     Wait,
-    /// What has begun.
+    /// Items that have begun.
     CancelPending,
     /// Nothing.
     Kill,
@@ -150,7 +150,7 @@ pub(crate) enum How {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stop {
     pub(crate) how: How,
-    /// From then on it is [`How::Kill`].
+    /// When it becomes [`How::Kill`].
     pub(crate) limit: Option<Instant>,
 }
 
@@ -176,18 +176,18 @@ pub(crate) struct Sched {
     /// The initializer's error: no job can run.
     broken: Option<TaskError>,
     actions: Vec<Action>,
-    /// Items that are to run again, of which jobs, and when.
+    /// Items that pause before a retry: until when, and of which job.
     paused: Vec<(Instant, u64, Piece)>,
     /// Empty slots from here on are left empty.
     wanted: usize,
-    /// (Of an elastic pool.) Work waits behind what the workers do, and has done so for long.
+    /// In an elastic pool: work has waited for long behind what the workers do.
     late: bool,
-    /// What is to be done elsewhere.
+    /// Chores for other threads.
     pub(crate) chores: Vec<Chore>,
     /// The job of the only process, which ends when that has been reaped.
     pub(crate) held: Option<Job>,
-    /// While another thread hands over what it has decoded: the job that ends with that, which
-    /// this thread is to finish.
+    /// While another thread hands over decoded values: the job that ends with them, which that
+    /// thread must finish.
     ending: Option<Option<Job>>,
 }
 
@@ -221,7 +221,7 @@ impl Sched {
         }
     }
 
-    /// What is to be done now; empties the list.
+    /// Takes the actions that must be carried out now.
     pub(crate) fn actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
@@ -242,7 +242,7 @@ impl Sched {
         };
         let behind = base + chunk.len();
         if job.work.each && job.sealed {
-            // The pool has ended meanwhile.
+            // The pool has ended in the meantime.
             (base..behind).for_each(|index| job.work.sink.error(index, TaskError::Closed));
             return;
         }
@@ -258,12 +258,12 @@ impl Sched {
             };
             self.fail(id, behind, error, now);
         }
-        // (What came before the error still runs.)
+        // Items before the error still run.
         self.enqueue(id, false);
         self.finish_if_settled(id);
     }
 
-    /// There is such a job.
+    /// Whether there is such a job.
     pub(crate) fn has(&self, id: u64) -> bool {
         self.jobs.contains_key(&id)
     }
@@ -273,7 +273,7 @@ impl Sched {
         self.fail(id, 0, TaskError::Cancelled, now);
     }
 
-    /// The worker's process runs; it has yet to say hello.
+    /// The worker's process runs; it has not said hello yet.
     pub(crate) fn started(&mut self, index: usize, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
         self.counters.lock().started += 1;
         let worker = &mut self.workers[index];
@@ -281,7 +281,7 @@ impl Sched {
         (worker.pid, worker.gates) = (pid, gates);
     }
 
-    /// No process was started for it, because there is none to be had just now.
+    /// No process was started for it, because none is available at the moment.
     pub(crate) fn put_off(&mut self, index: usize, until: Instant) {
         let worker = &mut self.workers[index];
         (worker.state, worker.is_put_off) = (State::Down(Some(until)), true);
@@ -329,7 +329,7 @@ impl Sched {
                 .take_back_at()
                 .is_some_and(|at| at <= now)
             {
-                self.take_all_back(index, now); // items begin in their order where they can
+                self.take_all_back(index, now); // so that items begin in order, if possible
             }
             if news(self.workers[index].nudge_at()) {
                 self.actions.push(Action::Nudge(index));
@@ -356,10 +356,10 @@ impl Sched {
         self.count_busy();
     }
 
-    /// Whether an empty slot gets a process now. All are filled at the first tick, with or without
-    /// work; after a death, when `Worker::died` says; not once the slot is given up, or the
-    /// pool ends and nothing is queued. (The one process of `Process` is not replaced once it has
-    /// run its item.)
+    /// Whether an empty slot gets a process now. All slots are filled at the first tick, with or
+    /// without work; after a death, at the time that `Worker::died` sets; and not if the slot is
+    /// given up, or the pool ends and nothing is queued. (The one process of a `Process` is not
+    /// replaced once it has run its item.)
     fn wants(&self, index: usize) -> bool {
         let had_its_item =
             self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());
@@ -384,13 +384,13 @@ impl Sched {
             let code = job.work.code;
             let pace = self.pace.of(code.function);
             let ends = job.has_ends();
-            // What may take long does not stand behind something else while workers are on their
-            // way that would be idle.
+            // An item that may take long is not queued behind another while a worker is being
+            // started that would be idle.
             let early = pace.is_none() && self.workers.iter().any(Worker::is_on_its_way);
             let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
                 let alone = || {
                     let has_context = worker.contexts.contains(&id);
-                    let queues = self.policy.round_trip > Duration::ZERO; // the engine does
+                    let queues = self.policy.round_trip > Duration::ZERO; // the engine queues
                     let heavy = || worker.is_plain() && job.is_heavy(has_context, FRAME_BYTES);
                     ends || queues || heavy() || early && worker.is_plain()
                 };
@@ -406,8 +406,8 @@ impl Sched {
             let most = match self.workers[index].is_plain()
                 && (job.work.each || options.retry_on_timeout)
             {
-                // Its worker may have to be killed for the sake of an item, before it can tell what
-                // it has not begun.
+                // Its worker may have to be killed because of an item, before it can report what it
+                // has not begun.
                 true if options.timeout.is_some() => 1,
                 _ => frame_size(pace, self.policy.round_trip, job, serving.count()),
             };
@@ -424,7 +424,7 @@ impl Sched {
             frame.brief = !ends && worker.is_brief(frame.cost, now);
             frame.check_at = job.work.options.timeout.map(|timeout| now + timeout);
             if self.policy.only.is_some() {
-                // It is never sent again, and should not keep open what it has brought along.
+                // It is never sent again, and should not keep its attachments open.
                 frame.piece = piece.hollow();
             }
             self.forget_ends(index, id);
@@ -443,7 +443,7 @@ impl Sched {
         }
     }
 
-    /// Sends a frame. Its own piece may be without the bytes.
+    /// Sends a frame. The piece that it keeps may be without the bytes.
     fn send_frame(
         &mut self,
         index: usize,
@@ -480,13 +480,14 @@ impl Sched {
         self.actions.push(Action::Send(index, head, Some(piece)));
     }
 
-    /// Idle workers take over what others have not begun and will not soon.
+    /// Lets idle workers take over items that others have not begun and will not begin soon.
     fn take_over(&mut self, now: Instant) {
-        // Again for each frame: a victim that has just begun its frame gives nothing, but the
-        // others may, and it may be long before anything else happens. (Counted, because a
-        // worker that has gone wild may change what the parent sees all the time.)
+        // Tries again for each frame: a victim that has just begun its frame gives nothing, but
+        // others may, and it may be long before anything else happens. (Limited in number, because
+        // a misbehaving worker may change what the parent sees all the time.)
         for _ in 0..self.workers.len() * GATES {
-            // (A plain worker gives nothing at once. Once it should have, others may.)
+            // A plain worker gives nothing at once. If it does not answer in time, others are
+            // asked.
             let patience = self.policy.patience;
             let asked = |worker: &&Worker| worker.gives_back(patience).is_some_and(|at| now < at);
             let asked = self.workers.iter().filter(asked).count();
@@ -502,7 +503,7 @@ impl Sched {
         }
     }
 
-    /// The frame with the most items that have not begun, and what to leave of it.
+    /// The frame with the most items that have not begun, and how much of it to leave.
     fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
         let mut best: Option<(u32, (usize, usize, u32))> = None;
         for (index, worker) in self.workers.iter().enumerate() {
@@ -522,8 +523,8 @@ impl Sched {
         best.map(|(_, victim)| victim)
     }
 
-    /// Takes back what has not begun of a frame, and puts it first in the queue. A plain worker is
-    /// asked for all of it, and says how far it got (`give_back`).
+    /// Takes back the items of a frame that have not begun, and puts them first in the queue. A
+    /// plain worker is asked for all of them, and answers how far it got (`give_back`).
     fn take_back(&mut self, worker: usize, position: usize, from: u32, now: Instant) {
         if self.workers[worker].is_plain() {
             return self.ask_back(worker, position, false, now);
@@ -540,8 +541,8 @@ impl Sched {
         }
     }
 
-    /// Asks a plain worker to begin nothing more of a frame; `cancel`: and tells it that what runs
-    /// is unwanted.
+    /// Asks a plain worker to begin no more items of a frame; `cancel`: also tells it that the
+    /// running item is unwanted.
     fn ask_back(&mut self, worker: usize, position: usize, cancel: bool, now: Instant) {
         let frame = &mut self.workers[worker].frames[position];
         let by = now + self.policy.patience;
@@ -554,7 +555,7 @@ impl Sched {
         self.say(worker, &Frame::Recall { sequence, cancel });
     }
 
-    /// `worker` has taken some bytes, so what it is asked behind these is still on its way.
+    /// `worker` has received some bytes, so a request after these is still on its way.
     pub(crate) fn takes(&mut self, worker: usize, now: Instant) {
         let by = now + self.policy.patience;
         self.workers[worker].took_at = now;
@@ -569,7 +570,7 @@ impl Sched {
         self.actions.push(action);
     }
 
-    /// Puts a job with waiting items into the queue, if it does not stand there.
+    /// Puts a job with waiting items into the queue, if it is not there yet.
     fn enqueue(&mut self, id: u64, first: bool) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
@@ -577,7 +578,8 @@ impl Sched {
         if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }
-        // Behind those that are as urgent, or before them. (It is sorted, what has ended included.)
+        // After those that are as urgent, or before them. (The queue is sorted, including jobs that
+        // have ended.)
         let own = job.work.options.priority();
         let place = match first {
             true => self.queue.partition_point(|(other, _)| *other > own),
@@ -586,7 +588,7 @@ impl Sched {
         self.queue.insert(place, (own, id));
     }
 
-    /// An item has ended that is to run again, after a pause if it has one.
+    /// Queues an item for a retry, after a pause if it has one.
     fn run_again(&mut self, id: u64, piece: Piece, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
@@ -601,7 +603,7 @@ impl Sched {
         }
     }
 
-    /// The items whose pause is over wait for a worker again.
+    /// Queues the items whose pause is over.
     fn end_pauses(&mut self, now: Instant) {
         if self.paused.is_empty() {
             return;
@@ -642,8 +644,8 @@ impl Sched {
         }
     }
 
-    /// The item at `at` has ended in `error`: what is behind it does not matter
-    /// any more, and what of it runs is cancelled.
+    /// The item at `at` has ended in `error`: items after it do not matter any more, and those that
+    /// run are cancelled.
     fn fail(&mut self, id: u64, at: usize, error: TaskError, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
@@ -663,8 +665,8 @@ impl Sched {
         self.finish_if_settled(id);
     }
 
-    /// A frame from which nothing more comes that matters does not count any
-    /// more; what it runs is cancelled.
+    /// If no further result of a frame matters, the frame does not count any more, and its running
+    /// item is cancelled.
     fn settle(&mut self, index: usize, position: usize, now: Instant) {
         let Some(frame) = self.workers[index].frames.get_mut(position) else {
             return;

@@ -1,4 +1,4 @@
-//! The workers' records, and their deaths.
+//! Handles the workers' records, and their deaths.
 //!
 //! A record carries no index: it belongs to the first of its worker's frames, and in that to the
 //! next item. A record that does not fit breaks the protocol ([`Broken`]). Its worker is then no
@@ -26,8 +26,8 @@ use crate::task::{CodecDirection, TaskError, WorkerExit};
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
-    /// `owner`: a shared buffer that has these bytes, if a reference to it may be kept instead
-    /// of a copy.
+    /// `owner`: a shared buffer with these bytes, if a reference to it may be kept instead of a
+    /// copy.
     pub(crate) fn receive(
         &mut self,
         worker: usize,
@@ -102,7 +102,7 @@ impl Sched {
         }
     }
 
-    /// What its item has brought along is open in the worker, and here it is closed (W26).
+    /// The worker has opened the ends of its item, so the copies here are closed (W26).
     fn has_taken(&self, index: usize) {
         let Some(frame) = self.workers[index].frames.front() else {
             return;
@@ -115,7 +115,7 @@ impl Sched {
         }
     }
 
-    /// Hands the values that stand in `bytes` from `at` on to the job that they belong to.
+    /// Passes the values in `bytes` from `at` on to the job that they belong to.
     fn values(
         &mut self,
         index: usize,
@@ -179,8 +179,8 @@ impl Sched {
         used
     }
 
-    /// Hands some values, and the error of the last of them if it is none, to their job. A caller
-    /// that takes one of them finds it in `stats`. Returns what is not wanted.
+    /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
+    /// that takes one of them finds it counted in `stats`. Returns values that are not wanted.
     fn deliver(&mut self, id: u64, part: Part, now: Instant) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
             // The payload of a panic while it was decoded may have a destructor, too.
@@ -203,8 +203,8 @@ impl Sched {
         unwanted
     }
 
-    /// Some values of `reading` have been decoded. Returns what is not wanted, and a job that the
-    /// thread which decodes is to end.
+    /// Some values of `reading` have been decoded. Returns values that are not wanted, and a job
+    /// that the decoding thread must end.
     pub(crate) fn decoded(
         &mut self,
         reading: &Reading,
@@ -224,7 +224,7 @@ impl Sched {
         (unwanted, self.ending.take().flatten())
     }
 
-    /// The item whose turn it is has failed, and its worker lives.
+    /// The worker's current item has failed, and the worker lives.
     fn item_failed(&mut self, index: usize, error: TaskError, now: Instant) -> Result<(), Broken> {
         let worker = &mut self.workers[index];
         let frame = worker.frames.front_mut().ok_or(Broken)?;
@@ -243,7 +243,7 @@ impl Sched {
         Ok(())
     }
 
-    /// Where an item has run, in words.
+    /// The name of the worker in which an item has run.
     fn who(&self, worker: usize) -> String {
         let pid = self.workers[worker].pid;
         match &self.policy.only {
@@ -257,7 +257,7 @@ impl Sched {
         let job = frame.and_then(|frame| self.jobs.get(&frame.job));
         let (argument, result) = match (job, &self.policy.initializer) {
             (Some(job), _) => job.work.types,
-            // (An error of a job that has ended goes nowhere.)
+            // The error of a job that has ended is dropped.
             (None, initializer) => {
                 let name = |initializer: &Initializer| initializer.type_name;
                 (initializer.as_ref().map_or("an argument", name), "()")
@@ -310,9 +310,9 @@ impl Sched {
         Ok(())
     }
 
-    /// A plain worker that was asked begins no more than the first `end` items of a frame: the
-    /// others are to be had. (It may have ended the frame before it says so. And it says so
-    /// before it says that it has begun the last of them.)
+    /// A plain worker has answered that it begins no more than the first `end` items of a frame:
+    /// the others are taken back. (It may have ended the frame before this answer; and the answer
+    /// may come before its report that it has begun the last of these items.)
     fn give_back(
         &mut self,
         index: usize,
@@ -327,7 +327,7 @@ impl Sched {
         };
         let frame = &mut frames[position];
         frame.answered = true;
-        // (What it has taken just now it says next: `kill_due`.)
+        // It reports the items that it has just begun next: `kill_due`.
         frame.answer_by = Some(now + self.policy.patience);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         if end < frame.begun() {
@@ -349,8 +349,8 @@ impl Sched {
         Ok(())
     }
 
-    /// `worker` is gone, and all that it ever said has been received. `broken`: it
-    /// broke the protocol, so nothing is known of what it ran.
+    /// Worker `index` is gone, and all its output has been received. `broken`: it broke the
+    /// protocol, so nothing is known of what it ran.
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         let worker = &mut self.workers[index];
         if exit.pid != 0 && !matches!(worker.state, State::Leaving(_)) {
@@ -369,14 +369,13 @@ impl Sched {
             && front.wanted
             && front.done < front.end
         {
-            // An argument too large to be received is as good as one that was being run.
+            // An argument that was too large to be received counts as running.
             *begun += 1;
             worker.fruitful = true;
         }
         worker.fruitful |= running;
         record::worker_died(worker.pid);
-        // (A cluster takes its time for each attempt, and kills what needs more memory than it
-        // has.)
+        // On a cluster each attempt takes long, and workers that need too much memory are killed.
         let killed = exit.signal == Some(SIGKILL) && self.policy.elastic.is_none();
         worker.died(killed, now);
         for (begun, frame) in frames.into_iter().rev() {
@@ -388,14 +387,14 @@ impl Sched {
             }
         }
         if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
-            // Whatever of it has not ended never will.
+            // Its unfinished items will never end.
             self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
         } else if self.is_hopeless(index) {
             self.give_up(exit, now);
         }
     }
 
-    /// `frame` will not come back; `begun` of its items have begun.
+    /// `frame` is lost; `begun` of its items had begun.
     fn lost(&mut self, frame: &SentFrame, begun: u32, exit: &WorkerExit, now: Instant) {
         let stopped = self.is_stopped();
         let id = frame.job;
@@ -427,7 +426,7 @@ impl Sched {
             self.item_error(id, at, error, now);
         }
         if stopped {
-            // A plain worker may die before it has said what it has not begun.
+            // A plain worker may die before it has answered what it has not begun.
             self.fail_waiting(id, &TaskError::Cancelled, now);
         }
         self.finish_if_settled(id);

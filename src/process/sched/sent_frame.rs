@@ -8,19 +8,20 @@ use std::time::Instant;
 use crate::process::payload::chunk::Piece;
 use crate::sys::gate::{GATES, Gate};
 
-/// A frame of unknown cost takes an hour.
+/// The assumed cost of a frame of unknown cost: an hour.
 pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;
 
-/// Where a worker's gates are: in memory that it shares with its parent, or each side has its own.
+/// A worker's gates: in memory that it shares with its parent, or separate ones on each side.
 pub(crate) trait Gated: Send + Sync {
     fn gate(&self, index: usize) -> &Gate;
 
-    /// The worker says what it begins, and is asked for what it has not begun: it does not see
-    /// these gates.
+    /// Whether the worker does not see these gates, so that it reports what it begins, and is asked
+    /// for what it has not begun.
     fn are_told(&self) -> bool;
 }
 
-/// The gates of a plain worker: in the worker as they are, in its parent what it has said of them.
+/// The gates of a plain worker: the real ones in the worker, and in its parent those that its
+/// reports describe.
 #[derive(Debug)]
 pub(crate) struct ToldGates([Gate; GATES]);
 
@@ -40,35 +41,34 @@ impl Gated for ToldGates {
     }
 }
 
-/// A frame that has been sent and whose `END` has not come.
+/// A frame that has been sent and whose `End` has not come.
 pub(crate) struct SentFrame {
     pub(crate) sequence: u64,
     pub(crate) job: u64,
-    /// Whose items these are, for the pace.
+    /// The function of its items, for the pace.
     pub(crate) function: u64,
     pub(crate) piece: Piece,
     /// How many results have come.
     pub(crate) done: u32,
-    /// How many items it has, less those taken back.
+    /// How many items it has, without those taken back.
     pub(crate) end: u32,
     /// How many nanoseconds it should take; [`UNKNOWN_COST`], if that is not known.
     pub(crate) cost: u64,
-    /// The worker need not send what came before this frame before it begins with it.
+    /// The worker may begin this frame before it sends earlier results.
     pub(crate) brief: bool,
-    /// Its one item brings ends of channels along, or their context does.
+    /// Its one item has ends of channels, or its context has.
     pub(crate) ends: bool,
     /// Its results are wanted; then it counts in `Job::frames`.
     pub(crate) wanted: bool,
-    /// Each of its results is waited for by itself.
+    /// Each of its results is waited for separately.
     pub(crate) each: bool,
-    /// A plain worker was asked for what it has not begun: until when it should say how far it
-    /// got.
+    /// Until when a plain worker should answer how far it got, if it was asked.
     pub(crate) answer_by: Option<Instant>,
-    /// It has, and `end` is that.
+    /// It has answered, and `end` is the answer.
     pub(crate) answered: bool,
-    /// When to see whether an item has run for longer than it may.
+    /// When to check whether an item has run for too long.
     pub(crate) check_at: Option<Instant>,
-    /// The item whose time was up is to run again when the frame is over.
+    /// An item that has timed out, to be retried when the frame has ended.
     pub(crate) again: Option<Piece>,
     pub(super) gates: Arc<dyn Gated>,
 }
@@ -88,23 +88,23 @@ impl SentFrame {
         self.gate().taken().clamp(self.done, self.end)
     }
 
-    /// Something has begun, and its result has not come.
+    /// Whether an item has begun whose result has not come.
     pub(crate) fn runs(&self) -> bool {
         self.done < self.begun()
     }
 
-    /// Its worker was asked for what it has not begun, and has not said how far it got.
+    /// Whether its worker was asked how far it got, and has not answered.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.answer_by.is_some() && !self.answered && self.done < self.end
     }
 
-    /// Takes back what has not begun, from item `from` on. (Not from a plain worker.)
+    /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
     pub(crate) fn recall(&mut self, from: u32) -> Option<Piece> {
         if self.gates.are_told() {
             return None;
         }
         let end = self.gate().recall(from.max(self.done));
-        let end = end.clamp(self.done, self.end); // a worker gone wild may write to its gates
+        let end = end.clamp(self.done, self.end); // a misbehaving worker may write to its gates
         let before = std::mem::replace(&mut self.end, end);
         (end < before).then(|| self.piece.part(end as usize, before as usize))
     }

@@ -19,7 +19,7 @@ use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
 
 impl Sched {
-    /// The pool is to end.
+    /// Begins the end of the pool.
     pub(crate) fn stop(&mut self, stop: Stop, now: Instant) {
         let before = self.stop.unwrap_or(stop);
         self.stop = Some(Stop {
@@ -28,7 +28,7 @@ impl Sched {
         });
         match stop.how {
             How::Wait => {
-                // The thread that feeds these may be the one that waits for the end.
+                // The thread that would feed these may be waiting for the end.
                 for id in self.ids() {
                     if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.work.each) {
                         job.sealed = true;
@@ -59,24 +59,24 @@ impl Sched {
         self.jobs.keys().copied().collect()
     }
 
-    /// Nothing new begins.
+    /// Whether nothing new begins any more.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_some_and(|stop| stop.how >= How::CancelPending)
     }
 
-    /// No caller waits for anything any more.
+    /// Whether the pool is killed, so that no caller waits any more.
     pub(crate) fn is_killed(&self) -> bool {
         self.stop.is_some_and(|stop| stop.how == How::Kill)
     }
 
-    /// Everything has ended and every worker is gone.
+    /// Whether everything has ended and every worker is gone.
     pub(crate) fn is_over(&self) -> bool {
         let down = |state: State| matches!(state, State::Down(_));
         let mut states = self.workers.iter().map(|worker| worker.state);
         self.stop.is_some() && self.jobs.is_empty() && states.all(down)
     }
 
-    /// What a job has that was not begun ends in `error`, and nothing is added to it.
+    /// Items of a job that were not begun end in `error`, and no more are added.
     pub(super) fn fail_waiting(&mut self, id: u64, error: &TaskError, now: Instant) {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
@@ -107,11 +107,11 @@ impl Sched {
         }
     }
 
-    /// Nothing is left to do: the workers go.
+    /// Dismisses the workers that have nothing left to do.
     pub(super) fn dismiss(&mut self, now: Instant) {
         for index in 0..self.workers.len() {
             match self.workers[index].state {
-                // (Else something runs that was cancelled, and has its grace.)
+                // Otherwise a cancelled item runs, and has its grace period.
                 State::Ready | State::Retiring if self.workers[index].is_through() => {
                     self.leave(index, now);
                 }
@@ -121,11 +121,11 @@ impl Sched {
         }
     }
 
-    /// A worker that is to be replaced goes as soon as it has nothing to do that is wanted.
+    /// Dismisses a worker that must be replaced, as soon as none of its items is wanted.
     pub(super) fn retire(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
         if worker.is_leaver() {
-            worker.fruitful = true; // it has done what it should
+            worker.fruitful = true; // it has run its number of items
             self.leave(index, now);
         }
     }
@@ -135,7 +135,7 @@ impl Sched {
         self.say(index, &Frame::Bye);
     }
 
-    /// The time of a worker is up in the state that it is in.
+    /// A worker has been in its state for too long.
     pub(super) fn time_is_up(&mut self, index: usize, now: Instant) {
         match &mut self.workers[index].state {
             State::Dying(since) => {
@@ -147,7 +147,7 @@ impl Sched {
         }
     }
 
-    /// It has not got to `init`, and will not.
+    /// A worker will not reach `init`.
     pub(crate) fn failed_to_start(&mut self, index: usize, why: StartFailure, now: Instant) {
         self.workers[index].late = Some(why);
         self.kill(index, now);
@@ -172,13 +172,13 @@ impl Sched {
         }
     }
 
-    /// No worker lives long enough to do anything: what waits fails.
+    /// No worker lives long enough to do anything: waiting items fail.
     pub(super) fn give_up(&mut self, exit: &WorkerExit, now: Instant) {
         let error = TaskError::WorkerDied(Box::new(exit.clone()));
         for id in self.ids() {
             self.fail_waiting(id, &error, now);
         }
-        // What stands in the queue with nothing that waits would be a reason to try again.
+        // A job in the queue without waiting items would be a reason to start workers again.
         let jobs = &mut self.jobs;
         self.queue.retain(|(_, id)| {
             jobs.get_mut(id).is_some_and(|job| {
@@ -188,7 +188,7 @@ impl Sched {
         });
     }
 
-    /// Takes back whatever a worker has not begun.
+    /// Takes back all items that a worker has not begun.
     pub(crate) fn take_all_back(&mut self, index: usize, now: Instant) {
         for position in (0..self.workers[index].frames.len()).rev() {
             if self.workers[index].frames[position].job != INITIALIZE {
@@ -203,7 +203,7 @@ impl Sched {
         };
         let only = self.policy.only.is_some();
         if !only && job.holds() && !job.has_failed() && self.ending.is_none() {
-            // The thread that hands over values may be the one that drops them.
+            // The thread that hands over values may also be the one that drops them.
             job.readings.push(0);
             let nothing = |_: &[u8], _: usize, _: Place| (Taken::default(), Box::new(()) as Values);
             let reading = Reading::new(id, 0, 0, nothing, Arc::default(), 0);
@@ -214,7 +214,7 @@ impl Sched {
             return;
         };
         self.counters.dropped(job.pending);
-        self.count_busy(); // a caller that has the result finds that its worker has nothing to do
+        self.count_busy(); // so that a caller with the result sees that its worker is idle
         if job.work.context.is_some() {
             self.forget_context(id);
         }
@@ -225,7 +225,8 @@ impl Sched {
         }
     }
 
-    /// A worker is to run an item of `job`: the ends in contexts of other jobs are not this one's.
+    /// Makes a worker that will run an item of `job` forget the contexts of other jobs that have
+    /// ends.
     pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
         let foreign = |id: &u64| {
             let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());

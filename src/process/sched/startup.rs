@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How many seconds it may compute.
+/// How many seconds a worker may compute before `init`.
 pub(crate) const STARTUP_SECONDS: u64 = 10;
 
 /// Why a worker that never reached `init` is given up.
@@ -11,7 +11,7 @@ pub(crate) enum StartFailure {
     Waits,
     Computes,
     Slow,
-    /// It got there, and is another program.
+    /// It answered, and is another program.
     Foreign,
 }
 

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering}; // a number for each pool: no prot
 
 use crate::loom::{Mutex, MutexGuard};
 
-/// What is behind [`ProcessStats`].
+/// The counters behind [`ProcessStats`].
 #[derive(Debug)]
 pub(crate) struct Counters {
-    /// Which pool's they are, for recordings.
+    /// The pool's number, for recordings.
     pub(crate) pool: u32,
     stats: Mutex<ProcessStats>,
 }
@@ -30,7 +30,7 @@ impl Counters {
         self.stats.lock()
     }
 
-    /// So many items have ended, in a value or in an error.
+    /// Counts items that have ended, in a value or in an error.
     pub(crate) fn count(&self, completed: u64, failed: u64) {
         let mut stats = self.lock();
         stats.pending = stats.pending.saturating_sub(completed + failed);
@@ -38,7 +38,7 @@ impl Counters {
         stats.failed += failed;
     }
 
-    /// So many items will not run.
+    /// Counts items that will not run.
     pub(crate) fn dropped(&self, items: u64) {
         let mut stats = self.lock();
         stats.pending = stats.pending.saturating_sub(items);

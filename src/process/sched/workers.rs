@@ -43,84 +43,84 @@ use crate::sys::gate::GATES;
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;
 
-/// How long a new worker may take until it says hello: what stands before
-/// `init()` in `main` runs in this time, unless it is `stuck` before.
+/// How long a new worker may take until it says hello, including the code before `init()` in
+/// `main`, unless it is found `stuck` earlier.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a worker may take to leave, or to die until it is killed again.
+/// How long a worker may take to exit, or to die before it is killed again.
 pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a worker may be at a frame until its other items are taken over.
+/// How long a worker may run a frame before its other items are taken over.
 pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(1);
 
-/// How long a worker may leave its first frame unbegun before it is nudged.
+/// How long a worker may take to begin its first frame before it is nudged.
 const NUDGE_AFTER: Duration = Duration::from_millis(10);
 
-/// How long a worker may keep the ends of channels that came with what was taken back from it.
+/// How long a worker may keep the ends of channels of items that were taken back.
 pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a frame may take whose results, or those of others, should not wait for its end.
+/// How long a frame may take before its results, or those of others, should not wait for its end.
 const HURRY: Duration = Duration::from_millis(2);
 
-/// How many nanoseconds of work a worker has at once in many frames.
+/// How many nanoseconds of work a worker may have in many brief frames.
 const BRIEF: u64 = 200_000;
 
-/// After fruitless deaths of this weight in a row a slot is given up for now.
+/// After fruitless deaths with this total weight in a row a slot is given up for now.
 const GIVE_UP: u32 = 100;
-/// What a fruitless death weighs: much, if the worker ended by itself; little, if
-/// it was killed from outside, which may end some time.
+/// The weight of a fruitless death: large if the worker ended by itself, small if it was killed
+/// from outside, which may stop at some time.
 const ENDED: u32 = 20;
 const KILLED: u32 = 1;
-/// One that never got to `init` would take its time again, and the next as well.
+/// The weight of a worker that never reached `init`: the next would probably take as long again.
 const LATE: u32 = 50;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// No process. When to start one, if at all.
+    /// There is no process; when to start one, if at all.
     Down(Option<Instant>),
     Starting(Instant),
     /// Its initializer runs.
     Preparing,
     Ready,
-    /// It gets nothing more, and leaves when nothing that it has is wanted.
+    /// It gets no more items, and leaves when none of its items is wanted.
     Retiring,
     Leaving(Instant),
-    /// We have killed it, last at this time, and it is not reaped yet.
+    /// It was killed, last at this time, and is not reaped yet.
     Dying(Instant),
 }
 
-/// One slot of the pool, and the worker that has it.
+/// One slot of the pool, and its worker.
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
     pub(super) gates: Arc<dyn Gated>,
-    /// What it has been sent, the frame that it runs first.
+    /// The frames that it was sent; the first is the one that it runs.
     pub(crate) frames: VecDeque<SentFrame>,
-    /// What these should take, all together.
+    /// What these should cost together.
     cost: u64,
     next_sequence: u64,
-    /// Since when the first frame is the first.
+    /// Since when the first frame has been the first.
     pub(crate) front_since: Instant,
-    /// When a plain one last took some bytes.
+    /// When a plain worker last received some bytes.
     pub(crate) took_at: Instant,
-    /// The frame, cancelled or taken back, for whose sake to kill the worker, and when.
+    /// When to kill the worker, and because of which frame, which was cancelled or taken back.
     pub(crate) kill_at: Option<(Instant, u64)>,
     /// The contexts that it has.
     pub(crate) contexts: HashSet<u64>,
-    /// How many items it has run, those in `frames` not counted.
+    /// How many items it has run, without those in `frames`.
     pub(crate) served: u64,
-    /// Why it was not waited for any longer: it has not said hello.
+    /// Why it was given up before it has said hello.
     pub(crate) late: Option<StartFailure>,
-    /// It has done something since it was started.
+    /// It has completed something since it was started.
     pub(crate) fruitful: bool,
-    /// There was no process to be had for it: it waits, and has not died.
+    /// No process was available for it: it waits, and has not died.
     pub(super) is_put_off: bool,
-    /// Of the fruitless deaths in a row.
+    /// The total weight of the fruitless deaths in a row.
     weight: u32,
 }
 
-/// A worker that was asked for what it has not begun should answer so soon; else others are asked,
-/// too, however patient one is with it.
+/// How soon a worker that was asked for items should answer; afterwards others are asked, too,
+/// whatever its time limit is.
 const SOON: Duration = Duration::from_secs(1);
 
 impl Worker {
@@ -144,8 +144,8 @@ impl Worker {
         }
     }
 
-    /// It is a *plain* worker (`plain_workers`), nothing but a stream: it says what it begins, and
-    /// is asked for what it has not begun.
+    /// Whether it is a *plain* worker (`plain_workers`), nothing but a stream: it reports what it
+    /// begins, and is asked for what it has not begun.
     pub(crate) fn is_plain(&self) -> bool {
         self.gates.are_told()
     }
@@ -159,8 +159,8 @@ impl Worker {
         })
     }
 
-    /// It can have another frame, which should take `cost` nanoseconds. (Not while it owes an
-    /// answer: it may have been stopped.)
+    /// Whether it can have another frame, which should take `cost` nanoseconds. (Not while it owes
+    /// an answer, because it may have been stopped.)
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {
         self.state == State::Ready
             && self.kill_at.is_none()
@@ -168,7 +168,7 @@ impl Worker {
             && (self.frames.len() < 2 || self.frames.len() < GATES && self.is_brief(cost, now))
     }
 
-    /// A frame that takes `cost` nanoseconds is done, with all before it, in no time.
+    /// Whether a frame of `cost` nanoseconds and all before it are brief.
     pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
         self.cost + cost < BRIEF && (self.frames.is_empty() || now < self.front_since + HURRY)
     }
@@ -177,28 +177,27 @@ impl Worker {
         self.state == State::Ready && self.kill_at.is_none() && self.frames.is_empty()
     }
 
-    /// It has yet to say hello.
+    /// Whether it has not said hello yet.
     pub(crate) fn is_starting(&self) -> bool {
         matches!(self.state, State::Starting(_))
     }
 
-    /// It will be idle soon.
+    /// Whether it is being started, and will be idle soon.
     pub(crate) fn is_on_its_way(&self) -> bool {
         matches!(self.state, State::Starting(_) | State::Preparing)
     }
 
-    /// It serves its pool: it has said hello, has been initialized, and was not told to go.
+    /// Whether it serves its pool: it has said hello, is initialized, and was not dismissed.
     pub(crate) fn is_serving(&self) -> bool {
         matches!(self.state, State::Ready | State::Retiring)
     }
 
-    /// It gets nothing more, and has nothing to do.
+    /// Whether it gets no more items, and is idle.
     pub(crate) fn is_leaver(&self) -> bool {
         self.state == State::Retiring && self.is_through()
     }
 
-    /// Nothing that it has is wanted, nor does it run any of that. It may still have to say so, and
-    /// never do.
+    /// Whether none of its items is wanted, and it runs none. It may never report that.
     pub(crate) fn is_through(&self) -> bool {
         self.kill_at.is_none() && !self.frames.iter().any(|frame| frame.wanted)
     }
@@ -232,7 +231,7 @@ impl Worker {
         }
     }
 
-    /// `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.
+    /// Records that `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.
     pub(crate) fn push_frame(&mut self, frame: SentFrame, now: Instant) {
         self.next_sequence += 1;
         frame.gate().open(frame.end);
@@ -251,8 +250,8 @@ impl Worker {
         }
     }
 
-    /// From when on another worker may take over what this one has not begun. A large
-    /// frame takes its time to arrive, and would elsewhere, too.
+    /// From when on another worker may take over items that this one has not begun. A large frame
+    /// takes long to arrive, also at another worker.
     pub(crate) fn stealable_at(&self) -> Instant {
         let arriving = self.frames.front().filter(|frame| frame.begun() == 0);
         let bytes = arriving.map_or(0, |frame| frame.piece.span().len() as u64);
@@ -260,21 +259,22 @@ impl Worker {
         since + TAKE_OVER_AFTER + Duration::from_nanos(10 * bytes)
     }
 
-    /// When to wake it, because it has not begun its first frame: it may sleep although it says
-    /// that it does not (`fast`).
+    /// When to wake it because it has not begun its first frame: it may sleep although it claims to
+    /// be awake (`fast`).
     pub(crate) fn nudge_at(&self) -> Option<Instant> {
         let waits = self.frames.front().is_some_and(|frame| frame.begun() == 0);
         waits.then_some(self.front_since + NUDGE_AFTER)
     }
 
-    /// When to see whether it is to be killed, or an item of it has run for too long.
+    /// When to check whether it must be killed, or one of its items has run for too long.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         let checks = self.frames.iter().filter_map(|frame| frame.check_at);
         checks.chain(self.kill_due()).min()
     }
 
-    /// When to kill it for the sake of a frame. A plain worker that has yet to say what it has
-    /// begun of its other frames, or what it has just begun there, has some time for that.
+    /// When to kill it because of a frame. A plain worker that has not answered yet what it has
+    /// begun of its other frames, or not reported what it has just begun there, has some time for
+    /// that.
     pub(crate) fn kill_due(&self) -> Option<Instant> {
         let (at, sequence) = self.kill_at?;
         let may_run = |frame: &&SentFrame| {
@@ -285,22 +285,21 @@ impl Worker {
         Some(due.fold(at, Instant::max))
     }
 
-    /// Until when a plain worker should say how far it got, if it was asked.
+    /// Until when a plain worker should answer how far it got, if it was asked.
     pub(crate) fn answer_due(&self) -> Option<Instant> {
         let unanswered = self.frames.iter().filter(|frame| frame.is_unanswered());
         unanswered.filter_map(|frame| frame.answer_by).min()
     }
 
-    /// What it was asked for is wanted by others, and should come: until when, if it may be silent
-    /// for as long as `patience`.
+    /// Until when the items that it was asked for should come, if it may be silent for `patience`.
     pub(crate) fn gives_back(&self, patience: Duration) -> Option<Instant> {
         let at = self.answer_due()?;
         at.checked_sub(patience.saturating_sub(SOON))
     }
 
-    /// When to take back what it has not begun, because results may wait for it: those of the first
-    /// frame, if each of them is waited for (a plain worker says each before the next item
-    /// begins), or of one that was to be brief.
+    /// When to take back the items that it has not begun, because results may wait for them: those
+    /// of the first frame, if each is waited for separately (a plain worker sends each before the
+    /// next item begins), or those of a frame that should have been brief.
     pub(crate) fn take_back_at(&self) -> Option<Instant> {
         let front = self.frames.front()?;
         let waited_for = front.wanted && front.each && front.end - front.done > 1;
@@ -328,12 +327,12 @@ impl Worker {
         };
     }
 
-    /// Whatever is put into this slot does not live.
+    /// Whether the slot is given up, because its workers do not live.
     pub(crate) fn is_given_up(&self) -> bool {
         self.weight >= GIVE_UP
     }
 
-    /// When this worker's time is up in the state that it is in.
+    /// When this worker will have been in its state for too long.
     pub(crate) fn limit(&self) -> Option<Instant> {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
@@ -343,8 +342,7 @@ impl Worker {
     }
 }
 
-/// How long after a death the slot is filled again, if the fruitless ones in a row have that
-/// weight.
+/// How long after a death the slot stays empty, if the fruitless deaths in a row have that weight.
 fn pause(weight: u32, killed: bool) -> Duration {
     let (deaths, most) = match killed {
         true => (weight / KILLED, 50),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::sys::clock;
 
-/// Nanoseconds of the clock that all processes of this machine share.
+/// The time in nanoseconds, by the clock that all processes of this machine share.
 pub(crate) fn now() -> u64 {
     clock::monotonic().as_nanos() as u64
 }
@@ -23,13 +23,13 @@ pub(crate) struct Epoch {
 }
 
 impl Epoch {
-    /// The time `instant`, which is not before this moment, in nanoseconds.
+    /// `instant` in nanoseconds; a time before this moment counts as this moment.
     pub(crate) fn nanos(&self, instant: Instant) -> u64 {
         let after = instant.saturating_duration_since(self.instant);
         self.nanos.saturating_add(after.as_nanos() as u64)
     }
 
-    /// The time `nanos` as an `Instant`; one that no worker can mean is `None`.
+    /// `nanos` as an `Instant`; `None` before this moment, and beyond what an `Instant` can hold.
     pub(crate) fn instant(&self, nanos: u64) -> Option<Instant> {
         let after = nanos.checked_sub(self.nanos)?;
         self.instant.checked_add(Duration::from_nanos(after))

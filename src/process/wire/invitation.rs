@@ -1,49 +1,50 @@
 //! The invitation, by which a parent makes a process a worker.
 //!
-//! It is a variable of the environment: the name of the copy of this crate that it is for
-//! (`sys::image`), depth, the parent's process id, the descriptors that every child inherits, those
-//! of the stream if that is not the socket on standard input, and the worker's name if it has one.
-//! The first three parts are the same in all versions of this crate. `entry` says which process
-//! accepts one, and when.
+//! It is an environment variable with these parts: the name of the copy of this crate that it is
+//! for (`sys::image`), the depth, the parent's process id, the descriptors that every child
+//! inherits, the descriptors of the stream if it is not the socket on standard input (or the
+//! address where the worker gets a stream), and the worker's name if it has one. The first three
+//! parts are the same in all versions of this crate. `entry` says which process accepts one, and
+//! when.
 //!
 //! **Elsewhere.** A worker that an engine starts (`parent::launch`) may have its stream in two
 //! descriptors, pipes or sockets, so that the program's own output does not get into it. The
-//! process that starts it there acts as the parent. There may be another build of the program
-//! there, which must not run its `main`: [`Invitation::is_of_another_build`].
+//! process that starts it there acts as the parent. The program there may be another build, which
+//! must not run its `main`: [`Invitation::is_of_another_build`].
 //!
 //! Tests: below; `tests/process/host.rs`, `checks/tests/copies.rs`.
 
 use crate::sys::image::image;
 use crate::sys::worker::{has_socket, is_child_of, is_made_by, is_stream};
 
-/// Set in a worker's environment until it has been seen.
+/// The variable. It is set in a worker's environment until the worker has read it.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
 
-/// What a parent has said to its worker-to-be.
+/// What a parent tells the process that is to be its worker.
 pub(crate) struct Invitation {
-    /// Of this crate, in the parent and in the worker.
+    /// The name of the copy of this crate that it is for.
     copy: String,
     pub(crate) depth: u32,
     pub(crate) parent: u32,
-    /// Descriptors that come with `exec`, and are not for a worker.
+    /// Descriptors that every child inherits; the worker closes them.
     pub(crate) handed_on: Vec<i32>,
-    /// What to hear, and what to say, if not on the socket that is standard input.
+    /// The descriptors to read from and to write to, if not the socket on standard input.
     pub(crate) stream: Option<[i32; 2]>,
-    /// Where the pool listens: it has no stream yet, and is to get one there.
+    /// The address where the pool listens, if the worker has no stream yet and must connect.
     pub(crate) dials: Option<String>,
     /// May be empty.
     pub(crate) name: String,
 }
 
 impl Invitation {
-    /// What this process was told, and no ancestor. An orphan, whose parent is gone, accepts it,
-    /// too: it must not run `main`. It begins to settle in (`serve`), sees there that it is no
-    /// child of that parent, and ends.
+    /// The invitation of this process; one that was meant for an ancestor is ignored. An orphan,
+    /// whose parent is gone, accepts its invitation, too, since it must not run `main`: it begins
+    /// to serve (`serve`), sees there that it is not a child of that parent, and ends.
     pub(crate) fn read() -> Option<Self> {
         let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
         let is_orphan = || {
             if invitation.dials.is_some() {
-                return invitation.is_ours(); // whoever has started it
+                return invitation.is_ours(); // whatever process started it
             }
             let is_its = invitation.stream.is_some() || is_made_by(invitation.parent);
             invitation.is_ours() && invitation.has_stream() && is_its
@@ -51,18 +52,19 @@ impl Invitation {
         (is_child_of(invitation.parent) || is_orphan()).then_some(invitation)
     }
 
-    /// It is for this copy of the crate.
+    /// Whether it is for this copy of the crate.
     pub(crate) fn is_ours(&self) -> bool {
         self.copy == image().name() && image().starts_again().is_ok()
     }
 
-    /// It is for a copy of this program elsewhere, and this is another build of the program.
+    /// Whether it is for a worker on another machine, and this process is another build of the
+    /// program.
     pub(crate) fn is_of_another_build(&self) -> bool {
         let build = self.copy.rsplit('-').next();
         (self.stream.is_some() || self.dials.is_some()) && build != Some(image().build())
     }
 
-    /// The stream is there.
+    /// Whether the descriptors of the stream are open, and are a stream.
     pub(crate) fn has_stream(&self) -> bool {
         match self.stream {
             None => has_socket(),
@@ -71,8 +73,8 @@ impl Invitation {
     }
 }
 
-/// The first three parts are the same in all versions; the others are only looked at by the copy
-/// that they are for.
+/// The first three parts are the same in all versions; only the copy that it is for reads the
+/// others.
 fn parse(value: &str) -> Option<Invitation> {
     let mut parts = value.splitn(6, ',');
     let copy = parts.next()?.to_owned();
@@ -94,7 +96,7 @@ fn parse(value: &str) -> Option<Invitation> {
     })
 }
 
-/// What to put into a worker's environment.
+/// The value of the variable for a worker on this machine.
 pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
     let list: String = handed_on
         .iter()
@@ -108,8 +110,8 @@ pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
     )
 }
 
-/// What to put into the environment of a worker elsewhere that is started by the process `parent`
-/// there, with its stream in the descriptors `stream`.
+/// The value for a worker on another machine that the process `parent` there starts, with the
+/// stream in the descriptors `stream`.
 #[cfg(any(test, feature = "slurm", feature = "ssh"))]
 pub(crate) fn elsewhere(depth: u32, parent: &str, stream: [i32; 2]) -> String {
     let (copy, [hears, says]) = (image().name(), stream);
@@ -119,13 +121,13 @@ pub(crate) fn elsewhere(depth: u32, parent: &str, stream: [i32; 2]) -> String {
     )
 }
 
-/// What to put into the environment of a process elsewhere that is to get its stream at `address`.
+/// The value for a process on another machine that is to connect to `address` for its stream.
 #[cfg(any(test, feature = "slurm"))]
 pub(crate) fn dialling(depth: u32, parent: &str, address: &str) -> String {
     format!("{},{},{parent},,@{address},", image().name(), depth + 1)
 }
 
-/// What a worker elsewhere hears, and what it says.
+/// The descriptors that a worker on another machine reads from and writes to.
 #[cfg(any(test, feature = "ssh"))]
 pub(crate) const ELSEWHERE: [i32; 2] = [3, 4];
 

@@ -49,7 +49,7 @@ const MESSAGE: u8 = 1;
 const VALUE: u8 = 2;
 
 /// No frame or record is longer: it lies whole in the memory of a process, and none has more than
-/// 47 bits of addresses. (So there is nothing to refuse where it is written.)
+/// 47 bits of addresses. (So the writer need not check the length.)
 const MOST: usize = if usize::BITS > 32 {
     isize::MAX as usize >> 16
 } else {
@@ -85,9 +85,9 @@ fn push_length(out: &mut Vec<u8>, length: usize) {
     put_length(length, &mut out[start..]);
 }
 
-/// The end of `out`, from `from` on, is an item, and before it is room for its length, from `start`
-/// on. Writes the length, and moves the item if that takes more or less room. Returns where it
-/// begins now.
+/// Writes the length of the last item of `out`. The item lies from `from` to the end, and the room
+/// for its length from `start` to `from`; if the length takes more or less room, the item is moved.
+/// Returns where the item begins now.
 #[inline]
 pub(crate) fn close_item(out: &mut Vec<u8>, start: usize, from: usize) -> usize {
     let length = out.len() - from;
@@ -102,7 +102,7 @@ pub(crate) fn close_item(out: &mut Vec<u8>, start: usize, from: usize) -> usize 
     item
 }
 
-/// Reads lengths and what they announce from the front of some bytes.
+/// Reads lengths, and the bytes that follow them, from the front of a slice.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Kind and length of what stands at the front of `bytes`, and where it begins there.
+/// The kind and the length of the payload at the front of `bytes`, and where the payload begins.
 #[inline]
 fn head(bytes: &[u8]) -> Decoded<(u8, usize)> {
     let Some((&kind, rest)) = bytes.split_first() else {
@@ -145,7 +145,7 @@ fn head(bytes: &[u8]) -> Decoded<(u8, usize)> {
     }
 }
 
-/// Kind and payload of what stands at the front of `bytes`, and where it ends.
+/// The kind and the payload at the front of `bytes`, and where the payload ends.
 #[inline]
 fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
     Ok(head(bytes)?.and_then(|((kind, length), begin)| {
@@ -154,14 +154,14 @@ fn envelope(bytes: &[u8]) -> Decoded<(u8, &[u8])> {
     }))
 }
 
-/// How many bytes the frame or record at the front has in all, if its head is there.
+/// How many bytes the frame or record at the front has in all, if its head has arrived.
 pub(crate) fn announced(bytes: &[u8]) -> Result<Option<usize>, Broken> {
     Ok(head(bytes)?.map(|((_, length), begin)| begin + length))
 }
 
-/// An envelope around a message, with `length` bytes to follow in it.
+/// The beginning of an envelope: the message, to be followed by `length` more bytes.
 fn message(message: &impl Serialize, length: usize) -> Vec<u8> {
-    // (Here is nothing that the codec refuses.)
+    // (A message has nothing that the codec refuses.)
     let payload = postcard::to_stdvec(message).unwrap_or_default();
     let mut out = Vec::with_capacity(payload.len() + 10);
     out.push(MESSAGE);
@@ -177,7 +177,7 @@ pub(crate) struct CodeRef {
     pub(crate) function: u64,
 }
 
-/// What a batch is, but for its items.
+/// A batch without its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BatchHead {
     pub(crate) sequence: u64,
@@ -185,15 +185,15 @@ pub(crate) struct BatchHead {
     pub(crate) count: u64,
     /// The worker notes when each item starts.
     pub(crate) timed: bool,
-    /// The worker may begin with it before it has sent what it has to say.
+    /// The worker may begin the batch before it has sent its earlier records.
     pub(crate) brief: bool,
-    /// The worker says when it has decoded the item: it brings ends of channels along.
+    /// The item brings ends of channels along: the worker says when it has decoded it.
     pub(crate) ends: bool,
-    /// 0: none.
+    /// The number of the batch's context; 0: it has none.
     pub(crate) context: u64,
 }
 
-/// What a parent says.
+/// A message of a parent to its worker.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Frame<'a> {
     Welcome {
@@ -201,7 +201,7 @@ pub(crate) enum Frame<'a> {
         copy: &'a [u8],
         /// How much memory the worker may have; 0: as much as it likes.
         memory: u64,
-        /// It gets nothing but this stream: no descriptors come with this frame.
+        /// The worker gets nothing but this stream: no descriptors come with this frame.
         plain: bool,
     },
     /// What the items of later batches have in common.
@@ -212,13 +212,13 @@ pub(crate) enum Frame<'a> {
     },
     Batch {
         batch: BatchHead,
-        /// What is missing in the items.
+        /// The arrays that the items were encoded without (`shared_buffer`).
         lent: Vec<[u64; 3]>,
         #[serde(skip)]
         items: &'a [u8],
     },
-    /// To a plain worker: begin nothing more of this frame, and say how far it got; `cancel`: what
-    /// runs is unwanted.
+    /// To a plain worker: begin no more items of this batch, and say how many have begun; `cancel`:
+    /// the running item is cancelled, too.
     Recall {
         sequence: u64,
         cancel: bool,
@@ -227,36 +227,36 @@ pub(crate) enum Frame<'a> {
     Forget {
         id: u64,
     },
-    /// What the next frame brings along: the numbers of the descriptors that come with the first
-    /// byte of this one.
+    /// The next frame brings descriptors along: their numbers. The descriptors come with the first
+    /// byte of this frame.
     Descriptors(Vec<u64>),
-    /// To a plain worker: the next bytes of memory that frames bring along under this number, and
-    /// how many there are in all.
+    /// To a plain worker: the next bytes of the memory with this number, which later frames bring
+    /// along, and how many bytes it has in all.
     Copy {
         id: u64,
         length: u64,
         #[serde(skip)]
         bytes: &'a [u8],
     },
-    /// To a plain worker: no frame brings these along any more.
+    /// To a plain worker: no later frame brings the memory with these numbers along.
     Release(Vec<u64>),
     /// There is a letter in the tray.
     Nudge,
     /// The descriptor of where large arguments lie (`shared_buffer`) comes with its first byte.
     Home,
     Bye,
-    /// To an engine that places frames itself: what it is to know of the next one.
+    /// To an engine that places frames itself: what it needs to know about the next frame.
     Terms {
-        /// The number under which its result stays there; 0: it does not.
+        /// The number under which the engine keeps the result; 0: it does not keep it.
         keep: u64,
         priority: i32,
-        /// What an item takes of which resources: the bits of an `f64`.
+        /// The resources that an item takes, and how much of each: the bits of an `f64`.
         resources: Vec<(String, u64)>,
     },
 }
 
 impl<'a> Frame<'a> {
-    /// As it travels; the `length` bytes of its items or context follow.
+    /// The frame as it is sent; the `length` bytes of its items, context or copy follow.
     pub(crate) fn head(&self, length: usize) -> Vec<u8> {
         message(self, length)
     }
@@ -279,7 +279,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What a worker says.
+/// A message of a worker to its parent.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Record<'a> {
     /// The name of its copy of this crate.
@@ -294,25 +294,26 @@ pub(crate) enum Record<'a> {
         of: CodecOf,
         detail: String,
     },
-    /// How many items have begun, and for how long that frame was at work.
+    /// The batch has ended: how many items have begun, and how long it took.
     End {
         sequence: u64,
         begun: u64,
         nanos: u64,
     },
-    /// From a plain worker, before each item: it begins.
+    /// From a plain worker: the next item begins.
     Begun,
-    /// From a plain worker that was asked: it begins no more items of that frame than so many.
+    /// From a plain worker, in answer to `Frame::Recall`: it begins only the first `end` items of
+    /// that batch.
     Recalled {
         sequence: u64,
         end: u64,
     },
-    /// The worker wants to be replaced, and begins nothing more of this frame.
+    /// The worker wants to be replaced, and begins no more items of this batch.
     Retire,
-    /// What the next value brings along: the numbers of the descriptors that come with the first
-    /// byte of this.
+    /// The next value brings descriptors along: their numbers. The descriptors come with the first
+    /// byte of this record.
     Descriptors(Vec<u64>),
-    /// From a plain worker: the next bytes of memory that the next value brings along, as of
+    /// From a plain worker: the next bytes of memory that the next value brings along, as in
     /// `Frame::Copy`.
     Copy {
         id: u64,
@@ -320,26 +321,27 @@ pub(crate) enum Record<'a> {
         #[serde(skip)]
         bytes: &'a [u8],
     },
-    /// The ends that the item has brought are open, and need not be kept for it.
+    /// The worker has opened the ends of channels that came with the item: the parent need not keep
+    /// them.
     Taken,
-    /// What is missing in the next value.
+    /// The arrays that the next value was encoded without (`shared_buffer`).
     Lent(Vec<[u64; 3]>),
-    /// From a process that forwards a worker's records (`parent::launch`): the last record, and how
-    /// that worker has ended.
+    /// The last record, from a process that forwards a worker's records (`parent::launch`): how
+    /// that worker ended.
     Died(Died),
-    /// The bytes of a result. (The last: a variant that is skipped has a number for writing, and
-    /// none for reading.)
+    /// The bytes of a result. (It is the last variant: serde counts a skipped variant when it
+    /// writes, and not when it reads.)
     #[serde(skip)]
     Value(&'a [u8]),
 }
 
 impl<'a> Record<'a> {
-    /// As it travels. (A value is written in place: [`VALUE_KIND`], [`value_head`].)
+    /// The record as it is sent. (A value is written in place: [`VALUE_KIND`], [`value_head`].)
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.head(0)
     }
 
-    /// The same, where `length` bytes of a copy follow.
+    /// The same, for a record that `length` bytes of a copy follow.
     pub(crate) fn head(&self, length: usize) -> Vec<u8> {
         message(self, length)
     }
@@ -359,14 +361,14 @@ impl<'a> Record<'a> {
     }
 }
 
-/// How a worker has ended of which the parent has no process.
+/// How a worker ended that is not a child of the parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Died {
     pub(crate) code: Option<i32>,
     pub(crate) signal: Option<i32>,
     /// The last of what it wrote to its standard error.
     pub(crate) stderr: String,
-    /// What else is known, in words; may be empty.
+    /// Anything else that is known, in words; may be empty.
     pub(crate) note: String,
 }
 
@@ -381,8 +383,8 @@ pub(crate) enum CodecOf {
 /// The kind of a [`Record::Value`], for the code that writes one in place.
 pub(crate) const VALUE_KIND: u8 = VALUE;
 
-/// The value at the front of `bytes`, if one stands there whole, and where it ends. (Almost all
-/// records are small values.)
+/// The value at the front of `bytes`, if it is complete, and where it ends. (Almost all records are
+/// small values.)
 #[inline]
 pub(crate) fn value(bytes: &[u8]) -> Option<(&[u8], usize)> {
     match envelope(bytes) {
@@ -391,7 +393,7 @@ pub(crate) fn value(bytes: &[u8]) -> Option<(&[u8], usize)> {
     }
 }
 
-/// What stands before the bytes of a value.
+/// The bytes before the bytes of a value.
 pub(crate) fn value_head(length: usize) -> Vec<u8> {
     let mut head = vec![VALUE];
     push_length(&mut head, length);
