@@ -7,8 +7,8 @@
 //! [sealed](seal). Who else could open the file in the instant that it has a name is its own user,
 //! who may do anything to this process.
 //!
-//! - **Y54** Nothing is done to the pages. `GetSystemInfo` and `GetDiskFreeSpaceEx` fill in what they
-//!   are given.
+//! - **Y54** Nothing is done to the pages. `GetSystemInfo` and `GetDiskFreeSpaceEx` fill in what
+//!   they are given.
 //!
 //! **Rejected.** `shm_open`: on macOS such a file cannot be written to but through a mapping, and
 //! two of them cannot be told apart.
