@@ -169,6 +169,7 @@ fn unix_datagrams_wait_for_room() {
     });
 }
 
+#[cfg(unix)] // `cat`
 #[test]
 fn what_a_child_says_can_be_waited_for() {
     within_deadline(|| {

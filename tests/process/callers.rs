@@ -108,11 +108,12 @@ tests! {
             let mut waits = procs.spawn(n, double);
             spin(2_990);
             short.join().unwrap();
-            let mut calls = 0;
+            let (mut calls, begin) = (0, Instant::now());
             while waits.try_join().is_none() {
                 assert_eq!(procs.spawn(n, double).join().unwrap(), n * 2);
                 calls += 1;
-                assert!(calls < 1_000, "{n}");
+                // (A worker that has no processor answers no recall.)
+                assert!(calls < 1_000 || begin.elapsed() < LIMIT, "{n}");
             }
             long.cancel();
             let begin = Instant::now();

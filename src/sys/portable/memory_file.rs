@@ -7,7 +7,8 @@
 //! [sealed](seal). Who else could open the file in the instant that it has a name is its own user,
 //! who may do anything to this process.
 //!
-//! - **Y54** Nothing is done to the pages. `GetSystemInfo` fills in what it is given.
+//! - **Y54** Nothing is done to the pages. `GetSystemInfo` and `GetDiskFreeSpaceEx` fill in what
+//!   they are given.
 //!
 //! **Rejected.** `shm_open`: on macOS such a file cannot be written to but through a mapping, and
 //! two of them cannot be told apart.
@@ -34,8 +35,8 @@ const PAGES: usize = 64 << 10;
 /// A memory file of `length` bytes, all zero.
 pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFile> {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
-    fits(length)?;
     let folder = std::env::temp_dir();
+    fits(&folder, length)?;
     let file = loop {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!(".{name}-{}-{number}", std::process::id()));
@@ -81,7 +82,7 @@ pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFile> 
 
 /// The same, all of whose pages are there.
 pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFile> {
-    fits(length)?;
+    fits(&std::env::temp_dir(), length)?;
     let file = File::from(create(name, 0)?);
     let zeros = vec![0; PAGES];
     for from in (0..length).step_by(PAGES) {
@@ -90,9 +91,24 @@ pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFile
     Ok(file.into())
 }
 
+/// There is room for a file of this length: otherwise the disk would be full before that is known.
+fn fits(folder: &Path, length: usize) -> io::Result<()> {
+    may_be(length)?;
+    match free(folder).is_ok_and(|free| length as u64 > free) {
+        true => Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            format!(
+                "there is no room for {length} bytes in {}",
+                folder.display()
+            ),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// This process's files may be so long: otherwise a signal would say that they may not.
 #[cfg(unix)]
-fn fits(length: usize) -> io::Result<()> {
+fn may_be(length: usize) -> io::Result<()> {
     let limit = crate::sys::limits::limit(rustix::process::Resource::Fsize);
     let limit = limit.ok().and_then(|limit| limit.current);
     match limit.is_some_and(|limit| length as u64 > limit) {
@@ -103,8 +119,30 @@ fn fits(length: usize) -> io::Result<()> {
 
 /// There is no such limit.
 #[cfg(windows)]
-fn fits(_length: usize) -> io::Result<()> {
+fn may_be(_length: usize) -> io::Result<()> {
     Ok(())
+}
+
+/// How many bytes more the disk of this folder takes.
+#[cfg(unix)]
+fn free(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// How many bytes more the disk of this folder takes.
+#[cfg(windows)]
+fn free(folder: &Path) -> io::Result<u64> {
+    use std::os::windows::ffi::OsStrExt;
+    use std::ptr::null_mut;
+    use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
+    let name: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
+    let mut free = 0;
+    // SAFETY: Y54: the name ends with a zero, and the number is in this frame.
+    match unsafe { GetDiskFreeSpaceExW(name.as_ptr(), &raw mut free, null_mut(), null_mut()) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(free),
+    }
 }
 
 /// It does not change from now on.

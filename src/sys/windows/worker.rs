@@ -6,6 +6,8 @@
 //!   first, and no other code owns it.
 //! - **Y71** To end this process needs nothing of it.
 //! - **Y72** Another standard input is a file that is open for ever.
+//! - **Y78** `NtQueryInformationProcess` fills in what it is given, of the length that is told, in
+//!   this frame; all of it are numbers, and an address that nobody uses.
 //!
 //! Tests: `tests/process/`, under Wine.
 #![allow(unsafe_code)]
@@ -15,10 +17,14 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::windows::io::{AsRawHandle, AsSocket, FromRawSocket, IntoRawHandle, OwnedSocket};
+use std::ptr::null_mut;
 
 use rustix::io::Errno;
+use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::System::Console::{STD_INPUT_HANDLE, SetStdHandle};
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, TerminateProcess};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentProcess, PROCESS_BASIC_INFORMATION, TerminateProcess,
+};
 
 use super::child::KILLED;
 
@@ -116,10 +122,17 @@ pub(crate) fn is_made_by(_parent: u32) -> bool {
     true
 }
 
-/// This process was started by `parent`: who has the variable that says so has it from there, since
-/// it is always removed when it has been read. (Whether that one lives the stream tells.)
-pub(crate) fn is_child_of(_parent: u32) -> bool {
-    true
+/// This process was started by the process `parent`, as far as the system tells. (Whether that one
+/// lives the stream tells.)
+pub(crate) fn is_child_of(parent: u32) -> bool {
+    let mut told = PROCESS_BASIC_INFORMATION::default();
+    let length = size_of_val(&told) as u32;
+    let (what, to) = (ProcessBasicInformation, (&raw mut told).cast());
+    // SAFETY: Y71: a name for this process, which need not be closed.
+    let own = unsafe { GetCurrentProcess() };
+    // SAFETY: Y78.
+    let status = unsafe { NtQueryInformationProcess(own, what, to, length, null_mut()) };
+    status < 0 || told.InheritedFromUniqueProcessId == parent as usize
 }
 
 /// There are no groups: `family`.
