@@ -9,7 +9,7 @@
 
 use std::any::type_name;
 use std::cmp::Ordering;
-use std::iter::{Product, Sum};
+use std::iter::{self, Product, Sum};
 
 use super::attempt::Try;
 use super::bridge::Bridge;
@@ -21,7 +21,7 @@ use super::stage::{
     Map, MapInit, Mapping, Stage,
 };
 use crate::loom::Mutex;
-use crate::thread::{Grouping, Here, Items, Producer, Seal, Source, divide};
+use crate::thread::{Grouping, Here, Items, Producer, RUN, Seal, Source, divide, map_reduce};
 
 /// Types that can become a parallel iterator: collections by value or by reference, ranges, and
 /// parallel iterators themselves.
@@ -117,7 +117,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!(numbers, [2, 4, 6]);
     /// ```
     fn for_each<F: Fn(Self::Item) + Sync>(self, f: F) {
-        reduce(Grouping::Any, stage(self, Mapping(f)), |(), ()| ());
+        reduce(stage(self, Mapping(f)), |(), ()| ());
     }
 
     /// [`for_each`](Self::for_each) with a state, which `init` creates for each of a few pieces.
@@ -138,7 +138,7 @@ pub trait ParallelIterator: Source + Send {
         N: Fn() -> S + Sync,
         F: Fn(&mut S, Self::Item) + Sync,
     {
-        reduce(Grouping::Any, stage(self, Initing(init, f)), |(), ()| ());
+        reduce(stage(self, Initing(init, f)), |(), ()| ());
     }
 
     /// [`for_each_init`](Self::for_each_init) with clones of one value.
@@ -552,7 +552,7 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(Self::Item, Self::Item) -> Self::Item + Sync,
     {
-        reduce(Grouping::Fixed, self, f)
+        map_reduce(self, RUN, |item| item, f)
     }
 
     /// [`reduce`](Self::reduce) of the values in items that may be failures; returns the first
@@ -609,7 +609,9 @@ pub trait ParallelIterator: Source + Send {
         divide(Grouping::Fixed, shape, items, fold, join)
     }
 
-    /// The sum of all items, with the same bits each time: see [`reduce`](Self::reduce).
+    /// The sum of all items, with the same bits each time: see [`reduce`](Self::reduce). Up to 1,024
+    /// numbers are added from left to right, as std does it (unless `fold`, `map_init` or a
+    /// flattening adaptor is before it).
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -617,8 +619,19 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!([0.5, 0.25].par_iter().sum::<f64>(), 0.75);
     /// ```
     fn sum<S: Send + Sum<Self::Item> + Sum<S>>(mut self) -> S {
-        let (shape, items) = (self.shape(Seal), self.open(Seal));
         let join = |left: S, right: S| [left, right].into_iter().sum();
+        let nothing = || iter::empty::<S>().sum();
+        let shape = self.shape(Seal);
+        let grouping = match number::<S>() {
+            // Each grouping gives the same, and overflows in the same cases; but a state that is
+            // made for each piece may tell them.
+            Some(Number::Unsigned) if is_of::<Self::Item, S>() && !shape.few => Grouping::Any,
+            Some(_) => {
+                let sum = |item| iter::once(item).sum::<S>();
+                return map_reduce(self, LONG_RUN, sum, join).unwrap_or_else(nothing);
+            }
+            None => Grouping::Fixed,
+        };
         let fold = |_: Here<'_>, so_far, items: <Self as Source>::Producer<'_>| {
             let sum = items.forward().sum::<S>();
             Some(match so_far {
@@ -626,12 +639,7 @@ pub trait ParallelIterator: Source + Send {
                 None => sum,
             })
         };
-        let grouping = match shape.few {
-            true => Grouping::Fixed, // a state that is made for each piece may tell them
-            false => of_sums::<Self::Item, S>(),
-        };
-        let all = divide(grouping, shape, items, fold, join);
-        all.unwrap_or_else(|| std::iter::empty::<S>().sum())
+        divide(grouping, shape, self.open(Seal), fold, join).unwrap_or_else(nothing)
     }
 
     /// The product of all items: see [`sum`](Self::sum).
@@ -642,13 +650,17 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((1..=5_u64).into_par_iter().product::<u64>(), 120);
     /// ```
     fn product<S: Send + Product<Self::Item> + Product<S>>(mut self) -> S {
-        let (shape, items) = (self.shape(Seal), self.open(Seal));
+        let join = |left: S, right: S| [left, right].into_iter().product();
+        let nothing = || iter::empty::<S>().product();
+        if number::<S>().is_some() {
+            let product = |item| iter::once(item).product::<S>();
+            return map_reduce(self, LONG_RUN, product, join).unwrap_or_else(nothing);
+        }
+        let shape = self.shape(Seal);
         let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
             Some(items.forward().product::<S>())
         };
-        let join = |left: S, right: S| [left, right].into_iter().product();
-        let all = divide(Grouping::Fixed, shape, items, fold, join);
-        all.unwrap_or_else(|| std::iter::empty::<S>().product())
+        divide(Grouping::Fixed, shape, self.open(Seal), fold, join).unwrap_or_else(nothing)
     }
 
     /// The least item; of equal ones the first.
@@ -677,7 +689,7 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
     {
         let least = |a, b| if f(&a, &b).is_gt() { b } else { a };
-        reduce(Grouping::Any, self, least)
+        reduce(self, least)
     }
 
     /// The item with the least key; of equal ones the first.
@@ -692,7 +704,7 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(&Self::Item) -> K + Sync,
     {
         let keyed = stage(self, Mapping(|item| (f(&item), item)));
-        reduce(Grouping::Any, keyed, |a, b| if a.0 > b.0 { b } else { a }).map(|(_, item)| item)
+        reduce(keyed, |a, b| if a.0 > b.0 { b } else { a }).map(|(_, item)| item)
     }
 
     /// The greatest item; of equal ones the last.
@@ -721,7 +733,7 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
     {
         let greatest = |a, b| if f(&a, &b).is_gt() { a } else { b };
-        reduce(Grouping::Any, self, greatest)
+        reduce(self, greatest)
     }
 
     /// The item with the greatest key; of equal ones the last.
@@ -736,7 +748,7 @@ pub trait ParallelIterator: Source + Send {
         F: Fn(&Self::Item) -> K + Sync,
     {
         let keyed = stage(self, Mapping(|item| (f(&item), item)));
-        reduce(Grouping::Any, keyed, |a, b| if a.0 > b.0 { a } else { b }).map(|(_, item)| item)
+        reduce(keyed, |a, b| if a.0 > b.0 { a } else { b }).map(|(_, item)| item)
     }
 
     /// Whether `f` returns true for any item. Stops at the first such item.
@@ -834,30 +846,38 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(Self::Item) -> Option<R> + Sync,
     {
-        reduce(Grouping::Any, stage(self, FilterMapping(f)), |_, last| last)
+        reduce(stage(self, FilterMapping(f)), |_, last| last)
     }
 }
 
-/// How the items of a sum are grouped: unsigned integers come to the same in each way, and overflow
-/// in all or in none.
-fn of_sums<T, S>() -> Grouping {
-    let (item, sum) = (type_name::<T>(), type_name::<S>());
-    match sum {
-        "u8" | "u16" | "u32" | "u64" | "u128" | "usize"
-            if item.strip_prefix('&').unwrap_or(item) == sum =>
-        {
-            Grouping::Any
-        }
-        _ => Grouping::Fixed,
+/// Up to so many numbers are summed from left to right: as long as a leaf of a long sum.
+const LONG_RUN: usize = 1024;
+
+/// What is added and multiplied in next to no time.
+enum Number {
+    Unsigned,
+    Other,
+}
+
+fn number<S>() -> Option<Number> {
+    match type_name::<S>() {
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => Some(Number::Unsigned),
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" | "f32" | "f64" => Some(Number::Other),
+        _ => None,
     }
+}
+
+/// Whether items of this type are numbers of the other, or references to such.
+fn is_of<T, S>() -> bool {
+    type_name::<T>().trim_start_matches('&') == type_name::<S>()
 }
 
 fn stage<I, K>(base: I, kind: K) -> Stage<I, K> {
     Stage { base, kind }
 }
 
-/// Combines all items two by two, from left to right.
-fn reduce<S: Source, F>(grouping: Grouping, mut source: S, f: F) -> Option<S::Item>
+/// Combines all items two by two, from left to right, in whichever groups.
+fn reduce<S: Source, F>(mut source: S, f: F) -> Option<S::Item>
 where
     F: Fn(S::Item, S::Item) -> S::Item + Sync,
 {
@@ -866,7 +886,7 @@ where
         Some(so_far) => Some(items.forward().fold(so_far, &f)),
         None => items.forward().reduce(&f),
     };
-    divide(grouping, shape, items, fold, &f)
+    divide(Grouping::Any, shape, items, fold, &f)
 }
 
 /// A result of `f` that is `Some`: of the lowest such item, or the first one found.

@@ -65,6 +65,8 @@ pub trait Kind<T>: Sync {
         Self: 'a;
     /// Whether it yields exactly one item for each item.
     const EXACT: bool;
+    /// Whether it yields one item at most for each item.
+    const SINGLE: bool = true;
     /// Whether beginning a piece is expensive.
     const FEW: bool = false;
     /// Puts the adaptor around the iterator.
@@ -84,6 +86,7 @@ impl<I: Source, K: Kind<I::Item>> Source for Stage<I, K> {
         let base = self.base.shape(Seal);
         Shape {
             exact: base.exact && K::EXACT,
+            single: base.single && K::SINGLE,
             few: base.few || K::FEW,
             ..base
         }
@@ -118,7 +121,7 @@ impl<'a, P: Producer, K: Kind<P::Item>> Producer for Staged<'a, P, K> {
 /// Kinds that put one of std's adaptors with their closure around an iterator.
 macro_rules! kinds {
     ($($doc:literal $name:ident: [$($generic:tt)*] Fn($arg:ty) -> $result:ty,
-       $adaptor:ident -> $iter:ty, $out:ty, exact: $exact:literal;)*) => {$(
+       $adaptor:ident -> $iter:ty, $out:ty, exact: $exact:literal, single: $single:literal;)*) => {$(
         #[doc = $doc]
         #[derive(Clone, Debug)]
         pub struct $name<F>(pub(super) F);
@@ -130,6 +133,7 @@ macro_rules! kinds {
             where
                 Self: 'a;
             const EXACT: bool = $exact;
+            const SINGLE: bool = $single;
             #[inline]
             fn apply<'a, I: Iterator<Item = T>>(&'a self, items: I) -> Self::Iter<'a, I> {
                 items.$adaptor(&self.0)
@@ -139,13 +143,13 @@ macro_rules! kinds {
 }
 kinds! {
     "One item for each."
-    Mapping: [R: Send,] Fn(T) -> R, map -> iter::Map<I, &'a F>, R, exact: true;
+    Mapping: [R: Send,] Fn(T) -> R, map -> iter::Map<I, &'a F>, R, exact: true, single: true;
     "Some of the items."
-    Filtering: [] Fn(&T) -> bool, filter -> iter::Filter<I, &'a F>, T, exact: false;
+    Filtering: [] Fn(&T) -> bool, filter -> iter::Filter<I, &'a F>, T, exact: false, single: true;
     "One item for some of them."
-    FilterMapping: [R: Send,] Fn(T) -> Option<R>, filter_map -> iter::FilterMap<I, &'a F>, R, exact: false;
+    FilterMapping: [R: Send,] Fn(T) -> Option<R>, filter_map -> iter::FilterMap<I, &'a F>, R, exact: false, single: true;
     "An iterator for each."
-    FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map -> iter::FlatMap<I, U, &'a F>, U::Item, exact: false;
+    FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map -> iter::FlatMap<I, U, &'a F>, U::Item, exact: false, single: false;
 }
 
 /// A kind that yields exactly one item for each item.

@@ -6,6 +6,7 @@
 //! Tests: `tests/iter/main.rs`.
 
 use super::global::here;
+use super::raw::fill::Places;
 use super::region::{self, Grouping, Here, Limit};
 use super::results;
 use super::source::{Producer, Seal, Shape, Source};
@@ -24,22 +25,25 @@ where
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
-    region::divide(&here(), &Limit::new(), grouping, shape, items, fold, join)
+    here(|registry| region::divide(registry, &Limit::new(), grouping, shape, items, fold, join))
+}
+
+/// Combines the results of `map` two by two; see [`results::map_reduce`].
+pub(crate) fn map_reduce<S: Source, R: Send>(
+    source: S,
+    run: usize,
+    map: impl Fn(S::Item) -> R + Sync,
+    reduce: impl Fn(R, R) -> R + Sync,
+) -> Option<R> {
+    here(|registry| results::map_reduce(registry, source, run, map, reduce))
 }
 
 /// Appends all items of a source, whose shape is exact, to a vector.
 pub(crate) fn append_all<S: Source>(source: &mut S, vec: &mut Vec<S::Item>) {
     let (shape, limit) = (source.shape(Seal), Limit::new());
-    let all = results::append(
-        &here(),
-        &limit,
-        shape,
-        source.open(Seal),
-        vec,
-        |_, items, places| {
-            places.extend(items);
-        },
-    );
+    let items = source.open(Seal);
+    let fill = |_: Here<'_>, items, places: &mut Places<'_, _>| places.extend(items);
+    let all = here(|registry| results::append(registry, &limit, shape, items, vec, fill));
     assert!(all, "a parallel iterator gave fewer items than it has");
 }
 
@@ -48,10 +52,10 @@ pub(crate) fn try_collect<S, R: Send, E: Send>(source: S) -> Result<Vec<R>, E>
 where
     S: Source<Item = Result<R, E>>,
 {
-    results::try_map(&here(), source, |item| item)
+    here(|registry| results::try_map(registry, source, |item| item))
 }
 
 /// How many threads that pool has.
 pub(crate) fn width() -> usize {
-    here().sleep.width()
+    here(|registry| registry.sleep.width())
 }

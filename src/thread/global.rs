@@ -68,10 +68,12 @@ impl ThreadPoolBuilder {
     }
 }
 
-/// The pool that this thread is inside, otherwise the global one.
-pub(super) fn here() -> Arc<Registry> {
-    let inside = current::with(|worker| worker.map(|worker| Arc::clone(worker.registry())));
-    inside.unwrap_or_else(|| Arc::clone(ThreadPool::global().registry()))
+/// Calls `f` with the pool that this thread is inside, otherwise the global one.
+pub(super) fn here<R>(f: impl FnOnce(&Arc<Registry>) -> R) -> R {
+    current::with(|worker| match worker {
+        Some(worker) => f(worker.registry()),
+        None => f(ThreadPool::global().registry()),
+    })
 }
 
 /// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
@@ -126,7 +128,7 @@ pub fn scope<'env, F, R>(f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    super::scope::scope(&here(), f)
+    here(|registry| super::scope::scope(registry, f))
 }
 
 /// Spawns `f`, which may compute or block, on the pool that this thread works for, else on the
@@ -159,7 +161,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    pool::spawn_on(&here(), || blocking::run(f))
+    let registry = here(Arc::clone); // (`spawn_on` notes its caller.)
+    pool::spawn_on(&registry, || blocking::run(f))
 }
 
 /// The index of this thread in its pool: [`Current::index`](super::Current::index), below its

@@ -141,9 +141,9 @@ pub(crate) mod root {
 pub use root::*;
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use {
-    divided::{append_all, divide, try_collect, width},
+    divided::{append_all, divide, map_reduce, try_collect, width},
     region::{Grouping, Here},
-    results::together,
+    results::{RUN, together},
     source::{Producer, Seal, Shape, iterates},
 };
 

@@ -22,7 +22,7 @@ use super::queue;
 use super::raw::current;
 use super::raw::scope::Scope;
 use super::registry::Registry;
-use super::results::{map_reduce, try_map};
+use super::results::{RUN, map_reduce, try_map};
 use super::source::Seal;
 use super::spawn_async::spawn_async_on;
 use super::wait::Compensate;
@@ -430,7 +430,7 @@ impl ThreadPool {
         N: Fn() -> R,
         F: Fn(R, R) -> R + Sync,
     {
-        let result = map_reduce(self.registry(), items.into_source(Seal), map, reduce);
+        let result = map_reduce(self.registry(), items.into_source(Seal), RUN, map, reduce);
         result.unwrap_or_else(identity)
     }
 

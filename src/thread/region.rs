@@ -8,16 +8,24 @@
 //! **Dividing as the work goes** ([`Region::drive`]). The run of items is halved, by fork and join,
 //! until there are about twice as many parts as workers, or enough is on offer and joins are short
 //! (`join/splitter.rs`); a part that is stolen is halved further. Nothing is known about the items
-//! yet. Each part then goes through its items chunk by chunk, one item at first, and twice as many
-//! each time until a chunk takes some microseconds or is a fair part of what is left. After each
-//! chunk it checks whether a thread wants work and nothing of its own is left to steal; if so, it
-//! halves the rest. So only uneven items cost divisions: eight items of a second each occupy all
-//! workers, and ten million items of a nanosecond cost nearly nothing to divide.
+//! yet. Each part then goes through its items chunk by chunk, one item at first, then eight times
+//! as many each time while that takes next to no time, then twice as many until a chunk takes some
+//! microseconds or is a fair part of what is left. After each chunk it checks whether a thread
+//! wants work and nothing of its own is left to steal; if so, it halves the rest. So only uneven
+//! items cost divisions: eight items of a second each occupy all workers, and ten million items of
+//! a nanosecond cost nearly nothing to divide. A part that nobody steals continues with the value
+//! and the chunk of the one before it, so that a hundred tiny items cost few looks at the clock,
+//! each of which takes as long as many of them.
 //!
 //! **Dividing along a fixed tree** ([`Region::walk`]). It depends on the number of items only,
 //! never on workers or timing, so that a reduction that is not quite associative, such
 //! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
 //! of that tree are forked and which are walked is decided as for joins (`join/splitter.rs`).
+//!
+//! If there are few items, a node for each would cost more than the items. So a leaf may be a *run*
+//! of neighbours, which is folded from left to right ([`Region::run`]). It is divided as the work
+//! goes, nevertheless: a part that begins in the middle of a run has no value to begin with, and
+//! keeps its results apart until it is joined with the part before it (`results.rs`).
 //!
 //! **When an item fails** (a panic, or `try_map`'s error) its index becomes the *limit*. Parts
 //! beyond it stop at their next chunk; parts before it go on, because an earlier item may fail as
@@ -29,7 +37,7 @@
 //! chunks (results would have to find their places, and the line is contended); stopping at the
 //! first failure in time (a different error each run); the tree for everything (a few expensive
 //! items in one leaf cannot be shared), or for nothing (the grouping would depend on which workers
-//! were idle).
+//! were idle); the tree with longer leaves (few expensive items would be shared by fewer threads).
 //!
 //! Source: Tzannes et al., *Lazy binary splitting* (2010).
 //!
@@ -51,6 +59,9 @@ use crate::sys::ticks;
 /// A chunk shorter than this is doubled, one four times as long is halved.
 const CHUNK: u64 = 5 * ticks::MICROSECOND;
 
+/// A chunk shorter than this took next to no time.
+const QUICK: u64 = CHUNK / 16;
+
 /// How many leaves the fixed tree has, if each has [`LEAF`] items.
 const LEAVES: usize = 4096;
 
@@ -63,6 +74,9 @@ const FEW_LEAVES: usize = 256;
 /// The same if there should be few pieces.
 const FEWEST_LEAVES: usize = 64;
 
+/// Up to so many items of a run are folded at once, if joins are short.
+const SHORT_RUN: usize = 8;
+
 /// A node of the tree with so many leaves is offered if a thread wants work, whatever the joins
 /// before it took.
 const LARGE: usize = 8;
@@ -72,6 +86,8 @@ const LARGE: usize = 8;
 pub(crate) enum Grouping {
     Any,
     Fixed,
+    /// The same way, in runs of so many items, or of more if that makes enough of them.
+    Runs(usize),
 }
 
 /// The index from which on nothing is needed: that of the lowest failure, or of the first item of
@@ -129,9 +145,16 @@ struct Region<'a, P, A, F, J> {
     limit: &'a Limit,
     items: PhantomData<fn(P) -> A>,
     shape: Shape,
+    /// How many leaves the fixed tree has.
+    leaves: usize,
+    /// Whether each of them is a run, which begins with the value of no items.
+    has_runs: bool,
     fold: F,
     join: J,
 }
+
+/// A part of the work on a thread: the value so far, and how long the next chunk may be.
+type Going<A> = (Option<A>, usize);
 
 /// Folds all items in the pool of `registry`; `None`: there was no value.
 pub(super) fn divide<P, A, F, J>(
@@ -149,10 +172,13 @@ where
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
+    let leaves = shape.leaves(items.len(), grouping);
     let region = &Region {
         limit,
         items: PhantomData,
         shape,
+        leaves,
+        has_runs: matches!(grouping, Grouping::Runs(_)),
         fold,
         join,
     };
@@ -160,20 +186,24 @@ where
         // No items give one empty piece: the value that a stage begins each piece with is an item
         // (`fold`).
         _ if items.len() == 0 => region.fold(0, None, items),
-        Grouping::Any => region.drive(worker, 0, items, first_splits(worker)),
-        Grouping::Fixed => {
-            let leaves = shape.leaves(items.len());
-            region.walk(worker, 0, items, leaves)
+        Grouping::Any => {
+            region
+                .drive(worker, 0, items, first_splits(worker), (None, 0))
+                .0
         }
+        Grouping::Fixed | Grouping::Runs(_) => region.walk(worker, 0, items, leaves),
     })
 }
 
 impl Shape {
     /// How many leaves the fixed tree over `len` items has.
-    fn leaves(&self, len: usize) -> usize {
-        let few = match self.few {
-            true => FEWEST_LEAVES,
-            false => (len / LEAF).clamp(FEW_LEAVES, LEAVES),
+    fn leaves(&self, len: usize, grouping: Grouping) -> usize {
+        let few = match grouping {
+            _ if self.few => FEWEST_LEAVES,
+            Grouping::Runs(run) => (len / LEAF)
+                .clamp(FEW_LEAVES, LEAVES)
+                .min(len.div_ceil(run)),
+            _ => (len / LEAF).clamp(FEW_LEAVES, LEAVES),
         };
         let most = (len / self.min.max(1)).max(1);
         few.max(len.div_ceil(self.max.max(1))).min(most)
@@ -189,18 +219,28 @@ where
 {
     /// Folds the items, the first of which has the index `at`, chunk by chunk, and shares them when
     /// a thread wants work.
-    fn drive(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A> {
-        let min = self.shape.min.max(1);
-        // What is not cut later is cut now, however short.
-        if splits > 0 && items.len() / 2 >= min && (self.shape.few || !in_turn(worker)) {
-            return self.halve(worker, at, items, splits / 2);
+    fn drive(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        splits: usize,
+        going: Going<A>,
+    ) -> Going<A> {
+        let (min, few) = (self.shape.min.max(1), self.shape.few);
+        // What is not cut later is cut now, however short, unless it takes next to no time.
+        let divides = splits > 0 && items.len() / 2 >= min && items.len() > going.1;
+        if divides && (few || !in_turn(worker)) {
+            return self.halve(worker, at, items, splits / 2, going);
         }
-        let (mut at, mut items, mut so_far) = (at, items, None);
-        let mut chunk = if self.shape.few { usize::MAX } else { min };
-        let mut clock = ticks::now();
+        let (mut at, mut items, (mut so_far, chunk)) = (at, items, going);
+        let mut chunk = if few { usize::MAX } else { chunk.max(min) };
+        let is_whole = chunk.min(self.shape.max) >= items.len();
+        let mut clock = if is_whole { 0 } else { ticks::now() };
+        let mut quick = true;
         while items.len() > 0 && !self.limit.is_below(at) {
             let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
-            if count > min && !self.shape.few {
+            if count > min && !quick && !few {
                 count = count.min(most(items.len(), worker).max(min));
             }
             let (now, taken, later) = cut(items, count);
@@ -212,39 +252,51 @@ where
             }
             let before = mem::replace(&mut clock, ticks::now());
             let took = clock.saturating_sub(before);
+            quick = took < QUICK;
+            // From the actual length, not the planned one: near the end a chunk may not grow.
             if took < CHUNK {
-                // From the actual length, not the planned one: near the end a chunk may not double.
-                chunk = count.saturating_mul(2);
+                chunk = count.saturating_mul(if quick { 8 } else { 2 });
             } else {
                 if took > CHUNK * 4 {
                     chunk = (count / 2).max(1);
                 }
                 if items.len() / 2 >= min && worker.wanted() {
-                    let rest = self.halve(worker, at, items, 0);
-                    return self.join(at, so_far, rest);
+                    return self.halve(worker, at, items, 0, (so_far, 0));
                 }
             }
         }
         // Before the result is returned: a destructor that panics would lose it.
         drop(items);
-        so_far
+        (so_far, if few || !quick { 0 } else { chunk })
     }
 
-    fn halve(&self, worker: &Worker, at: usize, items: P, splits: usize) -> Option<A> {
+    fn halve(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        splits: usize,
+        going: Going<A>,
+    ) -> Going<A> {
         let middle = items.len() / 2;
         let (near, taken, far) = cut(items, middle);
         let (left, right) = fork(
             worker,
-            move |worker| self.drive(worker, at, near, splits),
-            move |worker, stolen| {
-                let splits = match stolen {
-                    true => splits.max(first_splits(worker)),
-                    false => splits,
+            move |worker| self.drive(worker, at, near, splits, going),
+            move |worker, left| {
+                let at = at.saturating_add(taken);
+                let stolen = || (None, 0);
+                let splits = match left {
+                    Some(_) => splits,
+                    None => splits.max(first_splits(worker)),
                 };
-                self.drive(worker, at.saturating_add(taken), far, splits)
+                self.drive(worker, at, far, splits, left.unwrap_or_else(stolen))
             },
         );
-        self.join(at, left, right)
+        match left {
+            Some((left, _)) => (self.join(at, left, right.0), 0),
+            None => right,
+        }
     }
 
     /// Folds the items in the order of a tree that has so many leaves.
@@ -252,9 +304,31 @@ where
     fn walk(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
         match items.len() {
             0 => None,
-            _ if leaves <= 1 => self.fold(at, None, items),
+            _ if leaves <= 1 => self.leaf(worker, at, items),
             _ => self.walk_node(worker, at, items, leaves),
         }
+    }
+
+    #[inline(always)]
+    fn leaf(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
+        match self.has_runs {
+            true => self.run(worker, at, items),
+            false => self.fold(at, None, items),
+        }
+    }
+
+    /// Folds a run from left to right. What other threads do of it begins without a value.
+    fn run(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
+        let (nothing, items) = items.split_at(0);
+        let first = self.fold(at, None, nothing);
+        let is_short = || items.len() <= SHORT_RUN && in_turn(worker);
+        if self.leaves >= FEW_LEAVES || is_short() {
+            return self.fold(at, first, items);
+        }
+        // Other runs are on offer, unless there are few.
+        let splits = first_splits(worker);
+        let splits = if self.leaves > 2 * splits { 0 } else { splits };
+        self.drive(worker, at, items, splits, (first, 0)).0
     }
 
     fn walk_node(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
@@ -282,12 +356,18 @@ where
         let (left, right) = fork(
             worker,
             move |worker| self.walk(worker, at, near, leaves / 2),
-            move |worker, _| {
-                let at = at.saturating_add(taken);
-                self.walk(worker, at, far, leaves - leaves / 2)
+            move |worker, left| {
+                let right = self.walk(worker, at.saturating_add(taken), far, leaves - leaves / 2);
+                match left {
+                    Some(left) => self.join(at, left, right),
+                    None => right,
+                }
             },
         );
-        self.join(at, left, right)
+        match left {
+            Some(left) => self.join(at, left, right),
+            None => right,
+        }
     }
 
     #[inline]
@@ -339,7 +419,10 @@ fn middle(len: usize, leaves: usize) -> usize {
         true => len / 2,
         false if leaves == len => leaves / 2,
         // (It cannot overflow.)
-        false => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize,
+        false => match len.checked_mul(leaves / 2) {
+            Some(all) => all / leaves,
+            None => (len as u128 * (leaves / 2) as u128 / leaves as u128) as usize,
+        },
     }
 }
 

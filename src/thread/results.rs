@@ -71,10 +71,23 @@ pub(super) fn append<P: Producer, R: Send>(
     })
 }
 
-/// The results of `map`, reduced along a fixed tree.
+/// Runs of this many items are long enough for a reduction by any closure.
+pub(crate) const RUN: usize = 8;
+
+/// A part of a reduction.
+enum Part<R> {
+    /// From the first item of a run on.
+    Reduced(Option<R>),
+    /// What is before it in its run is not reduced yet.
+    Kept(Vec<R>),
+}
+
+/// The results of `map`, grouped by their number only: short runs of at most `run` neighbours are
+/// reduced from left to right, and runs along a fixed tree.
 pub(super) fn map_reduce<S, R>(
     registry: &Arc<Registry>,
     mut source: S,
+    run: usize,
     map: impl Fn(S::Item) -> R + Sync,
     reduce: impl Fn(R, R) -> R + Sync,
 ) -> Option<R>
@@ -83,17 +96,57 @@ where
     R: Send,
 {
     let (shape, limit) = (source.shape(Seal), Limit::new());
-    let fold = |_: Here<'_>, _, items: S::Producer<'_>| items.forward().map(&map).reduce(&reduce);
     let items = source.open(Seal);
-    divide(
+    if shape.few || shape.unordered || !shape.single {
+        // A state for each piece may tell them; or there is no order; or an item stands for so many
+        // that their results cannot be kept.
+        let fold = |_: Here<'_>, _, items: S::Producer<'_>| {
+            let results = items.forward().map(&map);
+            results.reduce(&reduce)
+        };
+        let grouping = Grouping::Fixed;
+        return divide(registry, &limit, grouping, shape, items, fold, &reduce);
+    }
+    let fold = |_: Here<'_>, so_far: Option<Part<R>>, items: S::Producer<'_>| {
+        let begins = items.len() == 0;
+        let results = items.forward().map(&map);
+        Some(match so_far {
+            None if begins => Part::Reduced(None),
+            None => Part::Kept(results.collect()),
+            Some(Part::Reduced(None)) => Part::Reduced(results.reduce(&reduce)),
+            Some(Part::Reduced(Some(all))) => Part::Reduced(Some(results.fold(all, &reduce))),
+            Some(Part::Kept(mut kept)) => {
+                kept.extend(results);
+                Part::Kept(kept)
+            }
+        })
+    };
+    let join = |left: Part<R>, right: Part<R>| match (left, right) {
+        (Part::Kept(left), Part::Kept(right)) => Part::Kept(together(left, right)),
+        (Part::Reduced(None), Part::Kept(right)) => {
+            Part::Reduced(right.into_iter().reduce(&reduce))
+        }
+        (Part::Reduced(Some(left)), Part::Kept(right)) => {
+            Part::Reduced(Some(right.into_iter().fold(left, &reduce)))
+        }
+        (Part::Reduced(Some(left)), Part::Reduced(Some(right))) => {
+            Part::Reduced(Some(reduce(left, right)))
+        }
+        (Part::Reduced(left), Part::Reduced(right)) => Part::Reduced(left.or(right)),
+        (Part::Kept(_), Part::Reduced(_)) => unreachable!("a run has its first item at the left"),
+    };
+    match divide(
         registry,
         &limit,
-        Grouping::Fixed,
+        Grouping::Runs(run),
         shape,
         items,
         fold,
-        &reduce,
-    )
+        join,
+    )? {
+        Part::Reduced(all) => all,
+        Part::Kept(_) => unreachable!("a run has its first item at the left"),
+    }
 }
 
 /// For results of up to this many bytes, places are reserved before the first item runs.

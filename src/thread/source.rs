@@ -21,6 +21,8 @@ use super::raw::drain::{Part, drain};
 pub struct Shape {
     /// Whether a producer yields exactly as many items as its length.
     pub exact: bool,
+    /// Whether each of them, or each unit of the length, gives one item at most.
+    pub single: bool,
     /// The total number of items, if it is known.
     pub len: usize,
     /// Whether beginning a piece is expensive, so that there should be few.
@@ -38,6 +40,7 @@ impl Shape {
     pub(crate) fn exact(len: usize) -> Self {
         Self {
             exact: true,
+            single: true,
             len,
             few: false,
             unordered: false,
@@ -64,6 +67,7 @@ impl Shape {
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             exact: self.exact && other.exact,
+            single: self.single && other.single,
             len: self.len.min(other.len),
             few: self.few || other.few,
             unordered: self.unordered || other.unordered,

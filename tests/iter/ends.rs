@@ -1,6 +1,7 @@
 //! Consumers: reductions, searches, comparisons.
 
 use std::ops::ControlFlow;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use trefoil::ThreadPool;
@@ -79,7 +80,12 @@ fn a_sum_of_floats_has_the_same_bits_on_every_pool() {
                 .sum();
             let folded: f64 = items.par_iter().fold(|| 0.0, |a, b| a + b).sum();
             let product: f64 = items.par_iter().map(|x| x * 3e14).product();
-            [all, some, folded, product].map(f64::to_bits)
+            let few: f64 = items[..900].par_iter().sum();
+            let reduced = items[..900]
+                .par_iter()
+                .copied()
+                .reduce(|| 0.0, |a, b| a + b);
+            [all, some, folded, product, few, reduced].map(f64::to_bits)
         };
         let expected = ThreadPool::with_threads(1).install(sums);
         for threads in [2, 3, 8] {
@@ -89,6 +95,58 @@ fn a_sum_of_floats_has_the_same_bits_on_every_pool() {
             }
         }
         assert_eq!(sums(), expected);
+    });
+}
+
+/// The first item and the last wait for each other, so two threads share what is between them.
+#[test]
+fn runs_that_are_shared_are_reduced_from_left_to_right() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(2);
+        for n in [2, 7, 8, 9, 100, 1000, 1024, 2000] {
+            let items: Vec<f64> = mixed(n as u64)
+                .take(n)
+                .map(|n| 1.0 / (n as f64 + 1.0))
+                .collect();
+            let all = || items.par_iter().enumerate();
+            let meeting = Barrier::new(2);
+            let meet = |(at, x): (usize, &f64)| {
+                if at == 0 || at == n - 1 {
+                    meeting.wait();
+                }
+                *x
+            };
+            let alone = ThreadPool::with_threads(1).install(|| items.par_iter().sum::<f64>());
+            let sequential: f64 = items.iter().sum();
+            assert!(n > 1024 || alone.to_bits() == sequential.to_bits());
+            let expected: String = items.iter().map(f64::to_string).collect();
+            for _ in 0..10 {
+                let sum = pool.install(|| all().map(meet).sum::<f64>());
+                assert_eq!(sum.to_bits(), alone.to_bits());
+                let texts = || all().map(|item| meet(item).to_string());
+                let text = pool.install(|| texts().reduce(String::new, |a, b| a + &b));
+                assert_eq!(text, expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn items_of_a_short_reduction_occupy_all_workers() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(4);
+        let tiny: f64 = pool.install(|| (0..100).into_par_iter().map(f64::from).sum());
+        assert_eq!(tiny, 4950.0);
+        for _ in 0..10 {
+            let all = Barrier::new(4);
+            let meet = |n| {
+                all.wait();
+                f64::from(n)
+            };
+            let items = || (0..4).into_par_iter().map(meet);
+            assert_eq!(pool.install(|| items().sum::<f64>()), 6.0);
+            assert_eq!(pool.install(|| items().reduce(|| 1.0, f64::max)), 3.0);
+        }
     });
 }
 

@@ -95,13 +95,14 @@ where
     finish_join(offered, first, second, b)
 }
 
-/// The same in the pool of `worker`, which this thread is. Each half is told on which worker
-/// it runs, and the second whether it has been stolen.
+/// The same in the pool of `worker`, which this thread is. Each half is told on which worker it
+/// runs. If nobody steals the second, it runs here, with the result of the first, which is then not
+/// returned.
 #[inline(never)]
-pub(in crate::thread) fn fork<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (RA, RB)
+pub(in crate::thread) fn fork<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (Option<RA>, RB)
 where
     A: FnOnce(&Worker) -> RA,
-    B: FnOnce(&Worker, bool) -> RB + Send,
+    B: FnOnce(&Worker, Option<RA>) -> RB + Send,
     RB: Send,
 {
     let (mut a, mut b) = (Some(a), Some(b));
@@ -109,14 +110,29 @@ where
     let mut run = || first = a.take().map(|a| a(worker));
     let mut lent = || {
         // A thief runs it inside the pool.
-        second = current::with(|thief| Some(b.take()?(thief?, true)));
+        second = current::with(|thief| Some(b.take()?(thief?, None)));
     };
-    let offered = offer(worker, &mut run, &mut lent);
-    finish_join(offered, first, second, b.map(|b| || b(worker, false)))
+    if let Err(stopped) = offer(worker, &mut run, &mut lent) {
+        stop(stopped, first, second);
+    }
+    match (b, second) {
+        (Some(b), _) => (None, b(worker, first)),
+        (None, Some(second)) => (first, second),
+        (None, None) => unreachable!("a fork calls both halves"),
+    }
 }
 
-/// The results of a join: calls `b` if that has not been called. Resumes the panic of a half after
-/// the other's result has been dropped.
+/// Resumes the panic of a half after the other's result has been dropped.
+fn stop<RA, RB>(stopped: Stopped, first: Option<RA>, second: Option<RB>) -> ! {
+    contain(|| drop(first));
+    contain(|| drop(second));
+    match stopped {
+        Stopped::Here(payload) => resume_unwind(payload),
+        Stopped::There(panic) => panic.resume_unwind(),
+    }
+}
+
+/// The results of a join: calls `b` if that has not been called.
 #[inline(always)] // `b` is called from the frame of the join, so that what recurses there needs no more stack
 fn finish_join<RA, RB>(
     offered: Result<bool, Stopped>,
@@ -125,12 +141,7 @@ fn finish_join<RA, RB>(
     b: Option<impl FnOnce() -> RB>,
 ) -> (RA, RB) {
     if let Err(stopped) = offered {
-        contain(|| drop(first));
-        contain(|| drop(second));
-        match stopped {
-            Stopped::Here(payload) => resume_unwind(payload),
-            Stopped::There(panic) => panic.resume_unwind(),
-        }
+        stop(stopped, first, second);
     }
     let second = match b {
         Some(b) => Some(b()),
