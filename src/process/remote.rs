@@ -82,6 +82,10 @@ use crate::task::{Completer, Task, TaskError, panic};
 /// With the last handle, and the last call that needs it, the result is freed. If its call has not
 /// ended by then, that is cancelled. (A `fetch` and a `ready` that wait count as handles.)
 ///
+/// If its call has ended in an error that no `fetch`, no `ready` and no other call has got, the
+/// error goes to the hook for failures that are never taken ([`on_unobserved`](crate::on_unobserved)),
+/// once.
+///
 /// # Panics
 /// [`Deref`] and `into_inner`, in words, where the value is not: outside of the call that it is an
 /// argument of.
@@ -146,14 +150,14 @@ impl<R: Portable> Remote<R> {
     pub fn fetch(&self) -> Task<R> {
         let known = match &self.0 {
             State::Here(_, bytes) => Some(read(bytes)),
-            State::Asked(kept, pool) => match kept.ended() {
+            State::Asked(kept, pool) => match kept.outcome() {
                 Some(Ok(Place::Engine)) => return ask(kept, pool),
                 Some(Ok(Place::Here(bytes))) => Some(read(&bytes)),
                 Some(Err(error)) => Some(Err(error)),
                 None => None,
             },
         };
-        let (completer, task) = Completer::new();
+        let (completer, task) = self.promise();
         match (known, &self.0) {
             (Some(result), _) => completer.complete(result),
             (None, State::Asked(kept, pool)) => {
@@ -171,13 +175,13 @@ impl<R: Portable> Remote<R> {
     /// Those of the call.
     #[track_caller]
     pub fn ready(&self) -> Task<()> {
-        let (completer, task) = Completer::new();
+        let (completer, task) = self.promise();
         match &self.0 {
             State::Here(..) => completer.complete(Ok(())),
             State::Asked(kept, _) => {
                 let own = kept.clone();
                 kept.when_ended(Box::new(move || {
-                    let ended = own.ended().unwrap_or(Err(TaskError::Closed));
+                    let ended = own.outcome().unwrap_or(Err(TaskError::Closed));
                     completer.complete(ended.map(drop));
                 }));
             }
@@ -186,10 +190,24 @@ impl<R: Portable> Remote<R> {
     }
 }
 
+impl<R> Remote<R> {
+    /// A task of its pool's, if it has one.
+    #[track_caller]
+    fn promise<T: Send + 'static>(&self) -> (Completer<T>, Task<T>) {
+        let (completer, task) = Completer::new();
+        if let State::Asked(_, pool) = &self.0
+            && let Some(hook) = pool.upgrade().and_then(|pool| pool.unobserved.clone())
+        {
+            completer.set_hook(&hook);
+        }
+        (completer, task)
+    }
+}
+
 /// The call has ended, and a `fetch` waits for the value. (On the thread that noticed the end,
 /// which runs no code of the user's.)
 fn come<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<R>) {
-    match kept.ended().unwrap_or(Err(TaskError::Closed)) {
+    match kept.outcome().unwrap_or(Err(TaskError::Closed)) {
         Ok(Place::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
         Err(error) => completer.complete(Err(error)),
         // (Without a thread for it the promise is dropped: `Closed`.)

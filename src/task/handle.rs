@@ -332,6 +332,11 @@ impl AbortHandle {
     pub fn id(&self) -> TaskId {
         self.task.id()
     }
+
+    /// The task's error was kept for others, and none of them has taken it: tells the hook.
+    pub(crate) fn report(&self, error: TaskError) {
+        self.task.report(error);
+    }
 }
 
 impl fmt::Debug for AbortHandle {

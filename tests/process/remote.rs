@@ -2,11 +2,11 @@
 
 use crate::support::{self, Scratch, Test, note, noted, pool, tests, until};
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use trefoil::{Bulk, ProcessPool, Remote, Shared, Shutdown, TaskError};
+use trefoil::{Bulk, ProcessPool, Remote, Shared, Shutdown, TaskError, TaskReport};
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
@@ -76,6 +76,57 @@ tests! {
         let brings = procs.spawn_remote((), |()| Shared::from(vec![1u8]));
         let error = brings.fetch().join().unwrap_err().to_string();
         assert!(error.contains("Shared<u8>") && error.contains("cannot be kept"), "{error}");
+    }
+
+    fn an_error_that_nothing_takes_is_reported_once() {
+        let (tell, told) = mpsc::channel();
+        let tell = move |report: &TaskReport| tell.send((report.to_string(), report.spawned_at().line())).unwrap();
+        let procs = ProcessPool::builder().workers(1).on_unobserved(tell).build().unwrap();
+        let call = procs.call(|n: u64| -> u64 { panic!("no {n}") }).name("noes");
+        let no = |n| call.spawn_remote(n);
+        let line = line!() - 1;
+        let ended = || procs.spawn((), |()| ()).join().unwrap(); // one worker: all before it has, too
+        let reports = || told.try_iter().collect::<Vec<_>>();
+        // Nothing at all, with two handles; and one that was forgotten before its end.
+        let (first, gate) = (no(1), Scratch::new("remote-untaken"));
+        let second = first.clone();
+        ended();
+        drop(first);
+        assert_eq!(reports(), []);
+        drop(second);
+        let waits = procs.spawn(gate.text(), wait_for);
+        drop(no(2));
+        note(&gate.text(), 1);
+        waits.join().unwrap();
+        ended();
+        let all = reports();
+        assert!(all.len() == 1 && all[0].0.contains("no 1") && all[0].0.contains("`noes`"), "{all:?}");
+        assert_eq!(all[0].1, line, "where it was spawned");
+        // What was taken, by a call that needs it for example, is not.
+        let taken = no(3);
+        let behind = procs.spawn_remote(taken.clone(), |n: Remote<u64>| *n);
+        assert!(behind.fetch().join().is_err());
+        drop((taken, behind));
+        let ready = no(4);
+        assert!(ready.ready().join().is_err());
+        drop(ready);
+        assert_eq!(reports(), []);
+        // A call behind it that was cancelled has not taken it; a `fetch` that was let go of has,
+        // and says so.
+        let gate = Scratch::new("remote-untaken-2");
+        let waits = procs.spawn(gate.text(), wait_for);
+        let (five, six) = (no(5), no(6));
+        let cancelled = procs.spawn(five.clone(), |n: Remote<u64>| *n);
+        cancelled.cancel();
+        six.fetch().detach();
+        note(&gate.text(), 1);
+        waits.join().unwrap();
+        ended();
+        drop((five, six));
+        let mut words: Vec<String> = Vec::new();
+        until(|| { words.extend(reports().into_iter().map(|(words, _)| words)); words.len() >= 2 });
+        words.sort_by_key(|words| words.contains("no 6"));
+        assert!(words.len() == 2 && words[0].contains("no 5") && words[1].contains("no 6"), "{words:?}");
     }
 
     fn what_it_is_not() {

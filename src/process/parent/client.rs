@@ -57,10 +57,15 @@ impl Shared {
                     let _ = self.leave([submit, only(id, Ok(chunk))]);
                 } else if self.mailbox.push([submit]).is_ok() {
                     let shared = Arc::downgrade(self);
-                    let all = needs.clone();
+                    let (all, call) = (needs.clone(), task.abort_handle());
                     let feed = move || {
                         if let Some(shared) = shared.upgrade() {
-                            let _ = shared.mailbox.push([only(id, with_all(chunk, &all))]);
+                            // (A call that has been cancelled takes no error of theirs.)
+                            let item = match call.is_finished() {
+                                true => Err(TaskError::Cancelled),
+                                false => with_all(chunk, &all),
+                            };
+                            let _ = shared.mailbox.push([only(id, item)]);
                         }
                     };
                     when_all(needs.into_iter(), Box::new(feed));

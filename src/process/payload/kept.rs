@@ -1,9 +1,9 @@
 //! Results that stay where they are, as the process that has asked for them has them.
 //!
 //! **Job.** What a [`Remote`](crate::Remote) stands for: not the value but its bytes, as the worker
-//! has encoded them, or a number under which an engine keeps them. A call that needs it gets it as an
-//! attachment: memory that never changes, mapped or copied as a [`Shared`]
-//! is; and what an engine keeps goes by its number only.
+//! has encoded them, or a number under which an engine keeps them. A call that needs it gets it as
+//! an attachment: memory that never changes, mapped or copied as a [`Shared`] is; and what an
+//! engine keeps goes by its number only.
 //!
 //! **Protocol.**
 //! 1. A [`Kept`] begins with a number and without a place. A call that needs it is encoded at once
@@ -11,7 +11,8 @@
 //! 2. Its own call ends ([`Kept::end`]). Then everything that waits goes on, on the thread on which
 //!    that call has ended.
 //! 3. With the last handle it goes: a call that has not ended is cancelled, and an engine that
-//!    keeps it is told, once no call under way needs it either ([`Lease`]).
+//!    keeps it is told, once no call under way needs it either ([`Lease`]). An error that was
+//!    handed on to no task ([`Kept::outcome`]) is reported then, as that of the call.
 //!
 //! The bytes begin with one that means nothing: so no result has none, for there is no empty shared
 //! memory.
@@ -117,8 +118,8 @@ pub(crate) struct Kept {
     state: Mutex<State>,
     /// What travels in its place; made when it is first needed.
     attachment: OnceLock<Arc<Attachment>>,
-    /// Cancels the call that it comes from.
-    abort: OnceLock<AbortHandle>,
+    /// Cancels the call that it comes from, and reports its error.
+    call: OnceLock<AbortHandle>,
     lease: Arc<Lease>,
 }
 
@@ -145,7 +146,8 @@ impl fmt::Debug for Lease {
 enum State {
     /// Its call has not ended; what is to be told.
     Waiting(Vec<Box<dyn FnOnce() + Send>>),
-    Ended(Result<Place, TaskError>),
+    /// Whether some task has got the error, if it is one.
+    Ended(Result<Place, TaskError>, bool),
 }
 
 impl Kept {
@@ -155,7 +157,7 @@ impl Kept {
             id,
             state: Mutex::new(State::Waiting(Vec::new())),
             attachment: OnceLock::new(),
-            abort: OnceLock::new(),
+            call: OnceLock::new(),
             lease: Arc::new(Lease { id, keeper }),
         })
     }
@@ -166,12 +168,13 @@ impl Kept {
 
     /// It is what `task` gives.
     pub(crate) fn follow(self: &Arc<Self>, task: Task<Answer>) {
-        let _ = self.abort.set(task.abort_handle());
+        let call = task.abort_handle();
+        let _ = self.call.set(call.clone());
         let own = Arc::downgrade(self);
-        task.on_done(move |result| {
-            if let Some(own) = own.upgrade() {
-                own.end(result);
-            }
+        task.on_done(move |result| match (own.upgrade(), result) {
+            (Some(own), result) => own.end(result),
+            (None, Err(error)) => call.report(error),
+            (None, Ok(_)) => {}
         });
     }
 
@@ -184,7 +187,7 @@ impl Kept {
                 None => Bytes::own(Bulk::from(&*shared)),
             }),
         });
-        let before = std::mem::replace(&mut *self.state.lock(), State::Ended(place));
+        let before = std::mem::replace(&mut *self.state.lock(), State::Ended(place, false));
         if let State::Waiting(waiting) = before {
             waiting.into_iter().for_each(|then| then());
         }
@@ -194,7 +197,18 @@ impl Kept {
     pub(crate) fn ended(&self) -> Option<Result<Place, TaskError>> {
         match &*self.state.lock() {
             State::Waiting(_) => None,
-            State::Ended(place) => Some(place.clone()),
+            State::Ended(place, _) => Some(place.clone()),
+        }
+    }
+
+    /// The same, for a task that gets the error, if it is one.
+    pub(crate) fn outcome(&self) -> Option<Result<Place, TaskError>> {
+        match &mut *self.state.lock() {
+            State::Waiting(_) => None,
+            State::Ended(place, is_taken) => {
+                *is_taken = true;
+                Some(place.clone())
+            }
         }
     }
 
@@ -219,7 +233,7 @@ impl Late for Kept {
     fn when_ended(&self, then: Box<dyn FnOnce() + Send>) {
         match &mut *self.state.lock() {
             State::Waiting(waiting) => return waiting.push(then),
-            State::Ended(_) => {}
+            State::Ended(..) => {}
         }
         then();
     }
@@ -228,7 +242,7 @@ impl Late for Kept {
         if let Some(known) = self.attachment.get() {
             return Ok(known.clone());
         }
-        let place = self.ended().unwrap_or(Err(TaskError::Closed))?;
+        let place = self.outcome().unwrap_or(Err(TaskError::Closed))?;
         let made = self.make_attachment(&place).map_err(|error| {
             let words = format!("there was no memory to share: {error}");
             codec_error("Remote", CodecDirection::EncodeArgument, words)
@@ -239,8 +253,15 @@ impl Late for Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if let (None, Some(abort)) = (self.ended(), self.abort.get()) {
-            abort.cancel();
+        let Some(call) = self.call.get() else { return };
+        let untaken = match &*self.state.lock() {
+            State::Waiting(_) => None,
+            State::Ended(Err(error), false) => Some(error.clone()),
+            State::Ended(..) => return,
+        };
+        match untaken {
+            None => drop(call.cancel()),
+            Some(error) => call.report(error),
         }
     }
 }
