@@ -274,6 +274,15 @@ impl World {
         world
     }
 
+    /// In some worlds workers come and go with the work. (From now on: what waits until all are
+    /// there and idle comes before.)
+    fn breathe(&mut self, seed: u64) {
+        self.sched.policy.elastic = (seed % 7 == 5).then_some(Elastic {
+            least: seed as usize % 2,
+            idle: Duration::from_millis(1 + seed % 40),
+        });
+    }
+
     fn random(&mut self, below: u64) -> u64 {
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
@@ -778,11 +787,7 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
-        // Workers come and go with the work.
-        world.sched.policy.elastic = (seed % 7 == 5).then_some(Elastic {
-            least: seed as usize % 2,
-            idle: Duration::from_millis(1 + seed % 40),
-        });
+        world.breathe(seed);
         for _ in 0..1500 {
             world.step();
         }
@@ -831,6 +836,7 @@ fn a_stopped_worker_does_not_delay_the_end() {
     let (mut frozen, mut lying) = (0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
+        world.breathe(seed);
         for _ in 0..300 {
             world.step();
         }
@@ -1031,6 +1037,7 @@ fn a_stopped_worker_keeps_no_ends() {
     let mut held = 0;
     for seed in 0..worlds() {
         let mut world = World::new(seed);
+        world.breathe(seed);
         let holds = |sim: &Sim, world: &World| {
             let (head, items) = sim.inbox.front()?;
             let known = world.jobs.get(&items.front()?.0).copied()?;
@@ -1087,6 +1094,7 @@ fn a_stopped_worker_loses_items_it_has_not_begun() {
         while world.sched.workers.iter().any(|worker| !worker.is_idle()) {
             world.step();
         }
+        world.breathe(seed);
         for _ in 0..6 {
             world.submit();
         }
