@@ -165,7 +165,7 @@ impl Slurm {
     /// [`build`](crate::ProcessPoolBuilder::build) waits for the first worker, and says why there
     /// is none. [`workers`](crate::ProcessPoolBuilder::workers) takes the place of the second
     /// number; if that is less than the first, there is no pool
-    /// ([`PoolError::Engine`](crate::PoolError::Engine)).
+    /// ([`PoolError::Engine`]).
     pub fn nodes(mut self, workers: RangeInclusive<usize>) -> Self {
         self.nodes = workers;
         self
