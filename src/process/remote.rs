@@ -87,6 +87,10 @@ use crate::task::{Completer, Task, TaskError, panic};
 /// error, it is a failure that was never observed: it goes to the hook
 /// ([`on_unobserved`](crate::on_unobserved)), once.
 ///
+/// If its call has ended in an error that no `fetch`, no `ready` and no other call has got, the
+/// error goes to the hook for failures that are never taken ([`on_unobserved`](crate::on_unobserved)),
+/// once.
+///
 /// # Panics
 /// [`Deref`] and `into_inner` panic outside of a call that it is an argument of, since the value is
 /// not in this process.

@@ -1,5 +1,7 @@
 //! `chaos`, over ssh.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use crate::bed::beds;
@@ -12,9 +14,14 @@ tests! {
             let procs = bed.builder(&["node1:2", "node2:2"]).build().unwrap();
             nothing_is_lost(bed.name, procs, &|procs, dice| {
                 let clients = procs.worker_pids();
-                if !clients.is_empty() {
-                    signal(clients[dice.roll(clients.len() as u64) as usize], Signal::KILL);
+                if clients.is_empty() {
+                    return;
                 }
+                let client = clients[dice.roll(clients.len() as u64) as usize];
+                // What the worker says meanwhile is lost with it.
+                signal(client, Signal::STOP);
+                std::thread::sleep(Duration::from_micros(dice.roll(30_000)));
+                signal(client, Signal::KILL);
             });
         }
     }

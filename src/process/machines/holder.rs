@@ -80,7 +80,7 @@ fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]>
             let stream = reach(address)?;
             match handshake::call(&stream, &key, &hello, ANSWER) {
                 Ok(()) => {
-                    far(&stream)?;
+                    far(&stream, !is_stream)?;
                     return Ok(stream);
                 }
                 Err(why) if round == DIALS || matches!(why, Refused::Judged(_)) => {

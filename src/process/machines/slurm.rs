@@ -8,8 +8,9 @@
 //! **Protocol.** A slot that is to be filled, and cannot be yet, is *asked* for, and asked for
 //! again now and then; when a worker has come the driver is told. Each worker has two connections:
 //! its stream, and one on which its end is told (`holder`). The second carries nothing else, so its
-//! silence means something: a machine that is cut off is noticed there, and its stream is shut
-//! down.
+//! silence means something: a machine that is cut off is noticed there, whatever is under way on
+//! the stream, and that is shut down. What the worker was sent and had not answered then counts as
+//! begun.
 //!
 //! **Secret.** The key goes to the nodes through standard input: in the batch script, which Slurm
 //! shows to this user and its administrators only (`sbatch`), or through `srun`'s. It is on no
@@ -426,7 +427,8 @@ impl Shared {
         let heard = prepared
             .map_err(Into::into)
             .and_then(|()| handshake::answer(&stream, &self.key, handshake::LIMIT, judge));
-        let heard = heard.ok().filter(|_| far(&stream).is_ok());
+        let heard = heard.ok();
+        let heard = heard.filter(|hello| far(&stream, !hello.is_stream).is_ok());
         let mut state = self.state.lock();
         let stays = state.strangers.leave(number) && !state.is_over;
         let Some((hello, stream)) = heard.filter(|_| stays).zip(Arc::into_inner(stream)) else {

@@ -41,11 +41,16 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
 }
 
 /// Prepares a TCP connection to another machine for frames: small ones are sent at once, and if
-/// nothing is being sent, a machine that is cut off is noticed after twenty seconds.
+/// nothing is being sent, a machine that is cut off is noticed after twenty seconds. `is_silent`:
+/// also while something is being sent. (On a connection that carries much, a machine may accept
+/// nothing for longer.)
 #[cfg(feature = "slurm")]
-pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
+pub(crate) fn far(socket: &std::net::TcpStream, is_silent: bool) -> Result<()> {
     use rustix::net::sockopt;
     const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+    if is_silent {
+        sockopt::set_tcp_user_timeout(socket, 20_000)?;
+    }
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, EVERY)?;
