@@ -8,10 +8,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use trefoil::{Bulk, ProcessPool, Remote, Shared, Shutdown, TaskError, TaskReport};
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
 /// Waits until a file is there.
 fn wait_for(path: String) -> u64 {
     until(|| noted(&path) > 0);

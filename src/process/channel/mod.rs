@@ -98,5 +98,5 @@ mod sender;
 
 #[doc(hidden)] // the documented path is `process::channel`
 pub use pair::channel;
-pub use receiver::{IntoIter, Iter, Receiver};
+pub use receiver::Receiver;
 pub use sender::Sender;
