@@ -139,7 +139,7 @@ tests! {
         waits.ready().join().unwrap();
         let here = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| *waits)).unwrap_err();
         let words = here.downcast_ref::<&str>().unwrap();
-        assert!(words.contains("`fetch` it"), "{words}");
+        assert!(words.contains("use `fetch` here"), "{words}");
         assert_eq!(procs.map([waits.clone()], |n: Remote<u64>| *n).unwrap(), [7]);
     }
 
