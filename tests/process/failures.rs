@@ -162,7 +162,8 @@ tests! {
 
     #[cfg(unix)]
     fn a_death_by_a_signal_is_told_by_its_name() {
-        let killed = pool(1).spawn((), |()| -> () { loop { support::signal(std::process::id(), rustix::process::Signal::SEGV) } });
+        let procs = pool(1);
+        let killed = procs.spawn((), |()| -> () { loop { support::signal(std::process::id(), rustix::process::Signal::SEGV) } });
         let killed = killed.join().unwrap_err().to_string();
         assert!(killed.contains("signal 11 (SIGSEGV)"), "{killed}");
     }
