@@ -98,20 +98,21 @@ fn a_sum_of_floats_has_the_same_bits_on_every_pool() {
     });
 }
 
-/// The first item and the last wait for each other, so two threads share what is between them.
+/// The first item, the middle one and the last wait for one another, so three threads share the
+/// others.
 #[test]
 fn runs_that_are_shared_are_reduced_from_left_to_right() {
     within_deadline(|| {
-        let pool = ThreadPool::with_threads(2);
-        for n in [2, 7, 8, 9, 100, 1000, 1024, 2000] {
+        let pool = ThreadPool::with_threads(3);
+        for n in [3, 7, 8, 9, 100, 1000, 1024, 2000] {
             let items: Vec<f64> = mixed(n as u64)
                 .take(n)
                 .map(|n| 1.0 / (n as f64 + 1.0))
                 .collect();
             let all = || items.par_iter().enumerate();
-            let meeting = Barrier::new(2);
+            let meeting = Barrier::new(3);
             let meet = |(at, x): (usize, &f64)| {
-                if at == 0 || at == n - 1 {
+                if [0, n / 2, n - 1].contains(&at) {
                     meeting.wait();
                 }
                 *x
