@@ -4,7 +4,8 @@
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{
-    HANDLE, STATUS_ACCESS_VIOLATION, STATUS_STACK_BUFFER_OVERRUN, WAIT_TIMEOUT,
+    HANDLE, INVALID_HANDLE_VALUE, STATUS_ACCESS_VIOLATION, STATUS_STACK_BUFFER_OVERRUN,
+    WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
@@ -80,8 +81,11 @@ pub(crate) fn is_suspended(_pid: u32) -> bool {
 
 /// What the system has of `kind` now.
 fn snapshot(kind: u32) -> OwnedHandle {
-    // SAFETY: numbers alone; a handle that is none is not closed but panics in the first call.
-    unsafe { OwnedHandle::from_raw_handle(CreateToolhelp32Snapshot(kind, 0)) }
+    // SAFETY: numbers alone.
+    let all = unsafe { CreateToolhelp32Snapshot(kind, 0) };
+    assert_ne!(all, INVALID_HANDLE_VALUE);
+    // SAFETY: it was made just now.
+    unsafe { OwnedHandle::from_raw_handle(all) }
 }
 
 /// The processes that have this one as their parent.
