@@ -557,6 +557,20 @@ one process, two threads
 }
 
 #[test]
+fn three_stages() {
+    // (On this machine: on a cluster, `tests/dask/promises.rs` does the like.)
+    shows(
+        "three_stages",
+        "
+station 1: 31 crossings
+station 2: 63 crossings
+station 3: 95 crossings
+station 4: 127 crossings
+",
+    );
+}
+
+#[test]
 fn three_workers() {
     let workers = "
   worker one begins
@@ -584,6 +598,19 @@ fn three_workers() {
         begun.count(),
         3,
         "all begin before the first is done: {out}"
+    );
+}
+
+#[test]
+fn tree_reduction() {
+    // (On this machine: on a cluster, `tests/dask/promises.rs` does the like.)
+    shows(
+        "tree_reduction",
+        "
+5 levels of merges
+3432 primes up to 32000
+2 of the numbers have 96 divisors, which is the most
+",
     );
 }
 

@@ -15,10 +15,12 @@ from distributed import Client
 directory, count = sys.argv[1], int(sys.argv[2])
 file = os.path.join(directory, "scheduler.json")
 log = open(os.path.join(directory, "log"), "w")
+# Keys and certificates are in Dask's configuration, if there are any.
+protocol = "tls" if "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in os.environ else "tcp"
 
 
 def start(what, *arguments):
-    command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--scheduler-file", file, *arguments]
+    command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--scheduler-file", file, "--protocol", protocol, *arguments]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory)
 
 

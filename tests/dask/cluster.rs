@@ -1,8 +1,9 @@
 //! A cluster for tests, and a channel on which its items talk to the test.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,6 +22,47 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dask/cluster.py
 
 pub(crate) fn python() -> String {
     std::env::var(PYTHON).unwrap()
+}
+
+/// An interpreter with these variables.
+pub(crate) fn python_with(variables: &[(String, String)]) -> String {
+    let path = directory("python").join("python");
+    let mut script = "#!/bin/sh\n".to_owned();
+    for (name, value) in variables {
+        script += &format!("export {name}={value}\n");
+    }
+    script += &format!("exec {} \"$@\"\n", python());
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Files of an authority and of a certificate, which are the same: `key` and `cert`.
+pub(crate) fn certificate() -> PathBuf {
+    let directory = directory("certificate");
+    let made = Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split(' '))
+        .args("-keyout key -out cert -days 30 -subj /CN=trefoil".split(' '))
+        .args(["-addext", "keyUsage=critical,digitalSignature,keyCertSign"])
+        .current_dir(&directory)
+        .output()
+        .expect("this test needs the command `openssl`");
+    assert!(made.status.success(), "{made:?}");
+    directory
+}
+
+/// An interpreter that trusts what `authority` has signed, and shows `own`.
+pub(crate) fn python_with_certificate(authority: &Path, own: &Path) -> String {
+    let variable = |name: &str, path: PathBuf| {
+        let name = format!("DASK_DISTRIBUTED__COMM__TLS__{name}");
+        (name, path.to_str().unwrap().to_owned())
+    };
+    let mut variables = vec![variable("CA_FILE", authority.join("cert"))];
+    for role in ["SCHEDULER", "WORKER", "CLIENT"] {
+        variables.push(variable(&format!("{role}__CERT"), own.join("cert")));
+        variables.push(variable(&format!("{role}__KEY"), own.join("key")));
+    }
+    python_with(&variables)
 }
 
 /// An empty directory for one test.
@@ -43,17 +85,22 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start(workers: usize) -> Self {
-        Self::launch(workers, &[])
+        Self::launch(workers, &[], &python())
     }
 
     /// A cluster of one worker, which is started with these arguments.
     pub(crate) fn with(arguments: &[&str]) -> Self {
-        Self::launch(1, arguments)
+        Self::launch(1, arguments, &python())
     }
 
-    fn launch(workers: usize, arguments: &[&str]) -> Self {
+    /// With TLS, if this interpreter has a certificate: see [`python_with_certificate`].
+    pub(crate) fn with_python(python: &str) -> Self {
+        Self::launch(1, &[], python)
+    }
+
+    fn launch(workers: usize, arguments: &[&str], python: &str) -> Self {
         let directory = directory("cluster");
-        let mut launcher = Command::new(python())
+        let mut launcher = Command::new(python)
             .arg(SCRIPT)
             .arg(&directory)
             .arg(workers.to_string())

@@ -60,6 +60,39 @@ tests! {
         assert_eq!(marks.notes().len(), 2);
     }
 
+    fn short_calls_travel_together_and_each_ends_by_itself() {
+        let procs = Cluster::shared().pool();
+        let listener = Listener::new();
+        let call = procs.call(|(n, path): (u64, String)| {
+            match n {
+                20 => call_and_wait(&path),
+                21 => std::process::abort(),
+                _ => {}
+            }
+            n
+        });
+        let items = |from: u64, to: u64| (from..to).map(|n| (n, listener.path.clone())).collect::<Vec<_>>();
+        // From now on it is known that they are short.
+        assert!(call.clone().chunk(1).map(items(100, 400)).unwrap().into_iter().eq(100..400));
+        for _ in 0..3 {
+            let tasks: Vec<_> = items(0, 40).into_iter().map(|item| call.spawn(item)).collect();
+            let waiting = listener.accept();
+            let mut waits = None;
+            for (task, n) in tasks.into_iter().zip(0..) {
+                match n {
+                    20 => waits = Some(task),
+                    21 => assert!(matches!(task.join(), Err(TaskError::WorkerDied(exit)) if exit.signal() == Some(6))),
+                    _ => assert_eq!(task.join().unwrap(), n, "it does not wait for the one that does"),
+                }
+            }
+            let waits = waits.unwrap();
+            waits.cancel();
+            waiting.ends();
+            assert!(matches!(waits.join(), Err(TaskError::Cancelled)));
+        }
+        assert_eq!(procs.stats().died, 3, "no other was lost");
+    }
+
     fn what_is_cancelled_or_late_is_ended_there() {
         let procs = Cluster::shared().pool();
         let listener = Listener::new();

@@ -1,12 +1,12 @@
 //! `build` says in words what is wrong.
 
-use std::os::unix::fs::PermissionsExt;
-
 use trefoil::ProcessPool;
 use trefoil::process::PoolError;
 use trefoil::process::machines::Dask;
 
-use crate::cluster::{Cluster, directory, python};
+use crate::cluster::{
+    Cluster, certificate, directory, python, python_with, python_with_certificate,
+};
 use crate::support::{Test, tests};
 
 /// The error of `build`.
@@ -19,18 +19,11 @@ fn refusal(dask: Dask) -> String {
 
 /// An interpreter that finds this module instead of `distributed`.
 fn with(module: &str) -> String {
-    let directory = directory("python");
+    let directory = directory("module");
     std::fs::create_dir(directory.join("distributed")).unwrap();
     std::fs::write(directory.join("distributed/__init__.py"), module).unwrap();
-    let path = directory.join("python");
-    let script = format!(
-        "#!/bin/sh\nPYTHONPATH={} exec {} \"$@\"\n",
-        directory.display(),
-        python()
-    );
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path.to_str().unwrap().to_owned()
+    let directory = directory.to_str().unwrap().to_owned();
+    python_with(&[("PYTHONPATH".to_owned(), directory)])
 }
 
 tests! {
@@ -55,6 +48,31 @@ tests! {
         assert!(words.contains("/dev/null is no scheduler file"), "{words}");
         let words = refusal(Dask::from_env().python(python()));
         assert!(words.contains("DASK_SCHEDULER_ADDRESS"), "{words}");
+    }
+
+    fn a_certificate_that_will_not_do() {
+        let (right, wrong) = (certificate(), certificate());
+        let python_of = |authority, own| python_with_certificate(authority, own);
+        let trusted = python_of(&right, &right);
+        let cluster = Cluster::with_python(&trusted);
+        let address = cluster.address();
+        assert!(address.starts_with("tls://"), "{address}");
+        let dask = |python: &str| Dask::connect(&address).python(python);
+        let procs = ProcessPool::builder().on(dask(&trusted)).build().unwrap();
+        assert_eq!(procs.map(1..=3u64, |n| n * n).unwrap(), [1, 4, 9]);
+        let words = refusal(dask(&python_of(&wrong, &right)));
+        assert!(words.contains("its certificate is not signed by the authority"), "{words}");
+        let words = refusal(dask(&python_of(&right, &wrong)));
+        assert!(words.contains("the certificate of this process"), "{words}");
+        let words = refusal(dask(&python()));
+        assert!(words.contains("names no certificate for this process"), "{words}");
+        let words = refusal(dask(&python_of(&right, &directory("nothing"))));
+        assert!(words.contains("for TLS is missing"), "{words}");
+        let plain = Dask::connect(address.replace("tls://", "tcp://")).python(python());
+        let words = refusal(plain);
+        assert!(words.contains("its address begins with `tls://`"), "{words}");
+        let words = refusal(Dask::connect(Cluster::shared().address().replace("tcp://", "tls://")).python(&trusted));
+        assert!(words.contains("does not speak TLS"), "{words}");
     }
 
     fn output_that_cannot_be_caught() {

@@ -52,6 +52,7 @@ def fail(words):
 
 
 try:
+    import dask
     import distributed
 
     VERSION = distributed.__version__
@@ -71,6 +72,7 @@ except ImportError as error:
 import asyncio
 import collections
 import concurrent.futures
+import contextlib
 import hashlib
 import ipaddress
 import itertools
@@ -81,6 +83,7 @@ import random
 import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -184,6 +187,19 @@ def without(data, answered, begun):
     return data[at:]
 
 
+def pack(parts):
+    return b"".join(part for one in parts for part in (struct.pack("<Q", len(one)), one))
+
+
+def unpack(data):
+    parts, at = [], 0
+    while at < len(data):
+        (size,) = struct.unpack_from("<Q", data, at)
+        parts.append(data[at + 8 : at + 8 + size])
+        at += 8 + size
+    return parts
+
+
 # ---- What a task gives, as bytes: Dask's own form of them costs nothing.
 
 DONE, SLICED, DIED, NEED = 1, 2, 3, 4
@@ -213,6 +229,11 @@ class Outcome:
 
 TIMED, INITIALIZES, KEEPS = 1, 2, 4
 TAIL = 4096
+# Instead of a head: short frames that travel together. And instead of a place: what has ended of them.
+TOGETHER = b"*"
+REPORT = -1
+# How long results of frames that travel together may wait for one that takes longer than it should.
+HURRY = 0.02
 EXECUTABLE = "executable"
 
 
@@ -220,7 +241,8 @@ MODULE = "trefoil_dask"
 
 
 def make_known():
-    """The task's function, in a module that Dask's processes find: then it travels by name."""
+    """The task's function, in a module that Dask's processes find: then it travels by name. (It stays there, also when another
+    version of this comes: what may change is in the holder.)"""
     import types
 
     from distributed import get_worker
@@ -401,7 +423,11 @@ class Child:
             elif recall_at is not None and now >= recall_at and asked is None:
                 asked = False
                 self.send([message(bytes([FRAME_RECALL]), nonce, b"\0")], run.wake)
+            elif run.report_at is not None and now >= run.report_at:
+                run.report()
             until = kill_at or (recall_at if asked is None else None)
+            if run.report_at is not None:
+                until = run.report_at if until is None else min(until, run.report_at)
             if self.wait(until, run.wake):
                 os.read(run.wake, 64)
                 if kill_at is None:
@@ -414,11 +440,19 @@ class Child:
 class Run:
     """A task that runs on this worker."""
 
-    def __init__(self, slice, grace):
-        self.slice = slice
+    def __init__(self, grace):
+        self.slice = 0.0
         self.grace = grace
         self.wake, self.bell = os.pipe()
         self.cancelled = False
+        # Of frames that travel together: says what has ended of them, and when to do so.
+        self.report = None
+        self.report_at = None
+
+    def hurry(self):
+        """A process is there and begins."""
+        if self.report is not None and self.report_at is None:
+            self.report_at = time.monotonic() + HURRY
 
     def cancel(self):
         if not self.cancelled:
@@ -648,17 +682,63 @@ class Holder(WorkerPlugin):
     # The tasks.
 
     def run(self, head, items, kept):
-        setup, context, flags, slice, count, needs, head = head.split(b" ", 6)
-        setup, context, flags, count = setup.decode(), context.decode(), int(flags), int(count)
-        needs = [int(number) for number in needs.split(b",") if number]
-        result = self.try_run(setup, context, flags, slice, count, dict(zip(needs, kept)), head, items)
-        if not flags & KEEPS:
+        if head == TOGETHER:
+            return self.run_together(items)
+        with self.running() as (key, run):
+            result = self.run_frame(key, run, head, items, kept)
+        if not int(head.split(b" ", 3)[2]) & KEEPS:
             return result
         # What it gives stays here, and is nothing but the value; everything else is for the gateway.
         kind, records = result[0], Outcome(result).records
         if kind == DONE and (one := self.kept(records)) is not None:
             return one
-        raise sys.modules[MODULE].Failed(self.worker.get_current_task(), result)
+        raise sys.modules[MODULE].Failed(key, result)
+
+    def run_together(self, data):
+        """Frames, one after the other, as long as each takes no longer than it should: what each gives. Those that are
+        missing at the end have not been begun."""
+        parts = unpack(data)
+        results = []
+        with self.running() as (key, run):
+
+            def report():
+                run.report = run.report_at = None
+                self.worker.log_event(self.name, [key, 0, REPORT, pack(results)])
+
+            run.report = report
+            for head, items in zip(parts[::2], parts[1::2]):
+                if results and (run.report is None or time.monotonic() >= run.report_at or run.cancelled):
+                    break
+                try:
+                    result = self.run_frame(key, run, head, items, ())
+                except Exception:
+                    if not results:
+                        raise
+                    break  # it says so when it is tried alone
+                results.append(result)
+                if result[0] != DONE:
+                    break
+        return pack(results)
+
+    @contextlib.contextmanager
+    def running(self):
+        key = self.worker.get_current_task()
+        run = Run(self.config["grace"])
+        with self.lock:
+            self.runs[key] = run
+        try:
+            yield key, run
+        finally:
+            with self.lock:
+                del self.runs[key]
+                run.close()
+
+    def run_frame(self, key, run, head, items, kept):
+        setup, context, flags, slice, count, needs, head = head.split(b" ", 6)
+        setup, context, flags, count = setup.decode(), context.decode(), int(flags), int(count)
+        needs = [int(number) for number in needs.split(b",") if number]
+        run.slice = float(slice)
+        return self.try_run(key, run, setup, context, flags, count, dict(zip(needs, kept)), head, items)
 
     def kept(self, records):
         """The value among the records of one item. (The byte before it: src/process/payload/kept.rs.)"""
@@ -676,7 +756,7 @@ class Holder(WorkerPlugin):
             wanted.append(EXECUTABLE)
         return wanted
 
-    def try_run(self, setup, context, flags, slice, count, kept, head, items):
+    def try_run(self, key, run, setup, context, flags, count, kept, head, items):
         wanted = self.lacks(setup, context)
         if wanted and flags & KEEPS:
             # It may be made again because its worker was lost, and then the gateway does not know.
@@ -686,11 +766,7 @@ class Holder(WorkerPlugin):
         if wanted:
             words = " ".join([self.worker.address, *wanted])
             return outcome(NEED, words=words.encode())
-        key = self.worker.get_current_task()
-        run = Run(float(slice), self.config["grace"])
         attempt = random.getrandbits(63)
-        with self.lock:
-            self.runs[key] = run
         try:
             child = self.lease(setup, run)
             if flags & INITIALIZES:
@@ -707,10 +783,6 @@ class Holder(WorkerPlugin):
             return outcome(
                 DIED, 0, 0, attempt, code, death, stderr=bytes(child.tail), records=child.last
             )
-        finally:
-            with self.lock:
-                del self.runs[key]
-                run.close()
 
     def serve(self, child, run, context, flags, count, kept, head, items, key, attempt):
         told = None
@@ -741,6 +813,7 @@ class Holder(WorkerPlugin):
             if kept:
                 frames.append(message(bytes([FRAME_DESCRIPTORS]), *numbers))
             child.send(frames, run.wake)
+            run.hurry()
             records, begun, nanos, sliced = child.batch(head, count, items, run, told)
             if kept:
                 child.send([message(bytes([FRAME_RELEASE]), *numbers)], None)
@@ -818,6 +891,11 @@ CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 LARGE = 256 << 10
 # How long what is to be submitted waits for more, at most.
 BEAT = 0.003
+# How many seconds of work short frames that travel together have at least, if there are so many, and at most; and what each
+# takes beside its items.
+LITTLE, SHORT, HANDLING = 0.001, 0.005, 0.0001
+# Programs have fewer functions; this bounds it whatever they do.
+FUNCTIONS = 10_000
 
 
 class Gone(Exception):
@@ -827,8 +905,9 @@ class Gone(Exception):
 class Frame:
     """A frame of items that a worker of the pool has been sent."""
 
-    def __init__(self, sequence, head, count, flags, context, items):
+    def __init__(self, sequence, code, head, count, flags, context, items):
         self.sequence = sequence
+        self.code = code
         self.head = head
         self.count = count
         self.flags = flags
@@ -842,13 +921,56 @@ class Frame:
         self.keep = 0
         self.options = {}
         self.before = None
+        # The task of Dask's that it is, or those that it travels with.
         self.future = None
+        self.together = None
         self.over = asyncio.get_running_loop().create_future()
         # Of its items, in records that the pool has: answered, begun, and how many bytes of which attempt.
         self.answered = 0
         self.begun = 0
         self.attempt = None
         self.told = 0
+
+
+class Pending:
+    """What is to be a task of Dask's, or a part of one."""
+
+    def __init__(self, frame, key, head, items, needs, options, work):
+        self.frame = frame
+        self.key = key
+        self.head = head
+        self.items = items
+        self.needs = needs
+        self.options = options
+        # How long it should take in seconds, if it may travel with others.
+        self.work = work
+        self.submitted = asyncio.get_running_loop().create_future()
+
+
+class Together:
+    """Short frames that are one task of Dask's: many of these cost it far more than the frames take."""
+
+    def __init__(self, members, future):
+        self.members = [(one.frame, asyncio.get_running_loop().create_future()) for one in members]
+        self.future = future
+        for one, (frame, answer) in zip(members, self.members):
+            frame.together = self
+            one.submitted.set_result(answer)
+
+    def tell(self, results, missing):
+        """These are the first frames' results. `missing`: those from there on are not begun, and have to go alone."""
+        for at, (_, answer) in enumerate(self.members):
+            if not answer.done():
+                if at < len(results):
+                    answer.set_result(results[at])
+                elif at >= missing:
+                    answer.set_result(None)
+
+    def fail(self):
+        self.tell([], 0)
+
+    def is_unwanted(self):
+        return all(frame.cancelled or answer.done() for frame, answer in self.members)
 
 
 def rest_of(frame, begun):
@@ -977,7 +1099,7 @@ class Virtual:
             flags |= INITIALIZES
             gateway.initializer = (head(count), data[at:])
         self.is_new = False
-        frame = Frame(sequence, head, count, flags, context, data[at:])
+        frame = Frame(sequence, code, head, count, flags, context, data[at:])
         frame.needs, self.brings = self.brings, []
         frame.refused = context in self.refused or any(number not in gateway.kept for number in frame.needs)
         (frame.keep, frame.options), self.terms = self.terms, (0, {})
@@ -1031,6 +1153,7 @@ class Virtual:
                     return self.withdrawn(frame, begun, nanos)
                 self.tell(frame, result)
                 nanos += result.nanos
+                gateway.learn(frame.code, result)
                 if result.kind == DIED:
                     return self.died(result.code, result.signal, result.stderr, result.words)
                 begun += result.begun
@@ -1129,6 +1252,9 @@ class Gateway:
         self.setup = None
         self.virtuals = set()
         self.frames = {}
+        self.together = {}
+        # Seconds for each item, by function.
+        self.pace = {}
         self.contexts = {}
         self.blobs = {}
         self.workers = {}
@@ -1212,26 +1338,37 @@ class Gateway:
         options = {**frame.options, "retries": 0} if frame.keep else frame.options
         attempts = 0
         needs = 0
+        alone = flags or inputs or options
         while True:
             self.check()
             if len(items) > LARGE and large is None:
                 large = await self.client.scatter(items, hash=False)
             key = f"trefoil-{self.name[8:]}-{next(self.numbers)}"
-            submitted = asyncio.get_running_loop().create_future()
             if not self.pending:
                 # Many at once cost the scheduler less.
                 pause = max(0, self.submitted + BEAT - time.monotonic())
                 asyncio.get_running_loop().call_later(pause, self.submit)
-            self.pending.append((key, head, items if large is None else large, inputs, options, submitted))
+            work = None if alone or large is not None else self.work(frame.code, count)
+            one = Pending(frame, key, head, items if large is None else large, inputs, options, work)
+            self.pending.append(one)
             self.frames[key] = (virtual, frame)
             try:
-                frame.future = await submitted
+                future = await one.submitted
+                if frame.together is None:
+                    frame.future = future
                 if frame.cancelled:
                     self.unwanted(frame)
-                if frame.keep:
+                if frame.together is not None:
+                    if (result := await future) is None:
+                        if frame.cancelled:
+                            raise asyncio.CancelledError
+                        alone = True
+                        continue
+                    result = Outcome(result)
+                elif frame.keep:
                     result = await self.keep(frame, key)
                 else:
-                    result = Outcome(await self.result(frame.future))
+                    result = Outcome(await self.result(future))
             except CANCELLED:
                 if frame.cancelled or self.loss or self.client.status != "running":
                     raise
@@ -1252,7 +1389,7 @@ class Gateway:
                 raise Gone(f"Dask could not run it: {type(error).__name__}: {error}") from error
             finally:
                 del self.frames[key]
-                frame.future = None
+                frame.future = frame.together = None
             if result.kind != NEED:
                 return result
             needs += 1
@@ -1331,40 +1468,97 @@ class Gateway:
         except Exception as error:
             fetched.set_exception(error)
 
+    def work(self, code, count):
+        """How many seconds so many items of a function should take, if that is short."""
+        pace = self.pace.get(code)
+        work = SHORT if pace is None else pace * count + HANDLING
+        return work if work < SHORT else None
+
+    def learn(self, code, result):
+        if result.begun:
+            if len(self.pace) > FUNCTIONS:
+                self.pace.clear()
+            seen = result.nanos / 1e9 / result.begun
+            self.pace[code] = (self.pace.get(code, seen) + seen) / 2
+
     def submit(self):
         """Hands on all that has come lately."""
         self.submitted = time.monotonic()
         pending, self.pending = self.pending, []
-        plain, others = [], []
+        # What Dask is told in one message has the same options.
+        alone, short, others = [], [], []
         for one in pending:
-            _, _, items, needs, options, _ = one
-            (others if needs or options or not isinstance(items, bytes) else plain).append(one)
-        for some in [plain] if plain else []:
-            self.submit_some(some)
+            if one.needs or one.options or not isinstance(one.items, bytes):
+                others.append(one)
+            else:
+                (alone if one.work is None else short).append(one)
+        self.submit_some([[one] for one in alone] + self.joined(short))
         for one in others:
-            self.submit_some([one])
+            self.submit_some([[one]])
 
-    def submit_some(self, some):
-        keys, heads, items, needs, options, submitted = zip(*some)
+    def joined(self, short):
+        """By what is to be one task."""
+        share = sum(one.work for one in short) / max(1, sum(self.workers.values()))
+        most = min(SHORT, max(LITTLE, share))
+        tasks = []
+        work = size = 0
+        for one in short:
+            if not tasks or work + one.work > most or size + len(one.items) > LARGE:
+                tasks.append([])
+                work = size = 0
+            tasks[-1].append(one)
+            work += one.work
+            size += len(one.items)
+        return tasks
+
+    def submit_some(self, tasks):
+        if not tasks:
+            return
+        keys = [members[0].key for members in tasks]
+        heads, items = zip(*map(self.arguments, tasks))
         try:
-            if len(some) == 1:
-                options = {**self.config["options"], **options[0]}
+            if len(tasks) == 1:
+                one = tasks[0][0]
+                options = {**self.config["options"], **one.options}
                 futures = [
-                    self.client.submit(self.task, heads[0], items[0], *needs[0], key=keys[0], pure=False, **options)
+                    self.client.submit(self.task, heads[0], items[0], *one.needs, key=keys[0], pure=False, **options)
                 ]
             else:
                 futures = self.client.map(
-                    self.task, heads, items, key=list(keys), pure=False, **self.config["options"]
+                    self.task, heads, items, key=keys, pure=False, **self.config["options"]
                 )
         except Exception as error:
-            for one in submitted:
-                one.set_exception(error)
+            for one in itertools.chain(*tasks):
+                one.submitted.set_exception(error)
             return
-        for one, future in zip(submitted, futures):
-            one.set_result(future)
+        for members, future in zip(tasks, futures):
+            if len(members) == 1:
+                members[0].submitted.set_result(future)
+            else:
+                self.begin(self.wait_for(members[0].key, Together(members, future)))
+
+    def arguments(self, members):
+        if len(members) == 1:
+            return members[0].head, members[0].items
+        parts = [part for one in members for part in (one.head.partition(b" ")[2], one.items)]
+        return f"{self.name} ".encode() + TOGETHER, pack(parts)
+
+    async def wait_for(self, key, together):
+        self.together[key] = together
+        try:
+            results = unpack(await self.result(together.future))
+            together.tell(results, len(results))
+        except BaseException:
+            # Whatever it is, each finds out alone, and none has to bear what another has done.
+            together.fail()
+        finally:
+            del self.together[key]
 
     def unwanted(self, frame):
-        if frame.future is not None:
+        if frame.together is not None:
+            if frame.together.is_unwanted():
+                self.begin(self.cancel(frame.together.future))
+        elif frame.future is not None:
             self.begin(self.cancel(frame.future))
 
     async def cancel(self, future):
@@ -1375,7 +1569,13 @@ class Gateway:
 
     def event(self, event):
         _, (key, attempt, place, records) = event
-        if (one := self.frames.get(key)) is not None:
+        if place == REPORT:
+            if (together := self.together.get(key)) is not None:
+                results = unpack(records)
+                together.tell(results, len(results) + 1)
+                if together.is_unwanted():
+                    self.begin(self.cancel(together.future))
+        elif (one := self.frames.get(key)) is not None:
             virtual, frame = one
             virtual.event(frame, attempt, place, records)
 
@@ -1449,8 +1649,6 @@ class Gateway:
             except (OSError, ValueError, KeyError) as error:
                 fail(f"{file} is no scheduler file of Dask's: {error}")
         if address is None:
-            import dask
-
             address = dask.config.get("scheduler-address", None)
             if address is None:
                 fail(
@@ -1467,7 +1665,7 @@ class Gateway:
                 address, asynchronous=True, set_as_default=False, timeout=config["timeout"], **arguments
             )
         except Exception as error:
-            fail(f"Dask's scheduler at {address} cannot be reached: {type(error).__name__}: {error}")
+            fail(f"Dask's scheduler at {address} cannot be reached: {why(address, error)}")
         with open(config["exe"], "rb") as file:
             program = file.read()
         self.blobs[EXECUTABLE] = program
@@ -1541,6 +1739,35 @@ class Gateway:
         await virtual.serve()
 
 
+def why(address, error):
+    """In words, what a connection has failed of."""
+    last, causes = error, []
+    while error is not None:
+        causes.append(error)
+        error = error.__cause__ or error.__context__
+    keys = (
+        "`ca-file`, `client.cert` and `client.key` under `distributed.comm.tls` (or"
+        " DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and ..._KEY)"
+    )
+    words = ""
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
+        words = "its certificate is not signed by the authority that Dask's configuration names here as `distributed.comm.tls.ca-file`"
+    elif address.startswith("tls:") and isinstance(last, (ConnectionError, distributed.comm.CommClosedError)):
+        words = (
+            "it has closed the connection, as it does if the certificate of this process (`distributed.comm.tls.client.cert` of"
+            " Dask's configuration) is not signed by the authority that it trusts"
+        )
+    elif isinstance(last, FileNotFoundError) and address.startswith("tls:"):
+        words = f"a file that Dask's configuration names for TLS is missing: look at {keys}"
+    elif isinstance(last, TypeError) and address.startswith("tls:"):
+        words = f"Dask's configuration names no certificate for this process: set {keys}"
+    elif isinstance(last, ValueError) and address.startswith("tls:"):
+        words = "what is there does not speak TLS"
+    elif address.startswith("tcp:") and isinstance(last, (ConnectionError, distributed.comm.CommClosedError)):
+        words = "it has closed the connection, as a scheduler with TLS does (its address begins with `tls://`)"
+    return f"{words} ({type(last).__name__}: {last})" if words else f"{type(last).__name__}: {last}"
+
+
 def is_private(address):
     """What is said there stays on this machine, or is encrypted."""
     scheme, _, rest = address.partition("://")
@@ -1590,6 +1817,8 @@ def settings():
 def main():
     warnings.simplefilter("ignore")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # (Dask would look for the source of the code that submits a task, each time.)
+    dask.config.set({"distributed.diagnostics.computations.nframes": 0})
     asyncio.run(Gateway(settings()).serve())
 
 
