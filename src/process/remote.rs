@@ -27,7 +27,8 @@ use super::payload::portable::Portable;
 use super::payload::scope;
 use super::worker::raw_call::{code_of, code_of_kept};
 use crate::helper;
-use crate::task::{Completer, Task, TaskError, panic};
+use crate::loom::Mutex;
+use crate::task::{Completer, OnCancel, Task, TaskError, TaskId, panic, promise};
 
 /// A result that stays where it is, until it is [fetched](Self::fetch): from
 /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
@@ -74,13 +75,15 @@ use crate::task::{Completer, Task, TaskError, panic};
 ///
 /// # Errors
 /// The error of its call is that of each `fetch`, and of each call that it is an argument of. Calls
-/// with many items (`map`, `imap`) do not wait: one with a `Remote` whose call has not ended ends
-/// in [`TaskError::Codec`], which says so; [`ready`](Self::ready) tells when it has. A result that
+/// with many items (`map`, `imap`) do not wait: one with a `Remote` whose call has not ended, or
+/// has failed, ends in [`TaskError::Codec`], which says so; [`ready`](Self::ready) tells when it
+/// has ended. A result that
 /// brings along what is not bytes (a `Shared`, an end of a channel) cannot be kept.
 ///
 /// # Dropping it
 /// With the last handle, and the last call that needs it, the result is freed. If its call has not
-/// ended by then, that is cancelled. (A `fetch` and a `ready` that wait count as handles.)
+/// ended by then, that is cancelled. (A `fetch` and a `ready` that wait count as handles until they
+/// are cancelled.)
 ///
 /// # Panics
 /// [`Deref`] and `into_inner`, in words, where the value is not: outside of the call that it is an
@@ -153,16 +156,13 @@ impl<R: Portable> Remote<R> {
                 None => None,
             },
         };
-        let (completer, task) = Completer::new();
         match (known, &self.0) {
-            (Some(result), _) => completer.complete(result),
             (None, State::Asked(kept, pool)) => {
-                let (own, pool) = (kept.clone(), pool.clone());
-                kept.when_ended(Box::new(move || come(own, &pool, completer)));
+                let pool = pool.clone();
+                wait(kept, move |own, completer| come(own, &pool, completer))
             }
-            (None, State::Here(..)) => {}
+            (known, _) => done(known.unwrap_or(Err(TaskError::Closed))),
         }
-        task
     }
 
     /// Ends when the call that it comes from has: the value stays where it is.
@@ -171,19 +171,54 @@ impl<R: Portable> Remote<R> {
     /// Those of the call.
     #[track_caller]
     pub fn ready(&self) -> Task<()> {
-        let (completer, task) = Completer::new();
         match &self.0 {
-            State::Here(..) => completer.complete(Ok(())),
-            State::Asked(kept, _) => {
-                let own = kept.clone();
-                kept.when_ended(Box::new(move || {
-                    let ended = own.ended().unwrap_or(Err(TaskError::Closed));
-                    completer.complete(ended.map(drop));
-                }));
-            }
+            State::Here(..) => done(Ok(())),
+            State::Asked(kept, _) => wait(kept, |own, completer| {
+                let ended = own.ended().unwrap_or(Err(TaskError::Closed));
+                completer.complete(ended.map(drop));
+            }),
         }
-        task
     }
+}
+
+/// A task that has ended.
+#[track_caller]
+fn done<T: Send + 'static>(result: Result<T, TaskError>) -> Task<T> {
+    let (completer, task) = Completer::new();
+    completer.complete(result);
+    task
+}
+
+/// The handle that a `fetch` or a `ready` is as long as it waits.
+#[derive(Clone)]
+struct Waiting(Arc<Mutex<Option<Arc<Kept>>>>);
+
+impl Waiting {
+    fn take(&self) -> Option<Arc<Kept>> {
+        self.0.lock().take()
+    }
+}
+
+impl OnCancel for Waiting {
+    fn on_cancel(&self, _: TaskId) {
+        drop(self.take()); // (Not under the lock: it may be the last.)
+    }
+}
+
+/// A task that `then` ends when the call of `kept` has ended.
+#[track_caller]
+fn wait<T: Send + 'static>(
+    kept: &Arc<Kept>,
+    then: impl FnOnce(Arc<Kept>, Completer<T>) + Send + 'static,
+) -> Task<T> {
+    let waiting = Waiting(Arc::new(Mutex::new(Some(kept.clone()))));
+    let (completer, task) = promise(waiting.clone());
+    kept.when_ended(Box::new(move || {
+        if let Some(own) = waiting.take() {
+            then(own, completer);
+        }
+    }));
+    task
 }
 
 /// The call has ended, and a `fetch` waits for the value. (On the thread that noticed the end,

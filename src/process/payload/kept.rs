@@ -33,6 +33,7 @@ use super::raw_plain::MappedSlice;
 use super::scope::{self, Encoding};
 use super::shared::Shared;
 use crate::loom::Mutex;
+use crate::sys::fork;
 use crate::task::{AbortHandle, CodecDirection, Task, TaskError};
 
 /// What a worker answers in place of a result that is kept: its bytes, or, if these are many,
@@ -42,14 +43,16 @@ pub(crate) type Answer = Option<(Bulk<u8>, Option<Shared<u8>>)>;
 /// So many bytes are not worth a descriptor.
 const SMALL: usize = 16 << 10;
 
+/// Why a result cannot be kept.
+const KEPT: &str =
+    "it brings something along that is not a part of its bytes, and cannot be kept with them";
+
 /// In a worker: what to answer for `value`.
 pub(crate) fn answer<R: Serialize>(value: &R) -> Result<Answer, postcard::Error> {
-    let (mut bytes, mut beside) = (vec![0], Encoding::plain());
+    let (mut bytes, mut beside) = (vec![0], Encoding::bytes(KEPT));
     encode(value, &mut bytes, &mut beside)?;
     if beside.is_some_and(|own| !own.is_empty()) {
-        scope::said(
-            "it brings something along that is not a part of its bytes, and cannot be kept with them",
-        );
+        scope::said(KEPT);
         return Err(postcard::Error::SerdeSerCustom);
     }
     Ok(Some(match bytes.len() <= SMALL {
@@ -119,6 +122,7 @@ pub(crate) struct Kept {
     attachment: OnceLock<Arc<Attachment>>,
     /// Cancels the call that it comes from.
     abort: OnceLock<AbortHandle>,
+    born: u32,
     lease: Arc<Lease>,
 }
 
@@ -156,6 +160,7 @@ impl Kept {
             state: Mutex::new(State::Waiting(Vec::new())),
             attachment: OnceLock::new(),
             abort: OnceLock::new(),
+            born: fork::generation(),
             lease: Arc::new(Lease { id, keeper }),
         })
     }
@@ -192,10 +197,22 @@ impl Kept {
 
     /// Where it is, or why it is nowhere, once that is known.
     pub(crate) fn ended(&self) -> Option<Result<Place, TaskError>> {
+        if self.is_foreign() {
+            let known = self.state.try_lock();
+            return Some(match known.as_deref() {
+                Some(State::Ended(place)) => place.clone(),
+                _ => Err(TaskError::Closed),
+            });
+        }
         match &*self.state.lock() {
             State::Waiting(_) => None,
             State::Ended(place) => Some(place.clone()),
         }
+    }
+
+    /// A parent of this process asked for it, and the thread that would end it is there.
+    fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
     }
 
     fn make_attachment(&self, place: &Place) -> io::Result<Arc<Attachment>> {
@@ -217,6 +234,9 @@ impl Late for Kept {
     }
 
     fn when_ended(&self, then: Box<dyn FnOnce() + Send>) {
+        if self.is_foreign() {
+            return then();
+        }
         match &mut *self.state.lock() {
             State::Waiting(waiting) => return waiting.push(then),
             State::Ended(_) => {}

@@ -47,9 +47,9 @@ per_thread! {
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
-    /// Nothing but bytes travels: it is for a plain worker, or from one. What is attached must
-    /// have a copy that does as well.
-    plain: bool,
+    /// Why nothing but bytes travels, if so: it is for a plain worker, or from one, or is kept.
+    /// What is attached must have a copy that does as well.
+    plain: Option<&'static str>,
     /// Where the bytes begin that may be lent, and how many they are.
     offer: Option<(usize, usize)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
@@ -72,8 +72,13 @@ impl Encoding {
 
     /// Nothing can travel but bytes.
     pub(crate) fn plain() -> Option<Box<Self>> {
+        Self::bytes(PLAIN)
+    }
+
+    /// The same, and why.
+    pub(crate) fn bytes(why: &'static str) -> Option<Box<Self>> {
         Some(Box::new(Self {
-            plain: true,
+            plain: Some(why),
             ..Self::default()
         }))
     }
@@ -163,8 +168,8 @@ pub(crate) const PLAIN: &str = "this pool's workers are plain (`plain_workers`),
 /// Takes `attachment` along with what is being encoded on this thread. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
-        if own.plain && !attachment.is_fixed() {
-            return None;
+        if let Some(why) = own.plain.filter(|_| !attachment.is_fixed()) {
+            return Err(why);
         }
         let found = own
             .attachments
@@ -174,12 +179,12 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         if fits && !found {
             own.attachments.push(attachment.clone());
         }
-        Some(fits)
+        Ok(fits)
     });
     match attached {
-        Some(Some(true)) => Ok(attachment.id()),
-        Some(None) => Err(said(PLAIN)),
-        Some(Some(false)) => Err(said(&format!(
+        Some(Ok(true)) => Ok(attachment.id()),
+        Some(Err(why)) => Err(said(why)),
+        Some(Ok(false)) => Err(said(&format!(
             "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and this one has more"
         ))),
         // Not by `said`: this error is not about a call.
@@ -195,7 +200,7 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
     let attached = with_encoding(|own| {
         let fits = own.awaited.len() + own.attachments.len() < MAX_DESCRIPTORS;
         if own.waits && fits {
-            own.awaited.push(late);
+            own.awaited.push(late.clone());
         }
         (own.waits, fits)
     });
@@ -204,9 +209,14 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
         Some((true, false)) => Err(said(&format!(
             "one argument can bring {MAX_DESCRIPTORS} of them along, and this one has more"
         ))),
-        Some((false, _)) => Err(said(
-            "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: here wait for it first (`Remote::ready`)",
-        )),
+        Some((false, _)) => match late.has_ended().then(|| late.attachment()) {
+            Some(Err(error)) => Err(said(&format!(
+                "the call that a `Remote` comes from has failed: {error}"
+            ))),
+            _ => Err(said(
+                "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: here wait for it first (`Remote::ready`)",
+            )),
+        },
         None => Err(NO_CALL.to_owned()),
     }
 }
