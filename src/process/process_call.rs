@@ -295,9 +295,13 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         let mut taken = 0;
         let counted = items.by_ref().inspect(|_| taken += 1);
         let mut results: Vec<_> = self.imap(counted).buffer(EACH).collect();
-        // A pool that has ended takes no more items, and returns one more error than items taken.
-        results.truncate(taken);
-        results.extend(items.map(|_| Err(TaskError::Closed)));
+        // A pool that has ended, or does not make such calls, takes no more items, and returns one
+        // more error than items taken: that of all others.
+        let why = results
+            .drain(taken.min(results.len())..)
+            .find_map(Result::err);
+        let why = why.unwrap_or(TaskError::Closed);
+        results.extend(items.map(|_| Err(why.clone())));
         results
     }
 

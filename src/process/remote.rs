@@ -27,7 +27,8 @@ use super::payload::portable::Portable;
 use super::payload::scope;
 use super::worker::raw_call::{code_of, code_of_kept};
 use crate::helper;
-use crate::task::{Completer, Task, TaskError, panic};
+use crate::loom::Mutex;
+use crate::task::{Completer, OnCancel, Task, TaskError, TaskId, panic, promise};
 
 /// A result that stays where it is, until it is [fetched](Self::fetch): from
 /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
@@ -77,19 +78,16 @@ use crate::task::{Completer, Task, TaskError, panic};
 /// # Errors
 /// If its call fails, each `fetch`, and each call that it is an argument of, fails with the same
 /// error. Calls with many items (`map`, `imap`) do not wait for a `Remote`: if its call has not
-/// ended, they fail with a [`TaskError::Codec`] that says so. Await [`ready`](Self::ready) before
-/// them. A result that contains more than bytes (a `Shared`, an end of a channel) cannot be kept.
+/// ended, or has failed, they fail with a [`TaskError::Codec`] that says so. Await
+/// [`ready`](Self::ready) before them. A result that contains more than bytes (a `Shared`, an end of
+/// a channel) cannot be kept.
 ///
 /// # Dropping it
 /// The result is freed when the last handle has been dropped and no call needs it any more. If its
 /// own call has not ended by then, that call is cancelled. A pending `fetch` or `ready` counts as a
-/// handle. If the call has failed, and no `fetch`, no `ready` and no other call has received the
-/// error, it is a failure that was never observed: it goes to the hook
+/// handle until it is cancelled. If the call has failed, and no `fetch`, no `ready` and no other
+/// call has received the error, it is a failure that was never observed: it goes to the hook
 /// ([`on_unobserved`](crate::on_unobserved)), once.
-///
-/// If its call has ended in an error that no `fetch`, no `ready` and no other call has got, the
-/// error goes to the hook for failures that are never taken ([`on_unobserved`](crate::on_unobserved)),
-/// once.
 ///
 /// # Panics
 /// [`Deref`] and `into_inner` panic outside of a call that it is an argument of, since the value is
@@ -164,16 +162,13 @@ impl<R: Portable> Remote<R> {
                 None => None,
             },
         };
-        let (completer, task) = self.promise();
         match (known, &self.0) {
-            (Some(result), _) => completer.complete(result),
             (None, State::Asked(kept, pool)) => {
-                let (own, pool) = (kept.clone(), pool.clone());
-                kept.when_ended(Box::new(move || come(own, &pool, completer)));
+                let pool = pool.clone();
+                self.wait(kept, move |own, completer| come(own, &pool, completer))
             }
-            (None, State::Here(..)) => {}
+            (known, _) => self.done(known.unwrap_or(Err(TaskError::Closed))),
         }
-        task
     }
 
     /// Ends when the call that computes the value has ended. The value stays where it is.
@@ -182,32 +177,66 @@ impl<R: Portable> Remote<R> {
     /// Those of the call.
     #[track_caller]
     pub fn ready(&self) -> Task<()> {
-        let (completer, task) = self.promise();
         match &self.0 {
-            State::Here(..) => completer.complete(Ok(())),
-            State::Asked(kept, _) => {
-                let own = kept.clone();
-                kept.when_ended(Box::new(move || {
-                    let ended = own.outcome().unwrap_or(Err(TaskError::Closed));
-                    completer.complete(ended.map(drop));
-                }));
-            }
+            State::Here(..) => self.done(Ok(())),
+            State::Asked(kept, _) => self.wait(kept, |own, completer| {
+                let ended = own.outcome().unwrap_or(Err(TaskError::Closed));
+                completer.complete(ended.map(drop));
+            }),
         }
-        task
     }
 }
 
 impl<R> Remote<R> {
-    /// A new task, with the pool's hook for unobserved errors if the pool has one.
-    #[track_caller]
-    fn promise<T: Send + 'static>(&self) -> (Completer<T>, Task<T>) {
-        let (completer, task) = Completer::new();
+    /// Sets the pool's hook for unobserved errors, if the pool has one.
+    fn hooked<T>(&self, (completer, task): (Completer<T>, Task<T>)) -> (Completer<T>, Task<T>) {
         if let State::Asked(_, pool) = &self.0
             && let Some(hook) = pool.upgrade().and_then(|pool| pool.unobserved.clone())
         {
             completer.set_hook(&hook);
         }
         (completer, task)
+    }
+
+    /// A task that has ended.
+    #[track_caller]
+    fn done<T: Send + 'static>(&self, result: Result<T, TaskError>) -> Task<T> {
+        let (completer, task) = self.hooked(Completer::new());
+        completer.complete(result);
+        task
+    }
+
+    /// A task that `then` completes when the call of `kept` has ended.
+    #[track_caller]
+    fn wait<T: Send + 'static>(
+        &self,
+        kept: &Arc<Kept>,
+        then: impl FnOnce(Arc<Kept>, Completer<T>) + Send + 'static,
+    ) -> Task<T> {
+        let waiting = Waiting(Arc::new(Mutex::new(Some(kept.clone()))));
+        let (completer, task) = self.hooked(promise(waiting.clone()));
+        kept.when_ended(Box::new(move || {
+            if let Some(own) = waiting.take() {
+                then(own, completer);
+            }
+        }));
+        task
+    }
+}
+
+/// The handle on the result that a `fetch` or a `ready` has while it waits.
+#[derive(Clone)]
+struct Waiting(Arc<Mutex<Option<Arc<Kept>>>>);
+
+impl Waiting {
+    fn take(&self) -> Option<Arc<Kept>> {
+        self.0.lock().take()
+    }
+}
+
+impl OnCancel for Waiting {
+    fn on_cancel(&self, _: TaskId) {
+        drop(self.take()); // Not under the lock: it may be the last handle.
     }
 }
 

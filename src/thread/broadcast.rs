@@ -29,6 +29,7 @@
 //! Tests: below, `tests/thread/resize.rs`; 4 in `checks/tests/pool.rs`.
 
 use std::future;
+use std::panic::resume_unwind;
 
 use super::enter::as_outsider;
 use super::queue::Work;
@@ -129,7 +130,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
     });
     let mine = home.filter(|&index| index < slots.len());
     let ask = |waiter: &Worker| {
-        open(
+        let (asked, _) = open(
             waiter,
             |scope| {
                 let lend = |index| scope.lend(move || take(index), &waiter.ended).0;
@@ -143,6 +144,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
             |_| (),
             |_, latch| waiter.wait_for(latch),
         );
+        asked.unwrap_or_else(|payload| resume_unwind(payload));
     };
     match home {
         Some(_) => registry.seated(ask),

@@ -24,6 +24,7 @@
 
 use std::fmt;
 use std::iter;
+use std::panic::resume_unwind;
 use std::ptr;
 use std::sync::Arc;
 
@@ -220,13 +221,20 @@ where
         };
         let (result, panics) = open(worker, body, rest, wait);
         let mut unheard = panics.into_iter().flatten();
-        let Some(first) = unheard.next() else {
-            return result;
+        let first = match &result {
+            Ok(_) => unheard.next(),
+            Err(_) => None, // the body's own comes first
         };
         // One by one: the payloads' own destructors may panic.
         unheard.for_each(|panic| panic::contain(|| drop(panic)));
-        panic::contain(|| drop(result));
-        first.resume_unwind()
+        match (result, first) {
+            (Ok(result), None) => result,
+            (Err(payload), _) => resume_unwind(payload),
+            (Ok(result), Some(first)) => {
+                panic::contain(|| drop(result));
+                first.resume_unwind()
+            }
+        }
     })
 }
 

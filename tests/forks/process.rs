@@ -49,6 +49,23 @@ tests! {
         assert_eq!((procs.worker_pids(), procs.stats().died), (before, 0));
     }
 
+    fn a_child_does_not_wait_for_its_parents_results() {
+        let procs = pool(1);
+        let known = procs.spawn_remote(1, double);
+        known.ready().join().unwrap();
+        let slow = procs.spawn_remote(2, |n: u64| {
+            std::thread::sleep(Duration::from_millis(200));
+            n
+        });
+        in_child(|| {
+            let closed = |error: TaskError| assert!(matches!(error, TaskError::Closed), "{error}");
+            closed(slow.fetch().join().unwrap_err());
+            closed(slow.ready().join().unwrap_err());
+            assert_eq!(known.fetch().join().unwrap(), 2);
+        });
+        assert_eq!((known.fetch().join().unwrap(), slow.fetch().join().unwrap()), (2, 2));
+    }
+
     fn a_child_does_not_touch_what_its_parent_has_lent() {
         let mut procs = Some(pool(2));
         let slow = |bulk: Bulk<u8>| {

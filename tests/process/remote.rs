@@ -67,11 +67,17 @@ tests! {
         let later = procs.spawn(no.clone(), |n: Remote<u64>| *n).join().unwrap_err();
         assert!(matches!(&later, TaskError::Panicked(_)), "{later}");
         assert!(no.ready().join().is_err());
+        // Calls with many items cannot have that error, but its words.
+        let many = procs.map([no.clone()], |n: Remote<u64>| *n).unwrap_err().to_string();
+        assert!(many.contains("no 3") && !many.contains("has not ended"), "{many}");
         let died = procs.spawn_remote(3, |code: i32| -> u64 { std::process::exit(code) });
         assert!(matches!(died.fetch().join(), Err(TaskError::WorkerDied(exit)) if exit.code() == Some(3)));
         let brings = procs.spawn_remote((), |()| Shared::from(vec![1u8]));
         let error = brings.fetch().join().unwrap_err().to_string();
         assert!(error.contains("Shared<u8>") && error.contains("cannot be kept"), "{error}");
+        let brings = procs.spawn_remote((), |()| trefoil::process::channel::<u8>(1).unwrap());
+        let error = brings.fetch().join().unwrap_err().to_string();
+        assert!(error.contains("cannot be kept") && !error.contains("plain"), "{error}");
     }
 
     fn an_error_that_nothing_takes_is_reported_once() {
@@ -162,6 +168,15 @@ tests! {
         assert_eq!(procs.stats().busy, 1, "the other needs it");
         drop(behind);
         assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
+        // Nor one for which somebody has waited.
+        let endless = procs.spawn_remote(marks.text(), |path: String| -> u64 { note(&path, 2); support::forever() });
+        let (fetch, ready) = (endless.fetch(), endless.ready());
+        until(|| marks.notes().len() == 2);
+        drop(endless);
+        assert!(ready.cancel());
+        assert_eq!(procs.stats().busy, 1, "the other waits");
+        drop(fetch.cancel_on_drop());
+        assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
     }
 
     fn a_pool_that_ends_runs_what_waits_or_says_so() {
@@ -223,7 +238,9 @@ tests! {
             call.spawn_remote(1).fetch().join().unwrap_err(),
             call.map_with(&1u64, [1u64], |a: &u64, b: u64| a + b).unwrap_err(),
         ];
-        for error in errors {
+        let each = call.map_each([1, 2, 3]);
+        assert_eq!(each.len(), 3);
+        for error in errors.into_iter().chain(each.into_iter().map(Result::unwrap_err)) {
             assert!(error.to_string().contains("an engine that places calls"), "{error}");
         }
     }

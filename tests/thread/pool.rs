@@ -1516,6 +1516,15 @@ fn bombs_in_payloads_and_errors_do_not_abort() {
                     }
                 });
             });
+            // The body's own panic is the one that is resumed.
+            keep(&|| {
+                pool.scope(|s| {
+                    for _ in 0..5 {
+                        s.spawn(throw);
+                    }
+                    throw();
+                });
+            });
             let failed = pool.try_map(0..100, |i| if i % 2 == 1 { Err(Bomb) } else { Ok(i) });
             std::mem::forget(failed.unwrap_err());
             // The first item panics, after a later one has failed.

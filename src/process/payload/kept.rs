@@ -35,6 +35,7 @@ use super::raw_plain::MappedSlice;
 use super::scope::{self, Encoding};
 use super::shared::Shared;
 use crate::loom::Mutex;
+use crate::sys::fork;
 use crate::task::{AbortHandle, CodecDirection, Task, TaskError};
 
 /// What a worker answers instead of a result that is kept: its bytes or, if there are many, memory
@@ -44,14 +45,16 @@ pub(crate) type Answer = Option<(Bulk<u8>, Option<Shared<u8>>)>;
 /// Up to so many bytes travel without a descriptor.
 const SMALL: usize = 16 << 10;
 
+/// Why a result cannot be kept.
+const KEPT: &str =
+    "it brings something along that is not a part of its bytes, and cannot be kept with them";
+
 /// In a worker: the answer for `value`.
 pub(crate) fn answer<R: Serialize>(value: &R) -> Result<Answer, postcard::Error> {
-    let (mut bytes, mut beside) = (vec![0], Encoding::plain());
+    let (mut bytes, mut beside) = (vec![0], Encoding::bytes(KEPT));
     encode(value, &mut bytes, &mut beside)?;
     if beside.is_some_and(|own| !own.is_empty()) {
-        scope::said(
-            "it brings something along that is not a part of its bytes, and cannot be kept with them",
-        );
+        scope::said(KEPT);
         return Err(postcard::Error::SerdeSerCustom);
     }
     Ok(Some(match bytes.len() <= SMALL {
@@ -121,6 +124,8 @@ pub(crate) struct Kept {
     attachment: OnceLock<Arc<Attachment>>,
     /// Cancels the call that computes it, and reports its error.
     call: OnceLock<AbortHandle>,
+    /// The process that asked for it; see `sys::fork`.
+    born: u32,
     lease: Arc<Lease>,
 }
 
@@ -159,6 +164,7 @@ impl Kept {
             state: Mutex::new(State::Waiting(Vec::new())),
             attachment: OnceLock::new(),
             call: OnceLock::new(),
+            born: fork::generation(),
             lease: Arc::new(Lease { id, keeper }),
         })
     }
@@ -196,6 +202,13 @@ impl Kept {
 
     /// Where it is, or why there is none, once its call has ended.
     pub(crate) fn ended(&self) -> Option<Result<Place, TaskError>> {
+        if self.is_foreign() {
+            let known = self.state.try_lock();
+            return Some(match known.as_deref() {
+                Some(State::Ended(place, _)) => place.clone(),
+                _ => Err(TaskError::Closed),
+            });
+        }
         match &*self.state.lock() {
             State::Waiting(_) => None,
             State::Ended(place, _) => Some(place.clone()),
@@ -204,6 +217,9 @@ impl Kept {
 
     /// The same, for a task that gets the error, if it is one.
     pub(crate) fn outcome(&self) -> Option<Result<Place, TaskError>> {
+        if self.is_foreign() {
+            return self.ended();
+        }
         match &mut *self.state.lock() {
             State::Waiting(_) => None,
             State::Ended(place, is_taken) => {
@@ -211,6 +227,11 @@ impl Kept {
                 Some(place.clone())
             }
         }
+    }
+
+    /// Whether a parent of this process asked for it: the thread that ends it exists only there.
+    fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
     }
 
     fn make_attachment(&self, place: &Place) -> io::Result<Arc<Attachment>> {
@@ -232,6 +253,9 @@ impl Late for Kept {
     }
 
     fn when_ended(&self, then: Box<dyn FnOnce() + Send>) {
+        if self.is_foreign() {
+            return then();
+        }
         match &mut *self.state.lock() {
             State::Waiting(waiting) => return waiting.push(then),
             State::Ended(..) => {}
@@ -254,7 +278,9 @@ impl Late for Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        let Some(call) = self.call.get() else { return };
+        let Some(call) = self.call.get().filter(|_| !self.is_foreign()) else {
+            return;
+        };
         let untaken = match &*self.state.lock() {
             State::Waiting(_) => None,
             State::Ended(Err(error), false) => Some(error.clone()),

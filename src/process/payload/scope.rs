@@ -47,9 +47,9 @@ per_thread! {
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
-    /// Only bytes travel, to or from a plain worker, so attachments must be ones that a copy can
-    /// replace.
-    plain: bool,
+    /// If only bytes can travel: why (to or from a plain worker, or because the result is kept). Then
+    /// attachments must be ones that a copy can replace.
+    plain: Option<&'static str>,
     /// The address and length of the bytes that may be lent.
     offer: Option<(usize, usize)>,
     pub(crate) attachments: Vec<Arc<Attachment>>,
@@ -72,8 +72,13 @@ impl Encoding {
 
     /// An encoding for bytes alone.
     pub(crate) fn plain() -> Option<Box<Self>> {
+        Self::bytes(PLAIN)
+    }
+
+    /// The same, and why.
+    pub(crate) fn bytes(why: &'static str) -> Option<Box<Self>> {
         Some(Box::new(Self {
-            plain: true,
+            plain: Some(why),
             ..Self::default()
         }))
     }
@@ -168,8 +173,8 @@ pub(crate) const PLAIN: &str = if CARRIES {
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
-        if own.plain && !attachment.is_fixed() {
-            return None;
+        if let Some(why) = own.plain.filter(|_| !attachment.is_fixed()) {
+            return Err(why);
         }
         let found = own
             .attachments
@@ -179,12 +184,12 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         if fits && !found {
             own.attachments.push(attachment.clone());
         }
-        Some(fits)
+        Ok(fits)
     });
     match attached {
-        Some(Some(true)) => Ok(attachment.id()),
-        Some(None) => Err(said(PLAIN)),
-        Some(Some(false)) => Err(said(&format!(
+        Some(Ok(true)) => Ok(attachment.id()),
+        Some(Err(why)) => Err(said(why)),
+        Some(Ok(false)) => Err(said(&format!(
             "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and this one has more"
         ))),
         // Not with `said`, because this is not an error of a call.
@@ -200,7 +205,7 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
     let attached = with_encoding(|own| {
         let fits = own.awaited.len() + own.attachments.len() < MAX_DESCRIPTORS;
         if own.waits && fits {
-            own.awaited.push(late);
+            own.awaited.push(late.clone());
         }
         (own.waits, fits)
     });
@@ -209,9 +214,14 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
         Some((true, false)) => Err(said(&format!(
             "one argument can bring {MAX_DESCRIPTORS} of them along, and this one has more"
         ))),
-        Some((false, _)) => Err(said(
-            "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: here wait for it first (`Remote::ready`)",
-        )),
+        Some((false, _)) => match late.has_ended().then(|| late.attachment()) {
+            Some(Err(error)) => Err(said(&format!(
+                "the call that a `Remote` comes from has failed: {error}"
+            ))),
+            _ => Err(said(
+                "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: here wait for it first (`Remote::ready`)",
+            )),
+        },
         None => Err(NO_CALL.to_owned()),
     }
 }

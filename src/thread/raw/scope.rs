@@ -8,9 +8,9 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::panic::resume_unwind;
 use std::ptr;
 use std::sync::Arc;
+use std::thread;
 
 use super::half::Half;
 use super::lent::{Ended, Entry, Lender, Lent, Loan};
@@ -53,7 +53,7 @@ pub(in crate::thread) fn open<'env, F, R>(
     body: F,
     rest: impl FnOnce(&Shared),
     wait: impl FnOnce(&Shared, &Latch),
-) -> (R, Vec<Option<Panic>>)
+) -> (thread::Result<R>, Vec<Option<Panic>>)
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
@@ -78,7 +78,6 @@ where
         |latch| wait(shared, latch),
     );
     worker.open_scope.set(before);
-    let result = result.unwrap_or_else(|payload| resume_unwind(payload));
     (result, shared.lender.take_panics())
 }
 
