@@ -330,11 +330,12 @@ impl ProcessPoolBuilder {
             let error = codec_error(name, way, PLAIN.to_owned());
             return Err(PoolError::Initializer(error));
         }
+        settings.asked = self.workers;
         #[cfg(feature = "__machines")]
         if let Some(engine) = &self.engine {
             settings.engine = Some(connect(&**engine, &mut settings)?);
         }
-        settings.workers = match (self.workers, &settings.engine) {
+        settings.workers = match (settings.asked, &settings.engine) {
             (Some(workers), _) => workers,
             (None, Some(engine)) => engine.slots(),
             (None, None) if self.physical_cores => processors::physical(),

@@ -272,6 +272,25 @@ tests! {
         }
     }
 
+    fn a_secret_is_on_no_command_line() {
+        let bed = Bed::stand_in();
+        // Whoever starts a program there by its name starts this, which notes what it is told.
+        std::fs::create_dir(bed.directory.join("bin")).unwrap();
+        let seen = bed.directory.join("lines");
+        let watch = format!("#!/bin/sh\nprintf '%s\\n' \"$0 $*\" >>{}\nfor d in /usr/bin /bin; do [ ! -x $d/${{0##*/}} ] || exec $d/${{0##*/}} \"$@\"; done\n", seen.display());
+        for name in ["env", "nice", "sh", "touch"] {
+            bed.script(&format!("bin/{name}"), &watch);
+        }
+        let first = format!("PATH={}/bin:$PATH", bed.directory.display());
+        let client = std::fs::read_to_string(bed.directory.join("ssh")).unwrap().replace("$EXTRA", &first);
+        let ssh = bed.ssh(&["node1:1"]).client(bed.script("other", &client));
+        let procs = ProcessPool::builder().on(ssh).env("SONG", "a secret of ours").build().unwrap();
+        let song = procs.spawn((), |()| std::env::var("SONG").unwrap());
+        assert_eq!(song.join().unwrap(), "a secret of ours");
+        let lines = std::fs::read_to_string(seen).unwrap();
+        assert!(lines.contains("/touch -c") && !lines.contains("secret"), "{lines}");
+    }
+
     fn what_is_printed_there_is_no_part_of_the_stream() {
         for bed in beds() {
             for stdout in [WorkerStdout::Inherit, WorkerStdout::Null] {

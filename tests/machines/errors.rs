@@ -74,6 +74,12 @@ tests! {
         has(&builder.build().unwrap_err().to_string(), &["node1", "trefoil::init()"]);
     }
 
+    fn a_name_that_no_shell_takes() {
+        let bed = Bed::stand_in();
+        let error = bed.builder(&["node1"]).env("UID", "7").build().unwrap_err().to_string();
+        has(&error, &["`UID`", "letters, digits"]);
+    }
+
     fn no_place_for_a_copy() {
         let bed = Bed::stand_in();
         let words = refused(bed.ssh(&["node1"]).directory("/proc/nowhere"));

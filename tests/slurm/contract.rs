@@ -1,5 +1,6 @@
 //! What a pool promises, with workers on a cluster.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +17,8 @@ use crate::support::{self, Scratch, Test, forever, signal, tests, until};
 
 /// Where a helper process notes what runs.
 const NOTES: &str = "TREFOIL_TEST_NOTES";
+/// Where a helper process has the files of its pool.
+const FILES: &str = "TREFOIL_TEST_FILES";
 /// Where an item says that it runs, and is told to go on.
 const MARKS: &str = "TREFOIL_TEST_MARKS";
 
@@ -60,11 +63,12 @@ fn on(slurm: Slurm) -> ProcessPoolBuilder {
     ProcessPool::builder().on(slurm)
 }
 
-fn start_driver(notes: &Scratch, marks: Option<&Scratch>) -> Child {
+fn start_driver(bed: &Bed, notes: &Scratch, marks: Option<&Scratch>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .env(support::HELPER, "driver")
         .env(NOTES, notes.text())
+        .env(FILES, &bed.0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     if let Some(marks) = marks {
@@ -76,8 +80,9 @@ fn start_driver(notes: &Scratch, marks: Option<&Scratch>) -> Child {
 /// Has work under way on two workers, and says their process ids; then the sum that a third call
 /// gives.
 fn driver() {
-    let bed = Bed::new();
-    let procs = on(bed.slurm(Slurm::sbatch().nodes(3..=3))).build().unwrap();
+    let files = std::env::var(FILES).unwrap();
+    let slurm = Slurm::sbatch().directory(files).listen("127.0.0.1");
+    let procs = on(slurm.nodes(3..=3)).build().unwrap();
     until(|| procs.worker_pids().len() == 3);
     let notes = std::env::var(NOTES).unwrap();
     let tasks: Vec<_> = (0..2).map(|_| procs.spawn(notes.clone(), hang)).collect();
@@ -192,6 +197,26 @@ tests! {
         let atomics = SharedAtomics::<std::sync::atomic::AtomicU64>::new(1).unwrap();
         let refused = procs.spawn(atomics, |_| ()).join().unwrap_err();
         assert!(refused.to_string().contains("other machines"), "{refused}");
+    }
+
+    fn a_secret_is_on_no_command_line() {
+        let bed = Bed::new();
+        // Whoever starts a program there by its name starts this, which notes what it is told.
+        let (bin, seen) = (bed.0.join("bin"), Scratch::new("slurm-lines"));
+        std::fs::create_dir(&bin).unwrap();
+        let watch = format!("#!/bin/sh\nprintf '%s\\n' \"$0 $*\" >>{}\nfor d in /usr/bin /bin; do [ ! -x $d/${{0##*/}} ] || exec $d/${{0##*/}} \"$@\"; done\n", seen.text());
+        for name in ["env", "nice", "sh"] {
+            std::fs::write(bin.join(name), &watch).unwrap();
+            std::fs::set_permissions(bin.join(name), PermissionsExt::from_mode(0o700)).unwrap();
+        }
+        let path = format!("--export=ALL,PATH={}:/usr/bin:/bin", bin.display());
+        for slurm in bed.both() {
+            let procs = on(slurm.per_worker([&path])).env("SONG", "a secret of ours").build().unwrap();
+            let song = procs.spawn((), |()| std::env::var("SONG").unwrap());
+            assert_eq!(song.join().unwrap(), "a secret of ours");
+        }
+        let lines = std::fs::read_to_string(&seen.0).unwrap();
+        assert!(lines.contains("/sh -c") && !lines.contains("secret"), "{lines}");
     }
 
     fn workers_come_with_the_work_and_go_without() {
@@ -316,8 +341,8 @@ tests! {
     }
 
     fn nothing_is_left_when_the_driver_is_killed() {
-        let notes = Scratch::new("slurm-killed");
-        let mut driver = start_driver(&notes, None);
+        let (bed, notes) = (Bed::new(), Scratch::new("slurm-killed"));
+        let mut driver = start_driver(&bed, &notes, None);
         let pids = under_way(&notes);
         assert!(pids.iter().all(|pid| lives(*pid)));
         driver.kill().unwrap();
@@ -327,11 +352,17 @@ tests! {
         print!("({:?}) ", begin.elapsed());
         assert!(begin.elapsed() < Duration::from_secs(1));
         until(|| jobs() == 0);
+        // What its workers have printed stays, and no secret.
+        let left = std::fs::read_dir(&bed.0).unwrap().map(|entry| entry.unwrap().path());
+        let left: Vec<PathBuf> = left.collect();
+        let is_output = |path: &PathBuf| path.extension().is_some_and(|id| id.to_str().unwrap().contains('_'));
+        assert!(left.len() == 3 && left.iter().all(is_output), "{left:?}");
     }
 
     fn a_driver_that_was_stopped_goes_on() {
+        let bed = Bed::new();
         let (notes, marks) = (Scratch::new("slurm-stopped"), Scratch::new("slurm-marks"));
-        let driver = start_driver(&notes, Some(&marks));
+        let driver = start_driver(&bed, &notes, Some(&marks));
         let pids = under_way(&notes);
         until(|| marks.notes() == [1]);
         signal(driver.id(), Signal::STOP);

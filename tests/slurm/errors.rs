@@ -1,10 +1,11 @@
 //! Why there are no workers: each error says what to do.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use trefoil::{PoolError, ProcessPool, Slurm, TaskError};
 
@@ -16,6 +17,12 @@ fn refused(slurm: Slurm) -> String {
         Err(PoolError::Engine(words)) => words,
         other => panic!("{other:?}"),
     }
+}
+
+/// A port of this machine that nobody has just now.
+fn free_port() -> u16 {
+    let own = TcpListener::bind("127.0.0.1:0").unwrap();
+    own.local_addr().unwrap().port()
 }
 
 /// The words have all of these.
@@ -112,14 +119,38 @@ tests! {
         has(&refused(Slurm::sbatch().listen("0.0.0.0")), &["one address"]);
     }
 
+    fn fewer_workers_than_the_least_are_refused() {
+        let bed = Bed::new();
+        let cases = [
+            (RangeInclusive::new(5, 10), Some(2), &["5..=10", "`workers(2)`", "2 at most"][..]),
+            (RangeInclusive::new(3, 1), None, &["3..=1", "1 at most"]),
+        ];
+        for (nodes, workers, words) in cases {
+            let builder = ProcessPool::builder().on(bed.slurm(Slurm::sbatch()).nodes(nodes));
+            let builder = match workers {
+                Some(workers) => builder.workers(workers),
+                None => builder,
+            };
+            match builder.build() {
+                Err(PoolError::Engine(error)) => has(&error, words),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(std::fs::read_dir(&bed.0).unwrap().count(), 0);
+    }
+
+    fn a_name_that_no_shell_takes() {
+        let bed = Bed::new();
+        let builder = ProcessPool::builder().on(bed.slurm(Slurm::sbatch())).env("a.b", "1");
+        let Err(PoolError::Engine(words)) = builder.build() else { panic!("it was built") };
+        has(&words, &["`a.b`", "letters, digits"]);
+    }
+
     fn strangers_who_dial_are_nobody() {
         let bed = Bed::new();
-        let procs = ProcessPool::builder().on(bed.slurm(Slurm::sbatch())).build().unwrap();
-        let secret = std::fs::read_dir(&bed.0).unwrap().flatten().find(|entry| entry.path().extension().is_some_and(|end| end == "key"));
-        let secret = secret.unwrap();
-        assert_eq!(secret.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let text = std::fs::read_to_string(secret.path()).unwrap();
-        let port = text.split_once("127.0.0.1:").unwrap().1.split_once(',').unwrap().0;
+        let port = free_port();
+        let slurm = Slurm::sbatch().directory(&bed.0).listen(format!("127.0.0.1:{port}"));
+        let procs = ProcessPool::builder().on(slurm).build().unwrap();
         let address = format!("127.0.0.1:{port}");
         let mut strangers: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(&address).unwrap()).collect();
         for stranger in &mut strangers[..25] {
@@ -134,5 +165,43 @@ tests! {
             };
             strangers.iter_mut().take(25).all(closed)
         });
+    }
+
+    /// More than a pool answers at once, who say nothing: a worker comes while they are there.
+    fn silent_strangers_keep_no_worker_out() {
+        let bed = Bed::new();
+        let port = free_port();
+        let slurm = Slurm::srun().directory(&bed.0).listen(format!("127.0.0.1:{port}"));
+        let procs = ProcessPool::builder().on(slurm.nodes(0..=1).idle(Duration::from_millis(10))).build().unwrap();
+        // They have five seconds, and a busy machine may start a worker later than that: then once
+        // more.
+        until(|| {
+            until(|| procs.worker_pids().is_empty());
+            let strangers: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+            let mut last = &strangers[299];
+            last.read_exact(&mut [0; 40]).unwrap(); // so the others have been accepted, too
+            assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
+            last.set_nonblocking(true).unwrap();
+            matches!(last.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+        });
+    }
+
+    fn what_was_left_long_ago_goes() {
+        let bed = Bed::new();
+        let long_ago = SystemTime::now() - Duration::from_secs(31 * 86_400);
+        for (name, written) in [
+            ("program-0123abcd.7_0", long_ago),
+            ("program-0123abcd.s1", long_ago),
+            ("program-0123abcd.7_1", SystemTime::now()),
+            ("notes.txt", long_ago),
+        ] {
+            let file = std::fs::File::create(bed.0.join(name)).unwrap();
+            file.set_modified(written).unwrap();
+        }
+        drop(ProcessPool::builder().on(bed.slurm(Slurm::sbatch()).nodes(0..=1)).build().unwrap());
+        let left = std::fs::read_dir(&bed.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut left: Vec<String> = left.collect();
+        left.sort();
+        assert_eq!(left, ["notes.txt", "program-0123abcd.7_1"]);
     }
 }

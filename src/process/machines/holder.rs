@@ -1,10 +1,10 @@
 //! On a node: what holds a worker.
 //!
-//! **Job.** A process that Slurm has started. It dials the pool, twice, and has proved that it
-//! has the key before it starts the worker: the same program again, whose stream is the first connection. Then
-//! it does nothing but wait. When the worker has ended it says on the second connection how, and
-//! only then lets the first one end. So the pool knows that when it hears the end, and nothing of
-//! this gets into the worker's records, the last of which may be a half.
+//! **Job.** A process that Slurm has started. It dials the pool, twice, and has proved that it has
+//! the key before it starts the worker: the same program again, whose stream is the first
+//! connection. Then it does nothing but wait. When the worker has ended it says on the second
+//! connection how, and only then lets the first one end. So the pool knows that when it hears the
+//! end, and nothing of this gets into the worker's records, the last of which may be a half.
 //!
 //! **Death.** The pool is gone, or cannot be reached: the worker hears the end of its stream and
 //! kills its group, and so does this process, should the worker be stopped. This process is killed:
@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
 
-use super::handshake::{self, Hello, Key, random};
+use super::handshake::{self, Hello, Key, Refused, random};
 use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
 use crate::sys::child::Handle;
@@ -36,6 +36,11 @@ use crate::sys::worker::{ends, hear_all_signals};
 /// How long the pool may take to answer: it answers none while it waits for one of Slurm's
 /// commands, and then for the next.
 const ANSWER: Duration = Duration::from_secs(120);
+
+/// How often the pool is dialled if it ends a connection without a word, and how long after the
+/// first time: it has done so to the oldest of very many (`strangers`).
+const DIALS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How much of a worker's last words is kept.
 const TAIL: usize = 4096;
@@ -69,11 +74,21 @@ fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]>
             job: invitation.name.clone(),
             number: job(),
         };
-        let stream = reach(address)?;
-        let said = handshake::call(&stream, &key, &hello, ANSWER);
-        said.map_err(|why| io::Error::other(format!("the pool at {address}: {why}")))?;
-        far(&stream)?;
-        Ok::<_, io::Error>(stream)
+        let mut round = 1;
+        loop {
+            let stream = reach(address)?;
+            match handshake::call(&stream, &key, &hello, ANSWER) {
+                Ok(()) => {
+                    far(&stream, !is_stream)?;
+                    return Ok(stream);
+                }
+                Err(why) if round == DIALS || matches!(why, Refused::Judged(_)) => {
+                    return Err(io::Error::other(format!("the pool at {address}: {why}")));
+                }
+                Err(_) => poll_patiently(&mut [], Some(PAUSE * 2u32.pow(round))),
+            }
+            round += 1;
+        }
     };
     Ok([dial(true)?, dial(false)?])
 }

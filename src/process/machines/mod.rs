@@ -21,6 +21,8 @@ mod slurm;
 mod slurm_jobs;
 #[cfg(feature = "ssh")]
 mod ssh;
+#[cfg(feature = "slurm")]
+mod strangers;
 
 use std::fmt;
 use std::sync::Arc;

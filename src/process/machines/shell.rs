@@ -4,11 +4,12 @@
 //! whichever that is, and everybody sees it in lists of processes. So the command is always the
 //! same ([`COMMAND`]), and means the same to every shell: a POSIX shell that reads one line from
 //! standard input, byte by byte as POSIX asks of it, and runs that. The rest of standard input is
-//! untouched.
+//! untouched. For the same reason variables are set by the shell itself ([`exports`]), and not by
+//! `env`, whose arguments are in those lists, too.
 //!
 //! Tests: below, with the shells that there are.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 /// Runs the first line of its standard input.
@@ -26,6 +27,58 @@ pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
     out.push(b'\'');
     out
 }
+
+/// What sets these variables, for all that the shell starts; or why it cannot.
+pub(crate) fn exports(variables: &[(OsString, OsString)]) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    for (name, value) in variables {
+        let plain = name.to_str().filter(|name| is_name(name));
+        let Some(plain) = plain else {
+            return Err(format!(
+                "the variable `{}` (`env`) cannot be set on another machine: its name must have letters, digits and `_` only, begin with \
+                 no digit, and not be one that shells set themselves",
+                name.to_string_lossy()
+            ));
+        };
+        out.extend(b"export ");
+        out.extend(plain.bytes());
+        out.push(b'=');
+        out.extend(quoted(value));
+        out.extend(b"; ");
+    }
+    Ok(out)
+}
+
+/// A shell takes it, and leaves its value as it is.
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty()
+        && name.bytes().all(is_plain)
+        && !name.as_bytes()[0].is_ascii_digit()
+        && !OWN.contains(&name)
+        && !["BASH", "EPOCH"].iter().any(|own| name.starts_with(own))
+}
+
+/// What some shell sets, or does not let anybody set.
+const OWN: [&str; 17] = [
+    "_",
+    "DIRSTACK",
+    "EUID",
+    "FUNCNAME",
+    "GID",
+    "GROUPS",
+    "EGID",
+    "HISTCMD",
+    "LINENO",
+    "OPTIND",
+    "PPID",
+    "RANDOM",
+    "SECONDS",
+    "SHELLOPTS",
+    "SHLVL",
+    "SRANDOM",
+    "UID",
+];
 
 /// `script` as the one line that is read. (What is no plain character of a line is written as a
 /// number.)
@@ -89,5 +142,44 @@ mod tests {
             seen += 1;
         }
         assert!(seen > 0, "there is no shell");
+    }
+
+    #[test]
+    fn variables_arrive_as_they_are() {
+        let odd: Vec<u8> = (1..=255).collect();
+        let values = [&odd[..], b"", b"-n 'x' \\n $HOME `x`", b"a=b\n\n"];
+        let variables: Vec<(OsString, OsString)> = values
+            .iter()
+            .enumerate()
+            .map(|(n, value)| (format!("T_{n}").into(), OsStr::from_bytes(value).into()))
+            .collect();
+        let mut script = exports(&variables).unwrap();
+        script.extend(b"env -0; exit $?");
+        for shell in ["sh", "dash", "bash", "zsh", "ksh"] {
+            let mut command = Command::new(shell);
+            command.arg("-c").arg(COMMAND).stdin(Stdio::piped());
+            let Ok(mut child) = command.stdout(Stdio::piped()).spawn() else {
+                continue; // it is not installed
+            };
+            child
+                .stdin
+                .take()
+                .unwrap()
+                .write_all(&line(&script))
+                .unwrap();
+            let out = child.wait_with_output().unwrap().stdout;
+            let there: Vec<&[u8]> = out.split(|byte| *byte == 0).collect();
+            for (name, value) in &variables {
+                let both = [name.as_bytes(), b"=", value.as_bytes()].concat();
+                assert!(there.contains(&&both[..]), "{shell}: {both:?}");
+            }
+        }
+        for name in [
+            "", "a.b", "A-B", "7A", "PPID", "UID", "_", "BASH_ENV", "\u{e9}",
+        ] {
+            let refused = exports(&[(name.into(), "x".into())]).unwrap_err();
+            assert!(refused.contains(&format!("`{name}`")), "{refused}");
+        }
+        assert!(exports(&[("LD_LIBRARY_PATH".into(), "/x".into())]).is_ok());
     }
 }

@@ -2,32 +2,35 @@
 //!
 //! **Job.** Slurm starts processes where it finds room, and each of them calls back. The pool
 //! listens; a thread submits jobs for the slots that the driver wants to fill, answers new
-//! connections (`handshake`), and keeps those that have proved to be the pool's. Such a TCP
-//! connection is the worker's stream, without anything in between.
+//! connections (`strangers`, `handshake`), and keeps those that have proved to be the pool's. Such
+//! a TCP connection is the worker's stream, without anything in between.
 //!
 //! **Protocol.** A slot that is to be filled, and cannot be yet, is *asked* for, and asked for
 //! again now and then; when a worker has come the driver is told. Each worker has two connections:
 //! its stream, and one on which its end is told (`holder`). The second carries nothing else, so its
-//! silence means something: a machine that is cut off is noticed there, and its stream is shut
-//! down.
+//! silence means something: a machine that is cut off is noticed there, whatever is under way on
+//! the stream, and that is shut down. What the worker was sent and had not answered then counts as
+//! begun.
 //!
-//! **Secret.** The key lies in a file that only this user can read, in a directory that the nodes
-//! share (`sbatch`), or goes through `srun`'s standard input. It is on no command line and in no
-//! environment. In the same file is the shell's line that starts the worker.
+//! **Secret.** The key goes to the nodes through standard input: in the batch script, which Slurm
+//! shows to this user and its administrators only (`sbatch`), or through `srun`'s. It is on no
+//! command line, in no environment, and in no file of ours. With it goes the shell's line that
+//! starts the worker, and in that what the user says with `env`.
 //!
 //! **Ends.** The pool ends: workers are told to leave; what is left of its jobs is cancelled by
 //! their name, the files are removed. This process is killed: the connections end, and with them
 //! the workers; a job that still waits in Slurm's queue starts some time, finds no pool, and ends.
+//! What the workers have printed stays then, and goes after a month, when another pool is built.
 //!
 //! Tests: `tests/slurm/`, and below.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::DirBuilder;
+use std::io::{self, Read};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
@@ -36,8 +39,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::handshake::{self, Hello, Key, random};
-use super::shell::{line, quoted};
-use super::slurm_jobs::{Jobs, Way, job_name, own_address};
+use super::shell::{exports, line, quoted};
+use super::slurm_jobs::{Jobs, Secret, Way, job_name, own_address};
+use super::strangers::Strangers;
 use super::{Connect, Engine, sealed};
 use crate::loom::{Condvar, Mutex, thread};
 use crate::process::PoolError;
@@ -58,9 +62,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// No limit is longer: times behind it might not exist.
 const ENDLESS: Duration = Duration::from_secs(100 * 365 * 86_400);
-
-/// How many connections may be in their handshake at once: more are not this pool's workers.
-const DIALLING: usize = 256;
 
 /// How long a worker waits for its second connection, or for a slot while none is free.
 const UNWANTED: Duration = Duration::from_secs(10);
@@ -96,8 +97,8 @@ const OBITUARY: Duration = Duration::from_millis(50);
 /// unless it has a `retry`, as it does locally. What is different stands in
 /// [MACHINES](crate::_documentation::machines).
 ///
-/// The executable and a directory ([`directory`](Self::directory)) must be on a file system that
-/// the nodes share; with [`srun`](Self::srun) only the executable.
+/// The executable must be on a file system that the nodes share. So must a directory
+/// ([`directory`](Self::directory)), where [`sbatch`](Self::sbatch) puts what workers print.
 ///
 /// ```no_run
 /// use trefoil::{ProcessPool, Slurm};
@@ -163,7 +164,8 @@ impl Slurm {
     /// nothing is asked of Slurm until there is work. Otherwise
     /// [`build`](crate::ProcessPoolBuilder::build) waits for the first worker, and says why there
     /// is none. [`workers`](crate::ProcessPoolBuilder::workers) takes the place of the second
-    /// number.
+    /// number; if that is less than the first, there is no pool
+    /// ([`PoolError::Engine`]).
     pub fn nodes(mut self, workers: RangeInclusive<usize>) -> Self {
         self.nodes = workers;
         self
@@ -199,9 +201,10 @@ impl Slurm {
         self
     }
 
-    /// Where the pool has its few files, as long as it lives: the key, and what workers print. With
-    /// `sbatch` the nodes must have the same directory. Default: `trefoil` in `$XDG_CACHE_HOME`
-    /// or `~/.cache`. It is made if it is missing.
+    /// Where the pool has its few files, as long as it lives: what workers print. With `sbatch` the
+    /// nodes must have the same directory. Default: `trefoil` in `$XDG_CACHE_HOME` or `~/.cache`.
+    /// It is made if it is missing. What a pool has left there whose process was killed is removed
+    /// when it is a month old and another pool is built.
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
         self.directory = Some(path.as_ref().to_owned());
         self
@@ -209,25 +212,14 @@ impl Slurm {
 
     /// The line that starts a worker, as the user's shell on a node reads it, which knows what the
     /// worker is called as `$0`.
-    fn start(&self, settings: &Settings, address: SocketAddr) -> io::Result<Vec<u8>> {
+    fn start(&self, settings: &Settings, address: SocketAddr) -> Result<Vec<u8>, PoolError> {
         let executable = match &self.executable {
             Some(path) => path.clone(),
             None => std::env::current_exe()?,
         };
         let invitation = dialling(settings.depth, "$$", &address.to_string());
-        let mut script = format!("env {VARIABLE}=\"{invitation}$0\"").into_bytes();
-        for (key, value) in &settings.variables {
-            let mut both = key.clone();
-            both.push("=");
-            both.push(value);
-            script.push(b' ');
-            script.extend(quoted(&both));
-        }
-        // (`env` takes a path that has a `=` for one more variable, and what follows for the
-        // program.)
-        if executable.as_os_str().as_encoded_bytes().contains(&b'=') {
-            script.extend(b" nice -n 0");
-        }
+        let mut script = exports(&settings.variables).map_err(PoolError::Engine)?;
+        script.extend(format!("export {VARIABLE}=\"{invitation}$0\";").bytes());
         let arguments = std::env::args_os().skip(1);
         for argument in std::iter::once(executable.into_os_string()).chain(arguments) {
             script.push(b' ');
@@ -299,18 +291,28 @@ impl Engine for Slurm {
 
 impl Connect for Slurm {
     fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError> {
-        let (least, most) = (*self.nodes.start(), *self.nodes.end());
+        let least = *self.nodes.start();
+        let most = settings.asked.unwrap_or(*self.nodes.end());
         if least > most {
-            return Err(PoolError::NoWorkers);
+            let nodes = format!(
+                "`nodes({:?})` asks for {least} workers at least",
+                self.nodes
+            );
+            return Err(PoolError::Engine(match settings.asked {
+                Some(_) => format!(
+                    "{nodes}, and `workers({most})` for {most} at most: ask for more with `workers`, or for fewer with `nodes`"
+                ),
+                None => format!("{nodes} and {most} at most: the first number is the least"),
+            }));
         }
         let key = Key::new()?;
         let directory = self.place().map_err(PoolError::Engine)?;
         let program = std::env::current_exe()?;
         let name = job_name(&program, u32::from_ne_bytes(random()?));
-        let jobs = Jobs {
+        let mut jobs = Jobs {
             way: self.way,
             arguments: self.arguments.clone(),
-            secret: directory.join(format!("{name}.key")),
+            secret: Secret::default(),
             name,
             directory,
         };
@@ -318,14 +320,9 @@ impl Connect for Slurm {
         let listener = self.bind().map_err(PoolError::Engine)?;
         listener.set_nonblocking(true)?;
         let start = self.start(settings, listener.local_addr()?)?;
-        let secret = [&start[..], key.hex().as_bytes(), b"\n"].concat();
+        jobs.secret = Secret::new(&start, &key);
+        jobs.sweep();
         let bell = Bell::new()?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(&jobs.secret)?;
-        let path = jobs.secret.clone();
-        let remove = |_: &io::Error| drop(std::fs::remove_file(&path));
-        file.write_all(&secret).inspect_err(remove)?;
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             come: Condvar::new(),
@@ -341,7 +338,7 @@ impl Connect for Slurm {
         let thread = thread::Builder::new().name("trefoil-slurm".to_owned());
         let theirs = shared.clone();
         let attend = move || Attending::new(theirs, jobs, listener).attend();
-        let thread = thread.spawn(attend).inspect_err(remove)?;
+        let thread = thread.spawn(attend)?;
         let connected = Connected {
             shared,
             thread: Some(thread),
@@ -383,7 +380,7 @@ struct State {
     present: HashMap<usize, Arrived>,
     /// Why there will be no worker just now.
     failed: Option<(String, Instant)>,
-    dialling: usize,
+    strangers: Strangers,
     is_over: bool,
 }
 
@@ -408,6 +405,8 @@ struct Arrived {
     job: String,
     number: u32,
     since: Instant,
+    /// Its node is out of reach, so its stream was ended here.
+    is_cut: bool,
 }
 
 impl Arrived {
@@ -419,7 +418,7 @@ impl Arrived {
 
 impl Shared {
     /// Answers a new connection, on a thread of its own.
-    fn answer(&self, stream: TcpStream) {
+    fn answer(&self, number: u64, stream: Arc<TcpStream>) {
         let judge = |hello: &Hello| match hello.copy == image().name() {
             true => Ok(()),
             false => Err("the executable there is another build of the program".to_owned()),
@@ -428,10 +427,11 @@ impl Shared {
         let heard = prepared
             .map_err(Into::into)
             .and_then(|()| handshake::answer(&stream, &self.key, handshake::LIMIT, judge));
-        let heard = heard.ok().filter(|_| far(&stream).is_ok());
+        let heard = heard.ok();
+        let heard = heard.filter(|hello| far(&stream, !hello.is_stream).is_ok());
         let mut state = self.state.lock();
-        state.dialling -= 1;
-        let Some(hello) = heard.filter(|_| !state.is_over) else {
+        let stays = state.strangers.leave(number) && !state.is_over;
+        let Some((hello, stream)) = heard.filter(|_| stays).zip(Arc::into_inner(stream)) else {
             return; // it says itself why
         };
         let since = Instant::now();
@@ -463,6 +463,7 @@ impl Shared {
             stream: one.stream,
             tells: two.stream,
             since,
+            is_cut: false,
         });
         drop(state);
         self.tell();
@@ -568,20 +569,23 @@ impl Launch for Connected {
     }
 
     fn obituary(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
-        let arrived = self.shared.state.lock().present.remove(&index);
-        let told = arrived.as_ref().and_then(|arrived| told(&arrived.tells));
-        if let Some(arrived) = &arrived {
-            arrived.end();
-        }
-        let is_known = told.is_some();
-        let job = arrived.map_or_else(String::new, |arrived| arrived.job);
+        let Some(arrived) = self.shared.state.lock().present.remove(&index) else {
+            return (None, reset);
+        };
+        let told = told(&arrived.tells);
+        arrived.end();
+        let job = &arrived.job;
         let died = told.unwrap_or_else(|| Died {
-            note: format!(
-                "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit of time or memory), or its node is lost"
-            ),
+            note: match arrived.is_cut {
+                true => format!("the node of job {job} does not answer any more"),
+                false => format!(
+                    "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit of time or memory), or its node is lost"
+                ),
+            },
             ..Died::default()
         });
-        (Some(died), reset && !is_known)
+        // (An end that was made here is not the end of what it has said.)
+        (Some(died), reset || arrived.is_cut)
     }
 
     fn ended(&self, _: usize, _: &mut WorkerExit) -> bool {
@@ -849,8 +853,13 @@ impl Attending {
         let surplus = state.asked.is_empty() && !state.pending.is_empty();
         if now >= self.pulse {
             self.pulse = now + PULSE;
-            for arrived in state.present.values() {
-                if !matches!(arrived.tells.take_error(), Ok(None)) {
+            for arrived in state.present.values_mut() {
+                // (Not `take_error`, which tells also of what may pass: there is no way just now.)
+                let mut tells = [PollFd::new(&arrived.tells, PollFlags::empty())];
+                poll_patiently(&mut tells, Some(Duration::ZERO));
+                let is_lost = !tells[0].revents().is_empty();
+                if is_lost && !arrived.is_cut {
+                    arrived.is_cut = true;
                     arrived.end();
                 }
             }
@@ -876,23 +885,21 @@ impl Attending {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    // No descriptor is left, perhaps: the connection that waits would wake this thread
-                    // over and over.
+                    // No descriptor is left, perhaps: the connection that waits would wake this
+                    // thread over and over.
                     let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
                     poll_patiently(&mut bell, Some(DEAF));
                     return;
                 }
             };
-            let mut state = self.shared.state.lock();
-            if state.dialling >= DIALLING {
-                continue; // closed
-            }
-            state.dialling += 1;
-            drop(state);
+            let (number, stream) = self.shared.state.lock().strangers.admit(stream);
             let shared = self.shared.clone();
             let answering = thread::Builder::new().name("trefoil-answer".to_owned());
-            if answering.spawn(move || shared.answer(stream)).is_err() {
-                self.shared.state.lock().dialling -= 1;
+            if answering
+                .spawn(move || shared.answer(number, stream))
+                .is_err()
+            {
+                self.shared.state.lock().strangers.leave(number);
             }
         }
     }
@@ -916,7 +923,6 @@ impl Attending {
         state.present.values().for_each(Arrived::end);
         let rest = std::mem::take(&mut *state);
         state.is_over = true; // for connections in their handshake
-        state.dialling = rest.dialling;
         drop(state);
         drop(rest);
         self.end_clients();
@@ -937,7 +943,7 @@ fn why(words: &str) -> String {
     } else if knows("GLIBC") || knows("shared librar") {
         "its node lacks libraries of this program: build it for older ones, or statically (`--target x86_64-unknown-linux-musl`)"
     } else if knows("key") {
-        "it does not have the pool's key: do the nodes have the same `directory` as this machine?"
+        "it does not have the pool's key: does something before the program read its standard input?"
     } else if knows("No such file") || knows("not found") || knows("annot open") {
         "a file is missing on its node: the executable and the `directory` must be on a file system that the nodes share"
     } else {
@@ -972,7 +978,7 @@ mod tests {
         let words = why(
             "trefoil: a worker could not begin: the pool at 10.0.0.1:7: it does not have the key",
         );
-        assert!(words.contains("`directory`"), "{words}");
+        assert!(words.contains("standard input"), "{words}");
         assert!(why("/bin/x: No such file or directory").contains("share"));
         assert!(why("hello").contains("`trefoil::init()`"));
     }

@@ -6,7 +6,8 @@
 //! Tests: below; `tests/slurm/`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fmt;
+use std::fs::{DirEntry, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -15,7 +16,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::shell::{COMMAND, quoted};
+use super::handshake::Key;
+use super::shell::COMMAND;
 use crate::loom::thread;
 
 /// How long one of Slurm's commands may take.
@@ -24,9 +26,16 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How many tasks an array may have (`MaxArraySize` is 1001 by default).
 const MOST: usize = 1000;
 
-/// Runs `srun`, with what it passes on in a file, as long as the other end of standard
-/// input is open.
-const WHILE_HELD: &str = r#"f=$1; shift; { "$@" <"$f"; kill -9 0; } & read -r x; kill 0"#;
+/// Runs `srun`, which passes on the first two lines of standard input, as long as the other end of
+/// that is open.
+const WHILE_HELD: &str = r#"read -r t; read -r k; { "$@" <<END
+$t
+$k
+END
+kill -9 0; } & read -r x; kill 0"#;
+
+/// How old what a killed process has left in the directory may get.
+const STALE: Duration = Duration::from_secs(30 * 86_400);
 
 /// What starts a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +65,23 @@ pub(crate) struct Jobs {
     pub(crate) name: String,
     /// Where the files of this pool are.
     pub(crate) directory: PathBuf,
-    /// A line for a shell, and the key.
-    pub(crate) secret: PathBuf,
+    pub(crate) secret: Secret,
+}
+
+/// What a worker's standard input begins with: a line for a shell, and the key.
+#[derive(Default)]
+pub(crate) struct Secret(Vec<u8>);
+
+impl Secret {
+    pub(crate) fn new(line: &[u8], key: &Key) -> Self {
+        Self([line, key.hex().as_bytes(), b"\n"].concat())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// A job that Slurm has.
@@ -165,9 +189,9 @@ impl Jobs {
         let script = [
             b"#!/bin/sh\n",
             COMMAND.as_bytes(),
-            b" \"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\" <",
-            &quoted(self.secret.as_os_str())[..],
-            b"\n",
+            b" \"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\" <<'END'\n",
+            &self.secret.0[..],
+            b"END\n",
         ];
         let said = run(&mut command, &script.concat())?;
         // With the cluster's name, where there are many.
@@ -182,10 +206,7 @@ impl Jobs {
     pub(crate) fn start(&self, id: &str) -> io::Result<Child> {
         let output = File::create(self.output(id))?;
         let mut command = Command::new("sh");
-        command
-            .args(["-c", WHILE_HELD, "sh"])
-            .arg(&self.secret)
-            .arg("srun");
+        command.args(["-c", WHILE_HELD, "sh", "srun"]);
         self.describe(&mut command);
         command
             .args(["sh", "-c", "read -r t; eval \"$t\"", id])
@@ -193,7 +214,11 @@ impl Jobs {
             .stdout(output.try_clone()?)
             .stderr(output)
             .process_group(0);
-        command.spawn()
+        let mut client = command.spawn()?;
+        if let Some(input) = &mut client.stdin {
+            let _ = input.write_all(&self.secret.0); // (one that has ended is noticed)
+        }
+        Ok(client)
     }
 
     /// The jobs of this pool that have not ended.
@@ -232,18 +257,44 @@ impl Jobs {
 
     /// Removes the files of this pool.
     pub(crate) fn clean(&self) {
-        let _ = std::fs::remove_file(&self.secret);
         let begin = format!("{}.", self.name);
-        for entry in std::fs::read_dir(&self.directory)
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if entry.file_name().as_bytes().starts_with(begin.as_bytes()) {
+        self.remove(|entry| entry.file_name().as_bytes().starts_with(begin.as_bytes()));
+    }
+
+    /// Removes files that others have left, and nobody has written to for long.
+    pub(crate) fn sweep(&self) {
+        let is_old = |entry: &DirEntry| {
+            let written = entry.metadata().and_then(|data| data.modified());
+            let age = written.map(|at| at.elapsed().unwrap_or_default());
+            age.is_ok_and(|age| age > STALE)
+        };
+        self.remove(|entry| is_output(&entry.file_name()) && is_old(entry));
+    }
+
+    fn remove(&self, which: impl Fn(&DirEntry) -> bool) {
+        let entries = std::fs::read_dir(&self.directory);
+        for entry in entries.into_iter().flatten().flatten() {
+            if which(&entry) {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
     }
+}
+
+/// A worker of some pool writes to it, or has: its name is that of a job, a point, and a worker's.
+fn is_output(name: &OsStr) -> bool {
+    let parts = name.to_str().and_then(|name| name.rsplit_once('.'));
+    let Some((job, worker)) = parts else {
+        return false;
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unique = job.rsplit_once('-').map_or("", |(_, unique)| unique);
+    let is_job = unique.len() == 8 && unique.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_worker = match worker.split_once('_') {
+        Some((array, task)) => digits(array) && digits(task),
+        None => worker.strip_prefix('s').is_some_and(digits),
+    };
+    is_job && is_worker
 }
 
 fn listed(text: &str) -> Vec<Listed> {
@@ -343,6 +394,25 @@ mod tests {
         assert_eq!(all.len(), 2);
         let wanted = ("17_1", "PENDING", "Resources, or so");
         assert_eq!((&*all[1].id, &*all[1].state, &*all[1].reason), wanted);
+    }
+
+    #[test]
+    fn an_output_is_known_by_its_name() {
+        for is in ["program-0000000b.17_0", "a-b-89abcdef.s12", "-01234567.1_1"] {
+            assert!(is_output(OsStr::new(is)), "{is}");
+        }
+        for other in [
+            "notes.txt",
+            "program-0000000b.key",
+            "program-b.17_0",
+            "program-0000000b.17_",
+            "program-0000000b.17",
+            "0000000b.17_0",
+            "program-0000000b",
+            "copy-0123456789abcdef-77",
+        ] {
+            assert!(!is_output(OsStr::new(other)), "{other}");
+        }
     }
 
     #[test]

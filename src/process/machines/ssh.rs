@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use super::host::Host;
 use super::probe::{MARK, Probe};
-use super::shell::{COMMAND, line, quoted};
+use super::shell::{COMMAND, exports, line, quoted};
 use super::{Connect, Engine, sealed};
 use crate::loom::thread;
 use crate::process::PoolError;
@@ -176,33 +176,22 @@ impl Ssh {
     }
 
     /// Starts a worker, and waits for it.
-    fn start(settings: &Settings) -> Vec<u8> {
+    fn start(settings: &Settings) -> Result<Vec<u8>, String> {
         let [hears, says] = ELSEWHERE;
         let stdout = match settings.stdout {
             WorkerStdout::Null => "/dev/null",
             WorkerStdout::Inherit | WorkerStdout::Capture => "&2",
         };
         let invitation = elsewhere(settings.depth, "$$", ELSEWHERE);
-        let mut script = format!(
-            "exec {hears}<&0 {says}>&1 </dev/null >{stdout}; case $f in *=*) n='nice -n 0';; *) n=;; esac; env {VARIABLE}=\"{invitation}\""
-        )
-        .into_bytes();
-        for (key, value) in &settings.variables {
-            let mut both = key.clone();
-            both.push("=");
-            both.push(value);
-            script.push(b' ');
-            script.extend(quoted(&both));
-        }
-        // (`env` takes a path that has a `=` for one more variable, and what follows for the
-        // program.)
-        script.extend(b" $n \"$f\"");
+        let mut script = format!("exec {hears}<&0 {says}>&1 </dev/null >{stdout}; ").into_bytes();
+        script.extend(exports(&settings.variables)?);
+        script.extend(format!("export {VARIABLE}=\"{invitation}\"; \"$f\"").bytes());
         for argument in std::env::args_os().skip(1) {
             script.push(b' ');
             script.extend(quoted(&argument));
         }
         script.extend(b"; exit $?");
-        script
+        Ok(script)
     }
 }
 
@@ -220,7 +209,7 @@ impl Connect for Ssh {
             return Err(PoolError::Engine("no hosts were named".to_owned()));
         }
         let place = self.place()?;
-        let start = Self::start(settings);
+        let start = Self::start(settings).map_err(PoolError::Engine)?;
         // What is to be executed lies where no other user can have put it.
         let has: &[u8] = match self.executable {
             Some(_) => b"; if",

@@ -32,6 +32,8 @@ pub enum WorkerStdout {
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) workers: usize,
+    /// What the user has said of that.
+    pub(crate) asked: Option<usize>,
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) stdout: WorkerStdout,
     pub(crate) on_output: Option<OutputHook>,

@@ -56,7 +56,7 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
 /// Makes a TCP connection to another machine ready for frames: small ones go at once, and a machine
 /// that is cut off is noticed some time.
 #[cfg(feature = "slurm")]
-pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
+pub(crate) fn far(socket: &std::net::TcpStream, _is_silent: bool) -> Result<()> {
     rustix::net::sockopt::set_tcp_nodelay(socket, true)?;
     rustix::net::sockopt::set_socket_keepalive(socket, true)
 }

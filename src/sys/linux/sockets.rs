@@ -40,11 +40,15 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
 }
 
 /// Makes a TCP connection to another machine ready for frames: small ones go at once, and while
-/// nothing is under way a machine that is cut off is noticed after twenty seconds.
+/// nothing is under way a machine that is cut off is noticed after twenty seconds. `is_silent`:
+/// also while something is. (Where much is said, a machine may take nothing for longer.)
 #[cfg(feature = "slurm")]
-pub(crate) fn far(socket: &std::net::TcpStream) -> Result<()> {
+pub(crate) fn far(socket: &std::net::TcpStream, is_silent: bool) -> Result<()> {
     use rustix::net::sockopt;
     const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+    if is_silent {
+        sockopt::set_tcp_user_timeout(socket, 20_000)?;
+    }
     sockopt::set_tcp_nodelay(socket, true)?;
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, EVERY)?;
