@@ -11,24 +11,31 @@ use std::process::{Child, Command, Stdio};
 
 use trefoil::{ProcessPool, ProcessPoolBuilder, Ssh};
 
+use crate::cut::ip;
+
 /// Hosts `node1` and `node2`, or as many more as there are names.
 pub(crate) struct Bed {
     pub(crate) name: &'static str,
     pub(crate) directory: PathBuf,
     config: Option<PathBuf>,
-    sshd: Option<Child>,
+    sshds: Vec<Child>,
+    /// The hosts are network namespaces, so many.
+    apart: usize,
 }
 
 /// Those that there are here.
 pub(crate) fn beds() -> Vec<Bed> {
-    let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
-    let sshd = sshd.iter().find(|path| Path::new(path).exists());
     let mut beds = vec![Bed::stand_in()];
-    match sshd {
+    match sshd() {
         Some(sshd) => beds.push(Bed::real(sshd)),
         None => print!("(without sshd, which is not installed) "),
     }
     beds
+}
+
+fn sshd() -> Option<&'static str> {
+    let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
+    sshd.into_iter().find(|path| Path::new(path).exists())
 }
 
 impl Bed {
@@ -44,7 +51,8 @@ impl Bed {
             name,
             directory,
             config: None,
-            sshd: None,
+            sshds: Vec::new(),
+            apart: 0,
         }
     }
 
@@ -62,50 +70,121 @@ impl Bed {
 
     fn real(sshd: &str) -> Self {
         let mut bed = Self::new("sshd");
-        let at = |name: &str| bed.directory.join(name).display().to_string();
-        for key in ["host", "user"] {
-            let mut keygen = Command::new("ssh-keygen");
-            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f", &at(key)]);
-            assert!(keygen.status().unwrap().success());
-        }
         let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = own.local_addr().unwrap().port();
         drop(own);
-        std::fs::copy(at("user.pub"), at("authorized")).unwrap();
+        bed.keys("");
+        let hosts = format!("Host node* stranger\n  HostName 127.0.0.1\n  Port {port}\n");
+        bed.configure(&hosts);
+        bed.listen(Command::new(sshd), "127.0.0.1", port);
+        bed
+    }
+
+    /// So many hosts, each with a network of its own: see `cut`. `None`: not here.
+    pub(crate) fn apart(many: usize) -> Option<Self> {
+        let sshd = sshd()?;
+        let mut bed = Self::new("apart");
+        bed.keys("ClientAliveInterval 2\nClientAliveCountMax 3\n");
+        let mut hosts = String::new();
+        for host in 1..=many {
+            let name = bed.host(host);
+            bed.apart = host;
+            let own = [
+                format!("netns add {name}"),
+                format!("link add {name} type veth peer name eth0 netns {name}"),
+                format!("addr add 10.213.{host}.1/24 dev {name}"),
+                format!("link set {name} up"),
+                format!("-n {name} addr add 10.213.{host}.2/24 dev eth0"),
+                format!("-n {name} link set eth0 up"),
+                format!("-n {name} link set lo up"),
+            ];
+            if !own.iter().all(|words| ip(words)) {
+                return None;
+            }
+            let address = format!("10.213.{host}.2");
+            hosts.push_str(&format!(
+                "Host node{host}\n  HostName {address}\n  Port 22\n"
+            ));
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", &name, sshd]);
+            bed.listen(command, &address, 22);
+        }
+        bed.configure(&hosts);
+        Some(bed)
+    }
+
+    /// What one of the hosts is called here, and the end of its wire.
+    fn host(&self, host: usize) -> String {
+        format!("tf{}h{host}", std::process::id())
+    }
+
+    /// Takes the other end of a host's wire down.
+    pub(crate) fn cut(&mut self, host: usize) {
+        assert!(ip(&format!("-n {} link set eth0 down", self.host(host))));
+    }
+
+    pub(crate) fn mend(&mut self, host: usize) {
+        assert!(ip(&format!("-n {} link set eth0 up", self.host(host))));
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+
+    /// Makes keys, and what sshds share, with `more`.
+    fn keys(&self, more: &str) {
+        for key in ["host", "user"] {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f", &self.at(key)]);
+            assert!(keygen.status().unwrap().success());
+        }
+        std::fs::copy(self.at("user.pub"), self.at("authorized")).unwrap();
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
-             PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n",
-            at("host"),
-            at("authorized")
+            "HostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+             PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n{more}",
+            self.at("host"),
+            self.at("authorized")
         );
-        std::fs::write(at("sshd_config"), config).unwrap();
-        let key = std::fs::read_to_string(at("host.pub")).unwrap();
-        std::fs::write(at("known"), format!("bed {key}")).unwrap();
-        let config = format!(
-            "Host node* stranger\n  HostName 127.0.0.1\n  HostKeyAlias bed\n  Port {port}\nHost *\n  IdentityFile {}\n  IdentitiesOnly yes\n  \
-             UserKnownHostsFile {}\n  StrictHostKeyChecking yes\n",
-            at("user"),
-            at("known")
-        );
-        std::fs::write(at("config"), config).unwrap();
+        std::fs::write(self.at("sshd_config"), config).unwrap();
+        let key = std::fs::read_to_string(self.at("host.pub")).unwrap();
+        std::fs::write(self.at("known"), format!("bed {key}")).unwrap();
         if rustix::process::geteuid().is_root() {
             let _ = std::fs::create_dir("/run/sshd"); // where sshd locks itself up
         }
-        let mut command = Command::new(sshd);
-        command.args(["-D", "-e", "-f", &at("sshd_config")]);
+    }
+
+    /// What the client is told, of these `hosts`.
+    fn configure(&mut self, hosts: &str) {
+        let config = format!(
+            "{hosts}Host *\n  HostKeyAlias bed\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  \
+             StrictHostKeyChecking yes\n",
+            self.at("user"),
+            self.at("known")
+        );
+        std::fs::write(self.at("config"), config).unwrap();
+        self.config = Some(self.directory.join("config"));
+    }
+
+    /// Starts an sshd, and waits until it listens.
+    fn listen(&mut self, mut sshd: Command, address: &str, port: u16) {
+        sshd.args(["-D", "-e", "-f", &self.at("sshd_config")]);
+        sshd.args([
+            "-o",
+            &format!("ListenAddress={address}"),
+            "-p",
+            &port.to_string(),
+        ]);
         // (With this program's output it would keep open what a runner reads until its end.)
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut sshd = command.stderr(Stdio::piped()).spawn().unwrap();
+        let sshd = sshd.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut sshd = sshd.stderr(Stdio::piped()).spawn().unwrap();
         let mut words = BufReader::new(sshd.stderr.take().unwrap());
+        self.sshds.push(sshd);
         let mut line = String::new();
         while !line.contains("listening") {
             line.clear();
             assert!(words.read_line(&mut line).unwrap() > 0, "sshd has ended");
         }
         std::thread::spawn(move || std::io::copy(&mut words, &mut std::io::sink()));
-        bed.sshd = Some(sshd);
-        bed.config = Some(bed.directory.join("config"));
-        bed
     }
 
     /// Writes a program.
@@ -145,9 +224,13 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        if let Some(sshd) = &mut self.sshd {
+        for sshd in &mut self.sshds {
             let _ = sshd.kill();
             let _ = sshd.wait();
+        }
+        for host in 1..=self.apart {
+            ip(&format!("link del {}", self.host(host)));
+            ip(&format!("netns del {}", self.host(host)));
         }
         let _ = std::fs::remove_dir_all(&self.directory);
     }

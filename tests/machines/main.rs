@@ -9,8 +9,11 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+mod accidents;
 mod bed;
+mod chaos;
 mod contract;
+mod cut;
 mod errors;
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,5 +27,5 @@ fn main() {
     }
     trefoil::init();
     contract::helpers();
-    support::main(&[contract::TESTS, errors::TESTS]);
+    support::main(&[accidents::TESTS, contract::TESTS, cut::TESTS, errors::TESTS]);
 }

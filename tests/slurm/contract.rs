@@ -23,7 +23,11 @@ const FILES: &str = "TREFOIL_TEST_FILES";
 const MARKS: &str = "TREFOIL_TEST_MARKS";
 
 pub(crate) fn helpers() {
-    support::helper(&[("driver", driver), ("chooser", chooser)]);
+    support::helper(&[
+        ("driver", driver),
+        ("chooser", chooser),
+        ("cut", crate::cut::cut),
+    ]);
 }
 
 /// A directory for the files of pools, which goes with it.

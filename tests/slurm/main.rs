@@ -1,9 +1,9 @@
 //! Workers on Slurm, against a real cluster of two nodes on this machine, which `.ci/slurm` starts.
 //!
 //! That needs root, and Slurm and munge, and some seconds: where these are not here it says so and
-//! tests nothing. A cluster that is there already is taken instead if `TREFOIL_TEST_SLURM` names
-//! the folder that `.ci/slurm` was given. This program is its own worker, there, too: `main` is
-//! ours.
+//! tests only what needs no more than a script in the place of `srun`. A cluster that is there
+//! already is taken instead if `TREFOIL_TEST_SLURM` names the folder that `.ci/slurm` was given.
+//! This program is its own worker, there, too: `main` is ours.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -11,7 +11,11 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+mod accidents;
+#[path = "../machines/chaos.rs"]
+mod chaos;
 mod contract;
+mod cut;
 mod errors;
 #[path = "../support/mod.rs"]
 mod support;
@@ -19,36 +23,40 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
-/// Names the folder of a cluster.
+/// Names the folder of a cluster; or says that there is none.
 const CLUSTER: &str = "TREFOIL_TEST_SLURM";
+const STAND_IN: &str = "stand-in";
 
 fn main() {
     trefoil::init();
     contract::helpers();
     match std::env::var_os(CLUSTER) {
-        Some(folder) if std::env::var_os("SLURM_CONF").is_some() => {
-            drop(folder);
-            support::main(&[&[contract::TESTS, errors::TESTS].concat()]);
+        Some(folder) if folder == STAND_IN => support::main(&[accidents::TESTS]),
+        Some(_) if std::env::var_os("SLURM_CONF").is_some() => {
+            let tests = [contract::TESTS, errors::TESTS, accidents::TESTS, cut::TESTS];
+            support::main(&[&tests.concat()]);
         }
         Some(folder) => exit(again(Path::new(&folder))),
         None => {
             let folder = std::env::temp_dir().join(format!("trefoil-slurm-{}", std::process::id()));
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/slurm");
             let run = |what: &str| Command::new(&script).arg(what).arg(&folder).output();
-            let started = run("start");
-            let code = match &started {
-                Ok(started) if started.status.success() => again(&folder),
-                Ok(started) => {
-                    let why = String::from_utf8_lossy(&started.stderr);
-                    println!("skipped: there is no Slurm cluster: {}", why.trim());
-                    0
-                }
-                Err(error) => {
-                    println!("skipped: there is no Slurm cluster: {error}");
-                    0
+            let why = match run("start") {
+                Ok(started) if started.status.success() => None,
+                Ok(started) => Some(String::from_utf8_lossy(&started.stderr).trim().to_owned()),
+                Err(error) => Some(error.to_string()),
+            };
+            let code = match why {
+                None => again(&folder),
+                Some(why) => {
+                    println!(
+                        "skipped, but for what a script can stand in for: there is no Slurm cluster: {why}"
+                    );
+                    without(&folder)
                 }
             };
             let _ = run("stop");
+            let _ = std::fs::remove_dir_all(&folder);
             exit(code);
         }
     }
@@ -60,5 +68,16 @@ fn again(folder: &Path) -> i32 {
     let mut again = Command::new(std::env::current_exe().unwrap());
     again.args(std::env::args_os().skip(1));
     let status = again.env(CLUSTER, folder).env("SLURM_CONF", conf).status();
+    status.unwrap().code().unwrap_or(101)
+}
+
+/// This program once more, with scripts in the place of Slurm's commands.
+fn without(folder: &Path) -> i32 {
+    std::fs::create_dir_all(folder).unwrap();
+    accidents::stand_in(folder);
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args(std::env::args_os().skip(1));
+    let status = again.env(CLUSTER, STAND_IN).env("PATH", path).status();
     status.unwrap().code().unwrap_or(101)
 }

@@ -1,0 +1,89 @@
+//! A host that is cut off, in the middle of what it runs.
+//!
+//! The hosts are network namespaces of this machine, each with an sshd of its own. A host is cut
+//! off by taking its end of the wire down, so that nobody says anything about it. That needs root,
+//! and half a minute: `.ci/long machines` runs it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use trefoil::TaskError;
+
+use crate::bed::Bed;
+use crate::support::{self, Scratch, Test, tests, until};
+
+/// Which of the hosts this is.
+fn host() -> u64 {
+    let connection = std::env::var("SSH_CONNECTION").unwrap();
+    let address = connection.split(' ').nth(2).unwrap();
+    address.split('.').nth(2).unwrap().parse().unwrap()
+}
+
+/// Says where it runs and as which process, and goes on when it may.
+fn holds((seen, go): (String, String)) -> u64 {
+    support::note(&seen, host() << 32 | u64::from(std::process::id()));
+    until(|| Path::new(&go).exists());
+    host()
+}
+
+/// As above, but once there is an answer for each item, for a millisecond.
+fn slowly((seen, n): (String, u64)) -> (u64, u64) {
+    support::note(&seen, n);
+    std::thread::sleep(Duration::from_millis(1)); // work
+    (host(), n)
+}
+
+tests! {
+    fn a_host_that_is_cut_off_costs_what_it_had() {
+        if std::env::var_os("TREFOIL_FULL").is_none() {
+            return print!("(skipped: it takes half a minute; `TREFOIL_FULL=1`) ");
+        }
+        let Some(mut bed) = Bed::apart(3) else {
+            return print!("(skipped: no network namespaces, or no sshd) ");
+        };
+        let procs = bed.builder(&["node1:1", "node2:1", "node3:1"]).build().unwrap();
+        let (seen, again, go) = (Scratch::new("cut-seen"), Scratch::new("cut-again"), bed.directory.join("go"));
+        let item = (seen.text(), go.display().to_string());
+        let mut tasks: Vec<_> = (0..3).map(|_| procs.spawn(item.clone(), holds)).collect();
+        until(|| seen.notes().len() == 3);
+        let there = |host: u64| seen.notes().iter().find(|note| *note >> 32 == host).map(|note| *note as u32).unwrap();
+        let lost = there(2);
+        bed.cut(2);
+        let begin = Instant::now();
+        std::fs::write(&go, "").unwrap();
+        // What is sent there before its loss is known has to be tried again, and what was not is
+        // not even late.
+        let more = procs.call(slowly).retry(3);
+        let more = more.map((0..200).map(|n| (again.text(), n))).unwrap();
+        assert!(more.iter().all(|(host, _)| *host != 2) && more.iter().map(|(_, n)| *n).eq(0..200));
+        print!("({:?} for what came later) ", begin.elapsed());
+        let results: Vec<Result<u64, TaskError>> = tasks.drain(..).map(trefoil::Task::join).collect();
+        let took = begin.elapsed();
+        print!("(known after {took:?}) ");
+        assert!(took > Duration::from_secs(10) && took < Duration::from_secs(25), "{took:?}");
+        let (ended, died): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        let mut ended: Vec<u64> = ended.into_iter().map(Result::unwrap).collect();
+        ended.sort_unstable();
+        assert_eq!(ended, [1, 3]);
+        assert!(matches!(&died[..], [Err(TaskError::WorkerDied(exit))] if exit.to_string().contains("ssh has lost node2")), "{died:?}");
+        assert_eq!(seen.notes().len(), 3, "what may run once has begun once");
+        // There the worker ends, when its sshd has found out; and with the wire comes another.
+        until(|| !Path::new(&format!("/proc/{lost}/exe")).exists());
+        bed.mend(2);
+        let begin = Instant::now();
+        until(|| {
+            let all = procs.call(slowly).retry(3).map((0..30).map(|n| (again.text(), n))).unwrap();
+            all.iter().any(|(host, _)| *host == 2)
+        });
+        print!("(back after {:?}) ", begin.elapsed());
+    }
+}
+
+/// Runs `ip`, with these words.
+pub(crate) fn ip(words: &str) -> bool {
+    let mut command = Command::new("ip");
+    let command = command.args(words.split(' ')).stdin(Stdio::null());
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
