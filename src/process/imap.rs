@@ -45,7 +45,7 @@ use crate::record;
 use crate::sync::block_on;
 use crate::sync::channel::{Receiver, unbounded};
 use crate::task::panic::{Panic, catch};
-use crate::task::{Indexed, ResultStream, Results, Seal, TaskError};
+use crate::task::{TaskError, next};
 
 /// How far a buffer grows whose size was not set.
 const MAX_BUFFER: usize = 512;
@@ -179,7 +179,7 @@ where
         self
     }
 
-    /// The same for async code on any runtime.
+    /// The same as a [`Stream`], for async code on any runtime.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -198,8 +198,8 @@ where
     ///
     /// # Cancel safety
     /// Waiting for its next item is cancel safe: nothing is lost.
-    pub fn stream(self) -> ResultStream<Self> {
-        ResultStream(self)
+    pub fn stream(self) -> ImapStream<I, R> {
+        ImapStream(self)
     }
 
     /// Each result with the index of its item in the input, from 0: useful if results do not come
@@ -221,8 +221,33 @@ where
         Indexed(self)
     }
 
+    /// How many results are still to come, as far as the input knows.
+    #[cfg(feature = "indicatif")]
+    pub(crate) fn expected(&self) -> Option<usize> {
+        let more = self.items.as_ref().map_or((0, Some(0)), I::size_hint).1;
+        more?.checked_add(self.taken - self.given)
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if self.shared.mailbox.is_foreign() {
+            return Poll::Ready(self.refused(TaskError::Closed)); // in a forked child nothing comes any more
+        }
+        if self.free() >= self.buffer.div_ceil(4) {
+            self.refill();
+        }
+        let next = self.poll_result(cx);
+        if next.is_ready() || self.items.is_none() || self.free() == 0 {
+            return next;
+        }
+        self.refill();
+        self.poll_result(cx)
+    }
+
     /// The result that is due.
-    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
         if self.taken == self.given && self.items.is_none() {
             return Poll::Ready(self.end());
         }
@@ -369,56 +394,6 @@ where
     }
 }
 
-impl<I, R> Results for Imap<I, R>
-where
-    I: Iterator<Item: Portable>,
-    R: Portable,
-{
-    type Item = Result<R, TaskError>;
-
-    fn poll_result(&mut self, cx: &mut Context<'_>, _: Seal) -> Poll<Option<Answer<R>>> {
-        if self.over {
-            return Poll::Ready(None);
-        }
-        if self.shared.mailbox.is_foreign() {
-            return Poll::Ready(self.refused(TaskError::Closed)); // in a forked child nothing comes any more
-        }
-        if self.free() >= self.buffer.div_ceil(4) {
-            self.refill();
-        }
-        let next = self.poll_due(cx);
-        if next.is_ready() || self.items.is_none() || self.free() == 0 {
-            return next;
-        }
-        self.refill();
-        self.poll_due(cx)
-    }
-
-    fn wait_result(&mut self, _: Seal) -> Option<Answer<R>> {
-        // Not even a look at the parker while results are there.
-        let now = &mut Context::from_waker(Waker::noop());
-        if let Poll::Ready(answer) = self.poll_result(now, Seal) {
-            return answer;
-        }
-        match block_on(poll_fn(|cx| self.poll_result(cx, Seal))) {
-            Some(answer) => answer,
-            None => {
-                self.over = true;
-                self.cancel();
-                Some((self.missing(), Err(TaskError::WouldBlock)))
-            }
-        }
-    }
-
-    fn left(&self, _: Seal) -> (usize, Option<usize>) {
-        let more = self.items.as_ref().map_or((0, Some(0)), I::size_hint).1;
-        (
-            0,
-            more.and_then(|more| more.checked_add(self.taken - self.given)),
-        )
-    }
-}
-
 impl<I, R> Iterator for Imap<I, R>
 where
     I: Iterator<Item: Portable>,
@@ -427,7 +402,28 @@ where
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.wait_result(Seal).map(|(_, result)| result)
+        self.next_answer().map(|(_, result)| result)
+    }
+}
+
+impl<I, R> Imap<I, R>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    fn next_answer(&mut self) -> Option<Answer<R>> {
+        // Not even a look at the parker while results are there.
+        if let Poll::Ready(answer) = self.poll_answer(&mut Context::from_waker(Waker::noop())) {
+            return answer;
+        }
+        match block_on(poll_fn(|cx| self.poll_answer(cx))) {
+            Some(answer) => answer,
+            None => {
+                self.over = true;
+                self.cancel();
+                Some((self.missing(), Err(TaskError::WouldBlock)))
+            }
+        }
     }
 }
 
@@ -457,5 +453,93 @@ impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
     }
 }
 
-// An iterator has nothing that could be pinned. And results only pass through.
+/// An [`Imap`] as a [`Stream`].
+#[must_use = "it does nothing until it is polled"]
+pub struct ImapStream<I: Iterator, R>(Imap<I, R>);
+
+impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
+    /// Waits for the next result, without another crate: `while let Some(result) =
+    /// stream.next().await`.
+    pub async fn next(&mut self) -> Option<Result<R, TaskError>> {
+        next(self).await
+    }
+
+    #[cfg(feature = "indicatif")]
+    pub(crate) fn expected(&self) -> Option<usize> {
+        self.0.expected()
+    }
+}
+
+// The input is never pinned: an iterator has nothing that could be. And results only pass through.
+impl<I: Iterator, R> Unpin for ImapStream<I, R> {}
 impl<I: Iterator, R> Unpin for Imap<I, R> {}
+
+impl<I, R> Stream for ImapStream<I, R>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    type Item = Result<R, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let answer = ready!(self.0.poll_answer(cx));
+        Poll::Ready(answer.map(|(_, result)| result))
+    }
+}
+
+impl<I: Iterator, R> ImapStream<I, R> {
+    /// As [`Imap::with_index`].
+    pub fn with_index(self) -> Indexed<Self> {
+        Indexed(self)
+    }
+}
+
+/// Results with the indices of their items: an [`Imap`] or an [`ImapStream`] that gives pairs, from
+/// [`with_index`](Imap::with_index).
+#[derive(Debug)]
+#[must_use = "it does nothing until it is asked for results"]
+pub struct Indexed<T>(T);
+
+impl<I: Iterator, R> Indexed<Imap<I, R>> {
+    /// The same as a [`Stream`]: see [`Imap::stream`].
+    pub fn stream(self) -> Indexed<ImapStream<I, R>> {
+        Indexed(ImapStream(self.0))
+    }
+}
+
+impl<I: Iterator<Item: Portable>, R: Portable> Indexed<ImapStream<I, R>> {
+    /// Waits for the next result; see [`ImapStream::next`].
+    pub async fn next(&mut self) -> Option<(usize, Result<R, TaskError>)> {
+        next(self).await
+    }
+}
+
+impl<I, R> Iterator for Indexed<Imap<I, R>>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    type Item = (usize, Result<R, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_answer()
+    }
+}
+
+impl<I, R> Stream for Indexed<ImapStream<I, R>>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    type Item = (usize, Result<R, TaskError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.0.poll_answer(cx)
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for ImapStream<I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ImapStream").field(&self.0).finish()
+    }
+}

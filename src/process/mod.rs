@@ -129,7 +129,7 @@ mod wire;
 mod worker;
 
 pub use channel::pair::channel;
-pub use imap::Imap;
+pub use imap::{Imap, ImapStream, Indexed};
 #[cfg(feature = "indicatif")]
 pub(crate) use job::Counter;
 pub use payload::portable::Portable;

@@ -71,8 +71,8 @@ pub use indicatif::{ProgressBar, ProgressStyle};
 use self::bar::Bar;
 
 /// Adds a bar to something that runs or yields work: `&ThreadPool`, `&ProcessPool`,
-/// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; the `imap`s, and their
-/// streams and that of `as_completed` ([`ResultStream`](crate::task::ResultStream)).
+/// [`ProcessCall`](crate::ProcessCall), `&AnyExecutor` and `&Inline`; the `imap` types and their
+/// streams; [`AsCompleted`](crate::task::AsCompleted).
 pub trait Progress: Sized {
     /// The number of results that it will yield, if known. Only this crate can call or implement
     /// it.

@@ -2,10 +2,9 @@
 //!
 //! **Job.** A [`WithBar`] around an iterator is an iterator, and around a stream it is a stream: it
 //! counts the items that pass. So the bar shows how many results have been taken, and is drawn on
-//! the thread that takes them; an endless input has a count and no end. A [`ResultStream`] can be
-//! looped over with `for`; so can this.
+//! the thread that takes them; an endless input has a count and no end. [`AsCompleted`] is both a
+//! stream and an iterable; so is this.
 
-use std::future::poll_fn;
 use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,10 +14,10 @@ use futures_core::Stream;
 use super::{Progress, Seal, WithBar};
 use crate::process;
 use crate::process::Portable;
-use crate::task::{self, ResultIter, ResultStream, Results};
+use crate::task::{AsCompleted, AsCompletedIter, next};
 use crate::thread;
 
-impl<S: Results> Progress for ResultStream<S> {
+impl<T> Progress for AsCompleted<T> {
     fn count(&self, _: Seal) -> Option<usize> {
         self.size_hint().1
     }
@@ -30,9 +29,21 @@ impl<R> Progress for thread::Imap<R> {
     }
 }
 
+impl<R> Progress for thread::ImapStream<R> {
+    fn count(&self, _: Seal) -> Option<usize> {
+        self.size_hint().1
+    }
+}
+
 impl<I: Iterator<Item: Portable>, R: Portable> Progress for process::Imap<I, R> {
     fn count(&self, _: Seal) -> Option<usize> {
-        self.left(task::Seal).1
+        self.expected()
+    }
+}
+
+impl<I: Iterator<Item: Portable>, R: Portable> Progress for process::ImapStream<I, R> {
+    fn count(&self, _: Seal) -> Option<usize> {
+        self.expected()
     }
 }
 
@@ -44,7 +55,7 @@ impl<R> WithBar<thread::Imap<R>> {
     }
 
     /// As [`Imap::stream`](thread::Imap::stream).
-    pub fn stream(self) -> WithBar<ResultStream<thread::Imap<R>>> {
+    pub fn stream(self) -> WithBar<thread::ImapStream<R>> {
         WithBar {
             source: self.source.stream(),
             bar: self.bar,
@@ -60,7 +71,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> WithBar<process::Imap<I, R>> {
     }
 
     /// As [`Imap::stream`](process::Imap::stream).
-    pub fn stream(self) -> WithBar<ResultStream<process::Imap<I, R>>> {
+    pub fn stream(self) -> WithBar<process::ImapStream<I, R>> {
         WithBar {
             source: self.source.stream(),
             bar: self.bar,
@@ -89,7 +100,7 @@ impl<S: Stream + Unpin> WithBar<S> {
     /// Waits for the next result, without another crate: `while let Some(result) =
     /// stream.next().await`.
     pub async fn next(&mut self) -> Option<S::Item> {
-        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+        next(self).await
     }
 }
 
@@ -109,9 +120,9 @@ impl<S: Stream + Unpin> Stream for WithBar<S> {
     }
 }
 
-impl<S: Results> IntoIterator for WithBar<ResultStream<S>> {
-    type Item = S::Item;
-    type IntoIter = WithBar<ResultIter<S>>;
+impl<T> IntoIterator for WithBar<AsCompleted<T>> {
+    type Item = <AsCompletedIter<T> as Iterator>::Item;
+    type IntoIter = WithBar<AsCompletedIter<T>>;
 
     fn into_iter(self) -> Self::IntoIter {
         WithBar {

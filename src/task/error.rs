@@ -41,7 +41,7 @@ pub enum TaskError {
     /// It has no details. The place where it is returned identifies the task or item: the task's id
     /// and name, the key of [`as_completed_keyed`](crate::as_completed_keyed), the position in the
     /// result of [`map_each`](crate::ProcessPool::map_each), the index of an `imap` that is
-    /// [`with_index`](crate::process::Imap::with_index). Which item of a `map_task` it was,
+    /// [`with_index`](crate::process::ImapStream::with_index). Which item of a `map_task` it was,
     /// and how long a call in a worker process had run, is in
     /// [`Task::details`](crate::Task::details) and, if the error is never taken, in
     /// [`TaskReport::details`](crate::TaskReport::details).

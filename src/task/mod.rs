@@ -93,8 +93,8 @@ mod waiters;
 
 pub use cancel_token::Cancelled;
 pub use combine::{
-    AsCompleted, AsCompletedKeyed, Indexed, JoinAll, Race, ResultIter, ResultStream, Results,
-    Timeout, TryJoinAll, Wait,
+    AsCompleted, AsCompletedIter, AsCompletedKeyed, AsCompletedKeyedIter, JoinAll, Race, Timeout,
+    TryJoinAll, Wait,
 };
 pub use group::{GroupJoin, GroupNext};
 pub use local::{AccessError, LocalKey};
@@ -121,12 +121,12 @@ pub use root::*;
 #[doc(hidden)]
 pub use {combine::Joining, local::LocalSlot};
 
+pub(crate) use combine::next;
 pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, Sleep};
-pub(crate) use outcome::Seal;
 pub(crate) use raw::cell::{closure, future, local_future, promise};
 pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef, free_list};
 pub(crate) use unobserved::Hook;

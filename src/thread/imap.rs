@@ -1,21 +1,24 @@
 //! `imap`: results one by one, while later items are worked on.
 //!
 //! **Job.** The public side of a pipeline (`pipeline.rs`): [`Imap`], an iterator that blocks, and
-//! can be polled as a [`ResultStream`]. Either resumes a panic where its item is due.
+//! [`ImapStream`], which is polled. Both resume a panic where its item is due.
 //!
-//! It is not generic over the iterator and the function: that would save only a call through a
+//! Neither is generic over the iterator and the function: that would save only a call through a
 //! table, and make the returned type too long to name.
 //!
 //! Tests: `tests/thread/imap.rs`.
 
 use std::fmt;
 use std::iter::FusedIterator;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_core::Stream;
+
 use super::pipeline::{self, Given, Results};
 use super::registry::Registry;
-use crate::task::{self, Indexed, ResultStream, Seal};
+use crate::task::next;
 
 /// What [`ThreadPool::imap`](super::ThreadPool::imap) and
 /// [`imap_unordered`](super::ThreadPool::imap_unordered) return: an iterator over the results.
@@ -70,12 +73,16 @@ impl<R> Imap<R> {
     /// }
     /// assert_eq!(lengths, [1, 2, 0]);
     /// ```
-    pub fn with_index(self) -> Indexed<Self> {
-        Indexed(self)
+    pub fn with_index(self) -> Imap<(usize, R)>
+    where
+        R: 'static,
+    {
+        Imap {
+            results: Box::new(Numbered(self.results)),
+        }
     }
 
-    /// The same for async code: polling it never blocks, on any runtime. A panic of an item, or of
-    /// the input, is resumed in the poll where it is due.
+    /// The same for async code: polling it never blocks, on any runtime.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -89,28 +96,46 @@ impl<R> Imap<R> {
     /// });
     /// assert_eq!(sum, 14);
     /// ```
-    pub fn stream(self) -> ResultStream<Self> {
-        ResultStream(self)
+    pub fn stream(self) -> ImapStream<R> {
+        ImapStream {
+            results: Some(self.results),
+        }
     }
 }
 
-fn resumed<R>(given: Given<R>) -> Option<(usize, R)> {
-    Some(given?.unwrap_or_else(|panic| panic.resume_unwind()))
+/// Results with the indices of their items.
+struct Numbered<R>(Box<dyn Results<R>>);
+
+fn numbered<R>(given: Given<R>) -> Given<(usize, R)> {
+    given.map(|outcome| outcome.map(|(number, result)| (number, (number, result))))
 }
 
-impl<R> task::Results for Imap<R> {
-    type Item = R;
-
-    fn poll_result(&mut self, cx: &mut Context<'_>, _: Seal) -> Poll<Option<(usize, R)>> {
-        self.results.poll(cx).map(resumed)
+impl<R> Results<(usize, R)> for Numbered<R> {
+    fn next(&mut self) -> Given<(usize, R)> {
+        numbered(self.0.next())
     }
 
-    fn wait_result(&mut self, _: Seal) -> Option<(usize, R)> {
-        resumed(self.results.next())
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<(usize, R)>> {
+        self.0.poll(cx).map(numbered)
     }
 
-    fn left(&self, _: Seal) -> (usize, Option<usize>) {
-        self.results.size_hint()
+    fn set_buffer(&self, items: usize) {
+        self.0.set_buffer(items);
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+
+    fn load(&self) -> (u64, u64) {
+        self.0.load()
+    }
+}
+
+fn resumed<R>(given: Given<R>) -> Option<R> {
+    match given? {
+        Ok((_, result)) => Some(result),
+        Err(panic) => panic.resume_unwind(),
     }
 }
 
@@ -118,7 +143,7 @@ impl<R> Iterator for Imap<R> {
     type Item = R;
 
     fn next(&mut self) -> Option<R> {
-        resumed(self.results.next()).map(|(_, result)| result)
+        resumed(self.results.next())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -130,10 +155,72 @@ impl<R> FusedIterator for Imap<R> {}
 
 impl<R> fmt::Debug for Imap<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (items, buffer) = self.results.load();
-        f.debug_struct("Imap")
-            .field("under_way", &items)
-            .field("buffer", &buffer)
-            .finish()
+        debug(f, "Imap", Some(&*self.results))
     }
+}
+
+/// The results of [`imap`](super::ThreadPool::imap) or
+/// [`imap_unordered`](super::ThreadPool::imap_unordered) for async code.
+///
+/// A panic of an item, or of the input, is resumed in the poll where it is due.
+///
+/// # Cancel safety
+/// A poll takes a result only if it returns it. Dropping the stream is like dropping the [`Imap`].
+#[must_use = "nothing is pulled from the input before the first poll"]
+pub struct ImapStream<R> {
+    /// `None`: it has ended.
+    results: Option<Box<dyn Results<R>>>,
+}
+
+impl<R> ImapStream<R> {
+    /// Waits for the next result, without another crate: `while let Some(result) =
+    /// stream.next().await`.
+    pub async fn next(&mut self) -> Option<R> {
+        next(self).await
+    }
+}
+
+impl<R> Stream for ImapStream<R> {
+    type Item = R;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        let Some(results) = &mut self.results else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(given) = results.poll(cx) else {
+            return Poll::Pending;
+        };
+        if given.is_none() {
+            self.results = None;
+        }
+        Poll::Ready(resumed(given))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let ended = (0, Some(0));
+        self.results
+            .as_ref()
+            .map_or(ended, |results| results.size_hint())
+    }
+}
+
+// Nothing in it is pinned.
+impl<R> Unpin for ImapStream<R> {}
+
+impl<R> fmt::Debug for ImapStream<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "ImapStream", self.results.as_deref())
+    }
+}
+
+fn debug<R>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    results: Option<&dyn Results<R>>,
+) -> fmt::Result {
+    let (items, buffer) = results.map_or((0, 0), Results::load);
+    f.debug_struct(name)
+        .field("under_way", &items)
+        .field("buffer", &buffer)
+        .finish()
 }

@@ -124,7 +124,7 @@ pub mod model_blocking;
 pub(crate) use announce::Announced;
 pub use global::current_index;
 pub use here::{current, yield_now};
-pub use imap::Imap;
+pub use imap::{Imap, ImapStream};
 pub use items::Items;
 pub use source::{Exact, Int, Source};
 /// What is public at the crate's root. (Its paths through this module compile, too, and nothing

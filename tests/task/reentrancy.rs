@@ -817,7 +817,7 @@ fn everything_crosses_threads_and_catches() {
     send::<trefoil::task::Race<Task<Value>>>();
     send::<trefoil::task::JoinAll<Task<Value>>>();
     send::<trefoil::task::TryJoinAll<Task<Value>>>();
-    send::<trefoil::task::ResultStream<trefoil::task::AsCompleted<Value>>>();
+    send::<trefoil::task::AsCompleted<Value>>();
     send::<trefoil::task::Wait<Value>>();
     send::<trefoil::task::Timeout<Task<Value>>>();
     send::<trefoil::task::GroupJoin<'static, Value>>();

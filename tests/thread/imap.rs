@@ -1074,7 +1074,7 @@ fn results_come_with_the_numbers_of_their_items() {
         let lengths: Vec<_> = words.iter().map(String::len).enumerate().collect();
         assert_eq!(ordered.collect::<Vec<_>>(), lengths);
         let numbered = pool.imap_unordered(words.clone(), |word| word.len());
-        let mut numbered: Vec<_> = numbered.buffer(3).with_index().collect();
+        let mut numbered: Vec<_> = numbered.with_index().buffer(3).collect();
         numbered.sort_unstable();
         assert_eq!(numbered, lengths);
         let stream = pool

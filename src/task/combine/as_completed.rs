@@ -6,17 +6,19 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::results::{ResultIter, ResultStream, Results};
+use futures_core::Stream;
+
+use super::next::next;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
-use crate::task::outcome::Seal;
 use crate::task::raw::{ReadyQueue, Task};
 
 /// The results of `tasks`, from any mixture of executors, as they come.
 ///
-/// A [`ResultStream`]: a stream in async code, and in blocking code something to loop over with
+/// A [`Stream`] in async code, and in blocking code something to loop over with
 /// `for`.
 ///
 /// ```
@@ -34,11 +36,17 @@ use crate::task::raw::{ReadyQueue, Task};
 /// # Cancel safety
 /// Dropping it detaches the tasks whose results have not been given; no
 /// result that was given is lost.
-pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> ResultStream<AsCompleted<T>> {
-    ResultStream(AsCompleted::of(tasks.into_iter().collect()))
+pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
+    let mut tasks: Vec<_> = tasks.into_iter().collect();
+    AsCompleted {
+        ready: ReadyQueue::of(&mut tasks),
+        left: tasks.len(),
+        tasks: tasks.into_iter().map(Some).collect(),
+    }
 }
 
-/// The tasks of [`as_completed`], which returns a [`ResultStream`] of them.
+/// Returned by [`as_completed`].
+#[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompleted<T> {
     tasks: Vec<Option<Task<T>>>,
     ready: ReadyQueue,
@@ -49,12 +57,13 @@ pub struct AsCompleted<T> {
 pub(super) type Numbered<T> = (usize, Result<T, TaskError>);
 
 impl<T> AsCompleted<T> {
-    pub(super) fn of(mut tasks: Vec<Task<T>>) -> Self {
-        Self {
-            ready: ReadyQueue::of(&mut tasks),
-            left: tasks.len(),
-            tasks: tasks.into_iter().map(Some).collect(),
-        }
+    /// Waits for the next result, without another crate: `while let Some(result) =
+    /// results.next().await`.
+    ///
+    /// # Cancel safety
+    /// Dropping what this returns loses no result.
+    pub async fn next(&mut self) -> Option<Result<T, TaskError>> {
+        next(self).await
     }
 
     /// The result of the task with this number, which has ended; `None`: it was refused before.
@@ -62,6 +71,30 @@ impl<T> AsCompleted<T> {
         let mut task = self.tasks.get_mut(number)?.take()?;
         self.left -= 1;
         Some((number, task.try_join()?))
+    }
+
+    pub(super) fn poll_numbered(&mut self, cx: &mut Context<'_>) -> Poll<Option<Numbered<T>>> {
+        while self.left > 0 {
+            let number = ready!(self.ready.poll_next(cx));
+            if let Some(result) = self.take(number) {
+                return Poll::Ready(Some(result));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Blocks until the next result is there, where this thread may block.
+    pub(super) fn next_numbered(&mut self) -> Option<Numbered<T>> {
+        // Not even a look at the parker while results are there.
+        while let Some(number) = self.ready.next() {
+            if let Some(result) = self.take(number) {
+                return Some(result);
+            }
+        }
+        match block_on(poll_fn(|cx| self.poll_numbered(cx))) {
+            Some(result) => result,
+            None => self.refuse_one(),
+        }
     }
 
     /// Gives up one task that has not ended, on a thread that must not block.
@@ -72,43 +105,62 @@ impl<T> AsCompleted<T> {
     }
 }
 
-impl<T> Results for AsCompleted<T> {
+impl<T> Stream for AsCompleted<T> {
     type Item = Result<T, TaskError>;
 
-    fn poll_result(&mut self, cx: &mut Context<'_>, _: Seal) -> Poll<Option<Numbered<T>>> {
-        while self.left > 0 {
-            let number = ready!(self.ready.poll_next(cx));
-            if let Some(result) = self.take(number) {
-                return Poll::Ready(Some(result));
-            }
-        }
-        Poll::Ready(None)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let numbered = ready!(self.poll_numbered(cx));
+        Poll::Ready(numbered.map(|(_, result)| result))
     }
 
-    fn wait_result(&mut self, _: Seal) -> Option<Numbered<T>> {
-        // Not even a look at the parker while results are there.
-        while let Some(number) = self.ready.next() {
-            if let Some(result) = self.take(number) {
-                return Some(result);
-            }
-        }
-        match block_on(poll_fn(|cx| self.poll_result(cx, Seal))) {
-            Some(result) => result,
-            None => self.refuse_one(),
-        }
-    }
-
-    fn left(&self, _: Seal) -> (usize, Option<usize>) {
+    fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
     }
 }
 
-impl<T> ExactSizeIterator for ResultIter<AsCompleted<T>> {}
+impl<T> IntoIterator for AsCompleted<T> {
+    type Item = Result<T, TaskError>;
+    type IntoIter = AsCompletedIter<T>;
+
+    fn into_iter(self) -> AsCompletedIter<T> {
+        AsCompletedIter { results: self }
+    }
+}
+
+/// The blocking half of [`as_completed`]: `next` waits for the next result.
+///
+/// On an event-loop thread it never blocks: what has ended is given first, then one
+/// [`TaskError::WouldBlock`] for each task that has not, which is detached.
+pub struct AsCompletedIter<T> {
+    results: AsCompleted<T>,
+}
+
+impl<T> Iterator for AsCompletedIter<T> {
+    type Item = Result<T, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.results.next_numbered().map(|(_, result)| result)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.results.left, Some(self.results.left))
+    }
+}
+
+impl<T> ExactSizeIterator for AsCompletedIter<T> {}
 
 impl<T> fmt::Debug for AsCompleted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted")
             .field("left", &self.left)
             .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for AsCompletedIter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsCompletedIter")
+            .field(&self.results)
+            .finish()
     }
 }

@@ -3,19 +3,21 @@
 //! The keys lie beside an [`AsCompleted`], which says the number of the task that has ended.
 
 use std::fmt;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::as_completed::{AsCompleted, Numbered};
-use super::results::{ResultIter, ResultStream, Results};
+use futures_core::Stream;
+
+use super::as_completed::{AsCompleted, Numbered, as_completed};
+use super::next::next;
 use crate::task::error::TaskError;
-use crate::task::outcome::Seal;
 use crate::task::raw::Task;
 
-/// Like [`as_completed`](crate::as_completed), where each task comes with a key, which is given back with its result:
+/// Like [`as_completed`], where each task comes with a key, which is given back with its result:
 /// the URL that was fetched, the file that was read. (Python's `future_to_url[future]`.)
 ///
-/// A [`ResultStream`]: a stream in async code, and in blocking code something to loop over with
-/// `for`. Keys may be of any type, and may be alike.
+/// A [`Stream`] in async code, and in blocking code something to loop over with `for`. Keys may be
+/// of any type, and may be alike.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -27,59 +29,103 @@ use crate::task::raw::Task;
 /// ```
 ///
 /// # Cancel safety
-/// As [`as_completed`](crate::as_completed).
+/// As [`as_completed`].
 pub fn as_completed_keyed<K, T>(
     pairs: impl IntoIterator<Item = (K, Task<T>)>,
-) -> ResultStream<AsCompletedKeyed<K, T>> {
+) -> AsCompletedKeyed<K, T> {
     let (keys, tasks): (Vec<_>, Vec<_>) = pairs
         .into_iter()
         .map(|(key, task)| (Some(key), task))
         .unzip();
-    ResultStream(AsCompletedKeyed {
+    AsCompletedKeyed {
         keys,
-        results: AsCompleted::of(tasks),
-    })
+        results: as_completed(tasks),
+    }
 }
 
-/// The tasks of [`as_completed_keyed`], which returns a [`ResultStream`] of them.
+/// Returned by [`as_completed_keyed`].
+#[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompletedKeyed<K, T> {
     /// `None`: it was given with its result.
     keys: Vec<Option<K>>,
     results: AsCompleted<T>,
 }
 
-type Keyed<K, T> = (usize, (K, Result<T, TaskError>));
-
 impl<K, T> AsCompletedKeyed<K, T> {
-    fn with_key(&mut self, next: Option<Numbered<T>>) -> Option<Keyed<K, T>> {
-        let (number, result) = next?;
-        Some((number, (self.keys[number].take()?, result)))
+    /// Waits for the next result, without another crate: `while let Some((key, result)) =
+    /// results.next().await`.
+    ///
+    /// # Cancel safety
+    /// Dropping what this returns loses no result.
+    pub async fn next(&mut self) -> Option<(K, Result<T, TaskError>)> {
+        next(self).await
+    }
+
+    fn with_key(&mut self, numbered: Option<Numbered<T>>) -> Option<(K, Result<T, TaskError>)> {
+        let (number, result) = numbered?;
+        Some((self.keys[number].take()?, result))
     }
 }
 
-impl<K, T> Results for AsCompletedKeyed<K, T> {
+// Nothing in it is pinned.
+impl<K, T> Unpin for AsCompletedKeyed<K, T> {}
+
+impl<K, T> Stream for AsCompletedKeyed<K, T> {
     type Item = (K, Result<T, TaskError>);
 
-    fn poll_result(&mut self, cx: &mut Context<'_>, _: Seal) -> Poll<Option<Keyed<K, T>>> {
-        let next = ready!(self.results.poll_result(cx, Seal));
-        Poll::Ready(self.with_key(next))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let numbered = ready!(self.results.poll_numbered(cx));
+        Poll::Ready(self.with_key(numbered))
     }
 
-    fn wait_result(&mut self, _: Seal) -> Option<Keyed<K, T>> {
-        let next = self.results.wait_result(Seal);
-        self.with_key(next)
-    }
-
-    fn left(&self, _: Seal) -> (usize, Option<usize>) {
-        self.results.left(Seal)
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.results.size_hint()
     }
 }
 
-impl<K, T> ExactSizeIterator for ResultIter<AsCompletedKeyed<K, T>> {}
+impl<K, T> IntoIterator for AsCompletedKeyed<K, T> {
+    type Item = (K, Result<T, TaskError>);
+    type IntoIter = AsCompletedKeyedIter<K, T>;
+
+    fn into_iter(self) -> AsCompletedKeyedIter<K, T> {
+        AsCompletedKeyedIter { results: self }
+    }
+}
+
+/// The blocking half of [`as_completed_keyed`]: `next` waits for the next result.
+///
+/// On an event-loop thread it never blocks: what has ended is given first, then one
+/// [`TaskError::WouldBlock`] with the key of each task that has not, which is detached.
+pub struct AsCompletedKeyedIter<K, T> {
+    results: AsCompletedKeyed<K, T>,
+}
+
+impl<K, T> Iterator for AsCompletedKeyedIter<K, T> {
+    type Item = (K, Result<T, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let numbered = self.results.results.next_numbered();
+        self.results.with_key(numbered)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.results.size_hint()
+    }
+}
+
+impl<K, T> ExactSizeIterator for AsCompletedKeyedIter<K, T> {}
 
 impl<K, T> fmt::Debug for AsCompletedKeyed<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsCompletedKeyed")
+            .field(&self.results)
+            .finish()
+    }
+}
+
+impl<K, T> fmt::Debug for AsCompletedKeyedIter<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsCompletedKeyedIter")
             .field(&self.results)
             .finish()
     }

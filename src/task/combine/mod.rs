@@ -10,9 +10,9 @@ mod as_completed_keyed;
 mod join;
 mod join_all;
 mod map;
+mod next;
 mod on_done;
 mod race;
-mod results;
 mod select;
 mod shared_task;
 mod timeout;
@@ -20,13 +20,13 @@ mod together;
 mod try_join_all;
 mod wait;
 
-pub use as_completed::{AsCompleted, as_completed};
-pub use as_completed_keyed::{AsCompletedKeyed, as_completed_keyed};
+pub use as_completed::{AsCompleted, AsCompletedIter, as_completed};
+pub use as_completed_keyed::{AsCompletedKeyed, AsCompletedKeyedIter, as_completed_keyed};
 #[doc(hidden)]
 pub use join::Joining;
 pub use join_all::{JoinAll, join_all};
+pub(crate) use next::next;
 pub use race::{Race, race};
-pub use results::{Indexed, ResultIter, ResultStream, Results};
 pub use shared_task::SharedTask;
 pub use timeout::{Timeout, timeout};
 pub use try_join_all::{TryJoinAll, try_join_all};
