@@ -47,8 +47,8 @@ per_thread! {
 #[derive(Debug, Default)]
 pub(crate) struct Encoding {
     lender: Option<Arc<SharedBuffer>>,
-    /// If only bytes can travel: why (to or from a plain worker, or because the result is kept). Then
-    /// attachments must be ones that a copy can replace.
+    /// If only bytes can travel: why (to or from a plain worker, or because the result is kept).
+    /// Then attachments must be ones that a copy can replace.
     plain: Option<&'static str>,
     /// The address and length of the bytes that may be lent.
     offer: Option<(usize, usize)>,
