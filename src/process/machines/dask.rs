@@ -132,8 +132,8 @@ impl Dask {
 
     /// Whether another machine's scheduler may be spoken to without TLS. Default: no.
     ///
-    /// Such a scheduler runs any code that it is sent by a process that can reach it; and others can read
-    /// along.
+    /// Such a scheduler runs any code that it is sent by a process that can reach it; and others can
+    /// read along.
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.plaintext = allow;
         self
