@@ -1755,7 +1755,7 @@ def why(address, error):
     elif address.startswith("tls:") and isinstance(last, (ConnectionError, distributed.comm.CommClosedError)):
         words = (
             "it has closed the connection, as it does if the certificate of this process (`distributed.comm.tls.client.cert` of"
-            " Dask's configuration) is not signed by the authority that it trusts"
+            " Dask's configuration) is not signed by the authority that it trusts, or if it does not speak TLS"
         )
     elif isinstance(last, FileNotFoundError) and address.startswith("tls:"):
         words = f"a file that Dask's configuration names for TLS is missing: look at {keys}"
