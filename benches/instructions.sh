@@ -118,8 +118,7 @@ for name in trefoil-future async-task-future trefoil-await async-task-await \
 done
 for name in tree-sequential tree-1-worker tree-2-one-busy tree-2-one-asleep tree-rayon tree-chili \
     spawn-inside spawn-blocking-inside spawn-outside scope-spawn-inside scope-of-one scope-of-one-rayon \
-    scope-of-1000 scope-of-1000-rayon iter-sum-of-100 iter-sum-of-100-rayon \
-    iter-float-sum-of-100 iter-float-sum-of-100-rayon map-sequential map-1-worker map-rayon region-map-of-2 region-join; do
+    scope-of-1000 scope-of-1000-rayon iter-sum-of-100 iter-sum-of-100-rayon map-sequential map-1-worker map-rayon region-map-of-2 region-join; do
     row "$name" pool
 done
 for name in loop-one-by-one loop-batch loop-yield loop-timer loop-remote-spawn loop-message echo-1 echo-64; do

@@ -97,7 +97,6 @@ fn main() {
     let small = &Node::tree(LAYERS);
     let items: Vec<u32> = (0..ITEMS as u32).collect();
     let items = &items[..];
-    let floats: Vec<f64> = (1..=100).map(|n| 1.0 / f64::from(n)).collect();
     match name.as_str() {
         "tree-sequential" => count(SUMS, nodes(LAYERS), || {
             assert_eq!(sum_left(black_box(small)), nodes(LAYERS));
@@ -211,21 +210,6 @@ fn main() {
                 use rayon::prelude::*;
                 count(CALLS, 1, || {
                     black_box(black_box(&items[..100]).par_iter().sum::<u32>());
-                });
-            });
-        }
-        "iter-float-sum-of-100" => one().install(|| {
-            use trefoil::prelude::*;
-            count(CALLS, 1, || {
-                black_box(black_box(&floats[..]).par_iter().sum::<f64>());
-            });
-        }),
-        "iter-float-sum-of-100-rayon" => {
-            let rayon = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-            rayon.expect("rayon has threads").install(|| {
-                use rayon::prelude::*;
-                count(CALLS, 1, || {
-                    black_box(black_box(&floats[..]).par_iter().sum::<f64>());
                 });
             });
         }
