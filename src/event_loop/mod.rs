@@ -105,6 +105,7 @@ pub(crate) use shared::Shared;
 pub(crate) use source_waiters::SHARED;
 
 pub use snapshot::{TaskInfo, TaskState, WaitsFor};
+pub use yield_now::YieldNow;
 
 /// What is public at the crate's root. (Its paths through this module compile, too, and nothing
 /// speaks of them.)

@@ -4,8 +4,9 @@
 //! the queue and runs in the next turn, without a system call; on another executor it has the
 //! effect of a wake-up there.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Lets all ready tasks run before this task continues.
 ///
@@ -25,14 +26,26 @@ use std::task::Poll;
 /// });
 /// assert_eq!(sum, 49_995_000);
 /// ```
-pub async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// Returned by [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
             return Poll::Ready(());
         }
+        self.yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
-    })
-    .await;
+    }
 }
