@@ -3,8 +3,9 @@
 #
 #     bash benches/machines/run.sh [PYTHON]
 #
-# PYTHON is an interpreter with `distributed`, and for its rows with joblib. Without one, or without sshd, those rows are missing. Each block
-# is one program's; the same names are the same figures, the best of three times each.
+# PYTHON is an interpreter with `distributed`, and for its rows with joblib. Without one, or without
+# sshd, those rows are missing. Each block is one program's; the same names are the same figures, the
+# best of three times each.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${1:-${TREFOIL_DASK_PYTHON:-}}
