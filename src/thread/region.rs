@@ -8,8 +8,8 @@
 //! **Dividing as the work goes** ([`Region::drive`]). The run of items is halved, by fork and join,
 //! until there are about twice as many parts as workers, or enough is on offer and joins are short
 //! (`join/splitter.rs`); a part that is stolen is halved further. Nothing is known about the items
-//! yet. Each part then goes through its items chunk by chunk, one item at first, then eight times
-//! as many each time while that takes next to no time, then twice as many until a chunk takes some
+//! yet. Each part then goes through its items chunk by chunk: one item at first; eight and 64 if
+//! those before took next to no time; then twice as many each time, until a chunk takes some
 //! microseconds or is a fair part of what is left. After each chunk it checks whether a thread
 //! wants work and nothing of its own is left to steal; if so, it halves the rest. So only uneven
 //! items cost divisions: eight items of a second each occupy all workers, and ten million items of
@@ -61,6 +61,10 @@ const CHUNK: u64 = 5 * ticks::MICROSECOND;
 
 /// A chunk shorter than this took next to no time.
 const QUICK: u64 = CHUNK / 16;
+
+/// Up to so many items are taken at once after ones that took next to no time: the next may be
+/// expensive, and nothing of a chunk can be shared.
+const BLIND: usize = 64;
 
 /// How many leaves the fixed tree has, if each has [`LEAF`] items.
 const LEAVES: usize = 4096;
@@ -240,7 +244,7 @@ where
         let mut quick = true;
         while items.len() > 0 && !self.limit.is_below(at) {
             let mut count = chunk.min(items.len()).min(self.shape.max).max(1);
-            if count > min && !quick && !few {
+            if count > min && !(quick && count <= BLIND) && !few {
                 count = count.min(most(items.len(), worker).max(min));
             }
             let (now, taken, later) = cut(items, count);
@@ -255,7 +259,7 @@ where
             quick = took < QUICK;
             // From the actual length, not the planned one: near the end a chunk may not grow.
             if took < CHUNK {
-                chunk = count.saturating_mul(if quick { 8 } else { 2 });
+                chunk = count.saturating_mul(if quick && count < BLIND { 8 } else { 2 });
             } else {
                 if took > CHUNK * 4 {
                     chunk = (count / 2).max(1);
@@ -267,7 +271,7 @@ where
         }
         // Before the result is returned: a destructor that panics would lose it.
         drop(items);
-        (so_far, if few || !quick { 0 } else { chunk })
+        (so_far, if few || !quick { 0 } else { chunk.min(BLIND) })
     }
 
     fn halve(

@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use deadline::{asleep, eventually, threads_named};
@@ -1190,6 +1190,39 @@ fn eight_long_items_occupy_all_workers() {
         let result = if inside { pool.install(run) } else { run() };
         assert_eq!(result, [0, 1, 2, 3, 4, 5, 6, 7]);
     }
+}
+
+#[test]
+fn expensive_items_behind_quick_ones_are_shared() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let both = Barrier::new(2);
+    pool.broadcast(|_| {
+        both.wait();
+    });
+    let (threads, second) = (Mutex::new(HashSet::new()), Condvar::new());
+    pool.install(|| {
+        pool.for_each(0..5000, |i| match i {
+            // While 300 items take a twentieth of a millisecond each, the rest must be offered:
+            100..400 => {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_micros(50) {
+                    std::hint::spin_loop();
+                }
+            }
+            // these wait for a second thread.
+            400..1000 => {
+                let mut threads = threads.lock().unwrap();
+                threads.insert(std::thread::current().id());
+                second.notify_all();
+                let limit = Duration::from_secs(30);
+                let alone = |threads: &mut HashSet<_>| threads.len() < 2;
+                let (threads, _) = second.wait_timeout_while(threads, limit, alone).unwrap();
+                assert_eq!(threads.len(), 2, "one thread has them all");
+            }
+            _ => {}
+        });
+    });
 }
 
 #[test]
