@@ -134,8 +134,8 @@ impl Drop for StopOnUnwind<'_> {
     }
 }
 
-/// The state that all parts of a region share. `RUNS`: whether each leaf of the fixed tree is a run,
-/// which begins with the value of no items.
+/// The state that all parts of a region share. `RUNS`: whether each leaf of the fixed tree is a
+/// run, which begins with the value of no items.
 #[derive(Debug)]
 struct Region<'a, P, A, F, J, const RUNS: bool> {
     limit: &'a Limit,
@@ -150,7 +150,8 @@ struct Region<'a, P, A, F, J, const RUNS: bool> {
 /// A part of the work on a thread: the value so far, and how long the next chunk may be.
 type Going<A> = (Option<A>, usize);
 
-/// Folds all items in the pool of `registry`, divided as the work goes; `None`: there was no value.
+/// Folds all items in the pool of `registry`, divided as the work goes. `None`: there was no
+/// value.
 pub(super) fn divide<P, A, F, J>(
     registry: &Arc<Registry>,
     limit: &Limit,
