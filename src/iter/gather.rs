@@ -5,7 +5,7 @@
 //!
 //! Tests: `tests/iter/collect.rs`.
 
-use crate::thread::{Grouping, Here, Producer, Seal, Source, append_all, divide, together};
+use crate::thread::{Here, Producer, Seal, Source, append_all, divide, together};
 
 /// The buffers of all parts, in the order of the items, each of which is `put` into one.
 pub(super) fn gather<S, B, F>(mut source: S, put: F) -> Vec<B>
@@ -22,7 +22,7 @@ where
         }
         Some(so_far)
     };
-    divide(Grouping::Any, shape, items, fold, together).unwrap_or_default()
+    divide(shape, items, fold, together).unwrap_or_default()
 }
 
 /// Appends all items to a vector.

@@ -21,7 +21,7 @@ use super::stage::{
     Map, MapInit, Mapping, Stage,
 };
 use crate::loom::Mutex;
-use crate::thread::{Grouping, Here, Items, Producer, RUN, Seal, Source, divide, map_reduce};
+use crate::thread::{Here, Items, Producer, RUN, Seal, Source, divide, divide_fixed, map_reduce};
 
 /// Types that can become a parallel iterator: collections by value or by reference, ranges, and
 /// parallel iterators themselves.
@@ -518,7 +518,7 @@ pub trait ParallelIterator: Source + Send {
         let fold = |_: Here<'_>, so_far: Option<usize>, items: <Self as Source>::Producer<'_>| {
             Some(so_far.unwrap_or(0) + items.forward().count())
         };
-        divide(Grouping::Any, shape, items, fold, |a, b| a + b).unwrap_or(0)
+        divide(shape, items, fold, |a, b| a + b).unwrap_or(0)
     }
 
     /// Combines all items with an associative `f`, from left to right. `identity` is the value for
@@ -606,7 +606,7 @@ pub trait ParallelIterator: Source + Send {
             here.stop(!shape.unordered);
             so_far.err()
         };
-        divide(Grouping::Fixed, shape, items, fold, join)
+        divide_fixed(shape, items, fold, join)
     }
 
     /// The sum of all items, with the same bits each time: see [`reduce`](Self::reduce). Up to 1,024
@@ -622,16 +622,15 @@ pub trait ParallelIterator: Source + Send {
         let join = |left: S, right: S| [left, right].into_iter().sum();
         let nothing = || iter::empty::<S>().sum();
         let shape = self.shape(Seal);
-        let grouping = match number::<S>() {
-            // Each grouping gives the same, and overflows in the same cases; but a state that is
-            // made for each piece may tell them.
-            Some(Number::Unsigned) if is_of::<Self::Item, S>() && !shape.few => Grouping::Any,
-            Some(_) => {
-                let sum = |item| iter::once(item).sum::<S>();
-                return map_reduce(self, LONG_RUN, sum, join).unwrap_or_else(nothing);
-            }
-            None => Grouping::Fixed,
-        };
+        let number = number::<S>();
+        // Each grouping gives the same, and overflows in the same cases; but a state that is
+        // made for each piece may tell them.
+        let any =
+            is_of::<Self::Item, S>() && !shape.few && matches!(number, Some(Number::Unsigned));
+        if number.is_some() && !any {
+            let sum = |item| iter::once(item).sum::<S>();
+            return map_reduce(self, LONG_RUN, sum, join).unwrap_or_else(nothing);
+        }
         let fold = |_: Here<'_>, so_far, items: <Self as Source>::Producer<'_>| {
             let sum = items.forward().sum::<S>();
             Some(match so_far {
@@ -639,7 +638,12 @@ pub trait ParallelIterator: Source + Send {
                 None => sum,
             })
         };
-        divide(grouping, shape, self.open(Seal), fold, join).unwrap_or_else(nothing)
+        let items = self.open(Seal);
+        match any {
+            true => divide(shape, items, fold, join),
+            false => divide_fixed(shape, items, fold, join),
+        }
+        .unwrap_or_else(nothing)
     }
 
     /// The product of all items: see [`sum`](Self::sum).
@@ -660,7 +664,7 @@ pub trait ParallelIterator: Source + Send {
         let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
             Some(items.forward().product::<S>())
         };
-        divide(Grouping::Fixed, shape, self.open(Seal), fold, join).unwrap_or_else(nothing)
+        divide_fixed(shape, self.open(Seal), fold, join).unwrap_or_else(nothing)
     }
 
     /// The least item; of equal ones the first.
@@ -886,7 +890,7 @@ where
         Some(so_far) => Some(items.forward().fold(so_far, &f)),
         None => items.forward().reduce(&f),
     };
-    divide(Grouping::Any, shape, items, fold, &f)
+    divide(shape, items, fold, &f)
 }
 
 /// A result of `f` that is `Some`: of the lowest such item, or the first one found.
@@ -907,7 +911,7 @@ where
         }
         found
     };
-    divide(Grouping::Any, shape, items, fold, |first, _| first)
+    divide(shape, items, fold, |first, _| first)
 }
 
 impl<S: Source + Send> ParallelIterator for Par<S> {}

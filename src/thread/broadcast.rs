@@ -68,7 +68,7 @@ where
     // The shares that no worker could take.
     for (index, result) in results.iter().enumerate() {
         if result.lock().is_none() {
-            registry.present().seated(|_| take(index));
+            registry.present().seated(&mut |_| take(index));
         }
     }
     gather(&results)
@@ -129,7 +129,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
             .map(Worker::place)
     });
     let mine = home.filter(|&index| index < slots.len());
-    let ask = |waiter: &Worker| {
+    let mut ask = |waiter: &Worker| {
         let (asked, _) = open(
             waiter,
             |scope| {
@@ -147,8 +147,8 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
         asked.unwrap_or_else(|payload| resume_unwind(payload));
     };
     match home {
-        Some(_) => registry.seated(ask),
-        None => as_outsider(registry, ask),
+        Some(_) => registry.seated(&mut ask),
+        None => as_outsider(registry, &mut ask),
     }
 }
 

@@ -7,25 +7,30 @@
 
 use super::global::here;
 use super::raw::fill::Places;
-use super::region::{self, Grouping, Here, Limit};
+use super::region::{self, Here, Limit};
 use super::results;
 use super::source::{Producer, Seal, Shape, Source};
 
-/// Folds all items; `None`: there was no value.
-pub(crate) fn divide<P, A, F, J>(
-    grouping: Grouping,
-    shape: Shape,
-    items: P,
-    fold: F,
-    join: J,
-) -> Option<A>
+/// Folds all items, divided as the work goes; `None`: there was no value.
+pub(crate) fn divide<P, A, F, J>(shape: Shape, items: P, fold: F, join: J) -> Option<A>
 where
     P: Producer,
     A: Send,
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
-    here(|registry| region::divide(registry, &Limit::new(), grouping, shape, items, fold, join))
+    here(|registry| region::divide(registry, &Limit::new(), shape, items, fold, join))
+}
+
+/// The same, grouped by their number only.
+pub(crate) fn divide_fixed<P, A, F, J>(shape: Shape, items: P, fold: F, join: J) -> Option<A>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
+    here(|registry| region::divide_fixed(registry, &Limit::new(), shape, items, fold, join))
 }
 
 /// Combines the results of `map` two by two; see [`results::map_reduce`].

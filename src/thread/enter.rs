@@ -30,13 +30,13 @@ use super::worker::Worker;
 use crate::record;
 use crate::task::Runnable;
 
-/// Runs `f` with a place in the pool that is lent to this thread meanwhile.
-pub(super) fn as_outsider<R>(registry: &Arc<Registry>, f: impl FnOnce(&Worker) -> R) -> R {
+/// Calls `f` with a place in the pool that is lent to this thread meanwhile.
+pub(super) fn as_outsider(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) {
     let worker = Worker::new(Arc::clone(registry), registry.take_outside_seat());
     let run = || current::inside(&worker, || f(&worker));
     let result = catch_unwind(AssertUnwindSafe(run));
     registry.put_outside_seat(worker.seat);
-    result.unwrap_or_else(|payload| resume_unwind(payload))
+    result.unwrap_or_else(|payload| resume_unwind(payload));
 }
 
 /// Calls `run` inside the pool with this tag. See
@@ -45,11 +45,15 @@ pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     match Registry::by_tag(tag) {
         Some(registry) => {
             let _helping = registry.wake_policy.outsider();
-            registry.seated(|_| run());
+            registry.seated(&mut |_| run());
         }
         None => run(),
     }
 }
+
+/// What is called in the pool: a trait object, so that the compiler makes one copy of the way in,
+/// and not one for each `map` of a program.
+type Call<'a> = &'a mut (dyn FnMut(&Worker) + Send);
 
 impl Registry {
     /// Whether this thread is a worker of this pool.
@@ -85,22 +89,13 @@ impl Registry {
         Ok(())
     }
 
-    /// Runs `f` with this thread's place in the pool: its own if it is a worker or already inside,
-    /// otherwise one that is lent while `f` runs.
-    #[inline]
-    pub(super) fn seated<R>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R) -> R {
-        self.seated_or(f, |f| as_outsider(self, f))
-    }
-
-    #[inline]
-    fn seated_or<F, R>(self: &Arc<Self>, f: F, as_outsider: impl FnOnce(F) -> R) -> R
-    where
-        F: FnOnce(&Worker) -> R,
-    {
+    /// Calls `f` with this thread's place in the pool: its own if it is a worker or already inside,
+    /// otherwise one that is lent meanwhile.
+    pub(super) fn seated(self: &Arc<Self>, f: &mut dyn FnMut(&Worker)) {
         self.with_place(|worker| match worker {
             Some(worker) => f(worker),
-            None => as_outsider(f),
-        })
+            None => as_outsider(self, f),
+        });
     }
 
     /// Runs `f` with this thread's place in the pool, if it has one.
@@ -118,41 +113,66 @@ impl Registry {
     /// Runs `f` on one of the pool's threads, or here if this is one, or if the
     /// pool has been shut down.
     pub(super) fn on_worker<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
+        self.entered(Self::call_on_worker, f)
+    }
+
+    fn call_on_worker(self: &Arc<Self>, f: Call<'_>) {
         if self.is_home() || self.injector.mode() != Mode::Open {
             return self.seated(f);
         }
-        let (mut f, mut result) = (Some(f), None);
-        let mut run = || result = current::with(|worker| Some(f.take()?(worker?)));
-        let lent = as_outsider(self, |waiter| {
-            raw_job::lend(&waiter.slot().wake_handle, &mut run, |job, lent| match self
-                .inject(Work::Job(job))
-            {
-                Err(Work::Job(job)) => Some(job),
-                _ => {
-                    waiter.wait_for(lent.latch());
-                    None
+        let mut lent = None;
+        let mut run = || current::with(|worker| worker.map(&mut *f).unwrap_or_default());
+        as_outsider(self, &mut |waiter| {
+            let wake_handle = &waiter.slot().wake_handle;
+            lent = raw_job::lend(wake_handle, &mut run, |job, lent| {
+                match self.inject(Work::Job(job)) {
+                    Err(Work::Job(job)) => Some(job),
+                    _ => {
+                        waiter.wait_for(lent.latch());
+                        None
+                    }
                 }
-            })
+            });
         });
         match lent {
             Some(Err(panic)) => panic.resume_unwind(),
             Some(Ok(())) => {}
-            None => self.seated(|_| run()), // the pool has been shut down meanwhile
+            None => self.seated(f), // the pool has been shut down meanwhile
         }
-        result.unwrap_or_else(|| unreachable!("it has been run"))
     }
 
     /// Runs a region: here with the others' help, unless the pool wants its work
     /// to run on its own threads only.
     #[inline]
     pub(super) fn region<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
+        self.entered(Self::call_in_region, f)
+    }
+
+    fn call_in_region(self: &Arc<Self>, f: Call<'_>) {
         if !self.config.caller_helps {
-            return self.on_worker(f);
+            return self.call_on_worker(f);
         }
-        self.seated_or(f, |f| {
-            let _helping = self.wake_policy.outsider();
-            let _noted = record::part("region");
-            as_outsider(self, f)
-        })
+        self.with_place(|worker| match worker {
+            Some(worker) => f(worker),
+            None => {
+                let _helping = self.wake_policy.outsider();
+                let _noted = record::part("region");
+                as_outsider(self, f);
+            }
+        });
+    }
+
+    /// Lets `enter` call `f`.
+    #[inline]
+    fn entered<R: Send>(
+        self: &Arc<Self>,
+        enter: fn(&Arc<Self>, Call<'_>),
+        f: impl FnOnce(&Worker) -> R + Send,
+    ) -> R {
+        let (mut f, mut result) = (Some(f), None);
+        enter(self, &mut |worker| {
+            result = f.take().map(|f| f(worker));
+        });
+        result.unwrap_or_else(|| unreachable!("it has been called"))
     }
 }

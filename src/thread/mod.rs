@@ -141,8 +141,8 @@ pub(crate) mod root {
 pub use root::*;
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use {
-    divided::{append_all, divide, map_reduce, try_collect, width},
-    region::{Grouping, Here},
+    divided::{append_all, divide, divide_fixed, map_reduce, try_collect, width},
+    region::Here,
     results::{RUN, together},
     source::{Producer, Seal, Shape, iterates},
 };

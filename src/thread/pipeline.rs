@@ -187,7 +187,10 @@ impl<R: Send + 'static> Pipeline<R> {
     /// Lets the pool run it, or, if the pool has been shut down, this thread.
     fn run(&self, runnable: Runnable) {
         if let Err(Work::Item(runnable)) = self.registry.inject_here(Work::Item(runnable)) {
-            self.registry.seated(|_| runnable.run());
+            let mut runnable = Some(runnable);
+            self.registry.seated(&mut |_| {
+                runnable.take().map(Runnable::run);
+            });
         }
     }
 

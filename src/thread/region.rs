@@ -85,15 +85,6 @@ const SHORT_RUN: usize = 8;
 /// before it took.
 const LARGE: usize = 8;
 
-/// Whether parts are grouped adaptively, or the same way each time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Grouping {
-    Any,
-    Fixed,
-    /// The same way, in runs of so many items, or of more if that makes enough of them.
-    Runs(usize),
-}
-
 /// The index from which on nothing is needed: that of the lowest failure, or of the first item of
 /// its piece.
 #[derive(Debug)]
@@ -143,16 +134,15 @@ impl Drop for StopOnUnwind<'_> {
     }
 }
 
-/// The state that all parts of a region share.
+/// The state that all parts of a region share. `RUNS`: whether each leaf of the fixed tree is a
+/// run, which begins with the value of no items.
 #[derive(Debug)]
-struct Region<'a, P, A, F, J> {
+struct Region<'a, P, A, F, J, const RUNS: bool> {
     limit: &'a Limit,
     items: PhantomData<fn(P) -> A>,
     shape: Shape,
     /// How many leaves the fixed tree has.
     leaves: usize,
-    /// Whether each of them is a run, which begins with the value of no items.
-    has_runs: bool,
     fold: F,
     join: J,
 }
@@ -160,11 +150,11 @@ struct Region<'a, P, A, F, J> {
 /// A part of the work on a thread: the value so far, and how long the next chunk may be.
 type Going<A> = (Option<A>, usize);
 
-/// Folds all items in the pool of `registry`; `None`: there was no value.
+/// Folds all items in the pool of `registry`, divided as the work goes. `None`: there was no
+/// value.
 pub(super) fn divide<P, A, F, J>(
     registry: &Arc<Registry>,
     limit: &Limit,
-    grouping: Grouping,
     shape: Shape,
     items: P,
     fold: F,
@@ -176,51 +166,104 @@ where
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
-    let leaves = shape.leaves(items.len(), grouping);
-    let region = &Region {
-        limit,
-        items: PhantomData,
-        shape,
-        leaves,
-        has_runs: matches!(grouping, Grouping::Runs(_)),
-        fold,
-        join,
-    };
-    registry.region(|worker| match grouping {
+    let region = &Region::<_, _, _, _, false>::new(limit, shape, 0, fold, join);
+    registry.region(|worker| match items.len() {
         // No items give one empty piece: the value that a stage begins each piece with is an item
         // (`fold`).
-        _ if items.len() == 0 => region.fold(0, None, items),
-        Grouping::Any => {
-            region
-                .drive(worker, 0, items, first_splits(worker), (None, 0))
-                .0
+        0 => region.fold(0, None, items),
+        _ => {
+            let splits = first_splits(worker);
+            region.drive(worker, 0, items, splits, (None, 0)).0
         }
-        Grouping::Fixed | Grouping::Runs(_) => region.walk(worker, 0, items, leaves),
     })
 }
 
-impl Shape {
-    /// How many leaves the fixed tree over `len` items has.
-    fn leaves(&self, len: usize, grouping: Grouping) -> usize {
-        let few = match grouping {
-            _ if self.few => FEWEST_LEAVES,
-            Grouping::Runs(run) => (len / LEAF)
-                .clamp(FEW_LEAVES, LEAVES)
-                .min(len.div_ceil(run)),
-            _ => (len / LEAF).clamp(FEW_LEAVES, LEAVES),
-        };
-        let most = (len / self.min.max(1)).max(1);
-        few.max(len.div_ceil(self.max.max(1))).min(most)
-    }
-}
-
-impl<P, A, F, J> Region<'_, P, A, F, J>
+/// The same along the fixed tree, so that the grouping is the same each time.
+pub(super) fn divide_fixed<P, A, F, J>(
+    registry: &Arc<Registry>,
+    limit: &Limit,
+    shape: Shape,
+    items: P,
+    fold: F,
+    join: J,
+) -> Option<A>
 where
     P: Producer,
     A: Send,
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
+    let leaves = shape.leaves(items.len(), usize::MAX);
+    let region = Region::<_, _, _, _, false>::new(limit, shape, leaves, fold, join);
+    region.walk_all(registry, items)
+}
+
+/// The same, in runs of `run` items, or of more if that makes enough of them. The fold is passed no
+/// items first in each.
+pub(super) fn divide_in_runs<P, A, F, J>(
+    registry: &Arc<Registry>,
+    limit: &Limit,
+    run: usize,
+    shape: Shape,
+    items: P,
+    fold: F,
+    join: J,
+) -> Option<A>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
+    let leaves = shape.leaves(items.len(), items.len().div_ceil(run));
+    let region = Region::<_, _, _, _, true>::new(limit, shape, leaves, fold, join);
+    region.walk_all(registry, items)
+}
+
+impl Shape {
+    /// How many leaves the fixed tree over `len` items has: `enough` at most, unless there should
+    /// be few, or leaves may not be so long.
+    fn leaves(&self, len: usize, enough: usize) -> usize {
+        let few = match self.few {
+            true => FEWEST_LEAVES,
+            false => (len / LEAF).clamp(FEW_LEAVES, LEAVES).min(enough),
+        };
+        let most = (len / self.min.max(1)).max(1);
+        few.max(len.div_ceil(self.max.max(1))).min(most)
+    }
+}
+
+impl<P, A, F, J, const RUNS: bool> Region<'_, P, A, F, J, RUNS>
+where
+    P: Producer,
+    A: Send,
+    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
+    J: Fn(A, A) -> A + Sync,
+{
+    fn new(
+        limit: &Limit,
+        shape: Shape,
+        leaves: usize,
+        fold: F,
+        join: J,
+    ) -> Region<'_, P, A, F, J, RUNS> {
+        Region {
+            limit,
+            items: PhantomData,
+            shape,
+            leaves,
+            fold,
+            join,
+        }
+    }
+
+    fn walk_all(&self, registry: &Arc<Registry>, items: P) -> Option<A> {
+        registry.region(|worker| match items.len() {
+            0 => self.fold(0, None, items),
+            _ => self.walk(worker, 0, items, self.leaves),
+        })
+    }
+
     /// Folds the items, the first of which has the index `at`, chunk by chunk, and shares them when
     /// a thread wants work.
     fn drive(
@@ -315,7 +358,7 @@ where
 
     #[inline(always)]
     fn leaf(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
-        match self.has_runs {
+        match RUNS {
             true => self.run(worker, at, items),
             false => self.fold(at, None, items),
         }

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::raw::fill::{self, Filled, Places};
-use super::region::{Grouping, Here, Limit, divide};
+use super::region::{Here, Limit, divide, divide_fixed, divide_in_runs};
 use super::registry::Registry;
 use super::source::{Producer, Seal, Shape, Source};
 use crate::loom::Mutex;
@@ -55,7 +55,6 @@ pub(super) fn append<P: Producer, R: Send>(
         divide(
             registry,
             limit,
-            Grouping::Any,
             shape,
             items,
             |here, so_far: Option<Filled<'_, R>>, Placed(items, mut places)| {
@@ -104,8 +103,7 @@ where
             let results = items.forward().map(&map);
             results.reduce(&reduce)
         };
-        let grouping = Grouping::Fixed;
-        return divide(registry, &limit, grouping, shape, items, fold, &reduce);
+        return divide_fixed(registry, &limit, shape, items, fold, &reduce);
     }
     let fold = |_: Here<'_>, so_far: Option<Part<R>>, items: S::Producer<'_>| {
         let begins = items.len() == 0;
@@ -135,15 +133,7 @@ where
         (Part::Reduced(left), Part::Reduced(right)) => Part::Reduced(left.or(right)),
         (Part::Kept(_), Part::Reduced(_)) => unreachable!("a run has its first item at the left"),
     };
-    match divide(
-        registry,
-        &limit,
-        Grouping::Runs(run),
-        shape,
-        items,
-        fold,
-        join,
-    )? {
+    match divide_in_runs(registry, &limit, run, shape, items, fold, join)? {
         Part::Reduced(all) => all,
         Part::Kept(_) => unreachable!("a run has its first item at the left"),
     }
@@ -198,15 +188,7 @@ where
                 }
                 Some(list)
             };
-            let all = divide(
-                registry,
-                &limit,
-                Grouping::Any,
-                shape,
-                items,
-                fold,
-                together,
-            );
+            let all = divide(registry, &limit, shape, items, fold, together);
             results = all.unwrap_or_default();
             return true;
         }

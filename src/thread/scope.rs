@@ -139,7 +139,7 @@ impl<T> ScopedTask<'_, T> {
         if !task.latch().is_set() && may_help(self.scope) {
             // Inside its pool, on whichever thread it is waited for.
             registry.seated(
-                |worker| match worker.take_scoped(ptr::from_ref(task).addr()) {
+                &mut |worker| match worker.take_scoped(ptr::from_ref(task).addr()) {
                     Some(lent) => lent.run(&worker.ended),
                     None => self.scope.run_here(task),
                 },
@@ -148,7 +148,7 @@ impl<T> ScopedTask<'_, T> {
         if !task.latch().is_set() {
             // The thread that has begun it may be the parent's; `registry` is this process's own.
             self.scope.registry.assert_not_forked();
-            registry.seated(|worker| {
+            registry.seated(&mut |worker| {
                 let thread = worker.slot().wake_handle.clone();
                 let wait = || worker.wait_for(task.latch());
                 lender.join(task, thread, wait);
@@ -187,7 +187,9 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let registry = registry.present();
-    registry.seated(|worker| {
+    let (mut body, mut result) = (Some(body), None);
+    registry.seated(&mut |worker| {
+        let Some(body) = body.take() else { return };
         let here = || worker.pop_scoped();
         let rest = |scope: &Shared| {
             if may_help(scope) {
@@ -219,23 +221,24 @@ where
             };
             worker.wait(|| latch.is_set(), || latch.park(), help);
         };
-        let (result, panics) = open(worker, body, rest, wait);
+        let (returned, panics) = open(worker, body, rest, wait);
         let mut unheard = panics.into_iter().flatten();
-        let first = match &result {
+        let first = match &returned {
             Ok(_) => unheard.next(),
             Err(_) => None, // the body's own comes first
         };
         // One by one: the payloads' own destructors may panic.
         unheard.for_each(|panic| panic::contain(|| drop(panic)));
-        match (result, first) {
-            (Ok(result), None) => result,
+        match (returned, first) {
+            (Ok(value), None) => result = Some(value),
             (Err(payload), _) => resume_unwind(payload),
-            (Ok(result), Some(first)) => {
-                panic::contain(|| drop(result));
+            (Ok(value), Some(first)) => {
+                panic::contain(|| drop(value));
                 first.resume_unwind()
             }
         }
-    })
+    });
+    result.unwrap_or_else(|| unreachable!("it has been called"))
 }
 
 impl fmt::Debug for Scope<'_, '_> {

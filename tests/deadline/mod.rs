@@ -29,9 +29,9 @@ pub(crate) fn sample(rounds: usize) -> usize {
 /// too long.
 pub(crate) fn within_deadline<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let _ = tell.send(f());
-    });
+    // (A trait object, so that starting a thread is compiled once, and not for each test.)
+    let run: Box<dyn FnOnce() + Send> = Box::new(move || _ = tell.send(f()));
+    let worker = thread::spawn(run);
     match told.recv_timeout(LIMIT) {
         Ok(value) => value,
         Err(RecvTimeoutError::Timeout) => panic!("it hangs"),

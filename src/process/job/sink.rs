@@ -36,11 +36,11 @@ pub(crate) trait Sink: Send {
 }
 
 /// All results of one `spawn` or `map`, in order: those without a gap before them, and runs of
-/// others, keyed by the index of the first.
+/// others, keyed by the index of the first. (As they came, so that the map is compiled once.)
 pub(crate) struct Collect<R, T> {
     completer: Completer<T>,
     front: Vec<R>,
-    behind: BTreeMap<usize, Vec<R>>,
+    behind: BTreeMap<usize, Values>,
     /// Makes the task's result of all values.
     whole: fn(Vec<R>) -> Option<T>,
     /// The lowest index of an item that has timed out, and its details.
@@ -81,13 +81,14 @@ impl<R> Collect<R, Vec<R>> {
 
 impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
     fn take(&mut self, index: usize, values: Values) -> Option<Values> {
-        let mut values = own(values);
-        match index == self.front.len() {
-            true => self.front.append(&mut values),
-            false => drop(self.behind.insert(index, values)),
+        if index != self.front.len() {
+            drop(self.behind.insert(index, values));
+            return None;
         }
-        while let Some(mut run) = self.behind.remove(&self.front.len()) {
-            self.front.append(&mut run);
+        let mut next = Some(values);
+        while let Some(run) = next {
+            self.front.append(&mut own(run));
+            next = self.behind.remove(&self.front.len());
         }
         None
     }
