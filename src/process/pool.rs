@@ -298,7 +298,9 @@ impl ProcessPool {
     /// Tasks spawned later end in [`TaskError::Closed`]. It may be called again, also from several
     /// threads, and a stronger call overrides a weaker one. An [`Imap`] takes no more items.
     ///
-    /// In a callback on the driver thread of a process pool, this or another, it does not wait.
+    /// In a callback on the driver thread of a process pool, this or another, it does not wait. The
+    /// iterator of a `map` on this pool must not call it with [`Shutdown::Wait`]: each would wait
+    /// for the other.
     ///
     /// In a forked child, the parent's pool counts as shut down; calls on it there do not affect
     /// the parent.

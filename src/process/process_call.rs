@@ -66,7 +66,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
 
     /// How long each item may run, from its start: then it ends with [`TaskError::TimedOut`], and
     /// is stopped like a cancelled one (its token is set; its worker is killed after the
-    /// [grace period](crate::ProcessPoolBuilder::grace)). Other items are not affected.
+    /// [grace period](crate::ProcessPoolBuilder::grace)). Other items are not affected. With
+    /// [`retry`](Self::retry), each attempt has this time, from its own start.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
     /// `imap` it is the result of that item. The error itself does not contain the index of the

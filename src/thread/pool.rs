@@ -578,7 +578,8 @@ impl ThreadPool {
     ///
     /// On one of the pool's own workers, or in a hook, this joins all threads except those that are
     /// inside `shutdown` themselves. If a task, a half of a join, a task of a scope or an item
-    /// calls it, no other worker of the pool may wait for that work: each would wait for the other.
+    /// calls it, no other worker of the pool may wait for that work, as one does for the items of a
+    /// [`map_task`](Self::map_task): each would wait for the other.
     ///
     /// In a forked child, which has none of the threads, the parent's pool counts as shut down, and
     /// the tasks that were spawned on it have ended in `Closed`.

@@ -1,4 +1,4 @@
-//! Results that nest deeply: which thread decodes them, and which drops them.
+//! Arguments and results that nest deeply: which thread encodes, decodes and drops them.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline::sample;
@@ -13,7 +13,8 @@ use serde::de::Error;
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use support::{Scratch, Test, note, noted, pool, tests, until};
-use trefoil::{Shutdown, TaskError};
+use trefoil::process::channel;
+use trefoil::{PoolError, Process, Shutdown, TaskError};
 
 /// What should take milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -45,6 +46,44 @@ tests! {
             }
         });
         small.unwrap().join().unwrap();
+        assert_eq!(procs.stats().died, 0);
+    }
+
+    /// It is written recursively: an error for the caller, and for the worker that returns it.
+    fn what_nests_too_deeply_to_be_written_is_an_error() {
+        const DEEP: usize = 100_000;
+        let codec = |what: &str, result: Result<usize, TaskError>| match result {
+            Err(TaskError::Codec(error)) => {
+                let error = error.to_string();
+                assert!(error.contains("nests more deeply") && error.contains(what), "{error}");
+            }
+            other => panic!("{other:?}"),
+        };
+        let argument = |result| codec("an argument of type `process::deep::Chain` could not be encoded", result);
+        let procs = pool(1);
+        let depth = |chain: Chain| chain.depth();
+        assert_eq!(procs.spawn(Chain::of(100), depth).join().unwrap(), 100);
+        argument(procs.spawn(Chain::of(DEEP), depth).join());
+        argument(procs.map([Chain::of(1), Chain::of(DEEP)], depth).map(|all| all.len()));
+        let mut each = procs.imap([1, DEEP, 2].map(Chain::of), depth);
+        assert_eq!(each.next().unwrap().unwrap(), 1);
+        argument(each.next().unwrap());
+        let with = procs.map_with(&Chain::of(DEEP), [1], |chain: &Chain, n: usize| chain.depth() + n);
+        argument(with.map(|all| all.len()));
+        let Err(PoolError::Argument(error)) = Process::spawn(Chain::of(DEEP), depth) else { panic!() };
+        argument(Err(error));
+        let (sender, receiver) = channel(4).unwrap();
+        argument(sender.send_blocking(Chain::of(DEEP)).map(|()| 0));
+        sender.send_blocking(Chain::of(5)).unwrap();
+        assert_eq!(receiver.recv_blocking().unwrap().depth(), 5);
+        let small = thread::Builder::new().stack_size(64 << 10);
+        thread::scope(|scope| {
+            let all = || (0..20).for_each(|n| argument(procs.spawn(Chain::of(n + 10_000), depth).join()));
+            small.spawn_scoped(scope, all).unwrap().join().unwrap();
+        });
+        let result = procs.spawn(DEEP, Chain::of).join().map(|chain| chain.depth());
+        codec("a result of type `process::deep::Chain` could not be encoded", result);
+        assert_eq!(procs.spawn(10, Chain::of).join().unwrap().depth(), 10);
         assert_eq!(procs.stats().died, 0);
     }
 
@@ -91,6 +130,32 @@ tests! {
         procs.spawn(DEEP, |depth: u32| Nest(depth, None)).on_done(move |nest| tell.send(nest.unwrap().depth()).unwrap());
         assert_eq!(told.recv().unwrap(), DEEP);
         procs.shutdown(Shutdown::Wait);
+    }
+}
+
+/// Is written and read recursively, and dropped without recursion.
+#[derive(Default, Serialize, Deserialize)]
+struct Chain(Vec<Chain>);
+
+impl Chain {
+    fn of(depth: usize) -> Self {
+        (0..depth).fold(Self::default(), |chain, _| Self(vec![chain]))
+    }
+
+    fn depth(&self) -> usize {
+        let (mut depth, mut chain) = (0, self);
+        while let [inner] = &chain.0[..] {
+            (depth, chain) = (depth + 1, inner);
+        }
+        depth
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        while let Some(mut inner) = self.0.pop() {
+            self.0 = std::mem::take(&mut inner.0);
+        }
     }
 }
 

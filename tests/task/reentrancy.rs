@@ -677,6 +677,23 @@ fn payloads_with_bad_destructors() {
     });
 }
 
+/// The line that is printed without a hook is lost if standard error takes nothing: no panic.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_failure_may_be_told_on_a_full_disk() {
+    let test = "reentrancy::a_failure_may_be_told_on_a_full_disk";
+    alone(test, "exec 2>/dev/full", || {
+        let panics = Arc::new(AtomicUsize::new(0));
+        let count = panics.clone();
+        std::panic::set_hook(Box::new(move |_| _ = count.fetch_add(1, Ordering::SeqCst)));
+        let (failing, task) = Completer::<u8>::new();
+        task.detach();
+        failing.complete(Err(TaskError::TimedOut));
+        drop(std::panic::take_hook());
+        assert_eq!(panics.load(Ordering::SeqCst), 0);
+    });
+}
+
 #[test]
 fn a_hook_that_fails_and_re_enters() {
     alone("reentrancy::a_hook_that_fails_and_re_enters", "", || {

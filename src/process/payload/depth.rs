@@ -1,8 +1,9 @@
-//! Limits the depth of a recursive decoding by the stack that is left.
+//! Limits the depth of a recursive encoding or decoding by the stack that is left.
 //!
-//! A nested value is decoded recursively, and the bytes determine the depth. Each level reads some
-//! bytes, so the source of the bytes makes the check: a value that would need more stack than this
-//! thread has is a codec error. The first [`SHALLOW`] bytes of stack are not checked.
+//! A nested value is encoded and decoded recursively, and the value or the bytes determine the
+//! depth. Each level writes a tag, or reads some bytes, and this makes the check: a value that
+//! would need more stack than this thread has is a codec error. The first [`SHALLOW`] bytes of
+//! stack are not checked.
 //!
 //! Tests: `tests/process/deep.rs`, `sys::stack`.
 
@@ -50,7 +51,7 @@ impl Depth {
         if stack::here() >= self.floor {
             return Ok(());
         }
-        scope::said("it nests more deeply than the stack of the thread that decodes it allows");
+        scope::said("it nests more deeply than the stack of this thread allows");
         Err(Error::SerdeDeCustom)
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::ser::{self, Serializer};
 
 use super::{Error, MUST, NAMES, Tag};
+use crate::process::payload::depth::Depth;
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
@@ -18,6 +19,7 @@ pub(crate) fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, data: F) -> Res
         description: Vec::with_capacity(64),
         names: Vec::new(),
         must: 0,
+        depth: Depth::here(),
     };
     value.serialize(&mut writer)?;
     let mut description = writer.description;
@@ -35,6 +37,7 @@ struct Writer<F: Flavor> {
     names: Vec<&'static str>,
     /// [`MUST`] if the data must not be read without the description.
     must: u32,
+    depth: Depth,
 }
 
 /// Appends a number, with seven bits in a byte.
@@ -47,12 +50,15 @@ fn number(mut number: usize, out: &mut Vec<u8>) {
 }
 
 impl<F: Flavor> Writer<F> {
-    fn tag(&mut self, tag: Tag) {
+    /// Describes a value. An error if it nests too deeply.
+    fn tag(&mut self, tag: Tag) -> Result {
+        self.depth.check()?;
         self.description.push(tag as u8);
+        Ok(())
     }
 
     fn put<T: Serialize + ?Sized>(&mut self, tag: Tag, value: &T) -> Result {
-        self.tag(tag);
+        self.tag(tag)?;
         Ok(value.serialize(&mut self.data)?)
     }
 
@@ -76,14 +82,14 @@ impl<F: Flavor> Writer<F> {
     }
 
     /// Begins a value with parts.
-    fn open(&mut self, tag: Tag) -> Parts<'_, F> {
-        self.tag(tag);
-        Parts {
+    fn open(&mut self, tag: Tag) -> Result<Parts<'_, F>> {
+        self.tag(tag)?;
+        Ok(Parts {
             run: self.description.len(),
             count: 0,
             part: 0,
             writer: self,
-        }
+        })
     }
 
     /// Begins a value with `count` parts, if that is known.
@@ -92,7 +98,7 @@ impl<F: Flavor> Writer<F> {
             self.must = MUST;
         }
         count.unwrap_or(0).serialize(&mut self.data)?;
-        Ok(self.open(tag))
+        self.open(tag)
     }
 }
 
@@ -137,7 +143,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result {
-        self.tag(Tag::Bytes);
+        self.tag(Tag::Bytes)?;
         Ok(self.data.serialize_bytes(value)?)
     }
 
@@ -151,8 +157,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     fn serialize_unit(self) -> Result {
-        self.tag(Tag::Unit);
-        Ok(())
+        self.tag(Tag::Unit)
     }
 
     fn serialize_unit_struct(self, _: &'static str) -> Result {
@@ -183,11 +188,11 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Parts<'a, F>> {
-        Ok(self.open(Tag::Tuple))
+        self.open(Tag::Tuple)
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'a, F>> {
-        Ok(self.open(Tag::Tuple))
+        self.open(Tag::Tuple)
     }
 
     fn serialize_tuple_variant(
@@ -198,7 +203,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         _: usize,
     ) -> Result<Parts<'a, F>> {
         self.variant(Tag::Variant, index, name)?;
-        Ok(self.open(Tag::Tuple))
+        self.open(Tag::Tuple)
     }
 
     fn serialize_map(self, count: Option<usize>) -> Result<Parts<'a, F>> {
@@ -206,7 +211,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Fields<'a, F>> {
-        self.tag(Tag::Struct);
+        self.tag(Tag::Struct)?;
         Ok(Fields(self))
     }
 
@@ -218,7 +223,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         _: usize,
     ) -> Result<Fields<'a, F>> {
         self.variant(Tag::Variant, index, name)?;
-        self.tag(Tag::Struct);
+        self.tag(Tag::Struct)?;
         Ok(Fields(self))
     }
 
@@ -290,8 +295,7 @@ impl<F: Flavor> Parts<'_, F> {
         if self.count > 0 {
             number(self.count, &mut self.writer.description);
         }
-        self.writer.tag(Tag::End);
-        Ok(())
+        self.writer.tag(Tag::End)
     }
 }
 
@@ -363,8 +367,7 @@ macro_rules! writes_fields {
                 }
 
                 fn end(self) -> Result {
-                    self.0.tag(Tag::End);
-                    Ok(())
+                    self.0.tag(Tag::End)
                 }
             }
         )*
