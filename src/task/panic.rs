@@ -14,7 +14,7 @@
 //! `Sync`; the first to resume gets it, later resumers get the message.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
 // A payload is taken once: no protocol.
@@ -200,7 +200,7 @@ impl fmt::Display for PanicLocation {
 
 crate::loom::per_thread! {
     /// Where the last panic on this thread began. Boxed: [`catch`] moves it out and in.
-    static PLACE: RefCell<Option<Box<Place>>> = RefCell::new(None);
+    static PLACE: Cell<Option<Box<Place>>> = Cell::new(None);
 }
 
 /// Where a panic began.
@@ -213,6 +213,7 @@ struct Place {
 }
 
 /// Notes a place on this thread, or none; the one before.
+#[inline(always)]
 fn note(place: Option<Box<Place>>) -> Option<Box<Place>> {
     PLACE
         .try_with(|slot| slot.replace(place))

@@ -44,8 +44,10 @@ pub(super) fn as_outsider(registry: &Arc<Registry>, f: &mut dyn FnMut(&Worker)) 
 pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     match Registry::by_tag(tag) {
         Some(registry) => {
-            let _helping = registry.wake_policy.outsider();
-            registry.seated(&mut |_| run());
+            registry.seated(&mut |worker| {
+                let _helping = worker.helps();
+                run();
+            });
         }
         None => run(),
     }
@@ -152,13 +154,10 @@ impl Registry {
         if !self.config.caller_helps {
             return self.call_on_worker(f);
         }
-        self.with_place(|worker| match worker {
-            Some(worker) => f(worker),
-            None => {
-                let _helping = self.wake_policy.outsider();
-                let _noted = record::part("region");
-                as_outsider(self, f);
-            }
+        self.seated(&mut |worker| {
+            let helping = worker.helps();
+            let _noted = helping.as_ref().map(|_| record::part("region"));
+            f(worker);
         });
     }
 

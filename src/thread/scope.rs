@@ -31,8 +31,8 @@ use std::sync::Arc;
 use super::latch::Latch;
 use super::queue::{Mode, Work};
 use super::raw::half::Half;
-use super::raw::lent::{Ended, Lent, Loan};
-use super::raw::scope::{Scope, Shared, open};
+use super::raw::lent::{Lent, Loan};
+use super::raw::scope::{Scope, Shared, ToLend, open};
 use super::raw::stage::{Handle, Scoped, handle};
 use super::registry::Registry;
 use super::worker::Worker;
@@ -64,26 +64,30 @@ impl<'scope> Scope<'scope, '_> {
     /// });
     /// assert_eq!(counts, [0, 10, 20, 30]);
     /// ```
+    #[inline]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedTask<'scope, T>
     where
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let scope = &self.shared;
-        let task = Scoped::new(f);
-        let task = scope.registry.present().with_place(|worker| {
-            let worker = worker.filter(|worker| worker.takes_scope(scope.address()));
-            let none = Ended::default();
-            let (lent, task) = self.lend(task, worker.map_or(&none, |worker| &worker.ended));
-            match worker {
-                Some(worker) => worker.push_scoped(lent),
-                None => enqueue(scope, lent),
-            }
-            task
-        });
-        let task = handle(task);
-        ScopedTask { task, scope }
+        let (task, handles) = self.pair(Scoped::new(f));
+        push(task);
+        ScopedTask {
+            task: handle(handles),
+            scope: &self.shared,
+        }
     }
+}
+
+/// Queues a task.
+fn push(task: ToLend<'_>) {
+    let scope = task.scope;
+    scope.registry.present().with_place(|worker| {
+        match worker.filter(|worker| worker.takes_scope(scope.address())) {
+            Some(worker) => worker.push_scoped(task.lend(Some(&worker.ended))),
+            None => enqueue(scope, task.lend(None)),
+        }
+    });
 }
 
 /// Puts a task into the pool's injector.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use super::join::raw_job::JobRef;
 use super::join::splitter::Splitter;
-use super::join::wake_policy::{Findings, TINY};
+use super::join::wake_policy::{Findings, Helping, TINY};
 use super::queue::{BATCH, Mode, Slots, Work};
 use super::raw::lent::{Ended, Lent};
 use super::registry::{NO_PLACE, Registry};
@@ -71,6 +71,8 @@ pub(super) struct Worker {
     stale: Cell<u32>,
     /// Tasks of a scope that it has run and not yet subtracted from the scope's count.
     pub(super) ended: Ended,
+    /// It is an outside thread that takes part, and is counted as such.
+    helps: Cell<bool>,
 }
 
 /// The address in `open_scope` while no scope is open on this thread: it runs tasks of any.
@@ -106,6 +108,7 @@ impl Worker {
             newest_scoped: Cell::new(0),
             stale: Cell::new(0),
             ended: Ended::default(),
+            helps: Cell::new(false),
         }
     }
 
@@ -186,6 +189,13 @@ impl Worker {
     #[inline]
     pub(super) fn may_run(&self) -> bool {
         self.place() != NO_PLACE || self.registry.config.caller_helps
+    }
+
+    /// Counts an outside thread as one that takes part, until the guard is dropped.
+    #[inline]
+    pub(super) fn helps(&self) -> Option<Helping<'_>> {
+        let counts = self.place() == NO_PLACE && !self.helps.replace(true);
+        counts.then(|| self.registry.wake_policy.outsider(&self.helps))
     }
 
     // ---- pushing ---------------------------------------------------------

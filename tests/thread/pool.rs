@@ -395,6 +395,31 @@ fn a_wait_inside_a_future_that_a_worker_waits_for() {
     });
 }
 
+/// A thread from outside that computes in a scope's body is one of as many as the pool is wide.
+#[test]
+fn joins_in_a_scope_from_outside_wake_no_worker_beyond_the_width() {
+    let _watchdog = watchdog();
+    let pool = ThreadPool::with_threads(2);
+    let (pool, runs) = (&pool, |what: &str| format!("{pool:?}").contains(what));
+    eventually("all sleep", || runs("running: 0"));
+    let (began, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    pool.scope(|_| {
+        pool.join(
+            move || {
+                begun.recv().unwrap(); // a worker has the other half
+                let (one, ()) = pool.join(|| runs("running: 1"), || ());
+                drop(release);
+                assert!(one, "{pool:?}");
+            },
+            move || {
+                began.send(()).unwrap();
+                let _dropped = released.recv();
+            },
+        );
+    });
+}
+
 #[test]
 fn nested_pools_wait_for_each_other() {
     let _watchdog = watchdog();

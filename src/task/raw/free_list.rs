@@ -117,8 +117,8 @@ pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
         Some(class) => {
             let kept = FREE.try_with(|lists| {
                 let mut list = lists.0[class].borrow_mut();
-                if list.0.len() == full(class) {
-                    put_away(&mut list, class);
+                if list.0.len() == list.0.capacity() {
+                    make_room(&mut list, class);
                 }
                 list.0.push(memory); // T17: the caller gives it away, and `take` chose the same class for its layout
             });
@@ -155,10 +155,15 @@ fn refill(list: &mut List, class: usize) {
     }
 }
 
-/// Puts a full list on the shelf, or frees it, and begins an empty one.
+/// Lets a list grow; or, if it is full, puts it on the shelf, or frees it, and begins an empty one.
 #[cold]
 #[inline(never)]
-fn put_away(list: &mut List, class: usize) {
+fn make_room(list: &mut List, class: usize) {
+    let len = list.0.len();
+    if len < full(class) {
+        // Its capacity says when it is full.
+        return list.0.reserve_exact(len.max(4).min(full(class) - len));
+    }
     let full = std::mem::replace(list, List(Vec::with_capacity(full(class))));
     match SHELF[class].try_lock() {
         Ok(mut shelf) if shelf.len() < PLACES => {

@@ -165,6 +165,7 @@ fn offer_in(target: Target<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stoppe
         };
         match worker {
             Some(worker) if worker.may_run() && registry.is(worker.registry()) => {
+                let _helping = worker.helps(); // the body of a scope may be outside
                 offer(worker, a, b)
             }
             _ => registry.region(|worker| {

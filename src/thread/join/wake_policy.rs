@@ -59,6 +59,19 @@ pub(in crate::thread) struct WakePolicy {
 #[must_use]
 pub(in crate::thread) struct Counted<'a>(&'a AtomicU32);
 
+/// An outside thread that takes part.
+#[must_use]
+pub(in crate::thread) struct Helping<'a> {
+    _counted: Counted<'a>,
+    flag: &'a Cell<bool>,
+}
+
+impl Drop for Helping<'_> {
+    fn drop(&mut self) {
+        self.flag.set(false);
+    }
+}
+
 impl<'a> Counted<'a> {
     fn new(count: &'a AtomicU32) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
@@ -85,9 +98,12 @@ impl WakePolicy {
         }
     }
 
-    /// An outside thread works along until the guard is dropped.
-    pub(in crate::thread) fn outsider(&self) -> Counted<'_> {
-        Counted::new(&self.outsiders)
+    /// An outside thread works along until the guard is dropped, which clears `flag`.
+    pub(in crate::thread) fn outsider<'a>(&'a self, flag: &'a Cell<bool>) -> Helping<'a> {
+        Helping {
+            _counted: Counted::new(&self.outsiders),
+            flag,
+        }
     }
 
     /// A thread waits for a thief until the guard is dropped.

@@ -34,6 +34,7 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for Half<T> {}
 
 impl<T> Half<T> {
     /// Both owners of a value.
+    #[inline(always)]
     pub(in crate::thread) fn pair(value: T) -> (Self, Self) {
         let alone = AtomicBool::new(false);
         let owned = free_list::take(Layout::new::<Owned<T>>()).cast::<Owned<T>>();

@@ -158,28 +158,38 @@ impl Lender {
         result
     }
 
+    /// Both halves of an entry: one that is to be lent, and its handle's.
+    #[inline(always)] // so that a closure is put where it stays, and not copied there
+    pub(super) fn pair<'scope, E: Entry + 'scope>(
+        &self,
+        entry: E,
+    ) -> (Half<Loan<dyn Entry + 'scope>>, Half<Loan<E>>) {
+        let lender = NonNull::from(self);
+        let (entry, handle) = Half::pair(Loan { lender, entry });
+        let owned: NonNull<Owned<Loan<dyn Entry + 'scope>>> = ManuallyDrop::new(entry).0;
+        (Half(owned), handle)
+    }
+
     /// Counts an entry, or lets it have the count of one that has `ended`.
     ///
     /// # Safety
-    /// Called inside [`end_after`](Self::end_after), and what `entry` borrows outlives that.
-    pub(super) unsafe fn lend<'scope, E: Entry + 'scope>(
+    /// Called inside [`end_after`](Self::end_after), and what `entry` borrows outlives that. It is
+    /// this lender's.
+    pub(super) unsafe fn lend<'scope>(
         &self,
-        entry: E,
-        ended: &Ended,
-    ) -> (Lent, Half<Loan<E>>) {
-        if !ended.pass_on(self) {
+        entry: Half<Loan<dyn Entry + 'scope>>,
+        ended: Option<&Ended>,
+    ) -> Lent {
+        if !ended.is_some_and(|ended| ended.pass_on(self)) {
             self.left.add();
         }
-        let lender = NonNull::from(self);
-        let (lent, handle) = Half::pair(Loan { lender, entry });
-        let owned: NonNull<Owned<Loan<dyn Entry + 'scope>>> = ManuallyDrop::new(lent).0;
         // SAFETY: P15: only the lifetime changes. This half is dropped before the count is zero,
         // and `end_after` waits for that before it ends: until then, the caller promises,
         // what the entry borrows is there.
         let lent = unsafe {
-            mem::transmute::<Half<Loan<dyn Entry + 'scope>>, Half<Loan<dyn Entry>>>(Half(owned))
+            mem::transmute::<Half<Loan<dyn Entry + 'scope>>, Half<Loan<dyn Entry>>>(entry)
         };
-        (Lent(ManuallyDrop::new(lent)), handle)
+        Lent(ManuallyDrop::new(lent))
     }
 
     /// Runs an entry as a part of what the lender is in.
@@ -282,6 +292,7 @@ impl Drop for Lent {
 
 impl Ended {
     /// So many more, of this lender. Others are counted off.
+    #[inline]
     fn add(&self, lender: &Lender, entries: usize) {
         self.count_off_others(lender);
         self.lender.set(Some(NonNull::from(lender)));
@@ -294,9 +305,10 @@ impl Ended {
 
     /// One of them counts for an entry that is to be lent by this lender. False: there is none.
     fn pass_on(&self, lender: &Lender) -> bool {
-        let left = self.entries.get().checked_sub(1);
-        let left = left.filter(|_| self.are_of(lender));
-        left.map(|left| self.entries.set(left)).is_some()
+        let entries = self.entries.get();
+        let has_one = entries > 0 && self.are_of(lender);
+        self.entries.set(entries - usize::from(has_one));
+        has_one
     }
 
     /// Those of this lender, which the caller counts off. Others are counted off.

@@ -82,15 +82,35 @@ where
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Lends an entry that borrows for `'scope`; see [`Lender::lend`].
-    pub(in crate::thread) fn lend<E: Entry + 'scope>(
+    /// Both halves of an entry that borrows for `'scope`, for [`lend`](Self::lend) and its handle.
+    #[inline(always)]
+    pub(in crate::thread) fn pair<E: Entry + 'scope>(
         &'scope self,
         entry: E,
-        ended: &Ended,
-    ) -> (Lent, Half<Loan<E>>) {
-        // SAFETY: P16: this scope is borrowed for `'scope`, so `open` is inside `end_after`, and
+    ) -> (ToLend<'scope>, Half<Loan<E>>) {
+        let (entry, handle) = self.shared.lender.pair(entry);
+        (
+            ToLend {
+                entry,
+                scope: &self.shared,
+            },
+            handle,
+        )
+    }
+}
+
+/// An entry that its scope will lend, or drop.
+pub(in crate::thread) struct ToLend<'scope> {
+    entry: Half<Loan<dyn Entry + 'scope>>,
+    pub(in crate::thread) scope: &'scope Shared,
+}
+
+impl ToLend<'_> {
+    /// Lends it; see [`Lender::lend`].
+    pub(in crate::thread) fn lend(self, ended: Option<&Ended>) -> Lent {
+        // SAFETY: P16: its scope is borrowed for `'scope`, so `open` is inside `end_after`, and
         // what the entry borrows outlives that.
-        unsafe { self.shared.lender.lend(entry, ended) }
+        unsafe { self.scope.lender.lend(self.entry, ended) }
     }
 }
 

@@ -178,7 +178,10 @@ impl Sleep {
     /// width, or fewer when more workers wait than are replaced (`blocked.rs`).
     #[inline]
     pub(in crate::thread) fn target(&self, now: Counts) -> usize {
-        let unreplaced = now.blocked().saturating_sub(self.replaced());
+        let unreplaced = match now.blocked() {
+            0 => 0,
+            blocked => blocked.saturating_sub(self.replaced()),
+        };
         self.width().saturating_sub(unreplaced) + self.extra.load(Ordering::Relaxed)
     }
 
