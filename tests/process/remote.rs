@@ -90,6 +90,7 @@ tests! {
         assert!(error.contains("cannot be kept") && !error.contains("plain"), "{error}");
     }
 
+    #[cfg(target_os = "linux")]
     fn a_large_one_holds_one_descriptor() {
         let procs = pool(1);
         let before = descriptors();
