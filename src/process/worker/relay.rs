@@ -1,9 +1,9 @@
 //! In a plain worker: which of two threads reads the stream.
 //!
-//! **Job.** The main thread reads the frames that it runs, because each call would wait for a second
-//! thread that only passes them on. But while an item runs, there may come what cannot wait: a
-//! `Recall`, or the end of the stream. So if the main thread has been busy for a [`BEAT`], a second
-//! thread reads in its place, until the main thread waits for what that has read.
+//! **Job.** The main thread reads the frames that it runs, because each call would wait for a
+//! second thread that only passes them on. But while an item runs, there may come what cannot wait:
+//! a `Recall`, or the end of the stream. So if the main thread has been busy for a [`BEAT`], a
+//! second thread reads in its place, until the main thread waits for what that has read.
 //!
 //! **Protocol.** The source belongs to the thread that has taken it out of [`Turn`].
 //! 1. The main thread needs a frame: it takes one that was passed on; or else the source, if that
