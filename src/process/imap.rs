@@ -57,7 +57,11 @@ const MIN_TURNOVER: Duration = Duration::from_millis(4);
 /// [`stream`](Self::stream), of `Result<R, TaskError>`.
 ///
 /// Lazy: items are taken from the input, on the thread that asks for results, no further ahead
-/// than the [buffer](Self::buffer) holds. Each item has its own result: one that fails
+/// than the [buffer](Self::buffer) holds. An input that blocks holds up results that are there
+/// (those of [`ThreadPool::imap`](crate::ThreadPool::imap) come meanwhile); one that is slow can
+/// be read by a thread of its own, which sends the items through a channel.
+///
+/// Each item has its own result: one that fails
 /// ([`Panicked`](TaskError::Panicked), [`WorkerDied`](TaskError::WorkerDied),
 /// [`TimedOut`](TaskError::TimedOut), [`Codec`](TaskError::Codec)) does not affect the others.
 /// Short items are sent many at a time, but finished results do not wait for unfinished ones.

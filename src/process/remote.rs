@@ -68,6 +68,9 @@ use crate::task::{Completer, OnCancel, Task, TaskError, TaskId, panic, promise};
 /// - On one machine: in memory. A result of at most 16 KiB stays in this process. A larger one lies
 ///   in memory that each process that needs it maps, without a copy, like a
 ///   [`Shared`](crate::Shared). It is encoded once, and decoded in each call that receives it.
+///   Each such result holds one descriptor of this process until it is freed. So there can be
+///   about as many at a time as the limit allows (`ulimit -n`, often 1,024); the call of one too
+///   many ends in a [`TaskError::Codec`].
 /// - Over ssh and on Slurm (and with
 ///   [plain workers](crate::ProcessPoolBuilder::plain_workers)): its bytes come to this process,
 ///   and are sent once to each worker that needs them.

@@ -65,15 +65,30 @@ pub(crate) fn python_with_certificate(authority: &Path, own: &Path) -> String {
     python_with(&variables)
 }
 
+/// The directories of this process.
+fn scratch() -> PathBuf {
+    std::env::temp_dir().join(format!("trefoil-dask-{}", std::process::id()))
+}
+
 /// An empty directory for one test.
 pub(crate) fn directory(name: &str) -> PathBuf {
     static NUMBERS: AtomicU64 = AtomicU64::new(0);
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-    let name = format!("trefoil-dask-{name}-{}-{number}", std::process::id());
-    let directory = std::env::temp_dir().join(name);
+    let directory = scratch().join(format!("{name}-{number}"));
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
+
+/// After the tests: ends the shared cluster, and removes their directories.
+pub(crate) fn clean() {
+    if let Some(cluster) = SHARED.get() {
+        cluster.lock().unwrap_or_else(PoisonError::into_inner).end();
+    }
+    let _ = std::fs::remove_dir_all(scratch());
+}
+
+/// One cluster for all tests that leave it as it was.
+static SHARED: OnceLock<Mutex<Cluster>> = OnceLock::new();
 
 /// A scheduler and some workers. All end when it is dropped.
 pub(crate) struct Cluster {
@@ -138,10 +153,9 @@ impl Cluster {
         line.trim().parse().unwrap()
     }
 
-    /// One cluster for all tests that leave it as it was.
+    /// The shared one.
     pub(crate) fn shared() -> MutexGuard<'static, Self> {
-        static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
-        let cluster = CLUSTER.get_or_init(|| Mutex::new(Self::start(3)));
+        let cluster = SHARED.get_or_init(|| Mutex::new(Self::start(3)));
         cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -169,6 +183,11 @@ impl Cluster {
         signal(self.scheduler, Signal::KILL);
     }
 
+    fn end(&mut self) {
+        drop(self.launcher.stdin.take());
+        let _ = self.launcher.wait();
+    }
+
     /// Starts one more worker.
     pub(crate) fn grow(&mut self) {
         let stdin = self.launcher.stdin.as_mut().unwrap();
@@ -178,8 +197,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        drop(self.launcher.stdin.take());
-        let _ = self.launcher.wait();
+        self.end();
     }
 }
 

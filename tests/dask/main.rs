@@ -29,4 +29,5 @@ fn main() {
         return;
     }
     support::main(&[&[promises::TESTS, refusals::TESTS, losses::TESTS].concat()]);
+    cluster::clean();
 }

@@ -5,7 +5,7 @@ use crate::support::{self, Scratch, Test, descriptors, note, noted, pool, tests,
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use trefoil::{Bulk, ProcessPool, Remote, Shared, Shutdown, TaskError, TaskReport};
 
 /// Waits until a file is there.
@@ -20,6 +20,16 @@ struct Inputs {
     name: String,
     all: Vec<Remote<Vec<u32>>>,
     maybe: Option<Remote<u64>>,
+}
+
+/// It can be written, and not read.
+#[derive(Debug, Serialize)]
+struct Fussy;
+
+impl<'de> Deserialize<'de> for Fussy {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("not this one"))
+    }
 }
 
 tests! {
@@ -78,6 +88,36 @@ tests! {
         let brings = procs.spawn_remote((), |()| trefoil::process::channel::<u8>(1).unwrap());
         let error = brings.fetch().join().unwrap_err().to_string();
         assert!(error.contains("cannot be kept") && !error.contains("plain"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    fn a_large_one_holds_one_descriptor() {
+        let procs = pool(1);
+        let before = descriptors();
+        let large: Vec<_> = (0..50).map(|_| procs.spawn_remote(20_000, |size| vec![1u8; size])).collect();
+        for one in &large {
+            let length = procs.spawn(one.clone(), |one: Remote<Vec<u8>>| one.len());
+            assert_eq!(length.join().unwrap(), 20_000);
+        }
+        // (A few may be of earlier tests.)
+        let held = descriptors() - before;
+        assert!((40..60).contains(&held), "{held}");
+        drop(large);
+        until(|| descriptors() < before + 10);
+    }
+
+    fn what_cannot_be_decoded_is_said_once() {
+        let procs = pool(1);
+        let one = procs.spawn_remote((), |()| Fussy);
+        for error in [
+            procs.spawn(one.clone(), |_: Remote<Fussy>| ()).join().unwrap_err(),
+            procs.spawn((3, vec![one.clone()]), |_: (u8, Vec<Remote<Fussy>>)| ()).join().unwrap_err(),
+            one.fetch().join().map(|_| ()).unwrap_err(),
+        ] {
+            let words = error.to_string();
+            assert!(matches!(error, TaskError::Codec(_)) && words.contains("not this one"), "{words}");
+            assert_eq!(words.matches("raised by").count(), 1, "{words}");
+        }
     }
 
     fn an_error_that_nothing_takes_is_reported_once() {

@@ -186,7 +186,7 @@ impl Attachment {
     }
 
     /// Its descriptor as a file.
-    pub(crate) fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &Arc<File> {
         &self.descriptor
     }
 

@@ -165,6 +165,8 @@ fn decode_described<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T,
     let value = parted.read(|| Bytes::new(parted.data));
     let value = value.map_err(|error| match error {
         described::Error::Codec(error) => explain(error),
+        // (Ours, and whole.)
+        described::Error::Words(words) if scope::words().as_deref() == Some(&*words) => words,
         error => error.to_string(),
     })?;
     match scope::is_unread(bytes) {

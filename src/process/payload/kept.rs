@@ -240,8 +240,7 @@ impl Kept {
             Place::Here(Bytes::Own(bytes)) => Mapped::fixed(bytes)?.attachment().clone(),
             Place::Here(Bytes::Shared(slice)) => slice.mapped().attachment().clone(),
         };
-        let file = memory.file().try_clone()?;
-        let attachment = Attachment::numbered(self.id, Arc::new(file), None);
+        let attachment = Attachment::numbered(self.id, memory.file().clone(), None);
         attachment.set_fixed();
         Ok(attachment)
     }
