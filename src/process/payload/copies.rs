@@ -84,7 +84,10 @@ pub(crate) struct Copies(Vec<(u64, Copy)>);
 impl Copies {
     /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
     pub(crate) fn part(&mut self, id: u64, length: u64, bytes: &[u8]) {
-        let begin = || Filling::new(usize::try_from(length).unwrap_or(usize::MAX));
+        let begin = || match usize::try_from(length) {
+            Ok(length) => Filling::new(length),
+            Err(_) => Err(io::ErrorKind::OutOfMemory.into()),
+        };
         let before = match self.take(id) {
             None => begin(),
             Some(Copy::Part(filling)) => Ok(filling),
