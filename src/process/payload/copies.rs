@@ -210,11 +210,6 @@ impl Sent {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    // A count: no protocol to model.
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use rustix::fs::MemfdFlags;
-
     use super::*;
 
     fn memory(bytes: usize) -> Arc<Mapped> {
@@ -297,16 +292,20 @@ mod tests {
         assert_eq!(send(&[]), (0, vec![]));
     }
 
-    struct Counts(AtomicUsize);
-
-    impl Watcher for Counts {
-        fn gone(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
+    #[cfg(all(test, target_os = "linux"))] // sparse memory
     #[test]
     fn a_worker_keeps_so_many_bytes_and_its_parent_hears_what_is_gone() {
+        use rustix::fs::MemfdFlags;
+        use std::sync::atomic::{AtomicUsize, Ordering}; // a count: no protocol to model
+
+        struct Counts(AtomicUsize);
+
+        impl Watcher for Counts {
+            fn gone(&self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
         let file = |length: u64| {
             let file = rustix::fs::memfd_create("sparse", MemfdFlags::CLOEXEC).unwrap();
             rustix::fs::ftruncate(&file, length).unwrap();
