@@ -337,7 +337,8 @@ fn garbled_answers_end_in_errors_and_nothing_else() {
 }
 
 /// A result that is too long is refused as soon as its length is known, in however many pieces its
-/// head has arrived.
+/// head has arrived. (With 32 bits, this machine may have room for the longest.)
+#[cfg(target_pointer_width = "64")]
 #[test]
 fn a_length_that_comes_in_pieces_is_looked_at() {
     let head = wire::value_head(1 << 46);

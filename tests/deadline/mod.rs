@@ -3,7 +3,6 @@
 //! has gone to sleep. (Tests that are separate programs have a watchdog: `tests/support/mod.rs`.)
 #![allow(dead_code)] // not every program needs all of it
 
-use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,9 +11,6 @@ use std::time::{Duration, Instant};
 
 /// Longer than any test takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 1200 } else { 120 });
-
-/// The variable that names the emulator that test programs run in, with its arguments.
-const RUNNER: &str = "TREFOIL_TEST_RUNNER";
 
 /// The number of rounds of a test that repeats something to hit a rare interleaving: all if
 /// `TREFOIL_FULL` is set, as in `.ci/long`, and a quarter of them in a plain `cargo test`.
@@ -48,19 +44,14 @@ pub(crate) fn alone(test: &str, prelude: &str, f: impl FnOnce() + Send + 'static
     if std::env::var("TREFOIL_ALONE").as_deref() == Ok(test) {
         return within_deadline(f);
     }
-    // What this program was started by, if its processor is not this machine's (`.ci/long`).
-    let runner = std::env::var(RUNNER).unwrap_or_default();
-    let mut program: Vec<OsString> = runner.split_whitespace().map(OsString::from).collect();
-    program.push(std::env::current_exe().unwrap().into());
+    let program = std::env::current_exe().unwrap();
     let arguments = ["--exact", test, "--nocapture", "--test-threads", "1"];
     let mut command = if prelude.is_empty() {
-        let mut command = Command::new(&program[0]); // also on systems without a shell
-        command.args(&program[1..]);
-        command
+        Command::new(program) // also on systems without a shell
     } else {
         let mut shell = Command::new("sh");
         let script = format!("{prelude}\nexec \"$0\" \"$@\"");
-        shell.arg("-c").arg(script).args(program);
+        shell.arg("-c").arg(script).arg(program);
         shell
     };
     let output = command

@@ -84,7 +84,10 @@ pub(crate) struct Copies(Vec<(u64, Copy)>);
 impl Copies {
     /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
     pub(crate) fn part(&mut self, id: u64, length: u64, bytes: &[u8]) {
-        let begin = || Filling::new(usize::try_from(length).unwrap_or(usize::MAX));
+        let begin = || match usize::try_from(length) {
+            Ok(length) => Filling::new(length),
+            Err(_) => Err(io::ErrorKind::OutOfMemory.into()),
+        };
         let before = match self.take(id) {
             None => begin(),
             Some(Copy::Part(filling)) => Ok(filling),
@@ -207,11 +210,6 @@ impl Sent {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    // A count: no protocol to model.
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use rustix::fs::MemfdFlags;
-
     use super::*;
 
     fn memory(bytes: usize) -> Arc<Mapped> {
@@ -294,16 +292,20 @@ mod tests {
         assert_eq!(send(&[]), (0, vec![]));
     }
 
-    struct Counts(AtomicUsize);
-
-    impl Watcher for Counts {
-        fn gone(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
+    #[cfg(all(test, target_os = "linux"))] // sparse memory
     #[test]
     fn a_worker_keeps_so_many_bytes_and_its_parent_hears_what_is_gone() {
+        use rustix::fs::MemfdFlags;
+        use std::sync::atomic::{AtomicUsize, Ordering}; // a count: no protocol to model
+
+        struct Counts(AtomicUsize);
+
+        impl Watcher for Counts {
+            fn gone(&self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
         let file = |length: u64| {
             let file = rustix::fs::memfd_create("sparse", MemfdFlags::CLOEXEC).unwrap();
             rustix::fs::ftruncate(&file, length).unwrap();
