@@ -158,7 +158,7 @@ mod tests {
     /// What a test sends, and which thread has read what.
     struct Sent {
         frames: Receiver<u8>,
-        reads: Sender<(u8, ThreadId)>,
+        reads: Sender<Read>,
     }
 
     impl Sent {
@@ -182,7 +182,10 @@ mod tests {
         }
     }
 
-    fn relay() -> (Arc<Relay<Sent>>, Sender<u8>, Receiver<(u8, ThreadId)>) {
+    /// Which thread has read a frame.
+    type Read = (u8, ThreadId);
+
+    fn relay() -> (Arc<Relay<Sent>>, Sender<u8>, Receiver<Read>) {
         let ((send, frames), (reads, read)) = (channel(), channel());
         (Arc::new(Relay::new(Sent { frames, reads })), send, read)
     }
