@@ -82,7 +82,7 @@ where
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Both halves of an entry that borrows for `'scope`, for [`lend`](Self::lend) and its handle.
+    /// Both halves of an entry that borrows for `'scope`, for [`ToLend::lend`] and its handle.
     #[inline(always)]
     pub(in crate::thread) fn pair<E: Entry + 'scope>(
         &'scope self,
