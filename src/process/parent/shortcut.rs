@@ -60,7 +60,7 @@ impl Shared {
     /// hands the work out.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
         self.mailbox.leave(mail, || {
-            let mut engine = self.engine.try_lock();
+            let mut engine = self.fast.as_ref().and_then(|_| self.engine.try_lock());
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
             driver.is_some_and(Driver::hand_out)
         })
@@ -198,13 +198,8 @@ impl Driver {
         self.carry_out();
         self.lively = now + LIVELY;
         let sends = self.links.iter().flatten().any(Link::is_sending);
-        let due = match self.shared.fast {
-            // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-            Some(_) => self.sched.has_errands(),
-            // Plain workers are asked for what they have not begun, and there may be more of them.
-            None => self.sched.needs_driver(now),
-        };
-        !sends && !due && !self.oversleeps()
+        // Work that stays in the queue waits for a worker, whose answer will wake the driver.
+        !sends && !self.oversleeps() && !self.sched.has_errands()
     }
 
     /// Whether something is due before the driver looks by itself.

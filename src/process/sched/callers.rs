@@ -23,13 +23,11 @@ impl Sched {
     }
 
     /// Whether there is something that only the driver may do, or that no caller will do: an idle
-    /// worker while items wait in the queue or at another worker, a pool that ends or may grow, a
-    /// process to be started or dismissed.
+    /// worker while items wait in the queue or at another worker, a pool that ends, a process to be
+    /// started or dismissed.
     pub(crate) fn needs_driver(&self, now: Instant) -> bool {
         let takes_over = || self.workers.iter().any(Worker::is_idle) && self.victim(now).is_some();
-        let waits = |worker: &Worker| worker.frames.len() > 1;
-        let grows = || self.policy.elastic.is_some() && self.workers.iter().any(waits);
-        self.has_errands() || !self.queue.is_empty() || takes_over() || grows()
+        self.has_errands() || !self.queue.is_empty() || takes_over()
     }
 
     /// Whether there is something that only the driver may do: a pool that ends, a process to be

@@ -3,8 +3,8 @@
 //! `serve` is the main loop. `batch` runs the items of one frame and sends their results; `call`
 //! connects a running item with its cancellation; `context` keeps the contexts of `map_with`;
 //! `memory` limits memory. `raw_call` turns functions into offsets within the program's image, and
-//! back. `stream` is the connection with the parent, and `relay` says which thread of a plain
-//! worker reads it; `path` is what there is beside it: the fast path, or nothing.
+//! back. `stream` is the connection with the parent; `path` is what there is beside it: the fast
+//! path, or nothing.
 
 pub(super) mod batch;
 pub(super) mod call;
@@ -12,6 +12,5 @@ pub(super) mod context;
 pub(super) mod memory;
 mod path;
 pub(super) mod raw_call;
-mod relay;
 pub(super) mod serve;
 mod stream;

@@ -31,7 +31,7 @@
 use std::ffi::CString;
 use std::io::{self, Write};
 use std::process::exit;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
@@ -44,7 +44,6 @@ use super::call::{Calls, Canceller, calls};
 use super::memory::MemoryLimit;
 use super::path::{Path, Plain};
 use super::raw_call;
-use super::relay::{Relay, Source};
 use super::stream::{Stream, die};
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
@@ -193,8 +192,8 @@ fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
     Ok((inlet, Path::Fast(pages), calls))
 }
 
-/// Sets up a plain worker: while an item runs, a second thread reads the stream (`relay`). What
-/// cannot wait is answered on `output`.
+/// Sets up a plain worker: a thread reads the stream at any time, handles the frames that cannot
+/// wait, and passes on the others. It answers on `output`.
 fn plain_worker(
     mut inlet: Inlet,
     output: Stream,
@@ -204,70 +203,36 @@ fn plain_worker(
     let (calls, canceller) = calls(gates.clone());
     let whole = Arc::new(Mutex::new(()));
     let path = Path::Plain(Plain::new(gates, whole.clone()));
+    let (hand_on, relayed) = mpsc::channel();
     let mut own = Inlet::new(inlet.stream.try_clone()?);
+    own.relayed = Some(relayed);
     inlet.parents_end = parents_end;
-    let relay = Arc::new(Relay::new(Ear {
-        inlet,
-        output,
-        whole,
-        canceller,
-    }));
-    own.relayed = Some(relay.clone());
-    start_watcher(move || relay.stand_in())?;
-    Ok((own, path, calls))
-}
-
-/// The stream of a plain worker. The thread that reads handles the frames that cannot wait.
-struct Ear {
-    inlet: Inlet,
-    output: Stream,
-    /// Held until a record is whole.
-    whole: Arc<Mutex<()>>,
-    canceller: Canceller,
-}
-
-impl Ear {
-    /// The next frame, unless it is handled here.
-    fn hear(&mut self) -> Option<Vec<u8>> {
-        let frame = self.inlet.next().to_vec();
-        match Frame::decode(&frame) {
-            Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
-                let end = self.canceller.recall(sequence, cancel);
-                let record = Record::Recalled { sequence, end }.bytes();
-                let one = self.whole.lock();
-                let _ = send(&self.output, &record, &[]); // without attachments nothing is refused
-                drop(one);
-                if cancel {
-                    self.canceller.look(); // last, because wakers are user code and may take long
-                }
-                return None;
-            }
-            Ok(Some((Frame::Batch { batch, .. }, _))) => {
-                self.canceller.open(batch.sequence, batch.count);
-            }
-            _ => {}
-        }
-        Some(frame)
-    }
-}
-
-impl Source for Ear {
-    fn next(&mut self) -> Vec<u8> {
+    start_watcher(move || {
         loop {
-            if let Some(frame) = self.hear() {
-                return frame;
+            let frame = inlet.next().to_vec();
+            match Frame::decode(&frame) {
+                Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
+                    let end = canceller.recall(sequence, cancel);
+                    let record = Record::Recalled { sequence, end }.bytes();
+                    let one = whole.lock();
+                    let _ = send(&output, &record, &[]); // without attachments nothing is refused
+                    drop(one);
+                    if cancel {
+                        canceller.look(); // last, because wakers are user code and may take long
+                    }
+                    continue;
+                }
+                Ok(Some((Frame::Batch { batch, .. }, _))) => {
+                    canceller.open(batch.sequence, batch.count);
+                }
+                _ => {}
+            }
+            if hand_on.send(frame).is_err() {
+                return;
             }
         }
-    }
-
-    fn here(&mut self) -> Option<Vec<u8>> {
-        while self.inlet.has_whole() {
-            if let Some(frame) = self.hear() {
-                return Some(frame);
-            }
-        }
-        None
-    }
+    })?;
+    Ok((own, path, calls))
 }
 
 fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
@@ -408,8 +373,8 @@ struct Inlet {
     place: u64,
     /// Where the next frame in the tray begins.
     head: u64,
-    /// In a plain worker: where frames come from.
-    relayed: Option<Arc<Relay<Ear>>>,
+    /// In a plain worker: the frames that the watcher thread has passed on.
+    relayed: Option<mpsc::Receiver<Vec<u8>>>,
     /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
     parents_end: Option<Handle>,
 }
@@ -477,7 +442,7 @@ impl Inlet {
     /// Whether the next frame was relayed; it is in `letter` then.
     fn takes_relayed(&mut self) -> bool {
         if let (false, Some(relayed)) = (self.has_letter, &self.relayed)
-            && let Some(frame) = relayed.here()
+            && let Ok(frame) = relayed.try_recv()
         {
             (self.letter, self.has_letter) = (frame, true);
         }
@@ -512,7 +477,7 @@ impl Inlet {
     fn next(&mut self) -> &[u8] {
         if let (Some(relayed), false) = (&self.relayed, self.has_letter) {
             self.letter = Vec::new(); // the memory of a large frame is freed before the wait
-            self.letter = relayed.next();
+            self.letter = relayed.recv().unwrap_or_else(|_| exit(1));
             return &self.letter;
         }
         loop {
@@ -530,12 +495,6 @@ impl Inlet {
                 None => self.receive(),
             }
         }
-    }
-
-    /// Whether a whole frame has been received from the stream.
-    fn has_whole(&self) -> bool {
-        let here = &self.bytes[self.start..self.end];
-        announced(here).is_some_and(|length| length <= here.len())
     }
 
     /// Waits for more bytes.
