@@ -20,6 +20,10 @@
 //! [docs/SAFETY.md]: _documentation::safety
 //! [docs/SCHEDULER.md]: _documentation::scheduler
 //! [docs/SYNC.md]: _documentation::sync
+#![cfg_attr(
+    feature = "__machines",
+    doc = "[docs/MACHINES.md]: _documentation::machines"
+)]
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -150,6 +154,7 @@ pub mod _documentation {
     #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/DESIGN.md")]
     pub mod design {}
+    #[doc = include_str!("../docs/rustdoc-links.txt")]
     #[doc = include_str!("../docs/SAFETY.md")]
     pub mod safety {}
     #[doc = include_str!("../docs/SYNC.md")]
