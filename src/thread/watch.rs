@@ -12,8 +12,9 @@
 //! 4. counts the entries taken from the queues. If there was none while a worker is blocked, one
 //!    more thread runs, and takes the newest entry, since the others may wait for it: the *stall
 //!    rule* (`sleep/blocked.rs`). If so many wait that fewer run than should, twice as many are
-//!    added as the last time. If this process computes meanwhile, eight times as long must pass
-//!    first, since the waiters may wait for that computation.
+//!    added as the last time. If this process computes meanwhile, or would if it had a processor,
+//!    eight times as long must pass first, and the process must have computed for half of that,
+//!    since the waiters may wait for that computation.
 //!
 //! It holds the pool only while it looks, so it does not keep a dropped pool alive. It runs no user
 //! code.
@@ -34,6 +35,7 @@ use super::registry::Registry;
 use super::sleep::STALL;
 use crate::helper;
 use crate::sys::clock;
+use crate::sys::thread_clock::ThreadClock;
 
 /// The most threads by which a pool is widened.
 const MAX_STAND_INS: usize = 512;
@@ -64,10 +66,9 @@ struct Watch {
     step: usize,
     /// How many consecutive looks found progress.
     moved: u32,
-    /// The process's time at the last look, and whether the stall rule has been delayed since the
-    /// last progress.
+    /// The process's time at the last look, and when the stall rule was delayed, if it is now.
     time: Duration,
-    put_off: bool,
+    put_off: Option<Duration>,
 }
 
 /// Starts the watch over a pool. False: the system gives no thread for it.
@@ -100,7 +101,7 @@ impl Watch {
             step: 0,
             moved: 0,
             time: clock::of_process(),
-            put_off: false,
+            put_off: None,
         };
         // None is known to wait yet.
         watch.look_at_calls(registry);
@@ -135,7 +136,9 @@ impl Watch {
     /// The stall rule.
     fn look_at_queues(&mut self, registry: &Arc<Registry>, more: usize) {
         let before = std::mem::replace(&mut self.time, clock::of_process());
-        let computes = self.time.saturating_sub(before) > STALL / 2;
+        // Where other processes have taken the processors, little time has been used.
+        let computes = self.time.saturating_sub(before) > STALL / 2
+            || self.progress == registry.progress() && ThreadClock::another_wants_to_run();
         // Workers that have come back need no replacement.
         let unreplaced = registry.sleep.unreplaced(more);
         self.stalls = self.stalls.min(unreplaced + self.step);
@@ -147,7 +150,9 @@ impl Watch {
         let before = std::mem::replace(&mut self.progress, registry.progress());
         let stands = self.progress == before && registry.sleep.counts().blocked() > 0;
         let lacks = unreplaced > self.stalls;
-        let put_off = stands && lacks && computes && !self.put_off;
+        let since = self.put_off.unwrap_or(self.time);
+        let short = self.put_off.is_none() || self.time.saturating_sub(since) < 4 * STALL;
+        let put_off = stands && lacks && computes && short;
         self.moved = if stands { 0 } else { self.moved + 1 };
         if self.moved > CALM {
             self.step = 0;
@@ -165,7 +170,7 @@ impl Watch {
             }
             self.stalled = Instant::now() + registry.sleep.patience();
         }
-        self.put_off = put_off;
+        self.put_off = put_off.then_some(since);
     }
 
     /// How many workers have waited since the last look for something that no pool runs.

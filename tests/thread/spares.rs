@@ -57,28 +57,59 @@ fn items_that_wait_for_one_thread_need_few() {
 
 /// Each chain needs a thread for each of its steps, and may not be delayed by work that was queued
 /// before it.
-#[test]
-fn chains_of_waits_through_two_pools_end_behind_a_long_queue() {
+fn chains_of_waits_through_two_pools(chains: usize, few: usize) {
     fn step(here: &ThreadPool, there: &ThreadPool, left: u32) -> u32 {
         match left {
             0 => 0,
             _ => here.install(|| step(there, here, left - 1)) + 1,
         }
     }
-    within_deadline(|| {
-        let (a, b) = (named("chain-a", 2), named("chain-b", 1));
-        let chains: Vec<Task<u32>> = (0..sample(4000))
-            .map(|_| {
-                let (a2, b2) = (a.clone(), b.clone());
-                a.spawn(move || step(&b2, &a2, 6))
-            })
-            .collect();
-        for chain in chains {
-            assert_eq!(chain.join().unwrap(), 6);
-        }
-        let threads = threads_named("chain-");
-        assert!(threads < 400, "{threads} threads");
-    });
+    let (a, b) = (named("chain-a", 2), named("chain-b", 1));
+    let chains: Vec<Task<u32>> = (0..chains)
+        .map(|_| {
+            let (a2, b2) = (a.clone(), b.clone());
+            a.spawn(move || step(&b2, &a2, 6))
+        })
+        .collect();
+    for chain in chains {
+        assert_eq!(chain.join().unwrap(), 6);
+    }
+    let threads = threads_named("chain-");
+    assert!(threads < few, "{threads} threads");
+}
+
+#[test]
+fn chains_of_waits_through_two_pools_end_behind_a_long_queue() {
+    within_deadline(|| chains_of_waits_through_two_pools(sample(4000), 400));
+}
+
+/// Other processes take the one processor, so the runners often stand still for longer than a
+/// stall. They need time, not company.
+#[cfg(target_os = "linux")]
+#[test]
+fn chains_of_waits_need_no_more_threads_where_other_processes_take_the_processor() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use std::process::{Command, Stdio};
+
+    alone(
+        "spares::chains_of_waits_need_no_more_threads_where_other_processes_take_the_processor",
+        "",
+        || {
+            let all = sched_getaffinity(None).unwrap();
+            let mut one = CpuSet::new();
+            one.set((0..).find(|i| all.is_set(*i)).unwrap());
+            sched_setaffinity(None, &one).unwrap();
+            // Children inherit it; they end after this process.
+            let busy = |_| {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "while kill -0 $PPID; do :; done"]);
+                shell.stdout(Stdio::null()).stderr(Stdio::null());
+                shell.spawn().unwrap()
+            };
+            let _busy: Vec<_> = (0..8).map(busy).collect();
+            chains_of_waits_through_two_pools(120, 200);
+        },
+    );
 }
 
 /// The waiter may not run the task that it waits for, and that task is the last in the queue.

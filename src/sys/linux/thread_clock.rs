@@ -51,6 +51,19 @@ impl ThreadClock {
         let state = stat.rsplit_once(')')?.1.trim_start();
         Some(state.starts_with('R'))
     }
+
+    /// Whether another thread of this process than the calling one wants to run. It reads the files
+    /// of the threads until it finds such a one.
+    pub(crate) fn another_wants_to_run() -> bool {
+        let mine = Self::mine().map(|mine| mine.thread);
+        let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+            return false;
+        };
+        tasks
+            .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|thread| mine.is_some_and(|mine| mine != *thread))
+            .any(|thread| Self { thread }.wants_to_run() == Some(true))
+    }
 }
 
 #[cfg(all(test, target_os = "linux", not(any(loom, miri))))]

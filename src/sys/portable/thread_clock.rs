@@ -22,4 +22,9 @@ impl ThreadClock {
     pub(crate) fn wants_to_run(self) -> Option<bool> {
         match self {}
     }
+
+    /// Whether another thread of this process wants to run: not known.
+    pub(crate) fn another_wants_to_run() -> bool {
+        false
+    }
 }
