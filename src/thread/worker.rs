@@ -22,6 +22,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use super::indices::Indices;
 use super::join::raw_job::JobRef;
 use super::join::splitter::Splitter;
 use super::join::wake_policy::{Findings, Helping, TINY};
@@ -129,6 +130,12 @@ impl Worker {
 
     // ---- its index -------------------------------------------------------
 
+    /// The pool's indices. None in a forked child: no other thread needs one there, and their lock
+    /// may be held for ever.
+    fn indices(&self) -> Option<&Indices> {
+        (!self.registry.is_foreign()).then_some(&self.registry.indices)
+    }
+
     /// The index that its tasks see, which is below the width.
     pub(super) fn index(&self) -> usize {
         let width = self.registry.sleep.width();
@@ -142,37 +149,40 @@ impl Worker {
         let registry = &self.registry;
         let width = registry.sleep.width();
         let is_good = |index| index < width && !registry.indices.are_shared();
-        if !self.index.get().is_some_and(is_good) {
+        if !self.index.get().is_some_and(is_good)
+            && let Some(indices) = self.indices()
+        {
             self.leave_index();
-            self.index
-                .set(Some(registry.indices.take(self.place(), width)));
+            self.index.set(Some(indices.take(self.place(), width)));
         }
     }
 
     /// It runs nothing any more: gives its index back.
     pub(super) fn leave_index(&self) {
-        if let Some(index) = self.index.take() {
-            self.registry.indices.give_back(index);
+        if let (Some(index), Some(indices)) = (self.index.take(), self.indices()) {
+            indices.give_back(index);
         }
     }
 
     /// It parks in a wait, during which other threads may use its index.
     pub(super) fn lend_index(&self) {
-        if let Some(index) = self.index.get() {
-            self.registry.indices.give_back(index);
+        if let (Some(index), Some(indices)) = (self.index.get(), self.indices()) {
+            indices.give_back(index);
         }
     }
 
     /// It continues with its earlier index, even if another thread has it now.
     pub(super) fn resume_index(&self) {
-        if let Some(index) = self.index.get() {
-            self.registry.indices.take_again(index);
+        if let (Some(index), Some(indices)) = (self.index.get(), self.indices()) {
+            indices.take_again(index);
         }
     }
 
     /// Calls `f`, which does not unwind, with this index instead.
     pub(super) fn with_index(&self, index: usize, f: impl FnOnce()) {
-        self.registry.indices.take_again(index);
+        if let Some(indices) = self.indices() {
+            indices.take_again(index);
+        }
         let before = self.index.replace(Some(index));
         f();
         self.leave_index();

@@ -19,7 +19,7 @@ use crate::children;
 use crate::support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 
@@ -274,6 +274,35 @@ fn a_fork_in_the_middle_of_a_region_gives_its_result_or_a_sentence() {
                 assert!(ending == 0 || ending == -1, "{ending}");
             }
         }
+}
+
+fn a_fork_on_a_worker_while_the_others_run_broadcasts() {
+    let pool = ThreadPool::with_threads(3);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    pool.broadcast(|_| ());
+                }
+            });
+        }
+        for _ in 0..500 {
+            let child = AtomicI32::new(0);
+            pool.broadcast(|place| {
+                if place == 0
+                    && let Some(pid) = split()
+                {
+                    child.store(pid.as_raw_nonzero().get(), Ordering::Relaxed);
+                }
+            });
+            // The worker is the child's only thread: it finds that its pool is the parent's, and
+            // ends.
+            let pid = Pid::from_raw(child.into_inner());
+            assert_eq!(ending(pid.expect("it has forked")), 0);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }
 
 fn children_of_a_pool_that_others_hammer() {
