@@ -41,7 +41,7 @@ use super::{Timekeeper, TimerKey, Timers};
 use crate::helper::{self, contain};
 use crate::loom::Mutex;
 use crate::sys::bell::Bell;
-use crate::sys::fork::PerProcess;
+use crate::sys::fork::{self, PerProcess};
 use crate::sys::poll::poll_patiently;
 
 /// How long the idle job stays: starting it takes longer than ringing.
@@ -70,7 +70,11 @@ impl Interest {
     }
 }
 
-pub(super) struct Waiter(Mutex<State>);
+pub(super) struct Waiter {
+    /// The process that it was made in; see `fork.rs`.
+    born: u32,
+    state: Mutex<State>,
+}
 
 struct State {
     timers: Timers<Waker>,
@@ -88,13 +92,16 @@ pub(super) fn waiter() -> &'static Arc<Waiter> {
     // A forked child has none of its parent's threads, and starts one of its own.
     static WAITER: PerProcess<Arc<Waiter>> = PerProcess::new();
     WAITER.get_or_init(|| {
-        Arc::new(Waiter(Mutex::new(State {
-            timers: Timers::new(),
-            watched: HashMap::new(),
-            running: false,
-            bell: None,
-            until: Instant::now(),
-        })))
+        Arc::new(Waiter {
+            born: fork::generation(),
+            state: Mutex::new(State {
+                timers: Timers::new(),
+                watched: HashMap::new(),
+                running: false,
+                bell: None,
+                until: Instant::now(),
+            }),
+        })
     })
 }
 
@@ -116,13 +123,18 @@ pub(crate) fn enter(
 }
 
 impl Waiter {
+    /// Whether this is a forked child of the process that made it.
+    fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
+    }
+
     fn enter(
         &self,
         deadline: Instant,
         interest: Option<Interest>,
         waker: Waker,
     ) -> Result<TimerKey, Waker> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if !state.running {
             if helper::start(|| waiter().run()).is_err() {
                 return Err(waker);
@@ -147,7 +159,7 @@ impl Waiter {
             if bell.is_none() {
                 bell = Bell::new().ok().map(Arc::new);
             }
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             let State {
                 timers, watched, ..
             } = &mut *state;
@@ -230,13 +242,19 @@ impl Timekeeper for Waiter {
     }
 
     fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
+        if self.is_foreign() {
+            return false;
+        }
         let waker = waker.clone();
-        let replaced = self.0.lock().timers.replace(key, waker);
+        let replaced = self.state.lock().timers.replace(key, waker);
         replaced.is_ok()
     }
 
     fn disarm(&self, key: TimerKey) {
-        let mut state = self.0.lock();
+        if self.is_foreign() {
+            return; // the job is not there, and its lock may be held for ever
+        }
+        let mut state = self.state.lock();
         let waker = state.timers.remove(key);
         let interest = state.watched.remove(&key);
         let bell = state.bell.clone();
@@ -250,7 +268,7 @@ impl Timekeeper for Waiter {
 pub(crate) struct Ready {
     interest: Option<Interest>,
     until: Option<Instant>,
-    key: Option<TimerKey>,
+    entered: Option<(&'static Waiter, TimerKey)>,
 }
 
 impl Ready {
@@ -258,7 +276,7 @@ impl Ready {
         Self {
             interest: Some(interest),
             until,
-            key: None,
+            entered: None,
         }
     }
 }
@@ -270,11 +288,14 @@ impl Future for Ready {
         if let Some(interest) = self.interest.take() {
             let entered = enter(interest, self.until, cx.waker().clone());
             // No thread: the task checks and asks again.
-            self.key = entered.map_err(Waker::wake).ok();
+            self.entered = entered
+                .map(|key| (&**waiter(), key))
+                .map_err(Waker::wake)
+                .ok();
             return Poll::Pending;
         }
-        match self.key {
-            Some(key) if waiter().refresh(key, cx.waker()) => Poll::Pending,
+        match self.entered {
+            Some((waiter, key)) if waiter.refresh(key, cx.waker()) => Poll::Pending,
             _ => Poll::Ready(()),
         }
     }
@@ -282,8 +303,8 @@ impl Future for Ready {
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            waiter().disarm(key);
+        if let Some((waiter, key)) = self.entered {
+            waiter.disarm(key);
         }
     }
 }

@@ -184,8 +184,12 @@ impl Shared {
         std::mem::take(&mut *self.notes.lock())
     }
 
-    /// The gate, held open; `None`: the loop is ending.
+    /// The gate, held open; `None`: the loop is ending, or this is a forked child, where the lock
+    /// may be held for ever.
     pub(super) fn hold_gate(&self) -> Option<MutexGuard<'_, bool>> {
+        if self.inbox.is_foreign() {
+            return None;
+        }
         let gate = self.gate.lock();
         (!*gate).then_some(gate)
     }

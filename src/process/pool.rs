@@ -283,6 +283,9 @@ impl ProcessPool {
     /// Statistics of the pool so far.
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
+        if self.shared.mailbox.is_foreign() {
+            return self.shared.counters.read_after_fork();
+        }
         self.shared.counters.read(self.worker_pids().len())
     }
 

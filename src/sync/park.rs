@@ -13,6 +13,9 @@
 //!   step 1.
 //! - **S2** The token is never `std::thread::park`'s: that one belongs to the user's code, whose
 //!   `unpark` we would otherwise consume.
+//! - **S4** In a forked child, a parent's parker is not touched: a thread that is not there may
+//!   hold its lock. So its waker does nothing, and a wait that has come into the child makes
+//!   another.
 //!
 //! **Refusal.** The thread of an event loop, and the driver of a process pool, must not block:
 //! while they hold a [`RefuseGuard`], waits return at once with an error.
@@ -28,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use crate::loom::{Parker, Unparker, per_thread};
 use crate::record;
+use crate::sys::fork;
 
 /// Called by thread pools around a park, if the thread is a worker: `enter` lets another thread
 /// take its place, `leave` takes it back.
@@ -51,28 +55,41 @@ pub(crate) enum Waited {
     Refused,
 }
 
-struct Unpark(Unparker);
+/// An unparker, and the process that it was made in (`fork.rs`).
+struct Unpark(Unparker, u32);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
+        // S4
+        if self.1 == fork::generation() {
+            self.0.unpark();
+        }
     }
 }
 
 struct Parking {
     parker: Parker,
     waker: Waker,
+    born: u32,
 }
 
 impl Parking {
     fn new() -> Self {
-        let parker = Parker::new();
-        let waker = Waker::from(Arc::new(Unpark(parker.unparker().clone())));
-        Self { parker, waker }
+        let (parker, born) = (Parker::new(), fork::generation());
+        let unpark = Unpark(parker.unparker().clone(), born);
+        Self {
+            parker,
+            waker: Waker::from(Arc::new(unpark)),
+            born,
+        }
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.born != fork::generation()
     }
 }
 
@@ -129,9 +146,10 @@ pub(super) fn wait_if(
     deadline: Option<Instant>,
     mut ready: impl FnMut(&Waker) -> bool,
 ) -> Waited {
-    let parking = CACHED
+    let mut parking = CACHED
         .try_with(RefCell::take)
         .unwrap_or(None)
+        .filter(|parking| !parking.is_foreign())
         .unwrap_or_else(Parking::new);
     let data = parking.waker.data();
     let before = WAKER.try_with(|waker| waker.replace(data));
@@ -141,6 +159,12 @@ pub(super) fn wait_if(
     let waited = loop {
         if ready(&parking.waker) {
             break Waited::Ready;
+        }
+        if parking.is_foreign() {
+            // S4: `ready` has forked, and this is the child.
+            parking = Parking::new();
+            let _ = WAKER.try_with(|waker| waker.set(parking.waker.data()));
+            continue;
         }
         if !anyway && blocking_refused() {
             break Waited::Refused;

@@ -65,10 +65,16 @@ impl Default for Inbox {
 }
 
 impl Inbox {
+    /// Whether this is a forked child of the process that made it: the drainer was its parent's,
+    /// and is not there.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
     /// `None`: this is a forked child, where the lock may be held for ever by a thread that was not
-    /// copied. The drainer was its parent's, and is not there either.
+    /// copied.
     fn lock(&self) -> Option<MutexGuard<'_, State>> {
-        (self.generation == fork::generation()).then(|| self.state.lock())
+        (!self.is_foreign()).then(|| self.state.lock())
     }
 
     /// (1) Adds an entry; returns how the drainer sleeps, if this thread must wake it. A closed

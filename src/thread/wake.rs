@@ -1,9 +1,13 @@
 //! Wakes a parked thread of the pool, under its name in recordings.
 //!
-//! Tests: `tests/thread/pool.rs` as a whole.
+//! Not in a forked child: there the thread does not exist, and another may hold its parker's lock
+//! for ever. (The thread that has forked parks in no wait for its parent's pool.)
+//!
+//! Tests: `tests/thread/pool.rs` as a whole, `tests/forks/thread.rs`.
 
 use crate::loom::Unparker;
 use crate::record;
+use crate::sys::fork;
 
 /// Wakes one thread from its park. Outlives that thread.
 #[derive(Clone)]
@@ -11,6 +15,8 @@ pub(super) struct WakeHandle {
     unparker: Unparker,
     pool: u32,
     slot: usize,
+    /// The process that it was made in; see `fork.rs`.
+    born: u32,
 }
 
 impl WakeHandle {
@@ -20,11 +26,15 @@ impl WakeHandle {
             unparker,
             pool,
             slot,
+            born: fork::generation(),
         }
     }
 
     /// If the thread is not parked, its next park ends at once.
     pub(super) fn wake(&self) {
+        if self.born != fork::generation() {
+            return;
+        }
         record::thread_woken(self.pool, self.slot);
         self.unparker.unpark();
     }

@@ -164,6 +164,33 @@ fn dropping_a_parents_pool_joins_no_thread() {
         waiting.join().unwrap().unwrap();
 }
 
+fn a_child_wakes_no_thread_of_its_parents() {
+        const WAITING: usize = 8;
+        // Any pool installs the fork handler.
+        let _pool = ThreadPool::with_threads(1);
+        let (mut completers, tasks): (Vec<_>, Vec<_>) =
+            (0..WAITING).map(|_| Completer::new()).unzip();
+        std::thread::scope(|s| {
+            for mut task in tasks {
+                // It parks and comes back all the time: so it often holds its parker's lock.
+                s.spawn(move || {
+                    let shortly = Duration::from_micros(20);
+                    while matches!(task.join_timeout(shortly), Err(TaskError::TimedOut)) {}
+                });
+            }
+            for _ in 0..500 {
+                in_sudden_child(|| {
+                    for completer in completers.drain(..) {
+                        completer.complete(Ok(()));
+                    }
+                });
+            }
+            for completer in completers.drain(..) {
+                completer.complete(Ok(()));
+            }
+        });
+}
+
 fn the_first_global_pool_may_be_the_childs() {
         // Any pool installs the fork handler.
         let _pool = ThreadPool::with_threads(1);

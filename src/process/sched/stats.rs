@@ -50,6 +50,15 @@ impl Counters {
             ..*self.lock()
         }
     }
+
+    /// The same in a forked child, where the lock may be held for ever: then nothing is known.
+    pub(crate) fn read_after_fork(&self) -> ProcessStats {
+        let known = self.stats.try_lock();
+        known.map_or_else(ProcessStats::default, |stats| ProcessStats {
+            workers: 0,
+            ..*stats
+        })
+    }
 }
 
 /// What a [`ProcessPool`](crate::ProcessPool) has done so far; from

@@ -35,6 +35,7 @@ use std::thread;
 
 use super::half::{Half, Owned};
 use crate::loom::Mutex;
+use crate::sys::fork;
 use crate::task::Panic;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::contain;
@@ -81,6 +82,8 @@ pub(in crate::thread) struct Lender {
     pub(super) waiter: NonNull<WakeHandle>,
     /// The task that the lender is in.
     inherited: Inherited,
+    /// The process that it was made in; see `fork.rs`.
+    born: u32,
 }
 
 // SAFETY: P15: the handle that is behind a pointer is there until the latch is set, and may be used
@@ -126,6 +129,7 @@ impl Lender {
             latch: Latch::new(),
             waiter: NonNull::from(waiter),
             inherited: Inherited::current(),
+            born: fork::generation(),
             panics: Mutex::default(),
             joining: Mutex::default(),
         }
@@ -237,6 +241,9 @@ impl Lender {
 
     /// Wakes the thread that has parked for an entry.
     pub(in crate::thread) fn wake_joining(&self, entry: &dyn Entry) {
+        if self.born != fork::generation() {
+            return; // it is not there in a forked child, where the lock may be held for ever
+        }
         let address = ptr::from_ref(entry).addr();
         let joining = self.joining.lock();
         let found = joining.iter().find(|(other, _)| *other == address);
