@@ -77,8 +77,20 @@ pub(crate) fn main(tests: &[&[Test]]) {
 
 /// The same without the tests whose names begin with these words, for these reasons.
 pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
-    if tests.len() > 1 && std::env::args().len() == 1 {
-        return side_by_side(tests);
+    let (mut flags, mut names, mut skips) = (Vec::new(), Vec::new(), Vec::new());
+    let mut threads = None;
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--skip" => skips.extend(args.next()),
+            "--test-threads" => threads = args.next().and_then(|n| n.parse().ok()),
+            "--format" | "--color" => drop(args.next()),
+            flag if flag.starts_with('-') => flags.push(arg),
+            _ => names.push(arg),
+        }
+    }
+    if tests.len() > 1 && flags.is_empty() && names.is_empty() {
+        return side_by_side(tests, &skips, threads);
     }
     let tests = tests.concat();
     let excepted = |test: &Test| {
@@ -86,16 +98,6 @@ pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
             .iter()
             .find(|(name, _)| test.name().starts_with(name))
     };
-    let (mut flags, mut names, mut skips) = (Vec::new(), Vec::new(), Vec::new());
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--skip" => skips.extend(args.next()),
-            "--format" | "--color" | "--test-threads" => drop(args.next()),
-            flag if flag.starts_with('-') => flags.push(arg),
-            _ => names.push(arg),
-        }
-    }
     let has = |flag: &str| flags.iter().any(|arg| arg == flag);
     if has("--list") {
         if !has("--ignored") {
@@ -142,7 +144,7 @@ pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
     }
 }
 
-fn side_by_side(tests: &[&[Test]]) {
+fn side_by_side(tests: &[&[Test]], skips: &[String], threads: Option<usize>) {
     let modules: Vec<&str> = tests
         .iter()
         .map(|tests| tests[0].name().rsplit_once("::").unwrap().0)
@@ -152,6 +154,7 @@ fn side_by_side(tests: &[&[Test]]) {
         while let Some(module) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
             let part = Command::new(std::env::current_exe().unwrap())
                 .arg(format!("{module}::"))
+                .args(skips.iter().flat_map(|skip| ["--skip", skip]))
                 .output()
                 .unwrap();
             let mut out = std::io::stdout().lock();
@@ -163,7 +166,8 @@ fn side_by_side(tests: &[&[Test]]) {
             }
         }
     };
-    let width = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let width = threads.unwrap_or_else(|| 2 * processors()).max(1);
     std::thread::scope(|scope| {
         (0..width).for_each(|_| drop(scope.spawn(run)));
     });

@@ -26,12 +26,14 @@ fn a_thread_that_ends_shuts_its_pool_down() {
         within_deadline(move || {
             let late: Late = Arc::default();
             let theirs = Arc::clone(&late);
+            let is_first = AtomicBool::new(true);
             let (tell, told) = mpsc::channel();
             let pool = ThreadPool::builder()
                 .threads(2)
                 .name(name)
-                .on_exit(move |index| {
-                    if index == 1 {
+                // The dismissed one, whose index is 0 if it began in the narrower pool.
+                .on_exit(move |_| {
+                    if is_first.swap(false, Ordering::Relaxed) {
                         theirs.get().unwrap().shutdown(how);
                         tell.send(()).unwrap();
                     }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::sys::family::STARTS;
 use crate::task::TaskError;
 
 /// Why a [`ProcessPool`](crate::ProcessPool) or a [`Process`](crate::Process) could not be made.
@@ -95,7 +96,8 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
             format!("{} cannot be executed{proc} ({error})", program.display())
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => format!(
-            "the system refuses a new process, or one of the calls on its way (pipe2, clone, dup2, setpgid, execve): {error}"
+            "the system refuses to start {}, by {STARTS}: {error}",
+            program.display()
         ),
         _ => return error,
     };
@@ -118,6 +120,11 @@ mod tests {
         let error = not_started(program, io::ErrorKind::NotFound.into());
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().starts_with("/proc/self/exe"), "{error}");
+        let refused = not_started(program, io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(
+            refused.contains("/proc/self/exe") && refused.contains(STARTS),
+            "{refused}"
+        );
         let other = not_started(program, io::Error::from_raw_os_error(24));
         assert_eq!(other.raw_os_error(), Some(24));
     }

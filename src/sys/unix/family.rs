@@ -8,6 +8,9 @@ use std::process::{Child, Command};
 
 use rustix::process::{Pid, Signal};
 
+/// The calls by which a worker is started, any of which may be refused.
+pub(crate) const STARTS: &str = "one of pipe2, clone, dup2, setpgid, execve";
+
 /// A process group.
 #[derive(Debug)]
 pub(crate) struct Family(Pid);

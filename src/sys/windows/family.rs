@@ -16,6 +16,9 @@ use std::process::{Child, Command};
 
 use super::job::Job;
 
+/// The call by which a worker is started, and what refuses it.
+pub(crate) const STARTS: &str = "CreateProcess (a policy forbids it, or a scanner for viruses)";
+
 /// A worker's job.
 #[derive(Debug)]
 pub(crate) struct Family(Job);
