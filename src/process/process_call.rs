@@ -206,7 +206,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     }
 
     /// How urgent the call is: of the waiting items, those with the highest number begin first.
-    /// Default: 0.
+    /// Default: 0. What a busy worker has been given as its next work, an item or about a
+    /// millisecond's worth of short ones, is not held back for an urgent item that comes later.
     ///
     /// It applies in this pool. `Dask` gets it, too, and compares it with the other work on the
     /// cluster; items that were sent to its scheduler earlier are not held back here.
