@@ -40,7 +40,7 @@ pub(crate) trait Blocker: Sync {
     fn enter(&self);
     /// This thread continues.
     fn leave(&self);
-    /// If no thread could take its place, it parks for at most this long, and then enters again.
+    /// If the system refuses threads, it parks for at most this long, and then enters again.
     fn retry_after(&self) -> Option<Duration>;
 }
 

@@ -13,6 +13,7 @@
 //! Tests: `tests/thread/pool.rs`, `tests/forks/thread.rs`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool as Hint; // no protocol
 use std::sync::{Arc, Weak};
 
 use crossbeam_utils::CachePadded;
@@ -25,6 +26,7 @@ use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
 use super::sleep::{Need, Sleep};
 use super::slot::{Seat, Slot};
+use crate::helper::contain;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::fork;
@@ -46,6 +48,34 @@ type All = Mutex<BTreeMap<u32, Weak<Registry>>>;
 fn all() -> &'static All {
     static ALL: fork::PerProcess<All> = fork::PerProcess::new();
     ALL.get_or_init(Mutex::default)
+}
+
+/// A hint, for all pools together: the system may have refused a thread for work that is queued.
+static REFUSED: Hint = Hint::new(false);
+
+/// Whether some pool may lack threads for what is queued. Then every wait of this crate asks again
+/// from time to time: the work may be what it waits for, and of the pool's own threads all may have
+/// parked before.
+#[inline]
+pub(super) fn some_lack_threads() -> bool {
+    REFUSED.load(Ordering::Relaxed)
+}
+
+/// Asks the system again for the threads that pools lack.
+#[cold]
+pub(super) fn ask_for_all() {
+    REFUSED.store(false, Ordering::Relaxed);
+    let pools: Vec<_> = all().lock().values().filter_map(Weak::upgrade).collect();
+    for registry in pools {
+        if registry.lacks_threads() {
+            registry.ask_again();
+        }
+        if registry.lacks_threads() {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+        // It may be the last reference, and the pool's hooks go with it.
+        contain(|| drop(registry));
+    }
 }
 
 /// In place of an index, for an outside thread.
@@ -273,9 +303,8 @@ impl Registry {
         self.ask_again();
     }
 
-    /// For a blocked worker: another thread replaces it if there is work, unless the system refuses
-    /// one.
-    pub(super) fn ask_again(self: &Arc<Self>) {
+    /// Another thread runs if there is work for one, unless the system refuses it.
+    fn ask_again(self: &Arc<Self>) {
         if self.has_something_to_take() {
             self.published();
         } else {
@@ -317,6 +346,9 @@ impl Registry {
         // gives threads.
         if refused || need == Need::Runner {
             self.refused.store(refused, Ordering::Relaxed);
+        }
+        if refused {
+            REFUSED.store(true, Ordering::Relaxed);
         }
     }
 

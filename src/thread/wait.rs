@@ -30,6 +30,7 @@ use std::time::Duration;
 use super::join::raw_job::StackJob;
 use super::latch::Latch;
 use super::raw::current;
+use super::registry::{ask_for_all, some_lack_threads};
 use super::sleep::STALL;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
@@ -96,9 +97,6 @@ impl Worker {
     fn block(&self) {
         let depth = self.blocked.replace(self.blocked.get() + 1);
         if depth > 0 {
-            if self.registry().lacks_threads() {
-                self.registry().ask_again();
-            }
             return;
         }
         if self.in_call.get() {
@@ -186,12 +184,16 @@ impl Drop for WaitsForPool {
 }
 
 /// Called before and after any thread parks in a wait of this crate: if it is a worker, its pool
-/// lets another thread replace it.
+/// lets another thread replace it. While the system refuses a pool its threads, every thread that
+/// waits asks again, whatever it waits for.
 pub(super) struct Compensate;
 
 impl Blocker for Compensate {
     fn enter(&self) {
         current::with_home(|home| home.map(Worker::block));
+        if some_lack_threads() {
+            ask_for_all();
+        }
     }
 
     fn leave(&self) {
@@ -199,8 +201,6 @@ impl Blocker for Compensate {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        let lacks_threads =
-            current::with_home(|home| home.is_some_and(|home| home.registry().lacks_threads()));
-        lacks_threads.then_some(STALL)
+        some_lack_threads().then_some(STALL)
     }
 }

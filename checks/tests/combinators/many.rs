@@ -98,7 +98,7 @@ impl Many {
             Kind::Wait(Until::FirstError, _) => {
                 all || heard
                     .iter()
-                    .any(|&task| !model.tasks[task].taken && model.peek(task).failed_by_itself())
+                    .any(|&task| model.peek(task).failed_by_itself())
             }
             Kind::Wait(Until::All, _) | Kind::Timeout(false) => all,
         }

@@ -20,7 +20,7 @@ pub enum Until {
     /// Until one has ended, well or badly.
     First,
     /// Until one has failed, or all have ended. One that was cancelled has ended and not failed, as
-    /// in Python.
+    /// in Python. One whose result was taken before has failed, in [`TaskError::Closed`].
     FirstError,
     /// Until all have ended.
     All,
