@@ -344,11 +344,13 @@ pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
     builder.grace(Duration::from_secs(600)).build().unwrap()
 }
 
+/// Whether all workers are plain, as on every system but Linux.
+pub(crate) const PORT: bool = cfg!(any(trefoil_port, not(target_os = "linux")));
+
 /// Whether workers are plain unless a builder says otherwise: the second run of the tests
 /// (`.ci/run`).
 pub(crate) fn is_plain() -> bool {
-    cfg!(any(trefoil_port, windows))
-        || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
+    PORT || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
 }
 
 /// Runs until a signal ends the process.
