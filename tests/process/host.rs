@@ -646,7 +646,7 @@ tests! {
         }
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn a_program_with_capabilities_has_no_workers_and_is_none() {
         let copy = Twin::new("capable");
         // The second version of it: CAP_SYS_CHROOT, effective.
