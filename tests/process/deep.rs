@@ -72,7 +72,7 @@ tests! {
         argument(with.map(|all| all.len()));
         let Err(PoolError::Argument(error)) = Process::spawn(Chain::of(DEEP), depth) else { panic!() };
         argument(Err(error));
-        if !cfg!(any(windows, trefoil_port)) {
+        if !support::PORT {
             let (sender, receiver) = channel(4).unwrap();
             argument(sender.send_blocking(Chain::of(DEEP)).map(|()| 0));
             sender.send_blocking(Chain::of(5)).unwrap();

@@ -160,7 +160,7 @@ tests! {
         assert_eq!(sums.unwrap(), [4_999_950_000; 2]);
         let atomics = SharedAtomics::<AtomicU64>::new(1000).unwrap();
         assert_eq!(atomics.len(), 1000);
-        if cfg!(any(windows, trefoil_port)) {
+        if support::PORT {
             let refused = channel::<u8>(1).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Unsupported);
         }

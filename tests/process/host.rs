@@ -1,6 +1,6 @@
-//! Hostile host programs: interrupted all the time, without standard streams, out of descriptors,
-//! replaced on disk, ended at once, large; with other rights, other threads, or started through the
-//! dynamic loader.
+//! Hostile host programs: interrupted all the time, without standard streams or a console, out of
+//! descriptors, replaced on disk, held up at their start, ended at once, large; with other rights,
+//! other threads, or started through the dynamic loader.
 //!
 //! Each case is a helper: a separate process, which may be broken.
 #![allow(
@@ -12,6 +12,10 @@
 
 use crate::support;
 
+#[cfg(target_os = "linux")]
+use std::fs::File;
+#[cfg(target_os = "linux")]
+use std::io::Write;
 #[cfg(unix)]
 use std::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -20,6 +24,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 #[cfg(unix)]
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio, abort};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +33,8 @@ use std::time::{Duration, Instant};
 #[cfg(unix)]
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{
-    ABORTED, Test, census, end_of, forever, is_there, kill, pool, run_helper, start_helper, tests,
-    until,
+    ABORTED, Scratch, Test, census, end_of, forever, is_there, kill, pool, run_helper,
+    start_helper, tests, until,
 };
 use trefoil::{Bulk, PoolError, Process, ProcessPool, Shared, Task, TaskError};
 
@@ -37,10 +42,13 @@ pub(crate) fn helpers() {
     support::helper(&[
         ("replaced", replaced),
         ("hasty", hasty),
+        ("held", held),
         ("large", large),
         ("panics", panics),
         ("elsewhere", elsewhere),
         ("addressed", addressed),
+        #[cfg(windows)]
+        ("lonely", lonely),
         #[cfg(unix)]
         ("interrupted", interrupted),
         #[cfg(unix)]
@@ -49,6 +57,8 @@ pub(crate) fn helpers() {
         ("poor", poor),
         #[cfg(target_os = "linux")]
         ("capable", capable),
+        #[cfg(target_os = "linux")]
+        ("deserted", deserted),
         #[cfg(unix)]
         ("loaded", loaded),
         #[cfg(unix)]
@@ -224,7 +234,7 @@ fn replaced() {
     std::fs::rename(&own, &aside).unwrap();
     std::fs::write(&own, "#!/bin/sh\nexit 77\n").unwrap();
     let _ = std::fs::remove_file(aside);
-    if cfg!(any(windows, trefoil_port)) {
+    if support::PORT {
         // The program is found by its path, where there is another program now.
         let refused = ProcessPool::with_workers(2).unwrap_err().to_string();
         assert!(refused.contains("was replaced"), "{refused}");
@@ -233,6 +243,85 @@ fn replaced() {
     let procs = pool(2);
     works(&procs);
     assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
+}
+
+/// Its workers are held up before `init`, as by a scanner for viruses, until a file is gone.
+fn held() {
+    if let Some(file) = std::env::var_os("HELD").map(PathBuf::from) {
+        until(|| !file.exists());
+    }
+    trefoil::init();
+    let file = Scratch::new("held");
+    let builder = ProcessPool::builder().workers(1).env("HELD", file.text());
+    let procs = builder.build().unwrap();
+    let call = procs.call(|n: u32| n + 1);
+    let mut task = call.timeout(Duration::from_millis(20)).spawn(1);
+    let late = task.join_timeout(Duration::from_millis(300));
+    assert!(matches!(late, Err(TaskError::TimedOut)));
+    assert!(task.try_join().is_none(), "its time begins with it");
+    let next = procs.spawn(1, |n: u32| n + 1);
+    drop(file);
+    let _ = task.join(); // its own time may be short on a busy machine
+    assert_eq!(next.join().unwrap(), 2);
+    assert!(procs.stats().started <= 2);
+}
+
+/// The two ends of a terminal: its window, and what a program has.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn terminal() -> (File, File) {
+    use std::os::fd::{AsRawFd, FromRawFd};
+
+    let window = File::options().read(true).write(true).open("/dev/ptmx");
+    let window = window.unwrap();
+    let locked: libc::c_int = 0;
+    // SAFETY: it reads a number, which is in this frame.
+    let unlocked = unsafe { libc::ioctl(window.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked) };
+    assert_eq!(unlocked, 0);
+    let how = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: numbers alone.
+    let end = unsafe { libc::ioctl(window.as_raw_fd(), libc::TIOCGPTPEER, how) };
+    assert!(end >= 0);
+    // SAFETY: it was opened just now.
+    (window, unsafe { FromRawFd::from_raw_fd(end) })
+}
+
+/// Its terminal is closed while it runs.
+#[cfg(target_os = "linux")]
+fn deserted() {
+    trefoil::init();
+    until(|| std::io::stderr().write(b"is somebody there?\n").is_err());
+    let procs = pool(2);
+    works(&procs);
+    let said = procs.spawn((), |()| {
+        eprintln!("heard by nobody");
+        std::io::stdout().write(b"nor this\n").is_ok()
+    });
+    assert!(!said.join().unwrap());
+    assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
+    let written = trefoil::run(async { trefoil::io::stdout().write_all(b"nor this\n").await });
+    assert!(written.is_err());
+}
+
+/// Has no console and no standard streams, like a service.
+#[cfg(windows)]
+fn lonely() {
+    trefoil::init();
+    support::leave_console();
+    let procs = pool(2);
+    works(&procs);
+    procs
+        .spawn((), |()| {
+            println!("heard by nobody");
+            eprintln!("nor this");
+        })
+        .join()
+        .unwrap();
+    assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
+    trefoil::run(async {
+        let pressed = trefoil::timeout(Duration::from_millis(20), trefoil::io::ctrl_c()).await;
+        assert!(matches!(pressed, Err(TaskError::TimedOut)), "{pressed:?}");
+    });
 }
 
 /// Ends right after it has made a call.
@@ -434,7 +523,7 @@ fn said_to(pid: u32) -> String {
 }
 
 /// A copy of this program, with a name of its own.
-struct Twin(std::path::PathBuf);
+struct Twin(PathBuf);
 
 impl Twin {
     fn new(name: &str) -> Self {
@@ -496,6 +585,27 @@ tests! {
         must(&mut Command::new(&copy.0), "replaced");
     }
 
+    fn workers_that_are_held_up_at_their_start_cost_no_call_its_time() {
+        run_helper("held");
+    }
+
+    #[cfg(target_os = "linux")]
+    fn the_terminal_is_gone() {
+        let (window, end) = terminal();
+        let streams = [(); 2].map(|()| end.try_clone().unwrap());
+        let mut helper = Command::new(std::env::current_exe().unwrap());
+        let [input, output] = streams;
+        let helper = helper.env("TREFOIL_TEST_HELPER", "deserted").stdin(input).stdout(output).stderr(end);
+        let mut helper = helper.spawn().unwrap();
+        drop(window);
+        assert!(helper.wait().unwrap().success());
+    }
+
+    #[cfg(windows)]
+    fn without_a_console() {
+        run_helper("lonely");
+    }
+
     fn the_program_ends_right_after_it_has_asked() {
         let hastes = ["exit", "panic", "return"];
         let begin = Instant::now();
@@ -536,7 +646,7 @@ tests! {
         }
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn a_program_with_capabilities_has_no_workers_and_is_none() {
         let copy = Twin::new("capable");
         // The second version of it: CAP_SYS_CHROOT, effective.

@@ -62,10 +62,10 @@ fn main() {
     if support::is_plain() {
         except.extend(plain::EXCEPT);
     }
-    if cfg!(any(windows, trefoil_port)) {
+    if support::PORT {
         except.extend(plain::PORT);
     }
-    if cfg!(trefoil_port) {
+    if support::PORT && !cfg!(windows) {
         except.extend(plain::ENDLESS);
     }
     // The modules that take longest begin first.

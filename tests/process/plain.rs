@@ -133,7 +133,7 @@ tests! {
         is_told(procs.map_with(&atomics, 0..3, |_: &SharedAtomics<AtomicU64>, n: usize| n));
         is_told(procs.spawn((), |()| SharedAtomics::from(vec![1u64])).join());
         let channel = channel::<u32>(1);
-        if cfg!(any(windows, trefoil_port)) {
+        if support::PORT {
             // No worker could have its ends, so there is none.
             let none = channel.unwrap_err();
             assert_eq!(none.kind(), ErrorKind::Unsupported);

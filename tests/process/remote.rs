@@ -85,7 +85,7 @@ tests! {
         let brings = procs.spawn_remote((), |()| Shared::from(vec![1u8]));
         let error = brings.fetch().join().unwrap_err().to_string();
         assert!(error.contains("Shared<u8>") && error.contains("cannot be kept"), "{error}");
-        if !cfg!(any(windows, trefoil_port)) {
+        if !support::PORT {
             let brings = procs.spawn_remote((), |()| trefoil::process::channel::<u8>(1).unwrap());
             let error = brings.fetch().join().unwrap_err().to_string();
             assert!(error.contains("cannot be kept") && !error.contains("plain"), "{error}");

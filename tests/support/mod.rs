@@ -77,20 +77,8 @@ pub(crate) fn main(tests: &[&[Test]]) {
 
 /// The same without the tests whose names begin with these words, for these reasons.
 pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
-    let (mut flags, mut names, mut skips) = (Vec::new(), Vec::new(), Vec::new());
-    let mut threads = None;
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--skip" => skips.extend(args.next()),
-            "--test-threads" => threads = args.next().and_then(|n| n.parse().ok()),
-            "--format" | "--color" => drop(args.next()),
-            flag if flag.starts_with('-') => flags.push(arg),
-            _ => names.push(arg),
-        }
-    }
-    if tests.len() > 1 && flags.is_empty() && names.is_empty() {
-        return side_by_side(tests, &skips, threads);
+    if tests.len() > 1 && std::env::args().len() == 1 {
+        return side_by_side(tests);
     }
     let tests = tests.concat();
     let excepted = |test: &Test| {
@@ -98,6 +86,16 @@ pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
             .iter()
             .find(|(name, _)| test.name().starts_with(name))
     };
+    let (mut flags, mut names, mut skips) = (Vec::new(), Vec::new(), Vec::new());
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--skip" => skips.extend(args.next()),
+            "--format" | "--color" | "--test-threads" => drop(args.next()),
+            flag if flag.starts_with('-') => flags.push(arg),
+            _ => names.push(arg),
+        }
+    }
     let has = |flag: &str| flags.iter().any(|arg| arg == flag);
     if has("--list") {
         if !has("--ignored") {
@@ -144,7 +142,7 @@ pub(crate) fn main_but(tests: &[&[Test]], except: &[(&str, &str)]) {
     }
 }
 
-fn side_by_side(tests: &[&[Test]], skips: &[String], threads: Option<usize>) {
+fn side_by_side(tests: &[&[Test]]) {
     let modules: Vec<&str> = tests
         .iter()
         .map(|tests| tests[0].name().rsplit_once("::").unwrap().0)
@@ -154,7 +152,6 @@ fn side_by_side(tests: &[&[Test]], skips: &[String], threads: Option<usize>) {
         while let Some(module) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
             let part = Command::new(std::env::current_exe().unwrap())
                 .arg(format!("{module}::"))
-                .args(skips.iter().flat_map(|skip| ["--skip", skip]))
                 .output()
                 .unwrap();
             let mut out = std::io::stdout().lock();
@@ -166,8 +163,7 @@ fn side_by_side(tests: &[&[Test]], skips: &[String], threads: Option<usize>) {
             }
         }
     };
-    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-    let width = threads.unwrap_or_else(|| 2 * processors()).max(1);
+    let width = 2 * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         (0..width).for_each(|_| drop(scope.spawn(run)));
     });
@@ -348,11 +344,13 @@ pub(crate) fn patient(workers: usize) -> trefoil::ProcessPool {
     builder.grace(Duration::from_secs(600)).build().unwrap()
 }
 
+/// Whether all workers are plain, as on every system but Linux.
+pub(crate) const PORT: bool = cfg!(any(trefoil_port, not(target_os = "linux")));
+
 /// Whether workers are plain unless a builder says otherwise: the second run of the tests
 /// (`.ci/run`).
 pub(crate) fn is_plain() -> bool {
-    cfg!(any(trefoil_port, windows))
-        || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
+    PORT || std::env::var_os("TREFOIL_PLAIN_WORKERS").is_some_and(|value| value == "1")
 }
 
 /// Runs until a signal ends the process.

@@ -2,10 +2,14 @@
 #![allow(unsafe_code)]
 
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr::null_mut;
 
 use windows_sys::Win32::Foundation::{
     HANDLE, INVALID_HANDLE_VALUE, STATUS_ACCESS_VIOLATION, STATUS_STACK_BUFFER_OVERRUN,
     WAIT_TIMEOUT,
+};
+use windows_sys::Win32::System::Console::{
+    FreeConsole, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
 };
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
@@ -61,6 +65,16 @@ pub(crate) fn resume(pid: u32) {
         // SAFETY: the handle is open.
         unsafe { NtResumeProcess(process.as_raw_handle()) };
     }
+}
+
+/// This process has no console any more, and no standard streams.
+pub(crate) fn leave_console() {
+    for stream in [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
+        // SAFETY: numbers alone.
+        assert_ne!(unsafe { SetStdHandle(stream, null_mut()) }, 0);
+    }
+    // SAFETY: nothing here uses the console. (Refused: there was none.)
+    let _ = unsafe { FreeConsole() };
 }
 
 /// It runs, or stands still.
