@@ -9,21 +9,20 @@
 //! [docs/ARCHITECTURE.md]: _documentation::architecture
 //! [docs/BENCHMARKS.md]: _documentation::benchmarks
 //! [docs/COMPARE.md]: _documentation::compare
+//! [docs/CONFORMANCE-IO.md]: _documentation::conformance_io
+//! [docs/CONFORMANCE.md]: _documentation::conformance
 //! [docs/DESIGN.md]: _documentation::design
 //! [docs/FROM_PYTHON.md]: _documentation::from_python
 //! [docs/FROM_RAYON.md]: _documentation::from_rayon
 //! [docs/FROM_TOKIO.md]: _documentation::from_tokio
 //! [docs/GUIDE.md]: _documentation::guide
 //! [docs/LIBRARIES.md]: _documentation::libraries
+//! [docs/MACHINES.md]: _documentation::machines
 //! [docs/MODELS.md]: _documentation::models
 //! [docs/PLATFORM.md]: _documentation::platform
 //! [docs/SAFETY.md]: _documentation::safety
 //! [docs/SCHEDULER.md]: _documentation::scheduler
 //! [docs/SYNC.md]: _documentation::sync
-#![cfg_attr(
-    feature = "__machines",
-    doc = "[docs/MACHINES.md]: _documentation::machines"
-)]
 #![doc = include_str!("../docs/plots/rustdoc.txt")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -144,7 +143,11 @@ pub mod _documentation {
     pub mod compare {}
     #[doc = include_str!("../docs/PLATFORM.md")]
     pub mod platform {}
-    #[cfg(all(feature = "dask", feature = "slurm", feature = "ssh"))]
+    // Its examples need these features.
+    #[cfg(any(
+        not(doctest),
+        all(feature = "dask", feature = "slurm", feature = "ssh")
+    ))]
     #[doc = include_str!("../docs/MACHINES.md")]
     pub mod machines {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
@@ -161,6 +164,10 @@ pub mod _documentation {
     pub mod sync {}
     #[doc = include_str!("../docs/MODELS.md")]
     pub mod models {}
+    #[doc = include_str!("../docs/CONFORMANCE.md")]
+    pub mod conformance {}
+    #[doc = include_str!("../docs/CONFORMANCE-IO.md")]
+    pub mod conformance_io {}
     #[doc = include_str!("../docs/plots/rustdoc.txt")]
     #[doc = include_str!("../docs/BENCHMARKS.md")]
     pub mod benchmarks {}

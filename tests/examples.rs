@@ -509,6 +509,24 @@ hoarder: signal Some(15)
     );
 }
 
+/// The README shows this program and its output; the number of the process differs each time.
+#[test]
+fn crash() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(top.join("README.md")).unwrap();
+    let fenced = |kind: &str| {
+        let (_, rest) = readme.split_once(&format!("\n```{kind}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let source = fs::read_to_string(top.join("examples/crash.rs")).unwrap();
+    let program = source.split("// a program, not the crate\n\n").nth(1);
+    assert_eq!(program, Some(fenced("rust")));
+    let shown = fenced("text");
+    let (before, process) = shown.split_once("process ").unwrap();
+    let after = process.trim_start_matches(|c: char| c.is_ascii_digit());
+    shows("crash", &format!("{before}process *{after}"));
+}
+
 #[test]
 fn survive_a_crash() {
     shows(

@@ -185,6 +185,7 @@ fn text(run: &Run, name: &str, record: &Record) -> String {
              this machine takes longer than the one that the goals were set on.",
             record.slowness
         );
+        out += &table::behind(&record.rows);
     }
     for note in &record.notes {
         let _ = writeln!(out, "\n{note}");

@@ -156,7 +156,7 @@ impl From<TaskError> for io::Error {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WorkerExit {
     pub(crate) pid: u32,
     pub(crate) code: Option<i32>,
@@ -278,6 +278,13 @@ impl fmt::Display for WorkerExit {
     }
 }
 
+/// In words, too: this is what `unwrap` and a `main` that returns the error print.
+impl fmt::Debug for WorkerExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{self}", Item(self.item))
+    }
+}
+
 impl Error for WorkerExit {}
 
 /// A value that could not be sent to or from a worker process.
@@ -353,11 +360,10 @@ mod tests {
         let mut exit = WorkerExit::new(17);
         exit.signal = Some(11);
         exit.stderr_tail = "first\nlast\n\n".to_owned();
-        let text = TaskError::WorkerDied(Box::new(exit)).to_string();
-        assert_eq!(
-            text,
-            "worker process 17 was killed by signal 11 (SIGSEGV); its last words: last"
-        );
+        let died = TaskError::WorkerDied(Box::new(exit)).of_item(3);
+        let words = "worker process 17 was killed by signal 11 (SIGSEGV); its last words: last";
+        assert_eq!(died.to_string(), format!("item 3: {words}"));
+        assert_eq!(format!("{died:?}"), format!("WorkerDied(item 3: {words})"));
         let mut exit = WorkerExit::new(17);
         exit.code = Some(101);
         exit.stderr_tail = "other\n\nthread 'main' (5) panicked at src/a.rs:1:2:\nno luck\nstack backtrace:\n 0: f\n\

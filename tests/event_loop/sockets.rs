@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_linger;
 use trefoil::io::{TcpListener, TcpStream, lookup_host};
 use trefoil::time::timeout;
 use trefoil::{Task, join_all, run, spawn, yield_now};
@@ -52,7 +51,7 @@ fn a_thousand_echo_connections_half_of_them_reset() {
                                     }
                                     if n % 2 == 0 {
                                         // Closing with unread data, or with this option, resets.
-                                        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+                                        stream.set_zero_linger().unwrap();
                                         stream.write_all(&message).await.unwrap();
                                         return false;
                                     }

@@ -11,7 +11,6 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{Resource, getrlimit};
 use trefoil::io::{
     AsyncFd, Command, Signal, TcpListener, TcpStream, UdpSocket, UnixStream, fs, lookup_host,
@@ -95,7 +94,7 @@ fn call(server: &str) {
                     if n % 2 == 0 {
                         // In the middle of an answer: a close with this option is a reset.
                         stream.write_all(&message).await.unwrap();
-                        set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+                        stream.set_zero_linger().unwrap();
                         return false;
                     }
                     ask(&mut answer).await;

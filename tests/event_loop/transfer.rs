@@ -263,7 +263,7 @@ fn a_reset_is_an_error_and_an_end_is_an_end() {
                 (far, end)
             });
             yield_now().await;
-            rustix::net::sockopt::set_socket_linger(&near, Some(Duration::ZERO)).unwrap();
+            near.set_zero_linger().unwrap();
             drop(near);
             let (far, end) = waiting.await.unwrap();
             assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);

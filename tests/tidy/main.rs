@@ -8,8 +8,9 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`,
-//!    `figures.rs`, `platforms.rs` and `book.rs` hold the rules. Each is a function from one file
-//!    (and, where it needs more, the whole tree) to a list of findings. It does no input or output.
+//!    `figures.rs`, `goals.rs`, `platforms.rs` and `book.rs` hold the rules. Each is a function
+//!    from one file (and, where it needs more, the whole tree) to a list of findings. It does no
+//!    input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -20,6 +21,7 @@ mod circles;
 mod conformance;
 mod danger;
 mod figures;
+mod goals;
 mod layers;
 mod platforms;
 mod python;
@@ -94,6 +96,8 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(python::mapped(file));
         findings.extend(conformance::shown(file, tree));
         findings.extend(figures::claimed(file, tree));
+        findings.extend(goals::kept(file));
+        findings.extend(goals::ahead(file));
         findings.extend(book::bound(file, tree));
         findings.extend(book::whole(file));
         findings.extend(book::told(file, tree));
@@ -158,6 +162,10 @@ fn every_rule_can_fail() {
             "| case | test |\n|---|---|\n| a | `gone::gone` |".to_owned(),
         ),
         ("docs/BENCHMARKS.md", "×0.5 of whose time?".to_owned()),
+        (
+            "docs/COMPARE.md",
+            "Where trefoil is ahead:\n<!-- figures\n×0.9 | a | b\n-->".to_owned(),
+        ),
         ("docs/WIDE.md", "wide ".repeat(21)),
         ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
@@ -177,6 +185,7 @@ fn every_rule_can_fail() {
         "essay",
         "facade",
         "figure",
+        "goal",
         "hidden",
         "invariant-home",
         "invariant-missing",

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 const PAGE: &str = "docs/FROM_PYTHON.md";
 
 /// Sections, by the word that their title begins with, and the names that must occur there.
-const CALLS: [(&str, &str); 6] = [
+const CALLS: [(&str, &str); 7] = [
     (
         "threading",
         "Thread start join is_alive name ident native_id daemon run target \
@@ -73,6 +73,11 @@ const CALLS: [(&str, &str); 6] = [
          create_subprocess_shell communicate send_signal terminate kill pid returncode Protocol \
          BufferedProtocol DatagramProtocol SubprocessProtocol Transport SelectorEventLoop \
          SendfileNotAvailableError KeyboardInterrupt",
+    ),
+    (
+        "contextvars",
+        "ContextVar get set reset default Token old_value Context copy_context run LookupError \
+         create_task context to_thread submit",
     ),
     (
         "joblib",

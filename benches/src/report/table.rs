@@ -106,6 +106,19 @@ pub fn markdown(rows: &[Judged]) -> String {
         .fold(head.to_owned(), |out, row| out + &line(row))
 }
 
+/// The names of the rows that are behind their goal, as a list; nothing if none is.
+#[must_use]
+pub fn behind(rows: &[Judged]) -> String {
+    let behind = rows.iter().filter(|row| row.verdict == "no");
+    let names: Vec<String> = behind
+        .map(|row| format!("- {}\n", cell(&row.name)))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("\nBehind their goal:\n\n{}", names.concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +163,23 @@ mod tests {
             line(&row),
             "| idle | 0 ms | rayon 0 ms |  |  |  | 0 | yes |\n"
         );
+    }
+
+    #[test]
+    fn what_is_behind_its_goal_is_listed() {
+        let with = |name: &str, verdict: &str| Judged {
+            name: name.to_owned(),
+            verdict: verdict.to_owned(),
+            ..sample()
+        };
+        let rows = [
+            with("a", "no"),
+            with("b", "here"),
+            with("c", "no"),
+            with("d", ""),
+        ];
+        assert_eq!(behind(&rows), "\nBehind their goal:\n\n- a\n- c\n");
+        assert_eq!(behind(&rows[1..2]), "");
     }
 
     #[test]

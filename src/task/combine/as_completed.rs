@@ -19,7 +19,9 @@ use crate::task::raw::{ReadyQueue, Task};
 /// The results of `tasks`, from any mixture of executors, as they come.
 ///
 /// A [`Stream`] in async code, and in blocking code something to loop over with
-/// `for`.
+/// `for`. A result does not say which task it is of.
+/// [`as_completed_keyed`](crate::as_completed_keyed) does, by any key: the index
+/// (`tasks.into_iter().enumerate()`), the id, the name, the URL.
 ///
 /// ```
 /// let (first, slow) = trefoil::Completer::new();

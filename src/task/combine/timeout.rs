@@ -32,7 +32,9 @@ use crate::task::error::TaskError;
 /// ```
 ///
 /// # Errors
-/// [`TaskError::TimedOut`] if the time is up first. It is counted from this call.
+/// [`TaskError::TimedOut`] if the time is up first. It is counted from this call. The error does
+/// not name the future, which the caller knows; `timeout(d, &mut task)` leaves the task to it, with
+/// its id and name.
 ///
 /// # Cancel safety
 /// As safe as `future` is: dropping it drops the future.
