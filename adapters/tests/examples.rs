@@ -37,7 +37,7 @@ fn output(example: &'static str) -> String {
 #[test]
 fn hyper_server() {
     assert_eq!(
-        output("hyper_server_checked"),
+        output("hyper_server"),
         "HTTP/1: you asked for /one\n\
          HTTP/1: you asked for /two\n\
          HTTP/1: 404 Not Found\n\
@@ -63,6 +63,17 @@ fn websocket_echo() {
     assert_eq!(
         output("websocket_echo"),
         "1000 messages came back to 10 clients\n"
+    );
+}
+
+#[test]
+fn axum_router() {
+    assert_eq!(
+        output("axum_router"),
+        "/: 200 hello\n\
+         /sum/1000: 200 500500\n\
+         /sum/x: 400 Invalid URL: Cannot parse `x` to a `u64`\n\
+         /none: 404\n"
     );
 }
 

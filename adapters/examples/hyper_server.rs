@@ -2,20 +2,20 @@
 //!
 //! Shows hyper on trefoil ([`trefoil::adapters::hyper`]): connections are tasks, services share a
 //! counter through an `Rc`, and the loop's timers limit slow clients. The program has a client,
-//! too, which uses both versions, so that it ends by itself. Run it with `cargo run --example
-//! hyper_server --features hyper`.
+//! too, which uses both versions, so that it ends by itself. Run it with
+//! `cargo run -p trefoil-adapters --example hyper_server`.
 #![allow(clippy::print_stdout)] // an example prints
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, client, server};
 use trefoil::adapters::hyper::{LoopExecutor, LoopTimer};
@@ -84,13 +84,7 @@ fn ask(address: SocketAddr, path: &str) -> Request<String> {
 
 /// A short body, as a whole.
 async fn text(response: Response<Incoming>) -> Result<String, hyper::Error> {
-    let mut body = response.into_body();
-    let mut bytes = Vec::new();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        if let Ok(data) = frame?.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-    }
+    let bytes = response.into_body().collect().await?.to_bytes();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
