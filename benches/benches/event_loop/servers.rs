@@ -1,4 +1,6 @@
 //! The same echo server with every contender: a task for each connection, a buffer of 1 KiB each.
+//! One has our tasks over tokio's sockets, as crates that ask for tokio do inside
+//! `adapters::tokio::with`.
 //!
 //! The raw one is what one writes by hand: `epoll`, level-triggered, one buffer for all.
 
@@ -9,6 +11,7 @@ use std::os::fd::AsRawFd;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use trefoil::adapters::tokio::with;
 use trefoil_benches::rows::Kind;
 
 use crate::peers::runtimes;
@@ -21,6 +24,7 @@ const BUFFER: usize = 1024;
 pub fn all() -> Vec<(Kind, &'static str)> {
     let mut all = vec![
         (Kind::Ours, "trefoil"),
+        (Kind::OursToo, "trefoil, tokio's sockets"),
         (Kind::Peer, "tokio"),
         (Kind::Peer, "smol"),
         (Kind::Floor, "raw epoll"),
@@ -63,21 +67,10 @@ pub fn serve(name: &str) {
                 .detach();
             }
         }),
-        "tokio" => here.on_tokio(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            println!("{}", listener.local_addr().unwrap().port());
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(async move {
-                    let mut buffer = [0; BUFFER];
-                    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                        if stream.write_all(&buffer[..count]).await.is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-        }),
+        "trefoil, tokio's sockets" => here.ours.block_on(with(tokios(|stream| {
+            trefoil::spawn(with(echo(stream))).detach();
+        }))),
+        "tokio" => here.on_tokio(tokios(|stream| drop(tokio::spawn(echo(stream))))),
         "smol" => here.on_smol(async {
             use smol::io::{AsyncReadExt, AsyncWriteExt};
             let listener = smol::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,6 +91,24 @@ pub fn serve(name: &str) {
         }),
         "raw epoll" => raw(),
         other => panic!("no server {other}"),
+    }
+}
+
+/// With tokio's sockets, whatever runs the tasks.
+async fn tokios(start: fn(tokio::net::TcpStream)) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap().port());
+    loop {
+        start(listener.accept().await.unwrap().0);
+    }
+}
+
+async fn echo(mut stream: tokio::net::TcpStream) {
+    let mut buffer = [0; BUFFER];
+    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+        if stream.write_all(&buffer[..count]).await.is_err() {
+            break;
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! The servers are in here, too. `.ci/long world` runs all of it; the gate does not build it.
 
+#[allow(clippy::disallowed_methods)] // that door is for the crate's own protocols
 #[path = "../../../../tests/deadline/mod.rs"]
 mod deadline;
 mod redis;
