@@ -187,6 +187,7 @@ fn a_full_queue_of_unix_datagrams_is_waited_for() {
 /// Over the loopback interface, for a group of this process alone. Linux knows IPv4's groups there
 /// without any set-up; where its kernel has none, this says so.
 #[test]
+#[expect(clippy::print_stdout, reason = "it says why it is skipped")]
 fn a_group_gets_what_is_sent_to_it_until_it_is_left() {
     within_deadline(|| {
         run(async {
@@ -228,6 +229,7 @@ fn a_group_gets_what_is_sent_to_it_until_it_is_left() {
 /// IPv6 has no route to a group over the loopback interface: nothing is sent here, but the kernel
 /// knows who has joined.
 #[test]
+#[expect(clippy::print_stdout, reason = "it says why it is skipped")]
 fn a_group_of_ipv6_is_joined_and_left() {
     within_deadline(|| {
         run(async {
