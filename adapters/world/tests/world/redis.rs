@@ -3,14 +3,17 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use redis::{AsyncCommands, Client};
+use redis::{AsyncCommands, AsyncConnectionConfig, Client};
 use trefoil::adapters::tokio::with;
 use trefoil::io::{BufReader, TcpStream};
 use trefoil::{join_all, spawn};
 
 use crate::deadline::{alone, eventually, threads_named};
 use crate::listening;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of the protocol, with a map for each connection.
 async fn serve() -> SocketAddr {
@@ -69,7 +72,12 @@ async fn number(reader: &mut BufReader<&TcpStream>, kind: char) -> Option<usize>
 /// One connection, fifty requests at once, and an error of the server's.
 async fn talk(address: SocketAddr) {
     let client = Client::open(format!("redis://{address}/")).unwrap();
-    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    // Its own half a second is too short for a busy machine.
+    let patient = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let connecting = client.get_multiplexed_async_connection_with_config(&patient);
+    let connection = connecting.await.unwrap();
     join_all((0..50).map(|number| {
         let mut connection = connection.clone();
         async move {
