@@ -79,7 +79,8 @@ impl LoopHandle {
     ///
     /// From another thread this holds a lock for a few instructions, and makes a system call only
     /// if the loop is asleep. If the loop has ended, or is ending, the task ends in
-    /// [`TaskError::Closed`](crate::TaskError::Closed).
+    /// [`TaskError::Closed`](crate::TaskError::Closed); so it does in a forked child, where the
+    /// loop's thread does not exist.
     ///
     /// ```
     /// # let handle = trefoil::run(async { trefoil::LoopHandle::current() });
@@ -100,7 +101,7 @@ impl LoopHandle {
             return task;
         }
         self.shared.set_hook(&runnable);
-        if !self.shared.is_closing() {
+        if !(self.shared.is_closing() || self.shared.is_foreign()) {
             self.shared.push(runnable);
         }
         task

@@ -28,8 +28,8 @@ impl Shared {
         if let Some(local) = current::local_of(self) {
             return local.snapshot();
         }
-        if self.inbox.is_foreign() {
-            return Snapshot::unanswered(); // the table's lock may be held for ever
+        if self.is_foreign() {
+            return Snapshot::unanswered();
         }
         let answer = self.table.look(ANSWER);
         answer.unwrap_or_else(Snapshot::unanswered)

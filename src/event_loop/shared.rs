@@ -184,10 +184,9 @@ impl Shared {
         std::mem::take(&mut *self.notes.lock())
     }
 
-    /// The gate, held open; `None`: the loop is ending, or this is a forked child, where the lock
-    /// may be held for ever.
+    /// The gate, held open; `None`: the loop is ending, or this is a forked child.
     pub(super) fn hold_gate(&self) -> Option<MutexGuard<'_, bool>> {
-        if self.inbox.is_foreign() {
+        if self.is_foreign() {
             return None;
         }
         let gate = self.gate.lock();
@@ -211,6 +210,12 @@ impl Shared {
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
         marker::current_loop() == self.identity()
+    }
+
+    /// Whether this is a forked child of the loop's process: locks may be held for ever, and no
+    /// thread takes what is pushed.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.inbox.is_foreign()
     }
 
     pub(super) fn is_closing(&self) -> bool {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::children::in_child;
 use crate::support::{Test, tests};
 use trefoil::io::UnixStream;
-use trefoil::{EventLoop, spawn, timeout, yield_now};
+use trefoil::{EventLoop, TaskError, spawn, timeout, yield_now};
 
 tests! {
     fn a_child_that_drops_a_socket_leaves_its_parents_watched() {
@@ -33,5 +33,20 @@ tests! {
             let read = timeout(Duration::from_secs(30), reading).await;
             assert_eq!(read.unwrap().unwrap().unwrap(), 3);
         });
+    }
+
+    fn a_parents_loop_takes_nothing_from_a_child() {
+        let event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        in_child(|| {
+            let with = || async { 3 };
+            let tasks = [handle.spawn(async { 1 }), handle.call_soon(|| 2), handle.spawn_with(with)];
+            for mut task in tasks {
+                let ended = task.join_timeout(Duration::from_secs(5));
+                assert!(matches!(ended, Err(TaskError::Closed)), "{ended:?}");
+            }
+        });
+        let task = handle.spawn(async { 4 });
+        assert_eq!(event_loop.block_on(task).unwrap(), 4);
     }
 }
