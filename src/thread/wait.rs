@@ -41,6 +41,10 @@ use crate::sys::ticks;
 /// How many times a waiter looks before it parks, or yields: some microseconds.
 const ROUNDS: u32 = 200;
 
+/// How many times a waiter looks whether the thief is done, before it takes a half from it: some
+/// two microseconds, which handing it over would cost.
+const PATIENCE: u32 = ROUNDS / 4;
+
 /// How long a waiter looks after that, between yields, before it parks: as long as it may take to
 /// wake it on a processor that has gone to sleep.
 const SHORTLY: u64 = 50 * ticks::MICROSECOND;
@@ -141,6 +145,9 @@ impl Worker {
                 (looks, counted) = (0, None);
                 self.run_job(job);
                 return true;
+            }
+            if looks < PATIENCE {
+                return false;
             }
             let Some(thief) = stolen.thief() else {
                 return false;
