@@ -80,7 +80,7 @@ impl Field<'_> {
         loop {
             let over = self.over.load(Ordering::Relaxed);
             while !over && live.len() < AHEAD as usize {
-                let is_late = retry == 0 && dice.roll(60) == 0;
+                let is_late = retry == 0 && dice.roll(25) == 0;
                 let item = self.item(if is_late { ENDLESS } else { dice.roll(4000) });
                 let (id, tell) = (item.0, tell.clone());
                 let call = match is_late {

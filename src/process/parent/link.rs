@@ -275,7 +275,10 @@ impl Link {
                 Ok(())
             }
             // It is gone already: its death is reported like any other.
-            Err(error) if is_gone(error) => Ok(()),
+            Err(error) if is_gone(error) => {
+                self.is_reset |= error == Errno::CONNRESET;
+                Ok(())
+            }
             Err(error) => Err(refused("sendmsg")(error)),
         }
     }
@@ -422,8 +425,12 @@ impl Link {
                     self.crowded_until = Some(Instant::now() + CROWDED);
                     return;
                 }
-                // It has closed the stream. Its end is noticed elsewhere.
-                Err(error) if is_gone(error) => self.outgoing.clear(),
+                // It has closed the stream. Its end is noticed elsewhere, but a reset is told
+                // once: what is received next looks like an orderly end.
+                Err(error) if is_gone(error) => {
+                    self.is_reset |= error == Errno::CONNRESET;
+                    self.outgoing.clear();
+                }
                 Err(error) => {
                     // The worker would wait for what it never gets.
                     self.outgoing.clear();
