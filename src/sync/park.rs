@@ -79,6 +79,7 @@ struct Parking {
 
 impl Parking {
     fn new() -> Self {
+        fork::watch();
         let (parker, born) = (Parker::new(), fork::generation());
         let unpark = Unpark(parker.unparker().clone(), born);
         Self {

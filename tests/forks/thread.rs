@@ -166,8 +166,6 @@ fn dropping_a_parents_pool_joins_no_thread() {
 
 fn a_child_wakes_no_thread_of_its_parents() {
         const WAITING: usize = 8;
-        // Any pool installs the fork handler.
-        let _pool = ThreadPool::with_threads(1);
         let (mut completers, tasks): (Vec<_>, Vec<_>) =
             (0..WAITING).map(|_| Completer::new()).unzip();
         std::thread::scope(|s| {

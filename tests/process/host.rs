@@ -66,6 +66,18 @@ pub(crate) fn helpers() {
     ]);
 }
 
+/// Has workers write where nothing is read.
+fn talks_to_nobody(procs: &ProcessPool) {
+    procs
+        .spawn((), |()| {
+            println!("heard by nobody");
+            eprintln!("nor this");
+        })
+        .join()
+        .unwrap();
+    assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
+}
+
 /// Checks that a pool works, with a few calls of each kind.
 fn works(procs: &ProcessPool) {
     assert!(
@@ -178,14 +190,7 @@ fn streamless() {
     // A worker's streams are like its parent's, or empty.
     let open = procs.spawn((), |()| std::fs::read_link("/proc/self/fd/0").unwrap());
     assert_eq!(open.join().unwrap().to_str(), Some("/dev/null"));
-    procs
-        .spawn((), |()| {
-            println!("heard by nobody");
-            eprintln!("nor this");
-        })
-        .join()
-        .unwrap();
-    assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
+    talks_to_nobody(&procs);
 }
 
 #[cfg(unix)]
@@ -310,14 +315,7 @@ fn lonely() {
     support::leave_console();
     let procs = pool(2);
     works(&procs);
-    procs
-        .spawn((), |()| {
-            println!("heard by nobody");
-            eprintln!("nor this");
-        })
-        .join()
-        .unwrap();
-    assert_eq!(Process::spawn(1, |n: u32| n).unwrap().join().unwrap(), 1);
+    talks_to_nobody(&procs);
     trefoil::run(async {
         let pressed = trefoil::timeout(Duration::from_millis(20), trefoil::io::ctrl_c()).await;
         assert!(matches!(pressed, Err(TaskError::TimedOut)), "{pressed:?}");
