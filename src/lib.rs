@@ -39,7 +39,7 @@
     windows
 )))]
 compile_error!(
-    "trefoil runs on Linux, macOS, FreeBSD and Windows so far: docs/PLATFORM.md says what stands in the way elsewhere"
+    "trefoil is made for Linux, macOS, FreeBSD and Windows so far: docs/PLATFORM.md says what stands in the way elsewhere"
 );
 
 #[cfg(all(windows, feature = "__machines"))]

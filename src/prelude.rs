@@ -1,5 +1,4 @@
-//! The traits of the [parallel iterators](crate::iter), under names that do not matter: `use
-//! trefoil::prelude::*;`.
+//! The traits of the [parallel iterators](crate::iter), to be imported together.
 //!
 //! ```
 //! use trefoil::prelude::*;

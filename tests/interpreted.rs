@@ -286,6 +286,7 @@ fn a_pool_runs_the_tasks_of_scopes() {
                 let mut tasks = words.iter().map(|word| {
                     s.spawn(move || {
                         drop(s.spawn(move || word.clone()));
+                        s.spawn_detached(move || drop(word.clone()));
                         vec![word.clone(); word.len()]
                     })
                 });

@@ -43,14 +43,14 @@ fn frames() -> (Vec<HeadAndItems>, Vec<u8>) {
         let null = || std::fs::File::open("/dev/null").unwrap();
         let brought = (n == 3).then(|| Attachment::new(null().into()));
         if let Some(brought) = &brought {
-            all.extend(Frame::Descriptors(vec![brought.id()]).head(0));
+            all.extend(Frame::Descriptors(vec![brought.id]).head(0));
         }
         let mut chunk = Chunk::default();
         let bytes = vec![n; 5_000 + usize::from(n)];
         chunk.push(&Brings(brought, bytes)).unwrap();
         let head = vec![100 + n; 9];
         all.extend_from_slice(&head);
-        all.extend_from_slice(chunk.bytes());
+        all.extend_from_slice(&chunk.bytes);
         (head, Some(Piece::whole(Arc::new(chunk), 0)))
     };
     let frames = (1..6).map(frame).collect();

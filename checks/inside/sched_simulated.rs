@@ -13,6 +13,8 @@
 //! - no worker begins an item before its initializer has ended, without its job's context, or after
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
 //!   started any more;
+//! - a large context crosses the way to a machine once, as long as one of the workers there lives
+//!   and can show it;
 //! - an item with ends goes alone, to a worker that has no other item and no ends of others (W25);
 //!   once its worker has answered, no copy of its ends is left in the parent (W26).
 
@@ -31,25 +33,13 @@ use crate::process::job::{CallOptions, Context, Work};
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::scope;
-use crate::process::sched::sent_frame::{Gated, ToldGates};
 use crate::process::sched::stats::Counters;
-use crate::process::sched::workers::INITIALIZE;
+use crate::process::sched::workers::{INITIALIZE, Worker};
 use crate::process::wire::clock::Epoch;
-use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record};
-use crate::sys::gate::{GATES, Gate};
+use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record, Shown};
+use crate::sys::gate::GATES;
+use crate::sys::ledger::Front;
 use crate::task::{TaskError, WorkerExit};
-
-struct Gates([Gate; GATES]);
-
-impl Gated for Gates {
-    fn gate(&self, index: usize) -> &Gate {
-        &self.0[index]
-    }
-
-    fn are_told(&self) -> bool {
-        false
-    }
-}
 
 /// An item, in two numbers.
 type Item = (u64, u64);
@@ -67,6 +57,11 @@ impl Serialize for Laden {
         scope::attach(&self.1).map_err(S::Error::custom)?;
         self.0.serialize(s)
     }
+}
+
+/// A context that workers on the same machine fetch from one another begins like any other.
+fn large(id: u64) -> (Item, Vec<u8>) {
+    ((id, id), vec![7; 20_000])
 }
 
 fn end_of_a_channel() -> Arc<Attachment> {
@@ -133,9 +128,24 @@ impl Sink for BookSink {
     }
 }
 
+/// The context of the job `id`.
+fn context(id: u64, ends: bool, spreads: bool) -> Context {
+    let mut chunk = Chunk::default();
+    match (ends, spreads) {
+        (true, _) => chunk.push(&Laden((id, id), end_of_a_channel())),
+        (false, true) => chunk.push(&large(id)),
+        (false, false) => chunk.push(&(id, id)),
+    }
+    .unwrap();
+    Context {
+        piece: Piece::whole(Arc::new(chunk), 0),
+        type_name: "context",
+    }
+}
+
 /// A worker: what it was sent, which item it runs, and its output that has not been read yet.
 struct Sim {
-    gates: Arc<Gates>,
+    gates: Arc<Front>,
     /// In a plain worker: frames that it has not read yet.
     unread: VecDeque<Vec<u8>>,
     inbox: VecDeque<(BatchHead, VecDeque<Item>)>,
@@ -144,6 +154,10 @@ struct Sim {
     served: u64,
     initialized: bool,
     contexts: HashSet<u64>,
+    /// Others can have these from it.
+    shown: HashSet<u64>,
+    /// Those that it could not fetch.
+    missing: HashSet<u64>,
     retires: bool,
     running: Option<Item>,
     /// The running item takes until then.
@@ -212,6 +226,12 @@ struct World {
     retired: u32,
     /// How many frames a worker had at once.
     most_frames: usize,
+    /// How many machines the workers are on; 0: they have nothing to do with one another.
+    machines: u64,
+    /// How many large contexts were sent, how many fetched, and how many could not be.
+    sent: u32,
+    fetched: u32,
+    missed: u32,
 }
 
 const CODE: CodeRef = CodeRef {
@@ -274,6 +294,10 @@ impl World {
             rung: 0,
             retired: 0,
             most_frames: 0,
+            machines: if seed % 4 == 3 { 1 + seed / 4 % 2 } else { 0 },
+            sent: 0,
+            fetched: 0,
+            missed: 0,
         };
         world.sims.resize_with(world.sched.workers.len(), || None);
         world
@@ -322,7 +346,7 @@ impl World {
                 0
             },
             timeout,
-            context: self.chance(5),
+            context: self.chance(if self.machines > 0 { 2 } else { 5 }),
             ends,
         };
         let sink = BookSink {
@@ -339,22 +363,38 @@ impl World {
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), options);
         work.each = each;
-        work.context = known.context.then(|| {
-            let mut chunk = Chunk::default();
-            match ends {
-                true => chunk.push(&Laden((id, id), end_of_a_channel())),
-                false => chunk.push(&(id, id)),
-            }
-            .unwrap();
-            Context {
-                piece: Piece::whole(Arc::new(chunk), 0),
-                type_name: "context",
-            }
-        });
+        let spreads = self.machines > 0 && !self.chance(4);
+        work.context = known.context.then(|| context(id, ends, spreads));
         self.jobs.insert(id, known);
         self.sched.submit(id, work, self.now);
         self.open.push((id, 0, size));
         self.feed(self.open.len() - 1);
+    }
+
+    /// A job of many items with a large context.
+    fn common_job(&mut self) -> u64 {
+        let id = self.next_job;
+        self.next_job += 1;
+        let (size, book) = (4000, self.book.clone());
+        let (timeout, values) = (None, HashSet::new());
+        let sink = BookSink {
+            id,
+            timeout,
+            values,
+            book,
+        };
+        let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
+        work.context = Some(context(id, false, true));
+        let known = Known {
+            size,
+            context: true,
+            ..Known::default()
+        };
+        self.jobs.insert(id, known);
+        self.sched.submit(id, work, self.now);
+        self.open.push((id, 0, size));
+        self.feed(self.open.len() - 1);
+        id
     }
 
     fn feed(&mut self, open: usize) {
@@ -399,13 +439,12 @@ impl World {
                 }
                 Action::Spawn(index) => {
                     assert!(!self.broken, "nothing is started after a breakdown");
-                    let gates = Arc::new(Gates(std::array::from_fn(|_| Gate::new())));
-                    let seen: Arc<dyn Gated> = match self.plain {
-                        true => Arc::new(ToldGates::new()),
-                        false => gates.clone(),
-                    };
+                    let gates = Arc::new(Front::own());
+                    let seen = (!self.plain).then(|| (*gates).clone());
                     self.sched
                         .started(index, 100 + index as u32, seen, self.now);
+                    let machine = (index as u64).checked_rem(self.machines);
+                    self.sched.workers[index].machine = machine.map(|one| one.to_string());
                     assert!(self.sims[index].is_none(), "one process in one place");
                     self.sims[index] = Some(Sim {
                         gates,
@@ -415,6 +454,8 @@ impl World {
                         served: 0,
                         initialized: !self.initializes,
                         contexts: HashSet::new(),
+                        shown: HashSet::new(),
+                        missing: HashSet::new(),
                         retires: false,
                         running: None,
                         until: self.now,
@@ -487,6 +528,15 @@ impl World {
 
     /// A worker reads a frame, at any time if it is plain.
     fn read(&mut self, worker: usize, bytes: &[u8]) {
+        let cannot = self.hostile && self.chance(8);
+        let shows = |sim: &Option<Sim>, id| sim.as_ref().is_some_and(|sim| sim.shown.contains(&id));
+        let there: Vec<usize> = match Frame::decode(bytes).unwrap().unwrap().0 {
+            Frame::Share { id, .. } => {
+                let all = 0..self.sims.len();
+                all.filter(|one| shows(&self.sims[*one], id)).collect()
+            }
+            _ => Vec::new(),
+        };
         let Some(sim) = &mut self.sims[worker] else {
             return;
         };
@@ -519,8 +569,48 @@ impl World {
                 let context = item(Reader(bytes).bytes().unwrap());
                 assert_eq!(context, (id, id));
                 assert!(sim.contexts.insert(id), "a context comes once");
+                self.sent += u32::from(bytes.len() > 20_000);
             }
-            Frame::Forget { id } => assert!(sim.contexts.remove(&id)),
+            Frame::Share { id, from: None } => {
+                assert!(sim.contexts.contains(&id) && self.machines > 0);
+                let shown = Shown {
+                    place: [worker as u32, 0],
+                    hash: id,
+                };
+                let shown = Some(shown).filter(|_| !cannot);
+                sim.shown.extend(shown.map(|_| id));
+                self.missed += u32::from(shown.is_none());
+                sim.said.extend(Record::Shows { id, shown }.bytes());
+            }
+            Frame::Share {
+                id,
+                from: Some(from),
+            } => {
+                let [other, _] = from.place;
+                assert_eq!(from.hash, id);
+                assert_eq!(
+                    u64::from(other) % self.machines,
+                    worker as u64 % self.machines
+                );
+                let place = [worker as u32, 0];
+                let is_there = there.contains(&(other as usize)) && !cannot;
+                let shown = is_there.then_some(Shown { place, ..from });
+                if is_there {
+                    assert!(sim.contexts.insert(id), "a context comes once");
+                    sim.shown.insert(id);
+                }
+                if !is_there {
+                    sim.missing.insert(id);
+                }
+                self.fetched += u32::from(is_there);
+                self.missed += u32::from(!is_there);
+                sim.said.extend(Record::Shows { id, shown }.bytes());
+            }
+            Frame::Forget { id } => {
+                sim.shown.remove(&id);
+                // (It may end before it is known that it could not be fetched.)
+                assert!(sim.contexts.remove(&id) || sim.missing.remove(&id));
+            }
             Frame::Bye => sim.leaves = true,
             Frame::Recall { sequence, cancel } => {
                 assert!(self.plain);
@@ -777,7 +867,7 @@ impl World {
             }
         }
         assert_eq!(
-            self.counters.read(0).pending,
+            self.counters.read(0, false).pending,
             0,
             "nothing is left, and nothing was lost"
         );
@@ -798,7 +888,7 @@ fn worlds() -> u64 {
 fn every_job_ends_once_and_no_item_runs_twice() {
     let (mut executed, mut rung, mut retired, mut broken) = (0, 0, 0, 0);
     let (mut late, mut again, mut laden, mut ahead) = (0, 0, 0, 0);
-    let mut hopeless = 0;
+    let (mut hopeless, mut fetched, mut missed) = (0, 0, 0);
     for seed in 0..worlds() {
         let mut world = World::new(seed);
         world.breathe(seed);
@@ -824,11 +914,16 @@ fn every_job_ends_once_and_no_item_runs_twice() {
         retired += world.retired;
         broken += u32::from(world.broken);
         hopeless += u64::from(world.hopeless);
-        let stats = world.counters.read(0);
+        let stats = world.counters.read(0, false);
         (late, again) = (late + stats.timed_out, again + stats.retried);
         laden += u64::from(world.laden);
         ahead += u64::from(world.plain && world.most_frames > 1);
+        (fetched, missed) = (fetched + world.fetched, missed + world.missed);
     }
+    assert!(
+        fetched > 9 && missed > 3,
+        "{fetched} fetched, {missed} missed: it tests nothing"
+    );
     assert!(
         ahead > worlds() / 5,
         "{ahead} plain worlds had a frame ahead"
@@ -847,6 +942,82 @@ fn every_job_ends_once_and_no_item_runs_twice() {
     );
     assert!(laden > worlds(), "{laden} items with ends test nothing");
     assert!(rung > executed, "{rung} were told, {executed} killed");
+}
+
+/// A large context is sent once to each machine, also to a worker that comes later, and to each
+/// worker if it cannot be shown. One that is silent is waited for, but not for ever.
+#[test]
+fn a_context_crosses_the_way_once() {
+    for (machines, apart) in [(1, false), (2, false), (2, true)] {
+        let mut world = World::new(3); // plain, of four workers
+        world.machines = machines;
+        world.hostile = false;
+        while !world.sched.workers.iter().all(Worker::is_idle) {
+            world.step();
+        }
+        if apart {
+            world
+                .sched
+                .workers
+                .iter_mut()
+                .for_each(|worker| worker.machine = None);
+        }
+        let id = world.common_job();
+        let all = |world: &World| {
+            world
+                .sims
+                .iter()
+                .flatten()
+                .all(|sim| sim.contexts.contains(&id))
+        };
+        while !all(&world) {
+            world.step();
+        }
+        let sent = if apart { 4 } else { machines as u32 };
+        assert_eq!((world.sent, world.fetched), (sent, 4 - sent));
+        if apart {
+            continue;
+        }
+        let first = world
+            .sims
+            .iter()
+            .position(|sim| sim.as_ref().is_some_and(|sim| sim.running.is_none()));
+        world.die(first.unwrap_or(0));
+        while !all(&world) || world.sims.iter().any(Option::is_none) {
+            world.step();
+        }
+        assert_eq!((world.sent, world.fetched), (sent, 5 - sent));
+    }
+    let mut world = World::new(3);
+    world.machines = 1;
+    world.hostile = false;
+    while !world.sched.workers.iter().all(Worker::is_idle) {
+        world.step();
+    }
+    let id = world.common_job();
+    world.act();
+    let first = world
+        .sched
+        .workers
+        .iter()
+        .position(|worker| worker.contexts.contains_key(&id));
+    world.sims[first.unwrap()].as_mut().unwrap().frozen = true;
+    let begin = world.now;
+    let have = |world: &World| {
+        let workers = world.sched.workers.iter();
+        workers
+            .filter(|worker| worker.contexts.contains_key(&id))
+            .count()
+    };
+    while have(&world) == 1 {
+        world.act();
+        world.now = world.sched.deadline().unwrap_or(world.now).max(world.now);
+    }
+    let waited = world.now - begin;
+    assert!(
+        waited > Duration::from_secs(9) && waited < Duration::from_secs(11),
+        "{waited:?}"
+    );
 }
 
 /// Stopped workers, some of which seem to have begun more than they have: once none of their items
@@ -942,7 +1113,7 @@ fn a_worker_that_never_reaches_init_is_not_retried_for_ever() {
             match action {
                 Action::Spawn(0) => {
                     started += 1;
-                    let gates = Arc::new(Gates(std::array::from_fn(|_| Gate::new())));
+                    let gates = Some(Front::own());
                     world.sched.started(0, 100, gates, world.now);
                 }
                 Action::Kill(0) => {
@@ -1031,7 +1202,7 @@ fn an_elastic_pool_tries_again_for_what_waits() {
                     world.sched.put_off(1, again);
                 }
                 Action::Spawn(index) => {
-                    let gates = Arc::new(Gates(std::array::from_fn(|_| Gate::new())));
+                    let gates = Some(Front::own());
                     world.sched.started(index, 100, gates, world.now);
                 }
                 Action::Send(..) => {

@@ -150,7 +150,7 @@ impl Pool {
         loop {
             let mut engine = self.engine.lock();
             let Some(state) = engine.as_mut() else { return };
-            self.mailbox.awake(true);
+            self.mailbox.awake();
             self.hear(state);
             Self::read_mail(state, self.mailbox.take());
             self.dispatch(state);

@@ -20,26 +20,26 @@
 //! writers (`tokio::io::copy`, with its feature `io-util`) need no runtime, and work.
 //!
 //! ```
-//! use std::pin::Pin;
-//! use tokio::io::{AsyncRead, ReadBuf};
-//! use trefoil::io::UnixStream;
+//! use tokio::io::{AsyncRead, AsyncWrite};
+//! use trefoil::io::{TcpListener, TcpStream};
 //!
-//! /// Written against tokio's trait.
-//! async fn read_some(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
-//!     let mut memory = [0; 64];
-//!     let mut buffer = ReadBuf::new(&mut memory);
-//!     std::future::poll_fn(|cx| Pin::new(&mut from).poll_read(cx, &mut buffer)).await?;
-//!     Ok(buffer.filled().to_vec())
+//! /// Stands for what such crates have: `TlsConnector::connect`, `accept_async`, `Framed::new`.
+//! fn wrap<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> S {
+//!     stream
 //! }
 //!
 //! trefoil::run(async {
-//!     let (near, far) = UnixStream::pair()?;
-//!     far.write_all(b"hello").await?;
-//!     assert_eq!(read_some(near).await?, b"hello");
-//!     Ok::<_, std::io::Error>(())
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let near = wrap(TcpStream::connect(listener.local_addr()?).await?);
+//!     near.write_all(b"hello").await?;
+//!     let (far, _) = listener.accept().await?;
+//!     wrap(far).read_exact(&mut [0; 5]).await
 //! })?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! `adapters/examples/` has an HTTPS server (tokio-rustls) and a WebSocket echo
+//! (tokio-tungstenite).
 
 // Checked by `adapters/tests/tokio_io.rs`.
 

@@ -71,12 +71,12 @@ pub fn slow_poll(slow: &SlowPoll) {
     warn!(
             target: "trefoil::loop",
             {
-    task.id = slow.id().get(),
-            task.name = slow.name(),
-            root = slow.is_root(),
-            elapsed = ?slow.elapsed(),
-            polls = slow.polls(),
-            spawned_at = %slow.spawned_at(),
+    task.id = slow.task.id.get(),
+            task.name = slow.task.name.as_deref(),
+            root = slow.is_root,
+            elapsed = ?slow.elapsed,
+            polls = slow.task.polls,
+            spawned_at = %slow.task.spawned_at,
             },
             "task keeps its event loop to itself"
         );
@@ -127,14 +127,14 @@ fn one(task: &TaskInfo, what: &str) {
     info!(
             target: "trefoil::loop",
             {
-    task.id = task.id().get(),
-            task.name = task.name(),
-            task.parent = task.parent().map(TaskId::get),
-            state = %task.state(),
-            waits_for = %task.waits_for(),
-            polls = task.polls(),
-            time_in_polls = task.time_in_polls().map(field::debug),
-            spawned_at = %task.spawned_at(),
+    task.id = task.id.get(),
+            task.name = task.name.as_deref(),
+            task.parent = task.parent.map(TaskId::get),
+            state = %task.state,
+            waits_for = %task.waits_for,
+            polls = task.polls,
+            time_in_polls = task.time_in_polls.map(field::debug),
+            spawned_at = %task.spawned_at,
             },
             "{what}"
         );

@@ -9,7 +9,7 @@
 //! 1. A poll first reads the clock ([`now`]: that of the loop it runs on). Past the deadline the
 //!    alarm is done, whichever timekeeper was to wake it.
 //! 2. Otherwise it registers with this thread's *timekeeper*: the running loop, which installed
-//!    itself with [`install`], or, without a loop, the one helper thread that waits
+//!    itself with [`replace_keeper`], or, without a loop, the one helper thread that waits
 //!    ([`waiter`](mod@waiter)).
 //! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there and armed here. So
 //!    it is always woken by a timekeeper that is alive where the future is polled now.
@@ -136,29 +136,15 @@ pub(crate) trait Timekeeper: Send + Sync {
     fn disarm(&self, key: TimerKey);
 }
 
-/// Makes `keeper` this thread's timekeeper for as long as the guard lives.
-pub(crate) fn install(keeper: Arc<dyn Timekeeper>) -> Installed {
-    Installed(replace(Some(keeper)))
-}
-
-/// Gives the thread its earlier timekeeper back.
-#[must_use]
-pub(crate) struct Installed(Keeper);
-
-impl Drop for Installed {
-    fn drop(&mut self) {
-        drop(replace(self.0.take()));
-    }
-}
-
-type Keeper = Option<Arc<dyn Timekeeper>>;
+pub(crate) type Keeper = Option<Arc<dyn Timekeeper>>;
 
 thread_local! {
     // No destructor: a loop may run in that of another thread-local.
     static KEEPER: RefCell<ManuallyDrop<Keeper>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-fn replace(keeper: Keeper) -> Keeper {
+/// Makes `keeper` this thread's timekeeper; returns the earlier one.
+pub(crate) fn replace_keeper(keeper: Keeper) -> Keeper {
     let before = KEEPER.with(|current| current.replace(ManuallyDrop::new(keeper)));
     ManuallyDrop::into_inner(before)
 }

@@ -58,7 +58,7 @@ pub(super) fn enter(local: &Rc<Local>) -> Entered {
         before: replace(Some(local.clone())),
         clock: alarm::replace_clock(local.shared.clock().cloned()),
         keeps_all: awaited::keep_all(local.outside().is_some()),
-        _timekeeper: alarm::install(local.shared.clone()),
+        keeper: alarm::replace_keeper(Some(local.shared.clone())),
         _no_blocking: refuse_blocking(),
         mark: marker::replace_loop(local.shared.identity()),
     }
@@ -76,7 +76,7 @@ pub(super) struct Entered {
     /// The previous clock, and whether awaited tasks were recorded.
     clock: Option<Arc<Clock>>,
     keeps_all: bool,
-    _timekeeper: alarm::Installed,
+    keeper: alarm::Keeper,
     _no_blocking: RefuseGuard,
     mark: *const (),
 }
@@ -87,5 +87,6 @@ impl Drop for Entered {
         drop(replace(self.before.take()));
         drop(alarm::replace_clock(self.clock.take()));
         awaited::keep_all(self.keeps_all);
+        drop(alarm::replace_keeper(self.keeper.take()));
     }
 }

@@ -286,7 +286,7 @@ impl EventLoopBuilder {
     /// let (tell, told) = mpsc::channel();
     /// let event_loop = trefoil::EventLoop::builder()
     ///     .slow_poll(Duration::from_millis(10), move |slow| {
-    ///         let _ = tell.send(slow.elapsed());
+    ///         let _ = tell.send(slow.elapsed);
     ///     })
     ///     .build()?;
     /// event_loop.block_on(async {

@@ -224,9 +224,9 @@ impl LoopHandle {
     /// });
     /// let snapshot = handle.snapshot();
     /// let [parent, child] = snapshot.tasks() else { panic!("{snapshot}") };
-    /// assert_eq!(child.parent(), Some(parent.id()));
-    /// assert_eq!(parent.waits_for().task, Some(child.id()));
-    /// assert!(child.waits_for().timer);
+    /// assert_eq!(child.parent, Some(parent.id));
+    /// assert_eq!(parent.waits_for.task, Some(child.id));
+    /// assert!(child.waits_for.timer);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]

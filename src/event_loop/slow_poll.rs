@@ -21,7 +21,6 @@
 
 use std::fmt;
 use std::io;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,6 @@ use super::shared::Shared;
 use super::shared_table::Inner;
 use super::snapshot::TaskInfo;
 use crate::loom::thread::{Builder, JoinHandle};
-use crate::task::TaskId;
 use crate::task::panic::contain;
 
 /// The argument of a [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook: a task that blocks its
@@ -54,54 +52,22 @@ use crate::task::panic::contain;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SlowPoll {
-    task: TaskInfo,
-    root: bool,
-    elapsed: Duration,
+    /// The task. (The root future also has an id, which no task has.)
+    pub task: TaskInfo,
+    /// Whether it is the future passed to `run` or `block_on`.
+    pub is_root: bool,
+    /// How long this poll has taken so far.
+    pub elapsed: Duration,
 }
 
 impl SlowPoll {
-    /// The task's id. The root future also has one, which no task has.
-    #[must_use]
-    pub fn id(&self) -> TaskId {
-        self.task.id()
-    }
-
-    /// The task's name, if it was given one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.task.name()
-    }
-
-    /// Where it was spawned; of the root future, where `run` or `block_on` was called.
-    #[must_use]
-    pub fn spawned_at(&self) -> &'static Location<'static> {
-        self.task.spawned_at()
-    }
-
-    /// Whether it is the future passed to `run` or `block_on`.
-    #[must_use]
-    pub fn is_root(&self) -> bool {
-        self.root
-    }
-
-    /// How long this poll has taken so far.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.elapsed
-    }
-
-    /// How often the task was polled before.
-    #[must_use]
-    pub fn polls(&self) -> u64 {
-        self.task.polls()
-    }
-
     /// Of the poll that goes on.
     fn of(inner: &Inner, tag: u32, elapsed: Duration) -> Option<Self> {
         Some(Self {
             task: TaskInfo::of(&inner.table, tag, Some(tag))?,
-            root: tag == 0,
+            is_root: tag == 0,
             elapsed,
         })
     }
@@ -109,14 +75,15 @@ impl SlowPoll {
 
 impl fmt::Display for SlowPoll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.root {
-            write!(f, "the root future, started at {}", self.spawned_at())?;
+        let task = &self.task;
+        if self.is_root {
+            write!(f, "the root future, started at {}", task.spawned_at)?;
         } else {
-            write!(f, "task {}", self.id())?;
-            if let Some(name) = self.name() {
+            write!(f, "task {}", task.id)?;
+            if let Some(name) = &task.name {
                 write!(f, " `{name}`")?;
             }
-            write!(f, ", spawned at {}", self.spawned_at())?;
+            write!(f, ", spawned at {}", task.spawned_at)?;
         }
         write!(
             f,

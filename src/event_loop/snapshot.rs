@@ -34,7 +34,8 @@ const DEEPEST: usize = 24;
 ///     let snapshot = LoopHandle::current().snapshot();
 ///     assert_eq!(snapshot.tasks().len(), 1);
 ///     let task = &snapshot.tasks()[0];
-///     assert_eq!((task.id(), task.name(), task.polls()), (waiting.id(), Some("waits for ever"), 1));
+///     assert_eq!((task.id, task.polls), (waiting.id(), 1));
+///     assert_eq!(task.name.as_deref(), Some("waits for ever"));
 ///     assert!(snapshot.to_string().contains("waits for ever"));
 /// });
 /// ```
@@ -57,21 +58,31 @@ pub struct Snapshot {
 ///     yield_now().await;
 ///     let snapshot = LoopHandle::current().snapshot();
 ///     let sleeper = &snapshot.tasks()[0];
-///     assert_eq!(sleeper.state(), TaskState::Waiting);
-///     assert!(sleeper.waits_for().timer);
-///     assert_eq!(sleeper.parent(), None); // the root future is no task
+///     assert_eq!(sleeper.state, TaskState::Waiting);
+///     assert!(sleeper.waits_for.timer);
+///     assert_eq!(sleeper.parent, None); // the root future is no task
 /// });
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TaskInfo {
-    id: TaskId,
-    name: Option<Box<str>>,
-    parent: Option<TaskId>,
-    site: &'static Location<'static>,
-    state: TaskState,
-    waits_for: WaitsFor,
-    polls: u64,
-    time: Option<Duration>,
+    /// The task's id.
+    pub id: TaskId,
+    /// The name that it was given.
+    pub name: Option<Box<str>>,
+    /// The task that spawned it, on any executor; `None`: it was not spawned by a task.
+    pub parent: Option<TaskId>,
+    /// Where it was spawned; of the root future, where the loop was started.
+    pub spawned_at: &'static Location<'static>,
+    /// What it was doing.
+    pub state: TaskState,
+    /// What it waited for at its last poll (even if it is queued again).
+    pub waits_for: WaitsFor,
+    /// How often it was polled and had to wait (counted up to 2³²).
+    pub polls: u64,
+    /// How long its polls took, together; `None` on a loop without
+    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll), which reads no clock for it.
+    pub time_in_polls: Option<Duration>,
 }
 
 /// What a task in a [`Snapshot`] was doing.
@@ -124,7 +135,7 @@ impl Snapshot {
         let mut tasks: Vec<TaskInfo> = tasks
             .filter_map(|task| TaskInfo::of(table, task.tag(), running))
             .collect();
-        tasks.sort_by_key(TaskInfo::id);
+        tasks.sort_by_key(|task| task.id);
         Self {
             root: TaskInfo::of(table, 0, running),
             tasks,
@@ -167,7 +178,7 @@ impl TaskInfo {
     /// Of the task with this tag, or of the root future, which has tag 0. `running`: whose code
     /// runs.
     pub(super) fn of(table: &Table, tag: u32, running: Option<u32>) -> Option<Self> {
-        let (task, id, site, noted) = if tag == 0 {
+        let (task, id, spawned_at, noted) = if tag == 0 {
             let root = table.root.as_ref()?;
             (None, root.id, root.site, root.noted)
         } else {
@@ -185,74 +196,25 @@ impl TaskInfo {
             id,
             name: task.and_then(TaskRef::name).map(Box::from),
             parent: task.and_then(TaskRef::parent),
-            site,
+            spawned_at,
             state,
             waits_for: WaitsFor::of(noted),
             polls: noted.polls.into(),
-            time: table.time(tag),
+            time_in_polls: table.time(tag),
         })
     }
 
-    /// The task's id.
-    #[must_use]
-    pub fn id(&self) -> TaskId {
-        self.id
-    }
-
-    /// The name that it was given.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// The task that spawned it, on any executor; `None`: it was not spawned by a task.
-    #[must_use]
-    pub fn parent(&self) -> Option<TaskId> {
-        self.parent
-    }
-
-    /// Where it was spawned; of the root future, where the loop was started.
-    #[must_use]
-    pub fn spawned_at(&self) -> &'static Location<'static> {
-        self.site
-    }
-
-    /// What it was doing.
-    #[must_use]
-    pub fn state(&self) -> TaskState {
-        self.state
-    }
-
-    /// What it waited for at its last poll (even if it is queued again).
-    #[must_use]
-    pub fn waits_for(&self) -> WaitsFor {
-        self.waits_for
-    }
-
-    /// How often it was polled and had to wait (counted up to 2³²).
-    #[must_use]
-    pub fn polls(&self) -> u64 {
-        self.polls
-    }
-
-    /// How long its polls took, together; `None` on a loop without
-    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll), which reads no clock for it.
-    #[must_use]
-    pub fn time_in_polls(&self) -> Option<Duration> {
-        self.time
-    }
-
     fn line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = self.name() {
+        if let Some(name) = &self.name {
             write!(f, " `{name}`")?;
         }
-        write!(f, " at {}: {}", self.site, self.state)?;
+        write!(f, " at {}: {}", self.spawned_at, self.state)?;
         if self.state == TaskState::Waiting {
             write!(f, " for {}", self.waits_for)?;
         }
         let s = if self.polls == 1 { "" } else { "s" };
         write!(f, "; {} poll{s}", self.polls)?;
-        if let Some(time) = self.time {
+        if let Some(time) = self.time_in_polls {
             write!(f, ", {time:?} in polls")?;
         }
         Ok(())
@@ -306,7 +268,7 @@ impl fmt::Display for Snapshot {
             write!(f, "\n├─ root future")?;
             root.line(f)?;
         }
-        let present: HashSet<TaskId> = self.tasks.iter().map(TaskInfo::id).collect();
+        let present: HashSet<TaskId> = self.tasks.iter().map(|task| task.id).collect();
         let mut children: HashMap<TaskId, Vec<&TaskInfo>> = HashMap::new();
         // What is still to be drawn, the next on top, with its level.
         let mut open: Vec<(usize, &TaskInfo)> = Vec::new();

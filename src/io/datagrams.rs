@@ -1,12 +1,117 @@
-//! Methods that all datagram sockets share: the `try_…` and `poll_…` forms.
+//! Methods that all datagram sockets share.
 //!
 //! Checked by `tests/event_loop/datagrams.rs`.
 
-/// `try_send` and its like, for a type with a source. Their examples use a Unix pair, which needs
-/// no port.
+/// `send`, `recv` and their like, for a type with a source. Their examples use a Unix pair, which
+/// needs no port.
 macro_rules! datagrams {
     ($type:ty, $socket:ty, $address:ty) => {
         impl $type {
+            /// Sends one datagram to the peer that `connect` has set; gives the number of bytes,
+            /// which is all of them. It waits while there is no room.
+            ///
+            /// # Errors
+            ///
+            /// The system's; above all, that there is no peer, or no longer, or that an earlier
+            /// datagram was refused (`ConnectionRefused`).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future sends nothing.
+            ///
+            /// ```
+            /// trefoil::run(async {
+            ///     let (near, _far) = trefoil::io::UnixDatagram::pair()?;
+            ///     assert_eq!(near.send(b"abc").await?, 3);
+            ///     Ok::<_, std::io::Error>(())
+            /// })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn send(&self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.source.writing(|socket| socket.send(bytes)).await
+            }
+
+            /// Receives one datagram; returns its length. Otherwise as
+            /// [`recv_from`](Self::recv_from).
+            ///
+            /// # Errors
+            ///
+            /// As `recv_from`.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future loses no datagram.
+            ///
+            /// ```
+            /// trefoil::run(async {
+            ///     let (near, far) = trefoil::io::UnixDatagram::pair()?;
+            ///     near.send(b"").await?;
+            ///     assert_eq!(far.recv(&mut [0; 8]).await?, 0);
+            ///     Ok::<_, std::io::Error>(())
+            /// })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn recv(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.source.reading(|socket| socket.recv(buffer)).await
+            }
+
+            /// Receives one datagram; returns its length and where it comes from. What does not
+            /// fit into the buffer is lost, as with the system's own call. A datagram may be
+            /// empty.
+            ///
+            /// # Errors
+            ///
+            /// The system's; above all, that an earlier datagram was refused
+            /// (`ConnectionRefused`), after [`connect`](Self::connect).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future loses no datagram.
+            ///
+            /// ```
+            /// trefoil::run(async {
+            ///     let (near, far) = trefoil::io::UnixDatagram::pair()?;
+            ///     near.send(b"abc").await?;
+            ///     let mut buffer = [0; 2];
+            ///     let (count, from) = far.recv_from(&mut buffer).await?;
+            ///     assert!(count == 2 && &buffer == b"ab"); // the third byte is gone
+            ///     assert!(from.is_unnamed());
+            ///     Ok::<_, std::io::Error>(())
+            /// })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub async fn recv_from(&self, buffer: &mut [u8]) -> std::io::Result<(usize, $address)> {
+                self.source.reading(|socket| socket.recv_from(buffer)).await
+            }
+
+            /// This side's address.
+            ///
+            /// # Errors
+            ///
+            /// The system's.
+            ///
+            /// ```
+            /// assert!(trefoil::io::UnixDatagram::unbound()?.local_addr()?.is_unnamed());
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn local_addr(&self) -> std::io::Result<$address> {
+                self.source.get_ref().local_addr()
+            }
+
+            /// The peer that [`connect`](Self::connect) has set.
+            ///
+            /// # Errors
+            ///
+            /// `NotConnected` if there is none.
+            ///
+            /// ```
+            /// assert!(trefoil::io::UnixDatagram::unbound()?.peer_addr().is_err());
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn peer_addr(&self) -> std::io::Result<$address> {
+                self.source.get_ref().peer_addr()
+            }
+
             /// Sends one datagram to the peer, and does not wait for room. It needs no loop.
             ///
             /// # Errors

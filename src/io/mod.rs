@@ -38,6 +38,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! On Windows there are no Unix sockets, no [`Signal`] and no [`AsyncFd`]; `ctrl_c` is there.
+//!
 //! # Which loop
 //!
 //! All types are `Send`. Each belongs to the loop of its first use; on another
@@ -84,6 +86,7 @@ mod reaper;
 mod signal;
 mod source;
 mod stdio;
+mod stream;
 mod tcp_listener;
 mod tcp_stream;
 mod udp_socket;

@@ -6,17 +6,16 @@
 //! Checked by `tests/event_loop/`.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpStream as Socket};
+use std::net::{SocketAddr, TcpStream as Socket};
 use std::time::Duration;
 
-use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 
-use super::bytes::{Bytes, Stream, reads, writes};
+use super::bytes::{Bytes, Stream};
 use super::connect::first_to_answer;
-use super::halves::{ReadHalf, WriteHalf, split};
 use super::lookup::ToSocketAddrs;
-use super::source::{Source, fairly, socket};
+use super::source::{Source, fairly};
+use super::stream::stream;
 use crate::sys::sockets::SHORT_READS_DRAIN;
 
 /// A TCP connection.
@@ -47,12 +46,6 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    pub(super) fn from_nonblocking(socket: OwnedFd) -> Self {
-        Self {
-            source: Source::new(socket.into()),
-        }
-    }
-
     /// Connects to the first of `address`'s addresses that answers.
     ///
     /// A name is looked up off the loop; numbers need no thread. Several addresses are tried
@@ -131,67 +124,6 @@ impl TcpStream {
             return self.source.nothing();
         }
         self.source.reading(|socket| socket.peek(buffer)).await
-    }
-
-    /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
-    /// of the stream. Does not block.
-    ///
-    /// # Errors
-    ///
-    /// The system's; above all, `NotConnected`.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// use std::net::Shutdown;
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// stream.shutdown(Shutdown::Write)?;
-    /// assert_eq!(server.read(&mut [0; 8]).await?, 0);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.source.get_ref().shutdown(how)
-    }
-
-    /// The other side's address.
-    ///
-    /// # Errors
-    ///
-    /// The system's; above all, the connection was reset.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
-    }
-
-    /// This side's address.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// assert!(stream.local_addr()?.ip().is_loopback());
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
     }
 
     /// Whether small writes are sent at once (`true`) or gathered (`false`, as
@@ -300,68 +232,10 @@ impl TcpStream {
     pub fn set_zero_linger(&self) -> io::Result<()> {
         Ok(sockopt::set_socket_linger(self, Some(Duration::ZERO))?)
     }
-
-    /// The stream twice, for code that wants a reader and a writer apart: a `&TcpStream` is either.
-    ///
-    /// ```
-    /// use trefoil::io::UnixStream;
-    ///
-    /// trefoil::run(async {
-    ///     let (near, far) = UnixStream::pair()?;
-    ///     let (reader, writer) = near.split();
-    ///     far.write_all(b"abc").await?;
-    ///     writer.write_all(b"def").await?;
-    ///     reader.read_exact(&mut [0; 3]).await
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn split(&self) -> (&Self, &Self) {
-        (self, self)
-    }
-
-    /// Two halves with owners of their own, for tasks of their own. (Where borrowing is enough,
-    /// nothing needs to be split: all methods take `&self`.) When the writing half is dropped
-    /// the peer reads the end of the stream.
-    ///
-    /// ```
-    /// # use trefoil::io::{TcpListener, TcpStream};
-    /// # trefoil::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (far, _) = listener.accept().await?;
-    /// let (reader, writer) = stream.into_split();
-    /// let writing = trefoil::spawn(async move { writer.write_all(b"abc").await });
-    /// # far.read_exact(&mut [0; 3]).await?;
-    /// # far.write_all(b"def").await?;
-    /// let mut answer = [0; 3];
-    /// reader.read_exact(&mut answer).await?;
-    /// writing.await??;
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn into_split(self) -> (ReadHalf<Self>, WriteHalf<Self>) {
-        split(self)
-    }
 }
 
 impl Bytes for Socket {
     const DRAINS: bool = SHORT_READS_DRAIN;
 }
 
-impl Stream for TcpStream {
-    type Io = Socket;
-
-    fn source(&self) -> &Source<Socket> {
-        &self.source
-    }
-}
-
-reads! { TcpStream }
-
-writes! { TcpStream }
-
-socket! { TcpStream, Socket }
-
-reads! { ReadHalf<TcpStream> }
-
-writes! { WriteHalf<TcpStream> }
+stream! { TcpStream, Socket, SocketAddr }

@@ -122,35 +122,6 @@ impl UdpSocket {
         Err(refused.unwrap_or_else(no_address))
     }
 
-    /// Receives one datagram; returns its length and where it comes from. What does not fit into
-    /// the buffer is lost, as with the system's own call. A datagram may be empty.
-    ///
-    /// # Errors
-    ///
-    /// The system's; above all, that an earlier datagram was refused
-    /// (`ConnectionRefused`), after [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no datagram.
-    ///
-    /// ```
-    /// # use trefoil::io::UdpSocket;
-    /// # trefoil::run(async {
-    /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
-    /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
-    /// # socket.send_to(b"abc", server.local_addr()?).await?;
-    /// let mut buffer = [0; 2];
-    /// let (count, from) = server.recv_from(&mut buffer).await?;
-    /// assert_eq!((count, &buffer), (2, b"ab")); // the third byte is gone
-    /// server.send_to(b"an answer", from).await?;
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.reading(|socket| socket.recv_from(buffer)).await
-    }
-
     /// Like [`recv_from`](Self::recv_from), but leaves the datagram where it is.
     ///
     /// # Errors
@@ -169,56 +140,6 @@ impl UdpSocket {
     /// ```
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.source.reading(|socket| socket.peek_from(buffer)).await
-    }
-
-    /// Sends one datagram to the peer that [`connect`](Self::connect) has set.
-    ///
-    /// # Errors
-    ///
-    /// The system's; above all, that there is no peer, or that an earlier datagram was
-    /// refused (`ConnectionRefused`).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future sends nothing.
-    ///
-    /// ```
-    /// # use trefoil::io::UdpSocket;
-    /// # trefoil::run(async {
-    /// # let server = UdpSocket::bind("127.0.0.1:0").await?;
-    /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
-    /// assert!(socket.send(b"to no peer").await.is_err());
-    /// socket.connect(server.local_addr()?).await?;
-    /// socket.send(b"to the server").await?;
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.source.writing(|socket| socket.send(bytes)).await
-    }
-
-    /// Receives one datagram; returns its length. Otherwise as [`recv_from`](Self::recv_from).
-    ///
-    /// # Errors
-    ///
-    /// As `recv_from`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no datagram.
-    ///
-    /// ```
-    /// # use trefoil::io::UdpSocket;
-    /// # trefoil::run(async {
-    /// # let socket = UdpSocket::bind("127.0.0.1:0").await?;
-    /// socket.connect(socket.local_addr()?).await?; // its own peer
-    /// socket.send(b"").await?;
-    /// assert_eq!(socket.recv(&mut [0; 8]).await?, 0);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.reading(|socket| socket.recv(buffer)).await
     }
 
     /// Like [`recv`](Self::recv), but leaves the datagram where it is.
@@ -278,36 +199,6 @@ impl UdpSocket {
     ) -> Poll<io::Result<usize>> {
         let send = |socket: &Socket| socket.send_to(bytes, target).map(Outcome::Full);
         self.source.poll(cx, Direction::Write, send)
-    }
-
-    /// This side's address.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// assert!(socket.local_addr()?.ip().is_loopback());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
-    }
-
-    /// The peer that [`connect`](Self::connect) has set.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` if there is none.
-    ///
-    /// ```
-    /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
-    /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
     }
 
     /// Whether datagrams may go to a broadcast address; no, to begin with.

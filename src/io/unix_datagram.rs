@@ -203,74 +203,6 @@ impl UnixDatagram {
         with_backoff(|| socket.send_to_addr(bytes, address)).await
     }
 
-    /// Receives one datagram; returns its length and where it comes from. What does not fit
-    /// into the buffer is lost.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no datagram.
-    ///
-    /// ```
-    /// # trefoil::run(async {
-    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
-    /// near.send(b"abc").await?;
-    /// let mut buffer = [0; 2];
-    /// let (count, from) = far.recv_from(&mut buffer).await?;
-    /// assert!(count == 2 && from.is_unnamed());
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.reading(|socket| socket.recv_from(buffer)).await
-    }
-
-    /// Sends one datagram to the peer; waits while its queue is full.
-    ///
-    /// # Errors
-    ///
-    /// The system's; above all, that there is no peer, or no longer.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future sends nothing.
-    ///
-    /// ```
-    /// # trefoil::run(async {
-    /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
-    /// assert_eq!(near.send(b"abc").await?, 3);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.source.writing(|socket| socket.send(bytes)).await
-    }
-
-    /// Receives one datagram; returns its length. What does not fit into the buffer is lost.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no datagram.
-    ///
-    /// ```
-    /// # trefoil::run(async {
-    /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
-    /// near.send(b"abc").await?;
-    /// assert_eq!(far.recv(&mut [0; 8]).await?, 3);
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.reading(|socket| socket.recv(buffer)).await
-    }
-
     /// Sends one datagram to the socket at `path`, and does not wait for room. It needs no loop.
     ///
     /// # Errors
@@ -301,34 +233,6 @@ impl UnixDatagram {
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.source.get_ref().shutdown(how)
-    }
-
-    /// The peer's address.
-    ///
-    /// # Errors
-    ///
-    /// `NotConnected` if there is none.
-    ///
-    /// ```
-    /// assert!(trefoil::io::UnixDatagram::unbound()?.peer_addr().is_err());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
-    }
-
-    /// This side's address.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// ```
-    /// assert!(trefoil::io::UnixDatagram::unbound()?.local_addr()?.is_unnamed());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
     }
 
     fn source(&self) -> &Source<Socket> {

@@ -6,7 +6,6 @@
 //! Checked by `tests/event_loop/`.
 
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
@@ -14,9 +13,9 @@ use std::path::Path;
 use rustix::net::connect;
 
 use super::backoff::with_backoff;
-use super::bytes::{Bytes, Stream, reads, writes};
-use super::halves::{ReadHalf, WriteHalf, split};
-use super::source::{Source, socket};
+use super::bytes::{Bytes, Stream};
+use super::source::Source;
+use super::stream::stream;
 use crate::sys::peer::peer;
 use crate::sys::sockets;
 
@@ -57,12 +56,6 @@ pub struct PeerCredentials {
 }
 
 impl UnixStream {
-    pub(super) fn from_nonblocking(socket: OwnedFd) -> Self {
-        Self {
-            source: Source::new(socket.into()),
-        }
-    }
-
     /// Connects to the socket at `path`.
     ///
     /// # Errors
@@ -125,77 +118,6 @@ impl UnixStream {
         Ok(streams.into())
     }
 
-    /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end
-    /// of the stream. Does not block.
-    ///
-    /// # Errors
-    ///
-    /// The system's; above all, `NotConnected`.
-    ///
-    /// ```
-    /// use std::net::Shutdown;
-    /// use trefoil::io::UnixStream;
-    ///
-    /// trefoil::run(async {
-    ///     let (near, far) = UnixStream::pair()?;
-    ///     near.shutdown(Shutdown::Write)?;
-    ///     assert_eq!(far.read(&mut [0; 8]).await?, 0);
-    ///     far.write_all(b"the other direction").await
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.source.get_ref().shutdown(how)
-    }
-
-    /// The stream twice, for code that wants a reader and a writer apart: a `&UnixStream` is
-    /// either.
-    ///
-    /// ```
-    /// use trefoil::io::UnixStream;
-    ///
-    /// trefoil::run(async {
-    ///     let (near, far) = UnixStream::pair()?;
-    ///     let (reader, writer) = near.split();
-    ///     far.write_all(b"abc").await?;
-    ///     writer.write_all(b"def").await?;
-    ///     reader.read_exact(&mut [0; 3]).await
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn split(&self) -> (&Self, &Self) {
-        (self, self)
-    }
-
-    /// Two halves with owners of their own, for tasks of their own. (Where borrowing is enough,
-    /// nothing needs to be split: all methods take `&self`.) When the writing half is dropped
-    /// the peer reads the end of the stream.
-    ///
-    /// ```
-    /// use trefoil::io::UnixStream;
-    ///
-    /// trefoil::run(async {
-    ///     let (near, far) = UnixStream::pair()?;
-    ///     let (reader, writer) = near.into_split();
-    ///     let echo = trefoil::spawn(async move {
-    ///         let mut bytes = Vec::new();
-    ///         far.read_to_end(&mut bytes).await?;
-    ///         far.write_all(&bytes).await
-    ///     });
-    ///     writer.write_all(b"abc").await?;
-    ///     drop(writer);
-    ///     echo.await??;
-    ///     let mut answer = String::new();
-    ///     reader.read_to_string(&mut answer).await?;
-    ///     assert_eq!(answer, "abc");
-    ///     Ok::<_, std::io::Error>(())
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn into_split(self) -> (ReadHalf<Self>, WriteHalf<Self>) {
-        split(self)
-    }
-
     /// The process at the other end.
     ///
     /// # Errors
@@ -215,36 +137,6 @@ impl UnixStream {
             gid: peer.gid,
         })
     }
-
-    /// The other side's address; unnamed, if it is not bound.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// ```
-    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
-    /// assert!(near.peer_addr()?.is_unnamed());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
-    }
-
-    /// This side's address; unnamed, if it is not bound.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    ///
-    /// ```
-    /// let (near, _far) = trefoil::io::UnixStream::pair()?;
-    /// assert!(near.local_addr()?.is_unnamed());
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
-    }
 }
 
 /// Connects a new Unix socket. (mio's own takes another address for an abstract name that begins
@@ -261,20 +153,4 @@ async fn connect_unix(address: &SocketAddr) -> io::Result<OwnedFd> {
 
 impl Bytes for Socket {}
 
-impl Stream for UnixStream {
-    type Io = Socket;
-
-    fn source(&self) -> &Source<Socket> {
-        &self.source
-    }
-}
-
-reads! { UnixStream }
-
-writes! { UnixStream }
-
-socket! { UnixStream, Socket, OwnedFd }
-
-reads! { ReadHalf<UnixStream> }
-
-writes! { WriteHalf<UnixStream> }
+stream! { UnixStream, Socket, SocketAddr, OwnedFd }

@@ -52,7 +52,6 @@ const MOST_WORKERS: usize = 1 << 16;
 pub struct ProcessPoolBuilder {
     #[cfg(feature = "__machines")]
     engine: Option<Arc<dyn Connect>>,
-    workers: Option<usize>,
     physical_cores: bool,
     initializer: Option<Result<Initializer, TaskError>>,
     settings: Settings,
@@ -63,7 +62,6 @@ impl ProcessPoolBuilder {
         Self {
             #[cfg(feature = "__machines")]
             engine: None,
-            workers: None,
             physical_cores: false,
             initializer: None,
             settings: Settings::new(),
@@ -72,7 +70,7 @@ impl ProcessPoolBuilder {
 
     /// The number of processes. Default: the number of CPUs that this process may use.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
+        self.settings.asked = Some(workers);
         self
     }
 
@@ -315,45 +313,45 @@ impl ProcessPoolBuilder {
         let initializer = self.initializer.transpose();
         settings.policy.initializer = initializer.map_err(PoolError::Initializer)?;
         // Errors that can be found without another machine come first.
-        match self.workers {
-            Some(0) => return Err(PoolError::NoWorkers),
-            Some(workers) if workers > MOST_WORKERS => return Err(too_many(workers)),
-            _ => {}
-        }
+        settings.asked.map(checked).transpose()?;
         #[cfg(feature = "__machines")]
-        let is_plain = settings.plain || self.engine.is_some();
-        #[cfg(not(feature = "__machines"))]
-        let is_plain = settings.plain;
-        if let (true, Some(initializer)) = (is_plain, &settings.policy.initializer)
+        (settings.plain |= self.engine.is_some());
+        if let (true, Some(initializer)) = (settings.plain, &settings.policy.initializer)
             && initializer.chunk.is_uncopyable()
         {
             let (name, way) = (initializer.type_name, CodecDirection::EncodeArgument);
             let error = codec_error(name, way, PLAIN.to_owned());
             return Err(PoolError::Initializer(error));
         }
-        settings.asked = self.workers;
         #[cfg(feature = "__machines")]
         if let Some(engine) = &self.engine {
             settings.engine = Some(connect(&**engine, &mut settings)?);
         }
-        settings.workers = match (settings.asked, &settings.engine) {
+        settings.workers = checked(match (settings.asked, &settings.engine) {
             (Some(workers), _) => workers,
             (None, Some(engine)) => engine.slots(),
             (None, None) if self.physical_cores => processors::physical(),
             (None, None) => processors::logical(),
-        };
-        match settings.workers {
-            0 => return Err(PoolError::NoWorkers),
-            workers if workers > MOST_WORKERS => return Err(too_many(workers)),
-            _ => {}
-        }
+        })?;
         Ok(settings)
     }
 }
 
-fn too_many(workers: usize) -> PoolError {
-    let words = format!("{workers} workers are too many");
-    io::Error::new(io::ErrorKind::InvalidInput, words).into()
+/// How long a worker elsewhere that was asked how far it got may be silent until it counts as
+/// stopped. (Bytes count as taken when they have been sent.)
+#[cfg(feature = "__machines")]
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// This number of workers, if it is possible.
+fn checked(workers: usize) -> Result<usize, PoolError> {
+    match workers {
+        0 => Err(PoolError::NoWorkers),
+        1..=MOST_WORKERS => Ok(workers),
+        _ => {
+            let words = format!("{workers} workers are too many");
+            Err(io::Error::new(io::ErrorKind::InvalidInput, words).into())
+        }
+    }
 }
 
 /// Makes `engine` ready for a pool.
@@ -379,14 +377,9 @@ fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Laun
     {
         return refused("a variable of the workers (`env`) has a byte 0 in it");
     }
-    settings.plain = true;
     let launch = engine.connect(settings)?;
-    settings.policy.round_trip = launch.round_trip();
-    settings.policy.patience = launch.silence();
-    settings.policy.elastic = launch.elastic();
-    // (The grace period is for the item's own end; the time for messages to travel is added.)
-    settings.policy.grace = settings.policy.grace.saturating_add(launch.way());
-    settings.policy.told = launch.is_told();
+    settings.policy.patience = SILENCE;
+    launch.adjust(&mut settings.policy);
     Ok(launch)
 }
 
@@ -416,7 +409,7 @@ impl ProcessPool {
 impl fmt::Debug for ProcessPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessPoolBuilder")
-            .field("workers", &self.workers)
+            .field("workers", &self.settings.asked)
             .field("physical_cores", &self.physical_cores)
             .field("variables", &self.settings.variables)
             .field("stdout", &self.settings.stdout)

@@ -396,25 +396,7 @@ where
             failure: None,
         })]);
     }
-}
 
-impl<I, R> Iterator for Imap<I, R>
-where
-    I: Iterator<Item: Portable>,
-    R: Portable,
-{
-    type Item = Result<R, TaskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.next_answer().map(|(_, result)| result)
-    }
-}
-
-impl<I, R> Imap<I, R>
-where
-    I: Iterator<Item: Portable>,
-    R: Portable,
-{
     fn next_answer(&mut self) -> Option<Answer<R>> {
         // Not even a look at the parker while results are there.
         if let Poll::Ready(answer) = self.poll_answer(&mut Context::from_waker(Waker::noop())) {
@@ -428,6 +410,18 @@ where
                 Some((self.missing(), Err(TaskError::WouldBlock)))
             }
         }
+    }
+}
+
+impl<I, R> Iterator for Imap<I, R>
+where
+    I: Iterator<Item: Portable>,
+    R: Portable,
+{
+    type Item = Result<R, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_answer().map(|(_, result)| result)
     }
 }
 

@@ -32,12 +32,15 @@
 //! | call a function once, or for many items | [`spawn`](ProcessPool::spawn), [`map`](ProcessPool::map), [`imap`](ProcessPool::imap) |
 //! | have the result or the error of each item | [`map_each`](ProcessPool::map_each), [`with_index`](Imap::with_index) |
 //! | set a timeout, or try again after a death | [`call`](ProcessPool::call) |
+//! | learn which item's time was up | [`ProcessCall::details`], [`Task::details`](crate::Task::details) |
 //! | send something to each worker only once | [`map_with`](ProcessPool::map_with), [`initializer`](ProcessPoolBuilder::initializer) |
 //! | limit memory, catch output, replace workers now and then | [`ProcessPoolBuilder`] |
 //! | run one function in a process of its own | [`Process`] |
 //! | send large arrays of numbers | [`Bulk`]: copied at the speed of memory; [`Shared`]: mapped, not copied |
 //! | count together | [`SharedAtomics`] |
 //! | let processes talk while they run | [`channel`](channel()) |
+//! | leave a result where it is, for a later call | [`spawn_remote`](ProcessPool::spawn_remote) |
+//! | have workers on other machines | [this page](crate::_documentation::machines) |
 //!
 //! # Instead of locks between processes
 //!

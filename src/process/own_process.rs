@@ -296,11 +296,8 @@ impl ProcessBuilder {
         f: fn(A) -> R,
     ) -> Result<Process<R>, PoolError> {
         let mut settings = self.pool.settings()?;
-        let chunk = match settings.plain {
-            true => Chunk::plain(),
-            false => Chunk::default(),
-        };
-        let call = encode(&arg, code_of(f), chunk).map_err(PoolError::Argument)?;
+        let call =
+            encode(&arg, code_of(f), Chunk::new(settings.plain)).map_err(PoolError::Argument)?;
         let own = Arc::new(Own::new(self.name));
         settings.policy.only = Some(own.name.clone());
         settings.own = Some(own.clone());

@@ -171,7 +171,7 @@ impl ProcessPool {
     }
 
     /// Like [`map`](Self::map), with a context that all calls borrow: it is encoded once, sent to
-    /// each worker once, and decoded there once.
+    /// each worker once, and decoded there once. A large one is sent once to each other machine.
     ///
     /// ```
     /// use trefoil::ProcessPool;
@@ -283,10 +283,9 @@ impl ProcessPool {
     /// Statistics of the pool so far.
     #[must_use]
     pub fn stats(&self) -> ProcessStats {
-        if self.shared.mailbox.is_foreign() {
-            return self.shared.counters.read_after_fork();
-        }
-        self.shared.counters.read(self.worker_pids().len())
+        let is_forked = self.shared.mailbox.is_foreign();
+        let workers = self.worker_pids().len();
+        self.shared.counters.read(workers, is_forked)
     }
 
     /// Ends the pool and waits until all of its processes are gone.

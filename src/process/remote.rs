@@ -20,9 +20,9 @@ use super::job::CallOptions;
 use super::job::decoder::undecodable;
 use super::parent::client::encode;
 use super::parent::driver::Shared;
-use super::payload::attachments::Late;
+use super::payload::attachments::{Late, Watcher};
 use super::payload::bulk::Bulk;
-use super::payload::kept::{self, Answer, Bytes, Keeper, Kept, Place};
+use super::payload::kept::{self, Answer, Bytes, Kept, Place};
 use super::payload::portable::Portable;
 use super::payload::scope;
 use super::worker::raw_call::{code_of, code_of_kept};
@@ -127,12 +127,12 @@ impl<R: Portable> Remote<R> {
         arg: &A,
     ) -> Self {
         let keeper: Weak<Shared> = Arc::downgrade(pool);
-        let kept = Kept::new(keeper.clone() as Weak<dyn Keeper>);
+        let kept = Kept::new(keeper.clone() as Weak<dyn Watcher>);
         let mut options = options.clone();
         // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
         let code = match pool.told {
             Some(_) => {
-                options.more().keep = kept.id();
+                options.more().keep = kept.id;
                 code_of(f)
             }
             None => code_of_kept(f),
@@ -156,21 +156,18 @@ impl<R: Portable> Remote<R> {
     /// Those of the call, and [`Codec`](TaskError::Codec) if the value cannot be decoded.
     #[track_caller]
     pub fn fetch(&self) -> Task<R> {
-        let known = match &self.0 {
-            State::Here(_, bytes) => Some(read(bytes)),
-            State::Asked(kept, pool) => match kept.outcome() {
-                Some(Ok(Place::Engine)) => return ask(kept, pool),
-                Some(Ok(Place::Here(bytes))) => Some(read(&bytes)),
-                Some(Err(error)) => Some(Err(error)),
-                None => None,
-            },
+        let (kept, pool) = match &self.0 {
+            State::Here(_, bytes) => return self.done(read(bytes)),
+            State::Asked(kept, pool) => (kept, pool),
         };
-        match (known, &self.0) {
-            (None, State::Asked(kept, pool)) => {
+        match kept.ended(true) {
+            Some(Ok(Place::Engine)) => ask(kept, pool),
+            Some(Ok(Place::Here(bytes))) => self.done(read(&bytes)),
+            Some(Err(error)) => self.done(Err(error)),
+            None => {
                 let pool = pool.clone();
                 self.wait(kept, move |own, completer| come(own, &pool, completer))
             }
-            (known, _) => self.done(known.unwrap_or(Err(TaskError::Closed))),
         }
     }
 
@@ -183,7 +180,7 @@ impl<R: Portable> Remote<R> {
         match &self.0 {
             State::Here(..) => self.done(Ok(())),
             State::Asked(kept, _) => self.wait(kept, |own, completer| {
-                let ended = own.outcome().unwrap_or(Err(TaskError::Closed));
+                let ended = own.ended(true).unwrap_or(Err(TaskError::Closed));
                 completer.complete(ended.map(drop));
             }),
         }
@@ -246,7 +243,7 @@ impl OnCancel for Waiting {
 /// Answers a `fetch` after the end of the call. It runs on the thread that noticed that end, which
 /// must not run the user's code; so a helper thread decodes the value.
 fn come<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<R>) {
-    match kept.outcome().unwrap_or(Err(TaskError::Closed)) {
+    match kept.ended(true).unwrap_or(Err(TaskError::Closed)) {
         Ok(Place::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
         Err(error) => completer.complete(Err(error)),
         // If the system gives no thread, the promise is dropped: `Closed`.
@@ -320,36 +317,25 @@ impl<R: Portable> Clone for Remote<R> {
 impl<R> Serialize for Remote<R> {
     /// The bytes, or the number of the attachment that holds them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes = match &self.0 {
-            State::Here(_, bytes) => bytes.clone(),
-            State::Asked(kept, _) => {
-                let number = match kept.ended() {
-                    Some(Ok(Place::Here(bytes @ Bytes::Own(_)))) => Ok(bytes),
-                    Some(Ok(_)) => {
-                        let attachment = kept.attachment();
-                        let attachment = attachment
-                            .map_err(|error| S::Error::custom(scope::said(&error.to_string())))?;
-                        Err(scope::attach(&attachment))
-                    }
-                    // If its call fails, the waiting call ends with that error.
-                    None | Some(Err(_)) => {
-                        Err(scope::attach_later(kept.clone()).map(|()| kept.id()))
-                    }
-                };
-                match number {
-                    Ok(bytes) => bytes,
-                    Err(number) => {
-                        let number = number.map_err(S::Error::custom)?;
-                        return Err::<(), u64>(number).serialize(serializer);
-                    }
+        let place = match &self.0 {
+            State::Here(_, Bytes::Own(bytes)) => Ok(bytes.clone()),
+            State::Here(_, Bytes::Shared(slice)) => Err(scope::attach(&slice.mapped().attachment)),
+            State::Asked(kept, _) => match kept.ended(false) {
+                Some(Ok(Place::Here(Bytes::Own(bytes)))) => Ok(bytes),
+                Some(Ok(_)) => {
+                    let attachment = kept.attachment();
+                    let attachment = attachment.map_err(|error| scope::said(&error.to_string()));
+                    Err(attachment.and_then(|attachment| scope::attach(&attachment)))
                 }
-            }
+                // If its call fails, the waiting call ends with that error.
+                None | Some(Err(_)) => Err(scope::attach_later(kept.clone()).map(|()| kept.id)),
+            },
         };
-        match &bytes {
-            Bytes::Own(bytes) => Ok::<&Bulk<u8>, u64>(bytes).serialize(serializer),
-            Bytes::Shared(slice) => {
-                let number = scope::attach(slice.mapped().attachment());
-                Err::<(), u64>(number.map_err(S::Error::custom)?).serialize(serializer)
+        match place {
+            Ok(bytes) => Ok::<&Bulk<u8>, u64>(&bytes).serialize(serializer),
+            Err(number) => {
+                let number = number.map_err(S::Error::custom)?;
+                Err::<(), u64>(number).serialize(serializer)
             }
         }
     }

@@ -9,7 +9,7 @@
 
 use super::bar::Bar;
 use super::{Progress, WithBar};
-use crate::thread::{Announced, Imap, Items, Seal, ThreadPool};
+use crate::thread::{Imap, Items, Seal, Source, ThreadPool};
 
 impl Progress for &ThreadPool {}
 
@@ -157,7 +157,10 @@ impl WithBar<&ThreadPool> {
     }
 }
 
-/// The items, after setting the bar's length to their number.
-fn announced<I: Items>(items: I, bar: &Bar) -> impl Items<Item = I::Item> {
-    Announced(items.into_source(Seal), |count| bar.begin(Some(count)))
+/// The items, after setting the bar's length to their number, if it is known.
+fn announced<I: Items>(items: I, bar: &Bar) -> I::Source {
+    let source = items.into_source(Seal);
+    let shape = source.shape(Seal);
+    bar.begin(shape.exact.then_some(shape.len));
+    source
 }

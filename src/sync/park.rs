@@ -136,13 +136,8 @@ pub(crate) fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool)
     wait_if(false, deadline, ready)
 }
 
-/// Like [`wait`], but it blocks an event loop's thread, too.
-#[allow(dead_code)] // the thread pool's
-pub(crate) fn wait_anyway(deadline: Instant, ready: impl FnMut(&Waker) -> bool) {
-    wait_if(true, Some(deadline), ready);
-}
-
-pub(super) fn wait_if(
+/// [`wait`]; with `anyway` it blocks an event loop's thread, too.
+pub(crate) fn wait_if(
     anyway: bool,
     deadline: Option<Instant>,
     mut ready: impl FnMut(&Waker) -> bool,

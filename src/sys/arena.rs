@@ -222,7 +222,7 @@ impl Drop for Block {
     }
 }
 
-#[cfg(all(test, not(any(loom, trefoil_port))))]
+#[cfg(all(test, target_os = "linux", not(any(loom, trefoil_port))))]
 mod tests {
     use super::*;
     use crate::loom::atomic::Ordering;

@@ -40,7 +40,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate outside any ledger: for plain workers, simulations and models.
+    /// A gate outside of any pages, for tests and models.
+    #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU64::new(0),

@@ -173,7 +173,7 @@ mod tests {
             "{name}"
         );
         assert!(!name.contains(','), "{name}");
-        assert_eq!(executable::id().len(), 40);
+        assert!(executable::id().len() >= 24, "numbers of the file's");
     }
 
     #[test]

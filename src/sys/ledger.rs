@@ -96,6 +96,10 @@ const YIELDS: u64 = 1;
 
 const _: () = assert!(size_of::<Head>() <= HEAD);
 
+/// All pages but the area, as memory.
+#[repr(C, align(64))]
+struct Whole([u8; SIZE]);
+
 /// What both sides use: the gates and the tray, in a mapping of all of the file, or of all but the
 /// area.
 #[derive(Clone, Debug)]
@@ -107,10 +111,16 @@ impl Front {
         Ok(Self(Arc::new(mapping)))
     }
 
+    /// Gates that only this process sees: those of a plain worker, in its parent.
+    pub(crate) fn own() -> Self {
+        Self(Arc::new(Mapping::own::<Head>()))
+    }
+
     #[inline]
     fn head(&self) -> &Head {
         let head = self.0.at(0).cast::<Head>();
-        // SAFETY: Y22, Y23: mapped (`map`), aligned as a page is, zeroed at first, atomics only.
+        // SAFETY: Y22, Y23: a `Head` at least (`map`, `own`), aligned, zeroed at first, atomics
+        // only.
         unsafe { &*head }
     }
 
@@ -273,6 +283,11 @@ impl Pages {
         map(SIZE + AREA).or_else(|_| map(SIZE)).map(Self)
     }
 
+    /// The pages of a plain worker, which shares none.
+    pub(crate) fn own() -> Self {
+        Self(Front(Arc::new(Mapping::own::<Whole>())))
+    }
+
     /// The arena for large results, if there is an area. To be called once (Y84).
     pub(crate) fn arena(&self) -> Option<Arena> {
         self.lent().map(|(map, range)| Arena::over(map, range))
@@ -340,7 +355,7 @@ impl Pages {
     }
 }
 
-#[cfg(all(test, not(trefoil_port)))]
+#[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
-//! A mapped range of a memory file whose size does not change.
+//! A mapped range of a memory file whose size does not change; or memory of this process alone,
+//! for a worker that shares none.
 //!
 //! **Job.** All memory that processes share is mapped here: the ledger of a worker, the memory in
 //! which large arrays are lent, shared numbers. Before a file is mapped, `memory_file` is asked
@@ -6,8 +7,9 @@
 //! memory gone (`SIGBUS`).
 //!
 //! **Invariants.**
-//! - **Y22** A mapping has `length` bytes, at least one, begins where a page does, and lies within
-//!   its file, which cannot shrink. It lasts as long as the `Mapping`.
+//! - **Y22** A mapping has `length` bytes, at least one, begins where a page does and lies within
+//!   its file, which cannot shrink; or it is our own, and as aligned as the `T` of
+//!   [`Mapping::own`]. It lasts as long as the `Mapping`.
 //! - **Y23** What another process may write to is accessed as atomics ([`Mapping::words`]), or
 //!   copied by what the compiler does not look into: whatever is there then are some numbers.
 //!
@@ -16,6 +18,7 @@
 //! Tests: below; `sys::memory_file`, `sys::segment`, `sys::arena`, `sys::ledger`.
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -36,11 +39,13 @@ pub(crate) enum Access {
     Fixed,
 }
 
-/// A mapped range of a memory file.
+/// A mapped range of a memory file, or memory of our own.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: usize,
+    /// How it was allocated, if it is our own.
+    own: Option<Layout>,
 }
 
 // SAFETY: Y22: the mapping belongs to the process, not to a thread.
@@ -70,7 +75,24 @@ impl Mapping {
         let length = range.len();
         let start = NonNull::new(view::open(file, range, access)?);
         let start = start.ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, length })
+        Ok(Self {
+            start,
+            length,
+            own: None,
+        })
+    }
+
+    /// Memory for a `T` that no other process sees, all zero.
+    pub(crate) fn own<T>() -> Self {
+        const { assert!(size_of::<T>() > 0) };
+        let layout = Layout::new::<T>();
+        // SAFETY: Y22: one byte at least.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) });
+        Self {
+            start: start.unwrap_or_else(|| handle_alloc_error(layout)),
+            length: layout.size(),
+            own: Some(layout),
+        }
     }
 
     /// The words that contain the `length` bytes at `offset`; `None` if these are not in the
@@ -103,8 +125,13 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: Y22: this is our mapping, and what borrowed from it is gone.
-        unsafe { view::close(self.start.as_ptr(), self.length) };
+        let start = self.start.as_ptr();
+        match self.own {
+            // SAFETY: Y22: `own` has allocated it so, and what borrowed from it is gone.
+            Some(layout) => unsafe { dealloc(start, layout) },
+            // SAFETY: Y22: this is our mapping, and what borrowed from it is gone.
+            None => unsafe { view::close(start, self.length) },
+        }
     }
 }
 
@@ -116,33 +143,46 @@ fn refused(what: &str) -> io::Error {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
     use crate::loom::atomic::Ordering;
+    use crate::sys::descriptor::AsFile;
     use crate::sys::memory_file::create_sealed;
 
     #[test]
+    fn own_memory_is_zero_and_aligned() {
+        #[repr(C, align(64))]
+        struct Line([u8; 100]);
+        let own = Mapping::own::<Line>();
+        assert_eq!((own.length(), own.at(0).addr() % 64), (128, 0));
+        let words = own.words(0, 128).unwrap();
+        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        words[15].store(7, Ordering::Relaxed);
+        assert_eq!(own.words(120, 8).unwrap()[0].load(Ordering::Relaxed), 7);
+        assert!(own.words(128, 8).is_none());
+    }
+
+    #[test]
     fn two_mappings_have_the_same_words() {
-        let file = create_sealed("x", 3 * 4096).unwrap();
-        let one = Mapping::new(file.as_fd(), 0..3 * 4096, Access::Write).unwrap();
-        let two = Mapping::new(file.as_fd(), 4096..2 * 4096, Access::Read).unwrap();
-        one.words(2 * 4096 - 8, 8).unwrap()[0].store(7, Ordering::Relaxed);
+        let page = memory_file::page_size();
+        let file = create_sealed("x", 3 * page).unwrap();
+        let one = Mapping::new(file.as_file(), 0..3 * page, Access::Write).unwrap();
+        let two = Mapping::new(file.as_file(), page..2 * page, Access::Read).unwrap();
+        one.words(2 * page - 8, 8).unwrap()[0].store(7, Ordering::Relaxed);
         assert_eq!(
-            two.words(4096 - 8, 1).unwrap()[0].load(Ordering::Relaxed),
+            two.words(page - 8, 1).unwrap()[0].load(Ordering::Relaxed),
             7
         );
-        for (offset, length) in [(4, 1), (0, 4097), (4096, 1), (usize::MAX & !7, 1)] {
+        for (offset, length) in [(4, 1), (0, page + 1), (page, 1), (usize::MAX & !7, 1)] {
             assert!(two.words(offset, length).is_none(), "{offset} {length}");
         }
-        assert_eq!(two.words(0, 4096).unwrap().len(), 512);
-        let map = |range| Mapping::new(file.as_fd(), range, Access::Write);
+        assert_eq!(two.words(0, page).unwrap().len(), page / 8);
+        let map = |range| Mapping::new(file.as_file(), range, Access::Write);
         for range in [
             0..0,
-            0..3 * 4096 + 1,
+            0..3 * page + 1,
             1..9,
-            3 * 4096..3 * 4096 + 1,
-            4096..usize::MAX,
+            3 * page..3 * page + 1,
+            page..usize::MAX,
         ] {
             assert!(map(range.clone()).is_err(), "{range:?}");
         }

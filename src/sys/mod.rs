@@ -21,7 +21,7 @@
 //! | `processors` | `std`, `num_cpus` | the same | the same |
 //! | `refused`: a call that was refused, by its name; no room | `EPERM`, `ENOSYS` ... | the same | by the kind of error |
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |
-//! | `slack`: how late a wait ends on purpose | known, and asked for less | not known (`portable`) | the same |
+//! | `slack`: how late a wait ends on purpose | known, and asked for less | not known | the same |
 //! | `sockets`: sockets that do not block from the beginning | `accept4` | set afterwards | set afterwards |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |
@@ -33,7 +33,7 @@
 //! another folder is named: Linux takes them in the place of its own with `--cfg trefoil_port`, so
 //! that tests run them. `arena`, `ledger`, `mapping` and `segment` (memory that is shared, or
 //! stands for numbers), `image` (functions as offsets within the program) and `stack` (where a
-//! stack ends) stand here.
+//! stack ends; tasks ask, too) stand here.
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -61,6 +61,7 @@ pub(crate) mod mapping;
 pub(crate) mod poller;
 pub(crate) mod processors;
 pub(crate) mod segment;
+pub(crate) mod slack;
 pub(crate) mod stack;
 pub(crate) mod ticks;
 

@@ -2,15 +2,17 @@
 //!
 //! **Job.** Code that recurses as deeply as received data demands asks here first, so that data
 //! that nests too deeply is an error and not the end of the process. The system is asked once in
-//! each thread; only for the program's first thread does that read a file.
+//! each thread; only for the program's first thread does that read a file. A thread that could run
+//! what it waits for asks whether half of its stack is left for that.
 //!
-//! On a stack that the system does not know (a coroutine's) the limit is unknown.
+//! On a stack that the system does not know (a coroutine's) the limit is unknown. `grown` says what
+//! is particular to musl.
 //!
 //! - **Y98** The calls are for the calling thread, which is alive. `pthread_getattr_np` makes the
 //!   attributes, which are looked at only if it has, and destroyed once. All of them write to
-//!   locals.
+//!   locals. `getauxval` only reads.
 //!
-//! Tests: below; `tests/process/pool.rs`.
+//! Tests: below; `tests/process/deep.rs`.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -36,12 +38,24 @@ pub(crate) fn here() -> usize {
 /// this stack.
 #[cold]
 pub(crate) fn floor() -> Option<usize> {
-    let known = STACK.try_with(Cell::get).ok().flatten();
-    let (low, high) = known.or_else(mine)?;
-    let _ = STACK.try_with(|stack| stack.set(Some((low, high))));
+    let (low, high) = known()?;
     (low..high)
         .contains(&here())
         .then(|| low + RESERVE.min((high - low) / 4))
+}
+
+/// Whether this thread uses less than half of its stack (not on a stack of the program's own).
+pub(crate) fn is_half_left() -> bool {
+    known().is_none_or(|(low, high)| (low + (high - low) / 2..high).contains(&here()))
+}
+
+fn known() -> Option<(usize, usize)> {
+    let known = STACK.try_with(Cell::get).ok().flatten();
+    known.or_else(|| {
+        let bounds = mine();
+        let _ = STACK.try_with(|stack| stack.set(bounds));
+        bounds
+    })
 }
 
 /// Where this thread's stack begins and ends.
@@ -101,7 +115,28 @@ fn bounds() -> Option<(usize, usize)> {
         unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut length) };
     // SAFETY: Y98: once, and they are not looked at any more.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    (error == 0).then(|| (low.addr(), low.addr().saturating_add(length)))
+    let (low, high) = (low.addr(), low.addr().saturating_add(length));
+    #[cfg(target_env = "musl")]
+    let low = grown(low, high);
+    (error == 0).then_some((low, high))
+}
+
+/// Where this stack ends when it has grown. Of the first thread's musl tells as much as is mapped
+/// now; it grows down to its limit, which is counted from its top, where the program's name is.
+#[cfg(target_env = "musl")]
+fn grown(low: usize, high: usize) -> usize {
+    /// Arguments and variables, of which a part lies above what musl calls the stack, have less.
+    const STRINGS: usize = 8 << 20;
+    /// The kernel keeps so much free below, even if the limit is changed later.
+    const FREE: usize = 64 << 20;
+    // SAFETY: Y98: it gives a number.
+    let top = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
+    if !(low..high.saturating_add(STRINGS)).contains(&top) {
+        return low; // another thread's
+    }
+    let limit = crate::sys::limits::limit(rustix::process::Resource::Stack).ok();
+    let limit = limit.and_then(|limit| usize::try_from(limit.current?).ok());
+    low.min(top.saturating_sub(limit.unwrap_or(FREE).min(FREE)))
 }
 
 #[cfg(all(test, target_os = "linux", not(any(loom, miri))))]

@@ -1,9 +1,6 @@
-//! This thread's properties for tasks: which tasks it may claim, and how much stack it has left.
-//! (`sync/park.rs` knows whether it may block, and `Task::wait` applies that to a join.)
-//!
-//! **Stack.** A waiter runs the awaited work itself only while at least half of the thread's known
-//! stack is free. A worker sets its stack size; any other thread is assumed to have half a mebibyte
-//! from where it was first seen, which holds for every usual main and `std` thread.
+//! This thread's properties for tasks: which tasks it may claim. (`sync/park.rs` knows whether it
+//! may block, and `Task::wait` applies that to a join.) A waiter runs the awaited work itself only
+//! while half of its stack is left.
 //!
 //! **Claims.** A pool tags its tasks. At its start, a worker sets its pool's tag, and a function
 //! that takes back its newest queue entry.
@@ -22,10 +19,6 @@ pub(crate) use super::id::watch_forks;
 pub(crate) use super::raw::{Inherited, inherit};
 
 struct Here {
-    /// The address near which this thread's stack began, and how many bytes
-    /// may be used before claims stop. 0: not yet known.
-    stack_top: Cell<usize>,
-    stack_budget: Cell<usize>,
     /// The tag of this worker's pool; 0: it is not a worker.
     home: Cell<u32>,
     /// Whether it is currently inside another pool.
@@ -42,8 +35,6 @@ pub(crate) type TakeNewest = fn(usize) -> Option<Runnable>;
 
 per_thread! {
     static HERE: Here = Here {
-        stack_top: Cell::new(0),
-        stack_budget: Cell::new(0),
         home: Cell::new(0),
         away: Cell::new(false),
         newest: Cell::new(0),
@@ -51,16 +42,10 @@ per_thread! {
     };
 }
 
-/// The assumed stack of a thread that has set nothing.
-const UNKNOWN_STACK: usize = 512 << 10;
-
-/// Called by a worker at its start, with the size of its stack and its pool's tag, whose tasks it
-/// may claim where others may not. It has its own queue, from which `take` takes.
-pub(crate) fn begin_worker(stack: usize, tag: u32, take: TakeNewest) {
-    let here_now = stack_pointer();
+/// Called by a worker at its start, with its pool's tag, whose tasks it may claim where others may
+/// not. It has its own queue, from which `take` takes.
+pub(crate) fn begin_worker(tag: u32, take: TakeNewest) {
     let _ = HERE.try_with(|here| {
-        here.stack_top.set(here_now);
-        here.stack_budget.set(stack / 2);
         here.home.set(tag);
         here.take.set(Some(take));
     });
@@ -123,24 +108,4 @@ pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
 /// The tag of the pool whose worker this thread is, or 0.
 pub(crate) fn home() -> u32 {
     HERE.try_with(|here| here.home.get()).unwrap_or(0)
-}
-
-/// Whether there is enough stack left to run awaited work inline.
-pub(crate) fn stack_left() -> bool {
-    let now = stack_pointer();
-    HERE.try_with(|here| {
-        if here.stack_top.get() == 0 {
-            here.stack_top.set(now);
-            here.stack_budget.set(UNKNOWN_STACK / 2);
-        }
-        here.stack_top.get().abs_diff(now) < here.stack_budget.get()
-    })
-    .unwrap_or(false)
-}
-
-/// Roughly the current end of the stack: the address of a local variable.
-#[inline(never)]
-fn stack_pointer() -> usize {
-    let local = 0u8;
-    (&raw const local).addr()
 }

@@ -41,10 +41,11 @@ pub enum TaskError {
     /// It has no details. The place where it is returned identifies the task or item: the task's id
     /// and name, the key of [`as_completed_keyed`](crate::as_completed_keyed), the position in the
     /// result of [`map_each`](crate::ProcessPool::map_each), the index of an `imap` that is
-    /// [`with_index`](crate::process::ImapStream::with_index). Which item of a `map_task` it was,
-    /// and how long a call in a worker process had run, is in
-    /// [`Task::details`](crate::Task::details) and, if the error is never taken, in
-    /// [`TaskReport::details`](crate::TaskReport::details).
+    /// [`with_index`](crate::process::ImapStream::with_index), the name in a
+    /// [`GroupError`](crate::GroupError). Which item of a `map` it was, how long that had run, and
+    /// in which worker process: [`ProcessCall::details`](crate::ProcessCall::details). For a
+    /// `map_task` or a single call the same is in [`Task::details`](crate::Task::details) and, if
+    /// the error is never taken, in [`TaskReport::details`](crate::TaskReport::details).
     #[error("the time is up")]
     TimedOut,
     /// Nothing can produce the result any more: the executor was shut down, the promise was
@@ -355,8 +356,9 @@ mod tests {
         assert!(size_of::<Result<(), TaskError>>() <= 16);
     }
 
+    #[cfg(all(test, unix))] // elsewhere nothing is ended by a signal
     #[test]
-    fn says_what_happened() {
+    fn says_which_signal_it_was() {
         let mut exit = WorkerExit::new(17);
         exit.signal = Some(11);
         exit.stderr_tail = "first\nlast\n\n".to_owned();
@@ -364,6 +366,10 @@ mod tests {
         let words = "worker process 17 was killed by signal 11 (SIGSEGV); its last words: last";
         assert_eq!(died.to_string(), format!("item 3: {words}"));
         assert_eq!(format!("{died:?}"), format!("WorkerDied(item 3: {words})"));
+    }
+
+    #[test]
+    fn says_what_happened() {
         let mut exit = WorkerExit::new(17);
         exit.code = Some(101);
         exit.stderr_tail = "other\n\nthread 'main' (5) panicked at src/a.rs:1:2:\nno luck\nstack backtrace:\n 0: f\n\

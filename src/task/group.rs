@@ -476,29 +476,21 @@ impl<T> GroupHandle<T> {
         F: IntoFuture<Output: Outcome<T>, IntoFuture: Send + 'static>,
         T: Send + 'static,
     {
-        let future = member.into_future();
-        if let Some(shared) = self.shared.upgrade() {
-            return add_future(&shared, future);
-        }
-        let (entry, task) = match as_task(future) {
-            Ok(task) => (None, task),
-            Err(future) => {
-                let (entry, task) = cell::member(future, ToGroup(Polled::closed()));
-                (Some(entry), task)
-            }
-        };
-        task.cancel();
-        drop(entry); // only now: else it would end in `Closed`, which is told
-        task.id()
+        add_future(&self.members(), member.into_future())
     }
 
     /// Like [`TaskGroup::add_task`]. After the group is dropped, `task` is cancelled.
     pub fn add_task(&self, task: Task<T>) -> TaskId {
-        if let Some(shared) = self.shared.upgrade() {
-            return add(&shared, task);
-        }
-        task.cancel();
-        task.id()
+        add(&self.members(), task)
+    }
+
+    /// The group's, or those of a cancelled group of none.
+    fn members(&self) -> Arc<Mutex<Members<T>>> {
+        self.shared.upgrade().unwrap_or_else(|| {
+            let cancelled = TaskGroup::new();
+            cancelled.cancel();
+            cancelled.shared.clone()
+        })
     }
 }
 
@@ -592,15 +584,19 @@ fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
             Ok(value) => values.push((member.number, value)),
             Err(TaskError::Cancelled) if member.cancelled_by_group => left_out = true,
             Err(error) => {
-                about.get_or_insert_with(|| About::of(task));
+                about.get_or_insert_with(|| {
+                    (task.name().map(Box::from), task.details().map(Box::from))
+                });
                 errors.push((id, error));
             }
         }
     }
     if left_out || !errors.is_empty() {
+        let (name, details) = about.unwrap_or_default();
         return Err(GroupError {
             errors,
-            about: about.unwrap_or_default(),
+            name,
+            details,
             ..GroupError::CANCELLED
         });
     }
@@ -647,23 +643,8 @@ pub struct GroupError {
     /// The message if there are no errors.
     if_none: &'static str,
     /// Of the first that failed.
-    about: About,
-}
-
-/// The details of a failed member.
-#[derive(Clone, Debug, Default)]
-struct About {
     name: Option<Box<str>>,
     details: Option<Box<str>>,
-}
-
-impl About {
-    fn of<T>(task: &Task<T>) -> Self {
-        Self {
-            name: task.name().map(Box::from),
-            details: task.details().map(Box::from),
-        }
-    }
 }
 
 // Which a `TaskError` is not.
@@ -673,10 +654,8 @@ impl GroupError {
     const CANCELLED: Self = Self {
         errors: Vec::new(),
         if_none: "the group was cancelled",
-        about: About {
-            name: None,
-            details: None,
-        },
+        name: None,
+        details: None,
     };
 
     /// Every failure, in the order in which they happened. Empty if the group was
@@ -696,14 +675,14 @@ impl fmt::Display for GroupError {
             1 => write!(f, "task {id}")?,
             count => write!(f, "{count} tasks of the group failed, first {id}")?,
         }
-        if let Some(name) = &self.about.name {
+        if let Some(name) = &self.name {
             write!(f, " `{name}`")?;
         }
         if self.errors.len() == 1 {
             f.write_str(" of the group failed")?;
         }
         write!(f, ": {error}")?;
-        match &self.about.details {
+        match &self.details {
             Some(details) => write!(f, " ({details})"),
             None => Ok(()),
         }

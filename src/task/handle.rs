@@ -18,7 +18,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::combine::timeout;
 use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
@@ -59,34 +58,6 @@ impl<T> Task<T> {
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
         // A deadline beyond the clock's range is none.
         self.wait(Instant::now().checked_add(timeout))
-    }
-
-    /// Waits for at most `duration`, counted from this call: [`timeout`], as a method and with one
-    /// error. If the time is up first, the task is detached;
-    /// `task.cancel_on_drop().timeout(..)` cancels it.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use trefoil::TaskError;
-    ///
-    /// trefoil::run(async {
-    ///     let (_never, task) = trefoil::Completer::<u32>::new();
-    ///     let late = task.timeout(Duration::from_millis(5)).await;
-    ///     assert!(matches!(late, Err(TaskError::TimedOut)));
-    ///     assert_eq!(trefoil::Task::ready(7).timeout(Duration::MAX).await?, 7);
-    ///     Ok::<_, TaskError>(())
-    /// })
-    /// # .unwrap();
-    /// ```
-    ///
-    /// # Errors
-    /// The error that the task ended in, or [`TaskError::TimedOut`].
-    ///
-    /// # Cancel safety
-    /// Dropping it detaches the task.
-    pub fn timeout(self, duration: Duration) -> impl Future<Output = Result<T, TaskError>> {
-        let in_time = timeout(duration, self);
-        async move { in_time.await? }
     }
 
     /// The result, if the task has ended; never blocks. A result that was taken
@@ -387,15 +358,6 @@ impl<T> CancelOnDrop<T> {
     /// As [`Task::join_timeout`].
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
         self.task.join_timeout(timeout)
-    }
-
-    /// Like [`Task::timeout`], but if the time is up, or this is dropped, the task is cancelled.
-    ///
-    /// # Errors
-    /// As [`Task::timeout`].
-    pub fn timeout(self, duration: Duration) -> impl Future<Output = Result<T, TaskError>> {
-        let in_time = timeout(duration, self);
-        async move { in_time.await? }
     }
 
     /// As [`Task::try_join`].

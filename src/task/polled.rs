@@ -29,12 +29,6 @@ impl Polled {
         Arc::new(Self { entries, ready })
     }
 
-    /// One that takes nothing.
-    pub(super) fn closed() -> Arc<Self> {
-        let (entries, ready) = (Mutex::new(None), Arc::default());
-        Arc::new(Self { entries, ready })
-    }
-
     /// Polls the one that was woken first.
     pub(super) fn poll_one(&self) {
         let entry = self.entries.lock().as_mut().and_then(VecDeque::pop_front);

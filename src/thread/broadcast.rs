@@ -133,7 +133,7 @@ fn ask_all(registry: &Arc<Registry>, slots: &[Arc<Slot>], take: &(impl Fn(usize)
         let (asked, _) = open(
             waiter,
             |scope| {
-                let lend = |index| scope.pair(move || take(index)).0.lend(Some(&waiter.ended));
+                let lend = |index| scope.alone(move || take(index)).lend(Some(&waiter.ended));
                 let share = |index| (index, Work::Share(lend(index)));
                 let others = (0..slots.len()).filter(|&index| Some(index) != mine);
                 deliver(registry, home.is_some(), slots, others.map(share).collect());

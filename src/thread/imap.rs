@@ -126,10 +126,6 @@ impl<R> Results<(usize, R)> for Numbered<R> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.0.size_hint()
     }
-
-    fn load(&self) -> (u64, u64) {
-        self.0.load()
-    }
 }
 
 fn resumed<R>(given: Given<R>) -> Option<R> {
@@ -155,7 +151,7 @@ impl<R> FusedIterator for Imap<R> {}
 
 impl<R> fmt::Debug for Imap<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "Imap", Some(&*self.results))
+        f.debug_struct("Imap").finish_non_exhaustive()
     }
 }
 
@@ -209,18 +205,6 @@ impl<R> Unpin for ImapStream<R> {}
 
 impl<R> fmt::Debug for ImapStream<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "ImapStream", self.results.as_deref())
+        f.debug_struct("ImapStream").finish_non_exhaustive()
     }
-}
-
-fn debug<R>(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    results: Option<&dyn Results<R>>,
-) -> fmt::Result {
-    let (items, buffer) = results.map_or((0, 0), Results::load);
-    f.debug_struct(name)
-        .field("under_way", &items)
-        .field("buffer", &buffer)
-        .finish()
 }

@@ -16,9 +16,10 @@
 //! Tests: `tests/thread/pool.rs` (every source, order, drops).
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
-use std::collections::{btree_map, hash_map};
+use std::collections::{binary_heap, btree_map, btree_set, hash_map, hash_set};
+use std::collections::{linked_list, vec_deque};
 use std::ops::{Range, RangeInclusive};
-use std::{array, iter, slice, str, vec};
+use std::{array, iter, option, slice, str, vec};
 
 use super::source::{Int, Seal, Source, Span};
 
@@ -27,11 +28,14 @@ use super::source::{Int, Seal, Source, Span};
 /// by value or by reference; slices and arrays, also by mutable reference; and ranges
 /// of integers.
 ///
-/// Also std's iterators over data in memory: of a slice `iter`, `chunks`, `chunks_exact`, their
-/// mutable forms and `windows`; of a string `lines`, `chars`, `bytes` and `split_whitespace`; of a
-/// map `keys` and `values`; and of any iterator `rev`, `step_by`, `skip`, `take`, `zip`, `chain`,
-/// `enumerate`, `cloned`, `copied` and `map`. The caller first moves their items (not what these
-/// refer to) into a vector, and so runs the closure of a `map` itself.
+/// Also std's iterators over data in memory: of each of these collections `iter`, `iter_mut` and
+/// `into_iter`; of a slice `chunks`, `chunks_exact`, both from the end (`rchunks`), their mutable
+/// forms and `windows`; of a vector `drain`; of a string `lines`, `chars`, `char_indices`, `bytes`,
+/// `split_whitespace`, and `split` by a `char` or a `&str`; of a map `keys` and `values`, and
+/// `range` if it is a `BTreeMap` (or a `BTreeSet`); `repeat_n`; and of any iterator `rev`,
+/// `step_by`, `skip`, `take`, `zip`, `chain`, `enumerate`, `cloned`, `copied` and `map`. The caller
+/// first moves their items (not what these refer to) into a vector, and so runs the closure of a
+/// `map` itself.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -185,17 +189,37 @@ collected!(
     ['a, T: Send] slice::ChunksMut<'a, T> => &'a mut [T],
     ['a, T: Sync] slice::ChunksExact<'a, T> => &'a [T],
     ['a, T: Send] slice::ChunksExactMut<'a, T> => &'a mut [T],
+    ['a, T: Sync] slice::RChunks<'a, T> => &'a [T],
+    ['a, T: Send] slice::RChunksMut<'a, T> => &'a mut [T],
+    ['a, T: Sync] slice::RChunksExact<'a, T> => &'a [T],
+    ['a, T: Send] slice::RChunksExactMut<'a, T> => &'a mut [T],
     ['a, T: Sync] slice::Windows<'a, T> => &'a [T],
+    ['a, T: Send] vec::Drain<'a, T> => T,
     ['a] str::Lines<'a> => &'a str,
     ['a] str::Chars<'a> => char,
+    ['a] str::CharIndices<'a> => (usize, char),
     ['a] str::Bytes<'a> => u8,
     ['a] str::SplitWhitespace<'a> => &'a str,
-    ['a, K: Sync, V] btree_map::Keys<'a, K, V> => &'a K,
-    ['a, K, V: Sync] btree_map::Values<'a, K, V> => &'a V,
-    ['a, K, V: Send] btree_map::ValuesMut<'a, K, V> => &'a mut V,
-    ['a, K: Sync, V] hash_map::Keys<'a, K, V> => &'a K,
-    ['a, K, V: Sync] hash_map::Values<'a, K, V> => &'a V,
-    ['a, K, V: Send] hash_map::ValuesMut<'a, K, V> => &'a mut V,
+    // (The trait of all patterns is not stable.)
+    ['a] str::Split<'a, char> => &'a str,
+    ['a, 'b] str::Split<'a, &'b str> => &'a str,
+    [T: Send] vec_deque::IntoIter<T> => T,
+    ['a, T: Sync] vec_deque::Iter<'a, T> => &'a T,
+    ['a, T: Send] vec_deque::IterMut<'a, T> => &'a mut T,
+    [T: Send] linked_list::IntoIter<T> => T,
+    ['a, T: Sync] linked_list::Iter<'a, T> => &'a T,
+    ['a, T: Send] linked_list::IterMut<'a, T> => &'a mut T,
+    [T: Send] binary_heap::IntoIter<T> => T,
+    ['a, T: Sync] binary_heap::Iter<'a, T> => &'a T,
+    [T: Send] btree_set::IntoIter<T> => T,
+    ['a, T: Sync] btree_set::Iter<'a, T> => &'a T,
+    ['a, T: Sync] btree_set::Range<'a, T> => &'a T,
+    [T: Send] hash_set::IntoIter<T> => T,
+    ['a, T: Sync] hash_set::Iter<'a, T> => &'a T,
+    ['a, K: Sync, V: Sync] btree_map::Range<'a, K, V> => (&'a K, &'a V),
+    [T: Send] option::IntoIter<T> => T,
+    ['a, T: Sync] option::Iter<'a, T> => &'a T,
+    [T: Clone + Send] iter::RepeatN<T> => T,
     // Adaptors.
     [I: DoubleEndedIterator<Item: Send>] iter::Rev<I> => I::Item,
     [I: Iterator<Item: Send>] iter::StepBy<I> => I::Item,
@@ -208,6 +232,20 @@ collected!(
     ['a, T: Copy + Send + 'a, I: Iterator<Item = &'a T>] iter::Copied<I> => T,
     [R: Send, I: Iterator, F: FnMut(I::Item) -> R] iter::Map<I, F> => R,
 );
+
+macro_rules! of_maps {
+    ($($map:ident),*) => {$(collected!(
+        [K: Send, V: Send] $map::IntoIter<K, V> => (K, V),
+        [K: Send, V] $map::IntoKeys<K, V> => K,
+        [K, V: Send] $map::IntoValues<K, V> => V,
+        ['a, K: Sync, V: Sync] $map::Iter<'a, K, V> => (&'a K, &'a V),
+        ['a, K: Sync, V: Send] $map::IterMut<'a, K, V> => (&'a K, &'a mut V),
+        ['a, K: Sync, V] $map::Keys<'a, K, V> => &'a K,
+        ['a, K, V: Sync] $map::Values<'a, K, V> => &'a V,
+        ['a, K, V: Send] $map::ValuesMut<'a, K, V> => &'a mut V,
+    );)*};
+}
+of_maps!(btree_map, hash_map);
 
 fn length(steps: Option<u128>) -> usize {
     match steps.map(usize::try_from) {

@@ -68,8 +68,6 @@
 // Tests: `tests/thread/pool.rs`, `tests/thread/futures.rs`, `tests/thread/imap.rs`; loom models in
 // `checks/tests/pool.rs`.
 
-#[cfg(feature = "indicatif")]
-mod announce;
 mod blocking;
 mod broadcast;
 mod builder;
@@ -120,8 +118,6 @@ pub mod model;
 #[path = "../../checks/inside/blocking_model.rs"]
 pub mod model_blocking;
 
-#[cfg(feature = "indicatif")]
-pub(crate) use announce::Announced;
 pub use global::current_index;
 pub use here::{current, yield_now};
 pub use imap::{Imap, ImapStream};

@@ -222,8 +222,6 @@ pub(super) trait Results<R>: Send + Sync {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Given<R>>;
     fn set_buffer(&self, items: usize);
     fn size_hint(&self) -> (usize, Option<usize>);
-    /// The limit on the items under way.
-    fn load(&self) -> (u64, u64);
 }
 
 struct Consumer<R> {
@@ -378,7 +376,7 @@ fn wait_patiently<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
     let mut patience = STALL;
     loop {
         let mut found = Poll::Pending;
-        park::wait_anyway(Instant::now() + patience, |waker| {
+        park::wait_if(true, Some(Instant::now() + patience), |waker| {
             found = poll(waker);
             found.is_ready()
         });
@@ -435,14 +433,6 @@ impl<R: Send + 'static> Results<R> for Consumer<R> {
         let (least, most) = self.pipeline.promised;
         let left = |items: usize| items.saturating_sub(number(state.taken));
         (left(least), most.map(left))
-    }
-
-    fn load(&self) -> (u64, u64) {
-        if self.pipeline.registry.is_foreign() {
-            return (0, 0);
-        }
-        let state = self.pipeline.state.lock();
-        (state.pulled - state.taken, state.buffer)
     }
 }
 

@@ -35,9 +35,11 @@ use super::raw::lent::{Lent, Loan};
 use super::raw::scope::{Scope, Shared, ToLend, open};
 use super::raw::stage::{Handle, Scoped, handle};
 use super::registry::Registry;
+use super::wait::ROUNDS;
 use super::worker::Worker;
 use crate::loom::atomic::Ordering;
-use crate::task::{TaskError, context, panic};
+use crate::sys::stack;
+use crate::task::{TaskError, panic};
 
 /// Whether a waiter may run tasks of the scope on this thread.
 fn may_help(scope: &Shared) -> bool {
@@ -45,7 +47,7 @@ fn may_help(scope: &Shared) -> bool {
     let helps = registry.config.caller_helps || registry.is_home();
     let alone =
         || scope.orphaned.load(Ordering::Relaxed) || registry.injector.mode() == Mode::Closed;
-    helps && context::stack_left() || alone()
+    helps && stack::is_half_left() || alone()
 }
 
 impl<'scope> Scope<'scope, '_> {
@@ -76,6 +78,30 @@ impl<'scope> Scope<'scope, '_> {
             task: handle(handles),
             scope: &self.shared,
         }
+    }
+
+    /// Spawns a task that has no result and no handle; for the rest see [`spawn`](Self::spawn). The
+    /// end of the scope waits for it, and resumes its panic. Costs less: a handle and the queue
+    /// must agree on which of the two goes last.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// let sum = AtomicU32::new(0);
+    /// trefoil::scope(|s| {
+    ///     for n in 1..=4 {
+    ///         let sum = &sum;
+    ///         s.spawn_detached(move || _ = sum.fetch_add(n, Ordering::Relaxed));
+    ///     }
+    /// });
+    /// assert_eq!(sum.into_inner(), 10);
+    /// ```
+    #[inline]
+    pub fn spawn_detached<F>(&'scope self, f: F)
+    where
+        F: FnOnce() + Send + 'scope,
+    {
+        push(self.alone(Scoped::new(f)));
     }
 }
 
@@ -223,7 +249,7 @@ where
                 worker.ended.count_off();
                 found
             };
-            worker.wait(|| latch.is_set(), || latch.park(), help);
+            worker.wait(ROUNDS, || latch.is_set(), || latch.park(), help);
         };
         let (returned, panics) = open(worker, body, rest, wait);
         let mut unheard = panics.into_iter().flatten();

@@ -79,6 +79,7 @@ impl Worker {
     /// Turn after turn, until it has slept.
     fn take_turns(&self, mut searching: bool) -> WakeReason {
         let sleep = &self.registry().sleep;
+        let mut after_job = false;
         loop {
             if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
                 self.ended.count_off();
@@ -90,7 +91,7 @@ impl Worker {
             let mut work = self.find();
             if work.is_none() {
                 self.ended.count_off();
-                searching = searching || sleep.search();
+                searching = searching || sleep.search(after_job);
                 if searching {
                     work = self.look_around();
                 }
@@ -104,6 +105,7 @@ impl Worker {
                 self.registry().recheck();
             }
             self.take_index();
+            after_job = matches!(work, Work::Job(_));
             self.run(work);
             self.end_child();
         }
@@ -223,7 +225,7 @@ fn take_newest(address: usize) -> Option<Runnable> {
 
 /// Runs a thread of the pool; returns its seat.
 pub(super) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
-    context::begin_worker(registry.config.stack_bytes(), registry.tag, take_newest);
+    context::begin_worker(registry.tag, take_newest);
     seat.slot.call.occupy();
     let _role = record::role(record::Role::Worker {
         pool: registry.tag,

@@ -38,8 +38,8 @@ use crate::record;
 use crate::sync::park::{self, Blocker};
 use crate::sys::ticks;
 
-/// How many times a waiter looks before it parks, or yields: some microseconds.
-const ROUNDS: u32 = 200;
+/// How many times a waiter that may help looks before it yields: some microseconds.
+pub(super) const ROUNDS: u32 = 200;
 
 /// How many times a waiter looks whether the thief is done, before it takes a half from it: some
 /// two microseconds, which handing it over would cost.
@@ -51,9 +51,11 @@ const SHORTLY: u64 = 50 * ticks::MICROSECOND;
 
 impl Worker {
     /// Waits until `done`, helping with `help` as long as it finds something; `park` announces that
-    /// this thread is about to park, and returns false if it need not.
+    /// this thread is about to park, and returns false if it need not. `rounds`: how often it looks
+    /// before it yields.
     pub(super) fn wait(
         &self,
+        rounds: u32,
         done: impl Fn() -> bool,
         park: impl Fn() -> bool,
         mut help: impl FnMut() -> bool,
@@ -67,7 +69,7 @@ impl Worker {
             self.registry().assert_not_forked();
             if help() {
                 round = 0;
-            } else if round < ROUNDS {
+            } else if round < rounds {
                 round += 1;
                 hint::spin_loop();
             } else if !looks
@@ -91,9 +93,9 @@ impl Worker {
         }
     }
 
-    /// The same for a latch, without help.
+    /// The same for a latch, without help: the thread that it waits for may need this processor.
     pub(super) fn wait_for(&self, latch: &Latch) {
-        self.wait(|| latch.is_set(), || latch.park(), || false);
+        self.wait(0, || latch.is_set(), || latch.park(), || false);
     }
 
     /// This worker parks: another thread replaces it. Only the outermost wait counts: a future that
@@ -169,7 +171,7 @@ impl Worker {
             }
             true
         };
-        self.wait(|| latch.is_set(), || latch.park(), help);
+        self.wait(ROUNDS, || latch.is_set(), || latch.park(), help);
     }
 }
 

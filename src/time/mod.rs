@@ -20,9 +20,10 @@
 //! });
 //! ```
 //!
-//! Nothing here ends early, and a deadline is not rounded to milliseconds. On Linux the loop also
-//! allows for the timer slack of 50 µs, by which the kernel ends waits too late. How late a timer
-//! goes off depends on the machine and its load.
+//! Nothing here ends early, and a deadline is not rounded to milliseconds (on Windows it is,
+//! because the system's waits are). On Linux the loop also allows for the timer slack of 50 µs, by
+//! which the kernel ends waits too late. How late a timer goes off depends on the machine and its
+//! load.
 //!
 //! [`now`] is the time for all of them: `Instant::now()`, except on a loop with a virtual clock,
 //! where tests of hours take milliseconds ([`virtual_time`](crate::EventLoopBuilder::virtual_time),

@@ -35,41 +35,59 @@ const SLOWEST: usize = 10;
 ///     pool.spawn(move || n * n).join().unwrap();
 /// }
 /// let summary = recording.stop().summary();
-/// let done: u64 = summary.executors().iter().map(|row| row.tasks()).sum();
+/// let done: u64 = summary.executors.iter().map(|row| row.tasks).sum();
 /// assert_eq!(done, 10);
-/// assert_eq!(summary.slowest().len(), 10);
+/// assert_eq!(summary.slowest.len(), 10);
 /// # Ok::<_, trefoil::trace::AlreadyRecording>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Summary {
     length: Duration,
     threads: usize,
     events: usize,
     lost: u64,
-    executors: Vec<ExecutorSummary>,
-    slowest: Vec<SlowTask>,
+    /// The executors that have run anything, and "other threads": threads outside all pools that
+    /// take part in a pool's regions or run a task they wait for.
+    pub executors: Vec<ExecutorSummary>,
+    /// The tasks whose code ran longest, ten at most, the slowest first.
+    pub slowest: Vec<SlowTask>,
 }
 
 /// One executor in figures, or all threads that belong to none.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ExecutorSummary {
-    name: String,
-    threads: usize,
-    tasks: u64,
-    busy: Duration,
-    waiting: Duration,
-    asleep: Duration,
+    /// The kind of executor, and the name of its threads.
+    pub name: String,
+    /// How many threads (worker processes) ran something or went to sleep.
+    pub threads: usize,
+    /// How many tasks have ended here, after their code ran; for processes, how many items were
+    /// answered.
+    pub tasks: u64,
+    /// How long tasks ran, on all threads together.
+    pub busy: Duration,
+    /// How long tasks were parked in blocking waits of this crate.
+    pub waiting: Duration,
+    /// How long threads slept because there was nothing to do.
+    pub asleep: Duration,
     queued: Vec<Duration>,
 }
 
 /// A task whose code ran for long.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SlowTask {
-    id: u64,
-    label: String,
-    ran: Duration,
-    runs: u64,
-    queued: Duration,
+    /// Its [`TaskId`](crate::TaskId)'s number.
+    pub id: u64,
+    /// Its name, or the file and line where it was spawned.
+    pub label: String,
+    /// How long its code ran, including waits inside it.
+    pub ran: Duration,
+    /// How often its code ran: once for a closure, a future's polls, a call's frames.
+    pub runs: u64,
+    /// How long it was queued in all.
+    pub queued: Duration,
 }
 
 /// The row that a slice counts for; rows are shown in this order.
@@ -119,6 +137,15 @@ impl ExecutorSummary {
             _ => self.busy += own,
         }
         self.queued.extend(slice.queued.map(Duration::from_nanos));
+    }
+
+    /// The time that this share of all queue times did not exceed: `queued(0.5)` is the median,
+    /// `queued(1.0)` the longest. `None`: nothing was queued.
+    #[must_use]
+    pub fn queued(&self, part: f64) -> Option<Duration> {
+        let last = self.queued.len().checked_sub(1)?;
+        let place = (part.clamp(0.0, 1.0) * last as f64).round() as usize;
+        self.queued.get(place).copied()
     }
 }
 
@@ -179,99 +206,6 @@ impl Summary {
             executors: rows.into_values().collect(),
             slowest,
         }
-    }
-
-    /// The executors that have run anything, and "other threads": threads outside all pools that
-    /// take part in a pool's regions or run a task they wait for.
-    #[must_use]
-    pub fn executors(&self) -> &[ExecutorSummary] {
-        &self.executors
-    }
-
-    /// The tasks whose code ran longest, ten at most, the slowest first.
-    #[must_use]
-    pub fn slowest(&self) -> &[SlowTask] {
-        &self.slowest
-    }
-}
-
-impl ExecutorSummary {
-    /// The kind of executor, and the name of its threads.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// How many threads (worker processes) ran something or went to sleep.
-    #[must_use]
-    pub fn threads(&self) -> usize {
-        self.threads
-    }
-
-    /// How many tasks have ended here, after their code ran; for processes, how many items were
-    /// answered.
-    #[must_use]
-    pub fn tasks(&self) -> u64 {
-        self.tasks
-    }
-
-    /// How long tasks ran, on all threads together.
-    #[must_use]
-    pub fn busy(&self) -> Duration {
-        self.busy
-    }
-
-    /// How long tasks were parked in blocking waits of this crate.
-    #[must_use]
-    pub fn waiting(&self) -> Duration {
-        self.waiting
-    }
-
-    /// How long threads slept because there was nothing to do.
-    #[must_use]
-    pub fn asleep(&self) -> Duration {
-        self.asleep
-    }
-
-    /// The time that this share of all queue times did not exceed: `queued(0.5)` is the median,
-    /// `queued(1.0)` the longest. `None`: nothing was queued.
-    #[must_use]
-    pub fn queued(&self, part: f64) -> Option<Duration> {
-        let last = self.queued.len().checked_sub(1)?;
-        let place = (part.clamp(0.0, 1.0) * last as f64).round() as usize;
-        self.queued.get(place).copied()
-    }
-}
-
-impl SlowTask {
-    /// Its [`TaskId`](crate::TaskId)'s number.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// Its name, or the file and line where it was spawned.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// How long its code ran, including waits inside it.
-    #[must_use]
-    pub fn ran(&self) -> Duration {
-        self.ran
-    }
-
-    /// How often its code ran: once for a closure, a future's polls, a call's frames.
-    #[must_use]
-    pub fn runs(&self) -> u64 {
-        self.runs
-    }
-
-    /// How long it was queued in all.
-    #[must_use]
-    pub fn queued(&self) -> Duration {
-        self.queued
     }
 }
 

@@ -1,7 +1,8 @@
 """A Dask cluster on this machine, for tests: `cluster.py DIRECTORY WORKERS [ARGUMENT OF A WORKER...]`.
 
 It says `ready` and the scheduler's process id. For each line `worker` of its standard input it starts one more, for `keys` it says how
-many tasks of a pool's the scheduler knows, and it ends everything when that closes.
+many tasks of a pool's the scheduler knows, and it ends everything when that closes. With TREFOIL_TEST_NAMESPACE every second worker is in
+that network namespace, whose address is 10.215.0.2, and everything else at 10.215.0.1.
 """
 
 import os
@@ -19,15 +20,20 @@ log = open(os.path.join(directory, "log"), "w")
 protocol = "tls" if "DASK_DISTRIBUTED__COMM__TLS__CA_FILE" in os.environ else "tcp"
 
 
-def start(what, *arguments):
-    command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--scheduler-file", file, "--protocol", protocol, *arguments]
+apart = os.environ.get("TREFOIL_TEST_NAMESPACE")
+
+
+def start(what, *arguments, before=()):
+    command = [*before, sys.executable, "-m", f"distributed.cli.dask_{what}", "--scheduler-file", file, "--protocol", protocol, *arguments]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory)
 
 
 def worker(number):
+    host = f"10.215.0.{number % 2 + 1}" if apart else f"127.0.1.{number + 1}"
     return start(
-        *["worker", "--host", f"127.0.1.{number + 1}", "--nthreads", "2", "--no-nanny", "--no-dashboard"],
+        *["worker", "--host", host, "--nthreads", "2", "--no-nanny", "--no-dashboard"],
         *["--memory-limit", "0", "--local-directory", os.path.join(directory, f"w{number}"), *sys.argv[3:]],
+        before=["ip", "netns", "exec", apart] if apart and number % 2 else [],
     )
 
 
@@ -35,7 +41,9 @@ def keys(dask_scheduler=None):
     return sum(str(key).startswith("trefoil-") for key in dask_scheduler.tasks)
 
 
-processes = [start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")]
+# A signal that ends this process leaves none of them behind either.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+processes = [start("scheduler", "--host", "10.215.0.1" if apart else "127.0.0.1", "--port", "0", "--no-dashboard")]
 processes += [worker(number) for number in range(count)]
 try:
     with Client(scheduler_file=file, timeout=60) as client:

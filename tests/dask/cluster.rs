@@ -113,6 +113,17 @@ impl Cluster {
         Self::launch(1, &[], python)
     }
 
+    /// Two workers, the second of them in this network namespace. A machine that does not answer
+    /// counts as lost after twelve seconds.
+    pub(crate) fn apart(namespace: &str) -> Self {
+        let variables = [
+            ("TREFOIL_TEST_NAMESPACE", namespace),
+            ("DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP", "12s"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self::launch(2, &[], &python_with(&variables))
+    }
+
     fn launch(workers: usize, arguments: &[&str], python: &str) -> Self {
         let directory = directory("cluster");
         let mut launcher = Command::new(python)
@@ -242,6 +253,12 @@ impl Caller {
     /// Lets the item go on.
     pub(crate) fn go_on(mut self) {
         self.stream.write_all(b"x").unwrap();
+    }
+
+    /// The same, and waits until it has.
+    pub(crate) fn passes(mut self) {
+        self.stream.write_all(b"x").unwrap();
+        assert_eq!(self.stream.read(&mut [0]).unwrap(), 0, "it says no more");
     }
 
     /// Waits until its process is gone.

@@ -14,6 +14,7 @@
 mod support;
 
 mod cluster;
+mod cut;
 mod losses;
 mod promises;
 mod refusals;
@@ -28,6 +29,6 @@ fn main() {
         );
         return;
     }
-    support::main(&[&[promises::TESTS, refusals::TESTS, losses::TESTS].concat()]);
+    support::main(&[&[promises::TESTS, refusals::TESTS, losses::TESTS, cut::TESTS].concat()]);
     cluster::clean();
 }

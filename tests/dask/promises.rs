@@ -4,10 +4,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use trefoil::process::machines::Dask;
 use trefoil::process::{Bulk, Shared, SharedAtomics};
 use trefoil::{AnyExecutor, Executor, ProcessPool, Remote, TaskError};
 
-use crate::cluster::{Cluster, Listener, call, call_and_wait, python};
+use crate::cluster::{Cluster, Listener, call, call_and_wait, directory, python};
 use crate::support::{Scratch, Test, note, noted, signal, tests, until};
 
 static TABLE: OnceLock<u64> = OnceLock::new();
@@ -154,6 +155,25 @@ tests! {
         let error = procs.spawn(sender, |_: trefoil::process::channel::Sender<u64>| ()).join().unwrap_err();
         assert!(error.to_string().contains("other machines"), "{error}");
         assert_eq!(procs.spawn(1, |n: u8| n).join().unwrap(), 1, "the pool goes on");
+    }
+
+    fn a_program_that_is_not_there_travels() {
+        let cluster = Cluster::shared();
+        let copy = directory("program").join("program");
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        let output = std::process::Command::new(&copy)
+            .env(crate::support::HELPER, "nowhere")
+            .env("TREFOIL_TEST_FILE", cluster.file())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let paths: Vec<&str> = text.lines().collect();
+        // Each worker has made a file of it, and has removed the file's name.
+        let made = |path: &&str| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            name.starts_with("trefoil-") && name.ends_with(" (deleted)")
+        };
+        assert!(paths.len() == 60 && paths.iter().all(made), "{output:?}");
     }
 
     fn settings_reach_the_processes_there() {
@@ -314,6 +334,18 @@ tests! {
             .output()
             .unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "[1, 4, 9]\n", "{output:?}");
+    }
+}
+
+/// A process whose program is nowhere under its name.
+pub(crate) fn nowhere() {
+    std::fs::remove_file(std::env::current_exe().unwrap()).unwrap();
+    let file = std::env::var("TREFOIL_TEST_FILE").unwrap();
+    let procs = ProcessPool::builder().on(Dask::scheduler_file(file).python(python()));
+    let procs = procs.build().unwrap();
+    let here = procs.call(|_: u32| std::env::current_exe().unwrap().display().to_string());
+    for path in here.chunk(1).map(0..60).unwrap() {
+        println!("{path}");
     }
 }
 

@@ -46,8 +46,9 @@ fn a_stuck_task_is_told_of_while_it_is_stuck() {
                     yield_now().await;
                     yield_now().await;
                     // The task continues only once it was reported.
-                    let third =
-                        |slow: &SlowPoll| Some(slow.id()) == own_id.get() && slow.polls() == 2;
+                    let third = |slow: &SlowPoll| {
+                        Some(slow.task.id) == own_id.get() && slow.task.polls == 2
+                    };
                     of(&told, &third)
                 });
                 let id = task.id();
@@ -58,18 +59,18 @@ fn a_stuck_task_is_told_of_while_it_is_stuck() {
                     task.named("greedy")
                 };
                 let slow = task.await.unwrap();
-                assert_eq!(slow.id(), id);
-                assert_eq!(slow.name(), (round > 0).then_some("greedy"));
-                assert_eq!(slow.spawned_at().line(), line);
-                assert!(slow.spawned_at().file().ends_with("slow_poll.rs"));
-                assert!(slow.elapsed() >= threshold);
-                assert!(!slow.is_root());
-                assert_eq!(slow.polls(), 2);
+                assert_eq!(slow.task.id, id);
+                assert_eq!(slow.task.name.as_deref(), (round > 0).then_some("greedy"));
+                assert_eq!(slow.task.spawned_at.line(), line);
+                assert!(slow.task.spawned_at.file().ends_with("slow_poll.rs"));
+                assert!(slow.elapsed >= threshold);
+                assert!(!slow.is_root);
+                assert_eq!(slow.task.polls, 2);
                 assert!(format!("{slow} {slow:?}").contains("slow_poll.rs"));
             }
             // The root future and closures, too.
-            let slow = of(&told, &SlowPoll::is_root);
-            assert!(slow.spawned_at().file().ends_with("slow_poll.rs"));
+            let slow = of(&told, &|slow: &SlowPoll| slow.is_root);
+            assert!(slow.task.spawned_at.file().ends_with("slow_poll.rs"));
             let (pass, on) = mpsc::channel::<SlowPoll>();
             let called = LoopHandle::current().call_soon(move || on.recv_timeout(LONG).unwrap());
             let called_id = called.id();
@@ -80,13 +81,13 @@ fn a_stuck_task_is_told_of_while_it_is_stuck() {
             let relay = thread::spawn(move || {
                 loop {
                     let slow = told.recv_timeout(LONG).unwrap();
-                    if slow.id() == called_id {
+                    if slow.task.id == called_id {
                         pass.send(slow).unwrap();
                         return told;
                     }
                 }
             });
-            assert_eq!(called.await.unwrap().id(), called_id);
+            assert_eq!(called.await.unwrap().task.id, called_id);
             drop(relay.join().unwrap());
         });
     });
@@ -115,7 +116,10 @@ fn once_for_each_poll_and_never_for_short_ones() {
         });
         drop(event_loop);
         let slow: Vec<SlowPoll> = told.iter().collect();
-        let long: Vec<_> = slow.iter().filter(|s| s.name() == Some("long")).collect();
+        let long: Vec<_> = slow
+            .iter()
+            .filter(|s| s.task.name.as_deref() == Some("long"))
+            .collect();
         assert_eq!(long.len(), 1, "{slow:?}");
         assert_eq!(slow.len(), 1, "{slow:?}");
     });
@@ -148,8 +152,11 @@ fn the_hook_sees_the_whole_loop_and_its_panics_stay_with_it() {
                     let snapshot = told.recv_timeout(LONG).unwrap();
                     assert!(snapshot.is_complete());
                     let state = |name: &str| {
-                        let task = snapshot.tasks().iter().find(|t| t.name() == Some(name));
-                        task.map(trefoil::event_loop::TaskInfo::state)
+                        let task = snapshot
+                            .tasks()
+                            .iter()
+                            .find(|t| t.name.as_deref() == Some(name));
+                        task.map(|task| task.state)
                     };
                     assert_eq!(state("stuck"), Some(TaskState::Running), "{snapshot}");
                     assert_eq!(state("late"), Some(TaskState::Queued), "{snapshot}");
@@ -197,7 +204,7 @@ fn the_watchdog_sleeps_with_its_loop_and_goes_with_it() {
             });
             drop(event_loop);
             wait_until("the watchdog's end", || count_threads("trefoil-watch") == 0);
-            assert!(told.iter().all(|slow| slow.elapsed() < LONG));
+            assert!(told.iter().all(|slow| slow.elapsed < LONG));
             // A task that blocks for ever is reported, and the test does not wait for it.
             let start = Instant::now();
             let (event_loop, told) = watched(Duration::ZERO);

@@ -14,7 +14,10 @@ use trefoil::{EventLoop, LoopHandle, Snapshot, ThreadPool, run, spawn, yield_now
 use crate::support::{LONG, pair, within_deadline};
 
 fn named<'a>(snapshot: &'a Snapshot, name: &str) -> &'a TaskInfo {
-    let found = snapshot.tasks().iter().find(|t| t.name() == Some(name));
+    let found = snapshot
+        .tasks()
+        .iter()
+        .find(|t| t.name.as_deref() == Some(name));
     found.unwrap_or_else(|| panic!("no {name}: {snapshot}"))
 }
 
@@ -46,22 +49,22 @@ fn what_each_waits_for_and_whose_child_it_is() {
             let snapshot = LoopHandle::current().snapshot();
             assert!(snapshot.is_complete());
             assert_eq!(snapshot.tasks().len(), 6, "{snapshot}");
-            assert!(snapshot.tasks().is_sorted_by_key(TaskInfo::id));
+            assert!(snapshot.tasks().is_sorted_by_key(|task| task.id));
             let (p, c) = (named(&snapshot, "parent"), named(&snapshot, "child"));
-            assert_eq!((p.parent(), c.parent()), (None, Some(parent.id())));
-            assert_eq!(p.waits_for().task, Some(c.id()));
-            assert_eq!(p.spawned_at().line(), line);
-            assert!(c.waits_for().timer && !c.waits_for().read && c.waits_for().task.is_none());
-            assert_eq!((p.state(), p.polls()), (TaskState::Waiting, 1));
-            let r = named(&snapshot, "reading").waits_for();
+            assert_eq!((p.parent, c.parent), (None, Some(parent.id())));
+            assert_eq!(p.waits_for.task, Some(c.id));
+            assert_eq!(p.spawned_at.line(), line);
+            assert!(c.waits_for.timer && !c.waits_for.read && c.waits_for.task.is_none());
+            assert_eq!((p.state, p.polls), (TaskState::Waiting, 1));
+            let r = named(&snapshot, "reading").waits_for;
             assert!(r.read && r.timer && !r.write);
-            assert_eq!(named(&snapshot, "outside").waits_for().task, Some(job_id));
-            let nothing = named(&snapshot, "channel").waits_for();
+            assert_eq!(named(&snapshot, "outside").waits_for.task, Some(job_id));
+            let nothing = named(&snapshot, "channel").waits_for;
             assert_eq!(nothing, trefoil::event_loop::WaitsFor::default());
-            assert_eq!(named(&snapshot, "queued").state(), TaskState::Queued);
-            assert_eq!(p.time_in_polls(), None);
+            assert_eq!(named(&snapshot, "queued").state, TaskState::Queued);
+            assert_eq!(p.time_in_polls, None);
             let root = snapshot.root().unwrap();
-            assert!(root.spawned_at().file().ends_with("snapshot.rs"));
+            assert!(root.spawned_at.file().ends_with("snapshot.rs"));
             // The tree: a child is shown below its parent, indented.
             let text = snapshot.to_string();
             assert_eq!(text, format!("{snapshot:?}"));
@@ -185,16 +188,16 @@ fn a_watched_loop_counts_the_time_in_polls() {
             }
             let snapshot = LoopHandle::current().snapshot();
             let task = &snapshot.tasks()[0];
-            assert_eq!(task.polls(), 4);
-            assert!(task.time_in_polls().unwrap() >= Duration::from_millis(300));
-            assert_eq!(snapshot.root().unwrap().state(), TaskState::Running);
+            assert_eq!(task.polls, 4);
+            assert!(task.time_in_polls.unwrap() >= Duration::from_millis(300));
+            assert_eq!(snapshot.root().unwrap().state, TaskState::Running);
             busy.cancel();
             yield_now().await;
             // The task that gets the place in the table next starts with fresh counts.
             spawn(pending::<()>()).detach();
             yield_now().await;
             let snapshot = LoopHandle::current().snapshot();
-            assert!(snapshot.tasks()[0].time_in_polls().unwrap() < Duration::from_millis(300));
+            assert!(snapshot.tasks()[0].time_in_polls.unwrap() < Duration::from_millis(300));
         });
     });
 }

@@ -41,9 +41,9 @@ fn a_yielded_task_is_queued() {
                 snapshot
                     .tasks()
                     .iter()
-                    .find(|task| task.id() == id)
+                    .find(|task| task.id == id)
                     .unwrap()
-                    .state()
+                    .state
             };
             assert_eq!(state(yielder.id()), TaskState::Queued);
             assert_eq!(state(own), TaskState::Running);
@@ -80,7 +80,7 @@ fn a_loop_that_ends_drops_yielded_tasks() {
         });
         assert!(count.get() > 0 && !dropped.get());
         let snapshot = event_loop.handle().snapshot();
-        assert_eq!(snapshot.tasks()[0].state(), TaskState::Queued);
+        assert_eq!(snapshot.tasks()[0].state, TaskState::Queued);
         drop(event_loop);
         assert!(dropped.get());
         assert!(matches!(task.join(), Err(TaskError::Cancelled)));

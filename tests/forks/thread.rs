@@ -105,10 +105,12 @@ fn result_or_sentence(f: impl FnOnce()) {
 
 fn sleeping_or_spare_ends_in_a_hook_that_forks(sleeps: bool) {
     let (tell, told) = mpsc::channel();
+    let is_first = AtomicBool::new(true);
     let pool = ThreadPool::builder()
         .threads(2)
-        .on_exit(move |index| {
-            if index == 1
+        .on_exit(move |_| {
+            // The other ends with the pool. (A thread that begins after `resize` has index 0, too.)
+            if is_first.swap(false, Ordering::Relaxed)
                 && let Some(child) = split()
             {
                 tell.send(ending(child)).unwrap();

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use trefoil::process::{WorkerStdout, channel};
 use trefoil::{
     AnyExecutor, Bulk, CancelToken, Executor, PoolError, ProcessPool, Shared, SharedAtomics,
-    Shutdown, TaskError, WorkerExit,
+    Shutdown, TaskError, TaskGroup, WorkerExit, race,
 };
 
 use crate::bed::{Bed, beds};
@@ -138,6 +138,13 @@ tests! {
             until(|| procs.worker_pids().len() == 3);
             let stats = procs.stats();
             assert_eq!((stats.started, stats.workers), (3, 3), "{stats:?}");
+            let mut group = TaskGroup::new();
+            for n in 0..20 {
+                group.add(procs.spawn(n, |n: u64| n));
+            }
+            assert!(group.join_all().wait().unwrap().into_iter().eq(0..20), "{}", bed.name);
+            let never = procs.spawn((), |()| -> u64 { forever() });
+            assert_eq!(race([never, procs.spawn(6, |n: u64| n)]).wait().unwrap(), 6, "{}", bed.name);
         }
     }
 
@@ -229,6 +236,7 @@ tests! {
             driver.wait().unwrap();
             until(|| !pids.iter().any(|pid| lives(*pid)));
             print!("({}: {} ms) ", bed.name, begin.elapsed().as_millis());
+            assert!(begin.elapsed() < Duration::from_secs(1));
         }
     }
 

@@ -12,6 +12,7 @@
 mod accidents;
 mod bed;
 mod chaos;
+mod context;
 mod contract;
 mod cut;
 mod errors;
@@ -27,5 +28,11 @@ fn main() {
     }
     trefoil::init();
     contract::helpers();
-    support::main(&[accidents::TESTS, contract::TESTS, cut::TESTS, errors::TESTS]);
+    support::main(&[
+        accidents::TESTS,
+        context::TESTS,
+        contract::TESTS,
+        cut::TESTS,
+        errors::TESTS,
+    ]);
 }

@@ -393,6 +393,10 @@ tests! {
         }).unwrap();
         let total = trefoil::run(async move {
             assert!(matches!(answers.recv_blocking(), Err(TaskError::WouldBlock)));
+            // An iterator has no error to give, and its end would be a lie.
+            let next = || answers.iter().next();
+            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(next)).unwrap_err();
+            assert!(refused.downcast_ref::<&str>().unwrap().contains("`while let Ok(item) = receiver.recv().await`"));
             let sends = trefoil::spawn(async move {
                 for n in 0..200 {
                     tx.send(n).await.unwrap();

@@ -125,6 +125,12 @@ tests! {
             true => assert!(end.unwrap_err().to_string().contains("plain_workers")),
             false => assert_eq!(end.unwrap(), (77, json!("x"))),
         }
+        // The reason is this crate's own, and nothing is added to it.
+        let plain = ProcessPool::builder().workers(1).plain_workers(true).build().unwrap();
+        let (_sender, end) = channel::<u64>(1).unwrap();
+        let refused = plain.spawn((Loaded::End { end }, json!("x")), back).join();
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("plain_workers") && !refused.contains("raised by"), "{refused}");
     }
 
     /// As in JSON, there is no form for it, and the error says so.
@@ -135,7 +141,8 @@ tests! {
             other => panic!("{other:?}"),
         };
         let number = procs.spawn(Internal::Number(1), |_: Internal| ()).join();
-        assert!(codec(number).contains("tagged newtype variant"));
+        let number = codec(number);
+        assert!(number.contains("tagged newtype variant") && number.contains("as a `String`"), "{number}");
         let needs = |needs: Needs| drop(needs);
         let missing = codec(procs.spawn(Needs { text: String::new(), n: 1 }, needs).join());
         assert!(missing.contains("missing field `text`") && missing.contains("skip_serializing_if"), "{missing}");

@@ -43,12 +43,16 @@ pub(crate) fn helpers() {
         ("replaced", replaced),
         ("hasty", hasty),
         ("held", held),
+        ("quarantined", quarantined),
+        ("forbidden", forbidden),
         ("large", large),
         ("panics", panics),
         ("elsewhere", elsewhere),
         ("addressed", addressed),
         #[cfg(windows)]
         ("lonely", lonely),
+        #[cfg(windows)]
+        ("unemployed", unemployed),
         #[cfg(unix)]
         ("interrupted", interrupted),
         #[cfg(unix)]
@@ -271,6 +275,117 @@ fn held() {
     assert!(procs.stats().started <= 2);
 }
 
+/// Its workers are ended before `init`, as the system ends a program in quarantine.
+fn quarantined() {
+    if std::env::var_os("QUARANTINED").is_some() {
+        end_as_the_system_does();
+    }
+    trefoil::init();
+    let is_told = |result: Result<u32, TaskError>| {
+        let Err(TaskError::WorkerDied(exit)) = result else {
+            panic!("it cannot have run")
+        };
+        assert_eq!((exit.code(), exit.signal()), ENDED, "{exit}");
+        let words = exit.to_string();
+        let file = std::env::current_exe().unwrap();
+        for word in ["trefoil::init()", file.to_str().unwrap(), LOOK] {
+            assert!(words.contains(word), "{word}: {words}");
+        }
+    };
+    let process = Process::builder().env("QUARANTINED", "1");
+    is_told(process.spawn(1, |n| n).unwrap().join());
+    let procs = ProcessPool::builder().workers(1).env("QUARANTINED", "1");
+    is_told(procs.build().unwrap().spawn(1, |n| n).join());
+    works(&pool(1));
+}
+
+#[cfg(unix)]
+const ENDED: (Option<i32>, Option<i32>) = (None, Some(libc::SIGKILL));
+/// Where its user is told to look.
+#[cfg(unix)]
+const LOOK: &str = "log says which";
+
+#[cfg(unix)]
+fn end_as_the_system_does() {
+    kill(std::process::id());
+    forever::<()>();
+}
+
+/// `STATUS_VIRUS_INFECTED`.
+#[cfg(windows)]
+const ENDED: (Option<i32>, Option<i32>) = (Some(0xC000_0906_u32 as i32), None);
+#[cfg(windows)]
+const LOOK: &str = "quarantine";
+
+#[cfg(windows)]
+fn end_as_the_system_does() {
+    std::process::exit(0xC000_0906_u32 as i32)
+}
+
+/// The system does not start its file any more.
+fn forbidden() {
+    trefoil::init();
+    let procs = pool(1);
+    let task = procs.spawn((), |()| forever::<()>());
+    until(|| procs.stats().busy == 1);
+    let waits = procs.spawn((), |()| ());
+    let forbids = Forbids::new();
+    kill(procs.worker_pids()[0]);
+    assert!(matches!(task.join(), Err(TaskError::WorkerDied(_))));
+    let Err(TaskError::WorkerDied(exit)) = waits.join() else {
+        panic!("it cannot have run")
+    };
+    let file = std::env::current_exe().unwrap();
+    let is_told = |words: String| {
+        for word in [file.to_str().unwrap(), "os error", "may forbid it"] {
+            assert!(words.contains(word), "{word}: {words}");
+        }
+    };
+    is_told(exit.to_string());
+    let error = ProcessPool::with_workers(1).unwrap_err();
+    assert!(matches!(error, PoolError::Start { .. }), "{error:?}");
+    is_told(error.to_string());
+    is_told(Process::spawn(1, |n: u32| n).unwrap_err().to_string());
+    drop(forbids);
+    works(&procs);
+}
+
+/// While it is there, this program's file cannot be executed.
+#[cfg(unix)]
+struct Forbids(std::fs::Permissions);
+
+#[cfg(unix)]
+impl Forbids {
+    fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let own = std::env::current_exe().unwrap();
+        let before = own.metadata().unwrap().permissions();
+        std::fs::set_permissions(own, PermissionsExt::from_mode(0o644)).unwrap();
+        Self(before)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Forbids {
+    fn drop(&mut self) {
+        std::fs::set_permissions(std::env::current_exe().unwrap(), self.0.clone()).unwrap();
+    }
+}
+
+#[cfg(windows)]
+struct Forbids {
+    _refusal: support::Refusal,
+}
+
+#[cfg(windows)]
+impl Forbids {
+    fn new() -> Self {
+        Self {
+            _refusal: support::refuse(c"CreateProcessW"),
+        }
+    }
+}
+
 /// The two ends of a terminal: its window, and what a program has.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
@@ -320,6 +435,58 @@ fn lonely() {
         let pressed = trefoil::timeout(Duration::from_millis(20), trefoil::io::ctrl_c()).await;
         assert!(matches!(pressed, Err(TaskError::TimedOut)), "{pressed:?}");
     });
+}
+
+/// The system refuses to put processes into jobs, as it does in a job in which there can be no
+/// other.
+#[cfg(windows)]
+fn unemployed() {
+    const CALLS: [&std::ffi::CStr; 3] = [
+        c"CreateJobObjectW",
+        c"SetInformationJobObject",
+        c"AssignProcessToJobObject",
+    ];
+    let refused = std::env::var("REFUSED").ok();
+    let refused = refused.map(|call| CALLS.into_iter().find(|it| it.to_str() == Ok(&*call)));
+    let _refusal = refused.flatten().map(support::refuse); // in a worker of this program's
+    trefoil::init();
+    for call in CALLS {
+        let name = call.to_str().unwrap();
+        let is_told = |words: String| {
+            let named = words.contains(name.trim_end_matches('W'));
+            assert!(named && words.contains("os error 5"), "{words}");
+        };
+        let refusal = support::refuse(call);
+        let error = ProcessPool::with_workers(2).unwrap_err();
+        assert!(matches!(error, PoolError::Start { .. }), "{error:?}");
+        is_told(error.to_string());
+        is_told(Process::spawn(1, |n: u32| n).unwrap_err().to_string());
+        until(|| support::children() == 0);
+        drop(refusal);
+
+        // A pool loses what waits, and nothing later.
+        let procs = pool(1);
+        let task = procs.spawn((), |()| forever::<()>());
+        until(|| procs.stats().busy == 1);
+        let waits = procs.spawn((), |()| ());
+        let refusal = support::refuse(call);
+        kill(procs.worker_pids()[0]);
+        assert!(matches!(task.join(), Err(TaskError::WorkerDied(_))));
+        let Err(TaskError::WorkerDied(exit)) = waits.join() else {
+            panic!("it cannot have run")
+        };
+        is_told(exit.to_string());
+        drop(refusal);
+        works(&procs);
+
+        // The job for a limit of memory, which a worker is in by its own will.
+        let builder = ProcessPool::builder().workers(1).memory_limit(1 << 30);
+        let limited = builder.env("REFUSED", name).build();
+        let Err(TaskError::WorkerDied(exit)) = limited.unwrap().spawn((), |()| ()).join() else {
+            panic!("it has no limit")
+        };
+        is_told(exit.to_string());
+    }
 }
 
 /// Ends right after it has made a call.
@@ -590,6 +757,18 @@ tests! {
         run_helper("held");
     }
 
+    fn workers_that_are_ended_before_they_begin_say_what_may_have_done_it() {
+        if cfg!(feature = "auto") {
+            return; // they begin before `main`, where this program ends them
+        }
+        run_helper("quarantined");
+    }
+
+    fn a_file_that_may_not_be_executed_is_named() {
+        let copy = Twin::new("forbidden");
+        must(&mut Command::new(&copy.0), "forbidden");
+    }
+
     #[cfg(target_os = "linux")]
     fn the_terminal_is_gone() {
         let (window, end) = terminal();
@@ -605,6 +784,11 @@ tests! {
     #[cfg(windows)]
     fn without_a_console() {
         run_helper("lonely");
+    }
+
+    #[cfg(windows)]
+    fn a_job_that_is_refused_is_told_and_leaves_no_process() {
+        run_helper("unemployed");
     }
 
     fn the_program_ends_right_after_it_has_asked() {

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use trefoil::{PoolError, ProcessPool, Slurm, TaskError};
 
 use crate::contract::Bed;
-use crate::support::{Scratch, Test, tests, until};
+use crate::support::{self, Scratch, Test, tests, until};
 
 fn refused(slurm: Slurm) -> String {
     match ProcessPool::builder().on(slurm).build() {
@@ -50,7 +50,22 @@ fn another_build(bed: &Bed) -> PathBuf {
     program(bed, "skewed", &bytes)
 }
 
+/// Says why there are no workers, where Slurm's commands are not found.
+pub(crate) fn without_slurm() {
+    for slurm in [Slurm::sbatch(), Slurm::srun()] {
+        println!("{}", refused(slurm.listen("127.0.0.1")));
+    }
+}
+
 tests! {
+    fn no_slurm_here() {
+        let bed = Bed::new();
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = command.env(support::HELPER, "without-slurm").env("PATH", &bed.0).env("HOME", &bed.0).output().unwrap();
+        let words = String::from_utf8_lossy(&output.stdout);
+        has(&words, &["there is no `sbatch` here", "there is no `srun` here", "apt install slurm-client"]);
+    }
+
     fn what_slurm_refuses() {
         let bed = Bed::new();
         for slurm in bed.both() {

@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::{Child, Command, Stdio, exit};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -147,19 +148,22 @@ fn side_by_side(tests: &[&[Test]]) {
         .iter()
         .map(|tests| tests[0].name().rsplit_once("::").unwrap().0)
         .collect();
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let run = || {
-        while let Some(module) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(&module) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
             let part = Command::new(std::env::current_exe().unwrap())
                 .arg(format!("{module}::"))
                 .output()
                 .unwrap();
             let mut out = std::io::stdout().lock();
-            out.write_all(&part.stderr).unwrap();
+            // The panics of tests that pass would bury what went wrong elsewhere.
+            if !part.status.success() {
+                out.write_all(&part.stderr).unwrap();
+            }
             out.write_all(&part.stdout).unwrap();
             if !part.status.success() {
                 writeln!(out, "the tests of {module}: {}", part.status).unwrap();
-                failed.store(true, Ordering::Relaxed);
+                failed.lock().unwrap().push(module);
             }
         }
     };
@@ -167,7 +171,9 @@ fn side_by_side(tests: &[&[Test]]) {
     std::thread::scope(|scope| {
         (0..width).for_each(|_| drop(scope.spawn(run)));
     });
-    if failed.load(Ordering::Relaxed) {
+    let failed = failed.into_inner().unwrap();
+    if !failed.is_empty() {
+        println!("FAILED: the tests of {}", failed.join(", "));
         exit(101);
     }
 }

@@ -1,12 +1,13 @@
 //! What the tests do to other processes, and ask about them, by the system's own calls.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr::null_mut;
 
 use windows_sys::Win32::Foundation::{
-    HANDLE, INVALID_HANDLE_VALUE, STATUS_ACCESS_VIOLATION, STATUS_STACK_BUFFER_OVERRUN,
-    WAIT_TIMEOUT,
+    ERROR_ACCESS_DENIED, HANDLE, INVALID_HANDLE_VALUE, STATUS_ACCESS_VIOLATION,
+    STATUS_STACK_BUFFER_OVERRUN, SetLastError, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::Console::{
     FreeConsole, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
@@ -15,6 +16,8 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
     TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
 };
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+use windows_sys::Win32::System::Memory::{PAGE_EXECUTE_READWRITE, VirtualProtect};
 use windows_sys::Win32::System::Threading::{
     CreateMutexW, GetCurrentProcess, GetProcessHandleCount, INFINITE, OpenProcess,
     PROCESS_ALL_ACCESS, ReleaseMutex, TerminateProcess, WaitForSingleObject,
@@ -170,5 +173,56 @@ impl Drop for Alone {
     fn drop(&mut self) {
         // SAFETY: the handle is open, and this thread has it.
         unsafe { ReleaseMutex(self.0.as_raw_handle()) };
+    }
+}
+
+/// Machine code of x86-64: `mov rax, place; jmp rax`.
+type Jump = [u8; 12];
+
+fn jump(place: usize) -> Jump {
+    let mut code = [0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0];
+    code[2..10].copy_from_slice(&place.to_le_bytes());
+    code
+}
+
+/// What a call does that is refused.
+extern "system" fn no() -> i32 {
+    // SAFETY: a number alone.
+    unsafe { SetLastError(ERROR_ACCESS_DENIED) };
+    0
+}
+
+/// While it is there the system refuses this process a call, with access denied.
+pub(crate) struct Refusal {
+    place: *mut Jump,
+    before: Jump,
+}
+
+/// `call` is a function of the system's first library that returns zero when it fails. No other
+/// thread is in it, or calls it meanwhile.
+pub(crate) fn refuse(call: &CStr) -> Refusal {
+    // SAFETY: the name ends with a zero; the library is in every process.
+    let library = unsafe { GetModuleHandleA(c"kernel32.dll".as_ptr().cast()) };
+    // SAFETY: as above.
+    let place = unsafe { GetProcAddress(library, call.as_ptr().cast()) };
+    let place = place.expect("there is no such call") as *mut Jump;
+    let before = put(place, jump(no as *const () as usize));
+    Refusal { place, before }
+}
+
+/// Puts code to the beginning of a function, and returns what was there.
+fn put(place: *mut Jump, code: Jump) -> Jump {
+    let mut was = 0;
+    let size = size_of::<Jump>();
+    // SAFETY: the pages are code of a library that stays, and may be read and executed as before.
+    let may = unsafe { VirtualProtect(place.cast(), size, PAGE_EXECUTE_READWRITE, &raw mut was) };
+    assert_ne!(may, 0);
+    // SAFETY: functions begin at multiples of sixteen bytes, and nobody is in this one.
+    unsafe { std::ptr::replace(place, code) }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        put(self.place, self.before);
     }
 }

@@ -48,6 +48,12 @@ impl Drop for Watchdog {
     }
 }
 
+/// A pool of so many threads, whose callers help, or do not.
+fn of(threads: usize, helps: bool) -> ThreadPool {
+    let pool = ThreadPool::builder().threads(threads).caller_helps(helps);
+    pool.build().unwrap()
+}
+
 fn message(payload: &(dyn std::any::Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
@@ -297,13 +303,7 @@ fn one_worker_joins_tasks_three_deep() {
 fn forty_tasks_of_two_workers_wait_for_tasks_spawned_after_them() {
     let _watchdog = watchdog();
     for helps in [true, false] {
-        let pool = Arc::new(
-            ThreadPool::builder()
-                .threads(2)
-                .caller_helps(helps)
-                .build()
-                .unwrap(),
-        );
+        let pool = Arc::new(of(2, helps));
         let (senders, waiters): (Vec<_>, Vec<_>) = (0..40)
             .map(|_| {
                 let (send, receive) = mpsc::channel::<trefoil::Task<u64>>();
@@ -449,11 +449,7 @@ fn nested_pools_wait_for_each_other() {
 fn ten_thousand_tasks_each_wait_for_the_next() {
     let _watchdog = watchdog();
     for (threads, helps) in [(1, true), (2, true), (1, false), (2, false)] {
-        let pool = ThreadPool::builder()
-            .threads(threads)
-            .caller_helps(helps)
-            .build()
-            .unwrap();
+        let pool = of(threads, helps);
         let mut next = pool.spawn(|| 0_u64);
         for _ in 0..10_000 {
             let before = next;
@@ -581,6 +577,48 @@ fn what_a_scope_was_given_is_dropped_when_it_ends() {
     }
 }
 
+/// A binary tree of tasks without handles, each of which drops an item.
+fn plant<'scope>(s: &'scope Scope<'scope, '_>, depth: u32, drops: &'scope Counter) {
+    let item = drops.item(0);
+    s.spawn_detached(move || {
+        if depth > 0 {
+            plant(s, depth - 1, drops);
+            plant(s, depth - 1, drops);
+        }
+        drop(item);
+    });
+}
+
+#[test]
+fn tasks_without_handles_run_once_and_their_panics_come_out() {
+    const NODES: usize = (1 << 8) - 1;
+    let _watchdog = watchdog();
+    for (threads, helps) in [(1, true), (2, true), (2, false)] {
+        let pool = of(threads, helps);
+        for ended in [false, true] {
+            if ended {
+                pool.shutdown(Shutdown::Wait);
+            }
+            let drops = Counter::default();
+            pool.scope(|s| {
+                plant(s, 7, &drops);
+                // A thread that has no place in the pool.
+                std::thread::scope(|t| t.spawn(|| plant(s, 7, &drops)).join().unwrap());
+            });
+            drops.assert_all_dropped_once(2 * NODES);
+            let ran = Counter::default();
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                pool.scope(|s| {
+                    s.spawn_detached(|| panic!("unheard"));
+                    plant(s, 3, &ran);
+                });
+            }));
+            assert_eq!(message(&*caught.unwrap_err()), "unheard");
+            ran.assert_all_dropped_once(15);
+        }
+    }
+}
+
 #[test]
 fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
     let _watchdog = watchdog();
@@ -588,11 +626,7 @@ fn a_scope_ends_though_the_pool_refuses_what_its_tasks_spawn() {
     // that runs on it spawns more.
     for how in [Shutdown::CancelPending, Shutdown::Wait] {
         for helps in [true, false] {
-            let pool = ThreadPool::builder()
-                .threads(1)
-                .caller_helps(helps)
-                .build()
-                .unwrap();
+            let pool = of(1, helps);
             let (began, done) = (Barrier::new(2), AtomicUsize::new(0));
             let scoping = deadline::this_thread();
             std::thread::scope(|threads| {
@@ -693,11 +727,7 @@ fn the_end_of_a_scope_runs_no_task_of_an_outer_one() {
 fn threads_without_a_place_spawn_into_a_scope() {
     let _watchdog = watchdog();
     for (threads, helps) in [(1, true), (2, true), (1, false), (2, false)] {
-        let pool = ThreadPool::builder()
-            .threads(threads)
-            .caller_helps(helps)
-            .build()
-            .unwrap();
+        let pool = of(threads, helps);
         let ran = AtomicUsize::new(0);
         pool.scope(|s| {
             let ran = &ran;
@@ -728,11 +758,7 @@ fn threads_without_a_place_spawn_into_a_scope() {
 fn scoped_tasks_of_a_pool_that_has_ended_are_joined() {
     let _watchdog = watchdog();
     for helps in [true, false] {
-        let pool = ThreadPool::builder()
-            .threads(1)
-            .caller_helps(helps)
-            .build()
-            .unwrap();
+        let pool = of(1, helps);
         pool.shutdown(Shutdown::Wait);
         let sum = pool.scope(|s| {
             let outside =
@@ -1243,7 +1269,8 @@ fn expensive_items_behind_quick_ones_are_shared() {
                 let limit = Duration::from_secs(30);
                 let alone = |threads: &mut HashSet<_>| threads.len() < 2;
                 let (threads, _) = second.wait_timeout_while(threads, limit, alone).unwrap();
-                assert_eq!(threads.len(), 2, "one thread has them all");
+                // (A third one may stand in, where the system gives the two no processor.)
+                assert!(threads.len() >= 2, "one thread has them all");
             }
             _ => {}
         });
@@ -1844,21 +1871,33 @@ fn a_hundred_pools_leave_no_thread_behind() {
 #[test]
 fn an_idle_pool_sleeps() {
     let _watchdog = watchdog();
-    let pool = ThreadPool::builder()
-        .threads(4)
-        .name("idle")
-        .build()
-        .unwrap();
-    pool.map(0..100, |_| fib(10));
+    idle_pool_sleeps(4);
+}
+
+/// After a region both of its threads look for the next one, for a moment.
+#[test]
+fn an_idle_pool_of_two_sleeps() {
+    let _watchdog = watchdog();
+    idle_pool_sleeps(2);
+}
+
+fn idle_pool_sleeps(threads: usize) {
+    let name = format!("idle{threads}");
+    let pool = ThreadPool::builder().threads(threads).name(&name);
+    let pool = pool.build().unwrap();
+    for _ in 0..20 {
+        pool.map(0..100, |_| fib(10));
+        pool.install(|| trefoil::join(|| fib(10), || fib(10)));
+    }
     let switches = || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         let mut all = BTreeMap::new();
         for task in tasks {
             let path = task.unwrap().path();
-            let Ok(name) = std::fs::read_to_string(path.join("comm")) else {
+            let Ok(comm) = std::fs::read_to_string(path.join("comm")) else {
                 continue;
             };
-            if name.starts_with("idle") {
+            if comm.starts_with(&name) {
                 let status = std::fs::read_to_string(path.join("status")).unwrap();
                 let count: u64 = status
                     .lines()
@@ -1890,7 +1929,7 @@ fn an_idle_pool_sleeps() {
         assert!(attempt < 3, "an idle pool wakes up: {before:?} {after:?}");
         before = after;
     }
-    assert_eq!(before.len(), 4);
+    assert_eq!(before.len(), threads);
 }
 
 #[test]
@@ -1952,11 +1991,7 @@ fn random_graphs_of_work_give_the_sequential_answer() {
     }
     let rounds = if cfg!(miri) { 1 } else { 60 };
     for (threads, helps) in [(1, true), (2, false), (4, true)] {
-        let pool = ThreadPool::builder()
-            .threads(threads)
-            .caller_helps(helps)
-            .build()
-            .unwrap();
+        let pool = of(threads, helps);
         for seed in 0..rounds {
             let expected = grow(seed, 9, false);
             assert_eq!(

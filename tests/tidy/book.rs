@@ -8,6 +8,7 @@
 //!    file has the name, and no link leaves `docs/`.
 //! 3. Examples on the pages have no hidden lines: GitHub shows the lines that rustdoc hides.
 //! 4. Each variable of the environment that the crate or an example reads is in the guide's table.
+//! 5. The README names each example.
 
 use crate::source::{File, Finding, Line};
 
@@ -124,6 +125,22 @@ pub(crate) fn told(file: &File, tree: &[File]) -> Vec<Finding> {
     findings
 }
 
+/// Rule 5.
+pub(crate) fn shown(file: &File, tree: &[File]) -> Vec<Finding> {
+    let Some((_, path)) = file.path.split_once("examples/") else {
+        return Vec::new();
+    };
+    let name = path.split_once('/').map_or(path, |(folder, _)| folder);
+    let name = name.trim_end_matches(".rs");
+    match says(tree, README, &format!("`{name}`")) {
+        true => Vec::new(),
+        false => {
+            let what = format!("{README} does not name the example `{name}`");
+            vec![Finding::new(file, 0, "example", what)]
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +181,16 @@ mod tests {
             2
         );
         assert_eq!(count("src/a.rs", "```rust\n# f();\n```"), 0);
+    }
+
+    #[test]
+    fn an_example_that_the_readme_does_not_name_is_reported() {
+        let tree = [File::new(README, "| a | `a`, `b` |")];
+        let count = |path: &str| shown(&File::new(path, ""), &tree).len();
+        assert_eq!(count("examples/a.rs") + count("examples/b/part.rs"), 0);
+        assert_eq!(count("examples/c.rs"), 1);
+        assert_eq!(count("adapters/examples/d.rs"), 1);
+        assert_eq!(count("src/c.rs"), 0);
     }
 
     #[test]

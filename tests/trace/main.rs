@@ -66,10 +66,10 @@ fn a_task_is_spawned_runs_and_ends() {
         assert_eq!(arrows.iter().filter(ours).count(), 1);
         let summary = trace.summary();
         let mill = summary
-            .executors()
+            .executors
             .iter()
-            .find(|row| row.name() == "thread pool mill");
-        assert_eq!(mill.unwrap().tasks(), 1);
+            .find(|row| row.name == "thread pool mill");
+        assert_eq!(mill.unwrap().tasks, 1);
         assert!(mill.unwrap().queued(1.0) >= mill.unwrap().queued(0.5));
         assert!(summary.to_string().contains("answer"), "{summary}");
     });
@@ -111,12 +111,7 @@ fn nothing_is_lost_among_eight_threads() {
         assert_eq!(ids(ran.into_iter()), spawned);
         assert_eq!(ids(picture.named("spawn")), spawned);
         assert_eq!(picture.arrows("spawn").len() as u64, 8 * EACH);
-        let tasks: u64 = trace
-            .summary()
-            .executors()
-            .iter()
-            .map(trace::ExecutorSummary::tasks)
-            .sum();
+        let tasks: u64 = trace.summary().executors.iter().map(|row| row.tasks).sum();
         assert_eq!(tasks, 8 * EACH);
     });
 }
@@ -272,19 +267,19 @@ fn sleep_waits_and_wakes() {
         );
         let summary = trace.summary();
         let row = summary
-            .executors()
+            .executors
             .iter()
-            .find(|row| row.name() == "thread pool sleeper");
+            .find(|row| row.name == "thread pool sleeper");
         let row = row.unwrap();
         assert!(
-            row.asleep() > Duration::ZERO && row.busy() > Duration::ZERO,
+            row.asleep > Duration::ZERO && row.busy > Duration::ZERO,
             "{summary}"
         );
         let others = summary
-            .executors()
+            .executors
             .iter()
-            .find(|row| row.name() == "other threads");
-        assert!(others.unwrap().waiting() > Duration::ZERO, "{summary}");
+            .find(|row| row.name == "other threads");
+        assert!(others.unwrap().waiting > Duration::ZERO, "{summary}");
     });
 }
 
@@ -333,10 +328,10 @@ fn a_loop_polls_waits_and_is_woken() {
             .filter(|event| event.task() == forever);
         assert_eq!(gone.count(), 1, "at the loop's end");
         let summary = trace.summary();
-        let row = &summary.executors()[0];
-        assert!(row.name().starts_with("event loop on "), "{summary}");
-        assert_eq!((row.threads(), row.tasks()), (1, 2), "{summary}");
-        assert!(row.asleep() >= Duration::from_millis(1), "{summary}");
+        let row = &summary.executors[0];
+        assert!(row.name.starts_with("event loop on "), "{summary}");
+        assert_eq!((row.threads, row.tasks), (1, 2), "{summary}");
+        assert!(row.asleep >= Duration::from_millis(1), "{summary}");
     });
 }
 
@@ -401,9 +396,9 @@ fn regions_show_which_thread_runs_what() {
         assert!(
             trace
                 .summary()
-                .executors()
+                .executors
                 .iter()
-                .all(|row| row.busy() > Duration::ZERO)
+                .all(|row| row.busy > Duration::ZERO)
         );
     });
 }
@@ -455,17 +450,17 @@ fn calls_to_processes_are_on_tracks_of_their_own() {
         assert!(frame.unwrap().args.get("ran_us").number() >= 0.0);
         let summary = trace.summary();
         let row = summary
-            .executors()
+            .executors
             .iter()
-            .find(|row| row.name().starts_with("process pool"));
+            .find(|row| row.name.starts_with("process pool"));
         let row = row.unwrap();
         assert!(
-            row.tasks() > 0 && row.threads() >= 1 && row.queued(1.0).is_some(),
+            row.tasks > 0 && row.threads >= 1 && row.queued(1.0).is_some(),
             "{summary}"
         );
-        let slow = summary.slowest().iter().find(|task| task.id() == id);
+        let slow = summary.slowest.iter().find(|task| task.id == id);
         assert!(
-            slow.is_some_and(|task| task.label().contains("processes")),
+            slow.is_some_and(|task| task.label.contains("processes")),
             "{summary}"
         );
     });

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use trefoil::trace::ExecutorSummary;
 use trefoil::{Completer, TaskError, ThreadPool, Until, wait};
 
 use crate::deadline::{asleep, eventually};
@@ -24,7 +23,7 @@ fn a_pool_whose_name_begins_another_has_its_own() {
         }
         let (trace, _) = recording.stop();
         let summary = trace.summary();
-        let names = summary.executors().iter().map(ExecutorSummary::name);
+        let names = summary.executors.iter().map(|row| row.name.as_str());
         let names: Vec<&str> = names.filter(|name| name.starts_with("thread")).collect();
         let expected = [
             "thread pool milling",

@@ -62,7 +62,7 @@ impl<'scope, T: Sync + 'scope> Inner<'scope, T> {
         // SAFETY: C1: alive; what is spawned lives for `'scope`, and is kept no longer than the
         // scope.
         let scope: &'scope TheirScope<'scope, 'scope> = unsafe { self.scope.as_ref() };
-        drop(scope.spawn(move || task(self)));
+        scope.spawn_detached(move || task(self));
     }
 }
 

@@ -94,11 +94,26 @@ impl<T: Portable> Receiver<T> {
         }
     }
 
-    /// The items as they come, blocking this thread for each, until
-    /// [`recv_blocking`](Self::recv_blocking) gives an error: all senders are gone (or an item
-    /// cannot be decoded, or this thread must not block).
+    /// The items as they come, blocking this thread for each, until all senders are gone (or an
+    /// item cannot be decoded).
+    ///
+    /// # Panics
+    /// Where [`recv_blocking`](Self::recv_blocking) gives [`WouldBlock`](TaskError::WouldBlock): on
+    /// the thread of an event loop, if there is no item yet. Write
+    /// `while let Ok(item) = receiver.recv().await` there.
     pub fn iter(&self) -> impl Iterator<Item = T> {
         self
+    }
+
+    fn next_blocking(&self) -> Option<T> {
+        match self.recv_blocking() {
+            Ok(item) => Some(item),
+            Err(TaskError::WouldBlock) => panic!(
+                "the iterator of a `process::channel` would block this thread, on which an event loop (or a process pool's \
+                 driver) runs: take its items by `while let Ok(item) = receiver.recv().await`"
+            ),
+            Err(_) => None,
+        }
     }
 }
 
@@ -107,7 +122,7 @@ impl<T: Portable> Iterator for Receiver<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.recv_blocking().ok()
+        self.next_blocking()
     }
 }
 
@@ -116,6 +131,6 @@ impl<T: Portable> Iterator for &Receiver<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.recv_blocking().ok()
+        self.next_blocking()
     }
 }

@@ -73,20 +73,17 @@ impl<T: Portable> Sender<T> {
     /// # Errors
     /// [`WouldBlock`](TaskError::WouldBlock) if there is none; otherwise as [`send`](Self::send).
     pub fn try_send(&self, item: T) -> Result<(), TaskError> {
-        if let Some(refused) = self.pipe.refuses() {
-            return Err(error::<T>(refused));
-        }
         self.pack(&item)?.send().map_err(error::<T>)
     }
 
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
         let mut chunk = Chunk::default();
         push(&mut chunk, item)?;
-        if chunk.is_laden() {
+        if chunk.laden {
             let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
             return Err(error::<T>(Refused::Broken(words.to_owned())));
         }
-        let bytes = Reader(chunk.bytes()).bytes().unwrap_or_default();
+        let bytes = Reader(&chunk.bytes).bytes().unwrap_or_default();
         let packed = self.pipe.pack(bytes).map_err(error::<T>)?;
         Ok(Packed {
             pipe: &self.pipe,

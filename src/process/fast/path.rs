@@ -14,40 +14,17 @@ use rustix::fd::{AsFd, BorrowedFd};
 pub(crate) use super::tray::Posted;
 use super::tray::Tray;
 use crate::process::payload::shared_buffer::View;
-use crate::process::sched::sent_frame::Gated;
 use crate::sys::bell::{self, Bell};
 use crate::sys::descriptor::waitable;
-use crate::sys::gate::Gate;
-pub(crate) use crate::sys::ledger::{Front, Ledger, Pages};
+pub(crate) use crate::sys::ledger::Ledger;
 use crate::sys::refused::refused;
-
-impl Gated for Ledger {
-    fn gate(&self, index: usize) -> &Gate {
-        (**self).gate(index)
-    }
-
-    fn are_told(&self) -> bool {
-        false
-    }
-}
-
-/// In the worker.
-impl Gated for Front {
-    fn gate(&self, index: usize) -> &Gate {
-        self.gate(index)
-    }
-
-    fn are_told(&self) -> bool {
-        false
-    }
-}
 
 /// The parent's part of the fast path to one worker.
 #[derive(Debug)]
 pub(crate) struct FastPath {
     pub(crate) ledger: Arc<Ledger>,
     /// Rung to make the worker look at its gates.
-    bell: Bell,
+    pub(crate) bell: Bell,
     /// Where the next frame begins in the tray.
     tail: u64,
 }
@@ -83,10 +60,5 @@ impl FastPath {
     /// Called before the worker is woken because it may sleep although it claims to be awake.
     pub(crate) fn remind(&self) {
         Tray::new(self.ledger.tray()).remind(self.tail);
-    }
-
-    /// Rings the bell: an item that the worker runs is unwanted, as its gate says.
-    pub(crate) fn ring(&self) {
-        self.bell.ring();
     }
 }

@@ -14,7 +14,7 @@ use super::decoder::{Place, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::payload::attachments::{Arrivals, Descriptors};
 use crate::process::payload::copies::Copies;
-use crate::process::payload::scope;
+use crate::process::payload::scope::{self, Decoding};
 use crate::process::payload::shared_buffer::{Lending, View};
 use crate::process::wire::Died;
 
@@ -64,19 +64,10 @@ impl Extras {
         self.lending.list.clear();
     }
 
-    /// Takes them, for the thread that decodes the value.
-    pub(crate) fn take(&mut self) -> Self {
-        Self {
-            arrivals: Arrivals::default(),
-            copies: Copies::default(),
-            descriptors: std::mem::take(&mut self.descriptors),
-            lending: Lending {
-                list: std::mem::take(&mut self.lending.list),
-                view: self.lending.view.clone(),
-            },
-            died: None,
-            hold: self.hold.clone(),
-        }
+    /// Takes them, for the thread that decodes the value in `bytes`.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Box<Decoding>> {
+        let missing = self.lending.missing(bytes);
+        Decoding::new(std::mem::take(&mut self.descriptors), missing)
     }
 }
 
@@ -92,8 +83,10 @@ pub(crate) struct Reading {
     /// Contains the values, from `at` on, and perhaps values of others after them.
     bytes: Arc<Vec<u8>>,
     at: usize,
-    /// What came beside the first of them, and the worker that sent it.
-    pub(crate) extras: Option<(usize, Extras)>,
+    /// What came beside the first of them.
+    beside: Option<Box<Decoding>>,
+    /// The worker that sent them, and what it counts those who read from its memory by.
+    pub(crate) sender: Option<(usize, Arc<()>)>,
 }
 
 /// A decoded part of a reading.
@@ -121,8 +114,16 @@ impl Reading {
             read,
             bytes,
             at,
-            extras: None,
+            beside: None,
+            sender: None,
         }
+    }
+
+    /// The values are of `worker`, and `extras` came with the first of them.
+    pub(crate) fn with(mut self, worker: usize, extras: &mut Extras) -> Self {
+        self.beside = extras.take(&self.bytes[self.at..]);
+        self.sender = Some((worker, extras.hold.clone()));
+        self
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -133,17 +134,7 @@ impl Reading {
     pub(crate) fn next(&mut self) -> Part {
         let (bytes, most) = (&self.bytes[self.at..], self.count - self.done);
         let read = || (self.read)(bytes, most, Place::Elsewhere);
-        let (taken, values) = match &mut self.extras {
-            None => read(),
-            Some((_, extras)) => {
-                let missing = extras.lending.missing(bytes);
-                let descriptors = std::mem::take(&mut extras.descriptors);
-                let (read, descriptors) = scope::decoding(descriptors, missing, read);
-                extras.descriptors = descriptors;
-                extras.lending.list.clear();
-                read
-            }
-        };
+        let (taken, values) = scope::decoding(&mut self.beside, read);
         let first = self.first + self.done;
         self.at += taken.used;
         self.done += taken.count;
@@ -173,17 +164,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// When another reader should be started, if chores still wait.
+    /// When another reader should be started, and the driver look again: if chores wait.
     pub(crate) fn due(&self) -> Option<Instant> {
         let patience = MORE_READERS_AFTER * (1 << self.readers.saturating_sub(1).min(16));
-        Some(self.since? + patience)
-    }
-}
-
-impl Readers {
-    /// When the driver should look again.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        let state = self.0.lock();
-        state.due().filter(|_| !state.waiting.is_empty())
+        let due = self.since? + patience;
+        (!self.waiting.is_empty()).then_some(due)
     }
 }

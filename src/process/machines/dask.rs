@@ -34,10 +34,10 @@ use crate::process::PoolError;
 use crate::process::parent::launch::{Launch, Started, stream};
 use crate::process::parent::settings::{Settings, WorkerStdout};
 use crate::process::payload::attachments;
+use crate::process::sched::Policy;
 use crate::sys::handover::CARRIES;
 use crate::sys::image::image;
 use crate::sys::sockets::SEND;
-use crate::task::WorkerExit;
 
 /// What the interpreter runs.
 pub(crate) const GATEWAY: &str = include_str!("dask_gateway.py");
@@ -380,20 +380,11 @@ impl Launch for Gateway {
         })
     }
 
-    fn patience(&self) -> Duration {
-        Duration::ZERO // the gateway says hello itself
-    }
-
-    fn round_trip(&self) -> Duration {
-        ROUND_TRIP
-    }
-
-    fn silence(&self) -> Duration {
-        Duration::MAX // what it is asked about may stand in Dask's queue
-    }
-
-    fn is_told(&self) -> bool {
-        true
+    fn adjust(&self, policy: &mut Policy) {
+        policy.round_trip = ROUND_TRIP;
+        policy.grace = policy.grace.saturating_add(ROUND_TRIP);
+        policy.patience = Duration::MAX; // what it is asked about may stand in Dask's queue
+        policy.told = true;
     }
 
     fn free(&self, id: u64) {
@@ -401,10 +392,6 @@ impl Launch for Gateway {
         unsaid.push(b'f');
         unsaid.extend(id.to_le_bytes());
         self.tell(&mut unsaid);
-    }
-
-    fn ended(&self, _: usize, _: &mut WorkerExit) -> bool {
-        false // whose items run at least once
     }
 }
 

@@ -47,14 +47,13 @@ use crate::loom::{Condvar, Mutex, thread};
 use crate::process::PoolError;
 use crate::process::parent::launch::{Launch, Started};
 use crate::process::parent::settings::{Settings, WorkerStdout};
-use crate::process::sched::Elastic;
+use crate::process::sched::{Elastic, Policy};
 use crate::process::wire::invitation::{VARIABLE, dialling};
 use crate::process::wire::{Died, Record};
 use crate::sys::bell::Bell;
 use crate::sys::image::image;
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::far;
-use crate::task::WorkerExit;
 
 /// How often the driver asks again for a slot that waits. One that it has not asked for so long
 /// three times is not wanted.
@@ -552,8 +551,10 @@ impl Launch for Connected {
         })
     }
 
-    fn patience(&self) -> Duration {
-        Duration::ZERO // it has called back
+    fn machine(&self, index: usize) -> Option<String> {
+        let state = self.shared.state.lock();
+        let address = state.present.get(&index)?.stream.peer_addr();
+        Some(address.ok()?.ip().to_string())
     }
 
     fn again(&self) -> Duration {
@@ -564,8 +565,8 @@ impl Launch for Connected {
         self.shared.state.lock().wake = Some(wake);
     }
 
-    fn elastic(&self) -> Option<Elastic> {
-        Some(self.elastic)
+    fn adjust(&self, policy: &mut Policy) {
+        policy.elastic = Some(self.elastic);
     }
 
     fn obituary(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
@@ -586,10 +587,6 @@ impl Launch for Connected {
         });
         // (An end that was made here is not the end of what it has said.)
         (Some(died), reset || arrived.is_cut)
-    }
-
-    fn ended(&self, _: usize, _: &mut WorkerExit) -> bool {
-        false // there is no child here
     }
 }
 

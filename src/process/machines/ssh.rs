@@ -32,6 +32,7 @@ use crate::loom::thread;
 use crate::process::PoolError;
 use crate::process::parent::launch::{Launch, Started, stream};
 use crate::process::parent::settings::{Settings, WorkerStdout};
+use crate::process::sched::Policy;
 use crate::process::wire::invitation::{ELSEWHERE, VARIABLE, elsewhere};
 use crate::sys::executable;
 use crate::sys::image::image;
@@ -334,12 +335,15 @@ impl Launch for Connected {
         Started::of_child(ours, command.spawn()?)
     }
 
-    fn patience(&self) -> Duration {
-        Duration::ZERO
+    fn machine(&self, index: usize) -> Option<String> {
+        let host = self.host(index);
+        let same = self.slots.iter().filter(|other| **other == host);
+        (same.count() > 1).then(|| self.hosts[host].clone())
     }
 
-    fn way(&self) -> Duration {
-        WAY
+    /// (The grace period is for the item's own end; the time for messages to travel is added.)
+    fn adjust(&self, policy: &mut Policy) {
+        policy.grace = policy.grace.saturating_add(WAY);
     }
 
     /// The shell there passes on an exit code, or 128 and the number of a signal.

@@ -11,7 +11,6 @@
 //!
 //! Tests: `tests/process/one.rs`, `tests/process/host.rs`.
 
-use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fd::OwnedFd;
@@ -65,17 +64,6 @@ impl Child {
             lifeline.cut();
         }
     }
-
-    /// Its exit status. `None` if other code of this program has reaped it.
-    pub(crate) fn reap(&self) -> Option<ExitStatus> {
-        let process = self.process.as_ref()?;
-        process.fetch().ok().flatten()
-    }
-}
-
-/// Whether the child `process` still runs, and must be reaped later.
-pub(crate) fn runs(process: &Handle) -> bool {
-    matches!(process.fetch(), Ok(None))
 }
 
 /// The one process of a [`Process`](crate::process::Process), as it and its driver share it.
@@ -84,7 +72,7 @@ pub(crate) struct Own {
     pub(crate) name: Arc<str>,
     pid: OnceLock<u32>,
     /// W20.
-    child: Mutex<Option<Arc<Child>>>,
+    pub(super) child: Mutex<Option<Arc<Child>>>,
 }
 
 impl Own {
@@ -104,11 +92,6 @@ impl Own {
     pub(crate) fn runs(&self, child: &Arc<Child>) {
         let _ = self.pid.set(child.pid);
         *self.child.lock() = Some(child.clone());
-    }
-
-    /// It has ended and is about to be reaped.
-    pub(crate) fn ended(&self) {
-        *self.child.lock() = None;
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -128,10 +128,7 @@ impl Shared {
 
     /// The common context of a `map_with`.
     pub(crate) fn common<C: Serialize>(&self, common: &C) -> Result<Context, TaskError> {
-        let mut chunk = match self.fast {
-            Some(_) => Chunk::default(),
-            None => Chunk::plain(),
-        };
+        let mut chunk = Chunk::new(self.fast.is_none());
         push(&mut chunk, common)?;
         Ok(Context {
             piece: Piece::whole(Arc::new(chunk), 0),
@@ -217,17 +214,16 @@ const NO_RESOURCES: &str = "the call asks for a resource, and this pool has none
 
 /// Mail with the one item of a job, or the error in its place.
 fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
-    let (chunk, failure) = match item {
-        Ok(chunk) => (chunk, None),
-        Err(error) => (Chunk::default(), Some(error)),
-    };
-    Mail::Feed(Feed {
+    let mut feed = Feed {
         id,
-        base: 0,
-        chunk: Arc::new(chunk),
         sealed: true,
-        failure,
-    })
+        ..Feed::default()
+    };
+    match item {
+        Ok(chunk) => feed.chunk = Arc::new(chunk),
+        Err(error) => feed.failure = Some(error),
+    }
+    Mail::Feed(feed)
 }
 
 /// Runs `then` when all of `needs` have ended. (They are weak references: the job owns them, and

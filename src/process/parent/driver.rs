@@ -23,13 +23,13 @@
 //! Tests: `tests/process/pool.rs`; `hostile` (invalid input), `crowded` (a kernel that lacks
 //! memory), `strays`.
 
-#[cfg(all(test, not(trefoil_port)))]
+#[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 #[path = "../../../checks/inside/driver_crowded.rs"]
 mod crowded;
 #[cfg(test)]
 #[path = "../../../checks/inside/driver_hostile.rs"]
 mod hostile;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 #[path = "../../../checks/inside/driver_strays.rs"]
 mod strays;
 
@@ -41,11 +41,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
-use super::child;
 use super::kernel_kills::KernelKills;
 use super::launch::Launch;
 use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
+use super::pool_error::not_begun;
 use super::settings::Settings;
 use super::worker_stderr::Forward;
 use crate::loom::{Mutex, per_thread};
@@ -55,16 +55,15 @@ use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Part, Readers, Reading};
 use crate::process::payload::attachments::Watcher;
 use crate::process::payload::chunk::Chunk;
-use crate::process::payload::kept::Keeper;
 use crate::process::payload::shared_buffer::SharedBuffer;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::{Action, Sched};
 use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
-use crate::sys::child::Handle;
+use crate::sys::child::{Handle, is_unwanted};
 use crate::sys::free_memory;
 use crate::sys::poll::poll_patiently;
-use crate::sys::stdio;
+use crate::sys::{sockets, stdio};
 use crate::task::{Hook, WorkerExit, context};
 
 /// How much is received at once.
@@ -157,7 +156,7 @@ impl Shared {
             told: settings
                 .engine
                 .as_ref()
-                .filter(|engine| engine.is_told())
+                .filter(|_| settings.policy.told)
                 .map(Arc::downgrade),
         })
     }
@@ -166,20 +165,18 @@ impl Shared {
     pub(crate) fn chunk(&self) -> Chunk {
         match &self.fast {
             Some(fast) => Chunk::lending(&fast.buffer),
-            None => Chunk::plain(),
-        }
-    }
-}
-
-impl Keeper for Shared {
-    fn free(&self, id: u64) {
-        if let Some(engine) = self.told.as_ref().and_then(Weak::upgrade) {
-            engine.free(id);
+            None => Chunk::new(true),
         }
     }
 }
 
 impl Watcher for Shared {
+    fn free(&self, id: u64) {
+        if let Some(engine) = self.told.as_ref().and_then(Weak::upgrade) {
+            engine.free(id);
+        }
+    }
+
     fn gone(&self) {
         let _ = self.mailbox.push([Mail::Gone]); // if refused, the workers are gone already
     }
@@ -214,13 +211,11 @@ pub(super) const BEAT: Duration = Duration::from_millis(1);
 pub(super) const LIVELY: Duration = Duration::from_millis(2);
 
 /// Anything with a descriptor that `poll` can wait for.
-pub(super) trait Descriptor: AsFd + Send + Sync {}
-
-impl<T: AsFd + Send + Sync> Descriptor for T {}
+type Descriptor = dyn AsFd + Send + Sync;
 
 /// The descriptors that the thread sleeps on, while other threads can lock the engine.
 pub(super) struct Sleep {
-    sources: Vec<(Source, Arc<dyn Descriptor>, PollFlags)>,
+    sources: Vec<(Source, Arc<Descriptor>, PollFlags)>,
     /// Bytes are queued for standard error.
     stderr: bool,
     pub(super) timeout: Option<Duration>,
@@ -344,7 +339,11 @@ impl Driver {
                     let speaks = self.links[index].as_mut().is_some_and(Link::nudge);
                     speakers.extend(speaks.then_some(index));
                 }
-                Action::Ring(index) => self.links[index].iter().for_each(Link::ring),
+                Action::Ring(index) => {
+                    let link = self.links[index].as_ref();
+                    link.and_then(|link| link.fast.as_ref())
+                        .inspect(|fast| fast.bell.ring());
+                }
                 Action::Kill(index) => self.links[index].iter_mut().for_each(Link::kill),
             }
         }
@@ -359,7 +358,6 @@ impl Driver {
 
     fn start(&mut self, index: usize) {
         let now = Instant::now();
-        let mut since = now;
         if let Some(engine) = &self.settings.engine {
             let workers = self.sched.workers.iter().enumerate();
             let starting = workers.filter(|(_, worker)| worker.is_starting());
@@ -367,7 +365,6 @@ impl Driver {
             if !engine.may_start(index, &starting) {
                 return self.sched.put_off(index, now + engine.again());
             }
-            since += engine.patience();
         }
         match Link::start(index, &self.settings) {
             Ok(mut link) => {
@@ -377,7 +374,9 @@ impl Driver {
                     own.runs(&link.child);
                 }
                 let pid = link.child.pid;
-                self.sched.started(index, pid, link.gates(), since);
+                self.sched.started(index, pid, link.gates(), now);
+                let engine = self.settings.engine.as_ref();
+                self.sched.workers[index].machine = engine.and_then(|one| one.machine(index));
                 self.shared.pids.lock()[index] = link.child.pid;
                 self.links[index] = Some(link);
             }
@@ -411,22 +410,58 @@ impl Driver {
     fn rest(&mut self) -> Sleep {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
-        let timeout = match (asleep, self.sched.deadline()) {
-            (false, _) => Some(Duration::ZERO),
-            (true, deadline) => deadline.map(|at| at.saturating_duration_since(now)),
-        };
         let links = self.links.iter().zip(&self.sched.workers);
         let soon = links.filter_map(|(link, worker)| {
             let link = link.as_ref()?;
-            let look = link.next_look().filter(|_| worker.is_starting());
-            let times = [link.crowded_until, link.let_go_at, look];
-            times.into_iter().flatten().min()
+            let looks = link.looks.as_ref().filter(|_| worker.is_starting());
+            let look = looks.map(|looks| looks.next);
+            [link.crowded_until, link.let_go_at, look]
+                .into_iter()
+                .flatten()
+                .min()
         });
-        let soon = soon.min().map(|at| at.saturating_duration_since(now));
-        let beat = (now < self.lively).then_some(BEAT);
-        let timeout = timeout.into_iter().chain(soon).chain(beat).min();
-        self.sleeps_until = timeout.map(|timeout| now + timeout);
-        self.sleep_on(timeout)
+        let beat = (now < self.lively).then_some(now + BEAT);
+        let at_once = (!asleep).then_some(now);
+        let due = soon.chain(self.sched.deadline()).chain(beat).chain(at_once);
+        self.sleeps_until = due.min().map(|due| due.max(now));
+        self.sleep_on(self.sleeps_until.map(|until| until - now))
+    }
+
+    fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
+        let bell = self.shared.mailbox.bell.clone();
+        let mut sources: Vec<(Source, Arc<Descriptor>, PollFlags)> =
+            vec![(Source::Bell, bell, PollFlags::IN)];
+        let mut add = |source, descriptor: Arc<Descriptor>, events| {
+            sources.push((source, descriptor, events));
+        };
+        for (index, link) in self.links.iter().enumerate() {
+            let Some(link) = link else { continue };
+            if !link.at_end {
+                let mut events = PollFlags::IN;
+                events.set(
+                    PollFlags::OUT,
+                    link.is_sending() && link.crowded_until.is_none(),
+                );
+                add(Source::Socket(index), link.child.socket.clone(), events);
+            }
+            if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
+                add(Source::WorkerStderr(index), words.clone(), PollFlags::IN);
+            }
+            if let Some(output) = link.output.pipe.descriptor() {
+                add(Source::Output(index), output.clone(), PollFlags::IN);
+            }
+            if let Some(process) = &link.child.process {
+                add(Source::Process(index), process.clone(), PollFlags::IN);
+            }
+        }
+        for stray in &self.strays {
+            add(Source::Stray, stray.clone(), PollFlags::IN);
+        }
+        Sleep {
+            sources,
+            stderr: self.forward.is_waiting(),
+            timeout,
+        }
     }
 
     /// Processes what has come.
@@ -441,7 +476,8 @@ impl Driver {
                 link.send();
             }
             if self.sched.workers[index].is_starting()
-                && let Some(why) = link.look(now)
+                && let Some(looks) = &mut link.looks
+                && let Some(why) = looks.look(link.child.pid, now)
             {
                 self.sched.failed_to_start(index, why, now);
             }
@@ -449,16 +485,13 @@ impl Driver {
                 self.let_go(index, now);
             }
         }
-        let rung = news
-            .iter()
-            .any(|(source, _)| matches!(source, Source::Bell));
-        self.shared.mailbox.awake(rung);
+        self.shared.mailbox.awake();
         for (source, events) in news {
             match source {
-                Source::Bell => {}
+                Source::Bell => self.shared.mailbox.bell.silence(),
                 Source::Output(index) => {
                     if let Some(link) = &mut self.links[index] {
-                        link.output.read();
+                        link.output.drain();
                     }
                 }
                 Source::WorkerStderr(index) => {
@@ -482,47 +515,6 @@ impl Driver {
         }
     }
 
-    fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
-        let bell = self.shared.mailbox.bell().clone();
-        let mut sources: Vec<(Source, Arc<dyn Descriptor>, PollFlags)> =
-            vec![(Source::Bell, bell, PollFlags::IN)];
-        let mut add = |source, descriptor: Arc<dyn Descriptor>, events| {
-            sources.push((source, descriptor, events));
-        };
-        for (index, link) in self.links.iter().enumerate() {
-            let Some(link) = link else { continue };
-            if !link.at_end {
-                let out = if link.is_sending() && link.crowded_until.is_none() {
-                    PollFlags::OUT
-                } else {
-                    PollFlags::empty()
-                };
-                add(
-                    Source::Socket(index),
-                    link.child.socket.clone(),
-                    PollFlags::IN | out,
-                );
-            }
-            if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
-                add(Source::WorkerStderr(index), words.clone(), PollFlags::IN);
-            }
-            if let Some(output) = link.output.pipe.descriptor() {
-                add(Source::Output(index), output.clone(), PollFlags::IN);
-            }
-            if let Some(process) = link.process() {
-                add(Source::Process(index), process.clone(), PollFlags::IN);
-            }
-        }
-        for stray in &self.strays {
-            add(Source::Stray, stray.clone(), PollFlags::IN);
-        }
-        Sleep {
-            sources,
-            stderr: self.forward.is_waiting(),
-            timeout,
-        }
-    }
-
     /// Receives and processes records of a worker: some of them, or `all` that there are.
     pub(super) fn receive(&mut self, index: usize, all: bool) {
         for round in 0.. {
@@ -542,10 +534,11 @@ impl Driver {
                         return;
                     }
                 }
+                Received::None if all && sockets::IS_CONNECTION && link.more_comes() => {}
                 Received::None => return,
                 Received::End => {
                     link.at_end = true;
-                    match link.process() {
+                    match &link.child.process {
                         Some(_) => link.finish_off(),
                         None if !all => self.bury(index),
                         None => {}
@@ -575,21 +568,11 @@ impl Driver {
         if link.is_broken || link.is_too_much {
             return;
         }
+        let had_its_length = matches!(wire::announced(&link.partial), Ok(Some(_)));
         let mut joined = std::mem::take(&mut link.partial);
         let mut owner = None;
         if !joined.is_empty() {
-            let had_its_length = matches!(wire::announced(&joined), Ok(Some(_)));
             joined.extend_from_slice(bytes);
-            if let Ok(Some(length)) = wire::announced(&joined)
-                && joined.len() < length
-            {
-                link.partial = joined;
-                // (Checked once for each record, since it asks the system.)
-                if !had_its_length {
-                    link.refuse(too_much(&link.partial));
-                }
-                return;
-            }
             owner = Some(Arc::new(joined));
         }
         let whole = owner.as_deref().map_or(bytes, Vec::as_slice);
@@ -599,8 +582,14 @@ impl Driver {
             .receive(index, whole, owner.as_ref(), extras, now)
         {
             Ok(used) => {
-                link.partial = whole[used..].to_vec();
-                link.refuse(too_much(&link.partial));
+                let rest = (used > 0).then(|| whole[used..].to_vec());
+                // What has come of a long record is not copied for each piece of it.
+                let all = || owner.map_or_else(|| bytes.to_vec(), Arc::unwrap_or_clone);
+                link.partial = rest.unwrap_or_else(all);
+                // (Checked once for each record, since it asks the system.)
+                if used > 0 || !had_its_length {
+                    link.refuse(too_much(&link.partial));
+                }
                 if link.is_too_much {
                     return;
                 }
@@ -629,11 +618,11 @@ impl Driver {
         let (unwanted, ended) = self.sched.decoded(reading, part, now);
         let over = reading.is_over() || !self.sched.has(reading.job);
         if over
-            && let Some((worker, extras)) = reading.extras.take()
+            && let Some((worker, hold)) = reading.sender.take()
             && let Some(link) = &mut self.links[worker]
-            && Arc::ptr_eq(&link.extras.hold, &extras.hold)
+            && Arc::ptr_eq(&link.extras.hold, &hold)
         {
-            drop(extras);
+            drop(hold);
             link.understood();
         }
         self.telling += usize::from(ended.is_some());
@@ -674,17 +663,24 @@ impl Driver {
             return;
         };
         if let Some(own) = &self.settings.own {
-            own.ended();
+            *own.child.lock() = None; // it is about to be reaped
         }
         let engine = self.settings.engine.as_ref();
-        let mut is_lost = false;
+        // A record that is cut off shows that the reset has lost something: perhaps reports of what
+        // the worker had begun.
+        let mut is_lost = sockets::IS_CONNECTION && link.is_reset && !link.partial.is_empty();
+        if is_lost {
+            let note = || "its connection was reset, so its last records are lost".to_owned();
+            link.note.get_or_insert_with(note);
+        }
         #[cfg(feature = "__machines")]
-        if let (Some(engine), None, None) = (engine, link.process(), &link.extras.died) {
+        if let (Some(engine), None, None) = (engine, &link.child.process, &link.extras.died) {
             let (died, lost) = engine.obituary(index, link.is_reset);
-            (link.extras.died, is_lost) = (died.map(Box::new), lost);
+            link.extras.died = died.map(Box::new);
+            is_lost |= lost;
         }
         let ended = |exit: &mut WorkerExit| {
-            is_lost = engine.is_some_and(|engine| engine.ended(index, exit));
+            is_lost |= engine.is_some_and(|engine| engine.ended(index, exit));
         };
         let mut exit = link.reap(&mut self.forward, ended);
         let was_killed = exit.signal == Some(SIGKILL) && engine.is_none();
@@ -692,8 +688,12 @@ impl Driver {
         if let Some(late) = self.sched.workers[index].late {
             exit.note.get_or_insert_with(|| late.to_string());
         }
+        let is_unwanted = is_unwanted(exit.code, exit.signal) && !exit.out_of_memory;
+        if is_unwanted && engine.is_none() && self.sched.workers[index].is_starting() {
+            exit.note.get_or_insert_with(not_begun);
+        }
         let broken = link.is_broken || is_lost;
-        self.strays.extend(link.process().cloned());
+        self.strays.extend(link.child.process.clone());
         self.reap_strays();
         drop(link);
         self.shared.pids.lock()[index] = 0;
@@ -703,6 +703,7 @@ impl Driver {
     /// (A process that outlives the pool loses the thread that started it, for which the kernel has
     /// its parent-death signal. The system reaps it when this program ends.)
     fn reap_strays(&mut self) {
-        self.strays.retain(|stray| child::runs(stray));
+        self.strays
+            .retain(|stray| matches!(stray.fetch(), Ok(None)));
     }
 }

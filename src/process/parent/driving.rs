@@ -63,9 +63,13 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolEr
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
         let _acting = ActingDriver::new();
-        let held = run(Driver::new(theirs, settings), &ready);
+        let held = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
+        // For whatever reason it has ended, no caller may wait for it.
+        theirs.mailbox.abandon();
+        let engine = theirs.engine.lock().take();
+        drop(engine);
         // Callbacks, and the destructor of an unwanted result, are user code.
-        panic::contain(|| drop(held.and_then(Job::finish)));
+        panic::contain(|| drop(held.ok().flatten().and_then(Job::finish)));
     })?;
     let driving = Driving {
         thread: Some(thread),
@@ -82,24 +86,12 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolEr
     Ok((shared, driving))
 }
 
-/// When dropped, for whatever reason the driver ends, makes sure that no caller waits for it.
-struct Abandon(Arc<Shared>);
-
-impl Drop for Abandon {
-    fn drop(&mut self) {
-        self.0.mailbox.abandon();
-        let engine = self.0.engine.lock().take();
-        drop(engine);
-    }
-}
-
 /// Serves until the pool has ended. First reports whether all workers could be started. Returns the
 /// job that ends only now.
 fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;
     let _role = record::role(record::Role::Driver { pool });
-    let _abandon = Abandon(shared.clone());
     driver.turn();
     let missing = driver.links.iter().any(Option::is_none);
     let refused = driver.refused.take().filter(|_| missing);
@@ -121,7 +113,7 @@ fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
         drop(engine);
         readers::add(&shared, chores);
         let Some(mut sleep) = sleep else { return held };
-        if let Some(due) = shared.readers.due() {
+        if let Some(due) = shared.readers.0.lock().due() {
             let left = due.saturating_duration_since(Instant::now());
             sleep.timeout = Some(sleep.timeout.map_or(left, |timeout| timeout.min(left)));
         }

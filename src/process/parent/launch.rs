@@ -24,7 +24,7 @@ use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 
 #[cfg(feature = "__machines")]
-use crate::process::sched::Elastic;
+use crate::process::sched::Policy;
 #[cfg(feature = "__machines")]
 use crate::process::wire::Died;
 use crate::sys::pipe_end::PipeEnd;
@@ -48,6 +48,11 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
     /// machines.
     fn start(&self, index: usize) -> io::Result<Started>;
 
+    /// The name of the machine on which worker `index` was just started, if several may be there.
+    fn machine(&self, _index: usize) -> Option<String> {
+        None
+    }
+
     /// After what time the driver asks `may_start` again. The engine can wake the driver earlier.
     fn again(&self) -> Duration {
         Duration::from_millis(20)
@@ -58,12 +63,11 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
     #[cfg(feature = "__machines")]
     fn woken_by(&self, _wake: Box<dyn Fn() + Send + Sync>) {}
 
-    /// If workers come and go with the load: how many there are at least, and how long the others
-    /// may be idle.
+    /// Changes what is particular to its workers: how long a frame and its results travel, how much
+    /// longer the answer to a cancellation may take (the grace period), how long a worker may be
+    /// silent, whether workers come and go with the load, and whether it places frames itself.
     #[cfg(feature = "__machines")]
-    fn elastic(&self) -> Option<Elastic> {
-        None
-    }
+    fn adjust(&self, _policy: &mut Policy) {}
 
     /// The stream of worker `index`, which has no child here, has ended; `reset`: by an error and
     /// not by an end of the stream. Returns how the worker ended, if that is known, and whether its
@@ -73,46 +77,15 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
         (None, false)
     }
 
-    /// How much longer than a local worker one may take until it says hello.
-    fn patience(&self) -> Duration;
-
-    /// How long a frame and its results travel. Frames are made so long that this time is small
-    /// beside them.
-    #[cfg(feature = "__machines")]
-    fn round_trip(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    /// How much longer than on one machine a message to a worker and its answer may travel. The
-    /// grace period of a cancelled item is so much longer here.
-    #[cfg(feature = "__machines")]
-    fn way(&self) -> Duration {
-        self.round_trip()
-    }
-
-    /// How long a worker that was asked how far it got may be silent until it counts as stopped.
-    /// (Bytes count as taken when they have been sent.)
-    #[cfg(feature = "__machines")]
-    fn silence(&self) -> Duration {
-        Duration::from_secs(30)
-    }
-
-    /// Whether it places frames itself. Then it is told what the caller has set for them
-    /// (`Frame::Terms`), keeps the results that are to stay with it, and runs a frame near the
-    /// results that the frame needs.
-    fn is_told(&self) -> bool {
-        false
-    }
-
     /// Frees the result that it keeps as `id`. It must not block.
-    fn free(&self, id: u64) {
-        let _ = id;
-    }
+    fn free(&self, _id: u64) {}
 
     /// The child for worker `index` has ended as `exit` says: changes `exit` to how the worker
     /// itself ended. Returns whether the worker's last records may be lost, so that all items that
     /// it had count as begun.
-    fn ended(&self, index: usize, exit: &mut WorkerExit) -> bool;
+    fn ended(&self, _index: usize, _exit: &mut WorkerExit) -> bool {
+        false
+    }
 }
 
 /// A worker that has been started and has not got its welcome yet.

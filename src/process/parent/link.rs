@@ -25,12 +25,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-#[cfg(test)]
-use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
@@ -48,8 +47,6 @@ use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::chunk::Piece;
 use crate::process::payload::copies::{Part, Sent, parts};
 use crate::process::payload::shared_buffer::took;
-use crate::process::sched::sent_frame::{Gated, ToldGates};
-use crate::process::sched::startup::StartFailure;
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::wire::Frame;
 use crate::sys::child::{self, Handle, Signal};
@@ -57,8 +54,12 @@ use crate::sys::descriptor::{AsFile, OwnedFile, waitable};
 use crate::sys::family::Family;
 use crate::sys::gate::GATES;
 use crate::sys::image::image;
+use crate::sys::ledger::Front;
 use crate::sys::lifeline::Lifeline;
+use crate::sys::poll::poll;
 use crate::sys::refused::{is_crowded, is_gone, refused};
+#[cfg(test)]
+use crate::sys::sockets::Stream;
 use crate::sys::sockets::{RECEIVE, SEND};
 use crate::task::WorkerExit;
 
@@ -124,11 +125,9 @@ pub(crate) struct Link {
     is_shut: bool,
     /// Everything that can end it has been done: when to abandon it.
     pub(crate) let_go_at: Option<Instant>,
-    /// An engine has started it: the process here, if there is one, does not show how far the
-    /// worker is.
-    is_elsewhere: bool,
-    /// Watches it until it says hello.
-    looks: StartupWatch,
+    /// Watches it until it says hello. `None`: an engine has started it, so the process here, if
+    /// there is one, does not show how far the worker is.
+    pub(super) looks: Option<StartupWatch>,
     /// The worker will send nothing more.
     pub(crate) at_end: bool,
     /// Its stream has ended with an error: its last records may be lost.
@@ -172,7 +171,7 @@ impl Link {
 
     /// A link to a test instead of a process.
     #[cfg(test)]
-    pub(crate) fn without_process(socket: UnixStream) -> Self {
+    pub(crate) fn without_process(socket: Stream) -> Self {
         let fast = FastPath::new().unwrap();
         let child = Child {
             pid: 1,
@@ -205,8 +204,7 @@ impl Link {
             fast,
             is_shut: false,
             let_go_at: None,
-            is_elsewhere: false,
-            looks: StartupWatch::new(Instant::now()),
+            looks: Some(StartupWatch::new(Instant::now())),
             at_end: false,
             is_reset: false,
             is_broken: false,
@@ -250,7 +248,7 @@ impl Link {
             lifeline,
         };
         let mut link = Self::new(child, fast, words, output);
-        link.is_elsewhere = settings.engine.is_some();
+        link.looks.take_if(|_| settings.engine.is_some());
         link.welcome(settings.memory.unwrap_or(0), theirs.as_ref())?;
         Ok(link)
     }
@@ -283,17 +281,9 @@ impl Link {
         }
     }
 
-    /// The gates, which tell what the worker has begun.
-    pub(crate) fn gates(&self) -> Arc<dyn Gated> {
-        match &self.fast {
-            Some(fast) => fast.ledger.clone(),
-            None => Arc::new(ToldGates::new()),
-        }
-    }
-
-    /// Readable when the process has ended.
-    pub(crate) fn process(&self) -> Option<&Arc<Handle>> {
-        self.child.process.as_ref()
+    /// The gates, which tell what the worker has begun, if it shares them.
+    pub(crate) fn gates(&self) -> Option<Front> {
+        Some((**self.fast.as_ref()?.ledger).clone())
     }
 
     /// Puts a frame into the tray, where the worker looks, or into the queue for the socket. True
@@ -306,7 +296,7 @@ impl Link {
             self.has_home = true;
             self.wait(vec![home.clone()], Frame::Home.head(0), Body::Nothing);
         }
-        let numbers: Vec<u64> = attachments.iter().map(|one| one.id()).collect();
+        let numbers: Vec<u64> = attachments.iter().map(|one| one.id).collect();
         let beside = match &self.fast {
             Some(_) => attachments,
             None => {
@@ -341,7 +331,7 @@ impl Link {
             // item.)
             for part in parts(&attachment).into_iter().flatten() {
                 let copy = Frame::Copy {
-                    id: attachment.id(),
+                    id: attachment.id,
                     length: part.length(),
                     bytes: &[],
                 };
@@ -488,6 +478,17 @@ impl Link {
         }
     }
 
+    /// Its process is dead, and its stream a connection: waits for what is still on its way, or for
+    /// the end. False: neither comes, so another process has that end of the stream, too.
+    pub(crate) fn more_comes(&self) -> bool {
+        let mut socket = [PollFd::new(&self.child.socket, PollFlags::IN)];
+        let limit = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        poll(&mut socket, Some(&limit)).is_ok_and(|ready| ready > 0)
+    }
+
     /// Reads records that it has finished and not yet sent, from the ledger: after its death, once
     /// the socket is empty; before, to look ahead.
     pub(crate) fn rest(&mut self, rest: &mut Vec<u8>) {
@@ -521,46 +522,23 @@ impl Link {
         fast.is_some_and(|fast| fast.ledger.has_more(self.heard))
     }
 
-    /// Tells the worker that an item which it runs has been cancelled; the gate says which.
-    pub(crate) fn ring(&self) {
-        if let Some(fast) = &self.fast {
-            fast.ring();
-        }
-    }
-
-    /// When to check next whether it makes progress on its way to `init`.
-    pub(crate) fn next_look(&self) -> Option<Instant> {
-        (!self.is_elsewhere).then_some(self.looks.next)
-    }
-
-    /// Checks, if it is time, whether a worker that has not said hello is stuck.
-    pub(crate) fn look(&mut self, now: Instant) -> Option<StartFailure> {
-        let looks = (!self.is_elsewhere).then_some(&mut self.looks);
-        looks.and_then(|looks| looks.look(self.child.pid, now))
-    }
-
     /// Kills the process and its children, as far as that is possible (`child`).
     pub(crate) fn kill(&mut self) {
-        if self.child.process.is_none() {
-            // The process at the other end of the stream kills it, and closes that end. Until then
-            // its records are read, so an item that it begins meanwhile is not run again. If that
-            // takes too long, all items that it has count as begun.
-            let is_shut = std::mem::replace(&mut self.is_shut, true);
-            self.is_broken |= is_shut;
-            let way = if is_shut {
-                Shutdown::Both
-            } else {
-                Shutdown::Write
-            };
-            let _ = shutdown(&self.child.socket, way);
-            return;
-        }
         if self.child.kill() {
             return;
         }
-        match std::mem::replace(&mut self.is_shut, true) {
-            false => self.child.shut(),
-            true => self.cut(),
+        let is_shut = std::mem::replace(&mut self.is_shut, true);
+        match &self.child.process {
+            // If there is no process here, the one at the other end of the stream kills it, and
+            // closes that end. Until then its records are read, so an item that it begins meanwhile
+            // is not run again.
+            _ if !is_shut => self.child.shut(),
+            Some(_) => self.cut(),
+            // That takes too long: all items that it has count as begun.
+            None => {
+                self.is_broken = true;
+                let _ = shutdown(&self.child.socket, Shutdown::Both);
+            }
         }
     }
 
@@ -596,7 +574,8 @@ impl Link {
         ended: impl FnOnce(&mut WorkerExit),
     ) -> WorkerExit {
         let mut exit = WorkerExit::new(self.child.pid);
-        if let Some(status) = self.child.reap() {
+        let process = self.child.process.as_ref();
+        if let Some(Ok(Some(status))) = process.map(|process| process.fetch()) {
             exit.code = status.code();
             exit.signal = child::signal_of(status);
         }

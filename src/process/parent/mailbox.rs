@@ -57,7 +57,8 @@ struct Queue {
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
-    bell: Arc<Bell>,
+    /// Readable when it was rung.
+    pub(super) bell: Arc<Bell>,
     /// On which a model's driver sleeps.
     #[cfg(loom)]
     rung: (Mutex<bool>, crate::loom::Condvar),
@@ -193,15 +194,7 @@ impl Mailbox {
     }
 
     /// For the driver: it is awake again, for whatever reason.
-    pub(crate) fn awake(&self, rung: bool) {
+    pub(crate) fn awake(&self) {
         self.queue.lock().asleep = false;
-        if cfg!(not(loom)) && rung {
-            self.bell.silence();
-        }
-    }
-
-    /// For the driver: the bell, which is readable when it was rung.
-    pub(crate) fn bell(&self) -> &Arc<Bell> {
-        &self.bell
     }
 }

@@ -10,7 +10,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::sys::family::STARTS;
+use crate::sys::family::{ENDS, FORBIDS, STARTS};
+use crate::sys::refused::is_shortage;
 use crate::task::TaskError;
 
 /// Why a [`ProcessPool`](crate::ProcessPool) or a [`Process`](crate::Process) could not be made.
@@ -85,8 +86,14 @@ impl From<PoolError> for io::Error {
     }
 }
 
-/// Why no worker could be started: names what was not found, which the system's error does not.
+/// Why no worker could be started: names the program, which the system's error does not, and says
+/// what may forbid its start. An error that is not about the program (no descriptor, no memory, too
+/// many processes) is returned as it is.
 pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
+    let name = || match std::fs::read_link(program) {
+        Ok(file) => format!("{} ({})", program.display(), file.display()),
+        Err(_) => program.display().to_string(),
+    };
     let words = match error.kind() {
         io::ErrorKind::NotFound => {
             let proc = match program.starts_with("/proc") {
@@ -96,16 +103,31 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
             format!("{} cannot be executed{proc} ({error})", program.display())
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => format!(
-            "the system refuses to start {}, by {STARTS}: {error}",
-            program.display()
+            "the system refuses to start {}, by {STARTS}: {error}; {FORBIDS}",
+            name()
         ),
-        _ => return error,
+        io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput | io::ErrorKind::OutOfMemory => {
+            return error;
+        }
+        _ if is_shortage(&error) => return error,
+        _ => format!("{} cannot be executed: {error}", name()),
     };
     io::Error::new(error.kind(), words)
 }
 
+/// Why a worker may have been ended before `init`, if not by this program.
+pub(crate) fn not_begun() -> String {
+    let file = std::env::current_exe().unwrap_or_default();
+    format!(
+        "it did not get to `trefoil::init()`; unless somebody has killed it, the system has ended {}, {ENDS}",
+        file.display()
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
@@ -125,7 +147,10 @@ mod tests {
             refused.contains("/proc/self/exe") && refused.contains(STARTS),
             "{refused}"
         );
-        let other = not_started(program, io::Error::from_raw_os_error(24));
-        assert_eq!(other.raw_os_error(), Some(24));
+        assert!(refused.contains(FORBIDS), "{refused}");
+        let spoilt = not_started(program, io::ErrorKind::ExecutableFileBusy.into()).to_string();
+        assert!(spoilt.starts_with("/proc/self/exe"), "{spoilt}");
+        let other = not_started(program, Errno::MFILE.into());
+        assert_eq!(other.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
     }
 }

@@ -133,9 +133,7 @@ impl Shared {
             watching.pause();
         }
     }
-}
 
-impl Shared {
     /// The worker that has the job `id` and nothing else; waits a moment until one has it.
     fn sole(
         &self,
@@ -224,7 +222,7 @@ impl Driver {
         let index = self.sched.sole(id)?;
         let link = self.links[index].as_ref()?;
         // Without a process whose status tells of its death, the end of its output does.
-        let watched = !link.output.is_captured() && link.process().is_some();
+        let watched = !link.output.is_captured() && link.child.process.is_some();
         let fast = link.fast.as_ref().filter(|_| watched)?;
         Some((index, fast.ledger.clone(), link.heard))
     }

@@ -89,10 +89,12 @@ fn used(stat: &str) -> u64 {
 #[allow(clippy::disallowed_methods)] // children of the test's
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
 
     /// Whether `program` is stuck after so many looks, which believe that they are a second apart.
+    #[cfg(all(test, target_os = "linux"))]
     fn is_stuck(program: &[&str], looks: u32, ready: impl Fn(&str) -> bool) -> bool {
+        use std::process::{Command, Stdio};
+
         let mut command = Command::new(program[0]);
         let command = command.args(&program[1..]).stdin(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -108,6 +110,7 @@ mod tests {
         found
     }
 
+    #[cfg(all(test, target_os = "linux"))]
     #[test]
     fn a_waiting_worker_is_stuck_and_a_computing_one_is_not() {
         let waits = |stat: &str| stat.contains("(sleep) S");

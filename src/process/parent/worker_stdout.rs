@@ -71,22 +71,17 @@ impl Output {
         self.pipe.descriptor().is_some()
     }
 
-    /// Passes on available output, up to one buffer. False if there was none.
-    pub(crate) fn read(&mut self) -> bool {
-        let mut buffer = [0; 8192];
-        let count = self.pipe.read(&mut buffer);
-        if let Some(hook) = self.hook.as_ref().filter(|_| count > 0) {
-            panic::contain(|| hook(self.pid, &buffer[..count]));
-        }
-        count > 0
-    }
-
     /// Passes on the output that is available now. A pipe holds 64 KiB, so a worker that writes for
     /// ever does not keep the driver here.
     pub(crate) fn drain(&mut self) {
+        let mut buffer = [0; 8192];
         for _ in 0..16 {
-            if !self.read() {
+            let count = self.pipe.read(&mut buffer);
+            if count == 0 {
                 return;
+            }
+            if let Some(hook) = &self.hook {
+                panic::contain(|| hook(self.pid, &buffer[..count]));
             }
         }
     }

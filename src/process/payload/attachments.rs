@@ -32,6 +32,7 @@
 //!
 //! Tests: below; `tests/process/shared.rs`, `tests/process/memory.rs`.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
@@ -57,12 +58,12 @@ const MOST_ARRIVALS: usize = 64;
 /// A descriptor that can travel, shared by all values that contain it.
 #[derive(Debug)]
 pub(crate) struct Attachment {
-    id: u64,
-    descriptor: Arc<File>,
+    pub(crate) id: u64,
+    pub(crate) descriptor: Arc<File>,
     kind: OnceLock<Kind>,
-    watchers: Watchers,
+    watchers: Mutex<Vec<Weak<dyn Watcher>>>,
     /// Kept alive as long as the attachment.
-    _holds: Option<Arc<dyn fmt::Debug + Send + Sync>>,
+    _holds: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// An attachment that does not exist yet, but has its number already: a call that needs it waits
@@ -78,25 +79,18 @@ pub(crate) trait Late: fmt::Debug + Send + Sync {
     fn attachment(&self) -> Result<Arc<Attachment>, TaskError>;
 }
 
-/// Is told when an attachment is dropped in this process.
+/// A pool, which is told what this process does not need any more.
 pub(crate) trait Watcher: Send + Sync {
-    /// An attachment was dropped. Called on any thread; must be short.
+    /// An attachment that it watches was dropped. Called on any thread; must be short.
     fn gone(&self);
+
+    /// An engine need not keep the result `id` any more: its last handle was dropped.
+    fn free(&self, _id: u64) {}
 }
 
-/// The watchers of an attachment.
-#[derive(Default)]
-struct Watchers(Mutex<Vec<Weak<dyn Watcher>>>);
-
-impl fmt::Debug for Watchers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} watchers", self.0.lock().len())
-    }
-}
-
-impl Drop for Watchers {
+impl Drop for Attachment {
     fn drop(&mut self) {
-        let watchers = std::mem::take(&mut *self.0.lock());
+        let watchers = std::mem::take(&mut *self.watchers.lock());
         let watchers = watchers.iter().filter_map(Weak::upgrade);
         watchers.for_each(|watcher| watcher.gone());
     }
@@ -128,23 +122,20 @@ impl Attachment {
     pub(crate) fn numbered(
         id: u64,
         descriptor: Arc<File>,
-        holds: Option<Arc<dyn fmt::Debug + Send + Sync>>,
+        holds: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
             descriptor,
             kind: OnceLock::new(),
-            watchers: Watchers::default(),
+            watchers: Mutex::default(),
             _holds: holds,
         })
     }
 
     /// An attachment for something that exists elsewhere and never in this process, under this
     /// number. It exists there as long as `holds` is alive.
-    pub(crate) fn stand_in(
-        id: u64,
-        holds: Arc<dyn fmt::Debug + Send + Sync>,
-    ) -> io::Result<Arc<Self>> {
+    pub(crate) fn stand_in(id: u64, holds: Arc<dyn Any + Send + Sync>) -> io::Result<Arc<Self>> {
         static NOTHING: OnceLock<Arc<File>> = OnceLock::new();
         let file = match NOTHING.get() {
             Some(file) => file.clone(),
@@ -160,7 +151,7 @@ impl Attachment {
 
     /// `watcher` is told when this attachment is dropped.
     pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>) {
-        let mut watchers = self.watchers.0.lock();
+        let mut watchers = self.watchers.lock();
         watchers.retain(|known| known.strong_count() > 0);
         if !watchers.iter().any(|known| known.ptr_eq(&watcher)) {
             watchers.push(watcher);
@@ -184,16 +175,6 @@ impl Attachment {
     pub(crate) fn is_fixed(&self) -> bool {
         self.kind.get() == Some(&Kind::Fixed)
     }
-
-    /// Its descriptor as a file.
-    pub(crate) fn file(&self) -> &Arc<File> {
-        &self.descriptor
-    }
-
-    /// Its number in this process; a receiver gives the same thing another number.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
 }
 
 any_descriptor! { Attachment, descriptor }
@@ -201,9 +182,9 @@ any_descriptor! { Attachment, descriptor }
 /// The attachments that came with some bytes, by the sender's numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
-    attachments: Vec<(u64, Arc<Attachment>)>,
+    pub(super) attachments: Vec<(u64, Arc<Attachment>)>,
     /// Why some are missing: this process could not receive them.
-    lost: Option<Box<str>>,
+    pub(super) lost: Option<String>,
 }
 
 /// Why a descriptor has not arrived.
@@ -211,12 +192,6 @@ const TOO_MANY: &str =
     "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)";
 
 impl Descriptors {
-    /// These attachments; `lost` says why others are missing.
-    pub(crate) fn new(attachments: Vec<(u64, Arc<Attachment>)>, lost: Option<String>) -> Self {
-        let lost = lost.map(String::into_boxed_str);
-        Self { attachments, lost }
-    }
-
     /// The attachment that the sender calls `id`.
     pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &str> {
         match self.attachments.iter().find(|(number, _)| *number == id) {
@@ -271,7 +246,7 @@ impl Arrivals {
         let attachments = descriptors.into_iter().map(Attachment::new);
         Descriptors {
             attachments: numbers.iter().copied().zip(attachments).collect(),
-            lost: lost.then(|| TOO_MANY.into()),
+            lost: lost.then(|| TOO_MANY.to_owned()),
         }
     }
 
@@ -285,7 +260,7 @@ impl Arrivals {
     }
 }
 
-#[cfg(all(test, not(trefoil_port)))]
+#[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 mod tests {
     use std::io::IoSlice;
     use std::os::unix::net::UnixStream;

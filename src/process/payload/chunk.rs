@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::attachments::{Attachment, Late, MAX_DESCRIPTORS};
 use super::codec::encode;
-use super::scope::Encoding;
+use super::scope::{Encoding, PLAIN};
 use super::shared_buffer::{Lent, LentList, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;
@@ -30,7 +30,7 @@ const FIRST: usize = 32;
 /// The arguments of consecutive items.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Where each item ends. Only the last end can exceed 32 bits, because the chunk is full then.
     ends: Vec<u32>,
     /// Where the last item ends. After it there may be bytes of an item that could not be encoded.
@@ -38,7 +38,7 @@ pub(crate) struct Chunk {
     /// The attachments, each with the index of its item, in the order of the items.
     attached: Mutex<Vec<(usize, Arc<Attachment>)>>,
     /// Some item had attachments, which may have been released since.
-    laden: bool,
+    pub(crate) laden: bool,
     /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
     /// For the items to come.
@@ -51,15 +51,16 @@ impl Chunk {
     /// A chunk whose large arrays are lent: for a pool's calls.
     pub(crate) fn lending(buffer: &Arc<SharedBuffer>) -> Self {
         Self {
-            encoding: Encoding::lending(buffer.clone()),
+            encoding: Some(Encoding::lending(buffer.clone())),
             ..Self::default()
         }
     }
 
-    /// A chunk whose items have only attachments that can be copied: for plain workers.
-    pub(crate) fn plain() -> Self {
+    /// A chunk that lends nothing. If it `is_plain`, for plain workers, its items have only
+    /// attachments that can be copied.
+    pub(crate) fn new(is_plain: bool) -> Self {
         Self {
-            encoding: Encoding::plain(),
+            encoding: is_plain.then(|| Encoding::bytes(PLAIN)),
             ..Self::default()
         }
     }
@@ -141,11 +142,6 @@ impl Chunk {
         self.ends.len()
     }
 
-    /// Whether some item had attachments.
-    pub(crate) fn is_laden(&self) -> bool {
-        self.laden
-    }
-
     /// Whether some item has an attachment that no copy can replace, so that a plain worker cannot
     /// run it.
     pub(crate) fn is_uncopyable(&self) -> bool {
@@ -164,10 +160,6 @@ impl Chunk {
     pub(crate) fn is_full(&self) -> bool {
         let lent = || self.lent.iter().map(|lent| lent.length).sum::<usize>();
         self.len() >= FULL_ITEMS || self.end + lent() >= FULL_BYTES
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
     }
 
     /// Calls `look` with the attachments of these items.
@@ -191,7 +183,7 @@ impl Chunk {
         self.attached(items, |attached| {
             let mut distinct = HashSet::new();
             for (item, attachment) in attached {
-                distinct.insert(attachment.id());
+                distinct.insert(attachment.id);
                 if attachment.is_end() || distinct.len() > MAX_DESCRIPTORS {
                     return (item - first).max(1);
                 }
@@ -264,7 +256,7 @@ impl Piece {
         self.chunk.attached(self.items.clone(), |attached| {
             let new = attached
                 .iter()
-                .filter(|(_, attachment)| known.insert(attachment.id()));
+                .filter(|(_, attachment)| known.insert(attachment.id));
             new.map(|(_, attachment)| attachment.clone()).collect()
         })
     }
@@ -308,6 +300,11 @@ impl Piece {
         self.chunk.laden || self.part(0, 1).span().len() > most
     }
 
+    /// Whether it is bytes and nothing else, and more than `most`.
+    pub(crate) fn is_bulky(&self, most: usize) -> bool {
+        !self.chunk.laden && self.span().len() > most
+    }
+
     /// Releases the attachments of its items: they have arrived, and will not be sent again.
     pub(crate) fn let_go(&self) {
         if self.chunk.laden {
@@ -318,7 +315,7 @@ impl Piece {
 
     /// Its encoded items.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.chunk.bytes()[self.span()]
+        &self.chunk.bytes[self.span()]
     }
 
     /// Where its bytes lie in the chunk.
@@ -378,7 +375,7 @@ mod tests {
     }
 
     fn items(piece: &Piece) -> Vec<Vec<u8>> {
-        let mut reader = Reader(&piece.chunk.bytes()[piece.span()]);
+        let mut reader = Reader(&piece.chunk.bytes[piece.span()]);
         std::iter::from_fn(|| reader.bytes().map(<[u8]>::to_vec)).collect()
     }
 
@@ -394,6 +391,7 @@ mod tests {
         for text in &texts {
             chunk.push(text).unwrap();
             assert!(chunk.push(&Refuses).is_err());
+            assert!(scope::words().is_some_and(|words| words.contains("never")));
         }
         assert_eq!(chunk.len(), 4);
         let mut piece = Piece::whole(Arc::new(chunk), 10);

@@ -63,7 +63,14 @@ fn describe<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
     let written = writer::write(value, Tail(&mut *out)).map_err(|error| match error {
         described::Error::Codec(error) => error,
         error => {
-            scope::said(&error.to_string());
+            let words = match error {
+                // (Ours, and whole.)
+                described::Error::Refused(words) if scope::words().as_deref() == Some(&*words) => {
+                    words
+                }
+                error => error.to_string(),
+            };
+            scope::said(&words);
             Error::SerdeSerCustom
         }
     });

@@ -59,7 +59,7 @@ impl Part {
 /// The parts of `attachment`'s memory, in order.
 pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<Item = Part>> {
     let mapped = Mapped::open(attachment.clone(), 0)?;
-    let length = mapped.mapping().length();
+    let length = mapped.mapping.length();
     let memory = MappedSlice::<u8>::fixed(mapped, length as u64).map_err(io::Error::other)?;
     let part = move |from| Part {
         memory: memory.clone(),
@@ -114,16 +114,16 @@ impl Copies {
 
     /// The copies with these numbers.
     pub(crate) fn find(&self, numbers: &[u64]) -> Descriptors {
-        let (mut found, mut lost) = (Vec::new(), None);
+        let mut found = Descriptors::default();
         for (id, copy) in &self.0 {
             match copy {
                 _ if !numbers.contains(id) => {}
-                Copy::Whole(attachment) => found.push((*id, attachment.clone())),
-                Copy::Refused(why) => lost = Some(why.clone()),
+                Copy::Whole(attachment) => found.attachments.push((*id, attachment.clone())),
+                Copy::Refused(why) => found.lost = Some(why.clone()),
                 Copy::Part(_) => {}
             }
         }
-        Descriptors::new(found, lost)
+        found
     }
 
     /// Drops the copies with these numbers.
@@ -174,7 +174,7 @@ impl Sent {
         let mut new = Vec::new();
         let mut needed = 0;
         for attachment in attachments {
-            let known = self.kept.iter().position(|own| own.id == attachment.id());
+            let known = self.kept.iter().position(|own| own.id == attachment.id);
             let own = known
                 .and_then(|at| self.kept.remove(at))
                 .unwrap_or_else(|| {
@@ -183,9 +183,12 @@ impl Sent {
                         attachment.watch(watcher.clone());
                     }
                     Kept {
-                        id: attachment.id(),
+                        id: attachment.id,
                         memory: Arc::downgrade(attachment),
-                        bytes: attachment.file().metadata().map_or(0, |file| file.len()),
+                        bytes: attachment
+                            .descriptor
+                            .metadata()
+                            .map_or(0, |file| file.len()),
                     }
                 });
             needed += own.bytes;
@@ -218,7 +221,7 @@ mod tests {
     }
 
     fn bytes(mapped: Arc<Mapped>) -> Vec<u8> {
-        let length = mapped.mapping().length() as u64;
+        let length = mapped.mapping.length() as u64;
         MappedSlice::fixed(mapped, length)
             .unwrap()
             .elements()
@@ -231,7 +234,7 @@ mod tests {
             let original = memory(length);
             let mut copies = Copies::default();
             let mut count = 0;
-            for part in parts(original.attachment()).unwrap() {
+            for part in parts(&original.attachment).unwrap() {
                 assert!(copies.find(&[7]).find(7).is_err(), "it is not whole");
                 copies.part(7, part.length(), part.bytes());
                 count += 1;
@@ -275,8 +278,8 @@ mod tests {
     #[test]
     fn a_worker_gets_each_once_and_keeps_what_is_still_there() {
         let all: Vec<_> = (0..2 * KEPT).map(|_| memory(1)).collect();
-        let own: Vec<_> = all.iter().map(|one| one.attachment().clone()).collect();
-        let ids: Vec<u64> = own.iter().map(|one| one.id()).collect();
+        let own: Vec<_> = all.iter().map(|one| one.attachment.clone()).collect();
+        let ids: Vec<u64> = own.iter().map(|one| one.id).collect();
         let mut sent = Sent::default();
         let mut send = |some: &[Arc<Attachment>]| {
             let (new, over) = sent.send(some);
@@ -314,7 +317,7 @@ mod tests {
         let mut all: Vec<_> = [KEPT_BYTES / 2, KEPT_BYTES / 2, 1, 2 * KEPT_BYTES]
             .map(file)
             .into();
-        let ids: Vec<u64> = all.iter().map(|one| one.id()).collect();
+        let ids: Vec<u64> = all.iter().map(|one| one.id).collect();
         let counts = Arc::new(Counts(AtomicUsize::new(0)));
         let gone = || counts.0.load(Ordering::Relaxed);
         let mut sent = Sent::default();

@@ -12,7 +12,7 @@
 //!    which that call has ended.
 //! 3. When the last handle is dropped, its call is cancelled if it has not ended. An engine that
 //!    keeps the result is told to free it, once no running call needs it any more ([`Lease`]). If
-//!    the call has failed, and the error has reached no task ([`Kept::outcome`]), it is reported as
+//!    the call has failed, and the error has reached no task ([`Kept::ended`]), it is reported as
 //!    the call's.
 //!
 //! The bytes begin with one that means nothing, so that they are never empty, because there is no
@@ -27,7 +27,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::attachments::{Attachment, Late};
+use super::attachments::{Attachment, Late, Watcher};
 use super::bulk::Bulk;
 use super::codec::{codec_error, decode, encode};
 use super::mapped::Mapped;
@@ -51,7 +51,7 @@ const KEPT: &str =
 
 /// In a worker: the answer for `value`.
 pub(crate) fn answer<R: Serialize>(value: &R) -> Result<Answer, postcard::Error> {
-    let (mut bytes, mut beside) = (vec![0], Encoding::bytes(KEPT));
+    let (mut bytes, mut beside) = (vec![0], Some(Encoding::bytes(KEPT)));
     encode(value, &mut bytes, &mut beside)?;
     if beside.is_some_and(|own| !own.is_empty()) {
         scope::said(KEPT);
@@ -83,9 +83,14 @@ impl Bytes {
     /// The bytes that have come with an argument under the number `id`.
     pub(crate) fn arrived(id: u64) -> Result<Self, String> {
         let said = |error: io::Error| scope::said(&error.to_string());
-        let mapped = Mapped::open(scope::attached(id)?, 0).map_err(said)?;
-        let length = mapped.mapping().length() as u64;
-        let slice = MappedSlice::fixed(mapped, length).map_err(scope::said)?;
+        Self::of(scope::attached(id)?).map_err(said)
+    }
+
+    /// The bytes of memory that never changes.
+    pub(crate) fn of(memory: Arc<Attachment>) -> io::Result<Self> {
+        let mapped = Mapped::open(memory, 0)?;
+        let length = mapped.mapping.length() as u64;
+        let slice = MappedSlice::fixed(mapped, length).map_err(io::Error::other)?;
         Ok(Self::Shared(slice))
     }
 
@@ -110,15 +115,9 @@ pub(crate) enum Place {
     Engine,
 }
 
-/// An engine that keeps results for this process.
-pub(crate) trait Keeper: Send + Sync {
-    /// Frees the result `id`, whose last handle was dropped.
-    fn free(&self, id: u64);
-}
-
 /// A result that is kept where it was computed.
 pub(crate) struct Kept {
-    id: u64,
+    pub(crate) id: u64,
     state: Mutex<State>,
     /// The attachment for calls that need it; made when it is first needed.
     attachment: OnceLock<Arc<Attachment>>,
@@ -132,7 +131,7 @@ pub(crate) struct Kept {
 /// As long as this exists, an engine keeps the result.
 struct Lease {
     id: u64,
-    keeper: Weak<dyn Keeper>,
+    keeper: Weak<dyn Watcher>,
 }
 
 impl Drop for Lease {
@@ -143,34 +142,27 @@ impl Drop for Lease {
     }
 }
 
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.id)
-    }
-}
-
-enum State {
-    /// Its call has not ended; these functions are called then.
-    Waiting(Vec<Box<dyn FnOnce() + Send>>),
-    /// Whether some task has got the error, if it is one.
-    Ended(Result<Place, TaskError>, bool),
+#[derive(Default)]
+struct State {
+    /// Where it is, or why there is none, once its call has ended.
+    ended: Option<Result<Place, TaskError>>,
+    /// Some task has got the error, if it is one.
+    is_taken: bool,
+    /// Called when the call has ended.
+    waiting: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Kept {
-    pub(crate) fn new(keeper: Weak<dyn Keeper>) -> Arc<Self> {
+    pub(crate) fn new(keeper: Weak<dyn Watcher>) -> Arc<Self> {
         let id = Attachment::number();
         Arc::new(Self {
             id,
-            state: Mutex::new(State::Waiting(Vec::new())),
+            state: Mutex::default(),
             attachment: OnceLock::new(),
             call: OnceLock::new(),
             born: fork::generation(),
             lease: Arc::new(Lease { id, keeper }),
         })
-    }
-
-    pub(crate) fn id(&self) -> u64 {
-        self.id
     }
 
     /// Takes the result of `task`.
@@ -194,39 +186,24 @@ impl Kept {
                 None => Bytes::own(Bulk::from(&*shared)),
             }),
         });
-        let before = std::mem::replace(&mut *self.state.lock(), State::Ended(place, false));
-        if let State::Waiting(waiting) = before {
-            waiting.into_iter().for_each(|then| then());
-        }
+        let mut state = self.state.lock();
+        state.ended = Some(place);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(|then| then());
     }
 
-    /// Where it is, or why there is none, once its call has ended.
-    pub(crate) fn ended(&self) -> Option<Result<Place, TaskError>> {
+    /// Where it is, or why there is none, once its call has ended. `takes`: for a task that gets
+    /// the error, if it is one.
+    pub(crate) fn ended(&self, takes: bool) -> Option<Result<Place, TaskError>> {
         if self.is_foreign() {
             let known = self.state.try_lock();
-            return Some(match known.as_deref() {
-                Some(State::Ended(place, _)) => place.clone(),
-                _ => Err(TaskError::Closed),
-            });
+            let ended = known.and_then(|state| state.ended.clone());
+            return Some(ended.unwrap_or(Err(TaskError::Closed)));
         }
-        match &*self.state.lock() {
-            State::Waiting(_) => None,
-            State::Ended(place, _) => Some(place.clone()),
-        }
-    }
-
-    /// The same, for a task that gets the error, if it is one.
-    pub(crate) fn outcome(&self) -> Option<Result<Place, TaskError>> {
-        if self.is_foreign() {
-            return self.ended();
-        }
-        match &mut *self.state.lock() {
-            State::Waiting(_) => None,
-            State::Ended(place, is_taken) => {
-                *is_taken = true;
-                Some(place.clone())
-            }
-        }
+        let mut state = self.state.lock();
+        state.is_taken |= takes && state.ended.is_some();
+        state.ended.clone()
     }
 
     /// Whether a parent of this process asked for it: the thread that ends it exists only there.
@@ -237,10 +214,10 @@ impl Kept {
     fn make_attachment(&self, place: &Place) -> io::Result<Arc<Attachment>> {
         let memory = match place {
             Place::Engine => return Attachment::stand_in(self.id, self.lease.clone()),
-            Place::Here(Bytes::Own(bytes)) => Mapped::fixed(bytes)?.attachment().clone(),
-            Place::Here(Bytes::Shared(slice)) => slice.mapped().attachment().clone(),
+            Place::Here(Bytes::Own(bytes)) => Mapped::fixed(bytes)?.attachment.clone(),
+            Place::Here(Bytes::Shared(slice)) => slice.mapped().attachment.clone(),
         };
-        let attachment = Attachment::numbered(self.id, memory.file().clone(), None);
+        let attachment = Attachment::numbered(self.id, memory.descriptor.clone(), None);
         attachment.set_fixed();
         Ok(attachment)
     }
@@ -248,17 +225,18 @@ impl Kept {
 
 impl Late for Kept {
     fn has_ended(&self) -> bool {
-        self.ended().is_some()
+        self.ended(false).is_some()
     }
 
     fn when_ended(&self, then: Box<dyn FnOnce() + Send>) {
         if self.is_foreign() {
             return then();
         }
-        match &mut *self.state.lock() {
-            State::Waiting(waiting) => return waiting.push(then),
-            State::Ended(..) => {}
+        let mut state = self.state.lock();
+        if state.ended.is_none() {
+            return state.waiting.push(then);
         }
+        drop(state);
         then();
     }
 
@@ -266,7 +244,7 @@ impl Late for Kept {
         if let Some(known) = self.attachment.get() {
             return Ok(known.clone());
         }
-        let place = self.outcome().unwrap_or(Err(TaskError::Closed))?;
+        let place = self.ended(true).unwrap_or(Err(TaskError::Closed))?;
         let made = self.make_attachment(&place).map_err(|error| {
             let words = format!("there was no memory to share: {error}");
             codec_error("Remote", CodecDirection::EncodeArgument, words)
@@ -280,14 +258,11 @@ impl Drop for Kept {
         let Some(call) = self.call.get().filter(|_| !self.is_foreign()) else {
             return;
         };
-        let untaken = match &*self.state.lock() {
-            State::Waiting(_) => None,
-            State::Ended(Err(error), false) => Some(error.clone()),
-            State::Ended(..) => return,
-        };
-        match untaken {
+        let state = std::mem::take(&mut *self.state.lock());
+        match state.ended {
             None => drop(call.cancel()),
-            Some(error) => call.report(error),
+            Some(Err(error)) if !state.is_taken => call.report(error),
+            Some(_) => {}
         }
     }
 }
@@ -296,7 +271,7 @@ impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept")
             .field("id", &self.id)
-            .field("ended", &self.ended())
+            .field("ended", &self.ended(false))
             .finish_non_exhaustive()
     }
 }

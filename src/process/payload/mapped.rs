@@ -30,10 +30,11 @@ static TABLE: LazyLock<Mutex<HashMap<Key, Weak<Mapped>>>> = LazyLock::new(Mutex:
 /// A piece of shared memory.
 #[derive(Debug)]
 pub(crate) struct Mapped {
-    mapping: Mapping,
-    attachment: Arc<Attachment>,
+    pub(super) mapping: Mapping,
+    /// The descriptor that travels.
+    pub(crate) attachment: Arc<Attachment>,
     key: Key,
-    grain: Grain,
+    pub(super) grain: Grain,
 }
 
 impl Mapped {
@@ -49,7 +50,7 @@ impl Mapped {
 
     fn made((memory, mapping): (OwnedFile, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
         let attachment = Attachment::new(memory);
-        let key = key(&attachment)?;
+        let key = identity(&*attachment)?;
         if grain == 0 {
             attachment.set_fixed();
         }
@@ -63,16 +64,11 @@ impl Mapped {
         Ok(new)
     }
 
-    /// The descriptor that travels.
-    pub(crate) fn attachment(&self) -> &Arc<Attachment> {
-        &self.attachment
-    }
-
     /// Maps the memory of `attachment`, for atomics of `grain` bytes, or as memory that never
     /// changes (0). The same memory cannot be mapped for atomics of two sizes, which the language
     /// does not define.
     pub(crate) fn open(attachment: Arc<Attachment>, grain: Grain) -> io::Result<Arc<Self>> {
-        let key = key(&attachment)?;
+        let key = identity(&*attachment)?;
         let mut table = TABLE.lock();
         let mapped = match table.get(&key).and_then(Weak::upgrade) {
             Some(known) => known,
@@ -102,18 +98,6 @@ impl Mapped {
         }
         Ok(mapped)
     }
-
-    pub(crate) fn mapping(&self) -> &Mapping {
-        &self.mapping
-    }
-
-    pub(crate) fn grain(&self) -> Grain {
-        self.grain
-    }
-}
-
-fn key(attachment: &Attachment) -> io::Result<Key> {
-    identity(attachment)
 }
 
 impl Drop for Mapped {
@@ -148,7 +132,7 @@ mod tests {
         drop(same);
         assert!(!TABLE.lock().contains_key(&key));
         let later = Mapped::open(attachment, 0).unwrap();
-        assert_eq!(later.mapping().length(), 5);
+        assert_eq!(later.mapping.length(), 5);
         assert!(Mapped::open(again(&later), 8).is_err());
         let words = Mapped::live(64, 8).unwrap();
         assert!(Mapped::open(again(&words), 8).is_ok());

@@ -215,10 +215,10 @@ impl<A: PlainAtomic> MappedSlice<A> {
 impl<T> MappedSlice<T> {
     fn new(mapped: Arc<Mapped>, bytes: u64, grain: usize) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        if bytes > mapped.mapping().length() {
+        if bytes > mapped.mapping.length() {
             return Err("there is less shared memory than it says");
         }
-        if !bytes.is_multiple_of(size_of::<T>()) || mapped.grain() != grain {
+        if !bytes.is_multiple_of(size_of::<T>()) || mapped.grain != grain {
             return Err("there is no whole number of elements in its memory");
         }
         Ok(Self {
@@ -233,7 +233,7 @@ impl<T> MappedSlice<T> {
     }
 
     pub(crate) fn elements(&self) -> &[T] {
-        let start = self.mapped.mapping().at(0).cast::<T>();
+        let start = self.mapped.mapping.at(0).cast::<T>();
         // SAFETY: W30, W31, Y22: elements of those, mapped, long enough, aligned, and mapped as
         // long as `self` is borrowed. Y61, Y23: numbers
         // (grain 0) never change, and everything else is only accessed as atomics.

@@ -63,24 +63,19 @@ pub(crate) struct Encoding {
 
 impl Encoding {
     /// An encoding whose large arrays may be lent by `lender`.
-    pub(crate) fn lending(lender: Arc<SharedBuffer>) -> Option<Box<Self>> {
-        Some(Box::new(Self {
+    pub(crate) fn lending(lender: Arc<SharedBuffer>) -> Box<Self> {
+        Box::new(Self {
             lender: Some(lender),
             ..Self::default()
-        }))
+        })
     }
 
-    /// An encoding for bytes alone.
-    pub(crate) fn plain() -> Option<Box<Self>> {
-        Self::bytes(PLAIN)
-    }
-
-    /// The same, and why.
-    pub(crate) fn bytes(why: &'static str) -> Option<Box<Self>> {
-        Some(Box::new(Self {
+    /// An encoding for bytes alone, and why.
+    pub(crate) fn bytes(why: &'static str) -> Box<Self> {
+        Box::new(Self {
             plain: Some(why),
             ..Self::default()
-        }))
+        })
     }
 
     /// Whether nothing travels beside the bytes.
@@ -174,56 +169,49 @@ pub(crate) const PLAIN: &str = if CARRIES {
 pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
     let attached = with_encoding(|own| {
         if let Some(why) = own.plain.filter(|_| !attachment.is_fixed()) {
-            return Err(why);
+            return Err(said(why));
         }
-        let found = own
-            .attachments
-            .iter()
-            .any(|other| Arc::ptr_eq(other, attachment));
-        let fits = found || own.attachments.len() < MAX_DESCRIPTORS;
-        if fits && !found {
+        let is_it = |other: &Arc<Attachment>| Arc::ptr_eq(other, attachment);
+        if !own.attachments.iter().any(is_it) {
+            if own.attachments.len() >= MAX_DESCRIPTORS {
+                return Err(said(&format!(
+                    "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and this one has more"
+                )));
+            }
             own.attachments.push(attachment.clone());
         }
-        Ok(fits)
+        Ok(attachment.id)
     });
-    match attached {
-        Some(Ok(true)) => Ok(attachment.id()),
-        Some(Err(why)) => Err(said(why)),
-        Some(Ok(false)) => Err(said(&format!(
-            "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and this one has more"
-        ))),
-        // Not with `said`, because this is not an error of a call.
-        None => Err(NO_CALL.to_owned()),
-    }
+    attached.unwrap_or_else(|| Err(NO_CALL.to_owned()))
 }
 
+// Not with `said`, because this is not an error of a call.
 const NO_CALL: &str = "it can travel as (a part of) an argument or a result of a call into another process, \
      and not be written down anywhere else";
 
 /// Attaches something that does not exist yet.
 pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
     let attached = with_encoding(|own| {
-        let fits = own.awaited.len() + own.attachments.len() < MAX_DESCRIPTORS;
-        if own.waits && fits {
-            own.awaited.push(late.clone());
+        if !own.waits {
+            let failed = late.has_ended().then(|| late.attachment().err());
+            return Err(match failed.flatten() {
+                Some(error) => said(&format!(
+                    "the call that a `Remote` comes from has failed: {error}"
+                )),
+                None => said(
+                    "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: here wait for it first (`Remote::ready`)",
+                ),
+            });
         }
-        (own.waits, fits)
+        if own.awaited.len() + own.attachments.len() >= MAX_DESCRIPTORS {
+            return Err(said(&format!(
+                "one argument can bring {MAX_DESCRIPTORS} of them along, and this one has more"
+            )));
+        }
+        own.awaited.push(late);
+        Ok(())
     });
-    match attached {
-        Some((true, true)) => Ok(()),
-        Some((true, false)) => Err(said(&format!(
-            "one argument can bring {MAX_DESCRIPTORS} of them along, and this one has more"
-        ))),
-        Some((false, _)) => match late.has_ended().then(|| late.attachment()) {
-            Some(Err(error)) => Err(said(&format!(
-                "the call that a `Remote` comes from has failed: {error}"
-            ))),
-            _ => Err(said(
-                "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: here wait for it first (`Remote::ready`)",
-            )),
-        },
-        None => Err(NO_CALL.to_owned()),
-    }
+    attached.unwrap_or_else(|| Err(NO_CALL.to_owned()))
 }
 
 /// Offers `bytes` while `work` passes them to a serializer: the encoder of a call may lend them.
@@ -251,38 +239,25 @@ pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
     with_encoding(lend).flatten().is_some()
 }
 
-/// What came beside the bytes of a decoding.
+/// What came with bytes that are decoded.
 #[derive(Debug)]
-struct Decoding {
+pub(crate) struct Decoding {
     descriptors: Descriptors,
     missing: Option<Missing>,
 }
 
-/// Decodes a value that came with `descriptors`, and from which numbers may be `missing`. Returns
-/// the descriptors that were not asked for.
-pub(crate) fn decoding<T>(
-    descriptors: Descriptors,
-    missing: Option<Missing>,
-    decode: impl FnOnce() -> T,
-) -> (T, Descriptors) {
-    let mut own = Some(Box::new(Decoding {
-        descriptors,
-        missing,
-    }));
-    let decoded = within(|scope| &scope.decoding, &mut own, decode);
-    (
-        decoded,
-        own.map_or_else(Descriptors::default, |own| own.descriptors),
-    )
-}
-
-/// The same without descriptors. Costs nothing if no numbers are missing.
-#[inline]
-pub(crate) fn reading<T>(missing: Option<Missing>, decode: impl FnOnce() -> T) -> T {
-    match missing {
-        None => decode(),
-        missing => decoding(Descriptors::default(), missing, decode).0,
+impl Decoding {
+    pub(crate) fn new(descriptors: Descriptors, missing: Option<Missing>) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            descriptors,
+            missing,
+        }))
     }
+}
+
+/// Decodes a value that came with `own`.
+pub(crate) fn decoding<T>(own: &mut Option<Box<Decoding>>, decode: impl FnOnce() -> T) -> T {
+    within(|scope| &scope.decoding, own, decode)
 }
 
 /// Calls `look` with the current decoding, if there is one.
@@ -348,10 +323,7 @@ mod tests {
         let attachments = own.unwrap().attachments;
         (
             encoded,
-            attachments
-                .iter()
-                .map(|attachment| attachment.id())
-                .collect(),
+            attachments.iter().map(|attachment| attachment.id).collect(),
         )
     }
 
@@ -369,7 +341,7 @@ mod tests {
             assert!(unwound.is_err());
             (inner, packing(|| ()).1)
         });
-        assert_eq!((inner, outer), (vec![b.id()], vec![a.id()]));
+        assert_eq!((inner, outer), (vec![b.id], vec![a.id]));
         assert!(again.is_empty() && attach(&a).is_err());
         let (last, all) = packing(|| {
             (0..MAX_DESCRIPTORS).for_each(|_| assert!(attach(&attachment()).is_ok()));

@@ -43,9 +43,9 @@ impl<T> Storage<T> {
         again: impl FnOnce(&[T]) -> io::Result<Arc<Mapped>>,
     ) -> Result<S::Ok, S::Error> {
         let number = match self {
-            Self::Shared(slice) => scope::attach(slice.mapped().attachment()),
+            Self::Shared(slice) => scope::attach(&slice.mapped().attachment),
             Self::Own(own) => match again(own) {
-                Ok(mapped) => scope::attach(mapped.attachment()),
+                Ok(mapped) => scope::attach(&mapped.attachment),
                 Err(error) => Err(scope::said(&format!(
                     "there was no memory to share: {error}"
                 ))),

@@ -49,14 +49,11 @@ impl Sched {
 
     /// When `tick` has something to do, if nothing happens earlier.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let mut first = self.stop.and_then(|stop| stop.limit);
-        first = first
-            .into_iter()
-            .chain(self.paused.iter().map(|(at, ..)| *at))
-            .min();
+        let mut first = self.paused.iter().map(|(at, ..)| *at).min();
         let mut due = |at: Option<Instant>| first = first.into_iter().chain(at).min();
         // Only times after the last tick count; earlier ones were handled then.
         let news = |at: Option<Instant>| at.filter(|at| *at > self.ticked);
+        due(self.stop.and_then(|stop| stop.limit));
         due(self.shrinks_at());
         due(news(self.grows_at()));
         let waits = self.queue.is_empty() && self.workers.iter().any(Worker::is_idle);
@@ -67,6 +64,7 @@ impl Sched {
             due(news(worker.gives_back(self.policy.patience)));
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
+            due(news(worker.contexts_late_at()));
             if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
             }
@@ -104,7 +102,7 @@ impl Sched {
             // A worker runs one frame at a time, so the end of this frame is on its way: check
             // again later.
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
-        } else if frame.runs() || frame.end == 0 || worker.is_plain() {
+        } else if frame.runs() || frame.end == 0 || worker.is_plain {
             // It may be killed because of a frame that it has not begun, whose ends are open as
             // long as it lives; and a plain worker may not have reported what it has begun.
             worker.fruitful = true;
@@ -130,7 +128,7 @@ impl Sched {
     /// grace period.
     pub(super) fn cancel_running(&mut self, index: usize, position: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        let (plain, frame) = (worker.is_plain(), &worker.frames[position]);
+        let (plain, frame) = (worker.is_plain, &worker.frames[position]);
         let sequence = frame.sequence;
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             return;
@@ -181,7 +179,7 @@ impl Sched {
                 _ => last_began.unwrap_or(now) + timeout, // otherwise it would be late already
             };
             let patience = timeout.max(self.policy.patience);
-            if position == 0 && worker.is_plain() && idle_since + patience <= now {
+            if position == 0 && worker.is_plain && idle_since + patience <= now {
                 self.ask_back(index, position, false, now);
             }
             return Some(now + timeout.max(AGAIN));
@@ -201,7 +199,7 @@ impl Sched {
         if frame.begun() != begun {
             return Some(now + AGAIN); // the item has just ended
         }
-        self.counters.lock().timed_out += 1;
+        self.counters.stats.lock().timed_out += 1;
         let job = self.jobs.get_mut(&id)?;
         let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at).1;
         if frame.each || again {

@@ -62,14 +62,10 @@ impl Sched {
     fn worth(&self) -> usize {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
-        for worker in &self.workers {
-            for (position, frame) in worker.frames.iter().enumerate() {
-                let front = u32::from(position == 0); // begins at once
-                let waits = frame.end.saturating_sub(frame.begun().max(front));
-                match self.pace.of(frame.function) {
-                    None => items += waits as usize,
-                    Some(pace) => nanos += pace * f64::from(waits),
-                }
+        for (function, waits) in self.workers.iter().flat_map(Worker::waiting) {
+            match self.pace.of(function) {
+                None => items += waits as usize,
+                Some(pace) => nanos += pace * f64::from(waits),
             }
         }
         for (_, id) in self.queue.iter().take(most) {
@@ -96,20 +92,10 @@ impl Sched {
     /// and no worker makes progress.
     pub(super) fn grows_at(&self) -> Option<Instant> {
         self.policy.elastic?;
-        let waits = |worker: &Worker| {
-            let frames = worker.frames.iter().enumerate();
-            let mut left =
-                frames.map(|(at, frame)| frame.end > frame.begun().max(u32::from(at == 0)));
-            left.any(|left| left)
-        };
-        if self.queue.is_empty() && !self.workers.iter().any(waits) {
-            return None;
-        }
-        if self
-            .workers
-            .iter()
-            .any(|worker| worker.is_idle() || worker.is_on_its_way())
-        {
+        let waiting = self.workers.iter().flat_map(Worker::waiting);
+        let is_none = self.queue.is_empty() && waiting.map(|(_, items)| items).max() <= Some(0);
+        let comes = |worker: &Worker| worker.is_idle() || worker.is_on_its_way();
+        if is_none || self.workers.iter().any(comes) {
             return None;
         }
         let workers = self.workers.iter().filter(|worker| !worker.is_away());
@@ -174,6 +160,17 @@ impl Sched {
 }
 
 impl Worker {
+    /// The functions of its frames, and how many items of each wait for others to end. (The first
+    /// of all begins at once.)
+    fn waiting(&self) -> impl Iterator<Item = (u64, u32)> {
+        let frames = self.frames.iter().enumerate();
+        frames.map(|(position, frame)| {
+            let front = u32::from(position == 0);
+            let waits = frame.end.saturating_sub(frame.begun().max(front));
+            (frame.function, waits)
+        })
+    }
+
     /// Whether there is no worker in this slot, or none for long.
     fn is_away(&self) -> bool {
         matches!(

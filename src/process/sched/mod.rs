@@ -17,8 +17,8 @@
 //!    holds for an item that has timed out (`deadlines`).
 //! 5. A new worker runs the initializer, if there is one, as a frame of one item that belongs to no
 //!    job, and gets nothing else before.
-//! 6. A job's context goes to a worker before the job's first frame does, and is forgotten when the
-//!    job has ended.
+//! 6. A job's context goes to a worker before the job's first frame does, from here or from another
+//!    worker on its machine (`contexts`), and is forgotten when the job has ended.
 //! 7. An item that brings ends of channels along goes alone, to an idle worker (W25); so does a
 //!    frame whose context does, and that context is forgotten before the worker gets a frame of
 //!    another job. When the worker says that it has decoded such an item, our copies of its ends
@@ -42,6 +42,7 @@
 //! `tests/process/pool.rs`.
 
 mod callers;
+mod contexts;
 mod deadlines;
 mod elastic;
 mod frame_size;
@@ -61,7 +62,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::{Pace, cost, frame_size};
-use self::sent_frame::{Gated, SentFrame};
+use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;
@@ -71,6 +72,7 @@ use super::wire::clock::Epoch;
 use super::wire::{BatchHead, CodeRef, Frame};
 use crate::record;
 use crate::sys::gate::GATES;
+use crate::sys::ledger::Front;
 use crate::task::TaskError;
 
 /// About how many bytes a frame may hold.
@@ -113,7 +115,9 @@ pub(crate) struct Policy {
     /// How long a frame and its results travel, beside the work in it.
     pub(crate) round_trip: Duration,
     pub(crate) initializer: Option<Initializer>,
-    /// Whether the engine gets the options of a call.
+    /// The engine places frames itself. Then it is told what the caller has set for them
+    /// (`Frame::Terms`), keeps the results that are to stay with it, and runs a frame near the
+    /// results that the frame needs.
     pub(crate) told: bool,
     /// A worker that has been sent so many items is replaced.
     pub(crate) replace_after: Option<u64>,
@@ -124,6 +128,7 @@ pub(crate) struct Policy {
 }
 
 /// More items of a job.
+#[derive(Default)]
 pub(crate) struct Feed {
     pub(crate) id: u64,
     /// The index of the first.
@@ -248,7 +253,7 @@ impl Sched {
         }
         job.sealed |= feed.sealed;
         if !chunk.is_empty() {
-            self.counters.lock().pending += chunk.len() as u64;
+            self.counters.stats.lock().pending += chunk.len() as u64;
             job.feed(Piece::whole(chunk, base));
         }
         if let Some(error) = feed.failure {
@@ -274,11 +279,14 @@ impl Sched {
     }
 
     /// The worker's process runs; it has not said hello yet.
-    pub(crate) fn started(&mut self, index: usize, pid: u32, gates: Arc<dyn Gated>, now: Instant) {
-        self.counters.lock().started += 1;
+    pub(crate) fn started(&mut self, index: usize, pid: u32, gates: Option<Front>, now: Instant) {
+        self.counters.stats.lock().started += 1;
         let worker = &mut self.workers[index];
         worker.state = State::Starting(now);
-        (worker.pid, worker.gates) = (pid, gates);
+        worker.pid = pid;
+        if let Some(gates) = gates {
+            (worker.gates, worker.is_plain) = (gates, false);
+        }
     }
 
     /// No process was started for it, because none is available at the moment.
@@ -371,46 +379,60 @@ impl Sched {
     /// Counts the workers whose items have not all been answered.
     pub(crate) fn count_busy(&self) {
         let is_busy = |worker: &&Worker| worker.frames.iter().any(|frame| frame.done < frame.end);
-        self.counters.lock().busy = self.workers.iter().filter(is_busy).count();
+        self.counters.stats.lock().busy = self.workers.iter().filter(is_busy).count();
     }
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
-        while let Some(&(_, id)) = self.queue.front() {
+        // Jobs before this place wait for their contexts.
+        let mut place = 0;
+        while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
-                self.queue.pop_front();
+                self.queue.remove(place);
                 continue;
             };
+            let spreads = contexts::spreads(job);
+            if spreads {
+                contexts::fetch(&mut self.workers, &mut self.actions, id, now);
+            }
             let code = job.work.code;
             let pace = self.pace.of(code.function);
             let ends = job.has_ends();
             // An item that may take long is not queued behind another while a worker is being
-            // started that would be idle.
-            let early = pace.is_none() && self.workers.iter().any(Worker::is_on_its_way);
-            let roomy = self.workers.iter().enumerate().filter(|(_, worker)| {
+            // started, or gets the context, that would be idle.
+            let early = pace.is_none()
+                && (self.workers.iter().any(Worker::is_on_its_way)
+                    || spreads && contexts::is_asked_for(&self.workers, id));
+            let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
                 let alone = || {
-                    let has_context = worker.contexts.contains(&id);
+                    let has_context = worker.contexts.contains_key(&id);
                     let queues = self.policy.round_trip > Duration::ZERO; // the engine queues
-                    let heavy = || worker.is_plain() && job.is_heavy(has_context, FRAME_BYTES);
-                    ends || queues || heavy() || early && worker.is_plain()
+                    let heavy = || worker.is_plain && job.is_heavy(has_context, FRAME_BYTES);
+                    let shows = spreads && !has_context; // it answers when it is idle
+                    ends || queues || shows || heavy() || early && worker.is_plain
                 };
-                worker.has_room(cost(pace, 1), now) && (worker.frames.is_empty() || !alone())
+                worker.has_room(cost(pace, 1), now)
+                    && (worker.frames.is_empty() || !alone())
+                    && !(spreads && contexts::is_coming(&self.workers, *index, id, now))
             });
             let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.frames.len()) else {
-                return;
+                if !spreads {
+                    return;
+                }
+                place += 1;
+                continue;
             };
-            self.queue.pop_front();
+            self.queue.remove(place);
             let serving = self.workers.iter().filter(|worker| worker.is_serving());
             job.queued = false;
             let options = &job.work.options;
-            let most = match self.workers[index].is_plain()
-                && (job.work.each || options.retry_on_timeout)
-            {
-                // Its worker may have to be killed because of an item, before it can report what it
-                // has not begun.
-                true if options.timeout.is_some() => 1,
-                _ => frame_size(pace, self.policy.round_trip, job, serving.count()),
-            };
+            let most =
+                match self.workers[index].is_plain && (job.work.each || options.retry_on_timeout) {
+                    // Its worker may have to be killed because of an item, before it can report
+                    // what it has not begun.
+                    true if options.timeout.is_some() => 1,
+                    _ => frame_size(pace, self.policy.round_trip, job, serving.count()),
+                };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
                 continue;
@@ -428,16 +450,7 @@ impl Sched {
                 frame.piece = piece.hollow();
             }
             self.forget_ends(index, id);
-            let Some(job) = self.jobs.get(&id) else {
-                continue;
-            };
-            if let Some(context) = &job.work.context
-                && self.workers[index].contexts.insert(id)
-            {
-                let head = Frame::Context { id, bytes: &[] }.head(context.piece.span().len());
-                let piece = Some(context.piece.clone());
-                self.actions.push(Action::Send(index, head, piece));
-            }
+            self.send_context(index, id, spreads, now);
             self.send_frame(index, frame, code, piece, now);
             self.enqueue(id, false);
         }
@@ -461,7 +474,11 @@ impl Sched {
             timed: frame.check_at.is_some(),
             brief: frame.brief,
             ends: piece.has_ends(),
-            context: if worker.contexts.contains(&id) { id } else { 0 },
+            context: if worker.contexts.contains_key(&id) {
+                id
+            } else {
+                0
+            },
         };
         worker.push_frame(frame, now);
         let pool = self.counters.pool;
@@ -526,7 +543,7 @@ impl Sched {
     /// Takes back the items of a frame that have not begun, and puts them first in the queue. A
     /// plain worker is asked for all of them, and answers how far it got (`give_back`).
     fn take_back(&mut self, worker: usize, position: usize, from: u32, now: Instant) {
-        if self.workers[worker].is_plain() {
+        if self.workers[worker].is_plain {
             return self.ask_back(worker, position, false, now);
         }
         let frame = &mut self.workers[worker].frames[position];
@@ -594,7 +611,7 @@ impl Sched {
             return;
         };
         let pause = job.pause(piece.first()).min(FOR_EVER);
-        self.counters.lock().retried += 1;
+        self.counters.stats.lock().retried += 1;
         self.paused.push((now + pause, id, piece));
         if self.is_stopped() {
             self.fail_waiting(id, &TaskError::Cancelled, now);
@@ -652,11 +669,14 @@ impl Sched {
         };
         if job.fail(at, error) {
             for worker in 0..self.workers.len() {
+                let is_plain = self.workers[worker].is_plain;
                 for position in 0..self.workers[worker].frames.len() {
                     let frame = &mut self.workers[worker].frames[position];
                     if frame.job == id && frame.wanted {
                         let keep = at.saturating_sub(frame.piece.first());
-                        drop(frame.recall(u32::try_from(keep).unwrap_or(u32::MAX)));
+                        if !is_plain {
+                            drop(frame.recall(u32::try_from(keep).unwrap_or(u32::MAX)));
+                        }
                         self.settle(worker, position, now);
                     }
                 }

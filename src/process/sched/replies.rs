@@ -17,7 +17,7 @@ use crate::process::job::Job;
 use crate::process::job::decoder::{self, Place, Values};
 use crate::process::job::reading::{Chore, Extras, Part, Reading};
 use crate::process::payload::codec::codec_error;
-use crate::process::payload::scope;
+use crate::process::payload::scope::{self, Decoding};
 use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
 use crate::sys::image::image;
@@ -64,7 +64,6 @@ impl Sched {
                     begun,
                     nanos,
                 } => self.frame_end(worker, sequence, begun, nanos, now)?,
-                Record::Value(_) => return Err(Broken),
                 Record::Panic { message, place } => {
                     let place =
                         place.map(|(file, line, column)| PanicLocation::new(file, line, column));
@@ -89,6 +88,7 @@ impl Sched {
                     self.give_back(worker, sequence, end, now)?;
                 }
                 Record::Taken => self.has_taken(worker),
+                Record::Shows { id, shown } => self.shows(worker, id, shown),
                 Record::Died(died) => extras.died = Some(Box::new(died)),
                 Record::Retire => {
                     let state = &mut self.workers[worker].state;
@@ -140,7 +140,9 @@ impl Sched {
         let taken = match job.map(|job| (job.work.decoder.of(bytes, lent), job)) {
             Some(((read, Place::Here), _)) => {
                 let missing = lent.missing(bytes);
-                let (taken, values) = scope::reading(missing, || read(bytes, most, Place::Here));
+                let mut own =
+                    missing.and_then(|missing| Decoding::new(Default::default(), Some(missing)));
+                let (taken, values) = scope::decoding(&mut own, || read(bytes, most, Place::Here));
                 here = Some(values);
                 taken
             }
@@ -152,9 +154,8 @@ impl Sched {
                         Some(owner) => (owner.clone(), at_byte),
                         None => (Arc::new(bytes[..taken.used].to_vec()), 0),
                     };
-                    let mut reading = Reading::new(frame.job, at, taken.count, read, owner, from);
-                    reading.extras = Some((index, extras.take()));
-                    self.chores.push(Chore::Read(reading));
+                    let reading = Reading::new(frame.job, at, taken.count, read, owner, from);
+                    self.chores.push(Chore::Read(reading.with(index, extras)));
                 }
                 taken
             }
@@ -354,7 +355,7 @@ impl Sched {
     pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
         let worker = &mut self.workers[index];
         if exit.pid != 0 && !matches!(worker.state, State::Leaving(_)) {
-            self.counters.lock().died += 1;
+            self.counters.stats.lock().died += 1;
         }
         let begun = |frame: SentFrame| match broken {
             true => (frame.end, frame),

@@ -1,45 +1,15 @@
-//! A frame that was sent to a worker, and the gates that say how much of it has begun.
+//! A frame that was sent to a worker, and the gate that says how much of it has begun.
 //!
 //! Tests: `sched::sim`.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::process::payload::chunk::Piece;
-use crate::sys::gate::{GATES, Gate};
+use crate::sys::gate::Gate;
+use crate::sys::ledger::Front;
 
 /// The assumed cost of a frame of unknown cost: an hour.
 pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;
-
-/// A worker's gates: in memory that it shares with its parent, or separate ones on each side.
-pub(crate) trait Gated: Send + Sync {
-    fn gate(&self, index: usize) -> &Gate;
-
-    /// Whether the worker does not see these gates, so that it reports what it begins, and is asked
-    /// for what it has not begun.
-    fn are_told(&self) -> bool;
-}
-
-/// The gates of a plain worker: the real ones in the worker, and in its parent those that its
-/// reports describe.
-#[derive(Debug)]
-pub(crate) struct ToldGates([Gate; GATES]);
-
-impl ToldGates {
-    pub(crate) fn new() -> Self {
-        Self(std::array::from_fn(|_| Gate::new()))
-    }
-}
-
-impl Gated for ToldGates {
-    fn gate(&self, index: usize) -> &Gate {
-        &self.0[index % GATES]
-    }
-
-    fn are_told(&self) -> bool {
-        true
-    }
-}
 
 /// A frame that has been sent and whose `End` has not come.
 pub(crate) struct SentFrame {
@@ -70,12 +40,12 @@ pub(crate) struct SentFrame {
     pub(crate) check_at: Option<Instant>,
     /// An item that has timed out, to be retried when the frame has ended.
     pub(crate) again: Option<Piece>,
-    pub(super) gates: Arc<dyn Gated>,
+    pub(super) gates: Front,
 }
 
 impl SentFrame {
     pub(crate) fn gate(&self) -> &Gate {
-        self.gates.gate(self.sequence as usize % GATES)
+        self.gates.gate(self.sequence as usize)
     }
 
     /// The index in the job of the item whose result comes next.
@@ -100,9 +70,6 @@ impl SentFrame {
 
     /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
     pub(crate) fn recall(&mut self, from: u32) -> Option<Piece> {
-        if self.gates.are_told() {
-            return None;
-        }
         let end = self.gate().recall(from.max(self.done));
         let end = end.clamp(self.done, self.end); // a misbehaving worker may write to its gates
         let before = std::mem::replace(&mut self.end, end);

@@ -224,26 +224,4 @@ impl Sched {
             None => self.chores.extend(job.finish().map(Chore::Drop)),
         }
     }
-
-    /// Makes a worker that will run an item of `job` forget the contexts of other jobs that have
-    /// ends.
-    pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
-        let foreign = |id: &u64| {
-            let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());
-            *id != job && context.is_some_and(|context| context.piece.has_ends())
-        };
-        let contexts = &mut self.workers[index].contexts;
-        for id in contexts.extract_if(foreign).collect::<Vec<_>>() {
-            self.say(index, &Frame::Forget { id });
-        }
-    }
-
-    fn forget_context(&mut self, id: u64) {
-        for index in 0..self.workers.len() {
-            let worker = &mut self.workers[index];
-            if worker.contexts.remove(&id) && worker.is_serving() {
-                self.say(index, &Frame::Forget { id });
-            }
-        }
-    }
 }

@@ -7,14 +7,14 @@
 
 use std::sync::atomic::{AtomicU32, Ordering}; // a number for each pool: no protocol
 
-use crate::loom::{Mutex, MutexGuard};
+use crate::loom::Mutex;
 
 /// The counters behind [`ProcessStats`].
 #[derive(Debug)]
 pub(crate) struct Counters {
     /// The pool's number, for recordings.
     pub(crate) pool: u32,
-    stats: Mutex<ProcessStats>,
+    pub(crate) stats: Mutex<ProcessStats>,
 }
 
 impl Counters {
@@ -26,13 +26,9 @@ impl Counters {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, ProcessStats> {
-        self.stats.lock()
-    }
-
     /// Counts items that have ended, in a value or in an error.
     pub(crate) fn count(&self, completed: u64, failed: u64) {
-        let mut stats = self.lock();
+        let mut stats = self.stats.lock();
         stats.pending = stats.pending.saturating_sub(completed + failed);
         stats.completed += completed;
         stats.failed += failed;
@@ -40,24 +36,19 @@ impl Counters {
 
     /// Counts items that will not run.
     pub(crate) fn dropped(&self, items: u64) {
-        let mut stats = self.lock();
+        let mut stats = self.stats.lock();
         stats.pending = stats.pending.saturating_sub(items);
     }
 
-    pub(crate) fn read(&self, workers: usize) -> ProcessStats {
-        ProcessStats {
-            workers,
-            ..*self.lock()
-        }
-    }
-
-    /// The same in a forked child, where the lock may be held for ever: then nothing is known.
-    pub(crate) fn read_after_fork(&self) -> ProcessStats {
-        let known = self.stats.try_lock();
-        known.map_or_else(ProcessStats::default, |stats| ProcessStats {
-            workers: 0,
-            ..*stats
-        })
+    /// What was counted, and so many `workers`. In a forked child the lock may be held for ever:
+    /// then nothing is known.
+    pub(crate) fn read(&self, workers: usize, is_forked: bool) -> ProcessStats {
+        let known = match is_forked {
+            true => self.stats.try_lock(),
+            false => Some(self.stats.lock()),
+        };
+        let known = known.map_or_else(ProcessStats::default, |stats| *stats);
+        ProcessStats { workers, ..known }
     }
 }
 

@@ -31,14 +31,15 @@
 //!
 //! Tests: `sched::sim`.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::sent_frame::{Gated, SentFrame, ToldGates, UNKNOWN_COST};
+use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
+use crate::process::wire::Shown;
 use crate::sys::gate::GATES;
+use crate::sys::ledger::Front;
 
 /// The job of a worker's initializer; no caller's has this id.
 pub(crate) const INITIALIZE: u64 = 0;
@@ -74,6 +75,33 @@ const KILLED: u32 = 1;
 /// The weight of a worker that never reached `init`: the next would probably take as long again.
 const LATE: u32 = 50;
 
+/// How long others wait for the answer about a context of a worker that is silent. (The last bytes
+/// that it was sent may be on their way for some seconds.)
+const SILENT: Duration = Duration::from_secs(10);
+
+/// How a worker has a context (`contexts`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Has {
+    /// It was sent the bytes.
+    Bytes,
+    /// The same, and it was asked to show them then.
+    Asked(Instant),
+    /// It was asked to fetch them from another worker then.
+    Fetches(Instant),
+    /// Others can fetch them from there.
+    Shows(Shown),
+}
+
+impl Has {
+    /// When the answer of `worker` is late.
+    pub(super) fn late_at(&self, worker: &Worker) -> Option<Instant> {
+        match self {
+            Self::Bytes | Self::Shows(_) => None,
+            Self::Asked(at) | Self::Fetches(at) => Some(worker.took_at.max(*at) + SILENT),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// There is no process; when to start one, if at all.
@@ -93,7 +121,12 @@ pub(crate) enum State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    pub(super) gates: Arc<dyn Gated>,
+    /// In memory that it shares with this process. If it is plain: those that its reports describe;
+    /// the real ones are in the worker.
+    pub(super) gates: Front,
+    /// It is a *plain* worker (`plain_workers`), nothing but a stream: it does not see these gates,
+    /// so it reports what it begins, and is asked for what it has not begun.
+    pub(super) is_plain: bool,
     /// The frames that it was sent; the first is the one that it runs.
     pub(crate) frames: VecDeque<SentFrame>,
     /// What these should cost together.
@@ -105,8 +138,10 @@ pub(crate) struct Worker {
     pub(crate) took_at: Instant,
     /// When to kill the worker, and because of which frame, which was cancelled or taken back.
     pub(crate) kill_at: Option<(Instant, u64)>,
-    /// The contexts that it has.
-    pub(crate) contexts: HashSet<u64>,
+    /// The contexts that it has, or is to have.
+    pub(crate) contexts: HashMap<u64, Has>,
+    /// The name of its machine, if it may have contexts from other workers there.
+    pub(crate) machine: Option<String>,
     /// How many items it has run, without those in `frames`.
     pub(crate) served: u64,
     /// Why it was given up before it has said hello.
@@ -128,14 +163,16 @@ impl Worker {
         Self {
             state: State::Down(Some(now)),
             pid: 0,
-            gates: Arc::new(ToldGates::new()),
+            gates: Front::own(),
+            is_plain: true,
             frames: VecDeque::with_capacity(GATES),
             cost: 0,
             next_sequence: 0,
             front_since: now,
             took_at: now,
             kill_at: None,
-            contexts: HashSet::new(),
+            contexts: HashMap::new(),
+            machine: None,
             served: 0,
             late: None,
             fruitful: false,
@@ -144,15 +181,9 @@ impl Worker {
         }
     }
 
-    /// Whether it is a *plain* worker (`plain_workers`), nothing but a stream: it reports what it
-    /// begins, and is asked for what it has not begun.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.gates.are_told()
-    }
-
     /// A plain worker begins the next item of its first frame. False: there is none.
     pub(crate) fn begins(&self, nanos: u64) -> bool {
-        let front = self.frames.front().filter(|_| self.is_plain());
+        let front = self.frames.front().filter(|_| self.is_plain);
         front.map(SentFrame::gate).is_some_and(|gate| {
             gate.starts(nanos);
             gate.take().is_some()
@@ -272,6 +303,13 @@ impl Worker {
         checks.chain(self.kill_due()).min()
     }
 
+    /// When its answers about contexts are late.
+    pub(super) fn contexts_late_at(&self) -> Option<Instant> {
+        self.machine.as_ref()?;
+        let contexts = self.contexts.values();
+        contexts.filter_map(|has| has.late_at(self)).min()
+    }
+
     /// When to kill it because of a frame. A plain worker that has not answered yet what it has
     /// begun of its other frames, or not reported what it has just begun there, has some time for
     /// that.
@@ -304,7 +342,7 @@ impl Worker {
         let front = self.frames.front()?;
         let waited_for = front.wanted && front.each && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
-        let holds_up = waited_for && !self.is_plain()
+        let holds_up = waited_for && !self.is_plain
             || behind.any(|frame| frame.brief && frame.answer_by.is_none() && frame.end > 0);
         holds_up.then_some(self.front_since + HURRY)
     }

@@ -98,33 +98,27 @@ fn parse(value: &str) -> Option<Invitation> {
 
 /// The value of the variable for a worker on this machine.
 pub(crate) fn variable(depth: u32, handed_on: &[i32], name: &str) -> String {
-    let list: String = handed_on
-        .iter()
-        .map(|number| format!("{number}."))
-        .collect();
-    format!(
-        "{},{},{},{list},,{name}",
-        image().name(),
-        depth + 1,
-        std::process::id()
-    )
+    text(depth, &std::process::id().to_string(), handed_on, "", name)
+}
+
+fn text(depth: u32, parent: &str, handed_on: &[i32], stream: &str, name: &str) -> String {
+    let list = handed_on.iter().map(|number| format!("{number}."));
+    let (copy, list) = (image().name(), list.collect::<String>());
+    format!("{copy},{},{parent},{list},{stream},{name}", depth + 1)
 }
 
 /// The value for a worker on another machine that the process `parent` there starts, with the
 /// stream in the descriptors `stream`.
 #[cfg(any(test, feature = "slurm", feature = "ssh"))]
 pub(crate) fn elsewhere(depth: u32, parent: &str, stream: [i32; 2]) -> String {
-    let (copy, [hears, says]) = (image().name(), stream);
-    format!(
-        "{copy},{},{parent},{hears}.{says}.,{hears}+{says},",
-        depth + 1
-    )
+    let [hears, says] = stream;
+    text(depth, parent, &stream, &format!("{hears}+{says}"), "")
 }
 
 /// The value for a process on another machine that is to connect to `address` for its stream.
 #[cfg(any(test, feature = "slurm"))]
 pub(crate) fn dialling(depth: u32, parent: &str, address: &str) -> String {
-    format!("{},{},{parent},,@{address},", image().name(), depth + 1)
+    text(depth, parent, &[], &format!("@{address}"), "")
 }
 
 /// The descriptors that a worker on another machine reads from and writes to.

@@ -159,6 +159,19 @@ pub(crate) fn announced(bytes: &[u8]) -> Result<Option<usize>, Broken> {
     Ok(head(bytes)?.map(|((_, length), begin)| begin + length))
 }
 
+/// The message at the front of `bytes`, what follows its fields, and where it ends; `None` if it is
+/// not whole.
+fn decoded<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Decoded<(T, &'a [u8])> {
+    match envelope(bytes)? {
+        None => Ok(None),
+        Some(((MESSAGE, payload), end)) => {
+            let (message, rest) = postcard::take_from_bytes(payload).map_err(|_| Broken)?;
+            Ok(Some(((message, rest), end)))
+        }
+        Some(_) => Err(Broken),
+    }
+}
+
 /// The beginning of an envelope: the message, to be followed by `length` more bytes.
 fn message(message: &impl Serialize, length: usize) -> Vec<u8> {
     // (A message has nothing that the codec refuses.)
@@ -191,6 +204,14 @@ pub(crate) struct BatchHead {
     pub(crate) ends: bool,
     /// The number of the batch's context; 0: it has none.
     pub(crate) context: u64,
+}
+
+/// The bytes of a context in the memory of another worker, on the same machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    /// `sys::memory_file::place`.
+    pub(crate) place: [u32; 2],
+    pub(crate) hash: u64,
 }
 
 /// A message of a parent to its worker.
@@ -253,6 +274,12 @@ pub(crate) enum Frame<'a> {
         /// The resources that an item takes, and how much of each: the bits of an `f64`.
         resources: Vec<(String, u64)>,
     },
+    /// Take this context from another worker on the same machine, or, if it was just sent (`None`),
+    /// let others have it.
+    Share {
+        id: u64,
+        from: Option<Shown>,
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -262,13 +289,9 @@ impl<'a> Frame<'a> {
     }
 
     pub(crate) fn decode(frame: &'a [u8]) -> Decoded<Self> {
-        let Some(((kind, payload), end)) = envelope(frame)? else {
+        let Some(((mut frame, rest), end)) = decoded(frame)? else {
             return Ok(None);
         };
-        if kind != MESSAGE {
-            return Err(Broken);
-        }
-        let (mut frame, rest) = postcard::take_from_bytes(payload).map_err(|_| Broken)?;
         if let Self::Batch { items: bytes, .. }
         | Self::Context { bytes, .. }
         | Self::Copy { bytes, .. } = &mut frame
@@ -329,10 +352,12 @@ pub(crate) enum Record<'a> {
     /// The last record, from a process that forwards a worker's records (`parent::launch`): how
     /// that worker ended.
     Died(Died),
-    /// The bytes of a result. (It is the last variant: serde counts a skipped variant when it
-    /// writes, and not when it reads.)
-    #[serde(skip)]
-    Value(&'a [u8]),
+    /// In answer to `Frame::Share`: where others can have this context from. `None`: they cannot,
+    /// or the worker has not got it.
+    Shows {
+        id: u64,
+        shown: Option<Shown>,
+    },
 }
 
 impl<'a> Record<'a> {
@@ -347,17 +372,13 @@ impl<'a> Record<'a> {
     }
 
     pub(crate) fn decode(record: &'a [u8]) -> Decoded<Self> {
-        Ok(match envelope(record)? {
-            None => None,
-            Some(((VALUE, value), end)) => Some((Self::Value(value), end)),
-            Some(((_, payload), end)) => {
-                let (mut record, rest) = postcard::take_from_bytes(payload).map_err(|_| Broken)?;
-                if let Self::Copy { bytes, .. } = &mut record {
-                    *bytes = rest;
-                }
-                Some((record, end))
-            }
-        })
+        let Some(((mut record, rest), end)) = decoded(record)? else {
+            return Ok(None);
+        };
+        if let Self::Copy { bytes, .. } = &mut record {
+            *bytes = rest;
+        }
+        Ok(Some((record, end)))
     }
 }
 
@@ -380,7 +401,7 @@ pub(crate) enum CodecOf {
     Context,
 }
 
-/// The kind of a [`Record::Value`], for the code that writes one in place.
+/// The kind of a value's record, for the code that writes one in place.
 pub(crate) const VALUE_KIND: u8 = VALUE;
 
 /// The value at the front of `bytes`, if it is complete, and where it ends. (Almost all records are

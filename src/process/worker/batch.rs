@@ -26,18 +26,18 @@ use serde::de::DeserializeOwned;
 use super::call::{Call, Calls};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
-use super::path::{Path, ROOM};
 use super::stream::{Stream, die};
-use crate::loom::thread;
+use crate::loom::{Mutex, thread};
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::codec::encode;
 use crate::process::payload::copies::parts;
-use crate::process::payload::scope::{self, Encoding};
-use crate::process::payload::shared_buffer::Due;
+use crate::process::payload::scope::{self, Encoding, PLAIN};
+use crate::process::payload::shared_buffer::{Due, SharedBuffer};
 use crate::process::wire::clock;
 use crate::process::wire::{self, BatchHead, CodecOf, Reader, Record};
 use crate::sys::arena::Block;
 use crate::sys::fork;
+use crate::sys::ledger::{Pages, ROOM};
 use crate::sys::refused::{is_crowded, is_refusal, refused};
 use crate::sys::sockets::QUIET;
 use crate::sys::stdio;
@@ -68,7 +68,12 @@ const ATTEMPTS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Outlet {
     stream: Stream,
-    pub(crate) path: Path,
+    /// Where records wait. Unless the worker is plain its parent sees them, too: then a record
+    /// counts as soon as it is committed.
+    pub(crate) pages: Pages,
+    /// The worker is plain. Then two threads send, this one and the one that reads: a thread that
+    /// sends a record holds this until the record is whole.
+    plain: Option<Arc<Mutex<()>>>,
     /// Large results that the parent may not have copied yet.
     lent: Due<Block>,
     encoding: Option<Box<Encoding>>,
@@ -79,26 +84,33 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn new(stream: Stream, path: Path) -> Self {
-        let encoding = match path.lender() {
-            None => Encoding::plain(),
-            Some(lender) => Encoding::lending(lender),
+    pub(crate) fn new(stream: Stream, pages: Pages, plain: Option<Arc<Mutex<()>>>) -> Self {
+        let encoding = match plain {
+            Some(_) => Encoding::bytes(PLAIN),
+            None => Encoding::lending(Arc::new(SharedBuffer::over(pages.arena()))),
         };
         Self {
             stream,
-            path,
+            pages,
+            plain,
             lent: Due::new(),
-            encoding,
+            encoding: Some(encoding),
             scratch: Vec::new(),
             length: 0,
         }
+    }
+
+    /// Whether there is only the stream, so that the worker must report what it begins.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.plain.is_some()
     }
 
     /// Frees the lent blocks that the parent has copied.
     #[inline]
     pub(crate) fn release(&mut self) {
         if !self.lent.is_empty()
-            && let Some(taken) = self.path.pages().and_then(|pages| pages.taken())
+            && let Some(taken) = self.pages.taken()
         {
             self.lent.release(taken);
         }
@@ -106,17 +118,17 @@ impl Outlet {
 
     /// Sends all records that wait.
     pub(crate) fn flush(&mut self) {
-        let (waiting, whole) = self.path.waiting();
+        let whole = self.plain.as_ref().map(|whole| whole.lock());
         // Without attachments there is no error.
-        let _ = send(&self.stream, &waiting[..self.length], &[]);
+        let _ = send(&self.stream, &self.pages.room()[..self.length], &[]);
         drop(whole);
-        self.path.sent(self.length as u64);
+        self.pages.sent(self.length as u64);
         self.length = 0;
     }
 
     /// Sends this record, and all that waited before it, at once.
     #[cold]
-    fn announce(&mut self, record: &Record<'_>) {
+    pub(crate) fn announce(&mut self, record: &Record<'_>) {
         self.record(&record.bytes());
         self.flush();
     }
@@ -125,13 +137,8 @@ impl Outlet {
     /// (`parent/worker_stderr.rs`).
     #[cold]
     pub(crate) fn mark(&self) {
-        let Some(pages) = self.path.pages() else {
-            return;
-        };
-        for _ in 0..ATTEMPTS {
-            if pages.mark(stdio::complaints) {
-                return;
-            }
+        let mut attempts = 0..ATTEMPTS;
+        while !self.is_plain() && attempts.next().is_some() && !self.pages.mark(stdio::complaints) {
             thread::yield_now();
         }
     }
@@ -139,7 +146,7 @@ impl Outlet {
     /// `Some`: a caller polls the ledger for results, and there is room for more of them. `true`:
     /// both processes share one processor, so this one must yield.
     pub(crate) fn watched(&self) -> Option<bool> {
-        let (until, yields) = self.path.pages()?.watched();
+        let (until, yields) = self.pages.watched();
         let watched = until != 0 && clock::now() <= until && self.length <= ROOM / 2;
         watched.then_some(yields)
     }
@@ -152,7 +159,7 @@ impl Outlet {
     #[inline]
     fn commit(&mut self, length: usize) {
         self.length = length;
-        self.path.commit(length);
+        self.pages.commit(length);
     }
 
     /// Adds whole records, given in two parts, to the ledger if they fit. If they do not, or if
@@ -171,16 +178,16 @@ impl Outlet {
         }
         if fits {
             let (first, second) =
-                self.path.room()[self.length..][..length].split_at_mut(parts[0].len());
+                self.pages.room()[self.length..][..length].split_at_mut(parts[0].len());
             first.copy_from_slice(parts[0]);
             second.copy_from_slice(parts[1]);
             self.commit(self.length + length);
             return Ok(());
         }
-        let _whole = self.path.whole();
+        let _whole = self.plain.as_ref().map(|whole| whole.lock());
         send(&self.stream, parts[0], attachments)?;
         send(&self.stream, parts[1], &[])?;
-        self.path.sent(length as u64);
+        self.pages.sent(length as u64);
         Ok(())
     }
 
@@ -207,7 +214,7 @@ impl Outlet {
         if ROOM - self.length < length + 2 {
             self.flush();
         }
-        let room = &mut self.path.room()[self.length..][..length + 2];
+        let room = &mut self.pages.room()[self.length..][..length + 2];
         room[0] = wire::VALUE_KIND;
         room[1] = length as u8;
         if length < TINY {
@@ -223,8 +230,11 @@ impl Outlet {
     /// In a plain worker: sends the attachments of the next value as bytes. After an error nothing
     /// was sent.
     fn copy(&mut self, attachments: &[Arc<Attachment>]) -> Result<(), postcard::Error> {
-        let all = attachments.iter().map(|one| Ok((one.id(), parts(one)?)));
-        let all: Vec<_> = all.collect::<io::Result<_>>().map_err(uncopied)?;
+        let all = attachments.iter().map(|one| Ok((one.id, parts(one)?)));
+        let all: Vec<_> = all.collect::<io::Result<_>>().map_err(|error| {
+            scope::said(&format!("a copy of it could not be sent: {error}"));
+            postcard::Error::SerdeSerCustom
+        })?;
         for (id, parts) in all {
             for part in parts {
                 let copy = Record::Copy {
@@ -244,15 +254,15 @@ impl Outlet {
         let mut own = self.encoding.take().unwrap_or_default();
         let bytes = std::mem::take(&mut self.scratch);
         let said = encoded.and_then(|()| {
-            let beside = match self.path.is_plain() {
+            let beside = match self.is_plain() {
                 true => self.copy(&own.attachments).map(|()| &[][..]),
                 false => Ok(&own.attachments[..]),
             };
             let head = value_head(&own, bytes.len());
             self.say([&head, &bytes], beside?)
         });
-        if let (Ok(()), Some(pages)) = (&said, self.path.pages()) {
-            let position = pages.position();
+        if said.is_ok() {
+            let position = self.pages.position();
             let blocks = own.lent.drain(..).map(|lent| lent.block);
             blocks.for_each(|block| self.lent.push(position, block));
         }
@@ -265,18 +275,12 @@ impl Outlet {
     }
 }
 
-/// The error for an attachment whose bytes cannot be read.
-fn uncopied(error: io::Error) -> postcard::Error {
-    scope::said(&format!("a copy of it could not be sent: {error}"));
-    postcard::Error::SerdeSerCustom
-}
-
 /// The bytes before a value of `length` bytes: the records of what travels beside it, and the head
 /// of its own record.
 fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
     let mut head = Vec::new();
     if !beside.attachments.is_empty() {
-        let numbers = beside.attachments.iter().map(|attachment| attachment.id());
+        let numbers = beside.attachments.iter().map(|attachment| attachment.id);
         head.extend(Record::Descriptors(numbers.collect()).bytes());
     }
     if !beside.lent.is_empty() {
@@ -332,19 +336,7 @@ pub(crate) struct WorkerState {
     pub(crate) contexts: Contexts,
     pub(crate) memory: Option<MemoryLimit>,
     /// This worker has asked to be replaced.
-    retiring: bool,
-}
-
-impl WorkerState {
-    pub(crate) fn new(outlet: Outlet, calls: Calls, memory: Option<MemoryLimit>) -> Self {
-        Self {
-            outlet,
-            calls,
-            contexts: Contexts::default(),
-            memory,
-            retiring: false,
-        }
-    }
+    pub(super) retiring: bool,
 }
 
 /// The items of one frame.
@@ -352,7 +344,8 @@ pub(crate) struct Batch<'a> {
     items: Reader<'a>,
     head: BatchHead,
     state: &'a mut WorkerState,
-    begun: u64,
+    /// How many items have begun.
+    pub(super) begun: u64,
     open: bool,
     /// When the first item began, and the latest one, in ticks.
     first: u64,
@@ -364,7 +357,7 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     pub(crate) fn new(head: BatchHead, items: &'a [u8], state: &'a mut WorkerState) -> Self {
         if state.retiring {
-            state.outlet.path.gate(head.sequence as usize).close();
+            state.outlet.pages.gate(head.sequence as usize).close();
         }
         Self {
             items: Reader(items),
@@ -378,16 +371,11 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// How many items have begun.
-    pub(crate) fn begun(&self) -> u64 {
-        self.begun
-    }
-
     /// The cell under which the next items run. If an item asks for its token, the next item gets
     /// another cell.
     pub(crate) fn call(&mut self) -> Call {
         let index = self.head.sequence as usize;
-        let gate = self.state.outlet.path.gate(index);
+        let gate = self.state.outlet.pages.gate(index);
         self.state.calls.cell(index, gate)
     }
 
@@ -397,7 +385,7 @@ impl<'a> Batch<'a> {
         if self.state.memory.is_some() {
             self.weigh();
         }
-        let gate = self.state.outlet.path.gate(self.head.sequence as usize);
+        let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
         if self.head.timed {
             gate.starts(clock::now());
         }
@@ -406,7 +394,7 @@ impl<'a> Batch<'a> {
         if !self.are_tiny {
             self.mark();
         }
-        if self.state.outlet.path.is_plain() {
+        if self.state.outlet.is_plain() {
             self.state.outlet.announce(&Record::Begun); // the parent has no other way to know
         }
         self.begun += 1;
@@ -414,14 +402,20 @@ impl<'a> Batch<'a> {
         Some(argument)
     }
 
-    /// Marks that what standard error contains now was not written by the next item.
-    #[inline]
+    /// Marks that what standard error contains now was not written by the next item. (A call, so
+    /// that `next` is small enough to be none.)
+    #[inline(never)]
     fn mark(&mut self) {
-        let now = ticks::now();
+        let mut now = ticks::now();
         if self.begun == 0 {
             self.first = now;
         } else if now.saturating_sub(self.since) >= QUICK * ticks::MICROSECOND / 1000 {
             self.state.outlet.mark();
+            // A mark takes longer than a quick item. If its time counted as the next item's, that
+            // one would be followed by a mark, too, and so would all items to the frame's end.
+            let marked = ticks::now();
+            self.first += marked.saturating_sub(now);
+            now = marked;
         }
         self.since = now;
         let spent = now.saturating_sub(self.first);
@@ -445,7 +439,7 @@ impl<'a> Batch<'a> {
     fn weigh(&mut self) {
         let fits = self.state.memory.as_mut().is_none_or(MemoryLimit::fits);
         if !fits && !std::mem::replace(&mut self.state.retiring, true) {
-            let gate = self.state.outlet.path.gate(self.head.sequence as usize);
+            let gate = self.state.outlet.pages.gate(self.head.sequence as usize);
             gate.close();
             self.state.outlet.record(&Record::Retire.bytes());
         }

@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::loom::Mutex;
-use crate::process::sched::sent_frame::Gated;
 use crate::sys::gate::Gate;
+use crate::sys::ledger::Front;
 use crate::task::{Completer, Task, panic};
 
 /// The worker's half of the cell that the running items use.
@@ -47,11 +47,11 @@ pub(crate) struct Calls {
 /// The side of the watcher thread.
 pub(crate) struct Canceller {
     running: Arc<Mutex<Running>>,
-    gates: Arc<dyn Gated>,
+    gates: Front,
 }
 
 /// Both sides.
-pub(crate) fn calls(gates: Arc<dyn Gated>) -> (Calls, Canceller) {
+pub(crate) fn calls(gates: Front) -> (Calls, Canceller) {
     let (call, task) = Completer::new();
     let running = Arc::new(Mutex::new(Running {
         gate: 0,

@@ -7,49 +7,89 @@
 //! items end as the first one did; if that was a panic, they end in the same one, without another
 //! call of the panic hook.
 //!
+//! A large one that is nothing but bytes crosses the way to another machine once: the worker that
+//! gets it keeps the bytes in a memory file, which other workers there open through `/proc` and
+//! compare with a hash ([`Contexts::share`]). Only this user's processes can, and when the last of
+//! them has ended nothing is left.
+//!
 //! Tests: below; `tests/process/calls.rs`.
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::process::payload::attachments::Descriptors;
+use crate::process::payload::attachments::{Attachment, Descriptors};
 use crate::process::payload::codec::decode;
-use crate::process::payload::scope;
+use crate::process::payload::kept::Bytes;
+use crate::process::payload::mapped::Mapped;
+use crate::process::payload::scope::{self, Decoding};
+use crate::process::wire::Shown;
+use crate::sys::memory_file;
 use crate::task::panic::{self, Panic};
 
 /// One context.
 enum Context {
-    Encoded(Vec<u8>, Descriptors),
+    Encoded(Bytes, Descriptors),
     /// The result of the one attempt: the value, why it could not be decoded, or a panic.
     Decoded(Result<Result<Box<dyn Any>, String>, Panic>),
 }
 
 /// All contexts of this worker.
 #[derive(Default)]
-pub(crate) struct Contexts(HashMap<u64, Context>);
+pub(crate) struct Contexts {
+    all: HashMap<u64, Context>,
+    /// The memory of those that others can have.
+    shown: HashMap<u64, Arc<Attachment>>,
+}
 
 impl Contexts {
     /// Keeps an encoded context.
     pub(crate) fn keep(&mut self, id: u64, bytes: &[u8], descriptors: Descriptors) {
-        self.0
-            .insert(id, Context::Encoded(bytes.to_vec(), descriptors));
+        let bytes = Bytes::own(bytes.to_vec().into());
+        self.all.insert(id, Context::Encoded(bytes, descriptors));
     }
 
     /// Drops a context; its destructor is user code.
     pub(crate) fn forget(&mut self, id: u64) {
-        let context = self.0.remove(&id);
+        self.shown.remove(&id);
+        let context = self.all.remove(&id);
         panic::contain(|| drop(context));
+    }
+
+    /// Takes a context from another worker, or has it already if `from` says nothing. Returns where
+    /// others find it from now on.
+    pub(crate) fn share(&mut self, id: u64, from: Option<Shown>) -> Option<Shown> {
+        let memory = match (from, self.all.get(&id)) {
+            (Some(from), _) => Attachment::new(memory_file::at(from.place).ok()?),
+            (None, Some(Context::Encoded(bytes, _))) => {
+                Mapped::fixed(bytes.get()).ok()?.attachment.clone()
+            }
+            _ => return None,
+        };
+        let bytes = Bytes::of(memory.clone()).ok()?;
+        let mut hasher = DefaultHasher::new(); // the same in all workers: they are one executable
+        hasher.write(bytes.get());
+        let hash = hasher.finish();
+        if from.is_some_and(|from| from.hash != hash) {
+            return None;
+        }
+        let place = memory_file::place(&*memory.descriptor)?;
+        let context = Context::Encoded(bytes, Descriptors::default());
+        self.all.insert(id, context);
+        self.shown.insert(id, memory);
+        Some(Shown { place, hash })
     }
 
     /// The context `id`, which is decoded once. Resumes the panic of its decoder, if that has
     /// panicked.
     pub(crate) fn get<C: DeserializeOwned + 'static>(&mut self, id: u64) -> Result<&C, String> {
-        let context = self.0.get_mut(&id).ok_or("the parent has not sent it")?;
+        let context = self.all.get_mut(&id).ok_or("the parent has not sent it")?;
         if let Context::Encoded(bytes, descriptors) = context {
-            let descriptors = std::mem::take(descriptors);
-            let decode = || scope::decoding(descriptors, None, || decode::<C>(bytes)).0;
+            let mut own = Decoding::new(std::mem::take(descriptors), None);
+            let decode = || scope::decoding(&mut own, || decode::<C>(bytes.get()));
             let boxed = |value| Box::new(value) as Box<dyn Any>;
             let decoded = panic::catch(decode).map(|decoded| decoded.map(boxed));
             *context = Context::Decoded(decoded);
@@ -65,7 +105,7 @@ impl Contexts {
     }
 }
 
-#[cfg(all(test, not(trefoil_port)))]
+#[cfg(all(test, target_os = "linux", not(trefoil_port)))]
 mod tests {
     use std::io::IoSlice;
     use std::os::unix::net::UnixStream;
@@ -134,6 +174,46 @@ mod tests {
         assert!(scope::attached(7).is_err(), "nothing of it is left here");
         contexts.forget(3);
         assert!(contexts.get::<Fragile>(3).is_err());
+    }
+
+    /// (In one process; `tests/machines/` has several.)
+    #[test]
+    fn what_is_shown_is_found_and_is_the_same() {
+        let mut bytes = Vec::new();
+        let words = "something that all have in common ".repeat(1000);
+        encode(&words, &mut bytes, &mut None).unwrap();
+        let (mut first, mut second, mut third) = Default::default();
+        let all: [&mut Contexts; 3] = [&mut first, &mut second, &mut third];
+        let [first, second, third] = all;
+        assert_eq!(first.share(3, None), None, "it is not there");
+        first.keep(3, &bytes, Descriptors::default());
+        let shown = first.share(3, None).unwrap();
+        let other = Shown {
+            hash: shown.hash ^ 1,
+            ..shown
+        };
+        assert_eq!(second.share(3, Some(other)), None, "it is another one");
+        let again = second.share(3, Some(shown)).unwrap();
+        assert_eq!(again.hash, shown.hash);
+        assert_ne!(again.place, shown.place);
+        for contexts in [&mut *first, &mut *second] {
+            assert_eq!(contexts.get::<String>(3), Ok(&words));
+            assert_eq!(contexts.share(3, None), None, "it is decoded");
+        }
+        first.forget(3);
+        assert_eq!(third.share(3, Some(shown)), None, "the first is gone");
+        let other = std::fs::File::open("/dev/zero").unwrap();
+        let place = memory_file::place(&other).unwrap();
+        assert_eq!(
+            third.share(3, Some(Shown { place, ..shown })),
+            None,
+            "it is no memory"
+        );
+        assert!(
+            third.share(3, Some(again)).is_some(),
+            "the second has it still"
+        );
+        assert_eq!(third.get::<String>(3), Ok(&words));
     }
 
     #[test]

@@ -84,22 +84,19 @@ fn lift_for_panics() {
     let lifted: Mutex<Lifted> = Mutex::new((0, None));
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let enter = |(reports, before): &mut Lifted| {
-            *reports += 1;
-            if *reports == 1 {
-                *before = private_memory::lift();
-            }
-        };
-        let leave = |(reports, before): &mut Lifted| {
-            *reports -= 1;
-            if *reports == 0
-                && let Some(before) = before.take()
-            {
-                private_memory::restore(before);
-            }
-        };
-        enter(&mut lifted.lock());
+        let mut first = lifted.lock();
+        first.0 += 1;
+        if first.0 == 1 {
+            first.1 = private_memory::lift();
+        }
+        drop(first);
         others(info);
-        leave(&mut lifted.lock());
+        let mut last = lifted.lock();
+        last.0 -= 1;
+        if last.0 == 0
+            && let Some(before) = last.1.take()
+        {
+            private_memory::restore(before);
+        }
     }));
 }

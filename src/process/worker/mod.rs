@@ -10,7 +10,6 @@ pub(super) mod batch;
 pub(super) mod call;
 pub(super) mod context;
 pub(super) mod memory;
-mod path;
 pub(super) mod raw_call;
 pub(super) mod serve;
 mod stream;

@@ -41,19 +41,17 @@ use rustix::net::RecvFlags;
 
 use super::batch::{Batch, Outlet, QUICK, WorkerState, send};
 use super::call::{Calls, Canceller, calls};
+use super::context::Contexts;
 use super::memory::MemoryLimit;
-use super::path::{Path, Plain};
 use super::raw_call;
 use super::stream::{Stream, die};
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
-use crate::process::fast::path::{Front, Pages};
 use crate::process::fast::tray::Tray;
 use crate::process::payload::attachments::{Arrivals, Attachment, Descriptors};
 use crate::process::payload::copies::Copies;
-use crate::process::payload::scope;
+use crate::process::payload::scope::{self, Decoding};
 use crate::process::payload::shared_buffer::{Missing, View};
-use crate::process::sched::sent_frame::ToldGates;
 use crate::process::wire::invitation::Invitation;
 use crate::process::wire::{self, BatchHead, Frame, Reader, Record};
 use crate::sys::broken_pipe;
@@ -62,6 +60,7 @@ use crate::sys::fork;
 use crate::sys::image::image;
 use crate::sys::itself;
 use crate::sys::large_pages;
+use crate::sys::ledger::{Front, Pages};
 use crate::sys::lifeline::hold_on;
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
@@ -163,33 +162,41 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         } if copy == parents_copy => (memory, plain),
         _ => return Err(io::Error::other("the parent's first word was no welcome")),
     };
-    let (inlet, path, calls) = match plain {
-        true => plain_worker(inlet, output.try_clone()?, parents_end)?,
-        false => fast_worker(inlet)?,
+    let whole = plain.then(Arc::<Mutex<()>>::default);
+    let (inlet, pages, calls) = match &whole {
+        Some(whole) => plain_worker(inlet, output.try_clone()?, whole.clone(), parents_end)?,
+        None => fast_worker(inlet)?,
     };
     panic::install_hook();
-    let mut outlet = Outlet::new(output, path);
+    let mut outlet = Outlet::new(output, pages, whole);
     let memory = (limit > 0).then(|| MemoryLimit::new(limit)).transpose()?;
     outlet.mark(); // what `main` has written so far belongs to no item
     outlet.record(&Record::Hello { copy }.bytes());
     outlet.flush();
-    Ok((inlet, WorkerState::new(outlet, calls, memory)))
+    let state = WorkerState {
+        outlet,
+        calls,
+        contexts: Contexts::default(),
+        memory,
+        retiring: false,
+    };
+    Ok((inlet, state))
 }
 
 /// Sets up the fast path, whose descriptors came with the first frame.
-fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
+fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Pages, Calls)> {
     let come = inlet.arrivals.claim(&[0, 1, 2]);
     let [memory, bell, lifeline] = [0, 1, 2].map(|n| come.find(n).map_err(io::Error::other));
     std::mem::forget(lifeline?); // it must stay open, and nothing else (`sys::lifeline`)
     let pages = Pages::map(&*memory?)?;
     inlet.front = Some((*pages).clone());
-    let (calls, canceller) = calls(Arc::new((*pages).clone()));
+    let (calls, canceller) = calls((*pages).clone());
     watch(
         inlet.stream.try_clone()?.into_descriptor(),
         bell?,
         canceller,
     )?;
-    Ok((inlet, Path::Fast(pages), calls))
+    Ok((inlet, pages, calls))
 }
 
 /// Sets up a plain worker: a thread reads the stream at any time, handles the frames that cannot
@@ -197,12 +204,11 @@ fn fast_worker(mut inlet: Inlet) -> io::Result<(Inlet, Path, Calls)> {
 fn plain_worker(
     mut inlet: Inlet,
     output: Stream,
+    whole: Arc<Mutex<()>>,
     parents_end: Option<Handle>,
-) -> io::Result<(Inlet, Path, Calls)> {
-    let gates = Arc::new(ToldGates::new());
-    let (calls, canceller) = calls(gates.clone());
-    let whole = Arc::new(Mutex::new(()));
-    let path = Path::Plain(Plain::new(gates, whole.clone()));
+) -> io::Result<(Inlet, Pages, Calls)> {
+    let pages = Pages::own();
+    let (calls, canceller) = calls((*pages).clone());
     let (hand_on, relayed) = mpsc::channel();
     let mut own = Inlet::new(inlet.stream.try_clone()?);
     own.relayed = Some(relayed);
@@ -232,7 +238,7 @@ fn plain_worker(
             }
         }
     })?;
-    Ok((own, path, calls))
+    Ok((own, pages, calls))
 }
 
 fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
@@ -260,17 +266,21 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
                 state.contexts.keep(id, bytes, descriptors);
             }
             Frame::Forget { id } => state.contexts.forget(id),
+            Frame::Share { id, from } => {
+                let shown = state.contexts.share(id, from);
+                state.outlet.announce(&Record::Shows { id, shown });
+            }
             Frame::Batch { batch, lent, items } => {
                 state.outlet.release();
                 let begin = Instant::now();
                 let BatchHead { sequence, code, .. } = batch;
                 let mut batch = Batch::new(batch, items, state);
                 let missing = Missing::new(&lent, items, home.as_ref());
-                let call = || raw_call::call(code, &mut batch);
-                if !scope::decoding(descriptors, missing, call).0 {
+                let mut own = Decoding::new(descriptors, missing);
+                if !scope::decoding(&mut own, || raw_call::call(code, &mut batch)) {
                     exit(1);
                 }
-                let begun = batch.begun();
+                let begun = batch.begun;
                 let nanos = begin.elapsed().as_nanos().min(u64::MAX.into()) as u64;
                 let end = Record::End {
                     sequence,
@@ -402,7 +412,7 @@ impl Inlet {
     /// after it. (In a plain worker any batch will do: its first item is reported at once, together
     /// with everything before it.)
     fn has_brief(&mut self) -> bool {
-        let next = match self.takes_letter() || self.takes_relayed() {
+        let next = match self.takes_letter() {
             true => Frame::decode(&self.letter),
             false => Frame::decode(&self.bytes[self.start..self.end]),
         };
@@ -412,9 +422,10 @@ impl Inlet {
     /// If a caller polls for the results: looks for the next frame for a moment. True: it is here,
     /// and the caller has read the results.
     fn lingers(&mut self, outlet: &Outlet) -> bool {
-        let (Some(pages), Some(yields)) = (outlet.path.pages(), outlet.watched()) else {
+        let Some(yields) = outlet.watched() else {
             return false;
         };
+        let pages = &outlet.pages;
         self.tidy();
         let mut looks = ticks::Looks::new(LOOK);
         while self.end == 0 && !self.takes_letter() {
@@ -439,28 +450,21 @@ impl Inlet {
         self.relayed.is_some()
     }
 
-    /// Whether the next frame was relayed; it is in `letter` then.
-    fn takes_relayed(&mut self) -> bool {
-        if let (false, Some(relayed)) = (self.has_letter, &self.relayed)
-            && let Ok(frame) = relayed.try_recv()
-        {
-            (self.letter, self.has_letter) = (frame, true);
-        }
-        self.has_letter
-    }
-
     fn tray(&self) -> Option<Tray<'_>> {
         self.front.as_ref().map(|front| Tray::new(front.tray()))
     }
 
-    /// Whether the next frame is in the tray; it is copied to `letter` then.
+    /// Whether the next frame is in the tray, or was relayed; it is in `letter` then.
     #[inline]
     fn takes_letter(&mut self) -> bool {
-        if !self.has_letter
-            && let Some(front) = &self.front
-        {
+        if self.has_letter {
+            return true;
+        }
+        if let Some(front) = &self.front {
             let tray = Tray::new(front.tray());
             self.has_letter = tray.read(&mut self.head, self.place, &mut self.letter);
+        } else if let Some(Ok(frame)) = self.relayed.as_ref().map(mpsc::Receiver::try_recv) {
+            (self.letter, self.has_letter) = (frame, true);
         }
         self.has_letter
     }

@@ -77,7 +77,7 @@ pub(super) fn die() -> ! {
     end_all()
 }
 
-#[cfg(all(test, not(any(loom, miri))))]
+#[cfg(all(test, unix, not(any(loom, miri))))]
 mod tests {
     use super::*;
 

@@ -30,6 +30,9 @@ pub(crate) const QUIET: SendFlags = SendFlags::empty();
 /// It does not wait.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
+/// A stream is a pair of Unix sockets: what a process has written can be read when it is dead.
+pub(crate) const IS_CONNECTION: bool = false;
+
 /// One end of a stream.
 pub(crate) use std::os::unix::net::UnixStream as Stream;
 

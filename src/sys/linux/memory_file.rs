@@ -86,6 +86,22 @@ pub(crate) fn reader(file: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
+/// Where this user's other processes on this machine find the file, while it is open here.
+pub(crate) fn place(file: impl AsFd) -> Option<[u32; 2]> {
+    Some([std::process::id(), file.as_fd().as_raw_fd() as u32])
+}
+
+/// The memory file that another process has in this place, open for reading only. (If that process
+/// is gone, the place may be that of any file, which is not opened.)
+pub(crate) fn at([process, number]: [u32; 2]) -> io::Result<OwnedFd> {
+    let path = format!("/proc/{process}/fd/{number}");
+    if !std::fs::read_link(&path)?.starts_with("/memfd:trefoil-shared (deleted)") {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
 /// Allocates the pages from `start` on; an error if there is no memory for them.
 ///
 /// # Safety

@@ -25,7 +25,6 @@ pub(crate) mod peer;
 #[cfg(not(trefoil_port))]
 pub(crate) mod private_memory;
 pub(crate) mod reopen;
-pub(crate) mod slack;
 pub(crate) mod sockets;
 pub(crate) mod thread_clock;
 pub(crate) mod thread_id;

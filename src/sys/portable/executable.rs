@@ -48,7 +48,10 @@ pub(crate) fn path() -> io::Result<PathBuf> {
 /// The file at `path` is still what it was.
 fn same(path: &Path, id: &[u8]) -> io::Result<()> {
     let now = look_at(path).map_err(|error| {
-        let words = format!("the program's file {} is gone: {error}", path.display());
+        let words = format!(
+            "the program's file {} is gone, removed or put in quarantine; workers are started from it: {error}",
+            path.display()
+        );
         io::Error::new(error.kind(), words)
     })?;
     match now == id {
@@ -112,7 +115,7 @@ mod tests {
         assert!(error.to_string().contains("was replaced"), "{error}");
         std::fs::remove_file(&path).unwrap();
         assert_eq!(
-            super::path().unwrap(),
+            super::path().unwrap().canonicalize().unwrap(),
             std::env::current_exe().unwrap().canonicalize().unwrap()
         );
     }

@@ -160,6 +160,16 @@ pub(crate) fn reader(_file: &OwnedFile) -> io::Result<OwnedFile> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Where other processes find the file: nowhere.
+pub(crate) fn place(_file: impl AsFile) -> Option<[u32; 2]> {
+    None
+}
+
+/// The memory file that another process has in this place: there is none.
+pub(crate) fn at(_place: [u32; 2]) -> io::Result<OwnedFile> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Makes the pages from `start` on be there: not here.
 ///
 /// # Safety
@@ -198,29 +208,45 @@ pub(crate) fn page_size() -> usize {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::os::unix::fs::FileExt;
+    use std::io::{Read, Seek, SeekFrom};
+    use std::path::PathBuf;
 
     use super::*;
 
     #[test]
-    fn it_has_no_name_and_no_other_process_has_it() {
-        let before = names();
-        let one = File::from(create("trefoil-nameless", 5).unwrap());
-        let two = File::from(create_reserved("trefoil-nameless", PAGES + 1).unwrap());
-        assert_eq!(names(), before);
-        one.write_all_at(b"hello", 0).unwrap();
-        let mut bytes = [1; 5];
-        two.read_exact_at(&mut bytes, PAGES as u64 - 4).unwrap();
-        assert_eq!(bytes, [0; 5]);
+    fn what_is_written_is_there_and_the_rest_is_zero() {
+        let mut one = File::from(create("trefoil-bytes", 9).unwrap());
+        files::write_all_at(&one, b"hello", 0).unwrap();
+        let mut two = File::from(create_reserved("trefoil-bytes", PAGES + 1).unwrap());
+        let mut bytes = Vec::new();
+        one.seek(SeekFrom::Start(0)).unwrap();
+        one.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"hello\0\0\0\0");
         assert_eq!(two.metadata().unwrap().len(), PAGES as u64 + 1);
+        let mut bytes = [1; 5];
+        two.seek(SeekFrom::Start(PAGES as u64 - 4)).unwrap();
+        two.read_exact(&mut bytes).unwrap();
+        assert_eq!(bytes, [0; 5]);
     }
 
-    fn names() -> usize {
+    #[test]
+    fn nobody_finds_it_by_a_name() {
+        let one = create("trefoil-nameless", 5).unwrap();
+        // (On Windows it has a name until it is closed; nobody opens it by that.)
+        let found = names()
+            .iter()
+            .filter(|name| File::open(name).is_ok())
+            .count();
+        assert_eq!((found, names().len()), (0, usize::from(cfg!(windows))));
+        drop(one);
+        assert_eq!(names(), [PathBuf::new(); 0]);
+    }
+
+    /// Where the files of this process have names.
+    fn names() -> Vec<PathBuf> {
+        let own = format!(".trefoil-nameless-{}-", std::process::id());
         let all = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-        let ours = all.filter(|entry| {
-            let name = entry.file_name();
-            name.to_string_lossy().starts_with(".trefoil-nameless")
-        });
-        ours.count()
+        let ours = all.filter(|entry| entry.file_name().to_string_lossy().starts_with(&own));
+        ours.map(|entry| entry.path()).collect()
     }
 }

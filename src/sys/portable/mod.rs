@@ -19,6 +19,4 @@ pub(crate) mod memory_file;
 #[cfg(unix)]
 pub(crate) mod private_memory;
 #[cfg(not(target_os = "linux"))]
-pub(crate) mod slack;
-#[cfg(not(target_os = "linux"))]
 pub(crate) mod thread_clock;

@@ -33,3 +33,8 @@ pub(crate) fn signal_of(status: std::process::ExitStatus) -> Option<i32> {
 pub(crate) fn is_abort(_code: Option<i32>, signal: Option<i32>) -> bool {
     signal == Some(Signal::ABORT.as_raw())
 }
+
+/// Whether a process may have been ended by the system, which does not want it to run.
+pub(crate) fn is_unwanted(_code: Option<i32>, signal: Option<i32>) -> bool {
+    signal == Some(Signal::KILL.as_raw())
+}

@@ -28,8 +28,9 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{
-    HANDLE, INVALID_HANDLE_VALUE, STATUS_FATAL_APP_EXIT, STATUS_STACK_BUFFER_OVERRUN,
-    WAIT_OBJECT_0, WAIT_TIMEOUT,
+    HANDLE, INVALID_HANDLE_VALUE, STATUS_ACCESS_DENIED, STATUS_FATAL_APP_EXIT,
+    STATUS_INVALID_IMAGE_HASH, STATUS_STACK_BUFFER_OVERRUN, STATUS_VIRUS_DELETED,
+    STATUS_VIRUS_INFECTED, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::Threading::{
     GetExitCodeProcess, INFINITE, RegisterWaitForSingleObject, TerminateProcess, UnregisterWaitEx,
@@ -75,6 +76,17 @@ pub(crate) fn signal_of(_status: ExitStatus) -> Option<i32> {
 /// It has ended itself, as the allocator does when there is no memory. (`abort` fails fast.)
 pub(crate) fn is_abort(code: Option<i32>, _signal: Option<i32>) -> bool {
     code.is_some_and(|code| [STATUS_STACK_BUFFER_OVERRUN, STATUS_FATAL_APP_EXIT].contains(&code))
+}
+
+/// Whether a process may have been ended by the system, which does not want it to run.
+pub(crate) fn is_unwanted(code: Option<i32>, _signal: Option<i32>) -> bool {
+    const REASONS: [i32; 4] = [
+        STATUS_ACCESS_DENIED,
+        STATUS_INVALID_IMAGE_HASH,
+        STATUS_VIRUS_DELETED,
+        STATUS_VIRUS_INFECTED,
+    ];
+    code.is_some_and(|code| REASONS.contains(&code))
 }
 
 /// Names a child.

@@ -9,15 +9,23 @@
 //!    limits the use of windows), no worker is started, and the error names the call: a worker that
 //!    could outlive its parent is worse than none.
 //!
-//! Tests: `tests/process/one.rs`, under Wine.
+//! Tests: `job`; `tests/process/one.rs`, `host.rs` (what is refused), under Wine.
 
 use std::io;
 use std::process::{Child, Command};
 
 use super::job::Job;
 
-/// The call by which a worker is started, and what refuses it.
-pub(crate) const STARTS: &str = "CreateProcess (a policy forbids it, or a scanner for viruses)";
+/// The call by which a worker is started.
+pub(crate) const STARTS: &str = "CreateProcess";
+
+/// What may forbid the start, and where to look.
+pub(crate) const FORBIDS: &str = "its rights, a policy, or a scanner for viruses may forbid it: \
+     look at the events of the system and at the scanner's quarantine";
+
+/// What may end a process that has just been started, and where to look.
+pub(crate) const ENDS: &str = "by a policy, or for a scanner for viruses: \
+     look at the events of the system and at the scanner's quarantine";
 
 /// A worker's job.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! - **Y69** The handle of a process is open while it is borrowed; the name for this process need
 //!   not be closed.
 //!
-//! Tests: `tests/process/`, under Wine.
+//! Tests: below; `tests/process/host.rs` (refused), `one.rs`, under Wine.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -98,5 +98,38 @@ impl Job {
     pub(super) fn kill(&self) {
         // SAFETY: Y68.
         unsafe { TerminateJobObject(self.0.as_raw_handle(), KILLED) };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // children of the test's
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// It waits for what it should do.
+    fn child() -> Child {
+        let mut command = Command::new("cmd");
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    #[test]
+    fn a_job_that_cannot_be_nested_is_an_error_and_an_ended_child_is_none() {
+        let [outer, inner, other] = [(); 3].map(|()| Job::new().unwrap());
+        let (mut one, mut two) = (child(), child());
+        assert!(outer.take(&one).unwrap() && inner.take(&one).unwrap());
+        assert!(other.take(&two).unwrap());
+        // `inner` belongs to `outer`, in which `two` is not.
+        let error = inner.take(&two).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        let call = "AssignProcessToJobObject";
+        assert!(error.to_string().contains(call), "{error}");
+        outer.kill();
+        assert!(!one.wait().unwrap().success());
+        assert!(!Job::new().unwrap().take(&one).unwrap(), "it has ended");
+        two.kill().unwrap();
+        two.wait().unwrap();
     }
 }

@@ -11,7 +11,7 @@
 //!   is.
 //!
 //! Rejected: Unix sockets, which Windows has since 2017 without a call for a pair, and Wine not at
-//! all.
+//! all; named pipes, on which `poll` cannot wait, and which read ahead (`pipe_end`).
 
 #![allow(unsafe_code)]
 

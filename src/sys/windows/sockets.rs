@@ -18,6 +18,10 @@ use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
 /// tell of what comes behind.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
+/// A stream is a connection. What a process has written to it may arrive after its death; if the
+/// process has not read all that came, the connection is reset, and the rest is lost.
+pub(crate) const IS_CONNECTION: bool = true;
+
 /// The call that accepts.
 pub(crate) const ACCEPT: &str = "accept";
 

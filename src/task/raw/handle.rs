@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::header::{Header, TaskRef};
+use crate::sys::stack;
 use crate::task::awaited;
 use crate::task::context::{self, OUTSIDERS};
 use crate::task::error::TaskError;
@@ -162,7 +163,7 @@ impl TaskRef {
     /// Runs the task here, if it is queued and this thread may. True: it did.
     pub(crate) fn run_here(&self) -> bool {
         let mut helped = false;
-        if context::stack_left()
+        if stack::is_half_left()
             && let Some(entry) = context::take_newest(self.address())
         {
             let _ran = entry.run();
@@ -172,7 +173,7 @@ impl TaskRef {
         // wants many probably waits for other tasks, which run only when this thread stops polling
         // it.
         for _ in 0..CLAIMS {
-            if self.is_finished() || !context::stack_left() || !self.claim_and_run() {
+            if self.is_finished() || !stack::is_half_left() || !self.claim_and_run() {
                 break;
             }
             helped = true;

@@ -3,9 +3,9 @@
 //! What an `Arc` would do with a count of two at the most: but the second owner costs nothing, and
 //! only the first one that goes away writes with a locked instruction.
 //!
-//! - **P35** Two halves are made together, and each is dropped once. The one that goes first sets
-//!   the flag and does not touch the value any more; the other sees the flag, and with it all that
-//!   the first has done, and frees the value.
+//! - **P35** Two halves are made together, or one as if the other had gone, and each is dropped
+//!   once. The one that goes first sets the flag and does not touch the value any more; the other
+//!   sees the flag, and with it all that the first has done, and frees the value.
 //!
 //! Tests: `tests/thread/pool.rs` (scopes), also under Miri; the loom model in
 //! `checks/tests/pool.rs`.
@@ -36,11 +36,23 @@ impl<T> Half<T> {
     /// Both owners of a value.
     #[inline(always)]
     pub(in crate::thread) fn pair(value: T) -> (Self, Self) {
-        let alone = AtomicBool::new(false);
+        let owned = Self::place(value, false);
+        (Self(owned), Self(owned))
+    }
+
+    /// One owner of a value, as if the other had gone.
+    #[inline(always)]
+    pub(in crate::thread) fn alone(value: T) -> Self {
+        Self(Self::place(value, true))
+    }
+
+    #[inline(always)]
+    fn place(value: T, alone: bool) -> NonNull<Owned<T>> {
+        let alone = AtomicBool::new(alone);
         let owned = free_list::take(Layout::new::<Owned<T>>()).cast::<Owned<T>>();
         // SAFETY: P35: `take` gave memory for this layout, and no other owner has it.
         unsafe { owned.write(Owned { alone, value }) };
-        (Self(owned), Self(owned))
+        owned
     }
 }
 

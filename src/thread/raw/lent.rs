@@ -170,8 +170,17 @@ impl Lender {
     ) -> (Half<Loan<dyn Entry + 'scope>>, Half<Loan<E>>) {
         let lender = NonNull::from(self);
         let (entry, handle) = Half::pair(Loan { lender, entry });
-        let owned: NonNull<Owned<Loan<dyn Entry + 'scope>>> = ManuallyDrop::new(entry).0;
-        (Half(owned), handle)
+        (any(entry), handle)
+    }
+
+    /// The half of an entry without a handle.
+    #[inline(always)]
+    pub(super) fn alone<'scope, E: Entry + 'scope>(
+        &self,
+        entry: E,
+    ) -> Half<Loan<dyn Entry + 'scope>> {
+        let lender = NonNull::from(self);
+        any(Half::alone(Loan { lender, entry }))
     }
 
     /// Counts an entry, or lets it have the count of one that has `ended`.
@@ -253,6 +262,13 @@ impl Lender {
             thread.wake();
         }
     }
+}
+
+/// An entry's half, whatever its type.
+#[inline(always)]
+fn any<'scope>(half: Half<Loan<impl Entry + 'scope>>) -> Half<Loan<dyn Entry + 'scope>> {
+    let owned: NonNull<Owned<Loan<dyn Entry + 'scope>>> = ManuallyDrop::new(half).0;
+    Half(owned)
 }
 
 impl Lent {

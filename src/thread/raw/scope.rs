@@ -97,6 +97,13 @@ impl<'scope> Scope<'scope, '_> {
             handle,
         )
     }
+
+    /// The same without a handle.
+    #[inline(always)]
+    pub(in crate::thread) fn alone<E: Entry + 'scope>(&'scope self, entry: E) -> ToLend<'scope> {
+        let (entry, scope) = (self.shared.lender.alone(entry), &self.shared);
+        ToLend { entry, scope }
+    }
 }
 
 /// An entry that its scope will lend, or drop.

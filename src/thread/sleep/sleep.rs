@@ -293,10 +293,12 @@ impl Sleep {
         counts.is_closing() && counts.running() == 0
     }
 
-    /// A runner begins to search, unless enough do.
-    pub(in crate::thread) fn search(&self) -> bool {
+    /// A runner begins to search, unless enough do: half of those that should run. After a job both
+    /// threads of a pool of two may: the next region often follows at once, and needs no wake-up.
+    pub(in crate::thread) fn search(&self, after_job: bool) -> bool {
         let counts = self.counts();
-        if counts.searching() * 2 >= self.target(counts).max(2) {
+        let at_least = if after_job { 4 } else { 2 };
+        if counts.searching() * 2 >= self.target(counts).max(at_least) {
             return false;
         }
         self.word.fetch_add(SEARCHING, Ordering::SeqCst);
@@ -368,5 +370,26 @@ impl std::fmt::Debug for Sleep {
             .field("searching", &counts.searching())
             .field("blocked", &(counts.blocked() + waiting))
             .finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Sleep;
+
+    #[test]
+    fn both_workers_of_two_search_after_a_job_and_one_otherwise() {
+        let sleep = Sleep::new(2);
+        assert!(!sleep.found() && sleep.found(), "both searched");
+        assert!(sleep.search(false) && !sleep.search(false));
+        assert!(sleep.search(true) && !sleep.search(true));
+    }
+
+    #[test]
+    fn half_of_a_wide_pool_searches() {
+        let sleep = Sleep::new(16);
+        (0..16).for_each(|_| _ = sleep.found());
+        assert_eq!((0..16).filter(|_| sleep.search(true)).count(), 8);
+        assert!(!sleep.search(false));
     }
 }

@@ -109,7 +109,9 @@ pub(crate) enum Error {
     /// So many bytes were not read; 0: parts without bytes.
     LeftOver(usize),
     Codec(postcard::Error),
-    /// The message of the type itself, or of serde for it.
+    /// The message of the type itself, or of serde for it: it cannot be written.
+    Refused(String),
+    /// The same: it cannot be read.
     Words(String),
     /// The same, of a type that was read with its description.
     Described(String),
@@ -136,6 +138,11 @@ impl fmt::Display for Error {
             Self::Words(words) => {
                 write!(f, "{words} (raised by its `Serialize` or `Deserialize`)")
             }
+            Self::Refused(words) => write!(
+                f,
+                "{words} (raised by its `Serialize`; what an attribute of serde's, such as `tag` or `flatten`, cannot carry can \
+                 be sent as a `String`)"
+            ),
             Self::Described(words) => write!(
                 f,
                 "{words} (raised by its `Deserialize`; an attribute of serde's, such as `untagged`, `tag`, `flatten` or \
@@ -150,7 +157,7 @@ impl std::error::Error for Error {}
 
 impl serde::ser::Error for Error {
     fn custom<T: fmt::Display>(words: T) -> Self {
-        Self::Words(words.to_string())
+        Self::Refused(words.to_string())
     }
 }
 
