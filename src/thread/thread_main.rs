@@ -119,7 +119,13 @@ impl Worker {
     }
 
     fn look_around(&self) -> Option<Work> {
-        (0..SEARCH_ROUNDS).find_map(|round| {
+        // At the pool's end only what is there is run, and nothing waited for that an outside thread
+        // may add: it could add something each time.
+        let rounds = match self.registry().sleep.counts().is_closing() {
+            true => 1,
+            false => SEARCH_ROUNDS,
+        };
+        (0..rounds).find_map(|round| {
             for _ in 0..1 << round.min(6) {
                 hint::spin_loop();
             }

@@ -22,3 +22,27 @@ mod refuse;
 mod resize;
 mod spares;
 mod stress;
+
+/// Calls `f`, and calls it again where all threads that it starts share one processor. (Linux only:
+/// elsewhere once.)
+fn with_all_processors_and_with_one(f: impl Fn() + Sync) {
+    f();
+    #[cfg(target_os = "linux")]
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            use_one_processor();
+            f();
+        });
+    });
+}
+
+/// For this thread, and those that it starts.
+#[cfg(target_os = "linux")]
+fn use_one_processor() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let all = sched_getaffinity(None).unwrap();
+    let first = (0..CpuSet::MAX_CPU).find(|&cpu| all.is_set(cpu)).unwrap();
+    let mut one = CpuSet::new();
+    one.set(first);
+    sched_setaffinity(None, &one).unwrap();
+}

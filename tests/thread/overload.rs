@@ -1,7 +1,7 @@
 //! The thread pool under load: everything at once, from many threads, while it ends.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
-use crate::deadline;
+use crate::{deadline, with_all_processors_and_with_one};
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -222,67 +222,69 @@ fn million_self_wakes_beside_closures() {
 #[test]
 fn wakers_outlive_everything() {
     within_deadline(|| {
-        let kept: Arc<Mutex<Vec<Waker>>> = Arc::default();
-        let dropped = Arc::new(AtomicUsize::new(0));
-        struct Count(Arc<AtomicUsize>);
-        impl Drop for Count {
-            fn drop(&mut self) {
-                self.0.fetch_add(1, Ordering::SeqCst);
+        with_all_processors_and_with_one(|| {
+            let kept: Arc<Mutex<Vec<Waker>>> = Arc::default();
+            let dropped = Arc::new(AtomicUsize::new(0));
+            struct Count(Arc<AtomicUsize>);
+            impl Drop for Count {
+                fn drop(&mut self) {
+                    self.0.fetch_add(1, Ordering::SeqCst);
+                }
             }
-        }
-        for how in [Shutdown::Wait, Shutdown::CancelPending] {
-            let pool = ThreadPool::with_threads(2);
-            let stop = Arc::new(AtomicBool::new(false));
-            let hammers: Vec<_> = (0..2)
-                .map(|_| {
-                    let (kept, stop) = (Arc::clone(&kept), Arc::clone(&stop));
-                    thread::spawn(move || {
-                        while !stop.load(Ordering::Relaxed) {
-                            let some: Vec<Waker> =
-                                kept.lock().unwrap().iter().take(50).cloned().collect();
-                            for waker in some {
-                                waker.wake_by_ref();
-                                waker.wake();
+            for how in [Shutdown::Wait, Shutdown::CancelPending] {
+                let pool = ThreadPool::with_threads(2);
+                let stop = Arc::new(AtomicBool::new(false));
+                let hammers: Vec<_> = (0..2)
+                    .map(|_| {
+                        let (kept, stop) = (Arc::clone(&kept), Arc::clone(&stop));
+                        thread::spawn(move || {
+                            while !stop.load(Ordering::Relaxed) {
+                                let some: Vec<Waker> =
+                                    kept.lock().unwrap().iter().take(50).cloned().collect();
+                                for waker in some {
+                                    waker.wake_by_ref();
+                                    waker.wake();
+                                }
                             }
-                        }
+                        })
                     })
-                })
-                .collect();
-            let tasks: Vec<_> = (0..100)
-                .map(|i| {
-                    let kept = Arc::clone(&kept);
-                    let count = Count(Arc::clone(&dropped));
-                    let mut polls = 0;
-                    pool.spawn_async(poll_fn(move |cx| {
-                        let _ = &count;
-                        polls += 1;
-                        if polls < 3 {
-                            kept.lock().unwrap().push(cx.waker().clone());
-                        }
-                        if i % 2 == 0 && polls > 10 {
-                            Poll::Ready(())
-                        } else {
-                            Poll::Pending
-                        }
-                    }))
-                })
-                .collect();
-            eventually("all have been polled", || kept.lock().unwrap().len() >= 100);
-            pool.shutdown(how);
-            for task in tasks {
-                let _ = task.join();
+                    .collect();
+                let tasks: Vec<_> = (0..100)
+                    .map(|i| {
+                        let kept = Arc::clone(&kept);
+                        let count = Count(Arc::clone(&dropped));
+                        let mut polls = 0;
+                        pool.spawn_async(poll_fn(move |cx| {
+                            let _ = &count;
+                            polls += 1;
+                            if polls < 3 {
+                                kept.lock().unwrap().push(cx.waker().clone());
+                            }
+                            if i % 2 == 0 && polls > 10 {
+                                Poll::Ready(())
+                            } else {
+                                Poll::Pending
+                            }
+                        }))
+                    })
+                    .collect();
+                eventually("all have been polled", || kept.lock().unwrap().len() >= 100);
+                pool.shutdown(how);
+                for task in tasks {
+                    let _ = task.join();
+                }
+                drop(pool);
+                stop.store(true, Ordering::Relaxed);
+                for hammer in hammers {
+                    hammer.join().unwrap();
+                }
+                for waker in kept.lock().unwrap().drain(..) {
+                    waker.wake_by_ref();
+                    waker.wake();
+                }
             }
-            drop(pool);
-            stop.store(true, Ordering::Relaxed);
-            for hammer in hammers {
-                hammer.join().unwrap();
-            }
-            for waker in kept.lock().unwrap().drain(..) {
-                waker.wake_by_ref();
-                waker.wake();
-            }
-        }
-        assert_eq!(dropped.load(Ordering::SeqCst), 200);
+            assert_eq!(dropped.load(Ordering::SeqCst), 200);
+        })
     });
 }
 

@@ -9,7 +9,7 @@
     clippy::print_stderr
 )] // a program, not the crate
 
-use crate::deadline;
+use crate::{deadline, with_all_processors_and_with_one};
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
@@ -793,19 +793,21 @@ fn a_scopes_own_thread_runs_what_lies_in_the_injector() {
 #[test]
 fn a_pool_ends_while_an_outside_thread_goes_on_spawning() {
     let _watchdog = watchdog();
-    let pool = ThreadPool::with_threads(2);
-    let ended = AtomicBool::new(false);
-    std::thread::scope(|threads| {
-        threads.spawn(|| {
-            pool.scope(|s| {
-                while !ended.load(Ordering::Relaxed) {
-                    s.spawn(|| ()).join().unwrap();
-                    s.spawn(|| ());
-                }
+    with_all_processors_and_with_one(|| {
+        let pool = ThreadPool::with_threads(2);
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                pool.scope(|s| {
+                    while !ended.load(Ordering::Relaxed) {
+                        s.spawn(|| ()).join().unwrap();
+                        s.spawn(|| ());
+                    }
+                });
             });
+            pool.shutdown(Shutdown::Wait);
+            ended.store(true, Ordering::Relaxed);
         });
-        pool.shutdown(Shutdown::Wait);
-        ended.store(true, Ordering::Relaxed);
     });
 }
 

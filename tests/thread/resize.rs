@@ -769,12 +769,7 @@ fn a_process_that_may_use_one_processor_has_one_worker() {
 #[test]
 #[ignore = "changes its affinity: run by a_process_that_may_use_one_processor_has_one_worker"]
 fn alone_on_one_processor() {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let all = sched_getaffinity(None).unwrap();
-    let first = (0..CpuSet::MAX_CPU).find(|&cpu| all.is_set(cpu)).unwrap();
-    let mut one = CpuSet::new();
-    one.set(first);
-    sched_setaffinity(None, &one).unwrap();
+    crate::use_one_processor();
     assert_eq!(ThreadPool::new().num_threads(), 1);
     let cores = ThreadPool::builder().physical_cores(true).build().unwrap();
     assert_eq!(cores.num_threads(), 1);

@@ -30,7 +30,7 @@ impl Counts {
     pub(super) fn is_watched(self) -> bool {
         self.0 & WATCHED != 0
     }
-    pub(super) fn is_closing(self) -> bool {
+    pub(in crate::thread) fn is_closing(self) -> bool {
         self.0 & CLOSING != 0
     }
 }
