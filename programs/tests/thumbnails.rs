@@ -127,7 +127,7 @@ fn a_crash_costs_one_picture() {
     let others = (0..12).map(|n| to.join(format!("{n}.png")));
     let others: Vec<PathBuf> = others.collect();
     while !others.iter().all(|path| path.exists()) {
-        assert!(began.elapsed() < Duration::from_secs(60), "too slow");
+        assert!(began.elapsed() < Duration::from_secs(200), "too slow");
         sleep(Duration::from_millis(5));
     }
     while running.is_alive() {
