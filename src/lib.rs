@@ -47,6 +47,9 @@ compile_error!(
     "workers on other machines (the features `ssh`, `slurm` and `dask`) cannot be started from Windows"
 );
 
+#[macro_use]
+mod debug;
+
 mod loom;
 mod sys;
 

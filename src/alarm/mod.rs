@@ -34,7 +34,6 @@ mod timers;
 mod waiter;
 
 use std::cell::RefCell;
-use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -112,14 +111,12 @@ impl Drop for Alarm {
     }
 }
 
-impl fmt::Debug for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alarm")
-            .field("deadline", &self.deadline)
-            .field("armed", &matches!(self.stage, Stage::Armed(..)))
-            .finish()
-    }
-}
+debug!(
+    impl Alarm,
+    self,
+    deadline = self.deadline,
+    armed = matches!(self.stage, Stage::Armed(..))
+);
 
 /// Wakes alarms: an event loop, or the helper thread.
 pub(crate) trait Timekeeper: Send + Sync {

@@ -2,7 +2,6 @@
 //!
 //! Tests: `tests/event_loop/`.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 #[cfg(unix)]
@@ -220,13 +219,7 @@ impl Drop for EventLoop {
     }
 }
 
-impl fmt::Debug for EventLoop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventLoop")
-            .field("shared", &self.local.shared)
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl EventLoop, self, shared = self.local.shared);
 
 /// Settings of an [`EventLoop`].
 ///
@@ -382,14 +375,12 @@ impl EventLoopBuilder {
     }
 }
 
-impl fmt::Debug for EventLoopBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventLoopBuilder")
-            .field("slow_poll", &self.slow_poll.as_ref().map(|(d, _)| d))
-            .field("virtual_time", &self.virtual_time)
-            .finish_non_exhaustive()
-    }
-}
+debug!(
+    impl EventLoopBuilder,
+    self,
+    slow_poll = self.slow_poll.as_ref().map(|(d, _)| d),
+    virtual_time = self.virtual_time
+);
 
 #[track_caller]
 fn refuse_nesting(what: &str) {

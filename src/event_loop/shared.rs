@@ -25,7 +25,6 @@
 //! by `tests/event_loop/`.
 
 use std::cell::Cell;
-use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{Thread, ThreadId};
 use std::time::Instant;
@@ -235,13 +234,7 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("owner", &self.owner.id())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl Shared, self, owner = self.owner.id());
 
 /// This thread, cached.
 #[inline]

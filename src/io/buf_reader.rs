@@ -10,7 +10,6 @@
 //!
 //! Checked by `tests/event_loop/buffered.rs`.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, SeekFrom};
 use std::pin::Pin;
@@ -507,11 +506,5 @@ impl<R: AsyncSeek + Unpin> AsyncSeek for BufReader<R> {
     }
 }
 
-impl<R: fmt::Debug> fmt::Debug for BufReader<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BufReader")
-            .field("inner", &self.inner)
-            .field("buffered", &self.buffer().len())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<R: std::fmt::Debug> BufReader<R>, self,
+    inner = self.inner, buffered = self.buffer().len());

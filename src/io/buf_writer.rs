@@ -5,7 +5,6 @@
 //!
 //! Checked by `tests/event_loop/buffered.rs`.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -262,11 +261,5 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for BufWriter<W> {
     }
 }
 
-impl<W: fmt::Debug> fmt::Debug for BufWriter<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BufWriter")
-            .field("inner", &self.inner)
-            .field("buffered", &self.buffer().len())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<W: std::fmt::Debug> BufWriter<W>, self,
+    inner = self.inner, buffered = self.buffer().len());

@@ -5,7 +5,6 @@
 //! [`Settings`].
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -406,18 +405,16 @@ impl ProcessPool {
     }
 }
 
-impl fmt::Debug for ProcessPoolBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessPoolBuilder")
-            .field("workers", &self.settings.asked)
-            .field("physical_cores", &self.physical_cores)
-            .field("variables", &self.settings.variables)
-            .field("stdout", &self.settings.stdout)
-            .field("grace", &self.settings.policy.grace)
-            .field("initializer", &self.initializer.is_some())
-            .field("memory_limit", &self.settings.memory)
-            .field("max_tasks_per_worker", &self.settings.policy.replace_after)
-            .field("plain_workers", &self.settings.plain)
-            .finish_non_exhaustive()
-    }
-}
+debug!(
+    impl ProcessPoolBuilder,
+    self,
+    workers = self.settings.asked,
+    physical_cores = self.physical_cores,
+    variables = self.settings.variables,
+    stdout = self.settings.stdout,
+    grace = self.settings.policy.grace,
+    initializer = self.initializer.is_some(),
+    memory_limit = self.settings.memory,
+    max_tasks_per_worker = self.settings.policy.replace_after,
+    plain_workers = self.settings.plain
+);

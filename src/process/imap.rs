@@ -21,7 +21,6 @@
 //! Tests: `tests/process/imap.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -441,15 +440,8 @@ impl<I: Iterator, R> Drop for Imap<I, R> {
     }
 }
 
-impl<I: Iterator, R> fmt::Debug for Imap<I, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Imap")
-            .field("taken", &self.taken)
-            .field("given", &self.given)
-            .field("buffer", &self.buffer)
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<I: Iterator, R> Imap<I, R>, self,
+    taken = self.taken, given = self.given, buffer = self.buffer);
 
 /// An [`Imap`] as a [`Stream`].
 #[must_use = "it does nothing until it is polled"]
@@ -536,8 +528,4 @@ where
     }
 }
 
-impl<I: Iterator, R> fmt::Debug for ImapStream<I, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ImapStream").field(&self.0).finish()
-    }
-}
+debug!(impl<I: Iterator, R> ImapStream<I, R>, self, items = self.0);

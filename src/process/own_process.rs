@@ -20,7 +20,6 @@
 
 use std::any::type_name;
 use std::ffi::OsStr;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -231,15 +230,7 @@ impl<R> IntoFuture for Process<R> {
     }
 }
 
-impl<R> fmt::Debug for Process<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process")
-            .field("name", &self.name())
-            .field("pid", &self.pid())
-            .field("is_alive", &self.is_alive())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<R> Process<R>, self, name = self.name(), pid = self.pid(), is_alive = self.is_alive());
 
 impl ProcessBuilder {
     /// Its name: see [`Process::name`].

@@ -377,10 +377,4 @@ impl Drop for End {
     }
 }
 
-impl std::fmt::Debug for ProcessPool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ProcessPool")
-            .field("workers", &self.worker_pids())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl ProcessPool, self, workers = self.worker_pids());

@@ -5,7 +5,6 @@
 //! Tests: `tests/process/calls.rs`.
 
 use std::any::type_name;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -378,10 +377,4 @@ impl<A, R> Clone for ProcessCall<'_, A, R> {
     }
 }
 
-impl<A, R> fmt::Debug for ProcessCall<'_, A, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessCall")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<A, R> ProcessCall<'_, A, R>, self, options = self.options);

@@ -23,7 +23,6 @@
 // `tests/task/broadcast.rs`.
 
 use std::collections::VecDeque;
-use std::fmt;
 
 use event_listener::Event as Listeners;
 use thiserror::Error;
@@ -342,25 +341,8 @@ pub enum TryRecvError {
     Lagged(u64),
 }
 
-impl<T> fmt::Debug for SendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SendError(..)")
-    }
-}
+debug!(impl<T> SendError<T>, self);
 
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("kept", &self.len())
-            .field("receivers", &self.receiver_count())
-            .finish()
-    }
-}
+debug!(impl<T> Sender<T>, self, kept = self.len(), receivers = self.receiver_count());
 
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver")
-            .field("left", &self.len())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<T> Receiver<T>, self, left = self.len());

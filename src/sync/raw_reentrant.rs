@@ -259,13 +259,7 @@ impl<T> Drop for ReentrantMutexGuard<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for ReentrantMutex<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReentrantMutex")
-            .field("held", &self.held.lock().is_some())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<T> ReentrantMutex<T>, self, held = self.held.lock().is_some());
 
 impl<T: fmt::Debug> fmt::Debug for ReentrantMutexGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -426,11 +426,7 @@ pub struct SendError<T>(pub T);
 #[error("the senders of this watch channel are gone")]
 pub struct RecvError;
 
-impl<T> fmt::Debug for SendError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SendError(..)")
-    }
-}
+debug!(impl<T> SendError<T>, self);
 
 impl<T: fmt::Debug> fmt::Debug for Ref<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -438,18 +434,6 @@ impl<T: fmt::Debug> fmt::Debug for Ref<'_, T> {
     }
 }
 
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("receivers", &self.receiver_count())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<T> Sender<T>, self, receivers = self.receiver_count());
 
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver")
-            .field("is_closed", &self.is_closed())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<T> Receiver<T>, self, is_closed = self.is_closed());

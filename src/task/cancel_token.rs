@@ -23,7 +23,6 @@
 //!
 //! Tests: `tests/task/group.rs`, `checks/tests/models.rs::token_*`.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll};
@@ -184,14 +183,12 @@ impl Default for CancelToken {
     }
 }
 
-impl fmt::Debug for CancelToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelToken")
-            .field("cancelled", &self.node.cancelled.load(Ordering::Relaxed))
-            .field("deadline", &self.node.deadline)
-            .finish()
-    }
-}
+debug!(
+    impl CancelToken,
+    self,
+    cancelled = self.node.cancelled.load(Ordering::Relaxed),
+    deadline = self.node.deadline
+);
 
 impl Drop for Node {
     fn drop(&mut self) {

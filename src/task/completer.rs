@@ -9,8 +9,6 @@
 //! promise has ended before `cancel` returns, and a result that its producer delivers later is
 //! dropped.
 
-use std::fmt;
-
 use super::id::TaskId;
 use super::raw::{Completer, OnCancel, Task, cell};
 use super::unobserved::Hook;
@@ -91,8 +89,4 @@ impl<T> Task<T> {
     }
 }
 
-impl<T> fmt::Debug for Completer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Completer").field(&self.id()).finish()
-    }
-}
+debug!(impl<T> Completer<T>, self, id = self.id());

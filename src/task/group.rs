@@ -695,30 +695,10 @@ impl std::error::Error for GroupError {
     }
 }
 
-impl<T> fmt::Debug for TaskGroup<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskGroup")
-            .field("members", &self.len())
-            .finish()
-    }
-}
+debug!(impl<T> TaskGroup<T>, self, members = self.len());
 
-impl<T> fmt::Debug for GroupHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GroupHandle")
-    }
-}
+debug!(impl<T> GroupHandle<T>, self);
 
-impl<T> fmt::Debug for GroupJoin<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupJoin")
-            .field("ended", &self.group.shared.lock().collected.len())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<T> GroupJoin<'_, T>, self, ended = self.group.shared.lock().collected.len());
 
-impl<T> fmt::Debug for GroupNext<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GroupNext").field(&self.group).finish()
-    }
-}
+debug!(impl<T> GroupNext<'_, T>, self, group = self.group);

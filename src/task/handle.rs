@@ -310,14 +310,12 @@ impl AbortHandle {
     }
 }
 
-impl fmt::Debug for AbortHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle")
-            .field("id", &self.id())
-            .field("state", self.task.shown())
-            .finish()
-    }
-}
+debug!(
+    impl AbortHandle,
+    self,
+    id = self.id(),
+    state = *self.task.shown()
+);
 
 /// Cancels those that are tasks, and only then drops all. If the destructor of an ended task's
 /// result panics, the panic hook shows it, and it is contained.
@@ -399,8 +397,4 @@ impl<T> Drop for CancelOnDrop<T> {
     }
 }
 
-impl<T> fmt::Debug for CancelOnDrop<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CancelOnDrop").field(&self.task).finish()
-    }
-}
+debug!(impl<T> CancelOnDrop<T>, self, task = self.task);

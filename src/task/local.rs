@@ -12,7 +12,6 @@
 //! Tests: `tests/task/local.rs`.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -190,11 +189,7 @@ impl<T> LocalKey<T> {
     }
 }
 
-impl<T> fmt::Debug for LocalKey<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalKey").finish_non_exhaustive()
-    }
-}
+debug!(impl<T> LocalKey<T>, self);
 
 /// A value that lies in its key until this is dropped, and is back in its place then.
 struct Placed<'a, T: 'static> {

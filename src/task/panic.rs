@@ -128,15 +128,13 @@ impl Panic {
     }
 }
 
-impl fmt::Debug for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Panic")
-            .field("message", &self.inner.message)
-            .field("location", &self.inner.location)
-            .field("worker", &self.inner.worker)
-            .finish()
-    }
-}
+debug!(
+    impl Panic,
+    self,
+    message = self.inner.message,
+    location = self.inner.location,
+    worker = self.inner.worker
+);
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

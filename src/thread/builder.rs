@@ -5,7 +5,7 @@
 //!
 //! Tests: `tests/thread/pool.rs` (names, hooks, width).
 
-use std::{fmt, io};
+use std::io;
 
 use super::config::{Config, width, width_of};
 use super::pool::ThreadPool;
@@ -177,16 +177,14 @@ impl ThreadPoolBuilder {
     }
 }
 
-impl fmt::Debug for ThreadPoolBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPoolBuilder")
-            .field("threads", &self.config.threads)
-            .field("physical_cores", &self.config.physical_cores)
-            .field("name", &self.config.name)
-            .field("stack_size", &self.config.stack_size)
-            .finish_non_exhaustive()
-    }
-}
+debug!(
+    impl ThreadPoolBuilder,
+    self,
+    threads = self.config.threads,
+    physical_cores = self.config.physical_cores,
+    name = self.config.name,
+    stack_size = self.config.stack_size
+);
 
 impl ThreadPool {
     /// Makes a pool as wide as the number of processors for this process (by affinity and cgroup

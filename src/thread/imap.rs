@@ -8,7 +8,6 @@
 //!
 //! Tests: `tests/thread/imap.rs`.
 
-use std::fmt;
 use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -149,11 +148,7 @@ impl<R> Iterator for Imap<R> {
 
 impl<R> FusedIterator for Imap<R> {}
 
-impl<R> fmt::Debug for Imap<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Imap").finish_non_exhaustive()
-    }
-}
+debug!(impl<R> Imap<R>, self);
 
 /// The results of [`imap`](super::ThreadPool::imap) or
 /// [`imap_unordered`](super::ThreadPool::imap_unordered) for async code.
@@ -203,8 +198,4 @@ impl<R> Stream for ImapStream<R> {
 // Nothing in it is pinned.
 impl<R> Unpin for ImapStream<R> {}
 
-impl<R> fmt::Debug for ImapStream<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImapStream").finish_non_exhaustive()
-    }
-}
+debug!(impl<R> ImapStream<R>, self);

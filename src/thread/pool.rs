@@ -8,8 +8,8 @@
 //! Tests: `tests/thread/pool.rs`.
 
 use std::convert::Infallible;
+use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
-use std::{fmt, io};
 
 use super::broadcast::{broadcast, spawn_broadcast};
 use super::config::{self, Config};
@@ -656,11 +656,9 @@ impl Drop for LastHandle {
 impl UnwindSafe for ThreadPool {}
 impl RefUnwindSafe for ThreadPool {}
 
-impl fmt::Debug for ThreadPool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPool")
-            .field("threads", &self.num_threads())
-            .field("sleep", &self.registry.sleep)
-            .finish()
-    }
-}
+debug!(
+    impl ThreadPool,
+    self,
+    threads = self.num_threads(),
+    sleep = self.registry.sleep
+);

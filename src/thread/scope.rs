@@ -22,7 +22,6 @@
 //!
 //! Tests: `tests/thread/pool.rs`.
 
-use std::fmt;
 use std::iter;
 use std::panic::resume_unwind;
 use std::ptr;
@@ -271,16 +270,6 @@ where
     result.unwrap_or_else(|| unreachable!("it has been called"))
 }
 
-impl fmt::Debug for Scope<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").finish_non_exhaustive()
-    }
-}
+debug!(impl Scope<'_, '_>, self);
 
-impl<T> fmt::Debug for ScopedTask<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScopedTask")
-            .field("is_finished", &self.is_finished())
-            .finish()
-    }
-}
+debug!(impl<T> ScopedTask<'_, T>, self, is_finished = self.is_finished());

@@ -10,7 +10,6 @@
 //!
 //! Checked by `tests/event_loop/`.
 
-use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
@@ -217,11 +216,9 @@ impl Drop for Sleep {
     }
 }
 
-impl fmt::Debug for Sleep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep")
-            .field("deadline", &self.deadline)
-            .field("done", &matches!(self.stage, Stage::Done))
-            .finish()
-    }
-}
+debug!(
+    impl Sleep,
+    self,
+    deadline = self.deadline,
+    done = matches!(self.stage, Stage::Done)
+);

@@ -58,7 +58,6 @@ mod reader;
 mod story;
 mod summary;
 
-use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,11 +154,7 @@ impl Drop for Recording {
     }
 }
 
-impl fmt::Debug for Recording {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recording").finish_non_exhaustive()
-    }
-}
+debug!(impl Recording, self);
 
 /// What was recorded.
 pub struct Trace {
@@ -217,12 +212,10 @@ impl Trace {
     }
 }
 
-impl fmt::Debug for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trace")
-            .field("duration", &self.duration())
-            .field("events", &self.events())
-            .field("lost", &self.lost())
-            .finish_non_exhaustive()
-    }
-}
+debug!(
+    impl Trace,
+    self,
+    duration = self.duration(),
+    events = self.events(),
+    lost = self.lost()
+);

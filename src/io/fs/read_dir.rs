@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fmt;
 use std::fs;
 use std::future::poll_fn;
 use std::io;
@@ -144,11 +143,7 @@ impl Stream for ReadDir {
     }
 }
 
-impl fmt::Debug for ReadDir {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadDir").finish_non_exhaustive()
-    }
-}
+debug!(impl ReadDir, self);
 
 /// One entry of a directory; see [`read_dir`].
 #[derive(Debug, Clone)]

@@ -383,11 +383,7 @@ struct State {
     is_over: bool,
 }
 
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").finish_non_exhaustive()
-    }
-}
+debug!(impl State, self);
 
 /// One of a worker's connections.
 struct Half {

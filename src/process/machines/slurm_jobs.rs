@@ -6,7 +6,6 @@
 //! Tests: below; `tests/slurm/`.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::{DirEntry, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -78,11 +77,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
+debug!(impl Secret, self);
 
 /// A job that Slurm has.
 #[derive(Debug, PartialEq, Eq)]

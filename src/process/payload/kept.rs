@@ -267,11 +267,4 @@ impl Drop for Kept {
     }
 }
 
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept")
-            .field("id", &self.id)
-            .field("ended", &self.ended(false))
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl Kept, self, id = self.id, ended = self.ended(false));

@@ -4,7 +4,6 @@
 //! queue (`raw/ready_queue.rs`); so a completion costs the same however many tasks there
 //! are, and a million tasks take linear time.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -151,18 +150,6 @@ impl<T> Iterator for AsCompletedIter<T> {
 
 impl<T> ExactSizeIterator for AsCompletedIter<T> {}
 
-impl<T> fmt::Debug for AsCompleted<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsCompleted")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<T> AsCompleted<T>, self, left = self.left);
 
-impl<T> fmt::Debug for AsCompletedIter<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AsCompletedIter")
-            .field(&self.results)
-            .finish()
-    }
-}
+debug!(impl<T> AsCompletedIter<T>, self, results = self.results);

@@ -2,7 +2,6 @@
 //!
 //! The keys lie beside an [`AsCompleted`], which says the number of the task that has ended.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -115,18 +114,6 @@ impl<K, T> Iterator for AsCompletedKeyedIter<K, T> {
 
 impl<K, T> ExactSizeIterator for AsCompletedKeyedIter<K, T> {}
 
-impl<K, T> fmt::Debug for AsCompletedKeyed<K, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AsCompletedKeyed")
-            .field(&self.results)
-            .finish()
-    }
-}
+debug!(impl<K, T> AsCompletedKeyed<K, T>, self, results = self.results);
 
-impl<K, T> fmt::Debug for AsCompletedKeyedIter<K, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AsCompletedKeyedIter")
-            .field(&self.results)
-            .finish()
-    }
-}
+debug!(impl<K, T> AsCompletedKeyedIter<K, T>, self, results = self.results);

@@ -9,7 +9,6 @@
 //!
 //! Other futures are polled here ([`Together`]).
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -101,10 +100,4 @@ impl<F: Future> Future for JoinAll<F> {
 // Where a future stands is left alone once it is polled.
 impl<F: Future> Unpin for JoinAll<F> {}
 
-impl<F: Future> fmt::Debug for JoinAll<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinAll")
-            .field("ended", &self.ended)
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<F: Future> JoinAll<F>, self, ended = self.ended);

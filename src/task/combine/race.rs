@@ -6,7 +6,6 @@
 //!
 //! Other futures are polled here ([`Together`]).
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -112,10 +111,4 @@ impl<F: Future> Future for Race<F> {
 // Where a future stands is left alone once it is polled.
 impl<F: Future> Unpin for Race<F> {}
 
-impl<F: Future> fmt::Debug for Race<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Race")
-            .field("of", &self.futures.len())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<F: Future> Race<F>, self, of = self.futures.len());

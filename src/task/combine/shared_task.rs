@@ -6,7 +6,6 @@
 //! for is still the task's when its handle is dropped with the last of the sharers, and told then.
 //! No lock is held while a value is cloned or a waker woken.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
@@ -158,11 +157,4 @@ impl<T> Drop for SharedTask<T> {
     }
 }
 
-impl<T> fmt::Debug for SharedTask<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedTask")
-            .field("id", &self.id())
-            .field("is_finished", &self.is_finished())
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<T> SharedTask<T>, self, id = self.id(), is_finished = self.is_finished());

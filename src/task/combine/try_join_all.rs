@@ -6,7 +6,6 @@
 //!
 //! Other futures are polled here ([`Together`]).
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -125,10 +124,4 @@ where
 // Where a future stands is left alone once it is polled.
 impl<F: Future> Unpin for TryJoinAll<F> {}
 
-impl<F: Future> fmt::Debug for TryJoinAll<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TryJoinAll")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<F: Future> TryJoinAll<F>, self, left = self.left);

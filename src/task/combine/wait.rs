@@ -4,7 +4,6 @@
 //! lists, those that have ended (their results still in them) and those that have
 //! not; nothing is cancelled, nothing is lost.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -117,11 +116,4 @@ impl<T> Future for Wait<T> {
     }
 }
 
-impl<T> fmt::Debug for Wait<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait")
-            .field("until", &self.until)
-            .field("left", &self.left)
-            .finish_non_exhaustive()
-    }
-}
+debug!(impl<T> Wait<T>, self, until = self.until, left = self.left);

@@ -11,7 +11,6 @@
 //! Tests: `tests/event_loop/yields.rs`, `checks/tests/models.rs`.
 #![allow(unsafe_code)]
 
-use std::fmt;
 use std::ops::Deref;
 
 use super::header::{Header, Ran, Runnable, TaskRef, YIELDED};
@@ -102,8 +101,4 @@ impl Drop for Runnable {
     }
 }
 
-impl fmt::Debug for Runnable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Runnable").field(&self.id()).finish()
-    }
-}
+debug!(impl Runnable, self, id = self.id());

@@ -476,14 +476,7 @@ impl Drop for TaskRef {
     }
 }
 
-impl fmt::Debug for TaskRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TaskRef")
-            .field(&self.id())
-            .field(self.shown())
-            .finish()
-    }
-}
+debug!(impl TaskRef, self, id = self.id(), state = *self.shown());
 
 impl Header {
     /// Records that its code begins to run on this thread.
