@@ -33,9 +33,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // 2. An `imap`, and a bar of our own, which was made for two rounds.
     let bar = ProgressBar::new(200);
     bar.set_style(ProgressStyle::with_template("{percent:>3} % {wide_bar}")?);
-    let sum: u64 = pool.with_bar(bar.clone()).imap(0..100, slow_square).sum();
+    let sum: u64 = pool.imap(0..100, slow_square).with_bar(bar.clone()).sum();
     let careful = procs.call(slow_square).timeout(Duration::from_secs(60));
-    let results = careful.with_bar(bar.clone()).imap_unordered(0..100);
+    let results = careful.imap_unordered(0..100).with_bar(bar.clone());
     let same = results.sum::<Result<u64, TaskError>>()?;
     bar.finish();
     assert_eq!(sum, same);

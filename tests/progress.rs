@@ -52,23 +52,18 @@ fn every_call_of_a_thread_pool_counts() {
             of(&|pool| assert!(pool.try_map(0..100, fine).unwrap().is_sorted())),
             hundred
         );
-        assert_eq!(
-            of(&|pool| assert_eq!(pool.imap(0..100, |n| n).sum::<u32>(), 4950)),
-            hundred
-        );
-        let squares = |pool: WithBar<&ThreadPool>| pool.imap_unordered(0..100, |n| n).buffer(3);
-        assert_eq!(
-            of(&|pool| assert_eq!(squares(pool).sum::<u32>(), 4950)),
-            hundred
-        );
         assert_eq!(of(&|pool| pool.for_each(0..0, |_: u8| ())), (0, Some(0)));
+        let squares = bar();
+        let all = pool.imap(0..9, |n| n).with_bar(squares.clone());
+        assert_eq!(all.sum::<u32>(), 36);
+        let all = pool.imap_unordered(0..9, |n| n).buffer(3);
+        assert_eq!(all.with_bar(squares.clone()).count(), 9);
+        assert_eq!(state(&squares), (18, Some(9)));
         // The number of items is unknown, so the bar has no end.
-        let endless = |pool: WithBar<&ThreadPool>| pool.imap(0_u64.., |n| n).take(7).sum::<u64>();
-        assert_eq!(of(&|pool| assert_eq!(endless(pool), 21)), (7, None));
-        // The bar is added afterwards.
-        let late = bar();
-        assert_eq!(pool.imap(0..9, |n| n).with_bar(late.clone()).count(), 9);
-        assert_eq!(state(&late), (9, Some(9)));
+        let endless = bar();
+        let all = pool.imap(0_u64.., |n| n).with_bar(endless.clone());
+        assert_eq!(all.take(7).sum::<u64>(), 21);
+        assert_eq!(state(&endless), (7, None));
     });
 }
 
@@ -115,19 +110,16 @@ fn every_call_of_a_process_pool_counts() {
         let results = |results: &mut dyn Iterator<Item = Result<u64, TaskError>>| {
             sum(results.map(Result::unwrap).collect());
         };
-        assert_eq!(
-            of(&|procs| results(&mut procs.imap(0..100, add).buffer(9))),
-            hundred
-        );
-        assert_eq!(
-            of(&|procs| results(&mut procs.imap_unordered(0..100, add))),
-            hundred
-        );
+        let of_pool = bar();
+        let all = procs.imap(0..100, add).buffer(9);
+        results(&mut all.with_bar(of_pool.clone()));
+        results(&mut procs.imap_unordered(0..100, add).with_bar(of_pool.clone()));
+        assert_eq!(state(&of_pool), (200, Some(100)));
         let call = procs.call(add).retry(1);
         let of_call = bar();
         sum(call.clone().with_bar(of_call.clone()).map(0..100).unwrap());
-        results(&mut call.clone().with_bar(of_call.clone()).imap(0..100));
-        results(&mut call.with_bar(of_call.clone()).imap_unordered(0..100));
+        results(&mut call.imap(0..100).with_bar(of_call.clone()));
+        results(&mut call.imap_unordered(0..100).with_bar(of_call.clone()));
         assert_eq!(
             state(&of_call),
             (300, Some(100)),
@@ -156,7 +148,7 @@ fn an_error_leaves_the_bar_of_processes_where_it_is() {
         // In an `imap` an error counts as a result.
         let after = bar();
         let died = |n: u64| if n == 5 { std::process::abort() } else { n };
-        let results: Vec<_> = procs.with_bar(after.clone()).imap(0..10, died).collect();
+        let results: Vec<_> = procs.imap(0..10, died).with_bar(after.clone()).collect();
         assert_eq!(results.iter().filter(|result| result.is_err()).count(), 1);
         assert_eq!(state(&after), (10, Some(10)));
     });
@@ -182,9 +174,9 @@ fn tasks_of_any_mixture_have_a_bar() {
                 assert!(one.position() >= 1);
             }
             assert_eq!(sum, 6);
-            let mut stream = procs.imap(0..5, |n: u64| n).with_bar(two.clone()).stream();
+            let mut stream = procs.imap(0..5, |n: u64| n).stream().with_bar(two.clone());
             while stream.next().await.is_some() {}
-            let mut stream = pool.with_bar(two.clone()).imap(0..5, |n| n).stream();
+            let mut stream = pool.imap(0..5, |n| n).stream().with_bar(two.clone());
             while stream.next().await.is_some() {}
         });
         assert_eq!(state(&one), (3, Some(3)));

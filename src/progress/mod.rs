@@ -7,7 +7,7 @@
 //! |---|---|
 //! | a `map` on threads, and `for_each`, `try_map`, `map_reduce` | `pool.with_progress().map(items, f)` |
 //! | a `map` in processes | `procs.with_progress().map(items, f)`, or `procs.call(f).timeout(d).with_progress().map(items)` |
-//! | an `imap` of either, or its stream | `pool.with_progress().imap(items, f)`, or `pool.imap(items, f).with_progress()` |
+//! | an `imap` of either, or its stream | `pool.imap(items, f).with_progress()` |
 //! | tasks of any mixture, those of a loop included | `as_completed(tasks).with_progress()` |
 //! | an [`AnyExecutor`](crate::AnyExecutor), [`Inline`](crate::Inline) | `executor.with_progress().map(items, f)` |
 //!
@@ -124,11 +124,11 @@ use seal::Seal;
 
 /// An executor, call or iterator with a bar; from [`Progress`].
 ///
-/// It has those of `map`, `imap` and similar methods that the wrapped value has and that a bar can
-/// follow. If it is dropped before the end, for example after an error or a panic, the bar keeps
-/// its position.
+/// It has those of `map` and similar methods that the wrapped value has and that a bar can follow,
+/// or is an iterator or a stream as the wrapped value is. If it is dropped before the end, for
+/// example after an error or a panic, the bar keeps its position.
 #[derive(Debug)]
-#[must_use = "the bar moves with a call: `map`, `imap`, or a loop over the results"]
+#[must_use = "the bar moves with a call: `map`, or a loop over the results"]
 pub struct WithBar<S> {
     source: S,
     bar: Bar,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::bar::Bar;
 use super::{Progress, WithBar};
 use crate::loom::atomic::Ordering;
-use crate::process::{Counter, Imap, Portable, ProcessCall, ProcessPool};
+use crate::process::{Counter, Portable, ProcessCall, ProcessPool};
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError, Until, wait};
 
@@ -45,51 +45,6 @@ impl WithBar<&ProcessPool> {
         R: Portable,
     {
         super::with(self.source.call(f), self.bar).map(items)
-    }
-
-    /// [`ProcessPool::imap`], with a bar that advances with the results taken. Its
-    /// [`buffer`](WithBar::buffer) and [`stream`](WithBar::stream) are available, too.
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
-    ///
-    /// # trefoil::process::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let squares = procs.with_progress().imap(1..=3, |n: u64| n * n).buffer(8);
-    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn imap<I, R>(self, items: I, f: fn(I::Item) -> R) -> WithBar<Imap<I::IntoIter, R>>
-    where
-        I: IntoIterator<Item: Portable>,
-        R: Portable,
-    {
-        super::with(self.source.imap(items, f), self.bar)
-    }
-
-    /// [`ProcessPool::imap_unordered`], with a bar that advances with the results taken.
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
-    ///
-    /// # trefoil::process::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let squares = procs.with_progress().imap_unordered(1..=3, |n: u64| n * n);
-    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn imap_unordered<I, R>(
-        self,
-        items: I,
-        f: fn(I::Item) -> R,
-    ) -> WithBar<Imap<I::IntoIter, R>>
-    where
-        I: IntoIterator<Item: Portable>,
-        R: Portable,
-    {
-        super::with(self.source.imap_unordered(items, f), self.bar)
     }
 }
 
@@ -126,44 +81,6 @@ impl<A: Portable, R: Portable> WithBar<ProcessCall<'_, A, R>> {
         let results = watch(task, &counter, &bar)?;
         bar.finish();
         Ok(results)
-    }
-
-    /// [`ProcessCall::imap`], with a bar that advances with the results taken.
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
-    ///
-    /// # trefoil::process::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let squares = procs.call(|n: u64| n * n).retry(1).with_progress().imap(1..=3);
-    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn imap<I>(self, items: I) -> WithBar<Imap<I::IntoIter, R>>
-    where
-        I: IntoIterator<Item = A>,
-    {
-        super::with(self.source.imap(items), self.bar)
-    }
-
-    /// [`ProcessCall::imap_unordered`], with a bar that advances with the results taken.
-    ///
-    /// ```
-    /// use trefoil::ProcessPool;
-    /// use trefoil::progress::Progress;
-    ///
-    /// # trefoil::process::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let squares = procs.call(|n: u64| n * n).with_progress().imap_unordered(1..=3);
-    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn imap_unordered<I>(self, items: I) -> WithBar<Imap<I::IntoIter, R>>
-    where
-        I: IntoIterator<Item = A>,
-    {
-        super::with(self.source.imap_unordered(items), self.bar)
     }
 }
 

@@ -47,38 +47,6 @@ impl<I: Iterator<Item: Portable>, R: Portable> Progress for process::ImapStream<
     }
 }
 
-impl<R> WithBar<thread::Imap<R>> {
-    /// As [`Imap::buffer`](thread::Imap::buffer).
-    pub fn buffer(mut self, items: usize) -> Self {
-        self.source = self.source.buffer(items);
-        self
-    }
-
-    /// As [`Imap::stream`](thread::Imap::stream).
-    pub fn stream(self) -> WithBar<thread::ImapStream<R>> {
-        WithBar {
-            source: self.source.stream(),
-            bar: self.bar,
-        }
-    }
-}
-
-impl<I: Iterator<Item: Portable>, R: Portable> WithBar<process::Imap<I, R>> {
-    /// As [`Imap::buffer`](process::Imap::buffer).
-    pub fn buffer(mut self, items: usize) -> Self {
-        self.source = self.source.buffer(items);
-        self
-    }
-
-    /// As [`Imap::stream`](process::Imap::stream).
-    pub fn stream(self) -> WithBar<process::ImapStream<I, R>> {
-        WithBar {
-            source: self.source.stream(),
-            bar: self.bar,
-        }
-    }
-}
-
 impl<S: Iterator> Iterator for WithBar<S> {
     type Item = S::Item;
 

@@ -9,7 +9,7 @@
 
 use super::bar::Bar;
 use super::{Progress, WithBar};
-use crate::thread::{Imap, Items, Seal, Source, ThreadPool};
+use crate::thread::{Items, Seal, Source, ThreadPool};
 
 impl Progress for &ThreadPool {}
 
@@ -110,43 +110,6 @@ impl WithBar<&ThreadPool> {
             let map = |item| bar.after(map(item));
             pool.map_reduce(announced(items, bar), map, identity, reduce)
         })
-    }
-
-    /// [`ThreadPool::imap`], with a bar that advances with the results taken. Its
-    /// [`buffer`](WithBar::buffer) and [`stream`](WithBar::stream) are available, too.
-    ///
-    /// ```
-    /// use trefoil::progress::Progress;
-    ///
-    /// let pool = trefoil::ThreadPool::with_threads(2);
-    /// let lengths = pool.with_progress().imap(["a", "bc"], str::len).buffer(1);
-    /// assert_eq!(lengths.collect::<Vec<_>>(), [1, 2]);
-    /// ```
-    pub fn imap<I, R, F>(self, items: I, f: F) -> WithBar<Imap<R>>
-    where
-        I: IntoIterator<Item: Send, IntoIter: Send + 'static>,
-        R: Send + 'static,
-        F: Fn(I::Item) -> R + Send + Sync + 'static,
-    {
-        super::with(self.source.imap(items, f), self.bar)
-    }
-
-    /// [`ThreadPool::imap_unordered`], with a bar that advances with the results taken.
-    ///
-    /// ```
-    /// use trefoil::progress::Progress;
-    ///
-    /// let pool = trefoil::ThreadPool::with_threads(2);
-    /// let sum: i32 = pool.with_progress().imap_unordered(vec![1, 2, 3], |n| n * n).sum();
-    /// assert_eq!(sum, 14);
-    /// ```
-    pub fn imap_unordered<I, R, F>(self, items: I, f: F) -> WithBar<Imap<R>>
-    where
-        I: IntoIterator<Item: Send, IntoIter: Send + 'static>,
-        R: Send + 'static,
-        F: Fn(I::Item) -> R + Send + Sync + 'static,
-    {
-        super::with(self.source.imap_unordered(items, f), self.bar)
     }
 
     fn run<R>(self, work: impl FnOnce(&ThreadPool, &Bar) -> R) -> R {

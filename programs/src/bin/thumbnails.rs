@@ -107,7 +107,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (mut made, mut failed) = (0, 0);
     // Results in the order of the pictures; two hundred may be ahead of one that takes long.
     let bar = ProgressBar::new(jobs.len() as u64); // only where there is a terminal
-    let results = call.with_bar(bar.clone()).imap(jobs.clone()).buffer(200);
+    let results = call.imap(jobs.clone()).buffer(200).with_bar(bar.clone());
     for ((picture, _), result) in jobs.iter().zip(results) {
         let trouble = match result {
             Ok(Ok(())) => {
