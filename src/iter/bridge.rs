@@ -8,10 +8,9 @@
 
 use std::{iter, mem};
 
-use super::par::source;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::thread::{Producer, Seal, Shape, Source};
+use crate::thread::{Producer, Seal, Shape, Source, source};
 
 /// [`ParallelBridge::par_bridge`](super::ParallelBridge::par_bridge).
 #[derive(Debug)]

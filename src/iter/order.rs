@@ -8,8 +8,7 @@
 use std::iter;
 use std::ops::Range;
 
-use super::par::source;
-use crate::thread::{Exact, Producer, Seal, Shape, Source};
+use crate::thread::{Exact, Producer, Seal, Shape, Source, source};
 
 /// [`IndexedParallelIterator::enumerate`](super::IndexedParallelIterator::enumerate).
 #[derive(Clone, Debug)]

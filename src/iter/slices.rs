@@ -4,8 +4,7 @@
 
 use std::{mem, slice};
 
-use super::par::source;
-use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates};
+use crate::thread::{Exact, Producer, Seal, Shape, Source, iterates, source};
 
 /// A source made of a slice and a piece size: the number of pieces, and where to cut after a number
 /// of them.

@@ -7,8 +7,7 @@
 use std::marker::PhantomData;
 use std::{iter, str};
 
-use super::par::source;
-use crate::thread::{Producer, Seal, Shape, Source};
+use crate::thread::{Producer, Seal, Shape, Source, source};
 
 /// What a string is split into.
 pub(super) trait Reading: Send + Sync {

@@ -140,7 +140,7 @@ pub(crate) use {
     divided::{append_all, divide, divide_fixed, map_reduce, try_collect, width},
     region::Here,
     results::{RUN, together},
-    source::{Producer, Seal, Shape, iterates},
+    source::{Producer, Seal, Shape, iterates, source},
 };
 
 /// For the benchmarks that count instructions: stops the clock.

@@ -115,14 +115,50 @@ pub trait Source: Sized {
 /// [`IndexedParallelIterator`](crate::iter::IndexedParallelIterator).
 pub trait Exact: Source {}
 
-#[doc(hidden)]
-impl<T: Sync> Exact for &[T] {}
-#[doc(hidden)]
-impl<T: Send> Exact for &mut [T] {}
-#[doc(hidden)]
-impl<T: Send> Exact for Vec<T> {}
-#[doc(hidden)]
-impl<T: Int> Exact for Span<T> {}
+/// A [`Source`]: when its length is exact, its items, its producer, how that is opened, and its
+/// shape.
+macro_rules! source {
+    ([$($generic:tt)*] $name:ty $(where [$($exact:tt)*] is exact)?, $item:ty, $producer:ty,
+     |$this:ident| $open:expr, |$that:pat_param| $shape:expr) => {
+        $(#[doc(hidden)]
+        impl<$($exact)*> Exact for $name {})?
+
+        #[doc(hidden)]
+        impl<$($generic)*> Source for $name {
+            type Item = $item;
+            type Producer<'a>
+                = $producer
+            where
+                Self: 'a;
+            fn open(&mut self, _: Seal) -> Self::Producer<'_> {
+                let $this = self;
+                $open
+            }
+            fn shape(&self, _: Seal) -> Shape {
+                let $that = self;
+                $shape
+            }
+        }
+    };
+}
+pub(crate) use source;
+
+source! {
+    ['s, T: Sync] &'s [T] where ['s, T: Sync] is exact, &'s T, &'s [T],
+    |this| this, |this| Shape::exact(<[T]>::len(this))
+}
+source! {
+    ['s, T: Send] &'s mut [T] where ['s, T: Send] is exact, &'s mut T, &'s mut [T],
+    |this| mem::take(this), |this| Shape::exact(<[T]>::len(this))
+}
+source! {
+    [T: Send] Vec<T> where [T: Send] is exact, T, Part<'a, T>,
+    |this| drain(this), |this| Shape::exact(this.len())
+}
+source! {
+    [T: Int] Span<T> where [T: Int] is exact, T, Self,
+    |this| *this, |this| Shape::exact(this.len)
+}
 
 /// A run of items that can be cut. It drops the items that are not taken, and so do its iterators.
 #[allow(clippy::len_without_is_empty)]
@@ -171,21 +207,6 @@ impl<'s, T: Sync> Producer for &'s [T] {
     }
 }
 
-#[doc(hidden)]
-impl<'s, T: Sync> Source for &'s [T] {
-    type Item = &'s T;
-    type Producer<'a>
-        = &'s [T]
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> &'s [T] {
-        self
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        Shape::exact((**self).len())
-    }
-}
-
 impl<'s, T: Send> Producer for &'s mut [T] {
     type Item = &'s mut T;
     iterates!(slice::IterMut<'s, T>);
@@ -197,21 +218,6 @@ impl<'s, T: Send> Producer for &'s mut [T] {
     }
 }
 
-#[doc(hidden)]
-impl<'s, T: Send> Source for &'s mut [T] {
-    type Item = &'s mut T;
-    type Producer<'a>
-        = &'s mut [T]
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> &'s mut [T] {
-        mem::take(self)
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        Shape::exact((**self).len())
-    }
-}
-
 impl<T: Send> Producer for Part<'_, T> {
     type Item = T;
     iterates!(Self);
@@ -220,21 +226,6 @@ impl<T: Send> Producer for Part<'_, T> {
     }
     fn split_at(self, at: usize) -> (Self, Self) {
         Part::split_at(self, at)
-    }
-}
-
-#[doc(hidden)]
-impl<T: Send> Source for Vec<T> {
-    type Item = T;
-    type Producer<'a>
-        = Part<'a, T>
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> Part<'_, T> {
-        drain(self)
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        Shape::exact(self.len())
     }
 }
 
@@ -255,12 +246,12 @@ pub trait Int: Copy + PartialOrd + Send {
 }
 
 macro_rules! integers {
-    ($($int:ident as $unsigned:ident),* $(,)?) => {$(
+    ($($int:ident),*) => {$(
         impl Int for $int {
             const SEAL: Seal = Seal;
             #[inline]
             fn distance(self, end: Self) -> u128 {
-                end.wrapping_sub(self) as $unsigned as u128
+                (end as u128).wrapping_sub(self as u128)
             }
             #[inline]
             fn forward(self, steps: usize) -> Self {
@@ -270,18 +261,7 @@ macro_rules! integers {
     )*};
 }
 integers!(
-    u8 as u8,
-    u16 as u16,
-    u32 as u32,
-    u64 as u64,
-    u128 as u128,
-    usize as usize,
-    i8 as u8,
-    i16 as u16,
-    i32 as u32,
-    i64 as u64,
-    i128 as u128,
-    isize as usize,
+    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize
 );
 
 /// The first number that is not a `char`, and how many such numbers there are.
@@ -313,21 +293,6 @@ impl Int for char {
 pub struct Span<T> {
     pub(super) start: T,
     pub(super) len: usize,
-}
-
-#[doc(hidden)]
-impl<T: Int> Source for Span<T> {
-    type Item = T;
-    type Producer<'a>
-        = Self
-    where
-        Self: 'a;
-    fn open(&mut self, _: Seal) -> Self {
-        *self
-    }
-    fn shape(&self, _: Seal) -> Shape {
-        Shape::exact(self.len)
-    }
 }
 
 impl<T: Int> Producer for Span<T> {
