@@ -3,6 +3,8 @@
 //! An [`Engine`] starts a pool's workers there, if the pool is built
 //! [`on`](crate::ProcessPoolBuilder::on) one. The program stays the same.
 
+#[cfg(any(feature = "slurm", feature = "ssh"))]
+mod conversation;
 #[cfg(feature = "dask")]
 mod dask;
 #[cfg(feature = "slurm")]

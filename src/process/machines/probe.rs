@@ -12,12 +12,11 @@
 //! Tests: below; `tests/machines/`.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::io;
+use std::process::Command;
+use std::time::Duration;
 
-use crate::loom::thread;
+use super::conversation::{Rest, Said, converse};
 use crate::process::wire::{Frame, Record};
 use crate::sys::executable;
 use crate::sys::image::image;
@@ -94,13 +93,6 @@ pub(crate) struct Probe {
 /// Makes a client that is to read a line there.
 type Client<'a> = &'a dyn Fn() -> Command;
 
-/// What a connection came to.
-struct Answer {
-    status: ExitStatus,
-    stdout: Vec<u8>,
-    stderr: String,
-}
-
 impl Probe {
     /// How many processors the host has, if a worker runs there; or why not.
     pub(crate) fn run(&self, client: Client<'_>) -> Result<usize, String> {
@@ -125,7 +117,7 @@ impl Probe {
         }
     }
 
-    fn ask(&self, client: Client<'_>) -> Result<Answer, String> {
+    fn ask(&self, client: Client<'_>) -> Result<Said, String> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
             memory: 0,
@@ -139,7 +131,7 @@ impl Probe {
     fn put(&self, client: Client<'_>, put: &[u8]) -> Result<(), String> {
         let own = executable::path().and_then(File::open);
         let own = own.map_err(|error| format!("the program's file cannot be read: {error}"))?;
-        let answer = self.converse(client, put.to_vec(), Some(own), COPY_LIMIT)?;
+        let answer = self.converse(client, put.to_vec(), Some(Box::new(own)), COPY_LIMIT)?;
         match answer.status.success() {
             true => Ok(()),
             false if answer.status.code() == Some(255) => Err(self.unreachable(&answer)),
@@ -152,7 +144,7 @@ impl Probe {
     }
 
     /// What the host is, if this program can run there.
-    fn facts<'b>(&self, answer: &'b Answer) -> Result<(Facts, &'b [u8]), String> {
+    fn facts<'b>(&self, answer: &'b Said) -> Result<(Facts, &'b [u8]), String> {
         let (facts, rest) = match Facts::read(&answer.stdout) {
             Ok(read) => read,
             Err(_) if answer.status.code() == Some(255) => return Err(self.unreachable(answer)),
@@ -173,7 +165,7 @@ impl Probe {
     }
 
     /// There is no connection.
-    fn unreachable(&self, answer: &Answer) -> String {
+    fn unreachable(&self, answer: &Said) -> String {
         let host = &self.host;
         let knows = |words: &str| answer.stderr.contains(words);
         let way = if knows("Permission denied") {
@@ -195,7 +187,7 @@ impl Probe {
     }
 
     /// It was started, and has not become a worker.
-    fn no_worker(&self, answer: &Answer) -> String {
+    fn no_worker(&self, answer: &Said) -> String {
         let knows = |words: &str| answer.stderr.contains(words);
         let way = if knows("another build") {
             "has another build of this program: put this one there, or leave `executable` out"
@@ -212,7 +204,7 @@ impl Probe {
     }
 
     /// The host, `what` about it, and the last words of it.
-    fn says(&self, what: &str, answer: &Answer) -> String {
+    fn says(&self, what: &str, answer: &Said) -> String {
         let last = answer
             .stderr
             .lines()
@@ -222,103 +214,23 @@ impl Probe {
         format!("{} {what}{}", self.host, last.unwrap_or_default())
     }
 
-    /// One connection: says `words`, and all of `file` behind it, which ends its standard input.
-    /// Without a file that stays open until the other side has ended.
+    /// One connection: what [`converse`] says of it.
     fn converse(
         &self,
         client: Client<'_>,
         words: Vec<u8>,
-        file: Option<File>,
+        rest: Option<Rest>,
         limit: Duration,
-    ) -> Result<Answer, String> {
+    ) -> Result<Said, String> {
         let mut command = client();
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .map_err(|error| not_there(&command, &error))?;
-        let heard = hear(&mut child, words, file, Instant::now() + limit);
-        if heard.is_err() {
-            let _ = child.kill();
-        }
-        let status = child.wait();
-        let host = &self.host;
-        let refused = |error: io::Error| format!("{host}: {error}");
-        let [stdout, stderr] = heard.map_err(refused)?;
-        Ok(Answer {
-            status: status.map_err(refused)?,
-            stdout,
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        converse(&mut command, words, rest, limit).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!(
+                "there is no `{}` here: install OpenSSH's client (Debian: `apt install openssh-client`), or name another with `client`",
+                command.get_program().to_string_lossy()
+            ),
+            _ => format!("{}: {error}", self.host),
         })
     }
-}
-
-/// The client cannot be started.
-fn not_there(command: &Command, error: &io::Error) -> String {
-    let name = command.get_program().to_string_lossy();
-    match error.kind() {
-        io::ErrorKind::NotFound => format!(
-            "there is no `{name}` here: install OpenSSH's client (Debian: `apt install openssh-client`), or name another with `client`"
-        ),
-        _ => format!("`{name}` cannot be started: {error}"),
-    }
-}
-
-/// Says what there is to say, and hears everything until the end of both streams.
-fn hear(
-    child: &mut Child,
-    words: Vec<u8>,
-    file: Option<File>,
-    end: Instant,
-) -> io::Result<[Vec<u8>; 2]> {
-    let (tell, told) = mpsc::channel();
-    let streams: [Option<Box<dyn Read + Send>>; 2] = [
-        child
-            .stdout
-            .take()
-            .map(|out| Box::new(out) as Box<dyn Read + Send>),
-        child
-            .stderr
-            .take()
-            .map(|err| Box::new(err) as Box<dyn Read + Send>),
-    ];
-    for (number, stream) in streams.into_iter().enumerate() {
-        let Some(mut stream) = stream else { continue };
-        let tell = tell.clone();
-        start(move || {
-            let mut all = Vec::new();
-            let _ = stream.read_to_end(&mut all);
-            let _ = tell.send((number, all));
-        })?;
-    }
-    let stdin = child.stdin.take();
-    let (keep, _kept) = mpsc::channel();
-    start(move || {
-        let Some(mut stdin) = stdin else { return };
-        // (What is not taken any more is told by the exit.)
-        let said = stdin.write_all(&words);
-        if let (Ok(()), Some(mut file)) = (said, file) {
-            let _ = io::copy(&mut file, &mut stdin);
-            return;
-        }
-        let _ = keep.send(stdin);
-    })?;
-    let mut heard = [Vec::new(), Vec::new()];
-    for _ in 0..heard.len() {
-        let left = end.saturating_duration_since(Instant::now());
-        let (number, all) = told
-            .recv_timeout(left)
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer"))?;
-        heard[number] = all;
-    }
-    Ok(heard)
-}
-
-fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = thread::Builder::new().name("trefoil-probe".to_owned());
-    thread.spawn(work).map(drop)
 }
 
 #[cfg(test)]

@@ -7,17 +7,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirEntry, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use super::conversation::{Said, converse};
 use super::handshake::Key;
 use super::shell::COMMAND;
-use crate::loom::thread;
 
 /// How long one of Slurm's commands may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -87,26 +86,6 @@ pub(crate) struct Listed {
     pub(crate) reason: String,
 }
 
-/// What a command has said.
-pub(crate) struct Said {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-impl Said {
-    /// The last thing that it has said of what is wrong.
-    fn words(&self) -> String {
-        let lines = self.stderr.lines().chain(self.stdout.lines());
-        let lines = lines.map(str::trim).filter(|line| !line.is_empty());
-        let all: Vec<&str> = lines.filter(|line| !line.starts_with("Try \"")).collect();
-        match all.is_empty() {
-            true => format!("it says nothing ({})", self.status),
-            false => all.join("; "),
-        }
-    }
-}
-
 impl Jobs {
     /// Asks whether Slurm would take such a job; why not, and what to do.
     pub(crate) fn test(&self) -> Result<(), String> {
@@ -118,7 +97,7 @@ impl Jobs {
             Way::Sbatch => command.args(["--wrap", "true"]),
             Way::Srun => command.arg("true"),
         };
-        let said = match run(&mut command, &[]) {
+        let said = match run(&mut command, Vec::new()) {
             Ok(said) => said,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(format!(
@@ -126,12 +105,12 @@ impl Jobs {
                      client commands (Debian: `apt install slurm-client`)"
                 ));
             }
-            Err(error) => return Err(format!("`{program}` cannot be run: {error}")),
+            Err(error) => return Err(error.to_string()),
         };
         if said.status.success() {
             return Ok(());
         }
-        let words = said.words();
+        let words = words(&said);
         let knows = |some: &str| words.contains(some);
         let way = if knows("configuration source") || knows("onfig") && knows("DNS") {
             "Slurm's configuration is not found here: `SLURM_CONF` or /etc/slurm/slurm.conf must name the cluster"
@@ -188,11 +167,12 @@ impl Jobs {
             &self.secret.0[..],
             b"END\n",
         ];
-        let said = run(&mut command, &script.concat())?;
+        let said = run(&mut command, script.concat())?;
         // With the cluster's name, where there are many.
-        let id = said.stdout.trim().split(';').next().unwrap_or_default();
+        let id = String::from_utf8_lossy(&said.stdout);
+        let id = id.trim().split(';').next().unwrap_or_default();
         if !said.status.success() || id.is_empty() {
-            return Err(io::Error::other(format!("`sbatch`: {}", said.words())));
+            return Err(io::Error::other(format!("`sbatch`: {}", words(&said))));
         }
         Ok((0..many).map(|task| format!("{id}_{task}")).collect())
     }
@@ -221,10 +201,10 @@ impl Jobs {
         let mut command = Command::new("squeue");
         command.args(["--noheader", "--array", "--format=%i|%T|%r"]);
         command.arg(format!("--name={}", self.name));
-        let said = run(&mut command, &[])?;
+        let said = run(&mut command, Vec::new())?;
         match said.status.success() {
-            true => Ok(listed(&said.stdout)),
-            false => Err(io::Error::other(said.words())),
+            true => Ok(listed(&String::from_utf8_lossy(&said.stdout))),
+            false => Err(io::Error::other(words(&said))),
         }
     }
 
@@ -235,7 +215,7 @@ impl Jobs {
         if only_waiting {
             command.arg("--state=PENDING");
         }
-        let _ = run(&mut command, &[]); // a job that is left finds no pool, and ends
+        let _ = run(&mut command, Vec::new()); // a job that is left finds no pool, and ends
     }
 
     /// The last words of a worker that has not called back.
@@ -307,8 +287,13 @@ fn listed(text: &str) -> Vec<Listed> {
 /// The address from which the cluster's controller is reached: its nodes should reach this machine
 /// there.
 pub(crate) fn own_address() -> Option<std::net::IpAddr> {
-    let said = run(Command::new("scontrol").args(["show", "config"]), &[]).ok()?;
-    let mut lines = said.stdout.lines();
+    let said = run(
+        Command::new("scontrol").args(["show", "config"]),
+        Vec::new(),
+    )
+    .ok()?;
+    let stdout = String::from_utf8_lossy(&said.stdout);
+    let mut lines = stdout.lines();
     let line = lines.find(|line| line.starts_with("SlurmctldHost"))?;
     let host = line.split_once('=')?.1.trim();
     // `name` or `name(address)`.
@@ -320,49 +305,20 @@ pub(crate) fn own_address() -> Option<std::net::IpAddr> {
 }
 
 /// Runs a command of Slurm's to its end.
-fn run(command: &mut Command, stdin: &[u8]) -> io::Result<Said> {
-    let end = Instant::now() + LIMIT;
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let (tell, told) = mpsc::channel();
-    let hear = |number: usize, stream: Option<Box<dyn Read + Send>>| {
-        let tell = tell.clone();
-        let read = move || {
-            let mut words = Vec::new();
-            let _ = stream.map(|mut stream| stream.read_to_end(&mut words));
-            let _ = tell.send((number, words));
-        };
-        let reader = thread::Builder::new().name("trefoil-slurm-reads".to_owned());
-        reader.spawn(read).map(drop)
-    };
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut heard = hear(0, stdout.map(|stream| Box::new(stream) as _))
-        .and_then(|()| hear(1, stderr.map(|stream| Box::new(stream) as _)));
-    if let Some(mut input) = child.stdin.take() {
-        let _ = input.write_all(stdin); // (what it does not want any more it says itself)
+fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<Said> {
+    converse(command, stdin, Some(Box::new(io::empty())), LIMIT)
+}
+
+/// The last thing that a command has said of what is wrong.
+fn words(said: &Said) -> String {
+    let stdout = String::from_utf8_lossy(&said.stdout);
+    let lines = said.stderr.lines().chain(stdout.lines());
+    let lines = lines.map(str::trim).filter(|line| !line.is_empty());
+    let all: Vec<&str> = lines.filter(|line| !line.starts_with("Try \"")).collect();
+    match all.is_empty() {
+        true => format!("it says nothing ({})", said.status),
+        false => all.join("; "),
     }
-    let mut words = [String::new(), String::new()];
-    for _ in 0..words.len() {
-        let left = end.saturating_duration_since(Instant::now());
-        match told.recv_timeout(left) {
-            Ok((number, bytes)) => words[number] = String::from_utf8_lossy(&bytes).into_owned(),
-            Err(_) => heard = Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end")),
-        }
-    }
-    if heard.is_err() {
-        let _ = child.kill();
-    }
-    let status = child.wait()?;
-    heard?;
-    let [stdout, stderr] = words;
-    Ok(Said {
-        status,
-        stdout,
-        stderr,
-    })
 }
 
 /// What lists of jobs show: the program's name, and what makes it unique.
