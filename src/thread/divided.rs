@@ -7,7 +7,7 @@
 
 use super::global::here;
 use super::raw::fill::Places;
-use super::region::{self, Here, Limit};
+use super::region::{Here, Limit, Region};
 use super::results;
 use super::source::{Producer, Seal, Shape, Source};
 
@@ -19,7 +19,7 @@ where
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
-    here(|registry| region::divide(registry, &Limit::new(), shape, items, fold, join))
+    here(|registry| Region::new(&Limit::new(), shape, fold, join).divide(registry, items))
 }
 
 /// The same, grouped by their number only.
@@ -30,7 +30,7 @@ where
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
-    here(|registry| region::divide_fixed(registry, &Limit::new(), shape, items, fold, join))
+    here(|registry| Region::new(&Limit::new(), shape, fold, join).divide_fixed(registry, items))
 }
 
 /// Combines the results of `map` two by two; see [`results::map_reduce`].

@@ -134,10 +134,9 @@ impl Drop for StopOnUnwind<'_> {
     }
 }
 
-/// The state that all parts of a region share. `RUNS`: whether each leaf of the fixed tree is a
-/// run, which begins with the value of no items.
+/// The state that all parts of a region share.
 #[derive(Debug)]
-struct Region<'a, P, A, F, J, const RUNS: bool> {
+pub(super) struct Region<'a, P, A, F, J> {
     limit: &'a Limit,
     items: PhantomData<fn(P) -> A>,
     shape: Shape,
@@ -149,76 +148,6 @@ struct Region<'a, P, A, F, J, const RUNS: bool> {
 
 /// A part of the work on a thread: the value so far, and how long the next chunk may be.
 type Going<A> = (Option<A>, usize);
-
-/// Folds all items in the pool of `registry`, divided as the work goes. `None`: there was no
-/// value.
-pub(super) fn divide<P, A, F, J>(
-    registry: &Arc<Registry>,
-    limit: &Limit,
-    shape: Shape,
-    items: P,
-    fold: F,
-    join: J,
-) -> Option<A>
-where
-    P: Producer,
-    A: Send,
-    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
-    J: Fn(A, A) -> A + Sync,
-{
-    let region = &Region::<_, _, _, _, false>::new(limit, shape, 0, fold, join);
-    registry.region(|worker| match items.len() {
-        // No items give one empty piece: the value that a stage begins each piece with is an item
-        // (`fold`).
-        0 => region.fold(0, None, items),
-        _ => {
-            let splits = first_splits(worker);
-            region.drive(worker, 0, items, splits, (None, 0)).0
-        }
-    })
-}
-
-/// The same along the fixed tree, so that the grouping is the same each time.
-pub(super) fn divide_fixed<P, A, F, J>(
-    registry: &Arc<Registry>,
-    limit: &Limit,
-    shape: Shape,
-    items: P,
-    fold: F,
-    join: J,
-) -> Option<A>
-where
-    P: Producer,
-    A: Send,
-    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
-    J: Fn(A, A) -> A + Sync,
-{
-    let leaves = shape.leaves(items.len(), usize::MAX);
-    let region = Region::<_, _, _, _, false>::new(limit, shape, leaves, fold, join);
-    region.walk_all(registry, items)
-}
-
-/// The same, in runs of `run` items, or of more if that makes enough of them. The fold is passed no
-/// items first in each.
-pub(super) fn divide_in_runs<P, A, F, J>(
-    registry: &Arc<Registry>,
-    limit: &Limit,
-    run: usize,
-    shape: Shape,
-    items: P,
-    fold: F,
-    join: J,
-) -> Option<A>
-where
-    P: Producer,
-    A: Send,
-    F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
-    J: Fn(A, A) -> A + Sync,
-{
-    let leaves = shape.leaves(items.len(), items.len().div_ceil(run));
-    let region = Region::<_, _, _, _, true>::new(limit, shape, leaves, fold, join);
-    region.walk_all(registry, items)
-}
 
 impl Shape {
     /// How many leaves the fixed tree over `len` items has: `enough` at most, unless there should
@@ -233,34 +162,61 @@ impl Shape {
     }
 }
 
-impl<P, A, F, J, const RUNS: bool> Region<'_, P, A, F, J, RUNS>
+impl<'a, P, A, F, J> Region<'a, P, A, F, J>
 where
     P: Producer,
     A: Send,
     F: Fn(Here<'_>, Option<A>, P) -> Option<A> + Sync,
     J: Fn(A, A) -> A + Sync,
 {
-    fn new(
-        limit: &Limit,
-        shape: Shape,
-        leaves: usize,
-        fold: F,
-        join: J,
-    ) -> Region<'_, P, A, F, J, RUNS> {
-        Region {
+    pub(super) fn new(limit: &'a Limit, shape: Shape, fold: F, join: J) -> Self {
+        Self {
             limit,
             items: PhantomData,
             shape,
-            leaves,
+            leaves: 0,
             fold,
             join,
         }
     }
 
-    fn walk_all(&self, registry: &Arc<Registry>, items: P) -> Option<A> {
+    /// Folds all items in the pool of `registry`, divided as the work goes. `None`: there was no
+    /// value.
+    pub(super) fn divide(&self, registry: &Arc<Registry>, items: P) -> Option<A> {
+        registry.region(|worker| match items.len() {
+            // No items give one empty piece: the value that a stage begins each piece with is an
+            // item (`fold`).
+            0 => self.fold(0, None, items),
+            _ => {
+                let splits = first_splits(worker);
+                self.drive(worker, 0, items, splits, (None, 0)).0
+            }
+        })
+    }
+
+    /// The same along the fixed tree, so that the grouping is the same each time.
+    pub(super) fn divide_fixed(mut self, registry: &Arc<Registry>, items: P) -> Option<A> {
+        self.leaves = self.shape.leaves(items.len(), usize::MAX);
+        self.walk_all::<false>(registry, items)
+    }
+
+    /// The same, in runs of `run` items, or of more if that makes enough of them. The fold is
+    /// passed no items first in each.
+    pub(super) fn divide_in_runs(
+        mut self,
+        registry: &Arc<Registry>,
+        run: usize,
+        items: P,
+    ) -> Option<A> {
+        self.leaves = self.shape.leaves(items.len(), items.len().div_ceil(run));
+        self.walk_all::<true>(registry, items)
+    }
+
+    /// `RUNS`: whether each leaf of the tree is a run, which begins with the value of no items.
+    fn walk_all<const RUNS: bool>(&self, registry: &Arc<Registry>, items: P) -> Option<A> {
         registry.region(|worker| match items.len() {
             0 => self.fold(0, None, items),
-            _ => self.walk(worker, 0, items, self.leaves),
+            _ => self.walk::<RUNS>(worker, 0, items, self.leaves),
         })
     }
 
@@ -348,16 +304,22 @@ where
 
     /// Folds the items in the order of a tree that has so many leaves.
     #[inline(always)]
-    fn walk(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
+    fn walk<const RUNS: bool>(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        leaves: usize,
+    ) -> Option<A> {
         match items.len() {
             0 => None,
-            _ if leaves <= 1 => self.leaf(worker, at, items),
-            _ => self.walk_node(worker, at, items, leaves),
+            _ if leaves <= 1 => self.leaf::<RUNS>(worker, at, items),
+            _ => self.walk_node::<RUNS>(worker, at, items, leaves),
         }
     }
 
     #[inline(always)]
-    fn leaf(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
+    fn leaf<const RUNS: bool>(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
         match RUNS {
             true => self.run(worker, at, items),
             false => self.fold(at, None, items),
@@ -378,33 +340,46 @@ where
         self.drive(worker, at, items, splits, (first, 0)).0
     }
 
-    fn walk_node(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
+    fn walk_node<const RUNS: bool>(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        leaves: usize,
+    ) -> Option<A> {
         if self.limit.is_below(at) {
             return None;
         }
         // The window may be of joins before this region: its items need not be as short.
         if leaves >= LARGE && worker.wanted() || !in_turn(worker) {
-            return self.walk_forked(worker, at, items, leaves);
+            return self.walk_forked::<RUNS>(worker, at, items, leaves);
         }
         let middle = middle(items.len(), leaves);
         let (near, taken, far) = cut(items, middle);
-        let left = self.walk(worker, at, near, leaves / 2);
+        let left = self.walk::<RUNS>(worker, at, near, leaves / 2);
         let at_far = at.saturating_add(taken);
-        let right = self.walk(worker, at_far, far, leaves - leaves / 2);
+        let right = self.walk::<RUNS>(worker, at_far, far, leaves - leaves / 2);
         self.join(at, left, right)
     }
 
     /// The same, with one half for another thread. (A separate function, so that the other one has
     /// a small frame.)
     #[inline(never)]
-    fn walk_forked(&self, worker: &Worker, at: usize, items: P, leaves: usize) -> Option<A> {
+    fn walk_forked<const RUNS: bool>(
+        &self,
+        worker: &Worker,
+        at: usize,
+        items: P,
+        leaves: usize,
+    ) -> Option<A> {
         let middle = middle(items.len(), leaves);
         let (near, taken, far) = cut(items, middle);
         let (left, right) = fork(
             worker,
-            move |worker| self.walk(worker, at, near, leaves / 2),
+            move |worker| self.walk::<RUNS>(worker, at, near, leaves / 2),
             move |worker, left| {
-                let right = self.walk(worker, at.saturating_add(taken), far, leaves - leaves / 2);
+                let right =
+                    self.walk::<RUNS>(worker, at.saturating_add(taken), far, leaves - leaves / 2);
                 match left {
                     Some(left) => self.join(at, left, right),
                     None => right,

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::raw::fill::{self, Filled, Places};
-use super::region::{Here, Limit, divide, divide_fixed, divide_in_runs};
+use super::region::{Here, Limit, Region};
 use super::registry::Registry;
 use super::source::{Producer, Seal, Shape, Source};
 use crate::loom::Mutex;
@@ -52,12 +52,11 @@ pub(super) fn append<P: Producer, R: Send>(
 ) -> bool {
     fill::append(vec, items.len(), |places| {
         let items = Placed(items, places);
-        divide(
-            registry,
+        let region = Region::new(
             limit,
             shape,
-            items,
-            |here, so_far: Option<Filled<'_, R>>, Placed(items, mut places)| {
+            |here, so_far: Option<Filled<'_, R>>, part: Placed<'_, P, R>| {
+                let Placed(items, mut places) = part;
                 fill(here, items.forward(), &mut places);
                 let filled = places.split_filled().0;
                 match so_far {
@@ -66,7 +65,8 @@ pub(super) fn append<P: Producer, R: Send>(
                 }
             },
             Filled::join,
-        )
+        );
+        region.divide(registry, items)
     })
 }
 
@@ -103,7 +103,7 @@ where
             let results = items.forward().map(&map);
             results.reduce(&reduce)
         };
-        return divide_fixed(registry, &limit, shape, items, fold, &reduce);
+        return Region::new(&limit, shape, fold, &reduce).divide_fixed(registry, items);
     }
     let fold = |_: Here<'_>, so_far: Option<Part<R>>, items: S::Producer<'_>| {
         let begins = items.len() == 0;
@@ -133,7 +133,8 @@ where
         (Part::Reduced(left), Part::Reduced(right)) => Part::Reduced(left.or(right)),
         (Part::Kept(_), Part::Reduced(_)) => unreachable!("a run has its first item at the left"),
     };
-    match divide_in_runs(registry, &limit, run, shape, items, fold, join)? {
+    let region = Region::new(&limit, shape, fold, join);
+    match region.divide_in_runs(registry, run, items)? {
         Part::Reduced(all) => all,
         Part::Kept(_) => unreachable!("a run has its first item at the left"),
     }
@@ -188,8 +189,8 @@ where
                 }
                 Some(list)
             };
-            let all = divide(registry, &limit, shape, items, fold, together);
-            results = all.unwrap_or_default();
+            let region = Region::new(&limit, shape, fold, together);
+            results = region.divide(registry, items).unwrap_or_default();
             return true;
         }
         append(
