@@ -42,40 +42,33 @@ pub(crate) use event::Event;
 pub(crate) use event::{Done, Ending, Frame, Kind, Role, Site, What};
 pub(crate) use session::{Before, is_on, named, role};
 
-/// A task is created here.
-#[inline(always)]
-pub(crate) fn spawned(task: u64, site: Site, kind: Kind) {
-    note(|| What::Spawned { task, site, kind });
+/// A function for each event that is recorded as it is passed.
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident($($field:ident: $type:ty),*) is $what:ident;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name($($field: $type),*) {
+            note(|| What::$what { $($field),* });
+        }
+    )*};
 }
-
-/// A task's code begins to run here: a closure is called, a future polled.
-#[inline(always)]
-pub(crate) fn begun(task: u64, site: Site, kind: Kind) {
-    note(|| What::Begun { task, site, kind });
-}
-
-/// The end of the run that [`begun`] recorded.
-#[inline(always)]
-pub(crate) fn ended(task: u64, how: Ending) {
-    note(|| What::Ended { task, how });
-}
-
-/// A task has ended without running code here: it was dropped, or a promise was completed.
-#[inline(always)]
-pub(crate) fn settled(task: u64, how: Ending) {
-    note(|| What::Settled { task, how });
-}
-
-/// A future was woken, and is queued.
-#[inline(always)]
-pub(crate) fn woken(task: u64) {
-    note(|| What::Woken { task });
-}
-
-/// A worker stole this from the slot `from`; 0: not a task but a part of a region.
-#[inline(always)]
-pub(crate) fn stolen(task: u64, from: usize) {
-    note(|| What::Stolen { task, from });
+events! {
+    /// A task is created here.
+    spawned(task: u64, site: Site, kind: Kind) is Spawned;
+    /// A task's code begins to run here: a closure is called, a future polled.
+    begun(task: u64, site: Site, kind: Kind) is Begun;
+    /// The end of the run that [`begun`] recorded.
+    ended(task: u64, how: Ending) is Ended;
+    /// A task has ended without running code here: it was dropped, or a promise was completed.
+    settled(task: u64, how: Ending) is Settled;
+    /// A future was woken, and is queued.
+    woken(task: u64) is Woken;
+    /// A worker stole this from the slot `from`; 0: not a task but a part of a region.
+    stolen(task: u64, from: usize) is Stolen;
+    /// The task that the next wait of this thread is for; 0: none.
+    awaits(task: u64) is Awaits;
+    /// A worker process has died, and its frames are lost.
+    worker_died(pid: u32) is Fell;
 }
 
 /// This thread wakes the one in a pool's slot.
@@ -83,12 +76,6 @@ pub(crate) fn stolen(task: u64, from: usize) {
 pub(crate) fn thread_woken(pool: u32, slot: usize) {
     let slot = slot as u32;
     note(|| What::Roused { pool, slot });
-}
-
-/// The task that the next wait of this thread is for; 0: none.
-#[inline(always)]
-pub(crate) fn awaits(task: u64) {
-    note(|| What::Awaits { task });
 }
 
 /// A call to a process pool: `task` waits for the job.
@@ -119,12 +106,6 @@ pub(crate) fn answered(pid: u32, sequence: u64, items: u64, nanos: u64) {
     let (sequence, items) = (sequence as u32, items as u32);
     let done = Done { sequence, items };
     note(|| What::Answered { pid, done, nanos });
-}
-
-/// A worker process has died, and its frames are lost.
-#[inline(always)]
-pub(crate) fn worker_died(pid: u32) {
-    note(|| What::Fell { pid });
 }
 
 /// A span of time on this thread: it begins when the value is created and ends when it is dropped.
