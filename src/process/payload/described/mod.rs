@@ -102,58 +102,40 @@ pub(super) fn is_number(name: &str) -> bool {
 }
 
 /// Why something could not be written or read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The type asks what comes next, and is read without the description.
+    #[error("it asks what comes next")]
     Undescribed,
     /// So many bytes were not read; 0: parts without bytes.
+    #[error("{} were left over: its `Serialize` and `Deserialize` do not agree on what there is to read", bytes(*.0))]
     LeftOver(usize),
-    Codec(postcard::Error),
+    #[error(transparent)]
+    Codec(#[from] postcard::Error),
     /// The message of the type itself, or of serde for it: it cannot be written.
+    #[error(
+        "{0} (raised by its `Serialize`; what an attribute of serde's, such as `tag` or `flatten`, cannot carry can \
+         be sent as a `String`)"
+    )]
     Refused(String),
     /// The same: it cannot be read.
+    #[error("{0} (raised by its `Serialize` or `Deserialize`)")]
     Words(String),
     /// The same, of a type that was read with its description.
+    #[error(
+        "{0} (raised by its `Deserialize`; an attribute of serde's, such as `untagged`, `tag`, `flatten` or \
+         `skip_serializing_if`, makes it travel as in JSON: what may be missing needs `default`, and what JSON does not \
+         bring back either can be sent as a `String`)"
+    )]
     Described(String),
 }
 
-impl From<postcard::Error> for Error {
-    fn from(error: postcard::Error) -> Self {
-        Self::Codec(error)
+fn bytes(left: usize) -> String {
+    match left {
+        0 => "parts of it".to_owned(),
+        _ => format!("{left} bytes"),
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Undescribed => f.write_str("it asks what comes next"),
-            Self::LeftOver(bytes) => {
-                match bytes {
-                    0 => f.write_str("parts of it"),
-                    _ => write!(f, "{bytes} bytes"),
-                }?;
-                f.write_str(" were left over: its `Serialize` and `Deserialize` do not agree on what there is to read")
-            }
-            Self::Codec(error) => error.fmt(f),
-            Self::Words(words) => {
-                write!(f, "{words} (raised by its `Serialize` or `Deserialize`)")
-            }
-            Self::Refused(words) => write!(
-                f,
-                "{words} (raised by its `Serialize`; what an attribute of serde's, such as `tag` or `flatten`, cannot carry can \
-                 be sent as a `String`)"
-            ),
-            Self::Described(words) => write!(
-                f,
-                "{words} (raised by its `Deserialize`; an attribute of serde's, such as `untagged`, `tag`, `flatten` or \
-                 `skip_serializing_if`, makes it travel as in JSON: what may be missing needs `default`, and what JSON does not \
-                 bring back either can be sent as a `String`)"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 impl serde::ser::Error for Error {
     fn custom<T: fmt::Display>(words: T) -> Self {
