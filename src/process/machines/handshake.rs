@@ -109,13 +109,13 @@ pub(crate) enum Refused {
 }
 
 /// A stream that has until `end`, in all.
-struct Until<'a> {
+pub(super) struct Until<'a> {
     stream: &'a TcpStream,
     end: Instant,
 }
 
 impl<'a> Until<'a> {
-    fn new(stream: &'a TcpStream, limit: Duration) -> Self {
+    pub(super) fn new(stream: &'a TcpStream, limit: Duration) -> Self {
         let end = Instant::now() + limit;
         Self { stream, end }
     }

@@ -18,13 +18,13 @@ use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
 
-use super::handshake::{self, Hello, Key, Refused, random};
+use super::handshake::{self, Hello, Key, Refused, Until, random};
 use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
 use crate::sys::child::Handle;
@@ -211,9 +211,7 @@ fn kill(pid: Pid) {
 
 /// Ends the stream behind all that was said, and waits until the pool has heard that: what it says
 /// itself must not be unread here, or the end would be a reset.
-fn part(mut stream: TcpStream) {
+fn part(stream: TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
-    let _ = stream.set_read_timeout(Some(GOODBYE));
-    let end = Instant::now() + GOODBYE;
-    while Instant::now() < end && stream.read(&mut [0; 8192]).is_ok_and(|count| count > 0) {}
+    let _ = io::copy(&mut Until::new(&stream, GOODBYE), &mut io::sink());
 }

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::handshake::{self, Hello, Key, random};
+use super::handshake::{self, Hello, Key, Until, random};
 use super::shell::{exports, line, quoted};
 use super::slurm_jobs::{Jobs, Secret, Way, job_name, own_address};
 use super::strangers::Strangers;
@@ -598,16 +598,14 @@ impl Drop for Connected {
 }
 
 /// What a holder says of its worker's end.
-fn told(mut tells: &TcpStream) -> Option<Died> {
-    let end = Instant::now() + OBITUARY; // in all, however slowly bytes come
+fn told(tells: &TcpStream) -> Option<Died> {
+    let mut tells = Until::new(tells, OBITUARY); // in all, however slowly bytes come
     let mut words = Vec::new();
     let mut buffer = [0; 8192];
     loop {
         if let Ok(Some((Record::Died(died), _))) = Record::decode(&words) {
             return Some(died);
         }
-        let left = end.saturating_duration_since(Instant::now());
-        tells.set_read_timeout(Some(left)).ok()?; // (none is an error, too)
         match tells.read(&mut buffer) {
             Ok(count) if count > 0 && words.len() < buffer.len() => {
                 words.extend_from_slice(&buffer[..count]);
