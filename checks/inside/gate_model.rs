@@ -12,7 +12,7 @@ impl Frame {
     /// A gate for `count` items.
     pub fn new(count: u32, broken: Broken) -> Self {
         model::set(broken);
-        let gate = Gate::new();
+        let gate = Gate::default();
         gate.open(count);
         Self(gate)
     }

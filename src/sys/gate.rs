@@ -31,7 +31,7 @@ use crate::loom::atomic::{AtomicU64, Ordering};
 pub(crate) const GATES: usize = 64;
 
 /// The gate of one frame.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct Gate {
     word: AtomicU64,
@@ -40,16 +40,6 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate outside of any pages, for tests and models.
-    #[cfg(any(test, loom))]
-    pub(crate) fn new() -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            unwanted: AtomicU64::new(0),
-            started: AtomicU64::new(0),
-        }
-    }
-
     /// What a misbehaving worker may write.
     #[cfg(test)]
     pub(crate) fn scribble(&self, word: u64) {
@@ -178,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_stays_taken() {
-        let gate = Gate::new();
+        let gate = Gate::default();
         gate.open(5);
         assert_eq!(
             (gate.take(), gate.take(), gate.taken()),
@@ -199,7 +189,7 @@ mod tests {
     #[test]
     fn whatever_stands_there_is_within_bounds() {
         for wild in [u64::MAX, 1 << 32, 7, 0x4000_0003_ffff_fff0] {
-            let gate = Gate::new();
+            let gate = Gate::default();
             gate.scribble(wild);
             assert!(gate.taken() <= end(wild));
             assert!(gate.recall(0) <= end(wild));
