@@ -59,6 +59,7 @@ use std::sync::OnceLock;
 use super::PoolError;
 use super::wire::invitation::{Invitation, VARIABLE};
 use super::worker::serve::serve;
+use super::worker::stream::ends;
 use crate::sys;
 use crate::sys::image::image;
 use crate::sys::{executable, itself};
@@ -131,7 +132,7 @@ pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
         .as_ref()
         .is_some_and(Invitation::is_of_another_build)
     {
-        sys::worker::ends("begin", &OTHER_BUILD);
+        ends("begin", &OTHER_BUILD);
     }
     let depth = invitation.as_ref().map_or(0, |invitation| invitation.depth);
     let ours = invitation.filter(Invitation::is_ours);
@@ -140,7 +141,7 @@ pub(super) fn enter(check_threads: fn() -> Result<(), &'static str>) {
         (Err(_), None) => {}
         (threads, Some(ours)) => {
             if let Err(why) = threads.and_then(|()| acceptable(&ours)) {
-                sys::worker::ends("begin", &why);
+                ends("begin", &why);
             }
             if DEPTH.set(depth).is_ok() {
                 sys::worker::forget_variable(VARIABLE);

@@ -27,12 +27,13 @@ use rustix::process::{Pid, Signal};
 use super::handshake::{self, Hello, Key, Refused, Until, random};
 use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
+use crate::process::worker::stream::ends;
 use crate::sys::child::Handle;
 use crate::sys::executable;
 use crate::sys::image::image;
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, far};
-use crate::sys::worker::{ends, hear_all_signals};
+use crate::sys::worker::hear_all_signals;
 
 /// How long the pool may take to answer: it answers none while it waits for one of Slurm's
 /// commands, and then for the next.

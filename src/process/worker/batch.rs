@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use super::call::{Call, Calls};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
-use super::stream::{Stream, die};
+use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, thread};
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::codec::encode;
@@ -42,7 +42,6 @@ use crate::sys::refused::{is_crowded, is_refusal, refused};
 use crate::sys::sockets::QUIET;
 use crate::sys::stdio;
 use crate::sys::ticks;
-use crate::sys::worker::ends;
 use crate::task::panic::Panic;
 
 /// The length of shorter values is one byte.

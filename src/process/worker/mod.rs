@@ -12,4 +12,4 @@ pub(super) mod context;
 pub(super) mod memory;
 pub(super) mod raw_call;
 pub(super) mod serve;
-mod stream;
+pub(super) mod stream;

@@ -44,7 +44,7 @@ use super::call::{Calls, Canceller, calls};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
 use super::raw_call;
-use super::stream::{Stream, die};
+use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
 use crate::process::fast::tray::Tray;
@@ -68,7 +68,7 @@ use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::ticks;
 use crate::sys::transfer;
 use crate::sys::worker::{
-    close_inherited, duplicate, empty_standard_input, ends, hear_all_signals, is_child_of, lead,
+    close_inherited, duplicate, empty_standard_input, hear_all_signals, is_child_of, lead,
     leave_no_core, standard_input,
 };
 use crate::task::panic;

@@ -71,6 +71,16 @@ impl AsFd for Stream {
     }
 }
 
+/// Ends a process that should be a worker and cannot. It prints why to standard error, because the
+/// protocol has not begun or cannot be used.
+pub(in crate::process) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
+    let _ = io::Write::write_fmt(
+        &mut io::stderr(),
+        format_args!("trefoil: a worker could not {before}: {why}\n"),
+    );
+    std::process::exit(1)
+}
+
 /// Kills this process group at once, because the parent is gone. No destructor, exit handler or
 /// item can delay it.
 pub(super) fn die() -> ! {

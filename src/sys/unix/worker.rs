@@ -24,16 +24,6 @@ use crate::sys::itself::{DESCRIPTORS, is_alone};
 use crate::sys::peer::peer;
 use crate::sys::refused::refused;
 
-/// Ends a process that should be a worker and cannot. It prints why to standard error, because the
-/// protocol has not begun or cannot be used.
-pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
-    let _ = io::Write::write_fmt(
-        &mut io::stderr(),
-        format_args!("trefoil: a worker could not {before}: {why}\n"),
-    );
-    std::process::exit(1)
-}
-
 /// Removes a variable from the environment, so that children of this process do not inherit it.
 /// Does nothing if there are other threads.
 pub(crate) fn forget_variable(name: &str) {

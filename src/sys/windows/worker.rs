@@ -28,16 +28,6 @@ use windows_sys::Win32::System::Threading::{
 
 use super::child::KILLED;
 
-/// The end of a process that should be a worker and cannot. A protocol that has not begun, or
-/// cannot be written, has no reader; standard error has.
-pub(crate) fn ends(before: &str, why: &dyn std::fmt::Display) -> ! {
-    let _ = io::Write::write_fmt(
-        &mut io::stderr(),
-        format_args!("trefoil: a worker could not {before}: {why}\n"),
-    );
-    std::process::exit(1)
-}
-
 /// Removes a variable from the environment, so that what this process starts does not inherit it.
 pub(crate) fn forget_variable(name: &str) {
     // SAFETY: Y71: the system guards the environment against other threads; nothing here reads it
