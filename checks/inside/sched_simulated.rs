@@ -34,7 +34,7 @@ use crate::process::payload::attachments::Attachment;
 use crate::process::payload::chunk::{Chunk, Piece};
 use crate::process::payload::scope;
 use crate::process::sched::stats::Counters;
-use crate::process::sched::workers::{INITIALIZE, Worker};
+use crate::process::sched::workers::{Has, INITIALIZE, Worker};
 use crate::process::wire::clock::Epoch;
 use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record, Shown};
 use crate::sys::gate::GATES;
@@ -371,8 +371,8 @@ impl World {
         self.feed(self.open.len() - 1);
     }
 
-    /// A job of many items with a large context.
-    fn common_job(&mut self) -> u64 {
+    /// A job of many items, perhaps with a large context.
+    fn common_job(&mut self, has_context: bool) -> u64 {
         let id = self.next_job;
         self.next_job += 1;
         let (size, book) = (4000, self.book.clone());
@@ -384,10 +384,10 @@ impl World {
             book,
         };
         let mut work = Work::new::<Item, Item>(CODE, Box::new(sink), CallOptions::default());
-        work.context = Some(context(id, false, true));
+        work.context = has_context.then(|| context(id, false, true));
         let known = Known {
             size,
-            context: true,
+            context: has_context,
             ..Known::default()
         };
         self.jobs.insert(id, known);
@@ -962,7 +962,7 @@ fn a_context_crosses_the_way_once() {
                 .iter_mut()
                 .for_each(|worker| worker.machine = None);
         }
-        let id = world.common_job();
+        let id = world.common_job(true);
         let all = |world: &World| {
             world
                 .sims
@@ -994,7 +994,7 @@ fn a_context_crosses_the_way_once() {
     while !world.sched.workers.iter().all(Worker::is_idle) {
         world.step();
     }
-    let id = world.common_job();
+    let id = world.common_job(true);
     world.act();
     let first = world
         .sched
@@ -1018,6 +1018,97 @@ fn a_context_crosses_the_way_once() {
         waited > Duration::from_secs(9) && waited < Duration::from_secs(11),
         "{waited:?}"
     );
+}
+
+/// A job with a large context gets workers, although an earlier job would keep all of them busy.
+#[test]
+fn a_large_context_does_not_keep_a_job_waiting() {
+    for machines in [0, 1, 2] {
+        let mut world = World::new(3); // plain, of four workers
+        world.machines = machines;
+        world.hostile = false;
+        let other = world.common_job(false);
+        while !world.open.is_empty() {
+            world.feed(0);
+        }
+        while world.ran.len() < 400 {
+            world.step();
+        }
+        let id = world.common_job(true);
+        let workers = |world: &World| {
+            let sims = world.sims.iter().flatten();
+            sims.filter(|sim| sim.contexts.contains(&id)).count()
+        };
+        while workers(&world) < 4 {
+            world.step();
+        }
+        let of_other = world.ran.keys().filter(|item| item.0 == other).count();
+        assert!(
+            of_other < 2000,
+            "{machines} machines: it waited for {of_other}"
+        );
+    }
+}
+
+/// The worker that shows a context dies while the others are asked to fetch it from there: one of
+/// them gets it once more, for all.
+#[test]
+fn a_context_that_dies_with_its_worker_is_sent_once_more() {
+    let mut world = World::new(3); // plain, of four workers
+    world.machines = 1;
+    world.hostile = false;
+    while !world.sched.workers.iter().all(Worker::is_idle) {
+        world.step();
+    }
+    let id = world.common_job(true);
+    world.act();
+    let has = |world: &World, index: usize| world.sched.workers[index].contexts.get(&id).copied();
+    let first = (0..4).find(|index| has(&world, *index).is_some()).unwrap();
+    while !matches!(has(&world, first), Some(Has::Shows(_))) {
+        world.work(first);
+        world.hear(first, true);
+    }
+    world.act();
+    let asked = (0..4).filter(|index| matches!(has(&world, *index), Some(Has::Fetches(..))));
+    assert_eq!(asked.count(), 3);
+    world.die(first);
+    let all = |world: &World| {
+        let mut sims = world.sims.iter().flatten();
+        sims.all(|sim| sim.contexts.contains(&id)) && !world.sims.iter().any(Option::is_none)
+    };
+    while !all(&world) {
+        world.step();
+    }
+    assert_eq!((world.sent, world.fetched), (2, 3));
+}
+
+/// Who waits for a late answer is woken for each, also after the first was late.
+#[test]
+fn each_late_answer_has_its_alarm() {
+    let mut world = World::new(3);
+    world.hostile = false;
+    while !world.sched.workers.iter().all(Worker::is_idle) {
+        world.step();
+    }
+    let (begin, second) = (world.now, Duration::from_secs(1));
+    let shown = Shown {
+        place: [0, 0],
+        hash: 0,
+    };
+    for index in 0..4 {
+        world.sched.workers[index].machine = None;
+    }
+    let worker = &mut world.sched.workers[0];
+    worker.machine = Some("here".to_owned());
+    worker.took_at = begin;
+    for (id, at) in [(1, begin), (2, begin + 5 * second)] {
+        worker.contexts.insert(id, Has::Fetches(at, shown));
+    }
+    for late in [10, 15] {
+        assert_eq!(world.sched.deadline(), Some(begin + late * second));
+        world.sched.tick(begin + late * second);
+    }
+    assert_eq!(world.sched.deadline(), None);
 }
 
 /// Stopped workers, some of which seem to have begun more than they have: once none of their items

@@ -7,9 +7,11 @@
 //!
 //! 1. The first worker of a machine that is to run items gets the bytes, and is asked to show them.
 //! 2. Until it has answered, no other worker there gets items of that job. It may work for others.
-//! 3. Then those that are idle are asked to fetch it. One that has done so gets items, and shows
-//!    the context, too: so the first may go.
-//! 4. A worker that could not show or fetch it takes no part in this: bytes are sent to it.
+//! 3. Then those that are idle are asked to fetch it; the others get no items of later jobs, so that
+//!    they soon are. One that has done so gets items, and shows the context, too: so the first may
+//!    go.
+//! 4. A worker that could not show it, or not fetch it from one that lives, takes no part in this:
+//!    bytes are sent to it.
 //!
 //! A worker that has not answered, nor received anything, for ten seconds must have been
 //! stopped, and is not waited for.
@@ -36,21 +38,37 @@ fn beside(workers: &[Worker], index: usize, id: u64) -> impl Iterator<Item = (&W
     others.filter_map(move |other| Some((other, *other.contexts.get(&id)?)))
 }
 
-/// Whether worker `index` will have the context `id` from another worker soon.
-pub(super) fn is_coming(workers: &[Worker], index: usize, id: u64, now: Instant) -> bool {
-    match workers[index].contexts.get(&id) {
-        Some(has) => matches!(has, Has::Fetches(..)),
-        None => beside(workers, index, id).any(|(worker, has)| match has {
-            Has::Shows(_) => true,
-            _ => has.late_at(worker).is_some_and(|at| now < at),
-        }),
+/// What a worker waits for before it gets items that need a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// An answer, its own or another's. It may work for other jobs meanwhile.
+    Answer,
+    /// That it is idle, so that it answers at once: it gets no items of later jobs.
+    Idle,
+}
+
+/// What worker `index` waits for, if it is to have the context `id`.
+pub(super) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> Option<Waits> {
+    let worker = &workers[index];
+    if let Some(has) = worker.contexts.get(&id) {
+        return matches!(has, Has::Fetches(..)).then_some(Waits::Answer);
+    }
+    worker.machine.as_ref()?;
+    let (mut is_shown, mut comes) = (false, false);
+    for (other, has) in beside(workers, index, id) {
+        is_shown |= matches!(has, Has::Shows(_));
+        comes |= has.late_at(other).is_some_and(|at| now < at);
+    }
+    match (is_shown, comes) {
+        (false, true) => Some(Waits::Answer),
+        _ => (is_shown || !worker.frames.is_empty()).then_some(Waits::Idle),
     }
 }
 
 /// Whether some worker has been asked about the context `id`, and has not answered.
 pub(super) fn is_asked_for(workers: &[Worker], id: u64) -> bool {
     let mut all = workers.iter().filter_map(|worker| worker.contexts.get(&id));
-    all.any(|has| matches!(has, Has::Asked(_) | Has::Fetches(_)))
+    all.any(|has| matches!(has, Has::Asked(_) | Has::Fetches(..)))
 }
 
 /// Whether workers fetch the context of this job from one another.
@@ -69,9 +87,10 @@ pub(super) fn fetch(workers: &mut [Worker], actions: &mut Vec<Action>, id: u64, 
             Has::Shows(shown) => Some(shown),
             _ => None,
         });
-        if shown.is_some() {
-            workers[index].contexts.insert(id, Has::Fetches(now));
-            let head = Frame::Share { id, from: shown }.head(0);
+        if let Some(shown) = shown {
+            workers[index].contexts.insert(id, Has::Fetches(now, shown));
+            let from = Some(shown);
+            let head = Frame::Share { id, from }.head(0);
             actions.push(Action::Send(index, head, None));
         }
     }
@@ -98,16 +117,23 @@ impl Sched {
 
     /// Worker `index` shows the context `id`; `None`: it cannot, or has not got it.
     pub(super) fn shows(&mut self, index: usize, id: u64, shown: Option<Shown>) {
-        let worker = &mut self.workers[index];
-        let Some(&has) = worker.contexts.get(&id) else {
+        let Some(&has) = self.workers[index].contexts.get(&id) else {
             return; // the job has ended
         };
+        let shows = |from, has| matches!(has, Has::Shows(other) if other == from);
+        let is_gone = match has {
+            Has::Fetches(_, from) => {
+                !beside(&self.workers, index, id).any(|one| shows(from, one.1))
+            }
+            _ => false,
+        };
+        let worker = &mut self.workers[index];
         match (shown, has) {
             (Some(shown), _) => worker.contexts.insert(id, Has::Shows(shown)),
-            (None, Has::Fetches(_)) => worker.contexts.remove(&id),
+            (None, Has::Fetches(..)) => worker.contexts.remove(&id),
             (None, _) => worker.contexts.insert(id, Has::Bytes),
         };
-        worker.machine.take_if(|_| shown.is_none());
+        worker.machine.take_if(|_| shown.is_none() && !is_gone);
     }
 
     /// Makes a worker that will run an item of `job` forget the contexts of other jobs that have

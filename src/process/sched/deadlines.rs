@@ -64,7 +64,7 @@ impl Sched {
             due(news(worker.gives_back(self.policy.patience)));
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
-            due(news(worker.contexts_late_at()));
+            due(worker.next_late(self.ticked));
             if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
             }

@@ -60,6 +60,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::contexts::Waits;
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::{Pace, cost, frame_size};
 use self::sent_frame::SentFrame;
@@ -384,8 +385,8 @@ impl Sched {
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
-        // Jobs before this place wait for their contexts.
-        let mut place = 0;
+        // The jobs before this place wait for their contexts.
+        let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
                 self.queue.remove(place);
@@ -408,17 +409,21 @@ impl Sched {
                     let has_context = worker.contexts.contains_key(&id);
                     let queues = self.policy.round_trip > Duration::ZERO; // the engine queues
                     let heavy = || worker.is_plain && job.is_heavy(has_context, FRAME_BYTES);
-                    let shows = spreads && !has_context; // it answers when it is idle
-                    ends || queues || shows || heavy() || early && worker.is_plain
+                    ends || queues || heavy() || early && worker.is_plain
                 };
+                let waits = |id| contexts::waits(&self.workers, *index, id, now);
                 worker.has_room(cost(pace, 1), now)
                     && (worker.frames.is_empty() || !alone())
-                    && !(spreads && contexts::is_coming(&self.workers, *index, id, now))
+                    && !(spreads && waits(id).is_some())
+                    && before.iter().all(|id| waits(*id) == Some(Waits::Answer))
             });
             let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.frames.len()) else {
-                if !spreads {
+                let waits = |index| contexts::waits(&self.workers, index, id, now);
+                let mut all = 0..self.workers.len();
+                if !spreads || !all.any(|index| waits(index) == Some(Waits::Answer)) {
                     return;
                 }
+                before.push(id);
                 place += 1;
                 continue;
             };

@@ -86,8 +86,8 @@ pub(crate) enum Has {
     Bytes,
     /// The same, and it was asked to show them then.
     Asked(Instant),
-    /// It was asked to fetch them from another worker then.
-    Fetches(Instant),
+    /// It was asked then to fetch them from there, where another worker shows them.
+    Fetches(Instant, Shown),
     /// Others can fetch them from there.
     Shows(Shown),
 }
@@ -97,7 +97,7 @@ impl Has {
     pub(super) fn late_at(&self, worker: &Worker) -> Option<Instant> {
         match self {
             Self::Bytes | Self::Shows(_) => None,
-            Self::Asked(at) | Self::Fetches(at) => Some(worker.took_at.max(*at) + SILENT),
+            Self::Asked(at) | Self::Fetches(at, _) => Some(worker.took_at.max(*at) + SILENT),
         }
     }
 }
@@ -303,11 +303,11 @@ impl Worker {
         checks.chain(self.kill_due()).min()
     }
 
-    /// When its answers about contexts are late.
-    pub(super) fn contexts_late_at(&self) -> Option<Instant> {
+    /// When the next of its answers about contexts is late, after those that were by `then`.
+    pub(super) fn next_late(&self, then: Instant) -> Option<Instant> {
         self.machine.as_ref()?;
-        let contexts = self.contexts.values();
-        contexts.filter_map(|has| has.late_at(self)).min()
+        let late = self.contexts.values().filter_map(|has| has.late_at(self));
+        late.filter(|at| *at > then).min()
     }
 
     /// When to kill it because of a frame. A plain worker that has not answered yet what it has
