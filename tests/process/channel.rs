@@ -163,6 +163,19 @@ impl std::fmt::Display for Written<'_> {
     }
 }
 
+/// Counts how often it is encoded.
+#[derive(serde::Deserialize, Debug)]
+struct Counted;
+
+static ENCODED: AtomicU64 = AtomicU64::new(0);
+
+impl serde::Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ENCODED.fetch_add(1, Ordering::Relaxed);
+        serializer.serialize_unit_struct("Counted")
+    }
+}
+
 tests! {
     fn within_one_process() {
         let before = census();
@@ -187,6 +200,16 @@ tests! {
         is_closed(tx.send_blocking("a".repeat(5000)));
         drop(tx);
         nothing_left_since(before);
+    }
+
+    fn what_finds_no_room_is_not_encoded() {
+        let (tx, rx) = channel(1).unwrap();
+        tx.try_send(Counted).unwrap();
+        let encoded = ENCODED.load(Ordering::Relaxed);
+        assert!(matches!(tx.try_send(Counted), Err(TaskError::WouldBlock)));
+        drop(rx);
+        is_closed(tx.try_send(Counted));
+        assert_eq!(ENCODED.load(Ordering::Relaxed), encoded);
     }
 
     fn the_capacity_is_exact() {
@@ -394,9 +417,12 @@ tests! {
         let total = trefoil::run(async move {
             assert!(matches!(answers.recv_blocking(), Err(TaskError::WouldBlock)));
             // An iterator has no error to give, and its end would be a lie.
-            let next = || answers.iter().next();
-            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(next)).unwrap_err();
-            assert!(refused.downcast_ref::<&str>().unwrap().contains("`while let Ok(item) = receiver.recv().await`"));
+            let theirs = answers.clone();
+            let refused = trefoil::spawn(async move { for _ in &theirs {} }).await.unwrap_err();
+            let TaskError::Panicked(panic) = refused else { panic!("{refused:?}") };
+            assert!(panic.message().contains("`while let Ok(item) = receiver.recv().await`"));
+            let place = panic.location().unwrap();
+            assert!(place.file().ends_with("channel.rs") && !place.file().contains("src"), "{place}");
             let sends = trefoil::spawn(async move {
                 for n in 0..200 {
                     tx.send(n).await.unwrap();

@@ -213,6 +213,14 @@ impl Pipe {
 
 // Sending.
 impl Pipe {
+    /// Why nothing could be sent now, if so.
+    pub(super) fn refuses(&self) -> Option<Refused> {
+        if self.is_hung_up() {
+            return Some(Refused::Closed);
+        }
+        (self.length() >= self.capacity).then_some(Refused::Wait)
+    }
+
     /// Puts the bytes of an item into a record, or into the file.
     pub(super) fn pack(&self, item: &[u8]) -> Result<Record, Refused> {
         let mut record = [0; LONG];

@@ -105,6 +105,7 @@ impl<T: Portable> Receiver<T> {
         self
     }
 
+    #[track_caller]
     fn next_blocking(&self) -> Option<T> {
         match self.recv_blocking() {
             Ok(item) => Some(item),
@@ -121,6 +122,7 @@ impl<T: Portable> Receiver<T> {
 impl<T: Portable> Iterator for Receiver<T> {
     type Item = T;
 
+    #[track_caller]
     fn next(&mut self) -> Option<T> {
         self.next_blocking()
     }
@@ -130,6 +132,7 @@ impl<T: Portable> Iterator for Receiver<T> {
 impl<T: Portable> Iterator for &Receiver<T> {
     type Item = T;
 
+    #[track_caller]
     fn next(&mut self) -> Option<T> {
         self.next_blocking()
     }

@@ -73,6 +73,10 @@ impl<T: Portable> Sender<T> {
     /// # Errors
     /// [`WouldBlock`](TaskError::WouldBlock) if there is none; otherwise as [`send`](Self::send).
     pub fn try_send(&self, item: T) -> Result<(), TaskError> {
+        // First: an item may be large, and is often given up if there is no room.
+        if let Some(refused) = self.pipe.refuses() {
+            return Err(error::<T>(refused));
+        }
         self.pack(&item)?.send().map_err(error::<T>)
     }
 
