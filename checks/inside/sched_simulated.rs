@@ -371,11 +371,11 @@ impl World {
         self.feed(self.open.len() - 1);
     }
 
-    /// A job of many items, perhaps with a large context.
-    fn common_job(&mut self, has_context: bool) -> u64 {
+    /// A job of so many items, perhaps with a large context.
+    fn common_job(&mut self, size: u64, has_context: bool) -> u64 {
         let id = self.next_job;
         self.next_job += 1;
-        let (size, book) = (4000, self.book.clone());
+        let book = self.book.clone();
         let (timeout, values) = (None, HashSet::new());
         let sink = BookSink {
             id,
@@ -962,7 +962,7 @@ fn a_context_crosses_the_way_once() {
                 .iter_mut()
                 .for_each(|worker| worker.machine = None);
         }
-        let id = world.common_job(true);
+        let id = world.common_job(4000, true);
         let all = |world: &World| {
             world
                 .sims
@@ -994,7 +994,7 @@ fn a_context_crosses_the_way_once() {
     while !world.sched.workers.iter().all(Worker::is_idle) {
         world.step();
     }
-    let id = world.common_job(true);
+    let id = world.common_job(4000, true);
     world.act();
     let first = world
         .sched
@@ -1027,14 +1027,14 @@ fn a_large_context_does_not_keep_a_job_waiting() {
         let mut world = World::new(3); // plain, of four workers
         world.machines = machines;
         world.hostile = false;
-        let other = world.common_job(false);
+        let other = world.common_job(4000, false);
         while !world.open.is_empty() {
             world.feed(0);
         }
         while world.ran.len() < 400 {
             world.step();
         }
-        let id = world.common_job(true);
+        let id = world.common_job(4000, true);
         let workers = |world: &World| {
             let sims = world.sims.iter().flatten();
             sims.filter(|sim| sim.contexts.contains(&id)).count()
@@ -1060,7 +1060,7 @@ fn a_context_that_dies_with_its_worker_is_sent_once_more() {
     while !world.sched.workers.iter().all(Worker::is_idle) {
         world.step();
     }
-    let id = world.common_job(true);
+    let id = world.common_job(4000, true);
     world.act();
     let has = |world: &World, index: usize| world.sched.workers[index].contexts.get(&id).copied();
     let first = (0..4).find(|index| has(&world, *index).is_some()).unwrap();
@@ -1080,6 +1080,25 @@ fn a_context_that_dies_with_its_worker_is_sent_once_more() {
         world.step();
     }
     assert_eq!((world.sent, world.fetched), (2, 3));
+}
+
+/// Only as many workers are asked to fetch a context as have something to do with it.
+#[test]
+fn a_context_is_fetched_by_those_that_get_items() {
+    let mut world = World::new(3); // plain, of four workers
+    world.machines = 1;
+    world.hostile = false;
+    while !world.sched.workers.iter().all(Worker::is_idle) {
+        world.step();
+    }
+    let id = world.common_job(2, true);
+    while !world.open.is_empty() {
+        world.feed(0);
+    }
+    while !world.book.lock().unwrap().ended.contains_key(&id) {
+        world.step();
+    }
+    assert!(world.fetched <= 1, "{} have fetched it", world.fetched);
 }
 
 /// Who waits for a late answer is woken for each, also after the first was late.

@@ -7,9 +7,9 @@
 //!
 //! 1. The first worker of a machine that is to run items gets the bytes, and is asked to show them.
 //! 2. Until it has answered, no other worker there gets items of that job. It may work for others.
-//! 3. Then those that are idle are asked to fetch it; the others get no items of later jobs, so that
-//!    they soon are. One that has done so gets items, and shows the context, too: so the first may
-//!    go.
+//! 3. Then those that are idle are asked to fetch it, as long as there are items for them; others
+//!    get no items of later jobs, so that they soon are. One that has done so gets items, and shows
+//!    the context, too: so the first may go.
 //! 4. A worker that could not show it, or not fetch it from one that lives, takes no part in this:
 //!    bytes are sent to it.
 //!
@@ -59,9 +59,9 @@ pub(super) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> 
         is_shown |= matches!(has, Has::Shows(_));
         comes |= has.late_at(other).is_some_and(|at| now < at);
     }
-    match (is_shown, comes) {
-        (false, true) => Some(Waits::Answer),
-        _ => (is_shown || !worker.frames.is_empty()).then_some(Waits::Idle),
+    match worker.frames.is_empty() {
+        false if is_shown || !comes => Some(Waits::Idle),
+        _ => (is_shown || comes).then_some(Waits::Answer),
     }
 }
 
@@ -77,8 +77,19 @@ pub(super) fn spreads(job: &Job) -> bool {
     context.is_some_and(|context| context.piece.is_bulky(SMALL))
 }
 
-/// Asks idle workers to fetch the context `id` if another on their machine shows it.
-pub(super) fn fetch(workers: &mut [Worker], actions: &mut Vec<Action>, id: u64, now: Instant) {
+/// Asks idle workers to fetch the context `id` if another on their machine shows it: not more than
+/// there are `items` for, beside those that will have it soon, or have it and are idle.
+pub(super) fn fetch(
+    workers: &mut [Worker],
+    actions: &mut Vec<Action>,
+    (id, items): (u64, usize),
+    now: Instant,
+) {
+    let takes = |worker: &&Worker| match worker.contexts.get(&id) {
+        Some(has @ Has::Fetches(..)) => has.late_at(worker).is_some_and(|at| now < at),
+        has => has.is_some() && worker.is_idle(),
+    };
+    let mut asked = workers.iter().filter(takes).count();
     for index in 0..workers.len() {
         if !workers[index].is_idle() || workers[index].contexts.contains_key(&id) {
             continue;
@@ -87,7 +98,8 @@ pub(super) fn fetch(workers: &mut [Worker], actions: &mut Vec<Action>, id: u64, 
             Has::Shows(shown) => Some(shown),
             _ => None,
         });
-        if let Some(shown) = shown {
+        if let Some(shown) = shown.filter(|_| asked < items) {
+            asked += 1;
             workers[index].contexts.insert(id, Has::Fetches(now, shown));
             let from = Some(shown);
             let head = Frame::Share { id, from }.head(0);

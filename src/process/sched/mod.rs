@@ -60,7 +60,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::contexts::Waits;
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::{Pace, cost, frame_size};
 use self::sent_frame::SentFrame;
@@ -394,7 +393,8 @@ impl Sched {
             };
             let spreads = contexts::spreads(job);
             if spreads {
-                contexts::fetch(&mut self.workers, &mut self.actions, id, now);
+                let items = job.items(self.workers.len());
+                contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
             }
             let code = job.work.code;
             let pace = self.pace.of(code.function);
@@ -415,12 +415,14 @@ impl Sched {
                 worker.has_room(cost(pace, 1), now)
                     && (worker.frames.is_empty() || !alone())
                     && !(spreads && waits(id).is_some())
-                    && before.iter().all(|id| waits(*id) == Some(Waits::Answer))
+                    && before
+                        .iter()
+                        .all(|id| waits(*id) == Some(contexts::Waits::Answer))
             });
             let Some((index, _)) = roomy.min_by_key(|(_, worker)| worker.frames.len()) else {
                 let waits = |index| contexts::waits(&self.workers, index, id, now);
                 let mut all = 0..self.workers.len();
-                if !spreads || !all.any(|index| waits(index) == Some(Waits::Answer)) {
+                if !spreads || !all.any(|index| waits(index) == Some(contexts::Waits::Answer)) {
                     return;
                 }
                 before.push(id);
