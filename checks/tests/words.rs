@@ -66,7 +66,7 @@ fn words(body: &str) -> String {
 
 #[test]
 fn the_compiler_says_what_to_write() {
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 7] = [
         (
             "pool.map((0..9).filter(|n| n % 2 == 0), |n| n * n);",
             &[
@@ -74,6 +74,10 @@ fn the_compiler_says_what_to_write() {
                 "collect the items first: `.collect::<Vec<_>>()`",
                 "`pool.imap(items, f)`",
             ],
+        ),
+        (
+            "pool.map([std::rc::Rc::new(1)].iter(), |n| **n);",
+            &["its items must be `Send`: no `Rc`, and no reference to an `Rc`"],
         ),
         (
             "procs.spawn((), |()| std::io::Error::other(\"\")).detach();",

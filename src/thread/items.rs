@@ -60,6 +60,7 @@ use super::source::{Int, Seal, Source, Span};
 #[diagnostic::on_unimplemented(
     message = "the thread pool cannot divide a `{Self}` among its threads",
     label = "expected a Vec, a slice, a range of integers, another collection of std, or one of its iterators that `Items` names",
+    note = "its items must be `Send`: no `Rc`, and no reference to an `Rc` or a `Cell`",
     note = "collect the items first: `.collect::<Vec<_>>()`",
     note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, f)`"
 )]
