@@ -119,8 +119,8 @@ impl Worker {
     }
 
     fn look_around(&self) -> Option<Work> {
-        // At the pool's end only what is there is run. To wait for more would give an outside thread
-        // the processor, which may add some each time.
+        // At the pool's end only what is there is run. To wait for more would give an outside
+        // thread the processor, which may add some each time.
         let rounds = match self.registry().sleep.counts().is_closing() {
             true => 1,
             false => SEARCH_ROUNDS,

@@ -284,7 +284,7 @@ fn wakers_outlive_everything() {
                 }
             }
             assert_eq!(dropped.load(Ordering::SeqCst), 200);
-        })
+        });
     });
 }
 
