@@ -27,6 +27,7 @@ use std::sync::{Arc, Weak};
 use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, Watcher};
 use super::mapped::Mapped;
 use super::raw_plain::MappedSlice;
+use crate::sys::files;
 use crate::sys::segment::Filling;
 
 /// How many bytes one part has, so that neither side needs much memory beside the copy.
@@ -185,10 +186,7 @@ impl Sent {
                     Kept {
                         id: attachment.id,
                         memory: Arc::downgrade(attachment),
-                        bytes: attachment
-                            .descriptor
-                            .metadata()
-                            .map_or(0, |file| file.len()),
+                        bytes: files::length(&*attachment.descriptor).unwrap_or(0),
                     }
                 });
             needed += own.bytes;

@@ -115,8 +115,12 @@ impl Drop for Mapped {
 mod tests {
     use super::*;
 
+    /// The same memory, by another descriptor where descriptors travel.
     fn again(mapped: &Mapped) -> Arc<Attachment> {
-        Attachment::new(mapped.attachment.as_file().try_clone_to_owned().unwrap())
+        let descriptor = mapped.attachment.descriptor.clone();
+        #[cfg(all(test, unix))]
+        let descriptor = Arc::new(descriptor.try_clone().unwrap());
+        Attachment::numbered(Attachment::number(), descriptor, None)
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::mm::Advice;
 use rustix::process::Resource;
 
+use crate::sys::files;
 use crate::sys::limits;
 use crate::sys::refused::refused;
 
@@ -122,7 +123,7 @@ pub(crate) unsafe fn give_back(start: *mut u8, length: usize) {
 
 /// Its length in bytes.
 pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
-    Ok(usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+    Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }
 
 pub(crate) use rustix::param::page_size;

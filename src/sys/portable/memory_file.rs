@@ -92,8 +92,12 @@ pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFile
 }
 
 /// There is room for a file of this length: otherwise the disk would be full before that is known.
+/// (Of a short one, that is known as soon as it is written.)
 fn fits(folder: &Path, length: usize) -> io::Result<()> {
     may_be(length)?;
+    if length <= PAGES {
+        return Ok(());
+    }
     match free(folder).is_ok_and(|free| length as u64 > free) {
         true => Err(io::Error::new(
             io::ErrorKind::StorageFull,
@@ -186,8 +190,7 @@ pub(crate) unsafe fn give_back(_start: *mut u8, _length: usize) {}
 
 /// How long it is.
 pub(crate) fn length(file: BorrowedFile<'_>) -> io::Result<usize> {
-    let length = File::from(file.try_clone_to_owned()?).metadata()?.len();
-    Ok(usize::try_from(length).unwrap_or(0))
+    Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }
 
 #[cfg(unix)]

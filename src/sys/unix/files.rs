@@ -27,6 +27,11 @@ pub(crate) fn set_mode(builder: &mut DirBuilder, mode: u32) {
     builder.mode(mode);
 }
 
+/// How long the file is.
+pub(crate) fn length(file: impl AsFd) -> io::Result<u64> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+}
+
 /// Identifies the file behind a descriptor, as long as it is open anywhere: its device and its
 /// inode number.
 #[allow(clippy::unnecessary_cast)] // they are narrower, or signed, elsewhere
