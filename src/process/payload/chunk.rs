@@ -201,12 +201,19 @@ pub(crate) struct Piece {
     pub(crate) base: usize,
     /// The piece's items, as indices in the chunk.
     pub(crate) items: Range<usize>,
+    /// How often they were taken back from a worker that was about to begin them.
+    pub(crate) moves: u32,
 }
 
 impl Piece {
     pub(crate) fn whole(chunk: Arc<Chunk>, base: usize) -> Self {
         let items = 0..chunk.len();
-        Self { chunk, base, items }
+        Self {
+            chunk,
+            base,
+            items,
+            moves: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -225,6 +232,7 @@ impl Piece {
             chunk: self.chunk.clone(),
             base: self.base,
             items,
+            moves: self.moves,
         }
     }
 
@@ -234,6 +242,7 @@ impl Piece {
             chunk: Arc::default(),
             base: self.base,
             items: self.items.clone(),
+            moves: self.moves,
         }
     }
 

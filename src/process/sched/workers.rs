@@ -53,6 +53,8 @@ pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a worker may run a frame before its other items are taken over.
 pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(1);
+/// How often that becomes longer: up to half a minute.
+const MOST_MOVES: u32 = 5;
 
 /// How long a worker may take to begin its first frame before it is nudged.
 const NUDGE_AFTER: Duration = Duration::from_millis(10);
@@ -282,12 +284,17 @@ impl Worker {
     }
 
     /// From when on another worker may take over items that this one has not begun. A large frame
-    /// takes long to arrive, also at another worker.
+    /// takes long to arrive, also at another worker; so does one with many copies. So what was
+    /// taken back before it began is left to the next worker eight times as long: otherwise idle
+    /// workers could take it from one another for ever, and none begin it.
     pub(crate) fn stealable_at(&self) -> Instant {
-        let arriving = self.frames.front().filter(|frame| frame.begun() == 0);
-        let bytes = arriving.map_or(0, |frame| frame.piece.span().len() as u64);
         let since = self.front_since.max(self.took_at);
-        since + TAKE_OVER_AFTER + Duration::from_nanos(10 * bytes)
+        let front = self.frames.front();
+        let Some(arriving) = front.filter(|frame| frame.begun() == 0) else {
+            return since + TAKE_OVER_AFTER;
+        };
+        let patience = TAKE_OVER_AFTER * 8u32.pow(arriving.piece.moves.min(MOST_MOVES));
+        since + patience + Duration::from_nanos(10 * arriving.piece.span().len() as u64)
     }
 
     /// When to wake it because it has not begun its first frame: it may sleep although it claims to
