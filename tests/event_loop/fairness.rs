@@ -83,7 +83,6 @@ fn always_ready_tasks_do_not_starve_others() {
                 yield_now().await;
             }
             assert_eq!(other.join().unwrap(), 50);
-            assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
             assert!(eaten.get() > 0, "they, too, get on");
             for task in greedy {
                 task.cancel();
