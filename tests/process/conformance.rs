@@ -162,12 +162,7 @@ tests! {
                 let call = procs.call(|(how, size)| EndsWriter(how, vec![1; size].into())).chunk(10);
                 let items = (0..20).map(|n| (if n == 13 { how } else { 0 }, size));
                 for (n, result) in call.imap(items).enumerate() {
-                    // (Where a stream is a connection, its reset takes along what was on its way.)
-                    let is_reset = |exit: &str| cfg!(windows) && exit.contains("was reset");
-                    match &result {
-                        Err(TaskError::WorkerDied(exit)) if is_reset(&exit.to_string()) => {}
-                        _ => assert_eq!(result.is_err(), n == 13, "{n}: {result:?}"),
-                    }
+                    assert_eq!(result.is_err(), n == 13, "{n}: {result:?}");
                 }
             }
         }

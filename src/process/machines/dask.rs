@@ -373,6 +373,7 @@ impl Launch for Gateway {
         attachments::send(&self.control, &parts, &[theirs], SEND)?;
         Ok(Started {
             socket: ours.into(),
+            kept: None,
             child: None,
             output: None,
             words: None,

@@ -540,6 +540,7 @@ impl Launch for Connected {
         state.present.insert(index, arrived);
         Ok(Started {
             socket: socket.into(),
+            kept: None,
             child: None,
             output: None,
             words: None,

@@ -30,6 +30,8 @@ pub(crate) struct Child {
     /// The worker and the processes that it starts.
     pub(crate) family: Option<Family>,
     pub(crate) socket: Arc<OwnedFd>,
+    /// Another handle of its end of the stream, if the stream would be reset with its last one.
+    pub(crate) kept: Option<OwnedFd>,
     /// Our end of the lifeline: when this is dropped, the kernel kills the process.
     pub(crate) lifeline: Option<Lifeline>,
 }
@@ -56,6 +58,13 @@ impl Child {
     /// Shuts the stream down, so that the worker kills itself and its children.
     pub(crate) fn shut(&self) {
         let _ = shutdown(&self.socket, Shutdown::Write);
+    }
+
+    /// It is gone: ends its stream behind what it has sent. False: its end of the stream ended with
+    /// it.
+    pub(crate) fn end(&self) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|kept| shutdown(kept, Shutdown::Write).is_ok())
     }
 
     /// Kills it even if it was stopped.

@@ -63,7 +63,7 @@ use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
 use crate::sys::free_memory;
 use crate::sys::poll::poll_patiently;
-use crate::sys::{sockets, stdio};
+use crate::sys::stdio;
 use crate::task::{Hook, WorkerExit, context};
 
 /// How much is received at once.
@@ -515,8 +515,10 @@ impl Driver {
         }
     }
 
-    /// Receives and processes records of a worker: some of them, or `all` that there are.
+    /// Receives and processes records of a worker: some of them, or, if it is gone, `all` of them.
     pub(super) fn receive(&mut self, index: usize, all: bool) {
+        let link = self.links[index].as_ref();
+        let ends = all && link.is_some_and(|link| link.child.end());
         for round in 0.. {
             let Some(link) = &mut self.links[index] else {
                 return;
@@ -534,7 +536,7 @@ impl Driver {
                         return;
                     }
                 }
-                Received::None if all && sockets::IS_CONNECTION && link.more_comes() => {}
+                Received::None if ends && link.more_comes() => {}
                 Received::None => return,
                 Received::End => {
                     link.at_end = true;
@@ -666,13 +668,7 @@ impl Driver {
             *own.child.lock() = None; // it is about to be reaped
         }
         let engine = self.settings.engine.as_ref();
-        // A record that is cut off shows that the reset has lost something: perhaps reports of what
-        // the worker had begun.
-        let mut is_lost = sockets::IS_CONNECTION && link.is_reset && !link.partial.is_empty();
-        if is_lost {
-            let note = || "its connection was reset, so its last records are lost".to_owned();
-            link.note.get_or_insert_with(note);
-        }
+        let mut is_lost = false;
         #[cfg(feature = "__machines")]
         if let (Some(engine), None, None) = (engine, &link.child.process, &link.extras.died) {
             let (died, lost) = engine.obituary(index, link.is_reset);

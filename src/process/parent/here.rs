@@ -19,6 +19,7 @@ use crate::sys::{executable, family, pipe_end, sockets, stdio};
 /// Starts a worker, and returns our end of its stream.
 pub(super) fn here(settings: &Settings) -> io::Result<Started> {
     let (ours, theirs) = stream()?;
+    let kept = sockets::keep(&theirs)?;
     let program = executable::path()?;
     let mut command = Command::new(&program);
     family::prepare(&mut command);
@@ -54,6 +55,7 @@ pub(super) fn here(settings: &Settings) -> io::Result<Started> {
     // (Dropping `command` closes our copy of the child's end of the socket.)
     Ok(Started {
         socket: ours.into(),
+        kept,
         pid: child.id(),
         child: Some(child),
         output,

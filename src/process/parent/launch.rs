@@ -93,6 +93,8 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
 pub(crate) struct Started {
     /// Our end of its stream, a socket.
     pub(crate) socket: OwnedFd,
+    /// Another handle of the worker's end, if it is needed (`sockets::keep`).
+    pub(crate) kept: Option<OwnedFd>,
     /// The process to kill and to reap.
     pub(crate) child: Option<Child>,
     /// Its standard output, if that is captured, and its standard error.
@@ -108,6 +110,7 @@ impl Started {
     pub(crate) fn of_child(socket: impl Into<OwnedFd>, mut child: Child) -> io::Result<Self> {
         Ok(Self {
             socket: socket.into(),
+            kept: None,
             pid: child.id(),
             output: child.stdout.take().map(PipeEnd::reader).transpose()?,
             words: child.stderr.take().map(PipeEnd::reader).transpose()?,

@@ -131,6 +131,7 @@ pub(crate) struct Link {
     /// The worker will send nothing more.
     pub(crate) at_end: bool,
     /// Its stream has ended with an error: its last records may be lost.
+    #[cfg_attr(not(feature = "__machines"), allow(dead_code))]
     pub(crate) is_reset: bool,
     /// It has sent something that is not the protocol's.
     pub(crate) is_broken: bool,
@@ -178,6 +179,7 @@ impl Link {
             process: None,
             family: None,
             socket: Arc::new(socket.into()),
+            kept: None,
             lifeline: None,
         };
         let words = WorkerStderr::new(None, Some(fast.ledger.clone()));
@@ -221,6 +223,7 @@ impl Link {
     ) -> io::Result<Self> {
         let Started {
             socket,
+            kept,
             pid,
             output,
             words,
@@ -245,6 +248,7 @@ impl Link {
             process,
             family,
             socket: Arc::new(socket),
+            kept,
             lifeline,
         };
         let mut link = Self::new(child, fast, words, output);
@@ -478,8 +482,8 @@ impl Link {
         }
     }
 
-    /// Its process is dead, and its stream a connection: waits for what is still on its way, or for
-    /// the end. False: neither comes, so another process has that end of the stream, too.
+    /// Its process is dead, and its end of the stream was kept: waits for what is still on its way,
+    /// or for the end.
     pub(crate) fn more_comes(&self) -> bool {
         let mut socket = [PollFd::new(&self.child.socket, PollFlags::IN)];
         let limit = Timespec {

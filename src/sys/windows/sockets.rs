@@ -18,9 +18,12 @@ use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
 /// tell of what comes behind.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
-/// A stream is a connection. What a process has written to it may arrive after its death; if the
-/// process has not read all that came, the connection is reset, and the rest is lost.
-pub(crate) const IS_CONNECTION: bool = true;
+/// Another handle of a worker's end, so that its death resets nothing. A stream is a connection. If
+/// its last handle is closed before all that came was read, it is reset, and what was on its way is
+/// lost. With this one it is open until it is shut down, behind all that the worker has sent.
+pub(crate) fn keep(theirs: &Stream) -> io::Result<Option<OwnedSocket>> {
+    Ok(Some(theirs.try_clone()?.into()))
+}
 
 /// The call that accepts.
 pub(crate) const ACCEPT: &str = "accept";
@@ -61,4 +64,30 @@ pub(crate) fn to_child(end: Stream) -> OwnedHandle {
     let handle = std::ptr::with_exposed_provenance_mut(number);
     // SAFETY: Y77.
     unsafe { OwnedHandle::from_raw_handle(handle) }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+
+    use super::*;
+
+    #[test]
+    fn what_a_worker_has_sent_can_be_read_whatever_it_had_not_read() {
+        let (mut ours, mut theirs) = pair().unwrap();
+        let kept = Stream::from(keep(&theirs).unwrap().unwrap());
+        ours.write_all(b"unread").unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let mut count = 0;
+        while let Ok(some) = theirs.write(&[7; 4096]) {
+            count += some;
+        }
+        drop(theirs);
+        kept.shutdown(Shutdown::Write).unwrap();
+        ours.set_nonblocking(false).unwrap();
+        let mut all = Vec::new();
+        ours.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), count);
+    }
 }
