@@ -9,7 +9,7 @@
 //!    fewest and goes to the end: a long `map` does not delay later calls. Near the end of a job
 //!    frames get smaller (`frame_size`).
 //! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
-//!    a millisecond.
+//!    a millisecond; for longer, if others were about to begin them before.
 //! 3. A worker died: the item that it was running fails, the rest goes back to the front of the
 //!    job.
 //! 4. A running item was cancelled: its worker is notified at once, and after the grace period all
