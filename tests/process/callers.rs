@@ -266,10 +266,17 @@ tests! {
         let procs = pool(1);
         let (called, calls) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
-        procs.spawn((), |()| Held).on_done(move |_| {
+        let scratch = Scratch::new("callback");
+        // It ends only after it has its callback, which would be called at once otherwise, here.
+        let held = procs.spawn(scratch.text(), |path: String| {
+            until(|| noted(&path) > 0);
+            Held
+        });
+        held.on_done(move |_| {
             called.send(()).unwrap();
             let _ = released.recv();
         });
+        note(&scratch.text(), 1);
         calls.recv().unwrap();
         thread::scope(|scope| {
             let ends = scope.spawn(|| procs.shutdown(Shutdown::Wait));
