@@ -17,7 +17,7 @@ use crate::support;
 use std::time::Duration;
 
 use children::{in_child, split};
-use support::{Test, pool, tests};
+use support::{Scratch, Test, note, noted, pool, tests, until};
 use trefoil::{Bulk, Completer, Process, Shutdown, TaskError};
 
 fn double(n: u64) -> u64 {
@@ -53,8 +53,9 @@ tests! {
         let procs = pool(1);
         let known = procs.spawn_remote(1, double);
         known.ready().join().unwrap();
-        let slow = procs.spawn_remote(2, |n: u64| {
-            std::thread::sleep(Duration::from_millis(200));
+        let scratch = Scratch::new("fork");
+        let slow = procs.spawn_remote((scratch.text(), 2), |(path, n): (String, u64)| {
+            until(|| noted(&path) > 0);
             n
         });
         in_child(|| {
@@ -63,6 +64,7 @@ tests! {
             closed(slow.ready().join().unwrap_err());
             assert_eq!(known.fetch().join().unwrap(), 2);
         });
+        note(&scratch.text(), 1);
         assert_eq!((known.fetch().join().unwrap(), slow.fetch().join().unwrap()), (2, 2));
     }
 

@@ -329,29 +329,28 @@ tests! {
     /// callbacks.
     fn what_is_large_is_not_decoded_by_the_driver() {
         let procs = pool(1);
-        let place = |length: usize| loop {
-            let (tell, told) = mpsc::channel();
-            let task = procs.spawn(length, |length: usize| {
-                thread::sleep(LULL); // until the caller has registered a callback
+        let place = |length: usize| {
+            let (scratch, (tell, told)) = (Scratch::new("place"), mpsc::channel());
+            let task = procs.spawn((scratch.text(), length), |(path, length): (String, usize)| {
+                until(|| noted(&path) > 0); // the caller has registered a callback
                 vec![1u64; length]
             });
             task.on_done(move |_| tell.send(thread::current().id()).unwrap());
-            match told.recv().unwrap() {
-                main if main == thread::current().id() => {}
-                other => return other,
-            }
+            note(&scratch.text(), 1);
+            told.recv().unwrap()
         };
         let driver = place(10);
         assert_eq!(place(100), driver);
         assert_ne!(place(1 << 20), driver);
         assert_eq!(place(1000), driver);
         // Nor a result that is large only in memory.
-        let (tell, told) = mpsc::channel();
-        let nothings = procs.spawn(10, |length: usize| {
-            thread::sleep(LULL);
+        let (scratch, (tell, told)) = (Scratch::new("nothings"), mpsc::channel());
+        let nothings = procs.spawn((scratch.text(), 10), |(path, length): (String, usize)| {
+            until(|| noted(&path) > 0);
             (0..length).map(|_| ()).collect::<LinkedList<()>>()
         });
         nothings.on_done(move |_| tell.send(thread::current().id()).unwrap());
+        note(&scratch.text(), 1);
         assert_ne!(told.recv().unwrap(), driver);
     }
 }

@@ -1249,15 +1249,15 @@ fn eight_long_items_occupy_all_workers() {
 fn expensive_items_behind_quick_ones_are_shared() {
     let _watchdog = watchdog();
     let pool = ThreadPool::with_threads(2);
-    let both = Barrier::new(2);
-    pool.broadcast(|_| {
-        both.wait();
-    });
+    let runs = |count: &str| format!("{pool:?}").contains(count);
+    eventually("both sleep", || runs("running: 0"));
     let (threads, second) = (Mutex::new(HashSet::new()), Condvar::new());
     pool.install(|| {
         pool.for_each(0..5000, |i| match i {
+            // The second thread has run what it was offered at once, and is idle.
+            100 => eventually("it sleeps", || runs("running: 1")),
             // While 300 items take a twentieth of a millisecond each, the rest must be offered:
-            100..400 => {
+            101..400 => {
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_micros(50) {
                     std::hint::spin_loop();
