@@ -97,7 +97,11 @@ impl Mail {
 
     /// On the loop's thread: sleeps like `turn.rs`; `parks`: by parking.
     pub fn sleep(&self, parks: bool) {
-        let how = if parks { Sleep::Parked } else { Sleep::Asleep };
+        let how = if parks {
+            Sleep::InParker
+        } else {
+            Sleep::InPoller
+        };
         let Parts {
             inbox,
             written,

@@ -12,9 +12,9 @@
 //!    late, it removes the timer and calls the waker.
 //! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so
 //!    leaving rings the bell.)
-//! 4. Without entries the job waits [`LINGER`] for more, and ends. `running` changes only under the
-//!    lock, in the same critical section that checks whether the timers are empty, so no entry is
-//!    left to a job that has ended.
+//! 4. Without entries the job waits [`JOB_LINGERS`] for more, and ends; its thread stays for other
+//!    jobs (`helper`). `running` changes only under the lock, in the same critical section that
+//!    checks whether the timers are empty, so no entry is left to a job that has ended.
 //!
 //! If the system refuses the thread, the waiting task is woken at once: it reads the clock itself
 //! and asks again. That is a busy wait, but it ends, and it is not a hang. If the system refuses
@@ -45,7 +45,7 @@ use crate::sys::fork::{self, PerProcess};
 use crate::sys::poll::poll_patiently;
 
 /// How long the idle job stays: starting it takes longer than ringing.
-const LINGER: Duration = Duration::from_millis(200);
+const JOB_LINGERS: Duration = Duration::from_millis(200);
 
 /// How often the job looks at its entries if it has no bell.
 const BLIND: Duration = Duration::from_millis(10);
@@ -185,7 +185,7 @@ impl Waiter {
             lingers = idle;
             let most = match (&bell, next) {
                 (None, _) => BLIND,
-                (Some(_), None) => LINGER,
+                (Some(_), None) => JOB_LINGERS,
                 (Some(_), Some(_)) => FAR,
             };
             let most = Instant::now() + most;

@@ -224,8 +224,8 @@ impl Shared {
     /// Ends the loop's sleep.
     fn wake_up(&self, sleep: Sleep) {
         match sleep {
-            Sleep::Parked => self.unparker.unpark(),
-            Sleep::Asleep => {
+            Sleep::InParker => self.unparker.unpark(),
+            Sleep::InPoller => {
                 if let Some(poller) = self.poller.upgrade() {
                     poller.wake();
                 }

@@ -103,7 +103,7 @@ pub(super) fn once(local: &Local) -> bool {
     turns.turn_once();
     if is_idle(local) && !jump(local) {
         // From here on a thread that adds work makes the descriptor ready (L1).
-        if local.shared.inbox.lie_down(Sleep::Asleep) && !local.shared.has_flags() {
+        if local.shared.inbox.lie_down(Sleep::InPoller) && !local.shared.has_flags() {
             if let Some(outside) = local.outside()
                 && pace(local).is_some_and(|pace| !pace.is_zero())
             {
@@ -352,8 +352,8 @@ impl<'a> Turns<'a> {
         // The descriptor is needed only for events of descriptors.
         let parks = self.local.reactor.borrow().is_empty();
         let how = match parks {
-            true => Sleep::Parked,
-            false => Sleep::Asleep,
+            true => Sleep::InParker,
+            false => Sleep::InPoller,
         };
         if shared.inbox.lie_down(how) && !shared.has_flags() {
             // A loop may run on a pool's worker: while it sleeps, the pool lacks a thread.

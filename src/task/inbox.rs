@@ -32,9 +32,9 @@ use crate::sys::fork;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sleep {
     /// In the kernel, for many things.
-    Asleep,
+    InPoller,
     /// Until it is woken, or the time is up.
-    Parked,
+    InParker,
 }
 
 /// A multi-producer queue of runnables.

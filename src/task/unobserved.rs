@@ -2,9 +2,11 @@
 //!
 //! A task that fails after its handle was dropped, or whose handle is dropped with the error still
 //! in it, would fail silently. Such a failure is *unobserved*, or never taken: no `join`, no
-//! `.await` and no callback has got it. Its error goes to a hook, once: the hook of its executor if
-//! that has one, otherwise the process's, which by default prints one line on standard error. A
-//! cancelled task does not count, because its end was requested.
+//! `.await` and no callback has got it. Its error goes to a hook, once, because an output has one
+//! owner (T2) and is dropped once (T8, `drop_unobserved`): the hook of its executor if that has
+//! one, otherwise the process's, which by default prints one line on standard error. A cancelled
+//! task does not count, because its end was requested. (The error of a `Remote`, which many tasks
+//! may take, is reported by `process/payload/kept.rs`, if none has.)
 
 use std::fmt;
 use std::io::{self, Write};

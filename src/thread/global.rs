@@ -103,7 +103,7 @@ where
     RB: Send,
 {
     // The one function whose cost is counted in nanoseconds.
-    if splitter::step() || fork::reopen_window(0) {
+    if splitter::step() || fork::runs_in_turn(0) {
         return in_turn(a, b);
     }
     fork::join_offered(Target::Current(|| ThreadPool::global().registry()), a, b)

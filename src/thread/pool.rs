@@ -212,7 +212,7 @@ impl ThreadPool {
         RB: Send,
     {
         let address = self.registry.address();
-        if splitter::step_of(address) || fork::reopen_window(address) {
+        if splitter::step_of(address) || fork::runs_in_turn(address) {
             return in_turn(a, b);
         }
         fork::join_offered(Target::Pool(self.registry()), a, b)

@@ -423,7 +423,7 @@ where
 /// As a join: enough is on offer, and what was divided last was short (`join/splitter.rs`).
 #[inline(always)]
 fn in_turn(worker: &Worker) -> bool {
-    splitter::step() || worker.reopen_window()
+    splitter::step() || worker.runs_in_turn()
 }
 
 /// The first `count` items, and those that cannot be separated from them; their number; and the

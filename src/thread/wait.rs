@@ -6,7 +6,9 @@
 //!   empty (it was at the bottom of its stack, or itself waiting for a half that was stolen, and
 //!   with it all older ones: P6), so everything there now was pushed by the half. If the half ends
 //!   in between, the job taken may be unrelated: it is given back to its owner, not run;
-//! - for anything else runs the awaited task, if no thread has begun it, and nothing more.
+//! - for the end of a scope runs this scope's tasks (`scope.rs`);
+//! - for anything else runs the awaited task, if no thread has begun it (`Task::wait`,
+//!   `task/handle.rs`), and nothing more.
 //!
 //! If there is nothing to run, it spins for a moment and then parks as *blocked*; how many blocked
 //! workers are replaced by spares is decided in `sleep/blocked.rs`.

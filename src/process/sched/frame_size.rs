@@ -1,4 +1,8 @@
-//! How many items go into a frame: decided by how long earlier items of the same function took.
+//! How many items go into a frame: proposed by how long earlier items of the same function took.
+//!
+//! Any number from 1 on is correct; only speed depends on it. `Sched::dispatch` and
+//! `Piece::cut` (`payload/chunk.rs`) may lower it: for bytes, descriptors, deadlines and workers
+//! that are to be replaced.
 //!
 //! Tests: `sched::sim`, `tests/process/pool.rs`.
 

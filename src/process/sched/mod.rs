@@ -10,8 +10,8 @@
 //!    frames get smaller (`frame_size`).
 //! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
 //!    a millisecond; for longer, if others were about to begin them before.
-//! 3. A worker died: the item that it was running fails, the rest goes back to the front of the
-//!    job.
+//! 3. A worker died: the item that it was running fails, or is run again if its call asked for
+//!    that; the rest goes back to the front of the job (`deaths`).
 //! 4. A running item was cancelled: its worker is notified at once, and after the grace period all
 //!    other items are taken back from it, and it is killed if it still runs that item. The same
 //!    holds for an item that has timed out (`deadlines`).
@@ -44,6 +44,7 @@
 mod callers;
 mod contexts;
 mod deadlines;
+mod deaths;
 mod elastic;
 mod frame_size;
 mod replies;

@@ -1,4 +1,4 @@
-//! Handles the workers' records, and their deaths.
+//! Handles the workers' records.
 //!
 //! A record carries no index: it belongs to the first of its worker's frames, and in that to the
 //! next item. A record that does not fit breaks the protocol ([`Broken`]). Its worker is then no
@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::sent_frame::SentFrame;
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
-use super::{Initializer, SIGKILL, Sched};
+use super::{Initializer, Sched};
 use crate::process::job::Job;
 use crate::process::job::decoder::{self, Place, Values};
 use crate::process::job::reading::{Chore, Extras, Part, Reading};
@@ -22,7 +22,7 @@ use crate::process::wire::{Broken, CodecOf, Record};
 use crate::record;
 use crate::sys::image::image;
 use crate::task::panic::{Panic, PanicLocation};
-use crate::task::{CodecDirection, TaskError, WorkerExit};
+use crate::task::{CodecDirection, TaskError};
 
 impl Sched {
     /// Takes the whole records at the front of `bytes`, and returns how many bytes these are.
@@ -349,88 +349,5 @@ impl Sched {
             }
         }
         Ok(())
-    }
-
-    /// Worker `index` is gone, and all its output has been received. `broken`: it broke the
-    /// protocol, so nothing is known of what it ran.
-    pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
-        let worker = &mut self.workers[index];
-        if exit.pid != 0 && !matches!(worker.state, State::Leaving(_)) {
-            self.counters.stats.lock().died += 1;
-        }
-        let begun = |frame: SentFrame| match broken {
-            true => (frame.end, frame),
-            false => (frame.begun(), frame),
-        };
-        let mut frames: Vec<_> = worker.frames.drain(..).map(begun).collect();
-        let runs =
-            |(begun, frame): &(u32, SentFrame)| frame.done < *begun && frame.job != INITIALIZE;
-        let running = frames.iter().any(runs);
-        if let (true, false, Some((begun, front))) =
-            (exit.out_of_memory, running, frames.first_mut())
-            && front.wanted
-            && front.done < front.end
-        {
-            // An argument that was too large to be received counts as running.
-            *begun += 1;
-            worker.fruitful = true;
-        }
-        worker.fruitful |= running;
-        record::worker_died(worker.pid);
-        // On a cluster each attempt takes long, and workers that need too much memory are killed.
-        let killed = exit.signal == Some(SIGKILL) && self.policy.elastic.is_none();
-        worker.died(killed, now);
-        for (begun, frame) in frames.into_iter().rev() {
-            if frame.wanted {
-                self.lost(&frame, begun, exit, now);
-            }
-            if let Some(piece) = frame.again {
-                self.run_again(frame.job, piece, now);
-            }
-        }
-        if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
-            // Its unfinished items will never end.
-            self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
-        } else if self.is_hopeless(index) {
-            self.give_up(exit, now);
-        }
-    }
-
-    /// `frame` is lost; `begun` of its items had begun.
-    fn lost(&mut self, frame: &SentFrame, begun: u32, exit: &WorkerExit, now: Instant) {
-        let stopped = self.is_stopped();
-        let id = frame.job;
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
-        job.frames -= 1;
-        if begun < frame.end {
-            job.put_back(frame.piece.part(begun as usize, frame.end as usize));
-        }
-        let (mut blamed, mut retried) = (Vec::new(), Vec::new());
-        for item in (frame.done..begun).rev() {
-            let at = frame.piece.first() + item as usize;
-            let (attempts, again) = job.attempted(at);
-            if again && !stopped {
-                job.pause(at);
-                retried.push(frame.piece.part(item as usize, item as usize + 1));
-            } else {
-                let mut exit = exit.clone();
-                exit.attempts = attempts;
-                blamed.push((at, TaskError::WorkerDied(Box::new(exit))));
-            }
-        }
-        self.enqueue(id, true);
-        for piece in retried {
-            self.run_again(id, piece, now);
-        }
-        for (at, error) in blamed.into_iter().rev() {
-            self.item_error(id, at, error, now);
-        }
-        if stopped {
-            // A plain worker may die before it has answered what it has not begun.
-            self.fail_waiting(id, &TaskError::Cancelled, now);
-        }
-        self.finish_if_settled(id);
     }
 }

@@ -28,7 +28,7 @@ use crate::thread::worker::Worker;
 impl Worker {
     /// The window for joins that are run in turn is shut: opens it again, if there is no reason to
     /// offer this join. True: it runs in turn.
-    pub(in crate::thread) fn reopen_window(&self) -> bool {
+    pub(in crate::thread) fn runs_in_turn(&self) -> bool {
         // An outside thread that may not run the pool's work opens no window.
         self.may_run()
             && self
@@ -59,9 +59,9 @@ impl Worker {
 /// in, or 0.
 #[cold]
 #[inline(never)]
-pub(in crate::thread) fn reopen_window(pool: usize) -> bool {
+pub(in crate::thread) fn runs_in_turn(pool: usize) -> bool {
     current::with(|worker| match worker {
-        Some(worker) if pool == 0 || worker.registry().address() == pool => worker.reopen_window(),
+        Some(worker) if pool == 0 || worker.registry().address() == pool => worker.runs_in_turn(),
         _ => false,
     })
 }

@@ -3,7 +3,7 @@
 //! **Job.** Offering the second half of a join costs some nanoseconds, even if no thread takes it.
 //! If a join is as small as a node of a tree, that is more than the node itself. But if enough
 //! larger halves are already on offer, one more is of no use, so the join is *run in turn*: first
-//! one half, then the other, as plain calls.
+//! one half, then the other, as plain calls. Either way is correct; only speed depends on it.
 //!
 //! **Protocol.** Each thread has a count of joins that it may run in turn, its *window*. A join
 //! takes one from it. When it is used up, the worker *looks* ([`Splitter::reopen_window`]):

@@ -1,0 +1,101 @@
+//! A worker has died: which of its items are blamed, run again, or given to another worker.
+//!
+//! What had not begun goes back to the front of its job, for any worker (W3). Each item that had
+//! begun and not ended is run again if its call asked for that ([`Job::attempted`]), otherwise it
+//! fails with [`TaskError::WorkerDied`]: one item, unless the worker has broken the protocol, so
+//! that nothing is known of what it ran.
+//!
+//! Tests: `sim`, `tests/process/chaos.rs`.
+
+use std::time::Instant;
+
+use super::sent_frame::SentFrame;
+use super::workers::{INITIALIZE, State};
+use super::{SIGKILL, Sched};
+use crate::record;
+use crate::task::{TaskError, WorkerExit};
+
+impl Sched {
+    /// Worker `index` is gone, and all its output has been received. `broken`: it broke the
+    /// protocol, so nothing is known of what it ran.
+    pub(crate) fn died(&mut self, index: usize, exit: &WorkerExit, broken: bool, now: Instant) {
+        let worker = &mut self.workers[index];
+        if exit.pid != 0 && !matches!(worker.state, State::Leaving(_)) {
+            self.counters.stats.lock().died += 1;
+        }
+        let begun = |frame: SentFrame| match broken {
+            true => (frame.end, frame),
+            false => (frame.begun(), frame),
+        };
+        let mut frames: Vec<_> = worker.frames.drain(..).map(begun).collect();
+        let runs =
+            |(begun, frame): &(u32, SentFrame)| frame.done < *begun && frame.job != INITIALIZE;
+        let running = frames.iter().any(runs);
+        if let (true, false, Some((begun, front))) =
+            (exit.out_of_memory, running, frames.first_mut())
+            && front.wanted
+            && front.done < front.end
+        {
+            // An argument that was too large to be received counts as running.
+            *begun += 1;
+            worker.fruitful = true;
+        }
+        worker.fruitful |= running;
+        record::worker_died(worker.pid);
+        // On a cluster each attempt takes long, and workers that need too much memory are killed.
+        let killed = exit.signal == Some(SIGKILL) && self.policy.elastic.is_none();
+        worker.died(killed, now);
+        for (begun, frame) in frames.into_iter().rev() {
+            if frame.wanted {
+                self.lost(&frame, begun, exit, now);
+            }
+            if let Some(piece) = frame.again {
+                self.run_again(frame.job, piece, now);
+            }
+        }
+        if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
+            // Its unfinished items will never end.
+            self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
+        } else if self.is_hopeless(index) {
+            self.give_up(exit, now);
+        }
+    }
+
+    /// `frame` is lost; `begun` of its items had begun.
+    fn lost(&mut self, frame: &SentFrame, begun: u32, exit: &WorkerExit, now: Instant) {
+        let stopped = self.is_stopped();
+        let id = frame.job;
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        job.frames -= 1;
+        if begun < frame.end {
+            job.put_back(frame.piece.part(begun as usize, frame.end as usize));
+        }
+        let (mut blamed, mut retried) = (Vec::new(), Vec::new());
+        for item in (frame.done..begun).rev() {
+            let at = frame.piece.first() + item as usize;
+            let (attempts, again) = job.attempted(at);
+            if again && !stopped {
+                job.pause(at);
+                retried.push(frame.piece.part(item as usize, item as usize + 1));
+            } else {
+                let mut exit = exit.clone();
+                exit.attempts = attempts;
+                blamed.push((at, TaskError::WorkerDied(Box::new(exit))));
+            }
+        }
+        self.enqueue(id, true);
+        for piece in retried {
+            self.run_again(id, piece, now);
+        }
+        for (at, error) in blamed.into_iter().rev() {
+            self.item_error(id, at, error, now);
+        }
+        if stopped {
+            // A plain worker may die before it has answered what it has not begun.
+            self.fail_waiting(id, &TaskError::Cancelled, now);
+        }
+        self.finish_if_settled(id);
+    }
+}
