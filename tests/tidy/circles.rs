@@ -3,7 +3,9 @@
 //! A room is a top-level module of `src`. Two of its files that import one another, directly or
 //! through others, cannot be read, tested or changed separately. A path is followed through the
 //! re-exports of a `mod.rs` to the file that it names; code that is compiled only for tests and
-//! models does not count.
+//! models does not count. Nor does a method call: the methods of a type that is a room's state may
+//! stand in several files (`impl Sched` in `process/sched`, a file for each kind of event), which
+//! import the type and not one another.
 //!
 //! A room in [`LAYERED`] has rooms of its own. These form no circle either; each of them counts as
 //! one module, and the files beside them as one more, on top.
