@@ -220,8 +220,13 @@ tests! {
 
     fn arguments_and_results_are_dropped_at_once() {
         let procs = pool(1);
-        let task = procs.spawn(Counted::new(1), |counted: Counted| counted);
+        let scratch = Scratch::new("dropped");
+        let task = procs.spawn((scratch.text(), Counted::new(1)), |(path, counted): (String, Counted)| {
+            until(|| noted(&path) > 0); // the caller has counted
+            counted
+        });
         assert_eq!(Counted::alive(), 0, "the argument has gone when it is written down");
+        note(&scratch.text(), 1);
         let result = task.join().unwrap();
         assert_eq!(Counted::alive(), 1);
         drop(result);
