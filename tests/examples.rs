@@ -696,6 +696,20 @@ found after that: []
 }
 
 #[test]
+fn stream_of_results() {
+    shows(
+        "stream_of_results",
+        "
+2463 takes 208 steps
+2919 takes 216 steps
+3711 takes 237 steps
+6171 takes 261 steps
+25 records below 10,000
+",
+    );
+}
+
+#[test]
 fn wrap_a_callback() {
     shows(
         "wrap_a_callback",
