@@ -14,8 +14,7 @@
 //! queued call is never left to a helper that has ended. If the system refuses a thread while there
 //! is none, [`run`] returns an error that says so, and nothing is queued.
 //!
-//! Checked by `tests/event_loop/` (a name is looked up, numbers need no thread)
-//! and below.
+//! Checked by `tests/io/` (a name is looked up, numbers need no thread) and below.
 
 use std::collections::VecDeque;
 use std::io;

@@ -23,8 +23,8 @@
 //! Wakers are user code: they are cloned, called and dropped outside the lock (A2), and one that
 //! panics does not end the thread.
 //!
-//! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread,
-//! `children.rs`) and `tests/process/channel.rs`.
+//! Checked by `tests/event_loop/` (an alarm without a loop, the end of the idle thread),
+//! `tests/io/children.rs` and `tests/process/channel.rs`.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -8,7 +8,7 @@
 //! whichever of the two was made first. The guard of [`enter`] restores the previous value, which
 //! is nothing at the end of the thread.
 //!
-//! Checked by `tests/event_loop/` (nested loops, futures carried to other
+//! Checked by `tests/event_loop/` (nested loops) and `tests/io/moved.rs` (futures carried to other
 //! threads).
 
 use std::cell::RefCell;

@@ -28,7 +28,7 @@
 //! is closed: a duplicate may stay open (a child's standard input, say), and the number of a lent
 //! one may be registered again before a note would be read.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::task::Waker;

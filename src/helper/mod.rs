@@ -29,7 +29,7 @@
 //! the woken thread spins until the sender, whose processor it may have taken, continues. One pool
 //! for these jobs and for users' closures: both would have to share one width.
 //!
-//! Tests: below; `tests/event_loop/`, `tests/forks/`.
+//! Tests: below; `tests/event_loop/`, `tests/io/`, `tests/forks/`.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -5,7 +5,7 @@
 //! So `accept` pauses and retries before it returns the error. That limits the rate of such errors,
 //! and hides a short shortage. The same is done if the system refuses the call itself (a filter).
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::time::Duration;

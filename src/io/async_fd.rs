@@ -10,7 +10,7 @@
 //! Rejected: to make the descriptor non-blocking. The flag belongs to the open file,
 //! which other processes may share (a terminal, say).
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};

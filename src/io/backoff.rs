@@ -5,7 +5,7 @@
 //! double up to [`LONGEST`]. The same holds for a datagram to a socket that is not connected: the
 //! kernel reports room for a socket's own peer only.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::future::poll_fn;
 use std::io;

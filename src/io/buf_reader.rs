@@ -8,7 +8,7 @@
 //! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped,
 //! and its methods need an import.
 //!
-//! Checked by `tests/event_loop/buffered.rs`.
+//! Checked by `tests/io/buffered.rs`.
 
 use std::future::poll_fn;
 use std::io::{self, SeekFrom};

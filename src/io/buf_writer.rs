@@ -3,7 +3,7 @@
 //! How much of the buffer was written is stored here, so after a dropped or failed flush the next
 //! one continues where it was.
 //!
-//! Checked by `tests/event_loop/buffered.rs`.
+//! Checked by `tests/io/buffered.rs`.
 
 use std::future::poll_fn;
 use std::io;

@@ -20,7 +20,7 @@
 //! The macros write the public methods and the futures-io traits of a stream, which differ in
 //! nothing but the type.
 //!
-//! Checked by `tests/event_loop/`, `adapters/tests/tokio_io.rs`, `adapters/tests/http1.rs`.
+//! Checked by `tests/io/`, `adapters/tests/tokio_io.rs`, `adapters/tests/http1.rs`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]

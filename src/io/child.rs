@@ -11,7 +11,7 @@
 //! If no descriptor is left for step 1 the child still runs, and each method that needs one tries
 //! again. Killing the child, and reaping it after a drop, then use its number instead.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 #![allow(clippy::clone_on_copy)] // what names a child is not a number everywhere
 

@@ -4,7 +4,7 @@
 //! flags stay as programs expect them. The methods are those of every stream (see `bytes`).
 //! Dropping an end closes it: the child then reads the end of its input, or can no longer write.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::process::Stdio;

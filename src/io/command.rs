@@ -7,7 +7,7 @@
 //! Rejected: starting it on another thread, which costs more than it saves, and makes the order of
 //! starts random.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::ffi::OsStr;
 use std::io;

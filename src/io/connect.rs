@@ -12,7 +12,7 @@
 //! Rejected: separate queries for the two families, as the RFC would have them. The
 //! system's resolver asks both at once and knows its own rules of preference.
 //!
-//! Checked by `tests/event_loop/` and below.
+//! Checked by `tests/io/` and below.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,6 +1,6 @@
 //! Methods that all datagram sockets share.
 //!
-//! Checked by `tests/event_loop/datagrams.rs`.
+//! Checked by `tests/io/datagrams.rs`.
 
 /// `send`, `recv` and their like, for a type with a source. Their examples use a Unix pair, which
 /// needs no port.

@@ -4,7 +4,7 @@
 //! It adds only its drop: dropping the writing half half-closes the stream, as if each half were a
 //! descriptor. Dropping the last half closes it.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 //! not end the program, so the event loop keeps the subscription meanwhile, and passes it to the
 //! next `ctrl_c`; at its end the loop drops it.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::future::Future;
 use std::io;

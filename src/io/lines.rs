@@ -3,7 +3,7 @@
 //! What a line needs stays in the reader's buffer until the line is whole, and there, too, how far
 //! it was searched: a line that comes in many small pieces is looked at once.
 //!
-//! Checked by `tests/event_loop/buffered.rs`.
+//! Checked by `tests/io/buffered.rs`.
 
 use std::future::poll_fn;
 use std::io;

@@ -3,7 +3,7 @@
 //! A numeric address needs no lookup: it is parsed at once, and no thread is started. A name is
 //! looked up by the system, which blocks, so that happens off the loop.
 //!
-//! Checked by `tests/event_loop/` and below.
+//! Checked by `tests/io/` and below.
 
 use std::io;
 use std::net::ToSocketAddrs as _;

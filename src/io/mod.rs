@@ -60,7 +60,7 @@
 // `source` connects a descriptor and its loop; everything else is a thin layer over it. `bytes` is
 // shared by all streams, `read_write` by files and standard streams; `connect` chooses between
 // addresses, `backoff` retries operations without kernel events, and `reaper` reaps dropped
-// children. Checked by `tests/event_loop/`.
+// children. Checked by `tests/io/`.
 
 mod accept;
 #[cfg(unix)]

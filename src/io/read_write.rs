@@ -2,7 +2,7 @@
 //!
 //! Streams of a [`Source`](super::source::Source) need no such help: see `bytes`.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::future::poll_fn;
 use std::io;

@@ -8,7 +8,7 @@
 //!
 //! The macros write the public methods, which differ in nothing but the type.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::task::{Context, Poll};

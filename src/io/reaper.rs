@@ -19,7 +19,7 @@
 //! Rejected: `SIGCHLD`, which belongs to the host; a double fork, which is not the child's parent;
 //! reaping whenever another child is started, which leaves the last ones for ever.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

@@ -4,7 +4,7 @@
 //! `sys::signal`, where the handler is). No handler is installed before the first `Signal`, and the
 //! previous one is restored when the last `Signal` is dropped.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::sync::Arc;

@@ -16,7 +16,7 @@
 //! Operations take a shared reference: the kernel takes care of readers and
 //! writers, and the loop of any number of waiting tasks in each direction.
 //!
-//! Checked by `tests/event_loop/`, and against a simulated kernel in `simulated`.
+//! Checked by `tests/io/`, and against a simulated kernel in `simulated`.
 
 #[cfg(all(test, target_os = "linux", not(loom)))]
 #[path = "../../checks/inside/source_simulated.rs"]

@@ -18,7 +18,7 @@
 //! Rejected: a thread that reads ahead, as runtimes usually have it. It takes what a child, or
 //! later code of the program, should have read, and blocks the end of those that wait for it.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! Methods and traits that all connected streams share.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 /// For a type of stream around `source`. The examples use a Unix pair, which needs no port.
 macro_rules! stream {

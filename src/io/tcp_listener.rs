@@ -1,6 +1,6 @@
 //! A TCP socket that takes connections.
 //!
-//! Checked by `tests/event_loop/` (a thousand connections, several acceptors,
+//! Checked by `tests/io/` (a thousand connections, several acceptors,
 //! no descriptors left).
 
 use std::io;

@@ -3,7 +3,7 @@
 //! The methods that move bytes are those of every stream (see `bytes`). Connecting to one
 //! address is here, the choice between several in `connect`.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as Socket};

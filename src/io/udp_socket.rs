@@ -6,7 +6,7 @@
 //! An error that belongs to an earlier datagram (no socket listens there: `ConnectionRefused`) is
 //! reported by the system on whichever call comes next, once. It is passed on as it is.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};

@@ -4,7 +4,7 @@
 //! has no event; see `backoff`. All else is as with UDP: one system call on one
 //! datagram, and no count is a hint.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::net::Shutdown;

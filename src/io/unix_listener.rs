@@ -3,7 +3,7 @@
 //! The socket's file is the user's: binding makes it, nothing here removes it. Accepting backs
 //! off as TCP does (see `accept`).
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

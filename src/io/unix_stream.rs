@@ -3,7 +3,7 @@
 //! The methods that move bytes are those of every stream (see `bytes`). A short read says
 //! nothing here: the kernel also stops at a message that carries descriptors.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::io;
 use std::os::fd::OwnedFd;

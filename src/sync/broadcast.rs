@@ -20,7 +20,7 @@
 // receiver stores the number of its next value; if that value is gone, it has lagged. Receivers
 // first listen and then look; senders first change the queue and then notify. No user code runs or
 // is dropped under the lock; a value is cloned under its own lock. Tests:
-// `tests/task/broadcast.rs`.
+// `tests/sync/broadcast.rs`.
 
 use std::collections::VecDeque;
 

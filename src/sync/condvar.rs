@@ -14,7 +14,7 @@
 //! to take it again. So the models can use loom's lock.
 //!
 //! Checked by `checks/tests/conditions.rs`, in every interleaving, with a broken twin that releases
-//! the lock first; and by `tests/task/sync.rs` and `checks/tests/cancel_safety.rs`.
+//! the lock first; and by `tests/sync/sync.rs` and `checks/tests/cancel_safety.rs`.
 
 #[cfg(not(loom))]
 use async_lock::{Mutex, MutexGuard};

@@ -19,7 +19,7 @@
 // alone takes no lock. (A reader that locks again would wait for a writer that waits for that
 // reader.) A receiver first listens and then looks; a sender first changes the value and then
 // notifies. So one of the two sees the other. The end of the last sender is such a change, too.
-// Tests: `tests/task/watch.rs`.
+// Tests: `tests/sync/watch.rs`.
 
 use std::fmt;
 use std::ops::Deref;

@@ -1,7 +1,6 @@
 //! Tasks, functions over tasks, and what the executors share.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 
-mod broadcast;
 mod combinators;
 #[path = "../deadline/mod.rs"]
 mod deadline;
@@ -16,6 +15,4 @@ mod macros;
 mod mixed;
 mod reentrancy;
 mod streams;
-mod sync;
-mod watch;
 mod with_futures;

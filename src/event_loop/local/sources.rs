@@ -3,7 +3,7 @@
 //! The reactor knows which sources are ready and which wakers wait; this file clones wakers before
 //! calling it, and wakes and drops them after (L4).
 //!
-//! Checked by `tests/event_loop/`, and against a simulated kernel by
+//! Checked by `tests/io/`, and against a simulated kernel by
 //! `checks/inside/source_simulated.rs`.
 
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! `std`'s own builder, and a thread that may block for the call itself.
 //!
-//! Checked by `tests/event_loop/files.rs`.
+//! Checked by `tests/io/files.rs`.
 
 use std::fs::DirBuilder as Inner;
 use std::io;

@@ -18,7 +18,7 @@
 //! Nothing is read ahead of what was asked for: others may share the position (a child that
 //! has inherited it).
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::collections::VecDeque;
 use std::fs::{File as Inner, Metadata, Permissions};

@@ -27,7 +27,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-// Checked by `tests/event_loop/`.
+// Checked by `tests/io/`.
 
 mod dir_builder;
 mod file;

@@ -2,7 +2,7 @@
 //!
 //! `std`'s own options, and a thread that may block for the call itself.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::fs::OpenOptions as Inner;
 #[cfg(unix)]

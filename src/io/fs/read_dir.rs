@@ -4,7 +4,7 @@
 //! [`BATCH`] of them. A batch under way stays here when the future that waits for it is
 //! dropped, so no entry is lost.
 //!
-//! Checked by `tests/event_loop/`.
+//! Checked by `tests/io/`.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

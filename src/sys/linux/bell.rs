@@ -1,6 +1,6 @@
 //! A descriptor that any thread, and a signal handler, makes ready: an `eventfd`.
 //!
-//! Tests: `tests/event_loop/signals.rs` (each ring is an edge), `tests/event_loop/time.rs` (the
+//! Tests: `tests/io/signals.rs` (each ring is an edge), `tests/event_loop/time.rs` (the
 //! thread that waits without a loop).
 
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! It stands for this child and no other process, even if its number is used again.
 //!
-//! Tests: `tests/event_loop/children.rs`.
+//! Tests: `tests/io/children.rs`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;

@@ -2,7 +2,7 @@
 //!
 //! A pipe or a terminal is opened a second time, without blocking: through `/proc/self/fd`.
 //!
-//! Tests: `tests/event_loop/standard.rs`.
+//! Tests: `tests/io/standard.rs`.
 
 use std::os::fd::OwnedFd;
 

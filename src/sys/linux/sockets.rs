@@ -1,6 +1,6 @@
 //! Sockets that are non-blocking from the beginning, and what only Linux can do with sockets.
 //!
-//! Tests: `tests/event_loop/sockets.rs`, `tests/event_loop/unix.rs`.
+//! Tests: `tests/io/sockets.rs`, `tests/io/unix.rs`.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

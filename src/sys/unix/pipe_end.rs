@@ -2,7 +2,7 @@
 //!
 //! The child's end is a different open file, whose flags stay as programs expect them.
 //!
-//! Tests: `tests/event_loop/children.rs`.
+//! Tests: `tests/io/children.rs`.
 
 use std::fs::File;
 use std::io;

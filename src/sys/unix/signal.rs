@@ -34,7 +34,7 @@
 //! `signal-hook-registry`, which never puts back what was there before: a program that
 //! has waited for Ctrl-C once could not be stopped by it any longer.
 //!
-//! Tests: `tests/event_loop/`.
+//! Tests: `tests/io/`.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //! They may be files of any kind, and other processes share them and expect them to block: the
 //! flag that makes an open file non-blocking must not be set on them.
 //!
-//! Tests: `tests/event_loop/standard.rs`.
+//! Tests: `tests/io/standard.rs`.
 
 use std::fs::File;
 use std::io;

@@ -16,7 +16,7 @@
 //!
 //! Rejected: a thread for each child.
 //!
-//! Tests: `tests/event_loop/child_processes.rs`.
+//! Tests: `tests/io/child_processes.rs`.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;

@@ -12,7 +12,7 @@
 //! registered, and answer nothing before: what has been read could not be handed to another child,
 //! nor be asked for without a loop. A thread for each call, which cannot be given up.
 //!
-//! Tests: `tests/event_loop/child_processes.rs`.
+//! Tests: `tests/io/child_processes.rs`.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

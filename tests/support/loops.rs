@@ -1,5 +1,6 @@
-//! Helpers of the tests here: deadlines, separate processes, and counts of threads, children and
-//! descriptors.
+//! Helpers of the tests of the loop and of `io`: deadlines, separate processes, and counts of
+//! threads, children and descriptors.
+#![allow(dead_code, unused_imports)] // not every program needs all of it
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};

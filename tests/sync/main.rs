@@ -1,0 +1,8 @@
+//! What threads and tasks share: locks, channels, the newest value, every value.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
+
+mod broadcast;
+#[path = "../deadline/mod.rs"]
+mod deadline;
+mod sync;
+mod watch;
