@@ -8,9 +8,9 @@
 //!
 //! 1. `source.rs` reads a Rust file into lines of code and lines of comment.
 //! 2. `layers.rs`, `circles.rs`, `danger.rs`, `words.rs`, `python.rs`, `conformance.rs`,
-//!    `figures.rs`, `goals.rs`, `platforms.rs` and `book.rs` hold the rules. Each is a function
-//!    from one file (and, where it needs more, the whole tree) to a list of findings. It does no
-//!    input or output.
+//!    `figures.rs`, `goals.rs`, `platforms.rs`, `skipped.rs` and `book.rs` hold the rules. Each is
+//!    a function from one file (and, where it needs more, the whole tree) to a list of findings. It
+//!    does no input or output.
 //! 3. This file walks the checkout once and applies them all.
 //!
 //! Each rule has tests beside it that give it bad samples and demand that it reports them: a rule
@@ -25,6 +25,7 @@ mod goals;
 mod layers;
 mod platforms;
 mod python;
+mod skipped;
 mod source;
 mod words;
 
@@ -95,6 +96,7 @@ fn judge(tree: &[File]) -> Vec<Finding> {
         findings.extend(words::compiled(file));
         findings.extend(python::mapped(file));
         findings.extend(conformance::shown(file, tree));
+        findings.extend(skipped::there(file, tree));
         findings.extend(figures::claimed(file, tree));
         findings.extend(goals::kept(file));
         findings.extend(goals::ahead(file));
@@ -170,6 +172,7 @@ fn every_rule_can_fail() {
         ("docs/WIDE.md", "wide ".repeat(21)),
         ("docs/GUIDE.md", "```rust\n# hidden();\n```".to_owned()),
         ("src/task/env.rs", "var(\"TREFOIL_GONE\")".to_owned()),
+        (".ci/wine", "gone::gone counts threads".to_owned()),
     ];
     let tree: Vec<File> = bad
         .iter()
@@ -197,6 +200,7 @@ fn every_rule_can_fail() {
         "path",
         "platform",
         "python",
+        "skipped",
         "uncompiled",
         "unsafe-place",
         "unsafe-silent",
