@@ -17,7 +17,7 @@
 //! thread-local that refers to a pool).
 //!
 //! Tests: `tests/thread/pool.rs` (many outside threads at once; pools that come and go),
-//! `tests/thread/overload.rs`, `tests/thread/current_pool.rs`.
+//! `tests/thread/stress.rs`, `tests/thread/current_pool.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;

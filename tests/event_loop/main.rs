@@ -13,7 +13,7 @@ mod embedded;
 mod fairness;
 mod leaks;
 #[cfg(target_os = "linux")]
-mod limits;
+mod loops;
 mod roots;
 mod running;
 mod slow_poll;

@@ -1,4 +1,5 @@
-//! Host programs that interfere with their descriptors, pipes and children.
+//! Host programs that interfere with their descriptors, pipes and children; a system that refuses
+//! threads; a peer that is silent.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Write, pipe};
@@ -13,14 +14,16 @@ use std::time::{Duration, Instant};
 use futures_io::AsyncWrite;
 use rustix::process::{Signal as Raw, kill_process};
 use trefoil::io::{
-    AsyncFd, Command, Signal, TcpListener, UdpSocket, UnixListener, UnixStream, ctrl_c, fs, stdin,
+    AsyncFd, Command, Signal, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream, ctrl_c,
+    fs, lookup_host, stdin,
 };
 use trefoil::time::{sleep, timeout};
-use trefoil::{Completer, join_all, run, spawn, yield_now};
+use trefoil::{Completer, TaskError, join_all, run, spawn, yield_now};
 
 use crate::handlers::{host_sets, raise};
 use crate::support::{
-    LONG, alone, count_fds, no_children, nothing_left, pair, wait_until, within_deadline,
+    LONG, alone, count_fds, count_threads, no_children, nothing_left, pair, wait_until,
+    within_deadline,
 };
 
 const MOMENT: Duration = Duration::from_millis(10);
@@ -320,6 +323,86 @@ fn children_without_descriptors_leave_no_zombies() {
                 drop(Command::new("sleep").arg("0.1").spawn().unwrap());
             });
             nothing_left(before);
+        },
+    );
+}
+
+/// Operations that need a thread fail with a message that says why there is none.
+#[test]
+fn files_and_names_without_threads_say_so() {
+    alone("faults::files_and_names_without_threads_say_so", "", || {
+        // There is no room for another stack.
+        let used = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
+        let room = pages * rustix::param::page_size() as u64 + (1 << 20);
+        let limit = rustix::process::Rlimit {
+            current: Some(room),
+            maximum: None,
+        };
+        rustix::process::setrlimit(rustix::process::Resource::As, limit).unwrap();
+        let (tell, reports) = mpsc::channel();
+        trefoil::on_unobserved(move |report| tell.send(report.to_string()).unwrap());
+        run(async {
+            let mut file = fs::File::from_std(std::fs::File::open("/proc/self/stat").unwrap());
+            for error in [
+                fs::read("/proc/self/stat").await.unwrap_err(),
+                file.read(&mut [0; 8]).await.unwrap_err(),
+                lookup_host("localhost:80").await.unwrap_err(),
+            ] {
+                let said = error.to_string();
+                assert!(said.contains("refused to start"), "{said}");
+                assert!(said.contains("os error"), "{said}");
+                // Not `WouldBlock`: futures-io's traits forbid that.
+                assert_eq!(error.kind(), ErrorKind::ResourceBusy, "{said}");
+            }
+        });
+        // A caller that gets the error needs no report beside it.
+        assert_eq!(reports.try_iter().collect::<Vec<_>>(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_silent_peer_is_given_up_and_leaves_nothing() {
+    alone(
+        "faults::a_silent_peer_is_given_up_and_leaves_nothing",
+        "",
+        || {
+            let before = count_fds();
+            run(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                // A queue that is full: the system lets further callers wait.
+                rustix::net::listen(&listener, 0).unwrap();
+                let address = listener.local_addr().unwrap();
+                let mut queued = Vec::new();
+                let open = loop {
+                    let open = count_fds();
+                    match timeout(Duration::from_millis(50), TcpStream::connect(address)).await {
+                        Ok(stream) => queued.push(stream.unwrap()),
+                        Err(error) => {
+                            assert!(matches!(error, TaskError::TimedOut));
+                            break open;
+                        }
+                    }
+                    assert!(queued.len() < 100);
+                };
+                assert_eq!(count_fds(), open);
+                // A `connect` that waits in a task is cancelled.
+                let waiting = spawn(TcpStream::connect(address));
+                yield_now().await;
+                assert_eq!(count_fds(), open + 1);
+                waiting.cancel();
+                yield_now().await;
+                assert_eq!(count_fds(), open);
+                // The listener of another is closed meanwhile.
+                let waiting = spawn(TcpStream::connect(address));
+                yield_now().await;
+                drop(listener);
+                let end = timeout(LONG, waiting).await.unwrap().unwrap();
+                let kind = end.unwrap_err().kind();
+                assert_eq!(kind, ErrorKind::ConnectionRefused);
+                assert_eq!(count_threads("trefoil-helper"), 0);
+            });
+            assert_eq!(count_fds(), before);
         },
     );
 }

@@ -24,8 +24,6 @@ mod faults;
 mod files;
 #[cfg(target_os = "linux")]
 mod handlers;
-#[cfg(target_os = "linux")]
-mod limits;
 mod moved;
 mod readiness;
 #[cfg(target_os = "linux")]

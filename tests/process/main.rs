@@ -15,7 +15,6 @@
 )] // a program, not the crate
 #![cfg_attr(windows, allow(dead_code, unused_imports))] // what only some tests of other systems need
 
-mod attacks;
 mod bulk;
 mod callers;
 mod calls;
@@ -34,6 +33,7 @@ mod imap;
 mod limits;
 mod memory;
 mod one;
+mod one_faults;
 mod plain;
 mod pool;
 mod remote;
@@ -53,7 +53,7 @@ fn main() {
     pool::helpers();
     shared::helpers();
     trefoil::init();
-    attacks::helpers();
+    one_faults::helpers();
     #[cfg(unix)]
     channel::helpers();
     everywhere::helpers();
@@ -87,7 +87,7 @@ fn main() {
         imap::TESTS,
         one::TESTS,
         speed::TESTS,
-        attacks::TESTS,
+        one_faults::TESTS,
         remote::TESTS,
         shared::TESTS,
         #[cfg(unix)]

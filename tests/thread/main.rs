@@ -1,7 +1,6 @@
 //! The thread pool.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
-mod adversity;
 mod blocking;
 mod blocking_faults;
 mod calls;
@@ -13,8 +12,8 @@ mod handles;
 mod imap;
 mod indices;
 mod items;
+mod joins;
 mod maps;
-mod overload;
 mod pool;
 #[cfg(target_os = "linux")]
 #[path = "../support/refuse.rs"]
@@ -22,6 +21,7 @@ mod refuse;
 mod resize;
 mod spares;
 mod stress;
+mod stress_graphs;
 
 /// Calls `f`, and calls it again where all threads that it starts share one processor. (Linux only:
 /// elsewhere once.)

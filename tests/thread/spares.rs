@@ -1,10 +1,12 @@
-//! How many spares replace workers that wait.
+//! How many spares replace workers that wait, and waits where the system gives no thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::deadline::{alone, eventually, sample, threads_named, within_deadline};
+#[cfg(target_os = "linux")]
+use crate::deadline::{alone, asleep, this_thread};
+use crate::deadline::{eventually, sample, threads_named, within_deadline};
 use trefoil::{Completer, Task, ThreadPool};
 
 fn named(name: &str, threads: usize) -> ThreadPool {
@@ -256,4 +258,48 @@ fn waits_that_need_one_another_all_begin_soon() {
         let took = begin.elapsed();
         assert!(took < Duration::from_secs(15), "{took:?}");
     });
+}
+
+/// No thread that parked before is woken when the system gives threads again: those that wait ask.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_chain_through_two_pools_outlives_a_time_without_threads() {
+    alone(
+        "spares::a_chain_through_two_pools_outlives_a_time_without_threads",
+        "",
+        || {
+            use rustix::process::{Resource, Rlimit, setrlimit};
+            use std::sync::mpsc;
+
+            fn room(current: Option<u64>) {
+                let limit = Rlimit {
+                    current,
+                    maximum: None,
+                };
+                setrlimit(Resource::As, limit).unwrap();
+            }
+
+            // A pool with stacks of its own size runs nothing on other threads.
+            let pool = || ThreadPool::builder().threads(1).stack_size(64 << 20);
+            let [first, second] = [pool(), pool()].map(|pool| pool.build().unwrap());
+            let (tell, told) = mpsc::channel();
+            let back = first.clone();
+            let mut chain = first.spawn(move || {
+                let waits = this_thread();
+                second.install(|| {
+                    eventually("the first pool's thread waits", || asleep(waits));
+                    // There is no room for another stack.
+                    let used = std::fs::read_to_string("/proc/self/statm").unwrap();
+                    let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
+                    room(Some(pages * rustix::param::page_size() as u64 + (1 << 20)));
+                    tell.send(this_thread()).unwrap();
+                    back.install(|| 7)
+                })
+            });
+            let waits = told.recv().unwrap();
+            eventually("the second pool's thread waits", || asleep(waits));
+            room(None);
+            assert_eq!(chain.join_timeout(Duration::from_secs(30)).unwrap(), 7);
+        },
+    );
 }

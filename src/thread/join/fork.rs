@@ -12,7 +12,7 @@
 //! of its owner's halves); publishing only when a thief asks (an owner inside a long half does not
 //! notice).
 //!
-//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `tests/thread/stress.rs`.
+//! Tests: `tests/thread/pool.rs` (the ladder of long halves), `tests/thread/stress_graphs.rs`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

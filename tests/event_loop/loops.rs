@@ -1,4 +1,5 @@
-//! When the system refuses descriptors to a loop, and when there are very many loops.
+//! Loops as a whole: without descriptors, thousands of them, on every kind of thread, and how they
+//! end.
 
 use std::future::pending;
 use std::sync::mpsc;
@@ -18,7 +19,7 @@ fn all_threads() -> usize {
 #[test]
 fn a_loop_without_descriptors_is_an_error() {
     alone(
-        "limits::a_loop_without_descriptors_is_an_error",
+        "loops::a_loop_without_descriptors_is_an_error",
         "ulimit -n 32",
         || {
             let mut taken = Vec::new();
@@ -61,7 +62,7 @@ fn a_loop_without_descriptors_is_an_error() {
 #[test]
 fn thousands_of_loops_one_after_another_and_many_at_once() {
     alone(
-        "limits::thousands_of_loops_one_after_another_and_many_at_once",
+        "loops::thousands_of_loops_one_after_another_and_many_at_once",
         "ulimit -n 4096",
         || {
             run(async {});

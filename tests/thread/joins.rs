@@ -1,5 +1,5 @@
-//! The thread pool under adverse conditions: long work after tiny work, changes of the width, and
-//! waits wherever waiting is possible. Results are compared with those of sequential code.
+//! `join` where it is difficult: long halves after tiny ones, while the width changes, in a pool
+//! that ends, from a caller that may not help, far down.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // a program, not the crate
 
 use crate::deadline;
@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-#[cfg(target_os = "linux")]
-use deadline::{alone, asleep, this_thread};
 use deadline::{eventually, sample, within_deadline};
 use trefoil::{Shutdown, ThreadPool};
 
@@ -246,47 +244,4 @@ fn second_halves_nest_as_cheaply_as_first_ones() {
             }
         }
     });
-}
-
-/// No thread that parked before is woken when the system gives threads again: those that wait ask.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_chain_through_two_pools_outlives_a_time_without_threads() {
-    alone(
-        "adversity::a_chain_through_two_pools_outlives_a_time_without_threads",
-        "",
-        || {
-            use rustix::process::{Resource, Rlimit, setrlimit};
-
-            fn room(current: Option<u64>) {
-                let limit = Rlimit {
-                    current,
-                    maximum: None,
-                };
-                setrlimit(Resource::As, limit).unwrap();
-            }
-
-            // A pool with stacks of its own size runs nothing on other threads.
-            let pool = || ThreadPool::builder().threads(1).stack_size(64 << 20);
-            let [first, second] = [pool(), pool()].map(|pool| pool.build().unwrap());
-            let (tell, told) = mpsc::channel();
-            let back = first.clone();
-            let mut chain = first.spawn(move || {
-                let waits = this_thread();
-                second.install(|| {
-                    eventually("the first pool's thread waits", || asleep(waits));
-                    // There is no room for another stack.
-                    let used = std::fs::read_to_string("/proc/self/statm").unwrap();
-                    let pages: u64 = used.split(' ').next().unwrap().parse().unwrap();
-                    room(Some(pages * rustix::param::page_size() as u64 + (1 << 20)));
-                    tell.send(this_thread()).unwrap();
-                    back.install(|| 7)
-                })
-            });
-            let waits = told.recv().unwrap();
-            eventually("the second pool's thread waits", || asleep(waits));
-            room(None);
-            assert_eq!(chain.join_timeout(Duration::from_secs(30)).unwrap(), 7);
-        },
-    );
 }
