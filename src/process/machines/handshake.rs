@@ -1,8 +1,8 @@
-//! What is said over a connection before anything of it is a worker's stream.
+//! The messages that authenticate a connection before it becomes a worker's.
 //!
-//! **Protocol.** The pool listens, a worker dials. Both have a key of 32 bytes, which came to the
-//! worker in another way. Each proves that to the other, over numbers that both have just drawn, so
-//! that what was heard once is of no use:
+//! **Protocol.** The pool listens, and a worker connects. Both have a key of 32 bytes, which the
+//! worker got in another way. Each proves to the other that it has the key, over random numbers
+//! that both have just drawn, so that a recorded handshake is useless:
 //!
 //! ```text
 //!   pool ► worker    MAGIC, number
@@ -10,11 +10,11 @@
 //!   pool ► worker    HMAC(key, "pool..", both numbers, words), length, words    (why not; nothing: welcome)
 //! ```
 //!
-//! Nothing is allocated or parsed but what has at most [`LONGEST`] bytes, and the hello only once
-//! its code is right. All of it has one deadline, however slowly bytes come. The code is
+//! A message's body has at most [`LONGEST`] bytes, and the pool parses the hello only after its
+//! code was verified. The whole handshake has one deadline, however slowly bytes come. The code is
 //! HMAC-SHA-256, compared in constant time. Nothing is encrypted.
 //!
-//! Tests: below, hostile peers among them.
+//! Tests: below, with hostile peers.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -24,10 +24,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// How long it may take.
+/// How long a handshake may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
-/// How many bytes a hello may have, and a refusal.
+/// The most bytes of a hello, and of a refusal.
 const LONGEST: usize = 1024;
 
 const MAGIC: [u8; 8] = *b"trefoil1";
@@ -38,17 +38,17 @@ const SIZE: usize = 32;
 pub(crate) struct Key([u8; SIZE]);
 
 impl Key {
-    /// A new, random one.
+    /// Draws a random key.
     pub(crate) fn new() -> io::Result<Self> {
         random().map(Self)
     }
 
-    /// As text of one line.
+    /// The key as hexadecimal text.
     pub(crate) fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// From such text.
+    /// Parses [`hex`](Self::hex)'s text.
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
         let text = text.as_bytes();
         let mut key = [0; SIZE];
@@ -80,22 +80,22 @@ pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// What a connection is for.
+/// The first message of a worker: what the connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    /// The copy of this crate, and with it the build of the program.
+    /// Identifies this crate's code, and with it the build of the program.
     pub(crate) copy: String,
-    /// Both connections of a worker have the same number.
+    /// Both connections of a worker have the same ticket.
     pub(crate) ticket: u64,
-    /// It is the worker's stream. Else: what is said of its end.
+    /// True: the connection is the worker's stream. False: it reports the worker's exit.
     pub(crate) is_stream: bool,
-    /// What the pool calls it.
+    /// The pool's name for the job.
     pub(crate) job: String,
-    /// Of Slurm's job.
+    /// The id of the Slurm job.
     pub(crate) number: u32,
 }
 
-/// Why there is no connection.
+/// Why the handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("it does not have the key")]
@@ -108,7 +108,7 @@ pub(crate) enum Refused {
     Silent(#[from] io::Error),
 }
 
-/// A stream that has until `end`, in all.
+/// A stream with one deadline for all reads and writes.
 pub(super) struct Until<'a> {
     stream: &'a TcpStream,
     end: Instant,
@@ -134,7 +134,7 @@ impl<'a> Until<'a> {
         Ok(bytes)
     }
 
-    /// A code, and the body that it is for.
+    /// Reads a code, and the body that it authenticates.
     fn body(&mut self) -> Result<([u8; SIZE], Vec<u8>), Refused> {
         let code = self.array()?;
         let length = usize::from(u16::from_le_bytes(self.array()?));
@@ -165,7 +165,7 @@ impl Write for Until<'_> {
     }
 }
 
-/// Afterwards it is a stream as any other.
+/// Removes the deadline: from here on, it is a stream like any other.
 fn over(stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)
@@ -186,7 +186,7 @@ fn say(
     Ok(to.write_all(&words)?)
 }
 
-/// The pool's side: the hello of the worker that has dialled, if `judge` accepts it.
+/// The pool's side: returns the hello of the worker that has connected, if `judge` accepts it.
 pub(crate) fn answer(
     stream: &TcpStream,
     key: &Key,
@@ -224,7 +224,7 @@ pub(crate) fn call(
     let hello = postcard::to_stdvec(hello).map_err(|_| Refused::Broken)?;
     say(&mut until, key, b"worker", &numbers, &hello, &numbers[1])?;
     let (code, words) = match until.body() {
-        // The pool says no more to a worker without the key.
+        // The pool closes the connection of a worker without the key.
         Err(Refused::Silent(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
             return Err(Refused::Key);
         }

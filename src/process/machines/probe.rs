@@ -1,13 +1,12 @@
-//! Whether workers can be started on a host, before the first is.
+//! Tests whether a host can run workers, before the first one is started.
 //!
-//! **Protocol.** Over one connection, of which every word is read here, on the caller's thread and
-//! with a deadline:
-//! 1. The script says what the host is, and whether the executable is there.
-//! 2. If it is not, a second connection takes it there, under a name that it gets only when it is
-//!    whole; then again from 1.
+//! **Protocol.** It uses one connection. The caller's thread reads all of it, with a deadline:
+//! 1. The script prints what the host is, and whether the executable is there.
+//! 2. If it is not, a second connection copies it, under a temporary name until the copy is
+//!    complete; then step 1 is repeated.
 //! 3. If it is, the same connection goes on as a worker's would: welcome, hello, good-bye. So
-//!    whatever keeps a worker from getting that far is found here, and told in words: other
-//!    processors, older libraries, another build, a `main` without `init`.
+//!    whatever would keep a worker from starting is found here and reported: another kind of
+//!    processor, older libraries, another build, a `main` without `init`.
 //!
 //! Tests: below; `tests/machines/`.
 
@@ -21,27 +20,27 @@ use crate::process::wire::{Frame, Record};
 use crate::sys::executable;
 use crate::sys::image::image;
 
-/// How long a host may take to say what it is.
+/// How long a host may take to describe itself.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
-/// How long the executable may take to get there.
+/// How long it may take to copy the executable.
 const COPY_LIMIT: Duration = Duration::from_secs(1800);
 
-/// What the script says first of all, before the facts.
+/// The first word of the script's output, before the facts.
 pub(crate) const MARK: &str = "trefoil-host";
 
-/// What a host has said of itself.
+/// What a host reports about itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) system: String,
     pub(crate) processor: String,
-    /// How many there are.
+    /// The number of processors.
     pub(crate) processors: usize,
-    /// The executable is there, and was started.
+    /// The executable is there.
     pub(crate) has_it: bool,
 }
 
 impl Facts {
-    /// Of what a host says, and the rest of it. In words, if that is not what it should be.
+    /// Parses the host's facts; returns them and the remaining bytes, or an error message.
     fn read(said: &[u8]) -> Result<(Self, &[u8]), String> {
         let shown = |bytes: &[u8]| {
             let text: String = String::from_utf8_lossy(bytes).chars().take(80).collect();
@@ -80,21 +79,22 @@ impl Facts {
     }
 }
 
-/// A host, as what is asked of it.
+/// How to test one host.
 pub(crate) struct Probe {
     pub(crate) host: String,
-    /// A line for a shell (`shell::line`): says the facts, and goes on as a worker.
+    /// A line for a shell (`shell::line`): it prints the facts, then runs the executable as a
+    /// worker.
     pub(crate) ask: Vec<u8>,
-    /// Another: puts what comes behind it where the executable belongs. `None`: it is there, or
-    /// nobody has put it there.
+    /// Another line: it writes the rest of standard input to the executable's place. `None`: the
+    /// user has said where the executable is, so nothing is copied.
     pub(crate) put: Option<Vec<u8>>,
 }
 
-/// Makes a client that is to read a line there.
+/// Makes an ssh client whose other end reads a line and runs it (`shell::COMMAND`).
 type Client<'a> = &'a dyn Fn() -> Command;
 
 impl Probe {
-    /// How many processors the host has, if a worker runs there; or why not.
+    /// Returns how many processors the host has, if a worker can run there; otherwise why not.
     pub(crate) fn run(&self, client: Client<'_>) -> Result<usize, String> {
         let mut answer = self.ask(client)?;
         let (mut facts, _) = self.facts(&answer)?;
@@ -127,7 +127,7 @@ impl Probe {
         self.converse(client, words, None, PROBE_LIMIT)
     }
 
-    /// Copies the executable.
+    /// Copies the executable to the host.
     fn put(&self, client: Client<'_>, put: &[u8]) -> Result<(), String> {
         let own = executable::path().and_then(File::open);
         let own = own.map_err(|error| format!("the program's file cannot be read: {error}"))?;
@@ -143,7 +143,8 @@ impl Probe {
         }
     }
 
-    /// What the host is, if this program can run there.
+    /// Reads the facts, and checks that this program can run there. Also returns the remaining
+    /// bytes.
     fn facts<'b>(&self, answer: &'b Said) -> Result<(Facts, &'b [u8]), String> {
         let (facts, rest) = match Facts::read(&answer.stdout) {
             Ok(read) => read,
@@ -164,7 +165,7 @@ impl Probe {
         Ok((facts, rest))
     }
 
-    /// There is no connection.
+    /// An error message: there is no connection.
     fn unreachable(&self, answer: &Said) -> String {
         let host = &self.host;
         let knows = |words: &str| answer.stderr.contains(words);
@@ -186,7 +187,7 @@ impl Probe {
         self.says(&format!("cannot be reached; {way}"), answer)
     }
 
-    /// It was started, and has not become a worker.
+    /// An error message: the executable was started, and has not become a worker.
     fn no_worker(&self, answer: &Said) -> String {
         let knows = |words: &str| answer.stderr.contains(words);
         let way = if knows("another build") {
@@ -203,7 +204,7 @@ impl Probe {
         self.says(way, answer)
     }
 
-    /// The host, `what` about it, and the last words of it.
+    /// An error message: the host, `what`, and the last line that it wrote to standard error.
     fn says(&self, what: &str, answer: &Said) -> String {
         let last = answer
             .stderr
@@ -214,7 +215,7 @@ impl Probe {
         format!("{} {what}{}", self.host, last.unwrap_or_default())
     }
 
-    /// One connection: what [`converse`] says of it.
+    /// Opens one connection: runs the client with [`converse`].
     fn converse(
         &self,
         client: Client<'_>,
