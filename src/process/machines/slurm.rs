@@ -58,31 +58,31 @@ use crate::sys::sockets::far;
 
 /// How often the driver repeats a request for a slot. A request that it has not repeated for three
 /// times as long is dropped.
-const AGAIN: Duration = Duration::from_secs(1);
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The longest limit: later times might not be representable.
-const ENDLESS: Duration = Duration::from_secs(100 * 365 * 86_400);
+const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// How long a worker may wait for its second connection, or for a slot that wants it.
-const UNWANTED: Duration = Duration::from_secs(10);
+const UNUSED_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often `squeue` is asked about jobs that have not connected: at first, and at most.
-const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
+const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
 /// How long callers get the last failure, until jobs are submitted again.
-const FAILS: Duration = Duration::from_secs(1);
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long no connection is accepted after `accept` has failed.
-const DEAF: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the connections that should carry nothing are checked for errors.
-const PULSE: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pool fails after this many jobs ended before they connected, while none has connected.
-const EARLY: usize = 5;
+const MOST_EARLY_ENDS: usize = 5;
 
 /// How long the report of a worker's exit may come after the end of its stream.
-const OBITUARY: Duration = Duration::from_millis(50);
+const EXIT_REPORT_DELAY: Duration = Duration::from_millis(50);
 
 /// Workers on the nodes of a [Slurm](https://slurm.schedmd.com) cluster.
 ///
@@ -173,7 +173,7 @@ impl Slurm {
     /// How long a worker may have nothing to do until it leaves, if there are more than the least.
     /// Default: 30 s.
     pub fn idle(mut self, limit: Duration) -> Self {
-        self.idle = limit.min(ENDLESS);
+        self.idle = limit.min(LONGEST_LIMIT);
         self
     }
 
@@ -181,7 +181,7 @@ impl Slurm {
     /// what waits to run, ends in an error that has Slurm's reason, and what is queued at Slurm
     /// is cancelled.
     pub fn patience(mut self, limit: Duration) -> Self {
-        self.patience = limit.min(ENDLESS);
+        self.patience = limit.min(LONGEST_LIMIT);
         self
     }
 
@@ -329,7 +329,7 @@ impl Connect for Slurm {
             patience: self.patience,
         });
         let ask = |state: &mut State| {
-            let until = Instant::now() + self.patience + UNWANTED; // or until the driver asks itself
+            let until = Instant::now() + self.patience + UNUSED_LIMIT; // or until the driver asks itself
             state.asked.extend((0..least).map(|slot| (slot, until)));
         };
         ask(&mut shared.state.lock());
@@ -554,7 +554,7 @@ impl Launch for Connected {
     }
 
     fn again(&self) -> Duration {
-        AGAIN
+        REQUEST_INTERVAL
     }
 
     fn woken_by(&self, wake: Box<dyn Fn() + Send + Sync>) {
@@ -565,7 +565,7 @@ impl Launch for Connected {
         policy.elastic = Some(self.elastic);
     }
 
-    fn obituary(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
+    fn exit_report(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
         let Some(arrived) = self.shared.state.lock().present.remove(&index) else {
             return (None, reset);
         };
@@ -599,7 +599,7 @@ impl Drop for Connected {
 
 /// Reads the holder's report of its worker's exit.
 fn told(tells: &TcpStream) -> Option<Died> {
-    let mut tells = Until::new(tells, OBITUARY); // in all, however slowly bytes come
+    let mut tells = Until::new(tells, EXIT_REPORT_DELAY); // in all, however slowly bytes come
     let mut words = Vec::new();
     let mut buffer = [0; 8192];
     loop {
@@ -627,7 +627,7 @@ struct Attending {
     look: Option<(Instant, Duration)>,
     /// Jobs that `squeue` did not list last time.
     missing: Vec<String>,
-    pulse: Instant,
+    next_check: Instant,
     /// Since when the driver has requested no worker.
     unasked: Option<Instant>,
     /// How many jobs in a row have ended before they connected.
@@ -646,7 +646,7 @@ impl Attending {
             numbers: 0,
             look: None,
             missing: Vec::new(),
-            pulse: Instant::now() + PULSE,
+            next_check: Instant::now() + CHECK_INTERVAL,
             unasked: None,
             early: 0,
             rests: None,
@@ -667,7 +667,10 @@ impl Attending {
     fn sleep(&self) {
         let state = self.shared.state.lock();
         let now = Instant::now();
-        let fails = state.failed.as_ref().map(|(_, since)| *since + FAILS);
+        let fails = state
+            .failed
+            .as_ref()
+            .map(|(_, since)| *since + FAILURE_PAUSE);
         let is_calm = state.present.is_empty()
             && state.ready.is_empty()
             && state.halves.is_empty()
@@ -675,12 +678,12 @@ impl Attending {
             && state.asked.is_empty();
         drop(state);
         let look = self.look.map(|(at, _)| at);
-        let pulse = (!is_calm).then_some(self.pulse);
+        let next_check = (!is_calm).then_some(self.next_check);
         let rests = self.rests.filter(|at| now < *at);
         let until = fails
             .into_iter()
             .chain(look)
-            .chain(pulse)
+            .chain(next_check)
             .chain(rests)
             .min();
         let timeout = until.map(|at| at.saturating_duration_since(now));
@@ -701,11 +704,13 @@ impl Attending {
         if state
             .failed
             .as_ref()
-            .is_some_and(|(_, since)| *since + FAILS <= now)
+            .is_some_and(|(_, since)| *since + FAILURE_PAUSE <= now)
         {
             state.failed = None;
         }
-        state.asked.retain(|_, said| now < *said + 3 * AGAIN);
+        state
+            .asked
+            .retain(|_, said| now < *said + 3 * REQUEST_INTERVAL);
         let there = state.ready.len() + state.pending.len();
         let more = state.asked.len().saturating_sub(there);
         let failed = state.failed.is_some();
@@ -722,7 +727,7 @@ impl Attending {
             Ok(ids) => {
                 let mut state = self.shared.state.lock();
                 state.pending.extend(ids.into_iter().map(|id| (id, now)));
-                self.look = Some((now + LOOKS[0], LOOKS[0]));
+                self.look = Some((now + SQUEUE_INTERVALS[0], SQUEUE_INTERVALS[0]));
             }
             Err(error) => self
                 .shared
@@ -757,7 +762,7 @@ impl Attending {
             self.look = None;
             return;
         };
-        let pause = (pause * 2).min(LOOKS[1]);
+        let pause = (pause * 2).min(SQUEUE_INTERVALS[1]);
         self.look = Some((at.max(now) + pause, pause));
         let mut ended = Vec::new();
         for (id, client) in &mut self.clients {
@@ -805,8 +810,8 @@ impl Attending {
             } else {
                 self.early + ended.len()
             };
-            if others && self.early < EARLY {
-                self.rests = Some(now + LOOKS[1]);
+            if others && self.early < MOST_EARLY_ENDS {
+                self.rests = Some(now + SQUEUE_INTERVALS[1]);
                 return;
             }
             self.early = 0;
@@ -833,17 +838,21 @@ impl Attending {
     fn tidy(&mut self) {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
-        state.halves.retain(|_, half| now < half.since + UNWANTED);
+        state
+            .halves
+            .retain(|_, half| now < half.since + UNUSED_LIMIT);
         if !state.asked.is_empty() {
             self.unasked = None;
         }
         let unasked = *self.unasked.get_or_insert(now);
-        if state.asked.is_empty() && now >= unasked + UNWANTED {
-            state.ready.retain(|arrived| now < arrived.since + UNWANTED);
+        if state.asked.is_empty() && now >= unasked + UNUSED_LIMIT {
+            state
+                .ready
+                .retain(|arrived| now < arrived.since + UNUSED_LIMIT);
         }
         let surplus = state.asked.is_empty() && !state.pending.is_empty();
-        if now >= self.pulse {
-            self.pulse = now + PULSE;
+        if now >= self.next_check {
+            self.next_check = now + CHECK_INTERVAL;
             for arrived in state.present.values_mut() {
                 // (Not `take_error`: it also reports errors that may pass, such as a temporarily
                 // missing route.)
@@ -857,7 +866,7 @@ impl Attending {
             }
         }
         drop(state);
-        if surplus && now >= unasked + UNWANTED {
+        if surplus && now >= unasked + UNUSED_LIMIT {
             self.jobs.cancel(true);
             if let (Ok(listed), Way::Sbatch) = (self.jobs.list(), self.jobs.way) {
                 let is_listed = |id: &String| listed.iter().any(|job| job.id == *id);
@@ -880,7 +889,7 @@ impl Attending {
                     // Perhaps no descriptor is left. Polling the listener would return at once,
                     // again and again.
                     let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
-                    poll_patiently(&mut bell, Some(DEAF));
+                    poll_patiently(&mut bell, Some(ACCEPT_PAUSE));
                     return;
                 }
             };

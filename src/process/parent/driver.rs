@@ -671,7 +671,7 @@ impl Driver {
         let mut is_lost = false;
         #[cfg(feature = "__machines")]
         if let (Some(engine), None, None) = (engine, &link.child.process, &link.extras.died) {
-            let (died, lost) = engine.obituary(index, link.is_reset);
+            let (died, lost) = engine.exit_report(index, link.is_reset);
             link.extras.died = died.map(Box::new);
             is_lost |= lost;
         }

@@ -73,7 +73,7 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
     /// not by an end of the stream. Returns how the worker ended, if that is known, and whether its
     /// last records may be lost, so that all items that it had count as begun.
     #[cfg(feature = "__machines")]
-    fn obituary(&self, _index: usize, _reset: bool) -> (Option<Died>, bool) {
+    fn exit_report(&self, _index: usize, _reset: bool) -> (Option<Died>, bool) {
         (None, false)
     }
 
