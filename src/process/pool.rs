@@ -108,8 +108,8 @@ impl ProcessPool {
         self.call(f).spawn(arg)
     }
 
-    /// Runs `f(arg)` in a worker, and leaves what it gives where it is: see [`Remote`], which is an
-    /// argument of later calls.
+    /// Runs `f(arg)` in a worker, and leaves its result where it is: see [`Remote`], which can be
+    /// an argument of later calls.
     ///
     /// As [`spawn`](Self::spawn) in everything else.
     ///
@@ -330,7 +330,7 @@ impl ProcessPool {
     pub fn shutdown_timeout(&self, how: Shutdown, limit: Duration) {
         self.end.end(Stop {
             how: how_of(how),
-            limit: Instant::now().checked_add(limit), // past the end of time: none
+            limit: Instant::now().checked_add(limit), // not representable: no limit
         });
     }
 

@@ -22,7 +22,7 @@ use crate::loom::Mutex;
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
-/// How far `map_each` takes items ahead of their results.
+/// How many items `map_each` takes ahead of their results, at most.
 const EACH: usize = 1 << 14;
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
@@ -251,7 +251,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// As [`ProcessPool::map`](crate::ProcessPool::map).
     ///
     /// # Errors
-    /// As there.
+    /// See [`ProcessPool::map`](crate::ProcessPool::map).
     ///
     /// # Panics
     /// If the iterator does.
@@ -334,7 +334,7 @@ impl<A, R> ProcessCall<'_, A, R> {
     /// ```
     ///
     /// # Errors
-    /// As there.
+    /// See [`ProcessPool::map_with`](crate::ProcessPool::map_with).
     ///
     /// # Panics
     /// If the iterator does.
@@ -360,7 +360,7 @@ impl<A, R> ProcessCall<'_, A, R> {
     }
 }
 
-/// The task's result; what the error cannot say goes into `details`.
+/// Waits for the task; stores what its error cannot say in `details`.
 fn waited<T>(mut task: Task<T>, details: &Mutex<Option<Box<str>>>) -> Result<T, TaskError> {
     let result = task.join_timeout(Duration::MAX);
     *details.lock() = task.details().map(Box::from);

@@ -224,7 +224,7 @@ impl<R> Remote<R> {
     }
 }
 
-/// The handle on the result that a `fetch` or a `ready` has while it waits.
+/// The handle that a `fetch` or a `ready` holds while it waits.
 #[derive(Clone)]
 struct Waiting(Arc<Mutex<Option<Arc<Kept>>>>);
 

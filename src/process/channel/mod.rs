@@ -26,7 +26,8 @@
 //! peers are gone, including killed ones, sending and receiving fail (a receiver first returns the
 //! remaining items).
 
-/// What both ends are: something that is shared by its clones, and travels to other processes.
+/// Implements what both ends have in common: clones share an end, and it can be sent to other
+/// processes.
 macro_rules! end {
     ($name:ident, $side:path) => {
         impl<T> $name<T> {
@@ -71,8 +72,8 @@ macro_rules! end {
             }
         }
 
-        /// Only inside of an argument or a result of a call into another process; elsewhere it is
-        /// an error.
+        /// Works only inside an argument or a result of a call into another process; elsewhere it
+        /// is an error.
         impl<T> serde::Serialize for $name<T> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let names = self.pipe.load().map_err(serde::ser::Error::custom)?;
@@ -80,7 +81,7 @@ macro_rules! end {
             }
         }
 
-        /// Only from an argument or a result of a call into another process; elsewhere it is an
+        /// Works only in an argument or a result of a call into another process; elsewhere it is an
         /// error.
         impl<'de, T> serde::Deserialize<'de> for $name<T> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

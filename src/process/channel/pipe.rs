@@ -62,10 +62,10 @@ const ELSEWHERE: u8 = 0xff;
 /// The pipe that every user may have: a mebibyte. The kernel frees no page before all of it was
 /// read, so a page more is needed than the records take.
 const COMMON: usize = 1 << 20;
-/// The largest that the kernel makes.
+/// The largest pipe that the kernel makes.
 const LARGEST: usize = 1 << 31;
 
-/// How long a channel must stand still until its missing credits count as lost, and how many looks
+/// How long a channel must stand still until its missing credits count as lost, and how many checks
 /// at least must have found it so.
 const STILL: Duration = Duration::from_secs(1);
 const STILL_LOOKS: u32 = 3;
@@ -87,7 +87,7 @@ pub(super) enum Side {
     Receives,
 }
 
-/// One end.
+/// One end of a channel.
 #[derive(Debug)]
 pub(super) struct Pipe {
     side: Side,
@@ -105,10 +105,10 @@ pub(super) struct Pipe {
 /// The state in which there is no credit, although the channel is not full.
 #[derive(Debug)]
 struct Standstill {
-    /// How many items there were, at all looks.
+    /// How many items there were, at every check.
     length: usize,
     since: Instant,
-    /// Between two looks that are far apart anything may have happened.
+    /// The last check: between two checks that are far apart anything may have happened.
     last: Instant,
     looks: u32,
 }
@@ -302,8 +302,8 @@ impl Pipe {
         }
     }
 
-    /// Whether this look, which has found no credit and `length` items, is one of many that found
-    /// the same for some time.
+    /// Whether this check, which has found no credit and `length` items, is one of several in a row
+    /// that found the same for some time.
     fn stands_still(&self, length: usize) -> bool {
         let now = Instant::now();
         let mut standstill = self.standstill.lock();
@@ -322,7 +322,8 @@ impl Pipe {
         looks >= STILL_LOOKS && now >= since + STILL
     }
 
-    /// A lock that only one sender can hold at a time. If its process dies, the kernel releases it.
+    /// Takes a lock that only one sender can hold at a time. If its process dies, the kernel
+    /// releases it.
     fn only_one(&self) -> Result<OwnedFile, Errno> {
         conduit::only_one(&self.file)
     }
@@ -382,7 +383,7 @@ fn elsewhere(record: &Record) -> (u64, u64) {
 
 // Waiting.
 impl Pipe {
-    /// The event to wait for: an item, or a credit; and the end in any case.
+    /// The event to wait for: an item or a credit; and in any case the end of all peers.
     pub(super) fn interest(&self) -> Interest {
         let pipe = self.pipe.clone();
         match self.side {
@@ -397,7 +398,8 @@ impl Pipe {
         }
     }
 
-    /// Blocks this thread until something may have happened, or it is late. False: it is late.
+    /// Blocks this thread until something may have happened, or until `until`. False: the time is
+    /// up.
     pub(super) fn block(&self, until: Option<Instant>) -> bool {
         let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
         if limit == Some(Duration::ZERO) {

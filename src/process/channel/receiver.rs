@@ -47,7 +47,7 @@ impl<T: Portable> Receiver<T> {
     /// Like [`recv`](Self::recv), blocking this thread.
     ///
     /// # Errors
-    /// As there. On a thread that must not block (an event loop's):
+    /// As [`recv`](Self::recv). On a thread that must not block (an event loop's):
     /// [`WouldBlock`](TaskError::WouldBlock) if there is no item.
     pub fn recv_blocking(&self) -> Result<T, TaskError> {
         self.recv_until(None)
@@ -56,9 +56,9 @@ impl<T: Portable> Receiver<T> {
     /// Like [`recv_blocking`](Self::recv_blocking), for `limit` at most.
     ///
     /// # Errors
-    /// As there, and [`TimedOut`](TaskError::TimedOut).
+    /// As [`recv_blocking`](Self::recv_blocking), and [`TimedOut`](TaskError::TimedOut).
     pub fn recv_timeout(&self, limit: Duration) -> Result<T, TaskError> {
-        // Past the end of time: no limit.
+        // A time that is not representable is no limit.
         self.recv_until(Instant::now().checked_add(limit))
     }
 
@@ -69,7 +69,7 @@ impl<T: Portable> Receiver<T> {
                     return Err(TaskError::WouldBlock);
                 }
                 Err(TaskError::WouldBlock) if !self.pipe.block(until) => {
-                    // What came in the last moment is as good.
+                    // An item may have arrived in the last moment.
                     return self.try_recv().map_err(|error| match error {
                         TaskError::WouldBlock => TaskError::TimedOut,
                         error => error,
@@ -94,7 +94,7 @@ impl<T: Portable> Receiver<T> {
         }
     }
 
-    /// The items as they come, blocking this thread for each, until all senders are gone (or an
+    /// The items as they arrive, blocking this thread for each, until all senders are gone (or an
     /// item cannot be decoded).
     ///
     /// # Panics

@@ -53,7 +53,7 @@ impl<T: Portable> Sender<T> {
     /// Like [`send`](Self::send), blocking this thread.
     ///
     /// # Errors
-    /// As there. On a thread that must not block (an event loop's):
+    /// As [`send`](Self::send). On a thread that must not block (an event loop's):
     /// [`WouldBlock`](TaskError::WouldBlock) if the channel is full.
     pub fn send_blocking(&self, item: T) -> Result<(), TaskError> {
         let mut packed = self.pack(&item)?;
@@ -73,7 +73,8 @@ impl<T: Portable> Sender<T> {
     /// # Errors
     /// [`WouldBlock`](TaskError::WouldBlock) if there is none; otherwise as [`send`](Self::send).
     pub fn try_send(&self, item: T) -> Result<(), TaskError> {
-        // First: an item may be large, and is often given up if there is no room.
+        // Checked before the item is encoded: it may be large, and is often given up if there is no
+        // room.
         if let Some(refused) = self.pipe.refuses() {
             return Err(error::<T>(refused));
         }

@@ -3,8 +3,8 @@
 //! Without it a worker is plain: nothing but a framed stream of bytes. Whether there is one is
 //! decided when the worker is started (`Settings::plain`). It adds to the stream: gates that both
 //! sides see, so that the parent takes back items that have not begun without asking; results that
-//! can be read before they are sent, and after a death; frames that need no system call (`tray`);
-//! and the knowledge of which item has written what to standard error.
+//! can be read before they are sent, and after a death; frames that need no system call
+//! (`shared_ring`); and the knowledge of which item has written what to standard error.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct FastPath {
     pub(crate) ledger: Arc<Ledger>,
     /// Rung to make the worker look at its gates.
     pub(crate) bell: Bell,
-    /// Where the next frame begins in the tray.
+    /// The position of the next frame in the shared ring.
     tail: u64,
 }
 
@@ -52,7 +52,8 @@ impl FastPath {
         Some(View::Mapped(mapping, area.start))
     }
 
-    /// Puts a frame, in two parts, into the tray, to be read after `position` bytes of the socket.
+    /// Puts a frame, in two parts, into the shared ring, to be read after `position` bytes of the
+    /// socket.
     pub(crate) fn post(&mut self, position: u64, parts: [&[u8]; 2]) -> Posted {
         Tray::new(self.ledger.tray()).post(&mut self.tail, position, parts)
     }

@@ -21,8 +21,9 @@ use crate::task::{CodecDirection, TaskError, panic};
 /// Decoded values: a `Vec` of the job's results.
 pub(crate) type Values = Box<dyn Any + Send>;
 
-/// Decodes value records at the front of some bytes, at most so many; elsewhere only for a slice of
-/// time. Stops after the first that cannot be decoded.
+/// Decodes value records at the front of the bytes, at most the given number; on another thread
+/// than the receiving one, only for a [`SLICE`] of time. Stops after the first value that cannot be
+/// decoded.
 pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
 
 /// Where values are decoded.

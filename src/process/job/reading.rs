@@ -25,11 +25,11 @@ pub(crate) enum Chore {
     Drop(Values),
 }
 
-/// What comes beside a worker's records: descriptors, and lent memory.
+/// What accompanies a worker's records: descriptors, and lent memory.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
-    /// What a plain worker sends instead of descriptors.
+    /// The copies that a plain worker sends instead of descriptors.
     pub(crate) copies: Copies,
     /// The attachments of the next value.
     pub(crate) descriptors: Descriptors,
@@ -57,14 +57,14 @@ impl Extras {
         self.copies.release(numbers);
     }
 
-    /// Forgets them, after the value that they belong to.
+    /// Drops the attachments and the lent numbers, after the value that they belong to.
     #[inline]
     pub(crate) fn forget(&mut self) {
         self.descriptors = Descriptors::default();
         self.lending.list.clear();
     }
 
-    /// Takes them, for the thread that decodes the value in `bytes`.
+    /// Takes the attachments and the lent numbers for the thread that decodes the value in `bytes`.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Box<Decoding>> {
         let missing = self.lending.missing(bytes);
         Decoding::new(std::mem::take(&mut self.descriptors), missing)
@@ -80,12 +80,12 @@ pub(crate) struct Reading {
     /// How many of them have been decoded.
     done: usize,
     read: Read,
-    /// Contains the values, from `at` on, and perhaps values of others after them.
+    /// Contains the values, from `at` on, and perhaps other values after them.
     bytes: Arc<Vec<u8>>,
     at: usize,
-    /// What came beside the first of them.
+    /// What accompanied the first of them.
     beside: Option<Box<Decoding>>,
-    /// The worker that sent them, and what it counts those who read from its memory by.
+    /// The worker that sent them, and its `Extras::hold`.
     pub(crate) sender: Option<(usize, Arc<()>)>,
 }
 
@@ -119,7 +119,7 @@ impl Reading {
         }
     }
 
-    /// The values are of `worker`, and `extras` came with the first of them.
+    /// Sets the worker that sent the values; `extras` accompanied the first of them.
     pub(crate) fn with(mut self, worker: usize, extras: &mut Extras) -> Self {
         self.beside = extras.take(&self.bytes[self.at..]);
         self.sender = Some((worker, extras.hold.clone()));
@@ -164,7 +164,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// When another reader should be started, and the driver look again: if chores wait.
+    /// When another reader should be started, and the driver should check that; `None`: no chore
+    /// waits.
     pub(crate) fn due(&self) -> Option<Instant> {
         let patience = MORE_READERS_AFTER * (1 << self.readers.saturating_sub(1).min(16));
         let due = self.since? + patience;

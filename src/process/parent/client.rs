@@ -1,8 +1,8 @@
 //! The operations of callers: encode a call, send it to the driver, and return its task.
 //!
-//! The arguments are encoded on the caller's thread, many to a chunk;
-//! the driver's mailbox takes the job first, then its items, chunk by chunk while the
-//! caller goes on. A job whose items cannot all be encoded fails there.
+//! The arguments are encoded on the caller's thread, many to a chunk. The driver's mailbox takes
+//! the job first, then its items, chunk by chunk, while the caller goes on. A job whose items
+//! cannot all be encoded fails there.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/calls.rs`.
 

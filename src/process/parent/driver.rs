@@ -66,7 +66,7 @@ use crate::sys::poll::poll_patiently;
 use crate::sys::stdio;
 use crate::task::{Hook, WorkerExit, context};
 
-/// How much is received at once.
+/// The most bytes of one receive.
 const BUFFER: usize = 256 << 10;
 
 /// A record of so many bytes or more is received only if there is memory for it.
@@ -117,24 +117,24 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// How many workers the pool should have.
     pub(crate) width: usize,
-    /// The process ids of the workers, by place; 0: there is none.
+    /// The process ids of the workers, by slot; 0: the slot has no process.
     pub(crate) pids: Mutex<Vec<u32>>,
     /// The driver; `None` before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) readers: Readers,
     /// The hook for failures that are never taken; `None`: the hook of the process.
     pub(crate) unobserved: Option<Hook>,
-    /// What callers need of the fast path; `None`: the workers are plain.
+    /// The callers' part of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
     /// The engine, if it places frames itself (`Launch::is_told`). The driver owns it.
     pub(crate) told: Option<Weak<dyn Launch>>,
 }
 
-/// What callers need of the fast path.
+/// The callers' part of the fast path.
 #[derive(Debug)]
 pub(crate) struct Fast {
     pub(crate) watching: Watching,
-    /// Where large arguments lie.
+    /// The shared memory for large arguments.
     buffer: Arc<SharedBuffer>,
 }
 
@@ -161,7 +161,7 @@ impl Shared {
         })
     }
 
-    /// Where arguments are encoded.
+    /// An empty chunk, in which arguments are encoded.
     pub(crate) fn chunk(&self) -> Chunk {
         match &self.fast {
             Some(fast) => Chunk::lending(&fast.buffer),
@@ -222,7 +222,7 @@ pub(super) struct Sleep {
 }
 
 impl Sleep {
-    /// Sleeps until something comes, or the time is up.
+    /// Sleeps until a source is ready, or the time is up.
     pub(super) fn sleep(self) -> Vec<(Source, PollFlags)> {
         let stderr = self.stderr.then(stdio::waits_for_room).flatten();
         let sources = self.sources.iter();
@@ -301,7 +301,7 @@ impl Driver {
         Some(self.rest())
     }
 
-    /// Does what is due and what follows from it.
+    /// Does everything that is due, and everything that follows from it.
     pub(super) fn turn(&mut self) {
         loop {
             let now = Instant::now();
@@ -406,7 +406,7 @@ impl Driver {
         }
     }
 
-    /// What to sleep on, and for how long.
+    /// Determines what to sleep on, and for how long.
     fn rest(&mut self) -> Sleep {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
@@ -464,7 +464,7 @@ impl Driver {
         }
     }
 
-    /// Processes what has come.
+    /// Processes the events of `news`.
     fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
         let now = Instant::now();
         self.forward.pump();
@@ -585,7 +585,7 @@ impl Driver {
         {
             Ok(used) => {
                 let rest = (used > 0).then(|| whole[used..].to_vec());
-                // What has come of a long record is not copied for each piece of it.
+                // (An incomplete long record is not copied each time another piece of it arrives.)
                 let all = || owner.map_or_else(|| bytes.to_vec(), Arc::unwrap_or_clone);
                 link.partial = rest.unwrap_or_else(all);
                 // (Checked once for each record, since it asks the system.)
@@ -642,15 +642,15 @@ impl Driver {
         }
     }
 
-    /// Abandons a process that can neither be used nor ended. The items that it has not begun it
-    /// can never begin (W3), whatever it does.
+    /// Abandons a process that can neither be used nor ended. It can never begin the items that it
+    /// has not begun (W3), whatever it does.
     fn let_go(&mut self, index: usize, now: Instant) {
         self.sched.take_all_back(index, now);
         if let Some(link) = &mut self.links[index] {
             let note = || "it may not be signalled, lives on, and was let go of".to_owned();
             link.note.get_or_insert_with(note);
-            // A plain one cannot be prevented from beginning items, so all items that it has count
-            // as begun.
+            // A plain worker cannot be prevented from beginning items, so all items that it has
+            // count as begun.
             link.is_broken |= link.fast.is_none();
         }
         self.bury(index);

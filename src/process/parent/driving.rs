@@ -64,7 +64,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolEr
     let thread = thread.stack_size(STACK).spawn(move || {
         let _acting = ActingDriver::new();
         let held = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
-        // For whatever reason it has ended, no caller may wait for it.
+        // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
         let engine = theirs.engine.lock().take();
         drop(engine);
@@ -87,7 +87,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolEr
 }
 
 /// Serves until the pool has ended. First reports whether all workers could be started. Returns the
-/// job that ends only now.
+/// job of a `Process`, which ends only now.
 fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;

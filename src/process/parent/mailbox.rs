@@ -57,9 +57,9 @@ struct Queue {
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
-    /// Readable when it was rung.
+    /// Readable after it was rung.
     pub(super) bell: Arc<Bell>,
-    /// On which a model's driver sleeps.
+    /// A model's driver sleeps on this instead.
     #[cfg(loom)]
     rung: (Mutex<bool>, crate::loom::Condvar),
     born: u32,
@@ -80,8 +80,8 @@ impl Mailbox {
         })
     }
 
-    /// Whether a parent of this process made it: then the driver and the workers belong to that
-    /// one.
+    /// Whether a parent of this process made the mailbox: then the driver and the workers belong to
+    /// that process.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         self.born != fork::generation()

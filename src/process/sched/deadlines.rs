@@ -32,7 +32,7 @@ use super::workers::{ENDS_LIMIT, State, TAKE_OVER_AFTER, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
-/// How long until a check that came too early is repeated.
+/// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
 
 impl Sched {
@@ -134,6 +134,7 @@ impl Sched {
             return;
         }
         // A plain worker may have begun any item that it has received: of the first frame now, of
+        // A plain worker may have begun any item that it has received: of the first frame now, of
         // others once it reports that.
         let may_run = plain && frame.done < frame.end;
         if frame.runs() || may_run {
@@ -146,7 +147,8 @@ impl Sched {
                 false => self.actions.push(Action::Ring(index)),
             }
         } else if frame.ends && frame.end == 0 {
-            // It closes the ends when it reads the frame, and other processes wait for that.
+            // The worker closes the ends when it reads the frame, and other processes wait for
+            // that.
             worker.kill_at = Some((now + ENDS_LIMIT, sequence));
         }
     }
@@ -203,7 +205,7 @@ impl Sched {
         let job = self.jobs.get_mut(&id)?;
         let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at).1;
         if frame.each || again {
-            // No other item is left in this frame.
+            // This frame has no other items left.
             frame.wanted = false;
             job.frames -= 1;
             if again {

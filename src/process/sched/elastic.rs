@@ -4,7 +4,7 @@
 //! including those that are idle or being started. If it is known how long items take, there are
 //! only so many workers that each has [`WORTH`] of work. Workers are alike, so the first empty
 //! slots are filled. Independent of that, another worker is started when none of the existing ones
-//! has made progress for so long.
+//! has made progress for as long as [`WORTH`].
 //!
 //! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
 //! the minimum.
@@ -103,7 +103,7 @@ impl Sched {
         Some(last + Duration::from_nanos(WORTH as u64))
     }
 
-    /// How many workers may leave, and after how long.
+    /// How many workers may leave, and after how long an idle time.
     fn excess(&self) -> Option<(usize, Duration)> {
         let elastic = self.policy.elastic?;
         let there = self.workers.iter().filter(|worker| !worker.is_away());
@@ -148,7 +148,7 @@ impl Sched {
         }
     }
 
-    /// The engine has workers that wait to be taken: it is asked for them at once.
+    /// The engine has workers that wait for slots: the driver asks for them at once.
     #[cfg(feature = "__machines")]
     pub(crate) fn hurry(&mut self, now: Instant) {
         for worker in self.workers.iter_mut().filter(|worker| worker.is_put_off) {
@@ -171,7 +171,7 @@ impl Worker {
         })
     }
 
-    /// Whether there is no worker in this slot, or none for long.
+    /// Whether the slot has no worker, or one that is about to end.
     fn is_away(&self) -> bool {
         matches!(
             self.state,

@@ -6,40 +6,33 @@
 //!
 //! **Protocol.**
 //! 1. Jobs with waiting items are in one queue. The first gives a frame to the worker that has the
-//!    fewest and goes to the end: a long `map` does not delay later calls. Near the end of a job
-//!    frames get smaller (`frame_size`).
+//!    fewest and goes to the end: a long `map` does not delay later calls. (`frame_size`)
 //! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
 //!    a millisecond; for longer, if others were about to begin them before.
-//! 3. A worker died: the item that it was running fails, or is run again if its call asked for
-//!    that; the rest goes back to the front of the job (`deaths`).
-//! 4. A running item was cancelled: its worker is notified at once, and after the grace period all
-//!    other items are taken back from it, and it is killed if it still runs that item. The same
-//!    holds for an item that has timed out (`deadlines`).
-//! 5. A new worker runs the initializer, if there is one, as a frame of one item that belongs to no
-//!    job, and gets nothing else before.
+//! 3. When a worker dies, the item that it was running fails or is run again; the rest goes back to
+//!    the front of the job (`deaths`).
+//! 4. When a running item is cancelled or times out, its worker is notified at once. After the
+//!    grace period all other items are taken back from the worker, which is killed if it still runs
+//!    that item (`deadlines`).
+//! 5. A new worker first runs the initializer, as a frame of one item that belongs to no job.
 //! 6. A job's context goes to a worker before the job's first frame does, from here or from another
 //!    worker on its machine (`contexts`), and is forgotten when the job has ended.
-//! 7. An item that brings ends of channels along goes alone, to an idle worker (W25); so does a
-//!    frame whose context does, and that context is forgotten before the worker gets a frame of
-//!    another job. When the worker says that it has decoded such an item, our copies of its ends
-//!    are closed (W26).
+//! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
+//!    context has ends, and that context is forgotten before the worker gets a frame of another
+//!    job. When the worker reports that it has decoded such an item, our copies of its ends are
+//!    closed (W26).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
 //!   after it was recalled through the gate, or after its worker is gone and the gate says that it
-//!   had not begun. (A plain worker has its own gates: an item counts as recalled once the worker
-//!   has said how far it got, and after a death only items that it has reported have begun.) So no
-//!   item runs twice, unless its worker has died and it may be retried.
+//!   had not begun. (A plain worker has its own gates: its answer to a recall counts, and after a
+//!   death its reports.) So no item runs twice, unless its worker has died and it may be retried.
 //! - **W4** A worker is killed because of a cancelled item only while all its other gates are
 //!   closed, so no other item is lost. (A plain one that does not confirm that within a second is
 //!   stopped, and has reported what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! **Rejected.** One queue that the workers read themselves: a worker killed while it holds the
-//! lock blocks all.
-//!
-//! Tests: `sim` (seeded simulation: every job ends once, no item runs twice, blame is exact),
-//! `tests/process/pool.rs`.
+//! Tests: `sim` (seeded simulation), `tests/process/pool.rs`.
 
 mod callers;
 mod contexts;
@@ -184,13 +177,13 @@ pub(crate) struct Sched {
     actions: Vec<Action>,
     /// Items that pause before a retry: until when, and of which job.
     paused: Vec<(Instant, u64, Piece)>,
-    /// Empty slots from here on are left empty.
+    /// Empty slots from this index on are left empty.
     wanted: usize,
     /// In an elastic pool: work has waited for long behind what the workers do.
     late: bool,
     /// Chores for other threads.
     pub(crate) chores: Vec<Chore>,
-    /// The job of the only process, which ends when that has been reaped.
+    /// The job of a `Process`, which ends when the process has been reaped.
     pub(crate) held: Option<Job>,
     /// While another thread hands over decoded values: the job that ends with them, which that
     /// thread must finish.
@@ -279,7 +272,7 @@ impl Sched {
         self.fail(id, 0, TaskError::Cancelled, now);
     }
 
-    /// The worker's process runs; it has not said hello yet.
+    /// Worker `index` has a process, which has not said hello yet.
     pub(crate) fn started(&mut self, index: usize, pid: u32, gates: Option<Front>, now: Instant) {
         self.counters.stats.lock().started += 1;
         let worker = &mut self.workers[index];
@@ -290,13 +283,13 @@ impl Sched {
         }
     }
 
-    /// No process was started for it, because none is available at the moment.
+    /// No process was started for worker `index`, because none is available at the moment.
     pub(crate) fn put_off(&mut self, index: usize, until: Instant) {
         let worker = &mut self.workers[index];
         (worker.state, worker.is_put_off) = (State::Down(Some(until)), true);
     }
 
-    /// `worker` has said hello and is the right one.
+    /// Worker `index` has said hello, and runs the right build.
     pub(crate) fn hello(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
         if !matches!(worker.state, State::Starting(_)) {
@@ -385,7 +378,7 @@ impl Sched {
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
-        // The jobs before this place wait for their contexts.
+        // The jobs before `place` wait for their contexts.
         let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
@@ -400,8 +393,8 @@ impl Sched {
             let code = job.work.code;
             let pace = self.pace.of(code.function);
             let ends = job.has_ends();
-            // An item that may take long is not queued behind another while a worker is being
-            // started, or gets the context, that would be idle.
+            // An item of unknown cost is not queued behind another while a further worker is being
+            // started, or is asked about the context: that one will be idle soon.
             let early = pace.is_none()
                 && (self.workers.iter().any(Worker::is_on_its_way)
                     || spreads && contexts::is_asked_for(&self.workers, id));
@@ -464,7 +457,7 @@ impl Sched {
         }
     }
 
-    /// Sends a frame. The piece that it keeps may be without the bytes.
+    /// Sends `frame` with the items of `piece`. (`frame.piece` may lack their bytes.)
     fn send_frame(
         &mut self,
         index: usize,
@@ -508,11 +501,11 @@ impl Sched {
     /// Lets idle workers take over items that others have not begun and will not begin soon.
     fn take_over(&mut self, now: Instant) {
         // Tries again for each frame: a victim that has just begun its frame gives nothing, but
-        // others may, and it may be long before anything else happens. (Limited in number, because
-        // a misbehaving worker may change what the parent sees all the time.)
+        // others may, and it may be long until the next event. (The number of attempts is limited,
+        // because a misbehaving worker may change what the parent sees all the time.)
         for _ in 0..self.workers.len() * GATES {
-            // A plain worker gives nothing at once. If it does not answer in time, others are
-            // asked.
+            // A plain worker gives items only after it has answered. If it does not answer in time,
+            // others are asked.
             let patience = self.policy.patience;
             let asked = |worker: &&Worker| worker.gives_back(patience).is_some_and(|at| now < at);
             let asked = self.workers.iter().filter(asked).count();
@@ -603,8 +596,8 @@ impl Sched {
         if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }
-        // After those that are as urgent, or before them. (The queue is sorted, including jobs that
-        // have ended.)
+        // After the jobs of the same priority, or before them. (The queue is sorted, including jobs
+        // that have ended.)
         let own = job.work.options.priority();
         let place = match first {
             true => self.queue.partition_point(|(other, _)| *other > own),

@@ -2,8 +2,8 @@
 //!
 //! A [`Stop`] ends the pool; of several, the stronger way and the earlier limit win. A pool *breaks
 //! down* when an initializer fails: no call can ever run, so all end with that error at once, and
-//! no more processes are started. When none of its workers lives long enough to do anything it
-//! *gives up*: waiting calls fail, later ones are tried again.
+//! no more processes are started. When none of its workers lives long enough to do anything, the
+//! pool *gives up*: waiting calls fail, later ones are tried again.
 //!
 //! Tests: `sim`.
 
@@ -111,7 +111,7 @@ impl Sched {
     pub(super) fn dismiss(&mut self, now: Instant) {
         for index in 0..self.workers.len() {
             match self.workers[index].state {
-                // Otherwise a cancelled item runs, and has its grace period.
+                // If it is not through, it runs a cancelled item, which has its grace period.
                 State::Ready | State::Retiring if self.workers[index].is_through() => {
                     self.leave(index, now);
                 }

@@ -53,7 +53,7 @@ pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a worker may run a frame before its other items are taken over.
 pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(1);
-/// How often that becomes longer: up to half a minute.
+/// How many times taking an item back makes that eight times as long: up to half a minute.
 const MOST_MOVES: u32 = 5;
 
 /// How long a worker may take to begin its first frame before it is nudged.
@@ -62,8 +62,8 @@ const NUDGE_AFTER: Duration = Duration::from_millis(10);
 /// How long a worker may keep the ends of channels of items that were taken back.
 pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a frame may take before its results, or those of others, should not wait for its end.
-const HURRY: Duration = Duration::from_millis(2);
+/// How long finished results may wait for the end of the first frame.
+const RESULTS_WAIT: Duration = Duration::from_millis(2);
 
 /// How many nanoseconds of work a worker may have in many brief frames.
 const BRIEF: u64 = 200_000;
@@ -86,11 +86,11 @@ const SILENT: Duration = Duration::from_secs(10);
 pub(crate) enum Has {
     /// It was sent the bytes.
     Bytes,
-    /// The same, and it was asked to show them then.
+    /// It was sent the bytes, and asked at this time to serve them to others.
     Asked(Instant),
-    /// It was asked then to fetch them from there, where another worker shows them.
+    /// It was asked at this time to fetch the context from another worker, which serves it there.
     Fetches(Instant, Shown),
-    /// Others can fetch them from there.
+    /// It serves the context to others there.
     Shows(Shown),
 }
 
@@ -123,15 +123,15 @@ pub(crate) enum State {
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    /// In memory that it shares with this process. If it is plain: those that its reports describe;
-    /// the real ones are in the worker.
+    /// The gates of its frames, in memory that it shares with this process. A plain worker has
+    /// gates of its own, and these follow its reports.
     pub(super) gates: Front,
     /// It is a *plain* worker (`plain_workers`), nothing but a stream: it does not see these gates,
     /// so it reports what it begins, and is asked for what it has not begun.
     pub(super) is_plain: bool,
     /// The frames that it was sent; the first is the one that it runs.
     pub(crate) frames: VecDeque<SentFrame>,
-    /// What these should cost together.
+    /// The estimated cost of all of `frames`, in nanoseconds.
     cost: u64,
     next_sequence: u64,
     /// Since when the first frame has been the first.
@@ -203,7 +203,8 @@ impl Worker {
 
     /// Whether a frame of `cost` nanoseconds and all before it are brief.
     pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
-        self.cost + cost < BRIEF && (self.frames.is_empty() || now < self.front_since + HURRY)
+        self.cost + cost < BRIEF
+            && (self.frames.is_empty() || now < self.front_since + RESULTS_WAIT)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -283,10 +284,10 @@ impl Worker {
         }
     }
 
-    /// From when on another worker may take over items that this one has not begun. A large frame
-    /// takes long to arrive, also at another worker; so does one with many copies. So what was
-    /// taken back before it began is left to the next worker eight times as long: otherwise idle
-    /// workers could take it from one another for ever, and none begin it.
+    /// When another worker may take over the items that this one has not begun. A large frame takes
+    /// long to arrive, also at another worker; so does one with many copies. So a piece that was
+    /// taken back before it began is left to the next worker for eight times as long: otherwise
+    /// idle workers could take it from one another for ever, and none would begin it.
     pub(crate) fn stealable_at(&self) -> Instant {
         let since = self.front_since.max(self.took_at);
         let front = self.frames.front();
@@ -317,8 +318,8 @@ impl Worker {
         late.filter(|at| *at > then).min()
     }
 
-    /// When to kill it because of a frame. A plain worker that has not answered yet what it has
-    /// begun of its other frames, or not reported what it has just begun there, has some time for
+    /// When to kill it because of a frame. A plain worker that has not answered yet how far it got
+    /// in its other frames, or has not reported what it has just begun there, gets some time for
     /// that.
     pub(crate) fn kill_due(&self) -> Option<Instant> {
         let (at, sequence) = self.kill_at?;
@@ -351,7 +352,7 @@ impl Worker {
         let mut behind = self.frames.iter().skip(1);
         let holds_up = waited_for && !self.is_plain
             || behind.any(|frame| frame.brief && frame.answer_by.is_none() && frame.end > 0);
-        holds_up.then_some(self.front_since + HURRY)
+        holds_up.then_some(self.front_since + RESULTS_WAIT)
     }
 
     /// The process is gone: the slot is empty, and filled again after a pause.

@@ -27,7 +27,7 @@ use crate::task::{Completer, Task, panic};
 /// The worker's half of the cell that the running items use.
 pub(crate) type Call = Rc<Completer<()>>;
 
-/// What the watcher thread sees.
+/// The running items' task, for the watcher thread.
 #[derive(Debug)]
 struct Running {
     /// The number of the frame's gate.

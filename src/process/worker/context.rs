@@ -7,9 +7,9 @@
 //! items end as the first one did; if that was a panic, they end in the same one, without another
 //! call of the panic hook.
 //!
-//! A large one that is nothing but bytes crosses the way to another machine once: the worker that
-//! gets it keeps the bytes in a memory file, which other workers there open through `/proc` and
-//! compare with a hash ([`Contexts::share`]). Only this user's processes can, and when the last of
+//! A large context without attachments is sent to another machine only once: the worker that gets
+//! it keeps the bytes in a memory file, which other workers there open through `/proc` and compare
+//! with a hash ([`Contexts::share`]). Only this user's processes can open it, and when the last of
 //! them has ended nothing is left.
 //!
 //! Tests: below; `tests/process/calls.rs`.
@@ -41,7 +41,7 @@ enum Context {
 #[derive(Default)]
 pub(crate) struct Contexts {
     all: HashMap<u64, Context>,
-    /// The memory of those that others can have.
+    /// The memory of the contexts that this worker serves to others.
     shown: HashMap<u64, Arc<Attachment>>,
 }
 
@@ -59,8 +59,8 @@ impl Contexts {
         panic::contain(|| drop(context));
     }
 
-    /// Takes a context from another worker, or has it already if `from` says nothing. Returns where
-    /// others find it from now on.
+    /// Fetches a context from another worker; without `from` this worker has it already. Returns
+    /// where this worker serves it to others from now on.
     pub(crate) fn share(&mut self, id: u64, from: Option<Shown>) -> Option<Shown> {
         let memory = match (from, self.all.get(&id)) {
             (Some(from), _) => Attachment::new(memory_file::at(from.place).ok()?),

@@ -98,8 +98,8 @@ pub(crate) fn serve(invitation: &Invitation) -> ! {
     }
 }
 
-/// Sets the name that lists of processes show: as much of `name` as the kernel takes, or else of
-/// the program's name, because they would show `exe` otherwise.
+/// Sets the name that process lists show: as much of `name` as the kernel takes, or of the
+/// program's name if `name` is empty, because the lists would show `exe` otherwise.
 fn set_name(name: &str) {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = std::path::Path::new(&program)
@@ -330,7 +330,7 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
     })
 }
 
-/// Starts the thread for messages that cannot wait.
+/// Starts the thread that handles messages which cannot wait.
 fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let watcher = thread::Builder::new()
         .name("trefoil-watch".to_owned())
@@ -343,7 +343,7 @@ fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     watcher.map(drop)
 }
 
-/// Waits until there is something to receive. If the parent is gone, ends this process.
+/// Waits until there is something to receive. Ends this process if the parent is gone.
 fn until_some_or_orphaned(socket: &Stream, parents_end: &Handle) {
     let mut fds = [
         PollFd::new(socket, PollFlags::IN),
@@ -364,7 +364,7 @@ fn announced(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// What the parent sends, frame by frame.
+/// The incoming frames.
 struct Inlet {
     stream: Stream,
     /// The receive buffer: the bytes from `start` to `end` have not been used yet.
@@ -374,14 +374,15 @@ struct Inlet {
     arrivals: Arrivals,
     /// The parent's count of sends, when this was last read.
     deliveries: u64,
-    /// The pages with the tray, where small frames lie.
+    /// The pages with the shared ring; `None`: the worker is plain.
     front: Option<Front>,
-    /// A frame that was copied out of the tray, or relayed; and whether it is the next one.
+    /// A frame that was copied out of the shared ring, or relayed; and whether it is the next
+    /// frame.
     letter: Vec<u8>,
     has_letter: bool,
     /// How many bytes from the socket have been used.
     place: u64,
-    /// Where the next frame in the tray begins.
+    /// The position of the next frame in the shared ring.
     head: u64,
     /// In a plain worker: the frames that the watcher thread has passed on.
     relayed: Option<mpsc::Receiver<Vec<u8>>>,
@@ -454,7 +455,7 @@ impl Inlet {
         self.front.as_ref().map(|front| Tray::new(front.tray()))
     }
 
-    /// Whether the next frame is in the tray, or was relayed; it is in `letter` then.
+    /// Whether the next frame is in the shared ring, or was relayed; then it is in `copied`.
     #[inline]
     fn takes_letter(&mut self) -> bool {
         if self.has_letter {
@@ -517,15 +518,15 @@ impl Inlet {
             exact.resize(want.max(ROOM), 0);
             self.bytes = exact;
         }
-        // It does not sleep in the middle of a frame, whose rest is on its way.
+        // The worker does not sleep in the middle of a frame, because the rest is on its way.
         let sleeps = self.end == 0 && self.tray().is_none_or(|tray| tray.falls_asleep(self.head));
         let mut flags = RecvFlags::empty();
         if self.end == 0 && !sleeps {
             if self.takes_letter() {
                 return;
             }
-            // A frame in the tray whose turn has not come follows bytes that have already been
-            // sent.
+            // A frame in the shared ring whose turn has not come follows bytes that have already
+            // been sent.
             flags = RECEIVE;
         }
         match self.take(flags) {
@@ -545,7 +546,7 @@ impl Inlet {
         }
     }
 
-    /// Receives some bytes behind those that are here. False: there are none now.
+    /// Appends received bytes to the buffer. False: there are none now.
     fn take(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
         loop {
             if let Some(parents_end) = &self.parents_end {
