@@ -122,12 +122,12 @@ mod sched;
 pub mod shared_buffer_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/shortcut_model.rs"]
-pub mod shortcut_model;
+#[path = "../../checks/inside/shared_ring_model.rs"]
+pub mod shared_ring_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/tray_model.rs"]
-pub mod tray_model;
+#[path = "../../checks/inside/shortcut_model.rs"]
+pub mod shortcut_model;
 mod wire;
 mod worker;
 

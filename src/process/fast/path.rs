@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use rustix::fd::{AsFd, BorrowedFd};
 
-pub(crate) use super::tray::Posted;
-use super::tray::Tray;
+pub(crate) use super::shared_ring::Posted;
+use super::shared_ring::SharedRing;
 use crate::process::payload::shared_buffer::View;
 use crate::sys::bell::{self, Bell};
 use crate::sys::descriptor::waitable;
@@ -32,7 +32,7 @@ pub(crate) struct FastPath {
 impl FastPath {
     pub(crate) fn new() -> io::Result<Self> {
         let ledger = Ledger::new()?;
-        Tray::new(ledger.tray()).clear();
+        SharedRing::new(ledger.ring()).clear();
         let bell = Bell::new();
         Ok(Self {
             ledger: Arc::new(ledger),
@@ -55,11 +55,11 @@ impl FastPath {
     /// Puts a frame, in two parts, into the shared ring, to be read after `position` bytes of the
     /// socket.
     pub(crate) fn post(&mut self, position: u64, parts: [&[u8]; 2]) -> Posted {
-        Tray::new(self.ledger.tray()).post(&mut self.tail, position, parts)
+        SharedRing::new(self.ledger.ring()).post(&mut self.tail, position, parts)
     }
 
     /// Called before the worker is woken because it may sleep although it claims to be awake.
     pub(crate) fn remind(&self) {
-        Tray::new(self.ledger.tray()).remind(self.tail);
+        SharedRing::new(self.ledger.ring()).remind(self.tail);
     }
 }

@@ -290,8 +290,8 @@ impl Link {
         Some((**self.fast.as_ref()?.ledger).clone())
     }
 
-    /// Puts a frame into the tray, where the worker looks, or into the queue for the socket. True
-    /// if the queue was empty and is not now, because of the frame or of a nudge to wake the
+    /// Puts a frame into the shared ring, where the worker looks, or into the queue for the socket.
+    /// True if the queue was empty and is not now, because of the frame or of a nudge to wake the
     /// worker: `send` it.
     pub(crate) fn queue(&mut self, mut head: Vec<u8>, items: Option<Piece>) -> bool {
         let first = self.outgoing.is_empty();

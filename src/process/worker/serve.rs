@@ -9,7 +9,7 @@
 //!    descriptors.)
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
 //!    the lifeline (`sys::lifeline`) come with it. Answer `HELLO`.
-//! 3. For each frame, from the socket or, while this process is awake, from the tray (`tray`): run
+//! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run
 //!    the items, send their results, then `End`. If the next frame is there and brief, both are
 //!    sent with its results. If a caller polls the ledger for results (`shortcut`), look for the
 //!    next frame for a moment before sending them. Keep the contexts of batches until `Forget`. (An
@@ -47,7 +47,7 @@ use super::raw_call;
 use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
-use crate::process::fast::tray::Tray;
+use crate::process::fast::shared_ring::SharedRing;
 use crate::process::payload::attachments::{Arrivals, Attachment, Descriptors};
 use crate::process::payload::copies::Copies;
 use crate::process::payload::scope::{self, Decoding};
@@ -378,8 +378,8 @@ struct Inlet {
     front: Option<Front>,
     /// A frame that was copied out of the shared ring, or relayed; and whether it is the next
     /// frame.
-    letter: Vec<u8>,
-    has_letter: bool,
+    copied: Vec<u8>,
+    has_frame: bool,
     /// How many bytes from the socket have been used.
     place: u64,
     /// The position of the next frame in the shared ring.
@@ -400,8 +400,8 @@ impl Inlet {
             arrivals: Arrivals::default(),
             deliveries: 0,
             front: None,
-            letter: Vec::new(),
-            has_letter: false,
+            copied: Vec::new(),
+            has_frame: false,
             place: 0,
             head: 0,
             relayed: None,
@@ -413,8 +413,8 @@ impl Inlet {
     /// after it. (In a plain worker any batch will do: its first item is reported at once, together
     /// with everything before it.)
     fn has_brief(&mut self) -> bool {
-        let next = match self.takes_letter() {
-            true => Frame::decode(&self.letter),
+        let next = match self.finds_frame() {
+            true => Frame::decode(&self.copied),
             false => Frame::decode(&self.bytes[self.start..self.end]),
         };
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief || self.is_plain())
@@ -429,7 +429,7 @@ impl Inlet {
         let pages = &outlet.pages;
         self.tidy();
         let mut looks = ticks::Looks::new(LOOK);
-        while self.end == 0 && !self.takes_letter() {
+        while self.end == 0 && !self.finds_frame() {
             let deliveries = pages.deliveries();
             if deliveries != self.deliveries {
                 self.deliveries = deliveries;
@@ -443,7 +443,7 @@ impl Inlet {
                 false => hint::spin_loop(),
             }
         }
-        (self.end > 0 || self.has_letter) && pages.is_heard()
+        (self.end > 0 || self.has_frame) && pages.is_heard()
     }
 
     /// Whether this worker is plain: only bytes arrive.
@@ -451,23 +451,25 @@ impl Inlet {
         self.relayed.is_some()
     }
 
-    fn tray(&self) -> Option<Tray<'_>> {
-        self.front.as_ref().map(|front| Tray::new(front.tray()))
+    fn ring(&self) -> Option<SharedRing<'_>> {
+        self.front
+            .as_ref()
+            .map(|front| SharedRing::new(front.ring()))
     }
 
     /// Whether the next frame is in the shared ring, or was relayed; then it is in `copied`.
     #[inline]
-    fn takes_letter(&mut self) -> bool {
-        if self.has_letter {
+    fn finds_frame(&mut self) -> bool {
+        if self.has_frame {
             return true;
         }
         if let Some(front) = &self.front {
-            let tray = Tray::new(front.tray());
-            self.has_letter = tray.read(&mut self.head, self.place, &mut self.letter);
+            let ring = SharedRing::new(front.ring());
+            self.has_frame = ring.read(&mut self.head, self.place, &mut self.copied);
         } else if let Some(Ok(frame)) = self.relayed.as_ref().map(mpsc::Receiver::try_recv) {
-            (self.letter, self.has_letter) = (frame, true);
+            (self.copied, self.has_frame) = (frame, true);
         }
-        self.has_letter
+        self.has_frame
     }
 
     /// The next frame, whole.
@@ -480,15 +482,15 @@ impl Inlet {
 
     /// The bytes of the next frame, whole.
     fn next(&mut self) -> &[u8] {
-        if let (Some(relayed), false) = (&self.relayed, self.has_letter) {
-            self.letter = Vec::new(); // the memory of a large frame is freed before the wait
-            self.letter = relayed.recv().unwrap_or_else(|_| exit(1));
-            return &self.letter;
+        if let (Some(relayed), false) = (&self.relayed, self.has_frame) {
+            self.copied = Vec::new(); // the memory of a large frame is freed before the wait
+            self.copied = relayed.recv().unwrap_or_else(|_| exit(1));
+            return &self.copied;
         }
         loop {
-            if self.takes_letter() {
-                self.has_letter = false;
-                return &self.letter;
+            if self.finds_frame() {
+                self.has_frame = false;
+                return &self.copied;
             }
             let here = &self.bytes[self.start..self.end];
             match announced(here).filter(|length| *length <= here.len()) {
@@ -519,10 +521,10 @@ impl Inlet {
             self.bytes = exact;
         }
         // The worker does not sleep in the middle of a frame, because the rest is on its way.
-        let sleeps = self.end == 0 && self.tray().is_none_or(|tray| tray.falls_asleep(self.head));
+        let sleeps = self.end == 0 && self.ring().is_none_or(|ring| ring.falls_asleep(self.head));
         let mut flags = RecvFlags::empty();
         if self.end == 0 && !sleeps {
-            if self.takes_letter() {
+            if self.finds_frame() {
                 return;
             }
             // A frame in the shared ring whose turn has not come follows bytes that have already
@@ -541,8 +543,8 @@ impl Inlet {
                 die()
             }
         }
-        if let (true, Some(tray)) = (sleeps, self.tray()) {
-            tray.wakes();
+        if let (true, Some(ring)) = (sleeps, self.ring()) {
+            ring.wakes();
         }
     }
 

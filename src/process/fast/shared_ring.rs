@@ -71,9 +71,9 @@ pub(crate) enum Posted {
 
 /// The words, as either side sees them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tray<'a>(&'a [AtomicU64]);
+pub(crate) struct SharedRing<'a>(&'a [AtomicU64]);
 
-impl<'a> Tray<'a> {
+impl<'a> SharedRing<'a> {
     /// `words` has at least [`WORDS`] words.
     pub(crate) fn new(words: &'a [AtomicU64]) -> Self {
         Self(&words[..WORDS])
@@ -91,7 +91,7 @@ impl<'a> Tray<'a> {
 }
 
 /// The parent's side.
-impl Tray<'_> {
+impl SharedRing<'_> {
     /// Writes a frame, given in two parts, to be read after `position` bytes of the socket. `tail`
     /// is where the next frame begins, kept in the parent's own memory.
     pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
@@ -141,7 +141,7 @@ impl Tray<'_> {
 }
 
 /// The worker's side.
-impl Tray<'_> {
+impl SharedRing<'_> {
     /// Reads the next frame into `frame`, if there is one and its turn has come: `position` bytes
     /// of the socket have been used. `at` is where it begins, kept in the worker's own memory.
     pub(crate) fn read(&self, at: &mut u64, position: u64, frame: &mut Vec<u8>) -> bool {
@@ -182,10 +182,10 @@ impl Tray<'_> {
     }
 }
 
-impl Tray<'_> {
+impl SharedRing<'_> {
     fn fence(&self) {
         #[cfg(loom)]
-        if crate::process::tray_model::without_fences() {
+        if crate::process::shared_ring_model::without_fences() {
             return;
         }
         fence(Ordering::SeqCst);
@@ -201,66 +201,66 @@ mod tests {
     }
 
     #[test]
-    fn letters_come_as_they_were_written() {
+    fn frames_come_as_they_were_written() {
         let words = words();
-        let tray = Tray::new(&words);
-        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
+        let ring = SharedRing::new(&words);
+        let (mut tail, mut head, mut frame) = (0, 0, Vec::new());
         for round in 0..5_000usize {
             let bytes: Vec<u8> = (0..round % 300).map(|n| (n + round) as u8).collect();
             let (first, second) = bytes.split_at(round % 7 * bytes.len() / 7);
-            assert_eq!(tray.post(&mut tail, 9, [first, second]), Posted::Yes);
+            assert_eq!(ring.post(&mut tail, 9, [first, second]), Posted::Yes);
             assert!(
-                !tray.read(&mut head, 8, &mut letter),
+                !ring.read(&mut head, 8, &mut frame),
                 "its turn has not come"
             );
-            assert!(tray.read(&mut head, 9, &mut letter));
-            assert_eq!(letter, bytes, "{round}");
-            assert!(!tray.read(&mut head, 9, &mut letter));
+            assert!(ring.read(&mut head, 9, &mut frame));
+            assert_eq!(frame, bytes, "{round}");
+            assert!(!ring.read(&mut head, 9, &mut frame));
         }
     }
 
     #[test]
     fn what_does_not_fit_goes_the_other_way() {
         let words = words();
-        let tray = Tray::new(&words);
-        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
+        let ring = SharedRing::new(&words);
+        let (mut tail, mut head, mut frame) = (0, 0, Vec::new());
         let long = [7; MAX_FRAME + 1];
-        assert_eq!(tray.post(&mut tail, 0, [&long, &[]]), Posted::No);
+        assert_eq!(ring.post(&mut tail, 0, [&long, &[]]), Posted::No);
         let mut count = 0;
-        while tray.post(&mut tail, count, [&[], &long[..800]]) == Posted::Yes {
+        while ring.post(&mut tail, count, [&[], &long[..800]]) == Posted::Yes {
             count += 1;
         }
         assert_eq!(count as usize, ROOM / 102);
-        assert!(tray.read(&mut head, 0, &mut letter));
+        assert!(ring.read(&mut head, 0, &mut frame));
         assert_eq!(
-            tray.post(&mut tail, count, [&long[..800], &[]]),
+            ring.post(&mut tail, count, [&long[..800], &[]]),
             Posted::Yes
         );
         for position in 1..=count {
-            assert!(tray.read(&mut head, position, &mut letter) && letter == long[..800]);
+            assert!(ring.read(&mut head, position, &mut frame) && frame == long[..800]);
         }
     }
 
     #[test]
     fn a_sleeping_worker_is_woken_once() {
         let words = words();
-        let tray = Tray::new(&words);
-        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
-        tray.clear();
-        assert_eq!(tray.post(&mut tail, 0, [b"a", b""]), Posted::No);
-        assert_eq!(tray.post(&mut tail, 0, [b"b", b""]), Posted::Yes);
-        assert!(!tray.falls_asleep(head), "there is a letter");
-        assert!(tray.read(&mut head, 0, &mut letter) && letter == b"b");
-        assert!(tray.falls_asleep(head));
-        assert_eq!(tray.post(&mut tail, 0, [b"c", b""]), Posted::No);
-        tray.wakes();
-        assert_eq!(tray.post(&mut tail, 0, [b"d", b""]), Posted::Yes);
+        let ring = SharedRing::new(&words);
+        let (mut tail, mut head, mut frame) = (0, 0, Vec::new());
+        ring.clear();
+        assert_eq!(ring.post(&mut tail, 0, [b"a", b""]), Posted::No);
+        assert_eq!(ring.post(&mut tail, 0, [b"b", b""]), Posted::Yes);
+        assert!(!ring.falls_asleep(head), "there is a frame");
+        assert!(ring.read(&mut head, 0, &mut frame) && frame == b"b");
+        assert!(ring.falls_asleep(head));
+        assert_eq!(ring.post(&mut tail, 0, [b"c", b""]), Posted::No);
+        ring.wakes();
+        assert_eq!(ring.post(&mut tail, 0, [b"d", b""]), Posted::Yes);
     }
 
     #[test]
     fn a_wild_worker_changes_only_the_way() {
         let words = words();
-        let tray = Tray::new(&words);
+        let ring = SharedRing::new(&words);
         let mut tail = 0;
         for wild in [u64::MAX, 1 << 63, 1, 0x0101_0101, 0] {
             words
@@ -268,7 +268,7 @@ mod tests {
                 .for_each(|word| word.store(wild, Ordering::Relaxed));
             for _ in 0..3_000 {
                 let before = tail;
-                let posted = tray.post(&mut tail, 1, [&[1; 100], &[2; 100]]);
+                let posted = ring.post(&mut tail, 1, [&[1; 100], &[2; 100]]);
                 assert_eq!(posted != Posted::No, tail != before);
             }
         }
