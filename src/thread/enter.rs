@@ -53,8 +53,8 @@ pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     }
 }
 
-/// What is called in the pool: a trait object, so that the compiler makes one copy of the way in,
-/// and not one for each `map` of a program.
+/// Code to call in the pool: a trait object, so that the compiler makes one copy of the way in, and
+/// not one for each `map` of a program.
 type Call<'a> = &'a mut (dyn FnMut(&Worker) + Send);
 
 impl Registry {
@@ -112,8 +112,8 @@ impl Registry {
         })
     }
 
-    /// Runs `f` on one of the pool's threads, or here if this is one, or if the
-    /// pool has been shut down.
+    /// Runs `f` on one of the pool's threads, or here if this is one, or if the pool has been shut
+    /// down.
     pub(super) fn on_worker<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
         self.entered(Self::call_on_worker, f)
     }
@@ -143,8 +143,8 @@ impl Registry {
         }
     }
 
-    /// Runs a region: here with the others' help, unless the pool wants its work
-    /// to run on its own threads only.
+    /// Runs a region: here with the others' help, unless the pool wants its work to run on its own
+    /// threads only.
     #[inline]
     pub(super) fn region<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
         self.entered(Self::call_in_region, f)
@@ -161,7 +161,7 @@ impl Registry {
         });
     }
 
-    /// Lets `enter` call `f`.
+    /// Lets `enter` call `f`, and returns its result.
     #[inline]
     fn entered<R: Send>(
         self: &Arc<Self>,

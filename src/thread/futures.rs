@@ -56,7 +56,7 @@ impl Futures {
         Part { list, number }
     }
 
-    /// The future in this place has been dropped.
+    /// Removes the future in this place, which has been dropped.
     pub(super) fn strike(&self, place: usize) {
         let task = self.parts[place % PARTS].lock().try_remove(place / PARTS);
         drop(task);

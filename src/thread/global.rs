@@ -76,9 +76,8 @@ pub(super) fn here<R>(f: impl FnOnce(&Arc<Registry>) -> R) -> R {
     })
 }
 
-/// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
-/// pool that this thread works for, else on the [global](ThreadPool::global) one.
-/// See [`ThreadPool::join`].
+/// Runs `a` and `b`, perhaps at the same time, and returns both results: on the pool that this
+/// thread works for, else on the [global](ThreadPool::global) one. See [`ThreadPool::join`].
 ///
 /// ```
 /// fn sum(numbers: &[u64]) -> u64 {
@@ -109,8 +108,8 @@ where
     fork::join_offered(Target::Current(|| ThreadPool::global().registry()), a, b)
 }
 
-/// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
-/// returns when all of them have ended. See [`ThreadPool::scope`].
+/// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and returns when all of them
+/// have ended. See [`ThreadPool::scope`].
 ///
 /// ```
 /// let mut words = ["b", "c", "a"];

@@ -70,7 +70,7 @@ pub trait Items {
     /// The source that holds them while they are divided.
     #[doc(hidden)]
     type Source: Source<Item = Self::Item>;
-    /// Makes the source. Nobody else can call or implement it.
+    /// Makes the source. Only this crate can call or implement it.
     #[doc(hidden)]
     fn into_source(self, _: Seal) -> Self::Source;
 }

@@ -133,7 +133,7 @@ impl<R: Send + 'static> Pipeline<R> {
         drop(before); // its destructor, outside of the lock
     }
 
-    /// Steps 1 and 2, on a helper.
+    /// Steps 1 and 2, on a helper thread.
     fn feed(&self) {
         loop {
             let mut state = self.state.lock();
@@ -175,7 +175,7 @@ impl<R: Send + 'static> Pipeline<R> {
         wake(waker);
     }
 
-    /// The same if the system has given no thread for it.
+    /// Pulls one item on this thread, because the system gives no thread for a feeder.
     fn feed_one(&self, source: Source<R>) {
         let over = self.state.lock().over;
         if over {
@@ -184,7 +184,7 @@ impl<R: Send + 'static> Pipeline<R> {
         park::blocked(|| self.pull(source));
     }
 
-    /// Lets the pool run it, or, if the pool has been shut down, this thread.
+    /// Lets the pool run a task, or this thread if the pool has been shut down.
     fn run(&self, runnable: Runnable) {
         if let Err(Work::Item(runnable)) = self.registry.inject_here(Work::Item(runnable)) {
             let mut runnable = Some(runnable);
@@ -340,7 +340,7 @@ impl<R: Send + 'static> Consumer<R> {
         ended.map(|result| self.took(result?))
     }
 
-    /// A task has ended with this.
+    /// Counts an ended task, and returns its outcome.
     fn took(&mut self, result: Result<Outcome<R>, TaskError>) -> Given<R> {
         self.front = None;
         let mut state = self.pipeline.state.lock();
@@ -348,7 +348,7 @@ impl<R: Send + 'static> Consumer<R> {
         self.pipeline.start_feeder(state);
         Some(match result {
             Ok(outcome) => outcome,
-            // The function's own destructor.
+            // The function's destructor has panicked.
             Err(TaskError::Panicked(panic)) => Err(*panic),
             Err(error) => panic!("trefoil: an item of an imap was lost: {error}"),
         })

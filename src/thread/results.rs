@@ -75,9 +75,10 @@ pub(crate) const RUN: usize = 8;
 
 /// A part of a reduction.
 enum Part<R> {
-    /// From the first item of a run on.
+    /// The value of a run so far, from its first item on; `None`: no item yet.
     Reduced(Option<R>),
-    /// What is before it in its run is not reduced yet.
+    /// The results of a part that begins in the middle of a run: the part before it is not reduced
+    /// yet.
     Kept(Vec<R>),
 }
 
@@ -97,8 +98,8 @@ where
     let (shape, limit) = (source.shape(Seal), Limit::new());
     let items = source.open(Seal);
     if shape.few || shape.unordered || !shape.single {
-        // A state for each piece may tell them; or there is no order; or an item stands for so many
-        // that their results cannot be kept.
+        // Without runs if a state for each piece may show how the items are grouped, if the items
+        // have no order, or if one item gives so many results that they cannot be kept.
         let fold = |_: Here<'_>, _, items: S::Producer<'_>| {
             let results = items.forward().map(&map);
             results.reduce(&reduce)
@@ -235,7 +236,7 @@ fn until<T, R, E>(
     items.map_while(move |item| f(item).map_err(|e| *error = Some(e)).ok())
 }
 
-/// One list behind another.
+/// Appends `right` to `left`.
 pub(crate) fn together<T>(mut left: Vec<T>, mut right: Vec<T>) -> Vec<T> {
     left.append(&mut right);
     left

@@ -200,7 +200,7 @@ impl<T> ScopedTask<'_, T> {
     }
 }
 
-/// Runs what comes `next`, until nothing does.
+/// Runs the tasks that `next` returns, until it returns none.
 fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<Lent>) {
     // A task may have forked, and returned in the child, too.
     while !worker.registry().is_foreign()

@@ -57,7 +57,7 @@ impl Shape {
         }
     }
 
-    /// The same with another number of items.
+    /// This shape with another number of items.
     pub(crate) fn resized(self, resize: impl FnOnce(usize) -> usize) -> Self {
         let len = resize(self.len);
         Self { len, ..self }

@@ -37,7 +37,7 @@ use crate::helper;
 use crate::sys::clock;
 use crate::sys::thread_clock::ThreadClock;
 
-/// The most threads by which a pool is widened.
+/// The most spares by which a pool is widened.
 const MAX_STAND_INS: usize = 512;
 
 /// For each call that is seen to wait, this many may begin on trust.
@@ -54,11 +54,11 @@ struct Watch {
     stalled: Instant,
     /// The number of entries taken at that moment.
     progress: u64,
-    /// By the number of the slot.
+    /// The calls in progress at the last look, by slot number.
     seen: HashMap<usize, Sample>,
     /// How many calls that began since then are assumed to wait.
     trust: usize,
-    /// The waits of the slots with these numbers.
+    /// The waits at the last look, by slot number.
     waits: HashMap<usize, u64>,
     /// How many more workers are replaced because there was no progress.
     stalls: usize,

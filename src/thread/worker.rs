@@ -157,7 +157,7 @@ impl Worker {
         }
     }
 
-    /// It runs nothing any more: gives its index back.
+    /// It stops running work: gives its index back.
     pub(super) fn leave_index(&self) {
         if let (Some(index), Some(indices)) = (self.index.take(), self.indices()) {
             indices.give_back(index);

@@ -1,7 +1,7 @@
 //! A value with two owners, of which the last drops it.
 //!
-//! What an `Arc` would do with a count of two at the most: but the second owner costs nothing, and
-//! only the first one that goes away writes with a locked instruction.
+//! It does what an `Arc` would do with a count of at most two. But the second owner costs nothing,
+//! and only the owner that is dropped first writes with a locked instruction.
 //!
 //! - **P35** Two halves are made together, or one as if the other had gone, and each is dropped
 //!   once. The one that goes first sets the flag and does not touch the value any more; the other
@@ -18,11 +18,11 @@ use std::ptr::NonNull;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::task::free_list;
 
-/// One owner.
+/// One of the two owners.
 pub(in crate::thread) struct Half<T: ?Sized>(pub(super) NonNull<Owned<T>>);
 
 pub(in crate::thread) struct Owned<T: ?Sized> {
-    /// One half is gone.
+    /// The other owner is gone.
     alone: AtomicBool,
     value: T,
 }
@@ -57,7 +57,7 @@ impl<T> Half<T> {
 }
 
 impl<T: ?Sized> Half<T> {
-    /// The other half is gone, and what it has done is visible.
+    /// Whether the other half is gone; then everything that it has done is visible.
     pub(in crate::thread) fn is_alone(&self) -> bool {
         // Acquire: pairs with the other's drop.
         self.owned().alone.load(Ordering::Acquire)
@@ -90,7 +90,8 @@ impl<T: ?Sized> Drop for Half<T> {
     }
 }
 
-/// Where a value was that is gone, or goes: given back also if its destructor panics.
+/// The memory of a value that is being dropped. It is given back even if the value's destructor
+/// panics.
 struct Memory(NonNull<u8>, Layout);
 
 impl Drop for Memory {

@@ -21,10 +21,10 @@ const QUEUED: u32 = 0;
 const BEGUN: u32 = 1;
 const TAKEN: u32 = 2;
 
-/// See the module.
+/// A task of a scope: its state, and its closure or result.
 pub(in crate::thread) struct Stage<F, T> {
     state: AtomicU32,
-    /// Set when it has ended, here and nowhere else.
+    /// Set when the task has ended.
     latch: Latch,
     place: UnsafeCell<Place<F, T>>,
 }
@@ -33,11 +33,11 @@ pub(in crate::thread) struct Stage<F, T> {
 pub(in crate::thread) trait Handle<T>: Entry {
     /// Set when it has ended.
     fn latch(&self) -> &Latch;
-    /// The value, once it is there, and once.
+    /// Takes the value, if the task has ended and no caller has taken it.
     fn take(&self) -> Option<T>;
 }
 
-/// A spawned task: closure, then result. An error: which of the scope's panics.
+/// A spawned task. An error is the index of its panic in the scope's list.
 pub(in crate::thread) type Scoped<F, T> = Stage<F, Result<T, usize>>;
 
 impl<F, T> Entry for Scoped<F, T>
@@ -77,13 +77,14 @@ impl<F, T> Stage<F, T> {
         }
     }
 
-    /// A thread has begun it, and perhaps ended.
+    /// Whether a thread has begun it, and perhaps ended it.
     fn is_begun(&self) -> bool {
         self.state.load(Ordering::Relaxed) != QUEUED
     }
 
     /// Lets `call` run the closure, stores the value, and sets the latch. True: a thread has parked
-    /// for it, and must be woken. Does nothing if it has been begun before. `call` does not unwind.
+    /// for it, and must be woken. Does nothing if the task has been begun before. `call` must not
+    /// unwind.
     ///
     /// # Safety
     /// P34: if `alone`, the handle is gone, so that no other thread begins it, or waits for it.
@@ -104,7 +105,7 @@ impl<F, T> Stage<F, T> {
         !alone && self.latch.set()
     }
 
-    /// Puts something into the place: what was there before.
+    /// Replaces the contents of the place, and returns the previous ones.
     ///
     /// # Safety
     /// P34: the place is the caller's.
@@ -142,7 +143,7 @@ where
     }
 }
 
-/// The handle's half of a task, whatever its closure's type.
+/// Erases the type of the closure from the handle's half of a task.
 pub(in crate::thread) fn handle<'scope, T>(
     half: Half<Loan<impl Handle<T> + 'scope>>,
 ) -> Half<Loan<dyn Handle<T> + 'scope>> {
