@@ -7,7 +7,7 @@
 //! ```text
 //!   pool ► worker    MAGIC, number
 //!   worker ► pool    number, HMAC(key, "worker", both numbers, hello), length, hello
-//!   pool ► worker    HMAC(key, "pool..", both numbers, words), length, words    (why not; nothing: welcome)
+//!   pool ► worker    HMAC(key, "pool..", both numbers, words), length, words (why not, or empty)
 //! ```
 //!
 //! A message's body has at most [`LONGEST`] bytes, and the pool parses the hello only after its

@@ -1,7 +1,7 @@
 //! Connections whose other end has not shown that it has the key.
 //!
-//! **Job.** Anybody who reaches the port may open a connection. At most [`MOST`] connections are in
-//! their handshake at once: a further one evicts the oldest, which is shut down. So silent
+//! **Job.** Any process that reaches the port may open a connection. At most [`MOST`] connections
+//! are in their handshake at once: a further one evicts the oldest, which is shut down. So silent
 //! connections keep no worker out, because a worker's handshake takes only a moment. A worker whose
 //! connection was evicted reconnects (`holder`).
 //!

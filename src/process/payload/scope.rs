@@ -1,9 +1,10 @@
 //! The context of an encoding or decoding on this thread: what travels beside the bytes.
 //!
-//! **Job.** serde's traits take no extra argument, so what a `Serialize` or `Deserialize` of this
-//! crate needs beside the bytes is kept in one thread-local: while a value is encoded, what travels
-//! beside it ([`Encoding`]: descriptors, and numbers in shared memory); while one is decoded, what
-//! has come beside it; and the message of an error, because the codec's errors have none.
+//! **Job.** serde's traits take no extra argument, so everything that a `Serialize` or
+//! `Deserialize` of this crate needs beside the bytes is kept in one thread-local: while a value is
+//! encoded, what travels beside it ([`Encoding`]: descriptors, and numbers in shared memory); while
+//! one is decoded, what has arrived beside it; and the message of an error, because the codec's
+//! errors have none.
 //!
 //! [`encoding`] and [`decoding`] set it while a closure runs, and then put the previous context
 //! back, even if it panics: a `Serialize` may itself make calls. Outside them nothing can be
@@ -239,7 +240,7 @@ pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
     with_encoding(lend).flatten().is_some()
 }
 
-/// What came with bytes that are decoded.
+/// The attachments and lent numbers that came with bytes that are decoded.
 #[derive(Debug)]
 pub(crate) struct Decoding {
     descriptors: Descriptors,

@@ -12,16 +12,15 @@
 //! 3. When a worker dies, the item that it was running fails or is run again; the rest goes back to
 //!    the front of the job (`deaths`).
 //! 4. When a running item is cancelled or times out, its worker is notified at once. After the
-//!    grace period all other items are taken back from the worker, which is killed if it still runs
-//!    that item (`deadlines`).
-//! 5. A new worker first runs the initializer, as a frame of one item that belongs to no job.
+//! 4. When a running item is cancelled or times out, its worker is notified at once. After the
+//!    grace period everything else is taken back, and the worker is killed if it still runs the
+//!    item (`deadlines`).
 //! 6. A job's context goes to a worker before the job's first frame does, from here or from another
-//!    worker on its machine (`contexts`), and is forgotten when the job has ended.
+//! 6. A job's context goes to a worker before its first frame does, from here or from another
+//!    worker there (`contexts`), and is forgotten when the job has ended.
 //! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
-//!    context has ends, and that context is forgotten before the worker gets a frame of another
-//!    job. When the worker reports that it has decoded such an item, our copies of its ends are
-//!    closed (W26).
-//!
+//!    context has ends, which is forgotten before the worker gets a frame of another job. When the
+//!    worker has decoded such an item, our copies of its ends are closed (W26).
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
 //!   after it was recalled through the gate, or after its worker is gone and the gate says that it

@@ -118,7 +118,7 @@ pub(crate) enum Error {
          be sent as a `String`)"
     )]
     Refused(String),
-    /// The same: it cannot be read.
+    /// The same message, of a type that cannot be read.
     #[error("{0} (raised by its `Serialize` or `Deserialize`)")]
     Words(String),
     /// The same, of a type that was read with its description.

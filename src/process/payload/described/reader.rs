@@ -426,7 +426,7 @@ struct Parts<'a, 'de, F: Flavor<'de>> {
 enum Left<'de> {
     /// So many, without a description.
     Exactly(usize),
-    /// Runs.
+    /// More runs, by the description.
     Runs,
     /// The first part of a run is being read; its description begins here.
     Run(&'de [u8]),
