@@ -55,7 +55,7 @@ struct World {
 pub(super) fn driver() -> Driver {
     let mut settings = Settings::new();
     settings.policy.grace = Duration::ZERO;
-    Driver::new(Arc::new(Shared::new(&settings).unwrap()), settings)
+    Driver::new(Arc::new(PoolState::new(&settings).unwrap()), settings)
 }
 
 impl World {

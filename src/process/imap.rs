@@ -33,7 +33,7 @@ use futures_core::Stream;
 use super::job::sink::{Each, Run, Sink};
 use super::job::{CallOptions, Work};
 use super::parent::client::push;
-use super::parent::driver::Shared;
+use super::parent::driver::PoolState;
 use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
@@ -88,7 +88,7 @@ const MIN_TURNOVER: Duration = Duration::from_millis(4);
 /// ```
 #[must_use = "it does nothing until it is asked for results"]
 pub struct Imap<I: Iterator, R> {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     id: u64,
     /// The input; `None`: it has ended.
     items: Option<I>,
@@ -103,7 +103,7 @@ pub struct Imap<I: Iterator, R> {
     out: BTreeSet<usize>,
     results: Pin<Box<Receiver<Run<R>>>>,
     /// (The lock only makes the whole `Sync` where `R` is not.)
-    come: Mutex<Come<R>>,
+    arrived: Mutex<Arrived<R>>,
     /// Why no more results come; `None`: more may come.
     ended: Option<TaskError>,
     buffer: usize,
@@ -117,7 +117,7 @@ pub struct Imap<I: Iterator, R> {
 type Answer<R> = (usize, Result<R, TaskError>);
 
 /// Results that have arrived and were not returned yet.
-struct Come<R> {
+struct Arrived<R> {
     /// The results that are due, and the index of the first.
     front: vec::IntoIter<Result<R, TaskError>>,
     index: usize,
@@ -131,7 +131,7 @@ where
     R: Portable,
 {
     pub(super) fn new(
-        shared: &Arc<Shared>,
+        shared: &Arc<PoolState>,
         options: &CallOptions,
         f: fn(I::Item) -> R,
         items: impl IntoIterator<IntoIter = I>,
@@ -162,7 +162,7 @@ where
             ordered,
             out: BTreeSet::new(),
             results: Box::pin(results),
-            come: Mutex::new(Come {
+            arrived: Mutex::new(Arrived {
                 front: Vec::new().into_iter(),
                 index: 0,
                 runs: BTreeMap::new(),
@@ -256,28 +256,28 @@ where
             return Poll::Ready(self.end());
         }
         loop {
-            let mut come = self.come.lock();
-            if let Some(answer) = come.front.next() {
-                let index = come.index;
-                come.index += 1;
-                drop(come);
+            let mut arrived = self.arrived.lock();
+            if let Some(answer) = arrived.front.next() {
+                let index = arrived.index;
+                arrived.index += 1;
+                drop(arrived);
                 self.give(index);
                 return Poll::Ready(Some((index, answer)));
             }
             let run = match self.ordered {
-                true => come.runs.remove_entry(&self.given),
-                false => come.runs.pop_first(),
+                true => arrived.runs.remove_entry(&self.given),
+                false => arrived.runs.pop_first(),
             };
             if let Some((index, run)) = run {
-                (come.index, come.front) = (index, run.into_iter());
+                (arrived.index, arrived.front) = (index, run.into_iter());
                 continue;
             }
             if let Some(error) = self.ended.clone() {
-                drop(come);
+                drop(arrived);
                 return Poll::Ready(self.refused(error));
             }
             match ready!(self.results.as_mut().poll_next(cx)) {
-                Some(Run::Answers(index, run)) => drop(come.runs.insert(index, run)),
+                Some(Run::Answers(index, run)) => drop(arrived.runs.insert(index, run)),
                 Some(Run::End(error)) => self.ended = Some(error),
                 None => self.ended = Some(TaskError::Closed),
             }
@@ -307,7 +307,7 @@ where
             return Some((index, Err(error)));
         }
         self.end::<()>();
-        more.then_some((index, Err(error))) // nothing was lost, but more would have come
+        more.then_some((index, Err(error))) // nothing was lost, but more would have arrived
     }
 
     fn end<T>(&mut self) -> Option<T> {
@@ -372,7 +372,10 @@ where
         let pushed = push(&mut self.chunk, item);
         if let Err(error) = pushed {
             self.send(false);
-            self.come.lock().runs.insert(self.taken, vec![Err(error)]);
+            self.arrived
+                .lock()
+                .runs
+                .insert(self.taken, vec![Err(error)]);
             self.take();
             return;
         }

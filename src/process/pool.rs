@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::parent::driver::{Shared, is_a_driver};
+use super::parent::driver::{PoolState, is_a_driver};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::Settings;
@@ -65,13 +65,13 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// [`shutdown`](Self::shutdown) and [`kill`](Self::kill) end it for all.
 #[derive(Clone)]
 pub struct ProcessPool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     end: Arc<End>,
 }
 
 /// Ends the pool, at the latest when the last handle is dropped.
 struct End {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     driver: Mutex<Option<Driving>>,
 }
 

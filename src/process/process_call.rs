@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::imap::Imap;
 use super::job::CallOptions;
 use super::parent::client::encode;
-use super::parent::driver::Shared;
+use super::parent::driver::PoolState;
 use super::payload::portable::Portable;
 use super::remote::Remote;
 use super::worker::raw_call::{code_of, code_of_with};
@@ -46,7 +46,7 @@ const EACH: usize = 1 << 14;
 /// ```
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct ProcessCall<'a, A, R> {
-    pool: &'a Arc<Shared>,
+    pool: &'a Arc<PoolState>,
     f: fn(A) -> R,
     options: CallOptions,
     /// The details of the last `map` that failed.
@@ -54,7 +54,7 @@ pub struct ProcessCall<'a, A, R> {
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
-    pub(super) fn new(pool: &'a Arc<Shared>, f: fn(A) -> R) -> Self {
+    pub(super) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self {
         Self {
             pool,
             f,

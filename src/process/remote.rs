@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::job::CallOptions;
 use super::job::decoder::undecodable;
 use super::parent::client::encode;
-use super::parent::driver::Shared;
+use super::parent::driver::PoolState;
 use super::payload::attachments::{Late, Watcher};
 use super::payload::bulk::Bulk;
 use super::payload::kept::{self, Answer, Bytes, Kept, Location};
@@ -99,7 +99,7 @@ pub struct Remote<R>(State<R>);
 
 enum State<R> {
     /// In the process that called `spawn_remote`.
-    Asked(Arc<Kept>, Weak<Shared>),
+    Asked(Arc<Kept>, Weak<PoolState>),
     /// In a call: the value, and the bytes that it was decoded from.
     Here(Box<R>, Bytes),
 }
@@ -121,12 +121,12 @@ impl<R: Portable> Remote<R> {
     /// The result of a new call of `f`.
     #[track_caller]
     pub(super) fn of<A: Portable>(
-        pool: &Arc<Shared>,
+        pool: &Arc<PoolState>,
         options: &CallOptions,
         f: fn(A) -> R,
         arg: &A,
     ) -> Self {
-        let keeper: Weak<Shared> = Arc::downgrade(pool);
+        let keeper: Weak<PoolState> = Arc::downgrade(pool);
         let kept = Kept::new(keeper.clone() as Weak<dyn Watcher>);
         let mut options = options.clone();
         // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
@@ -244,7 +244,7 @@ impl OnCancel for Waiting {
 
 /// Answers a `fetch` after the end of the call. It runs on the thread that noticed that end, which
 /// must not run the user's code; so a helper thread decodes the value.
-fn answer_fetch<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<R>) {
+fn answer_fetch<R: Portable>(kept: Arc<Kept>, pool: &Weak<PoolState>, completer: Completer<R>) {
     match kept.ended(true).unwrap_or(Err(TaskError::Closed)) {
         Ok(Location::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
         Err(error) => completer.complete(Err(error)),
@@ -258,7 +258,7 @@ fn answer_fetch<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Co
 
 /// Asks the engine to send the value.
 #[track_caller]
-fn ask<R: Portable>(kept: &Arc<Kept>, pool: &Weak<Shared>) -> Task<R> {
+fn ask<R: Portable>(kept: &Arc<Kept>, pool: &Weak<PoolState>) -> Task<R> {
     let Some(shared) = pool.upgrade() else {
         let (_, task) = Completer::new();
         return task; // `Closed`

@@ -55,7 +55,7 @@ pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
 
 /// Code to call in the pool: a trait object, so that the compiler makes one copy of the way in, and
 /// not one for each `map` of a program.
-type Call<'a> = &'a mut (dyn FnMut(&Worker) + Send);
+type EnterFn<'a> = &'a mut (dyn FnMut(&Worker) + Send);
 
 impl Registry {
     /// Whether this thread is a worker of this pool.
@@ -118,7 +118,7 @@ impl Registry {
         self.entered(Self::call_on_worker, f)
     }
 
-    fn call_on_worker(self: &Arc<Self>, f: Call<'_>) {
+    fn call_on_worker(self: &Arc<Self>, f: EnterFn<'_>) {
         if self.is_home() || self.injector.mode() != Mode::Open {
             return self.seated(f);
         }
@@ -150,7 +150,7 @@ impl Registry {
         self.entered(Self::call_in_region, f)
     }
 
-    fn call_in_region(self: &Arc<Self>, f: Call<'_>) {
+    fn call_in_region(self: &Arc<Self>, f: EnterFn<'_>) {
         if !self.config.caller_helps {
             return self.call_on_worker(f);
         }
@@ -165,7 +165,7 @@ impl Registry {
     #[inline]
     fn entered<R: Send>(
         self: &Arc<Self>,
-        enter: fn(&Arc<Self>, Call<'_>),
+        enter: fn(&Arc<Self>, EnterFn<'_>),
         f: impl FnOnce(&Worker) -> R + Send,
     ) -> R {
         let (mut f, mut result) = (Some(f), None);

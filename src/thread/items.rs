@@ -21,7 +21,7 @@ use std::collections::{linked_list, vec_deque};
 use std::ops::{Range, RangeInclusive};
 use std::{array, iter, option, slice, str, vec};
 
-use super::source::{Int, Seal, Source, Span};
+use super::source::{Int, IntRange, Seal, Source};
 
 /// A collection that [`ThreadPool::map`](super::ThreadPool::map) and its siblings
 /// accept: `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets and the maps,
@@ -257,25 +257,25 @@ fn length(steps: Option<u128>) -> usize {
 
 impl<T: Int> Items for Range<T> {
     type Item = T;
-    type Source = Span<T>;
-    fn into_source(self, _: Seal) -> Span<T> {
+    type Source = IntRange<T>;
+    fn into_source(self, _: Seal) -> IntRange<T> {
         let Range { start, end } = self;
         let steps = if start < end { start.distance(end) } else { 0 };
         let len = length(Some(steps));
-        Span { start, len }
+        IntRange { start, len }
     }
 }
 
 impl<T: Int> Items for RangeInclusive<T> {
     type Item = T;
-    type Source = Span<T>;
-    fn into_source(self, _: Seal) -> Span<T> {
+    type Source = IntRange<T>;
+    fn into_source(self, _: Seal) -> IntRange<T> {
         let (start, end) = (*self.start(), *self.end());
         let len = if self.is_empty() {
             0
         } else {
             length(start.distance(end).checked_add(1))
         };
-        Span { start, len }
+        IntRange { start, len }
     }
 }

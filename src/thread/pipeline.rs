@@ -52,7 +52,7 @@ const RARELY: Duration = Duration::from_secs(3600);
 type Outcome<R> = Result<(usize, R), Panic>;
 
 /// The iterator and the function: makes a task of the next item.
-type Source<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>;
+type TaskSource<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>;
 
 /// The result of the next call: an item's outcome, or the iterator's panic; `None` at the end.
 pub(super) type Given<R> = Option<Outcome<R>>;
@@ -67,7 +67,7 @@ struct Pipeline<R> {
 
 struct State<R> {
     /// `None`: the feeder is inside it, or it has been dropped.
-    source: Option<Source<R>>,
+    source: Option<TaskSource<R>>,
     /// The source has ended, or no more items are wanted.
     over: bool,
     /// The iterator's own panic, which comes last.
@@ -95,7 +95,7 @@ impl<R> State<R> {
 
     /// Takes the source, and reserves a place for its next item, if the source is there and there
     /// is room.
-    fn reserve(&mut self) -> Option<Source<R>> {
+    fn reserve(&mut self) -> Option<TaskSource<R>> {
         if self.room() == 0 {
             return None;
         }
@@ -148,7 +148,7 @@ impl<R: Send + 'static> Pipeline<R> {
     }
 
     /// Makes a task of the next item, for which a place is reserved, and puts the source back.
-    fn pull(&self, mut source: Source<R>) {
+    fn pull(&self, mut source: TaskSource<R>) {
         let (runnable, task) = match panic::catch(&mut source) {
             Ok(Some(pair)) => pair,
             Ok(None) => return self.end(panic::catch(|| drop(source)).err()),
@@ -176,7 +176,7 @@ impl<R: Send + 'static> Pipeline<R> {
     }
 
     /// Pulls one item on this thread, because the system gives no thread for a feeder.
-    fn feed_one(&self, source: Source<R>) {
+    fn feed_one(&self, source: TaskSource<R>) {
         let over = self.state.lock().over;
         if over {
             return contain(|| drop(source)); // the consumer has gone

@@ -161,11 +161,11 @@ impl Registry {
     /// such registries.
     #[inline]
     pub(super) fn present(self: &Arc<Self>) -> &Arc<Self> {
-        static STAND_IN: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
+        static REPLACEMENT: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
         if !self.is_foreign() {
             return self;
         }
-        STAND_IN.get_or_init(|| {
+        REPLACEMENT.get_or_init(|| {
             let registry = Self::new(Config::default(), self.start);
             // It has no thread, but a region needs its width.
             let _none = registry.sleep.resize(1);
@@ -244,7 +244,7 @@ impl Registry {
     /// How many threads would take a half of a join that is offered now.
     #[inline]
     pub(super) fn takers(&self) -> u32 {
-        self.sleep.idlers(self.wake_policy.stand_ins()) + self.wake_policy.waiters()
+        self.sleep.idlers(self.wake_policy.replaced_sleepers()) + self.wake_policy.waiters()
     }
 
     /// Whether there are shares in mailboxes.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::call::Call;
+use super::call::BlockingCall;
 use super::mailbox::Mailbox;
 use super::queue::{Local, Public};
 use super::sleep::Sleeper;
@@ -29,7 +29,7 @@ pub(super) struct Slot {
     /// Its shares of broadcasts.
     pub(super) mailbox: Mailbox,
     /// The call that its thread is in.
-    pub(super) call: Call,
+    pub(super) call: BlockingCall,
     /// Odd while its thread waits for something that no pool runs. Written only by that thread.
     wait: AtomicU64,
 }
@@ -85,7 +85,7 @@ impl Seat {
             taken: AtomicU64::new(0),
             number,
             mailbox: Mailbox::new(),
-            call: Call::default(),
+            call: BlockingCall::default(),
             wait: AtomicU64::new(0),
         };
         Self {

@@ -38,7 +38,7 @@ use crate::sys::clock;
 use crate::sys::thread_clock::ThreadClock;
 
 /// The most spares by which a pool is widened.
-const MAX_STAND_INS: usize = 512;
+const MAX_SPARES: usize = 512;
 
 /// For each call that is seen to wait, this many may begin on trust.
 const TRUST: usize = 3;
@@ -119,7 +119,7 @@ impl Watch {
         if needed {
             registry.sleep.widen(self.look_at_calls(&registry));
             let long = self.look_at_waits(&registry);
-            let more = (2 * long).min(MAX_STAND_INS);
+            let more = (2 * long).min(MAX_SPARES);
             self.look_at_queues(&registry, more);
             registry.sleep.grant(more + self.stalls);
             registry.recheck();
@@ -214,6 +214,6 @@ impl Watch {
         // now.
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
         (self.at, self.seen, self.trust) = (now, seen, trust);
-        (waiting + trust).min(MAX_STAND_INS)
+        (waiting + trust).min(MAX_SPARES)
     }
 }

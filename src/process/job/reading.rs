@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::decoder::{Place, Read, Taken, Values};
+use super::decoder::{DecodingThread, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::payload::attachments::{Arrivals, Descriptors};
 use crate::process::payload::copies::Copies;
@@ -90,7 +90,7 @@ pub(crate) struct Reading {
 }
 
 /// A decoded part of a reading.
-pub(crate) struct Part {
+pub(crate) struct DecodedPart {
     pub(crate) first: usize,
     pub(crate) taken: Taken,
     pub(crate) values: Values,
@@ -131,14 +131,14 @@ impl Reading {
     }
 
     /// Decodes the next part.
-    pub(crate) fn next(&mut self) -> Part {
+    pub(crate) fn next(&mut self) -> DecodedPart {
         let (bytes, most) = (&self.bytes[self.at..], self.count - self.done);
-        let read = || (self.read)(bytes, most, Place::Elsewhere);
+        let read = || (self.read)(bytes, most, DecodingThread::Other);
         let (taken, values) = scope::decoding(&mut self.beside, read);
         let first = self.first + self.done;
         self.at += taken.used;
         self.done += taken.count;
-        Part {
+        DecodedPart {
             first,
             taken,
             values,
@@ -153,17 +153,17 @@ const MORE_READERS_AFTER: Duration = Duration::from_millis(5);
 
 /// The readers of a pool, and the chores that wait for them.
 #[derive(Default)]
-pub(crate) struct Readers(pub(crate) Mutex<State>);
+pub(crate) struct Readers(pub(crate) Mutex<ReaderState>);
 
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct ReaderState {
     pub(crate) waiting: VecDeque<Chore>,
     pub(crate) readers: u32,
     /// When a chore was last taken, or a reader was last started, or could not be.
     pub(crate) since: Option<Instant>,
 }
 
-impl State {
+impl ReaderState {
     /// When another reader should be started, and the driver should check that; `None`: no chore
     /// waits.
     pub(crate) fn due(&self) -> Option<Instant> {

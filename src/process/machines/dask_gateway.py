@@ -1255,7 +1255,7 @@ class Gateway:
         self.frames = {}
         self.together = {}
         # The seconds that an item takes, by function.
-        self.pace = {}
+        self.item_seconds = {}
         self.contexts = {}
         self.blobs = {}
         self.workers = {}
@@ -1471,16 +1471,16 @@ class Gateway:
 
     def work(self, code, count):
         """How many seconds `count` items of a function should take, if that is short."""
-        pace = self.pace.get(code)
-        work = SHORT if pace is None else pace * count + HANDLING
+        item_seconds = self.item_seconds.get(code)
+        work = SHORT if item_seconds is None else item_seconds * count + HANDLING
         return work if work < SHORT else None
 
     def learn(self, code, result):
         if result.begun:
-            if len(self.pace) > FUNCTIONS:
-                self.pace.clear()
+            if len(self.item_seconds) > FUNCTIONS:
+                self.item_seconds.clear()
             seen = result.nanos / 1e9 / result.begun
-            self.pace[code] = (self.pace.get(code, seen) + seen) / 2
+            self.item_seconds[code] = (self.item_seconds.get(code, seen) + seen) / 2
 
     def submit(self):
         """Submits everything that is pending."""

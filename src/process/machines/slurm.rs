@@ -321,7 +321,7 @@ impl Connect for Slurm {
         jobs.secret = Secret::new(&start, &key);
         jobs.sweep();
         let bell = Bell::new()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SlurmState {
             state: Mutex::default(),
             come: Condvar::new(),
             bell,
@@ -355,7 +355,7 @@ impl Connect for Slurm {
 
 /// The state that the pool and the thread share.
 #[derive(Debug)]
-struct Shared {
+struct SlurmState {
     state: Mutex<State>,
     /// A worker has connected, or the pool has failed.
     come: Condvar,
@@ -370,7 +370,7 @@ struct State {
     /// The slots that the driver has requested, and when it last did.
     asked: HashMap<usize, Instant>,
     /// The workers with only one connection so far, by their tickets.
-    halves: HashMap<u64, Half>,
+    halves: HashMap<u64, FirstConnection>,
     ready: VecDeque<Arrived>,
     /// The jobs that have not connected, and when they were submitted.
     pending: HashMap<String, Instant>,
@@ -385,7 +385,7 @@ struct State {
 debug!(impl State, self);
 
 /// The first of a worker's two connections.
-struct Half {
+struct FirstConnection {
     stream: TcpStream,
     hello: Hello,
     since: Instant,
@@ -410,7 +410,7 @@ impl Arrived {
     }
 }
 
-impl Shared {
+impl SlurmState {
     /// Answers a new connection, on a thread of its own.
     fn answer(&self, number: u64, stream: Arc<TcpStream>) {
         let judge = |hello: &Hello| match hello.copy == image().name() {
@@ -429,7 +429,7 @@ impl Shared {
             return; // it says itself why
         };
         let since = Instant::now();
-        let half = Half {
+        let half = FirstConnection {
             stream,
             hello,
             since,
@@ -484,7 +484,7 @@ impl Shared {
 /// The pool's side of the engine.
 #[derive(Debug)]
 struct Connected {
-    shared: Arc<Shared>,
+    shared: Arc<SlurmState>,
     thread: Option<thread::JoinHandle<()>>,
     elastic: Elastic,
     most: usize,
@@ -617,7 +617,7 @@ fn told(tells: &TcpStream) -> Option<Died> {
 
 /// The thread that submits jobs, answers connections, and checks both.
 struct Attending {
-    shared: Arc<Shared>,
+    shared: Arc<SlurmState>,
     jobs: Jobs,
     listener: TcpListener,
     /// The clients of `srun`.
@@ -637,7 +637,7 @@ struct Attending {
 }
 
 impl Attending {
-    fn new(shared: Arc<Shared>, jobs: Jobs, listener: TcpListener) -> Self {
+    fn new(shared: Arc<SlurmState>, jobs: Jobs, listener: TcpListener) -> Self {
         Self {
             shared,
             jobs,

@@ -13,7 +13,7 @@ use std::vec;
 
 use serde::Serialize;
 
-use super::driver::Shared;
+use super::driver::PoolState;
 use super::mailbox::Mail;
 use crate::process::job::sink::Collect;
 use crate::process::job::{CallOptions, Context, Work};
@@ -29,7 +29,7 @@ use crate::task::{
     CodecDirection, Completer, OnCancel, Origin, Task, TaskError, TaskId, panic, promise,
 };
 
-impl Shared {
+impl PoolState {
     /// One call of a function from `A` to `R`, which has been encoded.
     #[track_caller]
     pub(crate) fn submit<A, R: Portable>(
@@ -247,7 +247,7 @@ fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Late>]) -> Result<Chunk, TaskErr
 
 /// Tells the driver that a task was cancelled.
 struct Recall {
-    shared: Weak<Shared>,
+    shared: Weak<PoolState>,
     id: u64,
 }
 

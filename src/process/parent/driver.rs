@@ -12,7 +12,7 @@
 //! While it runs, blocking waits on this thread are refused: callbacks of tasks (`on_done`,
 //! destructors of results) run here, and a pool cannot wait for itself.
 //!
-//! Everything here is behind one lock ([`Shared::engine`]), which is free while the thread sleeps:
+//! Everything here is behind one lock ([`PoolState::engine`]), which is free while the thread sleeps:
 //! then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers. After a
 //! caller has done some of its work it wakes up once in a [`BEAT`] for a while, so that callers
 //! need not wake it because of its clock.
@@ -43,7 +43,7 @@ use rustix::fd::AsFd;
 
 use super::kernel_kills::KernelKills;
 use super::launch::Launch;
-use super::link::{Link, Received};
+use super::link::{Link, ReceiveOutcome};
 use super::mailbox::{Mail, Mailbox};
 use super::pool_error::not_begun;
 use super::settings::Settings;
@@ -52,7 +52,7 @@ use crate::loom::{Mutex, per_thread};
 use crate::process::fast::look::Watching;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
-use crate::process::job::reading::{Chore, Part, Readers, Reading};
+use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
 use crate::process::payload::attachments::Watcher;
 use crate::process::payload::chunk::Chunk;
 use crate::process::payload::shared_buffer::SharedBuffer;
@@ -112,7 +112,7 @@ impl Drop for ActingDriver {
 }
 
 /// The state that the driver and the pool's handle share.
-pub(crate) struct Shared {
+pub(crate) struct PoolState {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,
     /// How many workers the pool should have.
@@ -138,7 +138,7 @@ pub(crate) struct Fast {
     buffer: Arc<SharedBuffer>,
 }
 
-impl Shared {
+impl PoolState {
     pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
         let fast = || Fast {
             watching: Watching::new(),
@@ -170,7 +170,7 @@ impl Shared {
     }
 }
 
-impl Watcher for Shared {
+impl Watcher for PoolState {
     fn free(&self, id: u64) {
         if let Some(engine) = self.told.as_ref().and_then(Weak::upgrade) {
             engine.free(id);
@@ -178,13 +178,13 @@ impl Watcher for Shared {
     }
 
     fn gone(&self) {
-        let _ = self.mailbox.push([Mail::Gone]); // if refused, the workers are gone already
+        let _ = self.mailbox.push([Mail::MemoryFreed]); // if refused, the workers are gone already
     }
 }
 
 /// The driver's state.
 pub(crate) struct Driver {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<PoolState>,
     settings: Settings,
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
@@ -214,16 +214,16 @@ pub(super) const LIVELY: Duration = Duration::from_millis(2);
 type Descriptor = dyn AsFd + Send + Sync;
 
 /// The descriptors that the thread sleeps on, while other threads can lock the engine.
-pub(super) struct Sleep {
-    sources: Vec<(Source, Arc<Descriptor>, PollFlags)>,
+pub(super) struct PollSet {
+    sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)>,
     /// Bytes are queued for standard error.
     stderr: bool,
     pub(super) timeout: Option<Duration>,
 }
 
-impl Sleep {
+impl PollSet {
     /// Sleeps until a source is ready, or the time is up.
-    pub(super) fn sleep(self) -> Vec<(Source, PollFlags)> {
+    pub(super) fn sleep(self) -> Vec<(EventSource, PollFlags)> {
         let stderr = self.stderr.then(stdio::waits_for_room).flatten();
         let sources = self.sources.iter();
         let sources = sources
@@ -239,7 +239,7 @@ impl Sleep {
 
 /// What a descriptor belongs to.
 #[derive(Clone, Copy)]
-pub(super) enum Source {
+pub(super) enum EventSource {
     Bell,
     Socket(usize),
     Process(usize),
@@ -249,14 +249,14 @@ pub(super) enum Source {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>, settings: Settings) -> Self {
+    pub(crate) fn new(shared: Arc<PoolState>, settings: Settings) -> Self {
         let workers = settings.workers;
         #[cfg(feature = "__machines")]
         if let Some(engine) = &settings.engine {
             let shared = Arc::downgrade(&shared);
             engine.woken_by(Box::new(move || {
                 if let Some(shared) = shared.upgrade() {
-                    let _ = shared.mailbox.push([Mail::Come]); // if refused, nothing waits for a worker any more
+                    let _ = shared.mailbox.push([Mail::AskEngine]); // if refused, nothing waits for a worker any more
                 }
             }));
         }
@@ -287,7 +287,7 @@ impl Driver {
     }
 
     /// Does everything that is due. Returns what to sleep on; `None`: the pool is over.
-    pub(super) fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
+    pub(super) fn work(&mut self, news: Vec<(EventSource, PollFlags)>) -> Option<PollSet> {
         self.take_in(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
         self.turn();
@@ -368,7 +368,7 @@ impl Driver {
         }
         match Link::start(index, &self.settings) {
             Ok(mut link) => {
-                let shared: Weak<Shared> = Arc::downgrade(&self.shared);
+                let shared: Weak<PoolState> = Arc::downgrade(&self.shared);
                 link.copies.watched_by(shared);
                 if let Some(own) = &self.settings.own {
                     own.runs(&link.child);
@@ -397,8 +397,8 @@ impl Driver {
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
                 #[cfg(feature = "__machines")]
-                Mail::Come => self.sched.hurry(now),
-                Mail::Gone => {
+                Mail::AskEngine => self.sched.ask_engine(now),
+                Mail::MemoryFreed => {
                     let links = self.links.iter_mut().flatten();
                     links.for_each(Link::release_copies);
                 }
@@ -407,7 +407,7 @@ impl Driver {
     }
 
     /// Determines what to sleep on, and for how long.
-    fn rest(&mut self) -> Sleep {
+    fn rest(&mut self) -> PollSet {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
         let links = self.links.iter().zip(&self.sched.workers);
@@ -427,10 +427,10 @@ impl Driver {
         self.sleep_on(self.sleeps_until.map(|until| until - now))
     }
 
-    fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
+    fn sleep_on(&mut self, timeout: Option<Duration>) -> PollSet {
         let bell = self.shared.mailbox.bell.clone();
-        let mut sources: Vec<(Source, Arc<Descriptor>, PollFlags)> =
-            vec![(Source::Bell, bell, PollFlags::IN)];
+        let mut sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)> =
+            vec![(EventSource::Bell, bell, PollFlags::IN)];
         let mut add = |source, descriptor: Arc<Descriptor>, events| {
             sources.push((source, descriptor, events));
         };
@@ -442,22 +442,30 @@ impl Driver {
                     PollFlags::OUT,
                     link.is_sending() && link.crowded_until.is_none(),
                 );
-                add(Source::Socket(index), link.child.socket.clone(), events);
+                add(
+                    EventSource::Socket(index),
+                    link.child.socket.clone(),
+                    events,
+                );
             }
             if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
-                add(Source::WorkerStderr(index), words.clone(), PollFlags::IN);
+                add(
+                    EventSource::WorkerStderr(index),
+                    words.clone(),
+                    PollFlags::IN,
+                );
             }
             if let Some(output) = link.output.pipe.descriptor() {
-                add(Source::Output(index), output.clone(), PollFlags::IN);
+                add(EventSource::Output(index), output.clone(), PollFlags::IN);
             }
             if let Some(process) = &link.child.process {
-                add(Source::Process(index), process.clone(), PollFlags::IN);
+                add(EventSource::Process(index), process.clone(), PollFlags::IN);
             }
         }
         for stray in &self.strays {
-            add(Source::Stray, stray.clone(), PollFlags::IN);
+            add(EventSource::Stray, stray.clone(), PollFlags::IN);
         }
-        Sleep {
+        PollSet {
             sources,
             stderr: self.forward.is_waiting(),
             timeout,
@@ -465,7 +473,7 @@ impl Driver {
     }
 
     /// Processes the events of `news`.
-    fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
+    fn take_in(&mut self, news: Vec<(EventSource, PollFlags)>) {
         let now = Instant::now();
         self.forward.pump();
         for index in 0..self.links.len() {
@@ -488,18 +496,18 @@ impl Driver {
         self.shared.mailbox.awake();
         for (source, events) in news {
             match source {
-                Source::Bell => self.shared.mailbox.bell.silence(),
-                Source::Output(index) => {
+                EventSource::Bell => self.shared.mailbox.bell.silence(),
+                EventSource::Output(index) => {
                     if let Some(link) = &mut self.links[index] {
                         link.output.drain();
                     }
                 }
-                Source::WorkerStderr(index) => {
+                EventSource::WorkerStderr(index) => {
                     if let Some(link) = &mut self.links[index] {
                         link.words.read(&mut self.forward);
                     }
                 }
-                Source::Socket(index) => {
+                EventSource::Socket(index) => {
                     if let (true, Some(link)) =
                         (events.contains(PollFlags::OUT), &mut self.links[index])
                     {
@@ -509,8 +517,8 @@ impl Driver {
                         self.receive(index, false);
                     }
                 }
-                Source::Process(index) => self.bury(index),
-                Source::Stray => self.reap_strays(),
+                EventSource::Process(index) => self.bury(index),
+                EventSource::Stray => self.reap_strays(),
             }
         }
     }
@@ -524,7 +532,7 @@ impl Driver {
                 return;
             };
             match link.receive(&mut self.buffer) {
-                Received::Some(count, known) => {
+                ReceiveOutcome::Some(count, known) => {
                     link.output.drain(); // what an item has printed comes before its result
                     let bytes = std::mem::take(&mut self.buffer);
                     // (The beginning may be known already, from the ledger.)
@@ -536,9 +544,9 @@ impl Driver {
                         return;
                     }
                 }
-                Received::None if ends && link.more_comes() => {}
-                Received::None => return,
-                Received::End => {
+                ReceiveOutcome::None if ends && link.more_comes() => {}
+                ReceiveOutcome::None => return,
+                ReceiveOutcome::End => {
                     link.at_end = true;
                     match &link.child.process {
                         Some(_) => link.finish_off(),
@@ -614,7 +622,7 @@ impl Driver {
     pub(super) fn hand_over(
         &mut self,
         reading: &mut Reading,
-        part: Part,
+        part: DecodedPart,
     ) -> (Option<Values>, Option<Job>, bool) {
         let now = Instant::now();
         let (unwanted, ended) = self.sched.decoded(reading, part, now);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::driver::{ActingDriver, Driver, Shared};
+use super::driver::{ActingDriver, Driver, PoolState};
 use super::pool_error::PoolError;
 use super::readers;
 use super::settings::Settings;
@@ -53,11 +53,11 @@ impl Drop for Driving {
 }
 
 /// Starts the processes, and the thread that serves them. After an error nothing is left.
-pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolError> {
+pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), PoolError> {
     panic::install_hook();
     fork::watch();
     standard_streams::fill();
-    let shared = Arc::new(Shared::new(&settings)?);
+    let shared = Arc::new(PoolState::new(&settings)?);
     let (ready, started) = sync_channel(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());

@@ -45,7 +45,7 @@ use crate::process::fast::path::{FastPath, Posted};
 use crate::process::job::reading::Extras;
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::chunk::Piece;
-use crate::process::payload::copies::{Part, Sent, parts};
+use crate::process::payload::copies::{CopyPart, SentCopies, parts};
 use crate::process::payload::shared_buffer::took;
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::wire::Frame;
@@ -79,7 +79,7 @@ struct Outgoing {
 enum Body {
     Nothing,
     Items(Piece),
-    Copy(Part),
+    Copy(CopyPart),
 }
 
 impl Body {
@@ -114,7 +114,7 @@ pub(crate) struct Link {
     /// The descriptor of the pool's home was sent, or is queued.
     has_home: bool,
     /// The copies that a plain worker has been sent instead of descriptors.
-    pub(super) copies: Sent,
+    pub(super) copies: SentCopies,
     /// What accompanies the bytes of the worker's records.
     pub(crate) extras: Extras,
     pub(crate) words: WorkerStderr,
@@ -142,7 +142,7 @@ pub(crate) struct Link {
 }
 
 /// The outcome of a `receive`.
-pub(crate) enum Received {
+pub(crate) enum ReceiveOutcome {
     /// So many bytes came; the first of them, up to the second number, are known already from the
     /// ledger.
     Some(usize, usize),
@@ -199,7 +199,7 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
-            copies: Sent::default(),
+            copies: SentCopies::default(),
             extras: Extras::new(fast.as_ref().and_then(FastPath::view)),
             words,
             output,
@@ -455,28 +455,28 @@ impl Link {
     }
 
     /// Receives without waiting.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> ReceiveOutcome {
         let arrivals = &mut self.extras.arrivals;
         loop {
             match arrivals.receive(&self.child.socket, buffer, RECEIVE) {
-                Ok(0) => return Received::End,
+                Ok(0) => return ReceiveOutcome::End,
                 Ok(count) => {
                     let new = arrivals.received.saturating_sub(self.heard);
                     self.heard = self.heard.max(arrivals.received);
-                    return Received::Some(count, count.saturating_sub(new as usize));
+                    return ReceiveOutcome::Some(count, count.saturating_sub(new as usize));
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Received::None,
+                Err(Errno::AGAIN) => return ReceiveOutcome::None,
                 Err(error) if is_gone(error) => {
                     self.is_reset = true;
-                    return Received::End;
+                    return ReceiveOutcome::End;
                 }
                 Err(error) => {
                     self.is_reset = true;
                     let why = refused("recvmsg")(error);
                     let note = || format!("nothing can be received from it: {why}");
                     self.note.get_or_insert_with(note);
-                    return Received::End;
+                    return ReceiveOutcome::End;
                 }
             }
         }

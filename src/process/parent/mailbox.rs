@@ -38,10 +38,10 @@ pub(crate) enum Mail {
     /// The pool must end.
     Stop(Stop),
     /// Memory of which plain workers have copies was freed in this process.
-    Gone,
+    MemoryFreed,
     /// The engine has workers that wait to be taken.
     #[cfg(feature = "__machines")]
-    Come,
+    AskEngine,
 }
 
 #[derive(Default)]
@@ -140,9 +140,9 @@ impl Mailbox {
         let is_new_work = |mail: &Mail| match mail {
             Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
-            Mail::Cancel(_) | Mail::Stop(_) | Mail::Gone => false,
+            Mail::Cancel(_) | Mail::Stop(_) | Mail::MemoryFreed => false,
             #[cfg(feature = "__machines")]
-            Mail::Come => false,
+            Mail::AskEngine => false,
         };
         let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))

@@ -36,14 +36,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{ActingDriver, Shared};
+use super::driver::{ActingDriver, PoolState};
 use crate::helper;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
 
 /// Gives `chores` to the readers, and starts another reader if needed. (Without the engine's lock.)
-pub(crate) fn add(shared: &Arc<Shared>, chores: Vec<Chore>) {
+pub(crate) fn add(shared: &Arc<PoolState>, chores: Vec<Chore>) {
     let mut state = shared.readers.0.lock();
     state.waiting.extend(chores);
     let now = Instant::now();
@@ -63,7 +63,7 @@ pub(crate) fn add(shared: &Arc<Shared>, chores: Vec<Chore>) {
     }
 }
 
-impl Shared {
+impl PoolState {
     /// Does the waiting chores, as a reader.
     fn serve(&self) {
         let _acting = ActingDriver::new();

@@ -6,10 +6,10 @@
 //!
 //! **Protocol.**
 //! 1. *The call.* A caller that finds the driver asleep hands out the new work itself
-//!    ([`Shared::leave`]), if the engine is free and there is nothing else to do. The driver is
+//!    ([`PoolState::leave`]), if the engine is free and there is nothing else to do. The driver is
 //!    woken only if it must act earlier than it will look by itself.
 //! 2. *In between.* A caller that is about to block for a call, which is the only one that its
-//!    worker has, polls the worker's ledger for a moment ([`Shared::help`]), and records that
+//!    worker has, polls the worker's ledger for a moment ([`PoolState::help`]), and records that
 //!    there. Then the worker need not send the result; it polls for its next frame for a moment,
 //!    sends results that have not been read, and goes to sleep as usual (`worker`).
 //! 3. *The result.* The caller takes the result out of the ledger, as the driver does when it looks
@@ -32,7 +32,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{ActingDriver, BEAT, Driver, Fast, LIVELY, Shared};
+use super::driver::{ActingDriver, BEAT, Driver, Fast, LIVELY, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
@@ -51,7 +51,7 @@ const WATCH_ONE: u64 = 400_000;
 /// How often to look for an end of frame that is about to come.
 const SOON: u32 = 50;
 
-impl Shared {
+impl PoolState {
     /// Delivers new work. If the driver sleeps, and no other caller does its work, this caller
     /// hands the work out.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {

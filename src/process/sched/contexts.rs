@@ -25,7 +25,7 @@ use std::time::Instant;
 use super::workers::{Has, Worker};
 use super::{Action, Sched};
 use crate::process::job::Job;
-use crate::process::wire::{Frame, Shown};
+use crate::process::wire::{Frame, ServedContext};
 
 /// A context of at most this size takes no longer to send than to ask for.
 const SMALL: usize = 16 << 10;
@@ -56,14 +56,14 @@ pub(super) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> 
         return matches!(has, Has::Fetches(..)).then_some(Waits::Answer);
     }
     worker.machine.as_ref()?;
-    let (mut is_shown, mut comes) = (false, false);
+    let (mut is_served, mut comes) = (false, false);
     for (other, has) in beside(workers, index, id) {
-        is_shown |= matches!(has, Has::Shows(_));
+        is_served |= matches!(has, Has::Serves(_));
         comes |= has.late_at(other).is_some_and(|at| now < at);
     }
     match worker.frames.is_empty() {
-        false if is_shown || !comes => Some(Waits::Idle),
-        _ => (is_shown || comes).then_some(Waits::Answer),
+        false if is_served || !comes => Some(Waits::Idle),
+        _ => (is_served || comes).then_some(Waits::Answer),
     }
 }
 
@@ -97,14 +97,16 @@ pub(super) fn fetch(
         if !workers[index].is_idle() || workers[index].contexts.contains_key(&id) {
             continue;
         }
-        let shown = beside(workers, index, id).find_map(|(_, has)| match has {
-            Has::Shows(shown) => Some(shown),
+        let served = beside(workers, index, id).find_map(|(_, has)| match has {
+            Has::Serves(served) => Some(served),
             _ => None,
         });
-        if let Some(shown) = shown.filter(|_| asked < items) {
+        if let Some(served) = served.filter(|_| asked < items) {
             asked += 1;
-            workers[index].contexts.insert(id, Has::Fetches(now, shown));
-            let from = Some(shown);
+            workers[index]
+                .contexts
+                .insert(id, Has::Fetches(now, served));
+            let from = Some(served);
             let head = Frame::Share { id, from }.head(0);
             actions.push(Action::Send(index, head, None));
         }
@@ -132,24 +134,24 @@ impl Sched {
     }
 
     /// Worker `index` serves the context `id` to others; `None`: it cannot, or could not fetch it.
-    pub(super) fn shows(&mut self, index: usize, id: u64, shown: Option<Shown>) {
+    pub(super) fn serves(&mut self, index: usize, id: u64, served: Option<ServedContext>) {
         let Some(&has) = self.workers[index].contexts.get(&id) else {
             return; // the job has ended
         };
-        let shows = |from, has| matches!(has, Has::Shows(other) if other == from);
+        let serves = |from, has| matches!(has, Has::Serves(other) if other == from);
         let is_gone = match has {
             Has::Fetches(_, from) => {
-                !beside(&self.workers, index, id).any(|one| shows(from, one.1))
+                !beside(&self.workers, index, id).any(|one| serves(from, one.1))
             }
             _ => false,
         };
         let worker = &mut self.workers[index];
-        match (shown, has) {
-            (Some(shown), _) => worker.contexts.insert(id, Has::Shows(shown)),
+        match (served, has) {
+            (Some(served), _) => worker.contexts.insert(id, Has::Serves(served)),
             (None, Has::Fetches(..)) => worker.contexts.remove(&id),
             (None, _) => worker.contexts.insert(id, Has::Bytes),
         };
-        worker.machine.take_if(|_| shown.is_none() && !is_gone);
+        worker.machine.take_if(|_| served.is_none() && !is_gone);
     }
 
     /// Makes a worker that will run an item of `job` forget other jobs' contexts with ends of

@@ -63,20 +63,20 @@ impl Sched {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
         for (function, waits) in self.workers.iter().flat_map(Worker::waiting) {
-            match self.pace.of(function) {
+            match self.item_costs.of(function) {
                 None => items += waits as usize,
-                Some(pace) => nanos += pace * f64::from(waits),
+                Some(item_cost) => nanos += item_cost * f64::from(waits),
             }
         }
         for (_, id) in self.queue.iter().take(most) {
             let Some(job) = self.jobs.get(id) else {
                 continue;
             };
-            match self.pace.of(job.work.code.function) {
+            match self.item_costs.of(job.work.code.function) {
                 None => items += job.items(most),
-                Some(pace) => {
-                    let many = (WORTH * most as f64 / pace.max(1.0)) as usize;
-                    nanos += pace * job.items(many.max(1)) as f64;
+                Some(item_cost) => {
+                    let many = (WORTH * most as f64 / item_cost.max(1.0)) as usize;
+                    nanos += item_cost * job.items(many.max(1)) as f64;
                 }
             }
             if items >= most {
@@ -150,7 +150,7 @@ impl Sched {
 
     /// The engine has workers that wait for slots: the driver asks for them at once.
     #[cfg(feature = "__machines")]
-    pub(crate) fn hurry(&mut self, now: Instant) {
+    pub(crate) fn ask_engine(&mut self, now: Instant) {
         for worker in self.workers.iter_mut().filter(|worker| worker.is_put_off) {
             if let State::Down(Some(at)) = &mut worker.state {
                 *at = now.min(*at);

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::elastic::Elastic;
-use self::frame_size::{Pace, cost, frame_size};
+use self::frame_size::{ItemCosts, cost, frame_size};
 use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
@@ -164,7 +164,7 @@ pub(crate) struct Sched {
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
     pub(crate) workers: Vec<Worker>,
-    pace: Pace,
+    item_costs: ItemCosts,
     policy: Policy,
     epoch: Epoch,
     counters: Arc<Counters>,
@@ -202,7 +202,7 @@ impl Sched {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
-            pace: Pace::default(),
+            item_costs: ItemCosts::default(),
             policy,
             epoch,
             counters,
@@ -390,11 +390,11 @@ impl Sched {
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
             }
             let code = job.work.code;
-            let pace = self.pace.of(code.function);
+            let item_cost = self.item_costs.of(code.function);
             let ends = job.has_ends();
             // An item of unknown cost is not queued behind another while a further worker is being
             // started, or is asked about the context: that one will be idle soon.
-            let early = pace.is_none()
+            let early = item_cost.is_none()
                 && (self.workers.iter().any(Worker::is_on_its_way)
                     || spreads && contexts::is_asked_for(&self.workers, id));
             let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
@@ -405,7 +405,7 @@ impl Sched {
                     ends || queues || heavy() || early && worker.is_plain
                 };
                 let waits = |id| contexts::waits(&self.workers, *index, id, now);
-                worker.has_room(cost(pace, 1), now)
+                worker.has_room(cost(item_cost, 1), now)
                     && (worker.frames.is_empty() || !alone())
                     && !(spreads && waits(id).is_some())
                     && before
@@ -431,7 +431,7 @@ impl Sched {
                     // Its worker may have to be killed because of an item, before it can report
                     // what it has not begun.
                     true if options.timeout.is_some() => 1,
-                    _ => frame_size(pace, self.policy.round_trip, job, serving.count()),
+                    _ => frame_size(item_cost, self.policy.round_trip, job, serving.count()),
                 };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
@@ -440,7 +440,7 @@ impl Sched {
             job.frames += 1;
             let worker = &self.workers[index];
             let mut frame = worker.next_frame(id, code.function, piece.clone());
-            frame.cost = cost(pace, piece.len());
+            frame.cost = cost(item_cost, piece.len());
             frame.each = job.work.each;
             frame.ends = ends;
             frame.brief = !ends && worker.is_brief(frame.cost, now);

@@ -15,7 +15,7 @@ pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;
 pub(crate) struct SentFrame {
     pub(crate) sequence: u64,
     pub(crate) job: u64,
-    /// The function of its items, for the pace.
+    /// The function of its items, for the cost estimates.
     pub(crate) function: u64,
     pub(crate) piece: Piece,
     /// How many results have come.

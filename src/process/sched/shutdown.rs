@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
 use super::{Action, How, Sched, Stop};
-use crate::process::job::decoder::{Place, Taken, Values};
+use crate::process::job::decoder::{DecodingThread, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
@@ -205,7 +205,8 @@ impl Sched {
         if !only && job.holds() && !job.has_failed() && self.ending.is_none() {
             // The thread that hands over values may also be the one that drops them.
             job.readings.push(0);
-            let nothing = |_: &[u8], _: usize, _: Place| (Taken::default(), Box::new(()) as Values);
+            let nothing =
+                |_: &[u8], _: usize, _: DecodingThread| (Taken::default(), Box::new(()) as Values);
             let reading = Reading::new(id, 0, 0, nothing, Arc::default(), 0);
             self.chores.push(Chore::Read(reading));
             return;

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
-use crate::process::wire::Shown;
+use crate::process::wire::ServedContext;
 use crate::sys::gate::GATES;
 use crate::sys::ledger::Front;
 
@@ -89,16 +89,16 @@ pub(crate) enum Has {
     /// It was sent the bytes, and asked at this time to serve them to others.
     Asked(Instant),
     /// It was asked at this time to fetch the context from another worker, which serves it there.
-    Fetches(Instant, Shown),
+    Fetches(Instant, ServedContext),
     /// It serves the context to others there.
-    Shows(Shown),
+    Serves(ServedContext),
 }
 
 impl Has {
     /// When the answer of `worker` is late.
     pub(super) fn late_at(&self, worker: &Worker) -> Option<Instant> {
         match self {
-            Self::Bytes | Self::Shows(_) => None,
+            Self::Bytes | Self::Serves(_) => None,
             Self::Asked(at) | Self::Fetches(at, _) => Some(worker.took_at.max(*at) + SILENT),
         }
     }

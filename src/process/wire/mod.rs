@@ -208,7 +208,7 @@ pub(crate) struct BatchHead {
 
 /// The bytes of a context in the memory of another worker, on the same machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shown {
+pub(crate) struct ServedContext {
     /// Names the memory file (`sys::memory_file::place`).
     pub(crate) place: [u32; 2],
     pub(crate) hash: u64,
@@ -279,7 +279,7 @@ pub(crate) enum Frame<'a> {
     /// (`None`), serve it to others.
     Share {
         id: u64,
-        from: Option<Shown>,
+        from: Option<ServedContext>,
     },
 }
 
@@ -355,9 +355,9 @@ pub(crate) enum Record<'a> {
     Died(Died),
     /// In answer to `Frame::Share`: where the worker serves this context to others. `None`: it
     /// cannot, or could not fetch it.
-    Shows {
+    Serves {
         id: u64,
-        shown: Option<Shown>,
+        served: Option<ServedContext>,
     },
 }
 

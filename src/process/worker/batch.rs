@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Call, Calls};
+use super::call::{Calls, ItemTask};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
 use super::stream::{Stream, die, ends};
@@ -372,7 +372,7 @@ impl<'a> Batch<'a> {
 
     /// The cell under which the next items run. If an item asks for its token, the next item gets
     /// another cell.
-    pub(crate) fn call(&mut self) -> Call {
+    pub(crate) fn call(&mut self) -> ItemTask {
         let index = self.head.sequence as usize;
         let gate = self.state.outlet.pages.gate(index);
         self.state.calls.cell(index, gate)

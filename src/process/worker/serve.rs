@@ -267,8 +267,8 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
             }
             Frame::Forget { id } => state.contexts.forget(id),
             Frame::Share { id, from } => {
-                let shown = state.contexts.share(id, from);
-                state.outlet.announce(&Record::Shows { id, shown });
+                let served = state.contexts.share(id, from);
+                state.outlet.announce(&Record::Serves { id, served });
             }
             Frame::Batch { batch, lent, items } => {
                 state.outlet.release();

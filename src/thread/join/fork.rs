@@ -153,10 +153,10 @@ fn finish_join<RA, RB>(
     }
 }
 
-type Half<'a> = &'a mut (dyn FnMut() + Send);
+type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
 
 /// Like [`offer`], if need be as an outside thread of the target pool.
-fn offer_in(target: Target<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped> {
+fn offer_in(target: Target<'_>, a: HalfFn<'_>, b: HalfFn<'_>) -> Result<bool, Stopped> {
     current::with(|worker| {
         let registry = match (target, worker) {
             (Target::Pool(registry), _) => registry,

@@ -47,7 +47,7 @@ const NONE: usize = usize::MAX;
 /// A thread has taken the job, and given it back to its owner.
 const RETURNED: usize = usize::MAX - 1;
 
-type Half<'a> = &'a mut (dyn FnMut() + Send);
+type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
 
 /// A closure lent to the pool; see the module.
 pub(in crate::thread) struct StackJob<'a> {
@@ -57,7 +57,7 @@ pub(in crate::thread) struct StackJob<'a> {
     owner: &'a WakeHandle,
     /// The task that this is a part of.
     inherited: Inherited,
-    half: UnsafeCell<Half<'a>>,
+    half: UnsafeCell<HalfFn<'a>>,
     panic: UnsafeCell<Option<Panic>>,
 }
 
@@ -129,9 +129,9 @@ impl StackJob<'_> {
 }
 
 /// Does not let the frame of a lent job unwind (P9).
-struct Frame(u32);
+struct AbortOnUnwind(u32);
 
-impl Drop for Frame {
+impl Drop for AbortOnUnwind {
     fn drop(&mut self) {
         if self.0 == fork::generation() {
             abort();
@@ -144,7 +144,7 @@ impl Drop for Frame {
 /// `None` if no thread has taken the job: then `half` has not been called.
 pub(in crate::thread) fn lend(
     owner: &WakeHandle,
-    half: Half<'_>,
+    half: HalfFn<'_>,
     offer: impl FnOnce(JobRef, &StackJob<'_>) -> Option<JobRef>,
 ) -> Option<Result<(), Panic>> {
     let job = StackJob {
@@ -155,7 +155,7 @@ pub(in crate::thread) fn lend(
         half: UnsafeCell::new(half),
         panic: UnsafeCell::new(None),
     };
-    let frame = Frame(fork::generation());
+    let frame = AbortOnUnwind(fork::generation());
     let back = offer(JobRef((&raw const job).cast()), &job);
     let is_back = back.is_some_and(|back| std::ptr::eq(back.0, (&raw const job).cast()));
     assert!(is_back || job.latch.is_set(), "P9: a job is lent still");

@@ -89,7 +89,7 @@ impl WakePolicy {
     /// otherwise as many as there are outside threads, since no more threads should run than the
     /// pool is wide.
     #[inline]
-    pub(in crate::thread) fn stand_ins(&self) -> usize {
+    pub(in crate::thread) fn replaced_sleepers(&self) -> usize {
         // Hints: no data depends on them.
         if self.polled.load(Ordering::Relaxed) {
             usize::MAX

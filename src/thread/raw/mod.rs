@@ -8,7 +8,7 @@
 pub(super) mod current;
 pub(super) mod drain;
 pub(super) mod fill;
-pub(super) mod half;
-pub(super) mod lent;
+pub(super) mod lender;
+pub(super) mod pair_arc;
 pub(super) mod scope;
 pub(super) mod stage;

@@ -12,8 +12,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread;
 
-use super::half::Half;
-use super::lent::{Ended, Entry, Lender, Lent, Loan};
+use super::lender::{Ended, Entry, ErasedEntry, Lender, TrackedEntry};
+use super::pair_arc::PairArc;
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;
@@ -26,17 +26,17 @@ use crate::thread::worker::Worker;
 /// A reference to it can be captured by the tasks themselves, which may then
 /// spawn more.
 pub struct Scope<'scope, 'env: 'scope> {
-    pub(in crate::thread) shared: Shared,
+    pub(in crate::thread) shared: ScopeState,
     // Invariant in both lifetimes, as in std: neither may be shortened by subtyping.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
 
 /// The state of a scope that its tasks use. It outlives them.
-pub(in crate::thread) struct Shared {
+pub(in crate::thread) struct ScopeState {
     /// Tasks that the pool has refused: only waiters can run them. Dropped before the lender, to
     /// which those that a forked child drops unrun refer (P15).
-    pub(in crate::thread) refused: Mutex<Vec<Lent>>,
+    pub(in crate::thread) refused: Mutex<Vec<ErasedEntry>>,
     pub(in crate::thread) lender: Lender,
     /// The pool has refused tasks of this scope.
     pub(in crate::thread) orphaned: AtomicBool,
@@ -51,14 +51,14 @@ pub(in crate::thread) struct Shared {
 pub(in crate::thread) fn open<'env, F, R>(
     worker: &Worker,
     body: F,
-    rest: impl FnOnce(&Shared),
-    wait: impl FnOnce(&Shared, &Latch),
+    rest: impl FnOnce(&ScopeState),
+    wait: impl FnOnce(&ScopeState, &Latch),
 ) -> (thread::Result<R>, Vec<Option<Panic>>)
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let scope = Scope {
-        shared: Shared {
+        shared: ScopeState {
             refused: Mutex::default(),
             orphaned: AtomicBool::new(false),
             // SAFETY: P16: borrowed for this call, inside which `end_after` ends.
@@ -88,7 +88,7 @@ impl<'scope> Scope<'scope, '_> {
     pub(in crate::thread) fn pair<E: Entry + 'scope>(
         &'scope self,
         entry: E,
-    ) -> (ToLend<'scope>, Half<Loan<E>>) {
+    ) -> (ToLend<'scope>, PairArc<TrackedEntry<E>>) {
         let (entry, handle) = self.shared.lender.pair(entry);
         (
             ToLend {
@@ -109,20 +109,20 @@ impl<'scope> Scope<'scope, '_> {
 
 /// An entry that its scope will lend, or drop.
 pub(in crate::thread) struct ToLend<'scope> {
-    entry: Half<Loan<dyn Entry + 'scope>>,
-    pub(in crate::thread) scope: &'scope Shared,
+    entry: PairArc<TrackedEntry<dyn Entry + 'scope>>,
+    pub(in crate::thread) scope: &'scope ScopeState,
 }
 
 impl ToLend<'_> {
     /// Lends it; see [`Lender::lend`].
-    pub(in crate::thread) fn lend(self, ended: Option<&Ended>) -> Lent {
+    pub(in crate::thread) fn lend(self, ended: Option<&Ended>) -> ErasedEntry {
         // SAFETY: P16: its scope is borrowed for `'scope`, so `open` is inside `end_after`, and
         // what the entry borrows outlives that.
         unsafe { self.scope.lender.lend(self.entry, ended) }
     }
 }
 
-impl Shared {
+impl ScopeState {
     /// Runs a task of the scope on this thread, unless it has been begun, in the context that the
     /// scope has inherited, whatever else runs here.
     pub(in crate::thread) fn run_here(&self, task: &dyn Entry) {

@@ -10,8 +10,8 @@
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 
-use super::half::{Half, Owned};
-use super::lent::{Entry, Lender, Loan};
+use super::lender::{Entry, Lender, TrackedEntry};
+use super::pair_arc::{Owned, PairArc};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::task::panic;
@@ -26,7 +26,7 @@ pub(in crate::thread) struct Stage<F, T> {
     state: AtomicU32,
     /// Set when the task has ended.
     latch: Latch,
-    place: UnsafeCell<Place<F, T>>,
+    place: UnsafeCell<Contents<F, T>>,
 }
 
 /// A task as its handle sees it.
@@ -58,7 +58,7 @@ where
     }
 }
 
-enum Place<F, T> {
+enum Contents<F, T> {
     Closure(F),
     Value(T),
     Empty,
@@ -73,7 +73,7 @@ impl<F, T> Stage<F, T> {
         Self {
             state: AtomicU32::new(QUEUED),
             latch: Latch::new(),
-            place: UnsafeCell::new(Place::Closure(closure)),
+            place: UnsafeCell::new(Contents::Closure(closure)),
         }
     }
 
@@ -97,10 +97,10 @@ impl<F, T> Stage<F, T> {
             return false;
         }
         // SAFETY: P34: this thread has made it BEGUN, or is the only one that is left.
-        if let Place::Closure(closure) = unsafe { self.put(Place::Empty) } {
+        if let Contents::Closure(closure) = unsafe { self.put(Contents::Empty) } {
             let value = call(closure);
             // SAFETY: P34: as above.
-            unsafe { self.put(Place::Value(value)) };
+            unsafe { self.put(Contents::Value(value)) };
         }
         !alone && self.latch.set()
     }
@@ -109,7 +109,7 @@ impl<F, T> Stage<F, T> {
     ///
     /// # Safety
     /// P34: the place is the caller's.
-    unsafe fn put(&self, place: Place<F, T>) -> Place<F, T> {
+    unsafe fn put(&self, place: Contents<F, T>) -> Contents<F, T> {
         // SAFETY: P34: no other thread touches it, the caller's promise.
         self.place
             .with_mut(|at| mem::replace(unsafe { &mut *at }, place))
@@ -136,8 +136,8 @@ where
             return None;
         }
         // SAFETY: P34: this thread has made it TAKEN.
-        match unsafe { self.put(Place::Empty) } {
-            Place::Value(value) => Some(value),
+        match unsafe { self.put(Contents::Empty) } {
+            Contents::Value(value) => Some(value),
             _ => None,
         }
     }
@@ -145,8 +145,8 @@ where
 
 /// Erases the type of the closure from the handle's half of a task.
 pub(in crate::thread) fn handle<'scope, T>(
-    half: Half<Loan<impl Handle<T> + 'scope>>,
-) -> Half<Loan<dyn Handle<T> + 'scope>> {
-    let owned: NonNull<Owned<Loan<dyn Handle<T> + 'scope>>> = ManuallyDrop::new(half).0;
-    Half(owned)
+    half: PairArc<TrackedEntry<impl Handle<T> + 'scope>>,
+) -> PairArc<TrackedEntry<dyn Handle<T> + 'scope>> {
+    let owned: NonNull<Owned<TrackedEntry<dyn Handle<T> + 'scope>>> = ManuallyDrop::new(half).0;
+    PairArc(owned)
 }

@@ -235,9 +235,9 @@ impl Sleep {
     /// How many threads of the pool are idle: searchers, and sleepers beyond the `replaced` ones,
     /// whose work other threads do.
     #[inline]
-    pub(in crate::thread) fn idlers(&self, stand_ins: usize) -> u32 {
+    pub(in crate::thread) fn idlers(&self, replaced: usize) -> u32 {
         let counts = self.counts();
-        let busy = counts.running().saturating_add(stand_ins);
+        let busy = counts.running().saturating_add(replaced);
         (counts.searching() + self.target(counts).saturating_sub(busy)) as u32
     }
 

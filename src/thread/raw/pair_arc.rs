@@ -19,7 +19,7 @@ use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::task::free_list;
 
 /// One of the two owners.
-pub(in crate::thread) struct Half<T: ?Sized>(pub(super) NonNull<Owned<T>>);
+pub(in crate::thread) struct PairArc<T: ?Sized>(pub(super) NonNull<Owned<T>>);
 
 pub(in crate::thread) struct Owned<T: ?Sized> {
     /// The other owner is gone.
@@ -28,11 +28,11 @@ pub(in crate::thread) struct Owned<T: ?Sized> {
 }
 
 // SAFETY: P35: like an `Arc`: both threads may use the value at once, and either may drop it.
-unsafe impl<T: ?Sized + Send + Sync> Send for Half<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Send for PairArc<T> {}
 // SAFETY: P35: as above.
-unsafe impl<T: ?Sized + Send + Sync> Sync for Half<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Sync for PairArc<T> {}
 
-impl<T> Half<T> {
+impl<T> PairArc<T> {
     /// Both owners of a value.
     #[inline(always)]
     pub(in crate::thread) fn pair(value: T) -> (Self, Self) {
@@ -56,7 +56,7 @@ impl<T> Half<T> {
     }
 }
 
-impl<T: ?Sized> Half<T> {
+impl<T: ?Sized> PairArc<T> {
     /// Whether the other half is gone; then everything that it has done is visible.
     pub(in crate::thread) fn is_alone(&self) -> bool {
         // Acquire: pairs with the other's drop.
@@ -69,7 +69,7 @@ impl<T: ?Sized> Half<T> {
     }
 }
 
-impl<T: ?Sized> Deref for Half<T> {
+impl<T: ?Sized> Deref for PairArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -77,7 +77,7 @@ impl<T: ?Sized> Deref for Half<T> {
     }
 }
 
-impl<T: ?Sized> Drop for Half<T> {
+impl<T: ?Sized> Drop for PairArc<T> {
     fn drop(&mut self) {
         // Release: what this owner has done is visible to the other; Acquire: what the other has,
         // to this one.

@@ -14,8 +14,8 @@
 //!    `end_after` waits for. After that the lender may be gone, so the thread reads before which
 //!    thread to wake (as P5).
 //!
-//! - **P15** The references that have lost their lifetime are inside [`Lent`]: those of the entry,
-//!   and the pointer to the lender. Each `Lent` is counted until its entry has been dropped, and
+//! - **P15** The references that have lost their lifetime are inside [`ErasedEntry`]: those of the entry,
+//!   and the pointer to the lender. Each `ErasedEntry` is counted until its entry has been dropped, and
 //!   the lender lives until the last one has set the latch.
 //!
 //! Rejected: boxed closures in the pool itself (a waiter could not distinguish its own tasks from
@@ -34,7 +34,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::thread;
 
-use super::half::{Half, Owned};
+use super::pair_arc::{Owned, PairArc};
 use crate::loom::Mutex;
 use crate::sys::fork;
 use crate::task::Panic;
@@ -94,19 +94,19 @@ unsafe impl Send for Lender {}
 unsafe impl Sync for Lender {}
 
 /// An entry, and its lender.
-pub(in crate::thread) struct Loan<E: ?Sized> {
+pub(in crate::thread) struct TrackedEntry<E: ?Sized> {
     lender: NonNull<Lender>,
     pub(in crate::thread) entry: E,
 }
 
 // SAFETY: P15: the lender may be used by any thread, and is there as long as the entry is counted.
-unsafe impl<E: ?Sized + Send> Send for Loan<E> {}
+unsafe impl<E: ?Sized + Send> Send for TrackedEntry<E> {}
 // SAFETY: P15: as above.
-unsafe impl<E: ?Sized + Sync> Sync for Loan<E> {}
+unsafe impl<E: ?Sized + Sync> Sync for TrackedEntry<E> {}
 
 /// The right to run an entry, once. Dropping it counts the entry off. As small as a fat pointer, so
 /// that it is passed in registers.
-pub(in crate::thread) struct Lent(ManuallyDrop<Half<Loan<dyn Entry>>>);
+pub(in crate::thread) struct ErasedEntry(ManuallyDrop<PairArc<TrackedEntry<dyn Entry>>>);
 
 /// Entries of one lender that this thread has run and dropped, and that are still counted, or were
 /// counted in advance. Dropping it counts them off.
@@ -168,9 +168,12 @@ impl Lender {
     pub(super) fn pair<'scope, E: Entry + 'scope>(
         &self,
         entry: E,
-    ) -> (Half<Loan<dyn Entry + 'scope>>, Half<Loan<E>>) {
+    ) -> (
+        PairArc<TrackedEntry<dyn Entry + 'scope>>,
+        PairArc<TrackedEntry<E>>,
+    ) {
         let lender = NonNull::from(self);
-        let (entry, handle) = Half::pair(Loan { lender, entry });
+        let (entry, handle) = PairArc::pair(TrackedEntry { lender, entry });
         (any(entry), handle)
     }
 
@@ -179,9 +182,9 @@ impl Lender {
     pub(super) fn alone<'scope, E: Entry + 'scope>(
         &self,
         entry: E,
-    ) -> Half<Loan<dyn Entry + 'scope>> {
+    ) -> PairArc<TrackedEntry<dyn Entry + 'scope>> {
         let lender = NonNull::from(self);
-        any(Half::alone(Loan { lender, entry }))
+        any(PairArc::alone(TrackedEntry { lender, entry }))
     }
 
     /// Lends an entry: counts it, or gives it the count of one that has `ended`.
@@ -191,9 +194,9 @@ impl Lender {
     /// this lender's.
     pub(super) unsafe fn lend<'scope>(
         &self,
-        entry: Half<Loan<dyn Entry + 'scope>>,
+        entry: PairArc<TrackedEntry<dyn Entry + 'scope>>,
         ended: Option<&Ended>,
-    ) -> Lent {
+    ) -> ErasedEntry {
         if !ended.is_some_and(|ended| ended.pass_on(self)) {
             self.left.add();
         }
@@ -201,9 +204,12 @@ impl Lender {
         // and `end_after` waits for that before it ends: until then, the caller promises,
         // what the entry borrows is there.
         let lent = unsafe {
-            mem::transmute::<Half<Loan<dyn Entry + 'scope>>, Half<Loan<dyn Entry>>>(entry)
+            mem::transmute::<
+                PairArc<TrackedEntry<dyn Entry + 'scope>>,
+                PairArc<TrackedEntry<dyn Entry>>,
+            >(entry)
         };
-        Lent(ManuallyDrop::new(lent))
+        ErasedEntry(ManuallyDrop::new(lent))
     }
 
     /// Runs an entry in the context of the task that the lender is in.
@@ -267,12 +273,14 @@ impl Lender {
 
 /// Erases the type of an entry.
 #[inline(always)]
-fn any<'scope>(half: Half<Loan<impl Entry + 'scope>>) -> Half<Loan<dyn Entry + 'scope>> {
-    let owned: NonNull<Owned<Loan<dyn Entry + 'scope>>> = ManuallyDrop::new(half).0;
-    Half(owned)
+fn any<'scope>(
+    half: PairArc<TrackedEntry<impl Entry + 'scope>>,
+) -> PairArc<TrackedEntry<dyn Entry + 'scope>> {
+    let owned: NonNull<Owned<TrackedEntry<dyn Entry + 'scope>>> = ManuallyDrop::new(half).0;
+    PairArc(owned)
 }
 
-impl Lent {
+impl ErasedEntry {
     /// Runs the entry, and drops it. Never unwinds. It then counts as `ended`; ended entries of
     /// another lender are counted off before.
     pub(in crate::thread) fn run(self, ended: &Ended) {
@@ -304,7 +312,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for ErasedEntry {
     fn drop(&mut self) {
         let lender = self.0.lender.as_ptr();
         // SAFETY: P15: `run` does not drop it.
