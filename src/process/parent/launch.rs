@@ -1,7 +1,6 @@
 //! Starts a worker: a process that serves a stream of bytes. Returns our end of the stream, and the
 //! child process on this machine, if there is one.
 //!
-//! **Job.** The interface between the driver and the machines that workers run on. `here` starts
 //! **Job.** The interface between the driver and the machines that workers run on. `here` starts a
 //! worker as a child of this process. An engine ([`Launch`]) starts workers elsewhere. Those are
 //! *plain*: the driver has nothing but their stream. The child of this process, if there is one, is

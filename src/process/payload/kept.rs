@@ -8,6 +8,7 @@
 //! **Protocol.**
 //! 1. A [`Kept`] has a number from the beginning, and its [`Location`] only when its call has
 //!    ended. A call that needs it is encoded at once with that number, and waits ([`Late`]).
+//! 2. Its own call ends ([`Kept::end`]). Then the calls that wait for it continue, on the thread on
 //!    which that call has ended.
 //! 3. When the last handle is dropped, its call is cancelled if it has not ended. An engine that
 //!    keeps the result is told to free it, once no running call needs it any more ([`Lease`]). If
