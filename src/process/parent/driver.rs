@@ -43,7 +43,7 @@ use rustix::fd::AsFd;
 
 use super::kernel_kills::KernelKills;
 use super::launch::Launch;
-use super::link::{Link, ReceiveOutcome};
+use super::link::{Link, ReceiveOutcome, Records};
 use super::mailbox::{Mail, Mailbox};
 use super::pool_error::not_begun;
 use super::settings::Settings;
@@ -575,7 +575,7 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return;
         };
-        if link.is_broken || link.is_too_much {
+        if link.records != Records::Valid {
             return;
         }
         let had_its_length = matches!(wire::announced(&link.partial), Ok(Some(_)));
@@ -600,7 +600,7 @@ impl Driver {
                 if used > 0 || !had_its_length {
                     link.refuse(too_much(&link.partial));
                 }
-                if link.is_too_much {
+                if link.records != Records::Valid {
                     return;
                 }
                 link.understood();
@@ -610,7 +610,7 @@ impl Driver {
                 }
             }
             Err(wire::Broken) => {
-                link.is_broken = true;
+                link.records = Records::Broken;
                 link.note.get_or_insert_with(|| wire::Broken.to_string());
                 link.kill();
             }
@@ -659,7 +659,9 @@ impl Driver {
             link.note.get_or_insert_with(note);
             // A plain worker cannot be prevented from beginning items, so all items that it has
             // count as begun.
-            link.is_broken |= link.fast.is_none();
+            if link.fast.is_none() {
+                link.records = Records::Broken;
+            }
         }
         self.bury(index);
     }
@@ -696,7 +698,7 @@ impl Driver {
         if is_unwanted && engine.is_none() && self.sched.workers[index].is_starting() {
             exit.note.get_or_insert_with(not_begun);
         }
-        let broken = link.is_broken || is_lost;
+        let broken = link.records == Records::Broken || is_lost;
         self.strays.extend(link.child.process.clone());
         self.reap_strays();
         drop(link);

@@ -133,12 +133,20 @@ pub(crate) struct Link {
     /// Its stream has ended with an error: its last records may be lost.
     #[cfg_attr(not(feature = "__machines"), allow(dead_code))]
     pub(crate) is_reset: bool,
-    /// It has sent something that is not the protocol's.
-    pub(crate) is_broken: bool,
-    /// There is no memory for its next record, so nothing more is received.
-    pub(crate) is_too_much: bool,
+    pub(crate) records: Records,
     /// Why it was killed, for the error.
     pub(crate) note: Option<String>,
+}
+
+/// Whether the driver goes on reading a worker's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Records {
+    Valid,
+    /// There is no memory for the next one.
+    TooLong,
+    /// One was not the protocol's, or the worker cannot be stopped: all items that it has count as
+    /// begun.
+    Broken,
 }
 
 /// The outcome of a `receive`.
@@ -209,8 +217,7 @@ impl Link {
             looks: Some(StartupWatch::new(Instant::now())),
             at_end: false,
             is_reset: false,
-            is_broken: false,
-            is_too_much: false,
+            records: Records::Valid,
             note: None,
         }
     }
@@ -541,7 +548,7 @@ impl Link {
             // The process at the other end did not do that in time: all items that it has count as
             // begun.
             None => {
-                self.is_broken = true;
+                self.records = Records::Broken;
                 let _ = shutdown(&self.child.socket, Shutdown::Both);
             }
         }
@@ -552,7 +559,7 @@ impl Link {
     /// result this is gets the blame.)
     pub(super) fn refuse(&mut self, why: Option<String>) {
         if let Some(why) = why {
-            self.is_too_much = true;
+            self.records = Records::TooLong;
             self.note.get_or_insert(why);
             self.kill();
         }

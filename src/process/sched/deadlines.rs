@@ -28,7 +28,7 @@
 use std::time::{Duration, Instant};
 
 use super::sent_frame::SentFrame;
-use super::workers::{ENDS_LIMIT, State, TAKE_OVER_AFTER, Worker};
+use super::workers::{ENDS_LIMIT, TAKE_OVER_AFTER, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
@@ -65,7 +65,7 @@ impl Sched {
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
             due(worker.next_late(self.ticked));
-            if let State::Down(Some(at)) = worker.state {
+            if let Some(at) = worker.state.start_at() {
                 due(self.wants(index).then_some(at));
             }
             let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
@@ -133,7 +133,6 @@ impl Sched {
         if worker.kill_at.is_some_and(|(_, frame)| frame == sequence) {
             return;
         }
-        // A plain worker may have begun any item that it has received: of the first frame now, of
         // A plain worker may have begun any item that it has received: of the first frame now, of
         // others once it reports that.
         let may_run = plain && frame.done < frame.end;

@@ -37,8 +37,8 @@ impl Sched {
         };
         let comes = |worker: &&Worker| worker.is_idle() || worker.is_on_its_way();
         let coming = self.workers.iter().filter(comes).count();
-        let down = |worker: &&Worker| matches!(worker.state, State::Down(_));
-        let down = self.workers.iter().filter(down).count();
+        let down = self.workers.iter().filter(|worker| worker.state.is_down());
+        let down = down.count();
         let there = self.workers.len() - down;
         let late = self.grows_at().is_some_and(|at| at <= now);
         self.late = late;
@@ -49,7 +49,7 @@ impl Sched {
         };
         // The index after the last slot that is needed.
         let slots = self.workers.iter().enumerate();
-        let mut empty = slots.filter(|(_, worker)| matches!(worker.state, State::Down(_)));
+        let mut empty = slots.filter(|(_, worker)| worker.state.is_down());
         let last = wanted.checked_sub(1).map(|more| empty.nth(more));
         self.wanted = match last {
             None => 0,
@@ -151,8 +151,8 @@ impl Sched {
     /// The engine has workers that wait for slots: the driver asks for them at once.
     #[cfg(feature = "__machines")]
     pub(crate) fn ask_engine(&mut self, now: Instant) {
-        for worker in self.workers.iter_mut().filter(|worker| worker.is_put_off) {
-            if let State::Down(Some(at)) = &mut worker.state {
+        for worker in &mut self.workers {
+            if let State::PutOff(at) = &mut worker.state {
                 *at = now.min(*at);
             }
         }
@@ -173,9 +173,6 @@ impl Worker {
 
     /// Whether the slot has no worker, or one that is about to end.
     fn is_away(&self) -> bool {
-        matches!(
-            self.state,
-            State::Down(_) | State::Leaving(_) | State::Dying(_)
-        )
+        self.state.is_down() || matches!(self.state, State::Leaving(_) | State::Dying(_))
     }
 }

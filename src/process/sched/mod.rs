@@ -1,8 +1,7 @@
 //! The scheduler: which worker runs which items, without any I/O.
 //!
-//! **Job.** A state machine. The driver reports events to it (a job was submitted, bytes came, a
-//! worker died, time passed) and carries out its [`Action`]s. It uses no socket, process or clock,
-//! so that a simulation can drive it.
+//! **Job.** A state machine. The driver reports events to it (a job, bytes, a death, the time) and
+//! carries out its [`Action`]s. It uses no socket, process or clock, so a simulation can drive it.
 //!
 //! **Protocol.**
 //! 1. Jobs with waiting items are in one queue. The first gives a frame to the worker that has the
@@ -12,15 +11,15 @@
 //! 3. When a worker dies, the item that it was running fails or is run again; the rest goes back to
 //!    the front of the job (`deaths`).
 //! 4. When a running item is cancelled or times out, its worker is notified at once. After the
-//! 4. When a running item is cancelled or times out, its worker is notified at once. After the
 //!    grace period everything else is taken back, and the worker is killed if it still runs the
 //!    item (`deadlines`).
-//! 6. A job's context goes to a worker before the job's first frame does, from here or from another
+//! 5. A new worker runs the initializer, if there is one, before anything else (job 0).
 //! 6. A job's context goes to a worker before its first frame does, from here or from another
 //!    worker there (`contexts`), and is forgotten when the job has ended.
 //! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
 //!    context has ends, which is forgotten before the worker gets a frame of another job. When the
 //!    worker has decoded such an item, our copies of its ends are closed (W26).
+//!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
 //!   after it was recalled through the gate, or after its worker is gone and the gate says that it
@@ -55,7 +54,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::elastic::Elastic;
 use self::frame_size::{ItemCosts, cost, frame_size};
-use self::sent_frame::SentFrame;
+use self::sent_frame::{Recall, SentFrame};
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;
@@ -284,8 +283,7 @@ impl Sched {
 
     /// No process was started for worker `index`, because none is available at the moment.
     pub(crate) fn put_off(&mut self, index: usize, until: Instant) {
-        let worker = &mut self.workers[index];
-        (worker.state, worker.is_put_off) = (State::Down(Some(until)), true);
+        self.workers[index].state = State::PutOff(until);
     }
 
     /// Worker `index` has said hello, and runs the right build.
@@ -339,11 +337,8 @@ impl Sched {
             let worker = &mut self.workers[index];
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.time_is_up(index, now);
-            } else if matches!(worker.state, State::Down(Some(at)) if at <= now)
-                && self.wants(index)
-            {
+            } else if worker.state.start_at().is_some_and(|at| at <= now) && self.wants(index) {
                 self.workers[index].state = State::Dying(now); // until `started` or `died` says more
-                self.workers[index].is_put_off = false;
                 self.actions.push(Action::Spawn(index));
             }
         }
@@ -532,7 +527,7 @@ impl Sched {
                 let left = frame.end - begun;
                 let from = if begun == 0 { 0 } else { begun + left / 2 };
                 let more = left > 0 && best.is_none_or(|(most, _)| most < left);
-                if more && frame.wanted && frame.answer_by.is_none() {
+                if more && frame.wanted && !frame.recall.was_asked() {
                     best = Some((left, (index, position, from)));
                 }
             }
@@ -548,7 +543,7 @@ impl Sched {
         }
         let frame = &mut self.workers[worker].frames[position];
         let (id, wanted) = (frame.job, frame.wanted);
-        if let Some(piece) = frame.recall(from)
+        if let Some(piece) = frame.take_back(from)
             && wanted
             && let Some(job) = self.jobs.get_mut(&id)
         {
@@ -562,10 +557,9 @@ impl Sched {
     /// running item is unwanted.
     fn ask_back(&mut self, worker: usize, position: usize, cancel: bool, now: Instant) {
         let frame = &mut self.workers[worker].frames[position];
-        let by = now + self.policy.patience;
-        let before = frame.answer_by;
-        frame.answer_by = before.or(Some(by));
-        if before.is_some() && !cancel {
+        if !frame.recall.was_asked() {
+            frame.recall = Recall::Asked(now + self.policy.patience);
+        } else if !cancel {
             return;
         }
         let sequence = frame.sequence;
@@ -577,7 +571,7 @@ impl Sched {
         let by = now + self.policy.patience;
         self.workers[worker].took_at = now;
         for frame in &mut self.workers[worker].frames {
-            frame.answer_by = frame.answer_by.map(|before| before.max(by));
+            frame.recall.extend(by);
         }
     }
 
@@ -675,7 +669,7 @@ impl Sched {
                     if frame.job == id && frame.wanted {
                         let keep = at.saturating_sub(frame.piece.first());
                         if !is_plain {
-                            drop(frame.recall(u32::try_from(keep).unwrap_or(u32::MAX)));
+                            drop(frame.take_back(u32::try_from(keep).unwrap_or(u32::MAX)));
                         }
                         self.settle(worker, position, now);
                     }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::sent_frame::SentFrame;
+use super::sent_frame::{Recall, SentFrame};
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
 use super::{Initializer, Sched};
@@ -323,14 +323,13 @@ impl Sched {
         now: Instant,
     ) -> Result<(), Broken> {
         let frames = &mut self.workers[index].frames;
-        let asked = |frame: &SentFrame| frame.answer_by.is_some() && frame.sequence == sequence;
+        let asked = |frame: &SentFrame| frame.recall.was_asked() && frame.sequence == sequence;
         let Some(position) = frames.iter().position(asked) else {
             return Ok(());
         };
         let frame = &mut frames[position];
-        frame.answered = true;
         // It reports the items that it has just begun next: `kill_due`.
-        frame.answer_by = Some(now + self.policy.patience);
+        frame.recall = Recall::Answered(now + self.policy.patience);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         if end < frame.begun() {
             return Err(Broken);

@@ -71,9 +71,9 @@ impl Sched {
 
     /// Whether everything has ended and every worker is gone.
     pub(crate) fn is_over(&self) -> bool {
-        let down = |state: State| matches!(state, State::Down(_));
-        let mut states = self.workers.iter().map(|worker| worker.state);
-        self.stop.is_some() && self.jobs.is_empty() && states.all(down)
+        let mut workers = self.workers.iter();
+        let is_empty = self.stop.is_some() && self.jobs.is_empty();
+        is_empty && workers.all(|worker| worker.state.is_down())
     }
 
     /// Items of a job that were not begun end in `error`, and no more are added.
@@ -155,7 +155,7 @@ impl Sched {
 
     pub(crate) fn kill(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        if !matches!(worker.state, State::Down(_) | State::Dying(_)) {
+        if !worker.state.is_down() && !matches!(worker.state, State::Dying(_)) {
             worker.state = State::Dying(now);
             self.actions.push(Action::Kill(index));
         }

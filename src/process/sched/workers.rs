@@ -34,7 +34,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::sent_frame::{SentFrame, UNKNOWN_COST};
+use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
 use crate::process::wire::ServedContext;
@@ -108,6 +108,8 @@ impl Has {
 pub(crate) enum State {
     /// There is no process; when to start one, if at all.
     Down(Option<Instant>),
+    /// There was no process for it (it has not died); when to try again.
+    PutOff(Instant),
     Starting(Instant),
     /// Its initializer runs.
     Preparing,
@@ -117,6 +119,22 @@ pub(crate) enum State {
     Leaving(Instant),
     /// It was killed, last at this time, and is not reaped yet.
     Dying(Instant),
+}
+
+impl State {
+    /// Whether there is no process.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self, Self::Down(_) | Self::PutOff(_))
+    }
+
+    /// When to start a process, if there is none.
+    pub(crate) fn start_at(&self) -> Option<Instant> {
+        match self {
+            Self::Down(at) => *at,
+            Self::PutOff(at) => Some(*at),
+            _ => None,
+        }
+    }
 }
 
 /// One slot of the pool, and its worker.
@@ -150,8 +168,6 @@ pub(crate) struct Worker {
     pub(crate) late: Option<StartFailure>,
     /// It has completed something since it was started.
     pub(crate) fruitful: bool,
-    /// No process was available for it: it waits, and has not died.
-    pub(super) is_put_off: bool,
     /// The total weight of the fruitless deaths in a row.
     weight: u32,
 }
@@ -178,7 +194,6 @@ impl Worker {
             served: 0,
             late: None,
             fruitful: false,
-            is_put_off: false,
             weight: 0,
         }
     }
@@ -257,8 +272,7 @@ impl Worker {
             ends: false,
             wanted: true,
             each: false,
-            answer_by: None,
-            answered: false,
+            recall: Recall::NotAsked,
             check_at: None,
             again: None,
             gates: self.gates.clone(),
@@ -327,14 +341,13 @@ impl Worker {
             frame.sequence != sequence && frame.wanted && frame.done < frame.end
         };
         let others = self.frames.iter().filter(may_run);
-        let due = others.filter_map(|frame| frame.answer_by);
+        let due = others.filter_map(|frame| frame.recall.due());
         Some(due.fold(at, Instant::max))
     }
 
     /// Until when a plain worker should answer how far it got, if it was asked.
     pub(crate) fn answer_due(&self) -> Option<Instant> {
-        let unanswered = self.frames.iter().filter(|frame| frame.is_unanswered());
-        unanswered.filter_map(|frame| frame.answer_by).min()
+        self.frames.iter().filter_map(SentFrame::answer_due).min()
     }
 
     /// Until when the items that it was asked for should come, if it may be silent for `patience`.
@@ -351,7 +364,7 @@ impl Worker {
         let waited_for = front.wanted && front.each && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
         let holds_up = waited_for && !self.is_plain
-            || behind.any(|frame| frame.brief && frame.answer_by.is_none() && frame.end > 0);
+            || behind.any(|frame| frame.brief && !frame.recall.was_asked() && frame.end > 0);
         holds_up.then_some(self.front_since + RESULTS_WAIT)
     }
 
@@ -383,7 +396,11 @@ impl Worker {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
             State::Leaving(since) | State::Dying(since) => Some(since + LEAVE_LIMIT),
-            State::Down(_) | State::Preparing | State::Ready | State::Retiring => None,
+            State::Down(_)
+            | State::PutOff(_)
+            | State::Preparing
+            | State::Ready
+            | State::Retiring => None,
         }
     }
 }
