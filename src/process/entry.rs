@@ -144,7 +144,8 @@ pub(crate) fn depth() -> Result<u32, PoolError> {
         return refused(ErrorKind::PermissionDenied, OTHER_RIGHTS);
     }
     if Invitation::read().is_some_and(|invitation| !invitation.is_ours()) {
-        let words = "this process is to be a worker of another copy of trefoil in this program, whose `init` comes first";
+        let words = "this process is to be a worker of another copy of trefoil in this program, \
+            whose `init` comes first";
         return refused(ErrorKind::Other, words);
     }
     match depth < DEEPEST {

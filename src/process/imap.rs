@@ -237,7 +237,8 @@ where
             return Poll::Ready(None);
         }
         if self.shared.mailbox.is_foreign() {
-            return Poll::Ready(self.refused(TaskError::Closed)); // in a forked child nothing comes any more
+            // in a forked child nothing comes any more
+            return Poll::Ready(self.refused(TaskError::Closed));
         }
         if self.free() >= self.buffer.div_ceil(4) {
             self.refill();

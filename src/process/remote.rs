@@ -167,7 +167,7 @@ impl<R: Portable> Remote<R> {
             None => {
                 let pool = pool.clone();
                 self.wait(kept, move |own, completer| {
-                    answer_fetch(own, &pool, completer)
+                    answer_fetch(own, &pool, completer);
                 })
             }
         }
@@ -285,7 +285,8 @@ impl<R> Remote<R> {
 #[cold]
 fn elsewhere() -> ! {
     panic!(
-        "a `Remote` holds its value only inside a call that it is an argument of: use `fetch` here, or give it to a call"
+        "a `Remote` holds its value only inside a call that it is an argument of: use `fetch` \
+         here, or give it to a call"
     )
 }
 

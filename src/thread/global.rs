@@ -37,8 +37,15 @@ impl ThreadPool {
     /// If the system refuses even one thread for it.
     pub fn global() -> &'static Self {
         GLOBAL.get_or_init(|| {
-            let pool = Self::builder().build().or_else(|_| Self::builder().threads(1).build());
-            pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
+            let pool = Self::builder()
+                .build()
+                .or_else(|_| Self::builder().threads(1).build());
+            pool.unwrap_or_else(|error| {
+                panic!(
+                    "trefoil: no thread for the global pool: {error}; \
+                build one with build_global to handle this"
+                )
+            })
         })
     }
 }

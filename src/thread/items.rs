@@ -59,10 +59,12 @@ use super::source::{Int, IntRange, Seal, Source};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "the thread pool cannot divide a `{Self}` among its threads",
-    label = "expected a Vec, a slice, a range of integers, another collection of std, or one of its iterators that `Items` names",
+    label = "expected a Vec, a slice, a range of integers, another collection of std, or one of \
+        its iterators that `Items` names",
     note = "its items must be `Send`: no `Rc`, and no reference to an `Rc` or a `Cell`",
     note = "collect the items first: `.collect::<Vec<_>>()`",
-    note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, f)`"
+    note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, \
+        f)`"
 )]
 pub trait Items {
     /// What it consists of.
@@ -143,7 +145,8 @@ fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
     let bytes = (items.size_hint().0 as u64).saturating_mul(size_of::<I::Item>().max(1) as u64);
     assert!(
         bytes < ADDRESSES,
-        "trefoil: an iterator without an end cannot be divided among threads: use `imap`, or `take` some of it"
+        "trefoil: an iterator without an end cannot be divided among threads: use `imap`, or \
+         `take` some of it"
     );
     items.collect()
 }

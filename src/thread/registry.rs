@@ -153,7 +153,8 @@ impl Registry {
     pub(super) fn assert_not_forked(&self) {
         assert!(
             !self.is_foreign(),
-            "trefoil: a forked child waits for what a thread of its parent's runs; take such results before the fork, and make a pool of the child's own after it"
+            "trefoil: a forked child waits for what a thread of its parent's runs; take such \
+             results before the fork, and make a pool of the child's own after it"
         );
     }
 

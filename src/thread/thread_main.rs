@@ -37,7 +37,7 @@ const SPIN_ROUNDS: u32 = 2;
 
 impl Worker {
     /// Runs `on_start`; then turn after turn, until it is told to end; then `on_exit`.
-    fn live(&self) {
+    fn main_loop(&self) {
         let registry = self.registry();
         let mut searching = true;
         if registry.sleep.is_spare(&self.slot().sleeper) {
@@ -239,6 +239,6 @@ pub(super) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
         index: seat.slot.index() as u32,
     });
     let worker = Worker::new(Arc::clone(registry), seat);
-    current::at_home(&worker, || worker.live());
+    current::at_home(&worker, || worker.main_loop());
     worker.seat
 }

@@ -31,7 +31,7 @@
 macro_rules! end {
     ($name:ident, $side:path) => {
         impl<T> $name<T> {
-            pub(super) fn new(pipe: std::sync::Arc<Pipe>) -> Self {
+            pub(super) fn new(pipe: std::sync::Arc<ChannelPipe>) -> Self {
                 Self {
                     pipe,
                     _items: std::marker::PhantomData,
@@ -86,7 +86,7 @@ macro_rules! end {
         impl<'de, T> serde::Deserialize<'de> for $name<T> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let names = serde::Deserialize::deserialize(deserializer)?;
-                let pipe = Pipe::unload($side, names).map_err(serde::de::Error::custom)?;
+                let pipe = ChannelPipe::unload($side, names).map_err(serde::de::Error::custom)?;
                 Ok(Self::new(pipe))
             }
         }

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::pipe::Pipe;
+use super::pipe::ChannelPipe;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::process::payload::portable::Portable;
@@ -63,6 +63,6 @@ use crate::process::payload::portable::Portable;
 /// }
 /// ```
 pub fn channel<T: Portable>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
-    let (sends, receives) = Pipe::pair(capacity)?;
+    let (sends, receives) = ChannelPipe::pair(capacity)?;
     Ok((Sender::new(sends), Receiver::new(receives)))
 }

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::pipe::{Pipe, Refused, Side};
+use super::pipe::{ChannelPipe, PipeError, Side};
 use crate::alarm::Ready;
 use crate::process::job::decoder::undecodable;
 use crate::process::payload::codec::decode;
@@ -20,7 +20,7 @@ use crate::task::{TaskError, context};
 /// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is
 /// received once.
 pub struct Receiver<T> {
-    pipe: Arc<Pipe>,
+    pipe: Arc<ChannelPipe>,
     _items: PhantomData<fn() -> T>,
 }
 
@@ -88,9 +88,9 @@ impl<T: Portable> Receiver<T> {
     pub fn try_recv(&self) -> Result<T, TaskError> {
         match self.pipe.receive() {
             Ok(bytes) => decode(&bytes).map_err(undecodable::<T>),
-            Err(Refused::Wait) => Err(TaskError::WouldBlock),
-            Err(Refused::Closed) => Err(TaskError::Closed),
-            Err(Refused::Broken(why)) => Err(undecodable::<T>(why)),
+            Err(PipeError::Wait) => Err(TaskError::WouldBlock),
+            Err(PipeError::Closed) => Err(TaskError::Closed),
+            Err(PipeError::Broken(why)) => Err(undecodable::<T>(why)),
         }
     }
 
@@ -110,8 +110,9 @@ impl<T: Portable> Receiver<T> {
         match self.recv_blocking() {
             Ok(item) => Some(item),
             Err(TaskError::WouldBlock) => panic!(
-                "the iterator of a `process::channel` would block this thread, on which an event loop (or a process pool's \
-                 driver) runs: take its items by `while let Ok(item) = receiver.recv().await`"
+                "the iterator of a `process::channel` would block this thread, on which an event \
+                 loop (or a process pool's driver) runs: take its items by `while let Ok(item) = \
+                 receiver.recv().await`"
             ),
             Err(_) => None,
         }

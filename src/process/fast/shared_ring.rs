@@ -262,10 +262,10 @@ mod tests {
         let words = words();
         let ring = SharedRing::new(&words);
         let mut tail = 0;
-        for wild in [u64::MAX, 1 << 63, 1, 0x0101_0101, 0] {
+        for value in [u64::MAX, 1 << 63, 1, 0x0101_0101, 0] {
             words
                 .iter()
-                .for_each(|word| word.store(wild, Ordering::Relaxed));
+                .for_each(|word| word.store(value, Ordering::Relaxed));
             for _ in 0..3_000 {
                 let before = tail;
                 let posted = ring.post(&mut tail, 1, [&[1; 100], &[2; 100]]);

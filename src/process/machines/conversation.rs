@@ -13,7 +13,7 @@ use crate::loom::thread;
 pub(crate) type Rest = Box<dyn Read + Send>;
 
 /// The exit status and the output of a program.
-pub(crate) struct Said {
+pub(crate) struct ProgramOutput {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
@@ -27,7 +27,7 @@ pub(crate) fn converse(
     words: Vec<u8>,
     rest: Option<Rest>,
     limit: Duration,
-) -> io::Result<Said> {
+) -> io::Result<ProgramOutput> {
     let end = Instant::now() + limit;
     command
         .stdin(Stdio::piped())
@@ -40,7 +40,7 @@ pub(crate) fn converse(
         }
         let status = child.wait()?;
         let [stdout, stderr] = heard?;
-        Ok(Said {
+        Ok(ProgramOutput {
             status,
             stdout,
             stderr: String::from_utf8_lossy(&stderr).into_owned(),

@@ -26,7 +26,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::sealed::Said;
+use super::sealed::Connector;
 use super::{Connect, Engine};
 use crate::loom::Mutex;
 use crate::process::PoolError;
@@ -225,8 +225,8 @@ impl Dask {
         let mut process = started.map_err(|error| {
             let python = self.python.display();
             let words = format!(
-                "the Python interpreter `{python}` cannot be started ({error}): install one, with Dask's \
-                 `distributed`, or name it with `.python(path)`"
+                "the Python interpreter `{python}` cannot be started ({error}): install one, with \
+                 Dask's `distributed`, or name it with `.python(path)`"
             );
             io::Error::new(error.kind(), words)
         })?;
@@ -267,8 +267,8 @@ impl Dask {
 }
 
 impl Engine for Dask {
-    fn said(self) -> Said {
-        Said(Arc::new(self))
+    fn connector(self) -> Connector {
+        Connector(Arc::new(self))
     }
 }
 
@@ -277,7 +277,8 @@ impl Connect for Dask {
         let refused = |error: io::Error| PoolError::Engine(error.to_string());
         if !CARRIES {
             return Err(refused(io::Error::other(
-                "this system cannot hand one end of a stream to another process, as the gateway to Dask needs it: use Linux",
+                "this system cannot hand one end of a stream to another process, as the gateway to \
+                 Dask needs it: use Linux",
             )));
         }
         Ok(Arc::new(self.start(settings).map_err(refused)?))

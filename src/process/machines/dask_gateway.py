@@ -449,7 +449,7 @@ class Run:
         self.report = None
         self.report_at = None
 
-    def hurry(self):
+    def schedule_report(self):
         """A process is about to run a frame: the time until the next report begins."""
         if self.report is not None and self.report_at is None:
             self.report_at = time.monotonic() + REPORT_AFTER
@@ -814,7 +814,7 @@ class Holder(WorkerPlugin):
             if kept:
                 frames.append(message(bytes([FRAME_DESCRIPTORS]), *numbers))
             child.send(frames, run.wake)
-            run.hurry()
+            run.schedule_report()
             records, begun, nanos, sliced = child.batch(head, count, items, run, told)
             if kept:
                 child.send([message(bytes([FRAME_RELEASE]), *numbers)], None)

@@ -97,7 +97,7 @@ pub(crate) struct Hello {
 
 /// Why the handshake failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum HandshakeError {
     #[error("it does not have the key")]
     Key,
     #[error("its first words are not the protocol's")]
@@ -135,11 +135,11 @@ impl<'a> Until<'a> {
     }
 
     /// Reads a code, and the body that it authenticates.
-    fn body(&mut self) -> Result<([u8; SIZE], Vec<u8>), Refused> {
+    fn body(&mut self) -> Result<([u8; SIZE], Vec<u8>), HandshakeError> {
         let code = self.array()?;
         let length = usize::from(u16::from_le_bytes(self.array()?));
         if length > LONGEST {
-            return Err(Refused::Broken);
+            return Err(HandshakeError::Broken);
         }
         let mut body = vec![0; length];
         self.read_exact(&mut body)?;
@@ -178,9 +178,9 @@ fn say(
     numbers: &[[u8; SIZE]; 2],
     body: &[u8],
     before: &[u8],
-) -> Result<(), Refused> {
-    let code = key.code(of, numbers, body).ok_or(Refused::Key)?;
-    let length = u16::try_from(body.len()).map_err(|_| Refused::Broken)?;
+) -> Result<(), HandshakeError> {
+    let code = key.code(of, numbers, body).ok_or(HandshakeError::Key)?;
+    let length = u16::try_from(body.len()).map_err(|_| HandshakeError::Broken)?;
     let code = code.finalize().into_bytes();
     let words = [before, &code[..], &length.to_le_bytes(), body].concat();
     Ok(to.write_all(&words)?)
@@ -192,21 +192,23 @@ pub(crate) fn answer(
     key: &Key,
     limit: Duration,
     judge: impl FnOnce(&Hello) -> Result<(), String>,
-) -> Result<Hello, Refused> {
+) -> Result<Hello, HandshakeError> {
     let mut until = Until::new(stream, limit);
     let own = random()?;
     until.write_all(&[&MAGIC[..], &own].concat())?;
     let numbers = [own, until.array()?];
     let (code, body) = until.body()?;
-    let right = key.code(b"worker", &numbers, &body).ok_or(Refused::Key)?;
-    right.verify_slice(&code).map_err(|_| Refused::Key)?;
-    let hello: Hello = postcard::from_bytes(&body).map_err(|_| Refused::Broken)?;
+    let right = key
+        .code(b"worker", &numbers, &body)
+        .ok_or(HandshakeError::Key)?;
+    right.verify_slice(&code).map_err(|_| HandshakeError::Key)?;
+    let hello: Hello = postcard::from_bytes(&body).map_err(|_| HandshakeError::Broken)?;
     let judged = judge(&hello);
     let words = judged.as_ref().err().map_or("", String::as_str);
     let words = words.get(..LONGEST).unwrap_or(words);
     say(&mut until, key, b"pool..", &numbers, words.as_bytes(), &[])?;
     over(stream)?;
-    judged.map(|()| hello).map_err(Refused::Judged)
+    judged.map(|()| hello).map_err(HandshakeError::Judged)
 }
 
 /// The worker's side.
@@ -215,27 +217,29 @@ pub(crate) fn call(
     key: &Key,
     hello: &Hello,
     limit: Duration,
-) -> Result<(), Refused> {
+) -> Result<(), HandshakeError> {
     let mut until = Until::new(stream, limit);
     if until.array()? != MAGIC {
-        return Err(Refused::Broken);
+        return Err(HandshakeError::Broken);
     }
     let numbers = [until.array()?, random()?];
-    let hello = postcard::to_stdvec(hello).map_err(|_| Refused::Broken)?;
+    let hello = postcard::to_stdvec(hello).map_err(|_| HandshakeError::Broken)?;
     say(&mut until, key, b"worker", &numbers, &hello, &numbers[1])?;
     let (code, words) = match until.body() {
         // The pool closes the connection of a worker without the key.
-        Err(Refused::Silent(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(Refused::Key);
+        Err(HandshakeError::Silent(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(HandshakeError::Key);
         }
         body => body?,
     };
-    let right = key.code(b"pool..", &numbers, &words).ok_or(Refused::Key)?;
-    right.verify_slice(&code).map_err(|_| Refused::Key)?;
+    let right = key
+        .code(b"pool..", &numbers, &words)
+        .ok_or(HandshakeError::Key)?;
+    right.verify_slice(&code).map_err(|_| HandshakeError::Key)?;
     over(stream)?;
     match words.is_empty() {
         true => Ok(()),
-        false => Err(Refused::Judged(
+        false => Err(HandshakeError::Judged(
             String::from_utf8_lossy(&words).into_owned(),
         )),
     }
@@ -271,7 +275,7 @@ mod tests {
         limit: Duration,
         judge: impl FnOnce(&Hello) -> Result<(), String> + Send,
         worker: impl FnOnce(TcpStream) -> T + Send,
-    ) -> (Result<Hello, Refused>, T) {
+    ) -> (Result<Hello, HandshakeError>, T) {
         let (pool, dialled) = pair();
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| worker(dialled));
@@ -305,8 +309,8 @@ mod tests {
         let (answer, called) = meet(&key, LIMIT, never, |stream| {
             call(&stream, &other, &hello(), LIMIT)
         });
-        assert!(matches!(answer, Err(Refused::Key)), "{answer:?}");
-        assert!(matches!(called, Err(Refused::Key)), "{called:?}");
+        assert!(matches!(answer, Err(HandshakeError::Key)), "{answer:?}");
+        assert!(matches!(called, Err(HandshakeError::Key)), "{called:?}");
         // The listener must have it, too.
         let (listens, dialled) = pair();
         let call = std::thread::scope(|scope| {
@@ -317,7 +321,7 @@ mod tests {
             (&listens).write_all(&[0; SIZE + 2]).unwrap();
             call.join().unwrap()
         });
-        assert!(matches!(call, Err(Refused::Key)), "{call:?}");
+        assert!(matches!(call, Err(HandshakeError::Key)), "{call:?}");
     }
 
     #[test]
@@ -343,7 +347,7 @@ mod tests {
             stream.write_all(&recorded).unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        assert!(matches!(answer, Err(Refused::Key)), "{answer:?}");
+        assert!(matches!(answer, Err(HandshakeError::Key)), "{answer:?}");
     }
 
     #[test]
@@ -356,7 +360,7 @@ mod tests {
                 .unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        assert!(matches!(answer, Err(Refused::Broken)), "{answer:?}");
+        assert!(matches!(answer, Err(HandshakeError::Broken)), "{answer:?}");
     }
 
     #[test]
@@ -366,14 +370,20 @@ mod tests {
         let (answer, ()) = meet(&key, SOON, fine, |mut stream| {
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        assert!(matches!(answer, Err(Refused::Silent(_))), "{answer:?}");
+        assert!(
+            matches!(answer, Err(HandshakeError::Silent(_))),
+            "{answer:?}"
+        );
         // One byte now and then does not prolong it.
         let (answer, ()) = meet(&key, SOON, fine, |mut stream| {
             stream.set_read_timeout(Some(SOON / 10)).unwrap();
             let ends = |read: io::Result<usize>| matches!(read, Ok(0));
             while stream.write_all(&[0]).is_ok() && !ends(stream.read(&mut [0; 64])) {}
         });
-        assert!(matches!(answer, Err(Refused::Silent(_))), "{answer:?}");
+        assert!(
+            matches!(answer, Err(HandshakeError::Silent(_))),
+            "{answer:?}"
+        );
         assert!(begin.elapsed() < LIMIT, "{:?}", begin.elapsed());
     }
 

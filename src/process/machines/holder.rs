@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
 
-use super::handshake::{self, Hello, Key, Refused, Until, random};
+use super::handshake::{self, HandshakeError, Hello, Key, Until, random};
 use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
 use crate::process::worker::stream::ends;
@@ -83,7 +83,7 @@ fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]>
                     far(&stream, !is_stream)?;
                     return Ok(stream);
                 }
-                Err(why) if round == DIALS || matches!(why, Refused::Judged(_)) => {
+                Err(why) if round == DIALS || matches!(why, HandshakeError::Judged(_)) => {
                     return Err(io::Error::other(format!("the pool at {address}: {why}")));
                 }
                 Err(_) => poll_patiently(&mut [], Some(PAUSE * 2u32.pow(round))),

@@ -20,8 +20,8 @@ impl Host {
                 let slots = slots.parse().ok().filter(|slots| *slots > 0);
                 let Some(slots) = slots else {
                     return Err(format!(
-                        "`{text}` is no host: behind the colon stands how many workers it is to have, from 1 (for another port, use \
-                         `.option(\"Port=...\")`)"
+                        "`{text}` is no host: behind the colon stands how many workers it is to \
+                         have, from 1 (for another port, use `.option(\"Port=...\")`)"
                     ));
                 };
                 (name, Some(slots))

@@ -55,7 +55,7 @@ pub(crate) use dask::GATEWAY;
 pub trait Engine: fmt::Debug {
     /// For the builder. No other crate can implement it, since its result has no public name.
     #[doc(hidden)]
-    fn said(self) -> sealed::Said;
+    fn connector(self) -> sealed::Connector;
 }
 
 /// An engine's settings, before a pool is built on it.
@@ -70,7 +70,7 @@ pub(crate) mod sealed {
 
     use super::Connect;
 
-    /// An engine, for the builder.
+    /// An engine's settings, for the builder.
     #[derive(Debug)]
-    pub struct Said(pub(crate) Arc<dyn Connect>);
+    pub struct Connector(pub(crate) Arc<dyn Connect>);
 }

@@ -15,7 +15,7 @@ use std::io;
 use std::process::Command;
 use std::time::Duration;
 
-use super::conversation::{Rest, Said, converse};
+use super::conversation::{ProgramOutput, Rest, converse};
 use crate::process::wire::{Frame, Record};
 use crate::sys::executable;
 use crate::sys::image::image;
@@ -57,8 +57,8 @@ impl Facts {
         };
         if at > 0 {
             return Err(format!(
-                "its login shell prints \"{}\", which would get into the workers' stream: have it print nothing where it is not \
-                 interactive",
+                "its login shell prints \"{}\", which would get into the workers' stream: have it \
+                 print nothing where it is not interactive",
                 shown(&said[..at])
             ));
         }
@@ -117,7 +117,7 @@ impl Probe {
         }
     }
 
-    fn ask(&self, client: Client<'_>) -> Result<Said, String> {
+    fn ask(&self, client: Client<'_>) -> Result<ProgramOutput, String> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
             memory: 0,
@@ -136,8 +136,8 @@ impl Probe {
             true => Ok(()),
             false if answer.status.code() == Some(255) => Err(self.unreachable(&answer)),
             false => Err(self.says(
-                "cannot keep a copy of the executable (choose another place with `directory`, or put it there by hand and use \
-                 `executable`)",
+                "cannot keep a copy of the executable (choose another place with `directory`, or \
+                 put it there by hand and use `executable`)",
                 &answer,
             )),
         }
@@ -145,7 +145,7 @@ impl Probe {
 
     /// Reads the facts, and checks that this program can run there. Also returns the remaining
     /// bytes.
-    fn facts<'b>(&self, answer: &'b Said) -> Result<(Facts, &'b [u8]), String> {
+    fn facts<'b>(&self, answer: &'b ProgramOutput) -> Result<(Facts, &'b [u8]), String> {
         let (facts, rest) = match Facts::read(&answer.stdout) {
             Ok(read) => read,
             Err(_) if answer.status.code() == Some(255) => return Err(self.unreachable(answer)),
@@ -158,7 +158,8 @@ impl Probe {
         );
         if (&*system, &*processor) != (&*facts.system, &*facts.processor) {
             return Err(format!(
-                "{} is {} on {}, and this program runs on {system} on {processor}: all machines of a pool must be of one kind",
+                "{} is {} on {}, and this program runs on {system} on {processor}: all machines of \
+                 a pool must be of one kind",
                 self.host, facts.system, facts.processor
             ));
         }
@@ -166,16 +167,18 @@ impl Probe {
     }
 
     /// An error message: there is no connection.
-    fn unreachable(&self, answer: &Said) -> String {
+    fn unreachable(&self, answer: &ProgramOutput) -> String {
         let host = &self.host;
         let knows = |words: &str| answer.stderr.contains(words);
         let way = if knows("Permission denied") {
             format!(
-                "its key is refused or missing: `ssh {host} true` must work without a question (`ssh-copy-id {host}`, or an agent)"
+                "its key is refused or missing: `ssh {host} true` must work without a question \
+                 (`ssh-copy-id {host}`, or an agent)"
             )
         } else if knows("Host key verification failed") {
             format!(
-                "its host key is not known here, or has changed: say `ssh {host}` once, and look at the key"
+                "its host key is not known here, or has changed: say `ssh {host}` once, and look \
+                 at the key"
             )
         } else if knows("Could not resolve hostname") {
             "the name is not known here: see /etc/hosts, or `config`".to_owned()
@@ -188,24 +191,27 @@ impl Probe {
     }
 
     /// An error message: the executable was started, and has not become a worker.
-    fn no_worker(&self, answer: &Said) -> String {
+    fn no_worker(&self, answer: &ProgramOutput) -> String {
         let knows = |words: &str| answer.stderr.contains(words);
         let way = if knows("another build") {
             "has another build of this program: put this one there, or leave `executable` out"
         } else if knows("GLIBC") || knows("shared librar") {
-            "lacks libraries of this program: build it for older ones, or statically (`--target x86_64-unknown-linux-musl`)"
+            "lacks libraries of this program: build it for older ones, or statically (`--target \
+             x86_64-unknown-linux-musl`)"
         } else if matches!(answer.status.code(), Some(126 | 127)) {
-            "cannot execute it (no right to, or a file system that forbids it: choose another place with `directory`)"
+            "cannot execute it (no right to, or a file system that forbids it: choose another \
+             place with `directory`)"
         } else if answer.status.code() == Some(255) {
             "was lost while it started a worker"
         } else {
-            "has started it, and it has not become a worker: `main` must begin with `trefoil::init()`"
+            "has started it, and it has not become a worker: `main` must begin with \
+             `trefoil::init()`"
         };
         self.says(way, answer)
     }
 
     /// An error message: the host, `what`, and the last line that it wrote to standard error.
-    fn says(&self, what: &str, answer: &Said) -> String {
+    fn says(&self, what: &str, answer: &ProgramOutput) -> String {
         let last = answer
             .stderr
             .lines()
@@ -222,11 +228,12 @@ impl Probe {
         words: Vec<u8>,
         rest: Option<Rest>,
         limit: Duration,
-    ) -> Result<Said, String> {
+    ) -> Result<ProgramOutput, String> {
         let mut command = client();
         converse(&mut command, words, rest, limit).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!(
-                "there is no `{}` here: install OpenSSH's client (Debian: `apt install openssh-client`), or name another with `client`",
+                "there is no `{}` here: install OpenSSH's client (Debian: `apt install \
+                 openssh-client`), or name another with `client`",
                 command.get_program().to_string_lossy()
             ),
             _ => format!("{}: {error}", self.host),

@@ -36,8 +36,9 @@ pub(crate) fn exports(variables: &[(OsString, OsString)]) -> Result<Vec<u8>, Str
         let plain = name.to_str().filter(|name| is_name(name));
         let Some(plain) = plain else {
             return Err(format!(
-                "the variable `{}` (`env`) cannot be set on another machine: its name must have letters, digits and `_` only, begin with \
-                 no digit, and not be one that shells set themselves",
+                "the variable `{}` (`env`) cannot be set on another machine: its name must have \
+                 letters, digits and `_` only, begin with no digit, and not be one that shells set \
+                 themselves",
                 name.to_string_lossy()
             ));
         };

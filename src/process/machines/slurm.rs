@@ -235,7 +235,8 @@ impl Slurm {
     fn bind(&self) -> Result<TcpListener, String> {
         let named = match &self.listen {
             None => own_address().map(|ip| vec![SocketAddr::new(ip, 0)]).ok_or(
-                "it is not known by which address the nodes reach this machine: name it with `listen`",
+                "it is not known by which address the nodes reach this machine: name it with \
+                 `listen`",
             )?,
             Some(text) => {
                 let bare = text.trim_matches(['[', ']']).parse::<IpAddr>();
@@ -251,10 +252,17 @@ impl Slurm {
             }
         };
         if named.iter().any(|address| address.ip().is_unspecified()) {
-            return Err("the nodes are told where to call back: `listen` takes one address of this machine, and not all".to_owned());
+            return Err(
+                "the nodes are told where to call back: `listen` takes one address of this \
+                machine, and not all"
+                    .to_owned(),
+            );
         }
         TcpListener::bind(&named[..]).map_err(|error| {
-            format!("nothing can listen at {named:?}: {error}; name an address of this machine with `listen`")
+            format!(
+                "nothing can listen at {named:?}: {error}; name an address of this machine \
+                with `listen`"
+            )
         })
     }
 
@@ -282,8 +290,8 @@ impl Slurm {
 }
 
 impl Engine for Slurm {
-    fn said(self) -> sealed::Said {
-        sealed::Said(Arc::new(self))
+    fn connector(self) -> sealed::Connector {
+        sealed::Connector(Arc::new(self))
     }
 }
 
@@ -298,7 +306,8 @@ impl Connect for Slurm {
             );
             return Err(PoolError::Engine(match settings.asked {
                 Some(_) => format!(
-                    "{nodes}, and `workers({most})` for {most} at most: ask for more with `workers`, or for fewer with `nodes`"
+                    "{nodes}, and `workers({most})` for {most} at most: ask for more with \
+                     `workers`, or for fewer with `nodes`"
                 ),
                 None => format!("{nodes} and {most} at most: the first number is the least"),
             }));
@@ -329,7 +338,8 @@ impl Connect for Slurm {
             patience: self.patience,
         });
         let ask = |state: &mut State| {
-            let until = Instant::now() + self.patience + UNUSED_LIMIT; // or until the driver asks itself
+            // or until the driver asks itself
+            let until = Instant::now() + self.patience + UNUSED_LIMIT;
             state.asked.extend((0..least).map(|slot| (slot, until)));
         };
         ask(&mut shared.state.lock());
@@ -576,7 +586,8 @@ impl Launch for Connected {
             note: match arrived.is_cut {
                 true => format!("the node of job {job} does not answer any more"),
                 false => format!(
-                    "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit of time or memory), or its node is lost"
+                    "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit \
+                     of time or memory), or its node is lost"
                 ),
             },
             ..Died::default()
@@ -792,7 +803,8 @@ impl Attending {
             let words = match self.jobs.last_words(first) {
                 Some(words) => why(&words),
                 None => format!(
-                    "it has left no words: {} must be a directory that the nodes have, too (choose one with `directory`)",
+                    "it has left no words: {} must be a directory that the nodes have, too (choose \
+                     one with `directory`)",
                     self.jobs.directory.display()
                 ),
             };
@@ -821,8 +833,8 @@ impl Attending {
             let waits = listed.unwrap_or_default();
             let words = match waits.first() {
                 Some(job) => format!(
-                    "Slurm has not started a worker in {:?}: job {} is {} ({}); ask for less, or for another partition, with `per_worker`, or wait \
-                     longer with `patience`",
+                    "Slurm has not started a worker in {:?}: job {} is {} ({}); ask for less, or \
+                     for another partition, with `per_worker`, or wait longer with `patience`",
                     self.shared.patience, job.id, job.state, job.reason
                 ),
                 None => format!("no worker has called back in {:?}", self.shared.patience),
@@ -940,13 +952,17 @@ fn why(words: &str) -> String {
     let way = if knows("another build") {
         "the executable there is another build of the program: put this one there (`executable`)"
     } else if knows("cannot be reached") {
-        "its node does not reach this machine: name another address with `listen`, or open the port there"
+        "its node does not reach this machine: name another address with `listen`, or open the \
+         port there"
     } else if knows("GLIBC") || knows("shared librar") {
-        "its node lacks libraries of this program: build it for older ones, or statically (`--target x86_64-unknown-linux-musl`)"
+        "its node lacks libraries of this program: build it for older ones, or statically \
+         (`--target x86_64-unknown-linux-musl`)"
     } else if knows("key") {
-        "it does not have the pool's key: does something before the program read its standard input?"
+        "it does not have the pool's key: does something before the program read its standard \
+         input?"
     } else if knows("No such file") || knows("not found") || knows("annot open") {
-        "a file is missing on its node: the executable and the `directory` must be on a file system that the nodes share"
+        "a file is missing on its node: the executable and the `directory` must be on a file \
+         system that the nodes share"
     } else {
         "does `main` begin with `trefoil::init()`?"
     };

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::conversation::{Said, converse};
+use super::conversation::{ProgramOutput, converse};
 use super::handshake::Key;
 use super::shell::COMMAND;
 
@@ -101,8 +101,9 @@ impl Jobs {
             Ok(said) => said,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(format!(
-                    "there is no `{program}` here: run this on a machine of the cluster from which jobs are submitted, or install Slurm's \
-                     client commands (Debian: `apt install slurm-client`)"
+                    "there is no `{program}` here: run this on a machine of the cluster from which \
+                     jobs are submitted, or install Slurm's client commands (Debian: `apt install \
+                     slurm-client`)"
                 ));
             }
             Err(error) => return Err(error.to_string()),
@@ -115,7 +116,8 @@ impl Jobs {
         let way = if knows("configuration source") || knows("onfig") && knows("DNS") {
             "Slurm's configuration is not found here: `SLURM_CONF` or /etc/slurm/slurm.conf must name the cluster"
         } else if knows("partition") {
-            "name a partition that there is: `sinfo` lists them, `.per_worker([\"--partition=...\"])` chooses"
+            "name a partition that there is: `sinfo` lists them, \
+             `.per_worker([\"--partition=...\"])` chooses"
         } else if knows("node configuration") || knows("CPU count") || knows("emory") {
             "no node has what each worker is to have: ask for less with `per_worker`"
         } else if knows("unrecognized option") || knows("nvalid option") || knows("invalid option")
@@ -306,12 +308,12 @@ pub(crate) fn own_address() -> Option<std::net::IpAddr> {
 }
 
 /// Runs one of Slurm's commands until it exits.
-fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<Said> {
+fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<ProgramOutput> {
     converse(command, stdin, Some(Box::new(io::empty())), LIMIT)
 }
 
 /// What a command has printed about its failure.
-fn words(said: &Said) -> String {
+fn words(said: &ProgramOutput) -> String {
     let stdout = String::from_utf8_lossy(&said.stdout);
     let lines = said.stderr.lines().chain(stdout.lines());
     let lines = lines.map(str::trim).filter(|line| !line.is_empty());

@@ -198,8 +198,8 @@ impl Ssh {
 }
 
 impl Engine for Ssh {
-    fn said(self) -> sealed::Said {
-        sealed::Said(Arc::new(self))
+    fn connector(self) -> sealed::Connector {
+        sealed::Connector(Arc::new(self))
     }
 }
 

@@ -12,10 +12,10 @@
 //! While it runs, blocking waits on this thread are refused: callbacks of tasks (`on_done`,
 //! destructors of results) run here, and a pool cannot wait for itself.
 //!
-//! Everything here is behind one lock ([`PoolState::engine`]), which is free while the thread sleeps:
-//! then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers. After a
-//! caller has done some of its work it wakes up once in a [`BEAT`] for a while, so that callers
-//! need not wake it because of its clock.
+//! Everything here is behind one lock ([`PoolState::engine`]), which is free while the thread
+//! sleeps: then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers.
+//! After a caller has done some of its work it wakes up once in a [`BEAT`] for a while, so that
+//! callers need not wake it because of its clock.
 //!
 //! It uses `poll` and not `epoll`: there are three descriptors for each of a few workers, and the
 //! set changes with every turn.
@@ -256,7 +256,8 @@ impl Driver {
             let shared = Arc::downgrade(&shared);
             engine.woken_by(Box::new(move || {
                 if let Some(shared) = shared.upgrade() {
-                    let _ = shared.mailbox.push([Mail::AskEngine]); // if refused, nothing waits for a worker any more
+                    // if refused, nothing waits for a worker any more
+                    let _ = shared.mailbox.push([Mail::AskEngine]);
                 }
             }));
         }

@@ -21,7 +21,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::worker_stdout::Pipe;
+use super::worker_stdout::StdoutPipe;
 use crate::process::fast::path::Ledger;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::stdio;
@@ -103,7 +103,7 @@ impl Forward {
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct WorkerStderr {
-    pub(crate) pipe: Pipe,
+    pub(crate) pipe: StdoutPipe,
     /// The ledger, in which the worker marks the end of an item's output; `None`: the worker is
     /// plain.
     ledger: Option<Arc<Ledger>>,
@@ -120,7 +120,7 @@ pub(crate) struct WorkerStderr {
 impl WorkerStderr {
     pub(crate) fn new(pipe: Option<PipeEnd>, ledger: Option<Arc<Ledger>>) -> Self {
         Self {
-            pipe: Pipe::new(pipe),
+            pipe: StdoutPipe::new(pipe),
             ledger,
             marked: 0,
             count: 0,

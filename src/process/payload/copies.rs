@@ -12,8 +12,8 @@
 //!    number ([`Copies::find`]).
 //! 3. A worker keeps a copy until its parent sends `Release`: as soon as the memory is freed in the
 //!    parent ([`Watcher`]), or when the parent has sent many or large other copies since
-//!    ([`SentCopies`]). So each worker gets a copy once, not with each item. A parent keeps the copies
-//!    that it gets for one value only.
+//!    ([`SentCopies`]). So each worker gets a copy once, not with each item. A parent keeps the
+//!    copies that it gets for one value only.
 //!
 //! If a receiver has no memory or descriptor for a copy, it continues; the item that asks for the
 //! copy then gets an error.

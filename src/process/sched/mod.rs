@@ -338,7 +338,8 @@ impl Sched {
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.time_is_up(index, now);
             } else if worker.state.start_at().is_some_and(|at| at <= now) && self.wants(index) {
-                self.workers[index].state = State::Dying(now); // until `started` or `died` says more
+                // until `started` or `died` says more
+                self.workers[index].state = State::Dying(now);
                 self.actions.push(Action::Spawn(index));
             }
         }

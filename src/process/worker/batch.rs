@@ -315,7 +315,8 @@ pub(crate) fn send(
                 patience = patience.saturating_sub(1);
                 if patience == 0 && !attachments.is_empty() {
                     scope::said(
-                        "too many descriptors are on their way between processes (RLIMIT_NOFILE), or the system is out of memory",
+                        "too many descriptors are on their way between processes (RLIMIT_NOFILE), \
+                         or the system is out of memory",
                     );
                     return Err(postcard::Error::SerdeSerCustom);
                 }

@@ -76,7 +76,8 @@ fn code_ref<F>(trampoline: Trampoline, function: usize) -> Result<CodeRef, TaskE
 
 #[cold]
 fn not_ours<F>() -> TaskError {
-    let detail = "the function is not part of this program's image but of a library loaded at run time, where a worker would not find it";
+    let detail = "the function is not part of this program's image but of a library loaded at run \
+        time, where a worker would not find it";
     let way = CodecDirection::EncodeArgument;
     codec_error(type_name::<F>(), way, detail.to_owned())
 }

@@ -18,7 +18,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::raw_job::{JobRef, lend};
+use super::raw_job::{HalfFn, JobRef, lend};
 use crate::task::panic::{Panic, catch, contain};
 use crate::thread::raw::current;
 use crate::thread::registry::Registry;
@@ -133,7 +133,8 @@ fn stop<RA, RB>(stopped: Stopped, first: Option<RA>, second: Option<RB>) -> ! {
 }
 
 /// The results of a join: calls `b` if that has not been called.
-#[inline(always)] // `b` is called from the frame of the join, so that what recurses there needs no more stack
+// `b` is called from the frame of the join, so that what recurses there needs no more stack
+#[inline(always)]
 fn finish_join<RA, RB>(
     offered: Result<bool, Stopped>,
     first: Option<RA>,
@@ -152,8 +153,6 @@ fn finish_join<RA, RB>(
         _ => unreachable!("a join calls both halves"),
     }
 }
-
-type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
 
 /// Like [`offer`], if need be as an outside thread of the target pool.
 fn offer_in(target: Target<'_>, a: HalfFn<'_>, b: HalfFn<'_>) -> Result<bool, Stopped> {

@@ -47,7 +47,7 @@ const NONE: usize = usize::MAX;
 /// A thread has taken the job, and given it back to its owner.
 const RETURNED: usize = usize::MAX - 1;
 
-type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
+pub(super) type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
 
 /// A closure lent to the pool; see the module.
 pub(in crate::thread) struct StackJob<'a> {

@@ -14,9 +14,9 @@
 //!    `end_after` waits for. After that the lender may be gone, so the thread reads before which
 //!    thread to wake (as P5).
 //!
-//! - **P15** The references that have lost their lifetime are inside [`ErasedEntry`]: those of the entry,
-//!   and the pointer to the lender. Each `ErasedEntry` is counted until its entry has been dropped, and
-//!   the lender lives until the last one has set the latch.
+//! - **P15** The references that have lost their lifetime are inside [`ErasedEntry`]: those of the
+//!   entry, and the pointer to the lender. Each `ErasedEntry` is counted until its entry has been
+//!   dropped, and the lender lives until the last one has set the latch.
 //!
 //! Rejected: boxed closures in the pool itself (a waiter could not distinguish its own tasks from
 //! unrelated ones); dropping finished results with the handle, which may be dropped later than the

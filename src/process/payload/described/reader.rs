@@ -294,7 +294,8 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
             },
             Some(Tag::Unit) => visitor.visit_none(),
             Some(_) => {
-                self.reader.depth.check()?; // no bytes are read here, so a type could recurse for ever
+                // no bytes are read here, so a type could recurse for ever
+                self.reader.depth.check()?;
                 visitor.visit_some(self)
             }
         }
