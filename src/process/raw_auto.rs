@@ -15,7 +15,8 @@
 #![allow(unsafe_code)]
 
 extern "C" fn constructor() {
-    super::entry::enter(|| Ok(())); // before `main` is the right place, whatever threads libraries have started
+    // before `main` is the right place, whatever threads libraries have started
+    super::entry::enter(|| Ok(()));
 }
 
 crate::sys::constructor::constructor!(constructor);

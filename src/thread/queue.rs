@@ -38,7 +38,7 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
 use super::join::raw_job::JobRef;
-use super::raw::lent::Lent;
+use super::raw::lender::ErasedEntry;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
@@ -53,15 +53,15 @@ pub(super) enum Work {
     /// Borrowed from the frame of a thread that waits for it.
     Job(JobRef),
     /// A task of a scope.
-    Scoped(Lent),
+    Scoped(ErasedEntry),
     /// The share of a broadcast for a worker that is away.
-    Share(Lent),
+    Share(ErasedEntry),
 }
 
 /// The owner's ends of a worker's deques.
 pub(super) struct Local {
     pub(super) jobs: Deque<JobRef>,
-    pub(super) scoped: Deque<Lent>,
+    pub(super) scoped: Deque<ErasedEntry>,
     pub(super) tasks: Deque<Runnable>,
     /// How many more pushes until the next sweep, and how far apart they are.
     sweep: Cell<(u32, u32)>,
@@ -70,7 +70,7 @@ pub(super) struct Local {
 /// The thieves' ends.
 pub(super) struct Public {
     jobs: Stealer<JobRef>,
-    pub(super) scoped: Stealer<Lent>,
+    pub(super) scoped: Stealer<ErasedEntry>,
     tasks: Stealer<Runnable>,
 }
 
@@ -205,7 +205,7 @@ impl Public {
     }
 
     /// The oldest of the scopes' tasks.
-    pub(super) fn steal_scoped(&self) -> Option<Lent> {
+    pub(super) fn steal_scoped(&self) -> Option<ErasedEntry> {
         oldest(&self.scoped)
     }
 
@@ -421,7 +421,7 @@ impl Injector {
     }
 
     /// A task of the scope with this lender, the newest.
-    pub(super) fn take_scoped(&self, lender: usize) -> Option<Lent> {
+    pub(super) fn take_scoped(&self, lender: usize) -> Option<ErasedEntry> {
         if self.is_empty() {
             return None;
         }

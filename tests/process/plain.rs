@@ -18,7 +18,7 @@ use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, Tas
 /// `docs/DESIGN.md` say the same.
 pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ("channel::", "the end of a channel is a descriptor"),
-    ("tray::", "there is no tray"),
+    ("shared_ring::", "there is no shared ring"),
     (
         "bulk::what_was_lent_is_read_as_a_bulk_or_an_error",
         "nothing is lent",

@@ -33,7 +33,7 @@ use super::PoolError;
 use super::parent::launch::Launch;
 use super::parent::settings::Settings;
 
-/// What is public at the crate's root.
+/// /// The items that are public at the crate's root.
 pub(crate) mod root {
     #[cfg(feature = "dask")]
     pub use super::dask::Dask;
@@ -48,20 +48,20 @@ pub use root::*;
 #[cfg(all(feature = "dask", test))]
 pub(crate) use dask::GATEWAY;
 
-/// What starts a pool's workers on other machines: see
+/// Starts a pool's workers on other machines: see
 /// [`ProcessPoolBuilder::on`](crate::ProcessPoolBuilder::on).
 ///
-/// Nothing but this crate implements it.
+/// Only this crate implements it.
 pub trait Engine: fmt::Debug {
     /// For the builder. No other crate can implement it, since its result has no public name.
     #[doc(hidden)]
-    fn said(self) -> sealed::Said;
+    fn connector(self) -> sealed::Connector;
 }
 
-/// What is said about an engine, until a pool is built on it.
+/// An engine's settings, before a pool is built on it.
 pub(crate) trait Connect: fmt::Debug + Send + Sync {
-    /// Finds out whether workers can be started, and makes everything ready for that. It may take
-    /// its time, and leaves nothing behind after an error.
+    /// Finds out whether workers can be started, and prepares everything for that. It may take
+    /// long; after an error it leaves nothing behind.
     fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError>;
 }
 
@@ -70,7 +70,7 @@ pub(crate) mod sealed {
 
     use super::Connect;
 
-    /// An engine, for the builder.
+    /// An engine's settings, for the builder.
     #[derive(Debug)]
-    pub struct Said(pub(crate) Arc<dyn Connect>);
+    pub struct Connector(pub(crate) Arc<dyn Connect>);
 }

@@ -1,26 +1,27 @@
 //! Workers on the nodes of a Slurm cluster.
 //!
-//! **Job.** Slurm starts processes where it finds room, and each of them calls back. The pool
-//! listens; a thread submits jobs for the slots that the driver wants to fill, answers new
-//! connections (`strangers`, `handshake`), and keeps those that proved to be the pool's. Such a
-//! TCP connection is the worker's stream, without anything in between.
+//! **Job.** Slurm starts processes where it finds room, and each of them connects to the pool,
+//! which listens. A thread ([`Attending`]) submits jobs for the slots that the driver wants to
+//! fill, answers new connections (`strangers`, `handshake`), and keeps those that have the pool's
+//! key. Such a TCP connection is the worker's stream, with nothing in between.
 //!
-//! **Protocol.** A slot that is to be filled, and cannot be yet, is *asked* for, and asked for
-//! again now and then; when a worker has come the driver is told. Each worker has two connections:
-//! its stream, and one on which its end is told (`holder`). The second carries nothing else, so its
-//! silence means something: a machine that is cut off is noticed there, whatever is under way on
-//! the stream, and that is shut down. What the worker was sent and had not answered then counts as
-//! begun.
+//! **Protocol.** The driver *asks* for each slot that it wants to fill, and repeats that every
+//! second until a worker has connected; then it is woken. Each worker has two connections: its
+//! stream, and one that reports the worker's exit (`holder`). The second carries nothing else, so
+//! the kernel's keep-alive finds a node that is cut off, whatever is in transit on the stream. The
+//! pool then shuts the stream down, and everything that the worker was sent and has not answered
+//! counts as begun.
 //!
 //! **Secret.** The key goes to the nodes through standard input: in the batch script, which Slurm
-//! shows to this user and its administrators only (`sbatch`), or through `srun`'s. It is on no
-//! command line, in no environment, and in no file of ours. With it goes the shell's line that
-//! starts the worker, and in that what the user says with `env`.
+//! shows only to this user and its administrators (`sbatch`), or through `srun`'s standard input.
+//! It is on no command line, in no environment variable and in no file of ours. The shell line that
+//! starts the worker goes the same way, with the variables that the user sets with `env`.
 //!
-//! **Ends.** The pool ends: workers are told to leave; what is left of its jobs is cancelled by
-//! their name, the files are removed. This process is killed: the connections end, and with them
-//! the workers; a job that still waits in Slurm's queue starts some time, finds no pool, and ends.
-//! What the workers have printed stays then, and goes after a month, when another pool is built.
+//! **Ends.** When the pool ends, it ends the workers' connections, cancels what is left of its jobs
+//! by their name, and removes its files. If this process is killed, its connections end, and with
+//! them the workers; a job that is still in Slurm's queue starts some time, finds no pool, and
+//! exits. The files with the workers' output stay then; a pool that is built a month later removes
+//! them.
 //!
 //! Tests: `tests/slurm/`, and below.
 
@@ -55,34 +56,33 @@ use crate::sys::image::image;
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::far;
 
-/// How often the driver asks again for a slot that waits. One that it has not asked for so long
-/// three times is not wanted.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How often the driver repeats a request for a slot. A request that it has not repeated for three
+/// times as long is dropped.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// No limit is longer: times behind it might not exist.
-const ENDLESS: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// The longest limit: later times might not be representable.
+const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// How long a worker waits for its second connection, or for a slot while none is free.
-const UNWANTED: Duration = Duration::from_secs(10);
+/// How long a worker may wait for its second connection, or for a slot that wants it.
+const UNUSED_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often Slurm is asked what has become of jobs that have not called back: at first, and at
-/// last.
-const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
+/// How often `squeue` is asked about jobs that have not connected: at first, and at most.
+const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
-/// How long callers are told of a failure, until jobs are submitted again.
-const FAILS: Duration = Duration::from_secs(1);
+/// How long callers get the last failure, until jobs are submitted again.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long no connection is accepted after the system has refused one.
-const DEAF: Duration = Duration::from_millis(100);
+/// How long no connection is accepted after `accept` has failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often connections are looked at that should say nothing.
-const PULSE: Duration = Duration::from_secs(5);
+/// How often the connections that should carry nothing are checked for errors.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// After so many jobs that have ended before they called back, and none that has, none will.
-const EARLY: usize = 5;
+/// The pool fails after this many jobs ended before they connected, while none has connected.
+const MOST_EARLY_ENDS: usize = 5;
 
-/// How long what is known of a worker's end may be behind the end of its stream.
-const OBITUARY: Duration = Duration::from_millis(50);
+/// How long the report of a worker's exit may come after the end of its stream.
+const EXIT_REPORT_DELAY: Duration = Duration::from_millis(50);
 
 /// Workers on the nodes of a [Slurm](https://slurm.schedmd.com) cluster.
 ///
@@ -173,7 +173,7 @@ impl Slurm {
     /// How long a worker may have nothing to do until it leaves, if there are more than the least.
     /// Default: 30 s.
     pub fn idle(mut self, limit: Duration) -> Self {
-        self.idle = limit.min(ENDLESS);
+        self.idle = limit.min(LONGEST_LIMIT);
         self
     }
 
@@ -181,7 +181,7 @@ impl Slurm {
     /// what waits to run, ends in an error that has Slurm's reason, and what is queued at Slurm
     /// is cancelled.
     pub fn patience(mut self, limit: Duration) -> Self {
-        self.patience = limit.min(ENDLESS);
+        self.patience = limit.min(LONGEST_LIMIT);
         self
     }
 
@@ -209,8 +209,7 @@ impl Slurm {
         self
     }
 
-    /// The line that starts a worker, as the user's shell on a node reads it, which knows what the
-    /// worker is called as `$0`.
+    /// The shell line that starts a worker on a node. The shell has the job's name as `$0`.
     fn start(&self, settings: &Settings, address: SocketAddr) -> Result<Vec<u8>, PoolError> {
         let executable = match &self.executable {
             Some(path) => path.clone(),
@@ -232,11 +231,12 @@ impl Slurm {
         Ok(line(&script))
     }
 
-    /// Where this machine is reached.
+    /// Listens at the address by which the nodes reach this machine.
     fn bind(&self) -> Result<TcpListener, String> {
         let named = match &self.listen {
             None => own_address().map(|ip| vec![SocketAddr::new(ip, 0)]).ok_or(
-                "it is not known by which address the nodes reach this machine: name it with `listen`",
+                "it is not known by which address the nodes reach this machine: name it with \
+                 `listen`",
             )?,
             Some(text) => {
                 let bare = text.trim_matches(['[', ']']).parse::<IpAddr>();
@@ -252,10 +252,17 @@ impl Slurm {
             }
         };
         if named.iter().any(|address| address.ip().is_unspecified()) {
-            return Err("the nodes are told where to call back: `listen` takes one address of this machine, and not all".to_owned());
+            return Err(
+                "the nodes are told where to call back: `listen` takes one address of this \
+                machine, and not all"
+                    .to_owned(),
+            );
         }
         TcpListener::bind(&named[..]).map_err(|error| {
-            format!("nothing can listen at {named:?}: {error}; name an address of this machine with `listen`")
+            format!(
+                "nothing can listen at {named:?}: {error}; name an address of this machine \
+                with `listen`"
+            )
         })
     }
 
@@ -283,8 +290,8 @@ impl Slurm {
 }
 
 impl Engine for Slurm {
-    fn said(self) -> sealed::Said {
-        sealed::Said(Arc::new(self))
+    fn connector(self) -> sealed::Connector {
+        sealed::Connector(Arc::new(self))
     }
 }
 
@@ -299,7 +306,8 @@ impl Connect for Slurm {
             );
             return Err(PoolError::Engine(match settings.asked {
                 Some(_) => format!(
-                    "{nodes}, and `workers({most})` for {most} at most: ask for more with `workers`, or for fewer with `nodes`"
+                    "{nodes}, and `workers({most})` for {most} at most: ask for more with \
+                     `workers`, or for fewer with `nodes`"
                 ),
                 None => format!("{nodes} and {most} at most: the first number is the least"),
             }));
@@ -322,7 +330,7 @@ impl Connect for Slurm {
         jobs.secret = Secret::new(&start, &key);
         jobs.sweep();
         let bell = Bell::new()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SlurmState {
             state: Mutex::default(),
             come: Condvar::new(),
             bell,
@@ -330,7 +338,8 @@ impl Connect for Slurm {
             patience: self.patience,
         });
         let ask = |state: &mut State| {
-            let until = Instant::now() + self.patience + UNWANTED; // or until the driver asks itself
+            // or until the driver asks itself
+            let until = Instant::now() + self.patience + UNUSED_LIMIT;
             state.asked.extend((0..least).map(|slot| (slot, until)));
         };
         ask(&mut shared.state.lock());
@@ -354,11 +363,11 @@ impl Connect for Slurm {
     }
 }
 
-/// What the pool and the thread share.
+/// The state that the pool and the thread share.
 #[derive(Debug)]
-struct Shared {
+struct SlurmState {
     state: Mutex<State>,
-    /// A worker has come, or none will.
+    /// A worker has connected, or the pool has failed.
     come: Condvar,
     bell: Bell,
     key: Key,
@@ -368,16 +377,16 @@ struct Shared {
 #[derive(Default)]
 struct State {
     wake: Option<Box<dyn Fn() + Send + Sync>>,
-    /// The slots that wait, and when that was last said.
+    /// The slots that the driver has requested, and when it last did.
     asked: HashMap<usize, Instant>,
-    /// Those that have dialled once.
-    halves: HashMap<u64, Half>,
+    /// The workers with only one connection so far, by their tickets.
+    halves: HashMap<u64, FirstConnection>,
     ready: VecDeque<Arrived>,
-    /// Those that have not called back, and since when that is waited for.
+    /// The jobs that have not connected, and when they were submitted.
     pending: HashMap<String, Instant>,
-    /// By slot.
+    /// The workers that have slots, by slot.
     present: HashMap<usize, Arrived>,
-    /// Why there will be no worker just now.
+    /// Why the pool gets no workers at present, and since when.
     failed: Option<(String, Instant)>,
     strangers: Strangers,
     is_over: bool,
@@ -385,22 +394,22 @@ struct State {
 
 debug!(impl State, self);
 
-/// One of a worker's connections.
-struct Half {
+/// The first of a worker's two connections.
+struct FirstConnection {
     stream: TcpStream,
     hello: Hello,
     since: Instant,
 }
 
-/// A worker that waits to be asked for, or has a slot.
+/// A worker with both connections, which waits for a slot or has one.
 struct Arrived {
     stream: TcpStream,
     tells: TcpStream,
-    /// As `scancel` takes it.
+    /// The job's id in `scancel`'s syntax.
     job: String,
     number: u32,
     since: Instant,
-    /// Its node is out of reach, so its stream was ended here.
+    /// Its node is out of reach, so the pool has shut its stream down.
     is_cut: bool,
 }
 
@@ -411,7 +420,7 @@ impl Arrived {
     }
 }
 
-impl Shared {
+impl SlurmState {
     /// Answers a new connection, on a thread of its own.
     fn answer(&self, number: u64, stream: Arc<TcpStream>) {
         let judge = |hello: &Hello| match hello.copy == image().name() {
@@ -430,7 +439,7 @@ impl Shared {
             return; // it says itself why
         };
         let since = Instant::now();
-        let half = Half {
+        let half = FirstConnection {
             stream,
             hello,
             since,
@@ -449,7 +458,7 @@ impl Shared {
         state.pending.remove(&one.hello.job);
         let number = one.hello.number;
         state.ready.push_back(Arrived {
-            // (A client of `srun` has a name of ours.)
+            // (For a client of `srun` the name is our own, which `scancel` does not know.)
             job: match one.hello.job.contains('_') {
                 true => one.hello.job,
                 false => number.to_string(),
@@ -464,7 +473,7 @@ impl Shared {
         self.tell();
     }
 
-    /// There is news for the driver, or for the thread that builds the pool.
+    /// Wakes the driver, and the thread that builds the pool.
     fn tell(&self) {
         let state = self.state.lock();
         self.come.notify_all();
@@ -473,7 +482,7 @@ impl Shared {
         }
     }
 
-    /// There will be no worker just now.
+    /// Records that no worker can be had at present, and why.
     fn fail(&self, words: String) {
         let mut state = self.state.lock();
         state.failed = Some((words, Instant::now()));
@@ -482,17 +491,17 @@ impl Shared {
     }
 }
 
-/// What a pool has of it.
+/// The pool's side of the engine.
 #[derive(Debug)]
 struct Connected {
-    shared: Arc<Shared>,
+    shared: Arc<SlurmState>,
     thread: Option<thread::JoinHandle<()>>,
     elastic: Elastic,
     most: usize,
 }
 
 impl Connected {
-    /// Waits until the first worker is here, or none will be.
+    /// Waits until the first worker has connected, or the pool has failed.
     fn first(&self) -> Result<(), String> {
         let mut state = self.shared.state.lock();
         loop {
@@ -555,7 +564,7 @@ impl Launch for Connected {
     }
 
     fn again(&self) -> Duration {
-        AGAIN
+        REQUEST_INTERVAL
     }
 
     fn woken_by(&self, wake: Box<dyn Fn() + Send + Sync>) {
@@ -566,7 +575,7 @@ impl Launch for Connected {
         policy.elastic = Some(self.elastic);
     }
 
-    fn obituary(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
+    fn exit_report(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
         let Some(arrived) = self.shared.state.lock().present.remove(&index) else {
             return (None, reset);
         };
@@ -577,18 +586,19 @@ impl Launch for Connected {
             note: match arrived.is_cut {
                 true => format!("the node of job {job} does not answer any more"),
                 false => format!(
-                    "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit of time or memory), or its node is lost"
+                    "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit \
+                     of time or memory), or its node is lost"
                 ),
             },
             ..Died::default()
         });
-        // (An end that was made here is not the end of what it has said.)
+        // (If the pool itself shut the stream down, output of the worker may be lost.)
         (Some(died), reset || arrived.is_cut)
     }
 }
 
 impl Drop for Connected {
-    /// The thread ends what there is.
+    /// The thread ends the workers and the jobs.
     fn drop(&mut self) {
         self.shared.state.lock().is_over = true;
         self.shared.bell.ring();
@@ -598,9 +608,9 @@ impl Drop for Connected {
     }
 }
 
-/// What a holder says of its worker's end.
+/// Reads the holder's report of its worker's exit.
 fn told(tells: &TcpStream) -> Option<Died> {
-    let mut tells = Until::new(tells, OBITUARY); // in all, however slowly bytes come
+    let mut tells = Until::new(tells, EXIT_REPORT_DELAY); // in all, however slowly bytes come
     let mut words = Vec::new();
     let mut buffer = [0; 8192];
     loop {
@@ -616,30 +626,29 @@ fn told(tells: &TcpStream) -> Option<Died> {
     }
 }
 
-/// The thread that submits, answers and looks after what there is.
+/// The thread that submits jobs, answers connections, and checks both.
 struct Attending {
-    shared: Arc<Shared>,
+    shared: Arc<SlurmState>,
     jobs: Jobs,
     listener: TcpListener,
     /// The clients of `srun`.
     clients: HashMap<String, Child>,
     numbers: u64,
-    /// When to ask Slurm what has become of the jobs that have not called back, and how long after
-    /// that again.
+    /// When to ask `squeue` next about the jobs that have not connected, and the pause before that.
     look: Option<(Instant, Duration)>,
-    /// Of those that were not listed at the last look.
+    /// Jobs that `squeue` did not list last time.
     missing: Vec<String>,
-    pulse: Instant,
-    /// When nothing was asked for first.
+    next_check: Instant,
+    /// Since when the driver has requested no worker.
     unasked: Option<Instant>,
-    /// How many jobs have ended in a row before they called back.
+    /// How many jobs in a row have ended before they connected.
     early: usize,
-    /// Until when nothing is submitted, because one of them has.
+    /// Until when nothing is submitted, because a job ended before it connected.
     rests: Option<Instant>,
 }
 
 impl Attending {
-    fn new(shared: Arc<Shared>, jobs: Jobs, listener: TcpListener) -> Self {
+    fn new(shared: Arc<SlurmState>, jobs: Jobs, listener: TcpListener) -> Self {
         Self {
             shared,
             jobs,
@@ -648,7 +657,7 @@ impl Attending {
             numbers: 0,
             look: None,
             missing: Vec::new(),
-            pulse: Instant::now() + PULSE,
+            next_check: Instant::now() + CHECK_INTERVAL,
             unasked: None,
             early: 0,
             rests: None,
@@ -669,7 +678,10 @@ impl Attending {
     fn sleep(&self) {
         let state = self.shared.state.lock();
         let now = Instant::now();
-        let fails = state.failed.as_ref().map(|(_, since)| *since + FAILS);
+        let fails = state
+            .failed
+            .as_ref()
+            .map(|(_, since)| *since + FAILURE_PAUSE);
         let is_calm = state.present.is_empty()
             && state.ready.is_empty()
             && state.halves.is_empty()
@@ -677,12 +689,12 @@ impl Attending {
             && state.asked.is_empty();
         drop(state);
         let look = self.look.map(|(at, _)| at);
-        let pulse = (!is_calm).then_some(self.pulse);
+        let next_check = (!is_calm).then_some(self.next_check);
         let rests = self.rests.filter(|at| now < *at);
         let until = fails
             .into_iter()
             .chain(look)
-            .chain(pulse)
+            .chain(next_check)
             .chain(rests)
             .min();
         let timeout = until.map(|at| at.saturating_duration_since(now));
@@ -696,18 +708,20 @@ impl Attending {
         }
     }
 
-    /// Submits jobs for the slots that wait.
+    /// Submits jobs for the slots that the driver has requested.
     fn supply(&mut self) {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
         if state
             .failed
             .as_ref()
-            .is_some_and(|(_, since)| *since + FAILS <= now)
+            .is_some_and(|(_, since)| *since + FAILURE_PAUSE <= now)
         {
             state.failed = None;
         }
-        state.asked.retain(|_, said| now < *said + 3 * AGAIN);
+        state
+            .asked
+            .retain(|_, said| now < *said + 3 * REQUEST_INTERVAL);
         let there = state.ready.len() + state.pending.len();
         let more = state.asked.len().saturating_sub(there);
         let failed = state.failed.is_some();
@@ -724,7 +738,7 @@ impl Attending {
             Ok(ids) => {
                 let mut state = self.shared.state.lock();
                 state.pending.extend(ids.into_iter().map(|id| (id, now)));
-                self.look = Some((now + LOOKS[0], LOOKS[0]));
+                self.look = Some((now + SQUEUE_INTERVALS[0], SQUEUE_INTERVALS[0]));
             }
             Err(error) => self
                 .shared
@@ -732,7 +746,7 @@ impl Attending {
         }
     }
 
-    /// Clients of `srun`, so many.
+    /// Starts `many` clients of `srun`.
     fn start(&mut self, many: usize) -> io::Result<Vec<String>> {
         let mut ids = Vec::new();
         for _ in 0..many {
@@ -745,7 +759,7 @@ impl Attending {
         Ok(ids)
     }
 
-    /// Whether those that have not called back will.
+    /// Finds out whether the jobs that have not connected still can.
     fn look(&mut self) {
         let now = Instant::now();
         let Some((at, pause)) = self.look.filter(|(at, _)| *at <= now) else {
@@ -759,7 +773,7 @@ impl Attending {
             self.look = None;
             return;
         };
-        let pause = (pause * 2).min(LOOKS[1]);
+        let pause = (pause * 2).min(SQUEUE_INTERVALS[1]);
         self.look = Some((at.max(now) + pause, pause));
         let mut ended = Vec::new();
         for (id, client) in &mut self.clients {
@@ -775,7 +789,8 @@ impl Attending {
                 .filter(|id| !is_listed(id))
                 .cloned()
                 .collect();
-            // (One that has just ended may have called back, and not been answered.)
+            // (A job that ended just now may have connected, and not been answered yet: it must be
+            // missing twice.)
             ended.extend(
                 missing
                     .iter()
@@ -788,7 +803,8 @@ impl Attending {
             let words = match self.jobs.last_words(first) {
                 Some(words) => why(&words),
                 None => format!(
-                    "it has left no words: {} must be a directory that the nodes have, too (choose one with `directory`)",
+                    "it has left no words: {} must be a directory that the nodes have, too (choose \
+                     one with `directory`)",
                     self.jobs.directory.display()
                 ),
             };
@@ -800,14 +816,14 @@ impl Attending {
             let is_served = !state.ready.is_empty() || !state.present.is_empty();
             let others = is_served || !state.pending.is_empty();
             drop(state);
-            // One node may be at fault, and the others are not: another job takes its place, soon.
+            // The fault may be that node's only: after a pause, another job replaces this one.
             self.early = if is_served {
                 0
             } else {
                 self.early + ended.len()
             };
-            if others && self.early < EARLY {
-                self.rests = Some(now + LOOKS[1]);
+            if others && self.early < MOST_EARLY_ENDS {
+                self.rests = Some(now + SQUEUE_INTERVALS[1]);
                 return;
             }
             self.early = 0;
@@ -817,8 +833,8 @@ impl Attending {
             let waits = listed.unwrap_or_default();
             let words = match waits.first() {
                 Some(job) => format!(
-                    "Slurm has not started a worker in {:?}: job {} is {} ({}); ask for less, or for another partition, with `per_worker`, or wait \
-                     longer with `patience`",
+                    "Slurm has not started a worker in {:?}: job {} is {} ({}); ask for less, or \
+                     for another partition, with `per_worker`, or wait longer with `patience`",
                     self.shared.patience, job.id, job.state, job.reason
                 ),
                 None => format!("no worker has called back in {:?}", self.shared.patience),
@@ -830,24 +846,28 @@ impl Attending {
         }
     }
 
-    /// Ends workers that are not wanted any more, and those that are out of reach.
+    /// Ends workers that no slot wants, and those whose nodes are out of reach.
     fn tidy(&mut self) {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
-        state.halves.retain(|_, half| now < half.since + UNWANTED);
+        state
+            .halves
+            .retain(|_, half| now < half.since + UNUSED_LIMIT);
         if !state.asked.is_empty() {
             self.unasked = None;
         }
         let unasked = *self.unasked.get_or_insert(now);
-        if state.asked.is_empty() && now >= unasked + UNWANTED {
-            state.ready.retain(|arrived| now < arrived.since + UNWANTED);
+        if state.asked.is_empty() && now >= unasked + UNUSED_LIMIT {
+            state
+                .ready
+                .retain(|arrived| now < arrived.since + UNUSED_LIMIT);
         }
         let surplus = state.asked.is_empty() && !state.pending.is_empty();
-        if now >= self.pulse {
-            self.pulse = now + PULSE;
+        if now >= self.next_check {
+            self.next_check = now + CHECK_INTERVAL;
             for arrived in state.present.values_mut() {
-                // (Not `take_error`: it also reports what may pass, such as a route that is missing
-                // for now.)
+                // (Not `take_error`: it also reports errors that may pass, such as a temporarily
+                // missing route.)
                 let mut tells = [PollFd::new(&arrived.tells, PollFlags::empty())];
                 poll_patiently(&mut tells, Some(Duration::ZERO));
                 let is_lost = !tells[0].revents().is_empty();
@@ -858,7 +878,7 @@ impl Attending {
             }
         }
         drop(state);
-        if surplus && now >= unasked + UNWANTED {
+        if surplus && now >= unasked + UNUSED_LIMIT {
             self.jobs.cancel(true);
             if let (Ok(listed), Way::Sbatch) = (self.jobs.list(), self.jobs.way) {
                 let is_listed = |id: &String| listed.iter().any(|job| job.id == *id);
@@ -878,10 +898,10 @@ impl Attending {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    // Perhaps no descriptor is left: the connection that waits would wake this
-                    // thread over and over.
+                    // Perhaps no descriptor is left. Polling the listener would return at once,
+                    // again and again.
                     let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
-                    poll_patiently(&mut bell, Some(DEAF));
+                    poll_patiently(&mut bell, Some(ACCEPT_PAUSE));
                     return;
                 }
             };
@@ -906,7 +926,7 @@ impl Attending {
         }
     }
 
-    /// Leaves nothing.
+    /// Ends all workers and jobs, and removes the files.
     fn finish(mut self) {
         let shared = self.shared.clone();
         let mut state = shared.state.lock();
@@ -926,19 +946,23 @@ impl Attending {
     }
 }
 
-/// What to do about the last words of a job that has not called back.
+/// What to do about a job that ended before it connected; `words` is the last line that it wrote.
 fn why(words: &str) -> String {
     let knows = |some: &str| words.contains(some);
     let way = if knows("another build") {
         "the executable there is another build of the program: put this one there (`executable`)"
     } else if knows("cannot be reached") {
-        "its node does not reach this machine: name another address with `listen`, or open the port there"
+        "its node does not reach this machine: name another address with `listen`, or open the \
+         port there"
     } else if knows("GLIBC") || knows("shared librar") {
-        "its node lacks libraries of this program: build it for older ones, or statically (`--target x86_64-unknown-linux-musl`)"
+        "its node lacks libraries of this program: build it for older ones, or statically \
+         (`--target x86_64-unknown-linux-musl`)"
     } else if knows("key") {
-        "it does not have the pool's key: does something before the program read its standard input?"
+        "it does not have the pool's key: does something before the program read its standard \
+         input?"
     } else if knows("No such file") || knows("not found") || knows("annot open") {
-        "a file is missing on its node: the executable and the `directory` must be on a file system that the nodes share"
+        "a file is missing on its node: the executable and the `directory` must be on a file \
+         system that the nodes share"
     } else {
         "does `main` begin with `trefoil::init()`?"
     };

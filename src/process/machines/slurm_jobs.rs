@@ -1,7 +1,7 @@
-//! What is said to Slurm, in its own commands.
+//! Slurm's commands.
 //!
-//! All jobs of a pool have one name, which no others have; so whatever there is of them can be
-//! found, and ended, even what has been submitted and not answered.
+//! All jobs of a pool share one name that no other job has. So the pool can find and cancel all of
+//! them, even a submission whose answer it has not seen.
 //!
 //! Tests: below; `tests/slurm/`.
 
@@ -14,33 +14,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::conversation::{Said, converse};
+use super::conversation::{ProgramOutput, converse};
 use super::handshake::Key;
 use super::shell::COMMAND;
 
 /// How long one of Slurm's commands may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How many tasks an array may have (`MaxArraySize` is 1001 by default).
+/// The most tasks of an array (`MaxArraySize` is 1001 by default).
 const MOST: usize = 1000;
 
-/// Runs `srun`, which passes on the first two lines of standard input, as long as the other end of
-/// that is open.
+/// Runs `srun`, and passes on to it the first two lines of standard input; kills it when the other
+/// end of standard input is closed.
 const WHILE_HELD: &str = r#"read -r t; read -r k; { "$@" <<END
 $t
 $k
 END
 kill -9 0; } & read -r x; kill 0"#;
 
-/// How old what a killed process has left in the directory may get.
+/// Files that a killed process has left are removed at this age.
 const STALE: Duration = Duration::from_secs(30 * 86_400);
 
-/// What starts a worker.
+/// Which of Slurm's commands starts a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// A batch job, which needs no process here.
+    /// A batch job, which needs no process on this machine.
     Sbatch,
-    /// A client here for each worker, which waits for it.
+    /// One client on this machine for each worker, which waits for it.
     Srun,
 }
 
@@ -57,16 +57,16 @@ impl Way {
 #[derive(Debug)]
 pub(crate) struct Jobs {
     pub(crate) way: Way,
-    /// For each worker, as the user has said.
+    /// The user's arguments for each worker.
     pub(crate) arguments: Vec<OsString>,
-    /// All of them have it.
+    /// The name of all of the pool's jobs.
     pub(crate) name: String,
-    /// Where the files of this pool are.
+    /// The directory of the pool's files.
     pub(crate) directory: PathBuf,
     pub(crate) secret: Secret,
 }
 
-/// What a worker's standard input begins with: a line for a shell, and the key.
+/// The beginning of a worker's standard input: a shell line, and the key.
 #[derive(Default)]
 pub(crate) struct Secret(Vec<u8>);
 
@@ -78,7 +78,7 @@ impl Secret {
 
 debug!(impl Secret, self);
 
-/// A job that Slurm has.
+/// A job that Slurm knows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) id: String,
@@ -87,7 +87,7 @@ pub(crate) struct Listed {
 }
 
 impl Jobs {
-    /// Asks whether Slurm would take such a job; why not, and what to do.
+    /// Asks Slurm whether it would accept such a job. The error says why not, and what to do.
     pub(crate) fn test(&self) -> Result<(), String> {
         let program = self.way.program();
         let mut command = Command::new(program);
@@ -101,8 +101,9 @@ impl Jobs {
             Ok(said) => said,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(format!(
-                    "there is no `{program}` here: run this on a machine of the cluster from which jobs are submitted, or install Slurm's \
-                     client commands (Debian: `apt install slurm-client`)"
+                    "there is no `{program}` here: run this on a machine of the cluster from which \
+                     jobs are submitted, or install Slurm's client commands (Debian: `apt install \
+                     slurm-client`)"
                 ));
             }
             Err(error) => return Err(error.to_string()),
@@ -115,7 +116,8 @@ impl Jobs {
         let way = if knows("configuration source") || knows("onfig") && knows("DNS") {
             "Slurm's configuration is not found here: `SLURM_CONF` or /etc/slurm/slurm.conf must name the cluster"
         } else if knows("partition") {
-            "name a partition that there is: `sinfo` lists them, `.per_worker([\"--partition=...\"])` chooses"
+            "name a partition that there is: `sinfo` lists them, \
+             `.per_worker([\"--partition=...\"])` chooses"
         } else if knows("node configuration") || knows("CPU count") || knows("emory") {
             "no node has what each worker is to have: ask for less with `per_worker`"
         } else if knows("unrecognized option") || knows("nvalid option") || knows("invalid option")
@@ -133,7 +135,7 @@ impl Jobs {
         Err(format!("{way} (`{program}`: {words})"))
     }
 
-    /// What all workers' jobs have in common; what the user says comes last.
+    /// Adds the options that all workers' jobs have in common; the user's come last.
     fn describe(&self, command: &mut Command) {
         command
             .arg(format!("--job-name={}", self.name))
@@ -148,12 +150,12 @@ impl Jobs {
         command.args(&self.arguments);
     }
 
-    /// Where the worker `id` writes to, unless the user has said where.
+    /// The file that worker `id` writes to, unless the user's arguments name another.
     pub(crate) fn output(&self, id: &str) -> PathBuf {
         self.directory.join(format!("{}.{id}", self.name))
     }
 
-    /// Submits an array of so many tasks, at most. Returns their names.
+    /// Submits an array of `many` tasks, or of [`MOST`] if that is less. Returns their ids.
     pub(crate) fn submit(&self, many: usize) -> io::Result<Vec<String>> {
         let many = many.min(MOST);
         let mut command = Command::new("sbatch");
@@ -168,7 +170,7 @@ impl Jobs {
             b"END\n",
         ];
         let said = run(&mut command, script.concat())?;
-        // With the cluster's name, where there are many.
+        // If there are several clusters, the cluster's name follows.
         let id = String::from_utf8_lossy(&said.stdout);
         let id = id.trim().split(';').next().unwrap_or_default();
         if !said.status.success() || id.is_empty() {
@@ -177,7 +179,7 @@ impl Jobs {
         Ok((0..many).map(|task| format!("{id}_{task}")).collect())
     }
 
-    /// Starts a client that starts the worker `id`, and ends with what holds its standard input.
+    /// Starts a client for worker `id`. It ends when its standard input is closed.
     pub(crate) fn start(&self, id: &str) -> io::Result<Child> {
         let output = File::create(self.output(id))?;
         let mut command = Command::new("sh");
@@ -191,7 +193,7 @@ impl Jobs {
             .process_group(0);
         let mut client = command.spawn()?;
         if let Some(input) = &mut client.stdin {
-            let _ = input.write_all(&self.secret.0); // (one that has ended is noticed)
+            let _ = input.write_all(&self.secret.0); // (`look` notices a client that has exited)
         }
         Ok(client)
     }
@@ -208,7 +210,7 @@ impl Jobs {
         }
     }
 
-    /// Cancels all jobs of this pool, or only those that wait.
+    /// Cancels all jobs of this pool, or only those in the queue.
     pub(crate) fn cancel(&self, only_waiting: bool) {
         let mut command = Command::new("scancel");
         command.arg(format!("--name={}", self.name));
@@ -218,13 +220,13 @@ impl Jobs {
         let _ = run(&mut command, Vec::new()); // a job that is left finds no pool, and ends
     }
 
-    /// The last words of a worker that has not called back.
+    /// The last line that a worker wrote which ended before it connected.
     pub(crate) fn last_words(&self, id: &str) -> Option<String> {
         let words = std::fs::read(self.output(id)).ok()?;
         let words = String::from_utf8_lossy(&words);
         let lines = words.lines().map(str::trim).rev();
         let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-        // What the worker has said tells more than what Slurm says of it.
+        // The worker's own words say more than Slurm's.
         let own = |line: &&&str| !line.starts_with("srun: ") && !line.starts_with("slurmstepd: ");
         let last = lines.iter().find(own).or(lines.first());
         last.map(|line| (*line).to_owned())
@@ -236,7 +238,7 @@ impl Jobs {
         self.remove(|entry| entry.file_name().as_bytes().starts_with(begin.as_bytes()));
     }
 
-    /// Removes files that others have left, and nobody has written to for long.
+    /// Removes old files that pools of killed processes have left.
     pub(crate) fn sweep(&self) {
         let is_old = |entry: &DirEntry| {
             let written = entry.metadata().and_then(|data| data.modified());
@@ -256,7 +258,8 @@ impl Jobs {
     }
 }
 
-/// A worker of some pool writes to it, or has: its name is that of a job, a point, and a worker's.
+/// Whether a file of this name is the output of some pool's worker: the job's name, a dot, and the
+/// worker's id.
 fn is_output(name: &OsStr) -> bool {
     let parts = name.to_str().and_then(|name| name.rsplit_once('.'));
     let Some((job, worker)) = parts else {
@@ -284,8 +287,8 @@ fn listed(text: &str) -> Vec<Listed> {
     lines.collect()
 }
 
-/// The address from which the cluster's controller is reached: its nodes should reach this machine
-/// there.
+/// The address from which this machine reaches the cluster's controller: the nodes should reach
+/// this machine there.
 pub(crate) fn own_address() -> Option<std::net::IpAddr> {
     let said = run(
         Command::new("scontrol").args(["show", "config"]),
@@ -304,13 +307,13 @@ pub(crate) fn own_address() -> Option<std::net::IpAddr> {
     socket.local_addr().ok().map(|address| address.ip())
 }
 
-/// Runs a command of Slurm's to its end.
-fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<Said> {
+/// Runs one of Slurm's commands until it exits.
+fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<ProgramOutput> {
     converse(command, stdin, Some(Box::new(io::empty())), LIMIT)
 }
 
-/// The last thing that a command has said of what is wrong.
-fn words(said: &Said) -> String {
+/// What a command has printed about its failure.
+fn words(said: &ProgramOutput) -> String {
     let stdout = String::from_utf8_lossy(&said.stdout);
     let lines = said.stderr.lines().chain(stdout.lines());
     let lines = lines.map(str::trim).filter(|line| !line.is_empty());
@@ -321,7 +324,7 @@ fn words(said: &Said) -> String {
     }
 }
 
-/// What lists of jobs show: the program's name, and what makes it unique.
+/// The name of a pool's jobs: the program's name, and a number that makes it unique.
 pub(crate) fn job_name(program: &Path, unique: u32) -> String {
     let name = program.file_name().unwrap_or(OsStr::new("program"));
     let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');

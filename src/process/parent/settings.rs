@@ -43,11 +43,12 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     /// The workers are plain: a stream of bytes, without the fast path.
     pub(crate) plain: bool,
-    /// What starts the workers, if they are not children of this process. Then they are plain.
+    /// The engine that starts the workers, if they are not children of this process. Then they are
+    /// plain.
     pub(crate) engine: Option<Arc<dyn Launch>>,
-    /// How deep this process is (`entry`).
+    /// The depth of this process (`entry`).
     pub(crate) depth: u32,
-    /// It is the one process of a `Process`.
+    /// The process of a `Process`; `None`: a pool.
     pub(crate) own: Option<Arc<Own>>,
 }
 

@@ -6,10 +6,10 @@
 //!
 //! **Protocol.**
 //! 1. *The call.* A caller that finds the driver asleep hands out the new work itself
-//!    ([`Shared::leave`]), if the engine is free and there is nothing else to do. The driver is
+//!    ([`PoolState::leave`]), if the engine is free and there is nothing else to do. The driver is
 //!    woken only if it must act earlier than it will look by itself.
 //! 2. *In between.* A caller that is about to block for a call, which is the only one that its
-//!    worker has, polls the worker's ledger for a moment ([`Shared::help`]), and records that
+//!    worker has, polls the worker's ledger for a moment ([`PoolState::help`]), and records that
 //!    there. Then the worker need not send the result; it polls for its next frame for a moment,
 //!    sends results that have not been read, and goes to sleep as usual (`worker`).
 //! 3. *The result.* The caller takes the result out of the ledger, as the driver does when it looks
@@ -26,17 +26,13 @@
 //! **Bounds.** Polling takes [`LOOK`] at most, on both sides, after a call or an answer; an idle
 //! pool does not poll.
 //!
-//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on it, too, and
-//! would be woken. A caller that replaces the driver until its task has ended: then no thread would
-//! check the deadlines of other tasks.
-//!
 //! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`,
 //! `sys::ledger`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{ActingDriver, BEAT, Driver, Fast, LIVELY, Shared};
+use super::driver::{ActingDriver, BEAT, Driver, Fast, LIVELY, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
@@ -52,10 +48,10 @@ const WATCH: u64 = 40_000;
 /// polls, so the last announcement counts for longer.
 const WATCH_ONE: u64 = 400_000;
 
-/// How often to look for something that comes in an instant.
+/// How often to look for an end of frame that is about to come.
 const SOON: u32 = 50;
 
-impl Shared {
+impl PoolState {
     /// Delivers new work. If the driver sleeps, and no other caller does its work, this caller
     /// hands the work out.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
@@ -134,7 +130,8 @@ impl Shared {
         }
     }
 
-    /// The worker that has the job `id` and nothing else; waits a moment until one has it.
+    /// The worker that has the job `id` and nothing else. If no worker has it yet, polls for a
+    /// moment.
     fn sole(
         &self,
         id: u64,
@@ -145,7 +142,7 @@ impl Shared {
         while !done() && !looks.are_over() {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
-                // A driver that is about to read the mailbox would do the same.
+                // A driver that is about to read the mailbox would hand it out, too.
                 if engine.sole(id).is_none() && !self.mailbox.is_empty() && !engine.hand_out() {
                     self.mailbox.wake();
                 }
@@ -200,7 +197,7 @@ impl Driver {
         !sends && !self.oversleeps() && !self.sched.has_errands()
     }
 
-    /// Whether something is due before the driver looks by itself.
+    /// Whether something is due before the driver wakes by itself.
     fn oversleeps(&self) -> bool {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
@@ -221,7 +218,8 @@ impl Driver {
     fn sole(&self, id: u64) -> Option<(usize, Arc<Ledger>, u64)> {
         let index = self.sched.sole(id)?;
         let link = self.links[index].as_ref()?;
-        // Without a process whose status tells of its death, the end of its output does.
+        // Without a process descriptor that shows the worker's death, only the end of its output
+        // does.
         let watched = !link.output.is_captured() && link.child.process.is_some();
         let fast = link.fast.as_ref().filter(|_| watched)?;
         Some((index, fast.ledger.clone(), link.heard))

@@ -3,13 +3,14 @@
 //! Before a worker says hello it runs code that is not ours: constructors of libraries, and the
 //! code before `init` in `main`. If that waits for something that never comes, or never ends, the
 //! worker never begins. It is recognized by what it does, not by how long it takes:
-//! 1. One that is asleep or stopped in every look of [`LOOKS`] seconds, and has had no processor
-//!    time, page or anything else in between, is stuck.
-//! 2. So is one that has computed for [`STARTUP_SECONDS`] seconds by its own clock, which stands
-//!    still while others have the processor. Of each second no more than one counts, however many
-//!    threads it has: many that begin together take much and are soon done.
-//! 3. One that waits for a processor (as on a machine with a tenth of one) or for a disk is in
-//!    neither state, and has half a minute.
+//! 1. A process that sleeps or is stopped at [`LOOKS`] checks in a row, a second apart, and in
+//!    between has used no processor time, faulted no page and changed nothing else in its status,
+//!    is stuck.
+//! 2. So is a process that has computed for [`STARTUP_SECONDS`] seconds of its own processor time.
+//!    Of each second no more than one counts, however many threads it has: workers with many
+//!    threads that begin together use much and are soon done.
+//! 3. A process that waits for a processor (as on a machine with a tenth of one) or for a disk is
+//!    in neither state, and has half a minute.
 //!
 //! Tests: `tests/environments/`.
 
@@ -18,20 +19,20 @@ use std::time::{Duration, Instant};
 use crate::process::sched::startup::{STARTUP_SECONDS, StartFailure};
 use crate::sys::clock::clock_ticks_per_second;
 
-/// How often to look.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After how many equal looks in a row a process counts as stuck: five seconds, where a start takes
+/// A process counts as stuck after so many equal checks in a row: five seconds, where a start takes
 /// a few milliseconds.
 const LOOKS: u32 = 5;
 
-/// What earlier looks at one process have found.
+/// The results of the earlier checks of one process.
 #[derive(Debug)]
 pub(crate) struct StartupWatch {
     pub(crate) next: Instant,
-    /// What the last look has found.
+    /// The kernel's status line at the last check.
     stat: String,
     same: u32,
-    /// How long it has computed, in the kernel's ticks.
+    /// Its processor time so far, in the kernel's ticks.
     ticks: u64,
 }
 
@@ -45,8 +46,8 @@ impl StartupWatch {
         }
     }
 
-    /// Looks at the process `pid`, which has not been reaped, if it is time. Returns whether it is
-    /// stuck, and why.
+    /// Checks the process `pid`, which has not been reaped, if it is time. Returns why it is stuck,
+    /// if it is.
     pub(crate) fn look(&mut self, pid: u32, now: Instant) -> Option<StartFailure> {
         if now < self.next {
             return None;
@@ -56,7 +57,7 @@ impl StartupWatch {
         self.judge(stat, clock_ticks_per_second())
     }
 
-    /// Judges the kernel's present line about it.
+    /// Judges the kernel's present status line of the process.
     fn judge(&mut self, stat: String, second: u64) -> Option<StartFailure> {
         let waits = fields(&stat).next().is_some_and(|s| s == "S" || s == "T");
         self.same = match waits && stat == self.stat {
@@ -72,14 +73,14 @@ impl StartupWatch {
     }
 }
 
-/// The fields from the state on: after the name, which is in parentheses and may contain
-/// parentheses.
+/// The fields of the status line from the state on: after the name, which is in parentheses and may
+/// contain parentheses.
 fn fields(stat: &str) -> impl Iterator<Item = &str> {
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     rest.split_ascii_whitespace()
 }
 
-/// Its processor time, in user and in kernel mode.
+/// The processor time in user and in kernel mode.
 fn used(stat: &str) -> u64 {
     let times = fields(stat).skip(11).take(2);
     times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
@@ -90,7 +91,7 @@ fn used(stat: &str) -> u64 {
 mod tests {
     use super::*;
 
-    /// Whether `program` is stuck after so many looks, which believe that they are a second apart.
+    /// Whether `program` is stuck after `looks` checks, which are given times a second apart.
     #[cfg(all(test, target_os = "linux"))]
     fn is_stuck(program: &[&str], looks: u32, ready: impl Fn(&str) -> bool) -> bool {
         use std::process::{Command, Stdio};
@@ -133,8 +134,8 @@ mod tests {
         }
     }
 
-    /// After how many looks a process counts as stuck that uses so many ticks of processor time
-    /// between two looks, where a second has a hundred.
+    /// After how many checks a process counts as stuck that uses `ticks` of processor time between
+    /// two of them, where a second has a hundred ticks.
     fn computes(ticks: u64) -> Option<u64> {
         let mut looks = StartupWatch::new(Instant::now());
         let stat = |n: u64| {

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Call, Calls};
+use super::call::{Calls, ItemTask};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
 use super::stream::{Stream, die, ends};
@@ -48,7 +48,7 @@ use crate::task::panic::Panic;
 const SHORT: usize = 255;
 /// Shorter values are copied byte by byte, because a call of `memcpy` costs more.
 const TINY: usize = 32;
-/// How much of the buffer for results is kept from one to the next.
+/// How many bytes of the buffer for results are kept from one result to the next.
 const KEPT: usize = 1 << 20;
 
 /// Code that took less time than this, in nanoseconds, has not written to a pipe.
@@ -58,8 +58,8 @@ pub(crate) const QUICK: u64 = 250;
 /// between the others: reading the clock would cost too much beside such items.
 const SAMPLE: u64 = 1000;
 
-/// How long to wait before sending again when the kernel has no memory or takes no descriptors; and
-/// how often, if there are descriptors.
+/// The pause before the next attempt to send, if the kernel has no memory or takes no descriptors;
+/// and the number of attempts if there are descriptors.
 const CROWDED: Duration = Duration::from_millis(2);
 const ATTEMPTS: u32 = 1000;
 
@@ -67,16 +67,16 @@ const ATTEMPTS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Outlet {
     stream: Stream,
-    /// Where records wait. Unless the worker is plain its parent sees them, too: then a record
-    /// counts as soon as it is committed.
+    /// The memory in which records wait. Unless the worker is plain its parent sees them, too: then
+    /// a record counts as soon as it is committed.
     pub(crate) pages: Pages,
-    /// The worker is plain. Then two threads send, this one and the one that reads: a thread that
-    /// sends a record holds this until the record is whole.
+    /// The lock of a plain worker's stream, to which two threads send: each holds it until its
+    /// record is complete. `None`: the worker is not plain.
     plain: Option<Arc<Mutex<()>>>,
     /// Large results that the parent may not have copied yet.
     lent: Due<Block>,
     encoding: Option<Box<Encoding>>,
-    /// Where results are encoded.
+    /// The buffer in which results are encoded.
     scratch: Vec<u8>,
     /// How many bytes of records are committed and not sent.
     length: usize,
@@ -132,7 +132,7 @@ impl Outlet {
         self.flush();
     }
 
-    /// Marks that what standard error contains now was written by items that have ended
+    /// Marks everything that standard error contains now as output of items that have ended
     /// (`parent/worker_stderr.rs`).
     #[cold]
     pub(crate) fn mark(&self) {
@@ -274,8 +274,8 @@ impl Outlet {
     }
 }
 
-/// The bytes before a value of `length` bytes: the records of what travels beside it, and the head
-/// of its own record.
+/// The bytes before a value of `length` bytes: the records about its attachments and lent arrays,
+/// and the head of its own record.
 fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
     let mut head = Vec::new();
     if !beside.attachments.is_empty() {
@@ -315,7 +315,8 @@ pub(crate) fn send(
                 patience = patience.saturating_sub(1);
                 if patience == 0 && !attachments.is_empty() {
                     scope::said(
-                        "too many descriptors are on their way between processes (RLIMIT_NOFILE), or the system is out of memory",
+                        "too many descriptors are on their way between processes (RLIMIT_NOFILE), \
+                         or the system is out of memory",
                     );
                     return Err(postcard::Error::SerdeSerCustom);
                 }
@@ -328,7 +329,7 @@ pub(crate) fn send(
     Ok(())
 }
 
-/// What a worker keeps from frame to frame.
+/// The state that a worker keeps from frame to frame.
 pub(crate) struct WorkerState {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
@@ -372,7 +373,7 @@ impl<'a> Batch<'a> {
 
     /// The cell under which the next items run. If an item asks for its token, the next item gets
     /// another cell.
-    pub(crate) fn call(&mut self) -> Call {
+    pub(crate) fn call(&mut self) -> ItemTask {
         let index = self.head.sequence as usize;
         let gate = self.state.outlet.pages.gate(index);
         self.state.calls.cell(index, gate)
@@ -401,8 +402,8 @@ impl<'a> Batch<'a> {
         Some(argument)
     }
 
-    /// Marks that what standard error contains now was not written by the next item. (A call, so
-    /// that `next` is small enough to be none.)
+    /// Marks everything that standard error contains now as not written by the next item. (A
+    /// separate function, so that `next` is small enough to be inlined.)
     #[inline(never)]
     fn mark(&mut self) {
         let mut now = ticks::now();

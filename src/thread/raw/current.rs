@@ -1,20 +1,18 @@
 //! The current pool and the home pool of a thread.
 //!
-//! **Job.** The functions without a pool argument (`trefoil::join`) and the
-//! fast way into a pool that this thread is already in need the [`Worker`] of
-//! this thread. It lives on the thread's stack, so a thread-local holds a plain
-//! pointer to it, which costs one load.
+//! **Job.** The functions without a pool argument (`trefoil::join`), and the fast way into a pool
+//! that this thread is already in, need the [`Worker`] of this thread. It lives on the thread's
+//! stack, so a thread-local holds a plain pointer to it, which costs one load.
 //!
-//! Two pointers: *current* is the innermost pool that this thread is inside of,
-//! as one of its workers or as an outside thread that helps; *home* is the pool whose worker
-//! this thread is, which has to be told when the thread blocks, wherever it is.
+//! There are two pointers. *Current* is the innermost pool that this thread is inside of, as one of
+//! its workers or as an outside thread that helps. *Home* is the pool whose worker this thread is;
+//! that pool must learn when the thread blocks, whichever pool is current.
 //!
 //! - **P12** Each pointer is null or points to a `Worker` that is alive and belongs to this thread:
 //!   the guard that sets it borrows the worker, and puts the one before back when it is dropped.
 //!   Guards are neither `Send` nor forgotten: only this file makes them, in scopes that end.
 //!
-//! Rejected: `RefCell<Option<Rc<Worker>>>` (a borrow flag and two counts on
-//! every join).
+//! Rejected: `RefCell<Option<Rc<Worker>>>` (a borrow flag and two counts on every join).
 //!
 //! Tests: `tests/thread/pool.rs` (nested pools, indices).
 #![allow(unsafe_code)]
@@ -29,7 +27,7 @@ use crate::task::context;
 use crate::thread::join::splitter;
 use crate::thread::worker::Worker;
 
-/// The current one, and home.
+/// The current pool and the home pool.
 #[derive(Clone, Copy)]
 struct Pools {
     current: *const Worker,
@@ -52,7 +50,7 @@ fn pools() -> Pools {
     POOLS.try_with(Cell::get).unwrap_or(Pools::NONE)
 }
 
-/// Puts the pointers from before back; in a child that was forked inside, null.
+/// Restores the previous pointers; in a child that was forked meanwhile, null.
 struct Restore {
     before: Pools,
     generation: u32,
@@ -68,7 +66,7 @@ impl Drop for Restore {
     }
 }
 
-/// `current`: that of `pools`.
+/// Sets both pointers; `current` is the worker behind `pools.current`.
 fn set(pools: Pools, current: Option<&Worker>) {
     let _ = POOLS.try_with(|cell| cell.set(pools));
     splitter::move_to(current.map_or(0, |worker| worker.registry().address()));
@@ -79,14 +77,14 @@ fn set(pools: Pools, current: Option<&Worker>) {
 /// must not use the frames below, whose pool's threads do not exist.
 pub(in crate::thread) fn watch() {
     #[allow(clippy::disallowed_types)]
-    // The second to come may go on before the first is through: no protocol.
+    // A second caller may continue before the first has finished: no protocol.
     static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
         fork::in_child(forget);
     }
 }
 
-/// Touches this thread's own words only, which need no destructor.
+/// Runs in a forked child. It touches only this thread's own words, which need no destructor.
 extern "C" fn forget() {
     set(Pools::NONE, None);
 }
@@ -117,8 +115,8 @@ pub(in crate::thread) fn at_home<R>(worker: &Worker, f: impl FnOnce() -> R) -> R
 /// The innermost pool that this thread is inside of.
 #[inline]
 pub(in crate::thread) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
-    // SAFETY: P12: null, or alive as long as the guard that set it, which is
-    // below `f` on this thread's stack.
+    // SAFETY: P12: null, or alive as long as the guard that set it, which is below `f` on this
+    // thread's stack.
     f(unsafe { pools().current.as_ref() })
 }
 

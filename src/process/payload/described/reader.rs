@@ -294,7 +294,8 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
             },
             Some(Tag::Unit) => visitor.visit_none(),
             Some(_) => {
-                self.reader.depth.check()?; // no bytes are read here, so a type could recurse for ever
+                // no bytes are read here, so a type could recurse for ever
+                self.reader.depth.check()?;
                 visitor.visit_some(self)
             }
         }
@@ -426,7 +427,7 @@ struct Parts<'a, 'de, F: Flavor<'de>> {
 enum Left<'de> {
     /// So many, without a description.
     Exactly(usize),
-    /// Runs.
+    /// More runs, by the description.
     Runs,
     /// The first part of a run is being read; its description begins here.
     Run(&'de [u8]),
