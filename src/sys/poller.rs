@@ -2,8 +2,8 @@
 //!
 //! mio registers descriptors, waits for them, and owns the wake-up descriptor, on every system that
 //! it supports. Every source is registered once, for both directions, edge-triggered; its user
-//! remembers what was reported. The wake-up descriptor is edge-triggered, too, and never read: a
-//! wake-up costs one write, and no read.
+//! remembers which events were reported. The wake-up descriptor is edge-triggered, too, and never
+//! read: a wake-up costs one write, and no read.
 //!
 //! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the
 //! [`Wait`].
@@ -35,7 +35,7 @@ const WAKE_TOKEN: usize = usize::MAX;
 /// What an event says about one direction of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Readiness {
-    /// A call would not block.
+    /// Whether the next call would not block.
     pub(crate) now: bool,
     /// A call that did less than was asked for does not mean that nothing is left: the next one
     /// may not block either, and no event may follow. (The peer has closed, the source has
@@ -55,7 +55,7 @@ pub(crate) struct Poller {
     registry: Registry,
     sources: Sources,
     waker: Waker,
-    /// The process that made it.
+    /// The fork generation of the process that made it.
     generation: u32,
 }
 
@@ -66,7 +66,7 @@ impl Poller {
         let waker = Waker::new(&registry, Token(WAKE_TOKEN)).map_err(refused(CALLS[1]))?;
         let found = Events::with_capacity(EVENTS);
         let mut wait = Wait { poll, found };
-        // If the system refuses to wait, that is an error here, where it can be reported.
+        // If the system refuses waits, this returns the error, where it can be reported.
         wait.wait(Some(Duration::ZERO))?;
         fork::watch();
         let poller = Self {
@@ -112,7 +112,7 @@ impl Poller {
     }
 }
 
-/// Waits for what a [`Poller`] watches, and has the events of the last wait.
+/// Waits for the descriptors that a [`Poller`] watches, and has the events of the last wait.
 #[derive(Debug)]
 pub(crate) struct Wait {
     poll: Poll,

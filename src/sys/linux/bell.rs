@@ -1,4 +1,4 @@
-//! A descriptor that any thread, and a signal handler, makes ready: an `eventfd`.
+//! An `eventfd` that any thread, and a signal handler, can make readable.
 //!
 //! Tests: `tests/io/signals.rs` (each ring is an edge), `tests/event_loop/time.rs` (the
 //! thread that waits without a loop).
@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// The system call that makes one.
+/// The system call that makes a bell.
 pub(crate) const CALL: &str = "eventfd2";
 
-/// Ready from the first ring until it is silenced. Each ring is an edge.
+/// Readable from the first ring until it is silenced. Each ring is an edge.
 #[derive(Debug)]
 pub(crate) struct Bell(OwnedFd);
 

@@ -1,4 +1,4 @@
-//! Standard streams: files, pipes and consoles, none of which can be waited for.
+//! Standard streams: files, pipes and consoles. None of them can be polled.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,16 +12,16 @@ use super::bell::Bell;
 use crate::loom::thread::Builder;
 use crate::loom::{Condvar, Mutex};
 
-/// What a standard stream is used through.
-#[allow(dead_code)] // the first kind is another system's
+/// How a standard stream is used.
+#[allow(dead_code)] // other systems use the first kind
 pub(crate) enum Stream {
-    /// It can be waited for. `true`: it is a socket.
+    /// The stream can be polled. `true`: it is a socket.
     Waits(OwnedSocket, bool),
     /// Each call may block.
     Blocks(File),
 }
 
-/// Standard input (0), output (1) or error.
+/// Opens standard input (0), output (1) or error (2).
 pub(crate) fn open(number: u8) -> io::Result<Stream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let handle = match number {
@@ -32,10 +32,10 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
     Ok(Stream::Blocks(handle.try_clone_to_owned()?.into()))
 }
 
-/// What nothing is read from, and what is written to goes nowhere.
+/// The null device: reads return nothing, writes are discarded.
 pub(crate) const NULL: &str = "NUL";
 
-/// What to wait for until the standard error has room, and the event that tells.
+/// What to wait for until standard error has room, and the event to wait for.
 pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
     let bell = Arc::new(Bell::new().ok()?);
     let mut voice = VOICE.lock();
@@ -46,12 +46,12 @@ pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
     Some((bell, PollFlags::IN))
 }
 
-/// The standard error takes a page without waiting; this is waited for until then.
+/// Waits until standard error takes a page without blocking; `false`: not within `limit`.
 pub(crate) fn has_room(limit: Duration) -> bool {
     wait_until(limit, Voice::has_room)
 }
 
-/// All that was written has been taken; this is waited for until then.
+/// Waits until everything that was written has been taken, at most for `limit`.
 pub(crate) fn settle(limit: Duration) {
     wait_until(limit, |voice| !voice.speaks);
 }
@@ -66,7 +66,7 @@ fn wait_until(limit: Duration, done: impl Fn(&Voice) -> bool) -> bool {
     done(&voice)
 }
 
-/// Writes some of what has room to the standard error.
+/// Writes some bytes to standard error, as much as there is room for.
 pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
     let mut voice = VOICE.lock();
     voice.words.extend_from_slice(words);
@@ -76,19 +76,19 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
         if !voice.speaks {
             let words = std::mem::take(&mut voice.words);
             drop(voice);
-            io::stderr().write_all(&words)?; // without a thread it waits
+            io::stderr().write_all(&words)?; // there is no thread, so this call blocks
         }
     }
     Ok(words.len())
 }
 
-/// The words of workers, on their way to the standard error. It cannot be waited for, and its
-/// reader may take its time: so a thread writes, as long as there is something to write.
+/// The bytes of workers on their way to standard error. It cannot be polled, and its reader may be
+/// slow, so a thread writes them. The thread exists while there are bytes.
 struct Voice {
     words: Vec<u8>,
-    /// The thread is there.
+    /// The thread exists.
     speaks: bool,
-    /// To be rung when there is room.
+    /// The bells to ring when there is room again.
     waiting: Vec<Arc<Bell>>,
 }
 
@@ -98,13 +98,13 @@ static VOICE: Mutex<Voice> = Mutex::new(Voice {
     waiting: Vec::new(),
 });
 
-/// The thread has written something.
+/// Notified when the thread has written something.
 static TAKEN: Condvar = Condvar::new();
 
-/// How much waits for the thread, at most and a little.
+/// How many bytes wait for the thread before there is no room. (One write may exceed it.)
 const ROOM: usize = 16 << 10;
 
-/// Enough for a write.
+/// The thread's stack: enough for a write.
 const STACK: usize = 256 << 10;
 
 impl Voice {
@@ -120,7 +120,9 @@ fn speak() {
         voice.waiting.drain(..).for_each(|bell| bell.ring());
         drop(voice);
         TAKEN.notify_all();
-        let _ = io::stderr().write_all(&words); // closed, or not read any more: it is not missed
+        // An error means that standard error is closed or has no reader: then the bytes are
+        // discarded.
+        let _ = io::stderr().write_all(&words);
         voice = VOICE.lock();
     }
     voice.speaks = false;
@@ -128,12 +130,12 @@ fn speak() {
     TAKEN.notify_all();
 }
 
-/// Nobody counts what waits in the standard error.
+/// How much waits in standard error is unknown here: 0.
 pub(crate) fn complaints() -> u64 {
     0
 }
 
-/// For what is to write nowhere.
+/// The null device, open for writing.
 pub(crate) fn null() -> io::Result<File> {
     File::options().write(true).open(NULL)
 }
