@@ -1,14 +1,14 @@
 //! A loop's task table, for other threads to read.
 //!
-//! A lock at each spawn would be measurable, so the table belongs to the loop's thread while the
-//! loop runs, and lies behind a lock while it does not:
+//! A lock at each spawn would be measurable. So the table belongs to the loop's thread while the
+//! loop runs, and is behind a lock while it does not:
 //!
-//! 1. Before the loop waits in the kernel, and while nothing drives it, its table is here; before
-//!    it continues it takes the table back. A thread that wants a snapshot meanwhile reads it here,
-//!    and wakes nothing.
-//! 2. A thread that finds no table here leaves a sender, and waits. The loop answers after the task
-//!    that it runs, or when it puts the table here.
-//! 3. A loop with a watchdog puts its table here for each poll, too, and notes which task is
+//! 1. Before the loop waits in the kernel, and while nothing drives it, its table is here. The loop
+//!    takes the table back before it continues. A thread that wants a snapshot meanwhile reads the
+//!    table here, and wakes no thread.
+//! 2. A thread that finds no table here leaves a sender and waits. The loop answers after the task
+//!    that it is running, or when it puts the table here.
+//! 3. A loop with a watchdog also puts its table here for each poll, and notes which task is
 //!    polled, and since when. Meanwhile the task itself uses the table under the lock.
 //!
 //! - **L7** No request is missed: a thread that finds no table leaves a request under the lock, and
@@ -31,34 +31,34 @@ use crate::loom::{Condvar, Mutex, MutexGuard};
 /// Holds the table while the loop's thread does not own it exclusively.
 pub(super) struct SharedTable {
     inner: Mutex<Inner>,
-    /// A thread waits for an answer.
+    /// Whether a thread waits for an answer.
     asked: AtomicBool,
-    /// For the watchdog, if there is one: a poll has begun, or the loop has ended.
+    /// Notified, for the watchdog, when a poll has begun or the loop has ended.
     pub(super) begun: Condvar,
 }
 
 pub(super) struct Inner {
     pub(super) table: Table,
-    /// The table is here.
+    /// Whether the table is here.
     here: bool,
     requests: Vec<mpsc::Sender<Snapshot>>,
-    /// What the watchdog looks at.
+    /// The present poll, for the watchdog.
     pub(super) now: Option<Poll>,
-    /// The watchdog waits until a poll begins.
+    /// Whether the watchdog waits for a poll to begin.
     pub(super) parked: bool,
     pub(super) ended: bool,
 }
 
-/// A poll that goes on.
+/// A poll that has not ended.
 pub(super) struct Poll {
-    /// The task's tag; 0: the root future.
+    /// The tag of the task; 0 is the root future.
     pub(super) tag: u32,
     pub(super) since: Instant,
     pub(super) reported: bool,
 }
 
 impl Inner {
-    /// For a loop whose table lies here.
+    /// A snapshot of a loop whose table is here.
     fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.table, self.now.as_ref().map(|poll| poll.tag))
     }
@@ -84,7 +84,7 @@ impl SharedTable {
         self.inner.lock()
     }
 
-    /// (1) The loop takes its table; the poll for which it was here.
+    /// (1) Called by the loop: takes its table back. Returns the poll for which it was here.
     pub(super) fn take(&self, ours: &mut Table) -> Option<Poll> {
         let mut inner = self.inner.lock();
         std::mem::swap(ours, &mut inner.table);
@@ -92,7 +92,7 @@ impl SharedTable {
         inner.now.take()
     }
 
-    /// (1) The loop puts its table here; (3) for this poll.
+    /// (1) Called by the loop: puts its table here; (3) for this poll.
     pub(super) fn put(&self, ours: &mut Table, poll: Option<Poll>) {
         let mut inner = self.inner.lock();
         std::mem::swap(ours, &mut inner.table);
@@ -113,7 +113,7 @@ impl SharedTable {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// (2) Any other thread; `None`: the loop has not answered in time.
+    /// (2) Called by other threads: a snapshot. `None`: the loop has not answered in time.
     pub(super) fn look(&self, patience: Duration) -> Option<Snapshot> {
         let answer = {
             let mut inner = self.inner.lock();
