@@ -1,4 +1,4 @@
-//! hyper's `Read` and `Write` on our streams.
+//! hyper's `Read` and `Write` for the streams of [`io`](crate::io).
 //!
 //! Reads go straight into hyper's buffer (`raw_fill`), writes through the futures-io trait that
 //! each stream has (`writes`): one system call each, vectored if hyper has several pieces. hyper's
@@ -17,7 +17,7 @@ raw_fill::reads! {
 }
 stream_writes!(Write; TcpStream);
 
-/// For streams that only some systems have.
+/// The implementations for streams that only some systems have.
 #[cfg(unix)]
 mod of_unix {
     use super::*;

@@ -52,7 +52,7 @@ impl<W, T> Payload<W, T> {
     }
 }
 
-/// The `S` of a cell that is never scheduled again: that of a closure, or of a value that was ready
+/// The `S` of a cell that is never scheduled again: that of a closure, or of a value that existed
 /// from the start.
 struct Never;
 
@@ -112,7 +112,7 @@ where
     unsafe { queued(&Make::<F, F::Output, S>::LOCAL, schedule, future, false) }
 }
 
-/// The two sides of a promise. `hook` is told when it is cancelled.
+/// The two sides of a promise. `hook` is called when it is cancelled.
 #[track_caller]
 pub(crate) fn promise<T, H>(hook: H) -> (Completer<T>, Task<T>)
 where
@@ -176,7 +176,7 @@ fn allocate<W, T, S>(
     let birth = Birth::at(Location::caller());
     let layout = Layout::new::<Cell<W, T, S>>();
     let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
-    // Built in place: to copy it would mean to wait until each word of the original has been
+    // The header is built in place: a copy would have to wait until each word of the original was
     // written.
     let header = Header {
         birth,
@@ -266,7 +266,7 @@ impl<T, H: OnCancel> Make<(), T, H> {
     };
 }
 
-/// Where the payload of a cell with these types lies.
+/// Where the payload of a cell with these types is.
 ///
 /// # Safety
 /// T6, T7: the cell lives, and has these types.
@@ -315,7 +315,7 @@ where
         // `schedule` is used.
         let schedule = unsafe { half::<F, T, S>(ptr) };
         assert!(
-            schedule.is_owner_thread(), // T9
+            schedule.is_owner_thread(), // see T9
             "trefoil: a local task was run on a thread that does not own it"
         );
     }
