@@ -52,7 +52,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::raw_fill;
 use super::writes::stream_writes;
 use crate::io::{
-    ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, Stream, TcpStream,
+    ByteStream, ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, TcpStream,
     WriteHalf, fs,
 };
 

@@ -7,7 +7,7 @@
 //! A wait beyond the clock's range ends at the end of the clock. The real clock never reaches it; a
 //! virtual one does when nothing else is left to wait for, so that nothing waits for ever.
 //!
-//! A duration that is counted from a call ([`Span`]) may be computed outside the loop that will
+//! A duration that is counted from a call ([`Countdown`]) may be computed outside the loop that will
 //! wait for it, as in `event_loop.block_on(sleep(hour))`, and so by another clock. It remembers
 //! which one, and is computed again if that was not the waiting loop's clock.
 //!
@@ -196,15 +196,15 @@ impl Drop for Held {
 
 /// A duration, and the clock by which its end was computed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Span {
+pub(crate) struct Countdown {
     length: Duration,
     clock: u64,
 }
 
-impl Span {
+impl Countdown {
     /// A duration that is counted from now, and its end.
     #[inline]
-    pub(crate) fn count(length: Duration) -> (Instant, Self) {
+    pub(crate) fn from_now(length: Duration) -> (Instant, Self) {
         let (now, clock) = read();
         (later(now, length), Self { length, clock })
     }

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-pub(crate) use clock::{Clock, Span, end, hold, later, now, replace_clock};
+pub(crate) use clock::{Clock, Countdown, end, hold, later, now, replace_clock};
 pub(crate) use timers::{TimerKey, Timers};
 pub(crate) use waiter::{Interest, RARELY, Ready, enter};
 
@@ -52,7 +52,7 @@ pub(crate) struct Alarm {
 enum Stage {
     /// The alarm was not polled yet. A duration is computed again if the polling thread has another
     /// clock.
-    New(Option<Span>),
+    New(Option<Countdown>),
     Idle,
     Armed(Arc<dyn Timekeeper>, TimerKey),
 }
@@ -68,7 +68,7 @@ impl Alarm {
 
     /// An alarm `length` from now, by the clock of the thread that polls it first.
     pub(crate) fn after(length: Duration) -> Self {
-        let (deadline, span) = Span::count(length);
+        let (deadline, span) = Countdown::from_now(length);
         Self {
             deadline,
             stage: Stage::New(Some(span)),
@@ -79,7 +79,7 @@ impl Alarm {
     /// waker of the latest call is woken.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Stage::New(span) = &self.stage {
-            self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
+            self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
             self.stage = Stage::Idle;
         }
         if now() >= self.deadline {

@@ -57,11 +57,11 @@ pub(crate) const RARELY: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// A descriptor, open for as long as it is waited for.
-pub(crate) type Source = Arc<dyn AsFd + Send + Sync>;
+pub(crate) type WatchedFd = Arc<dyn AsFd + Send + Sync>;
 
 /// Descriptors to wait for, and for which event.
 #[derive(Clone)]
-pub(crate) struct Interest(pub(crate) [Option<(Source, PollFlags)>; 2]);
+pub(crate) struct Interest(pub(crate) [Option<(WatchedFd, PollFlags)>; 2]);
 
 impl Interest {
     pub(crate) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {

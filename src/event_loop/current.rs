@@ -53,8 +53,8 @@ pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
 
 /// Makes `local` this thread's loop and timekeeper, on which the thread must not block, until the
 /// guard is dropped.
-pub(super) fn enter(local: &Rc<Local>) -> Entered {
-    Entered {
+pub(super) fn enter(local: &Rc<Local>) -> EnteredLoop {
+    EnteredLoop {
         before: replace(Some(local.clone())),
         clock: alarm::replace_clock(local.shared.clock().cloned()),
         keeps_all: awaited::keep_all(local.outside().is_some()),
@@ -71,7 +71,7 @@ fn replace(local: Option<Rc<Local>>) -> Option<Rc<Local>> {
 
 /// Restores the previous loop when it is dropped.
 #[must_use]
-pub(super) struct Entered {
+pub(super) struct EnteredLoop {
     before: Option<Rc<Local>>,
     /// The previous clock, and whether awaited tasks were recorded.
     clock: Option<Arc<Clock>>,
@@ -81,7 +81,7 @@ pub(super) struct Entered {
     mark: *const (),
 }
 
-impl Drop for Entered {
+impl Drop for EnteredLoop {
     fn drop(&mut self) {
         marker::replace_loop(self.mark);
         drop(replace(self.before.take()));

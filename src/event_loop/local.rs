@@ -32,9 +32,9 @@ use std::time::Instant;
 use super::outside::Outside;
 use super::reactor::Reactor;
 use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
-use super::shared_table::Poll as PollNow;
+use super::shared_table::CurrentPoll;
 use super::snapshot::Snapshot;
-use super::task_table::Table;
+use super::task_table::TaskTable;
 use crate::alarm::{Clock, Timers};
 use crate::loom::Parker;
 use crate::sys::poller::Poller;
@@ -60,7 +60,7 @@ pub(crate) struct Local {
     /// Reused memory for entries taken from the inbox.
     brought: Cell<Vec<Runnable>>,
     /// The table, unless it is in [`super::shared_table`], where other threads can read it.
-    table: RefCell<Table>,
+    table: RefCell<TaskTable>,
     table_lent: Cell<bool>,
     /// Set once the loop has a virtual clock.
     outside: OnceCell<Outside>,
@@ -197,12 +197,12 @@ impl Local {
             ready.shrink_to(CAPACITY);
         }
         drop(ready);
-        self.with_table(Table::shrink);
+        self.with_table(TaskTable::shrink);
     }
 
     /// Calls `f` with the table, wherever it is. `f` must run no user code (L8).
     #[inline]
-    pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
+    pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut TaskTable) -> R) -> R {
         if self.table_lent.get() {
             f(&mut self.shared.table.lock().table)
         } else {
@@ -212,14 +212,14 @@ impl Local {
 
     /// Takes the table back when the loop continues. Returns the watched poll during which it was
     /// shared, if there was one.
-    pub(super) fn take_table(&self) -> Option<PollNow> {
+    pub(super) fn take_table(&self) -> Option<CurrentPoll> {
         self.table_lent.set(false);
         self.shared.table.take(&mut self.table.borrow_mut())
     }
 
     /// Puts the table where other threads can read it: when the loop stops, for a while or for
     /// good, or a watched poll begins.
-    pub(super) fn put_table(&self, poll: Option<PollNow>) {
+    pub(super) fn put_table(&self, poll: Option<CurrentPoll>) {
         let table = &mut self.table.borrow_mut();
         self.shared.table.put(table, poll);
         self.table_lent.set(true);
@@ -271,7 +271,7 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn begin_watched(&self, tag: u32) {
-        self.put_table(Some(PollNow {
+        self.put_table(Some(CurrentPoll {
             tag,
             since: Instant::now(),
             reported: false,

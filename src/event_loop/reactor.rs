@@ -38,7 +38,7 @@ use rustix::fd::BorrowedFd;
 use slab::Slab;
 
 use super::source_waiters::SourceWaiters;
-use crate::sys::poller::{Poller, Readiness, Wait};
+use crate::sys::poller::{Poller, PollerWait, Readiness};
 
 /// Identifies one registered source until it is removed; also its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +59,13 @@ pub(crate) enum Direction {
 
 pub(super) struct Reactor {
     /// Each source's two halves, by [`Direction`].
-    sources: Slab<[Half; 2]>,
-    wait: Wait,
+    sources: Slab<[DirectionState; 2]>,
+    wait: PollerWait,
 }
 
 /// One direction of a source.
 #[derive(Default)]
-pub(super) struct Half {
+pub(super) struct DirectionState {
     ready: Readiness,
     pub(super) waiters: SourceWaiters,
 }
@@ -81,7 +81,7 @@ pub(super) enum Asked {
 }
 
 impl Reactor {
-    pub(super) fn new(wait: Wait) -> Self {
+    pub(super) fn new(wait: PollerWait) -> Self {
         Self {
             sources: Slab::new(),
             wait,
@@ -99,7 +99,7 @@ impl Reactor {
         let vacant = self.sources.vacant_entry();
         let key = SourceKey(vacant.key());
         poller.register(fd, key.0)?;
-        let mut halves = [Half::default(), Half::default()];
+        let mut halves = [DirectionState::default(), DirectionState::default()];
         halves[Direction::Write as usize].ready.now = writable;
         vacant.insert(halves);
         Ok(key)
@@ -113,7 +113,11 @@ impl Reactor {
     }
 
     /// One direction of a source, unless that is gone.
-    pub(super) fn half(&mut self, key: SourceKey, direction: Direction) -> Option<&mut Half> {
+    pub(super) fn half(
+        &mut self,
+        key: SourceKey,
+        direction: Direction,
+    ) -> Option<&mut DirectionState> {
         Some(&mut self.sources.get_mut(key.0)?[direction as usize])
     }
 
@@ -170,7 +174,7 @@ impl Reactor {
     }
 }
 
-impl Half {
+impl DirectionState {
     /// Whether an operation may be tried now.
     pub(super) fn ask(&mut self) -> Asked {
         if self.ready.now {
@@ -198,7 +202,7 @@ impl Half {
 
 /// Marks the source of an event as ready, and moves its waiters into `woken`.
 fn deliver(
-    sources: &mut Slab<[Half; 2]>,
+    sources: &mut Slab<[DirectionState; 2]>,
     token: usize,
     ready: [Readiness; 2],
     woken: &mut Vec<Waker>,

@@ -38,7 +38,7 @@ use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::sync::marker;
 use crate::sys::poller::Poller;
-use crate::task::{Hook, Inbox, Runnable, Sleep};
+use crate::task::{Hook, Inbox, Runnable, SleepPlace};
 
 /// A flag: the root future was woken.
 pub(super) const ROOT_WOKEN: u32 = 1;
@@ -137,7 +137,7 @@ impl SharedLoop {
     pub(super) fn push(&self, runnable: Runnable) {
         match self.inbox.push(runnable) {
             Ok(None) => {}
-            Ok(Some(sleep)) => self.wake_up(sleep),
+            Ok(Some(place)) => self.wake_up(place),
             Err(refused) => drop(refused),
         }
     }
@@ -146,8 +146,8 @@ impl SharedLoop {
     pub(super) fn raise(&self, flag: u32) {
         // Release: pairs with the `Acquire` in `take_flags`.
         self.flags.fetch_or(flag, Ordering::Release);
-        if let Some(sleep) = self.inbox.ring() {
-            self.wake_up(sleep);
+        if let Some(place) = self.inbox.ring() {
+            self.wake_up(place);
         }
     }
 
@@ -224,10 +224,10 @@ impl SharedLoop {
     }
 
     /// Wakes the loop where it sleeps.
-    fn wake_up(&self, sleep: Sleep) {
-        match sleep {
-            Sleep::InParker => self.unparker.unpark(),
-            Sleep::InPoller => {
+    fn wake_up(&self, place: SleepPlace) {
+        match place {
+            SleepPlace::Parker => self.unparker.unpark(),
+            SleepPlace::Poller => {
                 if let Some(poller) = self.poller.upgrade() {
                     poller.wake();
                 }

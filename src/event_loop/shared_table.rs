@@ -24,40 +24,40 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::Snapshot;
-use super::task_table::Table;
+use super::task_table::TaskTable;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex, MutexGuard};
 
 /// Holds the table while the loop's thread does not own it exclusively.
 pub(super) struct SharedTable {
-    inner: Mutex<Inner>,
+    inner: Mutex<TableState>,
     /// Whether a thread waits for an answer.
     asked: AtomicBool,
     /// Notified, for the watchdog, when a poll has begun or the loop has ended.
     pub(super) begun: Condvar,
 }
 
-pub(super) struct Inner {
-    pub(super) table: Table,
+pub(super) struct TableState {
+    pub(super) table: TaskTable,
     /// Whether the table is here.
     here: bool,
     requests: Vec<mpsc::Sender<Snapshot>>,
     /// The present poll, for the watchdog.
-    pub(super) now: Option<Poll>,
+    pub(super) now: Option<CurrentPoll>,
     /// Whether the watchdog waits for a poll to begin.
     pub(super) parked: bool,
     pub(super) ended: bool,
 }
 
 /// A poll that has not ended.
-pub(super) struct Poll {
+pub(super) struct CurrentPoll {
     /// The tag of the task; 0 is the root future.
     pub(super) tag: u32,
     pub(super) since: Instant,
     pub(super) reported: bool,
 }
 
-impl Inner {
+impl TableState {
     /// A snapshot of a loop whose table is here.
     fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.table, self.now.as_ref().map(|poll| poll.tag))
@@ -67,8 +67,8 @@ impl Inner {
 impl SharedTable {
     pub(super) fn new(watched: bool) -> Self {
         Self {
-            inner: Mutex::new(Inner {
-                table: Table::new(watched),
+            inner: Mutex::new(TableState {
+                table: TaskTable::new(watched),
                 here: true,
                 requests: Vec::new(),
                 now: None,
@@ -80,12 +80,12 @@ impl SharedTable {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, TableState> {
         self.inner.lock()
     }
 
     /// (1) Called by the loop: takes its table back. Returns the poll for which it was here.
-    pub(super) fn take(&self, ours: &mut Table) -> Option<Poll> {
+    pub(super) fn take(&self, ours: &mut TaskTable) -> Option<CurrentPoll> {
         let mut inner = self.inner.lock();
         std::mem::swap(ours, &mut inner.table);
         inner.here = false;
@@ -93,7 +93,7 @@ impl SharedTable {
     }
 
     /// (1) Called by the loop: puts its table here; (3) for this poll.
-    pub(super) fn put(&self, ours: &mut Table, poll: Option<Poll>) {
+    pub(super) fn put(&self, ours: &mut TaskTable, poll: Option<CurrentPoll>) {
         let mut inner = self.inner.lock();
         std::mem::swap(ours, &mut inner.table);
         inner.here = true;

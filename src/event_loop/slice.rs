@@ -34,7 +34,7 @@ const MAX_POLLS: u32 = 1024;
 
 /// One stretch of polls.
 #[derive(Debug)]
-pub(super) struct Slice {
+pub(super) struct TimeSlice {
     /// How many polls there were in this slice.
     polls: u32,
     /// The clock is read when `polls` reaches this.
@@ -49,7 +49,7 @@ pub(super) struct Slice {
     timers: bool,
 }
 
-impl Slice {
+impl TimeSlice {
     pub(super) fn new() -> Self {
         let now = ticks::now();
         Self {
@@ -129,7 +129,7 @@ mod tests {
     /// Runs a slice in which each poll takes `each`. Returns after how many polls it is over, and
     /// how often the clock was read.
     fn polls(each: u64) -> (u32, u32) {
-        let mut slice = Slice::new();
+        let mut slice = TimeSlice::new();
         let (mut now, mut read) = (slice.began, 0);
         while !slice.over {
             now += each;
@@ -149,7 +149,7 @@ mod tests {
         assert!((500..=500 + STRIDE).contains(&short) && read <= 500 / STRIDE + 1);
         assert_eq!(polls(SLICE * 10).0, STRIDE, "from short ones to long ones");
         // Long polls all the time: the clock is read after each.
-        let mut slice = Slice::new();
+        let mut slice = TimeSlice::new();
         slice.next = 1;
         slice.polls += 1;
         slice.read_clock(slice.began + SLICE);

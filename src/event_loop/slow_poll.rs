@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::shared::SharedLoop;
-use super::shared_table::Inner;
+use super::shared_table::TableState;
 use super::snapshot::TaskInfo;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::task::panic::contain;
@@ -64,7 +64,7 @@ pub struct SlowPoll {
 
 impl SlowPoll {
     /// A report about the present poll.
-    fn of(inner: &Inner, tag: u32, elapsed: Duration) -> Option<Self> {
+    fn of(inner: &TableState, tag: u32, elapsed: Duration) -> Option<Self> {
         Some(Self {
             task: TaskInfo::of(&inner.table, tag, Some(tag))?,
             is_root: tag == 0,

@@ -14,7 +14,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::task_table::{Entry, Noted, READ, TIMER, Table, WRITE};
+use super::task_table::{PollRecord, READ, TIMER, TaskEntry, TaskTable, WRITE};
 use crate::task::{TaskId, TaskRef};
 
 /// The deepest indentation.
@@ -130,7 +130,7 @@ pub struct WaitsFor {
 impl Snapshot {
     /// A snapshot of a table, whose lock or cell the caller has. `running`: the tag of the running
     /// task; 0 is the root future.
-    pub(super) fn of(table: &Table, running: Option<u32>) -> Self {
+    pub(super) fn of(table: &TaskTable, running: Option<u32>) -> Self {
         let tasks = table.tasks();
         let mut tasks: Vec<TaskInfo> = tasks
             .filter_map(|task| TaskInfo::of(table, task.tag(), running))
@@ -178,12 +178,12 @@ impl Snapshot {
 impl TaskInfo {
     /// The task with this tag; tag 0 is the root future. `running`: the tag of the task whose code
     /// is running.
-    pub(super) fn of(table: &Table, tag: u32, running: Option<u32>) -> Option<Self> {
+    pub(super) fn of(table: &TaskTable, tag: u32, running: Option<u32>) -> Option<Self> {
         let (task, id, spawned_at, noted) = if tag == 0 {
             let root = table.root.as_ref()?;
             (None, root.id, root.site, root.noted)
         } else {
-            let Entry { task, noted } = table.get(tag)?;
+            let TaskEntry { task, noted } = table.get(tag)?;
             (Some(task), task.id(), task.spawned_at(), *noted)
         };
         let state = match task {
@@ -223,7 +223,7 @@ impl TaskInfo {
 }
 
 impl WaitsFor {
-    fn of(noted: Noted) -> Self {
+    fn of(noted: PollRecord) -> Self {
         Self {
             task: noted.awaited,
             timer: noted.waits(TIMER),

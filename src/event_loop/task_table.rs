@@ -25,14 +25,14 @@ pub(super) const WRITE: u8 = 4;
 const CAPACITY: usize = 2048;
 
 /// One task that has not ended.
-pub(super) struct Entry {
+pub(super) struct TaskEntry {
     pub(super) task: TaskRef,
-    pub(super) noted: Noted,
+    pub(super) noted: PollRecord,
 }
 
 /// The record of a task's (or the root future's) polls.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Noted {
+pub(super) struct PollRecord {
     /// The task that this one waits for.
     pub(super) awaited: Option<TaskId>,
     pub(super) polls: u32,
@@ -40,7 +40,7 @@ pub(super) struct Noted {
     waits: u8,
 }
 
-impl Noted {
+impl PollRecord {
     /// Records a poll that has begun to wait for these.
     #[inline]
     fn note(&mut self, waits: u8, awaited: Option<TaskId>) {
@@ -60,20 +60,20 @@ impl Noted {
 pub(super) struct Root {
     pub(super) id: TaskId,
     pub(super) site: &'static std::panic::Location<'static>,
-    pub(super) noted: Noted,
+    pub(super) noted: PollRecord,
 }
 
 /// The tasks of one loop.
 #[derive(Default)]
-pub(super) struct Table {
-    tasks: Slab<Entry>,
+pub(super) struct TaskTable {
+    tasks: Slab<TaskEntry>,
     pub(super) root: Option<Root>,
     /// How long the polls of each task took in total, by tag. Only a loop with a watchdog counts
     /// this.
     spent: Option<HashMap<u32, Duration>>,
 }
 
-impl Table {
+impl TaskTable {
     /// `watched`: the table also counts the time in polls.
     pub(super) fn new(watched: bool) -> Self {
         Self {
@@ -83,15 +83,15 @@ impl Table {
     }
 
     pub(super) fn insert(&mut self, task: TaskRef) -> u32 {
-        let entry = Entry {
+        let entry = TaskEntry {
             task,
-            noted: Noted::default(),
+            noted: PollRecord::default(),
         };
         // The tag is the key plus one, because new entries have 0.
         u32::try_from(self.tasks.insert(entry) + 1).expect("fewer than 2^32 tasks")
     }
 
-    pub(super) fn get(&self, tag: u32) -> Option<&Entry> {
+    pub(super) fn get(&self, tag: u32) -> Option<&TaskEntry> {
         self.tasks.get(key(tag))
     }
 
@@ -179,6 +179,6 @@ mod tests {
         } else {
             20
         };
-        assert_eq!(size_of::<Option<Entry>>(), size);
+        assert_eq!(size_of::<Option<TaskEntry>>(), size);
     }
 }

@@ -3,7 +3,7 @@
 //! 1. The root future is polled, if it was woken and all tasks that were ready before it have run.
 //! 2. The tasks that are ready *now* run, in order. Tasks that become ready meanwhile run in the
 //!    next turn, so a task that wakes itself cannot starve others. A batch is cut after [`BATCH`]
-//!    tasks or when the [`Slice`] is over.
+//!    tasks or when the [`TimeSlice`] is over.
 //! 3. Timers that are due wake their tasks, if time has passed since the timers were last checked.
 //!    This wakes about as many tasks as run in a turn, so that a hundred thousand timers do not
 //!    starve other tasks, and each woken task is still in the processor's cache when it runs.
@@ -38,13 +38,13 @@ use std::time::{Duration, Instant};
 
 use super::current;
 use super::local::Local;
-use super::slice::Slice;
-use super::task_table::{Noted, Root};
+use super::slice::TimeSlice;
+use super::task_table::{PollRecord, Root};
 use crate::record::{self, Ending, Kind};
 use crate::sync::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
-use crate::task::{Ran, Runnable, Sleep, TaskId, TaskRef};
+use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef};
 
 /// How many tasks run in one turn at most. (The kernel is asked less often: `slice.rs`.)
 const BATCH: usize = 64;
@@ -103,7 +103,7 @@ pub(super) fn once(local: &Local) -> bool {
     turns.turn_once();
     if is_idle(local) && !jump(local) {
         // From here on a thread that adds work makes the descriptor ready (L1).
-        if local.shared.inbox.lie_down(Sleep::InPoller) && !local.shared.has_flags() {
+        if local.shared.inbox.begin_sleep(SleepPlace::Poller) && !local.shared.has_flags() {
             if let Some(outside) = local.outside()
                 && pace(local).is_some_and(|pace| !pace.is_zero())
             {
@@ -111,7 +111,7 @@ pub(super) fn once(local: &Local) -> bool {
             }
             return false;
         }
-        local.shared.inbox.get_up();
+        local.shared.inbox.end_sleep();
     }
     true
 }
@@ -226,7 +226,7 @@ struct Turns<'a> {
     /// The number of the root future; 0: there is none.
     root: u64,
     /// The polls since the kernel was last asked for events.
-    slice: Slice,
+    slice: TimeSlice,
     _role: record::Before,
 }
 
@@ -240,19 +240,19 @@ impl Drop for Turns<'_> {
 impl<'a> Turns<'a> {
     /// `root`: where the root future was given, if there is one.
     fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
-        local.shared.inbox.get_up();
+        local.shared.inbox.end_sleep();
         local.take_table();
         let root = root.map(|site| Root {
             id: TaskId::next(),
             site,
-            noted: Noted::default(),
+            noted: PollRecord::default(),
         });
         let number = root.as_ref().map_or(0, |root| root.id.get());
         local.with_table(|table| table.set_root(root));
         Self {
             local,
             root: number,
-            slice: Slice::new(),
+            slice: TimeSlice::new(),
             _role: record::role(record::Role::Loop),
         }
     }
@@ -353,10 +353,10 @@ impl<'a> Turns<'a> {
         // The poller is needed only to watch descriptors.
         let parks = self.local.reactor.borrow().is_empty();
         let how = match parks {
-            true => Sleep::InParker,
-            false => Sleep::InPoller,
+            true => SleepPlace::Parker,
+            false => SleepPlace::Poller,
         };
-        if shared.inbox.lie_down(how) && !shared.has_flags() {
+        if shared.inbox.begin_sleep(how) && !shared.has_flags() {
             // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.
             let result = park::blocked(|| {
                 let _noted = record::sleeps();
@@ -376,7 +376,7 @@ impl<'a> Turns<'a> {
             });
             self.looked(result);
         }
-        shared.inbox.get_up();
+        shared.inbox.end_sleep();
     }
 
     /// Asks the kernel for events, without waiting.

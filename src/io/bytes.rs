@@ -1,7 +1,7 @@
 //! Reads and writes bytes, in one implementation for all streams.
 //!
 //! A stream is a [`Source`] of a descriptor of [`Bytes`]: a socket, the end of a pipe. The
-//! functions here are one system call each with an [`Outcome`] (the count, and whether it was
+//! functions here are one system call each with an [`Completed`] (the count, and whether it was
 //! short), or loops over those; the source does the waiting.
 //!
 //! A short count usually means that the next call would block, which saves that call;
@@ -33,7 +33,7 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use super::read_write::append;
-use super::source::{Outcome, Source};
+use super::source::{Completed, Source};
 use crate::event_loop::Direction;
 use crate::sys::transfer;
 
@@ -51,7 +51,7 @@ pub(crate) trait Bytes: AsFd {
 }
 
 /// A source that bytes are read from and written to.
-pub(crate) trait Stream {
+pub(crate) trait ByteStream {
     type Io: Bytes;
 
     fn source(&self) -> &Source<Self::Io>;
@@ -72,7 +72,7 @@ fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::
 /// A closure that reads into these buffers; `None`: they have no room.
 fn reading<T: Bytes>(
     buffers: &mut [IoSliceMut<'_>],
-) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
+) -> Option<impl FnMut(&T) -> io::Result<Completed<usize>>> {
     let first = buffers.iter().position(|buffer| !buffer.is_empty())?;
     let most = buffers.len().min(first + SLICES);
     let buffers = &mut buffers[first..most];
@@ -82,20 +82,20 @@ fn reading<T: Bytes>(
             [buffer] => receive(io, &mut **buffer)?,
             several => transfer::receive_several(io.as_fd(), several)?,
         };
-        Ok(Outcome::of(wanted, count, T::DRAINS))
+        Ok(Completed::of(wanted, count, T::DRAINS))
     })
 }
 
 /// A closure that writes these slices; `None`: they are empty.
 fn writing<T: Bytes>(
     slices: &[IoSlice<'_>],
-) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
+) -> Option<impl FnMut(&T) -> io::Result<Completed<usize>>> {
     let first = slices.iter().position(|slice| !slice.is_empty())?;
     let slices = &slices[first..slices.len().min(first + SLICES)];
     let wanted = slices.iter().map(|slice| slice.len()).sum();
     Some(move |io: &T| {
         let count = transfer::transmit(io.as_fd(), io.is_socket(), slices)?;
-        Ok(Outcome::of(wanted, count, true))
+        Ok(Completed::of(wanted, count, true))
     })
 }
 
@@ -136,7 +136,7 @@ impl<T: Bytes> Source<T> {
                 bytes.reserve(CHUNK);
                 let room = bytes.capacity() - bytes.len();
                 let count = receive(io, spare_capacity(bytes))?;
-                Ok(Outcome::of(room, count, T::DRAINS))
+                Ok(Completed::of(room, count, T::DRAINS))
             });
             if more.await? == 0 {
                 return Ok(bytes.len() - start);
@@ -153,7 +153,7 @@ impl<T: Bytes> Source<T> {
     /// Reads without waiting.
     pub(super) fn try_read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match reading(buffers) {
-            Some(mut op) => op(self.get_ref()).map(Outcome::value),
+            Some(mut op) => op(self.get_ref()).map(Completed::value),
             None => Ok(0),
         }
     }
@@ -183,7 +183,7 @@ impl<T: Bytes> Source<T> {
         }
         self.poll(cx, Direction::Read, |io| {
             let (filled, _) = receive(io, &mut *buffer)?;
-            Ok(Outcome::of(wanted, filled.len(), T::DRAINS))
+            Ok(Completed::of(wanted, filled.len(), T::DRAINS))
         })
     }
 
@@ -207,7 +207,7 @@ impl<T: Bytes> Source<T> {
     /// Writes without waiting.
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match writing(slices) {
-            Some(mut op) => op(self.get_ref()).map(Outcome::value),
+            Some(mut op) => op(self.get_ref()).map(Completed::value),
             None => Ok(0),
         }
     }

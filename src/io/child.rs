@@ -19,7 +19,7 @@ use std::io;
 use std::process::{ExitStatus, Output};
 use std::sync::Arc;
 
-use super::bytes::Stream;
+use super::bytes::ByteStream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::reaper::{self, Orphan};
 use super::source::Source;
@@ -279,8 +279,8 @@ impl Child {
         drop(self.stdin.take());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         let pipes = [
-            stdout.as_ref().map(Stream::source),
-            stderr.as_ref().map(Stream::source),
+            stdout.as_ref().map(ByteStream::source),
+            stderr.as_ref().map(ByteStream::source),
         ];
         // Both are read at once: a child that waits for room in one pipe would never end the other.
         let mut read = try_join_all(pipes.map(rest_of)).await?.into_iter();

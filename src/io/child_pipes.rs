@@ -9,7 +9,7 @@
 use std::io;
 use std::process::Stdio;
 
-use super::bytes::{Bytes, Stream, reads, writes};
+use super::bytes::{ByteStream, Bytes, reads, writes};
 use super::source::Source;
 use crate::sys::descriptor::pipe_descriptor;
 use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
@@ -62,7 +62,7 @@ macro_rules! pipe_end {
             }
         }
 
-        impl Stream for $name {
+        impl ByteStream for $name {
             type Io = PipeEnd;
 
             fn source(&self) -> &Source<PipeEnd> {

@@ -183,7 +183,7 @@ macro_rules! datagrams {
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let send =
-                    |socket: &$socket| socket.send(bytes).map($crate::io::source::Outcome::Full);
+                    |socket: &$socket| socket.send(bytes).map($crate::io::source::Completed::Full);
                 self.source
                     .poll(cx, $crate::event_loop::Direction::Write, send)
             }
@@ -208,7 +208,7 @@ macro_rules! datagrams {
                 buffer: &mut [u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let receive =
-                    |socket: &$socket| socket.recv(buffer).map($crate::io::source::Outcome::Full);
+                    |socket: &$socket| socket.recv(buffer).map($crate::io::source::Completed::Full);
                 self.source
                     .poll(cx, $crate::event_loop::Direction::Read, receive)
             }
@@ -236,7 +236,7 @@ macro_rules! datagrams {
                 let receive = |socket: &$socket| {
                     socket
                         .recv_from(buffer)
-                        .map($crate::io::source::Outcome::Full)
+                        .map($crate::io::source::Completed::Full)
                 };
                 self.source
                     .poll(cx, $crate::event_loop::Direction::Read, receive)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustix::fd::AsFd;
 
-use super::bytes::{Stream, close_write};
+use super::bytes::{ByteStream, close_write};
 use super::source::Source;
 
 /// The reading half of a stream: returned by
@@ -68,7 +68,7 @@ pub(super) fn split<S: AsFd>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
     (reader, WriteHalf { stream })
 }
 
-impl<S: Stream> Stream for ReadHalf<S> {
+impl<S: ByteStream> ByteStream for ReadHalf<S> {
     type Io = S::Io;
 
     fn source(&self) -> &Source<S::Io> {
@@ -76,7 +76,7 @@ impl<S: Stream> Stream for ReadHalf<S> {
     }
 }
 
-impl<S: Stream + AsFd> Stream for WriteHalf<S> {
+impl<S: ByteStream + AsFd> ByteStream for WriteHalf<S> {
     type Io = S::Io;
 
     fn source(&self) -> &Source<S::Io> {

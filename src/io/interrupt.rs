@@ -15,14 +15,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::source::{Outcome, Source};
+use super::source::{Completed, Source};
 use crate::event_loop::{Direction, current};
 use crate::sys::signal::{INT, Subscription};
 
 /// The operation of a subscription's source: whether Ctrl-C has come.
-pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Outcome<()>> {
+pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Completed<()>> {
     if subscription.take() {
-        Ok(Outcome::Full(()))
+        Ok(Completed::Full(()))
     } else {
         Err(io::ErrorKind::WouldBlock.into())
     }

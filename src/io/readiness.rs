@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 
-use super::source::{Outcome, Source};
+use super::source::{Completed, Source};
 use crate::event_loop::Direction;
 use crate::sys::poll::poll;
 
@@ -37,7 +37,7 @@ impl<T: AsFd> Source<T> {
 
 /// Asks whether a call would block; if so, returns `WouldBlock`. With a pending error, or a peer
 /// that is gone, it does not block.
-fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Outcome<()>> {
+fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed<()>> {
     let event = match direction {
         Direction::Read => PollFlags::IN,
         Direction::Write => PollFlags::OUT,
@@ -49,7 +49,7 @@ fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Outcome<(
     if asked[0].revents().contains(PollFlags::NVAL) {
         return Err(closed(io.as_fd().as_raw_fd()));
     }
-    Ok(Outcome::Full(()))
+    Ok(Completed::Full(()))
 }
 
 pub(super) fn closed(number: RawFd) -> io::Error {

@@ -52,7 +52,7 @@ struct Bound {
 }
 
 /// The result of an operation that did not fail.
-pub(super) enum Outcome<R> {
+pub(super) enum Completed<R> {
     /// The operation did everything that it was asked to do.
     Full(R),
     /// The operation read or wrote less than it could have. `true`: the next call would block.
@@ -60,7 +60,7 @@ pub(super) enum Outcome<R> {
     Short(R, bool),
 }
 
-impl<R> Outcome<R> {
+impl<R> Completed<R> {
     pub(super) fn value(self) -> R {
         match self {
             Self::Full(value) | Self::Short(value, _) => value,
@@ -68,7 +68,7 @@ impl<R> Outcome<R> {
     }
 }
 
-impl Outcome<usize> {
+impl Completed<usize> {
     /// The result of an operation that read or wrote `count` of `wanted` bytes. `drains`: a short
     /// count leaves nothing behind.
     pub(super) fn of(wanted: usize, count: usize, drains: bool) -> Self {
@@ -138,7 +138,7 @@ impl<T: AsFd> Source<T> {
     pub(super) async fn operate<R>(
         &self,
         direction: Direction,
-        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> io::Result<R> {
         let mut operation = Operation {
             source: self,
@@ -154,7 +154,7 @@ impl<T: AsFd> Source<T> {
         &self,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let op = |io: &T| op(io).map(Outcome::Full);
+        let op = |io: &T| op(io).map(Completed::Full);
         self.operate(Direction::Read, op).await
     }
 
@@ -163,7 +163,7 @@ impl<T: AsFd> Source<T> {
         &self,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let op = |io: &T| op(io).map(Outcome::Full);
+        let op = |io: &T| op(io).map(Completed::Full);
         self.operate(Direction::Write, op).await
     }
 
@@ -173,7 +173,7 @@ impl<T: AsFd> Source<T> {
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
-        op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+        op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
         let (local, bound) = self.bind()?;
         self.poll_as(cx, &local, bound, direction, SHARED, op)
@@ -229,7 +229,7 @@ impl<T: AsFd> Source<T> {
         bound: &Bound,
         direction: Direction,
         number: u64,
-        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
         ready!(local.poll_budget(cx));
         loop {
@@ -245,8 +245,8 @@ impl<T: AsFd> Source<T> {
                 return Poll::Pending;
             }
             match op(self.get_ref()) {
-                Ok(Outcome::Full(value)) => return Poll::Ready(Ok(value)),
-                Ok(Outcome::Short(value, drained)) => {
+                Ok(Completed::Full(value)) => return Poll::Ready(Ok(value)),
+                Ok(Completed::Short(value, drained)) => {
                     bound.come_short(local, direction, drained);
                     return Poll::Ready(Ok(value));
                 }
@@ -300,7 +300,7 @@ impl<T: AsFd> Operation<'_, T> {
     fn poll<R>(
         &mut self,
         cx: &mut Context<'_>,
-        op: impl FnMut(&T) -> io::Result<Outcome<R>>,
+        op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
         let (local, bound) = self.source.bind()?;
         if self.number == SHARED {

@@ -34,7 +34,7 @@ use super::lines::Lines;
 use super::read_write;
 use super::source::Source;
 use crate::sys::descriptor::descriptor;
-use crate::sys::stdio::{self, Stream};
+use crate::sys::stdio::{self, StandardStream};
 
 /// The standard input of this process.
 ///
@@ -383,8 +383,8 @@ impl Standard {
 
 fn open(number: u8) -> io::Result<Standard> {
     Ok(match stdio::open(number)? {
-        Stream::Waits(fd, socket) => Standard::Source(Source::new(Device { fd, socket })),
-        Stream::Blocks(file) => Standard::File(file.into()),
+        StandardStream::Polled(fd, socket) => Standard::Source(Source::new(Device { fd, socket })),
+        StandardStream::Blocking(file) => Standard::File(file.into()),
     })
 }
 

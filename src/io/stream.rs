@@ -121,7 +121,7 @@ macro_rules! stream {
             }
         }
 
-        impl $crate::io::bytes::Stream for $type {
+        impl $crate::io::bytes::ByteStream for $type {
             type Io = $socket;
 
             fn source(&self) -> &$crate::io::source::Source<$socket> {

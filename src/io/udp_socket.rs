@@ -17,7 +17,7 @@ use rustix::fd::OwnedFd;
 use super::datagrams::datagrams;
 use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
 use super::readiness::{readable, writable};
-use super::source::{Outcome, Source, fairly, socket};
+use super::source::{Completed, Source, fairly, socket};
 use crate::event_loop::Direction;
 
 /// A UDP socket.
@@ -200,7 +200,7 @@ impl UdpSocket {
         bytes: &[u8],
         target: SocketAddr,
     ) -> Poll<io::Result<usize>> {
-        let send = |socket: &Socket| socket.send_to(bytes, target).map(Outcome::Full);
+        let send = |socket: &Socket| socket.send_to(bytes, target).map(Completed::Full);
         self.source.poll(cx, Direction::Write, send)
     }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::net::connect;
 
 use super::backoff::with_backoff;
-use super::bytes::{Bytes, Stream};
+use super::bytes::{ByteStream, Bytes};
 use super::source::Source;
 use super::stream::stream;
 use crate::sys::peer::peer;

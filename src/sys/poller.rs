@@ -6,7 +6,7 @@
 //! read: a wake-up costs one write, and no read.
 //!
 //! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the
-//! [`Wait`].
+//! [`PollerWait`].
 //!
 //! What differs between systems is in `watch`: what is registered, how exactly a wait ends, and how
 //! the next edge is requested where the system does not report edges by itself ([`Poller::rearm`]).
@@ -60,12 +60,12 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    pub(crate) fn new() -> io::Result<(Self, Wait)> {
+    pub(crate) fn new() -> io::Result<(Self, PollerWait)> {
         let poll = Poll::new().map_err(refused(CALLS[0]))?;
         let registry = poll.registry().try_clone().map_err(refused("fcntl"))?;
         let waker = Waker::new(&registry, Token(WAKE_TOKEN)).map_err(refused(CALLS[1]))?;
         let found = Events::with_capacity(EVENTS);
-        let mut wait = Wait { poll, found };
+        let mut wait = PollerWait { poll, found };
         // If the system refuses waits, this returns the error, where it can be reported.
         wait.wait(Some(Duration::ZERO))?;
         fork::watch();
@@ -114,12 +114,12 @@ impl Poller {
 
 /// Waits for the descriptors that a [`Poller`] watches, and has the events of the last wait.
 #[derive(Debug)]
-pub(crate) struct Wait {
+pub(crate) struct PollerWait {
     poll: Poll,
     found: Events,
 }
 
-impl Wait {
+impl PollerWait {
     /// Waits until something happens, at most for `timeout`. If nothing does, it may end early, by
     /// less than a millisecond. An interrupted wait returns as if nothing had happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -172,7 +172,7 @@ mod tests {
 
         near.write_all(b"x").unwrap();
         wait.wait(None).unwrap();
-        let read = |wait: &Wait| wait.events().next().map(|(_, [read, _])| read);
+        let read = |wait: &PollerWait| wait.events().next().map(|(_, [read, _])| read);
         assert_eq!(read(&wait), Some(Readiness::new(true, false)));
         drop(near);
         // An event also ends a wait whose last part is waited for exactly.

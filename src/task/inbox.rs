@@ -30,11 +30,11 @@ use crate::sys::fork;
 
 /// Where the drainer sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sleep {
+pub(crate) enum SleepPlace {
     /// In the kernel's wait for the poller's events.
-    InPoller,
+    Poller,
     /// In a parker, until it is woken or the time is up.
-    InParker,
+    Parker,
 }
 
 /// A multi-producer queue of runnables.
@@ -50,7 +50,7 @@ pub(crate) struct Inbox {
 struct State {
     /// The entries, oldest first.
     entries: Vec<Runnable>,
-    sleep: Option<Sleep>,
+    sleep: Option<SleepPlace>,
     closed: bool,
 }
 
@@ -79,7 +79,7 @@ impl Inbox {
 
     /// (1) Adds an entry. Returns where the drainer sleeps, if this thread must wake it. If the
     /// inbox is closed, returns the entry.
-    pub(crate) fn push(&self, runnable: Runnable) -> Result<Option<Sleep>, Runnable> {
+    pub(crate) fn push(&self, runnable: Runnable) -> Result<Option<SleepPlace>, Runnable> {
         let Some(mut state) = self.lock() else {
             mem::forget(runnable); // perhaps only the drainer's thread may drop its future
             return Ok(None);
@@ -111,7 +111,7 @@ impl Inbox {
 
     /// (2) Called by the drainer before it checks a last time and sleeps. `false`: there are
     /// entries.
-    pub(crate) fn lie_down(&self, how: Sleep) -> bool {
+    pub(crate) fn begin_sleep(&self, place: SleepPlace) -> bool {
         let Some(mut state) = self.lock() else {
             return true;
         };
@@ -121,12 +121,12 @@ impl Inbox {
             drop(state);
             state = self.state.lock();
         }
-        state.sleep = empty.then_some(how);
+        state.sleep = empty.then_some(place);
         empty
     }
 
     /// (4) Called by the drainer after its sleep, or if it has found work after all.
-    pub(crate) fn get_up(&self) {
+    pub(crate) fn end_sleep(&self) {
         if let Some(mut state) = self.lock() {
             state.sleep = None;
         }
@@ -134,7 +134,7 @@ impl Inbox {
 
     /// (4) Called by any thread after it has left work for the drainer elsewhere. Returns where the
     /// drainer sleeps, if this thread must wake it.
-    pub(crate) fn ring(&self) -> Option<Sleep> {
+    pub(crate) fn ring(&self) -> Option<SleepPlace> {
         self.lock()?.sleep.take()
     }
 
@@ -162,8 +162,8 @@ pub(crate) mod fault {
         static TWO_STEPS: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Splits `lie_down` into a check and a store.
-    pub(crate) fn lie_down_in_two_steps(on: bool) {
+    /// Splits `begin_sleep` into a check and a store.
+    pub(crate) fn begin_sleep_in_two_steps(on: bool) {
         TWO_STEPS.set(on);
     }
 

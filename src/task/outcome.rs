@@ -73,14 +73,14 @@ impl<R> Returns for fn() -> R {
 pub struct Seal;
 
 /// How the output of a future becomes the result of its task.
-pub(crate) trait Ending<O, T> {
+pub(crate) trait OutputRule<O, T> {
     fn result(output: O) -> Result<T, TaskError>;
 }
 
 /// For a future that an executor runs: the output is the value.
-pub(crate) struct Whole;
+pub(crate) struct AsValue;
 
-impl<T> Ending<T, T> for Whole {
+impl<T> OutputRule<T, T> for AsValue {
     #[inline]
     fn result(output: T) -> Result<T, TaskError> {
         Ok(output)
@@ -90,7 +90,7 @@ impl<T> Ending<T, T> for Whole {
 /// For a future in a group.
 pub(crate) struct ByOutcome;
 
-impl<O: Outcome<T>, T> Ending<O, T> for ByOutcome {
+impl<O: Outcome<T>, T> OutputRule<O, T> for ByOutcome {
     fn result(output: O) -> Result<T, TaskError> {
         output.into_result(Seal)
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::alarm::{Span, Timekeeper, TimerKey, end, now};
+use crate::alarm::{Countdown, Timekeeper, TimerKey, end, now};
 use crate::event_loop::{Local, SharedLoop, current};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
@@ -51,7 +51,7 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 /// assert!(start.elapsed() >= Duration::from_micros(300));
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    let (deadline, span) = Span::count(duration);
+    let (deadline, span) = Countdown::from_now(duration);
     Sleep {
         deadline,
         stage: Stage::New(Some(span)),
@@ -87,7 +87,7 @@ pub struct Sleep {
 
 enum Stage {
     /// The duration, if the sleep was given one: the deadline may be by another clock.
-    New(Option<Span>),
+    New(Option<Countdown>),
     /// The sleep was over at the first poll, and lets other tasks run once.
     Yielding(Arc<SharedLoop>),
     Armed(Arc<SharedLoop>, TimerKey),
@@ -165,9 +165,9 @@ impl Sleep {
 
     /// Handles the first poll.
     #[inline]
-    fn begin(&mut self, span: Option<Span>, local: &Local, cx: &Context<'_>) -> Stage {
-        self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
-        let over = span.map_or_else(|| self.deadline <= local.now(), Span::is_zero);
+    fn begin(&mut self, span: Option<Countdown>, local: &Local, cx: &Context<'_>) -> Stage {
+        self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
+        let over = span.map_or_else(|| self.deadline <= local.now(), Countdown::is_zero);
         let shared = local.shared.clone();
         if over {
             cx.waker().wake_by_ref(); // a loop recognises a yield by a wake-up by reference

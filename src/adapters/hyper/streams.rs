@@ -10,7 +10,7 @@ use ::hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::adapters::raw_fill;
 use crate::adapters::writes::stream_writes;
-use crate::io::{Stream, TcpStream};
+use crate::io::{ByteStream, TcpStream};
 
 raw_fill::reads! {
     Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from; TcpStream

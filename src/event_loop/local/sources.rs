@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::fd::BorrowedFd;
 
-use super::super::reactor::{Asked, Direction, Half, SourceKey};
+use super::super::reactor::{Asked, Direction, DirectionState, SourceKey};
 use super::super::task_table::{READ, WRITE};
 use super::Local;
 use crate::task::panic::contain;
@@ -34,7 +34,7 @@ impl Local {
         number: u64,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        match self.with_half(key, direction, Half::ask) {
+        match self.with_half(key, direction, DirectionState::ask) {
             // If the source is gone, the operation itself fails.
             Some(Asked::Ready) | None => return Poll::Ready(()),
             Some(Asked::Next) => {
@@ -58,7 +58,7 @@ impl Local {
     }
 
     pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {
-        self.with_half(key, direction, Half::clear);
+        self.with_half(key, direction, DirectionState::clear);
         self.poller.rearm(key.token());
     }
 
@@ -79,7 +79,7 @@ impl Local {
         &self,
         key: SourceKey,
         direction: Direction,
-        f: impl FnOnce(&mut Half) -> R,
+        f: impl FnOnce(&mut DirectionState) -> R,
     ) -> Option<R> {
         // If the source is gone, `f` and the waker that it may hold are dropped after `reactor`,
         // because parameters are dropped last.

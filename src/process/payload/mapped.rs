@@ -45,7 +45,7 @@ impl Mapped {
 
     /// New memory, all zero, for atomics of `grain` bytes each.
     pub(crate) fn live(length: usize, grain: Grain) -> io::Result<Arc<Self>> {
-        Self::made(segment::live(length)?, grain)
+        Self::made(segment::writable(length)?, grain)
     }
 
     fn made((memory, mapping): (OwnedFile, Mapping), grain: Grain) -> io::Result<Arc<Self>> {

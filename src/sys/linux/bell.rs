@@ -30,7 +30,7 @@ impl Bell {
     }
 
     /// The descriptor for [`ring`], valid while the bell exists.
-    pub(crate) fn rope(&self) -> RawFd {
+    pub(crate) fn ring_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
@@ -46,10 +46,10 @@ impl AsFd for Bell {
     }
 }
 
-/// Rings the bell with this [`rope`](Bell::rope). A signal handler may call this. (If the counter
+/// Rings the bell with this [`ring_fd`](Bell::ring_fd). A signal handler may call this. (If the counter
 /// is full, the bell is ringing already.)
-pub(crate) fn ring(rope: BorrowedFd<'_>) {
-    let _ = rustix::io::write(rope, &1_u64.to_ne_bytes());
+pub(crate) fn ring(ring_fd: BorrowedFd<'_>) {
+    let _ = rustix::io::write(ring_fd, &1_u64.to_ne_bytes());
 }
 
 /// Nothing to do: the counter of a bell that is never silenced does not fill up.

@@ -50,7 +50,7 @@ impl Bell {
     }
 
     /// The descriptor that [`ring`] writes to. It is valid while the bell exists.
-    pub(crate) fn rope(&self) -> RawFd {
+    pub(crate) fn ring_fd(&self) -> RawFd {
         self.rung.as_raw_fd()
     }
 
@@ -67,10 +67,10 @@ impl AsFd for Bell {
     }
 }
 
-/// Rings a bell by its [`rope`](Bell::rope). A signal handler may call this. (A full pipe is
+/// Rings a bell by its [`ring_fd`](Bell::ring_fd). A signal handler may call this. (A full pipe is
 /// ringing already, so an error needs nothing.)
-pub(crate) fn ring(rope: BorrowedFd<'_>) {
-    let _ = rustix::io::write(rope, &1_u64.to_ne_bytes());
+pub(crate) fn ring(ring_fd: BorrowedFd<'_>) {
+    let _ = rustix::io::write(ring_fd, &1_u64.to_ne_bytes());
 }
 
 /// Shortens a bell that is never silenced, so that it has room for more rings.

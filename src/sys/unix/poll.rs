@@ -14,7 +14,7 @@ use rustix::event::{PollFd, Timespec};
 use rustix::io::{Errno, Result};
 
 /// How long to sleep if one call cannot take all descriptors, or fails.
-const NAP: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// As `rustix::event::poll`.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
@@ -33,7 +33,7 @@ pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) 
         Err(Errno::INVAL) => poll_each(fds),
         Err(_) => false, // for example for want of memory
     };
-    let pause = timeout.map_or(NAP, |timeout| timeout.min(NAP));
+    let pause = timeout.map_or(PAUSE, |timeout| timeout.min(PAUSE));
     if let (false, Ok(pause)) = (known, Timespec::try_from(pause)) {
         let _ = rustix::thread::nanosleep(&pause);
     }

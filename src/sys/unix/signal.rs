@@ -30,8 +30,7 @@
 //!   `SIG_DFL` nor `SIG_IGN` is called.
 //!
 //! Rejected: `signalfd`, which needs the signal blocked in every thread and child;
-//! `signal-hook-registry`, which never restores the previous handler: after one wait for Ctrl-C,
-//! Ctrl-C could not stop the program any more.
+//! `signal-hook-registry`, which never restores the previous handler of Ctrl-C.
 //!
 //! Tests: `tests/io/`.
 #![allow(unsafe_code)]
@@ -143,7 +142,7 @@ impl Subscription {
             None => {
                 let own = Bell::new()?;
                 let bell = own.listener()?;
-                slot.bell.store(own.rope(), SeqCst);
+                slot.bell.store(own.ring_fd(), SeqCst);
                 install(signum, slot, &present).inspect_err(|_| clear(slot))?;
                 let entry = Entry {
                     bell: own,

@@ -18,15 +18,15 @@ use super::poll::poll;
 use crate::sys::reopen::reopen;
 
 /// How a standard stream is used.
-pub(crate) enum Stream {
+pub(crate) enum StandardStream {
     /// The stream can be polled. `true`: it is a socket.
-    Waits(OwnedFd, bool),
+    Polled(OwnedFd, bool),
     /// Each call may block.
-    Blocks(File),
+    Blocking(File),
 }
 
 /// Opens standard input (0), output (1) or error (2).
-pub(crate) fn open(number: u8) -> io::Result<Stream> {
+pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let (fd, access, name) = match number {
         0 => (input.as_fd(), OFlags::RDONLY, "input"),
@@ -52,11 +52,11 @@ pub(crate) fn open(number: u8) -> io::Result<Stream> {
     // calls cannot.)
     let asks = number == 0 || !cfg!(target_vendor = "apple");
     if asks && FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
-        return Ok(Stream::Waits(fd.try_clone_to_owned()?, true));
+        return Ok(StandardStream::Polled(fd.try_clone_to_owned()?, true));
     }
     Ok(match reopen(number, access, &stat) {
-        Some(fd) => Stream::Waits(fd, false),
-        None => Stream::Blocks(fd.try_clone_to_owned()?.into()),
+        Some(fd) => StandardStream::Polled(fd, false),
+        None => StandardStream::Blocking(fd.try_clone_to_owned()?.into()),
     })
 }
 

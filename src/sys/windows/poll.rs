@@ -6,7 +6,7 @@ use rustix::event::{PollFd, Timespec};
 use rustix::io::Result;
 
 /// How long to sleep if the call fails.
-const NAP: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// As `rustix::event::poll`, for at least one socket.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
@@ -21,6 +21,6 @@ pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) 
     let timeout = timeout.map_or(LONG, |timeout| timeout.min(LONG));
     let limit = Timespec::try_from(timeout).ok();
     if fds.is_empty() || poll(fds, limit.as_ref()).is_err() {
-        std::thread::park_timeout(timeout.min(NAP));
+        std::thread::park_timeout(timeout.min(PAUSE));
     }
 }

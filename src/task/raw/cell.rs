@@ -27,7 +27,7 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::record::{self, Kind};
 use crate::task::error::TaskError;
-use crate::task::outcome::{ByOutcome, Ending, Outcome, Whole};
+use crate::task::outcome::{AsValue, ByOutcome, Outcome, OutputRule};
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
 
@@ -242,12 +242,12 @@ impl<F: Future, T, S: Schedule> Make<F, T, S> {
 
 impl<F: Future, S: Schedule> Make<F, F::Output, S> {
     const FUTURE: VTable = VTable {
-        run: run_future::<F, F::Output, S, Whole, false>,
+        run: run_future::<F, F::Output, S, AsValue, false>,
         ..Self::SCHEDULED
     };
     const LOCAL: VTable = VTable {
         kind: Kind::Local,
-        run: run_future::<F, F::Output, S, Whole, true>,
+        run: run_future::<F, F::Output, S, AsValue, true>,
         ..Self::SCHEDULED
     };
 }
@@ -306,7 +306,7 @@ unsafe fn run_future<F, T, S, E, const LOCAL: bool>(ptr: NonNull<Header>) -> Ran
 where
     F: Future,
     S: Schedule,
-    E: Ending<F::Output, T>,
+    E: OutputRule<F::Output, T>,
 {
     // SAFETY: T6: the conditions of `VTable::run`: a count comes with the pointer.
     let runner = unsafe { TaskRef::from_raw(ptr) };

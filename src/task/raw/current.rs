@@ -1,7 +1,7 @@
 //! Which task runs on this thread, and which future this thread polls.
 //!
 //! The mark of the running task (`sync/marker.rs`) is the address of its cell, which begins with
-//! its [`Birth`]. The thread that runs a task's code holds an [`Entered`]. Dropping it puts the
+//! its [`Birth`]. The thread that runs a task's code holds an [`EnteredTask`]. Dropping it puts the
 //! earlier mark back, also while unwinding, because a waiter may run one task in the middle of
 //! another. A second mark says which future is *polled* here. It is never lent to another thread,
 //! so code that finds it is on the thread that polls.
@@ -51,7 +51,7 @@ pub(in crate::task) fn id() -> Option<TaskId> {
 
 /// Marks a task as the one that runs here. Dropping it restores the earlier mark.
 #[must_use]
-pub(crate) struct Entered {
+pub(crate) struct EnteredTask {
     before: *const (),
 }
 
@@ -61,13 +61,13 @@ pub(crate) struct Entered {
 /// T15: the cell lives until what is returned has been dropped. That is dropped, not forgotten, and
 /// after all that were entered on this thread since.
 #[inline]
-pub(super) unsafe fn enter(mark: *const ()) -> Entered {
-    Entered {
+pub(super) unsafe fn enter(mark: *const ()) -> EnteredTask {
+    EnteredTask {
         before: marker::replace(mark),
     }
 }
 
-impl Drop for Entered {
+impl Drop for EnteredTask {
     #[inline]
     fn drop(&mut self) {
         marker::replace(self.before);
@@ -139,7 +139,7 @@ impl Inherited {
 /// dropped (which keeps T15). It is dropped, not forgotten, and after all that were entered on this
 /// thread since.
 #[inline]
-pub(crate) unsafe fn inherit(inherited: Inherited) -> Entered {
+pub(crate) unsafe fn inherit(inherited: Inherited) -> EnteredTask {
     // SAFETY: T15: the caller's promise.
     unsafe { enter(inherited.0) }
 }

@@ -45,4 +45,4 @@ pub(crate) use current::{Inherited, inherit};
 pub use handle::Task;
 pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
-pub(super) use ready_queue::{ReadyQueue, Shared as ReadyShared};
+pub(super) use ready_queue::{ReadyQueue, ReadyShared};

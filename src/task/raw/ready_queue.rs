@@ -10,7 +10,7 @@
 //! the same lock, and looks again: a number that came before is seen, one that comes after finds
 //! the waker.
 //!
-//! - **T12** Nodes are in chunks that [`Completions`] owns and never moves or frees before it is
+//! - **T12** Nodes are in chunks that [`ReadyShared`] owns and never moves or frees before it is
 //!   dropped; every waker of a node counts as one owner of its queue. So a node that a waker points
 //!   to is alive.
 //! - **T13** The waker of a node is in the slot of a task. The task consumes it, by waking or
@@ -33,14 +33,14 @@ use crate::loom::{Arc, Mutex};
 /// The consumer's side.
 #[derive(Default)]
 pub(in crate::task) struct ReadyQueue {
-    shared: Arc<Shared>,
+    shared: Arc<ReadyShared>,
     /// The numbers that were taken out of the shared queue, oldest first.
     ended: VecDeque<usize>,
 }
 
 /// What the wakers and the consumer share.
 #[derive(Default)]
-pub(in crate::task) struct Shared {
+pub(in crate::task) struct ReadyShared {
     woken: Mutex<Woken>,
     chunks: Mutex<Vec<Box<[Node]>>>,
 }
@@ -54,7 +54,7 @@ struct Woken {
 
 struct Node {
     number: usize,
-    shared: *const Shared,
+    shared: *const ReadyShared,
 }
 
 // SAFETY: T12: a node has a number, which does not change, and a pointer to what is itself shared
@@ -113,12 +113,12 @@ impl ReadyQueue {
     }
 
     /// For an owner that keeps this queue behind a lock, and registers its waker without that lock.
-    pub(in crate::task) fn shared(&self) -> Arc<Shared> {
+    pub(in crate::task) fn shared(&self) -> Arc<ReadyShared> {
         self.shared.clone()
     }
 }
 
-impl Shared {
+impl ReadyShared {
     /// Registers `waker` to be woken by the next task that ends. Returns true if one has ended
     /// already; then the caller must check again.
     pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
@@ -153,7 +153,7 @@ static NODE: RawWakerVTable = RawWakerVTable::new(
 ///
 /// # Safety
 /// T12: `data` is that of a waker with our table, which is not used again.
-unsafe fn consume(data: *const ()) -> (usize, Arc<Shared>) {
+unsafe fn consume(data: *const ()) -> (usize, Arc<ReadyShared>) {
     // SAFETY: T12: such data is the address of a node, in what the waker has a share of.
     let node = unsafe { &*data.cast::<Node>() };
     // SAFETY: T12: the pointer is `Arc`'s, and `ReadyQueue::waker` counted this share for the
