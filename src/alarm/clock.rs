@@ -7,9 +7,9 @@
 //! A wait beyond the clock's range ends at the end of the clock. The real clock never reaches it; a
 //! virtual one does when nothing else is left to wait for, so that nothing waits for ever.
 //!
-//! A duration that is counted from a call ([`Countdown`]) may be computed outside the loop that will
-//! wait for it, as in `event_loop.block_on(sleep(hour))`, and so by another clock. It remembers
-//! which one, and is computed again if that was not the waiting loop's clock.
+//! A duration that is counted from a call ([`Countdown`]) may be computed outside the loop that
+//! will wait for it, as in `event_loop.block_on(sleep(hour))`, and so by another clock. It
+//! remembers which one, and is computed again if that was not the waiting loop's clock.
 //!
 //! Some code waits for a duration because it cannot be notified of the event it waits for; a
 //! virtual clock must not jump over that at once. Such code calls [`hold`]; the loop decides what
