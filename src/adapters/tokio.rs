@@ -94,7 +94,7 @@ pub fn handle() -> io::Result<Handle> {
 ///
 /// # Cancel safety
 ///
-/// That of `future`.
+/// It is as cancel safe as `future`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -118,7 +118,7 @@ pub fn with<F: Future>(future: F) -> impl Future<Output = F::Output> {
 pin_project! {
     /// Returned by [`with`].
     struct With<F> {
-        // `None` once it is done.
+        // `None`: it is done.
         #[pin]
         future: Option<F>,
         handle: Option<Handle>,

@@ -1,8 +1,7 @@
-//! `LoopHandle`: starts work on a loop from any thread.
+//! Starts work on a loop from any thread.
 //!
-//! A [`LoopHandle`] starts work on its loop from any thread. It keeps the loop neither running nor
-//! alive: tasks that it starts after the loop has ended end in
-//! [`TaskError::Closed`](crate::TaskError::Closed).
+//! A [`LoopHandle`] keeps its loop neither running nor alive: a task that it starts after the loop
+//! has ended ends in [`TaskError::Closed`](crate::TaskError::Closed).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::current;
-use super::shared::Shared;
+use super::shared::SharedLoop;
 use super::snapshot::Snapshot;
 use crate::alarm::{Alarm, later};
 use crate::task::{self, Task};
@@ -39,11 +38,11 @@ use crate::task::{self, Task};
 /// ```
 #[derive(Debug, Clone)]
 pub struct LoopHandle {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLoop>,
 }
 
 impl LoopHandle {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<SharedLoop>) -> Self {
         Self { shared }
     }
 
@@ -51,7 +50,7 @@ impl LoopHandle {
     ///
     /// # Panics
     ///
-    /// If none does; see [`try_current`](Self::try_current).
+    /// If no loop runs on this thread; see [`try_current`](Self::try_current).
     ///
     /// ```
     /// let handle = trefoil::run(async { trefoil::LoopHandle::current() });
@@ -141,9 +140,9 @@ impl LoopHandle {
             local.admit(runnable);
             return task;
         }
-        // Created only once it is certain that the loop will take it (L5).
+        // The future is made only once it is certain that the loop will take it (L5).
         let Some(gate) = self.shared.hold_gate() else {
-            // Otherwise a task that may end here, in `Closed`.
+            // Otherwise this makes a task that may end here, in `Closed`.
             let never = std::future::pending::<F::Output>();
             let (runnable, task) = task::future(never, self.shared.clone(), false);
             self.shared.set_hook(&runnable);
@@ -152,7 +151,7 @@ impl LoopHandle {
         let (runnable, task) = task::local_future(future, self.shared.clone());
         self.shared.set_hook(&runnable);
         self.shared.push(runnable);
-        drop(gate); // L5
+        drop(gate); // see L5
         task
     }
 
@@ -201,13 +200,14 @@ impl LoopHandle {
 
     /// The loop's current tasks: names, parents, what each waits for.
     ///
-    /// From any thread, while the loop runs, sleeps, or is not driven at all; after its end it is
-    /// empty. A loop that sleeps is not woken for it. A running loop answers after its
-    /// current poll; if that takes longer than a second, the snapshot
-    /// says that it is not [complete](Snapshot::is_complete). A loop with a
+    /// This works from any thread, while the loop runs, sleeps, or is not driven at all; after the
+    /// loop's end the snapshot is empty. It does not wake a sleeping loop. A running loop answers
+    /// after its current poll; if that takes longer than a second, the snapshot says that it is not
+    /// [complete](Snapshot::is_complete). A loop with a
     /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook shows its tasks even then.
     ///
-    /// Cost: a walk over the tasks, during which the loop waits; nothing unless it is asked for.
+    /// Cost: a walk over the tasks, during which the loop waits. A loop without snapshots pays
+    /// nothing.
     ///
     /// ```
     /// use std::time::Duration;

@@ -4,8 +4,8 @@
 //! can cancel every task, and snapshots can list them
 //! ([`LoopHandle::snapshot`](super::LoopHandle::snapshot)).
 //!
-//! Each entry also records the task's polls: their number, and whether the last one waited for a
-//! timer, a descriptor, or which task.
+//! Each entry also records the task's polls: how many there were, and whether the last one waited
+//! for a timer, a descriptor, or which task.
 //!
 //! Checked by `tests/event_loop/snapshot.rs`.
 
@@ -16,7 +16,7 @@ use slab::Slab;
 
 use crate::task::{TaskId, TaskRef};
 
-/// Kinds of waiting, as bits.
+/// The kinds of waiting, as bits.
 pub(super) const TIMER: u8 = 1;
 pub(super) const READ: u8 = 2;
 pub(super) const WRITE: u8 = 4;
@@ -25,23 +25,23 @@ pub(super) const WRITE: u8 = 4;
 const CAPACITY: usize = 2048;
 
 /// One task that has not ended.
-pub(super) struct Entry {
+pub(super) struct TaskEntry {
     pub(super) task: TaskRef,
-    pub(super) noted: Noted,
+    pub(super) noted: PollRecord,
 }
 
 /// The record of a task's (or the root future's) polls.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Noted {
-    /// The task that it waits for.
+pub(super) struct PollRecord {
+    /// The task that this one waits for.
     pub(super) awaited: Option<TaskId>,
     pub(super) polls: u32,
-    /// Kinds of waiting.
+    /// The kinds of events that it waits for.
     waits: u8,
 }
 
-impl Noted {
-    /// It was polled once more, and this is what it asked for.
+impl PollRecord {
+    /// Records a poll that has begun to wait for these.
     #[inline]
     fn note(&mut self, waits: u8, awaited: Option<TaskId>) {
         *self = Self {
@@ -60,20 +60,21 @@ impl Noted {
 pub(super) struct Root {
     pub(super) id: TaskId,
     pub(super) site: &'static std::panic::Location<'static>,
-    pub(super) noted: Noted,
+    pub(super) noted: PollRecord,
 }
 
 /// The tasks of one loop.
 #[derive(Default)]
-pub(super) struct Table {
-    tasks: Slab<Entry>,
+pub(super) struct TaskTable {
+    tasks: Slab<TaskEntry>,
     pub(super) root: Option<Root>,
-    /// Time in polls by tag, on a loop that is watched.
+    /// How long the polls of each task took in total, by tag. Only a loop with a watchdog counts
+    /// this.
     spent: Option<HashMap<u32, Duration>>,
 }
 
-impl Table {
-    /// `watched`: the time in polls is kept, too.
+impl TaskTable {
+    /// `watched`: the table also counts the time in polls.
     pub(super) fn new(watched: bool) -> Self {
         Self {
             spent: watched.then(HashMap::new),
@@ -82,15 +83,15 @@ impl Table {
     }
 
     pub(super) fn insert(&mut self, task: TaskRef) -> u32 {
-        let entry = Entry {
+        let entry = TaskEntry {
             task,
-            noted: Noted::default(),
+            noted: PollRecord::default(),
         };
-        // The tag: the key plus one, because new entries have 0.
+        // The tag is the key plus one, because new entries have 0.
         u32::try_from(self.tasks.insert(entry) + 1).expect("fewer than 2^32 tasks")
     }
 
-    pub(super) fn get(&self, tag: u32) -> Option<&Entry> {
+    pub(super) fn get(&self, tag: u32) -> Option<&TaskEntry> {
         self.tasks.get(key(tag))
     }
 
@@ -101,7 +102,7 @@ impl Table {
         Some(entry.task)
     }
 
-    /// It was polled and waits; tag 0 is the root future.
+    /// Records that the task with this tag was polled and waits; tag 0 is the root future.
     #[inline]
     pub(super) fn note(&mut self, tag: u32, waits: u8, awaited: Option<TaskId>) {
         let noted = match tag {
@@ -113,7 +114,7 @@ impl Table {
         }
     }
 
-    /// The future that runs from now on, if one does.
+    /// Sets the root future that runs from now on, if there is one.
     pub(super) fn set_root(&mut self, root: Option<Root>) {
         self.root = root;
         self.forget_time(0);
@@ -125,14 +126,14 @@ impl Table {
         }
     }
 
-    /// Adds to its time in polls; tag 0 is the root future.
+    /// Adds to the time in the task's polls; tag 0 is the root future.
     pub(super) fn charge(&mut self, tag: u32, time: Duration) {
         if let Some(spent) = &mut self.spent {
             *spent.entry(tag).or_default() += time;
         }
     }
 
-    /// The time in its polls, if that is kept.
+    /// The time in the task's polls, if the table counts it.
     pub(super) fn time(&self, tag: u32) -> Option<Duration> {
         let spent = self.spent.as_ref()?;
         Some(spent.get(&tag).copied().unwrap_or_default())
@@ -154,14 +155,14 @@ impl Table {
         }
     }
 
-    /// This one is of this loop.
+    /// Whether this loop has the task.
     pub(super) fn has(&self, task: &TaskRef) -> bool {
         self.get(task.tag())
             .is_some_and(|entry| entry.task.same(task))
     }
 }
 
-/// Where the task with this tag is.
+/// The key of the task with this tag.
 #[inline]
 fn key(tag: u32) -> usize {
     tag.wrapping_sub(1) as usize
@@ -178,6 +179,6 @@ mod tests {
         } else {
             20
         };
-        assert_eq!(size_of::<Option<Entry>>(), size);
+        assert_eq!(size_of::<Option<TaskEntry>>(), size);
     }
 }

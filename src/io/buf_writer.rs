@@ -1,7 +1,7 @@
-//! A writer with a buffer, over any other.
+//! A buffered writer.
 //!
-//! How much of the buffer was written is stored here, so after a dropped or failed flush the next
-//! one continues where it was.
+//! It stores how much of the buffer was written, so after a dropped or failed flush the next one
+//! continues where that was.
 //!
 //! Checked by `tests/io/buffered.rs`.
 
@@ -17,7 +17,7 @@ use super::read_write;
 
 /// A buffered writer: collects small pieces, and writes large ones.
 ///
-/// Works over any futures-io writer, also those of other crates; wrap one that is not `Unpin` in
+/// It works with any futures-io writer, also those of other crates; wrap one that is not `Unpin` in
 /// `Box::pin`.
 ///
 /// **[`flush`](Self::flush) it at the end.** Dropping it loses buffered bytes, because a destructor
@@ -43,7 +43,7 @@ use super::read_write;
 pub struct BufWriter<W> {
     inner: W,
     buffer: Vec<u8>,
-    /// So many bytes of the buffer have been written.
+    /// How many bytes of the buffer have been written.
     written: usize,
     capacity: usize,
 }
@@ -60,8 +60,8 @@ impl<W> BufWriter<W> {
         Self::with_capacity(CAPACITY, inner)
     }
 
-    /// With a buffer of `capacity` bytes. Pieces of at least this length are written without being
-    /// copied.
+    /// Wraps `inner` with a buffer of `capacity` bytes. Pieces of at least this length are written
+    /// without being copied.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -90,7 +90,7 @@ impl<W> BufWriter<W> {
         &self.buffer[self.written..]
     }
 
-    /// What it writes to.
+    /// The wrapped writer.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -114,7 +114,8 @@ impl<W> BufWriter<W> {
         &mut self.inner
     }
 
-    /// The wrapped writer; the [`buffer`](Self::buffer) is lost. [`flush`](Self::flush) it first.
+    /// Returns the wrapped writer; the [`buffer`](Self::buffer) is lost. [`flush`](Self::flush) it
+    /// first.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -127,11 +128,12 @@ impl<W> BufWriter<W> {
 }
 
 impl<W: AsyncWrite + Unpin> BufWriter<W> {
-    /// Takes some of `bytes`; returns their number. Waits only where the buffer has no room.
+    /// Takes some of `bytes`; returns their number. It waits only if the buffer has no room.
     ///
     /// # Errors
     ///
-    /// The writer's, perhaps about earlier bytes. The buffer keeps the bytes that were not written.
+    /// Errors of the writer, perhaps about earlier bytes. The buffer keeps the bytes that were not
+    /// written.
     ///
     /// # Cancel safety
     ///
@@ -152,11 +154,11 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// Those of [`write`](Self::write).
     ///
     /// # Cancel safety
     ///
-    /// None: how much was taken is not known.
+    /// Not cancel safe: how much was taken is not known.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -172,11 +174,11 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
     ///
     /// # Errors
     ///
-    /// The writer's. The buffer keeps the bytes that were not written.
+    /// Errors of the writer. The buffer keeps the bytes that were not written.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: the next flush goes on where this one was.
+    /// Dropping the future loses nothing: the next flush continues where this one was.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -191,11 +193,11 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
         read_write::flush(self).await
     }
 
-    /// Writes the buffer, and closes the writer: the peer of a socket reads the end of the stream.
+    /// Writes the buffer and closes the writer: the peer of a socket reads the end of the stream.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush).
+    /// Those of [`flush`](Self::flush).
     ///
     /// # Cancel safety
     ///

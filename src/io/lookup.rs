@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 
 use crate::offload;
 
-/// Looks a host up: all its addresses, in the order of the system's preference.
+/// Looks up a host: returns all its addresses, in the order of the system's preference.
 ///
 /// `host` is anything that [`TcpStream::connect`](super::TcpStream::connect) takes: `"name:port"`,
 /// `("name", port)`, an address.
@@ -78,18 +78,18 @@ pub trait ToSocketAddrs {
 #[derive(Debug)]
 pub struct Seal;
 
-/// What there is to do before connecting.
+/// The addresses, or the name that must be looked up first.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Target {
-    /// Nothing.
+    /// Addresses that need no lookup.
     Known(Vec<SocketAddr>),
-    /// A lookup.
+    /// A name and a port.
     Name(String, u16),
 }
 
 impl Target {
-    /// Looks it up, if it is a name.
+    /// Looks up the name, if it is one.
     pub(super) async fn addresses(self) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::Known(addresses) => Ok(addresses),
@@ -174,7 +174,7 @@ fn bad(what: &str, text: &str) -> io::Error {
     )
 }
 
-/// There was nothing to try.
+/// The error if there is no address to try.
 pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "no address to use")
 }

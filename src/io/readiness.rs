@@ -1,12 +1,12 @@
-//! Waiting until a call would not block, without making it.
+//! Waits until a call would not block, without making the call.
 //!
-//! The kernel is asked by `poll(2)`, so the answer is level-triggered: it is right whatever was
-//! read or written meanwhile, through this source or not, and there is nothing to clear. If the
-//! call would block, the source registers with its loop, and the task waits for the next edge. An
-//! edge between the question and the wait is not lost: events are taken in by the loop only, after
-//! the task has been entered (see `event_loop::reactor`).
+//! The kernel is asked with `poll(2)`, so the answer is level-triggered: it is right whatever was
+//! read or written meanwhile, through this source or not, and nothing must be cleared. If the call
+//! would block, the source registers with its loop, and the task waits for the next edge. An edge
+//! between the question and the wait is not lost: only the loop takes events, after the task has
+//! been entered (see `event_loop::reactor`).
 //!
-//! The macros write the public methods, which differ in nothing but the type.
+//! The macros write the public methods. These differ only in the type.
 //!
 //! Checked by `tests/io/`.
 
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 
-use super::source::{Outcome, Source};
+use super::source::{Completed, Source};
 use crate::event_loop::Direction;
 use crate::sys::poll::poll;
 
@@ -35,8 +35,9 @@ impl<T: AsFd> Source<T> {
     }
 }
 
-/// `WouldBlock` if it would. A pending error, or a peer that is gone, does not block.
-fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Outcome<()>> {
+/// Asks whether a call would block; if so, returns `WouldBlock`. With a pending error, or a peer
+/// that is gone, it does not block.
+fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed<()>> {
     let event = match direction {
         Direction::Read => PollFlags::IN,
         Direction::Write => PollFlags::OUT,
@@ -48,7 +49,7 @@ fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Outcome<(
     if asked[0].revents().contains(PollFlags::NVAL) {
         return Err(closed(io.as_fd().as_raw_fd()));
     }
-    Ok(Outcome::Full(()))
+    Ok(Completed::Full(()))
 }
 
 pub(super) fn closed(number: RawFd) -> io::Error {
@@ -58,17 +59,17 @@ pub(super) fn closed(number: RawFd) -> io::Error {
     )
 }
 
-/// The public methods of what can be waited for to be readable.
+/// The public methods of a type that can wait for reads.
 macro_rules! readable {
     ($type:ty) => {
         impl $type {
-            /// Waits until a read would not block: there is something, or the end has come, or an
-            /// error is to be fetched. It says so each time, for as long as that is the case:
-            /// there is no guard, and nothing to clear.
+            /// Waits until a read would not block: there is data, or the end, or a pending error.
+            /// As long as that is so, it completes at once each time: there is no guard, and
+            /// nothing to clear.
             ///
             /// # Errors
             ///
-            /// The system's. Off its loop.
+            /// Errors of the system. An error when used off its loop.
             ///
             /// # Cancel safety
             ///
@@ -92,12 +93,12 @@ macro_rules! readable {
                     .await
             }
 
-            /// [`readable`](Self::readable) for a future written by hand; the latest caller is
+            /// [`readable`](Self::readable) for a future written by hand; only the latest caller is
             /// woken.
             ///
             /// # Errors
             ///
-            /// As `readable`.
+            /// Those of `readable`.
             ///
             /// ```
             /// use std::future::poll_fn;
@@ -122,17 +123,16 @@ macro_rules! readable {
 }
 pub(super) use readable;
 
-/// The public methods of what can be waited for to be writable.
+/// The public methods of a type that can wait for writes.
 macro_rules! writable {
     ($type:ty) => {
         impl $type {
             /// Waits until a write would not block: there is room, or the other end is closed, or
-            /// an error is to be fetched. It says so each time, for as long as that is the
-            /// case.
+            /// there is a pending error. As long as that is so, it completes at once each time.
             ///
             /// # Errors
             ///
-            /// The system's. Off its loop.
+            /// Errors of the system. An error when used off its loop.
             ///
             /// # Cancel safety
             ///
@@ -155,12 +155,12 @@ macro_rules! writable {
                     .await
             }
 
-            /// [`writable`](Self::writable) for a future written by hand; the latest caller is
+            /// [`writable`](Self::writable) for a future written by hand; only the latest caller is
             /// woken.
             ///
             /// # Errors
             ///
-            /// As `writable`.
+            /// Those of `writable`.
             ///
             /// ```
             /// use std::future::poll_fn;

@@ -2,11 +2,12 @@
 //!
 //! Checked by `tests/io/`.
 
-/// For a type of stream around `source`. The examples use a Unix pair, which needs no port.
+/// The methods of a type of stream around `source`. The examples use a Unix pair, which needs no
+/// port.
 macro_rules! stream {
     ($type:ty, $socket:ty, $address:ty $(, $fd:ty)?) => {
         impl $type {
-            /// Of a socket that does not block.
+            /// Wraps a socket that does not block.
             pub(super) fn from_nonblocking(socket: rustix::fd::OwnedFd) -> Self {
                 Self {
                     source: $crate::io::source::Source::new(socket.into()),
@@ -14,11 +15,11 @@ macro_rules! stream {
             }
 
             /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end of the
-            /// stream. Does not block.
+            /// stream. This does not block.
             ///
             /// # Errors
             ///
-            /// The system's; above all, `NotConnected`.
+            /// Errors of the system; most often, `NotConnected`.
             ///
             /// ```
             /// use std::net::Shutdown;
@@ -40,7 +41,7 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// The system's; above all, the connection was reset.
+            /// Errors of the system; most often, the connection was reset.
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -55,7 +56,7 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// The system's.
+            /// Errors of the system.
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -66,8 +67,8 @@ macro_rules! stream {
                 self.source.get_ref().local_addr()
             }
 
-            /// The stream twice, for code that wants a reader and a writer apart: a reference to a
-            /// stream is either.
+            /// The stream twice, for code that takes a reader and a writer separately: a reference
+            /// to a stream is both.
             ///
             /// ```
             /// use trefoil::io::UnixStream;
@@ -85,9 +86,9 @@ macro_rules! stream {
                 (self, self)
             }
 
-            /// Two halves with owners of their own, for tasks of their own. (Where borrowing is
-            /// enough, nothing needs to be split: all methods take `&self`.) When the writing half
-            /// is dropped the peer reads the end of the stream.
+            /// Two halves with separate owners, for different tasks. (If borrowing is enough, no
+            /// split is needed: all methods take `&self`.) When the writing half is dropped, the
+            /// peer reads the end of the stream.
             ///
             /// ```
             /// use trefoil::io::UnixStream;
@@ -120,7 +121,7 @@ macro_rules! stream {
             }
         }
 
-        impl $crate::io::bytes::Stream for $type {
+        impl $crate::io::bytes::ByteStream for $type {
             type Io = $socket;
 
             fn source(&self) -> &$crate::io::source::Source<$socket> {

@@ -1,7 +1,6 @@
-//! A TCP socket that takes connections.
+//! A TCP socket that accepts connections.
 //!
-//! Checked by `tests/io/` (a thousand connections, several acceptors,
-//! no descriptors left).
+//! Checked by `tests/io/` (a thousand connections, several acceptors, no descriptors left).
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
@@ -15,7 +14,7 @@ use super::source::{Source, fairly, socket};
 use super::tcp_stream::TcpStream;
 use crate::sys::sockets;
 
-/// A TCP socket that takes connections.
+/// A TCP socket that accepts connections.
 ///
 /// ```
 /// use trefoil::io::{TcpListener, TcpStream};
@@ -42,7 +41,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// The last address's, if none could be bound; those of
+    /// The error of the last address, if none could be bound; those of
     /// [`lookup_host`](super::lookup_host()).
     ///
     /// ```
@@ -59,16 +58,16 @@ impl TcpListener {
         Ok(Self { source })
     }
 
-    /// Takes the next connection, and says where it comes from.
+    /// Accepts the next connection; returns it and the peer's address.
     ///
     /// Several tasks may accept from one listener.
     ///
     /// # Errors
     ///
-    /// The system's; above all, no descriptor is left, or the call is refused. The connection then
-    /// waits in the queue. That error takes its time, a tenth of a second each, so that a
-    /// server which goes on regardless does not spin. A connection that was given up while it
-    /// waited is passed over.
+    /// Errors of the system; most often, no descriptor is left, or the call is refused. The
+    /// connection then waits in the queue. Such an error takes a tenth of a second, so that a
+    /// server that ignores errors does not spin. A connection that its client closed while it
+    /// waited is skipped.
     ///
     /// # Cancel safety
     ///
@@ -91,11 +90,11 @@ impl TcpListener {
         Ok((TcpStream::from_nonblocking(stream), peer))
     }
 
-    /// The address that it listens on.
+    /// The address on which it listens.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// # use trefoil::io::TcpListener;

@@ -1,10 +1,10 @@
 //! A UDP socket.
 //!
-//! Each method is one system call on one datagram; the source does the waiting. No count
-//! tells whether the next call would block, so none is taken as a hint.
+//! Each method is one system call for one datagram; the source does the waiting. No count says
+//! whether the next call would block, so none is used as a hint.
 //!
 //! An error that belongs to an earlier datagram (no socket listens there: `ConnectionRefused`) is
-//! reported by the system on whichever call comes next, once. It is passed on as it is.
+//! reported by the system once, by the next call of any kind. It is returned unchanged.
 //!
 //! Checked by `tests/io/`.
 
@@ -17,7 +17,7 @@ use rustix::fd::OwnedFd;
 use super::datagrams::datagrams;
 use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
 use super::readiness::{readable, writable};
-use super::source::{Outcome, Source, fairly, socket};
+use super::source::{Completed, Source, fairly, socket};
 use crate::event_loop::Direction;
 
 /// A UDP socket.
@@ -49,7 +49,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The last address's, if none could be bound; those of [`lookup_host`](super::lookup_host()).
+    /// The error of the last address, if none could be bound; those of
+    /// [`lookup_host`](super::lookup_host()).
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -61,13 +62,13 @@ impl UdpSocket {
         first(lookup_host(address).await?, Socket::bind)?.try_into()
     }
 
-    /// Sets the one peer that [`send`](Self::send) sends to and that is received from: the first
-    /// of `address`'s addresses that the system takes. Nothing is sent, so no socket need be
-    /// there.
+    /// Sets the one peer that [`send`](Self::send) sends to and that datagrams are received from:
+    /// the first of `address`'s addresses that the system takes. This sends nothing, so the peer's
+    /// socket need not exist.
     ///
     /// # Errors
     ///
-    /// The last address's; those of [`lookup_host`](super::lookup_host()).
+    /// The error of the last address; those of [`lookup_host`](super::lookup_host()).
     ///
     /// ```
     /// use trefoil::io::UdpSocket;
@@ -89,13 +90,14 @@ impl UdpSocket {
         first(addresses, |address| self.source.get_ref().connect(address))
     }
 
-    /// Sends one datagram to the first of `target`'s addresses that the system takes; gives the
+    /// Sends one datagram to the first of `target`'s addresses that the system takes; returns the
     /// number of bytes, which is all of them.
     ///
     /// # Errors
     ///
-    /// The last address's, above all that the datagram is too long; those of
-    /// [`lookup_host`](super::lookup_host()). That no socket listens there is known later, if ever.
+    /// The error of the last address; most often, the datagram is too long; those of
+    /// [`lookup_host`](super::lookup_host()). If no socket listens there, that is known later, or
+    /// never.
     ///
     /// # Cancel safety
     ///
@@ -122,11 +124,11 @@ impl UdpSocket {
         Err(refused.unwrap_or_else(no_address))
     }
 
-    /// Like [`recv_from`](Self::recv_from), but leaves the datagram where it is.
+    /// Like [`recv_from`](Self::recv_from), but leaves the datagram in the queue.
     ///
     /// # Errors
     ///
-    /// As `recv_from`.
+    /// Those of `recv_from`.
     ///
     /// ```
     /// # use trefoil::io::UdpSocket;
@@ -142,11 +144,11 @@ impl UdpSocket {
         self.source.reading(|socket| socket.peek_from(buffer)).await
     }
 
-    /// Like [`recv`](Self::recv), but leaves the datagram where it is.
+    /// Like [`recv`](Self::recv), but leaves the datagram in the queue.
     ///
     /// # Errors
     ///
-    /// As `recv`.
+    /// Those of `recv`.
     ///
     /// ```
     /// # use trefoil::io::UdpSocket;
@@ -166,7 +168,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. The system's.
+    /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. Errors of the
+    /// system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -177,12 +180,12 @@ impl UdpSocket {
         self.source.get_ref().send_to(bytes, target)
     }
 
-    /// [`send_to`](Self::send_to) one address, for a future written by hand; the latest caller is
-    /// woken.
+    /// [`send_to`](Self::send_to) one address, for a future written by hand; only the latest caller
+    /// is woken.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -197,15 +200,15 @@ impl UdpSocket {
         bytes: &[u8],
         target: SocketAddr,
     ) -> Poll<io::Result<usize>> {
-        let send = |socket: &Socket| socket.send_to(bytes, target).map(Outcome::Full);
+        let send = |socket: &Socket| socket.send_to(bytes, target).map(Completed::Full);
         self.source.poll(cx, Direction::Write, send)
     }
 
-    /// Whether datagrams may go to a broadcast address; no, to begin with.
+    /// Sets whether datagrams may go to a broadcast address; the default is no.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -221,7 +224,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -232,11 +235,11 @@ impl UdpSocket {
         self.source.get_ref().broadcast()
     }
 
-    /// How many routers a datagram may pass.
+    /// Sets how many routers a datagram may pass.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -252,7 +255,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -268,7 +271,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's; above all, `group` is no multicast address.
+    /// Errors of the system; most often, `group` is no multicast address.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -285,7 +288,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's; above all, it has not joined.
+    /// Errors of the system; most often, it has not joined.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -304,7 +307,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's; above all, `group` is no multicast address.
+    /// Errors of the system; most often, `group` is no multicast address.
     ///
     /// ```
     /// use std::net::Ipv6Addr;
@@ -321,7 +324,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's; above all, it has not joined.
+    /// Errors of the system; most often, it has not joined.
     ///
     /// ```
     /// use std::net::Ipv6Addr;
@@ -334,12 +337,12 @@ impl UdpSocket {
         self.source.get_ref().leave_multicast_v6(&group, interface)
     }
 
-    /// Whether this machine receives, too, what this socket sends to an IPv4 group; yes, to begin
-    /// with.
+    /// Sets whether this machine also receives what this socket sends to an IPv4 group; the default
+    /// is yes.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
@@ -354,7 +357,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
@@ -365,11 +368,11 @@ impl UdpSocket {
         self.source.get_ref().multicast_loop_v4()
     }
 
-    /// How many routers a datagram to an IPv4 group may pass; none (1), to begin with.
+    /// Sets how many routers a datagram to an IPv4 group may pass; the default is none (1).
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
@@ -384,7 +387,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
@@ -395,12 +398,12 @@ impl UdpSocket {
         self.source.get_ref().multicast_ttl_v4()
     }
 
-    /// Whether this machine receives, too, what this socket sends to an IPv6 group; yes, to begin
-    /// with.
+    /// Sets whether this machine also receives what this socket sends to an IPv6 group; the default
+    /// is yes.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("[::]:0"))?;
@@ -415,7 +418,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("[::]:0"))?;

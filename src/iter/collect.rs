@@ -158,7 +158,7 @@ where
 /// assert_eq!(numbers, [1, 4]);
 /// ```
 pub trait ParallelDrainRange {
-    /// Its items.
+    /// The items of the vector.
     type Item: Send;
     /// Removes a range of items, whether or not the iterator is consumed.
     ///

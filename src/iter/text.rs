@@ -11,7 +11,7 @@ use crate::thread::{Producer, Seal, Shape, Source, source};
 
 /// What a string is split into.
 pub(super) trait Reading: Send + Sync {
-    /// Its items.
+    /// The items.
     type Item<'s>: Send;
     /// The iterator of std over them.
     type Iter<'s>: Iterator<Item = Self::Item<'s>>;
@@ -69,7 +69,7 @@ fn character(text: &str, at: usize) -> usize {
     (at..text.len()).find(ends).unwrap_or(text.len())
 }
 
-/// As [`str::chars`].
+/// Splits as [`str::chars`] does.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chars;
 
@@ -84,7 +84,7 @@ impl Reading for Chars {
     }
 }
 
-/// As [`str::lines`].
+/// Splits as [`str::lines`] does.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines;
 
@@ -101,7 +101,7 @@ impl Reading for Lines {
     }
 }
 
-/// As [`str::split_whitespace`].
+/// Splits as [`str::split_whitespace`] does.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words;
 

@@ -74,15 +74,15 @@ pub(crate) enum Role {
     /// A thread of no executor, or an outside thread in a pool.
     #[default]
     Outside,
-    /// It runs an event loop.
+    /// A thread that runs an event loop.
     Loop,
-    /// It drives a process pool.
+    /// A thread that drives a process pool.
     Driver { pool: u32 },
-    /// In the slot of a thread pool; `index` is its place's number.
+    /// A thread in a slot of a thread pool; `index` is the number of its place.
     Worker { pool: u32, index: u32, slot: u32 },
-    /// It makes blocking calls for loops.
+    /// A thread that makes blocking calls for loops.
     Offload,
-    /// Not a thread but a worker process.
+    /// A worker process.
     Process { pool: u32 },
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum Kind {
     Local,
     /// The root future of a loop.
     Root,
-    /// Completed from outside: by a reply, by a callback.
+    /// A task that is completed from outside: by a reply, by a callback.
     Promise,
 }
 
@@ -106,7 +106,7 @@ pub(crate) enum Ending {
     /// A poll has ended, and the future waits.
     Pending,
     Panicked,
-    /// With another error.
+    /// The task ended in another error.
     Failed,
     Cancelled,
     Closed,

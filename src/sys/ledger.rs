@@ -1,7 +1,7 @@
 //! A few pages that a worker process and its parent share.
 //!
 //! **Job.** When a worker was killed, between whichever two instructions, the parent must know
-//! exactly what it had begun and finished; and that must cost almost nothing while the worker
+//! exactly what the worker had begun and finished. That must cost almost nothing while the worker
 //! lives. So all of this is in memory that outlives the worker:
 //!
 //! ```text
@@ -39,7 +39,7 @@
 //! item (a system call of about a microsecond for items of ten nanoseconds); a ring for all results
 //! (a second transport, with wake-ups of its own).
 #![allow(unsafe_code)]
-#![allow(clippy::disallowed_types)] // shared with another process: never loom's
+#![allow(clippy::disallowed_types)] // other processes use them: never loom's
 
 use std::io;
 use std::ops::{Deref, Range};

@@ -1,10 +1,10 @@
 //! All calls to the operating system that need `unsafe` or differ by platform: one folder per
 //! system.
 //!
-//! Each system fulfils the duties of this table, each by a module of that name: in the system's own
-//! folder, in `unix` for what Linux, macOS and the BSDs do alike, in `portable` where it needs
-//! nothing of one system, or here, if all do alike. Everything else comes from `std`, `rustix` and
-//! `mio`, whose descriptors are sockets on Windows (`rustix::fd`).
+//! Each system performs the duties of this table, each by a module of that name. The module is in
+//! the system's own folder, in `unix` if Linux, macOS and the BSDs do the same, in `portable` if it
+//! needs nothing special of a system, or here if all systems do the same. Everything else comes
+//! from `std`, `rustix` and `mio`, whose descriptors are sockets on Windows (`rustix::fd`).
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
@@ -29,11 +29,11 @@
 //! | `ticks`: a rough and quick clock | time stamp counter on x86-64, else `clock` | the same | the same |
 //! | `transfer`: bytes in and out | `recv`, `readv`, `sendmsg` ... | the same | `recv`, `send`, of one buffer |
 //!
-//! And these, which only `process` asks for. Those in the second column are in `portable`, unless
-//! another folder is named: Linux takes them in the place of its own with `--cfg trefoil_port`, so
-//! that tests run them. `arena`, `ledger`, `mapping` and `segment` (memory that is shared, or
-//! stands for numbers), `image` (functions as offsets within the program) and `stack` (where a
-//! stack ends; tasks ask, too) stand here.
+//! The next table has the duties that only `process` needs. The modules of the second column are in
+//! `portable`, unless another folder is named. With `--cfg trefoil_port`, Linux uses them instead
+//! of its own, so that tests run them. `arena`, `ledger`, `mapping` and `segment` (memory that is
+//! shared, or holds numbers), `image` (functions as offsets within the program) and `stack` (where
+//! a stack ends; tasks ask, too) are in this folder.
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|

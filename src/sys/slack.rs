@@ -19,12 +19,12 @@ use std::time::Duration;
 /// A thread's timer slack, unless it has asked for another.
 const SLACK: Duration = Duration::from_micros(50);
 
-/// What to ask for instead of `wait`, when waiting for descriptors.
+/// The wait for descriptors to ask for instead of `wait`.
 pub(crate) fn less_of_poll(wait: Duration) -> Duration {
     less(wait, SLACK.max(wait / 1000))
 }
 
-/// What to ask for instead of `wait`, when waiting on a futex.
+/// The wait on a futex to ask for instead of `wait`.
 pub(crate) fn less_of_futex(wait: Duration) -> Duration {
     less(wait, SLACK)
 }

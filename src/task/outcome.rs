@@ -29,7 +29,8 @@ use super::error::TaskError;
     label = "this gives `{Self}`"
 )]
 pub trait Outcome<T> {
-    /// As the result of a task. It calls no code of others: only this crate implements it.
+    /// Converts it to the result of a task. This calls no other crate's code, because only this
+    /// crate implements it.
     #[doc(hidden)]
     fn into_result(self, _: Seal) -> Result<T, TaskError>;
 }
@@ -47,19 +48,19 @@ impl<T: Unpin> Outcome<T> for T {
 }
 
 /// A future that never ends may be a member of a group of `()`: `async { loop { .. } }`.
-#[doc(hidden)] // `!` has no name to be shown under
+#[doc(hidden)] // `!` has no name that could be shown
 impl Outcome<()> for Never {
     fn into_result(self, _: Seal) -> Result<(), TaskError> {
         match self {}
     }
 }
 
-/// `!`, which has no name yet.
+/// The type `!`, which has no name yet.
 type Never = <fn() -> ! as Returns>::Output;
 
-/// What a function returns.
+/// The return type of a function.
 pub trait Returns {
-    /// That type.
+    /// The return type.
     type Output;
 }
 
@@ -71,25 +72,25 @@ impl<R> Returns for fn() -> R {
 #[derive(Debug)]
 pub struct Seal;
 
-/// How what a future gives becomes the result of its task.
-pub(crate) trait Ending<O, T> {
+/// How the output of a future becomes the result of its task.
+pub(crate) trait OutputRule<O, T> {
     fn result(output: O) -> Result<T, TaskError>;
 }
 
-/// Of a future that an executor runs: whatever it gives is the value.
-pub(crate) struct Whole;
+/// For a future that an executor runs: the output is the value.
+pub(crate) struct AsValue;
 
-impl<T> Ending<T, T> for Whole {
+impl<T> OutputRule<T, T> for AsValue {
     #[inline]
     fn result(output: T) -> Result<T, TaskError> {
         Ok(output)
     }
 }
 
-/// Of a future in a group.
+/// For a future in a group.
 pub(crate) struct ByOutcome;
 
-impl<O: Outcome<T>, T> Ending<O, T> for ByOutcome {
+impl<O: Outcome<T>, T> OutputRule<O, T> for ByOutcome {
     fn result(output: O) -> Result<T, TaskError> {
         output.into_result(Seal)
     }

@@ -1,6 +1,6 @@
-//! How a directory is to be made.
+//! Settings for making directories.
 //!
-//! `std`'s own builder, and a thread that may block for the call itself.
+//! It is `std`'s builder, with a thread that may block for the call itself.
 //!
 //! Checked by `tests/io/files.rs`.
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use super::at;
 use crate::sys::files;
 
-/// How a directory is to be made.
+/// Settings for making directories.
 ///
 /// ```
 /// use trefoil::io::fs::{self, DirBuilder};
@@ -31,7 +31,7 @@ pub struct DirBuilder {
 }
 
 impl DirBuilder {
-    /// Makes one directory, in one that is there already.
+    /// Makes one directory, whose parent must exist.
     ///
     /// ```
     /// let builder = trefoil::io::fs::DirBuilder::new();
@@ -42,7 +42,7 @@ impl DirBuilder {
         Self::default()
     }
 
-    /// The missing parents are made, too; a directory that is there already is no error then.
+    /// Sets whether missing parents are made, too. Then an existing directory is no error.
     ///
     /// ```
     /// trefoil::run(trefoil::io::fs::DirBuilder::new().recursive(true).create("/"))?;
@@ -53,8 +53,7 @@ impl DirBuilder {
         self
     }
 
-    /// What may be done with the directories that are made; 0o777 without the process's mask, to
-    /// begin with.
+    /// Sets the permissions of new directories; the default is 0o777 without the process's mask.
     ///
     /// ```
     /// let mut builder = trefoil::io::fs::DirBuilder::new();
@@ -70,11 +69,11 @@ impl DirBuilder {
     ///
     /// # Errors
     ///
-    /// As [`std::fs::DirBuilder::create`].
+    /// Those of [`std::fs::DirBuilder::create`].
     ///
     /// # Cancel safety
     ///
-    /// None: the directory may have been made.
+    /// Not cancel safe: the directory may have been made.
     ///
     /// ```
     /// trefoil::run(trefoil::io::fs::DirBuilder::new().recursive(true).create("/"))?;

@@ -1,22 +1,22 @@
-//! An open file, off the loop.
+//! An open file, whose calls run off the loop.
 //!
 //! Calls that depend on the file's position take `&mut self`, and run one after the other. The
 //! others (for its metadata) take `&self` and may run side by side.
 //!
-//! A call runs on another thread, so it has buffers of its own. Of those that move the position
-//! there is at most one at a time.
+//! A call runs on another thread, so it has its own buffers. At most one call that moves the
+//! position runs at a time.
 //!
-//! 1. A read starts with a buffer as long as the caller's (within [`MOST`]). Its bytes stay here
-//!    until they are taken: so a read whose future is dropped loses nothing, and the next read
-//!    begins with them.
-//! 2. A write copies its bytes, of however many slices, begins, and is accepted at once. Its error
-//!    is the result of the next write, flush or seek. The inherent methods flush, so that they tell
-//!    their own.
-//! 3. A new call waits for the one that runs. Before a write, or a seek from the current position,
-//!    the position is put back by what was read and not taken.
+//! 1. A read starts with a buffer as long as the caller's (at most [`MOST`]). Its bytes stay here
+//!    until they are taken. So a read whose future is dropped loses nothing: the next read begins
+//!    with them.
+//! 2. A write copies its bytes (from any number of slices), begins, and returns at once. Its error
+//!    is the result of the next write, flush or seek. The inherent methods flush, so they return
+//!    their own errors.
+//! 3. A new call waits for the running one. Before a write, or a seek from the current position,
+//!    the position is moved back by the bytes that were read and not taken.
 //!
-//! Nothing is read ahead of what was asked for: others may share the position (a child that
-//! has inherited it).
+//! Nothing is read ahead of what the caller asked for, because others may share the position (a
+//! child that has inherited the file).
 //!
 //! Checked by `tests/io/`.
 
@@ -38,14 +38,14 @@ use crate::sys::descriptor::file_descriptor;
 use crate::sys::files;
 use crate::task::Task;
 
-/// How many bytes are moved by one call, at most.
+/// The largest number of bytes that one call moves.
 const MOST: usize = 1024 * 1024;
 
 /// An open file.
 ///
-/// `read`, `write` and their like use and move its position, as with a `std` file. Written
-/// bytes are the system's when the future of `write` or `write_all` is done; through the
-/// futures-io traits, after `flush`, which also tells whether that went well.
+/// `read`, `write` and similar methods use and move its position, as with a `std` file. When the
+/// future of `write` or `write_all` is done, the system has the bytes. Through the futures-io
+/// traits it has them after `flush`, which also returns the error if there was one.
 ///
 /// ```
 /// use std::io::SeekFrom;
@@ -67,16 +67,16 @@ const MOST: usize = 1024 * 1024;
 pub struct File {
     file: Arc<Inner>,
     running: Option<(Call, Running)>,
-    /// Read and not yet taken.
+    /// Bytes that were read and not yet taken.
     bytes: VecDeque<u8>,
-    /// Of a write that was accepted.
+    /// The error of a write that was accepted.
     failed: Option<io::Error>,
 }
 
-/// A call has the bytes while it runs, and gives them back with its result.
+/// A call that is running. It has the buffer, and returns it with its result.
 type Running = Task<(Vec<u8>, Ended)>;
 
-/// How a call ended: a count, or a position.
+/// The result of a call: a count, or a position.
 type Ended = io::Result<u64>;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,11 +91,11 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::open`].
+    /// Those of [`std::fs::File::open`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes what was opened.
+    /// Dropping the future closes the file if it was opened.
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -107,15 +107,15 @@ impl File {
         Self::options().read(true).open(path).await
     }
 
-    /// Opens a file for writing; makes it if it is missing, empties it if not.
+    /// Opens a file for writing. A missing file is made; an existing one is emptied.
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::create`].
+    /// Those of [`std::fs::File::create`].
     ///
     /// # Cancel safety
     ///
-    /// None: the file may have been made.
+    /// Not cancel safe: the file may have been made.
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -133,15 +133,15 @@ impl File {
         options.open(path).await
     }
 
-    /// Makes a file that must not be there yet, for reading and writing.
+    /// Makes a new file, which must not exist, for reading and writing.
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::create_new`]: `AlreadyExists`.
+    /// Those of [`std::fs::File::create_new`]: `AlreadyExists`.
     ///
     /// # Cancel safety
     ///
-    /// None: the file may have been made.
+    /// Not cancel safe: the file may have been made.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -156,7 +156,7 @@ impl File {
         options.open(path).await
     }
 
-    /// How to open a file otherwise.
+    /// Options for opening a file in other ways.
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -174,7 +174,7 @@ impl File {
         OpenOptions::new()
     }
 
-    /// Takes a file of the standard library over.
+    /// Takes over a file of the standard library.
     ///
     /// ```
     /// let file = std::fs::File::open(std::env::current_exe()?)?;
@@ -192,11 +192,11 @@ impl File {
         }
     }
 
-    /// Gives the standard library's file back, once what runs has ended.
+    /// Returns the standard library's file, when the running call has ended.
     ///
     /// # Errors
     ///
-    /// That of a write through the futures-io traits that was not flushed.
+    /// The error of a write through the futures-io traits that was not flushed.
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -210,7 +210,7 @@ impl File {
     /// ```
     pub async fn into_std(mut self) -> io::Result<Inner> {
         let left = self.seek(SeekFrom::Current(0)).await;
-        // A pipe has no position to put right.
+        // A pipe has no position to move back.
         if let Err(error) = left
             && error.kind() != io::ErrorKind::NotSeekable
         {
@@ -218,21 +218,21 @@ impl File {
         }
         match Arc::try_unwrap(self.file) {
             Ok(file) => Ok(file),
-            // A call for its metadata goes on, without its future.
+            // A call for the metadata continues without its future.
             Err(shared) => shared.try_clone(),
         }
     }
 
-    /// Reads some bytes at the position; 0 at the end of the file. An empty buffer is full
+    /// Reads some bytes at the position; 0 at the end of the file. For an empty buffer it returns
     /// at once.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: the next read gives what this one has read.
+    /// Dropping the future loses nothing: the next read returns the bytes that this one has read.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fread-{}", std::process::id()));
@@ -251,7 +251,7 @@ impl File {
         read_write::read(self, buffer).await
     }
 
-    /// Fills the buffer from the position on.
+    /// Reads from the position until the buffer is full.
     ///
     /// # Errors
     ///
@@ -259,7 +259,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// None: what has been read is in the buffer, but how much is not known.
+    /// Not cancel safe: what has been read is in the buffer, but how much is not known.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -307,7 +307,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// None: what has been read is lost.
+    /// Not cancel safe: what has been read is lost.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -321,16 +321,17 @@ impl File {
         read_write::read_to_string(self, text).await
     }
 
-    /// Writes some bytes at the position (up to a mebibyte at once); returns their number. They are
-    /// the system's when it is done.
+    /// Writes some bytes at the position (up to a mebibyte at once); returns their number. When it
+    /// is done, the system has them.
     ///
     /// # Errors
     ///
-    /// The system's; that of a write through the futures-io traits that was not flushed.
+    /// Errors of the system; the error of a write through the futures-io traits that was not
+    /// flushed.
     ///
     /// # Cancel safety
     ///
-    /// None: a write that has begun goes on.
+    /// Not cancel safe: a write that has begun continues.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fwrite-{}", std::process::id()));
@@ -346,7 +347,7 @@ impl File {
         read_write::write(self, bytes).await
     }
 
-    /// Writes all of `bytes` at the position. They are the system's when it is done.
+    /// Writes all of `bytes` at the position. When it is done, the system has them.
     ///
     /// # Errors
     ///
@@ -354,7 +355,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// None: how much was written is not known.
+    /// Not cancel safe: how much was written is not known.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fall-{}", std::process::id()));
@@ -371,12 +372,12 @@ impl File {
         read_write::write_all(self, bytes).await
     }
 
-    /// Waits until all that was written is the system's. (For the disk itself:
-    /// [`sync_all`](Self::sync_all).)
+    /// Waits until the system has all bytes that were written. ([`sync_all`](Self::sync_all) waits
+    /// for the disk.)
     ///
     /// # Errors
     ///
-    /// That of a write through the futures-io traits.
+    /// The error of a write through the futures-io traits.
     ///
     /// # Cancel safety
     ///
@@ -397,12 +398,12 @@ impl File {
     ///
     /// # Errors
     ///
-    /// The system's; above all, before the start. That of a write through the futures-io
-    /// traits that was not flushed.
+    /// Errors of the system; most often, the position would be before the start. The error of a
+    /// write through the futures-io traits that was not flushed.
     ///
     /// # Cancel safety
     ///
-    /// None: a seek that has begun goes on.
+    /// Not cancel safe: a seek that has begun continues.
     ///
     /// ```
     /// use std::io::SeekFrom;
@@ -416,7 +417,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        // One that was given up may be under way to the same place, and be done.
+        // An abandoned seek to the same place may be running, or done.
         self.flush().await?;
         poll_fn(|cx| Pin::new(&mut *self).poll_seek(cx, position)).await
     }
@@ -451,7 +452,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// None: a seek that has begun goes on.
+    /// Not cancel safe: a seek that has begun continues.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -466,12 +467,13 @@ impl File {
         self.seek(SeekFrom::Start(0)).await.map(drop)
     }
 
-    /// The same open file once more, as [`std::fs::File::try_clone`] makes it: both move one
-    /// position. Await what you have begun, and flush, before the other one is used.
+    /// A second handle of the same open file, as [`std::fs::File::try_clone`] makes it: both move
+    /// one position. Await the calls that you have begun, and flush, before you use the other
+    /// handle.
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::try_clone`].
+    /// Those of [`std::fs::File::try_clone`].
     ///
     /// ```
     /// # trefoil::run(async {
@@ -490,7 +492,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// The system's; that of a write through the futures-io traits that was not flushed.
+    /// Errors of the system; the error of a write through the futures-io traits that was not
+    /// flushed.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-sync-{}", std::process::id()));
@@ -510,7 +513,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As [`sync_all`](Self::sync_all).
+    /// Those of [`sync_all`](Self::sync_all).
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-syncd-{}", std::process::id()));
@@ -526,11 +529,11 @@ impl File {
         self.after_writes(Inner::sync_data).await
     }
 
-    /// Cuts the file, or fills it up with zeros.
+    /// Shortens the file, or extends it with zeros.
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::set_len`].
+    /// Those of [`std::fs::File::set_len`].
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-len-{}", std::process::id()));
@@ -546,11 +549,11 @@ impl File {
         self.after_writes(move |file| file.set_len(size)).await
     }
 
-    /// What the system knows about it.
+    /// The file's metadata.
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::metadata`].
+    /// Those of [`std::fs::File::metadata`].
     ///
     /// ```
     /// # trefoil::run(async {
@@ -564,11 +567,11 @@ impl File {
         off(move || file.metadata()).await
     }
 
-    /// Changes what may be done with it.
+    /// Sets the file's permissions.
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::set_permissions`].
+    /// Those of [`std::fs::File::set_permissions`].
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-perm-{}", std::process::id()));
@@ -612,7 +615,7 @@ impl File {
         Ok(())
     }
 
-    /// Waits for the call that runs. The result of a read or a seek.
+    /// Waits for the running call; returns the result of a read or a seek.
     fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Call, Ended)>> {
         let Some((call, task)) = &mut self.running else {
             return Poll::Ready(None);
@@ -624,14 +627,14 @@ impl File {
         self.bytes = bytes.into();
         if call == Call::Write {
             self.bytes.clear();
-            // A read that comes next is not to hear of it.
+            // The next read must not return this error.
             self.failed = self.failed.take().or(result.err());
             return Poll::Ready(None);
         }
         Poll::Ready(Some((call, result)))
     }
 
-    /// Forgets what was read and not taken; returns its length.
+    /// Discards the bytes that were read and not taken; returns their number.
     fn give_back(&mut self) -> i64 {
         let left = self.bytes.len() as i64;
         self.bytes.clear();
@@ -701,9 +704,10 @@ impl AsyncWrite for File {
         Poll::Ready(Ok(count))
     }
 
-    /// Until what was accepted is written.
+    /// Waits until accepted writes are done.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The error of a read whose future was dropped is not reported: the next read meets it.
+        // The error of a read whose future was dropped is not returned: the next read gets it
+        // again.
         let _read_or_sought = ready!(self.poll_settle(cx));
         Poll::Ready(self.failed.take().map_or(Ok(()), Err))
     }
@@ -720,7 +724,7 @@ impl AsyncSeek for File {
         position: SeekFrom,
     ) -> Poll<io::Result<u64>> {
         loop {
-            // A seek to somewhere else was given up by its caller.
+            // The caller gave up a seek to another place.
             if let Some((call, result)) = ready!(self.poll_settle(cx))
                 && call == Call::Seek(position)
             {
@@ -735,7 +739,7 @@ impl AsyncSeek for File {
             self.begin(Call::Seek(position), move |mut file, _| {
                 let sought = file.seek(target);
                 if sought.is_err() && back != 0 {
-                    // What was read and not taken is read again.
+                    // The bytes that were read and not taken are read again.
                     let _ = file.seek(SeekFrom::Current(-back));
                 }
                 sought
@@ -757,11 +761,11 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// As [`std::fs::OpenOptions::open`].
+    /// Those of [`std::fs::OpenOptions::open`].
     ///
     /// # Cancel safety
     ///
-    /// None: the file may have been made, or emptied.
+    /// Not cancel safe: the file may have been made, or emptied.
     ///
     /// ```
     /// use trefoil::io::fs::OpenOptions;

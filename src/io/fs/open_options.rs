@@ -1,6 +1,6 @@
-//! How a file is to be opened.
+//! Options for opening a file.
 //!
-//! `std`'s own options, and a thread that may block for the call itself.
+//! They are `std`'s options, with a thread that may block for the call itself.
 //!
 //! Checked by `tests/io/`.
 
@@ -8,7 +8,7 @@ use std::fs::OpenOptions as Inner;
 #[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt;
 
-/// How a file is to be opened; made by [`File::options`](super::File::options).
+/// Options for opening a file; made by [`File::options`](super::File::options).
 ///
 /// ```
 /// use trefoil::io::fs::OpenOptions;
@@ -41,7 +41,7 @@ macro_rules! options {
 }
 
 impl OpenOptions {
-    /// Options that allow nothing yet.
+    /// Options with everything off.
     ///
     /// ```
     /// let nothing = trefoil::io::fs::OpenOptions::new();
@@ -53,21 +53,21 @@ impl OpenOptions {
     }
 
     options! {
-        /// For reading.
+        /// Opens the file for reading.
         read
-        /// For writing.
+        /// Opens the file for writing.
         write
-        /// For writing at the end, wherever that is by then.
+        /// Opens the file for appending: each write goes to the end of that moment.
         append
-        /// It is emptied.
+        /// Empties the file.
         truncate
-        /// It is made if it is missing.
+        /// Makes the file if it is missing.
         create
-        /// It is made, and must be missing.
+        /// Makes the file, which must not exist.
         create_new
     }
 
-    /// What may be done with a file that is made; 0o666 without the process's mask, to begin with.
+    /// Sets the permissions of a new file; the default is 0o666 without the process's mask.
     ///
     /// ```
     /// let options = trefoil::io::fs::OpenOptions::new().mode(0o600).clone();
@@ -78,7 +78,7 @@ impl OpenOptions {
         self
     }
 
-    /// More flags for the system's `open`.
+    /// Sets more flags for the system's `open`.
     ///
     /// ```
     /// let options = trefoil::io::fs::OpenOptions::new().custom_flags(0).clone();

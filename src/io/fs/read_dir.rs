@@ -1,8 +1,7 @@
 //! The entries of a directory, many at a time.
 //!
-//! A hop to another thread for each entry would cost more than the entry, so each takes up to
-//! [`BATCH`] of them. A batch under way stays here when the future that waits for it is
-//! dropped, so no entry is lost.
+//! A hop to another thread for each entry would cost more than the entry, so each hop fetches up to
+//! [`BATCH`] entries. If a future is dropped, its running batch stays here, so no entry is lost.
 //!
 //! Checked by `tests/io/`.
 
@@ -22,14 +21,14 @@ use super::{at, off};
 use crate::offload;
 use crate::task::Task;
 
-/// Entries for one hop.
+/// The number of entries for one hop.
 const BATCH: usize = 256;
 
-/// The entries of a directory, in no order, without `.` and `..`.
+/// The entries of a directory, in no particular order, without `.` and `..`.
 ///
 /// # Errors
 ///
-/// As [`std::fs::read_dir`].
+/// Those of [`std::fs::read_dir`].
 ///
 /// # Cancel safety
 ///
@@ -57,7 +56,7 @@ pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
     })
 }
 
-/// What [`read_dir`] gives: its entries one by one, also as a `Stream`.
+/// Returned by [`read_dir`]: yields the entries one by one, also as a `Stream`.
 pub struct ReadDir {
     batch: Batch,
     running: Option<Task<Batch>>,
@@ -66,7 +65,7 @@ pub struct ReadDir {
 #[derive(Default)]
 struct Batch {
     entries: VecDeque<io::Result<fs::DirEntry>>,
-    /// Where there are more; `None`: there are not.
+    /// Yields further entries; `None`: there are none.
     more: Option<fs::ReadDir>,
 }
 
@@ -81,7 +80,7 @@ impl ReadDir {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// Errors of the system.
     ///
     /// # Cancel safety
     ///
@@ -98,7 +97,7 @@ impl ReadDir {
         poll_fn(|cx| self.poll_entry(cx)).await
     }
 
-    /// Like [`next_entry`](Self::next_entry), in the shape of a stream's `next`.
+    /// Like [`next_entry`](Self::next_entry), with the type of a stream's `next`.
     ///
     /// # Cancel safety
     ///
@@ -150,7 +149,7 @@ debug!(impl ReadDir, self);
 pub struct DirEntry(Arc<fs::DirEntry>);
 
 impl DirEntry {
-    /// Its path: that of the directory, as it was given, with its name.
+    /// The entry's path: the directory's path, as it was given, with the entry's name.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -165,7 +164,7 @@ impl DirEntry {
         self.0.path()
     }
 
-    /// Its name.
+    /// The entry's name.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -180,11 +179,11 @@ impl DirEntry {
         self.0.file_name()
     }
 
-    /// What the system knows about it; a link is not followed.
+    /// The entry's metadata; a link is not followed.
     ///
     /// # Errors
     ///
-    /// The system's; above all, it is gone by now.
+    /// Errors of the system; most often, it is gone by now.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -199,11 +198,11 @@ impl DirEntry {
         off(move || entry.metadata()).await
     }
 
-    /// Whether it is a file, a directory, a link.
+    /// The entry's type: a file, a directory, a link.
     ///
     /// # Errors
     ///
-    /// The system's; above all, it is gone by now.
+    /// Errors of the system; most often, it is gone by now.
     ///
     /// ```
     /// # trefoil::run(async {

@@ -45,7 +45,7 @@ impl Mapped {
 
     /// New memory, all zero, for atomics of `atomic_size` bytes each.
     pub(crate) fn atomics(length: usize, atomic_size: AtomicSize) -> io::Result<Arc<Self>> {
-        Self::made(segment::live(length)?, atomic_size)
+        Self::made(segment::writable(length)?, atomic_size)
     }
 
     fn made(

@@ -1,12 +1,11 @@
-//! A child process by a descriptor that is readable once it has ended: a `kqueue` that was asked
-//! for that.
+//! A child process, watched by a descriptor that is readable once the child has ended: a `kqueue`.
 //!
-//! The number stays the child's until its status is fetched, so everything else goes by the number.
-//! A handle that has fetched the status does not use the number any more. (Code of the host that
-//! waits for any child takes the status and the number away: then a signal could meet another
-//! process. Only a descriptor of the process itself would rule that out.)
+//! A child keeps its number until its status is fetched, so all other calls use the number. A
+//! handle that has fetched the status does not use the number any more. (If other code of the
+//! program waits for any child, it takes the status, and the number is free: then a signal could
+//! reach another process. Only a descriptor of the process itself would prevent that.)
 //!
-//! - **Y44** `kevent` reads changes that are in this frame, and is given no room for events.
+//! - **Y44** `kevent` reads changes that are local variables, and is given no room for events.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,11 +23,11 @@ use crate::sys::poll::poll;
 
 pub(crate) use crate::sys::unix::child_id::*;
 
-/// The end may be told a moment before there is a status: how long to wait for that, and how often.
+/// The exit event may precede the status; how long and how often to retry.
 const MOMENT: Duration = Duration::from_millis(1);
 const MOMENTS: u32 = 50;
 
-/// The calls that may be refused: to open one, to signal.
+/// The system calls that may be refused: the one that watches a child, and the one that signals it.
 pub(crate) const CALLS: [&str; 2] = ["kqueue", "kill"];
 
 /// A child process.
@@ -36,16 +35,16 @@ pub(crate) const CALLS: [&str; 2] = ["kqueue", "kill"];
 pub(crate) struct Handle {
     end: OwnedFd,
     pid: Id,
-    /// Its status was fetched here.
+    /// Its status was fetched through this handle.
     gone: AtomicBool,
 }
 
 impl Handle {
-    /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is
-    /// left.
+    /// A handle of the child with this number, whose status was not fetched yet. The error `SRCH`:
+    /// the child does not exist, not even as a zombie.
     pub(crate) fn open(pid: Id) -> Result<Self> {
         let end = match watch(pid) {
-            // Some systems say so of a zombie, too.
+            // Some systems return this for a zombie, too.
             Err(Errno::SRCH) => {
                 test_kill_process(pid).or_else(|error| match error {
                     Errno::PERM => Ok(()),
@@ -59,7 +58,7 @@ impl Handle {
         Ok(Self { end, pid, gone })
     }
 
-    /// Its status if it has ended, which is then gone; `None` while it runs.
+    /// The status of the child if it has ended, which releases its number; `None` while it runs.
     pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
         let mut status = fetch_by_id(&self.pid);
         for _ in 0..MOMENTS {
@@ -96,7 +95,7 @@ impl AsFd for Handle {
     }
 }
 
-/// Readable once it has ended.
+/// A descriptor that is readable once the process has ended.
 fn watch(pid: Id) -> Result<OwnedFd> {
     let queue = kqueue()?;
     fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
@@ -106,21 +105,21 @@ fn watch(pid: Id) -> Result<OwnedFd> {
     };
     let change = Event::new(filter, EventFlags::ADD, std::ptr::null_mut());
     let mut none: [Event; 0] = [];
-    // SAFETY: Y44: one change, in this frame, of a process by its number.
+    // SAFETY: Y44: the change is a local variable.
     unsafe { kevent(&queue, &[change], &mut none, None) }?;
     Ok(queue)
 }
 
-/// Readable now and for ever.
+/// A descriptor that is always readable, for a process that has ended.
 fn ended() -> Result<OwnedFd> {
     let (read, _write) = rustix::pipe::pipe()?;
     fcntl_setfd(&read, FdFlags::CLOEXEC)?;
     Ok(read)
 }
 
-/// As [`Handle::fetch`], by its number.
+/// The status of a child by its number; see [`Handle::fetch`].
 pub(crate) fn fetch_by_id(pid: &Id) -> Result<Option<ExitStatus>> {
-    // (`waitid` of macOS does not tell the signal that has ended a process.)
+    // (macOS's `waitid` does not tell which signal has ended a process.)
     let status = retry_on_intr(|| waitpid(Some(*pid), WaitOptions::NOHANG))?;
     Ok(status.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
 }

@@ -1,4 +1,4 @@
-//! macOS and FreeBSD: what goes another way than on Linux.
+//! macOS and FreeBSD: what works differently than on Linux.
 
 #[cfg(target_os = "freebsd")]
 pub(crate) mod auxiliary;

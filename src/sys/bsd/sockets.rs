@@ -1,7 +1,7 @@
-//! Sockets that do not block from the beginning, as far as these systems have them.
+//! Sockets that never block, as far as these systems can make them so.
 //!
-//! Where a new socket cannot be made so in one step, a program that starts another one at that
-//! moment hands it on; `std` has no better way here either.
+//! Where a new socket cannot be made non-inheritable in the same call, a program that another
+//! thread starts at that moment inherits it. `std` has no better way here either.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,27 +11,28 @@ use rustix::event::PollFlags;
 use rustix::io::Result;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
 
-/// It neither waits nor raises `SIGPIPE`.
+/// The flags of a write that neither waits nor raises `SIGPIPE`.
 #[cfg(target_os = "freebsd")]
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
-/// It does not wait. (That it raises no `SIGPIPE` was set when the socket was made.)
+/// The flags of a write that does not wait. (An option that is set when the socket is made prevents
+/// `SIGPIPE`.)
 #[cfg(target_vendor = "apple")]
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT;
 
-/// It raises no `SIGPIPE`.
+/// The flags of a write that raises no `SIGPIPE`.
 #[cfg(target_os = "freebsd")]
 pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
-/// It raises no `SIGPIPE`: that was set when the socket was made.
+/// The flags of a write that raises no `SIGPIPE`: none, because a socket option prevents it.
 #[cfg(target_vendor = "apple")]
 pub(crate) const QUIET: SendFlags = SendFlags::empty();
 
-/// It does not wait.
+/// The flags of a read that does not wait.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
-/// Another handle of a worker's end, so that its death resets nothing: none, for what a process has
-/// written to a Unix socket can be read anyway.
+/// A second handle of a worker's end, so that the worker's death does not reset the connection.
+/// None needed: what a dead process wrote to a Unix socket can still be read.
 pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
     Ok(None)
 }
@@ -39,16 +40,17 @@ pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
 /// One end of a stream.
 pub(crate) use std::os::unix::net::UnixStream as Stream;
 
-/// The event that the other end says no more: none. (When that end is closed, `HUP` comes in any
-/// case.)
+/// The event that the other end will send no more: `poll` has none here. (If that end is closed,
+/// `HUP` is reported in any case.)
 pub(crate) const ENDS: PollFlags = PollFlags::empty();
 
-/// As a child's standard stream.
+/// The socket as a standard stream of a child.
 pub(crate) fn to_child(end: Stream) -> OwnedFd {
     end.into()
 }
 
-/// A pair of stream sockets, whose first never blocks: not every call here can ask for that itself.
+/// A pair of stream sockets, the first of which never blocks: not every call here has a flag for
+/// that.
 pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     let pair = UnixStream::pair()?;
     pair.0.set_nonblocking(true)?;
@@ -59,22 +61,22 @@ pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     Ok(pair)
 }
 
-/// Makes a TCP connection to another machine ready for frames: small ones go at once, and a machine
-/// that is cut off is noticed some time.
+/// Prepares a TCP connection to another machine for frames: small ones are sent at once, and a
+/// machine that is cut off is noticed after some time.
 #[cfg(feature = "slurm")]
 pub(crate) fn far(socket: &std::net::TcpStream, _is_silent: bool) -> Result<()> {
     rustix::net::sockopt::set_tcp_nodelay(socket, true)?;
     rustix::net::sockopt::set_socket_keepalive(socket, true)
 }
 
-/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would
-/// tell of what comes behind.
+/// Whether a short read means that the next one would block. Not of a TCP connection: the read may
+/// have stopped at urgent data, and no event would report the bytes behind it.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
-/// The call that accepts.
+/// The name of the system call that accepts a connection.
 pub(crate) const ACCEPT: &str = "accept";
 
-/// A connection, which does not block, and its other end's address.
+/// A new connection, which does not block, and the address of its other end.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener)?;
     set_up(&socket)?;
@@ -95,7 +97,7 @@ fn set_up(socket: &OwnedFd) -> Result<()> {
     rustix::io::ioctl_fionbio(socket, true)
 }
 
-/// The address in the system's form. `None`: it has no name.
+/// The address in the system's form. `None`: the socket has no name.
 pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
     let path = address.as_pathname();
     Ok(path.map(SocketAddrUnix::new).transpose()?)

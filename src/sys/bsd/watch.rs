@@ -1,4 +1,4 @@
-//! How mio waits: what it registers, and for how long. (`kqueue` waits to the nanosecond.)
+//! How mio waits: which events it registers, and for how long. (`kqueue` waits to the nanosecond.)
 
 use std::io;
 use std::time::Duration;
@@ -7,10 +7,11 @@ use mio::{Events, Interest, Poll};
 
 pub(crate) use crate::sys::unix::watch::{Sources, refusal};
 
-/// For both directions. (Of urgent data nothing is told; see `transfer`.)
+/// The events to watch: both directions. (Urgent data is not reported; see `transfer`.)
 pub(crate) const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// The system's names of what mio calls: to make a poller, to make its wake-up descriptor, to wait.
+/// The system calls behind mio: the one that makes a poller, the one that makes its wake-up, the
+/// one that waits.
 pub(crate) const CALLS: [&str; 3] = ["kqueue", "kevent", "kevent"];
 
 /// Waits until something happens, at most for `timeout`.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 const PATH: &str = "/proc/self/exe";
 
-/// Nothing to note.
+/// Notes the file's properties: not needed here.
 pub(crate) fn note() {}
 
 /// The path to execute.
@@ -16,7 +16,7 @@ pub(crate) fn path() -> io::Result<PathBuf> {
     Ok(PATH.into())
 }
 
-/// Identifies the file. Empty if that is not known.
+/// Identifies the file. Empty if it is unknown.
 pub(crate) fn id() -> Vec<u8> {
     let Ok(file) = std::fs::metadata(PATH) else {
         return Vec::new();

@@ -12,17 +12,17 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-/// Descriptors travel: workers need not be plain.
+/// Whether descriptors travel with bytes. They do, so workers need not be plain.
 pub(crate) const CARRIES: bool = true;
 
 /// How many descriptors one message can carry: the kernel's limit.
 pub(crate) const MOST: usize = 253;
 
-/// What was received.
+/// What was received in one call.
 pub(crate) struct Received {
     pub(crate) bytes: usize,
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// Some descriptors were lost.
+    /// Whether some descriptors were lost.
     pub(crate) lost: bool,
 }
 

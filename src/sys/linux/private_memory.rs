@@ -1,4 +1,5 @@
-//! How much private memory this process has, and may have (`/proc/self/statm`, `RLIMIT_DATA`).
+//! How much private memory this process has, and how much it may have (`/proc/self/statm`,
+//! `RLIMIT_DATA`).
 //!
 //! Tests: below; `tests/process/limits.rs`.
 
@@ -42,7 +43,7 @@ pub(crate) fn allow(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
 }
 
-/// The limit before it was lifted.
+/// The limit that [`lift`] has lifted.
 #[derive(Debug)]
 pub(crate) struct Allowance(Rlimit);
 

@@ -14,17 +14,17 @@ use rustix::net::{
     acceptfrom_with, socket_with,
 };
 
-/// Sends without waiting, and without `SIGPIPE`.
+/// The flags of a write that neither waits nor raises `SIGPIPE`.
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
-/// Sends without `SIGPIPE`.
+/// The flags of a write that raises no `SIGPIPE`.
 pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
-/// Receives without waiting.
+/// The flags of a read that does not wait.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
-/// Another handle of a worker's end, so that its death resets nothing: none, for what a process has
-/// written to a Unix socket can be read anyway.
+/// A second handle of a worker's end, so that the worker's death does not reset the connection.
+/// None needed: what a dead process wrote to a Unix socket can still be read.
 pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
     Ok(None)
 }
@@ -32,10 +32,10 @@ pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
 /// One end of a stream.
 pub(crate) use std::os::unix::net::UnixStream as Stream;
 
-/// The event that the other end sends no more.
+/// The event that the other end will send no more.
 pub(crate) const ENDS: PollFlags = PollFlags::RDHUP;
 
-/// This end as a child's standard stream.
+/// The socket as a standard stream of a child.
 pub(crate) fn to_child(end: Stream) -> OwnedFd {
     end.into()
 }
@@ -64,14 +64,14 @@ pub(crate) fn far(socket: &std::net::TcpStream, is_silent: bool) -> Result<()> {
     sockopt::set_tcp_keepcnt(socket, 3)
 }
 
-/// A short read of a TCP connection means that the next one would block: if it stopped at a mark of
-/// urgent data, the kernel has reported that mark.
+/// Whether a short read means that the next one would block. It does, even of a TCP connection: if
+/// the read stopped at urgent data, the kernel has reported that.
 pub(crate) const SHORT_READS_DRAIN: bool = true;
 
-/// The system call that accepts.
+/// The name of the system call that accepts a connection.
 pub(crate) const ACCEPT: &str = "accept4";
 
-/// Accepts a connection, which is non-blocking; returns it and its peer's address.
+/// A new connection, which does not block, and the address of its other end.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
 }
@@ -82,7 +82,7 @@ pub(crate) fn unix_stream() -> Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
 }
 
-/// The address in the system's form. `None`: it has no name.
+/// The address in the system's form. `None`: the socket has no name.
 pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
     Ok(if let Some(path) = address.as_pathname() {
         Some(SocketAddrUnix::new(path)?)

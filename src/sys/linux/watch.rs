@@ -1,4 +1,4 @@
-//! How mio waits: what it registers, and for how long.
+//! How mio waits: which events it registers, and for how long.
 //!
 //! mio's wait rounds up to a millisecond. A longer wait is rounded down here, so it may end early;
 //! a wait of less than a millisecond is done with `poll`, on mio's descriptor. So each wait costs
@@ -20,15 +20,16 @@ use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 pub(crate) use crate::sys::unix::watch::{Sources, refusal};
 
-/// What mio's wait rounds to.
+/// The resolution of mio's wait.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// For both directions, and for urgent data.
+/// The events to watch: both directions, and urgent data.
 pub(crate) const INTERESTS: Interest = Interest::READABLE
     .add(Interest::WRITABLE)
     .add(Interest::PRIORITY);
 
-/// The system calls of mio: to make a poller, to make its wake-up descriptor, to wait.
+/// The system calls behind mio: the one that makes a poller, the one that makes its wake-up, the
+/// one that waits.
 pub(crate) const CALLS: [&str; 3] = ["epoll_create1", "eventfd2 or epoll_ctl", "epoll_wait"];
 
 /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by less

@@ -1,14 +1,14 @@
-//! A descriptor that any thread, and a signal handler, makes ready: a pipe.
+//! A pipe that any thread, and a signal handler, can make readable.
 //!
-//! Each ring is eight bytes. Of a bell that is silenced all of them are read. One with listeners is
-//! never empty again: a listener that has not looked yet would miss what another has read. So of
-//! those only the surplus is read ([`make_room`]), before the pipe is full, when no ring would be
-//! an edge any longer.
+//! Each ring writes eight bytes. To silence a bell is to read all of them. A bell with listeners is
+//! never emptied: one listener would take the bytes that another has not seen yet. Of such a bell
+//! only the surplus is read ([`make_room`]), before the pipe is full, because a ring of a full pipe
+//! is no edge.
 //!
 //! Tests: `tests/process/` (with `--cfg trefoil_port`).
 //!
-//! Rejected: `EVFILT_USER` in a `kqueue` of its own, whose second ring is no edge while the first
-//! was not taken.
+//! Rejected: `EVFILT_USER` in a `kqueue` of its own, because a second ring is no edge while the
+//! first was not taken.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -17,13 +17,14 @@ use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
 
 use crate::loom::Mutex;
 
-/// A pipe with more bytes than this is made shorter: a quarter of the smallest.
+/// A pipe with more bytes than this is shortened: a quarter of the smallest pipe's size.
 const MANY: u64 = 1024;
 
-/// The call that makes one.
+/// The system call that makes a bell.
 pub(crate) const CALL: &str = "pipe";
 
-/// It is ready once it was rung, until it is silenced. Each ring is an edge.
+/// A pipe that becomes readable when it is rung, and stays so until it is silenced. Each ring is an
+/// edge.
 #[derive(Debug)]
 pub(crate) struct Bell {
     heard: OwnedFd,
@@ -48,12 +49,13 @@ impl Bell {
         while rustix::io::read(&self.heard, &mut [0; 512]).is_ok_and(|count| count == 512) {}
     }
 
-    /// What [`ring`] rings, while the bell is there.
-    pub(crate) fn rope(&self) -> RawFd {
+    /// The descriptor that [`ring`] writes to. It is valid while the bell exists.
+    pub(crate) fn ring_fd(&self) -> RawFd {
         self.rung.as_raw_fd()
     }
 
-    /// One more descriptor that every ring is an edge of. It is not silenced; see [`make_room`].
+    /// Another descriptor on which every ring is an edge. It must not be silenced; see
+    /// [`make_room`].
     pub(crate) fn listener(&self) -> io::Result<OwnedFd> {
         self.heard.try_clone()
     }
@@ -65,14 +67,15 @@ impl AsFd for Bell {
     }
 }
 
-/// By its [`rope`](Bell::rope). A signal handler may call this. (A pipe that is full is ringing.)
-pub(crate) fn ring(rope: BorrowedFd<'_>) {
-    let _ = rustix::io::write(rope, &1_u64.to_ne_bytes());
+/// Rings a bell by its [`ring_fd`](Bell::ring_fd). A signal handler may call this. (A full pipe is
+/// ringing already, so an error needs nothing.)
+pub(crate) fn ring(ring_fd: BorrowedFd<'_>) {
+    let _ = rustix::io::write(ring_fd, &1_u64.to_ne_bytes());
 }
 
-/// A bell that is never silenced has room for more rings.
+/// Shortens a bell that is never silenced, so that it has room for more rings.
 pub(crate) fn make_room(listener: &OwnedFd) {
-    /// Two that read at once could empty it.
+    /// Only one thread reads at a time: two could empty the pipe.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock();
     while ioctl_fionread(listener).is_ok_and(|bytes| bytes > MANY) {

@@ -1,4 +1,5 @@
-//! Bytes through a socket, and nothing else: a descriptor that comes along is closed by the system.
+//! Sends and receives bytes through a socket, and no descriptors: the system closes any that come
+//! along.
 //!
 //! Tests: `tests/process/plain.rs`.
 
@@ -11,17 +12,17 @@ use rustix::net::{RecvFlags, SendFlags, recv};
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::transfer::send_several;
 
-/// No descriptors travel: all workers are plain.
+/// Whether descriptors travel with bytes. They do not, so all workers are plain.
 pub(crate) const CARRIES: bool = false;
 
-/// How many descriptors a value may bring along: copies of what they stand for travel.
+/// How many descriptors a value may contain. Copies of their content are sent instead of them.
 pub(crate) const MOST: usize = 253;
 
-/// What was received.
+/// What was received in one call.
 pub(crate) struct Received {
     pub(crate) bytes: usize,
     pub(crate) descriptors: Vec<OwnedFile>,
-    /// There were more.
+    /// Whether there were more descriptors than fit.
     pub(crate) lost: bool,
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
     })
 }
 
-/// Sends some of `parts`; `descriptors` are refused.
+/// Sends some of `parts`; `descriptors` must be empty.
 pub(crate) fn send(
     socket: impl AsFd,
     parts: &[IoSlice<'_>],

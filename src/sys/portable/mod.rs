@@ -1,9 +1,9 @@
-//! What needs nothing of one system.
+//! Duties that need nothing special of the system.
 //!
-//! Worker processes that are plain, in the form that macOS, FreeBSD and Windows have them: nothing
-//! here is handed over but bytes, and what a file is, is found by its path. Linux has better ways,
-//! and takes these in their place if it is built with `--cfg trefoil_port`: so the tests of worker
-//! processes run them (`.ci/long platforms`).
+//! With these, worker processes are plain, as on macOS, FreeBSD and Windows: only bytes are handed
+//! over, and the program's file is found by its path. Linux has better ways, but uses these if the
+//! crate is built with `--cfg trefoil_port`, so that the tests of worker processes run them
+//! (`.ci/long platforms`).
 
 #[cfg(unix)]
 pub(crate) mod bell;

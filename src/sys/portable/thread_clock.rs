@@ -1,29 +1,28 @@
-//! How much processor time a thread has used: not to be had for another thread by a number.
+//! How much processor time a thread has used: these systems do not tell it of another thread.
 
 use std::time::Duration;
 
-/// The clock of one thread: there is none.
+/// The clock of one thread: there are none here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ThreadClock {}
 
 impl ThreadClock {
-    /// The calling thread's.
+    /// The calling thread's clock.
     pub(crate) fn mine() -> Option<Self> {
         None
     }
 
-    /// How much processor time its thread has used. `None`: it has ended.
+    /// How much processor time its thread has used. `None`: the thread has ended.
     pub(crate) fn read(self) -> Option<Duration> {
         match self {}
     }
 
-    /// Its thread is at work in this moment, or would be if a processor were free. `None`: that
-    /// cannot be told.
+    /// Whether its thread is running, or would be if a processor were free. `None`: unknown.
     pub(crate) fn wants_to_run(self) -> Option<bool> {
         match self {}
     }
 
-    /// Whether another thread of this process wants to run: not known.
+    /// Whether another thread of this process wants to run: unknown here, so `false`.
     pub(crate) fn another_wants_to_run() -> bool {
         false
     }

@@ -15,9 +15,9 @@
 //! That costs two system calls, so code that writes often checks first whether the signal [is
 //! deadly](is_deadly).
 //!
-//! - **Y36** To set a signal's action to one that is no function installs no handler.
-//! - **Y97** `sigtimedwait` reads a set and a time that are in the caller's frame, `sigwait` a set,
-//!   and writes a number there.
+//! - **Y36** Setting a signal's action to one that is no function installs no handler.
+//! - **Y97** `sigtimedwait` reads a set and a time, `sigwait` reads a set and writes a number; all
+//!   of these are local variables of the caller.
 //!
 //! Tests: `tests/process/channel.rs`.
 #![allow(unsafe_code)]
@@ -28,14 +28,14 @@ use rustix::io::Errno;
 use super::signal_mask;
 use crate::sys::signal;
 
-/// Whether the signal would end this process.
+/// Whether a write without a reader ends the process.
 pub(crate) fn is_deadly() -> bool {
     signal::action(SIGPIPE).is_ok_and(|action| action.sa_sigaction == SIG_DFL)
 }
 
-/// Ignores the signal from now on, as `std` does before `main`, which a worker may not reach.
+/// Ignores `SIGPIPE` from now on, as `std` does before `main`, which a worker may not reach.
 pub(crate) fn ignore() {
-    // SAFETY: Y36: it asks for nothing else.
+    // SAFETY: Y36: `SIG_IGN` is no function.
     unsafe { libc::signal(SIGPIPE, SIG_IGN) };
 }
 
@@ -54,21 +54,21 @@ pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, 
     result
 }
 
-/// Takes a pending signal of this set out, if there is one.
+/// Removes a pending signal of this set, if there is one.
 #[cfg(not(target_vendor = "apple"))]
 fn take(set: &libc::sigset_t) {
     let now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: Y97: set and time are in this frame, and nothing is to be filled in.
+    // SAFETY: Y97: set and time are local variables, and the call fills in nothing.
     let _ = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &raw const now) };
 }
 
-/// Takes a signal of this set out: one is pending, which the write has raised on this thread.
+/// Removes a signal of this set. One is pending, because the write has raised it on this thread.
 #[cfg(target_vendor = "apple")]
 fn take(set: &libc::sigset_t) {
     let mut number = 0;
-    // SAFETY: Y97: set and number are in this frame.
+    // SAFETY: Y97: set and number are local variables.
     let _ = unsafe { libc::sigwait(set, &raw mut number) };
 }

@@ -1,4 +1,5 @@
-//! The kernel's clocks: the one that all processes of a machine share, and others by their numbers.
+//! The kernel's clocks: the one that all processes of a machine share, and others that have
+//! numbers.
 //!
 //! `Instant` uses the shared clock, but does not return its value. rustix would, but it reads the
 //! kernel's vDSO by itself, which does not exist under Valgrind: a program that makes a process
@@ -28,7 +29,7 @@ pub(crate) fn read(clock: clockid_t) -> Option<Duration> {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: Y92: what is written is in this frame.
+    // SAFETY: Y92: the time is a local variable.
     let error = unsafe { libc::clock_gettime(clock, &raw mut time) };
     (error == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }

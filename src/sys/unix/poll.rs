@@ -13,8 +13,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, Timespec};
 use rustix::io::{Errno, Result};
 
-/// How long to sleep where one call cannot take all descriptors, or fails.
-const NAP: Duration = Duration::from_millis(5);
+/// How long to sleep if one call cannot take all descriptors, or fails.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// As `rustix::event::poll`.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
@@ -31,17 +31,17 @@ pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) 
     let known = match poll(fds, limit.as_ref()) {
         Ok(_) | Err(Errno::INTR) => true,
         Err(Errno::INVAL) => poll_each(fds),
-        Err(_) => false, // perhaps there is no memory
+        Err(_) => false, // for example for want of memory
     };
-    let pause = timeout.map_or(NAP, |timeout| timeout.min(NAP));
+    let pause = timeout.map_or(PAUSE, |timeout| timeout.min(PAUSE));
     if let (false, Ok(pause)) = (known, Timespec::try_from(pause)) {
         let _ = rustix::thread::nanosleep(&pause);
     }
 }
 
-/// Looks at one descriptor after the other, because the kernel accepts no more at once than the
-/// limit on this process's descriptors, which was lowered below their number. False: nothing has
-/// happened.
+/// Polls one descriptor after the other, without waiting. The kernel accepts no more at once than
+/// the limit on this process's descriptors, which was lowered below their number. `false`: none is
+/// ready.
 #[cold]
 fn poll_each(fds: &mut [PollFd<'_>]) -> bool {
     let now = Timespec::default();
@@ -60,7 +60,7 @@ fn old(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
         let all = timeout.tv_sec.saturating_mul(1000).saturating_add(more);
         i32::try_from(all).unwrap_or(i32::MAX)
     });
-    // SAFETY: Y28: the slice is ours while the call lasts, and as long as is said.
+    // SAFETY: Y28: the slice is borrowed mutably for the call, and its length is passed.
     let count = unsafe { libc::poll(fds.as_mut_ptr().cast(), fds.len() as libc::nfds_t, millis) };
     usize::try_from(count)
         .map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INTR))

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::sys::poller::Poller;
 use crate::sys::watch::INTERESTS;
 
-/// Empty: the kernel remembers what is watched, and reports each edge.
+/// The watched descriptors. Empty, because the kernel remembers them and reports each edge.
 #[derive(Debug, Default)]
 pub(crate) struct Sources(());
 
@@ -30,7 +30,7 @@ impl Sources {
         let _ = registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
     }
 
-    /// Nothing to do: the kernel reports the next edge by itself.
+    /// Requests the next edge: the kernel reports it by itself.
     #[inline]
     pub(crate) fn rearm(&self, _token: usize) {}
 }

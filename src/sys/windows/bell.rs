@@ -1,16 +1,17 @@
-//! A socket that any thread makes ready: of datagrams, on the loopback interface, connected to
-//! itself.
+//! A datagram socket on the loopback interface that is connected to itself: any thread makes it
+//! ready.
 //!
-//! Rejected: an event object, which a wait for sockets (`WSAPoll`) does not take.
+//! Rejected: an event object, because `WSAPoll`, which waits for sockets, does not take one.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 
-/// The call that makes one.
+/// The system call that makes a bell.
 pub(crate) const CALL: &str = "socket";
 
-/// It is ready once it was rung, until it is silenced. Each ring is an edge.
+/// A socket that becomes readable when it is rung, and stays so until it is silenced. Each ring is
+/// an edge.
 #[derive(Debug)]
 pub(crate) struct Bell(UdpSocket);
 
@@ -22,7 +23,8 @@ impl Bell {
         Ok(Self(socket))
     }
 
-    /// (One that cannot take more is ringing.)
+    /// Makes the bell readable. (A send that fails for want of room needs nothing: the bell is
+    /// already ringing.)
     pub(crate) fn ring(&self) {
         let _ = self.0.send(&[1]);
     }

@@ -1,16 +1,16 @@
-//! A write without a reader is an error here, and nothing else.
+//! A write without a reader is only an error on this system: it raises no signal.
 
 use rustix::io::Errno;
 
-/// Never.
+/// Whether a write without a reader ends the process: never here.
 pub(crate) fn is_deadly() -> bool {
     false
 }
 
-/// There is nothing to ignore.
+/// Has nothing to ignore on this system.
 pub(crate) fn ignore() {}
 
-/// Does what `write` does.
+/// Calls `write` and returns its result.
 pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     write()
 }

@@ -1,20 +1,20 @@
 //! A child process by its handle, and a bell that is rung when it has ended.
 //!
-//! The handle names this child and no other process, whatever happens to its number, and its status
-//! can be asked for as long as it is open: no other code can take it away.
+//! The handle names this child and no other process, even if the system reuses its number. As long
+//! as the handle is open the status can be asked for: no other code can take it away.
 //!
-//! 1. A thread of the system's waits for the handles of all children, and rings a child's bell when
-//!    it has ended. A bell is a socket, so it can be waited for as everything else; it is rung once
-//!    and stays so.
-//! 2. Before a bell goes, that wait is ended.
+//! 1. A thread of the system waits for the handles of all children, and rings a child's bell when
+//!    the child has ended. A bell is a socket, so a poller can wait for it; it is rung once and
+//!    stays ready.
+//! 2. The wait is ended before its bell is dropped.
 //!
-//! - **Y62** The system calls the function at most once, with the bell that it was given. The bell
-//!   is in an `Arc` that the wait owns, and `UnregisterWaitEx` returns when no call is under way
-//!   and none will follow.
-//! - **Y63** The handle of a process is open while its `Id` is there, and has the rights that a
+//! - **Y62** The system calls `ring` at most once, with the bell that `End::of` registered. The
+//!   bell is in an `Arc` that the wait owns, and `UnregisterWaitEx` returns when no call is under
+//!   way and none will follow.
+//! - **Y63** The handle of a process is open while its `Id` exists, and has the rights that a
 //!   parent has.
 //!
-//! Rejected: a thread for each child.
+//! Rejected: a thread for each child. It would wait for that child alone.
 //!
 //! Tests: `tests/io/child_processes.rs`.
 #![allow(unsafe_code)]
@@ -39,46 +39,47 @@ use windows_sys::Win32::System::Threading::{
 
 use super::bell::Bell;
 
-/// The calls that may be refused: to watch one, to end it.
+/// The system calls that may be refused: the one that watches a child, and the one that ends it.
 pub(crate) const CALLS: [&str; 2] = ["RegisterWaitForSingleObject", "TerminateProcess"];
 
-/// The status of a child that was killed, as `std` has it.
+/// The exit status of a child that was killed, the same that `std` uses.
 pub(super) const KILLED: u32 = 1;
 
-/// What a call fails with.
+/// The error of calls on children.
 pub(crate) type Error = io::Error;
 
-/// There is no such child any more, not even its status: never, while its handle is open.
+/// Whether neither the child nor its status exists any more: never, while its handle is open.
 pub(crate) fn is_gone(_error: &Error) -> bool {
     false
 }
 
-/// It has ended, and its status was fetched elsewhere: never.
+/// Whether the child has ended and other code has fetched its status: never here.
 pub(crate) fn is_lost(_error: &Error) -> bool {
     false
 }
 
-/// What can be sent to a process: nothing but its end.
+/// What can be sent to a process. This system can only end it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signal;
 
 impl Signal {
     pub(crate) const KILL: Self = Self;
-    /// It cannot be asked.
+    /// Ends the process as `KILL` does: this system cannot ask it to end.
     pub(crate) const TERM: Self = Self;
 }
 
-/// The signal that has ended it: there is none.
+/// The number of the signal that ended the process: this system has none.
 pub(crate) fn signal_of(_status: ExitStatus) -> Option<i32> {
     None
 }
 
-/// It has ended itself, as the allocator does when there is no memory. (`abort` fails fast.)
+/// Whether the process ended itself, as the allocator does when there is no memory. (`abort` ends a
+/// process with `STATUS_STACK_BUFFER_OVERRUN`.)
 pub(crate) fn is_abort(code: Option<i32>, _signal: Option<i32>) -> bool {
     code.is_some_and(|code| [STATUS_STACK_BUFFER_OVERRUN, STATUS_FATAL_APP_EXIT].contains(&code))
 }
 
-/// Whether a process may have been ended by the system, which does not want it to run.
+/// Whether the system may have ended the process because a policy or a virus scanner forbids it.
 pub(crate) fn is_unwanted(code: Option<i32>, _signal: Option<i32>) -> bool {
     const REASONS: [i32; 4] = [
         STATUS_ACCESS_DENIED,
@@ -89,11 +90,11 @@ pub(crate) fn is_unwanted(code: Option<i32>, _signal: Option<i32>) -> bool {
     code.is_some_and(|code| REASONS.contains(&code))
 }
 
-/// Names a child.
+/// The handle of a child, which names it.
 #[derive(Debug, Clone)]
 pub(crate) struct Id(Arc<OwnedHandle>);
 
-/// Of a child that `std` has started.
+/// The name of a child that `std` has started.
 pub(crate) fn id(child: &std::process::Child) -> Result<Id> {
     let handle = child.as_handle().try_clone_to_owned()?;
     Ok(Id(Arc::new(handle)))
@@ -112,7 +113,7 @@ impl Handle {
         Ok(Self { id, end })
     }
 
-    /// Its status if it has ended; `None` while it runs.
+    /// The status of the child if it has ended; `None` while it runs.
     pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
         fetch_by_id(&self.id)
     }
@@ -128,7 +129,7 @@ impl AsSocket for Handle {
     }
 }
 
-/// As [`Handle::fetch`].
+/// The status of a child by its name; see [`Handle::fetch`].
 pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
     // SAFETY: Y63.
     match unsafe { WaitForSingleObject(id.0.as_raw_handle(), 0) } {
@@ -137,14 +138,14 @@ pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
         _ => return Err(io::Error::last_os_error()),
     }
     let mut code = 0;
-    // SAFETY: Y63; the code is in this frame.
+    // SAFETY: Y63; the code is a local variable.
     match unsafe { GetExitCodeProcess(id.0.as_raw_handle(), &raw mut code) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(Some(ExitStatus::from_raw(code))),
     }
 }
 
-/// As [`Handle::signal`]. A child that has ended is left in peace.
+/// Ends a child by its name; see [`Handle::signal`]. For a child that has ended this is no error.
 pub(crate) fn signal_by_id(id: &Id, _signal: Signal) -> Result<()> {
     // SAFETY: Y63.
     if unsafe { TerminateProcess(id.0.as_raw_handle(), KILLED) } != 0 {
@@ -157,16 +158,16 @@ pub(crate) fn signal_by_id(id: &Id, _signal: Signal) -> Result<()> {
     }
 }
 
-/// The wait for the end of a process.
+/// The system's wait for the end of a process, and the bell that it rings.
 #[derive(Debug)]
 struct End {
     bell: Arc<Bell>,
     wait: HANDLE,
 }
 
-// SAFETY: Y62: the handle of a wait may be used by any thread, and is used once: at the drop.
+// SAFETY: Y62: any thread may use the handle of a wait, and it is used once, when it is dropped.
 unsafe impl Send for End {}
-// SAFETY: Y62: through a shared reference only the bell is used, which any thread may.
+// SAFETY: Y62: a shared reference gives access to the bell only, which any thread may use.
 unsafe impl Sync for End {}
 
 impl End {
@@ -195,14 +196,14 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // SAFETY: Y62: made by `of`, and ended once.
+        // SAFETY: Y62: `of` has made the wait, and only this drop ends it.
         unsafe { UnregisterWaitEx(self.wait, INVALID_HANDLE_VALUE) };
     }
 }
 
-/// A process has ended.
+/// Rings the bell of a process that has ended. The system calls this.
 unsafe extern "system" fn ring(bell: *mut c_void, _timed_out: bool) {
-    // SAFETY: Y62: it is what `End::of` gave.
+    // SAFETY: Y62: the pointer is the one that `End::of` registered.
     let bell = unsafe { &*bell.cast::<Bell>() };
     bell.ring();
 }

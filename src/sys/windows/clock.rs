@@ -1,20 +1,21 @@
-//! The system's common clock, as a number.
+//! The system's clocks, as durations.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The processor time of this process: not known here.
+/// The processor time of this process: unknown here, so zero.
 pub(crate) fn of_process() -> Duration {
     Duration::ZERO
 }
 
-/// The time since some moment.
+/// The time since the first call of this function.
 pub(crate) fn monotonic() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }
 
-/// Of what nobody counts here.
+/// The unit of processor time in `/proc`, which this system does not have: any value above zero
+/// does.
 pub(crate) fn clock_ticks_per_second() -> u64 {
     100
 }

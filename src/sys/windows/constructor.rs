@@ -1,9 +1,10 @@
 //! Functions that are called before `main`.
 
-/// Has `$function` called before `main`.
+/// Makes the C runtime call `$function` before `main`.
 macro_rules! constructor {
     ($function:path) => {
-        // SAFETY: W9: the section holds functions of this signature, to be called before `main`.
+        // SAFETY: W9: the C runtime calls the functions of this section, which have this signature,
+        // before `main`.
         #[used]
         #[unsafe(link_section = ".CRT$XCU")]
         static CONSTRUCTOR: extern "C" fn() = $function;

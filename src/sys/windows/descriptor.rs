@@ -1,13 +1,13 @@
-//! A type shows the socket, or the file, that it has.
+//! Traits and macros by which a type gives access to its socket or its file.
 //!
-//! - **Y65** A number of a file is asked for as a socket only in calls that look at what it is
+//! - **Y65** A file's handle is used as a socket only in calls that check the kind of a handle
 //!   first, and fail.
 #![allow(unsafe_code)]
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedSocket};
 pub(crate) use std::os::windows::io::{BorrowedHandle as BorrowedFile, OwnedHandle as OwnedFile};
 
-/// What has a file: memory, too.
+/// A value that has a file, which may be a memory file.
 pub(crate) trait AsFile {
     fn as_file(&self) -> BorrowedFile<'_>;
 }
@@ -18,19 +18,20 @@ impl<T: AsHandle> AsFile for T {
     }
 }
 
-/// As what is sent, or waited for. (Neither is done here with what is no socket.)
+/// The handle of a file in the type of a socket, for calls that send or wait. (Handles that are no
+/// sockets are neither sent nor waited for on this system.)
 pub(crate) fn waitable(file: BorrowedFile<'_>) -> BorrowedSocket<'_> {
     let number = file.as_raw_handle().expose_provenance();
-    // SAFETY: Y65: it is open as long as `file` is.
+    // SAFETY: Y65: the handle is open as long as `file` is borrowed.
     unsafe { BorrowedSocket::borrow_raw(number as u64) }
 }
 
-/// By `AsSocket` and `AsRawSocket`.
+/// Implements `AsSocket` and `AsRawSocket` for a type that has a socket.
 macro_rules! descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsSocket for $type {
             fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-                #[allow(unused_imports)] // it may be there
+                #[allow(unused_imports)] // `$type` may have the method already
                 use rustix::fd::AsFd as _;
                 self.$($at)+.as_fd()
             }
@@ -38,7 +39,7 @@ macro_rules! descriptor {
 
         impl std::os::windows::io::AsRawSocket for $type {
             fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
-                #[allow(unused_imports)] // it may be there
+                #[allow(unused_imports)] // `$type` may have the method already
                 use std::os::windows::io::AsSocket as _;
                 self.as_socket().as_raw_socket()
             }
@@ -47,12 +48,12 @@ macro_rules! descriptor {
 }
 pub(crate) use descriptor;
 
-/// By `AsHandle` and `AsRawHandle`.
+/// Implements `AsHandle` and `AsRawHandle` for a type that has a file.
 macro_rules! file_descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsHandle for $type {
             fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
-                #[allow(unused_imports)] // it may be there
+                #[allow(unused_imports)] // `$type` may have the method already
                 use std::os::windows::io::AsHandle as _;
                 self.$($at)+.as_handle()
             }
@@ -60,7 +61,7 @@ macro_rules! file_descriptor {
 
         impl std::os::windows::io::AsRawHandle for $type {
             fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
-                #[allow(unused_imports)] // it may be there
+                #[allow(unused_imports)] // `$type` may have the method already
                 use std::os::windows::io::AsHandle as _;
                 self.as_handle().as_raw_handle()
             }
@@ -69,13 +70,14 @@ macro_rules! file_descriptor {
 }
 pub(crate) use file_descriptor;
 
-/// Of our end of a pipe to a child: nothing, for what is behind it is no pipe (`pipe_end`).
+/// Implements nothing: what the user holds of a pipe to a child is a socket to a thread
+/// (`pipe_end`), and giving that away as a pipe would be wrong.
 macro_rules! pipe_descriptor {
     ($type:ty, $($at:tt)+) => {};
 }
 pub(crate) use pipe_descriptor;
 
-/// Of a file that may be something else.
+/// Implements `AsHandle` and `AsSocket` for a file that may be a socket.
 macro_rules! any_descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsHandle for $type {

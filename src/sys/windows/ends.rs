@@ -1,4 +1,5 @@
-//! What the ends of a channel do with their files: there are no channels (`conduit`).
+//! Operations on the files of a channel's ends. This system has no channels between processes
+//! (`conduit`), so all of them fail.
 
 use std::fs::File;
 use std::io;
@@ -6,42 +7,42 @@ use std::os::windows::io::AsHandle;
 
 use rustix::io::{Errno, Result};
 
-/// Nothing is.
+/// Whether the file is such an end of a pipe: never here.
 pub(crate) fn is_pipe(_end: impl AsHandle, _writes: bool) -> Result<bool> {
     Ok(false)
 }
 
-/// Not here.
+/// Makes the end non-blocking: unsupported here.
 pub(crate) fn unblock(_end: impl AsHandle) -> Result<()> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// Nothing waits.
+/// How many bytes can be read: none here.
 pub(crate) fn waiting(_end: impl AsHandle) -> u64 {
     0
 }
 
-/// Not here.
+/// Moves the position in the file: unsupported here.
 pub(crate) fn advance(_file: impl AsHandle, _by: u64) -> Result<u64> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// There is nothing in it.
+/// The length of the file: zero here.
 pub(crate) fn length(_file: impl AsHandle) -> u64 {
     0
 }
 
-/// Not here.
+/// Reads from the end: unsupported here.
 pub(crate) fn read(_end: impl AsHandle, _bytes: &mut [u8]) -> Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// Not here.
+/// Writes to the end: unsupported here.
 pub(crate) fn write(_end: impl AsHandle, _bytes: &[u8]) -> Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// Not here.
+/// Reads from the file: unsupported here.
 pub(crate) fn read_exact_at(_file: &File, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

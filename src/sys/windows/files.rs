@@ -1,6 +1,6 @@
-//! Calls on files that `std` has for each system alone.
+//! Calls on files for which `std` has a different function on each system.
 //!
-//! - **Y43** A handle that the system is asked about is open: its file is borrowed meanwhile.
+//! - **Y43** The handle of a file is open while the file is borrowed.
 //!
 //! Tests: `tests/process/shared.rs`, under Wine.
 #![allow(unsafe_code)]
@@ -13,12 +13,12 @@ use std::path::Path;
 
 use windows_sys::Win32::Storage::FileSystem::GetFileSizeEx;
 
-/// Reads what is there at this position of the file's.
+/// Reads bytes at the file's current position.
 pub(crate) fn read(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     file.read(bytes)
 }
 
-/// Writes all of it at `offset`.
+/// Writes all bytes at `offset`.
 pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.seek_write(bytes, offset)? {
@@ -29,25 +29,25 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
-/// How long the file is. (What `std` asks for tells of the disk, too, which takes longer.)
+/// The length of the file. (The call that `std` uses also queries the disk, which takes longer.)
 pub(crate) fn length(file: impl AsHandle) -> io::Result<u64> {
     let mut length = 0;
     let handle = file.as_handle().as_raw_handle();
-    // SAFETY: Y43: the handle is open while `file` is borrowed, and the number is in this frame.
+    // SAFETY: Y43: the handle is open while `file` is borrowed, and the number is a local variable.
     match unsafe { GetFileSizeEx(handle, &raw mut length) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(length.cast_unsigned()),
     }
 }
 
-/// Identifies a memory file, as long as it is open: by its handle, for it has no other. It is this
-/// process's own (`memory_file`), and nothing duplicates the handle.
+/// Identifies a memory file while it is open: by its handle, because a memory file has no other
+/// number. This process alone uses it (`memory_file`), and no code duplicates the handle.
 pub(crate) fn identity(file: impl AsHandle) -> io::Result<(u64, u64)> {
     Ok((0, file.as_handle().as_raw_handle().addr() as u64))
 }
 
-/// To a directory or a file, whichever is there: the system wants to know. (To nothing: as if to a
-/// file.)
+/// Makes a symbolic link. The system has one call for links to directories and one for links to
+/// files, so this looks at the target. (If there is no target, this makes a link to a file.)
 pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     let beside = link.parent().unwrap_or(Path::new(""));
     if beside.join(original).is_dir() {
@@ -57,5 +57,6 @@ pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     }
 }
 
-/// There are no such rights: nothing asks for them.
+/// Sets the permissions of a new directory: this system has no such bits, and no caller asks for
+/// them.
 pub(crate) fn set_mode(_builder: &mut DirBuilder, _mode: u32) {}

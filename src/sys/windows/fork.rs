@@ -1,20 +1,21 @@
-//! What each process has for itself. There is no `fork` here: every process is its own first one.
+//! Values that each process has for itself. This system has no `fork`, so a value never comes from
+//! a parent.
 
 use std::sync::OnceLock;
 
-/// How many forks lie between the first process that looked and this one.
+/// The number of forks between the first process that asked and this one: none here.
 #[inline]
 pub(crate) fn generation() -> u32 {
     0
 }
 
-/// From now on [`generation`] would tell a child from its parent.
+/// Makes [`generation`] count forks: there is nothing to count.
 pub(crate) fn watch() {}
 
-/// Would have `handler` called in each child.
+/// Makes each forked child call `handler`: there are none.
 pub(crate) fn in_child(_handler: extern "C" fn()) {}
 
-/// What a process has once.
+/// A value that each process makes once for itself.
 pub(crate) struct PerProcess<T>(OnceLock<T>);
 
 impl<T> PerProcess<T> {
@@ -22,13 +23,13 @@ impl<T> PerProcess<T> {
         Self(OnceLock::new())
     }
 
-    /// This process's, if it is made.
+    /// The value of this process, if it was made.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         self.0.get()
     }
 
-    /// This process's; made now, by one thread, if it is not.
+    /// The value of this process. If it was not made yet, one thread makes it now.
     #[inline]
     pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(make)

@@ -1,7 +1,7 @@
-//! Windows: what goes another way than on Unix systems.
+//! Windows: what works differently than on Unix systems.
 //!
-//! Descriptors are sockets here: `rustix::fd` names them alike. What is none (files, pipes,
-//! processes) is waited for by threads.
+//! Only sockets can be polled on this system, so the names of `rustix::fd` mean sockets here. For
+//! everything else (files, pipes, processes), threads wait.
 
 pub(crate) mod bell;
 pub(crate) mod broken_pipe;

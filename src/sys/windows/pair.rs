@@ -1,17 +1,17 @@
-//! Two connected sockets: of TCP, on the loopback interface.
+//! A pair of connected sockets: TCP on the loopback interface.
 //!
-//! Another process of this machine may connect to the listener first. So what was accepted must
-//! come from the socket that was connected; anything else is dropped.
+//! Another process of this machine may connect to the listener first. So the address of an accepted
+//! connection must be that of the socket that was connected here; other connections are dropped.
 //!
-//! What is accepted would be inherited by children, which `std` says of no other socket. That is
-//! changed at once; but a child that another thread starts just then has it. So whoever has that
-//! end shuts it down, and does not only close it.
+//! Children inherit an accepted socket, unlike other sockets of `std`. The flag is cleared at once,
+//! but a child that another thread starts in between has inherited the socket. Closing it here
+//! would then not end the connection. The owner therefore shuts the socket down before it closes
+//! it.
 //!
-//! - **Y64** The socket is open, and a handle of the system's own kind, which every socket of TCP
-//!   is.
+//! - **Y64** The socket is open, and every TCP socket is a handle of the system.
 //!
-//! Rejected: Unix sockets, which Windows has since 2017 without a call for a pair, and Wine not at
-//! all; named pipes, on which `poll` cannot wait, and which read ahead (`pipe_end`).
+//! Rejected: Unix sockets: Windows has them since 2017, but no call that makes a pair, and Wine has
+//! none; named pipes: `poll` cannot wait for them, and mio's read ahead (`pipe_end`).
 
 #![allow(unsafe_code)]
 
@@ -21,10 +21,10 @@ use std::os::windows::io::AsRawSocket;
 
 use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
 
-/// How many strangers may come first.
+/// How many connections of other processes are dropped before this is an error.
 const STRANGERS: usize = 64;
 
-/// Both block, and send at once what is written. The second was accepted.
+/// Both sockets block, and send without delay. The second is the accepted one.
 pub(crate) fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let near = TcpStream::connect(listener.local_addr()?)?;

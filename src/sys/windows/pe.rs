@@ -1,12 +1,13 @@
-//! What the headers of an image in the format PE say.
+//! Reads the headers of an image in the PE format.
 //!
-//! **Executed again?** The system tells where the executable lies: if that is not this image's
-//! place, this is a library.
+//! **Would the system execute this image again?** The system tells where the executable lies in
+//! memory. If this image lies elsewhere, it is a library.
 //!
-//! - **Y66** `__ImageBase` is the first byte of this image's headers, which are mapped and
-//!   unchanged for the life of the process: at `e_lfanew` those of PE, then as many sections' as
-//!   they say. A section spans `VirtualSize` bytes from `VirtualAddress` on.
-//! - **Y67** `GetModuleHandleW` of no name gives the place of the executable, and changes nothing.
+//! - **Y66** `__ImageBase` is the first byte of this image's headers, which are mapped and do not
+//!   change for the life of the process. The PE headers begin at the offset `e_lfanew` and say how
+//!   many section headers follow. A section spans `VirtualSize` bytes from `VirtualAddress` on.
+//! - **Y67** `GetModuleHandleW` with a null name returns the address of the executable, and changes
+//!   nothing.
 //!
 //! Tests: `tests/process/`, under Wine.
 #![allow(unsafe_code)]
@@ -17,18 +18,19 @@ use windows_sys::Win32::System::LibraryLoader::GetModuleHandleW;
 
 use crate::sys::image::{Headers, IN_LIBRARY};
 
-/// Where the offset of the headers stands, and what stands there.
+/// Where the image says at what offset its PE headers begin.
 const OFFSET: usize = 0x3c;
-/// Behind their beginning: how many sections there are, how long the optional header is, and that.
+/// Offsets in the PE headers: the number of sections, the length of the optional header, and the
+/// optional header itself.
 const SECTIONS: usize = 6;
 const OPTIONAL_LENGTH: usize = 20;
 const OPTIONAL: usize = 24;
-/// A section's header; in it, its size and place in memory, and what it is.
+/// The size of a section header, and offsets in it: the section's size, its address, its flags.
 const SECTION: usize = 40;
 const SIZE: usize = 8;
 const PLACE: usize = 12;
 const KIND: usize = 36;
-/// Its memory may be executed.
+/// The flag of a section that contains code.
 const EXECUTES: u32 = 0x2000_0000;
 
 unsafe extern "C" {
@@ -36,14 +38,14 @@ unsafe extern "C" {
     static HEADER: u8;
 }
 
-/// The number at so many bytes from the image's beginning.
+/// The number at this offset from the image's beginning.
 fn at<T: Copy>(base: usize, offset: usize) -> T {
     let place = std::ptr::with_exposed_provenance::<T>(base + offset);
-    // SAFETY: Y66: `headers` asks for numbers within the headers only.
+    // SAFETY: Y66: `headers` asks only for numbers within the headers.
     unsafe { place.read_unaligned() }
 }
 
-/// Of the image that this function was linked into.
+/// What the headers say of the image that this function was linked into.
 pub(crate) fn headers() -> Headers {
     let base = (&raw const HEADER).expose_provenance();
     let header = at::<u32>(base, OFFSET) as usize;
@@ -62,7 +64,7 @@ pub(crate) fn headers() -> Headers {
     Headers {
         base,
         code,
-        // (Linkers put a stamp of time there, or nothing, or a hash: the file says more.)
+        // (Linkers put a time stamp there, or nothing, or a hash, so the file is the better name.)
         id: None,
         is_executed: (executable == base).then_some(()).ok_or(IN_LIBRARY),
     }

@@ -1,16 +1,18 @@
-//! Our end of a pipe to a child: a socket, with a thread that carries between it and the pipe.
+//! This process's end of a pipe to a child: a socket, with a thread that copies between it and the
+//! pipe.
 //!
-//! 1. The child has an ordinary pipe, for that is what programs expect. A pipe cannot be waited for
-//!    beside sockets here.
-//! 2. A thread for each pipe reads the one and writes the other. It ends when what it reads ends,
-//!    or when nobody takes what it writes.
-//! 3. So the other side learns a moment later that an end was closed: a child that writes learns it
-//!    by its second write, for the thread has taken the first. Until then, or until the child ends,
-//!    the thread of a dropped end stays.
+//! 1. The child has an ordinary pipe, because programs expect one. This system cannot poll pipes
+//!    together with sockets.
+//! 2. A thread for each pipe reads from one and writes to the other. It ends when the one that it
+//!    reads ends, or when the one that it writes has no reader any more.
+//! 3. So each side learns a moment later that the other has closed its end. A child that writes
+//!    gets the error at its second write, because the thread has taken the first. The thread of a
+//!    dropped end stays until then, or until the child ends.
 //!
-//! Rejected: mio's named pipes, which read ahead into a buffer of their own as soon as they are
-//! registered, and answer nothing before: what has been read could not be handed to another child,
-//! nor be asked for without a loop. A thread for each call, which cannot be given up.
+//! Rejected: mio's named pipes. They read ahead into a buffer of their own as soon as they are
+//! registered, and cannot be used before: bytes that they have read could not be handed to another
+//! child, nor read without a loop. Also rejected: a thread for each call, because a call cannot be
+//! given up.
 //!
 //! Tests: `tests/io/child_processes.rs`.
 
@@ -23,16 +25,17 @@ use super::pair::pair as sockets;
 use super::sockets::to_child;
 use crate::loom::thread::Builder;
 
-/// It is one, and yet its errors are those of a pipe: `transfer`.
+/// Whether the end counts as a socket. It is one, but its errors must be those of a pipe
+/// (`transfer`).
 pub(crate) const IS_SOCKET: bool = false;
 
-/// How much is carried at once.
+/// How many bytes are copied at once.
 const PIECE: usize = 64 << 10;
 
-/// Enough for a loop over a buffer on the heap.
+/// The stack of a thread: enough for a loop over a buffer on the heap.
 const STACK: usize = 256 << 10;
 
-/// Our end of a pipe.
+/// This process's end of a pipe.
 #[derive(Debug)]
 pub(crate) struct PipeEnd {
     socket: TcpStream,
@@ -40,7 +43,7 @@ pub(crate) struct PipeEnd {
 }
 
 impl PipeEnd {
-    /// Of what a child writes.
+    /// An end that reads what a child writes to `end`.
     pub(crate) fn reader(end: impl Read + Send + 'static) -> io::Result<Self> {
         let (socket, far) = sockets()?;
         let closed = far.try_clone();
@@ -48,7 +51,7 @@ impl PipeEnd {
         Self::new(socket, true)
     }
 
-    /// Of what a child reads.
+    /// An end that writes what a child reads from `end`.
     pub(crate) fn writer(end: impl Write + Send + 'static) -> io::Result<Self> {
         let (socket, far) = sockets()?;
         let closed = far.try_clone();
@@ -61,12 +64,12 @@ impl PipeEnd {
         Ok(Self { socket, reads })
     }
 
-    /// How many bytes there are to read.
+    /// How many bytes can be read without waiting.
     pub(crate) fn waiting(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)
     }
 
-    /// The same end for another child: a pipe of its own, with a thread.
+    /// This end as the standard stream of another child: a new pipe with a thread that copies.
     pub(crate) fn to_stdio(&self) -> io::Result<Stdio> {
         let socket = self.socket.try_clone()?;
         socket.set_nonblocking(false)?;
@@ -82,8 +85,8 @@ impl PipeEnd {
     }
 }
 
-/// What a worker writes to, and our end of it. A worker is this program, whose library writes to a
-/// socket as to a pipe.
+/// A standard stream that a worker writes to, and the end that reads it. No thread is needed: a
+/// worker is this program, whose standard library writes to a socket as to a pipe.
 pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
     let (ours, theirs) = sockets()?;
     Ok((PipeEnd::new(ours, true)?, to_child(theirs).into()))
@@ -95,9 +98,9 @@ impl AsSocket for PipeEnd {
     }
 }
 
-/// Carries all that comes from the one to the other, on a thread of its own, and closes both. One
-/// of them is `socket`: a child of another thread's may have that, too, so to close it is not
-/// enough.
+/// Starts a thread that copies everything from `from` to `to` and then closes both. One of them is
+/// `socket`. A child that another thread starts may have inherited it, so closing is not enough:
+/// the thread shuts it down.
 fn start(
     mut from: impl Read + Send + 'static,
     mut to: impl Write + Send + 'static,

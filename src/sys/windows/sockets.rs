@@ -1,7 +1,7 @@
-//! Sockets that do not block from the beginning, and streams to workers.
+//! Sockets that never block, and streams to workers.
 //!
-//! - **Y77** A socket of TCP is a handle of the system's own kind, which can be duplicated and
-//!   closed as such; it has one owner.
+//! - **Y77** A TCP socket is a handle of the system, which can be duplicated and closed as one; it
+//!   has one owner.
 
 #![allow(unsafe_code)]
 
@@ -14,51 +14,52 @@ use rustix::event::PollFlags;
 use rustix::io::{Result, ioctl_fionbio};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
 
-/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would
-/// tell of what comes behind.
+/// Whether a short read means that the next one would block. Not of a TCP connection: the read may
+/// have stopped at urgent data, and no event would report the bytes behind it.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
-/// Another handle of a worker's end, so that its death resets nothing. A stream is a connection. If
-/// its last handle is closed before all that came was read, it is reset, and what was on its way is
-/// lost. With this one it is open until it is shut down, behind all that the worker has sent.
+/// A second handle of a worker's end, so that the worker's death does not reset the connection. If
+/// the last handle is closed before all bytes that came were read, the connection is reset, and the
+/// bytes that the worker has sent are lost. With this handle the connection is open until the
+/// parent shuts it down, after it has read everything.
 pub(crate) fn keep(theirs: &Stream) -> io::Result<Option<OwnedSocket>> {
     Ok(Some(theirs.try_clone()?.into()))
 }
 
-/// The call that accepts.
+/// The name of the system call that accepts a connection.
 pub(crate) const ACCEPT: &str = "accept";
 
-/// A connection, which does not block, and its other end's address.
+/// A new connection, which does not block, and the address of its other end.
 pub(crate) fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener)?;
     ioctl_fionbio(&socket, true)?;
     Ok((socket, peer))
 }
 
-/// It neither waits nor raises a signal: nothing else is said here, for our end of a stream never
-/// blocks.
+/// The flags of a write that neither waits nor raises a signal: none, because our end of a stream
+/// never blocks.
 pub(crate) const SEND: SendFlags = SendFlags::empty();
 
-/// It raises no signal.
+/// The flags of a write that raises no signal: none are needed.
 pub(crate) const QUIET: SendFlags = SendFlags::empty();
 
-/// It does not wait: our end never blocks.
+/// The flags of a read that does not wait: none, because our end never blocks.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::empty();
 
-/// The event that the other end says no more: none.
+/// The event that the other end will send no more: `poll` has none here.
 pub(crate) const ENDS: PollFlags = PollFlags::empty();
 
 /// One end of a stream.
 pub(crate) use std::net::TcpStream as Stream;
 
-/// Two ends of a stream, the first of which never blocks.
+/// The two ends of a stream, the first of which never blocks.
 pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
     let (ours, theirs) = super::pair::pair()?;
     ours.set_nonblocking(true)?;
     Ok((ours, theirs))
 }
 
-/// As a child's standard stream.
+/// The socket as a standard stream of a child.
 pub(crate) fn to_child(end: Stream) -> OwnedHandle {
     let number = end.into_raw_socket() as usize;
     let handle = std::ptr::with_exposed_provenance_mut(number);

@@ -1,4 +1,5 @@
-//! Standard streams have no numbers here that others could get.
+//! A closed standard stream does no harm on this system: streams have no numbers that another file
+//! could get.
 
-/// There is nothing to fill.
+/// Opens the standard streams that are closed: there is nothing to do.
 pub(crate) fn fill() {}

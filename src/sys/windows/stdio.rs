@@ -1,4 +1,4 @@
-//! Standard streams: files, pipes and consoles, none of which can be waited for.
+//! Standard streams: files, pipes and consoles. None of them can be polled.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,128 +12,132 @@ use super::bell::Bell;
 use crate::loom::thread::Builder;
 use crate::loom::{Condvar, Mutex};
 
-/// What a standard stream is used through.
-#[allow(dead_code)] // the first kind is another system's
-pub(crate) enum Stream {
-    /// It can be waited for. `true`: it is a socket.
-    Waits(OwnedSocket, bool),
+/// How a standard stream is used.
+#[allow(dead_code)] // other systems use the first kind
+pub(crate) enum StandardStream {
+    /// The stream can be polled. `true`: it is a socket.
+    Polled(OwnedSocket, bool),
     /// Each call may block.
-    Blocks(File),
+    Blocking(File),
 }
 
-/// Standard input (0), output (1) or error.
-pub(crate) fn open(number: u8) -> io::Result<Stream> {
+/// Opens standard input (0), output (1) or error (2).
+pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let handle = match number {
         0 => input.as_handle(),
         1 => output.as_handle(),
         _ => error.as_handle(),
     };
-    Ok(Stream::Blocks(handle.try_clone_to_owned()?.into()))
+    Ok(StandardStream::Blocking(
+        handle.try_clone_to_owned()?.into(),
+    ))
 }
 
-/// What nothing is read from, and what is written to goes nowhere.
+/// The null device: reads return nothing, writes are discarded.
 pub(crate) const NULL: &str = "NUL";
 
-/// What to wait for until the standard error has room, and the event that tells.
+/// What to wait for until standard error has room, and the event to wait for.
 pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
     let bell = Arc::new(Bell::new().ok()?);
-    let mut voice = VOICE.lock();
-    if voice.has_room() {
+    let mut queue = QUEUE.lock();
+    if queue.has_room() {
         bell.ring();
     }
-    voice.waiting.push(bell.clone());
+    queue.waiting.push(bell.clone());
     Some((bell, PollFlags::IN))
 }
 
-/// The standard error takes a page without waiting; this is waited for until then.
+/// Waits until standard error takes a page without blocking; `false`: not within `limit`.
 pub(crate) fn has_room(limit: Duration) -> bool {
-    wait_until(limit, Voice::has_room)
+    wait_until(limit, StderrQueue::has_room)
 }
 
-/// All that was written has been taken; this is waited for until then.
+/// Waits until everything that was written has been taken, at most for `limit`.
 pub(crate) fn settle(limit: Duration) {
-    wait_until(limit, |voice| !voice.speaks);
+    wait_until(limit, |queue| !queue.has_thread);
 }
 
-fn wait_until(limit: Duration, done: impl Fn(&Voice) -> bool) -> bool {
+fn wait_until(limit: Duration, done: impl Fn(&StderrQueue) -> bool) -> bool {
     let end = Instant::now() + limit;
-    let mut voice = VOICE.lock();
+    let mut queue = QUEUE.lock();
     let mut late = limit.is_zero();
-    while !done(&voice) && !late {
-        (voice, late) = TAKEN.wait_until(voice, end);
+    while !done(&queue) && !late {
+        (queue, late) = WRITTEN.wait_until(queue, end);
     }
-    done(&voice)
+    done(&queue)
 }
 
-/// Writes some of what has room to the standard error.
+/// Writes some bytes to standard error, as much as there is room for.
 pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
-    let mut voice = VOICE.lock();
-    voice.words.extend_from_slice(words);
-    if !voice.speaks {
+    let mut queue = QUEUE.lock();
+    queue.bytes.extend_from_slice(words);
+    if !queue.has_thread {
         let thread = Builder::new().name("trefoil-stderr".into());
-        voice.speaks = thread.stack_size(STACK).spawn(speak).is_ok();
-        if !voice.speaks {
-            let words = std::mem::take(&mut voice.words);
-            drop(voice);
-            io::stderr().write_all(&words)?; // without a thread it waits
+        queue.has_thread = thread.stack_size(STACK).spawn(write_queued).is_ok();
+        if !queue.has_thread {
+            let words = std::mem::take(&mut queue.bytes);
+            drop(queue);
+            io::stderr().write_all(&words)?; // there is no thread, so this call blocks
         }
     }
     Ok(words.len())
 }
 
-/// The words of workers, on their way to the standard error. It cannot be waited for, and its
-/// reader may take its time: so a thread writes, as long as there is something to write.
-struct Voice {
-    words: Vec<u8>,
-    /// The thread is there.
-    speaks: bool,
-    /// To be rung when there is room.
+/// The bytes of workers on their way to standard error. It cannot be polled, and its reader may be
+/// slow, so a thread writes them. The thread exists while there are bytes.
+struct StderrQueue {
+    bytes: Vec<u8>,
+    /// The thread exists.
+    has_thread: bool,
+    /// The bells to ring when there is room again.
     waiting: Vec<Arc<Bell>>,
 }
 
-static VOICE: Mutex<Voice> = Mutex::new(Voice {
-    words: Vec::new(),
-    speaks: false,
+static QUEUE: Mutex<StderrQueue> = Mutex::new(StderrQueue {
+    bytes: Vec::new(),
+    has_thread: false,
     waiting: Vec::new(),
 });
 
-/// The thread has written something.
-static TAKEN: Condvar = Condvar::new();
+/// Notified when the thread has written something.
+static WRITTEN: Condvar = Condvar::new();
 
-/// How much waits for the thread, at most and a little.
+/// How many bytes wait for the thread before there is no room. (One write may exceed it.)
 const ROOM: usize = 16 << 10;
 
-/// Enough for a write.
+/// The thread's stack: enough for a write.
 const STACK: usize = 256 << 10;
 
-impl Voice {
+impl StderrQueue {
     fn has_room(&self) -> bool {
-        self.words.len() < ROOM
+        self.bytes.len() < ROOM
     }
 }
 
-fn speak() {
-    let mut voice = VOICE.lock();
-    while !voice.words.is_empty() {
-        let words = std::mem::take(&mut voice.words);
-        voice.waiting.drain(..).for_each(|bell| bell.ring());
-        drop(voice);
-        TAKEN.notify_all();
-        let _ = io::stderr().write_all(&words); // closed, or not read any more: it is not missed
-        voice = VOICE.lock();
+fn write_queued() {
+    let mut queue = QUEUE.lock();
+    while !queue.bytes.is_empty() {
+        let words = std::mem::take(&mut queue.bytes);
+        queue.waiting.drain(..).for_each(|bell| bell.ring());
+        drop(queue);
+        WRITTEN.notify_all();
+        // An error means that standard error is closed or has no reader: then the bytes are
+        // discarded.
+        let _ = io::stderr().write_all(&words);
+        queue = QUEUE.lock();
     }
-    voice.speaks = false;
-    drop(voice);
-    TAKEN.notify_all();
+    queue.has_thread = false;
+    drop(queue);
+    WRITTEN.notify_all();
 }
 
-/// Nobody counts what waits in the standard error.
+/// How much waits in standard error is unknown here: 0.
 pub(crate) fn complaints() -> u64 {
     0
 }
 
-/// For what is to write nowhere.
+/// The null device, open for writing.
 pub(crate) fn null() -> io::Result<File> {
     File::options().write(true).open(NULL)
 }

@@ -3,8 +3,8 @@
 //! - **Y48** `GetCurrentThreadId` has no precondition.
 #![allow(unsafe_code)]
 
-/// The calling thread's, as the system's own tools show it.
+/// The number of the calling thread, as the system's own tools show it.
 pub(crate) fn mine() -> u64 {
-    // SAFETY: Y48: it asks for nothing.
+    // SAFETY: Y48.
     u64::from(unsafe { windows_sys::Win32::System::Threading::GetCurrentThreadId() })
 }

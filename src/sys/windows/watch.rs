@@ -1,12 +1,12 @@
-//! How mio waits, and the sockets that it watches.
+//! How mio waits, and which sockets it watches.
 //!
-//! The system reports what is ready now, once for each question. mio asks again for a socket of its
-//! own after an operation of *its* has found that it would block. The sockets here are not mio's:
-//! so each is lent to a socket of mio's while it is watched, and [`Sources::rearm`] lets that one
-//! find what ours has found.
+//! The system reports an event once for each question. mio asks again when an operation on one of
+//! *its* sockets would block, but the sockets here are not mio's. So each socket is lent to a
+//! socket of mio while it is watched, and [`Sources::rearm`] makes mio's socket see that the
+//! operation would block, so that mio asks again.
 //!
-//! - **Y49** A lent number is given back (`into_raw_socket`) and not closed: its owner closes it,
-//!   and takes care that it is not watched by then (`Poller::unwatch`).
+//! - **Y49** A lent number is given back (`into_raw_socket`) and not closed. Its owner closes it,
+//!   and stops watching it first (`Poller::unwatch`).
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
@@ -20,14 +20,15 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::loom::Mutex;
 
-/// The system's names of what mio calls: to make a poller, to make its wake-up, to wait.
+/// The system calls behind mio: the one that makes a poller, the one that makes its wake-up, the
+/// one that waits.
 pub(crate) const CALLS: [&str; 3] = [
     "CreateIoCompletionPort",
     "CreateIoCompletionPort",
     "GetQueuedCompletionStatusEx",
 ];
 
-/// Waits until something happens, at most for `timeout`, to the millisecond.
+/// Waits until something happens, at most for `timeout`, with a resolution of a millisecond.
 pub(crate) fn wait(
     poll: &mut Poll,
     found: &mut Events,
@@ -36,20 +37,21 @@ pub(crate) fn wait(
     poll.poll(found, timeout)
 }
 
-/// What is watched.
+/// The sockets that are watched.
 #[derive(Debug, Default)]
 pub(crate) struct Sources(Mutex<Lent>);
 
-/// Numbers lent to mio: whatever kind of socket each is, mio asks the system about it alike.
+/// Sockets lent to mio. mio asks the system the same question about every kind of socket, so all of
+/// them are lent as UDP sockets.
 #[derive(Debug, Default)]
 struct Lent {
-    /// By its token.
+    /// mio's socket for each token.
     sockets: HashMap<usize, ManuallyDrop<UdpSocket>>,
     tokens: HashMap<RawSocket, usize>,
 }
 
 impl Sources {
-    /// Watches a socket, both directions.
+    /// Watches a socket in both directions.
     pub(crate) fn register(
         &self,
         registry: &Registry,
@@ -61,7 +63,7 @@ impl Sources {
         if lent.tokens.contains_key(&number) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        // SAFETY: Y49: it is given back before it could be dropped.
+        // SAFETY: Y49: the number is given back before the socket could be dropped.
         let mut mio = ManuallyDrop::new(unsafe { UdpSocket::from_raw_socket(number) });
         let both = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut *mio, Token(token), both)?;
@@ -70,7 +72,7 @@ impl Sources {
         Ok(())
     }
 
-    /// A socket is no longer watched. That it never was is no error.
+    /// Stops watching a socket. If it was not watched, this does nothing.
     pub(crate) fn unwatch(&self, registry: &Registry, socket: BorrowedSocket<'_>) {
         let mut lent = self.0.lock();
         if let Some(token) = lent.tokens.remove(&socket.as_raw_socket())
@@ -81,7 +83,7 @@ impl Sources {
         }
     }
 
-    /// An operation would have blocked: the system is to be asked again.
+    /// Makes mio ask the system again, after an operation would have blocked.
     pub(crate) fn rearm(&self, token: usize) {
         if let Some(mio) = self.0.lock().sockets.get(&token) {
             let _ = mio.try_io(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
@@ -89,7 +91,7 @@ impl Sources {
     }
 }
 
-/// What is still watched at the loop's end is given back, too.
+/// Gives back the sockets that are still watched when the loop ends.
 impl Drop for Sources {
     fn drop(&mut self) {
         for (_, mio) in self.0.lock().sockets.drain() {
@@ -98,12 +100,12 @@ impl Drop for Sources {
     }
 }
 
-/// The number stays its owner's.
+/// Gives a lent number back to its owner.
 fn give_back(mio: ManuallyDrop<UdpSocket>) {
     let _ = ManuallyDrop::into_inner(mio).into_raw_socket();
 }
 
-/// Why a socket is not watched, in words that go on after its number.
+/// Why a socket is not watched, as the rest of a sentence that begins with its number.
 pub(crate) fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)> {
     (error.kind() == io::ErrorKind::AlreadyExists).then_some((
         io::ErrorKind::AlreadyExists,
