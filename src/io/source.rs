@@ -34,6 +34,7 @@ use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
 use crate::event_loop::{Direction, Local, SHARED, Shared, SourceKey, current};
+use crate::sys::sockets::quiet;
 use crate::sys::watch::refusal;
 
 /// Something with a descriptor, in non-blocking mode.
@@ -99,9 +100,10 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Makes the descriptor non-blocking.
+    /// Makes the socket non-blocking.
     pub(super) fn nonblocking(io: T) -> io::Result<Self> {
         ioctl_fionbio(io.as_fd(), true)?;
+        quiet(io.as_fd());
         Ok(Self::new(io))
     }
 

@@ -88,12 +88,12 @@ impl TcpStream {
             .source
             .writing(|socket| match socket.peer_addr() {
                 Ok(_) => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    // It has failed, or it goes on.
-                    let failed = socket.take_error()?;
-                    Err(failed.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
-                }
-                Err(error) => Err(error),
+                // It has failed, or it goes on. (macOS says `InvalidInput` where it has failed.)
+                Err(error) => Err(match (socket.take_error()?, error.kind()) {
+                    (Some(failed), _) => failed,
+                    (None, io::ErrorKind::NotConnected) => io::ErrorKind::WouldBlock.into(),
+                    (None, _) => error,
+                }),
             })
             .await?;
         Ok(stream)

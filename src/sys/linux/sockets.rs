@@ -3,7 +3,7 @@
 //! Tests: `tests/io/sockets.rs`, `tests/io/unix.rs`.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
@@ -67,6 +67,10 @@ pub(crate) fn far(socket: &std::net::TcpStream, is_silent: bool) -> Result<()> {
 /// A short read of a TCP connection means that the next one would block: if it stopped at a mark of
 /// urgent data, the kernel has reported that mark.
 pub(crate) const SHORT_READS_DRAIN: bool = true;
+
+/// A write to this socket raises no `SIGPIPE`: [`SEND`] says so in each call.
+#[inline]
+pub(crate) fn quiet(_socket: impl AsFd) {}
 
 /// The system call that accepts.
 pub(crate) const ACCEPT: &str = "accept4";
