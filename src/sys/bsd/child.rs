@@ -20,6 +20,7 @@ use rustix::io::{Errno, FdFlags, Result, fcntl_setfd, retry_on_intr};
 use rustix::process::{WaitOptions, kill_process, test_kill_process, waitpid};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::sys::bell::pipe;
 use crate::sys::poll::poll;
 
 pub(crate) use crate::sys::unix::child_id::*;
@@ -98,7 +99,7 @@ impl AsFd for Handle {
 
 /// Readable once it has ended.
 fn watch(pid: Id) -> Result<OwnedFd> {
-    let queue = kqueue()?;
+    let queue = kqueue()?; // which no child inherits: this is for `exec` alone
     fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
     let filter = EventFilter::Proc {
         pid,
@@ -113,9 +114,7 @@ fn watch(pid: Id) -> Result<OwnedFd> {
 
 /// Readable now and for ever.
 fn ended() -> Result<OwnedFd> {
-    let (read, _write) = rustix::pipe::pipe()?;
-    fcntl_setfd(&read, FdFlags::CLOEXEC)?;
-    Ok(read)
+    Ok(pipe()?.0)
 }
 
 /// As [`Handle::fetch`], by its number.
