@@ -1,5 +1,5 @@
-//! How much memory this process has had, at most: no limit of these systems is for the memory that
-//! allocators use.
+//! How much memory this process has had, at most: no limit of these systems is known to be for the
+//! memory that allocators use, and for that alone (`docs/PLATFORM.md`).
 //!
 //! So a limit holds between items only, and what an item once had counts as if it had it still.
 //!

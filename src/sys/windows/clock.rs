@@ -13,8 +13,3 @@ pub(crate) fn monotonic() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }
-
-/// Of what nobody counts here.
-pub(crate) fn clock_ticks_per_second() -> u64 {
-    100
-}
