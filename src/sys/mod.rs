@@ -23,6 +23,7 @@
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |
 //! | `slack`: how late a wait ends on purpose | known, and asked for less | not known | the same |
 //! | `sockets`: sockets that do not block from the beginning | `accept4` | set afterwards; `accept4` | set afterwards |
+//! | `stack_end`: where this thread's stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` | `GetCurrentThreadStackLimits` |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |
 //! | `thread_id` | `gettid` | `pthread_threadid_np`, `pthread_getthreadid_np` | `GetCurrentThreadId` |

@@ -28,6 +28,7 @@ pub(crate) mod peer;
 pub(crate) mod private_memory;
 pub(crate) mod reopen;
 pub(crate) mod sockets;
+pub(crate) mod stack_end;
 pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
 pub(crate) mod watch;
