@@ -34,6 +34,7 @@ use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
 use crate::event_loop::{Direction, Local, SHARED, SharedLoop, SourceKey, current};
+use crate::sys::sockets::quiet;
 use crate::sys::watch::refusal;
 
 /// An object with a non-blocking descriptor.
@@ -102,6 +103,7 @@ impl<T: AsFd> Source<T> {
     /// Makes the descriptor non-blocking and wraps the object.
     pub(super) fn nonblocking(io: T) -> io::Result<Self> {
         ioctl_fionbio(io.as_fd(), true)?;
+        quiet(io.as_fd());
         Ok(Self::new(io))
     }
 

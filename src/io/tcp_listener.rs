@@ -83,11 +83,12 @@ impl TcpListener {
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let accepted = accept(&self.source, |listener| {
-            Ok(sockets::accept(listener.as_fd())?)
+            let (stream, peer) = sockets::accept(listener.as_fd())?;
+            // Without an address it was abandoned.
+            Ok((stream, peer.ok_or(Errno::CONNABORTED)?))
         });
         let (stream, peer) = accepted.await?;
-        let peer = peer.ok_or(Errno::NOTCONN)?.try_into()?;
-        Ok((TcpStream::from_nonblocking(stream), peer))
+        Ok((TcpStream::from_nonblocking(stream), peer.try_into()?))
     }
 
     /// The address on which it listens.

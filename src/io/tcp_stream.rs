@@ -88,12 +88,13 @@ impl TcpStream {
             .source
             .writing(|socket| match socket.peer_addr() {
                 Ok(_) => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    // The attempt has failed, or continues.
-                    let failed = socket.take_error()?;
-                    Err(failed.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
-                }
-                Err(error) => Err(error),
+                // The attempt has failed, or continues. (macOS reports `InvalidInput` for a
+                // failed one.)
+                Err(error) => Err(match (socket.take_error()?, error.kind()) {
+                    (Some(failed), _) => failed,
+                    (None, io::ErrorKind::NotConnected) => io::ErrorKind::WouldBlock.into(),
+                    (None, _) => error,
+                }),
             })
             .await?;
         Ok(stream)

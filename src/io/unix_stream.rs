@@ -114,6 +114,8 @@ impl UnixStream {
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
         let (near, far) = mio::net::UnixStream::pair()?;
+        sockets::quiet(&near);
+        sockets::quiet(&far);
         let streams = [near, far].map(|end| Self::from_nonblocking(end.into()));
         Ok(streams.into())
     }

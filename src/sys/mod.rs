@@ -16,13 +16,14 @@
 //! | `fork`: whether this is a forked child | `pthread_atfork` | the same | there is none |
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |
 //! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |
-//! | `poll`: waits for a few descriptors | `ppoll` | `poll` | `WSAPoll` |
+//! | `poll`: waits for a few descriptors | `ppoll` | `poll`, to the millisecond; `ppoll` | `WSAPoll` |
 //! | `poller`, `watch`: waits for many, and how exactly | mio: `epoll`, and `ppoll` for the rest of a millisecond | mio: `kqueue`, to the nanosecond | mio: completion ports, to the millisecond; asked anew after each edge |
 //! | `processors` | `std`, `num_cpus` | the same | the same |
 //! | `refused`: a call that was refused, by its name; no room | `EPERM`, `ENOSYS` ... | the same | by the kind of error |
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |
 //! | `slack`: how late a wait ends on purpose | known, and asked for less | not known | the same |
-//! | `sockets`: sockets that do not block from the beginning | `accept4` | set afterwards | set afterwards |
+//! | `sockets`: sockets that do not block from the beginning | `accept4` | set afterwards; `accept4` | set afterwards |
+//! | `stack_end`: where this thread's stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` | `GetCurrentThreadStackLimits` |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |
 //! | `thread_id` | `gettid` | `pthread_threadid_np`, `pthread_getthreadid_np` | `GetCurrentThreadId` |
@@ -37,8 +38,9 @@
 //!
 //! | duty | Linux | macOS, FreeBSD | Windows |
 //! |---|---|---|---|
+//! | `activity`: whether another process waits or computes | `/proc/PID/stat` | not known | the same |
 //! | `auxiliary`, `format`: how the image was executed, what its headers say | ELF, the auxiliary vector | `bsd`: Mach-O; ELF, the list of modules | PE |
-//! | `broken_pipe`, `signal_mask`: writes without `SIGPIPE` | the mask of the thread | the same | an error, and nothing else |
+//! | `broken_pipe`, `signal_mask`: writes to pipes without `SIGPIPE` | the mask of the thread | no pipe asks for it; the same | an error, and nothing else |
 //! | `conduit`, `ends`: what a channel is made of | a pipe, an `eventfd`, a file | none: an error in words | none: the same error |
 //! | `constructor`: code before `main` | `.init_array` | `__mod_init_func`, `.init_array` | `.CRT$XCU` |
 //! | `executable`: the program's file | `/proc/self/exe` | its path, if it was not replaced | the same |
@@ -46,6 +48,7 @@
 //! | `free_memory`, `large_pages` | `/proc/meminfo`, `madvise` | not available | the same |
 //! | `handover`: bytes and descriptors through a socket | `SCM_RIGHTS` | bytes alone: all workers are plain | the same |
 //! | `itself`: a process's threads, descriptors, rights, name | `/proc/self`, `prctl` | `bsd`: `proc_pidinfo`, `sysctl`, `/dev/fd`, `issetugid` | as far as `std` knows |
+//! | `kernel_kills`: kills because memory ran out, by the system | cgroup v2's `memory.events` | not told | the same |
 //! | `lifeline`: ended when its parent is gone | the death signal, a socket that signals | the worker watches its parent | the job object |
 //! | `limits`, `standard_streams` | `getrlimit`; numbers that are taken | the same | there are none |
 //! | `memory_file`: memory with a descriptor and no name | `memfd`, sealed | a file that is unlinked at once | one that goes when it is closed |

@@ -5,18 +5,17 @@
 //! each thread; only for the program's first thread does that read a file. A thread that could run
 //! the task it waits for asks whether half of its stack is left for it.
 //!
-//! The limit of a stack that the system does not know (a coroutine's) is unknown. `grown` handles a
-//! particularity of musl.
+//! On a stack that the system does not know (a coroutine's) the limit is unknown.
 //!
-//! - **Y98** The calls are about the calling thread, which is alive. `pthread_getattr_np` makes the
-//!   attributes, which are read only if it has succeeded, and destroyed once. All calls write to
-//!   local variables. `getauxval` only reads.
+//! - **Y98** The calls of `stack_end` are about the calling thread, which is alive. Attributes are
+//!   read only if they were made, and destroyed once. All calls write to local variables.
+//!   `getauxval` only reads.
 //!
 //! Tests: below; `tests/process/deep.rs`.
-#![allow(unsafe_code)]
 
 use std::cell::Cell;
 
+use super::stack_end;
 use crate::loom::per_thread;
 
 /// How much of the stack is left for code that does not ask.
@@ -63,81 +62,7 @@ fn mine() -> Option<(usize, usize)> {
     if cfg!(any(loom, miri)) {
         return None;
     }
-    bounds()
-}
-
-#[cfg(target_vendor = "apple")]
-fn bounds() -> Option<(usize, usize)> {
-    // SAFETY: Y98.
-    let me = unsafe { libc::pthread_self() };
-    // SAFETY: Y98: the highest address of this thread's stack, where it begins.
-    let high = unsafe { libc::pthread_get_stackaddr_np(me) }.addr();
-    // SAFETY: Y98: the size of this thread's stack.
-    let length = unsafe { libc::pthread_get_stacksize_np(me) };
-    Some((high.checked_sub(length)?, high))
-}
-
-#[cfg(windows)]
-fn bounds() -> Option<(usize, usize)> {
-    let (mut low, mut high) = (0, 0);
-    // SAFETY: Y98: the calls are about this thread and write to local variables.
-    unsafe {
-        windows_sys::Win32::System::Threading::GetCurrentThreadStackLimits(
-            &raw mut low,
-            &raw mut high,
-        );
-    };
-    (high > low).then_some((low, high))
-}
-
-#[cfg(all(unix, not(target_vendor = "apple")))]
-fn bounds() -> Option<(usize, usize)> {
-    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: Y98.
-    let me = unsafe { libc::pthread_self() };
-    // SAFETY: Y98: the call initialises a local variable of the right size.
-    #[cfg(target_os = "freebsd")]
-    if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    // SAFETY: Y98: this thread's attributes, into a local that was initialised just now.
-    #[cfg(target_os = "freebsd")]
-    let error = unsafe { libc::pthread_attr_get_np(me, attributes.as_mut_ptr()) };
-    // SAFETY: Y98: this thread's attributes, into a local variable of the right size.
-    #[cfg(not(target_os = "freebsd"))]
-    let error = unsafe { libc::pthread_getattr_np(me, attributes.as_mut_ptr()) };
-    if error != 0 {
-        return None;
-    }
-    let (mut low, mut length) = (std::ptr::null_mut(), 0);
-    // SAFETY: Y98: the attributes were made just now.
-    let error =
-        unsafe { libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut length) };
-    // SAFETY: Y98: they are destroyed once, and not read any more.
-    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    let (low, high) = (low.addr(), low.addr().saturating_add(length));
-    #[cfg(target_env = "musl")]
-    let low = grown(low, high);
-    (error == 0).then_some((low, high))
-}
-
-/// Where this stack ends when it has grown. For the first thread, musl reports only what is mapped
-/// now. That stack grows down to its limit, which counts from its top, where the program's name is.
-#[cfg(target_env = "musl")]
-fn grown(low: usize, high: usize) -> usize {
-    /// The program's arguments and variables take less than this. A part of them lies above what
-    /// musl calls the stack.
-    const STRINGS: usize = 8 << 20;
-    /// The kernel keeps this much free below the stack, even if the limit is changed later.
-    const FREE: usize = 64 << 20;
-    // SAFETY: Y98: the call returns a number.
-    let top = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
-    if !(low..high.saturating_add(STRINGS)).contains(&top) {
-        return low; // this is another thread's stack
-    }
-    let limit = crate::sys::limits::limit(rustix::process::Resource::Stack).ok();
-    let limit = limit.and_then(|limit| usize::try_from(limit.current?).ok());
-    low.min(top.saturating_sub(limit.unwrap_or(FREE).min(FREE)))
+    stack_end::bounds()
 }
 
 #[cfg(all(test, target_os = "linux", not(any(loom, miri))))]

@@ -8,11 +8,11 @@
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod edge_cases;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod embedded;
 mod fairness;
 mod leaks;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod loops;
 mod roots;
 mod running;
@@ -24,6 +24,6 @@ mod threads;
 mod time;
 mod unobserved;
 mod virtual_time;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod wakers;
 mod yields;

@@ -5,38 +5,38 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 #![cfg_attr(windows, allow(dead_code, unused_imports))] // what only some tests of other systems need
 
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod async_fd;
 mod buffered;
 mod child_processes;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod children;
 mod connecting;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod datagrams;
 #[path = "../deadline/mod.rs"]
 mod deadline;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod dropped;
 mod edge_cases;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod faults;
 mod files;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod handlers;
 mod moved;
 mod readiness;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod sending;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod signals;
 mod sockets;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod standard;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod stress;
 #[path = "../support/loops.rs"]
 mod support;
 mod transfer;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod unix;

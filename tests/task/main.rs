@@ -4,7 +4,6 @@
 mod combinators;
 #[path = "../deadline/mod.rs"]
 mod deadline;
-#[cfg(target_os = "linux")]
 mod executor;
 mod futures;
 mod group;

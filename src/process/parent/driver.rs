@@ -41,7 +41,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
-use super::kernel_kills::KernelKills;
 use super::launch::Launch;
 use super::link::{Link, ReceiveOutcome, Records};
 use super::mailbox::{Mail, Mailbox};
@@ -62,6 +61,7 @@ use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
 use crate::sys::free_memory;
+use crate::sys::kernel_kills::KernelKills;
 use crate::sys::poll::poll_patiently;
 use crate::sys::stdio;
 use crate::task::{Hook, WorkerExit, context};

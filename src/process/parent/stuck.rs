@@ -17,7 +17,7 @@
 use std::time::{Duration, Instant};
 
 use crate::process::sched::startup::{STARTUP_SECONDS, StartFailure};
-use crate::sys::clock::clock_ticks_per_second;
+use crate::sys::activity::Activity;
 
 /// The pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -29,20 +29,20 @@ const LOOKS: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct StartupWatch {
     pub(crate) next: Instant,
-    /// The kernel's status line at the last check.
-    stat: String,
+    /// What the last check has found.
+    before: Option<Activity>,
     same: u32,
-    /// Its processor time so far, in the kernel's ticks.
-    ticks: u64,
+    /// Its processor time so far.
+    used: Duration,
 }
 
 impl StartupWatch {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             next: now + PAUSE,
-            stat: String::new(),
+            before: None,
             same: 0,
-            ticks: 0,
+            used: Duration::ZERO,
         }
     }
 
@@ -53,37 +53,24 @@ impl StartupWatch {
             return None;
         }
         self.next = now + PAUSE;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        self.judge(stat, clock_ticks_per_second())
+        self.judge(Activity::of(pid)?)
     }
 
-    /// Judges the kernel's present status line of the process.
-    fn judge(&mut self, stat: String, second: u64) -> Option<StartFailure> {
-        let waits = fields(&stat).next().is_some_and(|s| s == "S" || s == "T");
-        self.same = match waits && stat == self.stat {
+    /// Judges what the process does now.
+    fn judge(&mut self, now: Activity) -> Option<StartFailure> {
+        let waits = now.waits();
+        self.same = match waits && self.before.as_ref() == Some(&now) {
             true => self.same + 1,
             false => u32::from(waits),
         };
-        self.ticks += used(&stat).saturating_sub(used(&self.stat)).min(second);
-        self.stat = stat;
+        let before = self.before.as_ref().map_or(Duration::ZERO, Activity::used);
+        self.used += now.used().saturating_sub(before).min(PAUSE);
+        self.before = Some(now);
         if self.same >= LOOKS {
             return Some(StartFailure::Waits);
         }
-        (self.ticks >= STARTUP_SECONDS * second).then_some(StartFailure::Computes)
+        (self.used >= Duration::from_secs(STARTUP_SECONDS)).then_some(StartFailure::Computes)
     }
-}
-
-/// The fields of the status line from the state on: after the name, which is in parentheses and may
-/// contain parentheses.
-fn fields(stat: &str) -> impl Iterator<Item = &str> {
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    rest.split_ascii_whitespace()
-}
-
-/// The processor time in user and in kernel mode.
-fn used(stat: &str) -> u64 {
-    let times = fields(stat).skip(11).take(2);
-    times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
 #[cfg(all(test, not(any(loom, miri))))]
@@ -134,20 +121,23 @@ mod tests {
         }
     }
 
-    /// After how many checks a process counts as stuck that uses `ticks` of processor time between
-    /// two of them, where a second has a hundred ticks.
+    /// After how many checks a process counts as stuck that uses so many hundredths of a second of
+    /// processor time between two checks.
+    #[cfg(all(test, target_os = "linux"))]
     fn computes(ticks: u64) -> Option<u64> {
+        let ticks = ticks * rustix::param::clock_ticks_per_second() / 100;
         let mut looks = StartupWatch::new(Instant::now());
         let stat = |n: u64| {
             let (own, kernels) = (n * ticks / 2, n * ticks - n * ticks / 2);
             format!("7 (a) S) R 1 2 3 0 -1 4 5 6 7 8 {own} {kernels} 0 0")
         };
-        (1..100).find(|n| match looks.judge(stat(*n), 100) {
+        (1..100).find(|n| match looks.judge(Activity::told(stat(*n))) {
             Some(why) => why == StartFailure::Computes,
             None => false,
         })
     }
 
+    #[cfg(all(test, target_os = "linux"))]
     #[test]
     fn a_worker_that_computes_for_long_is_stuck_by_its_own_clock() {
         assert_eq!(computes(100), Some(10));
@@ -160,7 +150,7 @@ mod tests {
             "7 (a) S 1 2 3 0 -1 4 5 6 7 8 900 600",
         ] {
             assert_eq!(
-                short.judge(stat.to_owned(), 100),
+                short.judge(Activity::told(stat.to_owned())),
                 None,
                 "much, and soon over"
             );

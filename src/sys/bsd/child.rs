@@ -19,6 +19,7 @@ use rustix::io::{Errno, FdFlags, Result, fcntl_setfd, retry_on_intr};
 use rustix::process::{WaitOptions, kill_process, test_kill_process, waitpid};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
+use crate::sys::bell::pipe;
 use crate::sys::poll::poll;
 
 pub(crate) use crate::sys::unix::child_id::*;
@@ -97,7 +98,7 @@ impl AsFd for Handle {
 
 /// A descriptor that is readable once the process has ended.
 fn watch(pid: Id) -> Result<OwnedFd> {
-    let queue = kqueue()?;
+    let queue = kqueue()?; // which no child inherits: this is for `exec` alone
     fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
     let filter = EventFilter::Proc {
         pid,
@@ -112,9 +113,7 @@ fn watch(pid: Id) -> Result<OwnedFd> {
 
 /// A descriptor that is always readable, for a process that has ended.
 fn ended() -> Result<OwnedFd> {
-    let (read, _write) = rustix::pipe::pipe()?;
-    fcntl_setfd(&read, FdFlags::CLOEXEC)?;
-    Ok(read)
+    Ok(pipe()?.0)
 }
 
 /// The status of a child by its number; see [`Handle::fetch`].

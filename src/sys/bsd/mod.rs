@@ -9,6 +9,7 @@ pub(crate) mod macho;
 pub(crate) mod peer;
 pub(crate) mod reopen;
 pub(crate) mod sockets;
+pub(crate) mod stack_end;
 pub(crate) mod thread_id;
 pub(crate) mod watch;
 

@@ -1,14 +1,18 @@
 //! Sockets that never block, as far as these systems can make them so.
 //!
-//! Where a new socket cannot be made non-inheritable in the same call, a program that another
-//! thread starts at that moment inherits it. `std` has no better way here either.
+//! FreeBSD makes them so in one step. On macOS, a program that another thread starts between the two
+//! steps inherits the socket; `std` has no better way there either.
+//!
+//! Tests: `tests/io/sockets.rs`, `tests/io/unix.rs`.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
 
 use rustix::event::PollFlags;
 use rustix::io::Result;
+#[cfg(target_os = "freebsd")]
+use rustix::net::SocketFlags;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
 
 /// The flags of a write that neither waits nor raises `SIGPIPE`.
@@ -54,9 +58,8 @@ pub(crate) fn to_child(end: Stream) -> OwnedFd {
 pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     let pair = UnixStream::pair()?;
     pair.0.set_nonblocking(true)?;
-    #[cfg(target_vendor = "apple")]
     for end in [&pair.0, &pair.1] {
-        rustix::net::sockopt::set_socket_nosigpipe(end, true)?;
+        quiet(end);
     }
     Ok(pair)
 }
@@ -73,10 +76,28 @@ pub(crate) fn far(socket: &std::net::TcpStream, _is_silent: bool) -> Result<()> 
 /// have stopped at urgent data, and no event would report the bytes behind it.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
-/// The name of the system call that accepts a connection.
+/// A write to this socket raises no `SIGPIPE`. On macOS that is a setting of the socket, which is
+/// refused once both directions are shut. (A connection has it from a listener of `std`'s anyway.)
+pub(crate) fn quiet(_socket: impl AsFd) {
+    #[cfg(target_vendor = "apple")]
+    let _ = rustix::net::sockopt::set_socket_nosigpipe(_socket, true);
+}
+
+/// The call that accepts.
+#[cfg(target_os = "freebsd")]
+pub(crate) const ACCEPT: &str = "accept4";
+#[cfg(target_vendor = "apple")]
 pub(crate) const ACCEPT: &str = "accept";
 
-/// A new connection, which does not block, and the address of its other end.
+/// A connection, which does not block, and its other end's address. `None`: it has no name, or is
+/// gone already (macOS).
+#[cfg(target_os = "freebsd")]
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
+    rustix::net::acceptfrom_with(listener, FLAGS)
+}
+
+/// The same.
+#[cfg(target_vendor = "apple")]
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener)?;
     set_up(&socket)?;
@@ -84,16 +105,26 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<Socket
 }
 
 /// A new Unix stream socket, which does not block.
+#[cfg(target_os = "freebsd")]
+pub(crate) fn unix_stream() -> Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)
+}
+
+/// A new Unix stream socket, which does not block.
+#[cfg(target_vendor = "apple")]
 pub(crate) fn unix_stream() -> Result<OwnedFd> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     set_up(&socket)?;
     Ok(socket)
 }
 
+#[cfg(target_os = "freebsd")]
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+#[cfg(target_vendor = "apple")]
 fn set_up(socket: &OwnedFd) -> Result<()> {
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
-    #[cfg(target_vendor = "apple")]
-    rustix::net::sockopt::set_socket_nosigpipe(socket, true)?;
+    quiet(socket);
     rustix::io::ioctl_fionbio(socket, true)
 }
 

@@ -3,8 +3,9 @@
 //! `/proc/self/exe` is the file that this process runs, even if another file has its name by now.
 
 use std::io;
-use std::os::linux::fs::MetadataExt;
 use std::path::PathBuf;
+
+use crate::sys::files;
 
 const PATH: &str = "/proc/self/exe";
 
@@ -21,14 +22,6 @@ pub(crate) fn id() -> Vec<u8> {
     let Ok(file) = std::fs::metadata(PATH) else {
         return Vec::new();
     };
-    [
-        file.st_dev(),
-        file.st_ino(),
-        file.st_size(),
-        file.st_mtime() as u64,
-        file.st_mtime_nsec() as u64,
-    ]
-    .iter()
-    .flat_map(|word| word.to_ne_bytes())
-    .collect()
+    let words = files::numbers(&file);
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }

@@ -3,7 +3,7 @@
 //! Tests: `tests/io/sockets.rs`, `tests/io/unix.rs`.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
@@ -67,6 +67,10 @@ pub(crate) fn far(socket: &std::net::TcpStream, is_silent: bool) -> Result<()> {
 /// Whether a short read means that the next one would block. It does, even of a TCP connection: if
 /// the read stopped at urgent data, the kernel has reported that.
 pub(crate) const SHORT_READS_DRAIN: bool = true;
+
+/// A write to this socket raises no `SIGPIPE`: [`SEND`] says so in each call.
+#[inline]
+pub(crate) fn quiet(_socket: impl AsFd) {}
 
 /// The name of the system call that accepts a connection.
 pub(crate) const ACCEPT: &str = "accept4";

@@ -13,7 +13,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
+use rustix::io::{Result, ioctl_fionread};
 
 use crate::loom::Mutex;
 
@@ -21,7 +21,11 @@ use crate::loom::Mutex;
 const MANY: u64 = 1024;
 
 /// The system call that makes a bell.
-pub(crate) const CALL: &str = "pipe";
+pub(crate) const CALL: &str = if cfg!(target_vendor = "apple") {
+    "pipe"
+} else {
+    "pipe2"
+};
 
 /// A pipe that becomes readable when it is rung, and stays so until it is silenced. Each ring is an
 /// edge.
@@ -33,11 +37,7 @@ pub(crate) struct Bell {
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Self> {
-        let (heard, rung) = rustix::pipe::pipe()?;
-        for end in [&heard, &rung] {
-            fcntl_setfd(end, FdFlags::CLOEXEC)?;
-            ioctl_fionbio(end, true)?;
-        }
+        let (heard, rung) = pipe()?;
         Ok(Self { heard, rung })
     }
 
@@ -65,6 +65,24 @@ impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.heard.as_fd()
     }
+}
+
+/// A pipe that does not block, and that no other program gets.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+}
+
+/// The same, but for a program that another thread starts at this moment.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe()?;
+    for end in [&read, &write] {
+        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(end, true)?;
+    }
+    Ok((read, write))
 }
 
 /// Rings a bell by its [`ring_fd`](Bell::ring_fd). A signal handler may call this. (A full pipe is

@@ -8,14 +8,11 @@
 //!
 //! Tests: below; `tests/process/host.rs`.
 
-use std::fs::Metadata;
 use std::io;
-#[cfg(unix)]
-use std::os::unix::fs::MetadataExt;
-#[cfg(windows)]
-use std::os::windows::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+use crate::sys::files;
 
 /// Notes the file's properties.
 pub(crate) fn note() {
@@ -72,26 +69,8 @@ pub(crate) fn id() -> Vec<u8> {
 }
 
 fn look_at(path: &Path) -> io::Result<Vec<u8>> {
-    let words = numbers(&std::fs::metadata(path)?);
+    let words = files::numbers(&std::fs::metadata(path)?);
     Ok(words.iter().flat_map(|word| word.to_ne_bytes()).collect())
-}
-
-/// The properties that distinguish two files at the same path.
-#[cfg(unix)]
-fn numbers(file: &Metadata) -> [u64; 5] {
-    let (seconds, nanos) = (file.mtime() as u64, file.mtime_nsec() as u64);
-    [file.dev(), file.ino(), file.size(), seconds, nanos]
-}
-
-/// The properties that distinguish two files at the same path. (`std` does not expose Windows's
-/// file number.)
-#[cfg(windows)]
-fn numbers(file: &Metadata) -> [u64; 3] {
-    [
-        file.file_size(),
-        file.creation_time(),
-        file.last_write_time(),
-    ]
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! crate is built with `--cfg trefoil_port`, so that the tests of worker processes run them
 //! (`.ci/long platforms`).
 
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod activity;
 #[cfg(unix)]
 pub(crate) mod bell;
 pub(crate) mod conduit;
@@ -12,6 +14,8 @@ pub(crate) mod executable;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod free_memory;
 pub(crate) mod handover;
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod kernel_kills;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod large_pages;
 pub(crate) mod lifeline;

@@ -1,4 +1,5 @@
-//! The peak memory of this process. These systems have no limit on the memory that allocators use.
+//! How much memory this process has had, at most: no limit of these systems is known to be for the
+//! memory that allocators use, and for that alone (`docs/PLATFORM.md`).
 //!
 //! So the pool's limit is checked between items only, and memory that an earlier item used and
 //! freed still counts.

@@ -16,15 +16,15 @@
 //! deadly](is_deadly).
 //!
 //! - **Y36** Setting a signal's action to one that is no function installs no handler.
-//! - **Y97** `sigtimedwait` reads a set and a time, `sigwait` reads a set and writes a number; all
-//!   of these are local variables of the caller.
+//! - **Y97** `sigtimedwait` reads a set and a time, which are local variables of the caller.
 //!
 //! Tests: `tests/process/channel.rs`.
 #![allow(unsafe_code)]
 
-use libc::{SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGPIPE};
+use libc::{SIG_DFL, SIG_IGN, SIGPIPE};
 use rustix::io::Errno;
 
+#[cfg(not(target_vendor = "apple"))]
 use super::signal_mask;
 use crate::sys::signal;
 
@@ -39,10 +39,19 @@ pub(crate) fn ignore() {
     unsafe { libc::signal(SIGPIPE, SIG_IGN) };
 }
 
+/// Calls `write`. (macOS raises the signal on the process, so another thread would get it: only
+/// `F_SETNOSIGPIPE` for the pipe would help. Nothing calls this: there are no channels, `conduit`.)
+#[cfg(target_vendor = "apple")]
+pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    write()
+}
+
 /// Calls `write`, without raising the signal.
+#[cfg(not(target_vendor = "apple"))]
 pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let alone = signal_mask::set(&[SIGPIPE]);
-    let masked = alone.and_then(|alone| Some((alone, signal_mask::change(SIG_BLOCK, &alone)?)));
+    let masked =
+        alone.and_then(|alone| Some((alone, signal_mask::change(libc::SIG_BLOCK, &alone)?)));
     let result = write();
     let Some((alone, before)) = masked else {
         return result;
@@ -50,7 +59,7 @@ pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, 
     if matches!(result, Err(Errno::PIPE)) {
         take(&alone);
     }
-    signal_mask::change(SIG_SETMASK, &before);
+    signal_mask::change(libc::SIG_SETMASK, &before);
     result
 }
 
@@ -63,12 +72,4 @@ fn take(set: &libc::sigset_t) {
     };
     // SAFETY: Y97: set and time are local variables, and the call fills in nothing.
     let _ = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &raw const now) };
-}
-
-/// Removes a signal of this set. One is pending, because the write has raised it on this thread.
-#[cfg(target_vendor = "apple")]
-fn take(set: &libc::sigset_t) {
-    let mut number = 0;
-    // SAFETY: Y97: set and number are local variables.
-    let _ = unsafe { libc::sigwait(set, &raw mut number) };
 }

@@ -33,5 +33,3 @@ pub(crate) fn read(clock: clockid_t) -> Option<Duration> {
     let error = unsafe { libc::clock_gettime(clock, &raw mut time) };
     (error == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
-
-pub(crate) use rustix::param::clock_ticks_per_second;

@@ -1,9 +1,9 @@
 //! Calls on files that `std` offers only in system-specific form.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::Path;
 
 /// Reads bytes at the file's current position.
@@ -25,6 +25,12 @@ pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
 /// Sets the permissions of a new directory.
 pub(crate) fn set_mode(builder: &mut DirBuilder, mode: u32) {
     builder.mode(mode);
+}
+
+/// What distinguishes two files at the same path.
+pub(crate) fn numbers(file: &Metadata) -> [u64; 5] {
+    let (seconds, nanos) = (file.mtime() as u64, file.mtime_nsec() as u64);
+    [file.dev(), file.ino(), file.size(), seconds, nanos]
 }
 
 /// The length of the file.

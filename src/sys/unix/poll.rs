@@ -16,6 +16,8 @@ use rustix::io::{Errno, Result};
 /// How long to sleep if one call cannot take all descriptors, or fails.
 const PAUSE: Duration = Duration::from_millis(5);
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// As `rustix::event::poll`.
 pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
     match rustix::event::poll(fds, timeout) {
@@ -27,7 +29,8 @@ pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result
 /// For threads that can only wait: it returns no errors, and does not spin because of one. It may
 /// return early.
 pub(crate) fn poll_patiently(fds: &mut [PollFd<'_>], timeout: Option<Duration>) {
-    let limit = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    // A wait of years is too long for the older call, and so for macOS, which has no other.
+    let limit = timeout.and_then(|timeout| Timespec::try_from(timeout.min(DAY)).ok());
     let known = match poll(fds, limit.as_ref()) {
         Ok(_) | Err(Errno::INTR) => true,
         Err(Errno::INVAL) => poll_each(fds),
@@ -69,10 +72,31 @@ fn old(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> Result<usize> {
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
+    use crate::loom::thread::Builder;
     use rustix::event::PollFlags;
     use std::io::Write;
     use std::os::unix::net::UnixStream;
     use std::time::{Duration, Instant};
+
+    /// The longest waits that anybody asks for are waits: macOS refuses them.
+    #[test]
+    fn a_wait_of_years_ends_with_what_it_waits_for() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let pause = PAUSE * 20;
+        let writing = Builder::new().spawn(move || {
+            let _ = old(&mut [], Timespec::try_from(pause).ok().as_ref());
+            (&near).write_all(b"x").unwrap();
+            near
+        });
+        let mut fds = [PollFd::new(&far, PollFlags::IN)];
+        let mut waits = 0;
+        while fds[0].revents().is_empty() {
+            poll_patiently(&mut fds, Some(Duration::from_secs(1 << 30)));
+            waits += 1;
+        }
+        assert!(waits < 10, "{waits} naps"); // a signal may end one
+        writing.unwrap().join().unwrap();
+    }
 
     #[test]
     fn the_old_call_says_the_same() {

@@ -13,9 +13,3 @@ pub(crate) fn monotonic() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }
-
-/// The unit of processor time in `/proc`, which this system does not have: any value above zero
-/// does.
-pub(crate) fn clock_ticks_per_second() -> u64 {
-    100
-}

@@ -5,9 +5,9 @@
 //! Tests: `tests/process/shared.rs`, under Wine.
 #![allow(unsafe_code)]
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Read};
-use std::os::windows::fs::{FileExt, symlink_dir, symlink_file};
+use std::os::windows::fs::{FileExt, MetadataExt, symlink_dir, symlink_file};
 use std::os::windows::io::{AsHandle, AsRawHandle};
 use std::path::Path;
 
@@ -27,6 +27,16 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
         }
     }
     Ok(())
+}
+
+/// What distinguishes two files at the same path. (`std` does not expose the system's number of a
+/// file.)
+pub(crate) fn numbers(file: &Metadata) -> [u64; 3] {
+    [
+        file.file_size(),
+        file.creation_time(),
+        file.last_write_time(),
+    ]
 }
 
 /// The length of the file. (The call that `std` uses also queries the disk, which takes longer.)

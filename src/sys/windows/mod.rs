@@ -25,6 +25,7 @@ pub(crate) mod refused;
 pub(crate) mod signal;
 pub(crate) mod signal_name;
 pub(crate) mod sockets;
+pub(crate) mod stack_end;
 pub(crate) mod standard_streams;
 pub(crate) mod stdio;
 pub(crate) mod thread_id;

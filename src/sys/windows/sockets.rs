@@ -7,7 +7,7 @@
 
 use std::io;
 use std::os::windows::io::{
-    BorrowedSocket, FromRawHandle, IntoRawSocket, OwnedHandle, OwnedSocket,
+    AsSocket, BorrowedSocket, FromRawHandle, IntoRawSocket, OwnedHandle, OwnedSocket,
 };
 
 use rustix::event::PollFlags;
@@ -25,6 +25,9 @@ pub(crate) const SHORT_READS_DRAIN: bool = false;
 pub(crate) fn keep(theirs: &Stream) -> io::Result<Option<OwnedSocket>> {
     Ok(Some(theirs.try_clone()?.into()))
 }
+
+/// A write to this socket raises no signal: there is none.
+pub(crate) fn quiet(_socket: impl AsSocket) {}
 
 /// The name of the system call that accepts a connection.
 pub(crate) const ACCEPT: &str = "accept";

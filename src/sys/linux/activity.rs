@@ -1,0 +1,46 @@
+//! What another process does at a moment: the kernel's line about it (`/proc/PID/stat`).
+//!
+//! Tests: `process::parent::stuck`.
+
+use std::time::Duration;
+
+use rustix::param::clock_ticks_per_second;
+
+/// What a process does. Two that are equal: nothing has happened to it in between, no processor
+/// time, page or anything else.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Activity(String);
+
+impl Activity {
+    /// Of the process `pid`, which has not been reaped. `None`: there is no `/proc`.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        line.ok().map(Self)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn told(line: String) -> Self {
+        Self(line)
+    }
+
+    /// The fields from the state on: after the name, which is in parentheses and may contain
+    /// parentheses.
+    fn fields(&self) -> impl Iterator<Item = &str> {
+        let rest = self.0.rsplit_once(')').map_or("", |(_, rest)| rest);
+        rest.split_ascii_whitespace()
+    }
+
+    /// It is asleep, or was stopped.
+    pub(crate) fn waits(&self) -> bool {
+        self.fields()
+            .next()
+            .is_some_and(|state| state == "S" || state == "T")
+    }
+
+    /// Its processor time, in user and in kernel mode.
+    pub(crate) fn used(&self) -> Duration {
+        let times = self.fields().skip(11).take(2);
+        let ticks: u64 = times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / clock_ticks_per_second()))
+    }
+}
