@@ -22,6 +22,10 @@ use std::ptr::null_mut;
 use rustix::io::Errno;
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::System::Console::{STD_INPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    GetErrorMode, SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX,
+    SetErrorMode,
+};
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, PROCESS_BASIC_INFORMATION, TerminateProcess,
 };
@@ -128,8 +132,15 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
 /// There are no groups: `family`.
 pub(crate) fn lead() {}
 
-/// The end of a process leaves no file here, unless that was asked of the system.
-pub(crate) fn leave_no_core() {}
+/// When this process crashes, or what it starts, no dialog asks anybody what to do, for which it would
+/// wait. (It leaves no file here, unless that was asked of the system.)
+pub(crate) fn leave_no_core() {
+    // SAFETY: Y71: a number alone.
+    let mode = unsafe { GetErrorMode() };
+    let quiet = SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX;
+    // SAFETY: Y71: a number alone.
+    unsafe { SetErrorMode(mode | quiet) };
+}
 
 /// There are no others.
 pub(crate) fn has_callers_ids() -> bool {
