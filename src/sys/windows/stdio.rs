@@ -42,6 +42,8 @@ pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
     if voice.has_room() {
         bell.ring();
     }
+    // Those of earlier waits are gone, unless they wait still.
+    voice.waiting.retain(|bell| Arc::strong_count(bell) > 1);
     voice.waiting.push(bell.clone());
     Some((bell, PollFlags::IN))
 }
@@ -76,7 +78,7 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
         if !voice.speaks {
             let words = std::mem::take(&mut voice.words);
             drop(voice);
-            io::stderr().write_all(&words)?; // without a thread it waits
+            say(&mut io::stderr(), &words)?; // without a thread it waits
         }
     }
     Ok(words.len())
@@ -120,12 +122,29 @@ fn speak() {
         voice.waiting.drain(..).for_each(|bell| bell.ring());
         drop(voice);
         TAKEN.notify_all();
-        let _ = io::stderr().write_all(&words); // closed, or not read any more: it is not missed
+        let _ = say(&mut io::stderr(), &words); // closed, or not read any more: it is not missed
         voice = VOICE.lock();
     }
     voice.speaks = false;
     drop(voice);
     TAKEN.notify_all();
+}
+
+/// Writes all of it. A console takes characters only: so from the first byte on that is none, what
+/// is none is replaced.
+fn say(to: &mut impl Write, mut words: &[u8]) -> io::Result<()> {
+    while !words.is_empty() {
+        match to.write(words) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => words = &words[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return to.write_all(String::from_utf8_lossy(words).as_bytes());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Nobody counts what waits in the standard error.
@@ -136,4 +155,48 @@ pub(crate) fn complaints() -> u64 {
 /// For what is to write nowhere.
 pub(crate) fn null() -> io::Result<File> {
     File::options().write(true).open(NULL)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bells_that_nobody_waits_for_go() {
+        let kept = waits_for_room().unwrap();
+        for _ in 0..100 {
+            drop(waits_for_room().unwrap());
+        }
+        assert!(VOICE.lock().waiting.len() <= 2);
+        drop(kept);
+    }
+
+    /// Takes what `std` lets a console take: a few bytes, whole characters.
+    struct Console(String);
+
+    impl Write for Console {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let some = &bytes[..bytes.len().min(8)];
+            let whole = match std::str::from_utf8(some) {
+                Ok(whole) => whole,
+                Err(error) if error.valid_up_to() == 0 => {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                Err(error) => std::str::from_utf8(&some[..error.valid_up_to()]).unwrap(),
+            };
+            self.0.push_str(whole);
+            Ok(whole.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_characters_lose_none_of_the_others() {
+        let mut console = Console(String::new());
+        say(&mut console, b"nine bytes \xff\xfe and more, \xc3\xa4\n").unwrap();
+        assert_eq!(console.0, "nine bytes \u{fffd}\u{fffd} and more, \u{e4}\n");
+    }
 }
