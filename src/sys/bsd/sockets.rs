@@ -44,8 +44,9 @@ pub(crate) use std::os::unix::net::UnixStream as Stream;
 pub(crate) const ENDS: PollFlags = PollFlags::empty();
 
 /// As a child's standard stream.
-pub(crate) fn to_child(end: Stream) -> OwnedFd {
-    end.into()
+#[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
+pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
+    Ok(end.into())
 }
 
 /// A pair of stream sockets, whose first never blocks: not every call here can ask for that itself.

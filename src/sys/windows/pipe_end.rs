@@ -19,7 +19,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::process::Stdio;
 
-use super::pair::pair as sockets;
+use super::pair::{pair as sockets, pair_for_files};
 use super::sockets::to_child;
 use crate::loom::thread::Builder;
 
@@ -83,10 +83,11 @@ impl PipeEnd {
 }
 
 /// What a worker writes to, and our end of it. A worker is this program, whose library writes to a
-/// socket as to a pipe.
+/// socket as to a pipe. (Behind a pipe and a thread, what an item has written could come after its
+/// result, and a worker's last words after its death.)
 pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
-    let (ours, theirs) = sockets()?;
-    Ok((PipeEnd::new(ours, true)?, to_child(theirs).into()))
+    let (theirs, ours) = pair_for_files()?;
+    Ok((PipeEnd::new(ours, true)?, to_child(theirs)?.into()))
 }
 
 impl AsSocket for PipeEnd {
