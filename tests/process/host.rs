@@ -488,7 +488,8 @@ fn pressed() {
 #[cfg(windows)]
 const MUCH: usize = 4 << 20;
 
-/// Has a worker that writes more than is read meanwhile, on several threads, and not through `std`'s lock.
+/// Has a worker that writes more than is read meanwhile, on several threads, and not through the
+/// lock that `std` has.
 #[cfg(windows)]
 fn talks() {
     use std::io::Write;
