@@ -32,8 +32,8 @@ const KIND: usize = 36;
 /// Its memory may be executed.
 const EXECUTES: u32 = 0x2000_0000;
 
-/// In the optional header: how long the image is, and behind the number of directories, their places
-/// and lengths, in images for 64 bits and others.
+/// In the optional header: how long the image is, and behind the number of directories, their
+/// places and lengths, in images for 64 bits and others.
 const IMAGE_SIZE: usize = 56;
 const WIDE: u16 = 0x20b;
 const DIRECTORIES_WIDE: usize = 112;
@@ -57,8 +57,8 @@ fn at<T: Copy>(base: usize, offset: usize) -> T {
     unsafe { place.read_unaligned() }
 }
 
-/// What the linker has named this image by, for debuggers: a number for each time that it links, or a
-/// hash. (GNU's puts it there when it is asked to.)
+/// What the linker has named this image by, for debuggers: a number for each time that it links, or
+/// a hash. (GNU's puts it there when it is asked to.)
 fn build(base: usize, optional: usize) -> Option<Vec<u8>> {
     let size = at::<u32>(base, optional + IMAGE_SIZE) as usize;
     let fits = |place: usize, length: usize| place != 0 && place + length <= size;

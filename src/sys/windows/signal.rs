@@ -38,8 +38,8 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     count: 0,
 });
 
-/// Whoever has this installs the handler, or takes it away, and nobody else does. The system holds a
-/// lock of its own while it does that, and while it calls the handler, which takes `TABLE`: so
+/// Whoever has this installs the handler, or takes it away, and nobody else does. The system holds
+/// a lock of its own while it does that, and while it calls the handler, which takes `TABLE`: so
 /// `TABLE` is free meanwhile.
 static CHANGES: Mutex<()> = Mutex::new(());
 

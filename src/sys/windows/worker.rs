@@ -132,8 +132,8 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
 /// There are no groups: `family`.
 pub(crate) fn lead() {}
 
-/// When this process crashes, or what it starts, no dialog asks anybody what to do, for which it would
-/// wait. (It leaves no file here, unless that was asked of the system.)
+/// When this process crashes, or what it starts, no dialog asks anybody what to do, for which it
+/// would wait. (It leaves no file here, unless that was asked of the system.)
 pub(crate) fn leave_no_core() {
     // SAFETY: Y71: a number alone.
     let mode = unsafe { GetErrorMode() };
