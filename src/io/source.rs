@@ -351,7 +351,7 @@ macro_rules! socket {
             type Error = std::io::Error;
 
             fn try_from(socket: $std) -> std::io::Result<Self> {
-                let source = Source::nonblocking(socket)?;
+                let source = Source::nonblocking(socket.into())?;
                 Ok(Self { source })
             }
         }

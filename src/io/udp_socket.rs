@@ -9,7 +9,7 @@
 //! Checked by `tests/io/`.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as Socket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
 use std::task::{Context, Poll};
 
 use rustix::fd::OwnedFd;
@@ -19,6 +19,7 @@ use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
 use super::readiness::{readable, writable};
 use super::source::{Completed, Source, fairly, socket};
 use crate::event_loop::Direction;
+use crate::sys::sockets::UdpSocket as Socket;
 
 /// A UDP socket.
 ///
@@ -59,7 +60,7 @@ impl UdpSocket {
     /// ```
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
         fairly().await;
-        first(lookup_host(address).await?, Socket::bind)?.try_into()
+        first(lookup_host(address).await?, StdSocket::bind)?.try_into()
     }
 
     /// Sets the one peer that [`send`](Self::send) sends to and that datagrams are received from:
@@ -434,7 +435,7 @@ impl UdpSocket {
     }
 }
 
-socket! { UdpSocket, Socket, OwnedFd }
+socket! { UdpSocket, StdSocket, OwnedFd }
 
 datagrams! { UdpSocket, Socket, SocketAddr }
 

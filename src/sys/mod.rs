@@ -12,7 +12,7 @@
 //! | `child`: a child by a descriptor; its status, signals | pidfd | `kqueue`, then its number | its handle, and a bell |
 //! | `clock`: a clock that is the same for all processes | `clock_gettime` | the same | `Instant`, of this process |
 //! | `descriptor`: how a type shows what it has | `AsFd` | `AsFd` | `AsSocket`, `AsHandle` |
-//! | `files`: reads and writes at a place, symbolic links | `pread`, `pwrite` | the same | on a second open file |
+//! | `files`: reads and writes at a place, symbolic links | `pread`, `pwrite` | the same | the same, which moves the file's position |
 //! | `fork`: whether this is a forked child | `pthread_atfork` | the same | there is none |
 //! | `peer`: which process made a Unix socket | `SO_PEERCRED` | `LOCAL_PEERCRED` | there are none |
 //! | `pipe_end`: our end of a pipe to a child | the pipe | the pipe | a socket, and a thread that carries |
@@ -22,7 +22,7 @@
 //! | `refused`: a call that was refused, by its name; no room | `EPERM`, `ENOSYS` ... | the same | by the kind of error |
 //! | `signal`, `signal_name`: signals, and Ctrl-C | handlers | handlers | the console's handler, for Ctrl-C |
 //! | `slack`: how late a wait ends on purpose | known, and asked for less | not known | the same |
-//! | `sockets`: sockets that do not block from the beginning | `accept4` | set afterwards; `accept4` | set afterwards |
+//! | `sockets`: sockets that do not block from the beginning; UDP | `accept4` | set afterwards; `accept4` | set afterwards; what UDP reports differently (`udp`) |
 //! | `stack_end`: where this thread's stack ends | `pthread_getattr_np` | `pthread_get_stackaddr_np`, `pthread_attr_get_np` | `GetCurrentThreadStackLimits` |
 //! | `stdio` (`reopen`): standard streams that can be waited for | opened again through `/proc` | sockets; a thread for others | a thread |
 //! | `thread_clock`: another thread's processor time | its clock | none (`portable`) | none |

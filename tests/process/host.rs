@@ -52,6 +52,14 @@ pub(crate) fn helpers() {
         #[cfg(windows)]
         ("lonely", lonely),
         #[cfg(windows)]
+        ("pressed", pressed),
+        #[cfg(windows)]
+        ("waits", waits),
+        #[cfg(windows)]
+        ("ending", ending),
+        #[cfg(windows)]
+        ("talks", talks),
+        #[cfg(windows)]
         ("unemployed", unemployed),
         #[cfg(unix)]
         ("interrupted", interrupted),
@@ -429,12 +437,96 @@ fn lonely() {
     trefoil::init();
     support::leave_console();
     let procs = pool(2);
+    // A window for each worker is not what its user wants to see.
+    let consoles = procs.spawn((), |()| support::console()).join().unwrap();
+    assert_eq!(consoles, (true, false));
     works(&procs);
     talks_to_nobody(&procs);
     trefoil::run(async {
         let pressed = trefoil::timeout(Duration::from_millis(20), trefoil::io::ctrl_c()).await;
         assert!(matches!(pressed, Err(TaskError::TimedOut)), "{pressed:?}");
     });
+}
+
+/// Waits for Ctrl-C in a console of its own, and presses it.
+#[cfg(windows)]
+fn pressed() {
+    trefoil::init();
+    support::hear_ctrl_c();
+    let procs = pool(1);
+    let own = procs.spawn((), |()| std::process::id()).join().unwrap();
+    trefoil::run(async {
+        let mut child = trefoil::io::Command::new(std::env::current_exe().unwrap());
+        child.env("TREFOIL_TEST_HELPER", "waits");
+        child.stdout(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let mut word = [0];
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_exact(&mut word)
+            .await
+            .unwrap();
+        let pressed = trefoil::io::ctrl_c().keep();
+        support::press_ctrl_c();
+        trefoil::timeout(Duration::from_secs(60), pressed)
+            .await
+            .unwrap()
+            .unwrap();
+        // It is in the same group, as any child of a program's: Ctrl-C ends it.
+        child.wait().await.unwrap();
+    });
+    assert_eq!(
+        procs.spawn((), |()| std::process::id()).join().unwrap(),
+        own
+    );
+    assert_eq!(procs.stats().died, 0);
+}
+
+/// How much a worker of `talks` says.
+#[cfg(windows)]
+const MUCH: usize = 4 << 20;
+
+/// Has a worker that writes more than is read meanwhile, on several threads, and not through the
+/// lock that `std` has.
+#[cfg(windows)]
+fn talks() {
+    use std::io::Write;
+    use std::os::windows::io::AsHandle;
+    trefoil::init();
+    let procs = pool(1);
+    let talks = procs.spawn((), |()| {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let error = std::io::stderr().as_handle().try_clone_to_owned().unwrap();
+                let mut error = std::fs::File::from(error);
+                scope.spawn(move || error.write_all(&[b'x'; MUCH / 4]).unwrap());
+            }
+        });
+    });
+    talks.join().unwrap();
+}
+
+/// The system refuses to end a child, as it does when that is about to end.
+#[cfg(windows)]
+fn ending() {
+    trefoil::run(async {
+        let mut child = trefoil::io::Command::new(std::env::current_exe().unwrap());
+        let mut child = child.env("TREFOIL_TEST_HELPER", "sleep").spawn().unwrap();
+        let refusal = support::refuse(c"TerminateProcess");
+        child.kill().unwrap();
+        drop(refusal);
+        child.kill().unwrap();
+        assert!(!child.wait().await.unwrap().success());
+    });
+}
+
+/// What Ctrl-C does to others it does to this.
+#[cfg(windows)]
+fn waits() {
+    println!(".");
+    forever::<()>();
 }
 
 /// The system refuses to put processes into jobs, as it does in a job in which there can be no
@@ -784,6 +876,34 @@ tests! {
     #[cfg(windows)]
     fn without_a_console() {
         run_helper("lonely");
+    }
+
+    #[cfg(windows)]
+    fn ctrl_c_reaches_the_program_and_not_its_workers() {
+        use std::os::windows::process::CommandExt;
+        const CREATE_NO_WINDOW: u32 = 0x0800_0000; // and a console of its own
+        must(Command::new(std::env::current_exe().unwrap()).creation_flags(CREATE_NO_WINDOW), "pressed");
+    }
+
+    #[cfg(windows)]
+    fn a_child_that_is_about_to_end_is_killed_without_an_error() {
+        run_helper("ending");
+    }
+
+    #[cfg(windows)]
+    fn a_worker_that_crashes_asks_nobody_what_to_do() {
+        const QUIET: u32 = 0x8003; // no dialog of the three kinds
+        let before = support::error_mode();
+        let procs = pool(1);
+        let mode = procs.spawn((), |()| support::error_mode()).join().unwrap();
+        assert_eq!(mode & QUIET, QUIET);
+        assert_eq!(support::error_mode(), before, "of this process nothing has changed");
+    }
+
+    #[cfg(windows)]
+    fn several_threads_of_a_worker_write_to_standard_error_as_to_a_file() {
+        let (_, said) = run_helper("talks");
+        assert!(said.matches('x').count() > MUCH / 2, "some may be on its way when the pool ends");
     }
 
     #[cfg(windows)]

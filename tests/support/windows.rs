@@ -10,8 +10,10 @@ use windows_sys::Win32::Foundation::{
     STATUS_STACK_BUFFER_OVERRUN, SetLastError, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::Console::{
-    FreeConsole, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
+    CTRL_C_EVENT, FreeConsole, GenerateConsoleCtrlEvent, GetConsoleCP, GetConsoleWindow,
+    STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetConsoleCtrlHandler, SetStdHandle,
 };
+use windows_sys::Win32::System::Diagnostics::Debug::GetErrorMode;
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
     TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
@@ -78,6 +80,32 @@ pub(crate) fn leave_console() {
     }
     // SAFETY: nothing here uses the console. (Refused: there was none.)
     let _ = unsafe { FreeConsole() };
+}
+
+/// This process, and what it starts, hears Ctrl-C, though it was started where that is ignored.
+pub(crate) fn hear_ctrl_c() {
+    // SAFETY: no function, and a number.
+    assert_ne!(unsafe { SetConsoleCtrlHandler(None, 0) }, 0);
+}
+
+/// Presses Ctrl-C in this process's console, for all that have it.
+pub(crate) fn press_ctrl_c() {
+    // SAFETY: numbers alone.
+    assert_ne!(unsafe { GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0) }, 0);
+}
+
+/// What the system asks its user about when this process fails.
+pub(crate) fn error_mode() -> u32 {
+    // SAFETY: it takes nothing and gives a number.
+    unsafe { GetErrorMode() }
+}
+
+/// This process has a console; and one that is seen.
+pub(crate) fn console() -> (bool, bool) {
+    // SAFETY: it takes nothing and gives a number.
+    let has_one = unsafe { GetConsoleCP() } != 0;
+    // SAFETY: it takes nothing, and nobody uses what it gives.
+    (has_one, !unsafe { GetConsoleWindow() }.is_null())
 }
 
 /// It runs, or stands still.

@@ -31,7 +31,7 @@ pub(super) fn here(settings: &Settings) -> io::Result<Started> {
             VARIABLE,
             invitation::variable(settings.depth, &handed_on(), name),
         )
-        .stdin(sockets::to_child(theirs));
+        .stdin(sockets::to_child(theirs)?);
     let (words, theirs) = pipe_end::pair()?;
     command.stderr(theirs);
     let mut output = None;

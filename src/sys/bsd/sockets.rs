@@ -49,9 +49,13 @@ pub(crate) use std::os::unix::net::UnixStream as Stream;
 pub(crate) const ENDS: PollFlags = PollFlags::empty();
 
 /// The socket as a standard stream of a child.
-pub(crate) fn to_child(end: Stream) -> OwnedFd {
-    end.into()
+#[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
+pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
+    Ok(end.into())
 }
+
+/// A socket of datagrams.
+pub(crate) use std::net::UdpSocket;
 
 /// A pair of stream sockets, the first of which never blocks: not every call here has a flag for
 /// that.

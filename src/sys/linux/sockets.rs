@@ -36,9 +36,13 @@ pub(crate) use std::os::unix::net::UnixStream as Stream;
 pub(crate) const ENDS: PollFlags = PollFlags::RDHUP;
 
 /// The socket as a standard stream of a child.
-pub(crate) fn to_child(end: Stream) -> OwnedFd {
-    end.into()
+#[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
+pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
+    Ok(end.into())
 }
+
+/// Of datagrams.
+pub(crate) use std::net::UdpSocket;
 
 /// A pair of stream sockets. The first may be non-blocking, because each call on it asks not to
 /// wait.

@@ -12,7 +12,7 @@
 //!   bell is in an `Arc` that the wait owns, and `UnregisterWaitEx` returns when no call is under
 //!   way and none will follow.
 //! - **Y63** The handle of a process is open while its `Id` exists, and has the rights that a
-//!   parent has.
+//!   parent has. The wait for it ends before it is closed.
 //!
 //! Rejected: a thread for each child. It would wait for that child alone.
 //!
@@ -103,14 +103,15 @@ pub(crate) fn id(child: &std::process::Child) -> Result<Id> {
 /// A child process.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    id: Id,
+    /// Dropped before the handle that it waits for.
     end: End,
+    id: Id,
 }
 
 impl Handle {
     pub(crate) fn open(id: Id) -> Result<Self> {
         let end = End::of(&id)?;
-        Ok(Self { id, end })
+        Ok(Self { end, id })
     }
 
     /// The status of the child if it has ended; `None` while it runs.
@@ -152,8 +153,11 @@ pub(crate) fn signal_by_id(id: &Id, _signal: Signal) -> Result<()> {
         return Ok(());
     }
     let error = io::Error::last_os_error();
+    // Refused to the parent, which has all rights: it is about to end. (So says `std`, too.)
+    let ends = error.kind() == io::ErrorKind::PermissionDenied;
     match fetch_by_id(id) {
         Ok(Some(_)) => Ok(()),
+        Ok(None) if ends => Ok(()),
         _ => Err(error),
     }
 }

@@ -9,10 +9,17 @@
 //!    the use of windows.) Then no worker is started, and the error names the call: a worker that
 //!    could outlive its parent is worse than none.
 //!
-//! Tests: `job`; `tests/process/one.rs` and `host.rs` (refused calls), under Wine.
+//! - **Y79** `GetConsoleCP` takes nothing and returns a number: zero where there is no console.
+//!
+//! Tests: `job`; `tests/process/one.rs` and `host.rs` (refused calls, Ctrl-C), under Wine.
+#![allow(unsafe_code)]
 
 use std::io;
+use std::os::windows::process::CommandExt;
 use std::process::{Child, Command};
+
+use windows_sys::Win32::System::Console::GetConsoleCP;
+use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
 
 use super::job::Job;
 
@@ -31,8 +38,17 @@ pub(crate) const ENDS: &str = "by a policy, or for a scanner for viruses: \
 #[derive(Debug)]
 pub(crate) struct Family(Job);
 
-/// Prepares the start of a worker: this system needs nothing before the start.
-pub(crate) fn prepare(_command: &mut Command) {}
+/// Gives the child of `command` a process group of its own, which Ctrl-C does not reach. Where this
+/// process has no console (a service, or a program with windows) the child gets an invisible one:
+/// otherwise the system would open a window for it.
+pub(crate) fn prepare(command: &mut Command) {
+    // SAFETY: Y79: the call takes nothing and returns a number.
+    let invisible = match unsafe { GetConsoleCP() } {
+        0 => CREATE_NO_WINDOW,
+        _ => 0,
+    };
+    command.creation_flags(CREATE_NEW_PROCESS_GROUP | invisible);
+}
 
 impl Family {
     /// A job with a child that has just been started. `None`: the child has already ended.

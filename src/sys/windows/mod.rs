@@ -30,6 +30,7 @@ pub(crate) mod standard_streams;
 pub(crate) mod stdio;
 pub(crate) mod thread_id;
 pub(crate) mod transfer;
+mod udp;
 pub(crate) mod view;
 pub(crate) mod watch;
 pub(crate) mod worker;

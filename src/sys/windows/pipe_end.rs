@@ -21,7 +21,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::process::Stdio;
 
-use super::pair::pair as sockets;
+use super::pair::{pair as sockets, pair_for_files};
 use super::sockets::to_child;
 use crate::loom::thread::Builder;
 
@@ -85,11 +85,12 @@ impl PipeEnd {
     }
 }
 
-/// A standard stream that a worker writes to, and the end that reads it. No thread is needed: a
-/// worker is this program, whose standard library writes to a socket as to a pipe.
+/// A standard stream that a worker writes to, and the end that reads it. A worker is this program,
+/// whose standard library writes to a socket as to a pipe. (With a pipe and a thread behind it, the
+/// output of an item could come after its result, and a worker's last words after its death.)
 pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
-    let (ours, theirs) = sockets()?;
-    Ok((PipeEnd::new(ours, true)?, to_child(theirs).into()))
+    let (theirs, ours) = pair_for_files()?;
+    Ok((PipeEnd::new(ours, true)?, to_child(theirs)?.into()))
 }
 
 impl AsSocket for PipeEnd {

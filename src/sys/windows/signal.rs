@@ -37,6 +37,10 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     count: 0,
 });
 
+/// Held by the thread that installs or removes the handler. The system holds a lock of its own while
+/// it does that, and while it calls the handler, which takes `TABLE`: so `TABLE` is free meanwhile.
+static CHANGES: Mutex<()> = Mutex::new(());
+
 /// Is told of each Ctrl-C until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -51,13 +55,14 @@ impl Subscription {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let bell = Arc::new(Bell::new()?);
-        let mut table = TABLE.lock();
-        if table.bells.is_empty() {
+        let _alone = CHANGES.lock();
+        if TABLE.lock().bells.is_empty() {
             // SAFETY: Y47: the function is `handle`.
             if unsafe { SetConsoleCtrlHandler(Some(handle), 1) } == 0 {
                 return Err(io::Error::last_os_error());
             }
         }
+        let mut table = TABLE.lock();
         table.bells.push(bell.clone());
         let seen = AtomicU64::new(table.count);
         Ok(Self { bell, seen })
@@ -73,9 +78,12 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        let _alone = CHANGES.lock();
         let mut table = TABLE.lock();
         table.bells.retain(|bell| !Arc::ptr_eq(bell, &self.bell));
-        if table.bells.is_empty() {
+        let last = table.bells.is_empty();
+        drop(table);
+        if last {
             // SAFETY: Y47: the function is the installed one.
             let _ = unsafe { SetConsoleCtrlHandler(Some(handle), 0) };
         }
@@ -102,4 +110,65 @@ unsafe extern "system" fn handle(event: u32) -> BOOL {
         bell.ring();
     }
     1
+}
+
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::disallowed_methods)] // a process and a thread of the test's
+mod tests {
+    use std::os::windows::process::CommandExt;
+    use std::process::Command;
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::Duration;
+
+    use windows_sys::Win32::System::Console::GenerateConsoleCtrlEvent;
+    use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
+
+    use super::*;
+
+    static LAST: Mutex<Option<(Subscription, Sender<()>)>> = Mutex::new(None);
+
+    /// Called before `handle`, as the system calls all of them: with its lock.
+    unsafe extern "system" fn first(_event: u32) -> BOOL {
+        let (subscription, done) = LAST.lock().take().unwrap();
+        let goes = std::thread::spawn(move || drop(subscription));
+        while !TABLE.lock().bells.is_empty() {
+            std::thread::yield_now();
+        }
+        drop(goes); // it waits for the system's lock, to take the handler away
+        done.send(()).unwrap();
+        0
+    }
+
+    /// Called after `handle`: this process goes on.
+    unsafe extern "system" fn last(_event: u32) -> BOOL {
+        1
+    }
+
+    fn installs(handler: unsafe extern "system" fn(u32) -> BOOL) {
+        // SAFETY: Y47.
+        assert_ne!(unsafe { SetConsoleCtrlHandler(Some(handler), 1) }, 0);
+    }
+
+    #[test]
+    fn the_last_subscription_may_go_while_ctrl_c_comes() {
+        const CHILD: &str = "TREFOIL_TEST_CONSOLE";
+        if std::env::var_os(CHILD).is_none() {
+            let (_, module) = module_path!().split_once("::").unwrap();
+            let own = format!("{module}::the_last_subscription_may_go_while_ctrl_c_comes");
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            let child = child.args(["--exact", &own]).env(CHILD, "");
+            let output = child.creation_flags(CREATE_NO_WINDOW).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            return;
+        }
+        installs(last);
+        let (done, is_done) = channel();
+        *LAST.lock() = Some((Subscription::new(INT).unwrap(), done));
+        installs(first);
+        // SAFETY: Y47: no function, and a number: it may have been started where Ctrl-C is ignored.
+        assert_ne!(unsafe { SetConsoleCtrlHandler(None, 0) }, 0);
+        // SAFETY: Y47: numbers alone.
+        assert_ne!(unsafe { GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0) }, 0);
+        is_done.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
 }

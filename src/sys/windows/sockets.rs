@@ -7,12 +7,14 @@
 
 use std::io;
 use std::os::windows::io::{
-    AsSocket, BorrowedSocket, FromRawHandle, IntoRawSocket, OwnedHandle, OwnedSocket,
+    AsRawSocket, AsSocket, BorrowedHandle, BorrowedSocket, OwnedHandle, OwnedSocket,
 };
 
 use rustix::event::PollFlags;
 use rustix::io::{Result, ioctl_fionbio};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
+
+use super::pair::stays;
 
 /// Whether a short read means that the next one would block. Not of a TCP connection: the read may
 /// have stopped at urgent data, and no event would report the bytes behind it.
@@ -35,6 +37,7 @@ pub(crate) const ACCEPT: &str = "accept";
 /// A new connection, which does not block, and the address of its other end.
 pub(crate) fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener)?;
+    let _ = stays(&socket); // a connection that children inherit is better than none
     ioctl_fionbio(&socket, true)?;
     Ok((socket, peer))
 }
@@ -62,20 +65,38 @@ pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
     Ok((ours, theirs))
 }
 
-/// The socket as a standard stream of a child.
-pub(crate) fn to_child(end: Stream) -> OwnedHandle {
-    let number = end.into_raw_socket() as usize;
-    let handle = std::ptr::with_exposed_provenance_mut(number);
-    // SAFETY: Y77.
-    unsafe { OwnedHandle::from_raw_handle(handle) }
+/// The socket as a standard stream of a child: a second handle. (The first is closed as a socket,
+/// because the library keeps what it has made for it until then.)
+pub(crate) fn to_child(end: Stream) -> io::Result<OwnedHandle> {
+    let handle = std::ptr::with_exposed_provenance_mut(end.as_raw_socket() as usize);
+    // SAFETY: Y77: `end` is open until the end of this function.
+    unsafe { BorrowedHandle::borrow_raw(handle) }.try_clone_to_owned()
 }
+
+/// Of datagrams.
+pub(crate) use super::udp::UdpSocket;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::Shutdown;
+    use std::net::{Shutdown, TcpListener};
+    use std::os::windows::io::AsSocket;
+
+    use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE_FLAG_INHERIT};
 
     use super::*;
+
+    #[test]
+    fn no_child_inherits_what_is_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _near = Stream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = accept(listener.as_socket()).unwrap();
+        let handle = std::ptr::with_exposed_provenance_mut(far.as_raw_socket() as usize);
+        let mut flags = HANDLE_FLAG_INHERIT;
+        // SAFETY: Y77: it is open, and the flags are in this frame.
+        assert_ne!(unsafe { GetHandleInformation(handle, &raw mut flags) }, 0);
+        assert_eq!(flags & HANDLE_FLAG_INHERIT, 0);
+    }
 
     #[test]
     fn what_a_worker_has_sent_can_be_read_whatever_it_had_not_read() {

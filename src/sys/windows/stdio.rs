@@ -44,6 +44,8 @@ pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
     if queue.has_room() {
         bell.ring();
     }
+    // The bells of earlier waits have been dropped, unless a thread still waits for one.
+    queue.waiting.retain(|bell| Arc::strong_count(bell) > 1);
     queue.waiting.push(bell.clone());
     Some((bell, PollFlags::IN))
 }
@@ -78,7 +80,7 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
         if !queue.has_thread {
             let words = std::mem::take(&mut queue.bytes);
             drop(queue);
-            io::stderr().write_all(&words)?; // there is no thread, so this call blocks
+            write_words(&mut io::stderr(), &words)?; // there is no thread, so this call blocks
         }
     }
     Ok(words.len())
@@ -124,12 +126,29 @@ fn write_queued() {
         WRITTEN.notify_all();
         // An error means that standard error is closed or has no reader: then the bytes are
         // discarded.
-        let _ = io::stderr().write_all(&words);
+        let _ = write_words(&mut io::stderr(), &words);
         queue = QUEUE.lock();
     }
     queue.has_thread = false;
     drop(queue);
     WRITTEN.notify_all();
+}
+
+/// Writes all of `words`. A console takes valid UTF-8 only: once it refuses bytes, invalid ones are
+/// replaced.
+fn write_words(to: &mut impl Write, mut words: &[u8]) -> io::Result<()> {
+    while !words.is_empty() {
+        match to.write(words) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => words = &words[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return to.write_all(String::from_utf8_lossy(words).as_bytes());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// How much waits in standard error is unknown here: 0.
@@ -140,4 +159,48 @@ pub(crate) fn complaints() -> u64 {
 /// The null device, open for writing.
 pub(crate) fn null() -> io::Result<File> {
     File::options().write(true).open(NULL)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bells_that_nobody_waits_for_go() {
+        let kept = waits_for_room().unwrap();
+        for _ in 0..100 {
+            drop(waits_for_room().unwrap());
+        }
+        assert!(QUEUE.lock().waiting.len() <= 2);
+        drop(kept);
+    }
+
+    /// Takes what `std` lets a console take: a few bytes, whole characters.
+    struct Console(String);
+
+    impl Write for Console {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let some = &bytes[..bytes.len().min(8)];
+            let whole = match std::str::from_utf8(some) {
+                Ok(whole) => whole,
+                Err(error) if error.valid_up_to() == 0 => {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                Err(error) => std::str::from_utf8(&some[..error.valid_up_to()]).unwrap(),
+            };
+            self.0.push_str(whole);
+            Ok(whole.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_characters_lose_none_of_the_others() {
+        let mut console = Console(String::new());
+        write_words(&mut console, b"nine bytes \xff\xfe and more, \xc3\xa4\n").unwrap();
+        assert_eq!(console.0, "nine bytes \u{fffd}\u{fffd} and more, \u{e4}\n");
+    }
 }

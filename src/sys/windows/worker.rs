@@ -23,6 +23,10 @@ use std::ptr::null_mut;
 use rustix::io::Errno;
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::System::Console::{STD_INPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    GetErrorMode, SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX,
+    SetErrorMode,
+};
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, PROCESS_BASIC_INFORMATION, TerminateProcess,
 };
@@ -130,8 +134,15 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
 /// Makes this process the leader of a group: this system has jobs instead (`family`).
 pub(crate) fn lead() {}
 
-/// Disables core files: this system writes none unless the administrator asked for them.
-pub(crate) fn leave_no_core() {}
+/// A crash of this process, or of one that it starts, shows no dialog, which would wait for a user.
+/// (This system writes no core file unless the administrator asked for it.)
+pub(crate) fn leave_no_core() {
+    // SAFETY: Y71: the call takes and returns a number.
+    let mode = unsafe { GetErrorMode() };
+    let quiet = SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX;
+    // SAFETY: Y71: the call takes and returns a number.
+    unsafe { SetErrorMode(mode | quiet) };
+}
 
 /// Whether this process has its caller's rights: there are no others here.
 pub(crate) fn has_callers_ids() -> bool {
