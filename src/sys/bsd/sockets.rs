@@ -1,7 +1,7 @@
 //! Sockets that never block, as far as these systems can make them so.
 //!
-//! FreeBSD makes them so in one step. On macOS, a program that another thread starts between the two
-//! steps inherits the socket; `std` has no better way there either.
+//! FreeBSD makes them so in one step. On macOS, a program that another thread starts between the
+//! two steps inherits the socket; `std` has no better way there either.
 //!
 //! Tests: `tests/io/sockets.rs`, `tests/io/unix.rs`.
 
