@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_last_subscription_may_go_while_ctrl_c_comes() {
-        const CHILD: &str = "TREFOIL_TEST_CONSOLE";
+        const CHILD: &str = "OWN_CONSOLE";
         if std::env::var_os(CHILD).is_none() {
             let (_, module) = module_path!().split_once("::").unwrap();
             let own = format!("{module}::the_last_subscription_may_go_while_ctrl_c_comes");
