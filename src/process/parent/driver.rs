@@ -126,6 +126,7 @@ pub(crate) struct PoolState {
     pub(crate) unobserved: Option<Hook>,
     /// The callers' part of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
+    pub(crate) watching: Watching,
     /// The engine, if it places frames itself (`Launch::is_told`). The driver owns it.
     pub(crate) told: Option<Weak<dyn Launch>>,
 }
@@ -133,7 +134,6 @@ pub(crate) struct PoolState {
 /// The callers' part of the fast path.
 #[derive(Debug)]
 pub(crate) struct Fast {
-    pub(crate) watching: Watching,
     /// The shared memory for large arguments.
     buffer: Arc<SharedBuffer>,
 }
@@ -141,7 +141,6 @@ pub(crate) struct Fast {
 impl PoolState {
     pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
         let fast = || Fast {
-            watching: Watching::new(),
             buffer: Arc::new(SharedBuffer::new()),
         };
         Ok(Self {
@@ -153,6 +152,7 @@ impl PoolState {
             readers: Readers::default(),
             unobserved: settings.unobserved.clone(),
             fast: (!settings.plain).then(fast),
+            watching: Watching::new(),
             told: settings
                 .engine
                 .as_ref()
@@ -439,15 +439,20 @@ impl Driver {
             let Some(link) = link else { continue };
             if !link.at_end {
                 let mut events = PollFlags::IN;
-                events.set(
-                    PollFlags::OUT,
-                    link.is_sending() && link.crowded_until.is_none(),
-                );
-                add(
-                    EventSource::Socket(index),
-                    link.child.socket.clone(),
-                    events,
-                );
+                let sends = link.is_sending() && link.crowded_until.is_none();
+                match &link.valve {
+                    Some(valve) if !sends => {
+                        add(EventSource::Socket(index), valve.front().clone(), events);
+                    }
+                    _ => {
+                        events.set(PollFlags::OUT, sends);
+                        add(
+                            EventSource::Socket(index),
+                            link.child.socket.clone(),
+                            events,
+                        );
+                    }
+                }
             }
             if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
                 add(
@@ -514,7 +519,13 @@ impl Driver {
                     {
                         link.send();
                     }
-                    if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                    let link = self.links[index].as_ref();
+                    let valve = link.and_then(|link| link.valve.as_ref());
+                    // (What comes for a caller who waits for it is told again if he leaves it.)
+                    let is_attended = valve.is_some_and(|valve| valve.is_shut());
+                    if !is_attended
+                        && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+                    {
                         self.receive(index, false);
                     }
                 }
@@ -557,6 +568,23 @@ impl Driver {
                     return;
                 }
             }
+        }
+    }
+
+    /// The same for a caller, once. False: its stream has ended, which the driver must see.
+    pub(super) fn receive_some(&mut self, index: usize) -> bool {
+        let Some(link) = &mut self.links[index] else {
+            return false;
+        };
+        match link.receive(&mut self.buffer) {
+            ReceiveOutcome::Some(count, _) => {
+                let bytes = std::mem::take(&mut self.buffer);
+                self.hear(index, &bytes[..count]);
+                self.buffer = bytes;
+                true
+            }
+            ReceiveOutcome::None => true,
+            ReceiveOutcome::End => false,
         }
     }
 

@@ -61,6 +61,7 @@ use crate::sys::refused::{is_crowded, is_gone, refused};
 #[cfg(test)]
 use crate::sys::sockets::Stream;
 use crate::sys::sockets::{RECEIVE, SEND};
+use crate::sys::valve::Valve;
 use crate::task::WorkerExit;
 
 /// How long to wait until a refused frame is sent again.
@@ -95,6 +96,8 @@ impl Body {
 /// One worker process.
 pub(crate) struct Link {
     pub(crate) child: Arc<Child>,
+    /// What the driver sleeps on in the place of a plain worker's socket, if there is such a thing.
+    pub(crate) valve: Option<Arc<Valve>>,
     /// Received bytes that are not a whole record yet.
     pub(crate) partial: Vec<u8>,
     /// How many bytes of its records have been taken in, from the socket or from the ledger: more
@@ -197,6 +200,7 @@ impl Link {
 
     fn new(child: Child, fast: Option<FastPath>, words: WorkerStderr, output: Output) -> Self {
         Self {
+            valve: None,
             child: Arc::new(child),
             partial: Vec::new(),
             heard: 0,
@@ -259,6 +263,11 @@ impl Link {
             lifeline,
         };
         let mut link = Self::new(child, fast, words, output);
+        let is_called_often =
+            link.fast.is_none() && settings.own.is_none() && !settings.policy.told;
+        link.valve = is_called_often
+            .then(|| Valve::of(&link.child.socket))
+            .flatten();
         link.looks.take_if(|_| settings.engine.is_some());
         link.welcome(settings.memory.unwrap_or(0), theirs.as_ref())?;
         Ok(link)

@@ -17,6 +17,12 @@
 //!    worker knew that a caller polls, the caller receives it, and the driver finds nothing. So if
 //!    anything must then be done that the caller may not do, the caller wakes the driver.
 //!
+//! **Plain workers** have no ledger. A caller hands out its call (1.) if no other work waits. Then
+//! it sleeps on the worker's socket for at most a [`BEAT`], with the *valve* shut through which the
+//! driver would be woken (`sys::valve`), and receives the records of its worker until the call has
+//! ended. It gives up, and opens the valve, as soon as the worker has other work, too, or its
+//! stream has ended.
+//!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
 //! block another task's callback. If a worker's output is captured, the hook would run, so no
@@ -32,14 +38,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{ActingDriver, BEAT, Driver, Fast, LIVELY, PoolState};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::driver::{ActingDriver, BEAT, Driver, LIVELY, PoolState};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
-use crate::process::fast::look::{LOOK, Watching};
+use crate::process::fast::look::LOOK;
 use crate::process::fast::path::Ledger;
 use crate::process::wire::clock;
+use crate::sys::poll::poll;
 use crate::sys::ticks;
+use crate::sys::valve::Shut;
 
 /// For how long a caller announces that it polls, in nanoseconds: [`LOOK`], and some time until the
 /// worker reads it.
@@ -53,10 +63,13 @@ const SOON: u32 = 50;
 
 impl PoolState {
     /// Delivers new work. If the driver sleeps, and no other caller does its work, this caller
-    /// hands the work out.
+    /// hands the work out. (To plain workers only one call: of a `map` the driver sends the frames
+    /// while the caller encodes more.)
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
+        let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
+        let is_fit = self.fast.is_some() || is_call && self.told.is_none();
         self.mailbox.leave(mail, || {
-            let mut engine = self.fast.as_ref().and_then(|_| self.engine.try_lock());
+            let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
             driver.is_some_and(Driver::hand_out)
         })
@@ -65,14 +78,26 @@ impl PoolState {
     /// Called by a caller that is about to sleep until the job `id` is `done`: polls for its result
     /// for a moment. `patient`: also decodes it, however long that takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
-        let Some(Fast { watching, .. }) = &self.fast else {
-            return;
-        };
-        if watching.is_pausing() || self.mailbox.is_foreign() {
+        let watching = &self.watching;
+        if self.told.is_some() || self.mailbox.is_foreign() {
             return;
         }
         let mut looks = ticks::Looks::new(LOOK);
-        let Some((index, ledger, mut known)) = self.sole(id, watching, &mut looks, done) else {
+        if self.fast.is_none() {
+            if !patient {
+                return; // it might wait for too long
+            }
+            let found = self.sole(id, &mut looks, done, Driver::leave_to_caller);
+            if let Some((index, shut)) = found {
+                self.attend(id, index, shut, done);
+            }
+            return;
+        }
+        if watching.is_pausing() {
+            return;
+        }
+        let found = self.sole(id, &mut looks, done, Driver::sole);
+        let Some((index, ledger, mut known)) = found else {
             return;
         };
         let yields = watching.yields;
@@ -130,27 +155,61 @@ impl PoolState {
         }
     }
 
-    /// The worker that has the job `id` and nothing else. If no worker has it yet, polls for a
-    /// moment.
-    fn sole(
+    /// What `find` says of the worker that has the job `id` and nothing else; waits a moment until
+    /// one has it.
+    fn sole<T>(
         &self,
         id: u64,
-        watching: &Watching,
         looks: &mut ticks::Looks,
         done: &dyn Fn() -> bool,
-    ) -> Option<(usize, Arc<Ledger>, u64)> {
+        find: fn(&Driver, u64) -> Option<T>,
+    ) -> Option<T> {
         while !done() && !looks.are_over() {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
                 // A driver that is about to read the mailbox would hand it out, too.
-                if engine.sole(id).is_none() && !self.mailbox.is_empty() && !engine.hand_out() {
+                let has_mail = engine.sched.sole(id).is_none() && !self.mailbox.is_empty();
+                if has_mail && !engine.hand_out() {
                     self.mailbox.wake();
                 }
-                return engine.sole(id);
+                return find(engine, id);
             }
-            watching.pause();
+            self.watching.pause();
         }
         None
+    }
+
+    /// Waits for the bytes of a plain worker in the driver's place until the call `id` is `done`,
+    /// at most for a [`BEAT`].
+    fn attend(&self, id: u64, index: usize, shut: Shut, done: &dyn Fn() -> bool) {
+        let until = Instant::now() + BEAT;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut socket = [PollFd::new(shut.socket(), PollFlags::IN)];
+            let limit = Timespec::try_from(left).ok();
+            if done() || left.is_zero() || poll(&mut socket, limit.as_ref()) != Ok(1) {
+                return;
+            }
+            let Some(mut engine) = self.engine.try_lock() else {
+                return;
+            };
+            let is_here = |driver: &&mut Driver| driver.sched.sole(id) == Some(index);
+            let Some(driver) = engine.as_mut().filter(is_here) else {
+                return;
+            };
+            let _acting = ActingDriver::new();
+            if !driver.receive_some(index) {
+                return;
+            }
+            let readings = driver.sched.readings_of(id);
+            driver.sched.count_busy();
+            driver.wake_if_needed();
+            if !readings.is_empty() {
+                drop((engine, shut)); // others should not wait until this is decoded
+                let readings = readings.into_iter();
+                return readings.for_each(|reading| self.carry_out(reading));
+            }
+        }
     }
 }
 
@@ -194,7 +253,17 @@ impl Driver {
         self.lively = now + LIVELY;
         let sends = self.links.iter().flatten().any(Link::is_sending);
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-        !sends && !self.oversleeps() && !self.sched.has_errands()
+        let waits = self.shared.fast.is_none() && self.sched.has_waiting();
+        !sends && !waits && !self.oversleeps() && !self.sched.has_errands()
+    }
+
+    /// Shuts the valve of the plain worker that has the one call `id` and nothing else.
+    fn leave_to_caller(&self, id: u64) -> Option<(usize, Shut)> {
+        let index = self.sched.sole(id).filter(|_| self.sched.is_one_call(id))?;
+        let link = self.links[index].as_ref()?;
+        let is_fit = !link.at_end && !link.output.is_captured();
+        let valve = link.valve.as_ref().filter(|_| is_fit)?;
+        Some((index, valve.shut()?))
     }
 
     /// Whether something is due before the driver wakes by itself.

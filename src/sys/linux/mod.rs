@@ -31,6 +31,8 @@ pub(crate) mod sockets;
 pub(crate) mod stack_end;
 pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
+#[cfg(not(trefoil_port))]
+pub(crate) mod valve;
 pub(crate) mod watch;
 
 #[cfg(trefoil_port)]

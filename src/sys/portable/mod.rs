@@ -24,3 +24,4 @@ pub(crate) mod memory_file;
 pub(crate) mod private_memory;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod thread_clock;
+pub(crate) mod valve;

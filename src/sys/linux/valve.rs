@@ -1,0 +1,121 @@
+//! What stands for a socket where a thread sleeps: readable when the socket is, unless it is shut.
+//!
+//! A thread that sleeps on the valve is not woken by what comes for another one, which has shut it
+//! and waits for the socket itself. (An error, and the end of both directions, pass also through a
+//! shut valve.) It is an `epoll` of that one socket.
+//!
+//! Tests: below; `tests/process/plain.rs`.
+
+use std::sync::Arc;
+
+use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create, modify};
+use rustix::fd::OwnedFd;
+
+use crate::loom::Mutex;
+
+const NAMELESS: EventData = EventData::new_u64(0);
+
+#[derive(Debug)]
+pub(crate) struct Valve {
+    front: Arc<OwnedFd>,
+    socket: Arc<OwnedFd>,
+    /// How many keep it shut.
+    shut: Mutex<usize>,
+}
+
+impl Valve {
+    /// `None`: the system refuses it.
+    pub(crate) fn of(socket: &Arc<OwnedFd>) -> Option<Arc<Self>> {
+        let front = Arc::new(create(CreateFlags::CLOEXEC).ok()?);
+        add(&front, socket, NAMELESS, EventFlags::IN).ok()?;
+        Some(Arc::new(Self {
+            front,
+            socket: socket.clone(),
+            shut: Mutex::new(0),
+        }))
+    }
+
+    /// To be waited for in the socket's place.
+    pub(crate) fn front(&self) -> &Arc<OwnedFd> {
+        &self.front
+    }
+
+    /// Shuts it until the last [`Shut`] is dropped. `None`: it stays open.
+    pub(crate) fn shut(self: &Arc<Self>) -> Option<Shut> {
+        let mut shut = self.shut.lock();
+        if *shut == 0 {
+            modify(&self.front, &self.socket, NAMELESS, EventFlags::empty()).ok()?;
+        }
+        *shut += 1;
+        drop(shut);
+        Some(Shut(self.clone()))
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        *self.shut.lock() > 0
+    }
+}
+
+/// Keeps a valve shut.
+#[derive(Debug)]
+pub(crate) struct Shut(Arc<Valve>);
+
+impl Shut {
+    /// The socket behind it.
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.0.socket
+    }
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        let Valve {
+            front,
+            socket,
+            shut,
+        } = &*self.0;
+        let mut shut = shut.lock();
+        *shut -= 1;
+        if *shut == 0 {
+            // (This needs no memory, and was allowed when it was shut.) What has come meanwhile
+            // wakes those that sleep on the valve.
+            let _ = modify(front, socket, NAMELESS, EventFlags::IN);
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use rustix::event::{PollFd, PollFlags, Timespec};
+
+    use crate::sys::poll::poll;
+
+    fn passes(valve: &Valve) -> bool {
+        let mut front = [PollFd::new(valve.front(), PollFlags::IN)];
+        poll(&mut front, Some(&Timespec::default())) == Ok(1)
+    }
+
+    #[test]
+    fn what_comes_passes_unless_it_is_shut() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let mut reads = near.try_clone().unwrap();
+        let valve = Valve::of(&Arc::new(near.into())).unwrap();
+        assert!(!passes(&valve) && !valve.is_shut());
+        let (one, other) = (valve.shut().unwrap(), valve.shut().unwrap());
+        far.write_all(b"x").unwrap();
+        assert!(!passes(&valve) && valve.is_shut());
+        drop(one);
+        assert!(!passes(&valve) && valve.is_shut());
+        drop(other);
+        assert!(passes(&valve) && !valve.is_shut());
+        reads.read_exact(&mut [0]).unwrap();
+        assert!(!passes(&valve));
+        let _shut = valve.shut().unwrap();
+        drop(far);
+        assert!(passes(&valve), "the end");
+    }
+}
