@@ -577,14 +577,14 @@ impl Driver {
             return false;
         };
         match link.receive(&mut self.buffer) {
-            Received::Some(count, _) => {
+            ReceiveOutcome::Some(count, _) => {
                 let bytes = std::mem::take(&mut self.buffer);
                 self.hear(index, &bytes[..count]);
                 self.buffer = bytes;
                 true
             }
-            Received::None => true,
-            Received::End => false,
+            ReceiveOutcome::None => true,
+            ReceiveOutcome::End => false,
         }
     }
 
