@@ -117,20 +117,9 @@ impl Outlet {
 
     /// Sends all records that wait.
     pub(crate) fn flush(&mut self) {
-        self.push(false);
-    }
-
-    /// Reports that an item begins, and all that waited before.
-    fn begun(&mut self, is_alone: bool) {
-        let waits = self.length > 0;
-        self.record(&Record::Begun.bytes());
-        self.push(is_alone && !waits);
-    }
-
-    fn push(&mut self, more: bool) {
         let whole = self.plain.as_ref().map(|whole| whole.lock());
         // Without attachments there is no error.
-        let _ = send(&self.stream, &self.pages.room()[..self.length], &[], more);
+        let _ = send(&self.stream, &self.pages.room()[..self.length], &[]);
         drop(whole);
         self.pages.sent(self.length as u64);
         self.length = 0;
@@ -195,8 +184,8 @@ impl Outlet {
             return Ok(());
         }
         let _whole = self.plain.as_ref().map(|whole| whole.lock());
-        send(&self.stream, parts[0], attachments, false)?;
-        send(&self.stream, parts[1], &[], false)?;
+        send(&self.stream, parts[0], attachments)?;
+        send(&self.stream, parts[1], &[])?;
         self.pages.sent(length as u64);
         Ok(())
     }
@@ -308,12 +297,11 @@ pub(crate) fn send(
     stream: &Stream,
     mut bytes: &[u8],
     mut attachments: &[Arc<Attachment>],
-    more: bool,
 ) -> Result<(), postcard::Error> {
     let mut patience = ATTEMPTS;
     while !bytes.is_empty() {
         let sent = match attachments {
-            [] => stream.send(bytes, more),
+            [] => stream.send(bytes),
             _ => attachments::send(stream.as_fd(), &[IoSlice::new(bytes)], attachments, QUIET),
         };
         match sent {
@@ -407,9 +395,7 @@ impl<'a> Batch<'a> {
             self.mark();
         }
         if self.state.outlet.is_plain() {
-            // The parent has no other way to know.
-            let is_alone = self.head.count == 1 && !self.head.timed;
-            self.state.outlet.begun(is_alone);
+            self.state.outlet.announce(&Record::Begun); // the parent has no other way to know
         }
         self.begun += 1;
         self.open = true;

@@ -221,7 +221,7 @@ fn plain_worker(
                     let end = canceller.recall(sequence, cancel);
                     let record = Record::Recalled { sequence, end }.bytes();
                     let one = whole.lock();
-                    let _ = send(&output, &record, &[], false); // without attachments nothing is refused
+                    let _ = send(&output, &record, &[]); // without attachments nothing is refused
                     drop(one);
                     if cancel {
                         canceller.look(); // last, because wakers are user code and may take long

@@ -32,9 +32,6 @@ pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(crate) const QUIET: SendFlags = SendFlags::empty();
 
-/// The same: bytes are never held back for those that follow.
-pub(crate) const MORE: SendFlags = QUIET;
-
 /// The flags of a read that does not wait.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 

@@ -1,6 +1,6 @@
 //! Sockets that are non-blocking from the beginning, and what only Linux can do with sockets.
 //!
-//! Tests: below; `tests/io/sockets.rs`, `tests/io/unix.rs`.
+//! Tests: `tests/io/sockets.rs`, `tests/io/unix.rs`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,10 +19,6 @@ pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL
 
 /// The flags of a write that raises no `SIGPIPE`.
 pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
-
-/// The same for bytes that others follow soon: over TCP they travel together. (If none follow,
-/// these travel after 0.2 s, or when the socket is closed.)
-pub(crate) const MORE: SendFlags = QUIET.union(SendFlags::MORE);
 
 /// The flags of a read that does not wait.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
@@ -103,40 +99,4 @@ pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUni
     } else {
         None
     })
-}
-
-#[cfg(all(test, not(any(loom, miri))))]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::net::{TcpListener, TcpStream};
-
-    use rustix::io::Errno;
-    use rustix::net::{recv, send};
-
-    #[test]
-    fn over_tcp_what_is_held_back_travels_with_what_follows_or_with_the_end() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut held_back = 0;
-        for _ in 0..100 {
-            let says = TcpStream::connect(address).unwrap();
-            says.set_nodelay(true).unwrap();
-            let mut hears = listener.accept().unwrap().0;
-            assert_eq!(send(&says, b"a", MORE), Ok(1));
-            let peek = RecvFlags::DONTWAIT.union(RecvFlags::PEEK);
-            let early = recv(&hears, &mut [0; 8][..], peek);
-            held_back += usize::from(early == Err(Errno::AGAIN));
-            assert_eq!(send(&says, b"bc", QUIET), Ok(2));
-            let mut three = [0; 3];
-            hears.read_exact(&mut three).unwrap();
-            assert_eq!(&three, b"abc");
-            assert_eq!(send(&says, b"d", MORE), Ok(1));
-            drop(says);
-            let mut rest = Vec::new();
-            hears.read_to_end(&mut rest).unwrap();
-            assert_eq!(rest, b"d");
-        }
-        assert!(held_back > 0); // each time, unless this thread stands still for 0.2 s
-    }
 }

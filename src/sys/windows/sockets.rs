@@ -49,9 +49,6 @@ pub(crate) const SEND: SendFlags = SendFlags::empty();
 /// The flags of a write that raises no signal: none are needed.
 pub(crate) const QUIET: SendFlags = SendFlags::empty();
 
-/// The same: bytes are never held back for those that follow.
-pub(crate) const MORE: SendFlags = QUIET;
-
 /// The flags of a read that does not wait: none, because our end never blocks.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::empty();
 
