@@ -1,14 +1,13 @@
-//! How a process turns itself into a worker.
+//! What a process must do to itself to be a worker.
 //!
-//! Its stream is a socket that it has inherited as standard input.
+//! Its stream is a socket that it has inherited as its standard input.
 //!
-//! - **Y70** When this code runs, standard input is still what the process was started with. The
-//!   call that uses it as a socket checks its kind first, and no other code owns it.
-//! - **Y71** Ending this process has no precondition, nor has naming it or changing its
-//!   environment.
-//! - **Y72** The new standard input is a file that is never closed.
-//! - **Y78** `NtQueryInformationProcess` fills in a local variable of the length that it is given.
-//!   All fields are numbers, but for one address, which no code uses.
+//! - **Y70** At the entry standard input is what came with the start; as a socket it is looked at
+//!   first, and no other code owns it.
+//! - **Y71** To end this process needs nothing of it.
+//! - **Y72** Another standard input is a file that is open for ever.
+//! - **Y78** `NtQueryInformationProcess` fills in what it is given, of the length that is told, in
+//!   this frame; all of it are numbers, and an address that nobody uses.
 //!
 //! Tests: `tests/process/`, under Wine.
 #![allow(unsafe_code)]
@@ -33,128 +32,127 @@ use windows_sys::Win32::System::Threading::{
 
 use super::child::KILLED;
 
-/// Removes a variable from the environment, so that processes that this one starts do not inherit
-/// it.
+/// Removes a variable from the environment, so that what this process starts does not inherit it.
 pub(crate) fn forget_variable(name: &str) {
-    // SAFETY: Y71: the system guards the environment against other threads; no code here reads it
+    // SAFETY: Y71: the system guards the environment against other threads; nothing here reads it
     // in another way.
     unsafe { std::env::remove_var(name) };
 }
 
-/// Unblocks all signals: this system has none.
+/// There are no signals.
 pub(crate) fn hear_all_signals() {}
 
-/// Ends this process at once, without running any more of its code.
+/// Ends this process at once, with whatever it was about to do.
 pub(crate) fn leave(code: u32) -> ! {
-    // SAFETY: Y71: the pseudo-handle of this process need not be closed.
+    // SAFETY: Y71: a name for this process, which need not be closed.
     let own = unsafe { GetCurrentProcess() };
     // SAFETY: Y71.
     unsafe { TerminateProcess(own, code) };
     std::process::abort()
 }
 
-/// Ends this process. (The processes that it has started end when the parent closes the handle of
-/// their job.)
+/// Ends this process. (What it has started ends with its parent's handle of the job that they are
+/// in.)
 pub(crate) fn end_all() -> ! {
     leave(KILLED)
 }
 
-/// Which descriptors the parent has passed on: handles have no fixed numbers here, so none.
+/// What is inherited is not known by numbers.
 pub(crate) fn handed_on() -> Vec<i32> {
     Vec::new()
 }
 
-/// Closes what was inherited by accident: unknown here, so nothing.
+/// Nothing is known of what was inherited.
 pub(crate) fn close_inherited(_handed_on: &[i32]) {}
 
-/// Duplicates one half of a stream that has two descriptors: no stream has two here.
+/// A stream in two descriptors: not here.
 pub(crate) fn duplicate(_number: i32, _first: i32) -> io::Result<OwnedSocket> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether the number is one half of a stream that has two descriptors: never here.
+/// A stream in two descriptors: not here.
 pub(crate) fn is_stream(_number: i32) -> bool {
     false
 }
 
-/// The socket that is standard input, as a duplicate that no child inherits. (The socket library
-/// can duplicate an inherited socket; Wine can do no more than that with one.)
+/// The socket that is standard input, by another number, which no child inherits. (The library for
+/// sockets knows one that was inherited well enough to duplicate it; Wine's knows no more of it.)
 fn stream() -> io::Result<TcpStream> {
-    // The socket library must be initialised before it is asked about a socket.
+    // That library wants to be started before it is asked about one.
     drop(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?);
     let number = io::stdin().as_raw_handle().expose_provenance();
-    // SAFETY: Y70: the socket is not closed here, and the only call asks the system what it is.
+    // SAFETY: Y70: it is not closed here, and the one call asks the system what it is.
     let inherited = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(number as u64) });
     inherited.try_clone()
 }
 
-/// The stream that is standard input, as a duplicate that no child inherits.
+/// The stream that is standard input, by another number, which no child inherits.
 pub(crate) fn standard_input(_first: i32) -> io::Result<OwnedSocket> {
     Ok(stream()?.into())
 }
 
-/// Replaces standard input by the null device.
+/// Nothing is read from standard input any more.
 pub(crate) fn empty_standard_input() -> io::Result<()> {
     let null = File::open(super::stdio::NULL)?.into_raw_handle();
-    // SAFETY: Y72: the file is never closed.
+    // SAFETY: Y72: it is never closed.
     match unsafe { SetStdHandle(STD_INPUT_HANDLE, null) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
 }
 
-/// Whether standard input is a connected socket.
+/// Standard input is a socket that has another end.
 pub(crate) fn has_socket() -> bool {
     stream().is_ok_and(|socket| socket.peer_addr().is_ok())
 }
 
-/// Whether the stream is a socket, and not a pipe: always here.
+/// Every stream is one.
 pub(crate) fn is_socket(_stream: impl AsSocket) -> bool {
     true
 }
 
-/// Whether the process `parent` made the stream: this system cannot say, so always true.
+/// There is nothing to ask.
 pub(crate) fn is_made_by(_parent: u32) -> bool {
     true
 }
 
-/// Whether this process was started by the process `parent`, as far as the system can say. (The
-/// stream tells whether that process still lives.)
+/// This process was started by the process `parent`, as far as the system tells. (Whether that one
+/// lives the stream tells.)
 pub(crate) fn is_child_of(parent: u32) -> bool {
     let mut told = PROCESS_BASIC_INFORMATION::default();
     let length = size_of_val(&told) as u32;
     let (what, to) = (ProcessBasicInformation, (&raw mut told).cast());
-    // SAFETY: Y71: the pseudo-handle of this process need not be closed.
+    // SAFETY: Y71: a name for this process, which need not be closed.
     let own = unsafe { GetCurrentProcess() };
     // SAFETY: Y78.
     let status = unsafe { NtQueryInformationProcess(own, what, to, length, null_mut()) };
     status < 0 || told.InheritedFromUniqueProcessId == parent as usize
 }
 
-/// Makes this process the leader of a group: this system has jobs instead (`family`).
+/// There are no groups: `family`.
 pub(crate) fn lead() {}
 
-/// A crash of this process, or of one that it starts, shows no dialog, which would wait for a user.
-/// (This system writes no core file unless the administrator asked for it.)
+/// When this process crashes, or what it starts, no dialog asks anybody what to do, for which it
+/// would wait. (It leaves no file here, unless that was asked of the system.)
 pub(crate) fn leave_no_core() {
-    // SAFETY: Y71: the call takes and returns a number.
+    // SAFETY: Y71: a number alone.
     let mode = unsafe { GetErrorMode() };
     let quiet = SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX;
-    // SAFETY: Y71: the call takes and returns a number.
+    // SAFETY: Y71: a number alone.
     unsafe { SetErrorMode(mode | quiet) };
 }
 
-/// Whether this process has its caller's rights: there are no others here.
+/// There are no others.
 pub(crate) fn has_callers_ids() -> bool {
     true
 }
 
-/// Reads from a stream of pipes: no stream is one here.
+/// Of pipes, which no stream is.
 pub(crate) fn read(_pipe: impl AsSocket, _room: &mut [u8]) -> rustix::io::Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// Writes to a stream of pipes: no stream is one here.
+/// Of pipes, which no stream is.
 pub(crate) fn write(_pipe: impl AsSocket, _bytes: &[u8]) -> rustix::io::Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
