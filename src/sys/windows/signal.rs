@@ -1,15 +1,16 @@
-//! Ctrl-C: how it gets from the console's handler to the subscriptions.
+//! Ctrl-C, from the console's handler to the subscribers.
 //!
-//! 1. The first subscription installs a handler. The system calls it on a new thread.
-//! 2. The handler counts, and rings the bell of every subscription.
-//! 3. While there is a subscription, Ctrl-C has no other effect. The last one removes the handler,
-//!    and the handlers before it count again; without any, Ctrl-C ends the program.
+//! 1. The first subscription installs a handler, which the system calls on a thread that it makes
+//!    for that.
+//! 2. The handler counts, and rings every subscription's own bell.
+//! 3. While there is a subscription Ctrl-C does nothing else. When the last one goes, the handler
+//!    is taken away, and what was there before counts again: without any, Ctrl-C ends the program.
 //!
-//! - **Y47** A handler is a function of this program with the system's calling convention that may
-//!   be called on any thread, at any time.
+//! - **Y47** A handler is a function of this program with the system's calling convention, which
+//!   may be called on any thread, at any time.
 //!
-//! Rejected: the crate `ctrlc`, which never removes its handler: after one wait for Ctrl-C, Ctrl-C
-//! could not stop the program any more.
+//! Rejected: the crate `ctrlc`, which never takes its handler away: a program that has waited for
+//! Ctrl-C once could not be stopped by it any longer.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -23,10 +24,10 @@ use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicU64, Ordering};
 use crate::sys::bell::Bell;
 
-/// The number of Ctrl-C, the same as in C.
+/// The number that Ctrl-C has here, as in C.
 pub(crate) const INT: i32 = 2;
 
-/// What the subscriptions and the handler share.
+/// What the subscriptions share with the handler.
 struct Table {
     bells: Vec<Arc<Bell>>,
     count: u64,
@@ -37,11 +38,12 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     count: 0,
 });
 
-/// Held by the thread that installs or removes the handler. The system holds a lock of its own while
-/// it does that, and while it calls the handler, which takes `TABLE`: so `TABLE` is free meanwhile.
+/// Whoever has this installs the handler, or takes it away, and nobody else does. The system holds
+/// a lock of its own while it does that, and while it calls the handler, which takes `TABLE`: so
+/// `TABLE` is free meanwhile.
 static CHANGES: Mutex<()> = Mutex::new(());
 
-/// Is told of each Ctrl-C until it is dropped.
+/// Learns of each Ctrl-C, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     bell: Arc<Bell>,
@@ -57,7 +59,7 @@ impl Subscription {
         let bell = Arc::new(Bell::new()?);
         let _alone = CHANGES.lock();
         if TABLE.lock().bells.is_empty() {
-            // SAFETY: Y47: the function is `handle`.
+            // SAFETY: Y47: it is `handle`.
             if unsafe { SetConsoleCtrlHandler(Some(handle), 1) } == 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -68,7 +70,7 @@ impl Subscription {
         Ok(Self { bell, seen })
     }
 
-    /// Whether Ctrl-C has come since the last call.
+    /// Whether it has come since the last call.
     pub(crate) fn take(&self) -> bool {
         self.bell.silence();
         let count = TABLE.lock().count;
@@ -84,7 +86,7 @@ impl Drop for Subscription {
         let last = table.bells.is_empty();
         drop(table);
         if last {
-            // SAFETY: Y47: the function is the installed one.
+            // SAFETY: Y47: the function that was installed.
             let _ = unsafe { SetConsoleCtrlHandler(Some(handle), 0) };
         }
     }
@@ -96,7 +98,7 @@ impl AsSocket for Subscription {
     }
 }
 
-/// The handler. It leaves other events to the handler that was installed before.
+/// The handler. What it does not take goes to the one that was installed before.
 unsafe extern "system" fn handle(event: u32) -> BOOL {
     if event != CTRL_C_EVENT {
         return 0;
