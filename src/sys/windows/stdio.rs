@@ -1,4 +1,4 @@
-//! Standard streams: files, pipes and consoles. None of them can be polled.
+//! Standard streams: files, pipes and consoles, none of which can be waited for.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,131 +12,127 @@ use super::bell::Bell;
 use crate::loom::thread::Builder;
 use crate::loom::{Condvar, Mutex};
 
-/// How a standard stream is used.
-#[allow(dead_code)] // other systems use the first kind
-pub(crate) enum StandardStream {
-    /// The stream can be polled. `true`: it is a socket.
-    Polled(OwnedSocket, bool),
+/// What a standard stream is used through.
+#[allow(dead_code)] // the first kind is another system's
+pub(crate) enum Stream {
+    /// It can be waited for. `true`: it is a socket.
+    Waits(OwnedSocket, bool),
     /// Each call may block.
-    Blocking(File),
+    Blocks(File),
 }
 
-/// Opens standard input (0), output (1) or error (2).
-pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
+/// Standard input (0), output (1) or error.
+pub(crate) fn open(number: u8) -> io::Result<Stream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let handle = match number {
         0 => input.as_handle(),
         1 => output.as_handle(),
         _ => error.as_handle(),
     };
-    Ok(StandardStream::Blocking(
-        handle.try_clone_to_owned()?.into(),
-    ))
+    Ok(Stream::Blocks(handle.try_clone_to_owned()?.into()))
 }
 
-/// The null device: reads return nothing, writes are discarded.
+/// What nothing is read from, and what is written to goes nowhere.
 pub(crate) const NULL: &str = "NUL";
 
-/// What to wait for until standard error has room, and the event to wait for.
+/// What to wait for until the standard error has room, and the event that tells.
 pub(crate) fn waits_for_room() -> Option<(Arc<Bell>, PollFlags)> {
     let bell = Arc::new(Bell::new().ok()?);
-    let mut queue = QUEUE.lock();
-    if queue.has_room() {
+    let mut voice = VOICE.lock();
+    if voice.has_room() {
         bell.ring();
     }
-    // The bells of earlier waits have been dropped, unless a thread still waits for one.
-    queue.waiting.retain(|bell| Arc::strong_count(bell) > 1);
-    queue.waiting.push(bell.clone());
+    // Those of earlier waits are gone, unless they wait still.
+    voice.waiting.retain(|bell| Arc::strong_count(bell) > 1);
+    voice.waiting.push(bell.clone());
     Some((bell, PollFlags::IN))
 }
 
-/// Waits until standard error takes a page without blocking; `false`: not within `limit`.
+/// The standard error takes a page without waiting; this is waited for until then.
 pub(crate) fn has_room(limit: Duration) -> bool {
-    wait_until(limit, StderrQueue::has_room)
+    wait_until(limit, Voice::has_room)
 }
 
-/// Waits until everything that was written has been taken, at most for `limit`.
+/// All that was written has been taken; this is waited for until then.
 pub(crate) fn settle(limit: Duration) {
-    wait_until(limit, |queue| !queue.has_thread);
+    wait_until(limit, |voice| !voice.speaks);
 }
 
-fn wait_until(limit: Duration, done: impl Fn(&StderrQueue) -> bool) -> bool {
+fn wait_until(limit: Duration, done: impl Fn(&Voice) -> bool) -> bool {
     let end = Instant::now() + limit;
-    let mut queue = QUEUE.lock();
+    let mut voice = VOICE.lock();
     let mut late = limit.is_zero();
-    while !done(&queue) && !late {
-        (queue, late) = WRITTEN.wait_until(queue, end);
+    while !done(&voice) && !late {
+        (voice, late) = TAKEN.wait_until(voice, end);
     }
-    done(&queue)
+    done(&voice)
 }
 
-/// Writes some bytes to standard error, as much as there is room for.
+/// Writes some of what has room to the standard error.
 pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
-    let mut queue = QUEUE.lock();
-    queue.bytes.extend_from_slice(words);
-    if !queue.has_thread {
+    let mut voice = VOICE.lock();
+    voice.words.extend_from_slice(words);
+    if !voice.speaks {
         let thread = Builder::new().name("trefoil-stderr".into());
-        queue.has_thread = thread.stack_size(STACK).spawn(write_queued).is_ok();
-        if !queue.has_thread {
-            let words = std::mem::take(&mut queue.bytes);
-            drop(queue);
-            write_words(&mut io::stderr(), &words)?; // there is no thread, so this call blocks
+        voice.speaks = thread.stack_size(STACK).spawn(speak).is_ok();
+        if !voice.speaks {
+            let words = std::mem::take(&mut voice.words);
+            drop(voice);
+            say(&mut io::stderr(), &words)?; // without a thread it waits
         }
     }
     Ok(words.len())
 }
 
-/// The bytes of workers on their way to standard error. It cannot be polled, and its reader may be
-/// slow, so a thread writes them. The thread exists while there are bytes.
-struct StderrQueue {
-    bytes: Vec<u8>,
-    /// The thread exists.
-    has_thread: bool,
-    /// The bells to ring when there is room again.
+/// The words of workers, on their way to the standard error. It cannot be waited for, and its
+/// reader may take its time: so a thread writes, as long as there is something to write.
+struct Voice {
+    words: Vec<u8>,
+    /// The thread is there.
+    speaks: bool,
+    /// To be rung when there is room.
     waiting: Vec<Arc<Bell>>,
 }
 
-static QUEUE: Mutex<StderrQueue> = Mutex::new(StderrQueue {
-    bytes: Vec::new(),
-    has_thread: false,
+static VOICE: Mutex<Voice> = Mutex::new(Voice {
+    words: Vec::new(),
+    speaks: false,
     waiting: Vec::new(),
 });
 
-/// Notified when the thread has written something.
-static WRITTEN: Condvar = Condvar::new();
+/// The thread has written something.
+static TAKEN: Condvar = Condvar::new();
 
-/// How many bytes wait for the thread before there is no room. (One write may exceed it.)
+/// How much waits for the thread, at most and a little.
 const ROOM: usize = 16 << 10;
 
-/// The thread's stack: enough for a write.
+/// Enough for a write.
 const STACK: usize = 256 << 10;
 
-impl StderrQueue {
+impl Voice {
     fn has_room(&self) -> bool {
-        self.bytes.len() < ROOM
+        self.words.len() < ROOM
     }
 }
 
-fn write_queued() {
-    let mut queue = QUEUE.lock();
-    while !queue.bytes.is_empty() {
-        let words = std::mem::take(&mut queue.bytes);
-        queue.waiting.drain(..).for_each(|bell| bell.ring());
-        drop(queue);
-        WRITTEN.notify_all();
-        // An error means that standard error is closed or has no reader: then the bytes are
-        // discarded.
-        let _ = write_words(&mut io::stderr(), &words);
-        queue = QUEUE.lock();
+fn speak() {
+    let mut voice = VOICE.lock();
+    while !voice.words.is_empty() {
+        let words = std::mem::take(&mut voice.words);
+        voice.waiting.drain(..).for_each(|bell| bell.ring());
+        drop(voice);
+        TAKEN.notify_all();
+        let _ = say(&mut io::stderr(), &words); // closed, or not read any more: it is not missed
+        voice = VOICE.lock();
     }
-    queue.has_thread = false;
-    drop(queue);
-    WRITTEN.notify_all();
+    voice.speaks = false;
+    drop(voice);
+    TAKEN.notify_all();
 }
 
-/// Writes all of `words`. A console takes valid UTF-8 only: once it refuses bytes, invalid ones are
-/// replaced.
-fn write_words(to: &mut impl Write, mut words: &[u8]) -> io::Result<()> {
+/// Writes all of it. A console takes characters only: so from the first byte on that is none, what
+/// is none is replaced.
+fn say(to: &mut impl Write, mut words: &[u8]) -> io::Result<()> {
     while !words.is_empty() {
         match to.write(words) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -151,12 +147,12 @@ fn write_words(to: &mut impl Write, mut words: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// How much waits in standard error is unknown here: 0.
+/// Nobody counts what waits in the standard error.
 pub(crate) fn complaints() -> u64 {
     0
 }
 
-/// The null device, open for writing.
+/// For what is to write nowhere.
 pub(crate) fn null() -> io::Result<File> {
     File::options().write(true).open(NULL)
 }
@@ -171,7 +167,7 @@ mod tests {
         for _ in 0..100 {
             drop(waits_for_room().unwrap());
         }
-        assert!(QUEUE.lock().waiting.len() <= 2);
+        assert!(VOICE.lock().waiting.len() <= 2);
         drop(kept);
     }
 
@@ -200,7 +196,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_characters_lose_none_of_the_others() {
         let mut console = Console(String::new());
-        write_words(&mut console, b"nine bytes \xff\xfe and more, \xc3\xa4\n").unwrap();
+        say(&mut console, b"nine bytes \xff\xfe and more, \xc3\xa4\n").unwrap();
         assert_eq!(console.0, "nine bytes \u{fffd}\u{fffd} and more, \u{e4}\n");
     }
 }
