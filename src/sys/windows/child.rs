@@ -1,20 +1,20 @@
 //! A child process by its handle, and a bell that is rung when it has ended.
 //!
-//! The handle names this child and no other process, even if the system reuses its number. As long
-//! as the handle is open the status can be asked for: no other code can take it away.
+//! The handle names this child and no other process, whatever happens to its number, and its status
+//! can be asked for as long as it is open: no other code can take it away.
 //!
-//! 1. A thread of the system waits for the handles of all children, and rings a child's bell when
-//!    the child has ended. A bell is a socket, so a poller can wait for it; it is rung once and
-//!    stays ready.
-//! 2. The wait is ended before its bell is dropped.
+//! 1. A thread of the system's waits for the handles of all children, and rings a child's bell when
+//!    it has ended. A bell is a socket, so it can be waited for as everything else; it is rung once
+//!    and stays so.
+//! 2. Before a bell goes, that wait is ended.
 //!
-//! - **Y62** The system calls `ring` at most once, with the bell that `End::of` registered. The
-//!   bell is in an `Arc` that the wait owns, and `UnregisterWaitEx` returns when no call is under
-//!   way and none will follow.
-//! - **Y63** The handle of a process is open while its `Id` exists, and has the rights that a
-//!   parent has. The wait for it ends before it is closed.
+//! - **Y62** The system calls the function at most once, with the bell that it was given. The bell
+//!   is in an `Arc` that the wait owns, and `UnregisterWaitEx` returns when no call is under way
+//!   and none will follow.
+//! - **Y63** The handle of a process is open while its `Id` is there, and has the rights that a
+//!   parent has. What waits for it is dropped first.
 //!
-//! Rejected: a thread for each child. It would wait for that child alone.
+//! Rejected: a thread for each child.
 //!
 //! Tests: `tests/io/child_processes.rs`.
 #![allow(unsafe_code)]
@@ -39,47 +39,46 @@ use windows_sys::Win32::System::Threading::{
 
 use super::bell::Bell;
 
-/// The system calls that may be refused: the one that watches a child, and the one that ends it.
+/// The calls that may be refused: to watch one, to end it.
 pub(crate) const CALLS: [&str; 2] = ["RegisterWaitForSingleObject", "TerminateProcess"];
 
-/// The exit status of a child that was killed, the same that `std` uses.
+/// The status of a child that was killed, as `std` has it.
 pub(super) const KILLED: u32 = 1;
 
-/// The error of calls on children.
+/// What a call fails with.
 pub(crate) type Error = io::Error;
 
-/// Whether neither the child nor its status exists any more: never, while its handle is open.
+/// There is no such child any more, not even its status: never, while its handle is open.
 pub(crate) fn is_gone(_error: &Error) -> bool {
     false
 }
 
-/// Whether the child has ended and other code has fetched its status: never here.
+/// It has ended, and its status was fetched elsewhere: never.
 pub(crate) fn is_lost(_error: &Error) -> bool {
     false
 }
 
-/// What can be sent to a process. This system can only end it.
+/// What can be sent to a process: nothing but its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signal;
 
 impl Signal {
     pub(crate) const KILL: Self = Self;
-    /// Ends the process as `KILL` does: this system cannot ask it to end.
+    /// It cannot be asked.
     pub(crate) const TERM: Self = Self;
 }
 
-/// The number of the signal that ended the process: this system has none.
+/// The signal that has ended it: there is none.
 pub(crate) fn signal_of(_status: ExitStatus) -> Option<i32> {
     None
 }
 
-/// Whether the process ended itself, as the allocator does when there is no memory. (`abort` ends a
-/// process with `STATUS_STACK_BUFFER_OVERRUN`.)
+/// It has ended itself, as the allocator does when there is no memory. (`abort` fails fast.)
 pub(crate) fn is_abort(code: Option<i32>, _signal: Option<i32>) -> bool {
     code.is_some_and(|code| [STATUS_STACK_BUFFER_OVERRUN, STATUS_FATAL_APP_EXIT].contains(&code))
 }
 
-/// Whether the system may have ended the process because a policy or a virus scanner forbids it.
+/// Whether a process may have been ended by the system, which does not want it to run.
 pub(crate) fn is_unwanted(code: Option<i32>, _signal: Option<i32>) -> bool {
     const REASONS: [i32; 4] = [
         STATUS_ACCESS_DENIED,
@@ -90,11 +89,11 @@ pub(crate) fn is_unwanted(code: Option<i32>, _signal: Option<i32>) -> bool {
     code.is_some_and(|code| REASONS.contains(&code))
 }
 
-/// The handle of a child, which names it.
+/// Names a child.
 #[derive(Debug, Clone)]
 pub(crate) struct Id(Arc<OwnedHandle>);
 
-/// The name of a child that `std` has started.
+/// Of a child that `std` has started.
 pub(crate) fn id(child: &std::process::Child) -> Result<Id> {
     let handle = child.as_handle().try_clone_to_owned()?;
     Ok(Id(Arc::new(handle)))
@@ -114,7 +113,7 @@ impl Handle {
         Ok(Self { end, id })
     }
 
-    /// The status of the child if it has ended; `None` while it runs.
+    /// Its status if it has ended; `None` while it runs.
     pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
         fetch_by_id(&self.id)
     }
@@ -130,7 +129,7 @@ impl AsSocket for Handle {
     }
 }
 
-/// The status of a child by its name; see [`Handle::fetch`].
+/// As [`Handle::fetch`].
 pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
     // SAFETY: Y63.
     match unsafe { WaitForSingleObject(id.0.as_raw_handle(), 0) } {
@@ -139,14 +138,14 @@ pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
         _ => return Err(io::Error::last_os_error()),
     }
     let mut code = 0;
-    // SAFETY: Y63; the code is a local variable.
+    // SAFETY: Y63; the code is in this frame.
     match unsafe { GetExitCodeProcess(id.0.as_raw_handle(), &raw mut code) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(Some(ExitStatus::from_raw(code))),
     }
 }
 
-/// Ends a child by its name; see [`Handle::signal`]. For a child that has ended this is no error.
+/// As [`Handle::signal`]. A child that has ended is left in peace.
 pub(crate) fn signal_by_id(id: &Id, _signal: Signal) -> Result<()> {
     // SAFETY: Y63.
     if unsafe { TerminateProcess(id.0.as_raw_handle(), KILLED) } != 0 {
@@ -162,16 +161,16 @@ pub(crate) fn signal_by_id(id: &Id, _signal: Signal) -> Result<()> {
     }
 }
 
-/// The system's wait for the end of a process, and the bell that it rings.
+/// The wait for the end of a process.
 #[derive(Debug)]
 struct End {
     bell: Arc<Bell>,
     wait: HANDLE,
 }
 
-// SAFETY: Y62: any thread may use the handle of a wait, and it is used once, when it is dropped.
+// SAFETY: Y62: the handle of a wait may be used by any thread, and is used once: at the drop.
 unsafe impl Send for End {}
-// SAFETY: Y62: a shared reference gives access to the bell only, which any thread may use.
+// SAFETY: Y62: through a shared reference only the bell is used, which any thread may.
 unsafe impl Sync for End {}
 
 impl End {
@@ -200,14 +199,14 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // SAFETY: Y62: `of` has made the wait, and only this drop ends it.
+        // SAFETY: Y62: made by `of`, and ended once.
         unsafe { UnregisterWaitEx(self.wait, INVALID_HANDLE_VALUE) };
     }
 }
 
-/// Rings the bell of a process that has ended. The system calls this.
+/// A process has ended.
 unsafe extern "system" fn ring(bell: *mut c_void, _timed_out: bool) {
-    // SAFETY: Y62: the pointer is the one that `End::of` registered.
+    // SAFETY: Y62: it is what `End::of` gave.
     let bell = unsafe { &*bell.cast::<Bell>() };
     bell.ring();
 }
