@@ -1,45 +1,37 @@
-//! Sockets that never block, as far as these systems can make them so.
+//! Sockets that do not block from the beginning, as far as these systems have them.
 //!
-//! FreeBSD makes them so in one step. On macOS, a program that another thread starts between the
-//! two steps inherits the socket; `std` has no better way there either.
-//!
-//! Tests: `tests/io/sockets.rs`, `tests/io/unix.rs`.
+//! Where a new socket cannot be made so in one step, a program that starts another one at that
+//! moment hands it on; `std` has no better way here either.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
 
 use rustix::event::PollFlags;
 use rustix::io::Result;
-#[cfg(target_os = "freebsd")]
-use rustix::net::SocketFlags;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
 
-/// The flags of a write that neither waits nor raises `SIGPIPE`.
+/// It neither waits nor raises `SIGPIPE`.
 #[cfg(target_os = "freebsd")]
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
-/// The flags of a write that does not wait. (An option that is set when the socket is made prevents
-/// `SIGPIPE`.)
+/// It does not wait. (That it raises no `SIGPIPE` was set when the socket was made.)
 #[cfg(target_vendor = "apple")]
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT;
 
-/// The flags of a write that raises no `SIGPIPE`.
+/// It raises no `SIGPIPE`.
 #[cfg(target_os = "freebsd")]
 pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
-/// The flags of a write that raises no `SIGPIPE`: none, because a socket option prevents it.
+/// It raises no `SIGPIPE`: that was set when the socket was made.
 #[cfg(target_vendor = "apple")]
 pub(crate) const QUIET: SendFlags = SendFlags::empty();
 
-/// The same: bytes are never held back for those that follow.
-pub(crate) const MORE: SendFlags = QUIET;
-
-/// The flags of a read that does not wait.
+/// It does not wait.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
-/// A second handle of a worker's end, so that the worker's death does not reset the connection.
-/// None needed: what a dead process wrote to a Unix socket can still be read.
+/// Another handle of a worker's end, so that its death resets nothing: none, for what a process has
+/// written to a Unix socket can be read anyway.
 pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
     Ok(None)
 }
@@ -47,64 +39,43 @@ pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
 /// One end of a stream.
 pub(crate) use std::os::unix::net::UnixStream as Stream;
 
-/// The event that the other end will send no more: `poll` has none here. (If that end is closed,
-/// `HUP` is reported in any case.)
+/// The event that the other end says no more: none. (When that end is closed, `HUP` comes in any
+/// case.)
 pub(crate) const ENDS: PollFlags = PollFlags::empty();
 
-/// The socket as a standard stream of a child.
+/// As a child's standard stream.
 #[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
 pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
     Ok(end.into())
 }
 
-/// A socket of datagrams.
-pub(crate) use std::net::UdpSocket;
-
-/// A pair of stream sockets, the first of which never blocks: not every call here has a flag for
-/// that.
+/// A pair of stream sockets, whose first never blocks: not every call here can ask for that itself.
 pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     let pair = UnixStream::pair()?;
     pair.0.set_nonblocking(true)?;
+    #[cfg(target_vendor = "apple")]
     for end in [&pair.0, &pair.1] {
-        quiet(end);
+        rustix::net::sockopt::set_socket_nosigpipe(end, true)?;
     }
     Ok(pair)
 }
 
-/// Prepares a TCP connection to another machine for frames: small ones are sent at once, and a
-/// machine that is cut off is noticed after some time.
+/// Makes a TCP connection to another machine ready for frames: small ones go at once, and a machine
+/// that is cut off is noticed some time.
 #[cfg(feature = "slurm")]
 pub(crate) fn far(socket: &std::net::TcpStream, _is_silent: bool) -> Result<()> {
     rustix::net::sockopt::set_tcp_nodelay(socket, true)?;
     rustix::net::sockopt::set_socket_keepalive(socket, true)
 }
 
-/// Whether a short read means that the next one would block. Not of a TCP connection: the read may
-/// have stopped at urgent data, and no event would report the bytes behind it.
+/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would
+/// tell of what comes behind.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
-/// A write to this socket raises no `SIGPIPE`. On macOS that is a setting of the socket, which is
-/// refused once both directions are shut. (A connection has it from a listener of `std`'s anyway.)
-pub(crate) fn quiet(_socket: impl AsFd) {
-    #[cfg(target_vendor = "apple")]
-    let _ = rustix::net::sockopt::set_socket_nosigpipe(_socket, true);
-}
-
 /// The call that accepts.
-#[cfg(target_os = "freebsd")]
-pub(crate) const ACCEPT: &str = "accept4";
-#[cfg(target_vendor = "apple")]
 pub(crate) const ACCEPT: &str = "accept";
 
-/// A connection, which does not block, and its other end's address. `None`: it has no name, or is
-/// gone already (macOS).
-#[cfg(target_os = "freebsd")]
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
-    rustix::net::acceptfrom_with(listener, FLAGS)
-}
-
-/// The same.
-#[cfg(target_vendor = "apple")]
+/// A connection, which does not block, and its other end's address.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener)?;
     set_up(&socket)?;
@@ -112,30 +83,20 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<Socket
 }
 
 /// A new Unix stream socket, which does not block.
-#[cfg(target_os = "freebsd")]
-pub(crate) fn unix_stream() -> Result<OwnedFd> {
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)
-}
-
-/// A new Unix stream socket, which does not block.
-#[cfg(target_vendor = "apple")]
 pub(crate) fn unix_stream() -> Result<OwnedFd> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     set_up(&socket)?;
     Ok(socket)
 }
 
-#[cfg(target_os = "freebsd")]
-const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
-
-#[cfg(target_vendor = "apple")]
 fn set_up(socket: &OwnedFd) -> Result<()> {
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
-    quiet(socket);
+    #[cfg(target_vendor = "apple")]
+    rustix::net::sockopt::set_socket_nosigpipe(socket, true)?;
     rustix::io::ioctl_fionbio(socket, true)
 }
 
-/// The address in the system's form. `None`: the socket has no name.
+/// The address in the system's form. `None`: it has no name.
 pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
     let path = address.as_pathname();
     Ok(path.map(SocketAddrUnix::new).transpose()?)

@@ -1,9 +1,9 @@
 //! Sockets that are non-blocking from the beginning, and what only Linux can do with sockets.
 //!
-//! Tests: below; `tests/io/sockets.rs`, `tests/io/unix.rs`.
+//! Tests: `tests/io/sockets.rs`, `tests/io/unix.rs`.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
@@ -14,21 +14,17 @@ use rustix::net::{
     acceptfrom_with, socket_with,
 };
 
-/// The flags of a write that neither waits nor raises `SIGPIPE`.
+/// Sends without waiting, and without `SIGPIPE`.
 pub(crate) const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
-/// The flags of a write that raises no `SIGPIPE`.
+/// Sends without `SIGPIPE`.
 pub(crate) const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
-/// The same for bytes that others follow soon: over TCP they travel together. (If none follow,
-/// these travel after 0.2 s, or when the socket is closed.)
-pub(crate) const MORE: SendFlags = QUIET.union(SendFlags::MORE);
-
-/// The flags of a read that does not wait.
+/// Receives without waiting.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
-/// A second handle of a worker's end, so that the worker's death does not reset the connection.
-/// None needed: what a dead process wrote to a Unix socket can still be read.
+/// Another handle of a worker's end, so that its death resets nothing: none, for what a process has
+/// written to a Unix socket can be read anyway.
 pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
     Ok(None)
 }
@@ -36,17 +32,14 @@ pub(crate) fn keep(_theirs: &Stream) -> io::Result<Option<OwnedFd>> {
 /// One end of a stream.
 pub(crate) use std::os::unix::net::UnixStream as Stream;
 
-/// The event that the other end will send no more.
+/// The event that the other end sends no more.
 pub(crate) const ENDS: PollFlags = PollFlags::RDHUP;
 
-/// The socket as a standard stream of a child.
+/// This end as a child's standard stream.
 #[allow(clippy::unnecessary_wraps)] // elsewhere it may be refused
 pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
     Ok(end.into())
 }
-
-/// Of datagrams.
-pub(crate) use std::net::UdpSocket;
 
 /// A pair of stream sockets. The first may be non-blocking, because each call on it asks not to
 /// wait.
@@ -72,18 +65,14 @@ pub(crate) fn far(socket: &std::net::TcpStream, is_silent: bool) -> Result<()> {
     sockopt::set_tcp_keepcnt(socket, 3)
 }
 
-/// Whether a short read means that the next one would block. It does, even of a TCP connection: if
-/// the read stopped at urgent data, the kernel has reported that.
+/// A short read of a TCP connection means that the next one would block: if it stopped at a mark of
+/// urgent data, the kernel has reported that mark.
 pub(crate) const SHORT_READS_DRAIN: bool = true;
 
-/// A write to this socket raises no `SIGPIPE`: [`SEND`] says so in each call.
-#[inline]
-pub(crate) fn quiet(_socket: impl AsFd) {}
-
-/// The name of the system call that accepts a connection.
+/// The system call that accepts.
 pub(crate) const ACCEPT: &str = "accept4";
 
-/// A new connection, which does not block, and the address of its other end.
+/// Accepts a connection, which is non-blocking; returns it and its peer's address.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
     acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
 }
@@ -94,7 +83,7 @@ pub(crate) fn unix_stream() -> Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
 }
 
-/// The address in the system's form. `None`: the socket has no name.
+/// The address in the system's form. `None`: it has no name.
 pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
     Ok(if let Some(path) = address.as_pathname() {
         Some(SocketAddrUnix::new(path)?)
@@ -103,40 +92,4 @@ pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUni
     } else {
         None
     })
-}
-
-#[cfg(all(test, not(any(loom, miri))))]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::net::{TcpListener, TcpStream};
-
-    use rustix::io::Errno;
-    use rustix::net::{recv, send};
-
-    #[test]
-    fn over_tcp_what_is_held_back_travels_with_what_follows_or_with_the_end() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut held_back = 0;
-        for _ in 0..100 {
-            let says = TcpStream::connect(address).unwrap();
-            says.set_nodelay(true).unwrap();
-            let mut hears = listener.accept().unwrap().0;
-            assert_eq!(send(&says, b"a", MORE), Ok(1));
-            let peek = RecvFlags::DONTWAIT.union(RecvFlags::PEEK);
-            let early = recv(&hears, &mut [0; 8][..], peek);
-            held_back += usize::from(early == Err(Errno::AGAIN));
-            assert_eq!(send(&says, b"bc", QUIET), Ok(2));
-            let mut three = [0; 3];
-            hears.read_exact(&mut three).unwrap();
-            assert_eq!(&three, b"abc");
-            assert_eq!(send(&says, b"d", MORE), Ok(1));
-            drop(says);
-            let mut rest = Vec::new();
-            hears.read_to_end(&mut rest).unwrap();
-            assert_eq!(rest, b"d");
-        }
-        assert!(held_back > 0); // each time, unless this thread stands still for 0.2 s
-    }
 }

@@ -1,17 +1,17 @@
-//! A pair of connected sockets: TCP on the loopback interface.
+//! Two connected sockets: of TCP, on the loopback interface.
 //!
-//! Another process of this machine may connect to the listener first. So the address of an accepted
-//! connection must be that of the socket that was connected here; other connections are dropped.
+//! Another process of this machine may connect to the listener first. So what was accepted must
+//! come from the socket that was connected; anything else is dropped.
 //!
-//! Children inherit an accepted socket, unlike other sockets of `std`. The flag is cleared at once,
-//! but a child that another thread starts in between has inherited the socket. Closing it here
-//! would then not end the connection. The owner therefore shuts the socket down before it closes
-//! it.
+//! What is accepted would be inherited by children, which `std` says of no other socket. That is
+//! changed at once; but a child that another thread starts just then has it. So whoever has that
+//! end shuts it down, and does not only close it.
 //!
-//! - **Y64** The socket is open, and every TCP socket is a handle of the system.
+//! - **Y64** The socket is open, and a handle of the system's own kind, which every socket of TCP
+//!   is.
 //!
-//! Rejected: Unix sockets: Windows has them since 2017, but no call that makes a pair, and Wine has
-//! none; named pipes: `poll` cannot wait for them, and mio's read ahead (`pipe_end`).
+//! Rejected: Unix sockets, which Windows has since 2017 without a call for a pair, and Wine not at
+//! all; named pipes, on which `poll` cannot wait, and which read ahead (`pipe_end`).
 
 #![allow(unsafe_code)]
 
@@ -25,10 +25,10 @@ use windows_sys::Win32::Networking::WinSock::{
     AF_INET, INVALID_SOCKET, IPPROTO_TCP, SOCK_STREAM, WSA_FLAG_NO_HANDLE_INHERIT, WSASocketW,
 };
 
-/// How many connections of other processes are dropped before this is an error.
+/// How many strangers may come first.
 const STRANGERS: usize = 64;
 
-/// Both sockets block, and send without delay. The second is the accepted one.
+/// Both block, and send at once what is written. The second was accepted.
 pub(crate) fn pair() -> io::Result<(TcpStream, TcpStream)> {
     pair_by(TcpStream::connect)
 }

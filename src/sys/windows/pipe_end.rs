@@ -1,18 +1,16 @@
-//! This process's end of a pipe to a child: a socket, with a thread that copies between it and the
-//! pipe.
+//! Our end of a pipe to a child: a socket, with a thread that carries between it and the pipe.
 //!
-//! 1. The child has an ordinary pipe, because programs expect one. This system cannot poll pipes
-//!    together with sockets.
-//! 2. A thread for each pipe reads from one and writes to the other. It ends when the one that it
-//!    reads ends, or when the one that it writes has no reader any more.
-//! 3. So each side learns a moment later that the other has closed its end. A child that writes
-//!    gets the error at its second write, because the thread has taken the first. The thread of a
-//!    dropped end stays until then, or until the child ends.
+//! 1. The child has an ordinary pipe, for that is what programs expect. A pipe cannot be waited for
+//!    beside sockets here.
+//! 2. A thread for each pipe reads the one and writes the other. It ends when what it reads ends,
+//!    or when nobody takes what it writes.
+//! 3. So the other side learns a moment later that an end was closed: a child that writes learns it
+//!    by its second write, for the thread has taken the first. Until then, or until the child ends,
+//!    the thread of a dropped end stays.
 //!
-//! Rejected: mio's named pipes. They read ahead into a buffer of their own as soon as they are
-//! registered, and cannot be used before: bytes that they have read could not be handed to another
-//! child, nor read without a loop. Also rejected: a thread for each call, because a call cannot be
-//! given up.
+//! Rejected: mio's named pipes, which read ahead into a buffer of their own as soon as they are
+//! registered, and answer nothing before: what has been read could not be handed to another child,
+//! nor be asked for without a loop. A thread for each call, which cannot be given up.
 //!
 //! Tests: `tests/io/child_processes.rs`.
 
@@ -25,17 +23,16 @@ use super::pair::{pair as sockets, pair_for_files};
 use super::sockets::to_child;
 use crate::loom::thread::Builder;
 
-/// Whether the end counts as a socket. It is one, but its errors must be those of a pipe
-/// (`transfer`).
+/// It is one, and yet its errors are those of a pipe: `transfer`.
 pub(crate) const IS_SOCKET: bool = false;
 
-/// How many bytes are copied at once.
+/// How much is carried at once.
 const PIECE: usize = 64 << 10;
 
-/// The stack of a thread: enough for a loop over a buffer on the heap.
+/// Enough for a loop over a buffer on the heap.
 const STACK: usize = 256 << 10;
 
-/// This process's end of a pipe.
+/// Our end of a pipe.
 #[derive(Debug)]
 pub(crate) struct PipeEnd {
     socket: TcpStream,
@@ -43,7 +40,7 @@ pub(crate) struct PipeEnd {
 }
 
 impl PipeEnd {
-    /// An end that reads what a child writes to `end`.
+    /// Of what a child writes.
     pub(crate) fn reader(end: impl Read + Send + 'static) -> io::Result<Self> {
         let (socket, far) = sockets()?;
         let closed = far.try_clone();
@@ -51,7 +48,7 @@ impl PipeEnd {
         Self::new(socket, true)
     }
 
-    /// An end that writes what a child reads from `end`.
+    /// Of what a child reads.
     pub(crate) fn writer(end: impl Write + Send + 'static) -> io::Result<Self> {
         let (socket, far) = sockets()?;
         let closed = far.try_clone();
@@ -64,12 +61,12 @@ impl PipeEnd {
         Ok(Self { socket, reads })
     }
 
-    /// How many bytes can be read without waiting.
+    /// How many bytes there are to read.
     pub(crate) fn waiting(&self) -> u64 {
         rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)
     }
 
-    /// This end as the standard stream of another child: a new pipe with a thread that copies.
+    /// The same end for another child: a pipe of its own, with a thread.
     pub(crate) fn to_stdio(&self) -> io::Result<Stdio> {
         let socket = self.socket.try_clone()?;
         socket.set_nonblocking(false)?;
@@ -85,9 +82,9 @@ impl PipeEnd {
     }
 }
 
-/// A standard stream that a worker writes to, and the end that reads it. A worker is this program,
-/// whose standard library writes to a socket as to a pipe. (With a pipe and a thread behind it, the
-/// output of an item could come after its result, and a worker's last words after its death.)
+/// What a worker writes to, and our end of it. A worker is this program, whose library writes to a
+/// socket as to a pipe. (Behind a pipe and a thread, what an item has written could come after its
+/// result, and a worker's last words after its death.)
 pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
     let (theirs, ours) = pair_for_files()?;
     Ok((PipeEnd::new(ours, true)?, to_child(theirs)?.into()))
@@ -99,9 +96,9 @@ impl AsSocket for PipeEnd {
     }
 }
 
-/// Starts a thread that copies everything from `from` to `to` and then closes both. One of them is
-/// `socket`. A child that another thread starts may have inherited it, so closing is not enough:
-/// the thread shuts it down.
+/// Carries all that comes from the one to the other, on a thread of its own, and closes both. One
+/// of them is `socket`: a child of another thread's may have that, too, so to close it is not
+/// enough.
 fn start(
     mut from: impl Read + Send + 'static,
     mut to: impl Write + Send + 'static,

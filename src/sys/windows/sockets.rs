@@ -1,14 +1,12 @@
-//! Sockets that never block, and streams to workers.
+//! Sockets that do not block from the beginning, and streams to workers.
 //!
-//! - **Y77** A TCP socket is a handle of the system, which can be duplicated and closed as one; it
-//!   has one owner.
+//! - **Y77** A socket of TCP is a handle of the system's own kind, which can be duplicated and
+//!   closed as such; it has one owner.
 
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::windows::io::{
-    AsRawSocket, AsSocket, BorrowedHandle, BorrowedSocket, OwnedHandle, OwnedSocket,
-};
+use std::os::windows::io::{AsRawSocket, BorrowedHandle, BorrowedSocket, OwnedHandle, OwnedSocket};
 
 use rustix::event::PollFlags;
 use rustix::io::{Result, ioctl_fionbio};
@@ -16,25 +14,21 @@ use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
 
 use super::pair::stays;
 
-/// Whether a short read means that the next one would block. Not of a TCP connection: the read may
-/// have stopped at urgent data, and no event would report the bytes behind it.
+/// A short read of a TCP connection may have stopped at a mark of urgent data, and no event would
+/// tell of what comes behind.
 pub(crate) const SHORT_READS_DRAIN: bool = false;
 
-/// A second handle of a worker's end, so that the worker's death does not reset the connection. If
-/// the last handle is closed before all bytes that came were read, the connection is reset, and the
-/// bytes that the worker has sent are lost. With this handle the connection is open until the
-/// parent shuts it down, after it has read everything.
+/// Another handle of a worker's end, so that its death resets nothing. A stream is a connection. If
+/// its last handle is closed before all that came was read, it is reset, and what was on its way is
+/// lost. With this one it is open until it is shut down, behind all that the worker has sent.
 pub(crate) fn keep(theirs: &Stream) -> io::Result<Option<OwnedSocket>> {
     Ok(Some(theirs.try_clone()?.into()))
 }
 
-/// A write to this socket raises no signal: there is none.
-pub(crate) fn quiet(_socket: impl AsSocket) {}
-
-/// The name of the system call that accepts a connection.
+/// The call that accepts.
 pub(crate) const ACCEPT: &str = "accept";
 
-/// A new connection, which does not block, and the address of its other end.
+/// A connection, which does not block, and its other end's address.
 pub(crate) fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Option<SocketAddrAny>)> {
     let (socket, peer) = rustix::net::acceptfrom(listener)?;
     let _ = stays(&socket); // a connection that children inherit is better than none
@@ -42,42 +36,36 @@ pub(crate) fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Optio
     Ok((socket, peer))
 }
 
-/// The flags of a write that neither waits nor raises a signal: none, because our end of a stream
-/// never blocks.
+/// It neither waits nor raises a signal: nothing else is said here, for our end of a stream never
+/// blocks.
 pub(crate) const SEND: SendFlags = SendFlags::empty();
 
-/// The flags of a write that raises no signal: none are needed.
+/// It raises no signal.
 pub(crate) const QUIET: SendFlags = SendFlags::empty();
 
-/// The same: bytes are never held back for those that follow.
-pub(crate) const MORE: SendFlags = QUIET;
-
-/// The flags of a read that does not wait: none, because our end never blocks.
+/// It does not wait: our end never blocks.
 pub(crate) const RECEIVE: RecvFlags = RecvFlags::empty();
 
-/// The event that the other end will send no more: `poll` has none here.
+/// The event that the other end says no more: none.
 pub(crate) const ENDS: PollFlags = PollFlags::empty();
 
 /// One end of a stream.
 pub(crate) use std::net::TcpStream as Stream;
 
-/// The two ends of a stream, the first of which never blocks.
+/// Two ends of a stream, the first of which never blocks.
 pub(crate) fn pair() -> io::Result<(Stream, Stream)> {
     let (ours, theirs) = super::pair::pair()?;
     ours.set_nonblocking(true)?;
     Ok((ours, theirs))
 }
 
-/// The socket as a standard stream of a child: a second handle. (The first is closed as a socket,
-/// because the library keeps what it has made for it until then.)
+/// As a child's standard stream: another handle. (This one is closed as a socket, for the library
+/// remembers what it has made until then.)
 pub(crate) fn to_child(end: Stream) -> io::Result<OwnedHandle> {
     let handle = std::ptr::with_exposed_provenance_mut(end.as_raw_socket() as usize);
     // SAFETY: Y77: `end` is open until the end of this function.
     unsafe { BorrowedHandle::borrow_raw(handle) }.try_clone_to_owned()
 }
-
-/// Of datagrams.
-pub(crate) use super::udp::UdpSocket;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
