@@ -21,18 +21,18 @@ use crate::sys::sockets::ACCEPT;
 /// How many connections may wait to be accepted; the system has its own limit, too.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait before the next attempt to get a descriptor.
+/// How long to wait for a descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes a bound socket of the standard library listen.
 pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<T>> {
-    // std lets 128 connections wait, and the system drops further ones: the clients of a burst
-    // would hang for a second. A second call to `listen` changes the limit.
+    // std lets 128 connections wait, and the system drops those beyond: the clients of a burst
+    // would hang for a second. Listening again changes the limit.
     rustix::net::listen(listener.as_fd(), BACKLOG)?;
     Source::nonblocking(listener)
 }
 
-/// Accepts connections with `op`.
+/// Accepts by `op`.
 pub(super) async fn accept<T: AsFd, R>(
     source: &Source<T>,
     mut op: impl FnMut(&T) -> io::Result<R>,
@@ -40,7 +40,7 @@ pub(super) async fn accept<T: AsFd, R>(
     let mut passing_over = |listener: &T| {
         loop {
             match op(listener) {
-                // The client closed the connection while it waited.
+                // It was abandoned while it waited.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 result => return result,
             }
@@ -48,7 +48,7 @@ pub(super) async fn accept<T: AsFd, R>(
     };
     match source.reading(&mut passing_over).await {
         Err(error) if is_shortage(&error) => {
-            let _held = alarm::hold(); // the cause is outside the loop's virtual clock
+            let _held = alarm::hold(); // room may be made outside of a loop with a virtual clock
             pause(PAUSE).await;
             let again = source.reading(passing_over).await;
             again.map_err(refused(ACCEPT))

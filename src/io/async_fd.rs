@@ -1,14 +1,14 @@
-//! Waits on the loop for any descriptor.
+//! Any descriptor, waited for on the loop.
 //!
 //! 1. [`AsyncFd::readable`] asks the kernel whether a read would block, and waits if it would (see
 //!    `readiness`).
-//! 2. Other code may close its descriptor while it is watched, and then no edge would ever follow.
-//!    So before a wait the kernel is asked whether the descriptor is still open.
+//! 2. Foreign code may close its descriptor while it is watched, and no edge would ever follow: so
+//!    before a wait the kernel is asked whether it is still open.
 //! 3. The descriptor may stay open when the `AsyncFd` is dropped, so it is deregistered at once, on
 //!    any thread.
 //!
-//! Rejected: making the descriptor non-blocking. The flag belongs to the open file, which other
-//! processes may share (a terminal, say).
+//! Rejected: to make the descriptor non-blocking. The flag belongs to the open file,
+//! which other processes may share (a terminal, say).
 //!
 //! Checked by `tests/io/`.
 
@@ -27,12 +27,12 @@ use crate::event_loop::Direction;
 /// crate's socket.
 ///
 /// It only waits; read and write with the calls that suit the descriptor. `T` owns or borrows it:
-/// an `OwnedFd`, a `std` type, a `BorrowedFd`, a reference. An `AsyncFd` changes nothing about the
-/// descriptor, its flags included, and closes it only if dropping `T` does.
+/// an `OwnedFd`, a `std` type, a `BorrowedFd`, a reference. Neither its flags nor anything else
+/// about it is changed, and dropping the `AsyncFd` closes it only if dropping `T` does.
 ///
 /// It belongs to the loop of its first use. One loop watches a descriptor once: a second `AsyncFd`
-/// for the same number on the same loop is an error (`AlreadyExists`) when it would have to wait. A
-/// duplicate of the descriptor is another descriptor.
+/// of the same number on the same loop is an error (`AlreadyExists`) when it would have to wait. A
+/// duplicate of the descriptor counts as another one.
 ///
 /// ```
 /// use std::io::{Read, Write, pipe};
@@ -56,7 +56,7 @@ pub struct AsyncFd<T: AsFd> {
 }
 
 impl<T: AsFd> AsyncFd<T> {
-    /// Wraps a descriptor. This only asks the system for the descriptor's kind.
+    /// Wraps a descriptor. This asks the system for its kind, and does nothing else yet.
     ///
     /// # Errors
     ///
@@ -99,17 +99,17 @@ impl<T: AsFd> AsyncFd<T> {
         })
     }
 
-    /// Waits until a read would not block: there is data, or the end, or a pending error. As long
-    /// as that is so, it completes at once each time.
+    /// Waits until a read would not block: there is data, or the end, or a pending error. It
+    /// completes each time while that is the case.
     ///
-    /// If other code may read first, make the descriptor non-blocking.
+    /// Other code may read it first: set the descriptor non-blocking where that
+    /// can happen.
     ///
     /// # Errors
     ///
-    /// When used off its loop; `AlreadyExists` if the loop watches this descriptor already;
-    /// `Unsupported` if the system cannot wait for it; `InvalidInput` if it is closed. (If it is
-    /// closed during a wait, that wait does not notice, because the system forgets it silently. The
-    /// next one does.)
+    /// Off its loop; `AlreadyExists` if the loop watches this descriptor already; `Unsupported` if
+    /// the system cannot wait for it; `InvalidInput` if it is closed. (If it is closed during a
+    /// wait, that wait does not notice, because the system forgets it silently. The next one does.)
     ///
     /// # Cancel safety
     ///
@@ -133,14 +133,14 @@ impl<T: AsFd> AsyncFd<T> {
     }
 
     /// Waits until a write would not block: there is room, or the other end is closed, or there is
-    /// a pending error. As long as that is so, it completes at once each time.
+    /// a pending error. It completes each time while that is the case.
     ///
-    /// The system decides how much room there must be: a pipe guarantees `PIPE_BUF` bytes, and a
-    /// larger write to a blocking descriptor may still wait.
+    /// The system decides for how much there must be room: a pipe guarantees `PIPE_BUF` bytes, and
+    /// a larger write to a blocking descriptor may still wait.
     ///
     /// # Errors
     ///
-    /// Those of [`readable`](Self::readable).
+    /// As [`readable`](Self::readable).
     ///
     /// # Cancel safety
     ///
@@ -159,11 +159,12 @@ impl<T: AsFd> AsyncFd<T> {
         self.ready(Direction::Write).await
     }
 
-    /// [`readable`](Self::readable) for a future written by hand; only the latest caller is woken.
+    /// [`readable`](Self::readable) for a future written by hand; the latest caller is
+    /// woken.
     ///
     /// # Errors
     ///
-    /// Those of `readable`.
+    /// As `readable`.
     ///
     /// ```
     /// use std::future::poll_fn;
@@ -181,11 +182,12 @@ impl<T: AsFd> AsyncFd<T> {
         self.poll_ready(cx, Direction::Read)
     }
 
-    /// [`writable`](Self::writable) for a future written by hand; only the latest caller is woken.
+    /// [`writable`](Self::writable) for a future written by hand; the latest caller is
+    /// woken.
     ///
     /// # Errors
     ///
-    /// Those of `writable`.
+    /// As `writable`.
     ///
     /// ```
     /// use std::future::poll_fn;
@@ -202,8 +204,8 @@ impl<T: AsFd> AsyncFd<T> {
         self.poll_ready(cx, Direction::Write)
     }
 
-    /// Calls `op` until it does not fail with `WouldBlock`, and waits until a read would not block
-    /// in between. The descriptor must be non-blocking, or `op` itself waits.
+    /// Calls `op` until it does not say `WouldBlock`, and waits to be readable in between. The
+    /// descriptor must be non-blocking, or `op` itself will wait.
     ///
     /// # Errors
     ///
@@ -212,7 +214,8 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     ///
-    /// `op` is called within a poll: a dropped future has not called it, or not successfully.
+    /// `op` is called within a poll: a future that is dropped has not called it, or not with
+    /// success.
     ///
     /// ```
     /// use trefoil::io::AsyncFd;
@@ -233,8 +236,8 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.reading(op).await
     }
 
-    /// Calls `op` until it does not fail with `WouldBlock`, and waits until a write would not block
-    /// in between. The descriptor must be non-blocking, or `op` itself waits.
+    /// Calls `op` until it does not say `WouldBlock`, and waits to be writable in between. The
+    /// descriptor must be non-blocking, or `op` itself will wait.
     ///
     /// # Errors
     ///
@@ -243,7 +246,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     ///
-    /// See [`read_with`](Self::read_with).
+    /// As [`read_with`](Self::read_with).
     ///
     /// ```
     /// use trefoil::io::AsyncFd;
@@ -272,11 +275,11 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.poll_ready(cx, direction)
     }
 
-    /// Called before a wait for a descriptor that the loop may already watch: if other code has
-    /// closed it, the kernel has forgotten it silently.
+    /// Before a wait on a descriptor that the loop may already watch: if it has been closed
+    /// meanwhile, the kernel has forgotten it silently.
     fn refuse_closed(&self) -> io::Result<()> {
         if !self.source.is_watched() {
-            return Ok(()); // the first wait finds out
+            return Ok(()); // the first question will say so
         }
         let fd = self.as_fd();
         match fcntl_getfd(fd) {
@@ -285,7 +288,7 @@ impl<T: AsFd> AsyncFd<T> {
         }
     }
 
-    /// The wrapped value.
+    /// What is inside.
     ///
     /// ```
     /// # let (reader, _writer) = std::io::pipe()?;
@@ -311,7 +314,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.get_mut()
     }
 
-    /// Returns the wrapped value, which no loop watches any more.
+    /// Returns the wrapped value; no loop watches it any longer.
     ///
     /// ```
     /// # let (reader, _writer) = std::io::pipe()?;

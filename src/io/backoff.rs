@@ -1,4 +1,4 @@
-//! Retries operations for which the kernel reports no event.
+//! Retries for operations that the kernel reports no event for.
 //!
 //! A connection to a Unix listener whose queue is full is refused with "try again", and the kernel
 //! has no event for the moment when there is room. So it is retried, after pauses of 1 ms that
@@ -14,10 +14,10 @@ use std::time::Duration;
 use super::source::fairly;
 use crate::alarm::{self, Alarm};
 
-/// The longest pause between two attempts.
+/// Between two attempts, at most.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// Retries `op` while it would block. The kernel has no event for it.
+/// Retries `op` while it would block, if the kernel has no event for it.
 #[cfg(unix)]
 pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let mut wait = Duration::from_millis(1);
@@ -26,7 +26,7 @@ pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io
     loop {
         match op() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // The event may come from outside a loop with a virtual clock.
+                // Room may be made outside a loop with a virtual clock.
                 held = held.or_else(alarm::hold);
                 pause(wait).await;
                 wait = LONGEST.min(wait * 2);
@@ -39,7 +39,7 @@ pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io
 
 /// Completes once `duration` has passed.
 pub(super) async fn pause(duration: Duration) {
-    // This counts by the clock of the loop that waits.
+    // By the clock of the loop that waits.
     let mut alarm = Alarm::after(duration);
     poll_fn(|cx| alarm.poll_elapsed(cx)).await;
 }

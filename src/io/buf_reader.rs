@@ -1,9 +1,9 @@
-//! A buffered reader.
+//! A reader with a buffer, over any other.
 //!
-//! The buffer grows only for a line that is longer than the buffer. The bytes of an incomplete
-//! line, and how far they were searched, are stored here, and not in the future that waits for the
-//! rest, so dropping that future loses nothing. When all bytes were taken, the buffer shrinks to
-//! its earlier length.
+//! The buffer grows only for a line that is longer than it: the bytes of an incomplete line, and
+//! how far they were searched, stay here, and not in the future that waits for the rest. So
+//! dropping that future loses nothing. Once all bytes are taken, the buffer shrinks to its earlier
+//! length.
 //!
 //! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped,
 //! and its methods need an import.
@@ -24,10 +24,9 @@ pub(super) const CAPACITY: usize = 8 * 1024;
 
 /// A buffered reader: reads large pieces, and returns small ones and lines.
 ///
-/// It works with any futures-io reader, also those of other crates; wrap one that is not `Unpin` in
-/// `Box::pin`. Meanwhile a stream of this crate can be written to through
-/// [`get_ref`](Self::get_ref). Dropping the `BufReader`, or [`into_inner`](Self::into_inner), loses
-/// buffered bytes.
+/// Works over any futures-io reader, also those of other crates; wrap one that is not `Unpin` in
+/// `Box::pin`. Through [`get_ref`](Self::get_ref) a stream of this crate can be written to
+/// meanwhile. Dropping the `BufReader`, or [`into_inner`](Self::into_inner), loses buffered bytes.
 ///
 /// ```
 /// use trefoil::io::{BufReader, UnixStream};
@@ -48,18 +47,18 @@ pub(super) const CAPACITY: usize = 8 * 1024;
 /// ```
 pub struct BufReader<R> {
     inner: R,
-    /// The buffer, fully initialised. The bytes from `start` to `end` were read and not taken.
+    /// Fully initialised; the bytes from `start` to `end` were read and not taken.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     capacity: usize,
-    /// The first bytes of `buffer()`, up to this number, do not contain this byte. An abandoned
+    /// This byte is not among the first bytes of `buffer()`, up to this number; an abandoned
     /// search continues behind them.
     searched: Option<(u8, usize)>,
 }
 
 impl<R> BufReader<R> {
-    /// Wraps `inner` with a buffer of 8 KiB, which the first read allocates.
+    /// Wraps `inner`, with a buffer of 8 KiB that is allocated by the first read.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -70,7 +69,7 @@ impl<R> BufReader<R> {
         Self::with_capacity(CAPACITY, inner)
     }
 
-    /// Wraps `inner` with a buffer of `capacity` bytes, at least one.
+    /// With a buffer of `capacity` bytes, at least one.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -127,7 +126,7 @@ impl<R> BufReader<R> {
         }
     }
 
-    /// The wrapped reader.
+    /// What it reads from.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -175,7 +174,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     ///
     /// # Errors
     ///
-    /// Errors of the reader.
+    /// The reader's.
     ///
     /// # Cancel safety
     ///
@@ -197,15 +196,15 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         read_write::read(self, buffer).await
     }
 
-    /// Reads until the buffer is full.
+    /// Fills the buffer.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if the end comes first; errors of the reader.
+    /// `UnexpectedEof` if the end comes first; the reader's.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: what has been read is in the buffer, but how much is not known.
+    /// None: what has been read is in the buffer, but how much is not known.
     ///
     /// ```
     /// use trefoil::io::{BufReader, UnixStream};
@@ -225,7 +224,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     ///
     /// # Errors
     ///
-    /// Errors of the reader.
+    /// The reader's.
     ///
     /// # Cancel safety
     ///
@@ -252,11 +251,11 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     ///
     /// # Errors
     ///
-    /// `InvalidData` if it is not UTF-8, and nothing is appended then; errors of the reader.
+    /// `InvalidData` if it is not UTF-8, and nothing is appended then; the reader's.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: what has been read is lost.
+    /// None: what has been read is lost.
     ///
     /// ```
     /// use trefoil::io::{BufReader, UnixStream};
@@ -274,12 +273,12 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         read_write::read_to_string(self, text).await
     }
 
-    /// The buffer's contents. If it was empty, this reads once; at the end it stays empty. The
-    /// bytes stay until [`consume`](Self::consume) removes them.
+    /// The buffer's contents, after one read if it was empty. Empty at the end. The bytes stay
+    /// until [`consume`](Self::consume) removes them.
     ///
     /// # Errors
     ///
-    /// Errors of the reader.
+    /// The reader's.
     ///
     /// # Cancel safety
     ///
@@ -303,16 +302,16 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         Ok(self.buffer())
     }
 
-    /// Appends everything up to and including the next `delimiter`, or up to the end; returns the
-    /// number of bytes, 0 at the end.
+    /// Appends everything up to the next `delimiter` and that, or up to the end; returns the number
+    /// of bytes, 0 at the end.
     ///
-    /// It uses as much memory as the piece is long. For untrusted input, set a limit, with
-    /// [`fill_buf`](Self::fill_buf) and [`consume`](Self::consume), or with a
+    /// It takes as much memory as the piece is long. For untrusted input, limit it yourself, with
+    /// [`fill_buf`](Self::fill_buf) and [`consume`](Self::consume), or by a
     /// [`timeout`](crate::timeout).
     ///
     /// # Errors
     ///
-    /// Errors of the reader; then nothing is appended, and nothing is lost.
+    /// The reader's; nothing is appended then, and nothing lost.
     ///
     /// # Cancel safety
     ///
@@ -343,8 +342,8 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
     ///
     /// # Errors
     ///
-    /// `InvalidData` if it is not UTF-8: nothing is appended then, and the next call returns the
-    /// next line. Errors of the reader.
+    /// `InvalidData` if it is not UTF-8: nothing is appended then, and the next call gives the next
+    /// line. The reader's.
     ///
     /// # Cancel safety
     ///
@@ -374,8 +373,8 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         poll_fn(|cx| self.poll_find(cx, delimiter)).await
     }
 
-    /// The number of bytes up to and including the next `delimiter`, or up to the end. They are
-    /// then in the buffer.
+    /// The number of bytes up to and including the next `delimiter`, or up to the end; they are in
+    /// the buffer then.
     pub(super) fn poll_find(
         &mut self,
         cx: &mut Context<'_>,
@@ -398,7 +397,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         }
     }
 
-    /// Ready when the buffer is not empty, or the end has come.
+    /// Ready when something is in the buffer, or the end has come.
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.start == self.end {
             ready!(self.poll_more(cx))?;
@@ -406,13 +405,12 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once, behind the buffered bytes, and makes room if needed; returns the number of
-    /// bytes.
+    /// Reads once, behind the buffered bytes, making room if needed; returns the number of bytes.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.end == self.buffer.len() {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
-            // The buffer grows by half, so that bytes of a long line are seldom moved.
+            // By half, so that bytes of a long line are seldom moved.
             let room = self.capacity.max(self.end / 2);
             self.buffer
                 .resize(self.buffer.len().max(self.end + room), 0);
@@ -429,17 +427,17 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
 }
 
 impl<R: AsyncSeek + Unpin> BufReader<R> {
-    /// Moves the reader's position; returns the new one, from the start. A relative position counts
-    /// from the last byte that was taken. The buffer is discarded.
+    /// Moves the reader's position; returns the new one, from the start. The buffer is forgotten,
+    /// and a position is counted from what was taken last.
     ///
     /// # Errors
     ///
-    /// Errors of the reader; the buffer is kept.
+    /// The reader's; the buffer stays.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: a seek that has begun continues, and the next read's position is not known
-    /// until another seek has ended.
+    /// None: a seek that has begun goes on, and the next read's position is not known until another
+    /// seek has ended.
     ///
     /// ```
     /// use std::io::SeekFrom;

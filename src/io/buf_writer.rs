@@ -1,7 +1,7 @@
-//! A buffered writer.
+//! A writer with a buffer, over any other.
 //!
-//! It stores how much of the buffer was written, so after a dropped or failed flush the next one
-//! continues where that was.
+//! How much of the buffer was written is stored here, so after a dropped or failed flush the next
+//! one continues where it was.
 //!
 //! Checked by `tests/io/buffered.rs`.
 
@@ -17,7 +17,7 @@ use super::read_write;
 
 /// A buffered writer: collects small pieces, and writes large ones.
 ///
-/// It works with any futures-io writer, also those of other crates; wrap one that is not `Unpin` in
+/// Works over any futures-io writer, also those of other crates; wrap one that is not `Unpin` in
 /// `Box::pin`.
 ///
 /// **[`flush`](Self::flush) it at the end.** Dropping it loses buffered bytes, because a destructor
@@ -43,7 +43,7 @@ use super::read_write;
 pub struct BufWriter<W> {
     inner: W,
     buffer: Vec<u8>,
-    /// How many bytes of the buffer have been written.
+    /// So many bytes of the buffer have been written.
     written: usize,
     capacity: usize,
 }
@@ -60,8 +60,8 @@ impl<W> BufWriter<W> {
         Self::with_capacity(CAPACITY, inner)
     }
 
-    /// Wraps `inner` with a buffer of `capacity` bytes. Pieces of at least this length are written
-    /// without being copied.
+    /// With a buffer of `capacity` bytes. Pieces of at least this length are written without being
+    /// copied.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -90,7 +90,7 @@ impl<W> BufWriter<W> {
         &self.buffer[self.written..]
     }
 
-    /// The wrapped writer.
+    /// What it writes to.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -114,8 +114,7 @@ impl<W> BufWriter<W> {
         &mut self.inner
     }
 
-    /// Returns the wrapped writer; the [`buffer`](Self::buffer) is lost. [`flush`](Self::flush) it
-    /// first.
+    /// The wrapped writer; the [`buffer`](Self::buffer) is lost. [`flush`](Self::flush) it first.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -128,12 +127,11 @@ impl<W> BufWriter<W> {
 }
 
 impl<W: AsyncWrite + Unpin> BufWriter<W> {
-    /// Takes some of `bytes`; returns their number. It waits only if the buffer has no room.
+    /// Takes some of `bytes`; returns their number. Waits only where the buffer has no room.
     ///
     /// # Errors
     ///
-    /// Errors of the writer, perhaps about earlier bytes. The buffer keeps the bytes that were not
-    /// written.
+    /// The writer's, perhaps about earlier bytes. The buffer keeps the bytes that were not written.
     ///
     /// # Cancel safety
     ///
@@ -154,11 +152,11 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
     ///
     /// # Errors
     ///
-    /// Those of [`write`](Self::write).
+    /// As [`write`](Self::write).
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: how much was taken is not known.
+    /// None: how much was taken is not known.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -174,11 +172,11 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
     ///
     /// # Errors
     ///
-    /// Errors of the writer. The buffer keeps the bytes that were not written.
+    /// The writer's. The buffer keeps the bytes that were not written.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: the next flush continues where this one was.
+    /// Dropping the future loses nothing: the next flush goes on where this one was.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -193,11 +191,11 @@ impl<W: AsyncWrite + Unpin> BufWriter<W> {
         read_write::flush(self).await
     }
 
-    /// Writes the buffer and closes the writer: the peer of a socket reads the end of the stream.
+    /// Writes the buffer, and closes the writer: the peer of a socket reads the end of the stream.
     ///
     /// # Errors
     ///
-    /// Those of [`flush`](Self::flush).
+    /// As [`flush`](Self::flush).
     ///
     /// # Cancel safety
     ///

@@ -1,14 +1,14 @@
-//! Reads and writes bytes, in one implementation for all streams.
+//! Reading and writing bytes, once for all streams.
 //!
 //! A stream is a [`Source`] of a descriptor of [`Bytes`]: a socket, the end of a pipe. The
-//! functions here are one system call each with an [`Completed`] (the count, and whether it was
+//! functions here are one system call each with an [`Outcome`] (the count, and whether it was
 //! short), or loops over those; the source does the waiting.
 //!
 //! A short count usually means that the next call would block, which saves that call;
 //! [`Bytes::DRAINS`] says for which descriptors. A Unix socket stops at a message that carries
-//! descriptors, and a terminal at the end of a line; there the next call is made in the loop's next
-//! turn. Of a list of slices, the system gets as many as it takes at once, without the empty ones
-//! in front: a call with empty slices only would return 0, which looks like the end.
+//! descriptors, a terminal at the end of a line; there the next call is made in the loop's next
+//! turn. Of a list of slices the system gets as many as it takes at once, without the empty ones in
+//! front: a call with empty slices only would return 0, which looks like the end.
 //!
 //! hyper and tokio give their readers uninitialised memory. Filling it with zeros first costs as
 //! much as a copy of the data that could arrive. The system can write into such memory, and rustix
@@ -17,8 +17,8 @@
 //! - **I1** `poll_read_uninit` returns a count only after the system has written that many bytes to
 //!   the front of the buffer.
 //!
-//! The macros write the public methods and the futures-io traits of a stream. These differ only in
-//! the type.
+//! The macros write the public methods and the futures-io traits of a stream, which differ in
+//! nothing but the type.
 //!
 //! Checked by `tests/io/`, `adapters/tests/tokio_io.rs`, `adapters/tests/http1.rs`.
 
@@ -33,46 +33,46 @@ use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use super::read_write::append;
-use super::source::{Completed, Source};
+use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
 use crate::sys::transfer;
 
-/// A descriptor through which bytes are read or written.
+/// A descriptor of bytes.
 pub(crate) trait Bytes: AsFd {
-    /// Whether a short read leaves nothing behind.
+    /// Whether nothing is left after a short read.
     const DRAINS: bool = false;
 
-    /// Whether the descriptor is a socket. A call on a socket can ask not to wait, whatever the
-    /// flags of its open file, and to raise no `SIGPIPE`, which may end the process. Other
-    /// descriptors must be non-blocking.
+    /// A socket can be asked in each call not to wait, whatever its open file's flags, and to raise
+    /// no `SIGPIPE`, which the host may have set to end the process. Other descriptors must not
+    /// block by themselves.
     fn is_socket(&self) -> bool {
         true
     }
 }
 
-/// A source that bytes are read from and written to.
-pub(crate) trait ByteStream {
+/// What is read and written through a source.
+pub(crate) trait Stream {
     type Io: Bytes;
 
     fn source(&self) -> &Source<Self::Io>;
 }
 
-/// The system takes this many slices in one call, and `sendmsg` refuses more (`UIO_MAXIOV`).
+/// The system takes this many slices at once, and `sendmsg` refuses more (`UIO_MAXIOV`).
 const SLICES: usize = 1024;
 
-/// `read_to_end` asks for at least this many bytes at once.
+/// `read_to_end` asks for at least as many bytes at once.
 const CHUNK: usize = 8 * 1024;
 
-/// Reads, in one system call.
+/// One system call: reads.
 #[inline]
 fn receive<T: Bytes, B: Buffer<u8>>(io: &T, buffer: B) -> rustix::io::Result<B::Output> {
     transfer::receive(io.as_fd(), io.is_socket(), buffer)
 }
 
-/// A closure that reads into these buffers; `None`: they have no room.
+/// What reads into these buffers; `None`: there is no room.
 fn reading<T: Bytes>(
     buffers: &mut [IoSliceMut<'_>],
-) -> Option<impl FnMut(&T) -> io::Result<Completed<usize>>> {
+) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
     let first = buffers.iter().position(|buffer| !buffer.is_empty())?;
     let most = buffers.len().min(first + SLICES);
     let buffers = &mut buffers[first..most];
@@ -82,24 +82,24 @@ fn reading<T: Bytes>(
             [buffer] => receive(io, &mut **buffer)?,
             several => transfer::receive_several(io.as_fd(), several)?,
         };
-        Ok(Completed::of(wanted, count, T::DRAINS))
+        Ok(Outcome::of(wanted, count, T::DRAINS))
     })
 }
 
-/// A closure that writes these slices; `None`: they are empty.
+/// What writes these slices; `None`: there is nothing in them.
 fn writing<T: Bytes>(
     slices: &[IoSlice<'_>],
-) -> Option<impl FnMut(&T) -> io::Result<Completed<usize>>> {
+) -> Option<impl FnMut(&T) -> io::Result<Outcome<usize>>> {
     let first = slices.iter().position(|slice| !slice.is_empty())?;
     let slices = &slices[first..slices.len().min(first + SLICES)];
     let wanted = slices.iter().map(|slice| slice.len()).sum();
     Some(move |io: &T| {
         let count = transfer::transmit(io.as_fd(), io.is_socket(), slices)?;
-        Ok(Completed::of(wanted, count, true))
+        Ok(Outcome::of(wanted, count, true))
     })
 }
 
-/// Makes the peer read the end of the stream. If the peer is gone, the error is ignored.
+/// The peer will read the end. An error because the peer is gone is ignored.
 pub(super) fn close_write(socket: impl AsFd) -> io::Result<()> {
     match shutdown(socket, Shutdown::Write) {
         Ok(()) | Err(Errno::NOTCONN) => Ok(()),
@@ -136,7 +136,7 @@ impl<T: Bytes> Source<T> {
                 bytes.reserve(CHUNK);
                 let room = bytes.capacity() - bytes.len();
                 let count = receive(io, spare_capacity(bytes))?;
-                Ok(Completed::of(room, count, T::DRAINS))
+                Ok(Outcome::of(room, count, T::DRAINS))
             });
             if more.await? == 0 {
                 return Ok(bytes.len() - start);
@@ -150,10 +150,10 @@ impl<T: Bytes> Source<T> {
         append(text, bytes)
     }
 
-    /// Reads without waiting.
+    /// Does not wait.
     pub(super) fn try_read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match reading(buffers) {
-            Some(mut op) => op(self.get_ref()).map(Completed::value),
+            Some(mut op) => op(self.get_ref()).map(Outcome::value),
             None => Ok(0),
         }
     }
@@ -169,7 +169,7 @@ impl<T: Bytes> Source<T> {
         }
     }
 
-    /// Like `poll_read`, for memory that may not be initialised (I1).
+    /// As `poll_read`, into memory that may have no value yet (I1).
     #[cfg(any(feature = "hyper", feature = "tokio-io"))]
     #[inline]
     pub(crate) fn poll_read_uninit(
@@ -183,7 +183,7 @@ impl<T: Bytes> Source<T> {
         }
         self.poll(cx, Direction::Read, |io| {
             let (filled, _) = receive(io, &mut *buffer)?;
-            Ok(Completed::of(wanted, filled.len(), T::DRAINS))
+            Ok(Outcome::of(wanted, filled.len(), T::DRAINS))
         })
     }
 
@@ -204,10 +204,10 @@ impl<T: Bytes> Source<T> {
         Ok(())
     }
 
-    /// Writes without waiting.
+    /// Does not wait.
     pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match writing(slices) {
-            Some(mut op) => op(self.get_ref()).map(Completed::value),
+            Some(mut op) => op(self.get_ref()).map(Outcome::value),
             None => Ok(0),
         }
     }
@@ -233,17 +233,16 @@ impl<T: Bytes> Source<T> {
     }
 }
 
-/// The public methods of a stream that can be read, and its futures-io trait.
+/// The public methods of a stream that is read from, and its futures-io trait.
 macro_rules! reads {
     ($type:ty) => {
         impl $type {
-            /// Reads the bytes that have arrived, at least one; 0 at the end of the stream. For an
-            /// empty buffer it returns at once.
+            /// Reads what has arrived, at least one byte; 0 at the end of the stream. An empty
+            /// buffer is full at once.
             ///
             /// # Errors
             ///
-            /// Errors of the system; most often, the peer has reset the connection. An error when
-            /// used off its loop.
+            /// The system's; above all, the peer has reset the connection. Off its loop.
             ///
             /// # Cancel safety
             ///
@@ -264,12 +263,12 @@ macro_rules! reads {
                 self.source().read(&mut [std::io::IoSliceMut::new(buffer)]).await
             }
 
-            /// Like [`read`](Self::read), into several buffers, one after the other, in one system
-            /// call.
+            /// Like [`read`](Self::read), into several buffers, one after the other, by one
+            /// system call.
             ///
             /// # Errors
             ///
-            /// Those of `read`.
+            /// As `read`.
             ///
             /// # Cancel safety
             ///
@@ -295,7 +294,7 @@ macro_rules! reads {
                 self.source().read(buffers).await
             }
 
-            /// Reads until the buffer is full.
+            /// Fills the buffer.
             ///
             /// # Errors
             ///
@@ -303,7 +302,7 @@ macro_rules! reads {
             ///
             /// # Cancel safety
             ///
-            /// Not cancel safe: what has been read is in the buffer, but how much is not known.
+            /// None: what has been read is in the buffer, but how much is not known.
             ///
             /// ```
             /// # trefoil::run(async {
@@ -354,7 +353,7 @@ macro_rules! reads {
             ///
             /// # Cancel safety
             ///
-            /// Not cancel safe: what has been read is lost.
+            /// None: what has been read is lost.
             ///
             /// ```
             /// # trefoil::run(async {
@@ -371,13 +370,13 @@ macro_rules! reads {
                 self.source().read_to_string(text).await
             }
 
-            /// Reads the bytes that have arrived, and does not wait for more; 0 at the end of the
-            /// stream. It needs no loop.
+            /// Reads what has arrived, and does not wait for more; 0 at the end of the stream. It
+            /// needs no loop.
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if no bytes have arrived: [`readable`](Self::readable) waits for some.
-            /// Errors of the system.
+            /// `WouldBlock` if there is nothing: [`readable`](Self::readable) waits for it. The
+            /// system's.
             ///
             /// ```
             /// use std::io::ErrorKind;
@@ -419,7 +418,7 @@ macro_rules! reads {
 }
 pub(super) use reads;
 
-/// The public methods of a stream that can be written, and its futures-io trait.
+/// As `reads`, of what is written to.
 macro_rules! writes {
     ($type:ty) => {
         impl $type {
@@ -428,8 +427,7 @@ macro_rules! writes {
             ///
             /// # Errors
             ///
-            /// Errors of the system; most often, the other end is closed (`BrokenPipe`). An error
-            /// when used off its loop.
+            /// The system's; above all, the other end is closed (`BrokenPipe`). Off its loop.
             ///
             /// # Cancel safety
             ///
@@ -446,12 +444,12 @@ macro_rules! writes {
                 self.source().write(&[std::io::IoSlice::new(bytes)]).await
             }
 
-            /// Like [`write`](Self::write), from several slices, one after the other, in one system
-            /// call.
+            /// Like [`write`](Self::write), from several slices, one after the other, by one
+            /// system call.
             ///
             /// # Errors
             ///
-            /// Those of `write`.
+            /// As `write`.
             ///
             /// # Cancel safety
             ///
@@ -481,7 +479,7 @@ macro_rules! writes {
             ///
             /// # Cancel safety
             ///
-            /// Not cancel safe: how much was written is not known.
+            /// None: how much was written is not known.
             ///
             /// ```
             /// # trefoil::run(async {
@@ -499,7 +497,7 @@ macro_rules! writes {
             ///
             /// # Errors
             ///
-            /// This never fails.
+            /// None.
             ///
             /// ```
             /// # trefoil::run(async {
@@ -518,8 +516,8 @@ macro_rules! writes {
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. Errors
-            /// of the system.
+            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. The
+            /// system's.
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixStream::pair()?;

@@ -1,25 +1,25 @@
-//! A child process, watched through a descriptor (on Linux its pidfd).
+//! A child process, watched through a descriptor of it (Linux: its pidfd).
 //!
-//! 1. Right after the start the child gets a descriptor that names it and no other process, even if
-//!    the system reuses its number. (The number is not reused before the child is waited for. So it
-//!    can belong to another process by then only if the host lets the system discard its children,
-//!    or waits for them itself.)
+//! 1. Right after the start the child gets a descriptor that names it and no other process,
+//!    whatever happens to its number. (The number is not reused before the child is waited for. So
+//!    it can belong to another process by then only if the host lets the system discard its
+//!    children, or waits for them itself.)
 //! 2. Everything else uses that descriptor: waiting for the child's end, reaping it, killing it.
 //!    The kernel reports the end on it, whatever the host does with `SIGCHLD`.
 //! 3. The status is fetched once and kept. A child that is dropped before that goes to the reaper.
 //!
-//! If no descriptor is left for step 1, the child still runs, and each method that needs one tries
-//! again. Until then, killing the child, and reaping it after a drop, use its number.
+//! If no descriptor is left for step 1 the child still runs, and each method that needs one tries
+//! again. Killing the child, and reaping it after a drop, then use its number instead.
 //!
 //! Checked by `tests/io/`.
 
-#![allow(clippy::clone_on_copy)] // only on Unix is a child's name a number
+#![allow(clippy::clone_on_copy)] // what names a child is not a number everywhere
 
 use std::io;
 use std::process::{ExitStatus, Output};
 use std::sync::Arc;
 
-use super::bytes::ByteStream;
+use super::bytes::Stream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 use super::reaper::{self, Orphan};
 use super::source::Source;
@@ -30,7 +30,7 @@ use crate::task::try_join_all;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
 ///
-/// If this is dropped, the process continues, unless its command has
+/// If this is dropped, the process runs on, unless its command has
 /// [`kill_on_drop`](super::Command::kill_on_drop) set. No zombie remains when it ends, wherever
 /// this is dropped, on a loop or off it. (One sleeping thread waits for all children that were
 /// dropped before their end, and ends with the last of them.)
@@ -61,16 +61,16 @@ pub struct Child {
 
 #[derive(Debug)]
 enum State {
-    /// No descriptor was left to watch it.
+    /// There was no descriptor left for it.
     Unwatched,
     Watched(Source<Arc<Handle>>),
     Ended(ExitStatus),
-    /// Other code has fetched its status.
+    /// Its status was fetched elsewhere.
     Lost,
 }
 
 impl State {
-    /// The state of a child; `None`: it is running.
+    /// The state of a child; `None`: it runs.
     fn of(child: &Handle) -> io::Result<Option<Self>> {
         match child.fetch() {
             Ok(status) => Ok(status.map(Self::Ended)),
@@ -91,7 +91,7 @@ impl Child {
             state: State::Unwatched,
             kill_on_drop,
         };
-        // If no descriptor is left, later calls try again.
+        // If there is no descriptor left: it is tried again.
         let _ = child.watch();
         child.stdin = started.stdin.map(ChildStdin::new).transpose()?;
         child.stdout = started.stdout.map(ChildStdout::new).transpose()?;
@@ -115,15 +115,15 @@ impl Child {
 
     /// Waits until it has ended, and returns its status, the same each time.
     ///
-    /// Closes its standard input first, as `std` does, so that it cannot wait for input while this
-    /// waits for it. Read its output meanwhile, or it waits for room in the pipe: see
+    /// Closes its standard input first, as `std` does, so that it cannot wait for us in turn. Read
+    /// its output meanwhile, or it waits for room in the pipe: see
     /// [`wait_with_output`](Self::wait_with_output).
     ///
     /// # Errors
     ///
     /// `NotFound` if it has ended, but other code of the program has fetched its status
-    /// (`waitpid(-1)`), or the system has discarded it because `SIGCHLD` is ignored. Also when used
-    /// off its loop, or if no descriptor was left to watch it.
+    /// (`waitpid(-1)`), or the system has discarded it because `SIGCHLD` is ignored. Also off its
+    /// loop, or if no descriptor was left to watch it.
     ///
     /// # Cancel safety
     ///
@@ -154,11 +154,11 @@ impl Child {
         self.status()
     }
 
-    /// Its status, if it has ended; `None` while it is running. Needs no loop.
+    /// Its status, if it has ended; `None` while it runs. Needs no loop.
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait).
+    /// As [`wait`](Self::wait).
     ///
     /// ```
     /// use trefoil::io::Command;
@@ -181,12 +181,12 @@ impl Child {
         self.status().map(Some)
     }
 
-    /// Kills it (`SIGKILL`; on Windows it ends with the code 1). The child has ended when
-    /// [`wait`](Self::wait) returns. Does nothing if it has already ended.
+    /// Kills it (`SIGKILL`; on Windows it ends with the code 1). It has ended when
+    /// [`wait`](Self::wait) returns. Does nothing if it has ended.
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, the process has changed its user.
+    /// The system's; above all, it runs as another user by now.
     ///
     /// ```
     /// use std::os::unix::process::ExitStatusExt;
@@ -256,11 +256,11 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Those of [`wait`](Self::wait).
+    /// As [`wait`](Self::wait).
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: dropping the future drops the child and its output.
+    /// None: dropping the future drops the child, and what it wrote.
     ///
     /// ```
     /// use std::process::Stdio;
@@ -279,10 +279,10 @@ impl Child {
         drop(self.stdin.take());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         let pipes = [
-            stdout.as_ref().map(ByteStream::source),
-            stderr.as_ref().map(ByteStream::source),
+            stdout.as_ref().map(Stream::source),
+            stderr.as_ref().map(Stream::source),
         ];
-        // Both are read at once: a child that waits for room in one pipe would never end the other.
+        // Both at once: a child that waits for room in one would never end the other.
         let mut read = try_join_all(pipes.map(rest_of)).await?.into_iter();
         let [stdout, stderr] = [(); 2].map(|()| read.next().unwrap_or_default());
         Ok(Output {
@@ -292,12 +292,12 @@ impl Child {
         })
     }
 
-    /// Opens the descriptor, unless that is done or there is nothing to watch.
+    /// Gets the descriptor, unless that is done or there is nothing to watch.
     fn watch(&mut self) -> io::Result<()> {
         if let State::Unwatched = self.state {
             self.state = match self.open() {
                 Ok(fd) => State::Watched(Source::new(Arc::new(fd))),
-                // The child does not exist any more, not even as a zombie.
+                // Not even a zombie is left.
                 Err(error) if is_gone(&error) => State::Lost,
                 Err(error) => return Err(refused(CALLS[0])(error)),
             };
@@ -327,7 +327,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.kill_on_drop {
-            // The child has ended, or this process may not kill it: there is nothing else to do.
+            // It has ended, or we may not kill it: there is nothing else to do.
             let _ = self.kill();
         }
         let _ = self.watch();
@@ -339,7 +339,7 @@ impl Drop for Child {
     }
 }
 
-/// Reads everything that comes through this pipe, if there is one.
+/// Everything that comes through this pipe, if there is one.
 async fn rest_of(pipe: Option<&Source<PipeEnd>>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {

@@ -1,6 +1,6 @@
 //! The parent's ends of a child's standard streams.
 //!
-//! Each is a pipe whose parent's end does not block. The child's end is another open file, whose
+//! Each is a pipe whose parent's end does not block; the child's end is another open file, whose
 //! flags stay as programs expect them. The methods are those of every stream (see `bytes`).
 //! Dropping an end closes it: the child then reads the end of its input, or can no longer write.
 //!
@@ -9,7 +9,7 @@
 use std::io;
 use std::process::Stdio;
 
-use super::bytes::{ByteStream, Bytes, reads, writes};
+use super::bytes::{Bytes, Stream, reads, writes};
 use super::source::Source;
 use crate::sys::descriptor::pipe_descriptor;
 use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
@@ -36,12 +36,11 @@ macro_rules! pipe_end {
                 Ok(Self { source })
             }
 
-            /// Converts it for another child's standard streams: the two children are then
-            /// connected directly.
+            /// For another child's standard streams: the two are then connected directly.
             ///
             /// # Errors
             ///
-            /// Errors of the system; most often, no descriptor is left.
+            /// The system's; above all, no descriptor is left.
             ///
             /// ```
             /// use std::process::Stdio;
@@ -62,7 +61,7 @@ macro_rules! pipe_end {
             }
         }
 
-        impl ByteStream for $name {
+        impl Stream for $name {
             type Io = PipeEnd;
 
             fn source(&self) -> &Source<PipeEnd> {
@@ -75,7 +74,7 @@ macro_rules! pipe_end {
 }
 
 pipe_end! {
-    /// Writes to a child's standard input. Dropping it ends that input.
+    /// What a child reads as its standard input. Dropping it is the end of that input.
     ///
     /// ```
     /// use std::process::Stdio;
@@ -96,8 +95,8 @@ pipe_end! {
 }
 
 pipe_end! {
-    /// Reads a child's standard output. It ends when the child, and every process that has
-    /// inherited it, has closed it.
+    /// What a child writes to its standard output. It ends when the child, and every process
+    /// that has inherited it, has closed it.
     ///
     /// ```
     /// use std::process::Stdio;
@@ -117,8 +116,8 @@ pipe_end! {
 }
 
 pipe_end! {
-    /// Reads a child's standard error. It ends when the child, and every process that has inherited
-    /// it, has closed it.
+    /// What a child writes to its standard error. It ends when the child, and every process
+    /// that has inherited it, has closed it.
     ///
     /// ```
     /// use std::process::Stdio;

@@ -1,8 +1,8 @@
 //! Starting child processes.
 //!
-//! It is `std`'s `Command` with children that the loop can wait for. `std` also starts the process,
-//! with a system call that returns when the new program runs (about half a millisecond), or an
-//! error; so `spawn` is not `async`.
+//! It is `std`'s `Command` with children that the loop can wait for. `std` also starts the process:
+//! a system call that returns when the new program runs (about half a millisecond), or an error; so
+//! `spawn` is not `async`.
 //!
 //! Rejected: starting it on another thread, which costs more than it saves, and makes the order of
 //! starts random.
@@ -16,7 +16,7 @@ use std::process::{Command as Inner, ExitStatus, Output, Stdio};
 
 use super::child::Child;
 
-/// Settings for starting a child process; `std`'s `Command` for the loop.
+/// How a child process is to be started; `std`'s `Command` for the loop.
 ///
 /// ```
 /// use trefoil::io::Command;
@@ -38,8 +38,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command that will run `program`, which is found as `std` finds it. It has no arguments,
-    /// and this process's environment, directory and standard streams.
+    /// A command that will run `program`, found as by `std`, without arguments, and with this
+    /// process's environment, directory and standard streams.
     ///
     /// ```
     /// let command = trefoil::io::Command::new("ls");
@@ -49,7 +49,7 @@ impl Command {
         Inner::new(program).into()
     }
 
-    /// Adds an argument.
+    /// One more argument.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -63,7 +63,7 @@ impl Command {
         self
     }
 
-    /// Adds arguments.
+    /// More arguments.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -81,7 +81,7 @@ impl Command {
         self
     }
 
-    /// Sets a variable of its environment.
+    /// A variable of its environment.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -96,7 +96,7 @@ impl Command {
         self
     }
 
-    /// Sets variables of its environment.
+    /// Variables of its environment.
     ///
     /// ```
     /// let mut command = trefoil::io::Command::new("env");
@@ -142,7 +142,7 @@ impl Command {
         self
     }
 
-    /// Sets the directory in which it runs.
+    /// The directory in which it runs.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -156,8 +156,8 @@ impl Command {
         self
     }
 
-    /// Sets its standard input: `Stdio::piped()` for [`Child::stdin`], the null device, a file, or
-    /// this process's (the default of [`spawn`](Self::spawn)).
+    /// Its standard input: `Stdio::piped()` for [`Child::stdin`], nothing, a file, or this
+    /// process's (the default of [`spawn`](Self::spawn)).
     ///
     /// ```
     /// use std::process::Stdio;
@@ -174,8 +174,7 @@ impl Command {
         self
     }
 
-    /// Sets its standard output: `Stdio::piped()` for [`Child::stdout`], the null device, a file,
-    /// or this process's.
+    /// Its standard output: `Stdio::piped()` for [`Child::stdout`], nowhere, a file, ours.
     ///
     /// ```
     /// use std::process::Stdio;
@@ -192,8 +191,7 @@ impl Command {
         self
     }
 
-    /// Sets its standard error: `Stdio::piped()` for [`Child::stderr`], the null device, a file, or
-    /// this process's.
+    /// Its standard error: `Stdio::piped()` for [`Child::stderr`], nowhere, a file, ours.
     ///
     /// ```
     /// use std::process::Stdio;
@@ -211,8 +209,8 @@ impl Command {
         self
     }
 
-    /// Sets the process group that it joins; 0: a new one, so that a terminal's Ctrl-C reaches only
-    /// this process.
+    /// The process group that it joins; 0: a new one, so that a terminal's Ctrl-C reaches only this
+    /// process.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -228,8 +226,8 @@ impl Command {
         self
     }
 
-    /// Sets whether dropping its [`Child`] kills it, for example at the end of the loop. Default:
-    /// no, it continues.
+    /// Whether dropping its [`Child`] kills it, for example at the end of the loop. Default: no, it
+    /// runs on.
     ///
     /// ```
     /// use trefoil::io::Command;
@@ -247,7 +245,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often `NotFound`: there is no such program.
+    /// The system's; above all, `NotFound`: there is no such program.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -265,7 +263,7 @@ impl Command {
     /// Starts it, and waits until it has ended.
     ///
     /// This call starts it, not the first poll, so the future does not borrow the command:
-    /// `spawn(Command::new("make").status())` is valid.
+    /// `spawn(Command::new("make").status())` is fine.
     ///
     /// # Errors
     ///
@@ -289,7 +287,7 @@ impl Command {
 
     /// Starts it, and waits for its end and its output, unless [`stdout`](Self::stdout) and
     /// [`stderr`](Self::stderr) are set. Its input is empty, unless [`stdin`](Self::stdin) is set.
-    /// (Settings that were made on the underlying `std` command are not known here.)
+    /// (Settings of the underlying `std` command are not known here.)
     ///
     /// This call starts it, not the first poll, so the future does not borrow the command.
     ///
@@ -317,7 +315,7 @@ impl Command {
         async move { child?.wait_with_output().await }
     }
 
-    /// Sets the standard streams that the user has not set.
+    /// Sets the standard streams that were not set.
     fn set_others(&mut self, input: fn() -> Stdio, output: fn() -> Stdio) {
         let [stdin, stdout, stderr] = self.streams;
         if !stdin {

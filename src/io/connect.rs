@@ -1,4 +1,4 @@
-//! Connects to the first of several addresses that answers (RFC 8305).
+//! Connecting to the first of several addresses that answers (RFC 8305).
 //!
 //! 1. The addresses of a name are ordered so that the families alternate, beginning with the
 //!    system's first; a given list of addresses keeps its order.
@@ -44,7 +44,7 @@ where
     }
     let mut addresses = addresses.into_iter();
     let mut running: Vec<Pin<Box<F>>> = Vec::new();
-    // Whether the next attempt starts now, or when it does.
+    // The next one joins in: now, or then.
     let (mut due, mut next) = (true, None);
     let mut failed = None;
     poll_fn(move |cx| {
@@ -67,7 +67,7 @@ where
                 }
             }
             match &mut next {
-                Some(_) if due => {} // an attempt has failed
+                Some(_) if due => {} // one has failed
                 Some(alarm) => ready!(alarm.poll_elapsed(cx)),
                 None if running.is_empty() => {
                     return Poll::Ready(Err(failed.take().unwrap_or_else(no_address)));
@@ -80,7 +80,7 @@ where
     .await
 }
 
-/// Alternates the families. The first address stays first, and each family keeps its order.
+/// Alternates the families; within each family, and for the first address, the order stays.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (ours, theirs): (Vec<_>, Vec<_>) = addresses

@@ -2,18 +2,18 @@
 //!
 //! Checked by `tests/io/datagrams.rs`.
 
-/// `send`, `recv` and similar methods for a type with a source. Their examples use a Unix pair,
-/// which needs no port.
+/// `send`, `recv` and their like, for a type with a source. Their examples use a Unix pair, which
+/// needs no port.
 macro_rules! datagrams {
     ($type:ty, $socket:ty, $address:ty) => {
         impl $type {
-            /// Sends one datagram to the peer that `connect` has set; returns the number of bytes,
+            /// Sends one datagram to the peer that `connect` has set; gives the number of bytes,
             /// which is all of them. It waits while there is no room.
             ///
             /// # Errors
             ///
-            /// Errors of the system; most often, there is no peer, or an earlier datagram was
-            /// refused (`ConnectionRefused`).
+            /// The system's; above all, that there is no peer, or no longer, or that an earlier
+            /// datagram was refused (`ConnectionRefused`).
             ///
             /// # Cancel safety
             ///
@@ -31,12 +31,12 @@ macro_rules! datagrams {
                 self.source.writing(|socket| socket.send(bytes)).await
             }
 
-            /// Receives one datagram; returns its length. Otherwise it is like
+            /// Receives one datagram; returns its length. Otherwise as
             /// [`recv_from`](Self::recv_from).
             ///
             /// # Errors
             ///
-            /// Those of `recv_from`.
+            /// As `recv_from`.
             ///
             /// # Cancel safety
             ///
@@ -55,13 +55,13 @@ macro_rules! datagrams {
                 self.source.reading(|socket| socket.recv(buffer)).await
             }
 
-            /// Receives one datagram; returns its length and its sender's address. Bytes that do
-            /// not fit into the buffer are lost, as with the system's own call. A datagram may be
+            /// Receives one datagram; returns its length and where it comes from. What does not
+            /// fit into the buffer is lost, as with the system's own call. A datagram may be
             /// empty.
             ///
             /// # Errors
             ///
-            /// Errors of the system; most often, an earlier datagram was refused
+            /// The system's; above all, that an earlier datagram was refused
             /// (`ConnectionRefused`), after [`connect`](Self::connect).
             ///
             /// # Cancel safety
@@ -88,7 +88,7 @@ macro_rules! datagrams {
             ///
             /// # Errors
             ///
-            /// Errors of the system.
+            /// The system's.
             ///
             /// ```
             /// assert!(trefoil::io::UnixDatagram::unbound()?.local_addr()?.is_unnamed());
@@ -116,8 +116,8 @@ macro_rules! datagrams {
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. Those
-            /// of [`send`](Self::send).
+            /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. As
+            /// [`send`](Self::send).
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
@@ -132,7 +132,7 @@ macro_rules! datagrams {
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if there is none: [`readable`](Self::readable) waits for one. Those of
+            /// `WouldBlock` if there is none: [`readable`](Self::readable) waits for one. As
             /// [`recv`](Self::recv).
             ///
             /// ```
@@ -148,11 +148,11 @@ macro_rules! datagrams {
                 self.source.get_ref().recv(buffer)
             }
 
-            /// Like [`try_recv`](Self::try_recv), and returns the sender's address.
+            /// Like [`try_recv`](Self::try_recv), and says where the datagram comes from.
             ///
             /// # Errors
             ///
-            /// Those of `try_recv`.
+            /// As `try_recv`.
             ///
             /// ```
             /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
@@ -165,11 +165,11 @@ macro_rules! datagrams {
                 self.source.get_ref().recv_from(buffer)
             }
 
-            /// [`send`](Self::send) for a future written by hand; only the latest caller is woken.
+            /// [`send`](Self::send) for a future written by hand; the latest caller is woken.
             ///
             /// # Errors
             ///
-            /// Those of `send`.
+            /// As `send`.
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;
@@ -183,16 +183,16 @@ macro_rules! datagrams {
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let send =
-                    |socket: &$socket| socket.send(bytes).map($crate::io::source::Completed::Full);
+                    |socket: &$socket| socket.send(bytes).map($crate::io::source::Outcome::Full);
                 self.source
                     .poll(cx, $crate::event_loop::Direction::Write, send)
             }
 
-            /// [`recv`](Self::recv) for a future written by hand; only the latest caller is woken.
+            /// [`recv`](Self::recv) for a future written by hand; the latest caller is woken.
             ///
             /// # Errors
             ///
-            /// Those of `recv`.
+            /// As `recv`.
             ///
             /// ```
             /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
@@ -208,17 +208,17 @@ macro_rules! datagrams {
                 buffer: &mut [u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let receive =
-                    |socket: &$socket| socket.recv(buffer).map($crate::io::source::Completed::Full);
+                    |socket: &$socket| socket.recv(buffer).map($crate::io::source::Outcome::Full);
                 self.source
                     .poll(cx, $crate::event_loop::Direction::Read, receive)
             }
 
-            /// [`recv_from`](Self::recv_from) for a future written by hand; only the latest caller
-            /// is woken.
+            /// [`recv_from`](Self::recv_from) for a future written by hand; the latest caller is
+            /// woken.
             ///
             /// # Errors
             ///
-            /// Those of `recv_from`.
+            /// As `recv_from`.
             ///
             /// ```
             /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
@@ -236,7 +236,7 @@ macro_rules! datagrams {
                 let receive = |socket: &$socket| {
                     socket
                         .recv_from(buffer)
-                        .map($crate::io::source::Completed::Full)
+                        .map($crate::io::source::Outcome::Full)
                 };
                 self.source
                     .poll(cx, $crate::event_loop::Direction::Read, receive)

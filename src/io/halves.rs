@@ -1,8 +1,8 @@
 //! A stream in two halves with separate owners.
 //!
 //! Streams are used through shared references, so a half is a counted reference with fewer methods.
-//! It adds only its destructor: dropping the writing half half-closes the stream, as if each half
-//! were a descriptor. Dropping the last half closes the stream.
+//! It adds only its drop: dropping the writing half half-closes the stream, as if each half were a
+//! descriptor. Dropping the last half closes it.
 //!
 //! Checked by `tests/io/`.
 
@@ -10,12 +10,11 @@ use std::sync::Arc;
 
 use rustix::fd::AsFd;
 
-use super::bytes::{ByteStream, close_write};
+use super::bytes::{Stream, close_write};
 use super::source::Source;
 
-/// The reading half of a stream: returned by
-/// [`TcpStream::into_split`](super::TcpStream::into_split) and
-/// [`UnixStream::into_split`](super::UnixStream::into_split).
+/// The reading half of a stream: what [`TcpStream::into_split`](super::TcpStream::into_split) and
+/// [`UnixStream::into_split`](super::UnixStream::into_split) give.
 ///
 /// ```
 /// use trefoil::io::UnixStream;
@@ -34,9 +33,8 @@ pub struct ReadHalf<S> {
     stream: Arc<S>,
 }
 
-/// The writing half of a stream: returned by
-/// [`TcpStream::into_split`](super::TcpStream::into_split) and
-/// [`UnixStream::into_split`](super::UnixStream::into_split).
+/// The writing half of a stream: what [`TcpStream::into_split`](super::TcpStream::into_split) and
+/// [`UnixStream::into_split`](super::UnixStream::into_split) give.
 ///
 /// Dropping it half-closes the stream: the peer reads its end.
 ///
@@ -68,7 +66,7 @@ pub(super) fn split<S: AsFd>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
     (reader, WriteHalf { stream })
 }
 
-impl<S: ByteStream> ByteStream for ReadHalf<S> {
+impl<S: Stream> Stream for ReadHalf<S> {
     type Io = S::Io;
 
     fn source(&self) -> &Source<S::Io> {
@@ -76,7 +74,7 @@ impl<S: ByteStream> ByteStream for ReadHalf<S> {
     }
 }
 
-impl<S: ByteStream + AsFd> ByteStream for WriteHalf<S> {
+impl<S: Stream + AsFd> Stream for WriteHalf<S> {
     type Io = S::Io;
 
     fn source(&self) -> &Source<S::Io> {
@@ -98,7 +96,7 @@ impl<S: AsFd> AsRef<S> for WriteHalf<S> {
 
 impl<S: AsFd> Drop for WriteHalf<S> {
     fn drop(&mut self) {
-        // The result is ignored: either the peer reads the end, or the peer is gone.
+        // The result is ignored: either the peer learns it, or it is gone already.
         let _ = close_write(self.stream.as_fd());
     }
 }

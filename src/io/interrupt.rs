@@ -1,7 +1,7 @@
-//! Waits for Ctrl-C on the loop.
+//! Ctrl-C, waited for on the loop.
 //!
-//! It is a source like others; its operation asks whether Ctrl-C has come (see `sys::signal`, which
-//! has the handler).
+//! It is a source like others, whose operation asks whether it has come (see `sys::signal`, where
+//! the handler is).
 //!
 //! A `select!` in a loop drops a pending [`ctrl_c`] and makes another one. A Ctrl-C in between must
 //! not end the program, so the event loop keeps the subscription meanwhile, and passes it to the
@@ -15,20 +15,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::source::{Completed, Source};
+use super::source::{Outcome, Source};
 use crate::event_loop::{Direction, current};
 use crate::sys::signal::{INT, Subscription};
 
-/// The operation of a subscription's source: whether Ctrl-C has come.
-pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Completed<()>> {
+/// Of a subscription's source: whether it has come.
+pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Outcome<()>> {
     if subscription.take() {
-        Ok(Completed::Full(()))
+        Ok(Outcome::Full(()))
     } else {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
-/// Waits for Ctrl-C, from this call on (not from the first poll): the next Ctrl-C completes this
+/// Waits for Ctrl-C, from this call on (not from the first poll): the next one completes this
 /// future instead of ending the process.
 ///
 /// After that, Ctrl-C has its previous effect again. So a second one ends the program at once while
@@ -41,12 +41,12 @@ pub(super) fn taken(subscription: &Arc<Subscription>) -> io::Result<Completed<()
 ///
 /// # Errors
 ///
-/// Errors of the system: it has no room for a handler. An error when used off its loop.
+/// The system's: it has no room for a handler. Off its loop.
 ///
 /// # Cancel safety
 ///
-/// On a loop, dropping it loses nothing: see above. Elsewhere, dropping it loses a Ctrl-C that has
-/// arrived and was not yet reported.
+/// On a loop, dropping it loses nothing: see above. Elsewhere it loses a Ctrl-C that has arrived
+/// and was not yet reported.
 ///
 /// ```
 /// use rustix::process::{Signal, getpid, kill_process};
@@ -75,7 +75,7 @@ pub fn ctrl_c() -> CtrlC {
 #[must_use = "futures do nothing unless they are awaited"]
 #[derive(Debug)]
 pub struct CtrlC {
-    /// The source; `None` when the future is done.
+    /// `None` once it is done.
     source: Option<io::Result<Source<Arc<Subscription>>>>,
     keep: bool,
 }
@@ -104,19 +104,19 @@ impl CtrlC {
         self
     }
 
-    /// Passes the subscription to the loop that runs here, if one does.
+    /// To the loop that runs here, if one does.
     fn give_to_loop(&self) {
         if let Some(Ok(source)) = &self.source
             && let Some(local) = current::local()
             && let Some(before) = local.keep_ctrl_c(Some(source.get_ref().clone()))
         {
-            // The earlier subscription may report a Ctrl-C that this one has already reported.
+            // It may report one that ours has already reported.
             drop(local.keep_ctrl_c(Some(before)));
         }
     }
 }
 
-/// Keeps the subscription if Ctrl-C has not come.
+/// It has not come.
 impl Drop for CtrlC {
     fn drop(&mut self) {
         self.give_to_loop();

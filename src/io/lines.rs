@@ -1,7 +1,7 @@
 //! The lines of a reader.
 //!
-//! The bytes of an incomplete line, and how far they were searched, stay in the reader's buffer: a
-//! line that comes in many small pieces is searched once.
+//! What a line needs stays in the reader's buffer until the line is whole, and there, too, how far
+//! it was searched: a line that comes in many small pieces is looked at once.
 //!
 //! Checked by `tests/io/buffered.rs`.
 
@@ -40,7 +40,7 @@ pub struct Lines<R> {
 }
 
 impl<R: AsyncRead + Unpin> BufReader<R> {
-    /// Yields the lines, one by one, without their ends (`\n` or `\r\n`).
+    /// The lines, one by one, without their ends (`\n` or `\r\n`).
     ///
     /// ```
     /// use trefoil::io::{BufReader, UnixStream};
@@ -63,7 +63,7 @@ impl<R: AsyncRead + Unpin> BufReader<R> {
 }
 
 impl<R> Lines<R> {
-    /// Returns the reader, whose next byte begins the next line.
+    /// The reader, in front of the next line.
     ///
     /// ```
     /// use trefoil::io::{BufReader, UnixStream};
@@ -84,12 +84,12 @@ impl<R> Lines<R> {
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// The next line, without its end; `None` after the last. A line uses as much memory as it is
+    /// The next line, without its end; `None` after the last. A line takes as much memory as it is
     /// long.
     ///
     /// # Errors
     ///
-    /// `InvalidData` if it is not UTF-8; the next call returns the next line. Errors of the reader.
+    /// `InvalidData` if it is not UTF-8; the next call gives the next line. The reader's.
     ///
     /// # Cancel safety
     ///
@@ -110,11 +110,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         poll_fn(|cx| self.poll_line(cx)).await
     }
 
-    /// Like [`next`](Self::next), with tokio's return type, for use with `?`.
+    /// Like [`next`](Self::next), in tokio's shape, for use with `?`.
     ///
     /// # Errors
     ///
-    /// Those of `next`.
+    /// As `next`.
     ///
     /// # Cancel safety
     ///

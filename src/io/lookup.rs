@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 
 use crate::offload;
 
-/// Looks up a host: returns all its addresses, in the order of the system's preference.
+/// Looks a host up: all its addresses, in the order of the system's preference.
 ///
 /// `host` is anything that [`TcpStream::connect`](super::TcpStream::connect) takes: `"name:port"`,
 /// `("name", port)`, an address.
@@ -78,18 +78,18 @@ pub trait ToSocketAddrs {
 #[derive(Debug)]
 pub struct Seal;
 
-/// The addresses, or the name that must be looked up first.
+/// What there is to do before connecting.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Target {
-    /// Addresses that need no lookup.
+    /// Nothing.
     Known(Vec<SocketAddr>),
-    /// A name and a port.
+    /// A lookup.
     Name(String, u16),
 }
 
 impl Target {
-    /// Looks up the name, if it is one.
+    /// Looks it up, if it is a name.
     pub(super) async fn addresses(self) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::Known(addresses) => Ok(addresses),
@@ -174,7 +174,7 @@ fn bad(what: &str, text: &str) -> io::Error {
     )
 }
 
-/// The error if there is no address to try.
+/// There was nothing to try.
 pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "no address to use")
 }

@@ -98,7 +98,7 @@ mod unix_listener;
 mod unix_stream;
 
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
-pub(crate) use bytes::{ByteStream, Bytes};
+pub(crate) use bytes::{Bytes, Stream};
 #[cfg(any(feature = "hyper", feature = "tokio-io"))]
 pub(crate) use source::Source;
 

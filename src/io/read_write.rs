@@ -1,6 +1,6 @@
 //! Inherent methods of files, standard streams and buffers, through the futures-io traits.
 //!
-//! Streams of a [`Source`](super::source::Source) have their own methods: see `bytes`.
+//! Streams of a [`Source`](super::source::Source) need no such help: see `bytes`.
 //!
 //! Checked by `tests/io/`.
 
@@ -10,7 +10,7 @@ use std::pin::Pin;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// `read_to_end` asks for this many bytes at once.
+/// `read_to_end` asks for so many bytes at once.
 const PIECE: usize = 128 * 1024;
 
 pub(super) async fn read(
@@ -33,7 +33,7 @@ pub(super) async fn read_exact(
     Ok(())
 }
 
-/// If this future is dropped, the bytes that were read are in `bytes`.
+/// What has been read is in `bytes`, also if this is dropped before its end.
 pub(super) async fn read_to_end(
     reader: &mut (impl AsyncRead + Unpin),
     bytes: &mut Vec<u8>,
@@ -57,7 +57,7 @@ pub(super) async fn read_to_string(
     append(text, bytes)
 }
 
-/// Appends `bytes` if they are valid text, and returns their number. Otherwise appends nothing.
+/// Appends what must be text, and returns its length; nothing, if it is not.
 pub(super) fn append(text: &mut String, bytes: Vec<u8>) -> io::Result<usize> {
     let read = self::text(bytes)?;
     text.push_str(&read);
@@ -68,7 +68,7 @@ pub(super) fn text(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Writes some bytes. When it is done, the system has them.
+/// The bytes are the system's when it is done.
 pub(super) async fn write(
     writer: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
@@ -78,7 +78,7 @@ pub(super) async fn write(
     Ok(count)
 }
 
-/// Writes all bytes. When it is done, the system has them.
+/// The bytes are the system's when it is done.
 pub(super) async fn write_all(
     writer: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
@@ -87,7 +87,7 @@ pub(super) async fn write_all(
     flush(writer).await
 }
 
-/// Writes all bytes. When it is done, the writer has them.
+/// The bytes are the writer's when it is done.
 pub(super) async fn write_pieces(
     writer: &mut (impl AsyncWrite + Unpin),
     mut bytes: &[u8],

@@ -1,12 +1,12 @@
-//! Waits until a call would not block, without making the call.
+//! Waiting until a call would not block, without making it.
 //!
-//! The kernel is asked with `poll(2)`, so the answer is level-triggered: it is right whatever was
-//! read or written meanwhile, through this source or not, and nothing must be cleared. If the call
-//! would block, the source registers with its loop, and the task waits for the next edge. An edge
-//! between the question and the wait is not lost: only the loop takes events, after the task has
-//! been entered (see `event_loop::reactor`).
+//! The kernel is asked by `poll(2)`, so the answer is level-triggered: it is right whatever was
+//! read or written meanwhile, through this source or not, and there is nothing to clear. If the
+//! call would block, the source registers with its loop, and the task waits for the next edge. An
+//! edge between the question and the wait is not lost: events are taken in by the loop only, after
+//! the task has been entered (see `event_loop::reactor`).
 //!
-//! The macros write the public methods. These differ only in the type.
+//! The macros write the public methods, which differ in nothing but the type.
 //!
 //! Checked by `tests/io/`.
 
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 
-use super::source::{Completed, Source};
+use super::source::{Outcome, Source};
 use crate::event_loop::Direction;
 use crate::sys::poll::poll;
 
@@ -35,9 +35,8 @@ impl<T: AsFd> Source<T> {
     }
 }
 
-/// Asks whether a call would block; if so, returns `WouldBlock`. With a pending error, or a peer
-/// that is gone, it does not block.
-fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed<()>> {
+/// `WouldBlock` if it would. A pending error, or a peer that is gone, does not block.
+fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Outcome<()>> {
     let event = match direction {
         Direction::Read => PollFlags::IN,
         Direction::Write => PollFlags::OUT,
@@ -49,7 +48,7 @@ fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed
     if asked[0].revents().contains(PollFlags::NVAL) {
         return Err(closed(io.as_fd().as_raw_fd()));
     }
-    Ok(Completed::Full(()))
+    Ok(Outcome::Full(()))
 }
 
 pub(super) fn closed(number: RawFd) -> io::Error {
@@ -59,17 +58,17 @@ pub(super) fn closed(number: RawFd) -> io::Error {
     )
 }
 
-/// The public methods of a type that can wait for reads.
+/// The public methods of what can be waited for to be readable.
 macro_rules! readable {
     ($type:ty) => {
         impl $type {
-            /// Waits until a read would not block: there is data, or the end, or a pending error.
-            /// As long as that is so, it completes at once each time: there is no guard, and
-            /// nothing to clear.
+            /// Waits until a read would not block: there is something, or the end has come, or an
+            /// error is to be fetched. It says so each time, for as long as that is the case:
+            /// there is no guard, and nothing to clear.
             ///
             /// # Errors
             ///
-            /// Errors of the system. An error when used off its loop.
+            /// The system's. Off its loop.
             ///
             /// # Cancel safety
             ///
@@ -93,12 +92,12 @@ macro_rules! readable {
                     .await
             }
 
-            /// [`readable`](Self::readable) for a future written by hand; only the latest caller is
+            /// [`readable`](Self::readable) for a future written by hand; the latest caller is
             /// woken.
             ///
             /// # Errors
             ///
-            /// Those of `readable`.
+            /// As `readable`.
             ///
             /// ```
             /// use std::future::poll_fn;
@@ -123,16 +122,17 @@ macro_rules! readable {
 }
 pub(super) use readable;
 
-/// The public methods of a type that can wait for writes.
+/// The public methods of what can be waited for to be writable.
 macro_rules! writable {
     ($type:ty) => {
         impl $type {
             /// Waits until a write would not block: there is room, or the other end is closed, or
-            /// there is a pending error. As long as that is so, it completes at once each time.
+            /// an error is to be fetched. It says so each time, for as long as that is the
+            /// case.
             ///
             /// # Errors
             ///
-            /// Errors of the system. An error when used off its loop.
+            /// The system's. Off its loop.
             ///
             /// # Cancel safety
             ///
@@ -155,12 +155,12 @@ macro_rules! writable {
                     .await
             }
 
-            /// [`writable`](Self::writable) for a future written by hand; only the latest caller is
+            /// [`writable`](Self::writable) for a future written by hand; the latest caller is
             /// woken.
             ///
             /// # Errors
             ///
-            /// Those of `writable`.
+            /// As `writable`.
             ///
             /// ```
             /// use std::future::poll_fn;

@@ -1,7 +1,8 @@
 //! Reaps children whose handle was dropped.
 //!
-//! A child that has ended stays as a zombie until its parent has asked for its status. A program
-//! that drops a [`Child`](super::Child) does not ask, so this module does, on a loop or off it.
+//! A child that has ended stays as a zombie until its parent has asked for its status. A
+//! program that drops a [`Child`](super::Child) will not ask, so this module does, on a loop or off
+//! it.
 //!
 //! 1. [`adopt`] takes over a child. One that has ended already is reaped at once.
 //! 2. Otherwise a helper thread waits for its end (`alarm::waiter`), and reaps it then.
@@ -11,12 +12,12 @@
 //! 4. If the system refuses the thread, the child stays in a list, and the next call of `adopt`
 //!    tries again.
 //!
-//! A child keeps its number until its status is fetched. Only if the host lets the system discard
-//! its children, or waits for them itself, could another child have the number by then: that is why
-//! a descriptor is better.
+//! A number is the child's until it is fetched. Only where the host lets the system discard its
+//! children, or waits for them itself, could it be another child's by then: that is why a
+//! descriptor is better.
 //!
-//! Rejected: `SIGCHLD`, which belongs to the host; a double fork, which makes another process the
-//! child's parent; reaping whenever another child is started, which never reaps the last ones.
+//! Rejected: `SIGCHLD`, which belongs to the host; a double fork, which is not the child's parent;
+//! reaping whenever another child is started, which leaves the last ones for ever.
 //!
 //! Checked by `tests/io/`.
 
@@ -34,13 +35,12 @@ use crate::sys::fork::PerProcess;
 /// A child whose handle was dropped.
 pub(super) enum Orphan {
     Held(Arc<Handle>),
-    /// No descriptor was left to watch it.
+    /// There was no descriptor left for it.
     Numbered(Id),
 }
 
 impl Orphan {
-    /// Whether the child is still running. If not, no zombie is left. (An error means that other
-    /// code has fetched the status.)
+    /// False: it has ended, and no zombie is left. (An error: it was fetched elsewhere.)
     fn runs(&self) -> bool {
         let status = match self {
             Self::Held(child) => child.fetch(),
@@ -50,14 +50,14 @@ impl Orphan {
     }
 }
 
-/// Checks on the child when it may have ended, and from time to time.
+/// What wakes it: it may have ended, and if it has not, it is looked at from time to time.
 impl Wake for Orphan {
     fn wake(self: Arc<Self>) {
         wait_for(self, None);
     }
 }
 
-/// Makes sure that this child does not stay a zombie.
+/// Ensures that this child does not stay a zombie.
 pub(super) fn adopt(child: Orphan) {
     let child = Arc::new(child);
     let left = std::mem::take(&mut *left().lock());
@@ -70,7 +70,7 @@ pub(super) fn adopt(child: Orphan) {
     }
 }
 
-/// The children that no thread waits for. A forked child has none of its parent's children.
+/// Those that no thread waits for. A forked child has none of its parent's children.
 fn left() -> &'static Mutex<Vec<Arc<Orphan>>> {
     static LEFT: PerProcess<Mutex<Vec<Arc<Orphan>>>> = PerProcess::new();
     LEFT.get_or_init(Mutex::default)

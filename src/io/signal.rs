@@ -1,8 +1,8 @@
-//! Waits for signals of the process on the loop.
+//! Signals of the process, waited for on the loop.
 //!
-//! A `Signal` is a source like others; its operation asks whether the signal has come (see
-//! `sys::signal`, which has the handler). No handler is installed before the first `Signal`, and
-//! the previous one is restored when the last `Signal` is dropped.
+//! All of it is a source like others, whose operation asks whether the signal has come (see
+//! `sys::signal`, where the handler is). No handler is installed before the first `Signal`, and the
+//! previous one is restored when the last `Signal` is dropped.
 //!
 //! Checked by `tests/io/`.
 
@@ -17,7 +17,7 @@ use crate::sys::signal::Subscription;
 
 /// Waits for one kind of signal.
 ///
-/// From [`new`](Self::new) on the signal no longer has its usual effect (in most cases, ending the
+/// From [`new`](Self::new) on the signal no longer has its usual effect (mostly, ending the
 /// process), but can be received here. Signals that come faster than they are received become one.
 /// Several `Signal`s of a kind, on one loop or on many, each receive it. When the last of a kind is
 /// dropped, the signal has its previous effect; a handler that the program had installed is called
@@ -40,32 +40,32 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// The terminal is gone; services reload their settings.
+    /// The terminal is gone; for services: reload the settings.
     pub const HUP: i32 = libc::SIGHUP;
     /// Ctrl-C.
     pub const INT: i32 = libc::SIGINT;
     /// Ctrl-\.
     pub const QUIT: i32 = libc::SIGQUIT;
-    /// For the program's own use.
+    /// Free to use.
     pub const USR1: i32 = libc::SIGUSR1;
-    /// For the program's own use.
+    /// Free to use.
     pub const USR2: i32 = libc::SIGUSR2;
-    /// A pipe's other end is closed. Rust programs ignore it.
+    /// A pipe whose other end is closed. Rust programs ignore it.
     pub const PIPE: i32 = libc::SIGPIPE;
-    /// A timer of the process has expired.
+    /// A timer of the process.
     pub const ALRM: i32 = libc::SIGALRM;
-    /// A request to end.
+    /// Please end.
     pub const TERM: i32 = libc::SIGTERM;
     /// A child has ended or stopped.
     pub const CHLD: i32 = libc::SIGCHLD;
-    /// Continue after a stop.
+    /// Go on, after a stop.
     pub const CONT: i32 = libc::SIGCONT;
     /// Ctrl-Z.
     pub const TSTP: i32 = libc::SIGTSTP;
-    /// The terminal's size has changed.
+    /// The terminal has another size.
     pub const WINCH: i32 = libc::SIGWINCH;
 
-    /// Catches the signal with this number from now on. It needs no loop yet.
+    /// Catches the signal with this number from now on. Needs no loop yet.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Signal {
     ///
     /// # Errors
     ///
-    /// When used off its loop, or if no descriptor or memory is left to wait with.
+    /// Off its loop; no descriptor or memory is left to wait with.
     ///
     /// # Cancel safety
     ///
@@ -112,11 +112,11 @@ impl Signal {
         self.source.operate(Direction::Read, taken).await
     }
 
-    /// [`recv`](Self::recv) for a future written by hand; only the latest caller is woken.
+    /// [`recv`](Self::recv) for a future written by hand; the latest caller is woken.
     ///
     /// # Errors
     ///
-    /// Those of `recv`.
+    /// As `recv`.
     ///
     /// ```
     /// use std::future::poll_fn;

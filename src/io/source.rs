@@ -1,20 +1,20 @@
-//! A non-blocking descriptor, and the loop that waits for it.
+//! A descriptor that does not block, and the loop that waits for it.
 //!
 //! 1. The first operation binds the source to the loop that runs it. From then on, operations on
 //!    any other thread fail.
-//! 2. Every operation is tried first. If it would block, the source registers with its loop, once,
-//!    and the task waits.
+//! 2. Every operation is tried first. Only one that would block makes the source register with its
+//!    loop, once, and its task wait.
 //! 3. After an operation with a short count, the next one in that direction waits. If the source is
 //!    not registered yet, the next operation registers it first: the kernel then reports the
-//!    current state, so no event in between is missed. If no edge will follow (see the reactor),
-//!    the next operation waits for the loop's next turn. So a task can act between the last bytes
-//!    and an end of the stream that came with them: a server can answer a request before it learns
-//!    that its client sends no more.
+//!    current state, so no event in between is missed. If no edge will follow (see the reactor) the
+//!    next one waits for the loop's next turn. So a task can act between the last bytes and an end
+//!    of the stream that came with them: a server can answer a request before it learns that its
+//!    client sends no more.
 //! 4. Dropping the source, on any thread, deregisters it here and in the kernel, and then closes
 //!    the descriptor, of which duplicates may stay open.
 //!
-//! Operations take a shared reference: the kernel synchronises readers and writers, and the loop
-//! supports any number of waiting tasks in each direction.
+//! Operations take a shared reference: the kernel takes care of readers and
+//! writers, and the loop of any number of waiting tasks in each direction.
 //!
 //! Checked by `tests/io/`, and against a simulated kernel in `simulated`.
 
@@ -33,35 +33,34 @@ use std::task::{Context, Poll, ready};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
-use crate::event_loop::{Direction, Local, SHARED, SharedLoop, SourceKey, current};
-use crate::sys::sockets::quiet;
+use crate::event_loop::{Direction, Local, SHARED, Shared, SourceKey, current};
 use crate::sys::watch::refusal;
 
-/// An object with a non-blocking descriptor.
+/// Something with a descriptor, in non-blocking mode.
 pub(crate) struct Source<T: AsFd> {
     bound: OnceLock<Bound>,
-    /// The object. `None` when it was taken out of a source that is about to be dropped.
+    /// `None` once it was taken out of a source that is about to be dropped.
     io: Option<T>,
 }
 
 struct Bound {
-    shared: Arc<SharedLoop>,
-    /// The registration. The loop's thread sets it when an operation would have blocked.
+    shared: Arc<Shared>,
+    /// Set by the loop's thread, once an operation would have blocked.
     key: OnceLock<SourceKey>,
-    /// For each direction, whether an operation had a short count while there was no key yet.
+    /// For each direction: an operation came out short while there was no key yet.
     short: [OnceLock<()>; 2],
 }
 
-/// The result of an operation that did not fail.
-pub(super) enum Completed<R> {
-    /// The operation did everything that it was asked to do.
+/// How an operation went that did not fail.
+pub(super) enum Outcome<R> {
+    /// As it was asked to.
     Full(R),
-    /// The operation read or wrote less than it could have. `true`: the next call would block.
-    /// `false`: it may have stopped at urgent data.
+    /// It read or wrote less than it could have. True: so the next would block; false: it may have
+    /// stopped at a mark.
     Short(R, bool),
 }
 
-impl<R> Completed<R> {
+impl<R> Outcome<R> {
     pub(super) fn value(self) -> R {
         match self {
             Self::Full(value) | Self::Short(value, _) => value,
@@ -69,9 +68,9 @@ impl<R> Completed<R> {
     }
 }
 
-impl Completed<usize> {
-    /// The result of an operation that read or wrote `count` of `wanted` bytes. `drains`: a short
-    /// count leaves nothing behind.
+impl Outcome<usize> {
+    /// Of `wanted` bytes, `count` were read or written. `drains`: a short count leaves nothing
+    /// behind.
     pub(super) fn of(wanted: usize, count: usize, drains: bool) -> Self {
         if count > 0 && count < wanted {
             Self::Short(count, drains)
@@ -81,8 +80,8 @@ impl Completed<usize> {
     }
 }
 
-/// Called before an operation that never waits: a task that calls it repeatedly must let others
-/// run, like one that reads and writes.
+/// Before a call that never waits: a task that makes it repeatedly must let others run, like one
+/// that reads and writes.
 pub(super) async fn fairly() {
     poll_fn(|cx| match current::local() {
         Some(local) => local.poll_budget(cx),
@@ -92,7 +91,7 @@ pub(super) async fn fairly() {
 }
 
 impl<T: AsFd> Source<T> {
-    /// Wraps an object whose descriptor is non-blocking.
+    /// Of a descriptor that does not block.
     pub(super) fn new(io: T) -> Self {
         Self {
             bound: OnceLock::new(),
@@ -100,10 +99,9 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Makes the descriptor non-blocking and wraps the object.
+    /// Makes the descriptor non-blocking.
     pub(super) fn nonblocking(io: T) -> io::Result<Self> {
         ioctl_fionbio(io.as_fd(), true)?;
-        quiet(io.as_fd());
         Ok(Self::new(io))
     }
 
@@ -115,19 +113,19 @@ impl<T: AsFd> Source<T> {
         self.io.as_mut().expect("it was not taken out")
     }
 
-    /// Returns the object, whose descriptor the loop does not watch any more.
+    /// The descriptor, which this loop watches no longer.
     pub(super) fn into_inner(mut self) -> T {
         self.release();
         self.io.take().expect("it was not taken out")
     }
 
-    /// Whether an operation has had to wait, so that a loop watches the descriptor.
+    /// An operation has had to wait, so that a loop asks the kernel about it.
     pub(super) fn is_watched(&self) -> bool {
         let bound = self.bound.get();
         bound.is_some_and(|bound| bound.key.get().is_some())
     }
 
-    /// Removes the registration.
+    /// Takes its registration out.
     fn release(&mut self) {
         if let Some(bound) = self.bound.take()
             && let Some(&key) = bound.key.get()
@@ -136,11 +134,11 @@ impl<T: AsFd> Source<T> {
         }
     }
 
-    /// Tries `op` until it does not block. The future may be dropped at any time.
+    /// Tries `op` until it does not block. Dropping the future leaves nothing behind.
     pub(super) async fn operate<R>(
         &self,
         direction: Direction,
-        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
+        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
     ) -> io::Result<R> {
         let mut operation = Operation {
             source: self,
@@ -150,45 +148,45 @@ impl<T: AsFd> Source<T> {
         poll_fn(|cx| operation.poll(cx, &mut op)).await
     }
 
-    /// Calls `op`, which reads, until it does not fail with `WouldBlock`. Its result says nothing
+    /// Calls `op`, which reads, until it does not say `WouldBlock`. What it gives tells nothing
     /// about the next call.
     pub(super) async fn reading<R>(
         &self,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let op = |io: &T| op(io).map(Completed::Full);
+        let op = |io: &T| op(io).map(Outcome::Full);
         self.operate(Direction::Read, op).await
     }
 
-    /// Like [`reading`](Self::reading), for an `op` that writes.
+    /// Like [`reading`](Self::reading), of what writes.
     pub(super) async fn writing<R>(
         &self,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let op = |io: &T| op(io).map(Completed::Full);
+        let op = |io: &T| op(io).map(Outcome::Full);
         self.operate(Direction::Write, op).await
     }
 
-    /// Like [`operate`](Self::operate), for `poll_…` methods: only the latest caller in each
+    /// Like [`operate`](Self::operate), for `poll_…` methods: the latest caller in each
     /// direction is woken.
     pub(super) fn poll<R>(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
-        op: impl FnMut(&T) -> io::Result<Completed<R>>,
+        op: impl FnMut(&T) -> io::Result<Outcome<R>>,
     ) -> Poll<io::Result<R>> {
         let (local, bound) = self.bind()?;
         self.poll_as(cx, &local, bound, direction, SHARED, op)
     }
 
-    /// An empty read or write. It does not wait, whatever the kernel's buffers contain, but the
-    /// loop must be the right one.
+    /// An empty read or write does not wait, whatever the kernel's buffers hold. Only the loop must
+    /// be the right one.
     pub(super) fn nothing(&self) -> io::Result<usize> {
         self.bind().map(|_| 0)
     }
 
-    /// The loop that runs here. The source belongs to it from now on; an error if it already
-    /// belongs to another one.
+    /// The loop that runs here, which the source belongs to from now on; an error if
+    /// it belongs to another.
     fn bind(&self) -> io::Result<(Rc<Local>, &Bound)> {
         let Some(local) = current::local() else {
             return Err(io::Error::other(
@@ -209,8 +207,8 @@ impl<T: AsFd> Source<T> {
         Ok((local, bound))
     }
 
-    /// Registers the source. For a read, it counts as writable: a write is tried without waiting
-    /// for the kernel's first report, unless a write had a short count before.
+    /// Registered for a read, it is taken to be writable: a write is tried without waiting for the
+    /// kernel's first report, unless one came out short before.
     fn register(
         &self,
         local: &Local,
@@ -231,13 +229,13 @@ impl<T: AsFd> Source<T> {
         bound: &Bound,
         direction: Direction,
         number: u64,
-        mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
+        mut op: impl FnMut(&T) -> io::Result<Outcome<R>>,
     ) -> Poll<io::Result<R>> {
         ready!(local.poll_budget(cx));
         loop {
             let mut key = bound.key.get().copied();
             if key.is_none() && bound.is_short(direction) {
-                // If the loop cannot watch it, the operation can still be tried.
+                // What the loop cannot watch can still be tried.
                 key = self.register(local, bound, direction).ok();
             }
             if let Some(key) = key
@@ -247,8 +245,8 @@ impl<T: AsFd> Source<T> {
                 return Poll::Pending;
             }
             match op(self.get_ref()) {
-                Ok(Completed::Full(value)) => return Poll::Ready(Ok(value)),
-                Ok(Completed::Short(value, drained)) => {
+                Ok(Outcome::Full(value)) => return Poll::Ready(Ok(value)),
+                Ok(Outcome::Short(value, drained)) => {
                     bound.come_short(local, direction, drained);
                     return Poll::Ready(Ok(value));
                 }
@@ -272,7 +270,7 @@ impl Bound {
         self.short[direction as usize].get().is_some()
     }
 
-    /// Makes the next operation in this direction wait; `drained`: for an edge, if one will follow.
+    /// The next operation in this direction waits; `drained`: for an edge, if one will follow.
     fn come_short(&self, local: &Local, direction: Direction, drained: bool) {
         match self.key.get() {
             Some(&key) => local.clear_short(key, direction, drained),
@@ -281,7 +279,7 @@ impl Bound {
     }
 }
 
-/// An error that says why the system does not watch a descriptor.
+/// Why the system will not watch a descriptor.
 fn in_words(fd: RawFd, error: io::Error) -> io::Error {
     match refusal(&error) {
         Some((kind, why)) => io::Error::new(kind, format!("descriptor {fd} {why}")),
@@ -293,8 +291,8 @@ fn in_words(fd: RawFd, error: io::Error) -> io::Error {
 struct Operation<'a, T: AsFd> {
     source: &'a Source<T>,
     direction: Direction,
-    /// The entry's own number at the source's loop; `SHARED` while there is none. The number of
-    /// another loop would be another task's entry here.
+    /// The entry's own number at the source's loop; `SHARED` while there is none.
+    /// Another loop's number would be another task's entry there.
     number: u64,
 }
 
@@ -302,7 +300,7 @@ impl<T: AsFd> Operation<'_, T> {
     fn poll<R>(
         &mut self,
         cx: &mut Context<'_>,
-        op: impl FnMut(&T) -> io::Result<Completed<R>>,
+        op: impl FnMut(&T) -> io::Result<Outcome<R>>,
     ) -> Poll<io::Result<R>> {
         let (local, bound) = self.source.bind()?;
         if self.number == SHARED {
@@ -311,7 +309,7 @@ impl<T: AsFd> Operation<'_, T> {
         let (direction, number) = (self.direction, self.number);
         let polled = (self.source).poll_as(cx, &local, bound, direction, number, op);
         if polled.is_ready() {
-            // Making a direction ready takes out all its entries, so there is none to remove.
+            // What makes a direction ready takes all its entries out: there is none to forget.
             self.number = SHARED;
         }
         polled
@@ -341,8 +339,7 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for Source<T> {
     }
 }
 
-/// What every socket type has: a conversion from the standard library's type, and access to the
-/// descriptor.
+/// What every socket has: it is made from the standard library's, and shows its descriptor.
 macro_rules! socket {
     ($type:ty, $std:ty $(, $fd:ty)?) => {
         /// Takes over a socket of the standard library, with all its settings; it becomes

@@ -5,18 +5,18 @@
 //!
 //! 1. A pipe or a terminal is opened a second time (through `/proc/self/fd`), without blocking:
 //!    that is another open file of the same pipe or terminal. The loop waits for it like for any
-//!    source; no thread is involved, and an abandoned read has read nothing.
+//!    source; no thread is involved, and a read that is given up has read nothing.
 //! 2. A socket cannot be opened again, but each call on it can ask not to wait.
-//! 3. A regular file is read and written off the loop, through a duplicate that shares its position
-//!    (see `fs::File`). So is anything that the system refuses to open again, or would create anew
-//!    (the controlling side of a terminal). A read of such a stream may stay on its thread for
-//!    ever, and nothing waits for that thread.
+//! 3. A regular file is read and written off the loop, by a duplicate that shares its position (see
+//!    `fs::File`). So is whatever the system refuses to open again, or would make anew (the
+//!    controlling side of a terminal); a read of that may stay on its thread for ever, and nothing
+//!    waits for that thread.
 //!
-//! All of this happens at the first use. A short read says nothing about the next one: a terminal
-//! returns a line at a time.
+//! All of this happens at the first use. A short read says nothing: a terminal gives a line at
+//! a time.
 //!
-//! Rejected: a thread that reads ahead, as other runtimes have. It takes bytes that a child, or
-//! later code of the program, should have read, and keeps runtimes that wait for it from ending.
+//! Rejected: a thread that reads ahead, as runtimes usually have it. It takes what a child, or
+//! later code of the program, should have read, and blocks the end of those that wait for it.
 //!
 //! Checked by `tests/io/`.
 
@@ -34,15 +34,15 @@ use super::lines::Lines;
 use super::read_write;
 use super::source::Source;
 use crate::sys::descriptor::descriptor;
-use crate::sys::stdio::{self, StandardStream};
+use crate::sys::stdio::{self, Stream};
 
 /// The standard input of this process.
 ///
-/// Several handles may exist; each reads what has arrived when it reads. This handle reads ahead
-/// only what [`read_line`](Self::read_line) has left of its last piece. `std`'s own `Stdin` has a
-/// buffer of its own: use only one of the two.
+/// Several handles may exist; each reads what is there then. What this handle has read ahead is
+/// only what [`read_line`](Self::read_line) has left of its last piece, and `std`'s own
+/// `Stdin` has a buffer of its own: use one of the two.
 ///
-/// A pending read keeps neither the loop nor the process from ending.
+/// A read that waits keeps neither the loop nor the process from ending.
 ///
 /// ```no_run
 /// use trefoil::io::stdin;
@@ -60,7 +60,7 @@ use crate::sys::stdio::{self, StandardStream};
 /// ```
 #[derive(Debug)]
 pub struct Stdin {
-    /// Only lines are read through the buffer.
+    /// Only a line is read through the buffer.
     reader: BufReader<Standard>,
 }
 
@@ -75,7 +75,7 @@ pub fn stdin() -> Stdin {
     }
 }
 
-/// How many bytes `read_line` asks for at once.
+/// How much `read_line` asks for at once.
 const PIECE: usize = 1024;
 
 impl Stdin {
@@ -83,8 +83,7 @@ impl Stdin {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, standard input is closed, or cannot be read. An error when
-    /// used off its loop.
+    /// The system's; above all, standard input is closed, or cannot be read. Off its loop.
     ///
     /// # Cancel safety
     ///
@@ -123,8 +122,8 @@ impl Stdin {
         self.reader.read_line(line).await
     }
 
-    /// Yields the lines, one by one, without their ends. It reads up to 8 KiB ahead: other readers
-    /// of the input lose these bytes.
+    /// The lines, one by one, without their ends. They are read ahead, up to 8 KiB: what comes
+    /// after them is lost to other readers of the input.
     ///
     /// ```no_run
     /// trefoil::run(async {
@@ -170,7 +169,7 @@ impl Stdin {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: what has been read is lost.
+    /// None: what has been read is lost.
     ///
     /// ```no_run
     /// # trefoil::run(async {
@@ -201,8 +200,7 @@ macro_rules! output {
     ($(#[$docs:meta])* $name:ident, $function:ident, $fd:literal) => {
         $(#[$docs])*
         ///
-        /// It has no buffer. `print!` and similar macros have a buffer of their own, which is
-        /// written when they flush.
+        /// It has no buffer; what `print!` and its like have in theirs comes when they flush.
         ///
         /// ```
         #[doc = concat!("use trefoil::io::", stringify!($function), ";")]
@@ -233,12 +231,12 @@ macro_rules! output {
             ///
             /// # Errors
             ///
-            /// Errors of the system; most often, one of the two ends is closed (`BrokenPipe`). An
-            /// error when used off its loop.
+            /// The system's; above all, the other end is closed (`BrokenPipe`), or this one. Off
+            /// its loop.
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future writes nothing, except to a regular file.
+            /// Dropping the future writes nothing, unless it goes to a regular file.
             ///
             /// ```
             /// # trefoil::run(async {
@@ -258,7 +256,7 @@ macro_rules! output {
             ///
             /// # Cancel safety
             ///
-            /// Not cancel safe: how much was written is not known.
+            /// None: how much was written is not known.
             ///
             /// ```
             /// # trefoil::run(async {
@@ -270,12 +268,12 @@ macro_rules! output {
                 read_write::write_all(self, bytes).await
             }
 
-            /// Waits until the system has the bytes that were written, through the futures-io
-            /// traits and to a regular file. Otherwise the system has them at once.
+            /// Waits until what was written, through the futures-io traits and to a regular
+            /// file, is the system's. Elsewhere it is at once.
             ///
             /// # Errors
             ///
-            /// Errors of the write.
+            /// Those of the write.
             ///
             /// # Cancel safety
             ///
@@ -330,10 +328,10 @@ output! {
     Stderr, stderr, 2
 }
 
-/// How one of the three streams is used, which depends on its kind.
+/// One of the three, as it turns out to be.
 #[derive(Debug)]
 enum Standard {
-    /// The stream was not used yet.
+    /// Not used yet.
     New(u8),
     Source(Source<Device>),
     File(fs::File),
@@ -383,12 +381,12 @@ impl Standard {
 
 fn open(number: u8) -> io::Result<Standard> {
     Ok(match stdio::open(number)? {
-        StandardStream::Polled(fd, socket) => Standard::Source(Source::new(Device { fd, socket })),
-        StandardStream::Blocking(file) => Standard::File(file.into()),
+        Stream::Waits(fd, socket) => Standard::Source(Source::new(Device { fd, socket })),
+        Stream::Blocks(file) => Standard::File(file.into()),
     })
 }
 
-/// A descriptor that does not block, by itself or because each call asks not to wait.
+/// What does not block: by itself, or because each call says so.
 #[derive(Debug)]
 struct Device {
     fd: OwnedFd,

@@ -2,12 +2,11 @@
 //!
 //! Checked by `tests/io/`.
 
-/// The methods of a type of stream around `source`. The examples use a Unix pair, which needs no
-/// port.
+/// For a type of stream around `source`. The examples use a Unix pair, which needs no port.
 macro_rules! stream {
     ($type:ty, $socket:ty, $address:ty $(, $fd:ty)?) => {
         impl $type {
-            /// Wraps a socket that does not block.
+            /// Of a socket that does not block.
             pub(super) fn from_nonblocking(socket: rustix::fd::OwnedFd) -> Self {
                 Self {
                     source: $crate::io::source::Source::new(socket.into()),
@@ -15,11 +14,11 @@ macro_rules! stream {
             }
 
             /// Closes one direction, or both. After `Shutdown::Write` the peer reads the end of the
-            /// stream. This does not block.
+            /// stream. Does not block.
             ///
             /// # Errors
             ///
-            /// Errors of the system; most often, `NotConnected`.
+            /// The system's; above all, `NotConnected`.
             ///
             /// ```
             /// use std::net::Shutdown;
@@ -41,7 +40,7 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// Errors of the system; most often, the connection was reset.
+            /// The system's; above all, the connection was reset.
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -56,7 +55,7 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// Errors of the system.
+            /// The system's.
             ///
             /// ```
             /// let (near, _far) = trefoil::io::UnixStream::pair()?;
@@ -67,8 +66,8 @@ macro_rules! stream {
                 self.source.get_ref().local_addr()
             }
 
-            /// The stream twice, for code that takes a reader and a writer separately: a reference
-            /// to a stream is both.
+            /// The stream twice, for code that wants a reader and a writer apart: a reference to a
+            /// stream is either.
             ///
             /// ```
             /// use trefoil::io::UnixStream;
@@ -86,9 +85,9 @@ macro_rules! stream {
                 (self, self)
             }
 
-            /// Two halves with separate owners, for different tasks. (If borrowing is enough, no
-            /// split is needed: all methods take `&self`.) When the writing half is dropped, the
-            /// peer reads the end of the stream.
+            /// Two halves with owners of their own, for tasks of their own. (Where borrowing is
+            /// enough, nothing needs to be split: all methods take `&self`.) When the writing half
+            /// is dropped the peer reads the end of the stream.
             ///
             /// ```
             /// use trefoil::io::UnixStream;
@@ -121,7 +120,7 @@ macro_rules! stream {
             }
         }
 
-        impl $crate::io::bytes::ByteStream for $type {
+        impl $crate::io::bytes::Stream for $type {
             type Io = $socket;
 
             fn source(&self) -> &$crate::io::source::Source<$socket> {

@@ -1,6 +1,7 @@
-//! A TCP socket that accepts connections.
+//! A TCP socket that takes connections.
 //!
-//! Checked by `tests/io/` (a thousand connections, several acceptors, no descriptors left).
+//! Checked by `tests/io/` (a thousand connections, several acceptors,
+//! no descriptors left).
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
@@ -14,7 +15,7 @@ use super::source::{Source, fairly, socket};
 use super::tcp_stream::TcpStream;
 use crate::sys::sockets;
 
-/// A TCP socket that accepts connections.
+/// A TCP socket that takes connections.
 ///
 /// ```
 /// use trefoil::io::{TcpListener, TcpStream};
@@ -41,7 +42,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// The error of the last address, if none could be bound; those of
+    /// The last address's, if none could be bound; those of
     /// [`lookup_host`](super::lookup_host()).
     ///
     /// ```
@@ -58,16 +59,16 @@ impl TcpListener {
         Ok(Self { source })
     }
 
-    /// Accepts the next connection; returns it and the peer's address.
+    /// Takes the next connection, and says where it comes from.
     ///
     /// Several tasks may accept from one listener.
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, no descriptor is left, or the call is refused. The
-    /// connection then waits in the queue. Such an error takes a tenth of a second, so that a
-    /// server that ignores errors does not spin. A connection that its client closed while it
-    /// waited is skipped.
+    /// The system's; above all, no descriptor is left, or the call is refused. The connection then
+    /// waits in the queue. That error takes its time, a tenth of a second each, so that a
+    /// server which goes on regardless does not spin. A connection that was given up while it
+    /// waited is passed over.
     ///
     /// # Cancel safety
     ///
@@ -83,19 +84,18 @@ impl TcpListener {
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let accepted = accept(&self.source, |listener| {
-            let (stream, peer) = sockets::accept(listener.as_fd())?;
-            // Without an address it was abandoned.
-            Ok((stream, peer.ok_or(Errno::CONNABORTED)?))
+            Ok(sockets::accept(listener.as_fd())?)
         });
         let (stream, peer) = accepted.await?;
-        Ok((TcpStream::from_nonblocking(stream), peer.try_into()?))
+        let peer = peer.ok_or(Errno::NOTCONN)?.try_into()?;
+        Ok((TcpStream::from_nonblocking(stream), peer))
     }
 
-    /// The address on which it listens.
+    /// The address that it listens on.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// # use trefoil::io::TcpListener;

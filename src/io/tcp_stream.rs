@@ -1,7 +1,7 @@
 //! A TCP connection.
 //!
-//! The methods that move bytes are those of every stream (see `bytes`). Connecting to one address
-//! is here, the choice between several is in `connect`.
+//! The methods that move bytes are those of every stream (see `bytes`). Connecting to one
+//! address is here, the choice between several in `connect`.
 //!
 //! Checked by `tests/io/`.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use super::bytes::{ByteStream, Bytes};
+use super::bytes::{Bytes, Stream};
 use super::connect::first_to_answer;
 use super::lookup::ToSocketAddrs;
 use super::source::{Source, fairly};
@@ -48,21 +48,21 @@ pub struct TcpStream {
 impl TcpStream {
     /// Connects to the first of `address`'s addresses that answers.
     ///
-    /// A name is looked up off the loop; numbers need no thread. Several addresses are tried as RFC
-    /// 8305 ("Happy Eyeballs") describes: the next attempt starts as soon as one has failed, or
-    /// when there is no answer after 250 ms, and the first address that answers wins. The addresses
-    /// of a name are tried in the system's order, with IPv6 and IPv4 alternating; those of a list
-    /// in the list's order. This waits for an address that never answers until the system gives up:
-    /// to give up earlier, use [`timeout`](crate::timeout).
+    /// A name is looked up off the loop; numbers need no thread. Several addresses are tried
+    /// as RFC 8305 ("Happy Eyeballs") says: the next one joins in as soon as one has failed, or
+    /// when there is no answer after 250 ms, and the first that answers wins. What a
+    /// name stands for is tried in the system's order, IPv6 and IPv4 taking turns; a list of
+    /// addresses in its own. One that never answers is waited for until the system gives
+    /// up: put [`timeout`](crate::timeout) around it to give up earlier.
     ///
     /// # Errors
     ///
-    /// The error of the last address that failed, if none answers; those of
+    /// That of the last address to fail, if none answers; those of
     /// [`lookup_host`](super::lookup_host()).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connections that it has begun.
+    /// Dropping the future closes what was begun.
     ///
     /// ```
     /// use trefoil::io::{TcpListener, TcpStream};
@@ -88,23 +88,22 @@ impl TcpStream {
             .source
             .writing(|socket| match socket.peer_addr() {
                 Ok(_) => Ok(()),
-                // The attempt has failed, or continues. (macOS reports `InvalidInput` for a
-                // failed one.)
-                Err(error) => Err(match (socket.take_error()?, error.kind()) {
-                    (Some(failed), _) => failed,
-                    (None, io::ErrorKind::NotConnected) => io::ErrorKind::WouldBlock.into(),
-                    (None, _) => error,
-                }),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    // It has failed, or it goes on.
+                    let failed = socket.take_error()?;
+                    Err(failed.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
+                }
+                Err(error) => Err(error),
             })
             .await?;
         Ok(stream)
     }
 
-    /// Like [`read`](Self::read), but leaves the bytes in the stream.
+    /// Like [`read`](Self::read), but leaves the bytes where they are.
     ///
     /// # Errors
     ///
-    /// Those of `read`.
+    /// As `read`.
     ///
     /// ```
     /// # use trefoil::io::{TcpListener, TcpStream};
@@ -127,12 +126,12 @@ impl TcpStream {
         self.source.reading(|socket| socket.peek(buffer)).await
     }
 
-    /// Sets whether small writes are sent at once (`true`) or collected (`false`, the system's
-    /// default).
+    /// Whether small writes are sent at once (`true`) or gathered (`false`, as
+    /// the system begins).
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// # use trefoil::io::{TcpListener, TcpStream};
@@ -152,7 +151,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// # use trefoil::io::{TcpListener, TcpStream};
@@ -167,11 +166,11 @@ impl TcpStream {
         self.source.get_ref().nodelay()
     }
 
-    /// Sets how many routers a packet may pass.
+    /// How many routers a packet may pass.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// # use trefoil::io::{TcpListener, TcpStream};
@@ -191,7 +190,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// # use trefoil::io::{TcpListener, TcpStream};
@@ -206,13 +205,13 @@ impl TcpStream {
         self.source.get_ref().ttl()
     }
 
-    /// Makes dropping the stream reset the connection, from now on: the peer loses what it has not
-    /// received, and its reads fail. (A longer `SO_LINGER` would block the loop when the stream is
-    /// dropped; `rustix::net::sockopt` sets it.)
+    /// Dropping the stream resets the connection, from now on: what the peer has not received is
+    /// lost, and its reads fail. (A `SO_LINGER` of some length would block the loop when the
+    /// stream is dropped; `rustix::net::sockopt` sets it.)
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// use std::io::ErrorKind;

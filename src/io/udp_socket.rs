@@ -1,10 +1,10 @@
 //! A UDP socket.
 //!
-//! Each method is one system call for one datagram; the source does the waiting. No count says
-//! whether the next call would block, so none is used as a hint.
+//! Each method is one system call on one datagram; the source does the waiting. No count
+//! tells whether the next call would block, so none is taken as a hint.
 //!
 //! An error that belongs to an earlier datagram (no socket listens there: `ConnectionRefused`) is
-//! reported by the system once, by the next call of any kind. It is returned unchanged.
+//! reported by the system on whichever call comes next, once. It is passed on as it is.
 //!
 //! Checked by `tests/io/`.
 
@@ -17,7 +17,7 @@ use rustix::fd::OwnedFd;
 use super::datagrams::datagrams;
 use super::lookup::{ToSocketAddrs, first, lookup_host, no_address};
 use super::readiness::{readable, writable};
-use super::source::{Completed, Source, fairly, socket};
+use super::source::{Outcome, Source, fairly, socket};
 use crate::event_loop::Direction;
 use crate::sys::sockets::UdpSocket as Socket;
 
@@ -50,8 +50,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The error of the last address, if none could be bound; those of
-    /// [`lookup_host`](super::lookup_host()).
+    /// The last address's, if none could be bound; those of [`lookup_host`](super::lookup_host()).
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -63,13 +62,13 @@ impl UdpSocket {
         first(lookup_host(address).await?, StdSocket::bind)?.try_into()
     }
 
-    /// Sets the one peer that [`send`](Self::send) sends to and that datagrams are received from:
-    /// the first of `address`'s addresses that the system takes. This sends nothing, so the peer's
-    /// socket need not exist.
+    /// Sets the one peer that [`send`](Self::send) sends to and that is received from: the first
+    /// of `address`'s addresses that the system takes. Nothing is sent, so no socket need be
+    /// there.
     ///
     /// # Errors
     ///
-    /// The error of the last address; those of [`lookup_host`](super::lookup_host()).
+    /// The last address's; those of [`lookup_host`](super::lookup_host()).
     ///
     /// ```
     /// use trefoil::io::UdpSocket;
@@ -91,14 +90,13 @@ impl UdpSocket {
         first(addresses, |address| self.source.get_ref().connect(address))
     }
 
-    /// Sends one datagram to the first of `target`'s addresses that the system takes; returns the
+    /// Sends one datagram to the first of `target`'s addresses that the system takes; gives the
     /// number of bytes, which is all of them.
     ///
     /// # Errors
     ///
-    /// The error of the last address; most often, the datagram is too long; those of
-    /// [`lookup_host`](super::lookup_host()). If no socket listens there, that is known later, or
-    /// never.
+    /// The last address's, above all that the datagram is too long; those of
+    /// [`lookup_host`](super::lookup_host()). That no socket listens there is known later, if ever.
     ///
     /// # Cancel safety
     ///
@@ -125,11 +123,11 @@ impl UdpSocket {
         Err(refused.unwrap_or_else(no_address))
     }
 
-    /// Like [`recv_from`](Self::recv_from), but leaves the datagram in the queue.
+    /// Like [`recv_from`](Self::recv_from), but leaves the datagram where it is.
     ///
     /// # Errors
     ///
-    /// Those of `recv_from`.
+    /// As `recv_from`.
     ///
     /// ```
     /// # use trefoil::io::UdpSocket;
@@ -145,11 +143,11 @@ impl UdpSocket {
         self.source.reading(|socket| socket.peek_from(buffer)).await
     }
 
-    /// Like [`recv`](Self::recv), but leaves the datagram in the queue.
+    /// Like [`recv`](Self::recv), but leaves the datagram where it is.
     ///
     /// # Errors
     ///
-    /// Those of `recv`.
+    /// As `recv`.
     ///
     /// ```
     /// # use trefoil::io::UdpSocket;
@@ -169,8 +167,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. Errors of the
-    /// system.
+    /// `WouldBlock` if there is no room: [`writable`](Self::writable) waits for it. The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -181,12 +178,12 @@ impl UdpSocket {
         self.source.get_ref().send_to(bytes, target)
     }
 
-    /// [`send_to`](Self::send_to) one address, for a future written by hand; only the latest caller
-    /// is woken.
+    /// [`send_to`](Self::send_to) one address, for a future written by hand; the latest caller is
+    /// woken.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -201,15 +198,15 @@ impl UdpSocket {
         bytes: &[u8],
         target: SocketAddr,
     ) -> Poll<io::Result<usize>> {
-        let send = |socket: &Socket| socket.send_to(bytes, target).map(Completed::Full);
+        let send = |socket: &Socket| socket.send_to(bytes, target).map(Outcome::Full);
         self.source.poll(cx, Direction::Write, send)
     }
 
-    /// Sets whether datagrams may go to a broadcast address; the default is no.
+    /// Whether datagrams may go to a broadcast address; no, to begin with.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -225,7 +222,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -236,11 +233,11 @@ impl UdpSocket {
         self.source.get_ref().broadcast()
     }
 
-    /// Sets how many routers a datagram may pass.
+    /// How many routers a datagram may pass.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -256,7 +253,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("127.0.0.1:0"))?;
@@ -272,7 +269,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, `group` is no multicast address.
+    /// The system's; above all, `group` is no multicast address.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -289,7 +286,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, it has not joined.
+    /// The system's; above all, it has not joined.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -308,7 +305,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, `group` is no multicast address.
+    /// The system's; above all, `group` is no multicast address.
     ///
     /// ```
     /// use std::net::Ipv6Addr;
@@ -325,7 +322,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, it has not joined.
+    /// The system's; above all, it has not joined.
     ///
     /// ```
     /// use std::net::Ipv6Addr;
@@ -338,12 +335,12 @@ impl UdpSocket {
         self.source.get_ref().leave_multicast_v6(&group, interface)
     }
 
-    /// Sets whether this machine also receives what this socket sends to an IPv4 group; the default
-    /// is yes.
+    /// Whether this machine receives, too, what this socket sends to an IPv4 group; yes, to begin
+    /// with.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
@@ -358,7 +355,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
@@ -369,11 +366,11 @@ impl UdpSocket {
         self.source.get_ref().multicast_loop_v4()
     }
 
-    /// Sets how many routers a datagram to an IPv4 group may pass; the default is none (1).
+    /// How many routers a datagram to an IPv4 group may pass; none (1), to begin with.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
@@ -388,7 +385,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("0.0.0.0:0"))?;
@@ -399,12 +396,12 @@ impl UdpSocket {
         self.source.get_ref().multicast_ttl_v4()
     }
 
-    /// Sets whether this machine also receives what this socket sends to an IPv6 group; the default
-    /// is yes.
+    /// Whether this machine receives, too, what this socket sends to an IPv6 group; yes, to begin
+    /// with.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("[::]:0"))?;
@@ -419,7 +416,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::run(trefoil::io::UdpSocket::bind("[::]:0"))?;

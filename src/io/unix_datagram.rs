@@ -1,8 +1,8 @@
-//! A Unix datagram socket: reliable, in order, between processes of one machine.
+//! A Unix socket of datagrams: reliable, in order, between processes of one machine.
 //!
-//! Sending to a socket that is not this one's peer may find a full queue, for which the kernel has
-//! no event; see `backoff`. Everything else is as with UDP: one system call for one datagram, and
-//! no count is a hint.
+//! Sending to a socket that is not this one's peer may meet a full queue, for which the kernel
+//! has no event; see `backoff`. All else is as with UDP: one system call on one
+//! datagram, and no count is a hint.
 //!
 //! Checked by `tests/io/`.
 
@@ -17,7 +17,7 @@ use super::datagrams::datagrams;
 use super::readiness::{readable, writable};
 use super::source::{Source, fairly, socket};
 
-/// A Unix datagram socket.
+/// A Unix socket of datagrams.
 ///
 /// All methods take `&self`: one task may send while another receives.
 ///
@@ -41,12 +41,12 @@ pub struct UnixDatagram {
 }
 
 impl UnixDatagram {
-    /// Makes a socket file at `path`, to receive there. Dropping the socket does not remove the
-    /// file.
+    /// Makes a socket file at `path`, to receive there. The file stays when the socket goes:
+    /// remove it.
     ///
     /// # Errors
     ///
-    /// `AddrInUse` if there is a file of this name; other errors of the system.
+    /// `AddrInUse` if there is a file of this name; the system's.
     ///
     /// ```
     /// use trefoil::io::UnixDatagram;
@@ -68,7 +68,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of `bind`.
+    /// As `bind`.
     ///
     /// ```
     /// use std::os::linux::net::SocketAddrExt;
@@ -84,12 +84,12 @@ impl UnixDatagram {
         Socket::bind_addr(address)?.try_into()
     }
 
-    /// A socket without a name. It can send, and it can receive only when it is connected in both
-    /// directions.
+    /// A socket without a name: it sends, and receives only once it is connected both
+    /// ways.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let socket = trefoil::io::UnixDatagram::unbound()?;
@@ -104,7 +104,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let (near, far) = trefoil::io::UnixDatagram::pair()?;
@@ -116,7 +116,7 @@ impl UnixDatagram {
         Ok((near.try_into()?, far.try_into()?))
     }
 
-    /// Sets the one peer that [`send`](Self::send) sends to and that datagrams are received from.
+    /// Sets the one peer that [`send`](Self::send) sends to and that is received from.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of `connect`.
+    /// As `connect`.
     ///
     /// ```
     /// use std::os::linux::net::SocketAddrExt;
@@ -157,7 +157,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, no socket is there.
+    /// The system's; above all, no socket is there.
     ///
     /// # Cancel safety
     ///
@@ -182,7 +182,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Those of `send_to`.
+    /// As `send_to`.
     ///
     /// # Cancel safety
     ///
@@ -207,8 +207,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if that socket's queue is full. (The kernel does not report when it has room;
-    /// [`send_to`](Self::send_to) tries repeatedly.) Errors of the system.
+    /// `WouldBlock` if that socket's queue is full (the kernel does not tell when it has room;
+    /// [`send_to`](Self::send_to) asks again and again). The system's.
     ///
     /// ```
     /// let socket = trefoil::io::UnixDatagram::unbound()?;
@@ -223,7 +223,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, `NotConnected`.
+    /// The system's; above all, `NotConnected`.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixDatagram::pair()?;

@@ -1,7 +1,7 @@
-//! A Unix socket that accepts connections.
+//! A Unix socket that takes connections.
 //!
-//! The socket's file belongs to the user: binding makes it, and no code here removes it. Accepting
-//! backs off as for TCP (see `accept`).
+//! The socket's file is the user's: binding makes it, nothing here removes it. Accepting backs
+//! off as TCP does (see `accept`).
 //!
 //! Checked by `tests/io/`.
 
@@ -15,7 +15,7 @@ use super::source::{Source, fairly, socket};
 use super::unix_stream::UnixStream;
 use crate::sys::sockets;
 
-/// A Unix socket that accepts connections.
+/// A Unix socket that takes connections.
 ///
 /// ```
 /// use trefoil::io::{UnixListener, UnixStream};
@@ -39,13 +39,13 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Makes a socket file at `path` and listens there. Dropping the listener does not remove the
-    /// file.
+    /// Makes a socket file at `path` and listens there. The file stays when the listener goes:
+    /// remove it.
     ///
     /// # Errors
     ///
-    /// `AddrInUse` if there is a file of this name, whether or not a socket listens there; other
-    /// errors of the system (a path has at most 107 bytes).
+    /// `AddrInUse` if there is a file of this name, whether or not a socket listens there; the
+    /// system's (a path has at most 107 bytes).
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -69,7 +69,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// Those of `bind`.
+    /// As `bind`.
     ///
     /// ```
     /// use std::os::linux::net::SocketAddrExt;
@@ -92,16 +92,16 @@ impl UnixListener {
         Ok(Self { source })
     }
 
-    /// Accepts the next connection. The peer's address is unnamed, unless the peer has bound its
+    /// Takes the next connection. The peer's address is unnamed, unless the peer has bound its
     /// socket.
     ///
     /// Several tasks may accept from one listener.
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, no descriptor is left. The connection then waits in the
-    /// queue. Such an error takes a tenth of a second, so that a server that ignores errors does
-    /// not spin.
+    /// The system's; above all, no descriptor is left. The connection then waits in
+    /// the queue. That error takes its time, a tenth of a second each, so that a server which
+    /// goes on regardless does not spin.
     ///
     /// # Cancel safety
     ///
@@ -120,17 +120,15 @@ impl UnixListener {
             Ok(sockets::accept(listener.as_fd())?)
         });
         let stream = UnixStream::from_nonblocking(accepted.await?.0);
-        // Of a client that is gone already, some systems have no address any more.
-        let unnamed = |_| SocketAddr::from_pathname("");
-        let peer = stream.peer_addr().or_else(unnamed)?;
+        let peer = stream.peer_addr()?;
         Ok((stream, peer))
     }
 
-    /// The address on which it listens.
+    /// The address that it listens on.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-local-{}", std::process::id()));

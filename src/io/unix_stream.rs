@@ -1,7 +1,7 @@
 //! A Unix connection.
 //!
-//! The methods that move bytes are those of every stream (see `bytes`). A short read says nothing
-//! about the next one: the kernel also stops at a message that carries descriptors.
+//! The methods that move bytes are those of every stream (see `bytes`). A short read says
+//! nothing here: the kernel also stops at a message that carries descriptors.
 //!
 //! Checked by `tests/io/`.
 
@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::net::connect;
 
 use super::backoff::with_backoff;
-use super::bytes::{ByteStream, Bytes};
+use super::bytes::{Bytes, Stream};
 use super::source::Source;
 use super::stream::stream;
 use crate::sys::peer::peer;
@@ -47,11 +47,11 @@ pub struct UnixStream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PeerCredentials {
-    /// The process id; 0 if this process cannot see that one.
+    /// The process; 0 where this one cannot see it.
     pub pid: u32,
-    /// The process's user.
+    /// Its user.
     pub uid: u32,
-    /// The process's group.
+    /// Its group.
     pub gid: u32,
 }
 
@@ -60,13 +60,13 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such file; `ConnectionRefused` if no socket listens there. This
-    /// waits for a listener whose queue is full: to give up earlier, use
-    /// [`timeout`](crate::timeout).
+    /// `NotFound` if there is no such file; `ConnectionRefused` if no socket listens there. A
+    /// listener whose queue is full is waited for: put [`timeout`](crate::timeout) around it
+    /// to give up.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection that it has begun.
+    /// Dropping the future closes what was begun.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -83,7 +83,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// Those of `connect`; `InvalidInput` for an address without a name.
+    /// As `connect`; `InvalidInput` for an address without a name.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -100,12 +100,12 @@ impl UnixStream {
         Ok(Self::from_nonblocking(connect_unix(address).await?))
     }
 
-    /// Two sockets that are connected to each other. This is not `async`, because there is nothing
-    /// to wait for, and needs no loop yet.
+    /// Two sockets that are connected to each other. Not `async`: there is nothing to wait
+    /// for, and no loop is needed yet.
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, no descriptor is left.
+    /// The system's; above all, no descriptor is left.
     ///
     /// ```
     /// let (near, far) = trefoil::io::UnixStream::pair()?;
@@ -114,8 +114,6 @@ impl UnixStream {
     /// ```
     pub fn pair() -> io::Result<(Self, Self)> {
         let (near, far) = mio::net::UnixStream::pair()?;
-        sockets::quiet(&near);
-        sockets::quiet(&far);
         let streams = [near, far].map(|end| Self::from_nonblocking(end.into()));
         Ok(streams.into())
     }
@@ -124,7 +122,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// ```
     /// let (near, _far) = trefoil::io::UnixStream::pair()?;

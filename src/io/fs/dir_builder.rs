@@ -1,6 +1,6 @@
-//! Settings for making directories.
+//! How a directory is to be made.
 //!
-//! It is `std`'s builder, with a thread that may block for the call itself.
+//! `std`'s own builder, and a thread that may block for the call itself.
 //!
 //! Checked by `tests/io/files.rs`.
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use super::at;
 use crate::sys::files;
 
-/// Settings for making directories.
+/// How a directory is to be made.
 ///
 /// ```
 /// use trefoil::io::fs::{self, DirBuilder};
@@ -31,7 +31,7 @@ pub struct DirBuilder {
 }
 
 impl DirBuilder {
-    /// Makes one directory, whose parent must exist.
+    /// Makes one directory, in one that is there already.
     ///
     /// ```
     /// let builder = trefoil::io::fs::DirBuilder::new();
@@ -42,7 +42,7 @@ impl DirBuilder {
         Self::default()
     }
 
-    /// Sets whether missing parents are made, too. Then an existing directory is no error.
+    /// The missing parents are made, too; a directory that is there already is no error then.
     ///
     /// ```
     /// trefoil::run(trefoil::io::fs::DirBuilder::new().recursive(true).create("/"))?;
@@ -53,7 +53,8 @@ impl DirBuilder {
         self
     }
 
-    /// Sets the permissions of new directories; the default is 0o777 without the process's mask.
+    /// What may be done with the directories that are made; 0o777 without the process's mask, to
+    /// begin with.
     ///
     /// ```
     /// let mut builder = trefoil::io::fs::DirBuilder::new();
@@ -69,11 +70,11 @@ impl DirBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::DirBuilder::create`].
+    /// As [`std::fs::DirBuilder::create`].
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: the directory may have been made.
+    /// None: the directory may have been made.
     ///
     /// ```
     /// trefoil::run(trefoil::io::fs::DirBuilder::new().recursive(true).create("/"))?;

@@ -1,22 +1,22 @@
-//! An open file, whose calls run off the loop.
+//! An open file, off the loop.
 //!
 //! Calls that depend on the file's position take `&mut self`, and run one after the other. The
 //! others (for its metadata) take `&self` and may run side by side.
 //!
-//! A call runs on another thread, so it has its own buffers. At most one call that moves the
-//! position runs at a time.
+//! A call runs on another thread, so it has buffers of its own. Of those that move the position
+//! there is at most one at a time.
 //!
-//! 1. A read starts with a buffer as long as the caller's (at most [`MOST`]). Its bytes stay here
-//!    until they are taken. So a read whose future is dropped loses nothing: the next read begins
-//!    with them.
-//! 2. A write copies its bytes (from any number of slices), begins, and returns at once. Its error
-//!    is the result of the next write, flush or seek. The inherent methods flush, so they return
-//!    their own errors.
-//! 3. A new call waits for the running one. Before a write, or a seek from the current position,
-//!    the position is moved back by the bytes that were read and not taken.
+//! 1. A read starts with a buffer as long as the caller's (within [`MOST`]). Its bytes stay here
+//!    until they are taken: so a read whose future is dropped loses nothing, and the next read
+//!    begins with them.
+//! 2. A write copies its bytes, of however many slices, begins, and is accepted at once. Its error
+//!    is the result of the next write, flush or seek. The inherent methods flush, so that they tell
+//!    their own.
+//! 3. A new call waits for the one that runs. Before a write, or a seek from the current position,
+//!    the position is put back by what was read and not taken.
 //!
-//! Nothing is read ahead of what the caller asked for, because others may share the position (a
-//! child that has inherited the file).
+//! Nothing is read ahead of what was asked for: others may share the position (a child that
+//! has inherited it).
 //!
 //! Checked by `tests/io/`.
 
@@ -38,14 +38,14 @@ use crate::sys::descriptor::file_descriptor;
 use crate::sys::files;
 use crate::task::Task;
 
-/// The largest number of bytes that one call moves.
+/// How many bytes are moved by one call, at most.
 const MOST: usize = 1024 * 1024;
 
 /// An open file.
 ///
-/// `read`, `write` and similar methods use and move its position, as with a `std` file. When the
-/// future of `write` or `write_all` is done, the system has the bytes. Through the futures-io
-/// traits it has them after `flush`, which also returns the error if there was one.
+/// `read`, `write` and their like use and move its position, as with a `std` file. Written
+/// bytes are the system's when the future of `write` or `write_all` is done; through the
+/// futures-io traits, after `flush`, which also tells whether that went well.
 ///
 /// ```
 /// use std::io::SeekFrom;
@@ -67,16 +67,16 @@ const MOST: usize = 1024 * 1024;
 pub struct File {
     file: Arc<Inner>,
     running: Option<(Call, Running)>,
-    /// Bytes that were read and not yet taken.
+    /// Read and not yet taken.
     bytes: VecDeque<u8>,
-    /// The error of a write that was accepted.
+    /// Of a write that was accepted.
     failed: Option<io::Error>,
 }
 
-/// A call that is running. It has the buffer, and returns it with its result.
+/// A call has the bytes while it runs, and gives them back with its result.
 type Running = Task<(Vec<u8>, Ended)>;
 
-/// The result of a call: a count, or a position.
+/// How a call ended: a count, or a position.
 type Ended = io::Result<u64>;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,11 +91,11 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::open`].
+    /// As [`std::fs::File::open`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the file if it was opened.
+    /// Dropping the future closes what was opened.
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -107,15 +107,15 @@ impl File {
         Self::options().read(true).open(path).await
     }
 
-    /// Opens a file for writing. A missing file is made; an existing one is emptied.
+    /// Opens a file for writing; makes it if it is missing, empties it if not.
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::create`].
+    /// As [`std::fs::File::create`].
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: the file may have been made.
+    /// None: the file may have been made.
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -133,15 +133,15 @@ impl File {
         options.open(path).await
     }
 
-    /// Makes a new file, which must not exist, for reading and writing.
+    /// Makes a file that must not be there yet, for reading and writing.
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::create_new`]: `AlreadyExists`.
+    /// As [`std::fs::File::create_new`]: `AlreadyExists`.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: the file may have been made.
+    /// None: the file may have been made.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -156,7 +156,7 @@ impl File {
         options.open(path).await
     }
 
-    /// Options for opening a file in other ways.
+    /// How to open a file otherwise.
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -174,7 +174,7 @@ impl File {
         OpenOptions::new()
     }
 
-    /// Takes over a file of the standard library.
+    /// Takes a file of the standard library over.
     ///
     /// ```
     /// let file = std::fs::File::open(std::env::current_exe()?)?;
@@ -192,11 +192,11 @@ impl File {
         }
     }
 
-    /// Returns the standard library's file, when the running call has ended.
+    /// Gives the standard library's file back, once what runs has ended.
     ///
     /// # Errors
     ///
-    /// The error of a write through the futures-io traits that was not flushed.
+    /// That of a write through the futures-io traits that was not flushed.
     ///
     /// ```
     /// use trefoil::io::fs::File;
@@ -210,7 +210,7 @@ impl File {
     /// ```
     pub async fn into_std(mut self) -> io::Result<Inner> {
         let left = self.seek(SeekFrom::Current(0)).await;
-        // A pipe has no position to move back.
+        // A pipe has no position to put right.
         if let Err(error) = left
             && error.kind() != io::ErrorKind::NotSeekable
         {
@@ -218,21 +218,21 @@ impl File {
         }
         match Arc::try_unwrap(self.file) {
             Ok(file) => Ok(file),
-            // A call for the metadata continues without its future.
+            // A call for its metadata goes on, without its future.
             Err(shared) => shared.try_clone(),
         }
     }
 
-    /// Reads some bytes at the position; 0 at the end of the file. For an empty buffer it returns
+    /// Reads some bytes at the position; 0 at the end of the file. An empty buffer is full
     /// at once.
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: the next read returns the bytes that this one has read.
+    /// Dropping the future loses nothing: the next read gives what this one has read.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fread-{}", std::process::id()));
@@ -251,7 +251,7 @@ impl File {
         read_write::read(self, buffer).await
     }
 
-    /// Reads from the position until the buffer is full.
+    /// Fills the buffer from the position on.
     ///
     /// # Errors
     ///
@@ -259,7 +259,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: what has been read is in the buffer, but how much is not known.
+    /// None: what has been read is in the buffer, but how much is not known.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -307,7 +307,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: what has been read is lost.
+    /// None: what has been read is lost.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -321,17 +321,16 @@ impl File {
         read_write::read_to_string(self, text).await
     }
 
-    /// Writes some bytes at the position (up to a mebibyte at once); returns their number. When it
-    /// is done, the system has them.
+    /// Writes some bytes at the position (up to a mebibyte at once); returns their number. They are
+    /// the system's when it is done.
     ///
     /// # Errors
     ///
-    /// Errors of the system; the error of a write through the futures-io traits that was not
-    /// flushed.
+    /// The system's; that of a write through the futures-io traits that was not flushed.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: a write that has begun continues.
+    /// None: a write that has begun goes on.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fwrite-{}", std::process::id()));
@@ -347,7 +346,7 @@ impl File {
         read_write::write(self, bytes).await
     }
 
-    /// Writes all of `bytes` at the position. When it is done, the system has them.
+    /// Writes all of `bytes` at the position. They are the system's when it is done.
     ///
     /// # Errors
     ///
@@ -355,7 +354,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: how much was written is not known.
+    /// None: how much was written is not known.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-fall-{}", std::process::id()));
@@ -372,12 +371,12 @@ impl File {
         read_write::write_all(self, bytes).await
     }
 
-    /// Waits until the system has all bytes that were written. ([`sync_all`](Self::sync_all) waits
-    /// for the disk.)
+    /// Waits until all that was written is the system's. (For the disk itself:
+    /// [`sync_all`](Self::sync_all).)
     ///
     /// # Errors
     ///
-    /// The error of a write through the futures-io traits.
+    /// That of a write through the futures-io traits.
     ///
     /// # Cancel safety
     ///
@@ -398,12 +397,12 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, the position would be before the start. The error of a
-    /// write through the futures-io traits that was not flushed.
+    /// The system's; above all, before the start. That of a write through the futures-io
+    /// traits that was not flushed.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: a seek that has begun continues.
+    /// None: a seek that has begun goes on.
     ///
     /// ```
     /// use std::io::SeekFrom;
@@ -417,7 +416,7 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        // An abandoned seek to the same place may be running, or done.
+        // One that was given up may be under way to the same place, and be done.
         self.flush().await?;
         poll_fn(|cx| Pin::new(&mut *self).poll_seek(cx, position)).await
     }
@@ -452,7 +451,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: a seek that has begun continues.
+    /// None: a seek that has begun goes on.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -467,13 +466,12 @@ impl File {
         self.seek(SeekFrom::Start(0)).await.map(drop)
     }
 
-    /// A second handle of the same open file, as [`std::fs::File::try_clone`] makes it: both move
-    /// one position. Await the calls that you have begun, and flush, before you use the other
-    /// handle.
+    /// The same open file once more, as [`std::fs::File::try_clone`] makes it: both move one
+    /// position. Await what you have begun, and flush, before the other one is used.
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::try_clone`].
+    /// As [`std::fs::File::try_clone`].
     ///
     /// ```
     /// # trefoil::run(async {
@@ -492,8 +490,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Errors of the system; the error of a write through the futures-io traits that was not
-    /// flushed.
+    /// The system's; that of a write through the futures-io traits that was not flushed.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-sync-{}", std::process::id()));
@@ -513,7 +510,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`sync_all`](Self::sync_all).
+    /// As [`sync_all`](Self::sync_all).
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-syncd-{}", std::process::id()));
@@ -529,11 +526,11 @@ impl File {
         self.after_writes(Inner::sync_data).await
     }
 
-    /// Shortens the file, or extends it with zeros.
+    /// Cuts the file, or fills it up with zeros.
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::set_len`].
+    /// As [`std::fs::File::set_len`].
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-len-{}", std::process::id()));
@@ -549,11 +546,11 @@ impl File {
         self.after_writes(move |file| file.set_len(size)).await
     }
 
-    /// The file's metadata.
+    /// What the system knows about it.
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::metadata`].
+    /// As [`std::fs::File::metadata`].
     ///
     /// ```
     /// # trefoil::run(async {
@@ -567,11 +564,11 @@ impl File {
         off(move || file.metadata()).await
     }
 
-    /// Sets the file's permissions.
+    /// Changes what may be done with it.
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::set_permissions`].
+    /// As [`std::fs::File::set_permissions`].
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-perm-{}", std::process::id()));
@@ -615,7 +612,7 @@ impl File {
         Ok(())
     }
 
-    /// Waits for the running call; returns the result of a read or a seek.
+    /// Waits for the call that runs. The result of a read or a seek.
     fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Call, Ended)>> {
         let Some((call, task)) = &mut self.running else {
             return Poll::Ready(None);
@@ -627,14 +624,14 @@ impl File {
         self.bytes = bytes.into();
         if call == Call::Write {
             self.bytes.clear();
-            // The next read must not return this error.
+            // A read that comes next is not to hear of it.
             self.failed = self.failed.take().or(result.err());
             return Poll::Ready(None);
         }
         Poll::Ready(Some((call, result)))
     }
 
-    /// Discards the bytes that were read and not taken; returns their number.
+    /// Forgets what was read and not taken; returns its length.
     fn give_back(&mut self) -> i64 {
         let left = self.bytes.len() as i64;
         self.bytes.clear();
@@ -704,10 +701,9 @@ impl AsyncWrite for File {
         Poll::Ready(Ok(count))
     }
 
-    /// Waits until accepted writes are done.
+    /// Until what was accepted is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The error of a read whose future was dropped is not returned: the next read gets it
-        // again.
+        // The error of a read whose future was dropped is not reported: the next read meets it.
         let _read_or_sought = ready!(self.poll_settle(cx));
         Poll::Ready(self.failed.take().map_or(Ok(()), Err))
     }
@@ -724,7 +720,7 @@ impl AsyncSeek for File {
         position: SeekFrom,
     ) -> Poll<io::Result<u64>> {
         loop {
-            // The caller gave up a seek to another place.
+            // A seek to somewhere else was given up by its caller.
             if let Some((call, result)) = ready!(self.poll_settle(cx))
                 && call == Call::Seek(position)
             {
@@ -739,7 +735,7 @@ impl AsyncSeek for File {
             self.begin(Call::Seek(position), move |mut file, _| {
                 let sought = file.seek(target);
                 if sought.is_err() && back != 0 {
-                    // The bytes that were read and not taken are read again.
+                    // What was read and not taken is read again.
                     let _ = file.seek(SeekFrom::Current(-back));
                 }
                 sought
@@ -761,11 +757,11 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::OpenOptions::open`].
+    /// As [`std::fs::OpenOptions::open`].
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: the file may have been made, or emptied.
+    /// None: the file may have been made, or emptied.
     ///
     /// ```
     /// use trefoil::io::fs::OpenOptions;

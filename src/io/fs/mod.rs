@@ -1,17 +1,17 @@
-//! Files and directories: async versions of the functions of `std::fs`.
+//! Files and directories, off the loop.
 //!
-//! The system cannot wait for a file: a read blocks until the disk has answered. So a thread that
-//! may block makes every call here, and the future waits for that thread. The round trip takes
-//! about ten microseconds, which does not matter for a call that goes to a disk, but does for many
-//! small ones. So `read`, `write` and similar functions make one trip for the whole file, and a
-//! directory is listed many entries at a time.
+//! The system cannot wait for a file: a read of one blocks until the disk has answered. So every
+//! call here is made by a thread that may block, and the future waits for that thread. The round
+//! trip takes about ten microseconds, which does not matter for a call that goes to a disk, but
+//! does for many small ones. So `read`, `write` and similar functions make one trip for the whole
+//! file, and a directory is listed many entries at a time.
 //!
-//! The names, arguments and errors are those of `std::fs`. The futures need no event loop of this
-//! crate: they may be awaited anywhere.
+//! The names, arguments and errors are those of `std::fs`. The futures need no loop of ours: they
+//! may be awaited anywhere.
 //!
 //! # Cancel safety
 //!
-//! A call that has begun is not undone when its future is dropped: it continues on its thread, and
+//! A call that has begun is not undone when its future is dropped: it ends on its thread, and
 //! its result is lost. Each method says what that means.
 //!
 //! ```
@@ -46,14 +46,14 @@ pub use read_dir::{DirEntry, ReadDir, read_dir};
 use crate::offload;
 use crate::sys::files;
 
-/// Runs a call on a thread that may block.
+/// A call on a thread that may block.
 async fn off<R: Send + 'static>(
     call: impl FnOnce() -> io::Result<R> + Send + 'static,
 ) -> io::Result<R> {
     offload::run(call)?.await?
 }
 
-/// Runs a call with a copy of a path on a thread that may block.
+/// The same of a path, of which the call has a copy.
 fn at<P: AsRef<Path>, R: Send + 'static>(
     path: P,
     call: impl FnOnce(PathBuf) -> io::Result<R> + Send + 'static,
@@ -62,7 +62,7 @@ fn at<P: AsRef<Path>, R: Send + 'static>(
     off(move || call(path))
 }
 
-/// Makes a symbolic link. (`std` has a different function on each system.)
+/// `std` has a function for each system.
 fn linked(original: PathBuf, link: PathBuf) -> io::Result<()> {
     files::symlink(&original, &link)
 }
@@ -72,11 +72,11 @@ fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
     path.as_ref().to_path_buf()
 }
 
-/// Reads the whole content of a file.
+/// The whole content of a file.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::read`].
+/// As [`std::fs::read`].
 ///
 /// # Cancel safety
 ///
@@ -94,11 +94,11 @@ pub async fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
     at(path, fs::read).await
 }
 
-/// Reads the whole content of a text file.
+/// The whole content of a file that is text.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::read_to_string`]: `InvalidData` if it is not UTF-8.
+/// As [`std::fs::read_to_string`]: `InvalidData` if it is not UTF-8.
 ///
 /// # Cancel safety
 ///
@@ -118,11 +118,11 @@ pub async fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::write`].
+/// As [`std::fs::write`].
 ///
 /// # Cancel safety
 ///
-/// Not cancel safe: a write that has begun continues.
+/// None: a write that has begun goes on.
 ///
 /// ```
 /// use trefoil::io::fs;
@@ -144,11 +144,11 @@ pub async fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::copy`].
+/// As [`std::fs::copy`].
 ///
 /// # Cancel safety
 ///
-/// Not cancel safe: a copy that has begun continues.
+/// None: a copy that has begun goes on.
 ///
 /// ```
 /// use trefoil::io::fs;
@@ -168,11 +168,11 @@ pub async fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<
     at(from, move |from| fs::copy(from, to)).await
 }
 
-/// The metadata of a file; links are followed.
+/// What the system knows about a file; links are followed.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::metadata`].
+/// As [`std::fs::metadata`].
 ///
 /// # Cancel safety
 ///
@@ -187,11 +187,11 @@ pub async fn metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
     at(path, fs::metadata).await
 }
 
-/// The metadata of a file; of a link, that of the link itself.
+/// What the system knows about a file, or about the link itself.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::symlink_metadata`].
+/// As [`std::fs::symlink_metadata`].
 ///
 /// # Cancel safety
 ///
@@ -206,11 +206,11 @@ pub async fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadat
     at(path, fs::symlink_metadata).await
 }
 
-/// Whether the file exists.
+/// Whether there is such a file.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::exists`]: it is not known whether the file exists.
+/// As [`std::fs::exists`]: if it cannot be told.
 ///
 /// # Cancel safety
 ///
@@ -224,11 +224,11 @@ pub async fn try_exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
     at(path, fs::exists).await
 }
 
-/// The absolute path without links, `.` and `..`.
+/// The path without links, `.` and `..`.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::canonicalize`].
+/// As [`std::fs::canonicalize`].
 ///
 /// # Cancel safety
 ///
@@ -245,11 +245,11 @@ pub async fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
     at(path, fs::canonicalize).await
 }
 
-/// The target of a link.
+/// Where a link leads.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::read_link`].
+/// As [`std::fs::read_link`].
 ///
 /// # Cancel safety
 ///
@@ -275,7 +275,7 @@ macro_rules! one_path {
             ///
             /// # Cancel safety
             ///
-            /// Not cancel safe: a call that has begun continues.
+            /// None: a call that has begun goes on.
             ///
             /// ```
             /// use trefoil::io::fs;
@@ -302,13 +302,13 @@ macro_rules! one_path {
 one_path! {
     /// Makes a directory.
     create_dir
-    /// Makes a directory and its missing parents.
+    /// Makes a directory, and those above it that are missing.
     create_dir_all
     /// Removes a file.
     remove_file
-    /// Removes an empty directory.
+    /// Removes a directory that is empty.
     remove_dir
-    /// Removes a directory and everything in it.
+    /// Removes a directory with all that is in it.
     remove_dir_all
 }
 
@@ -323,7 +323,7 @@ macro_rules! two_paths {
             ///
             /// # Cancel safety
             ///
-            /// Not cancel safe: a call that has begun continues.
+            /// None: a call that has begun goes on.
             ///
             /// ```
             /// use trefoil::io::fs;
@@ -350,23 +350,23 @@ macro_rules! two_paths {
 }
 
 two_paths! {
-    /// Renames a file. An existing file with the new name is replaced.
+    /// Renames a file; a file that had the new name is replaced.
     rename = fs::rename, "std::fs::rename"
     /// Gives a file a second name.
     hard_link = fs::hard_link, "std::fs::hard_link"
-    /// Makes a symbolic link `to` that points to `from`.
+    /// Makes a link `to` that leads to `from`.
     symlink = linked, "std::os::unix::fs::symlink"
 }
 
-/// Sets the permissions of a file.
+/// Changes what may be done with a file.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::set_permissions`].
+/// As [`std::fs::set_permissions`].
 ///
 /// # Cancel safety
 ///
-/// Not cancel safe: a call that has begun continues.
+/// None: a call that has begun goes on.
 ///
 /// ```
 /// use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,6 @@
-//! Options for opening a file.
+//! How a file is to be opened.
 //!
-//! They are `std`'s options, with a thread that may block for the call itself.
+//! `std`'s own options, and a thread that may block for the call itself.
 //!
 //! Checked by `tests/io/`.
 
@@ -8,7 +8,7 @@ use std::fs::OpenOptions as Inner;
 #[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt;
 
-/// Options for opening a file; made by [`File::options`](super::File::options).
+/// How a file is to be opened; made by [`File::options`](super::File::options).
 ///
 /// ```
 /// use trefoil::io::fs::OpenOptions;
@@ -41,7 +41,7 @@ macro_rules! options {
 }
 
 impl OpenOptions {
-    /// Options with everything off.
+    /// Options that allow nothing yet.
     ///
     /// ```
     /// let nothing = trefoil::io::fs::OpenOptions::new();
@@ -53,21 +53,21 @@ impl OpenOptions {
     }
 
     options! {
-        /// Opens the file for reading.
+        /// For reading.
         read
-        /// Opens the file for writing.
+        /// For writing.
         write
-        /// Opens the file for appending: each write goes to the end of that moment.
+        /// For writing at the end, wherever that is by then.
         append
-        /// Empties the file.
+        /// It is emptied.
         truncate
-        /// Makes the file if it is missing.
+        /// It is made if it is missing.
         create
-        /// Makes the file, which must not exist.
+        /// It is made, and must be missing.
         create_new
     }
 
-    /// Sets the permissions of a new file; the default is 0o666 without the process's mask.
+    /// What may be done with a file that is made; 0o666 without the process's mask, to begin with.
     ///
     /// ```
     /// let options = trefoil::io::fs::OpenOptions::new().mode(0o600).clone();
@@ -78,7 +78,7 @@ impl OpenOptions {
         self
     }
 
-    /// Sets more flags for the system's `open`.
+    /// More flags for the system's `open`.
     ///
     /// ```
     /// let options = trefoil::io::fs::OpenOptions::new().custom_flags(0).clone();

@@ -1,7 +1,8 @@
 //! The entries of a directory, many at a time.
 //!
-//! A hop to another thread for each entry would cost more than the entry, so each hop fetches up to
-//! [`BATCH`] entries. If a future is dropped, its running batch stays here, so no entry is lost.
+//! A hop to another thread for each entry would cost more than the entry, so each takes up to
+//! [`BATCH`] of them. A batch under way stays here when the future that waits for it is
+//! dropped, so no entry is lost.
 //!
 //! Checked by `tests/io/`.
 
@@ -21,14 +22,14 @@ use super::{at, off};
 use crate::offload;
 use crate::task::Task;
 
-/// The number of entries for one hop.
+/// Entries for one hop.
 const BATCH: usize = 256;
 
-/// The entries of a directory, in no particular order, without `.` and `..`.
+/// The entries of a directory, in no order, without `.` and `..`.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::read_dir`].
+/// As [`std::fs::read_dir`].
 ///
 /// # Cancel safety
 ///
@@ -56,7 +57,7 @@ pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
     })
 }
 
-/// Returned by [`read_dir`]: yields the entries one by one, also as a `Stream`.
+/// What [`read_dir`] gives: its entries one by one, also as a `Stream`.
 pub struct ReadDir {
     batch: Batch,
     running: Option<Task<Batch>>,
@@ -65,7 +66,7 @@ pub struct ReadDir {
 #[derive(Default)]
 struct Batch {
     entries: VecDeque<io::Result<fs::DirEntry>>,
-    /// Yields further entries; `None`: there are none.
+    /// Where there are more; `None`: there are not.
     more: Option<fs::ReadDir>,
 }
 
@@ -80,7 +81,7 @@ impl ReadDir {
     ///
     /// # Errors
     ///
-    /// Errors of the system.
+    /// The system's.
     ///
     /// # Cancel safety
     ///
@@ -97,7 +98,7 @@ impl ReadDir {
         poll_fn(|cx| self.poll_entry(cx)).await
     }
 
-    /// Like [`next_entry`](Self::next_entry), with the type of a stream's `next`.
+    /// Like [`next_entry`](Self::next_entry), in the shape of a stream's `next`.
     ///
     /// # Cancel safety
     ///
@@ -149,7 +150,7 @@ debug!(impl ReadDir, self);
 pub struct DirEntry(Arc<fs::DirEntry>);
 
 impl DirEntry {
-    /// The entry's path: the directory's path, as it was given, with the entry's name.
+    /// Its path: that of the directory, as it was given, with its name.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -164,7 +165,7 @@ impl DirEntry {
         self.0.path()
     }
 
-    /// The entry's name.
+    /// Its name.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -179,11 +180,11 @@ impl DirEntry {
         self.0.file_name()
     }
 
-    /// The entry's metadata; a link is not followed.
+    /// What the system knows about it; a link is not followed.
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, it is gone by now.
+    /// The system's; above all, it is gone by now.
     ///
     /// ```
     /// # trefoil::run(async {
@@ -198,11 +199,11 @@ impl DirEntry {
         off(move || entry.metadata()).await
     }
 
-    /// The entry's type: a file, a directory, a link.
+    /// Whether it is a file, a directory, a link.
     ///
     /// # Errors
     ///
-    /// Errors of the system; most often, it is gone by now.
+    /// The system's; above all, it is gone by now.
     ///
     /// ```
     /// # trefoil::run(async {

@@ -49,6 +49,9 @@ pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
     Ok(end.into())
 }
 
+/// Of datagrams.
+pub(crate) use std::net::UdpSocket;
+
 /// A pair of stream sockets, whose first never blocks: not every call here can ask for that itself.
 pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
     let pair = UnixStream::pair()?;

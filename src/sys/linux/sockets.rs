@@ -41,6 +41,9 @@ pub(crate) fn to_child(end: Stream) -> io::Result<OwnedFd> {
     Ok(end.into())
 }
 
+/// Of datagrams.
+pub(crate) use std::net::UdpSocket;
+
 /// A pair of stream sockets. The first may be non-blocking, because each call on it asks not to
 /// wait.
 pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {

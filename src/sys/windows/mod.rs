@@ -1,7 +1,7 @@
-//! Windows: what works differently than on Unix systems.
+//! Windows: what goes another way than on Unix systems.
 //!
-//! Only sockets can be polled on this system, so the names of `rustix::fd` mean sockets here. For
-//! everything else (files, pipes, processes), threads wait.
+//! Descriptors are sockets here: `rustix::fd` names them alike. What is none (files, pipes,
+//! processes) is waited for by threads.
 
 pub(crate) mod bell;
 pub(crate) mod broken_pipe;
@@ -25,7 +25,6 @@ pub(crate) mod refused;
 pub(crate) mod signal;
 pub(crate) mod signal_name;
 pub(crate) mod sockets;
-pub(crate) mod stack_end;
 pub(crate) mod standard_streams;
 pub(crate) mod stdio;
 pub(crate) mod thread_id;

@@ -67,6 +67,9 @@ pub(crate) fn to_child(end: Stream) -> io::Result<OwnedHandle> {
     unsafe { BorrowedHandle::borrow_raw(handle) }.try_clone_to_owned()
 }
 
+/// Of datagrams.
+pub(crate) use super::udp::UdpSocket;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::io::{Read, Write};
