@@ -1,14 +1,13 @@
-//! Reads the headers of an image in the PE format.
+//! What the headers of an image in the format PE say.
 //!
-//! **Would the system execute this image again?** The system tells where the executable lies in
-//! memory. If this image lies elsewhere, it is a library.
+//! **Executed again?** The system tells where the executable lies: if that is not this image's
+//! place, this is a library.
 //!
-//! - **Y66** `__ImageBase` is the first byte of this image's headers, which are mapped and do not
-//!   change for the life of the process. The PE headers begin at the offset `e_lfanew` and say how
-//!   many section headers follow. A section spans `VirtualSize` bytes from `VirtualAddress` on. The
-//!   directories lie in sections, within `SizeOfImage` bytes.
-//! - **Y67** `GetModuleHandleW` with a null name returns the address of the executable, and changes
-//!   nothing.
+//! - **Y66** `__ImageBase` is the first byte of this image's headers, which are mapped and
+//!   unchanged for the life of the process: at `e_lfanew` those of PE, then as many sections' as
+//!   they say. A section spans `VirtualSize` bytes from `VirtualAddress` on. The directories lie
+//!   in sections, within `SizeOfImage` bytes.
+//! - **Y67** `GetModuleHandleW` of no name gives the place of the executable, and changes nothing.
 //!
 //! Tests: below; `tests/process/`, under Wine.
 #![allow(unsafe_code)]
@@ -19,19 +18,18 @@ use windows_sys::Win32::System::LibraryLoader::GetModuleHandleW;
 
 use crate::sys::image::{Headers, IN_LIBRARY};
 
-/// Where the image says at what offset its PE headers begin.
+/// Where the offset of the headers stands, and what stands there.
 const OFFSET: usize = 0x3c;
-/// Offsets in the PE headers: the number of sections, the length of the optional header, and the
-/// optional header itself.
+/// Behind their beginning: how many sections there are, how long the optional header is, and that.
 const SECTIONS: usize = 6;
 const OPTIONAL_LENGTH: usize = 20;
 const OPTIONAL: usize = 24;
-/// The size of a section header, and offsets in it: the section's size, its address, its flags.
+/// A section's header; in it, its size and place in memory, and what it is.
 const SECTION: usize = 40;
 const SIZE: usize = 8;
 const PLACE: usize = 12;
 const KIND: usize = 36;
-/// The flag of a section that contains code.
+/// Its memory may be executed.
 const EXECUTES: u32 = 0x2000_0000;
 
 /// In the optional header: how long the image is, and behind the number of directories, their
@@ -52,15 +50,15 @@ unsafe extern "C" {
     static HEADER: u8;
 }
 
-/// The number at this offset from the image's beginning.
+/// The number at so many bytes from the image's beginning.
 fn at<T: Copy>(base: usize, offset: usize) -> T {
     let place = std::ptr::with_exposed_provenance::<T>(base + offset);
     // SAFETY: Y66: `headers` asks for numbers within the headers only, `build` within the image.
     unsafe { place.read_unaligned() }
 }
 
-/// The name that the linker has given this image for debuggers: a new number for each link, or a
-/// hash. (GNU's linker writes one if it is asked to.)
+/// What the linker has named this image by, for debuggers: a number for each time that it links, or
+/// a hash. (GNU's puts it there when it is asked to.)
 fn build(base: usize, optional: usize) -> Option<Vec<u8>> {
     let size = at::<u32>(base, optional + IMAGE_SIZE) as usize;
     let fits = |place: usize, length: usize| place != 0 && place + length <= size;
@@ -87,7 +85,7 @@ fn build(base: usize, optional: usize) -> Option<Vec<u8>> {
     is_known.then(|| at::<[u8; 20]>(base, place + 4).to_vec())
 }
 
-/// What the headers say of the image that this function was linked into.
+/// Of the image that this function was linked into.
 pub(crate) fn headers() -> Headers {
     let base = (&raw const HEADER).expose_provenance();
     let header = at::<u32>(base, OFFSET) as usize;
