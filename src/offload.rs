@@ -40,10 +40,10 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    // This comes before the lock, because it may call a user's `tracing` subscriber.
+    // Before the lock is taken: a user's subscriber may be called.
     let (runnable, task) = task::closure(f, false);
     let mut state = queue().staffed().map_err(|error| {
-        task.cancel(); // otherwise its end would be reported, too
+        task.cancel(); // else its end would be reported, too
         let what =
             "this blocks, so it needs a thread of its own, and the system refused to start one";
         let kind = match error.kind() {
@@ -75,13 +75,12 @@ struct State {
     threads: usize,
     /// How many calls were begun so far.
     taken: u64,
-    /// Whether a helper beyond [`MAX_THREADS`] checks if `taken` changes.
+    /// A helper beyond [`MAX_THREADS`] checks whether this changes.
     watched: bool,
 }
 
 impl Queue {
-    /// Makes sure that there is a helper for one more call, which must be queued before the lock is
-    /// released.
+    /// Ensures a helper for one more call, which must be queued before the lock is released.
     fn staffed(&'static self) -> io::Result<MutexGuard<'static, State>> {
         let mut state = self.0.lock();
         if state.threads >= MAX_THREADS {
@@ -92,7 +91,7 @@ impl Queue {
         match helper::start(|| self.serve()) {
             Ok(()) => state.threads += 1,
             Err(error) if state.threads == 0 => return Err(error),
-            Err(_) => {} // the running helpers will take the call
+            Err(_) => {} // the running helpers will come to it
         }
         Ok(state)
     }

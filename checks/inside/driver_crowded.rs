@@ -35,8 +35,8 @@ impl Serialize for Brings {
 /// The head of a frame, and its items.
 type HeadAndItems = (Vec<u8>, Option<Piece>);
 
-/// Frames that are too large for the shared ring, the third of which has an attachment; and the
-/// bytes that arrive.
+/// Frames that are too large for the tray, the third of which has an attachment; and the bytes that
+/// arrive.
 fn frames() -> (Vec<HeadAndItems>, Vec<u8>) {
     let mut all = Vec::new();
     let frame = |n: u8| {

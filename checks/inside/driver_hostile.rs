@@ -55,7 +55,7 @@ struct World {
 pub(super) fn driver() -> Driver {
     let mut settings = Settings::new();
     settings.policy.grace = Duration::ZERO;
-    Driver::new(Arc::new(PoolState::new(&settings).unwrap()), settings)
+    Driver::new(Arc::new(Shared::new(&settings).unwrap()), settings)
 }
 
 impl World {
@@ -262,7 +262,7 @@ impl World {
         self.driver.receive(0, false);
         if self.driver.links[0]
             .as_ref()
-            .is_some_and(|link| link.records == Records::Broken)
+            .is_some_and(|link| link.is_broken)
         {
             self.seen_through += 1;
             self.peer = None; // it was killed
@@ -347,10 +347,10 @@ fn a_length_that_comes_in_pieces_is_looked_at() {
         let (ours, _theirs) = sockets::pair().unwrap();
         let mut driver = driver();
         driver.links[0] = Some(Link::without_process(ours));
-        let records = |driver: &Driver| driver.links[0].as_ref().unwrap().records;
+        let is_refused = |driver: &Driver| driver.links[0].as_ref().unwrap().is_too_much;
         driver.hear(0, &head[..cut]);
-        assert_eq!(records(&driver), Records::Valid, "its length is not there");
+        assert!(!is_refused(&driver), "its length is not there");
         driver.hear(0, &head[cut..]);
-        assert_eq!(records(&driver), Records::TooLong, "cut behind {cut}");
+        assert!(is_refused(&driver), "cut behind {cut}");
     }
 }

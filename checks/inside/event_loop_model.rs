@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex};
-use crate::task::{self, Inbox, Runnable, SleepPlace, Task, inbox_fault};
+use crate::task::{self, Inbox, Runnable, Sleep, Task, inbox_fault};
 
 /// One queue entry.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn wake(&self, place: SleepPlace) {
-        let which = place as usize;
+    fn wake(&self, sleep: Sleep) {
+        let which = sleep as usize;
         *self.written[which].lock() = true;
         self.waits[which].notify_one();
     }
@@ -97,10 +97,10 @@ impl Mail {
 
     /// On the loop's thread: sleeps like `turn.rs`; `parks`: by parking.
     pub fn sleep(&self, parks: bool) {
-        let place = if parks {
-            SleepPlace::Parker
+        let how = if parks {
+            Sleep::InParker
         } else {
-            SleepPlace::Poller
+            Sleep::InPoller
         };
         let Parts {
             inbox,
@@ -108,15 +108,15 @@ impl Mail {
             waits,
             noted,
         } = &*self.0;
-        let (written, waits) = (&written[place as usize], &waits[place as usize]);
-        if inbox.begin_sleep(place) && !noted.load(Ordering::Relaxed) {
+        let (written, waits) = (&written[how as usize], &waits[how as usize]);
+        if inbox.lie_down(how) && !noted.load(Ordering::Relaxed) {
             let mut guard = written.lock();
             while !*guard {
                 guard = waits.wait(guard);
             }
             *guard = false;
         }
-        inbox.end_sleep();
+        inbox.get_up();
     }
 
     pub fn close(&self) {
@@ -124,7 +124,7 @@ impl Mail {
     }
 }
 
-/// Splits `begin_sleep` into a look and a store, or makes it one step again.
-pub fn begin_sleep_in_two_steps(on: bool) {
-    inbox_fault::begin_sleep_in_two_steps(on);
+/// Splits `lie_down` into a look and a store, or makes it one step again.
+pub fn lie_down_in_two_steps(on: bool) {
+    inbox_fault::lie_down_in_two_steps(on);
 }

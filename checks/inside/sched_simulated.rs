@@ -36,7 +36,7 @@ use crate::process::payload::scope;
 use crate::process::sched::stats::Counters;
 use crate::process::sched::workers::{Has, INITIALIZE, Worker};
 use crate::process::wire::clock::Epoch;
-use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record, ServedContext};
+use crate::process::wire::{self, BatchHead, CodeRef, Frame, Reader, Record, Shown};
 use crate::sys::gate::GATES;
 use crate::sys::ledger::Front;
 use crate::task::{TaskError, WorkerExit};
@@ -155,7 +155,7 @@ struct Sim {
     initialized: bool,
     contexts: HashSet<u64>,
     /// Others can have these from it.
-    serves_contexts: HashSet<u64>,
+    shown: HashSet<u64>,
     /// Those that it could not fetch.
     missing: HashSet<u64>,
     retires: bool,
@@ -454,7 +454,7 @@ impl World {
                         served: 0,
                         initialized: !self.initializes,
                         contexts: HashSet::new(),
-                        serves_contexts: HashSet::new(),
+                        shown: HashSet::new(),
                         missing: HashSet::new(),
                         retires: false,
                         running: None,
@@ -529,14 +529,11 @@ impl World {
     /// A worker reads a frame, at any time if it is plain.
     fn read(&mut self, worker: usize, bytes: &[u8]) {
         let cannot = self.hostile && self.chance(8);
-        let serves = |sim: &Option<Sim>, id| {
-            sim.as_ref()
-                .is_some_and(|sim| sim.serves_contexts.contains(&id))
-        };
+        let shows = |sim: &Option<Sim>, id| sim.as_ref().is_some_and(|sim| sim.shown.contains(&id));
         let there: Vec<usize> = match Frame::decode(bytes).unwrap().unwrap().0 {
             Frame::Share { id, .. } => {
                 let all = 0..self.sims.len();
-                all.filter(|one| serves(&self.sims[*one], id)).collect()
+                all.filter(|one| shows(&self.sims[*one], id)).collect()
             }
             _ => Vec::new(),
         };
@@ -576,14 +573,14 @@ impl World {
             }
             Frame::Share { id, from: None } => {
                 assert!(sim.contexts.contains(&id) && self.machines > 0);
-                let served = ServedContext {
+                let shown = Shown {
                     place: [worker as u32, 0],
                     hash: id,
                 };
-                let served = Some(served).filter(|_| !cannot);
-                sim.serves_contexts.extend(served.map(|_| id));
-                self.missed += u32::from(served.is_none());
-                sim.said.extend(Record::Serves { id, served }.bytes());
+                let shown = Some(shown).filter(|_| !cannot);
+                sim.shown.extend(shown.map(|_| id));
+                self.missed += u32::from(shown.is_none());
+                sim.said.extend(Record::Shows { id, shown }.bytes());
             }
             Frame::Share {
                 id,
@@ -597,20 +594,20 @@ impl World {
                 );
                 let place = [worker as u32, 0];
                 let is_there = there.contains(&(other as usize)) && !cannot;
-                let served = is_there.then_some(ServedContext { place, ..from });
+                let shown = is_there.then_some(Shown { place, ..from });
                 if is_there {
                     assert!(sim.contexts.insert(id), "a context comes once");
-                    sim.serves_contexts.insert(id);
+                    sim.shown.insert(id);
                 }
                 if !is_there {
                     sim.missing.insert(id);
                 }
                 self.fetched += u32::from(is_there);
                 self.missed += u32::from(!is_there);
-                sim.said.extend(Record::Serves { id, served }.bytes());
+                sim.said.extend(Record::Shows { id, shown }.bytes());
             }
             Frame::Forget { id } => {
-                sim.serves_contexts.remove(&id);
+                sim.shown.remove(&id);
                 // (It may end before it is known that it could not be fetched.)
                 assert!(sim.contexts.remove(&id) || sim.missing.remove(&id));
             }
@@ -1067,7 +1064,7 @@ fn a_context_that_dies_with_its_worker_is_sent_once_more() {
     world.act();
     let has = |world: &World, index: usize| world.sched.workers[index].contexts.get(&id).copied();
     let first = (0..4).find(|index| has(&world, *index).is_some()).unwrap();
-    while !matches!(has(&world, first), Some(Has::Serves(_))) {
+    while !matches!(has(&world, first), Some(Has::Shows(_))) {
         world.work(first);
         world.hear(first, true);
     }
@@ -1113,7 +1110,7 @@ fn each_late_answer_has_its_alarm() {
         world.step();
     }
     let (begin, second) = (world.now, Duration::from_secs(1));
-    let served = ServedContext {
+    let shown = Shown {
         place: [0, 0],
         hash: 0,
     };
@@ -1124,7 +1121,7 @@ fn each_late_answer_has_its_alarm() {
     worker.machine = Some("here".to_owned());
     worker.took_at = begin;
     for (id, at) in [(1, begin), (2, begin + 5 * second)] {
-        worker.contexts.insert(id, Has::Fetches(at, served));
+        worker.contexts.insert(id, Has::Fetches(at, shown));
     }
     for late in [10, 15] {
         assert_eq!(world.sched.deadline(), Some(begin + late * second));

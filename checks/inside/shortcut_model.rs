@@ -105,7 +105,7 @@ impl Pool {
             sealed: true,
             failure: None,
         });
-        // Like `PoolState::leave`.
+        // Like `Shared::leave`.
         let hand_out = || match self.engine.try_lock().as_deref_mut() {
             Some(Some(engine)) => {
                 let mail = self.mailbox.take_if_only_new_work();

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Completed, Source};
+use super::{Outcome, Source};
 use crate::event_loop::{Direction, EventLoop, SourceKey, spawn, yield_now};
 use crate::sys::poller::Readiness;
 use crate::task::{Task, timeout};
@@ -169,7 +169,7 @@ impl Wire {
 
     // System calls.
 
-    fn read(&self, wanted: usize) -> io::Result<Completed<usize>> {
+    fn read(&self, wanted: usize) -> io::Result<Outcome<usize>> {
         if self.random.one_in(8) {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -178,7 +178,7 @@ impl Wire {
             let mut count = wanted.min(state.readable);
             if count == 0 {
                 return if state.closed {
-                    Ok(Completed::Full(0))
+                    Ok(Outcome::Full(0))
                 } else {
                     Err(io::ErrorKind::WouldBlock.into())
                 };
@@ -201,10 +201,10 @@ impl Wire {
         if self.random.one_in(6) {
             self.arrive(1); // before it can be known that the next read would block
         }
-        Ok(Completed::of(wanted, count, !self.stops))
+        Ok(Outcome::of(wanted, count, !self.stops))
     }
 
-    fn write(&self, wanted: usize) -> io::Result<Completed<usize>> {
+    fn write(&self, wanted: usize) -> io::Result<Outcome<usize>> {
         let count = {
             let mut state = self.state.borrow_mut();
             if state.closed {
@@ -221,7 +221,7 @@ impl Wire {
         if self.random.one_in(6) {
             self.drain(1);
         }
-        Ok(Completed::of(wanted, count, true))
+        Ok(Outcome::of(wanted, count, true))
     }
 }
 

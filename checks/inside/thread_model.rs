@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::mailbox::Mailbox;
-use super::raw::pair_arc::PairArc;
+use super::raw::half::Half;
 use super::sleep::{Need, Sleep, Sleeper, WakeReason};
 use super::wake::WakeHandle;
 use super::{countdown, latch};
@@ -336,10 +336,10 @@ pub fn break_countdown() {
 }
 
 /// One of the two owners of a value.
-pub struct Owner<T>(PairArc<T>);
+pub struct Owner<T>(Half<T>);
 
 pub fn owners<T>(value: T) -> (Owner<T>, Owner<T>) {
-    let (one, other) = PairArc::pair(value);
+    let (one, other) = Half::pair(value);
     (Owner(one), Owner(other))
 }
 

@@ -131,7 +131,7 @@ fn the_models_catch_a_loop_that_lies_down_in_two_steps() {
 #[test]
 #[ignore = "fails on purpose: run by the_models_catch_a_loop_that_lies_down_in_two_steps"]
 fn lies_down_in_two_steps() {
-    model::begin_sleep_in_two_steps(true);
+    model::lie_down_in_two_steps(true);
     loom::model(|| {
         let mail = Mail::default();
         let poster = poster(&mail, 1);

@@ -1,5 +1,5 @@
-//! Loom models of what a pool and a worker process share: the shared ring of small frames, and the
-//! gates of large ones.
+//! Loom models of what a pool and a worker process share: the tray of small frames, and the gates
+//! of large ones.
 //!
 //! Run with `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p trefoil-checks --release
 //! --test process_models -- --nocapture`. Every frame is read in its turn, whichever way it goes,
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use loom::thread;
 use trefoil::process::gate_model::{self, Frame};
-use trefoil::process::shared_ring_model::{Broken, Pair};
+use trefoil::process::tray_model::{Broken, Pair};
 use trefoil_checks::explore;
 
 fn conversation(broken: Broken, count: u8, large: &'static [u8]) {

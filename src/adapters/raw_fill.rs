@@ -1,8 +1,8 @@
 //! Fills the buffers that hyper and tokio give their readers.
 //!
-//! Both are partly uninitialised memory, and a reader promises that the part that it reports as
-//! filled was written. Keeping that promise without writing zeros first takes `unsafe`, all of
-//! which is here.
+//! Both are partly uninitialised memory, and a reader promises that the part it reports as filled
+//! has been written. Keeping that promise without writing zeros first takes `unsafe`, all of which
+//! is here.
 //!
 //! - **D1** Uninitialised memory is passed only to `poll_read_uninit`, which writes to it or leaves
 //!   it, and never reads it. It returns the number of bytes at the front that have been written
@@ -16,8 +16,8 @@ use std::task::{Context, Poll, ready};
 
 use crate::io::{Bytes, Source};
 
-/// Implements hyper's or tokio's `$trait` for this crate's types, with a function that fills a
-/// `$buffer` from `$from` (`$this` is the pinned `self`).
+/// Implements hyper's or tokio's `$trait` for types of ours, by a function that fills a `$buffer`
+/// from `$from` (`$this` is the pinned `self`).
 macro_rules! reads {
     ($trait:path, $buffer:ty; $this:ident => $from:expr, $fill:path; $($type:ty),*) => { $(
         impl $trait for $type {
@@ -35,7 +35,7 @@ macro_rules! reads {
 }
 pub(super) use reads;
 
-/// Reads from a stream of this crate into hyper's buffer.
+/// Reads from one of our streams into hyper's buffer.
 #[cfg(feature = "hyper")]
 #[inline]
 pub(super) fn hyper_from(
@@ -43,16 +43,16 @@ pub(super) fn hyper_from(
     cx: &mut Context<'_>,
     mut buffer: ::hyper::rt::ReadBufCursor<'_>,
 ) -> Poll<io::Result<()>> {
-    // SAFETY: D1: uninitialised memory goes to `poll_read_uninit`, which does not read it, and
-    // writes only initialised bytes.
+    // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and
+    // writes values only.
     let memory = unsafe { buffer.as_mut() };
     let count = ready!(source.poll_read_uninit(cx, memory))?;
-    // SAFETY: D1, I1: `poll_read_uninit` has written this many bytes at the front.
+    // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.
     unsafe { buffer.advance(count) };
     Poll::Ready(Ok(()))
 }
 
-/// Reads from a stream of this crate into tokio's buffer.
+/// Reads from one of our streams into tokio's buffer.
 #[cfg(feature = "tokio-io")]
 #[inline]
 pub(super) fn tokio_from(
@@ -60,11 +60,11 @@ pub(super) fn tokio_from(
     cx: &mut Context<'_>,
     buffer: &mut tokio::io::ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
-    // SAFETY: D1: uninitialised memory goes to `poll_read_uninit`, which does not read it, and
-    // writes only initialised bytes.
+    // SAFETY: D1: what may have no value goes to `poll_read_uninit`, which does not read it, and
+    // writes values only.
     let memory = unsafe { buffer.unfilled_mut() };
     let count = ready!(source.poll_read_uninit(cx, memory))?;
-    // SAFETY: D1, I1: `poll_read_uninit` has written this many bytes at the front.
+    // SAFETY: D1, I1: so many bytes at the front have been written, as `poll_read_uninit` says.
     unsafe { buffer.assume_init(count) };
     buffer.advance(count);
     Poll::Ready(Ok(()))

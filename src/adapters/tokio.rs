@@ -94,7 +94,7 @@ pub fn handle() -> io::Result<Handle> {
 ///
 /// # Cancel safety
 ///
-/// It is as cancel safe as `future`.
+/// That of `future`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -118,7 +118,7 @@ pub fn with<F: Future>(future: F) -> impl Future<Output = F::Output> {
 pin_project! {
     /// Returned by [`with`].
     struct With<F> {
-        // `None`: it is done.
+        // `None` once it is done.
         #[pin]
         future: Option<F>,
         handle: Option<Handle>,

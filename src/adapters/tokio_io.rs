@@ -52,7 +52,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::raw_fill;
 use super::writes::stream_writes;
 use crate::io::{
-    ByteStream, ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, TcpStream,
+    ChildStderr, ChildStdin, ChildStdout, ReadHalf, Stderr, Stdin, Stdout, Stream, TcpStream,
     WriteHalf, fs,
 };
 
@@ -79,7 +79,7 @@ raw_fill::reads! {
 stream_writes!(AsyncWrite; TcpStream, &TcpStream, WriteHalf<TcpStream>, ChildStdin);
 stream_writes!(AsyncWrite; Stdout, Stderr, fs::File);
 
-/// The implementations for streams that only some systems have.
+/// Of the streams that some systems have only.
 #[cfg(unix)]
 mod of_unix {
     use super::*;

@@ -1,11 +1,11 @@
 //! Implements hyper's and tokio's writing traits through that of futures-io.
 //!
-//! **Job.** The three traits have the same methods, except for the name of the one that ends the
-//! stream, and for `is_write_vectored`, which futures-io lacks.
+//! **Job.** The three have the same methods, except for the name of the one that ends the stream,
+//! and for `is_write_vectored`, which futures-io lacks.
 //!
 //! Checked by `adapters/tests/`.
 
-/// Implements hyper's or tokio's `$trait` for streams of this crate.
+/// Implements hyper's or tokio's `$trait` for our streams.
 macro_rules! stream_writes {
     ($trait:path; $($type:ty),*) => { $(
         impl $trait for $type {

@@ -1,15 +1,15 @@
 //! The current time for the code that runs on this thread.
 //!
-//! This is the real time, except on a thread whose event loop has its own [`Clock`] (a virtual one,
-//! for tests): there it is that clock's time. Deadlines are compared with [`now`], so that code
-//! measures time as its loop does.
+//! The real time, except on a thread whose event loop has its own [`Clock`] (a virtual one, for
+//! tests): then that clock's. Deadlines are compared with [`now`], so that code measures time as
+//! its loop does.
 //!
 //! A wait beyond the clock's range ends at the end of the clock. The real clock never reaches it; a
 //! virtual one does when nothing else is left to wait for, so that nothing waits for ever.
 //!
-//! A duration that is counted from a call ([`Countdown`]) may be computed outside the loop that
-//! will wait for it, as in `event_loop.block_on(sleep(hour))`, and so by another clock. It
-//! remembers which one, and is computed again if that was not the waiting loop's clock.
+//! A duration that is counted from a call ([`Span`]) may be computed outside the loop that will
+//! wait for it, as in `event_loop.block_on(sleep(hour))`, and so by another clock. It remembers
+//! which one, and is computed again if that was not the waiting loop's clock.
 //!
 //! Some code waits for a duration because it cannot be notified of the event it waits for; a
 //! virtual clock must not jump over that at once. Such code calls [`hold`]; the loop decides what
@@ -41,7 +41,7 @@ pub(crate) struct Clock {
 #[derive(Debug)]
 struct Passed {
     before: Duration,
-    /// When the clock began to run; `None`: it stands still.
+    /// Since when the clock has been running; `None`: it stands.
     since: Option<Instant>,
 }
 
@@ -55,7 +55,7 @@ impl Passed {
 const REAL: u64 = 0;
 
 impl Clock {
-    /// A clock that shows the real time of this moment, and stands still.
+    /// A clock that shows the real time of this moment, and stands.
     pub(crate) fn new() -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(REAL + 1);
         Self {
@@ -74,24 +74,24 @@ impl Clock {
         self.start + self.passed.lock().in_all()
     }
 
-    /// Stops the clock.
+    /// Stops it.
     pub(crate) fn stop(&self) {
         let mut passed = self.passed.lock();
         passed.before = passed.in_all();
         passed.since = None;
     }
 
-    /// Lets the clock run from its current value.
+    /// Lets it run from its current value.
     pub(crate) fn go(&self) {
         self.passed.lock().since.get_or_insert_with(Instant::now);
     }
 
-    /// Moves the clock forward.
+    /// Moves it on.
     pub(crate) fn advance(&self, by: Duration) {
         self.advance_to(later(self.now(), by));
     }
 
-    /// Whether the clock is held.
+    /// Whether it is held.
     pub(crate) fn is_held(&self) -> bool {
         self.holds.load(Ordering::Relaxed) > 0
     }
@@ -101,7 +101,7 @@ impl Clock {
         self.begun.swap(0, Ordering::Relaxed) > 0
     }
 
-    /// Moves the clock forward to `then`, unless it is past that. It must be stopped.
+    /// Moves it on to `then`, unless it is past that. It must be stopped.
     pub(crate) fn advance_to(&self, then: Instant) {
         let mut passed = self.passed.lock();
         passed.before = then
@@ -111,10 +111,10 @@ impl Clock {
 }
 
 thread_local! {
-    // This has no destructor, because a loop may run in that of another thread-local.
+    // No destructor: a loop may run in that of another thread-local.
     static CLOCK: RefCell<ManuallyDrop<Option<Arc<Clock>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
-    /// The number of the clock, which is all that most callers need.
+    /// Its number, which is all that most callers need.
     static NUMBER: Cell<u64> = const { Cell::new(REAL) };
 }
 
@@ -171,9 +171,8 @@ pub(crate) fn end(start: Instant) -> Instant {
     steps.fold(start, |end, step| end.checked_add(step).unwrap_or(end))
 }
 
-/// Says that this thread waits for an event outside its clock that nothing will report. While the
-/// guard exists, a virtual clock does not jump, for a limited time. With the real clock there is no
-/// guard.
+/// This thread waits for an event outside its clock that nothing will report: a virtual clock does
+/// not jump for a limited time, while the guard lives. With the real clock there is no guard.
 pub(crate) fn hold() -> Option<Held> {
     if number() == REAL {
         return None;
@@ -196,15 +195,15 @@ impl Drop for Held {
 
 /// A duration, and the clock by which its end was computed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Countdown {
+pub(crate) struct Span {
     length: Duration,
     clock: u64,
 }
 
-impl Countdown {
-    /// A duration that is counted from now, and its end.
+impl Span {
+    /// Counted from now, and its end.
     #[inline]
-    pub(crate) fn from_now(length: Duration) -> (Instant, Self) {
+    pub(crate) fn count(length: Duration) -> (Instant, Self) {
         let (now, clock) = read();
         (later(now, length), Self { length, clock })
     }
@@ -215,7 +214,7 @@ impl Countdown {
         self.length.is_zero()
     }
 
-    /// Called at the first wait: computes the end by this thread's clock, if another one was used.
+    /// At the first wait: computes the end by this thread's clock, if it was computed by another.
     #[inline]
     pub(crate) fn recount(self) -> Option<Instant> {
         (number() != self.clock).then(|| later(now(), self.length))

@@ -1,8 +1,8 @@
 //! A wake-up at a deadline, with an event loop or without one.
 //!
 //! An [`Alarm`] wakes a task once its deadline has passed. `timeout` and all other deadlines of the
-//! crate use it, so it must work wherever a future is polled: on a loop of this crate, on a thread
-//! that blocks, or inside another runtime.
+//! crate use it, so it must work wherever a future is polled: on one of our loops, on a thread that
+//! blocks, or inside another runtime.
 //!
 //! # Protocol
 //!
@@ -12,7 +12,7 @@
 //!    itself with [`replace_keeper`], or, without a loop, the one helper thread that waits
 //!    ([`waiter`](mod@waiter)).
 //! 3. An alarm that was armed elsewhere (its future has moved) is disarmed there and armed here. So
-//!    the timekeeper that will wake it serves the thread where the future is polled now.
+//!    it is always woken by a timekeeper that is alive where the future is polled now.
 //! 4. Dropping an alarm disarms it, from any thread, even after its timekeeper is gone.
 //!
 //! # Invariants
@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-pub(crate) use clock::{Clock, Countdown, end, hold, later, now, replace_clock};
+pub(crate) use clock::{Clock, Span, end, hold, later, now, replace_clock};
 pub(crate) use timers::{TimerKey, Timers};
 pub(crate) use waiter::{Interest, RARELY, Ready, enter};
 
@@ -50,9 +50,8 @@ pub(crate) struct Alarm {
 }
 
 enum Stage {
-    /// The alarm was not polled yet. A duration is computed again if the polling thread has another
-    /// clock.
-    New(Option<Countdown>),
+    /// Not polled yet. A duration is computed again if the polling thread has another clock.
+    New(Option<Span>),
     Idle,
     Armed(Arc<dyn Timekeeper>, TimerKey),
 }
@@ -66,9 +65,9 @@ impl Alarm {
         }
     }
 
-    /// An alarm `length` from now, by the clock of the thread that polls it first.
+    /// `length` from now, by the clock of the thread that polls it first.
     pub(crate) fn after(length: Duration) -> Self {
-        let (deadline, span) = Countdown::from_now(length);
+        let (deadline, span) = Span::count(length);
         Self {
             deadline,
             stage: Stage::New(Some(span)),
@@ -79,7 +78,7 @@ impl Alarm {
     /// waker of the latest call is woken.
     pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Stage::New(span) = &self.stage {
-            self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
+            self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
             self.stage = Stage::Idle;
         }
         if now() >= self.deadline {
@@ -137,7 +136,7 @@ pub(crate) trait Timekeeper: Send + Sync {
 pub(crate) type Keeper = Option<Arc<dyn Timekeeper>>;
 
 thread_local! {
-    // This has no destructor, because a loop may run in that of another thread-local.
+    // No destructor: a loop may run in that of another thread-local.
     static KEEPER: RefCell<ManuallyDrop<Keeper>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 

@@ -1,7 +1,7 @@
 //! The pending deadlines of one timekeeper, earliest first.
 //!
-//! A pending timer is in a slot, where its key finds it, and has an entry in one heap, which is
-//! ordered by deadline and then by creation. Nothing is rounded, so no timer fires early.
+//! A pending timer lies in a slot, where its key finds it, and has an entry in one heap, which is
+//! ordered by deadline and then by creation. Nothing is rounded, so no timer goes off early.
 //!
 //! Most timers are timeouts that are cancelled long before they are due. Cancelling one only
 //! empties its slot; the entry stays in the heap, and is skipped when it comes to the front. Once
@@ -14,8 +14,8 @@
 //! key could be mistaken after exactly 2^32 more timers, in the same slot, and would wake a future
 //! too early, which looks at the clock. An entry with 64 bits is a third longer.)
 //!
-//! Each entry of the heap has four children instead of two. They are adjacent, so that with a
-//! hundred thousand timers half as many cache lines are touched to remove one.
+//! Each entry of the heap has four children, not two. They lie side by side, so that with a hundred
+//! thousand timers half as many cache lines are touched to remove one.
 //!
 //! No user code runs in here: payloads are returned, never dropped.
 //!
@@ -110,7 +110,7 @@ impl<T> Timers<T> {
         (timer.created == key.created).then_some(&mut timer.payload)
     }
 
-    /// Replaces a timer's payload. Returns the earlier payload, or this one if the timer is gone.
+    /// Returns the earlier payload, or this one if the timer is gone.
     #[inline]
     pub(crate) fn replace(&mut self, key: TimerKey, payload: T) -> Result<T, T> {
         match self.get_mut(key) {
@@ -193,7 +193,7 @@ mod tests {
             self.0 % bound
         }
 
-        /// Small values as often as large ones, below 2^bits.
+        /// Small ones as often as large ones, below 2^bits.
         fn any(&mut self, bits: u64) -> u64 {
             let bits = self.below(bits);
             self.below(1 << bits)
@@ -209,8 +209,7 @@ mod tests {
         for seed in 1..=90_u64 {
             let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             let mut timers = Timers::new();
-            // Some timers are due before they were created. The unit is from a nanosecond to half
-            // an hour.
+            // Some are due before they were created. The unit is from a nanosecond to half an hour.
             let start = Instant::now() - Duration::from_millis(seed % 3);
             let at = |units: u64| start + Duration::from_nanos(units << (seed % 41));
             let mut model = Model::default();
@@ -327,7 +326,7 @@ mod tests {
             .chain(501..=1_000);
         assert_eq!(fired, expected.collect::<Vec<_>>());
         assert_eq!(timers.get_mut(again), None);
-        // The test continues from there.
+        // And on from there.
         timers.insert(at(1_000) + Duration::from_secs(1), 1);
         assert_eq!(timers.due(at(1_000)).next(), None);
         assert_eq!(
@@ -339,7 +338,7 @@ mod tests {
 
     #[test]
     fn cancelled_among_many() {
-        // The first timer is removed, again and again, and each time the next deadline is read.
+        // The first is removed, again and again, and each time the next deadline is read.
         let mut timers = Timers::new();
         let start = Instant::now() + Duration::from_secs(3600);
         let keys: Vec<TimerKey> = (0..10_000_u64)
@@ -376,7 +375,7 @@ mod tests {
     fn what_is_cancelled_when_it_is_near_leaves_little_behind() {
         let mut timers = Timers::new();
         let start = Instant::now() + Duration::from_secs(1);
-        // Many deadlines within a microsecond, and a few that come later.
+        // Many within a microsecond, and a few that come later.
         let keys: Vec<TimerKey> = (0..10_000_u64)
             .map(|i| timers.insert(start + Duration::from_nanos(i % 1000), i))
             .collect();

@@ -11,7 +11,7 @@
 //! 2. The job polls all descriptors until the earliest deadline. For each entry that is ready or
 //!    late, it removes the timer and calls the waker.
 //! 3. Descriptors whose timer is gone are dropped. (The job holds them open while it polls, so
-//!    removing an entry rings the bell.)
+//!    leaving rings the bell.)
 //! 4. Without entries the job waits [`JOB_LINGERS`] for more, and ends; its thread stays for other
 //!    jobs (`helper`). `running` changes only under the lock, in the same critical section that
 //!    checks whether the timers are empty, so no entry is left to a job that has ended.
@@ -57,11 +57,11 @@ pub(crate) const RARELY: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// A descriptor, open for as long as it is waited for.
-pub(crate) type WatchedFd = Arc<dyn AsFd + Send + Sync>;
+pub(crate) type Source = Arc<dyn AsFd + Send + Sync>;
 
 /// Descriptors to wait for, and for which event.
 #[derive(Clone)]
-pub(crate) struct Interest(pub(crate) [Option<(WatchedFd, PollFlags)>; 2]);
+pub(crate) struct Interest(pub(crate) [Option<(Source, PollFlags)>; 2]);
 
 impl Interest {
     pub(crate) fn fds(&self) -> impl Iterator<Item = PollFd<'_>> {
@@ -71,7 +71,7 @@ impl Interest {
 }
 
 pub(super) struct Waiter {
-    /// The fork generation of the process that it was made in; see `fork.rs`.
+    /// The process that it was made in; see `fork.rs`.
     born: u32,
     state: Mutex<State>,
 }
@@ -111,8 +111,8 @@ fn ring(bell: Option<Arc<Bell>>) {
     }
 }
 
-/// Calls `waker` once one of these descriptors is ready, or the deadline has passed. Fails if there
-/// is no thread to wait.
+/// Calls `waker` once one of these is ready, or the deadline has passed. Fails if there is no
+/// thread to wait.
 pub(crate) fn enter(
     interest: Interest,
     until: Option<Instant>,
@@ -123,7 +123,7 @@ pub(crate) fn enter(
 }
 
 impl Waiter {
-    /// Whether this is a forked child of the process that made the waiter.
+    /// Whether this is a forked child of the process that made it.
     fn is_foreign(&self) -> bool {
         self.born != fork::generation()
     }
@@ -152,7 +152,7 @@ impl Waiter {
         Ok(key)
     }
 
-    /// Runs the job.
+    /// The job.
     fn run(&self) {
         let (mut bell, mut ready, mut lingers) = (None, Vec::new(), false);
         loop {
@@ -192,7 +192,7 @@ impl Waiter {
             let until = next.map_or(most, |next| next.min(most));
             (state.until, state.bell) = (until, bell.clone());
             drop(state);
-            drop(left); // dropped first, because the woken code may use the remaining entries
+            drop(left); // first: the woken code may look at the remaining entries
             for waker in woken {
                 contain(|| waker.wake());
             }
@@ -201,15 +201,14 @@ impl Waiter {
     }
 }
 
-/// Waits for the bell and these descriptors until `until`; returns the keys of those that are
-/// ready.
+/// Waits for the bell and these descriptors until then; returns those that are ready.
 fn look(bell: Option<&Bell>, watched: &[(TimerKey, Interest)], until: Instant) -> Vec<TimerKey> {
     let mut fds: Vec<PollFd<'_>> = bell
         .map(|bell| PollFd::new(bell, PollFlags::IN))
         .into_iter()
         .collect();
-    // Each descriptor is polled once, however many entries wait for it: the kernel polls no more
-    // descriptors than may be open.
+    // Each descriptor once, however many entries wait for it: the kernel polls no more descriptors
+    // than may be open.
     let mut places = HashMap::new();
     let mut needs = Vec::with_capacity(watched.len());
     for (key, interest) in watched {
@@ -253,7 +252,7 @@ impl Timekeeper for Waiter {
 
     fn disarm(&self, key: TimerKey) {
         if self.is_foreign() {
-            return; // no job runs here, and its lock may be held for ever
+            return; // the job is not there, and its lock may be held for ever
         }
         let mut state = self.state.lock();
         let waker = state.timers.remove(key);
@@ -265,7 +264,7 @@ impl Timekeeper for Waiter {
     }
 }
 
-/// Completes when an event may have happened, or the deadline has passed.
+/// Done when an event may have happened, or the deadline has passed.
 pub(crate) struct Ready {
     interest: Option<Interest>,
     until: Option<Instant>,
@@ -288,7 +287,7 @@ impl Future for Ready {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(interest) = self.interest.take() {
             let entered = enter(interest, self.until, cx.waker().clone());
-            // There is no thread, so the task checks and asks again.
+            // No thread: the task checks and asks again.
             self.entered = entered
                 .map(|key| (&**waiter(), key))
                 .map_err(Waker::wake)

@@ -5,8 +5,8 @@
 //! clone, or passes a few lines to run: nothing is borrowed while user code runs.
 //!
 //! The cell has no destructor, so a loop may also run in the destructor of another thread-local,
-//! whichever of the two was made first. The guard of [`enter`] restores the previous value. At the
-//! end of the thread that is "no loop".
+//! whichever of the two was made first. The guard of [`enter`] restores the previous value, which
+//! is nothing at the end of the thread.
 //!
 //! Checked by `tests/event_loop/` (nested loops) and `tests/io/moved.rs` (futures carried to other
 //! threads).
@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::local::Local;
-use super::shared::SharedLoop;
+use super::shared::Shared;
 use crate::alarm::{self, Clock};
 use crate::sync::marker;
 use crate::task::awaited;
@@ -34,9 +34,9 @@ pub(crate) fn local() -> Option<Rc<Local>> {
     CURRENT.with(|current| (**current.borrow()).clone())
 }
 
-/// The loop that runs on this thread, if it is the loop of `shared`.
+/// The loop that runs on this thread, if it is this one.
 #[inline]
-pub(super) fn local_of(shared: &SharedLoop) -> Option<Rc<Local>> {
+pub(super) fn local_of(shared: &Shared) -> Option<Rc<Local>> {
     CURRENT.with(|current| {
         let current = current.borrow();
         let local = current.as_ref()?;
@@ -51,10 +51,10 @@ pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     CURRENT.with(|current| current.borrow().as_deref().map(f))
 }
 
-/// Makes `local` this thread's loop and timekeeper, on which the thread must not block, until the
-/// guard is dropped.
-pub(super) fn enter(local: &Rc<Local>) -> EnteredLoop {
-    EnteredLoop {
+/// While the guard lives, `local` is this thread's loop and timekeeper, and the thread must not
+/// block.
+pub(super) fn enter(local: &Rc<Local>) -> Entered {
+    Entered {
         before: replace(Some(local.clone())),
         clock: alarm::replace_clock(local.shared.clock().cloned()),
         keeps_all: awaited::keep_all(local.outside().is_some()),
@@ -69,9 +69,9 @@ fn replace(local: Option<Rc<Local>>) -> Option<Rc<Local>> {
     ManuallyDrop::into_inner(before)
 }
 
-/// Restores the previous loop when it is dropped.
+/// Restores the previous state.
 #[must_use]
-pub(super) struct EnteredLoop {
+pub(super) struct Entered {
     before: Option<Rc<Local>>,
     /// The previous clock, and whether awaited tasks were recorded.
     clock: Option<Arc<Clock>>,
@@ -81,7 +81,7 @@ pub(super) struct EnteredLoop {
     mark: *const (),
 }
 
-impl Drop for EnteredLoop {
+impl Drop for Entered {
     fn drop(&mut self) {
         marker::replace_loop(self.mark);
         drop(replace(self.before.take()));

@@ -25,10 +25,10 @@ use crate::task::{Hook, TaskReport, context, panic};
 ///
 /// # Panics
 ///
-/// If a loop already runs on this thread: `.await` the future there, or move the call to a thread
-/// of its own. Also if the system refuses the loop's descriptors ([`EventLoop::new`] returns that
-/// error instead). A panic of the future goes on in the caller, after the other tasks were
-/// cancelled.
+/// If a loop runs on this thread already: `.await` the future there, or move the
+/// call to a thread of its own. Also if the system refuses the loop's
+/// descriptors ([`EventLoop::new`] returns that error instead). A panic of the
+/// future goes on in the caller, after the other tasks were cancelled.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,9 +51,10 @@ pub fn run<F: Future>(future: F) -> F::Output {
 
 /// One thread's event loop.
 ///
-/// It runs only inside [`block_on`](Self::block_on), which may be called any number of times. Tasks
-/// stay from one call to the next, and do not run in between. (So use `block_on` to wait on this
-/// thread for a task of the loop: `join` is refused, because no other thread could run the task.)
+/// It runs only inside [`block_on`](Self::block_on), which may be called again
+/// and again: tasks stay from one call to the next, and do not run in between. (So on this
+/// thread, wait for a task of the loop with `block_on`: `join` is refused, since no other thread
+/// could run the task.)
 /// Dropping the loop cancels its tasks.
 /// It cannot leave its thread; a [`LoopHandle`] can.
 ///
@@ -105,12 +106,12 @@ impl EventLoop {
         }
     }
 
-    /// Runs the loop until `future` is done. The calling thread does the work.
+    /// Runs the loop until `future` is done; this thread waits meanwhile.
     ///
     /// # Panics
     ///
-    /// If a loop already runs on this thread, this one included. A panic of `future` goes on in the
-    /// caller; the loop stays usable.
+    /// If a loop (this one, too) runs on this thread already. A panic of `future`
+    /// goes on in the caller; the loop stays usable.
     ///
     /// ```
     /// let event_loop = trefoil::EventLoop::new()?;
@@ -126,20 +127,19 @@ impl EventLoop {
         turn::drive(&self.local, future)
     }
 
-    /// Does what can be done now, without waiting. This is for a program whose own loop drives this
-    /// one.
+    /// Does what can be done now, without waiting: for a program whose own loop drives this one.
     ///
-    /// Returns true if there is more to do: call again soon. If it returns false, call again when
-    /// the loop's descriptor ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline).
-    /// One call runs at most 64 tasks, or some 200 µs of them, and checks the descriptors once.
+    /// True: there is more to do, call again soon. False: call again when the loop's descriptor
+    /// ([`AsFd`]) is readable, or at [`next_deadline`](Self::next_deadline). One call runs at
+    /// most 64 tasks, or some 200 µs of them, and looks at the descriptors once.
     ///
-    /// The descriptor reports nothing before the first call, nor between a
-    /// [`block_on`](Self::block_on) and the next call. Between calls the loop sleeps: work from
-    /// other threads makes the descriptor readable.
+    /// The descriptor says nothing before the first call, nor between a
+    /// [`block_on`](Self::block_on) and the next. Between calls the loop sleeps: what other
+    /// threads bring makes the descriptor readable.
     ///
     /// # Panics
     ///
-    /// If a loop already runs on this thread, this one included.
+    /// If a loop (this one, too) runs on this thread already.
     ///
     /// ```
     /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -165,9 +165,9 @@ impl EventLoop {
         turn::once(&self.local)
     }
 
-    /// When to call [`poll_once`](Self::poll_once) again, unless the descriptor becomes readable
-    /// first: at once if there is something to do, otherwise when the next timer is due. `None`:
-    /// there is no timer. The time is real time, whatever clock the loop has.
+    /// When to call [`poll_once`](Self::poll_once) again, if the descriptor does not become
+    /// readable before: at once if there is something to do, else when the next timer is due.
+    /// `None`: there is none. In real time, whatever clock the loop has.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -198,8 +198,7 @@ impl EventLoop {
     }
 }
 
-/// The descriptor is readable when [`EventLoop::poll_once`] has something to do. Wait for it, but
-/// do not read it.
+/// Readable when [`EventLoop::poll_once`] has something to do. To be waited for, not to be read.
 #[cfg(unix)]
 impl AsFd for EventLoop {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -237,11 +236,11 @@ pub struct EventLoopBuilder {
 }
 
 impl EventLoopBuilder {
-    /// Sets a hook for failures of this loop's tasks that are never taken. It replaces the
+    /// What happens to a failure of this loop's tasks that is never taken, instead of the
     /// process's hook (see [`on_unobserved`](crate::on_unobserved)).
     ///
-    /// The hook runs on the thread that ended the task or dropped its handle, so it must be short.
-    /// A panic in it is caught.
+    /// The hook runs on the thread that ended the task or dropped its handle; it must be
+    /// short. A panic in it goes no further.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -262,15 +261,15 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Reports a task that keeps the loop busy for `threshold`, *while* it does: with a
-    /// computation, a blocking call, or an endless loop in a poll.
+    /// Reports a task that keeps the loop to itself for `threshold`, *while* it does: a
+    /// computation, a blocking call, an endless loop in a poll.
     ///
     /// The hook runs on a thread of its own, once for each such poll. There
-    /// [`LoopHandle::snapshot`] shows what else the loop has to do. A panic in the hook is caught;
-    /// dropping the loop waits until the hook has returned.
+    /// [`LoopHandle::snapshot`] shows what else the loop has to do. A panic in it goes no further;
+    /// dropping the loop waits until it has returned.
     ///
-    /// Cost: nothing for loops without it; with it, about a tenth of a microsecond for each poll.
-    /// An idle loop stays idle. The threshold is real time, also on a loop with
+    /// Cost: nothing for loops without it; here, about a tenth of a microsecond for each poll. An
+    /// idle loop stays idle. It measures real time, also on a loop with
     /// [`virtual_time`](Self::virtual_time).
     ///
     /// ```
@@ -300,32 +299,32 @@ impl EventLoopBuilder {
     }
 
     /// Gives the loop a clock of its own from the beginning, as [`time::pause`](crate::time::pause)
-    /// does on a running loop. This is for tests: the clock stops while tasks run and, when none
-    /// can run, jumps to the next deadline. An hour of timers takes milliseconds, and gives the
-    /// same result each time.
+    /// does on one that runs. For tests: it stops while tasks run, and when none can, it jumps
+    /// to the next deadline. An hour of timers takes milliseconds, and comes out the same each
+    /// time.
     ///
     /// It is the clock of [`time`](crate::time), of `timeout`, of
     /// [`call_later`](LoopHandle::call_later) and of [`CancelToken`](crate::CancelToken)s on this
     /// loop. [`time::now()`](crate::time::now) reads it; `Instant::now()` remains the real
     /// time, so make deadlines for `sleep_until` from the former. At first both are the same.
     ///
-    /// The clock does not run ahead of what happens outside the loop:
+    /// The clock does not run away from what goes on outside of the loop:
     ///
     /// - While a task of another executor is awaited (a thread or process pool's, a blocking call,
-    ///   a file), the clock runs at the real pace. So a timeout around such a task ends after that
+    ///   a file), it goes at the pace of the real one, so a timeout around it strikes after that
     ///   much real time, and never before.
-    /// - While a task waits for a descriptor (a socket, a child process) or for a
-    ///   [`Completer`](crate::Completer), the clock also runs at the real pace, until nothing has
-    ///   come for half a second; then it jumps. Both sides may be on this loop, so this delay is
-    ///   halved each time that nothing came, down to 10 ms. The same holds while a Unix listener
-    ///   has no room in its queue.
-    /// - The clock does not see channels, locks and events that other threads are to use, nor what
-    ///   combinators that were made outside the loop (`race`, `join_all`, ...) wait for. Make them
-    ///   inside the loop, and await a [`Task`](crate::Task) for another thread's work.
+    /// - While something waits for a descriptor (a socket, a child process) or for a
+    ///   [`Completer`](crate::Completer), it goes so, too, until nothing has come for half a
+    ///   second; then it jumps. As both sides may be on this loop, this delay is halved each time
+    ///   that it was in vain, down to 10 ms. The same holds while a Unix listener has no room in
+    ///   its queue.
+    /// - It does not see channels, locks and events that other threads are to use, nor what
+    ///   combinators that were made outside of the loop (`race`, `join_all`, ...) wait for: make
+    ///   them inside, and await a [`Task`](crate::Task) of what another thread does.
     ///
     /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from
-    /// moving. A sleep that is too long for any clock ends at this clock's last instant, when there
-    /// is nothing else to wait for.
+    /// moving. A sleep too long for any clock ends at this clock's last instant, once nothing
+    /// else is left to wait for.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -349,7 +348,7 @@ impl EventLoopBuilder {
         self
     }
 
-    /// Makes the loop. It belongs to this thread.
+    /// Makes the loop, for this thread.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
-//! Starts work on a loop from any thread.
+//! `LoopHandle`: starts work on a loop from any thread.
 //!
-//! A [`LoopHandle`] keeps its loop neither running nor alive: a task that it starts after the loop
-//! has ended ends in [`TaskError::Closed`](crate::TaskError::Closed).
+//! A [`LoopHandle`] starts work on its loop from any thread. It keeps the loop neither running nor
+//! alive: tasks that it starts after the loop has ended end in
+//! [`TaskError::Closed`](crate::TaskError::Closed).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::current;
-use super::shared::SharedLoop;
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::alarm::{Alarm, later};
 use crate::task::{self, Task};
@@ -38,11 +39,11 @@ use crate::task::{self, Task};
 /// ```
 #[derive(Debug, Clone)]
 pub struct LoopHandle {
-    shared: Arc<SharedLoop>,
+    shared: Arc<Shared>,
 }
 
 impl LoopHandle {
-    pub(super) fn new(shared: Arc<SharedLoop>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
 
@@ -50,7 +51,7 @@ impl LoopHandle {
     ///
     /// # Panics
     ///
-    /// If no loop runs on this thread; see [`try_current`](Self::try_current).
+    /// If none does; see [`try_current`](Self::try_current).
     ///
     /// ```
     /// let handle = trefoil::run(async { trefoil::LoopHandle::current() });
@@ -140,9 +141,9 @@ impl LoopHandle {
             local.admit(runnable);
             return task;
         }
-        // The future is made only once it is certain that the loop will take it (L5).
+        // Created only once it is certain that the loop will take it (L5).
         let Some(gate) = self.shared.hold_gate() else {
-            // Otherwise this makes a task that may end here, in `Closed`.
+            // Otherwise a task that may end here, in `Closed`.
             let never = std::future::pending::<F::Output>();
             let (runnable, task) = task::future(never, self.shared.clone(), false);
             self.shared.set_hook(&runnable);
@@ -151,7 +152,7 @@ impl LoopHandle {
         let (runnable, task) = task::local_future(future, self.shared.clone());
         self.shared.set_hook(&runnable);
         self.shared.push(runnable);
-        drop(gate); // see L5
+        drop(gate); // L5
         task
     }
 
@@ -200,14 +201,13 @@ impl LoopHandle {
 
     /// The loop's current tasks: names, parents, what each waits for.
     ///
-    /// This works from any thread, while the loop runs, sleeps, or is not driven at all; after the
-    /// loop's end the snapshot is empty. It does not wake a sleeping loop. A running loop answers
-    /// after its current poll; if that takes longer than a second, the snapshot says that it is not
-    /// [complete](Snapshot::is_complete). A loop with a
+    /// From any thread, while the loop runs, sleeps, or is not driven at all; after its end it is
+    /// empty. A loop that sleeps is not woken for it. A running loop answers after its
+    /// current poll; if that takes longer than a second, the snapshot
+    /// says that it is not [complete](Snapshot::is_complete). A loop with a
     /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) hook shows its tasks even then.
     ///
-    /// Cost: a walk over the tasks, during which the loop waits. A loop without snapshots pays
-    /// nothing.
+    /// Cost: a walk over the tasks, during which the loop waits; nothing unless it is asked for.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,17 +1,17 @@
 //! The part of a loop that only its own thread uses: its queue, tasks, timers and reactor.
 //!
-//! Its own fields are plain cells, without locks or atomics. Any code on the thread may call its
-//! methods, including user code that the loop runs, because of L4 (see [`super::reactor`]): a cell
-//! is borrowed only for a few lines that run no user code; wakers and tasks are cloned before that,
-//! and woken and dropped after it.
+//! Its own fields are plain cells, without locks or atomics. Its methods may be called from
+//! anywhere on the thread, also by user code that the loop runs, because of L4 (see
+//! [`super::reactor`]): a cell is borrowed only for a few lines that run no user code; wakers and
+//! tasks are cloned before, and woken and dropped after.
 //!
 //! Tasks that have not ended are in a table ([`super::task_table`]), so that a closing loop can
 //! cancel all of them, and a snapshot can list them.
 //!
-//! - **L6** The table has a task from the moment that this thread first sees it until the task is
-//!   done. So a future's last reference is dropped on this thread. While code of the loop runs,
-//!   including the destructors of the root future, this thread owns the table; only during a
-//!   watched poll does it use the table under the lock.
+//! - **L6** The table has a task from the moment that this thread first sees it until it is done.
+//!   So a future's last reference is dropped on this thread. While code of the loop runs, including
+//!   the destructors of the root future, this thread has taken the table; only during a watched
+//!   poll does it use the table under the lock.
 //!
 //! Timers and descriptors have their own files, below this one.
 //!
@@ -31,10 +31,10 @@ use std::time::Instant;
 
 use super::outside::Outside;
 use super::reactor::Reactor;
-use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
-use super::shared_table::CurrentPoll;
+use super::shared::{NOTES, Note, ROOT_WOKEN, Shared};
+use super::shared_table::Poll as PollNow;
 use super::snapshot::Snapshot;
-use super::task_table::TaskTable;
+use super::task_table::Table;
 use crate::alarm::{Clock, Timers};
 use crate::loom::Parker;
 use crate::sys::poller::Poller;
@@ -53,19 +53,19 @@ pub(super) const CAPACITY: usize = 8192;
 
 /// The loop, seen from its own thread.
 pub(crate) struct Local {
-    pub(crate) shared: Arc<SharedLoop>,
-    /// Entries that are ready to run. `None` stands for the root future, and is there at most once.
+    pub(crate) shared: Arc<Shared>,
+    /// `None`: the root future was woken. This entry is there at most once.
     ready: RefCell<VecDeque<Option<Runnable>>>,
     root_woken: Cell<bool>,
     /// Reused memory for entries taken from the inbox.
     brought: Cell<Vec<Runnable>>,
     /// The table, unless it is in [`super::shared_table`], where other threads can read it.
-    table: RefCell<TaskTable>,
+    table: RefCell<Table>,
     table_lent: Cell<bool>,
     /// Set once the loop has a virtual clock.
     outside: OnceCell<Outside>,
-    /// The tag of the task that is being polled, and what kinds of events it has begun to wait for
-    /// in this poll.
+    /// The tag of the task that is polled, and for what kinds of events it has begun to wait in
+    /// this poll.
     polled: Cell<Option<u32>>,
     waits: Cell<u8>,
     timers: RefCell<Timers<Waker>>,
@@ -90,7 +90,7 @@ impl Local {
         let outside = outside.map_or_else(OnceCell::new, OnceCell::from);
         let parker = Parker::new();
         let unparker = parker.unparker().clone();
-        let shared = SharedLoop::new(Arc::downgrade(&poller), unparker, hook, clock, watched);
+        let shared = Shared::new(Arc::downgrade(&poller), unparker, hook, clock, watched);
         let shared = Arc::new(shared);
         Ok(Self {
             shared,
@@ -127,7 +127,7 @@ impl Local {
     pub(super) fn admit(&self, runnable: Runnable) {
         self.shared.set_hook(&runnable);
         if self.shared.is_closing() {
-            drop(runnable); // the task ends in `Closed`
+            drop(runnable); // it ends in `Closed`
         } else {
             self.keep(runnable);
         }
@@ -137,8 +137,7 @@ impl Local {
     #[inline]
     fn keep(&self, runnable: Runnable) {
         let task = runnable.task_ref();
-        // Both happen in one step, so that a thread that reads the table never sees a task without
-        // its tag.
+        // In one step, so that a thread which reads the table never sees the task without its tag.
         self.with_table(|table| runnable.set_tag(table.insert(task)));
         self.enqueue(runnable);
     }
@@ -167,7 +166,7 @@ impl Local {
         }
     }
 
-    /// The next entry to run. `Some(None)`: the root future is next.
+    /// `Some(None)`: it is the root future's turn.
     #[inline]
     pub(super) fn next_ready(&self) -> Option<Option<Runnable>> {
         let next = self.ready.borrow_mut().pop_front();
@@ -197,12 +196,12 @@ impl Local {
             ready.shrink_to(CAPACITY);
         }
         drop(ready);
-        self.with_table(TaskTable::shrink);
+        self.with_table(Table::shrink);
     }
 
     /// Calls `f` with the table, wherever it is. `f` must run no user code (L8).
     #[inline]
-    pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut TaskTable) -> R) -> R {
+    pub(super) fn with_table<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
         if self.table_lent.get() {
             f(&mut self.shared.table.lock().table)
         } else {
@@ -212,20 +211,20 @@ impl Local {
 
     /// Takes the table back when the loop continues. Returns the watched poll during which it was
     /// shared, if there was one.
-    pub(super) fn take_table(&self) -> Option<CurrentPoll> {
+    pub(super) fn take_table(&self) -> Option<PollNow> {
         self.table_lent.set(false);
         self.shared.table.take(&mut self.table.borrow_mut())
     }
 
     /// Puts the table where other threads can read it: when the loop stops, for a while or for
     /// good, or a watched poll begins.
-    pub(super) fn put_table(&self, poll: Option<CurrentPoll>) {
+    pub(super) fn put_table(&self, poll: Option<PollNow>) {
         let table = &mut self.table.borrow_mut();
         self.shared.table.put(table, poll);
         self.table_lent.set(true);
     }
 
-    /// Answers the threads that wait for a snapshot.
+    /// Answers the threads that have asked for a snapshot.
     #[cold]
     #[inline(never)]
     fn answer(&self) {
@@ -245,19 +244,19 @@ impl Local {
         }
     }
 
-    /// Removes the previous root future's entry from the queue before a new root future begins.
+    /// Removes the previous root future's entry from the queue, before a new root future begins.
     pub(super) fn forget_root_wake(&self) {
         if self.root_woken.replace(false) {
             self.ready.borrow_mut().retain(Option::is_some);
         }
     }
 
-    /// Whether this loop has the task.
+    /// Whether a task is one of this loop's.
     pub(super) fn has(&self, task: &TaskRef) -> bool {
         self.with_table(|table| table.has(task))
     }
 
-    /// Notes that a poll begins.
+    /// A poll begins.
     #[inline]
     pub(super) fn begin_poll(&self, tag: u32) {
         self.budget.set(BUDGET);
@@ -271,15 +270,15 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn begin_watched(&self, tag: u32) {
-        self.put_table(Some(CurrentPoll {
+        self.put_table(Some(PollNow {
             tag,
             since: Instant::now(),
             reported: false,
         }));
     }
 
-    /// Notes that a poll has ended. If the task is `done`, removes its reference from the table and
-    /// returns it, for the caller to drop.
+    /// A poll has ended. `done`: the task has, too; its reference is taken out of the table and
+    /// returned, to be dropped.
     #[inline]
     pub(super) fn end_poll(&self, tag: u32, done: bool) -> Option<TaskRef> {
         self.polled.set(None);
@@ -317,8 +316,8 @@ impl Local {
 
     // Fairness.
 
-    /// Called before an operation that may not have to wait: without a budget, a task that never
-    /// waits would block the loop.
+    /// Called before an operation that may not have to wait: otherwise a task that never waits
+    /// would block the loop.
     #[inline]
     pub(crate) fn poll_budget(&self, cx: &Context<'_>) -> Poll<()> {
         match self.budget.get() {
@@ -333,9 +332,9 @@ impl Local {
         }
     }
 
-    /// Called after such an operation if it has to wait, which costs the other tasks no time.
-    /// Without this, a task with many waiting operations would use up its budget on the first of
-    /// them each time, and never reach the rest.
+    /// Called after such an operation if it has to wait, which costs the others no time. Otherwise
+    /// a task with many waiting operations would use up its budget on the first of them each time,
+    /// and never reach the rest.
     #[inline]
     pub(crate) fn refund_budget(&self) {
         self.budget.set(self.budget.get() + 1);
@@ -348,7 +347,7 @@ impl Local {
 
     // Notes and the end.
 
-    /// Does the work that other threads left when they dropped a timer, source or future.
+    /// Does what threads that dropped a timer, source or future elsewhere could not do.
     fn follow_notes(&self) {
         for note in self.shared.take_notes() {
             // A waker's destructor is user code: a panic in it must not end the loop.
@@ -360,7 +359,7 @@ impl Local {
         }
     }
 
-    /// Wakes all wakers that are left, those of timers first.
+    /// Wakes every waker that is left, those of timers first.
     pub(super) fn wake_all_that_wait(&self) {
         {
             let (mut woken, mut timers) = (self.woken.borrow_mut(), self.timers.borrow_mut());

@@ -34,7 +34,7 @@
 //! # Promised
 //!
 //! - Tasks run in the order in which they became ready.
-//! - A sleeping task is not woken early; an idle loop makes no system call.
+//! - Nothing that sleeps is woken early; an idle loop makes no system call.
 //! - A wake-up or a spawn from another thread holds a lock for a few instructions, and makes a
 //!   system call only if the loop is asleep.
 //! - A future that is not `Send` is polled and dropped on the loop's thread.
@@ -57,28 +57,28 @@
 //   source, timer                      │        ├── timers ◀── sleep, timeout
 //                     (shared)         │        └── reactor ◀─ sockets   (local)
 //
-// `entry` has the types that users make and run; `turn` is the loop itself, and `slice` decides how
-// long it runs before it asks the kernel. `local` is the part that only its thread uses,
-// `shared` the part for other threads: they pass work and wake the loop (L1, L2), through the
-// task inbox. `current` has the loop of this thread, `remote` chooses between `local` and
-// `shared`. `task_table` has the loop's tasks, `shared_table` is where other threads find them,
-// `snapshot` and `slow_poll` show them. `reactor` and `source_waiters` turn readiness into
-// wake-ups; `outside` is for loops with a virtual clock. The inbox and the flags beside it are the
-// only atomic protocol here, and have a model. There is no unsafe code.
+// `entry` is what users make and run; `turn` is the loop itself, `slice` how long it runs before it
+// asks the kernel. `local` is the part that only its thread uses, `shared` the part for other
+// threads: passing work and waking it (L1, L2), through the task inbox. `current` has the loop of
+// this thread, `remote` chooses between `local` and `shared`. `task_table` has its tasks,
+// `shared_table` is where others find them, `snapshot` and `slow_poll` show them. `reactor` and
+// `source_waiters` turn readiness into wake-ups; `outside` is for loops with a virtual clock. The
+// inbox and the flags beside it are the only atomic protocol here, with a model. There is no unsafe
+// code.
 //
 // Rejected:
 //
-// - The executor as a future that any runtime may poll: any thread might then poll it, so it would
-//   have to lock.
+// - The executor as a future that any runtime may poll: it must then assume that any thread polls
+//   it, and lock.
 // - `io_uring` for sockets: within a fifth of `epoll` either way, forbidden in many containers, and
 //   its buffers fit no existing trait.
-// - One reactor for the process: its thread always exists, and each of its sources needs a lock.
+// - A reactor for the process: its thread is always there, and each of its sources needs a lock.
 
 pub(crate) mod current;
 mod entry;
 mod handle;
 mod local;
-/// The inbox, for the models in `checks/`.
+/// For the models in `checks/`: the inbox.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/event_loop_model.rs"]
@@ -101,14 +101,14 @@ mod yield_now;
 
 pub(crate) use local::Local;
 pub(crate) use reactor::{Direction, SourceKey};
-pub(crate) use shared::SharedLoop;
+pub(crate) use shared::Shared;
 pub(crate) use source_waiters::SHARED;
 
 pub use snapshot::{TaskInfo, TaskState, WaitsFor};
 pub use yield_now::YieldNow;
 
-/// The names that the crate's root re-exports. (Their paths through this module compile, too, but
-/// are not documented.)
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing
+/// speaks of them.)
 pub(crate) mod root {
     pub use super::entry::{EventLoop, EventLoopBuilder, run};
     pub use super::handle::{LoopHandle, spawn};

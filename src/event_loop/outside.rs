@@ -10,20 +10,21 @@
 //! | a task of another executor (a thread pool, a process pool, another loop, a blocking call) | until that task has ended and its result was taken |
 //! | a descriptor (a socket, a child process, a signal), or a promise of a [`Completer`](crate::Completer) | until for [`SILENCE`] nothing has come and no such wait has begun |
 //!
-//! A wait of the second kind may never end (a listener), and both of its ends may be in this loop.
-//! So the loop adapts: a wait in vain halves the next one, down to [`SHORTEST`]; an event from
-//! outside restores it. A test whose peers are all inside the loop waits a second in total, however
-//! long its virtual time.
+//! The second kind may never end (a listener), and both of its ends may be in this loop. So the
+//! loop adapts: a wait in vain halves the next one, down to [`SHORTEST`]; an event from outside
+//! restores it. A test whose peers are all inside waits a second in total, however long its virtual
+//! time.
 //!
 //! A wait for something for which the kernel has no event (room in the queue of a Unix listener, a
-//! descriptor for a new connection) is a series of attempts with pauses. Such a series counts as a
-//! wait for a descriptor, from its first pause to its end ([`alarm::hold`](crate::alarm::hold)).
+//! descriptor to accept with) is a series of attempts with pauses between them. Such a series
+//! counts as a wait for a descriptor, from its first pause to its end
+//! ([`alarm::hold`](crate::alarm::hold)).
 //!
-//! The check costs the same for any number of waiting tasks: one task of the kind that counts most
-//! represents all of them as long as it is of that kind. When it is not any more, the others are
-//! checked, and tasks that are no longer awaited are removed.
+//! The check costs the same however many tasks wait: one task of the kind that counts most
+//! represents all, as long as it is of that kind. Once it is not, the others are checked, and tasks
+//! that are no longer awaited are removed.
 //!
-//! The clock does not see a channel, a lock or an event that another thread will use. Await a
+//! Not visible: a channel, a lock or an event that another thread will use. Await a
 //! [`Task`](crate::Task) for that thread's work.
 //!
 //! Checked by `tests/event_loop/virtual_time.rs` and below.
@@ -39,52 +40,50 @@ use crate::task::{Origin, TaskId, TaskRef, awaited};
 /// How long descriptors and promises may be silent before the clock jumps.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// The shortest silence before the clock jumps.
+/// The shortest such time.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// The list of tasks is searched for ended ones only when it is longer than this.
+/// At most this many tasks are searched without need.
 const MIN_KEPT: usize = 64;
 
 pub(super) struct Outside {
     clock: Arc<Clock>,
-    /// Whether the clock stands still, and may jump. Otherwise it runs, and nothing of this is
-    /// used.
+    /// Whether the clock stands, and may jump; otherwise it runs, and none of this is used.
     stands: Cell<bool>,
-    /// The awaited tasks. They are taken out while they are searched, because dropping a task may
-    /// run user code (L4).
+    /// Taken out while it is searched: dropping a task then may run user code (L4).
     awaited: Cell<Awaited>,
     /// When an event came, or a task began to wait for one; `None`: the clock has jumped since.
     last_activity: Cell<Option<Instant>>,
     patience: Cell<Duration>,
-    /// When the present wait at the real pace began: a wait of the loop, or of the loop that drives
-    /// it.
+    /// Since when the loop waits, or the one that drives it, while the clock goes at the real
+    /// pace.
     waiting_since: Cell<Option<Instant>>,
 }
 
-/// The awaited tasks that are not this loop's.
+/// Awaited tasks that are not this loop's.
 #[derive(Default)]
 struct Awaited {
     tasks: HashMap<TaskId, TaskRef>,
-    /// A task of the kind that counts most.
+    /// One of the kind that counts most.
     first: Option<TaskRef>,
     kind: Kind,
-    /// How many tasks there were when all were last checked.
+    /// How many tasks there were when all were looked through.
     looked: usize,
 }
 
-/// What an awaited task means for a virtual clock.
+/// What an awaited task is to a virtual clock.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    /// Its result was taken, or the task is this loop's.
+    /// Its result was taken; or it is of this loop.
     #[default]
     Gone,
-    /// It is a promise; or it has ended, and its waiter is being woken.
+    /// A promise; or it has ended, and its waiter is being told.
     Silent,
     Work,
 }
 
 impl Awaited {
-    /// Adds an awaited task. Returns true if it is new and may never complete.
+    /// Adds an awaited task. True: it was not known, and may never complete.
     fn add(&mut self, task: TaskRef, has: &impl Fn(&TaskRef) -> bool) -> bool {
         let kind = kind(&task, has);
         let new = kind > Kind::Gone && self.tasks.insert(task.id(), task.clone()).is_none();
@@ -94,7 +93,7 @@ impl Awaited {
         new && kind == Kind::Silent
     }
 
-    /// The kind that counts most among the awaited tasks.
+    /// The kind that counts most.
     fn look(&mut self, has: &impl Fn(&TaskRef) -> bool) -> Kind {
         let holds = self.first.as_ref().map(|task| kind(task, has)) == Some(self.kind);
         if !holds || self.tasks.len() > 2 * self.looked + MIN_KEPT {
@@ -129,13 +128,13 @@ impl Outside {
         self.stands.get()
     }
 
-    /// Makes the clock stand still from now on.
+    /// The clock stands from now on.
     pub(super) fn stop(&self) {
         self.clock.stop();
         self.stands.set(true);
     }
 
-    /// Makes the clock run from now on; awaited tasks are not recorded.
+    /// The clock runs from now on, and awaited tasks are not recorded.
     pub(super) fn go(&self) {
         self.clock.go();
         self.stands.set(false);
@@ -143,18 +142,17 @@ impl Outside {
         self.clear();
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock on.
     pub(super) fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
 
-    /// Notes that the loop, or the one that drives it, begins to wait, and that the clock runs at
-    /// the real pace meanwhile.
+    /// The loop waits, or the one that drives it, and the clock goes at the real pace meanwhile.
     pub(super) fn begin_wait(&self) {
         self.waiting_since.set(Some(Instant::now()));
     }
 
-    /// Ends that wait, and moves the clock forward by its length. `false`: there was no such wait.
+    /// It has waited: the clock goes on by as much. False: it did not wait at that pace.
     pub(super) fn end_wait(&self) -> bool {
         let began = self.waiting_since.take();
         if let Some(since) = began {
@@ -163,18 +161,18 @@ impl Outside {
         began.is_some()
     }
 
-    /// Notes that a task begins to wait for a descriptor or a promise.
+    /// A task begins to wait for a descriptor or a promise.
     pub(super) fn note_activity(&self) {
         self.last_activity.set(Some(Instant::now()));
     }
 
-    /// Notes that an event came while the clock ran at the real pace.
+    /// Something came while the clock went at the real pace.
     pub(super) fn note_arrival(&self) {
         self.patience.set(SILENCE);
         self.note_activity();
     }
 
-    /// Called after a poll: notes the tasks that it awaits. `has`: whether a task is this loop's.
+    /// After a poll: for what it waits. `has`: a task is of this loop.
     pub(super) fn note_awaited(&self, has: impl Fn(&TaskRef) -> bool) {
         let mut awaited = self.awaited.take();
         for task in awaited::take_all() {
@@ -188,7 +186,7 @@ impl Outside {
         self.awaited.set(awaited);
     }
 
-    /// How long the clock must run at the real pace now that no task can run. `None`: it may jump.
+    /// Nothing can run: how long the clock must run at the real pace. If not at all, it may jump.
     /// `descriptors`: whether a task waits for one.
     pub(super) fn pace(&self, has: impl Fn(&TaskRef) -> bool, descriptors: bool) -> Duration {
         if self.clock.is_held_anew() {
@@ -199,7 +197,7 @@ impl Outside {
         let kind = awaited.look(&has);
         self.awaited.set(awaited);
         if before == Kind::Work && kind != before {
-            self.note_arrival(); // the waiter of a task that has ended is being woken
+            self.note_arrival(); // its waiter is being told
         }
         match self.last_activity.get() {
             _ if kind == Kind::Work => Duration::MAX,
@@ -215,8 +213,8 @@ impl Outside {
         descriptors || self.clock.is_held()
     }
 
-    /// Moves the clock to this deadline. If the loop has waited in vain, the next wait is halved. A
-    /// task that has ended without its result being taken is no longer awaited.
+    /// The clock moves on to this deadline. A delay in vain is halved, and a task that has ended
+    /// meanwhile without its result being taken is no longer awaited.
     pub(super) fn jump(&self, deadline: Instant, descriptors: bool) {
         let mut awaited = self.awaited.take();
         if (self.is_silent(descriptors) || !awaited.tasks.is_empty())
@@ -230,7 +228,7 @@ impl Outside {
         self.clock.advance_to(deadline);
     }
 
-    /// Drops the tasks of other executors when the loop ends.
+    /// The loop ends: it keeps no tasks of others.
     pub(super) fn clear(&self) {
         drop(self.awaited.take());
     }
@@ -244,7 +242,7 @@ fn kind(task: &TaskRef, has: &impl Fn(&TaskRef) -> bool) -> Kind {
         return Kind::Silent;
     }
     let mut task = task.clone();
-    // A mapped task counts as its source.
+    // A mapped task is its source's.
     loop {
         if has(&task) {
             return Kind::Gone;
@@ -268,7 +266,7 @@ mod tests {
     use crate::task::Completer;
     use std::future::poll_fn;
 
-    /// How many tasks this loop remembers.
+    /// How many tasks this loop keeps in mind.
     fn known() -> usize {
         let known = current::with(|local| {
             let awaited = &local.outside()?.awaited;
@@ -285,7 +283,7 @@ mod tests {
         let event_loop = EventLoop::builder().virtual_time().build().unwrap();
         event_loop.block_on(async {
             let start = alarm::now();
-            // A task that waits all the time, added before all others.
+            // One that waits all the time, before all others.
             let (first, promise) = Completer::new();
             let first_waits = spawn(promise);
             for n in 0..4 * MIN_KEPT as u32 {

@@ -6,17 +6,17 @@
 //!    direction's [`SourceWaiters`].
 //! 3. An event makes its directions ready and takes all their waiters to be woken. Readiness is
 //!    stored here: until it is cleared, operations go straight to the kernel.
-//! 4. An operation that would block, or that read or wrote less than it was asked to, clears the
-//!    readiness: the kernel will then report the next edge. After a short count there may be no
-//!    further edge: the other side has closed, or the count stopped at urgent data. Then the next
+//! 4. An operation that would block, or that read or wrote less than it was asked to, clears it:
+//!    the kernel will then report the next edge. After a short count there may be no further edge:
+//!    the other side has closed, or the count stopped at a mark of urgent data. Then the next
 //!    future that asks must ask once more in the next turn, and may then try.
-//! 5. A source that registers in order to read counts as ready for writing from the start. If it is
-//!    not, the first write finds out, and the event that follows the registration reports when it
-//!    is.
+//! 5. A source that registers in order to read counts as ready to be written from the start. If it
+//!    is not, the first write finds out, and the event that follows the registration reports when
+//!    it is.
 //!
-//! All of this belongs to the loop's thread. No event can be processed between a `WouldBlock` and
-//! the clearing that follows it, so none is overwritten. (Runtimes with several threads need ticks
-//! for that.)
+//! All of this belongs to the loop's thread. Between a `WouldBlock` and the clearing that follows
+//! no event can be processed, so none is overwritten; runtimes with several threads need ticks for
+//! that.
 //!
 //! - **L3** An event reaches only the source it is for: a source is deregistered before its slot is
 //!   reused, and an event is processed as soon as it is fetched. (A misdirected event would cost
@@ -38,7 +38,7 @@ use rustix::fd::BorrowedFd;
 use slab::Slab;
 
 use super::source_waiters::SourceWaiters;
-use crate::sys::poller::{Poller, PollerWait, Readiness};
+use crate::sys::poller::{Poller, Readiness, Wait};
 
 /// Identifies one registered source until it is removed; also its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl SourceKey {
     }
 }
 
-/// One of the two directions of a source.
+/// Which half of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Read,
@@ -59,37 +59,36 @@ pub(crate) enum Direction {
 
 pub(super) struct Reactor {
     /// Each source's two halves, by [`Direction`].
-    sources: Slab<[DirectionState; 2]>,
-    wait: PollerWait,
+    sources: Slab<[Half; 2]>,
+    wait: Wait,
 }
 
 /// One direction of a source.
 #[derive(Default)]
-pub(super) struct DirectionState {
+pub(super) struct Half {
     ready: Readiness,
     pub(super) waiters: SourceWaiters,
 }
 
-/// The answer to a future that wants to try an operation.
+/// Whether a future may try an operation.
 pub(super) enum Asked {
-    /// The future may try now.
+    /// It may.
     Ready,
-    /// The future may try in the next turn.
+    /// From the next turn on it may.
     Next,
-    /// The future has to wait for an event.
+    /// It has to wait.
     Wait,
 }
 
 impl Reactor {
-    pub(super) fn new(wait: PollerWait) -> Self {
+    pub(super) fn new(wait: Wait) -> Self {
         Self {
             sources: Slab::new(),
             wait,
         }
     }
 
-    /// Registers a source. `writable`: a write may be tried before the kernel has reported an
-    /// event.
+    /// `writable`: a write may be tried before the kernel has said so.
     pub(super) fn register(
         &mut self,
         poller: &Poller,
@@ -99,13 +98,13 @@ impl Reactor {
         let vacant = self.sources.vacant_entry();
         let key = SourceKey(vacant.key());
         poller.register(fd, key.0)?;
-        let mut halves = [DirectionState::default(), DirectionState::default()];
+        let mut halves = [Half::default(), Half::default()];
         halves[Direction::Write as usize].ready.now = writable;
         vacant.insert(halves);
         Ok(key)
     }
 
-    /// Removes a source. Its waiters go to `woken`, for the caller to drop or wake.
+    /// Removes a source; its waiters go to `woken`, to be dropped or woken.
     pub(super) fn remove(&mut self, key: SourceKey, woken: &mut Vec<Waker>) {
         for mut half in self.sources.try_remove(key.0).into_iter().flatten() {
             half.waiters.take_all(woken);
@@ -113,11 +112,7 @@ impl Reactor {
     }
 
     /// One direction of a source, unless that is gone.
-    pub(super) fn half(
-        &mut self,
-        key: SourceKey,
-        direction: Direction,
-    ) -> Option<&mut DirectionState> {
+    pub(super) fn half(&mut self, key: SourceKey, direction: Direction) -> Option<&mut Half> {
         Some(&mut self.sources.get_mut(key.0)?[direction as usize])
     }
 
@@ -129,13 +124,13 @@ impl Reactor {
     ) -> io::Result<()> {
         self.wait.wait(timeout)?;
         for (token, ready) in self.wait.events() {
-            // (The token of a wake-up is no source's.)
+            // (A wake-up has a token that is no source's.)
             deliver(&mut self.sources, token, ready, woken);
         }
         Ok(())
     }
 
-    /// Acts as if the kernel had reported this event.
+    /// As if the kernel had reported it.
     #[cfg(all(test, not(loom)))]
     pub(super) fn pretend(
         &mut self,
@@ -155,18 +150,18 @@ impl Reactor {
             .sum()
     }
 
-    /// Whether no source is registered.
+    /// No source is registered.
     pub(super) fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
 
-    /// Whether a task waits.
+    /// A task waits.
     pub(super) fn has_waiters(&self) -> bool {
         let mut halves = self.sources.iter().flat_map(|(_, halves)| halves);
         halves.any(|half| !half.waiters.is_empty())
     }
 
-    /// Moves all waiters into `woken`.
+    /// All waiters.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
         for half in self.sources.iter_mut().flat_map(|(_, halves)| halves) {
             half.waiters.take_all(woken);
@@ -174,8 +169,8 @@ impl Reactor {
     }
 }
 
-impl DirectionState {
-    /// Whether an operation may be tried now.
+impl Half {
+    /// May an operation be tried?
     pub(super) fn ask(&mut self) -> Asked {
         if self.ready.now {
             Asked::Ready
@@ -187,22 +182,22 @@ impl DirectionState {
         }
     }
 
-    /// Notes that an operation would have blocked.
+    /// The operation would have blocked.
     pub(super) fn clear(&mut self) {
         self.ready = Readiness::default();
     }
 
-    /// Notes that an operation had a short count. `drained`: the next operation would block, unless
-    /// the kernel has reported that no edge will follow.
+    /// The operation had a short count. `drained`: so the next would block, unless the kernel has
+    /// reported that no edge will follow.
     pub(super) fn clear_short(&mut self, drained: bool) {
         self.ready.now = false;
         self.ready.on |= !drained;
     }
 }
 
-/// Marks the source of an event as ready, and moves its waiters into `woken`.
+/// An event: its source is ready, and the waiters of that go to `woken`.
 fn deliver(
-    sources: &mut Slab<[DirectionState; 2]>,
+    sources: &mut Slab<[Half; 2]>,
     token: usize,
     ready: [Readiness; 2],
     woken: &mut Vec<Waker>,

@@ -1,7 +1,7 @@
-//! How other threads, and the loop's own, reach a loop.
+//! From any thread to a loop.
 //!
-//! Each function checks which loop runs on this thread ([`current`]). If it is the target, the work
-//! goes straight into the loop's cells; otherwise it goes into the inbox, or a note is sent (see
+//! Each entry point checks which loop runs on this thread ([`current`]). If it is the target loop,
+//! the work goes straight into its cells; otherwise it goes into the inbox, or a note is sent (see
 //! [`super::shared`]).
 //!
 //! Checked by `tests/event_loop/`.
@@ -14,7 +14,7 @@ use rustix::fd::BorrowedFd;
 
 use super::current;
 use super::reactor::{Direction, SourceKey};
-use super::shared::{Note, ROOT_WOKEN, SharedLoop, this_thread};
+use super::shared::{Note, ROOT_WOKEN, Shared, this_thread};
 use super::snapshot::Snapshot;
 use crate::alarm::{Timekeeper, TimerKey};
 use crate::task::{Runnable, Schedule};
@@ -22,8 +22,8 @@ use crate::task::{Runnable, Schedule};
 /// How long a thread waits for a snapshot of a running loop.
 const ANSWER: Duration = Duration::from_secs(1);
 
-impl SharedLoop {
-    /// A snapshot of the loop's tasks.
+impl Shared {
+    /// Its tasks.
     pub(super) fn snapshot(&self) -> Snapshot {
         if let Some(local) = current::local_of(self) {
             return local.snapshot();
@@ -35,7 +35,7 @@ impl SharedLoop {
         answer.unwrap_or_else(Snapshot::unanswered)
     }
 
-    /// Queues the root future.
+    /// The root future wants to be polled.
     pub(super) fn wake_root(&self) {
         match current::local_of(self) {
             Some(local) => local.wake_root(),
@@ -43,8 +43,8 @@ impl SharedLoop {
         }
     }
 
-    /// Called when a source is dropped: its descriptor is no longer watched, and the loop removes
-    /// its entry later.
+    /// A source was dropped: its descriptor is no longer watched, and the loop removes its entry
+    /// later.
     pub(crate) fn remove_source(&self, key: SourceKey, fd: BorrowedFd<'_>) {
         if let Some(poller) = self.poller.upgrade() {
             poller.unwatch(fd);
@@ -55,7 +55,7 @@ impl SharedLoop {
         }
     }
 
-    /// Called when a future that waited for a source is dropped.
+    /// A future that waited for a source is gone.
     pub(crate) fn forget_waiter(&self, key: SourceKey, direction: Direction, number: u64) {
         match current::local_of(self) {
             Some(local) => local.forget(key, direction, number),
@@ -64,8 +64,8 @@ impl SharedLoop {
     }
 }
 
-/// The waker of the root future.
-impl Wake for SharedLoop {
+/// The root future's waker.
+impl Wake for Shared {
     fn wake(self: Arc<Self>) {
         self.wake_root();
     }
@@ -75,7 +75,7 @@ impl Wake for SharedLoop {
     }
 }
 
-impl Schedule for Arc<SharedLoop> {
+impl Schedule for Arc<Shared> {
     fn schedule(&self, runnable: Runnable) {
         match current::local_of(self) {
             Some(local) => local.enqueue(runnable),
@@ -88,12 +88,12 @@ impl Schedule for Arc<SharedLoop> {
         self.is_here() || self.owner.id() == this_thread()
     }
 
-    /// A woken task goes straight into the queue of its loop, which runs it.
+    /// Straight into the queue of the loop, which runs it.
     const RUNNER_QUEUES: bool = true;
 }
 
 /// A loop is the timekeeper of its thread while it runs.
-impl Timekeeper for SharedLoop {
+impl Timekeeper for Shared {
     fn arm(&self, deadline: Instant, waker: Waker) -> TimerKey {
         let local = current::local_of(self)
             .expect("installed on this thread only while the loop runs here");

@@ -1,28 +1,28 @@
 //! The part of a loop that other threads may use.
 //!
-//! Wakers of tasks, handles, and sources and timers on other threads all reach the loop through one
-//! [`SharedLoop`], which lives until the last of them is dropped, also after the loop's end.
-//! [`remote`](super::remote) has their functions.
+//! A task's wakers, the handles, and sources and timers on other threads all reach the loop through
+//! one [`Shared`], which outlives the loop while any of them is left. [`remote`](super::remote) has
+//! their entry points.
 //!
 //! 1. Any thread puts an entry into the [`Inbox`]; if the loop was asleep, that thread wakes it.
 //! 2. For other events (the root future was woken; a note about a dropped source or timer) the
-//!    thread sets a flag beside the inbox, and then rings the inbox.
+//!    thread sets a flag beside the inbox, and then rings.
 //! 3. The loop takes all entries at any time. Before it sleeps it marks itself asleep, which fails
 //!    if there is an entry, and reads the flags once more.
-//! 4. When the loop closes, it takes the last entries and closes the inbox in one step. A thread
-//!    that brings an entry later drops it, so that its task ends in `Closed`.
+//! 4. When the loop closes it takes the last entries in the same step. A thread that brings an
+//!    entry later drops it, so that its task ends in `Closed`.
 //!
 //! - **L1** No wake-up is lost: the inbox guarantees it for entries and rings.
 //! - **L2** No work is left behind: the loop takes an entry, at the latest when it closes, or
 //!   refuses it.
-//! - **L5** A closed loop never refuses a future that is not `Send`, because that would drop the
-//!   future on another thread. `spawn_with` pushes its factory while it holds `gate`, which the
-//!   loop shuts before it closes; and wake-ups of such a future end with the future, which the loop
-//!   drops before it closes.
+//! - **L5** A closed loop never refuses a future that is not `Send`, which would then be dropped
+//!   elsewhere: `spawn_with` pushes its factory while it holds `gate`, which the loop shuts before
+//!   it closes; and wake-ups of such a future end with the future, which the loop drops before it
+//!   closes.
 //!
 //! Checked by `checks/tests/loop_models.rs`, which drives the inbox in this way, with loom's
-//! condition variable instead of the kernel, and with a broken twin that goes to sleep in two
-//! steps; and by `tests/event_loop/`.
+//! condition variable in place of the kernel and with a twin that goes to sleep in two steps; and
+//! by `tests/event_loop/`.
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock, Weak};
@@ -38,7 +38,7 @@ use crate::loom::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::loom::{Mutex, MutexGuard, Unparker};
 use crate::sync::marker;
 use crate::sys::poller::Poller;
-use crate::task::{Hook, Inbox, Runnable, SleepPlace};
+use crate::task::{Hook, Inbox, Runnable, Sleep};
 
 /// A flag: the root future was woken.
 pub(super) const ROOT_WOKEN: u32 = 1;
@@ -46,34 +46,33 @@ pub(super) const ROOT_WOKEN: u32 = 1;
 pub(super) const NOTES: u32 = 2;
 
 /// The part of a loop that other threads see.
-pub(crate) struct SharedLoop {
-    /// New entries. The inbox has its own cache lines, because other threads write to it while the
-    /// loop reads the rest.
+pub(crate) struct Shared {
+    /// In its own cache lines: others write there while the loop reads the rest.
     pub(super) inbox: CachePadded<Inbox>,
-    /// Which events besides entries the loop must handle.
+    /// What the loop must check besides the inbox.
     flags: AtomicU32,
     notes: Mutex<Vec<Note>>,
     /// Where the loop sleeps, while the loop exists: handles that outlive it keep no descriptor.
     pub(super) poller: Weak<Poller>,
-    /// Wakes the loop when it sleeps in its parker, where it sleeps while it watches no descriptor.
+    /// Wakes the loop where it sleeps while it watches no descriptor.
     unparker: Unparker,
-    /// Whether the loop has begun to end, and takes no new tasks.
+    /// The loop has begun to end: it takes no new tasks.
     closing: AtomicBool,
-    /// Whether the gate is shut; see L5.
+    /// True once shut; see L5.
     gate: Mutex<bool>,
-    /// The loop's thread.
+    /// Its thread.
     pub(super) owner: Thread,
-    /// The hook for failures that are never taken, which replaces the process's.
+    /// The hook for failures that are not taken, instead of the process's.
     hook: Option<Hook>,
-    /// The virtual clock, if the loop has one.
+    /// The virtual clock, if it has one.
     clock: OnceLock<Arc<Clock>>,
-    /// Where other threads find the loop's tasks.
+    /// Where other threads find its tasks.
     pub(super) table: SharedTable,
-    /// Whether there is a watchdog. If so, the table is in `table` during each poll, too.
+    /// Whether there is a watchdog: then the table lies there during each poll, too.
     pub(super) watched: bool,
 }
 
-/// Work for the loop's thread that another thread cannot do.
+/// Work that another thread could not do itself.
 #[derive(Debug)]
 pub(super) enum Note {
     Disarm(TimerKey),
@@ -81,7 +80,7 @@ pub(super) enum Note {
     Forget(SourceKey, Direction, u64),
 }
 
-impl SharedLoop {
+impl Shared {
     pub(super) fn new(
         poller: Weak<Poller>,
         unparker: Unparker,
@@ -119,13 +118,12 @@ impl SharedLoop {
         self.clock.get()
     }
 
-    /// The virtual clock. If there is none, makes one.
+    /// The virtual clock, which is made if there is none.
     pub(super) fn clock_or_make(&self) -> &Arc<Clock> {
         self.clock.get_or_init(|| Arc::new(Clock::new()))
     }
 
-    /// Marks a new task so that its failure goes to this loop's hook. No other thread may know the
-    /// task yet.
+    /// Marks a new task, before any other thread knows it: its failure goes to this loop's hook.
     #[inline]
     pub(super) fn set_hook(&self, runnable: &Runnable) {
         if let Some(hook) = &self.hook {
@@ -133,25 +131,25 @@ impl SharedLoop {
         }
     }
 
-    /// (1) Called by other threads: adds an entry, for a new task or for one that was woken.
+    /// (1) Any thread but the loop's: an entry, of a new task or of one that was woken.
     pub(super) fn push(&self, runnable: Runnable) {
         match self.inbox.push(runnable) {
             Ok(None) => {}
-            Ok(Some(place)) => self.wake_up(place),
+            Ok(Some(sleep)) => self.wake_up(sleep),
             Err(refused) => drop(refused),
         }
     }
 
-    /// (2) Called by any thread: sets a flag.
+    /// (2) Any thread: sets a flag.
     pub(super) fn raise(&self, flag: u32) {
-        // Release: pairs with the `Acquire` in `take_flags`.
+        // Partner: the `Acquire` in `take_flags`.
         self.flags.fetch_or(flag, Ordering::Release);
-        if let Some(place) = self.inbox.ring() {
-            self.wake_up(place);
+        if let Some(sleep) = self.inbox.ring() {
+            self.wake_up(sleep);
         }
     }
 
-    /// (2) Called by any thread: leaves a note for the loop. Does nothing if the loop has ended.
+    /// (2) Any thread: a note for the loop; nothing is done if it has ended.
     pub(super) fn send_note(&self, note: Note) {
         if !self.inbox.is_closed() {
             self.notes.lock().push(note);
@@ -159,19 +157,19 @@ impl SharedLoop {
         }
     }
 
-    /// (3) Called by the loop: whether no other thread has left work.
+    /// (3) The loop: no other thread has left anything to do.
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
         self.inbox.is_empty() && !self.has_flags()
     }
 
-    /// (3) Called by the loop: whether a flag is set.
+    /// (3) The loop: a flag is set.
     #[inline]
     pub(super) fn has_flags(&self) -> bool {
         self.flags.load(Ordering::Relaxed) != 0
     }
 
-    /// (3) Called by the loop: takes the flags.
+    /// (3) The loop: the flags that were set.
     #[inline]
     pub(super) fn take_flags(&self) -> u32 {
         match self.flags.load(Ordering::Relaxed) {
@@ -180,12 +178,12 @@ impl SharedLoop {
         }
     }
 
-    /// (3) Called by the loop: takes the notes.
+    /// (3) The loop: the notes sent since the last call.
     pub(super) fn take_notes(&self) -> Vec<Note> {
         std::mem::take(&mut *self.notes.lock())
     }
 
-    /// Holds the gate open. `None`: the loop is ending, or this is a forked child.
+    /// The gate, held open; `None`: the loop is ending, or this is a forked child.
     pub(super) fn hold_gate(&self) -> Option<MutexGuard<'_, bool>> {
         if self.is_foreign() {
             return None;
@@ -194,20 +192,20 @@ impl SharedLoop {
         (!*gate).then_some(gate)
     }
 
-    /// Makes new tasks end in `Closed` at once, from now on.
+    /// From now on new tasks end in `Closed` at once.
     pub(super) fn begin_closing(&self) {
         self.closing.store(true, Ordering::Relaxed);
         *self.gate.lock() = true;
     }
 
-    /// The marker of the loop's thread while the loop runs. It is only compared. It is also the
-    /// data of the root future's waker.
+    /// The marker of its thread while it runs, which is only compared. It is also the data of the
+    /// root future's waker.
     #[inline]
     pub(super) fn identity(&self) -> *const () {
         std::ptr::from_ref(self).cast()
     }
 
-    /// Whether the loop runs on this thread.
+    /// It runs on this thread.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
         marker::current_loop() == self.identity()
@@ -223,11 +221,11 @@ impl SharedLoop {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// Wakes the loop where it sleeps.
-    fn wake_up(&self, place: SleepPlace) {
-        match place {
-            SleepPlace::Parker => self.unparker.unpark(),
-            SleepPlace::Poller => {
+    /// Ends the loop's sleep.
+    fn wake_up(&self, sleep: Sleep) {
+        match sleep {
+            Sleep::InParker => self.unparker.unpark(),
+            Sleep::InPoller => {
                 if let Some(poller) = self.poller.upgrade() {
                     poller.wake();
                 }
@@ -236,9 +234,9 @@ impl SharedLoop {
     }
 }
 
-debug!(impl SharedLoop, self, owner = self.owner.id());
+debug!(impl Shared, self, owner = self.owner.id());
 
-/// The id of this thread, cached.
+/// This thread, cached.
 #[inline]
 pub(super) fn this_thread() -> ThreadId {
     thread_local! {

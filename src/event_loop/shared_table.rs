@@ -1,14 +1,14 @@
 //! A loop's task table, for other threads to read.
 //!
-//! A lock at each spawn would be measurable. So the table belongs to the loop's thread while the
-//! loop runs, and is behind a lock while it does not:
+//! A lock at each spawn would be measurable, so the table belongs to the loop's thread while the
+//! loop runs, and lies behind a lock while it does not:
 //!
-//! 1. Before the loop waits in the kernel, and while nothing drives it, its table is here. The loop
-//!    takes the table back before it continues. A thread that wants a snapshot meanwhile reads the
-//!    table here, and wakes no thread.
-//! 2. A thread that finds no table here leaves a sender and waits. The loop answers after the task
-//!    that it is running, or when it puts the table here.
-//! 3. A loop with a watchdog also puts its table here for each poll, and notes which task is
+//! 1. Before the loop waits in the kernel, and while nothing drives it, its table is here; before
+//!    it continues it takes the table back. A thread that wants a snapshot meanwhile reads it here,
+//!    and wakes nothing.
+//! 2. A thread that finds no table here leaves a sender, and waits. The loop answers after the task
+//!    that it runs, or when it puts the table here.
+//! 3. A loop with a watchdog puts its table here for each poll, too, and notes which task is
 //!    polled, and since when. Meanwhile the task itself uses the table under the lock.
 //!
 //! - **L7** No request is missed: a thread that finds no table leaves a request under the lock, and
@@ -24,41 +24,41 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::Snapshot;
-use super::task_table::TaskTable;
+use super::task_table::Table;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Condvar, Mutex, MutexGuard};
 
 /// Holds the table while the loop's thread does not own it exclusively.
 pub(super) struct SharedTable {
-    inner: Mutex<TableState>,
-    /// Whether a thread waits for an answer.
+    inner: Mutex<Inner>,
+    /// A thread waits for an answer.
     asked: AtomicBool,
-    /// Notified, for the watchdog, when a poll has begun or the loop has ended.
+    /// For the watchdog, if there is one: a poll has begun, or the loop has ended.
     pub(super) begun: Condvar,
 }
 
-pub(super) struct TableState {
-    pub(super) table: TaskTable,
-    /// Whether the table is here.
+pub(super) struct Inner {
+    pub(super) table: Table,
+    /// The table is here.
     here: bool,
     requests: Vec<mpsc::Sender<Snapshot>>,
-    /// The present poll, for the watchdog.
-    pub(super) now: Option<CurrentPoll>,
-    /// Whether the watchdog waits for a poll to begin.
+    /// What the watchdog looks at.
+    pub(super) now: Option<Poll>,
+    /// The watchdog waits until a poll begins.
     pub(super) parked: bool,
     pub(super) ended: bool,
 }
 
-/// A poll that has not ended.
-pub(super) struct CurrentPoll {
-    /// The tag of the task; 0 is the root future.
+/// A poll that goes on.
+pub(super) struct Poll {
+    /// The task's tag; 0: the root future.
     pub(super) tag: u32,
     pub(super) since: Instant,
     pub(super) reported: bool,
 }
 
-impl TableState {
-    /// A snapshot of a loop whose table is here.
+impl Inner {
+    /// For a loop whose table lies here.
     fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.table, self.now.as_ref().map(|poll| poll.tag))
     }
@@ -67,8 +67,8 @@ impl TableState {
 impl SharedTable {
     pub(super) fn new(watched: bool) -> Self {
         Self {
-            inner: Mutex::new(TableState {
-                table: TaskTable::new(watched),
+            inner: Mutex::new(Inner {
+                table: Table::new(watched),
                 here: true,
                 requests: Vec::new(),
                 now: None,
@@ -80,20 +80,20 @@ impl SharedTable {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, TableState> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
 
-    /// (1) Called by the loop: takes its table back. Returns the poll for which it was here.
-    pub(super) fn take(&self, ours: &mut TaskTable) -> Option<CurrentPoll> {
+    /// (1) The loop takes its table; the poll for which it was here.
+    pub(super) fn take(&self, ours: &mut Table) -> Option<Poll> {
         let mut inner = self.inner.lock();
         std::mem::swap(ours, &mut inner.table);
         inner.here = false;
         inner.now.take()
     }
 
-    /// (1) Called by the loop: puts its table here; (3) for this poll.
-    pub(super) fn put(&self, ours: &mut TaskTable, poll: Option<CurrentPoll>) {
+    /// (1) The loop puts its table here; (3) for this poll.
+    pub(super) fn put(&self, ours: &mut Table, poll: Option<Poll>) {
         let mut inner = self.inner.lock();
         std::mem::swap(ours, &mut inner.table);
         inner.here = true;
@@ -113,7 +113,7 @@ impl SharedTable {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// (2) Called by other threads: a snapshot. `None`: the loop has not answered in time.
+    /// (2) Any other thread; `None`: the loop has not answered in time.
     pub(super) fn look(&self, patience: Duration) -> Option<Snapshot> {
         let answer = {
             let mut inner = self.inner.lock();

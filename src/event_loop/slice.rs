@@ -1,55 +1,55 @@
 //! How long tasks have run since the kernel was last asked for events.
 //!
-//! Asking costs a system call, some 300 ns, as much as a dozen short polls; not asking lets sockets
-//! wait. So the loop asks after a stretch of time ([`SLICE`]), not after a number of polls. Nor
-//! does it read the clock for every poll, which would double the cost of the shortest ones:
+//! To ask costs a system call, some 300 ns, as much as a dozen short polls; not to ask lets
+//! sockets wait. So the loop asks after a stretch of time ([`SLICE`]), not after so many polls. Nor
+//! is the clock read for every poll, which would double what the shortest of them cost:
 //!
 //! 1. Polls are counted. Every [`STRIDE`]-th reads the clock ([`ticks`]).
-//! 2. After a long poll every poll reads it, until [`SINGLE`] in a row were short. This also holds
-//!    in the slices that follow, and if long and short polls alternate.
-//! 3. Timers are checked after each batch in which the clock was read.
+//! 2. After polls that took long every single one does, until [`SINGLE`] in a row were short: also
+//!    in the slices that follow, and also where long and short ones take turns.
+//! 3. Timers are looked at after each batch in which the clock was read.
 //!
-//! The clock is a rough one and may even stop. Then the slice ends after [`MAX_POLLS`] polls.
+//! The clock is a rough one, and may even stop: then the slice ends after [`MAX_POLLS`] polls.
 //!
 //! Checked below, and by `tests/event_loop/fairness.rs`.
 
 use crate::sys::ticks;
 
-/// How long tasks run, roughly, before the kernel is asked for events. Timers are checked after
+/// How long tasks run, roughly, before the kernel is asked for events. Timers are looked at after
 /// each batch in which the clock was read.
 const SLICE: u64 = 200 * ticks::MICROSECOND;
 
-/// The clock is read after this many short polls.
+/// The clock is read after so many short polls.
 const STRIDE: u32 = 8;
 
-/// Polls that took longer than this in total were not short.
+/// Polls that took longer than this in all were not short ones.
 const LONG: u64 = SLICE / 32;
 
-/// After a long poll, the clock is read after every poll until this many were short. At 10 ns for
-/// each reading, that is a twentieth of the long poll.
+/// After a long poll every single one is looked at until so many were short: with 10 ns for each
+/// look that is a twentieth of the long one.
 const SINGLE: u32 = 32;
 
-/// A slice ends after this many polls, whatever the clock says.
+/// A slice ends after so many polls, whatever the clock says.
 const MAX_POLLS: u32 = 1024;
 
 /// One stretch of polls.
 #[derive(Debug)]
-pub(super) struct TimeSlice {
-    /// How many polls there were in this slice.
+pub(super) struct Slice {
+    /// So far.
     polls: u32,
-    /// The clock is read when `polls` reaches this.
+    /// The clock is read when there were so many.
     next: u32,
-    /// After how many more polls the clock is read each time.
+    /// So many are looked at one by one.
     single: u32,
     began: u64,
-    /// When the clock was last read.
+    /// When the clock was read last.
     read: u64,
     over: bool,
-    /// Whether the clock was read since the timers were last checked.
+    /// The clock was read, and the timers have not been looked at since.
     timers: bool,
 }
 
-impl TimeSlice {
+impl Slice {
     pub(super) fn new() -> Self {
         let now = ticks::now();
         Self {
@@ -63,7 +63,7 @@ impl TimeSlice {
         }
     }
 
-    /// Begins a new slice after the kernel was asked. Whether polls are long is remembered.
+    /// The kernel was asked: another one begins, of polls like the last ones.
     #[inline]
     pub(super) fn begin(&mut self) {
         let single = self.single;
@@ -74,13 +74,13 @@ impl TimeSlice {
         };
     }
 
-    /// How many polls can be counted together, because the clock is not read before.
+    /// So many polls may be counted together: the clock is not read before.
     #[inline]
     pub(super) fn ahead(&self) -> usize {
         self.next.saturating_sub(self.polls) as usize
     }
 
-    /// Counts this many polls, [`ahead`](Self::ahead) at most. Returns true when the slice is over.
+    /// So many polls more, [`ahead`](Self::ahead) at most. True: it is over.
     #[inline]
     pub(super) fn count(&mut self, polls: usize) -> bool {
         self.polls += polls as u32;
@@ -90,8 +90,8 @@ impl TimeSlice {
         self.over
     }
 
-    /// Out of line: if it is inlined, the compiler keeps the whole slice in registers, which costs
-    /// a turn of one poll ten instructions.
+    /// Out of line: with it inside, the compiler keeps the whole slice in registers, which costs a
+    /// turn of one poll ten instructions.
     #[inline(never)]
     fn look(&mut self) {
         self.read_clock(ticks::now());
@@ -115,7 +115,7 @@ impl TimeSlice {
         self.over
     }
 
-    /// Whether timers may be due, because time has passed since the last call.
+    /// Time has passed since this was asked last: timers may be due.
     #[inline]
     pub(super) fn asks_for_timers(&mut self) -> bool {
         std::mem::take(&mut self.timers)
@@ -126,10 +126,10 @@ impl TimeSlice {
 mod tests {
     use super::*;
 
-    /// Runs a slice in which each poll takes `each`. Returns after how many polls it is over, and
+    /// A slice in which the clock moves by `each` for every poll: after how many it is over, and
     /// how often the clock was read.
     fn polls(each: u64) -> (u32, u32) {
-        let mut slice = TimeSlice::new();
+        let mut slice = Slice::new();
         let (mut now, mut read) = (slice.began, 0);
         while !slice.over {
             now += each;
@@ -148,13 +148,13 @@ mod tests {
         let (short, read) = polls(SLICE / 500);
         assert!((500..=500 + STRIDE).contains(&short) && read <= 500 / STRIDE + 1);
         assert_eq!(polls(SLICE * 10).0, STRIDE, "from short ones to long ones");
-        // Long polls all the time: the clock is read after each.
-        let mut slice = TimeSlice::new();
+        // Long ones all the time: each is seen.
+        let mut slice = Slice::new();
         slice.next = 1;
         slice.polls += 1;
         slice.read_clock(slice.began + SLICE);
         assert!(slice.is_over());
-        // The clock is read after each poll also in the next slice, until many polls were short.
+        // Also in the next slice, until many were short.
         slice.begin();
         for short in 0..SINGLE {
             assert_eq!((slice.polls, slice.next), (short, short + 1));

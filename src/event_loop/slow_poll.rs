@@ -1,17 +1,17 @@
 //! The watchdog: reports a task while it blocks its loop.
 //!
-//! A long poll delays every other task of its loop, and a poll that never ends makes a program hang
-//! without a message. So another thread reports it:
+//! A long poll delays every other task of its loop, and one that never ends leaves a program that
+//! hangs without a message. So another thread reports it:
 //!
 //! 1. During a poll, a watched loop puts its [table](super::shared_table) where others can read it,
 //!    with the poll's task and start.
 //! 2. The watchdog, a separate thread of the loop, reads it. During a poll it sleeps until that
-//!    poll would be too long, and looks again. So it wakes at most once per threshold. When it
-//!    finds the *same* poll, it calls the hook, once.
-//! 3. Between polls it parks, and the next poll wakes it: an idle loop has an idle watchdog.
-//! 4. A loop that ends also ends its watchdog, and waits until the thread has ended.
+//!    poll would be too long, and looks again: so it wakes at most once per threshold, and when it
+//!    finds the *same* poll it calls the hook, once.
+//! 3. Without a poll it parks, and the next poll wakes it: an idle loop has an idle watchdog.
+//! 4. The loop's end ends it, and waits for it.
 //!
-//! Cost: nothing for loops without it; with it, two uncontended locks and two readings of the clock
+//! Cost: nothing without it; with it two uncontended locks and two looks at the clock
 //! for each poll.
 //!
 //! Rejected: a report after the poll has ended (a poll that never ends matters most); the timer
@@ -24,8 +24,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::shared::SharedLoop;
-use super::shared_table::TableState;
+use super::shared::Shared;
+use super::shared_table::Inner;
 use super::snapshot::TaskInfo;
 use crate::loom::thread::{Builder, JoinHandle};
 use crate::task::panic::contain;
@@ -63,8 +63,8 @@ pub struct SlowPoll {
 }
 
 impl SlowPoll {
-    /// A report about the present poll.
-    fn of(inner: &TableState, tag: u32, elapsed: Duration) -> Option<Self> {
+    /// Of the poll that goes on.
+    fn of(inner: &Inner, tag: u32, elapsed: Duration) -> Option<Self> {
         Some(Self {
             task: TaskInfo::of(&inner.table, tag, Some(tag))?,
             is_root: tag == 0,
@@ -93,18 +93,18 @@ impl fmt::Display for SlowPoll {
     }
 }
 
-/// The type of a hook for long polls.
+/// What is called with a report.
 pub(super) type SlowHook = Box<dyn Fn(&SlowPoll) + Send + Sync>;
 
-/// The watchdog of a loop. Dropping it ends its thread, and waits until the thread has ended.
+/// The watchdog of a loop. Dropping it ends its thread, and waits for that.
 pub(super) struct Watchdog {
-    shared: Arc<SharedLoop>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
     pub(super) fn start(
-        shared: &Arc<SharedLoop>,
+        shared: &Arc<Shared>,
         threshold: Duration,
         hook: SlowHook,
     ) -> io::Result<Self> {
@@ -122,18 +122,18 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         self.shared.table.lock().ended = true;
         self.shared.table.begun.notify_one();
-        let _ = self.thread.take().map(JoinHandle::join); // the thread does not panic
+        let _ = self.thread.take().map(JoinHandle::join); // it does not panic
     }
 }
 
-fn watch(shared: &SharedLoop, threshold: Duration, hook: &SlowHook) {
+fn watch(shared: &Shared, threshold: Duration, hook: &SlowHook) {
     let table = &shared.table;
     let mut inner = table.lock();
     while !inner.ended {
         let due = match &inner.now {
-            // If the time is beyond the clock's range, the watchdog waits without a limit.
+            // Beyond the clock's range: never.
             Some(poll) if !poll.reported => poll.since.checked_add(threshold),
-            // The poll was reported already. The watchdog waits until it ends and another begins.
+            // One that was reported: it ends some day, and another begins.
             _ => None,
         };
         let now = Instant::now();
@@ -146,7 +146,7 @@ fn watch(shared: &SharedLoop, threshold: Duration, hook: &SlowHook) {
                 let report = SlowPoll::of(&inner, tag, elapsed);
                 drop(inner);
                 if let Some(report) = report {
-                    contain(|| hook(&report)); // see L8
+                    contain(|| hook(&report)); // L8
                 }
                 inner = table.lock();
             }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::task_table::{PollRecord, READ, TIMER, TaskEntry, TaskTable, WRITE};
+use super::task_table::{Entry, Noted, READ, TIMER, Table, WRITE};
 use crate::task::{TaskId, TaskRef};
 
 /// The deepest indentation.
@@ -66,22 +66,22 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
-    /// The id of the task.
+    /// The task's id.
     pub id: TaskId,
-    /// The name that the task was given.
+    /// The name that it was given.
     pub name: Option<Box<str>>,
-    /// The task that spawned it, on any executor; `None`: no task spawned it.
+    /// The task that spawned it, on any executor; `None`: it was not spawned by a task.
     pub parent: Option<TaskId>,
-    /// Where the task was spawned; for the root future, where the loop was started.
+    /// Where it was spawned; of the root future, where the loop was started.
     pub spawned_at: &'static Location<'static>,
-    /// What the task was doing.
+    /// What it was doing.
     pub state: TaskState,
-    /// What the task waited for at its last poll (even if it is queued again).
+    /// What it waited for at its last poll (even if it is queued again).
     pub waits_for: WaitsFor,
-    /// How often the task was polled and had to wait (counted up to 2³²).
+    /// How often it was polled and had to wait (counted up to 2³²).
     pub polls: u64,
-    /// How long the task's polls took in total; `None` on a loop without
-    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll), which reads no clock for this.
+    /// How long its polls took, together; `None` on a loop without
+    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll), which reads no clock for it.
     pub time_in_polls: Option<Duration>,
 }
 
@@ -93,13 +93,13 @@ pub struct TaskInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TaskState {
-    /// The task was in the loop's queue.
+    /// It was in the loop's queue.
     Queued,
-    /// The task's code was running.
+    /// Its code ran.
     Running,
-    /// The task waited to be woken.
+    /// It waited to be woken.
     Waiting,
-    /// The task was cancelled, and its future was not yet dropped.
+    /// It was cancelled, and its future was not yet dropped.
     Cancelled,
 }
 
@@ -116,21 +116,21 @@ pub enum TaskState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitsFor {
-    /// The task whose end it waited for, which may be on another executor; if it waited for
-    /// several, the one polled last.
+    /// For the end of this task, which may be on another executor; if it waits for several, the
+    /// one polled last.
     pub task: Option<TaskId>,
-    /// Whether it waited for a timer.
+    /// For a timer.
     pub timer: bool,
-    /// Whether it waited for data to read, or for a connection to accept.
+    /// For data to read, or a connection to accept.
     pub read: bool,
-    /// Whether it waited for room to write, or for a connection to be made.
+    /// For room to write, or for a connection to be made.
     pub write: bool,
 }
 
 impl Snapshot {
-    /// A snapshot of a table, whose lock or cell the caller has. `running`: the tag of the running
-    /// task; 0 is the root future.
-    pub(super) fn of(table: &TaskTable, running: Option<u32>) -> Self {
+    /// A snapshot of a table; the caller has its lock or its cell. `running`: the tag of the
+    /// running task; 0 is the root future.
+    pub(super) fn of(table: &Table, running: Option<u32>) -> Self {
         let tasks = table.tasks();
         let mut tasks: Vec<TaskInfo> = tasks
             .filter_map(|task| TaskInfo::of(table, task.tag(), running))
@@ -143,7 +143,7 @@ impl Snapshot {
         }
     }
 
-    /// A snapshot that says that the loop did not answer.
+    /// The loop did not answer.
     pub(super) fn unanswered() -> Self {
         Self {
             root: None,
@@ -166,9 +166,8 @@ impl Snapshot {
         self.root.as_ref()
     }
 
-    /// False if the loop is stuck in a poll and did not answer: then the snapshot is empty. The
-    /// snapshot of a loop with [`slow_poll`](crate::EventLoopBuilder::slow_poll) is always
-    /// complete.
+    /// False: the loop is stuck in a poll and did not answer, so the snapshot is empty. A loop with
+    /// [`slow_poll`](crate::EventLoopBuilder::slow_poll) always gives a complete one.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.complete
@@ -176,14 +175,14 @@ impl Snapshot {
 }
 
 impl TaskInfo {
-    /// The task with this tag; tag 0 is the root future. `running`: the tag of the task whose code
-    /// is running.
-    pub(super) fn of(table: &TaskTable, tag: u32, running: Option<u32>) -> Option<Self> {
+    /// Of the task with this tag, or of the root future, which has tag 0. `running`: whose code
+    /// runs.
+    pub(super) fn of(table: &Table, tag: u32, running: Option<u32>) -> Option<Self> {
         let (task, id, spawned_at, noted) = if tag == 0 {
             let root = table.root.as_ref()?;
             (None, root.id, root.site, root.noted)
         } else {
-            let TaskEntry { task, noted } = table.get(tag)?;
+            let Entry { task, noted } = table.get(tag)?;
             (Some(task), task.id(), task.spawned_at(), *noted)
         };
         let state = match task {
@@ -223,7 +222,7 @@ impl TaskInfo {
 }
 
 impl WaitsFor {
-    fn of(noted: PollRecord) -> Self {
+    fn of(noted: Noted) -> Self {
         Self {
             task: noted.awaited,
             timer: noted.waits(TIMER),
@@ -271,7 +270,7 @@ impl fmt::Display for Snapshot {
         }
         let present: HashSet<TaskId> = self.tasks.iter().map(|task| task.id).collect();
         let mut children: HashMap<TaskId, Vec<&TaskInfo>> = HashMap::new();
-        // The tasks that are still to be drawn, with their levels; the next is on top.
+        // What is still to be drawn, the next on top, with its level.
         let mut open: Vec<(usize, &TaskInfo)> = Vec::new();
         for task in self.tasks.iter().rev() {
             match task.parent.filter(|parent| present.contains(parent)) {

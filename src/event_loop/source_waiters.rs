@@ -1,13 +1,13 @@
 //! The tasks that wait for one direction of one source.
 //!
-//! There is nearly always one task, so the first needs no allocation. But several tasks may wait
-//! (many accept from one listener), and none may be lost: each future has a number, keeps one entry
-//! under it, and removes it when it is dropped. The `poll_…` methods of the futures-io traits have
-//! no such future; they share the entry [`SHARED`], which keeps the latest waker, as those traits
+//! There is nearly always one, so the first needs no allocation. But several tasks may wait (many
+//! accept from one listener), and none may be lost: each future has a number, keeps one entry under
+//! it, and removes it when it is dropped. The `poll_…` methods of the futures-io traits have no
+//! such drop; they share the entry [`SHARED`], which keeps the latest waker, as those traits
 //! specify.
 //!
-//! No user code runs in here: wakers that are no longer needed are returned, and the caller drops
-//! them when it holds no borrow.
+//! No user code runs in here: unneeded wakers are returned, for the caller to drop once it holds no
+//! borrow.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -35,7 +35,7 @@ impl SourceWaiters {
         }
     }
 
-    /// Removes the entry of `number`.
+    /// Removes `number`'s entry.
     pub(super) fn remove(&mut self, number: u64) -> Option<Waker> {
         let first = self.first.take_if(|(waiting, _)| *waiting == number);
         match first {
@@ -53,8 +53,7 @@ impl SourceWaiters {
         self.first.is_none() && self.rest.is_empty()
     }
 
-    /// Moves all wakers into `woken`: the first, then the others in the order in which their
-    /// futures began.
+    /// Moves all into `woken`: the first, then in the order in which the futures began.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Waker>) {
         if let Some((_, waker)) = self.first.take() {
             woken.push(waker);

@@ -4,8 +4,8 @@
 //! can cancel every task, and snapshots can list them
 //! ([`LoopHandle::snapshot`](super::LoopHandle::snapshot)).
 //!
-//! Each entry also records the task's polls: how many there were, and whether the last one waited
-//! for a timer, a descriptor, or which task.
+//! Each entry also records the task's polls: their number, and whether the last one waited for a
+//! timer, a descriptor, or which task.
 //!
 //! Checked by `tests/event_loop/snapshot.rs`.
 
@@ -16,7 +16,7 @@ use slab::Slab;
 
 use crate::task::{TaskId, TaskRef};
 
-/// The kinds of waiting, as bits.
+/// Kinds of waiting, as bits.
 pub(super) const TIMER: u8 = 1;
 pub(super) const READ: u8 = 2;
 pub(super) const WRITE: u8 = 4;
@@ -25,23 +25,23 @@ pub(super) const WRITE: u8 = 4;
 const CAPACITY: usize = 2048;
 
 /// One task that has not ended.
-pub(super) struct TaskEntry {
+pub(super) struct Entry {
     pub(super) task: TaskRef,
-    pub(super) noted: PollRecord,
+    pub(super) noted: Noted,
 }
 
 /// The record of a task's (or the root future's) polls.
 #[derive(Clone, Copy, Default)]
-pub(super) struct PollRecord {
-    /// The task that this one waits for.
+pub(super) struct Noted {
+    /// The task that it waits for.
     pub(super) awaited: Option<TaskId>,
     pub(super) polls: u32,
-    /// The kinds of events that it waits for.
+    /// Kinds of waiting.
     waits: u8,
 }
 
-impl PollRecord {
-    /// Records a poll that has begun to wait for these.
+impl Noted {
+    /// It was polled once more, and this is what it asked for.
     #[inline]
     fn note(&mut self, waits: u8, awaited: Option<TaskId>) {
         *self = Self {
@@ -60,21 +60,20 @@ impl PollRecord {
 pub(super) struct Root {
     pub(super) id: TaskId,
     pub(super) site: &'static std::panic::Location<'static>,
-    pub(super) noted: PollRecord,
+    pub(super) noted: Noted,
 }
 
 /// The tasks of one loop.
 #[derive(Default)]
-pub(super) struct TaskTable {
-    tasks: Slab<TaskEntry>,
+pub(super) struct Table {
+    tasks: Slab<Entry>,
     pub(super) root: Option<Root>,
-    /// How long the polls of each task took in total, by tag. Only a loop with a watchdog counts
-    /// this.
+    /// Time in polls by tag, on a loop that is watched.
     spent: Option<HashMap<u32, Duration>>,
 }
 
-impl TaskTable {
-    /// `watched`: the table also counts the time in polls.
+impl Table {
+    /// `watched`: the time in polls is kept, too.
     pub(super) fn new(watched: bool) -> Self {
         Self {
             spent: watched.then(HashMap::new),
@@ -83,15 +82,15 @@ impl TaskTable {
     }
 
     pub(super) fn insert(&mut self, task: TaskRef) -> u32 {
-        let entry = TaskEntry {
+        let entry = Entry {
             task,
-            noted: PollRecord::default(),
+            noted: Noted::default(),
         };
-        // The tag is the key plus one, because new entries have 0.
+        // The tag: the key plus one, because new entries have 0.
         u32::try_from(self.tasks.insert(entry) + 1).expect("fewer than 2^32 tasks")
     }
 
-    pub(super) fn get(&self, tag: u32) -> Option<&TaskEntry> {
+    pub(super) fn get(&self, tag: u32) -> Option<&Entry> {
         self.tasks.get(key(tag))
     }
 
@@ -102,7 +101,7 @@ impl TaskTable {
         Some(entry.task)
     }
 
-    /// Records that the task with this tag was polled and waits; tag 0 is the root future.
+    /// It was polled and waits; tag 0 is the root future.
     #[inline]
     pub(super) fn note(&mut self, tag: u32, waits: u8, awaited: Option<TaskId>) {
         let noted = match tag {
@@ -114,7 +113,7 @@ impl TaskTable {
         }
     }
 
-    /// Sets the root future that runs from now on, if there is one.
+    /// The future that runs from now on, if one does.
     pub(super) fn set_root(&mut self, root: Option<Root>) {
         self.root = root;
         self.forget_time(0);
@@ -126,14 +125,14 @@ impl TaskTable {
         }
     }
 
-    /// Adds to the time in the task's polls; tag 0 is the root future.
+    /// Adds to its time in polls; tag 0 is the root future.
     pub(super) fn charge(&mut self, tag: u32, time: Duration) {
         if let Some(spent) = &mut self.spent {
             *spent.entry(tag).or_default() += time;
         }
     }
 
-    /// The time in the task's polls, if the table counts it.
+    /// The time in its polls, if that is kept.
     pub(super) fn time(&self, tag: u32) -> Option<Duration> {
         let spent = self.spent.as_ref()?;
         Some(spent.get(&tag).copied().unwrap_or_default())
@@ -155,14 +154,14 @@ impl TaskTable {
         }
     }
 
-    /// Whether this loop has the task.
+    /// This one is of this loop.
     pub(super) fn has(&self, task: &TaskRef) -> bool {
         self.get(task.tag())
             .is_some_and(|entry| entry.task.same(task))
     }
 }
 
-/// The key of the task with this tag.
+/// Where the task with this tag is.
 #[inline]
 fn key(tag: u32) -> usize {
     tag.wrapping_sub(1) as usize
@@ -179,6 +178,6 @@ mod tests {
         } else {
             20
         };
-        assert_eq!(size_of::<Option<TaskEntry>>(), size);
+        assert_eq!(size_of::<Option<Entry>>(), size);
     }
 }

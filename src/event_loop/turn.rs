@@ -1,28 +1,28 @@
-//! One turn of the loop, the repetition of turns, and the turns in which the loop ends.
+//! One turn of the loop, again and again; and the turns in which it ends.
 //!
 //! 1. The root future is polled, if it was woken and all tasks that were ready before it have run.
 //! 2. The tasks that are ready *now* run, in order. Tasks that become ready meanwhile run in the
 //!    next turn, so a task that wakes itself cannot starve others. A batch is cut after [`BATCH`]
-//!    tasks or when the [`TimeSlice`] is over.
-//! 3. Timers that are due wake their tasks, if time has passed since the timers were last checked.
-//!    This wakes about as many tasks as run in a turn, so that a hundred thousand timers do not
-//!    starve other tasks, and each woken task is still in the processor's cache when it runs.
+//!    tasks or when the [`Slice`] is over.
+//! 3. Timers that are due wake their tasks, if time has passed since they were last asked; about as
+//!    many as tasks run in a turn, so that a hundred thousand of them do not starve other tasks,
+//!    and each is still in the processor's cache when it runs.
 //! 4. The kernel is asked for events. With work left this does not wait, and is skipped until the
 //!    slice is over, some 200 µs after the last call: a task that yields costs no system call.
-//!    Without work the loop marks itself asleep (see [`super::shared`]) and waits until the
-//!    next deadline, or without a limit: in the kernel's wait for events or, if it watches no
-//!    descriptor, in a parker, which is faster at both ends. (An earlier wake-up may end a sleep at
-//!    once, so the loop checks everything again after each.)
+//!    Without work the loop marks itself asleep (see [`super::shared`]) and waits until the next
+//!    deadline, or for ever: in the kernel's wait for events or, if it watches no descriptor, in a
+//!    parker, which is faster at both ends. (An earlier wake-up may end a sleep at once: after
+//!    each, the loop checks everything again.)
 //!
 //! Nothing wakes an idle loop.
 //!
-//! On a loop with a virtual clock step 4 ends differently: if there is no work, and no task waits
-//! for something outside (see [`super::outside`]), the clock is moved to the next deadline.
-//! Otherwise the loop waits like any other, and its clock moves forward by the time of the wait.
+//! On a loop with a virtual clock step 4 ends differently: without work, and without a wait for
+//! something outside (see [`super::outside`]), the clock is moved on to the next deadline;
+//! otherwise the loop waits like any other, and its clock moves on by the time of the wait.
 //!
-//! Another loop can drive the turns ([`once`]): after each, this loop marks itself asleep as before
+//! Another loop can do the turns ([`once`]): after each, this loop marks itself asleep as before
 //! its own wait, so that any new work makes its descriptor ready. A virtual clock that runs at the
-//! real pace moves forward by the time that the other loop has waited.
+//! real pace moves on by the time that the other loop has waited.
 //!
 //! Rejected: a slot for the task woken last, as in multi-threaded runtimes: on one thread it saves
 //! nothing and starves the rest.
@@ -38,18 +38,18 @@ use std::time::{Duration, Instant};
 
 use super::current;
 use super::local::Local;
-use super::slice::TimeSlice;
-use super::task_table::{PollRecord, Root};
+use super::slice::Slice;
+use super::task_table::{Noted, Root};
 use crate::record::{self, Ending, Kind};
 use crate::sync::park;
 use crate::sys::slack;
 use crate::task::panic::contain;
-use crate::task::{Ran, Runnable, SleepPlace, TaskId, TaskRef};
+use crate::task::{Ran, Runnable, Sleep, TaskId, TaskRef};
 
-/// How many tasks run in one turn at most. (The kernel is asked less often: `slice.rs`.)
+/// How many tasks run in one turn at most. (The kernel is asked more seldom: `slice.rs`.)
 const BATCH: usize = 64;
 
-/// How long an ending loop waits for an entry that another thread is just adding.
+/// How long an ending loop waits for an entry that another thread is pushing.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Turns the loop until `root` is ready. The caller has entered the loop.
@@ -62,7 +62,7 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     }
     let waker = Waker::from(local.shared.clone());
     let mut cx = Context::from_waker(&waker);
-    // This is dropped first, because its destructors are code of this loop, and may spawn (L6).
+    // Dropped first of all: its destructors are code of this loop, and may spawn (L6).
     let mut root = pin!(root);
     // The first poll comes before all tasks that were spawned earlier; later polls of the root
     // future are queued like others.
@@ -74,7 +74,7 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
             turns.slice.count(1);
             local.begin_poll(0);
             record::begun(turns.root, site, Kind::Root);
-            // Dropped even if the root future panics, so that the loop can run another future.
+            // Even if it panics: the loop can run another future.
             let mut ended = EndPoll(local, turns.root, Ending::Panicked);
             if let Poll::Ready(output) = root.as_mut().poll(&mut cx) {
                 ended.2 = Ending::Done;
@@ -86,7 +86,7 @@ pub(super) fn drive<F: Future>(local: &Local, root: F) -> F::Output {
     }
 }
 
-/// Ends the root future's poll when it is dropped.
+/// The root future's poll is over.
 struct EndPoll<'a>(&'a Local, u64, Ending);
 
 impl Drop for EndPoll<'_> {
@@ -96,14 +96,14 @@ impl Drop for EndPoll<'_> {
     }
 }
 
-/// Turns the loop once, without waiting. Returns true if there is more to do.
+/// Turns the loop once, without waiting. True: there is more to do.
 pub(super) fn once(local: &Local) -> bool {
     let mut turns = Turns::new(local, None);
     turns.end_wait();
     turns.turn_once();
     if is_idle(local) && !jump(local) {
         // From here on a thread that adds work makes the descriptor ready (L1).
-        if local.shared.inbox.begin_sleep(SleepPlace::Poller) && !local.shared.has_flags() {
+        if local.shared.inbox.lie_down(Sleep::InPoller) && !local.shared.has_flags() {
             if let Some(outside) = local.outside()
                 && pace(local).is_some_and(|pace| !pace.is_zero())
             {
@@ -111,12 +111,12 @@ pub(super) fn once(local: &Local) -> bool {
             }
             return false;
         }
-        local.shared.inbox.end_sleep();
+        local.shared.inbox.get_up();
     }
     true
 }
 
-/// Turns the loop once, and neither waits nor moves its clock. Returns true if there is more to do.
+/// Turns the loop once, and never waits nor moves its clock. True: there is more to do.
 #[cfg(all(test, not(loom)))]
 pub(super) fn simulate(local: &Local) -> bool {
     let mut turns = Turns::new(local, None);
@@ -124,7 +124,7 @@ pub(super) fn simulate(local: &Local) -> bool {
     !is_idle(local)
 }
 
-/// When to turn the loop again, unless its descriptor becomes readable first.
+/// When to turn the loop again, if its descriptor does not become ready before.
 pub(super) fn next_turn(local: &Local) -> Option<Instant> {
     if !is_idle(local) {
         return Some(Instant::now());
@@ -134,14 +134,14 @@ pub(super) fn next_turn(local: &Local) -> Option<Instant> {
     Instant::now().checked_add(left)
 }
 
-/// Ends the loop. This must be the loop's thread.
+/// Ends the loop. Its thread must be this one.
 ///
-/// The loop refuses new tasks, cancels all tasks that have not ended, and runs what is ready until
-/// nothing is left: a cancelled future is dropped at its next run. Then it closes the inbox, which
-/// ends tasks that other threads have added meanwhile. It wakes the futures that still wait for a
-/// timer or a source of this loop; they find that the loop is gone. No destructor waits, so this
-/// takes as long as the destructors run. It waits only for an entry that another thread is just
-/// adding, at most for [`CLOSE_TIMEOUT`].
+/// It refuses new tasks, cancels all tasks that have not ended, and runs what is ready until none
+/// is left: a cancelled future is dropped at its next run. Then it closes the inbox, which ends
+/// tasks that other threads have added meanwhile, and wakes the futures that still wait for a timer
+/// or a source of this loop, which will find that the loop is gone. No destructor waits, so this
+/// takes as long as the destructors run; it waits only for an entry that another thread is pushing,
+/// at most [`CLOSE_TIMEOUT`].
 pub(super) fn close(local: &Rc<Local>) {
     let _entered = current::enter(local);
     let mut turns = Turns::new(local, None);
@@ -166,7 +166,7 @@ pub(super) fn close(local: &Rc<Local>) {
     }
     drop(local.shared.inbox.close());
     local.wake_all_that_wait();
-    // Those wakers were user code, which may have added entries; these were refused.
+    // Those wakers were user code: entries that they added were refused.
     run_all(local);
     drop(turns);
     drop(local.keep_ctrl_c(None));
@@ -175,7 +175,7 @@ pub(super) fn close(local: &Rc<Local>) {
     }
 }
 
-/// Runs the tasks that are ready. They were cancelled, so this drops their futures.
+/// The tasks that are ready: they were cancelled, and their runs drop them.
 fn run_all(local: &Local) {
     while let Some(next) = local.next_ready() {
         if let Some(entry) = next {
@@ -196,19 +196,19 @@ fn run(local: &Local, entry: Runnable) {
     }
 }
 
-/// Whether no task can run.
+/// Nothing can run.
 fn is_idle(local: &Local) -> bool {
     local.count_ready() == 0 && local.shared.is_quiet()
 }
 
-/// How long a virtual clock must run at the real pace.
+/// How long a virtual clock must go at the real pace.
 fn pace(local: &Local) -> Option<Duration> {
     let outside = local.outside()?;
     let has = |task: &TaskRef| local.has(task);
     Some(outside.pace(has, local.waits_for_descriptors()))
 }
 
-/// Moves a virtual clock to the next deadline, if no task waits for something outside.
+/// Moves a virtual clock on to the next deadline, if no task waits for something outside.
 fn jump(local: &Local) -> bool {
     if let Some(outside) = local.outside()
         && let Some(deadline) = local.next_timer()
@@ -220,13 +220,13 @@ fn jump(local: &Local) -> bool {
     false
 }
 
-/// Owns the loop's table while it exists.
+/// While it lives, the loop's table is the loop's own.
 struct Turns<'a> {
     local: &'a Local,
-    /// The number of the root future; 0: there is none.
+    /// The root future's number; 0: there is none.
     root: u64,
-    /// The polls since the kernel was last asked for events.
-    slice: TimeSlice,
+    /// The work since the kernel was last asked for events.
+    slice: Slice,
     _role: record::Before,
 }
 
@@ -240,24 +240,24 @@ impl Drop for Turns<'_> {
 impl<'a> Turns<'a> {
     /// `root`: where the root future was given, if there is one.
     fn new(local: &'a Local, root: Option<&'static Location<'static>>) -> Self {
-        local.shared.inbox.end_sleep();
+        local.shared.inbox.get_up();
         local.take_table();
         let root = root.map(|site| Root {
             id: TaskId::next(),
             site,
-            noted: PollRecord::default(),
+            noted: Noted::default(),
         });
         let number = root.as_ref().map_or(0, |root| root.id.get());
         local.with_table(|table| table.set_root(root));
         Self {
             local,
             root: number,
-            slice: TimeSlice::new(),
+            slice: Slice::new(),
             _role: record::role(record::Role::Loop),
         }
     }
 
-    /// Moves a virtual clock forward after this loop, or the one that drives it, has waited.
+    /// This loop, or the one that drives it, has waited: moves a virtual clock on.
     fn end_wait(&mut self) {
         if let Some(outside) = self.local.outside()
             && outside.end_wait()
@@ -269,18 +269,18 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Runs ready tasks, and checks events and timers, without waiting. Events come first, as after
-    /// this loop's own wait, because the loop that drives this one has waited.
-    /// ([`turn`](Self::turn) checks timers first, because they determine how long it may wait.)
+    /// Runs ready tasks, and checks events and timers, without waiting: events first, as after its
+    /// own wait, since the loop that drives this one has waited. ([`turn`](Self::turn) checks
+    /// timers first, because they determine how long it may wait.)
     fn turn_once(&mut self) {
         self.local.take_in();
-        let (ran, _stale) = self.run_batch(); // the second value is of a root future that is done
+        let (ran, _stale) = self.run_batch(); // a root future that is done
         self.look();
         self.wake_due(ran);
     }
 
-    /// Runs ready tasks, checks timers, then events, and waits for events if no task can run.
-    /// Returns true if the root future is next.
+    /// Runs ready tasks, checks timers, then events, and waits for these if nothing can run. True:
+    /// the root future is next.
     fn turn(&mut self) -> bool {
         self.local.take_in();
         let (ran, is_due) = self.run_batch();
@@ -296,7 +296,7 @@ impl<'a> Turns<'a> {
         is_due
     }
 
-    /// Waits for events, because no task can run.
+    /// Nothing can run.
     fn wait(&mut self) {
         self.local.shrink();
         if self.wake_due(0) {
@@ -306,7 +306,7 @@ impl<'a> Turns<'a> {
         let Some(outside) = self.local.outside() else {
             return self.sleep(timeout);
         };
-        // Events that have already happened come before the jump of the clock.
+        // Events that have happened come before the clock's jump.
         self.look();
         if is_idle(self.local) && !jump(self.local) {
             outside.begin_wait();
@@ -315,20 +315,19 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Wakes the tasks of due timers: as many as have run in this turn, or as make up a whole turn;
-    /// some even if few have run because they took long. `false`: none was woken.
+    /// Wakes tasks whose timers are due: as many as have run in this turn, or as make up a whole
+    /// one; some even if few have run, because they took long. False: none was woken.
     fn wake_due(&self, ran: usize) -> bool {
         let room = BATCH.saturating_sub(self.local.count_ready());
         self.local.wake_due(room.max(ran).max(BATCH / 4))
     }
 
-    /// Runs the tasks that are ready now, up to the root future. Returns how many have run, and
-    /// whether the root future is next.
+    /// Runs what is ready now, up to the root future. How many have run; true: that is next.
     fn run_batch(&mut self) -> (usize, bool) {
         let count = self.local.count_ready().min(BATCH);
         let mut ran = 0;
         while ran < count {
-            // These are counted together, because the clock is not read in between.
+            // Counted together, because the count is not read in between.
             let until = count.min(ran + self.slice.ahead());
             let first = ran;
             while ran < until
@@ -342,7 +341,7 @@ impl<'a> Turns<'a> {
                 break;
             }
         }
-        // Usually a task that has just run has woken it. Then it is polled without another turn.
+        // Usually woken by a task that has just run: then it is polled without another turn.
         let is_due = self.local.is_root_next() && self.local.next_ready().is_some();
         (ran, is_due)
     }
@@ -350,14 +349,14 @@ impl<'a> Turns<'a> {
     /// Waits for events or a wake-up, at most for `timeout`.
     fn sleep(&mut self, timeout: Option<Duration>) {
         let shared = &self.local.shared;
-        // The poller is needed only to watch descriptors.
+        // The descriptor is needed only for events of descriptors.
         let parks = self.local.reactor.borrow().is_empty();
         let how = match parks {
-            true => SleepPlace::Parker,
-            false => SleepPlace::Poller,
+            true => Sleep::InParker,
+            false => Sleep::InPoller,
         };
-        if shared.inbox.begin_sleep(how) && !shared.has_flags() {
-            // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.
+        if shared.inbox.lie_down(how) && !shared.has_flags() {
+            // A loop may run on a pool's worker: while it sleeps, the pool lacks a thread.
             let result = park::blocked(|| {
                 let _noted = record::sleeps();
                 self.local.put_table(None);
@@ -376,7 +375,7 @@ impl<'a> Turns<'a> {
             });
             self.looked(result);
         }
-        shared.inbox.end_sleep();
+        shared.inbox.get_up();
     }
 
     /// Asks the kernel for events, without waiting.
@@ -387,7 +386,7 @@ impl<'a> Turns<'a> {
 
     fn looked(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
-            // One of the loop's own descriptors is broken, and it cannot go on.
+            // A descriptor of ours is broken; there is no way to go on.
             panic!("trefoil: the event loop cannot wait for events: {error}");
         }
         self.slice.begin();

@@ -1,8 +1,8 @@
 //! `yield_now`: lets other tasks run.
 //!
-//! The future wakes its task and is pending once. On a loop of this crate the task goes to the back
-//! of the queue and runs in the next turn, without a system call; on another executor this is a
-//! wake-up like any other.
+//! The future wakes its task and is pending once. On one of our loops the task goes to the back of
+//! the queue and runs in the next turn, without a system call; on another executor it has the
+//! effect of a wake-up there.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -69,7 +69,7 @@ impl Helpers {
         if !self.claim() {
             return start_alone(STACK, || self.serve(job));
         }
-        // Sending cannot fail, because both ends are in a `static`.
+        // It cannot fail: both ends stay.
         let _ = self.jobs.0.send(job);
         Ok(())
     }
@@ -108,7 +108,7 @@ pub(crate) fn start(job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     helpers.start(Box::new(job))
 }
 
-/// Runs `job` on a thread with at least this much stack.
+/// The same with at least that much stack.
 pub(crate) fn start_with(stack: usize, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
     if stack <= STACK {
         return start(job);
@@ -121,8 +121,8 @@ fn start_alone(stack: usize, run: impl FnOnce() + Send + 'static) -> io::Result<
     thread.stack_size(stack).spawn(run).map(drop)
 }
 
-/// Runs `f`, which calls or drops user code, where a panic would do harm and no caller waits for
-/// its message; the panic hook has shown it.
+/// Runs `f`, which calls or drops user code, in a place where a panic would do harm and no caller
+/// waits for its message; the panic hook has shown it.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         // The payload's destructor may panic, too, and so may that panic's payload.

@@ -1,7 +1,7 @@
 //! Types for a failure: `Option`, `Result` and `ControlFlow`, for the methods whose names begin
 //! with `try`.
 //!
-//! The standard library's own trait for these is not stable.
+//! Std's own trait for that is not stable.
 //!
 //! Tests: `tests/iter/ends.rs`.
 
@@ -9,18 +9,18 @@ use std::ops::ControlFlow;
 
 use crate::thread::Seal;
 
-/// `Option`, `Result` and `ControlFlow`: the result of a closure of
-/// [`try_for_each`](super::ParallelIterator::try_for_each) and similar methods, which continues
-/// with a value or stops.
+/// `Option`, `Result` and `ControlFlow`: what a closure of
+/// [`try_for_each`](super::ParallelIterator::try_for_each) and its kin returns, to go on with a
+/// value or to stop.
 ///
-/// It is sealed, and replaces the standard library's trait of this name, which is not stable.
+/// It is sealed, and stands for the trait of std's of this name, which is not stable.
 pub trait Try: Sized {
-    /// The value to continue with.
+    /// The value to go on with.
     type Output;
-    /// Continues with `value`.
+    /// Goes on with `value`.
     #[doc(hidden)]
     fn from_output(output: Self::Output, _: Seal) -> Self;
-    /// The value to continue with, or `self` if it stops.
+    /// The value to go on with, or `self` if it stops.
     #[doc(hidden)]
     fn branch(self, _: Seal) -> Result<Self::Output, Self>;
 }

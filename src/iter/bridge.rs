@@ -17,7 +17,7 @@ use crate::thread::{Producer, Seal, Shape, Source, source};
 pub struct Bridge<I> {
     /// The iterator, and whether it must not be called any more because it has ended or panicked.
     items: Mutex<(I, bool)>,
-    /// Whether the iterator has ended or panicked, and a turn has seen that.
+    /// The iterator has ended or panicked, and a turn has seen it.
     ended: AtomicBool,
 }
 

@@ -158,7 +158,7 @@ where
 /// assert_eq!(numbers, [1, 4]);
 /// ```
 pub trait ParallelDrainRange {
-    /// The items of the vector.
+    /// Its items.
     type Item: Send;
     /// Removes a range of items, whether or not the iterator is consumed.
     ///

@@ -8,7 +8,7 @@ use super::parallel::{IntoParallelIterator, ParallelIterator};
 use crate::thread::{Exact, Seal};
 
 /// A parallel iterator whose length and item positions are known.
-#[allow(clippy::len_without_is_empty)] // rayon's trait has no `is_empty`
+#[allow(clippy::len_without_is_empty)] // rayon's has none
 pub trait IndexedParallelIterator: ParallelIterator + Exact {
     /// The number of items.
     ///

@@ -38,7 +38,7 @@ use crate::thread::{Here, Items, Producer, RUN, Seal, Source, divide, divide_fix
 pub trait IntoParallelIterator {
     /// Its parallel iterator.
     type Iter: ParallelIterator<Item = Self::Item>;
-    /// The items of that iterator.
+    /// What that gives.
     type Item: Send;
     /// Converts `self` into a parallel iterator.
     fn into_par_iter(self) -> Self::Iter;
@@ -69,12 +69,12 @@ impl<C: Items<Source: Send>> IntoParallelIterator for C {
 /// assert!(parsed.unwrap_err().to_string().contains("digit")); // of the lowest index
 /// ```
 pub trait FromParallelIterator<T: Send>: Sized {
-    /// Makes the collection from the items.
+    /// Makes it.
     fn from_par_iter<I>(items: I) -> Self
     where
         I: IntoParallelIterator<Item = T>;
 
-    /// Makes the collection from items that are already in a vector.
+    /// The same from items that are already in a vector.
     #[doc(hidden)]
     fn from_vec(items: Vec<T>, _: Seal) -> Self {
         Self::from_par_iter(items)
@@ -386,10 +386,10 @@ pub trait ParallelIterator: Source + Send {
     /// of pieces depends only on the number of items; otherwise also on which threads are free. No
     /// items at all give one piece.
     ///
-    /// After [`par_bridge`](super::ParallelBridge::par_bridge) the number of pieces is unspecified,
-    /// for a reduction, too, because the number of items is not known in advance. After
-    /// [`flatten`](Self::flatten) and [`flat_map`](Self::flat_map) a piece is some of the outer
-    /// items, with everything in them, so the number depends on the outer items.
+    /// After [`par_bridge`](super::ParallelBridge::par_bridge) it is left to chance, for a
+    /// reduction, too: nobody knows how many items come. After [`flatten`](Self::flatten) and
+    /// [`flat_map`](Self::flat_map) a piece is some of the outer items, with all that is in them,
+    /// so the number goes by those.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -623,8 +623,8 @@ pub trait ParallelIterator: Source + Send {
         let nothing = || iter::empty::<S>().sum();
         let shape = self.shape(Seal);
         let number = number::<S>();
-        // Each grouping gives the same result, and overflows in the same cases. But a state that is
-        // made for each piece may reveal the pieces.
+        // Each grouping gives the same, and overflows in the same cases; but a state that is
+        // made for each piece may tell them.
         let any =
             is_of::<Self::Item, S>() && !shape.few && matches!(number, Some(Number::Unsigned));
         if number.is_some() && !any {
@@ -854,10 +854,10 @@ pub trait ParallelIterator: Source + Send {
     }
 }
 
-/// Up to this many numbers are summed from left to right: as many as in a leaf of a long sum.
+/// Up to so many numbers are summed from left to right: as long as a leaf of a long sum.
 const LONG_RUN: usize = 1024;
 
-/// The types whose values are added and multiplied almost at once.
+/// What is added and multiplied in next to no time.
 enum Number {
     Unsigned,
     Other,

@@ -40,7 +40,7 @@ where
     let mut buffer = Vec::with_capacity(items.len());
     let buffer = &mut buffer.spare_capacity_mut()[..items.len()];
     let items = ptr::from_mut(items) as *mut [Place<T>];
-    // SAFETY: Q2: the places hold items again when this borrow ends, however it ends.
+    // SAFETY: Q2: they are items again when this borrow ends, however it does.
     let items = unsafe { &mut *items };
     sort_part(items, buffer, piece, false, order);
 }
@@ -83,7 +83,7 @@ fn sort_part<T: Send, F>(
     }
 }
 
-/// Copies the runs back when it is dropped because the merge unwinds.
+/// Copies the runs back if the merge unwinds.
 struct Restore<'a, T>(&'a mut [Place<T>], &'a mut [Place<T>]);
 
 impl<T> Drop for Restore<'_, T> {
@@ -92,11 +92,10 @@ impl<T> Drop for Restore<'_, T> {
     }
 }
 
-/// Copies the bits of the items.
+/// Copies bits.
 fn copy<T>(from: &[Place<T>], to: &mut [Place<T>]) {
     assert_eq!(from.len(), to.len());
-    // SAFETY: Q1: bits are copied; the two have the same length and are borrowed separately; a
-    // place may hold anything.
+    // SAFETY: Q1: bits are copied; both are as long, and borrowed apart; places may hold anything.
     unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), from.len()) };
 }
 
@@ -106,7 +105,7 @@ fn is_less<T, F>(a: &Place<T>, b: &Place<T>, order: &F) -> bool
 where
     F: Fn(&T, &T) -> Ordering,
 {
-    // SAFETY: Q1, Q3: the places that are merged hold items.
+    // SAFETY: Q1, Q3: what is merged is items.
     let a = unsafe { a.assume_init_ref() };
     // SAFETY: Q1, Q3: as above.
     let b = unsafe { b.assume_init_ref() };
@@ -145,7 +144,7 @@ fn merge<T: Send, F>(
     merge_parts(left, right, target, (other, at), order);
 }
 
-/// Divides a merge into two: the items before both cuts, and those behind.
+/// What is before both cuts, and what is behind.
 fn merge_parts<T: Send, F>(
     left: &mut [Place<T>],
     right: &mut [Place<T>],

@@ -67,7 +67,7 @@ fn front_mut<T>(slice: &mut [T], at: usize, _: usize) -> (&mut [T], &mut [T]) {
     slice.split_at_mut(at)
 }
 
-/// Cuts a slice of windows in two. The last windows of the first part reach into the second.
+/// The last windows of the first part reach into the second.
 fn overlapping<T>(slice: &[T], at: usize, size: usize) -> (&[T], &[T]) {
     let end = slice.len().min(at + size - 1);
     (&slice[..end], &slice[at..])

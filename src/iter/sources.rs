@@ -22,7 +22,7 @@ use std::cmp::Ordering;
 pub trait IntoParallelRefIterator<'a> {
     /// Its parallel iterator.
     type Iter: ParallelIterator<Item = Self::Item>;
-    /// The items of that iterator: references.
+    /// What that gives: references to items.
     type Item: Send + 'a;
     /// The items by reference.
     fn par_iter(&'a self) -> Self::Iter;
@@ -51,7 +51,7 @@ where
 pub trait IntoParallelRefMutIterator<'a> {
     /// Its parallel iterator.
     type Iter: ParallelIterator<Item = Self::Item>;
-    /// The items of that iterator: mutable references.
+    /// What that gives: mutable references to items.
     type Item: Send + 'a;
     /// The items by mutable reference.
     fn par_iter_mut(&'a mut self) -> Self::Iter;
@@ -225,7 +225,7 @@ pub trait ParallelSliceMut<T: Send> {
         let mut keys: Vec<(K, usize)> = keys.collect();
         sort::unstable(&mut keys, &Ord::cmp);
         for place in 0..slice.len() {
-            // Where the item that belongs here is now: a swap may have moved it.
+            // Where the item that belongs here is now: it may have been swapped away.
             let mut at = keys[place].1;
             while at < place {
                 at = keys[at].1;
@@ -293,7 +293,7 @@ pub trait ParallelString {
     #[doc(hidden)]
     fn as_parallel_string(&self) -> &str;
 
-    /// The characters, like [`str::chars`].
+    /// As [`str::chars`].
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -304,7 +304,7 @@ pub trait ParallelString {
         Par(Text::<Chars>::new(self.as_parallel_string()))
     }
 
-    /// The bytes, like [`str::bytes`].
+    /// As [`str::bytes`].
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -315,7 +315,7 @@ pub trait ParallelString {
         self.as_parallel_string().as_bytes().par_iter().copied()
     }
 
-    /// The lines, like [`str::lines`].
+    /// As [`str::lines`].
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -326,7 +326,7 @@ pub trait ParallelString {
         Par(Text::<Lines>::new(self.as_parallel_string()))
     }
 
-    /// The words, like [`str::split_whitespace`].
+    /// As [`str::split_whitespace`].
     ///
     /// ```
     /// use trefoil::prelude::*;

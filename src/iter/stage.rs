@@ -57,15 +57,15 @@ adaptors! {
 
 /// How a stage adapts the iterator over a piece.
 pub trait Kind<T>: Sync {
-    /// The items of the adapted iterator.
+    /// Its items.
     type Out: Send;
     /// The iterator with its adaptor.
     type Iter<'a, I: Iterator<Item = T>>: Iterator<Item = Self::Out>
     where
         Self: 'a;
-    /// Whether it yields exactly one item for each item of the source.
+    /// Whether it yields exactly one item for each item.
     const EXACT: bool;
-    /// Whether it yields at most one item for each item of the source.
+    /// Whether it yields one item at most for each item.
     const SINGLE: bool = true;
     /// Whether beginning a piece is expensive.
     const FEW: bool = false;
@@ -152,13 +152,13 @@ kinds! {
     FlatMapping: [U: IntoIterator<Item: Send>,] Fn(T) -> U, flat_map -> iter::FlatMap<I, U, &'a F>, U::Item, exact: false, single: false;
 }
 
-/// The kinds that yield exactly one item for each item of the source.
+/// A kind that yields exactly one item for each item.
 pub trait OneToOne {}
 impl<F> OneToOne for Mapping<F> {}
 impl<N, F> OneToOne for Initing<N, F> {}
 impl<I: Exact, K: Kind<I::Item> + OneToOne> Exact for Stage<I, K> {}
 
-/// The kind that maps each item by a function with a state.
+/// Maps each item by a function with a state.
 #[derive(Clone, Debug)]
 pub struct Initing<N, F>(pub(super) N, pub(super) F);
 
@@ -199,7 +199,7 @@ impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, 
     }
 }
 
-/// The kind that folds each piece.
+/// The fold of each piece.
 #[derive(Clone, Debug)]
 pub struct Folding<N, F>(pub(super) N, pub(super) F);
 

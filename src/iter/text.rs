@@ -11,7 +11,7 @@ use crate::thread::{Producer, Seal, Shape, Source, source};
 
 /// What a string is split into.
 pub(super) trait Reading: Send + Sync {
-    /// The items.
+    /// Its items.
     type Item<'s>: Send;
     /// The iterator of std over them.
     type Iter<'s>: Iterator<Item = Self::Item<'s>>;
@@ -69,7 +69,7 @@ fn character(text: &str, at: usize) -> usize {
     (at..text.len()).find(ends).unwrap_or(text.len())
 }
 
-/// Splits as [`str::chars`] does.
+/// As [`str::chars`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chars;
 
@@ -84,7 +84,7 @@ impl Reading for Chars {
     }
 }
 
-/// Splits as [`str::lines`] does.
+/// As [`str::lines`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lines;
 
@@ -101,7 +101,7 @@ impl Reading for Lines {
     }
 }
 
-/// Splits as [`str::split_whitespace`] does.
+/// As [`str::split_whitespace`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words;
 

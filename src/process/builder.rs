@@ -214,7 +214,7 @@ impl ProcessPoolBuilder {
     /// is no pool ([`PoolError::Engine`]).
     #[cfg(feature = "__machines")]
     pub fn on(mut self, engine: impl Engine) -> Self {
-        self.engine = Some(engine.connector().0);
+        self.engine = Some(engine.said().0);
         self
     }
 
@@ -359,14 +359,13 @@ fn connect(engine: &dyn Connect, settings: &mut Settings) -> Result<Arc<dyn Laun
     let refused = |words: &str| Err(PoolError::Engine(words.to_owned()));
     if !image().is_named_by_content() {
         return refused(
-            "this executable has no build id, by which its copies elsewhere are known: link it \
-             with `-C link-arg=-Wl,--build-id` in RUSTFLAGS",
+            "this executable has no build id, by which its copies elsewhere are known: link it with \
+             `-C link-arg=-Wl,--build-id` in RUSTFLAGS",
         );
     }
     if settings.stdout == WorkerStdout::Capture {
         return refused(
-            "what tasks print there goes to standard error, and not to `on_output`: return it as a \
-             part of the result",
+            "what tasks print there goes to standard error, and not to `on_output`: return it as a part of the result",
         );
     }
     let has_nul = |text: &std::ffi::OsString| text.as_encoded_bytes().contains(&0);

@@ -3,30 +3,52 @@
 //! A pool starts its workers by executing the file that the parent runs (`sys::executable`), with
 //! the same arguments. Such a process must serve instead of running its `main`. So either `main`
 //! begins with [`init`], or the feature `auto` adds a constructor that runs before `main`; both
-//! call [`enter`].
+//! call this file.
 //!
 //! **Protocol.**
-//! 1. The parent puts an *invitation* into the worker's environment ([`VARIABLE`],
-//!    `wire::invitation`): the copy of this crate that it is for (`sys::image`), depth, the
-//!    parent's process id, the descriptors that every child inherits, the worker's name. The socket
-//!    is standard input.
-//! 2. Without an invitation, `enter` records that it was called, where a worker could begin: on the
-//!    first thread, with no other running. Only after that may a pool be made ([`depth`]): a
-//!    program that never calls it starts no process, instead of processes that run `main` and start
-//!    further ones.
-//! 3. With an invitation for this copy, `enter` removes it, so that processes started by a task do
-//!    not inherit it, then serves and never returns. A process that cannot serve ([`acceptable`])
-//!    prints why and exits, because the rest of `main` must not run in it.
+//! 1. The parent puts [`VARIABLE`] into the worker's environment, an *invitation*: the name of the
+//!    copy of this crate that it is for (`sys::image`), depth, the parent's process id, the
+//!    descriptors that every child inherits, and the worker's name if it has one. The socket is the
+//!    worker's standard input. (A worker on another machine has its stream in two descriptors:
+//!    `wire::invitation`.)
+//! 2. Without the variable, [`enter`] records that this program's workers would call it, too, and
+//!    returns. Only after that may a pool be made ([`depth`]): a program that never calls it starts
+//!    no process, instead of processes that run `main` and start further ones. So `init` records
+//!    nothing where a worker could not begin: on a thread other than the first (a test harness runs
+//!    its tests there), or while other threads run.
+//! 3. With an invitation for this copy, `enter` first removes it, so that processes started by a
+//!    task do not inherit it, then serves and never returns. A process that cannot accept (for the
+//!    reasons above; because its `main` has replaced standard input before `init`; or because it
+//!    runs with other rights than its caller's, and the caller of such a program must not choose
+//!    what it executes) prints why and exits, because the rest of `main` must not run in it.
 //! 4. With an invitation for another copy (two versions of this crate in one program), `enter`
-//!    leaves it for that copy, and adopts the depth. Until the other has accepted, this one makes
-//!    no pool.
+//!    leaves it for that copy's `enter`, and adopts the depth. Until the other has accepted, this
+//!    one makes no pool.
 //! 5. A worker that makes a pool passes on its depth plus one, up to [`DEEPEST`].
 //!
 //! An invitation that names another parent is stale, and ignored: it was meant for an ancestor that
-//! could not remove it. An orphan, whose parent is gone, is recognised by its standard input: the
-//! kernel remembers which process made that socket. `docs/DESIGN.md` ("How does a process know that
-//! it is a worker") says why each invitation is accepted by some copy, and which two cases cannot
-//! be told apart.
+//! could not remove it because it had other threads. The first three parts of the variable are the
+//! same in all versions of this crate.
+//!
+//! **Orphans.** A worker whose parent is gone has another parent, and must not run `main` either.
+//! It is recognised by its standard input: the kernel remembers which process made that pair of
+//! sockets, also after that process has ended. A socket that another process made, or one without a
+//! process at the other end (TCP), does not come from the parent, and the program runs normally.
+//! Where the kernel cannot be asked (a filter), any socket counts. A worker always sees the same
+//! number for its parent as the parent does: a process whose children would be in another process
+//! namespace can start no thread, and a thread of ours starts the workers.
+//!
+//! Two cases cannot be told apart. A program with a stale invitation whose parent happens to have
+//! the process id that is named there looks like a worker: it ends with a message, or, if its
+//! standard input is a socket of that parent, waits for a welcome. And an orphan whose `main`
+//! replaced standard input before `init` looks like an ordinary program.
+//!
+//! **Every invitation is accepted.** A copy makes a pool only after its `enter` has returned in the
+//! parent, on the first thread. A worker is the same image with the same arguments, so its `main`
+//! calls `enter`, too, unless it depends on something that has changed in between; and a copy in a
+//! library makes no pools. So some copy accepts each invitation, and each copy can leave those of
+//! others. A worker whose `main` takes another way makes no pools, and is killed because it does
+//! not say hello in time (`sched::workers`).
 //!
 //! Tests: `tests/process/pool.rs` (nesting, `NotInitialized`), `tests/process/host.rs` (threads,
 //! rights, orphans), `tests/auto.rs`, `checks/tests/copies.rs` (two copies, a library).
@@ -144,8 +166,7 @@ pub(crate) fn depth() -> Result<u32, PoolError> {
         return refused(ErrorKind::PermissionDenied, OTHER_RIGHTS);
     }
     if Invitation::read().is_some_and(|invitation| !invitation.is_ours()) {
-        let words = "this process is to be a worker of another copy of trefoil in this program, \
-            whose `init` comes first";
+        let words = "this process is to be a worker of another copy of trefoil in this program, whose `init` comes first";
         return refused(ErrorKind::Other, words);
     }
     match depth < DEEPEST {

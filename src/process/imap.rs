@@ -33,7 +33,7 @@ use futures_core::Stream;
 use super::job::sink::{Each, Run, Sink};
 use super::job::{CallOptions, Work};
 use super::parent::client::push;
-use super::parent::driver::PoolState;
+use super::parent::driver::Shared;
 use super::parent::mailbox::Mail;
 use super::payload::chunk::Chunk;
 use super::payload::portable::Portable;
@@ -88,27 +88,26 @@ const MIN_TURNOVER: Duration = Duration::from_millis(4);
 /// ```
 #[must_use = "it does nothing until it is asked for results"]
 pub struct Imap<I: Iterator, R> {
-    shared: Arc<PoolState>,
+    shared: Arc<Shared>,
     id: u64,
-    /// The input; `None`: it has ended.
+    /// `None`: it has ended.
     items: Option<I>,
     panicked: Option<Panic>,
-    /// The items that were encoded and not sent yet: the last ones taken.
+    /// The last of those that were taken.
     chunk: Chunk,
     taken: usize,
     given: usize,
     ordered: bool,
-    /// If unordered: the indices of the items that were taken and whose results were not returned
-    /// yet.
+    /// If not in order: those that were taken, and not given.
     out: BTreeSet<usize>,
     results: Pin<Box<Receiver<Run<R>>>>,
-    /// (The lock only makes the whole `Sync` where `R` is not.)
-    arrived: Mutex<Arrived<R>>,
-    /// Why no more results come; `None`: more may come.
+    /// (Behind a lock only so that the whole can be shared where an `R` cannot.)
+    come: Mutex<Come<R>>,
+    /// Nothing more comes, and why.
     ended: Option<TaskError>,
     buffer: usize,
-    /// How many results had been returned when the buffer could last have grown, and when that was;
-    /// `None`: its size is fixed.
+    /// The buffer may grow: how many results there were when it last could have, and when that
+    /// was.
     grows: Option<(usize, Instant)>,
     over: bool,
 }
@@ -116,12 +115,12 @@ pub struct Imap<I: Iterator, R> {
 /// A result, and the index of its item.
 type Answer<R> = (usize, Result<R, TaskError>);
 
-/// Results that have arrived and were not returned yet.
-struct Arrived<R> {
-    /// The results that are due, and the index of the first.
+/// What has come and has not been given.
+struct Come<R> {
+    /// What is due, and the index of the next.
     front: vec::IntoIter<Result<R, TaskError>>,
     index: usize,
-    /// The other results, by the index of the first of each run.
+    /// By the index of the first.
     runs: BTreeMap<usize, Vec<Result<R, TaskError>>>,
 }
 
@@ -131,7 +130,7 @@ where
     R: Portable,
 {
     pub(super) fn new(
-        shared: &Arc<PoolState>,
+        shared: &Arc<Shared>,
         options: &CallOptions,
         f: fn(I::Item) -> R,
         items: impl IntoIterator<IntoIter = I>,
@@ -147,7 +146,7 @@ where
                 let mut work = Work::new::<I::Item, R>(code, sink, options.clone());
                 work.each = true;
                 record::called(shared.counters.pool, id, 0);
-                // (A refused job is dropped, and with it the sink.)
+                // (What is refused is dropped, and with it the sink.)
                 let _ = shared.mailbox.push([Mail::Submit { id, work }]);
             }
             Err(error) => drop(sink.finish(Some(error))),
@@ -162,7 +161,7 @@ where
             ordered,
             out: BTreeSet::new(),
             results: Box::pin(results),
-            arrived: Mutex::new(Arrived {
+            come: Mutex::new(Come {
                 front: Vec::new().into_iter(),
                 index: 0,
                 runs: BTreeMap::new(),
@@ -237,8 +236,7 @@ where
             return Poll::Ready(None);
         }
         if self.shared.mailbox.is_foreign() {
-            // in a forked child nothing comes any more
-            return Poll::Ready(self.refused(TaskError::Closed));
+            return Poll::Ready(self.refused(TaskError::Closed)); // in a forked child nothing comes any more
         }
         if self.free() >= self.buffer.div_ceil(4) {
             self.refill();
@@ -251,47 +249,47 @@ where
         self.poll_result(cx)
     }
 
-    /// Polls for the next result.
+    /// The result that is due.
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer<R>>> {
         if self.taken == self.given && self.items.is_none() {
             return Poll::Ready(self.end());
         }
         loop {
-            let mut arrived = self.arrived.lock();
-            if let Some(answer) = arrived.front.next() {
-                let index = arrived.index;
-                arrived.index += 1;
-                drop(arrived);
+            let mut come = self.come.lock();
+            if let Some(answer) = come.front.next() {
+                let index = come.index;
+                come.index += 1;
+                drop(come);
                 self.give(index);
                 return Poll::Ready(Some((index, answer)));
             }
             let run = match self.ordered {
-                true => arrived.runs.remove_entry(&self.given),
-                false => arrived.runs.pop_first(),
+                true => come.runs.remove_entry(&self.given),
+                false => come.runs.pop_first(),
             };
             if let Some((index, run)) = run {
-                (arrived.index, arrived.front) = (index, run.into_iter());
+                (come.index, come.front) = (index, run.into_iter());
                 continue;
             }
             if let Some(error) = self.ended.clone() {
-                drop(arrived);
+                drop(come);
                 return Poll::Ready(self.refused(error));
             }
             match ready!(self.results.as_mut().poll_next(cx)) {
-                Some(Run::Answers(index, run)) => drop(arrived.runs.insert(index, run)),
+                Some(Run::Answers(index, run)) => drop(come.runs.insert(index, run)),
                 Some(Run::End(error)) => self.ended = Some(error),
                 None => self.ended = Some(TaskError::Closed),
             }
         }
     }
 
-    /// Counts the result of the item at `index` as returned.
+    /// The result of the item at `index` is given.
     fn give(&mut self, index: usize) {
         self.given += 1;
         self.out.remove(&index);
     }
 
-    /// The index of the first item whose result was not returned.
+    /// The first item that is out, or has not been taken.
     fn missing(&self) -> usize {
         match self.ordered {
             true => self.given,
@@ -299,8 +297,7 @@ where
         }
     }
 
-    /// The job has ended: `error` is the result of each item that has none, and then once of the
-    /// rest of the input.
+    /// The job has ended, and with it all that is still out.
     fn refused(&mut self, error: TaskError) -> Option<Answer<R>> {
         let (more, index) = (self.items.take().is_some(), self.missing());
         if self.taken > self.given {
@@ -308,7 +305,7 @@ where
             return Some((index, Err(error)));
         }
         self.end::<()>();
-        more.then_some((index, Err(error))) // nothing was lost, but more would have arrived
+        more.then_some((index, Err(error))) // nothing was lost, but more would have come
     }
 
     fn end<T>(&mut self) -> Option<T> {
@@ -373,10 +370,7 @@ where
         let pushed = push(&mut self.chunk, item);
         if let Err(error) = pushed {
             self.send(false);
-            self.arrived
-                .lock()
-                .runs
-                .insert(self.taken, vec![Err(error)]);
+            self.come.lock().runs.insert(self.taken, vec![Err(error)]);
             self.take();
             return;
         }
@@ -386,7 +380,7 @@ where
         }
     }
 
-    /// Sends the encoded items; `sealed`: no more follow.
+    /// Sends what has been encoded; `sealed`: the last of it.
     fn send(&mut self, sealed: bool) {
         let chunk = self.chunk.take(1);
         let base = self.taken - chunk.len();
@@ -403,7 +397,7 @@ where
     }
 
     fn next_answer(&mut self) -> Option<Answer<R>> {
-        // Results that have arrived are returned without touching the parker.
+        // Not even a look at the parker while results are there.
         if let Poll::Ready(answer) = self.poll_answer(&mut Context::from_waker(Waker::noop())) {
             return answer;
         }
@@ -466,7 +460,7 @@ impl<I: Iterator<Item: Portable>, R: Portable> ImapStream<I, R> {
     }
 }
 
-// The input is never pinned, and results only pass through.
+// The input is never pinned: an iterator has nothing that could be. And results only pass through.
 impl<I: Iterator, R> Unpin for ImapStream<I, R> {}
 impl<I: Iterator, R> Unpin for Imap<I, R> {}
 

@@ -122,12 +122,12 @@ mod sched;
 pub mod shared_buffer_model;
 #[cfg(loom)]
 #[doc(hidden)]
-#[path = "../../checks/inside/shared_ring_model.rs"]
-pub mod shared_ring_model;
-#[cfg(loom)]
-#[doc(hidden)]
 #[path = "../../checks/inside/shortcut_model.rs"]
 pub mod shortcut_model;
+#[cfg(loom)]
+#[doc(hidden)]
+#[path = "../../checks/inside/tray_model.rs"]
+pub mod tray_model;
 mod wire;
 mod worker;
 
@@ -137,8 +137,8 @@ pub use imap::{Imap, ImapStream, Indexed};
 pub(crate) use job::Counter;
 pub use payload::portable::Portable;
 pub use payload::raw_plain::{Plain, PlainAtomic};
-/// The items that are public at the crate's root. (Their paths through this module compile, too,
-/// but are undocumented.)
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing
+/// speaks of them.)
 pub(crate) mod root {
     pub use super::builder::ProcessPoolBuilder;
     pub use super::entry::init;

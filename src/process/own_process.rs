@@ -278,8 +278,8 @@ impl ProcessBuilder {
     /// As [`Process::spawn`].
     ///
     /// # Errors
-    /// Those of [`Process::spawn`]; [`Start`](PoolError::Start) also for a name or a variable with
-    /// a NUL, which no environment can hold.
+    /// As there; [`Start`](PoolError::Start) also for a name or a variable with a NUL, which no
+    /// environment can hold.
     #[track_caller]
     pub fn spawn<A: Portable, R: Portable>(
         self,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::imap::Imap;
-use super::parent::driver::{PoolState, is_a_driver};
+use super::parent::driver::{Shared, is_a_driver};
 use super::parent::driving::{self, Driving};
 use super::parent::mailbox::Mail;
 use super::parent::settings::Settings;
@@ -65,13 +65,13 @@ const DROP_LIMIT: Duration = Duration::from_secs(1);
 /// [`shutdown`](Self::shutdown) and [`kill`](Self::kill) end it for all.
 #[derive(Clone)]
 pub struct ProcessPool {
-    shared: Arc<PoolState>,
+    shared: Arc<Shared>,
     end: Arc<End>,
 }
 
 /// Ends the pool, at the latest when the last handle is dropped.
 struct End {
-    shared: Arc<PoolState>,
+    shared: Arc<Shared>,
     driver: Mutex<Option<Driving>>,
 }
 
@@ -108,8 +108,8 @@ impl ProcessPool {
         self.call(f).spawn(arg)
     }
 
-    /// Runs `f(arg)` in a worker, and leaves its result where it is: see [`Remote`], which can be
-    /// an argument of later calls.
+    /// Runs `f(arg)` in a worker, and leaves what it gives where it is: see [`Remote`], which is an
+    /// argument of later calls.
     ///
     /// As [`spawn`](Self::spawn) in everything else.
     ///
@@ -330,7 +330,7 @@ impl ProcessPool {
     pub fn shutdown_timeout(&self, how: Shutdown, limit: Duration) {
         self.end.end(Stop {
             how: how_of(how),
-            limit: Instant::now().checked_add(limit), // not representable: no limit
+            limit: Instant::now().checked_add(limit), // past the end of time: none
         });
     }
 

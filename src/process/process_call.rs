@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::imap::Imap;
 use super::job::CallOptions;
 use super::parent::client::encode;
-use super::parent::driver::PoolState;
+use super::parent::driver::Shared;
 use super::payload::portable::Portable;
 use super::remote::Remote;
 use super::worker::raw_call::{code_of, code_of_with};
@@ -22,7 +22,7 @@ use crate::loom::Mutex;
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
-/// How many items `map_each` takes ahead of their results, at most.
+/// How far `map_each` takes items ahead of their results.
 const EACH: usize = 1 << 14;
 
 /// Calls of one function with options; from [`ProcessPool::call`](crate::ProcessPool::call).
@@ -46,7 +46,7 @@ const EACH: usize = 1 << 14;
 /// ```
 #[must_use = "it calls nothing until `spawn`, `map` or one of the others"]
 pub struct ProcessCall<'a, A, R> {
-    pool: &'a Arc<PoolState>,
+    pool: &'a Arc<Shared>,
     f: fn(A) -> R,
     options: CallOptions,
     /// The details of the last `map` that failed.
@@ -54,7 +54,7 @@ pub struct ProcessCall<'a, A, R> {
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
-    pub(super) fn new(pool: &'a Arc<PoolState>, f: fn(A) -> R) -> Self {
+    pub(super) fn new(pool: &'a Arc<Shared>, f: fn(A) -> R) -> Self {
         Self {
             pool,
             f,
@@ -251,7 +251,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
     /// As [`ProcessPool::map`](crate::ProcessPool::map).
     ///
     /// # Errors
-    /// See [`ProcessPool::map`](crate::ProcessPool::map).
+    /// As there.
     ///
     /// # Panics
     /// If the iterator does.
@@ -334,7 +334,7 @@ impl<A, R> ProcessCall<'_, A, R> {
     /// ```
     ///
     /// # Errors
-    /// See [`ProcessPool::map_with`](crate::ProcessPool::map_with).
+    /// As there.
     ///
     /// # Panics
     /// If the iterator does.
@@ -360,7 +360,7 @@ impl<A, R> ProcessCall<'_, A, R> {
     }
 }
 
-/// Waits for the task; stores what its error cannot say in `details`.
+/// The task's result; what the error cannot say goes into `details`.
 fn waited<T>(mut task: Task<T>, details: &Mutex<Option<Box<str>>>) -> Result<T, TaskError> {
     let result = task.join_timeout(Duration::MAX);
     *details.lock() = task.details().map(Box::from);

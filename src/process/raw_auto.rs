@@ -15,8 +15,7 @@
 #![allow(unsafe_code)]
 
 extern "C" fn constructor() {
-    // before `main` is the right place, whatever threads libraries have started
-    super::entry::enter(|| Ok(()));
+    super::entry::enter(|| Ok(())); // before `main` is the right place, whatever threads libraries have started
 }
 
 crate::sys::constructor::constructor!(constructor);

@@ -19,10 +19,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::job::CallOptions;
 use super::job::decoder::undecodable;
 use super::parent::client::encode;
-use super::parent::driver::PoolState;
+use super::parent::driver::Shared;
 use super::payload::attachments::{Late, Watcher};
 use super::payload::bulk::Bulk;
-use super::payload::kept::{self, Answer, Bytes, Kept, Location};
+use super::payload::kept::{self, Answer, Bytes, Kept, Place};
 use super::payload::portable::Portable;
 use super::payload::scope;
 use super::worker::raw_call::{code_of, code_of_kept};
@@ -82,8 +82,8 @@ use crate::task::{Completer, OnCancel, Task, TaskError, TaskId, panic, promise};
 /// If its call fails, each `fetch`, and each call that it is an argument of, fails with the same
 /// error. Calls with many items (`map`, `imap`) do not wait for a `Remote`: if its call has not
 /// ended, or has failed, they fail with a [`TaskError::Codec`] that says so. Await
-/// [`ready`](Self::ready) before them. A result that contains more than bytes (a `Shared`, an end
-/// of a channel) cannot be kept.
+/// [`ready`](Self::ready) before them. A result that contains more than bytes (a `Shared`, an end of
+/// a channel) cannot be kept.
 ///
 /// # Dropping it
 /// The result is freed when the last handle has been dropped and no call needs it any more. If its
@@ -99,7 +99,7 @@ pub struct Remote<R>(State<R>);
 
 enum State<R> {
     /// In the process that called `spawn_remote`.
-    Asked(Arc<Kept>, Weak<PoolState>),
+    Asked(Arc<Kept>, Weak<Shared>),
     /// In a call: the value, and the bytes that it was decoded from.
     Here(Box<R>, Bytes),
 }
@@ -121,12 +121,12 @@ impl<R: Portable> Remote<R> {
     /// The result of a new call of `f`.
     #[track_caller]
     pub(super) fn of<A: Portable>(
-        pool: &Arc<PoolState>,
+        pool: &Arc<Shared>,
         options: &CallOptions,
         f: fn(A) -> R,
         arg: &A,
     ) -> Self {
-        let keeper: Weak<PoolState> = Arc::downgrade(pool);
+        let keeper: Weak<Shared> = Arc::downgrade(pool);
         let kept = Kept::new(keeper.clone() as Weak<dyn Watcher>);
         let mut options = options.clone();
         // An engine keeps an ordinary reply; other workers reply with what this process is to keep.
@@ -161,14 +161,12 @@ impl<R: Portable> Remote<R> {
             State::Asked(kept, pool) => (kept, pool),
         };
         match kept.ended(true) {
-            Some(Ok(Location::Engine)) => ask(kept, pool),
-            Some(Ok(Location::Here(bytes))) => self.done(read(&bytes)),
+            Some(Ok(Place::Engine)) => ask(kept, pool),
+            Some(Ok(Place::Here(bytes))) => self.done(read(&bytes)),
             Some(Err(error)) => self.done(Err(error)),
             None => {
                 let pool = pool.clone();
-                self.wait(kept, move |own, completer| {
-                    answer_fetch(own, &pool, completer);
-                })
+                self.wait(kept, move |own, completer| come(own, &pool, completer))
             }
         }
     }
@@ -226,7 +224,7 @@ impl<R> Remote<R> {
     }
 }
 
-/// The handle that a `fetch` or a `ready` holds while it waits.
+/// The handle on the result that a `fetch` or a `ready` has while it waits.
 #[derive(Clone)]
 struct Waiting(Arc<Mutex<Option<Arc<Kept>>>>);
 
@@ -244,12 +242,12 @@ impl OnCancel for Waiting {
 
 /// Answers a `fetch` after the end of the call. It runs on the thread that noticed that end, which
 /// must not run the user's code; so a helper thread decodes the value.
-fn answer_fetch<R: Portable>(kept: Arc<Kept>, pool: &Weak<PoolState>, completer: Completer<R>) {
+fn come<R: Portable>(kept: Arc<Kept>, pool: &Weak<Shared>, completer: Completer<R>) {
     match kept.ended(true).unwrap_or(Err(TaskError::Closed)) {
-        Ok(Location::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
+        Ok(Place::Engine) => ask(&kept, pool).on_done(|result| completer.complete(result)),
         Err(error) => completer.complete(Err(error)),
         // If the system gives no thread, the promise is dropped: `Closed`.
-        Ok(Location::Here(bytes)) => drop(helper::start(move || {
+        Ok(Place::Here(bytes)) => drop(helper::start(move || {
             let result = read(&bytes);
             helper::contain(move || completer.complete(result));
         })),
@@ -258,7 +256,7 @@ fn answer_fetch<R: Portable>(kept: Arc<Kept>, pool: &Weak<PoolState>, completer:
 
 /// Asks the engine to send the value.
 #[track_caller]
-fn ask<R: Portable>(kept: &Arc<Kept>, pool: &Weak<PoolState>) -> Task<R> {
+fn ask<R: Portable>(kept: &Arc<Kept>, pool: &Weak<Shared>) -> Task<R> {
     let Some(shared) = pool.upgrade() else {
         let (_, task) = Completer::new();
         return task; // `Closed`
@@ -285,8 +283,7 @@ impl<R> Remote<R> {
 #[cold]
 fn elsewhere() -> ! {
     panic!(
-        "a `Remote` holds its value only inside a call that it is an argument of: use `fetch` \
-         here, or give it to a call"
+        "a `Remote` holds its value only inside a call that it is an argument of: use `fetch` here, or give it to a call"
     )
 }
 
@@ -324,7 +321,7 @@ impl<R> Serialize for Remote<R> {
             State::Here(_, Bytes::Own(bytes)) => Ok(bytes.clone()),
             State::Here(_, Bytes::Shared(slice)) => Err(scope::attach(&slice.mapped().attachment)),
             State::Asked(kept, _) => match kept.ended(false) {
-                Some(Ok(Location::Here(Bytes::Own(bytes)))) => Ok(bytes),
+                Some(Ok(Place::Here(Bytes::Own(bytes)))) => Ok(bytes),
                 Some(Ok(_)) => {
                     let attachment = kept.attachment();
                     let attachment = attachment.map_err(|error| scope::said(&error.to_string()));

@@ -1,7 +1,7 @@
 //! A progress bar, and when it is finished.
 //!
 //! **Job.** Hides the difference between a bar that was made here, which is finished with the call
-//! or abandoned at its position, and one of the caller's, which is only advanced.
+//! or abandoned at its position, and one that the caller has passed in, which is only advanced.
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
@@ -37,18 +37,18 @@ impl Bar {
         }
     }
 
-    /// Adds this many items that have ended.
+    /// That many more items have ended.
     pub(super) fn more(&self, items: u64) {
         self.bar.inc(items);
     }
 
-    /// Adds an item that has ended with this result, and returns the result.
+    /// One more item has ended, with this result.
     pub(super) fn after<T>(&self, result: T) -> T {
         self.more(1);
         result
     }
 
-    /// Adds a result that was taken. `item`: whether there was one.
+    /// One more result has been taken, or there was none.
     pub(super) fn passed(&self, item: bool) {
         if item {
             self.more(1);
@@ -57,7 +57,7 @@ impl Bar {
         }
     }
 
-    /// Notes that the call has ended.
+    /// The call has ended.
     pub(super) fn finish(&self) {
         if self.ours && !self.bar.is_finished() {
             self.bar.finish();

@@ -115,7 +115,7 @@ pub trait Progress: Sized {
     }
 }
 
-/// A type that only this crate can name, so that no other crate can implement [`Progress`].
+/// What only this crate can name, so that nobody else can implement [`Progress`].
 mod seal {
     #[derive(Debug)]
     pub struct Seal;

@@ -1,4 +1,4 @@
-//! Bars for worker processes' calls with many items.
+//! Bars for what worker processes do with many items.
 //!
 //! **Job.** The methods of [`ProcessPool`] and [`ProcessCall`] with a bar. A `map` is one task for
 //! all items: the pool's driver counts the items that have ended, and the thread that waits for the

@@ -74,15 +74,15 @@ pub(crate) enum Role {
     /// A thread of no executor, or an outside thread in a pool.
     #[default]
     Outside,
-    /// A thread that runs an event loop.
+    /// It runs an event loop.
     Loop,
-    /// A thread that drives a process pool.
+    /// It drives a process pool.
     Driver { pool: u32 },
-    /// A thread in a slot of a thread pool; `index` is the number of its place.
+    /// In the slot of a thread pool; `index` is its place's number.
     Worker { pool: u32, index: u32, slot: u32 },
-    /// A thread that makes blocking calls for loops.
+    /// It makes blocking calls for loops.
     Offload,
-    /// A worker process.
+    /// Not a thread but a worker process.
     Process { pool: u32 },
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum Kind {
     Local,
     /// The root future of a loop.
     Root,
-    /// A task that is completed from outside: by a reply, by a callback.
+    /// Completed from outside: by a reply, by a callback.
     Promise,
 }
 
@@ -106,7 +106,7 @@ pub(crate) enum Ending {
     /// A poll has ended, and the future waits.
     Pending,
     Panicked,
-    /// The task ended in another error.
+    /// With another error.
     Failed,
     Cancelled,
     Closed,

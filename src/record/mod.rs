@@ -30,7 +30,7 @@
 //!
 //! Tests: `tests/trace/`; cost: `benches/benches/trace.rs`.
 
-#![cfg_attr(not(feature = "trace"), allow(dead_code))] // no recording can be started without it
+#![cfg_attr(not(feature = "trace"), allow(dead_code))] // nothing starts a recording then
 
 mod event;
 pub(crate) mod session;

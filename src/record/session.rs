@@ -1,6 +1,6 @@
 //! One recording: its threads, their logs, and its clock.
 //!
-//! **Job.** This file does steps 1 to 3 of the parent module.
+//! **Job.** Steps 1 to 3 of the parent module.
 //!
 //! **Clock.** The processor's counter ([`ticks`]), if the kernel itself uses it as its clock, which
 //! it does only while the counters of all processors agree; otherwise the system's clock, which
@@ -46,7 +46,7 @@ fn number() -> u64 {
     }
 }
 
-/// Whether there is a running recording.
+/// Whether a recording runs.
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     number() != 0
@@ -60,7 +60,7 @@ pub(super) fn note(what: impl FnOnce() -> What) {
     }
 }
 
-/// Notes that a task has, or gets, this name.
+/// A task has, or gets, this name.
 #[inline(always)]
 pub(crate) fn named(task: u64, name: &str) {
     let number = number();
@@ -73,30 +73,30 @@ pub(crate) fn named(task: u64, name: &str) {
 pub(crate) struct Session {
     number: u64,
     clock: Clock,
-    /// How many more events there is room for.
+    /// How many events there is room for.
     left: AtomicUsize, // no protocol
-    /// The logs of all threads.
+    /// What each thread writes.
     logs: Mutex<Vec<Arc<Mutex<Log>>>>,
 }
 
-/// One thread's part of a recording.
+/// One thread's part of it.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// The thread's role.
     pub(crate) name: Option<String>,
     pub(crate) os_id: u32,
-    /// The events, in the order in which they happened.
+    /// In the order in which they happened.
     pub(crate) events: Vec<Event>,
-    /// The names of tasks.
+    /// Of tasks.
     pub(crate) names: HashMap<u64, Box<str>>,
-    /// How many events there was no room for.
+    /// Events for which there was no room.
     pub(crate) lost: u64,
 }
 
 /// The clock: the processor's counter, if the kernel uses it, or the system's clock.
 struct Clock {
     start: Instant,
-    /// The counter's value at the start, if the kernel uses the counter.
+    /// The counter's value at the start.
     counter: Option<u64>,
 }
 
@@ -120,15 +120,15 @@ impl Clock {
     }
 }
 
-/// Returns a function that converts ticks to nanoseconds from the start of a recording of this
-/// length, which began and ended at these ticks. Later ticks are cut at the end: a thread may have
-/// written a little more, or the counter may have jumped.
+/// Converts ticks to nanoseconds from the start of a recording of that length, which began and
+/// ended at these ticks. Later ticks are cut at the end: a thread may have written a little more,
+/// or the counter may have jumped.
 fn scale(start: u64, stop: u64, length: u64) -> impl Fn(u64) -> u64 {
     let each = length as f64 / stop.saturating_sub(start).max(1) as f64;
     move |ticks| ((ticks.saturating_sub(start) as f64 * each) as u64).min(length)
 }
 
-/// Begins a recording of at most `limit` events. `None`: one is running already.
+/// Begins a recording of at most `limit` events. `None`: there is one already.
 pub(crate) fn start(limit: usize) -> Option<Arc<Session>> {
     // Numbers begin at 1. A forked child's recordings have other numbers than its parent's.
     static NEXT: AtomicU64 = AtomicU64::new(1); // no protocol
@@ -156,19 +156,19 @@ fn watch_forks() {
     }
 }
 
-/// Runs in a forked child, and changes only the word (Y30).
+/// Changes only the word (Y30).
 extern "C" fn forget() {
     WORD.store(0, Relaxed);
 }
 
 impl Session {
-    /// Ends the recording. The first call returns what each thread has written, with times in
-    /// nanoseconds from the start, and the duration.
+    /// Ends it; returns, once, what each thread has written, with times in nanoseconds from the
+    /// start, and its duration.
     pub(crate) fn stop(&self) -> (Vec<Log>, u64) {
         let ended = WORD.compare_exchange(self.number, 0, Relaxed, Relaxed);
         if ended.is_err() {
-            // The recording has ended already, or this is a forked child, where its locks may be
-            // held for ever.
+            // It has ended already, or this is a forked child, where its locks may be held for
+            // ever.
             return Default::default();
         }
         *CURRENT.get_or_init(|| Mutex::new(None)).lock() = None;
@@ -197,17 +197,17 @@ impl Session {
     }
 }
 
-/// The recording state of one thread.
+/// A thread's state.
 struct Here {
     role: Cell<Role>,
     own: RefCell<Option<Own>>,
 }
 
-/// The thread's log in the latest recording that it took part in.
+/// Its log in the latest recording that it took part in.
 struct Own {
     session: Arc<Session>,
     log: Arc<Mutex<Log>>,
-    /// How many more events are reserved for this thread.
+    /// How many more events are reserved.
     room: usize,
 }
 
@@ -263,7 +263,7 @@ fn write(number: u64, write: impl FnOnce(&mut Own)) {
 }
 
 impl Own {
-    /// Registers this thread's log with the recording, if it is still running.
+    /// Takes part in the recording, if it still runs.
     #[cold]
     fn enter(number: u64, role: Role) -> Option<Self> {
         let session = CURRENT.get()?.lock().clone()?;

@@ -15,11 +15,11 @@
 //! # Ok::<_, broadcast::SendError<&str>>(())
 //! ```
 
-// The queue is behind a lock. Each value counts the receivers that have not taken it, and the last
-// of these removes it, so a value stays until all have taken it or there are `capacity` newer ones.
-// A receiver stores the number of its next value; if that value is gone, the receiver has lagged.
-// Receivers first listen and then check; senders first change the queue and then notify. No user
-// code runs or is dropped under the queue's lock; a value is cloned under its own lock. Tests:
+// A queue behind a lock. Each value counts the receivers that have not taken it, and the last of
+// these removes it, so a value lives until all have taken it or there are `capacity` newer ones. A
+// receiver stores the number of its next value; if that value is gone, it has lagged. Receivers
+// first listen and then look; senders first change the queue and then notify. No user code runs or
+// is dropped under the lock; a value is cloned under its own lock. Tests:
 // `tests/sync/broadcast.rs`.
 
 use std::collections::VecDeque;
@@ -89,18 +89,18 @@ struct Shared<T> {
 }
 
 struct State<T> {
-    /// The values, oldest first.
+    /// Oldest first.
     values: VecDeque<Kept<T>>,
-    /// The number of the oldest value.
+    /// The number of the oldest one.
     first: u64,
     senders: usize,
     receivers: usize,
 }
 
 struct Kept<T> {
-    /// The value. Its lock is held while it is cloned, so it need not be `Sync`.
+    /// The lock is held for cloning: a value need not be `Sync`.
     value: Arc<Mutex<T>>,
-    /// How many receivers have not taken the value.
+    /// How many receivers have not taken it.
     awaited_by: usize,
 }
 
@@ -155,7 +155,7 @@ impl<T> Sender<T> {
         state.values.push_back(Kept { value, awaited_by });
         drop(state);
         self.shared.sent.notify(usize::MAX);
-        drop(lost); // last, because its destructor may panic
+        drop(lost); // last: its destructor may panic
         Ok(awaited_by)
     }
 
@@ -244,7 +244,7 @@ impl<T: Clone> Receiver<T> {
     /// Takes the next value, if there is one; never waits.
     ///
     /// # Errors
-    /// [`TryRecvError`]: there is no value now, there will be none, or some were lost.
+    /// [`TryRecvError`]: none now, none any more, or so many were lost.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         let mut state = self.shared.state.lock();
         let Some(place) = state.place(self.next) else {
@@ -291,7 +291,7 @@ impl<T: Clone> Receiver<T> {
     /// Like [`recv`](Receiver::recv), blocking this thread.
     ///
     /// # Errors
-    /// Those of `recv`.
+    /// As `recv`.
     pub fn recv_blocking(&mut self) -> Result<T, RecvError> {
         block_on_anyway(self.recv())
     }
@@ -301,7 +301,7 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.receivers -= 1;
-        let place = state.place(self.next).unwrap_or(0); // the values before it are lost
+        let place = state.place(self.next).unwrap_or(0); // those before are lost
         for kept in state.values.iter_mut().skip(place) {
             kept.awaited_by -= 1;
         }
@@ -330,13 +330,13 @@ pub enum RecvError {
 /// Why [`Receiver::try_recv`] returned no value.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum TryRecvError {
-    /// The receiver has taken every value, and others may come.
+    /// It has taken every value, and others may come.
     #[error("no value is there just now")]
     Empty,
-    /// See [`RecvError::Closed`].
+    /// As [`RecvError::Closed`].
     #[error("the senders of this broadcast channel are gone")]
     Closed,
-    /// See [`RecvError::Lagged`].
+    /// As [`RecvError::Lagged`].
     #[error("the receiver was too slow: it has lost {0} values")]
     Lagged(u64),
 }

@@ -78,7 +78,7 @@ impl Condvar {
         guard
     }
 
-    /// Like `wait_by`, blocking this thread.
+    /// As `wait_by`, blocking this thread.
     pub(super) fn wait_by_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
         let listener = self.listeners.listen();
         drop(guard);
@@ -100,8 +100,8 @@ impl Drop for Unused<'_> {
 impl Condvar {
     /// Releases the lock, waits for a notification, and takes the lock again.
     ///
-    /// Cancel safe: if it is dropped before its end, the lock has been released, and a notification
-    /// that it had received goes to the next waiter.
+    /// Cancel safe: when it is dropped half-way the lock has been released, and a notification that
+    /// it had received goes to the next waiter.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
         self.wait_by(guard, || mutex.lock()).await

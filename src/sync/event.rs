@@ -34,7 +34,7 @@ impl Event {
         Self::default()
     }
 
-    /// Sets the flag and wakes all waiters. If it is set already, nothing happens.
+    /// Sets the flag and wakes all waiters. Idempotent.
     pub fn set(&self) {
         self.set.store(true, Ordering::SeqCst);
         self.listeners.notify(usize::MAX);
@@ -51,7 +51,7 @@ impl Event {
         self.set.load(Ordering::SeqCst)
     }
 
-    /// A listener, or `None` if the flag is set. It listens first and then checks the flag.
+    /// A listener, or `None` if the flag is set. Listens first and then looks again.
     fn listen(&self) -> Option<EventListener> {
         if self.is_set() {
             return None;

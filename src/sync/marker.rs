@@ -24,7 +24,7 @@ pub(crate) fn current_loop() -> *const () {
     LOOP.try_with(Cell::get).unwrap_or(ptr::null())
 }
 
-/// Sets the marker of the loop; returns the previous one.
+/// Sets it; returns the previous one.
 #[inline]
 pub(crate) fn replace_loop(mark: *const ()) -> *const () {
     LOOP.try_with(|current| current.replace(mark))
@@ -37,7 +37,7 @@ pub(crate) fn current() -> *const () {
     CURRENT.try_with(Cell::get).unwrap_or(ptr::null())
 }
 
-/// Sets the marker of the task; returns the previous one.
+/// Sets it; returns the previous one.
 #[inline]
 pub(crate) fn replace(mark: *const ()) -> *const () {
     CURRENT

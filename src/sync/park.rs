@@ -13,9 +13,9 @@
 //!   step 1.
 //! - **S2** The token is never `std::thread::park`'s: that one belongs to the user's code, whose
 //!   `unpark` we would otherwise consume.
-//! - **S4** A forked child does not touch a parker of its parent: a thread that does not exist in
-//!   the child may hold its lock. So the waker of such a parker does nothing, and a wait that began
-//!   in the parent makes a new parker.
+//! - **S4** In a forked child, a parent's parker is not touched: a thread that is not there may
+//!   hold its lock. So its waker does nothing, and a wait that has come into the child makes
+//!   another.
 //!
 //! **Refusal.** The thread of an event loop, and the driver of a process pool, must not block:
 //! while they hold a [`RefuseGuard`], waits return at once with an error.
@@ -40,8 +40,7 @@ pub(crate) trait Blocker: Sync {
     fn enter(&self);
     /// This thread continues.
     fn leave(&self);
-    /// If the system refuses threads, the waiting thread parks for at most this long, and then
-    /// calls `enter` again.
+    /// If the system refuses threads, it parks for at most this long, and then enters again.
     fn retry_after(&self) -> Option<Duration>;
 }
 
@@ -56,7 +55,7 @@ pub(crate) enum Waited {
     Refused,
 }
 
-/// An unparker, and the fork generation of the process that made it (`fork.rs`).
+/// An unparker, and the process that it was made in (`fork.rs`).
 struct Unpark(Unparker, u32);
 
 impl Wake for Unpark {
@@ -65,7 +64,7 @@ impl Wake for Unpark {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // see S4
+        // S4
         if self.1 == fork::generation() {
             self.0.unpark();
         }
@@ -96,11 +95,11 @@ impl Parking {
 }
 
 per_thread! {
-    /// This thread's parker, while no wait uses it.
+    /// This thread's parker, while no wait has it.
     static CACHED: RefCell<Option<Parking>> = RefCell::new(None);
 }
 
-/// The thread pools' hook; `None` before the first pool.
+/// `None` before the first pool.
 static BLOCKER: OnceLock<&'static dyn Blocker> = OnceLock::new();
 
 per_thread! {
@@ -137,7 +136,7 @@ pub(crate) fn wait(deadline: Option<Instant>, ready: impl FnMut(&Waker) -> bool)
     wait_if(false, deadline, ready)
 }
 
-/// Like [`wait`]; with `anyway` it also blocks an event loop's thread.
+/// [`wait`]; with `anyway` it blocks an event loop's thread, too.
 pub(crate) fn wait_if(
     anyway: bool,
     deadline: Option<Instant>,
@@ -234,18 +233,18 @@ impl Drop for Entered {
     }
 }
 
-/// Makes all waits of all threads call `blocker`, from now on.
+/// From now on `blocker` is called for the waits of all threads.
 pub(crate) fn set_blocker(blocker: &'static dyn Blocker) {
     let _ = BLOCKER.set(blocker);
 }
 
-/// While it exists, blocking waits on this thread are refused.
+/// While it lives, blocking waits on this thread are refused.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct RefuseGuard(std::marker::PhantomData<*const ()>);
 
-/// Forbids this thread to block until the guard is dropped.
-#[allow(dead_code)] // only event loops and process pools use it
+/// From now on this thread must not block, until the guard is dropped.
+#[allow(dead_code)] // the event loop's and the process pool's
 pub(crate) fn refuse_blocking() -> RefuseGuard {
     REFUSED.with(|depth| depth.set(depth.get() + 1));
     RefuseGuard(std::marker::PhantomData)

@@ -23,8 +23,8 @@
 //! local executor at once.
 //!
 //! **Protocol.** Owner and depth are behind a small lock that is held for a few instructions. A
-//! caller that finds another owner listens, checks again, and sleeps; the guard that makes the
-//! depth zero releases the small lock and then notifies one waiter.
+//! caller that finds another owner listens, looks again, and sleeps; the guard that makes the depth
+//! zero releases the small lock and then notifies one waiter.
 //!
 //! - **S3** The value is accessible only through a guard; guards exist for one owner at a time, and
 //!   stay on its thread (they are not `Send`). So the value is used by one thread at a time, and
@@ -48,7 +48,7 @@ use crate::loom::thread::{self, ThreadId};
 /// The task or thread that holds it.
 struct Owner {
     thread: ThreadId,
-    /// The mark of this crate's task that runs there; 0: none.
+    /// This crate's task that runs there; 0: none.
     mark: usize,
     /// The task's waker, if it was taken by [`ReentrantMutex::lock`].
     waker: Option<Waker>,
@@ -142,7 +142,7 @@ impl<T> ReentrantMutex<T> {
         }
     }
 
-    /// Takes the lock if it is free, or if the caller already has it.
+    /// Takes the lock if it is free, or the caller's already.
     ///
     /// In a task of another executor, a lock that this task has taken with [`lock`](Self::lock)
     /// counts as another owner's.
@@ -150,7 +150,7 @@ impl<T> ReentrantMutex<T> {
         self.take(None)
     }
 
-    /// Takes the lock if it is free, or if the caller already has it.
+    /// Takes the lock if it is free, or the caller's already.
     fn take(&self, waker: Option<&Waker>) -> Option<ReentrantMutexGuard<'_, T>> {
         let waker = waker.filter(|waker| !park::waits_with(waker));
         // User code makes and drops the clone, so this is not done under the small lock.

@@ -17,7 +17,7 @@
 // The value is behind a lock; a receiver remembers the version that it saw last. The version
 // changes under the lock, so it matches the value while the value is read; reading the version
 // alone takes no lock. (A reader that locks again would wait for a writer that waits for that
-// reader.) A receiver first listens and then checks; a sender first changes the value and then
+// reader.) A receiver first listens and then looks; a sender first changes the value and then
 // notifies. So one of the two sees the other. The end of the last sender is such a change, too.
 // Tests: `tests/sync/watch.rs`.
 
@@ -36,8 +36,8 @@ use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// [`Receiver`] learns that it has changed, and reads the newest. A value that is replaced before a
 /// receiver looks is never seen.
 ///
-/// It is for configuration, progress, a state that others follow. It corresponds to tokio's
-/// `watch`; the methods that wait also have a blocking form, whose name ends in `_blocking`.
+/// For configuration, progress, a state that others follow. It corresponds to tokio's `watch`; the
+/// methods that wait also have a blocking form, which ends in `_blocking`.
 ///
 /// ```
 /// use trefoil::sync::watch;
@@ -79,7 +79,7 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
 
 struct Shared<T> {
     value: RwLock<T>,
-    /// The version of the value, which changes under the lock.
+    /// Changes under the lock.
     version: AtomicU64,
     senders: AtomicUsize,
     receivers: AtomicUsize,
@@ -116,8 +116,8 @@ impl<T> Shared<T> {
         Ref { now, is_new }
     }
 
-    /// A listener, or `None` if there was an unseen value, which is now seen. It listens first and
-    /// then checks.
+    /// A listener, or `None` if there was an unseen value, which is now seen. Listens first and
+    /// then looks.
     fn listen(&self, seen: &mut u64) -> Result<Option<EventListener>, RecvError> {
         let listener = self.changed.listen();
         let is_closed = self.senders.load(Ordering::SeqCst) == 0; // first: a sender's last value comes before its end
@@ -321,7 +321,7 @@ impl<T> Receiver<T> {
     /// Like [`changed`](Receiver::changed), blocking this thread.
     ///
     /// # Errors
-    /// Those of `changed`.
+    /// As `changed`.
     pub fn changed_blocking(&mut self) -> Result<(), RecvError> {
         block_on_anyway(self.changed())
     }
@@ -340,7 +340,7 @@ impl<T> Receiver<T> {
         let Self { shared, seen } = self;
         loop {
             {
-                let value = shared.see(seen); // the lock is not kept during the wait
+                let value = shared.see(seen); // a lock, which is not kept during the wait
                 if condition(&value) {
                     return Ok(value);
                 }
@@ -352,15 +352,14 @@ impl<T> Receiver<T> {
     /// Like [`wait_for`](Receiver::wait_for), blocking this thread.
     ///
     /// # Errors
-    /// Those of `wait_for`.
+    /// As `wait_for`.
     pub fn wait_for_blocking(
         &mut self,
         mut condition: impl FnMut(&T) -> bool,
     ) -> Result<Ref<'_, T>, RecvError> {
         let Self { shared, seen } = self;
         loop {
-            // This is not inside the wait: a worker that runs the condition does not count as
-            // waiting.
+            // Not inside the wait: a worker that runs the condition does not count as waiting.
             let value = shared.see(seen);
             if condition(&value) {
                 return Ok(value);

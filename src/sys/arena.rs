@@ -63,13 +63,13 @@ pub(crate) const MAX_BLOCK: usize = 64 << 20;
 /// The blocks that are lent, and which pages have been used.
 #[derive(Debug, Default)]
 struct Blocks {
-    /// Where each lent block begins and ends, in whole pages.
+    /// The lent blocks: where each begins and ends, in whole pages.
     out: BTreeMap<usize, usize>,
-    /// Where the search for room begins.
+    /// Where to look for room first.
     next: usize,
     /// There is no gap before this offset.
     full: usize,
-    /// All pages below this offset have been allocated (Y82).
+    /// See Y82.
     touched: usize,
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Writes `word` into the gate, as a misbehaving worker may.
+    /// What a misbehaving worker may write.
     #[cfg(test)]
     pub(crate) fn scribble(&self, word: u64) {
         self.word.store(word, Ordering::Release);
@@ -49,7 +49,7 @@ impl Gate {
     }
 }
 
-/// The calls of the parent.
+/// The parent's side.
 impl Gate {
     /// Opens the gate for a frame of `count` items. The message that carries the frame orders this
     /// before the worker's first `take`.
@@ -64,7 +64,7 @@ impl Gate {
         self.unwanted.store(1, Ordering::Release);
     }
 
-    /// When the latest item started. The caller has just seen that item taken.
+    /// When the latest item started; for a caller that has just seen it taken.
     pub(crate) fn started(&self) -> u64 {
         self.started.load(Ordering::Acquire)
     }
@@ -89,7 +89,7 @@ impl Gate {
     }
 }
 
-/// The calls of the worker.
+/// The worker's side.
 impl Gate {
     /// Whether the frame is unwanted: see [`disown`](Self::disown).
     pub(crate) fn is_unwanted(&self) -> bool {
@@ -111,7 +111,7 @@ impl Gate {
             self.word.store(seen + 1, Ordering::Release);
             return (claimed(seen) < end(seen)).then_some(claimed(seen));
         }
-        // Release: publishes the previous item's result, and this item's start.
+        // Release: for the previous item's result, and this item's start.
         let seen = self.word.fetch_add(1, Ordering::AcqRel);
         (claimed(seen) < end(seen)).then_some(claimed(seen))
     }
@@ -134,7 +134,7 @@ fn claimed(word: u64) -> u32 {
     word as u32
 }
 
-/// Faults for the models to find.
+/// Faults for the models.
 #[cfg(loom)]
 #[allow(missing_docs, missing_debug_implementations)]
 pub(crate) mod model {

@@ -38,10 +38,10 @@ use std::sync::OnceLock;
 use crate::sys::executable;
 use crate::sys::format;
 
-/// What an image's headers say.
+/// What is read from the headers of an image.
 pub(crate) struct Headers {
     pub(crate) base: usize,
-    /// Where the image's functions are.
+    /// Where its functions are.
     pub(crate) code: Vec<Range<usize>>,
     pub(crate) id: Option<Vec<u8>>,
     /// `Ok` if this image is what was executed, and would be executed again; otherwise the reason.
@@ -54,7 +54,7 @@ pub(crate) const THROUGH_LOADER: &str = "this program was started through the dy
 pub(crate) const IN_LIBRARY: &str = "this copy of trefoil is part of a library (a plugin), and not of the program's executable, \
      which is what a worker executes: make the pool in the program";
 
-/// The image that this code was linked into.
+/// The image that this code is part of.
 #[derive(Debug)]
 pub(crate) struct Image {
     base: usize,

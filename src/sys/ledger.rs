@@ -1,13 +1,13 @@
 //! A few pages that a worker process and its parent share.
 //!
 //! **Job.** When a worker was killed, between whichever two instructions, the parent must know
-//! exactly what the worker had begun and finished. That must cost almost nothing while the worker
+//! exactly what it had begun and finished; and that must cost almost nothing while the worker
 //! lives. So all of this is in memory that outlives the worker:
 //!
 //! ```text
 //!        0            64            4096     4104     4160                  8192    28672         ROOM more
 //!        ┌────────────┬─────────────┬────────┬────────┬─────────────────────┬───────┬─────────────┬──────┐
-//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ ring  │ results ... │ area │
+//!        │ gate 0     │ gate 1 ...  │ base   │ length │ watch, sent, heard  │ tray  │ results ... │ area │
 //!        └────────────┴─────────────┴────────┴────────┴─────────────────────┴───────┴─────────────┴──────┘
 //! ```
 //!
@@ -15,9 +15,9 @@
 //! that the worker has not yet sent; `base` is the position of the first of them in the stream of
 //! all bytes it ever sent. *Words* of the parent (`watch`, `sent`, `heard`): from them a worker
 //! learns that sending can wait, and how much of its standard error was read
-//! (`process::parent::worker_stderr`). *Ring*: small frames (`process::fast::shared_ring`). *Area*:
-//! room for large results (`process::payload::shared_buffer`); it is sparse, and missing where
-//! files may not be so long.
+//! (`process::parent::worker_stderr`). *Tray*: small frames (`process::fast::tray`). *Area*: room
+//! for large results (`process::payload::shared_buffer`); it is sparse, and missing where files may
+//! not be so long.
 //!
 //! 1. The worker writes a record behind the first `length` bytes, then raises `length`.
 //! 2. To flush, the worker sends `length` bytes, sets `length` to 0, then adds to `base`. If it
@@ -39,7 +39,7 @@
 //! item (a system call of about a microsecond for items of ten nanoseconds); a ring for all results
 //! (a second transport, with wake-ups of its own).
 #![allow(unsafe_code)]
-#![allow(clippy::disallowed_types)] // other processes use them: never loom's
+#![allow(clippy::disallowed_types)] // shared with another process: never loom's
 
 use std::io;
 use std::ops::{Deref, Range};
@@ -58,15 +58,15 @@ use crate::sys::{free_memory, memory_file};
 pub(crate) const ROOM: usize = 124 << 10;
 
 const HEAD: usize = 8192;
-const RING: usize = 20 << 10;
+const TRAY: usize = 20 << 10;
 /// Where the results begin.
-const RESULTS: usize = HEAD + RING;
+const RESULTS: usize = HEAD + TRAY;
 const SIZE: usize = RESULTS + ROOM;
 
 /// How many bytes of large results fit into the area, where there is one.
 pub(crate) const AREA: usize = 64 << 20;
 
-/// Where the parent writes how much it has processed: the last words of the ring's pages.
+/// Where the parent writes how much it has processed: the last words of the tray's pages.
 const TAKEN: usize = RESULTS - 64;
 
 /// The words of the first pages.
@@ -100,8 +100,8 @@ const _: () = assert!(size_of::<Head>() <= HEAD);
 #[repr(C, align(64))]
 struct Whole([u8; SIZE]);
 
-/// What both sides use: the gates and the shared ring, in a mapping of all of the file, or of all
-/// but the area.
+/// What both sides use: the gates and the tray, in a mapping of all of the file, or of all but the
+/// area.
 #[derive(Clone, Debug)]
 pub(crate) struct Front(Arc<Mapping>);
 
@@ -129,9 +129,9 @@ impl Front {
         &self.head().gates[index % GATES]
     }
 
-    /// The ring, for small frames.
+    /// The tray, for small frames.
     #[inline]
-    pub(crate) fn ring(&self) -> &[Word] {
+    pub(crate) fn tray(&self) -> &[Word] {
         self.0.words(HEAD, TAKEN - HEAD).unwrap_or_default()
     }
 
@@ -516,17 +516,17 @@ mod tests {
     }
 
     #[test]
-    fn the_ring_is_where_both_see_it_and_nothing_else_is() {
+    fn the_tray_is_where_both_see_it_and_nothing_else_is() {
         let (ledger, mut pages) = pair();
         let front = (*pages).clone();
-        assert_eq!(front.ring().len(), (RING - 64) / 8);
-        for (at, word) in ledger.ring().iter().enumerate() {
+        assert_eq!(front.tray().len(), (TRAY - 64) / 8);
+        for (at, word) in ledger.tray().iter().enumerate() {
             word.store(at as u64, Ordering::Relaxed);
         }
         pages.room().fill(1);
         ledger.gate(GATES - 1).open(5);
         ledger.watch(1000, true);
-        for (at, word) in front.ring().iter().enumerate() {
+        for (at, word) in front.tray().iter().enumerate() {
             assert_eq!(word.load(Ordering::Relaxed), at as u64);
         }
     }

@@ -7,13 +7,13 @@
 //! memory gone (`SIGBUS`).
 //!
 //! **Invariants.**
-//! - **Y22** A mapping has `length` bytes, at least one. It begins at a page's beginning and lies
-//!   within its file, which cannot shrink; or it is this process's own memory, aligned as the `T`
-//!   of [`Mapping::own`] requires. It lasts as long as the `Mapping`.
-//! - **Y23** Memory that another process may write to is accessed as atomics ([`Mapping::words`]),
-//!   or copied by code that the compiler does not look into. Any content is then some numbers.
+//! - **Y22** A mapping has `length` bytes, at least one, begins where a page does and lies within
+//!   its file, which cannot shrink; or it is our own, and as aligned as the `T` of
+//!   [`Mapping::own`]. It lasts as long as the `Mapping`.
+//! - **Y23** What another process may write to is accessed as atomics ([`Mapping::words`]), or
+//!   copied by what the compiler does not look into: whatever is there then are some numbers.
 //!
-//! `view` has each system's calls.
+//! How each system maps is `view`.
 //!
 //! Tests: below; `sys::memory_file`, `sys::segment`, `sys::arena`, `sys::ledger`.
 #![allow(unsafe_code)]
@@ -30,45 +30,45 @@ use crate::sys::{memory_file, view};
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// For writing; all processes see what is written.
+    /// To write; all processes see what is written.
     Write,
-    /// For reading what other processes write.
+    /// To read what others write.
     Read,
-    /// For reading a file that is sealed against writing. (It is mapped privately, because kernels
-    /// before 6.7 take a shared mapping of it for one that could become writable, and refuse it.)
+    /// To read a file that is sealed against writing. (It is mapped privately, because kernels
+    /// before 6.7 refuse a shared mapping of such a file, as one that could become writable.)
     Fixed,
 }
 
-/// A mapped range of a memory file, or memory that this process alone has.
+/// A mapped range of a memory file, or memory of our own.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: usize,
-    /// The layout of the allocation, if the memory is this process's own.
+    /// How it was allocated, if it is our own.
     own: Option<Layout>,
 }
 
 // SAFETY: Y22: the mapping belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: Y23: a shared reference gives access to atomics; each use of the address has an argument
-// of its own.
+// SAFETY: Y23: a shared reference gives atomics; each use of the address has an argument of its
+// own.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the `range` of `file`, which must begin at a page's beginning.
+    /// Maps the `range` of `file`, which begins where a page does.
     pub(crate) fn new(
         file: BorrowedFile<'_>,
         range: Range<usize>,
         access: Access,
     ) -> io::Result<Self> {
         memory_file::check(file, access == Access::Fixed).map_err(refused)?;
-        // This is after the check, so the file cannot shrink any more.
+        // After the check: it cannot shrink any more.
         let size = memory_file::length(file)?;
         let fits = range.end <= size && range.len() <= isize::MAX as usize;
         if range.is_empty() || !fits {
             return Err(refused("has an impossible size"));
         }
-        // On a 32-bit machine the kernel is passed only the number of the page.
+        // On a 32-bit machine only the number of the page is passed to the kernel.
         if !range.start.is_multiple_of(memory_file::page_size()) {
             return Err(refused("is to be used from the middle of a page"));
         }
@@ -86,7 +86,7 @@ impl Mapping {
     pub(crate) fn own<T>() -> Self {
         const { assert!(size_of::<T>() > 0) };
         let layout = Layout::new::<T>();
-        // SAFETY: Y22: the layout has one byte at least.
+        // SAFETY: Y22: one byte at least.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) });
         Self {
             start: start.unwrap_or_else(|| handle_alloc_error(layout)),
@@ -127,9 +127,9 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         let start = self.start.as_ptr();
         match self.own {
-            // SAFETY: Y22: `own` has allocated it with this layout, and no borrow of it is left.
+            // SAFETY: Y22: `own` has allocated it so, and what borrowed from it is gone.
             Some(layout) => unsafe { dealloc(start, layout) },
-            // SAFETY: Y22: this is a mapping of ours, and no borrow of it is left.
+            // SAFETY: Y22: this is our mapping, and what borrowed from it is gone.
             None => unsafe { view::close(start, self.length) },
         }
     }

@@ -2,11 +2,11 @@
 //!
 //! mio registers descriptors, waits for them, and owns the wake-up descriptor, on every system that
 //! it supports. Every source is registered once, for both directions, edge-triggered; its user
-//! remembers which events were reported. The wake-up descriptor is edge-triggered, too, and never
-//! read: a wake-up costs one write, and no read.
+//! remembers what was reported. The wake-up descriptor is edge-triggered, too, and never read: a
+//! wake-up costs one write, and no read.
 //!
 //! A poller has two halves: any thread may use a [`Poller`]; the loop's thread alone has the
-//! [`PollerWait`].
+//! [`Wait`].
 //!
 //! What differs between systems is in `watch`: what is registered, how exactly a wait ends, and how
 //! the next edge is requested where the system does not report edges by itself ([`Poller::rearm`]).
@@ -35,7 +35,7 @@ const WAKE_TOKEN: usize = usize::MAX;
 /// What an event says about one direction of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Readiness {
-    /// Whether the next call would not block.
+    /// A call would not block.
     pub(crate) now: bool,
     /// A call that did less than was asked for does not mean that nothing is left: the next one
     /// may not block either, and no event may follow. (The peer has closed, the source has
@@ -55,18 +55,18 @@ pub(crate) struct Poller {
     registry: Registry,
     sources: Sources,
     waker: Waker,
-    /// The fork generation of the process that made it.
+    /// The process that made it.
     generation: u32,
 }
 
 impl Poller {
-    pub(crate) fn new() -> io::Result<(Self, PollerWait)> {
+    pub(crate) fn new() -> io::Result<(Self, Wait)> {
         let poll = Poll::new().map_err(refused(CALLS[0]))?;
         let registry = poll.registry().try_clone().map_err(refused("fcntl"))?;
         let waker = Waker::new(&registry, Token(WAKE_TOKEN)).map_err(refused(CALLS[1]))?;
         let found = Events::with_capacity(EVENTS);
-        let mut wait = PollerWait { poll, found };
-        // If the system refuses waits, this returns the error, where it can be reported.
+        let mut wait = Wait { poll, found };
+        // If the system refuses to wait, that is an error here, where it can be reported.
         wait.wait(Some(Duration::ZERO))?;
         fork::watch();
         let poller = Self {
@@ -112,14 +112,14 @@ impl Poller {
     }
 }
 
-/// Waits for the descriptors that a [`Poller`] watches, and has the events of the last wait.
+/// Waits for what a [`Poller`] watches, and has the events of the last wait.
 #[derive(Debug)]
-pub(crate) struct PollerWait {
+pub(crate) struct Wait {
     poll: Poll,
     found: Events,
 }
 
-impl PollerWait {
+impl Wait {
     /// Waits until something happens, at most for `timeout`. If nothing does, it may end early, by
     /// less than a millisecond. An interrupted wait returns as if nothing had happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -172,7 +172,7 @@ mod tests {
 
         near.write_all(b"x").unwrap();
         wait.wait(None).unwrap();
-        let read = |wait: &PollerWait| wait.events().next().map(|(_, [read, _])| read);
+        let read = |wait: &Wait| wait.events().next().map(|(_, [read, _])| read);
         assert_eq!(read(&wait), Some(Readiness::new(true, false)));
         drop(near);
         // An event also ends a wait whose last part is waited for exactly.

@@ -19,14 +19,14 @@ pub(crate) fn physical() -> usize {
     num_cpus::get_physical().min(logical()).max(1)
 }
 
-/// How many processors this thread's affinity allows. (On other systems: the logical ones.)
+/// How many processors this thread's affinity allows. (On other systems the number above.)
 #[cfg(target_os = "linux")]
 pub(crate) fn by_affinity() -> usize {
     let set = rustix::thread::sched_getaffinity(None);
     set.map_or(usize::MAX, |set| set.count() as usize)
 }
 
-/// How many processors this thread may use: the logical ones.
+/// How many there are for this thread.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn by_affinity() -> usize {
     logical()

@@ -4,7 +4,7 @@
 //!
 //! - *Fixed*: filled before it is mapped, then sealed for ever against every write, by any process,
 //!   through any descriptor or mapping. So its bytes may be borrowed as `&[u8]`.
-//! - *Writable*: written by all processes that have it, so it is only ever accessed as atomics. Its
+//! - *Live*: written by all processes that have it, so it is only ever accessed as atomics. Its
 //!   pages are reserved when it is made: no access finds that there is no memory left (`SIGBUS`).
 //!
 //! A size that does not fit into this machine's memory is an error before anything is allocated
@@ -78,9 +78,9 @@ impl Filling {
     }
 }
 
-/// A writable segment of `length` bytes, all of them zero, and its descriptor. (One byte, if
+/// A live segment of `length` bytes, all of them zero, and its descriptor. (One byte, if
 /// there are to be none.)
-pub(crate) fn writable(length: usize) -> io::Result<(OwnedFile, Mapping)> {
+pub(crate) fn live(length: usize) -> io::Result<(OwnedFile, Mapping)> {
     let length = length.max(1);
     let file = checked(memory_file::create_reserved, "trefoil-atomics", length)?;
     let mapping = open(file.as_file(), Access::Write)?;
@@ -134,9 +134,9 @@ mod tests {
 
     /// Kernels before 6.7 refuse a shared mapping of a fixed one; this kernel may be newer.
     #[test]
-    fn a_fixed_segment_is_mapped_privately_and_a_writable_one_is_shared() {
+    fn a_fixed_segment_is_mapped_privately_and_a_live_one_is_shared() {
         let (_fixed, one) = fixed(b"hello").unwrap();
-        let (_ours, other) = writable(5).unwrap();
+        let (_live, other) = live(5).unwrap();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         for (segment, flags) in [(one, "r--p"), (other, "rw-s")] {
             let start = format!("{:x}-", segment.at(0) as usize);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn it_is_not_executable() {
-        for memory in [fixed(b"x").unwrap().0, writable(1).unwrap().0] {
+        for memory in [fixed(b"x").unwrap().0, live(1).unwrap().0] {
             let mode = rustix::fs::fstat(&memory).unwrap().st_mode;
             // Old kernels do not have this flag.
             let old = rustix::fs::memfd_create("x", MemfdFlags::NOEXEC_SEAL).is_err();
@@ -188,7 +188,7 @@ mod tests {
         let empty = create("empty", 0).unwrap();
         rustix::fs::fcntl_add_seals(&empty, RESIZE | SealFlags::WRITE).unwrap();
         refused(empty, Access::Fixed, "size");
-        refused(writable(8).unwrap().0, Access::Fixed, "written");
+        refused(live(8).unwrap().0, Access::Fixed, "written");
         let (fixed, _) = fixed(b"x").unwrap();
         let error = open(fixed.as_file(), Access::Write).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn too_much_is_an_error() {
-        assert!(writable(usize::MAX).is_err());
-        assert!(writable(isize::MAX as usize).is_err());
+        assert!(live(usize::MAX).is_err());
+        assert!(live(isize::MAX as usize).is_err());
     }
 }

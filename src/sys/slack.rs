@@ -19,12 +19,12 @@ use std::time::Duration;
 /// A thread's timer slack, unless it has asked for another.
 const SLACK: Duration = Duration::from_micros(50);
 
-/// The wait for descriptors to ask for instead of `wait`.
+/// What to ask for instead of `wait`, when waiting for descriptors.
 pub(crate) fn less_of_poll(wait: Duration) -> Duration {
     less(wait, SLACK.max(wait / 1000))
 }
 
-/// The wait on a futex to ask for instead of `wait`.
+/// What to ask for instead of `wait`, when waiting on a futex.
 pub(crate) fn less_of_futex(wait: Duration) -> Duration {
     less(wait, SLACK)
 }

@@ -1,10 +1,9 @@
 //! The tasks that this thread's code waits for, for the loop that polls it.
 //!
-//! Code that leaves a waker with a task records that here. A loop reads the records after each
-//! poll: the last one for its snapshot, and all of them if its virtual clock must wait for work
-//! elsewhere.
+//! Code that leaves a waker with a task records that here. A loop reads it after each poll: the
+//! last one, for its snapshot, and, if its virtual clock must wait for work elsewhere, all of them.
 //!
-//! Cost: one store for each wait, unless all waits are recorded.
+//! Cost: a store for each wait, if not all of them are recorded.
 //!
 //! Checked by `tests/event_loop/{snapshot,virtual_time}.rs`.
 
@@ -14,8 +13,7 @@ use super::raw::TaskRef;
 use crate::loom::per_thread;
 
 per_thread! {
-    /// The id of the task that was awaited last, 0 for none; and whether all awaited tasks are
-    /// recorded.
+    /// The id of the last one, 0 for none; and whether all are recorded.
     static LAST: (Cell<u64>, Cell<bool>) = (Cell::new(0), Cell::new(false));
 }
 
@@ -23,7 +21,7 @@ per_thread! {
     static ALL: RefCell<Vec<TaskRef>> = RefCell::new(Vec::new());
 }
 
-/// Notes that a waker was left with `task`.
+/// A waker was left with `task`.
 #[inline]
 pub(super) fn note(task: &TaskRef) {
     let _ = LAST.try_with(|(last, keeps_all)| {
@@ -45,7 +43,7 @@ pub(crate) fn take_last() -> u64 {
     LAST.try_with(|(last, _)| last.replace(0)).unwrap_or(0)
 }
 
-/// Sets whether all awaited tasks are recorded; returns the previous setting.
+/// Sets whether all are recorded; returns the previous setting.
 pub(crate) fn keep_all(on: bool) -> bool {
     LAST.try_with(|(_, keeps_all)| keeps_all.replace(on))
         .unwrap_or(false)

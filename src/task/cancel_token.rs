@@ -1,21 +1,21 @@
 //! Cancellation tokens: a tree of flags that tell work to end.
 //!
-//! **Job.** Cancelling a task from outside stops work that has not begun; running work must check
-//! for it. It checks a [`CancelToken`]: a flag that a parent sets in all its children, with an
-//! optional deadline after which it counts as set.
+//! **Job.** Cancelling a task from outside stops work that has not begun; running work must check.
+//! It checks a [`CancelToken`]: a flag that a parent sets in all its children, with an optional
+//! deadline after which it counts as set.
 //!
 //! **Protocol.** 1. A child is entered in its parent's list under the parent's lock; a child of a
-//! cancelled parent is cancelled from the start. 2. `cancel` sets the flag here and in all tokens
-//! below. It reads each list under that list's lock. Then it empties the lists and wakes the
-//! waiters. So a woken waiter, and a thread that cancels the same token meanwhile, finds all flags
-//! set (a list is emptied only after its children's flags are set); no lock is held while user code
-//! runs, and never two locks at once. The flag is set before the list is read, so a child that is
-//! entered later sees it. 3. A waiter registers its waker and then checks the flag (`waiters.rs`),
-//! so `cancel` finds the waker or the waiter sees the flag.
+//! cancelled parent is cancelled from the start. 2. `cancel` sets the flag here and in all below,
+//! each list read under its lock; then it empties the lists and wakes the waiters: so a woken
+//! waiter, and a thread that cancels the same token meanwhile, finds all flags set (a list is
+//! emptied only after its children's flags are set), no lock is held while user code runs, and no
+//! two locks at once. Since the flag is set before the list is read, a child that is entered later
+//! sees it. 3. A waiter registers its waker and then looks at the flag (`waiters.rs`), so `cancel`
+//! finds the waker or the waiter sees the flag.
 //!
-//! **Deadlines.** The deadline that counts is the nearest of a token and its ancestors, computed
-//! when the token is made. There is no timer: the first check after the deadline cancels the token,
-//! and a waiter has an alarm.
+//! **Deadlines.** The effective one is the nearest of a token and its ancestors, computed at birth.
+//! There is no timer: the first check after it has passed cancels the token, and a waiter has an
+//! alarm.
 //!
 //! **Cost.** `is_cancelled` is one relaxed load, and a clock read if there is a deadline. A token
 //! is one allocation; adding and removing a child take constant time; cancelling is linear in the
@@ -39,8 +39,8 @@ use crate::sync::block_on;
 
 /// A cancellation flag for a whole tree of work.
 ///
-/// Cloning gives another handle to the same flag; [`child`](CancelToken::child) makes a new flag
-/// below it. Cancelling a token cancels all tokens below it, and none above.
+/// Cloning gives another handle to the same flag; [`child`](CancelToken::child) a new
+/// flag below it. Cancelling a token cancels all below it, and none above.
 ///
 /// ```
 /// use trefoil::CancelToken;
@@ -62,8 +62,7 @@ struct Node {
     cancelled: AtomicBool,
     /// The nearest deadline of this token and its ancestors.
     deadline: Option<Instant>,
-    /// The parent, and the key of this token in the parent's list. Children keep their parents
-    /// alive.
+    /// Kept alive by its children, with this token's key in its list.
     parent: Option<(CancelToken, usize)>,
     children: Mutex<Slab<Weak<Node>>>,
     waiters: Waiters,
@@ -114,16 +113,16 @@ impl CancelToken {
         let child = Self::with(Some((self.clone(), entry.key())), deadline, false);
         entry.insert(Arc::downgrade(&child.node));
         drop(children);
-        // The child is added first and then checked: a cancellation that took the list before that
-        // has set the flag before that.
+        // First added, then checked: a cancellation that took the list earlier has set the flag
+        // earlier.
         if self.node.cancelled.load(Ordering::SeqCst) {
             child.cancel();
         }
         child
     }
 
-    /// Sets the flag here and in all tokens below, and then wakes the waiters, holding no lock. It
-    /// may be called more than once. The time is linear in the number of descendants.
+    /// Sets the flag here and in all tokens below. Idempotent; linear in the number of descendants;
+    /// wakes the waiters once all flags are set, holding no lock.
     pub fn cancel(&self) {
         let mut nodes = vec![self.node.clone()];
         let mut flagged = 0;
@@ -163,7 +162,7 @@ impl CancelToken {
         self.node.deadline
     }
 
-    /// Waits until the token is cancelled, which may never happen.
+    /// Waits until the token is cancelled; for ever, if it never is.
     ///
     /// `.await` it on any runtime, or call [`wait`](Cancelled::wait) in blocking code.
     ///
@@ -198,8 +197,8 @@ impl Drop for Node {
         while let Some((token, key)) = parent.take() {
             {
                 let mut children = token.node.children.lock();
-                // If the list was taken, it is empty now, or has new children, which were born into
-                // a cancelled parent: their references were upgraded above or are dead.
+                // If the list was taken, it is empty, or begun anew by children that
+                // were born into a cancelled parent: theirs have been upgraded or are dead.
                 let dead = children
                     .get(key)
                     .is_some_and(|child| child.strong_count() == 0);
@@ -218,12 +217,13 @@ impl Drop for Node {
 pub struct Cancelled {
     token: CancelToken,
     alarm: Option<Alarm>,
-    /// The key under which this waiter's waker is registered.
+    /// The key of our waker.
     key: Option<u64>,
 }
 
 impl Cancelled {
-    /// Blocks until the token is cancelled. On an event-loop thread it never blocks.
+    /// Blocks until the token is cancelled. On an event-loop thread it never
+    /// blocks.
     ///
     /// # Errors
     /// [`TaskError::WouldBlock`] on an event-loop thread, if the token is
@@ -239,12 +239,11 @@ impl Future for Cancelled {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.token.is_cancelled() {
-            fence(Ordering::Acquire); // what the canceller did before is visible to the waiter
+            fence(Ordering::Acquire); // what the canceller did before is seen by what awaits it
             return Poll::Ready(());
         }
         this.token.node.waiters.register(&mut this.key, cx.waker());
-        // The waker is registered first, and then the flag is checked: a cancellation after the
-        // check finds the waker.
+        // First registered, then checked: a cancellation after the check finds the waker.
         if this.token.node.cancelled.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }

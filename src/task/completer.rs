@@ -2,7 +2,7 @@
 //!
 //! A [`Completer`] is the producer's half of a task that no executor runs: the reply of a worker
 //! process, a callback API of another library. It uses the same cell as every other task, with `()`
-//! as the work. Instead of an executor's half it has a hook that is called on cancellation
+//! for work; in place of an executor's half it has a hook that is called on cancellation
 //! ([`OnCancel`]). Code that awaits the cancellation awaits the task's token.
 //!
 //! Completing and cancelling race for `RUNNING` (T1); the winner writes the output. So a cancelled
@@ -13,7 +13,7 @@ use super::id::TaskId;
 use super::raw::{Completer, OnCancel, Task, cell};
 use super::unobserved::Hook;
 
-/// The hook of [`Completer::new`]: only code that awaits its token learns of the cancellation.
+/// For [`Completer::new`], only code that awaits its token learns of the cancellation.
 impl OnCancel for () {
     fn on_cancel(&self, _: TaskId) {}
 }
@@ -33,7 +33,7 @@ impl<T> Completer<T> {
         self.cell().is_cancelled()
     }
 
-    /// Waits until the task is cancelled, which may never happen.
+    /// Waits until the task is cancelled; for ever, if it never is.
     ///
     /// Cancel safe: dropping it only removes its waker.
     pub async fn cancelled(&self) {
@@ -65,7 +65,7 @@ impl<T> Completer<T> {
             .is_some_and(|side| side.token.get().is_some())
     }
 
-    /// Sets the details of the failure that the task will end with.
+    /// Sets the details of the failure in which it ends next.
     pub(crate) fn note(&self, text: String) {
         let _first = self.cell().side_or_make().note.set(text.into());
     }

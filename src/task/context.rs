@@ -1,6 +1,6 @@
-//! Which tasks this thread may claim. (`sync/park.rs` knows whether the thread may block, and
-//! `Task::wait` applies that to a join.) A waiter runs the awaited work itself only while half of
-//! its stack is left.
+//! This thread's properties for tasks: which tasks it may claim. (`sync/park.rs` knows whether it
+//! may block, and `Task::wait` applies that to a join.) A waiter runs the awaited work itself only
+//! while half of its stack is left.
 //!
 //! **Claims.** A pool tags its tasks. At its start, a worker sets its pool's tag, and a function
 //! that takes back its newest queue entry.
@@ -19,17 +19,17 @@ pub(crate) use super::id::watch_forks;
 pub(crate) use super::raw::{Inherited, inherit};
 
 struct Here {
-    /// The tag of this worker's pool; 0: the thread is not a worker.
+    /// The tag of this worker's pool; 0: it is not a worker.
     home: Cell<u32>,
-    /// Whether the thread is currently inside another pool.
+    /// Whether it is currently inside another pool.
     away: Cell<bool>,
-    /// The cell whose entry this thread has queued last and can take back, and the function that
-    /// does so.
+    /// The cell whose entry this thread has queued last and can take back, and the function for
+    /// that.
     newest: Cell<usize>,
     take: Cell<Option<TakeNewest>>,
 }
 
-/// Takes the newest entry out of this thread's own queue, if it is the entry of the cell at this
+/// Takes the newest entry out of this thread's own queue, if it is that of the cell at this
 /// address.
 pub(crate) type TakeNewest = fn(usize) -> Option<Runnable>;
 
@@ -42,8 +42,8 @@ per_thread! {
     };
 }
 
-/// Called by a worker at its start, with its pool's tag: the worker may claim the pool's tasks
-/// where others may not. `take` takes entries from the worker's own queue.
+/// Called by a worker at its start, with its pool's tag, whose tasks it may claim where others may
+/// not. It has its own queue, from which `take` takes.
 pub(crate) fn begin_worker(tag: u32, take: TakeNewest) {
     let _ = HERE.try_with(|here| {
         here.home.set(tag);
@@ -51,18 +51,18 @@ pub(crate) fn begin_worker(tag: u32, take: TakeNewest) {
     });
 }
 
-/// Sets whether this thread is inside another pool than its home.
+/// This thread is inside another pool than its home from now on, or is not any more.
 #[inline]
 pub(crate) fn set_away(away: bool) {
     let _ = HERE.try_with(|here| here.away.set(away));
 }
 
-/// Whether this thread is inside another pool than its home.
+/// This thread is inside another pool than its home.
 pub(super) fn is_away() -> bool {
     HERE.try_with(|here| here.away.get()).unwrap_or(false)
 }
 
-/// Notes that `entry` is about to be queued in a worker's own queue, as the newest.
+/// `entry` is about to be queued in a worker's own queue, as the newest.
 #[inline]
 pub(crate) fn set_newest(entry: &Runnable) {
     let _ = HERE.try_with(|here| here.newest.set(entry.address()));
@@ -83,7 +83,7 @@ pub(super) fn take_newest(address: usize) -> Option<Runnable> {
     .flatten()
 }
 
-/// A bit in the tag of a task that threads of no pool, or of another pool, may claim.
+/// Set in the tag of a task that threads of no pool, or of another one, may claim.
 pub(crate) const OUTSIDERS: u32 = 1 << 30;
 
 /// Runs a claimed task inside the pool with this tag, on a thread that is not its worker.
@@ -91,12 +91,12 @@ pub(crate) type RunInside = fn(u32, &mut dyn FnMut());
 
 static RUN_INSIDE: OnceLock<RunInside> = OnceLock::new();
 
-/// Sets how to enter a pool.
+/// How to enter a pool.
 pub(crate) fn set_run_inside(how: RunInside) {
     let _ = RUN_INSIDE.set(how);
 }
 
-/// Calls `run` inside the pool with this tag.
+/// Calls `run`, inside the pool with this tag.
 #[cold]
 pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     match RUN_INSIDE.get() {

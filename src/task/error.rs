@@ -36,7 +36,7 @@ pub enum TaskError {
     /// The task was cancelled before it had a result.
     #[error("the task was cancelled")]
     Cancelled,
-    /// The time was up. The awaited work may still be running.
+    /// Its time was up. The awaited work may still be running.
     ///
     /// It has no details. The place where it is returned identifies the task or item: the task's id
     /// and name, the key of [`as_completed_keyed`](crate::as_completed_keyed), the position in the
@@ -108,7 +108,7 @@ impl TaskError {
     }
 }
 
-/// The index of a `map`'s item, which its error's message begins with.
+/// The index of a `map`'s item, in front of its error.
 struct Item(Option<usize>);
 
 impl fmt::Display for Item {
@@ -126,7 +126,7 @@ impl From<Panic> for TaskError {
     }
 }
 
-/// The error becomes the source; the kind is the nearest of `io`'s.
+/// Keeps the error as the source; the kind is the nearest of `io`'s.
 impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error {
@@ -134,8 +134,7 @@ impl From<TaskError> for io::Error {
             TaskError::Closed => io::ErrorKind::BrokenPipe,
             TaskError::WouldBlock => io::ErrorKind::WouldBlock,
             TaskError::Codec(_) => io::ErrorKind::InvalidData,
-            // This is not `Interrupted`: a caller that reads or writes in a loop would try again,
-            // for ever.
+            // Not `Interrupted`: a caller that reads or writes in a loop would try again, for ever.
             TaskError::Cancelled | TaskError::Panicked(_) | TaskError::WorkerDied(_) => {
                 io::ErrorKind::Other
             }
@@ -168,7 +167,7 @@ pub struct WorkerExit {
     pub(crate) out_of_memory: bool,
     /// A further message, for a worker that never started properly.
     pub(crate) note: Option<String>,
-    /// The index of the item of a `map` that it was running.
+    /// Which item of a `map` it was running.
     item: Option<usize>,
 }
 
@@ -280,7 +279,7 @@ impl fmt::Display for WorkerExit {
     }
 }
 
-/// The `Debug` form is in words, too: `unwrap`, and a `main` that returns the error, print it.
+/// In words, too: this is what `unwrap` and a `main` that returns the error print.
 impl fmt::Debug for WorkerExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{self}", Item(self.item))
@@ -357,7 +356,7 @@ mod tests {
         assert!(size_of::<Result<(), TaskError>>() <= 16);
     }
 
-    #[cfg(all(test, unix))] // on Windows no signal ends a process
+    #[cfg(all(test, unix))] // elsewhere nothing is ended by a signal
     #[test]
     fn says_which_signal_it_was() {
         let mut exit = WorkerExit::new(17);

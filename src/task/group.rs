@@ -10,15 +10,15 @@
 //! ended before it is added goes through the queue, too, so that the owner wakes. Only the group's
 //! owner takes results out. The lock is not held while user code runs: tasks are cancelled and
 //! dropped, and wakers cloned, woken and dropped, outside it. The results that a join has collected
-//! stay in their tasks, with the group, until the join has ended. So a join that is dropped before
-//! its end can be resumed, and failures that are left when the group is dropped are reported like
+//! stay in their tasks, with the group, until the join has ended. So a join that is dropped
+//! half-way can be resumed, and failures that are left when the group is dropped are reported like
 //! those of any dropped task.
 //!
 //! A future that is not a task gets a task cell whose entries come to the group ([`Polled`]): the
 //! thread that waits polls it, without the lock.
 //!
-//! A member that is added to a group that has failed or was cancelled is cancelled at once. So is
-//! one that is added after the group was dropped.
+//! A member that is added to a group that has failed or was cancelled is cancelled at once; one
+//! that is added after the group is gone, too.
 //!
 //! Tests: `tests/task/group.rs`, `tests/task/group_futures.rs`.
 
@@ -55,7 +55,7 @@ use crate::sync::block_on;
 #[must_use = "dropping it cancels its members"]
 pub struct TaskGroup<T> {
     shared: Arc<Mutex<Members<T>>>,
-    /// The waker of the owner while it waits.
+    /// The waker of the owner that waits.
     ready: Arc<ReadyShared>,
     joined: bool,
 }
@@ -69,34 +69,33 @@ struct Members<T> {
     tasks: Slab<Member<T>>,
     ready: ReadyQueue,
     added: usize,
-    /// Whether members are cancelled: one has failed, `cancel` was called, or the group was
-    /// dropped.
+    /// A member failed, or `cancel` was called, or the group was dropped: members are cancelled.
     cancelled: bool,
     /// The members that a join has taken out so far, in the order of completion.
     collected: Vec<Member<T>>,
     /// The entries of members that are not tasks; set once there is such a member.
     polled: Option<Arc<Polled>>,
-    /// The blocking `next`, on a loop's thread, has reported the members with smaller numbers.
+    /// A blocking `next` on a loop's thread has reported the members with smaller numbers.
     named: usize,
 }
 
 struct Member<T> {
     task: Task<T>,
-    /// How many members were added before it.
+    /// How many were added before it.
     number: usize,
-    /// Whether the group has cancelled it. If so, its `Cancelled` is not a failure.
+    /// The group cancelled it: its `Cancelled` is not a failure.
     cancelled_by_group: bool,
-    /// Whether it was added as a future that is no task.
+    /// It was a future that is no task.
     is_polled: bool,
 }
 
 /// An event of the ready queue.
 enum Event<T> {
     Ended(Member<T>),
-    /// A future must be polled.
+    /// A future is to be polled.
     Woken(Arc<Polled>),
     Nothing,
-    /// Nothing has ended, and there are no members.
+    /// And there are no members.
     NoMembers,
 }
 
@@ -133,7 +132,7 @@ impl<T> Members<T> {
             .collect()
     }
 
-    /// The member that has ended first, or that there is a future to poll.
+    /// Which member has ended first, or is to be polled.
     fn next_event(&mut self) -> Event<T> {
         loop {
             match self.ready.next() {
@@ -161,7 +160,7 @@ impl<T> Members<T> {
         polled.clone()
     }
 
-    /// Keeps a member that has ended for the join. Returns true if this is the first failure.
+    /// Keeps a member that has ended for the join; true: this is the first failure.
     fn collect(&mut self, mut member: Member<T>) -> bool {
         let has_failed = match member.task.error() {
             None => false,
@@ -172,8 +171,8 @@ impl<T> Members<T> {
         has_failed && !self.cancelled
     }
 
-    /// The next unfinished member that a blocking `next` must report because it must not wait.
-    /// `None`, once, after all have been reported.
+    /// The next unfinished member that a blocking `next` which must not wait reports. `None`, once,
+    /// after all have been reported.
     fn refuse_one(&mut self) -> Option<TaskId> {
         let members = self.tasks.iter().map(|(_, member)| member);
         let left = members.filter(|member| member.number >= self.named);
@@ -206,9 +205,9 @@ impl<T> TaskGroup<T> {
     /// cancelled, it is cancelled at once.
     ///
     /// A future that is not a task yields a `T`, or a `Result<T, TaskError>` whose error is the
-    /// member's failure. The thread that waits for the group polls it, and only while it waits. To
-    /// let the future run meanwhile, start it: `group.add(trefoil::spawn(future))`. Cancelling it
-    /// drops it. A panic in it is a failure, as for a task.
+    /// member's failure. It is polled by the thread that waits for the group, on that thread, and
+    /// only then; to have it go on meanwhile, start it: `group.add(trefoil::spawn(future))`.
+    /// Cancelling it drops it. A panic in it is a failure, as a task's is.
     ///
     /// ```
     /// use trefoil::{TaskGroup, ThreadPool};
@@ -221,9 +220,8 @@ impl<T> TaskGroup<T> {
     /// assert_eq!(group.join_all().wait().unwrap(), [42, 43, 44]);
     /// ```
     ///
-    /// If the output is a `Result<T, E>` with another error, the group is one of such results. An
-    /// `E` that contains a [`TaskError`] needs a line of its own, `impl Unpin for E {}`: see
-    /// [`Outcome`].
+    /// Of a `Result<T, E>` with another error the group is one of such results. An `E` that has a
+    /// [`TaskError`] inside needs a line of its own, `impl Unpin for E {}`: see [`Outcome`].
     ///
     /// Cost: a future that is no task is put into an allocation of its own.
     #[track_caller]
@@ -235,8 +233,8 @@ impl<T> TaskGroup<T> {
         add_future(&self.shared, member.into_future())
     }
 
-    /// Like [`add`](TaskGroup::add), for a task whose result need not be `Send`, such as one on the
-    /// event loop of this thread.
+    /// Like [`add`](TaskGroup::add), for a task whose result need not be `Send`, as that of one on
+    /// the event loop of this thread.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -254,7 +252,7 @@ impl<T> TaskGroup<T> {
         add(&self.shared, task)
     }
 
-    /// A handle that adds members from elsewhere, also from inside a member.
+    /// A handle by which others, members too, can add members.
     #[must_use]
     pub fn handle(&self) -> GroupHandle<T> {
         GroupHandle {
@@ -268,21 +266,20 @@ impl<T> TaskGroup<T> {
         self.shared.lock().tasks.len()
     }
 
-    /// Whether there are no members.
+    /// There are no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Cancels all members, and those that are added later.
+    /// Asks all members to end, and those that are added later.
     pub fn cancel(&self) {
         let (mut members, polled) = {
             let mut shared = self.shared.lock();
             (shared.begin_cancel(), shared.polled.clone())
         };
-        // Running members are cancelled last: otherwise their worker could begin another member
-        // first.
-        members.sort_by_cached_key(TaskRef::is_running); // the values change meanwhile
+        // What runs is told last: else its worker could begin another member first.
+        members.sort_by_cached_key(TaskRef::is_running); // which changes meanwhile
         for member in members {
             member.cancel();
         }
@@ -291,20 +288,21 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Waits until every member has ended, including those that are added meanwhile; returns their
-    /// values in the order of [`add`](TaskGroup::add). The first failure cancels the rest, which
-    /// are still awaited.
+    /// Waits until every member has ended, those that are added meanwhile
+    /// included; gives their values in the order of [`add`](TaskGroup::add). The first failure
+    /// cancels the rest, which are still awaited.
     ///
     /// `.await` it, or call [`wait`](GroupJoin::wait) in blocking code.
     ///
     /// # Errors
-    /// [`GroupError`] with every failure in the order in which they happened, without members that
-    /// the group itself cancelled. The list is empty if [`cancel`](TaskGroup::cancel) ended members
-    /// and nothing else failed, and for a group that was joined before.
+    /// [`GroupError`] with every failure in the order in which they happened, without
+    /// members that the group itself cancelled: if [`cancel`](TaskGroup::cancel) ended members and
+    /// nothing else failed, the list is empty. So is that of a group that was
+    /// joined before.
     ///
     /// # Cancel safety
-    /// Dropping it before its end keeps the members in the group, and what it has collected for the
-    /// next `join_all`.
+    /// Cancel safe: dropping it half-way keeps the members in the group, and what it has
+    /// collected for the next `join_all`.
     pub fn join_all(&mut self) -> GroupJoin<'_, T> {
         GroupJoin { group: self }
     }
@@ -313,10 +311,10 @@ impl<T> TaskGroup<T> {
     /// `None`: there are no members.
     ///
     /// `.await` it, or call [`wait`](GroupNext::wait) in blocking code. A failure does not cancel
-    /// the rest: the caller decides about that.
+    /// the rest: that is for the caller to decide.
     ///
     /// # Cancel safety
-    /// Dropping it loses no result.
+    /// Cancel safe: dropping it loses no result.
     #[expect(
         clippy::should_implement_trait,
         reason = "what it gives is awaited, as a stream's `next` is"
@@ -325,8 +323,8 @@ impl<T> TaskGroup<T> {
         GroupNext { group: self }
     }
 
-    /// Takes out the next member that has ended, in the order of completion; never waits. `None`:
-    /// no member has ended.
+    /// The next member that has ended, in the order of completion, which it takes out; never waits.
+    /// `None`: none has.
     ///
     /// ```
     /// use trefoil::{Completer, TaskGroup};
@@ -339,7 +337,7 @@ impl<T> TaskGroup<T> {
     /// assert!(matches!(group.try_next(), Some((ended, Ok(7))) if ended == id));
     /// assert!(group.is_empty());
     /// ```
-    /// Futures that are not tasks are polled once if they were woken.
+    /// Woken futures that are not tasks are polled once.
     pub fn try_next(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         match self.poll_ended(None) {
             Poll::Ready(ended) => ended.map(|member| (member.task.id(), member.task.join())),
@@ -347,9 +345,9 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Detaches all members; the group is then empty and stays usable. If one fails and the failure
-    /// is never taken, it is reported like that of any detached task. Futures that are not tasks
-    /// are dropped, because nothing would poll them.
+    /// Detaches all members; the group is then empty and stays usable. A failure of theirs that is
+    /// never taken is reported like that of any detached task. Futures that are not tasks are
+    /// dropped, because nothing would poll them.
     pub fn detach_all(&mut self) {
         let mut members = self.shared.lock();
         // A number in the old queue would be mistaken for that of a new member.
@@ -358,9 +356,9 @@ impl<T> TaskGroup<T> {
         let members_left = std::mem::take(&mut members.tasks);
         let collected = std::mem::take(&mut members.collected);
         let polled = members.polled.take();
-        drop(members); // what follows calls user code
+        drop(members); // what follows calls code of the user's
         for (_, member) in members_left.iter().filter(|(_, member)| member.is_polled) {
-            member.task.cancel(); // so its failure is not reported
+            member.task.cancel(); // so that nothing is told of it
         }
         if let Some(polled) = polled {
             polled.close();
@@ -368,7 +366,7 @@ impl<T> TaskGroup<T> {
         drop((members_left, collected));
     }
 
-    /// Runs a member that no thread has begun on this thread, if it may. Returns true if it did.
+    /// Runs a member that no thread has begun here, if this thread may. True: it did.
     pub(crate) fn run_one(&self) -> bool {
         let members: Vec<TaskRef> = {
             let members = self.shared.lock();
@@ -381,7 +379,7 @@ impl<T> TaskGroup<T> {
         members.iter().any(TaskRef::run_here)
     }
 
-    /// The next member that has ended. Meanwhile this polls woken futures. Without a context it
+    /// The next member that has ended. Woken futures are polled meanwhile. Without a context it
     /// never waits.
     fn poll_ended(&self, cx: Option<&mut Context<'_>>) -> Poll<Option<Member<T>>> {
         let mut polls_left = None;
@@ -392,8 +390,8 @@ impl<T> TaskGroup<T> {
                 Event::NoMembers => return Poll::Ready(None),
                 Event::Woken(polled) => {
                     polled.poll_one();
-                    // Each future is polled at most once, and one more is: futures that wake
-                    // themselves must not keep this thread busy.
+                    // All of them, and one again: futures that wake themselves must not keep this
+                    // thread busy.
                     let left = polls_left.get_or_insert_with(|| self.len());
                     match left.checked_sub(1) {
                         Some(fewer) => *left = fewer,
@@ -416,7 +414,7 @@ impl<T> TaskGroup<T> {
 
 fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
     let id = task.id();
-    task.unregister(); // an earlier waker is dropped here, not under the lock
+    task.unregister(); // a waker of before is dropped here, not under the lock
     let mut members = shared.lock();
     let to_cancel = members.cancelled.then(|| task.task_ref());
     let ended = members.add(task, to_cancel.is_some(), false);
@@ -456,13 +454,13 @@ where
     if is_of_now && !is_cancelled {
         polled.push(entry);
     } else {
-        // All members were detached meanwhile, or none may continue: the future is dropped here.
+        // All have been detached meanwhile, or no member may go on: the future is dropped here.
         member.cancel();
     }
     id
 }
 
-/// Converts the future into a task, if it is one.
+/// The future as a task, if it is one.
 fn as_task<F: 'static, T: 'static>(future: F) -> Result<Task<T>, F> {
     let mut future = Some(future);
     let any: &mut dyn Any = &mut future;
@@ -486,7 +484,7 @@ impl<T> GroupHandle<T> {
         add(&self.members(), task)
     }
 
-    /// The members of the group, or an empty cancelled list if the group is gone.
+    /// The group's, or those of a cancelled group of none.
     fn members(&self) -> Arc<Mutex<Members<T>>> {
         self.shared.upgrade().unwrap_or_else(|| {
             let cancelled = TaskGroup::new();
@@ -511,8 +509,8 @@ impl<T> Default for TaskGroup<T> {
 }
 
 impl<T> Drop for TaskGroup<T> {
-    /// The members are dropped then, by this thread or by one that is just adding a member through
-    /// a handle.
+    /// The members are dropped then, by this thread or by one that is adding a member through a
+    /// handle.
     fn drop(&mut self) {
         self.cancel();
         let polled = self.shared.lock().polled.take();
@@ -538,7 +536,7 @@ impl<T> GroupJoin<'_, T> {
         if let Some(result) = block_on(&mut self) {
             return result;
         }
-        // The remaining members end with the group that they are in, which is dropped here.
+        // The members that are left end with the group that they are in: it is dropped here.
         let ended = std::mem::take(self.group);
         self.group.joined = true;
         let mut members = ended.shared.lock();
@@ -575,7 +573,7 @@ impl<T> Future for GroupJoin<'_, T> {
     }
 }
 
-/// The result of a join, from members that have all ended.
+/// What a join gives, of members that have all ended.
 fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
     let mut values = Vec::with_capacity(collected.len());
     let (mut errors, mut left_out) = (Vec::new(), false);
@@ -644,12 +642,12 @@ pub struct GroupError {
     errors: Vec<(TaskId, TaskError)>,
     /// The message if there are no errors.
     if_none: &'static str,
-    /// The name of the first member that failed.
+    /// Of the first that failed.
     name: Option<Box<str>>,
     details: Option<Box<str>>,
 }
 
-// This is needed because a `TaskError` is not `Unpin`.
+// Which a `TaskError` is not.
 impl Unpin for GroupError {}
 
 impl GroupError {

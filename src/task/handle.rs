@@ -1,16 +1,16 @@
 //! The consumer's side of a task: [`Task`].
 //!
-//! Everything here is safe code over `raw/handle.rs`, which enforces which thread may access what.
-//! A blocking wait does the first of these that applies:
+//! Everything here is safe code over `raw/handle.rs`, which enforces which thread may
+//! touch what. A blocking wait goes through these steps, first match wins:
 //!
-//! 1. The task has ended: take the output, on any thread.
-//! 2. This thread must not block (it is an event loop's): `WouldBlock`.
-//! 3. The task waits for itself: `WouldBlock`, because no other thread could ever end it.
-//! 4. The task is a queued closure or future that may be claimed, and at least half of this
-//!    thread's stack is free: run it, or poll it, here. (So a pool of one thread can wait for its
-//!    own tasks, and no unrelated work ever runs under the waiter's locks.)
-//! 5. Otherwise park; the consumer slot wakes this thread like every other waiter. A worker's pool
-//!    is notified, so that another thread takes its place.
+//! 1. the task has ended: take the output, on any thread;
+//! 2. this thread must not block (an event loop's): `WouldBlock`;
+//! 3. the task waits for itself: `WouldBlock`, since no other thread could ever end it;
+//! 4. the task is a queued closure or future that may be claimed, and at least half of this
+//!    thread's stack is free: run it, or poll it, here (so a pool of one thread can wait for its
+//!    own tasks, and no unrelated work ever runs under the waiter's locks);
+//! 5. park, woken through the consumer slot like every other waiter; a worker's pool is notified,
+//!    so that another thread takes its place.
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -56,12 +56,12 @@ impl<T> Task<T> {
     /// wait that did, call [`try_join`](Task::try_join): it returns `Some(Err(Closed))` if the
     /// error was the task's own.
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
-        // A deadline beyond the clock's range counts as none.
+        // A deadline beyond the clock's range is none.
         self.wait(Instant::now().checked_add(timeout))
     }
 
-    /// The result, if the task has ended; never blocks. If the result was taken before, this
-    /// returns `Some(Err(Closed))`.
+    /// The result, if the task has ended; never blocks. A result that was taken
+    /// before is `Some(Err(Closed))`.
     pub fn try_join(&mut self) -> Option<Result<T, TaskError>> {
         self.take()
     }
@@ -73,11 +73,11 @@ impl<T> Task<T> {
         if context::blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        // The task would wait for itself for ever.
+        // It would wait for itself for ever.
         if deadline.is_none() && self.cell().needs_this_thread() {
             return Err(TaskError::WouldBlock);
         }
-        // With a deadline, running the work here could exceed it, so this thread only parks.
+        // With a deadline, running the work here could overrun it: only park.
         if deadline.is_none()
             && let Some(result) = self.help()
         {
@@ -96,7 +96,7 @@ impl<T> Task<T> {
         match waited {
             Waited::Ready => {}
             Waited::TimedOut | Waited::Refused => {
-                // If this thread has not parked, its next wait is not for this task.
+                // If it has not parked, the next wait is not for this task.
                 record::awaits(0);
                 self.unregister();
             }
@@ -108,15 +108,14 @@ impl<T> Task<T> {
         }
     }
 
-    /// Runs the task here, if it is queued and this thread may run it; returns its result if it has
-    /// ended.
+    /// Runs it here, if it is queued and this thread may; returns its result if it has ended.
     pub(crate) fn help(&mut self) -> Option<Result<T, TaskError>> {
         self.cell().run_here();
         self.try_join()
     }
 
-    /// Waits a moment if another thread is running the task and may be about to end it: parking and
-    /// waking cost more than most tasks.
+    /// Waits a moment if some thread runs it and may be about to end it: parking and waking cost
+    /// more than most tasks.
     fn spin(&self) {
         for _ in 0..SPINS {
             if !self.cell().is_running() {
@@ -128,10 +127,10 @@ impl<T> Task<T> {
 
     /// Asks the task to end.
     ///
-    /// Returns true if the task ends with [`TaskError::Cancelled`], whatever its code still
-    /// returns. A queued closure is dropped at once, a future at its next poll or suspension, on
-    /// its executor; a call in a worker process is stopped. Returns false if the task has ended
-    /// already, or if it is a running closure, which only its token can stop
+    /// True: it ends with [`TaskError::Cancelled`], whatever its code still returns. A queued
+    /// closure is dropped at once, a future at its next poll or suspension, on its executor; a call
+    /// in a worker process is stopped. False: it has ended already, or it is a running closure,
+    /// which only the token that it polls can stop
     /// ([`CancelToken::current`](crate::CancelToken::current)); that token is set.
     pub fn cancel(&self) -> bool {
         self.cell().cancel()
@@ -145,13 +144,13 @@ impl<T> Task<T> {
         self.cell().is_finished()
     }
 
-    /// The number of this task, which no other task of the process has.
+    /// The number of this task, unique in the process.
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.cell().id()
     }
 
-    /// Where the task was spawned.
+    /// Where it was spawned.
     #[must_use]
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.cell().spawned_at()
@@ -177,16 +176,16 @@ impl<T> Task<T> {
         self
     }
 
-    /// The task's name, if it has one.
+    /// Its name, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.cell().name()
     }
 
-    /// Details of the task's failure that are not in the error; available once it has ended, even
-    /// after the error was taken. For a call in a worker process that was stopped because its time
-    /// was up, these say which item it was, after how long, and in which process.
-    /// ([`TaskError::TimedOut`] has no room for that.)
+    /// Details of its failure that are not in the error; available once it has ended, even after
+    /// the error was taken. For a call in a worker process that was stopped because its time was
+    /// up: which item it was, after how long, and in which process. ([`TaskError::TimedOut`] has no
+    /// room for that.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -207,14 +206,13 @@ impl<T> Task<T> {
         self.cell().side()?.note.get().map(|note| &**note)
     }
 
-    /// The task that spawned this one, if a task did.
+    /// The task that spawned it, if one did.
     #[must_use]
     pub fn parent(&self) -> Option<TaskId> {
         self.cell().parent()
     }
 
-    /// Lets the task continue without a handle. Dropping the handle does the same; this is
-    /// explicit.
+    /// Lets the task go on without a handle. Dropping the handle does the same; this is explicit.
     pub fn detach(self) {
         drop(self);
     }
@@ -231,8 +229,8 @@ impl<T> Task<T> {
     /// assert!(matches!(task.join(), Err(TaskError::Cancelled)));
     /// ```
     ///
-    /// It does not own the task: dropping it does nothing, and a failure is reported even while it
-    /// exists. It only keeps the task's memory.
+    /// It does not own the task: dropping it does nothing, and it does not keep a failure from
+    /// being reported. It only keeps the task's memory.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle {
@@ -262,7 +260,7 @@ impl<T> Future for Task<T> {
     }
 }
 
-// The output is in the cell, not in the handle, so the handle may be moved.
+// Not structurally pinned: the output lives in the cell, not in the handle.
 impl<T> Unpin for Task<T> {}
 // A panic cannot leave a cell half-changed: its transitions are single steps.
 impl<T> UnwindSafe for Task<T> {}
@@ -289,25 +287,24 @@ pub struct AbortHandle {
 }
 
 impl AbortHandle {
-    /// See [`Task::cancel`].
+    /// As [`Task::cancel`].
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }
 
-    /// See [`Task::is_finished`].
+    /// As [`Task::is_finished`].
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// See [`Task::id`].
+    /// As [`Task::id`].
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.task.id()
     }
 
-    /// Calls the hook with the task's error, which was kept for other tasks, none of which has
-    /// taken it.
+    /// The task's error was kept for others, and none of them has taken it: tells the hook.
     pub(crate) fn report(&self, error: TaskError) {
         self.task.report(error);
     }
@@ -320,12 +317,12 @@ debug!(
     state = *self.task.shown()
 );
 
-/// Cancels the futures that are tasks, and then drops all. If the destructor of an ended task's
-/// result panics, the panic hook reports that, and the panic is caught.
+/// Cancels those that are tasks, and only then drops all. If the destructor of an ended task's
+/// result panics, the panic hook shows it, and it is contained.
 pub(crate) fn cancel_all<F>(mut futures: Vec<F>) {
     if let Some(tasks) = as_tasks(&mut futures) {
         // Running tasks are cancelled last: otherwise their worker could begin another one first.
-        tasks.sort_by_cached_key(|task| task.cell().is_running()); // the values change meanwhile
+        tasks.sort_by_cached_key(|task| task.cell().is_running()); // which changes meanwhile
         for task in tasks {
             task.cell().cancel();
         }
@@ -345,39 +342,39 @@ pub struct CancelOnDrop<T> {
 }
 
 impl<T> CancelOnDrop<T> {
-    /// Like [`Task::join`], but if the wait is refused, the task is cancelled.
+    /// Like [`Task::join`], but if the wait is refused the task is cancelled.
     ///
     /// # Errors
-    /// See [`Task::join`].
+    /// As [`Task::join`].
     pub fn join(mut self) -> Result<T, TaskError> {
         self.task.wait(None)
     }
 
-    /// See [`Task::join_timeout`].
+    /// As [`Task::join_timeout`].
     ///
     /// # Errors
-    /// See [`Task::join_timeout`].
+    /// As [`Task::join_timeout`].
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
         self.task.join_timeout(timeout)
     }
 
-    /// See [`Task::try_join`].
+    /// As [`Task::try_join`].
     pub fn try_join(&mut self) -> Option<Result<T, TaskError>> {
         self.task.try_join()
     }
 
-    /// See [`Task::cancel`].
+    /// As [`Task::cancel`].
     pub fn cancel(&self) -> bool {
         self.task.cancel()
     }
 
-    /// See [`Task::is_finished`].
+    /// As [`Task::is_finished`].
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// See [`Task::id`].
+    /// As [`Task::id`].
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.task.id()

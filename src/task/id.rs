@@ -1,7 +1,8 @@
-//! Task ids: no other task of the process has the same number.
+//! Task ids: a number that no other task of this process has.
 //!
-//! Each thread takes blocks of ids from one counter, so spawning touches no shared cache line. Ids
-//! are therefore unique, but not ordered between threads.
+//! Ids are handed out from blocks that each thread takes from one counter, so
+//! that spawning touches no shared cache line. They are therefore unique, but
+//! not ordered between threads.
 //!
 //! A task that was made before this process was forked has an id below a limit, which is set in the
 //! child at the fork. If it belongs to a pool, no thread will run it: the pool's threads are the
@@ -91,13 +92,13 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// Tasks with smaller ids belong to a parent process; it changes only while there is one thread.
 static BORDER: AtomicU64 = AtomicU64::new(0);
 
-/// Takes a block of `count` ids from the counter of the process.
+/// `count` ids that no other caller gets, from one counter for the process.
 #[cold]
 fn take_block(count: u64) -> u64 {
     NEXT.fetch_add(count, Ordering::Relaxed)
 }
 
-/// Makes forked children distinguish their parent's tasks from their own, from now on.
+/// From now on a forked child can distinguish its parent's tasks from its own.
 pub(crate) fn watch_forks() {
     // The second caller may continue before the first has finished: no protocol.
     static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -106,8 +107,7 @@ pub(crate) fn watch_forks() {
     }
 }
 
-/// Runs in a forked child. It changes only plain words (Y30). The rest of this thread's block is
-/// above the limit, too.
+/// Changes only plain words (Y30). The rest of this thread's block is above the limit, too.
 extern "C" fn draw_border() {
     BORDER.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
     let _ = IDS.try_with(|(next, end)| {

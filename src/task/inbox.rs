@@ -1,20 +1,20 @@
-//! A queue that any thread pushes to and one thread drains, and whether the draining thread sleeps.
+//! A queue that any thread pushes to and one thread drains, and whether that thread sleeps.
 //!
 //! **Protocol.** Entries and sleep are behind one lock, which is held for a few instructions.
 //!
-//! 1. `push` adds an entry, and learns whether the drainer slept. If it did, this thread, and no
-//!    other, must wake it. A closed inbox accepts no entry.
-//! 2. Before the drainer sleeps, it marks itself asleep, which succeeds only if there is no entry;
-//!    then it checks everything else that it could be rung for.
+//! 1. `push` adds an entry, and learns whether the drainer slept: then this thread, and no other,
+//!    must wake it. Nothing goes into an inbox that is closed.
+//! 2. Before the drainer sleeps it marks itself asleep, which succeeds only if there is no entry;
+//!    then it checks everything else that it would be rung for.
 //! 3. `drain` takes all entries at once, oldest first.
-//! 4. `ring` is for a thread that has left work elsewhere: it ends the sleep, as a push does. The
-//!    drainer itself can end it, too.
-//! 5. `close` takes the last entries and closes the inbox in one step, so none can follow.
+//! 4. `ring` is for a thread that has left something elsewhere: it ends the sleep, as a push does.
+//!    The drainer itself can end it, too.
+//! 5. `close` takes the last entries in the step after which none can follow.
 //!
-//! **Why no wake-up is lost.** A push or a ring comes before or after the drainer marks itself
-//! asleep. If it comes before, the drainer finds the entry, or the work that was left before the
-//! ring. If it comes after, it finds the mark. The first to find the mark clears it, so there is at
-//! most one wake-up for each sleep.
+//! **Why no wake-up is lost.** A push or a ring comes either before the drainer marks itself
+//! asleep, and then the drainer finds the entry, or what was left before the ring; or after, and
+//! then it finds the mark. The first to find the mark clears it, so there is at most one wake-up
+//! for each sleep.
 //!
 //! **Rejected.** A lock-free stack of the tasks themselves (`docs/DESIGN.md` has the figures).
 //!
@@ -28,18 +28,18 @@ use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::loom::{Mutex, MutexGuard};
 use crate::sys::fork;
 
-/// Where the drainer sleeps.
+/// How the drainer sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SleepPlace {
-    /// In the kernel's wait for the poller's events.
-    Poller,
-    /// In a parker, until it is woken or the time is up.
-    Parker,
+pub(crate) enum Sleep {
+    /// In the kernel, for many things.
+    InPoller,
+    /// Until it is woken, or the time is up.
+    InParker,
 }
 
 /// A multi-producer queue of runnables.
 pub(crate) struct Inbox {
-    /// The fork generation of the process that made it.
+    /// The process that it was made in, as `fork::generation` has it.
     generation: u32,
     state: Mutex<State>,
     /// Whether there are entries: a hint, which saves the drainer the lock.
@@ -48,9 +48,9 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct State {
-    /// The entries, oldest first.
+    /// Oldest first.
     entries: Vec<Runnable>,
-    sleep: Option<SleepPlace>,
+    sleep: Option<Sleep>,
     closed: bool,
 }
 
@@ -65,23 +65,23 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// Whether this is a forked child of the process that made it: the drainer was a thread of the
-    /// parent, and does not exist here.
+    /// Whether this is a forked child of the process that made it: the drainer was its parent's,
+    /// and is not there.
     pub(crate) fn is_foreign(&self) -> bool {
         self.generation != fork::generation()
     }
 
-    /// Takes the lock. `None`: this is a forked child, where the lock may be held for ever by a
-    /// thread that was not copied.
+    /// `None`: this is a forked child, where the lock may be held for ever by a thread that was not
+    /// copied.
     fn lock(&self) -> Option<MutexGuard<'_, State>> {
         (!self.is_foreign()).then(|| self.state.lock())
     }
 
-    /// (1) Adds an entry. Returns where the drainer sleeps, if this thread must wake it. If the
-    /// inbox is closed, returns the entry.
-    pub(crate) fn push(&self, runnable: Runnable) -> Result<Option<SleepPlace>, Runnable> {
+    /// (1) Adds an entry; returns how the drainer sleeps, if this thread must wake it. A closed
+    /// inbox returns the entry.
+    pub(crate) fn push(&self, runnable: Runnable) -> Result<Option<Sleep>, Runnable> {
         let Some(mut state) = self.lock() else {
-            mem::forget(runnable); // perhaps only the drainer's thread may drop its future
+            mem::forget(runnable); // its future may be one that only the drainer's thread may drop
             return Ok(None);
         };
         if state.closed {
@@ -92,14 +92,12 @@ impl Inbox {
         Ok(state.sleep.take())
     }
 
-    /// Whether it is empty. This is a hint, except for a drainer that has just marked itself
-    /// asleep.
+    /// Whether it is empty: a hint, except for a drainer that has just marked itself asleep.
     pub(crate) fn is_empty(&self) -> bool {
         !self.filled.load(Ordering::Relaxed)
     }
 
-    /// (3) Called by the drainer: moves the entries to `entries`, which is empty, and whose memory
-    /// is reused.
+    /// (3) The drainer: moves the entries to `entries`, which is empty, and whose memory is reused.
     pub(crate) fn drain(&self, entries: &mut Vec<Runnable>) {
         if !self.is_empty()
             && let Some(mut state) = self.lock()
@@ -109,9 +107,8 @@ impl Inbox {
         }
     }
 
-    /// (2) Called by the drainer before it checks a last time and sleeps. `false`: there are
-    /// entries.
-    pub(crate) fn begin_sleep(&self, place: SleepPlace) -> bool {
+    /// (2) The drainer, before it checks a last time and sleeps. False: there are entries.
+    pub(crate) fn lie_down(&self, how: Sleep) -> bool {
         let Some(mut state) = self.lock() else {
             return true;
         };
@@ -121,24 +118,24 @@ impl Inbox {
             drop(state);
             state = self.state.lock();
         }
-        state.sleep = empty.then_some(place);
+        state.sleep = empty.then_some(how);
         empty
     }
 
-    /// (4) Called by the drainer after its sleep, or if it has found work after all.
-    pub(crate) fn end_sleep(&self) {
+    /// (4) The drainer, after its sleep or if it has found work after all.
+    pub(crate) fn get_up(&self) {
         if let Some(mut state) = self.lock() {
             state.sleep = None;
         }
     }
 
-    /// (4) Called by any thread after it has left work for the drainer elsewhere. Returns where the
-    /// drainer sleeps, if this thread must wake it.
-    pub(crate) fn ring(&self) -> Option<SleepPlace> {
+    /// (4) Any thread, after it has left something for the drainer elsewhere: how it sleeps, if
+    /// this thread must wake it.
+    pub(crate) fn ring(&self) -> Option<Sleep> {
         self.lock()?.sleep.take()
     }
 
-    /// (5) Called by the drainer: takes the last entries; none can follow.
+    /// (5) The drainer: takes the last entries; none can follow.
     pub(crate) fn close(&self) -> Vec<Runnable> {
         let Some(mut state) = self.lock() else {
             return Vec::new();
@@ -153,7 +150,7 @@ impl Inbox {
     }
 }
 
-/// Faults that a model must find.
+/// Faults on purpose, so that the models show that they can fail.
 #[cfg(loom)]
 pub(crate) mod fault {
     use std::cell::Cell;
@@ -162,8 +159,8 @@ pub(crate) mod fault {
         static TWO_STEPS: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Splits `begin_sleep` into a check and a store.
-    pub(crate) fn begin_sleep_in_two_steps(on: bool) {
+    /// `lie_down` as a look and a store.
+    pub(crate) fn lie_down_in_two_steps(on: bool) {
         TWO_STEPS.set(on);
     }
 

@@ -1,12 +1,12 @@
 //! Values that belong to a task, on whatever thread its code runs.
 //!
 //! **Protocol.** 1. A scope has a value. While its future is polled, or its closure runs, the value
-//! is in a thread-local, with the mark of the task that runs here ([`marker`]). 2. When the poll or
-//! the call has ended, even by unwinding, the previous value is restored.
-//! 3. Code sees the value only while the marker is the same. A thread that waits inside the scope
-//!    may run another task meanwhile, which must see the same value as on any other thread.
+//! lies in a thread-local, with the mark of the task that runs here ([`marker`]). 2. The previous
+//! value is restored when the poll or the call has ended, even by unwinding.
+//! 3. Code sees the value only while the marker is the same: a thread that waits inside the scope
+//!    may run another task meanwhile, which sees the same as on any other thread.
 //!
-//! While code reads a value, it shares it (`Rc`) and does not borrow the thread-local, so it may
+//! While it is read, a value is shared (`Rc`), not borrowed from its place, so the reading code may
 //! enter another scope.
 //!
 //! Tests: `tests/task/local.rs`.
@@ -23,7 +23,8 @@ use thiserror::Error;
 
 use crate::sync::marker;
 
-/// Declares task-locals: statics of the type [`LocalKey`], which have a value inside a scope.
+/// Declares task-locals: statics of the type [`LocalKey`], each with a value for as long as a scope
+/// gives it one.
 ///
 /// ```
 /// trefoil::task_local! {
@@ -61,17 +62,16 @@ macro_rules! task_local {
 ///
 /// A scope gives it a value, for a future ([`scope`](LocalKey::scope)) or a call
 /// ([`sync_scope`](LocalKey::sync_scope)), on any executor of this process and on other runtimes. A
-/// task that is spawned inside a scope has no value, unless it is passed on with
-/// [`inherit`](LocalKey::inherit) or [`inherit_sync`](LocalKey::inherit_sync). The halves of a
-/// `join` and the items of a `map` may run on other threads: get the value before the call, and let
-/// them borrow it.
+/// task that is spawned inside has none, unless requested with [`inherit`](LocalKey::inherit) or
+/// [`inherit_sync`](LocalKey::inherit_sync). The halves of a `join` and the items of a `map` may
+/// run on other threads: get the value before, and let them borrow it.
 ///
 /// Cost: an allocation and a few thread-local accesses for each poll of a scope.
 pub struct LocalKey<T: 'static> {
     slot: ThreadLocal<LocalSlot<T>>,
 }
 
-/// Where a task-local's value is while its scope's code runs.
+/// The place of a task-local's value while its scope's code runs.
 #[doc(hidden)]
 #[expect(missing_debug_implementations, reason = "it is the macro's")]
 pub struct LocalSlot<T>(RefCell<Option<Entry<T>>>);
@@ -95,25 +95,23 @@ impl<T> LocalKey<T> {
         Self { slot }
     }
 
-    /// Wraps `future`, so that its code finds `value` in this key. Scopes nest: the innermost
-    /// counts.
+    /// `future`, whose code finds `value` in this key. Scopes nest: the innermost counts.
     ///
     /// # Cancel safety
-    /// The returned future is as cancel safe as `future`. The value is also in place while `future`
-    /// is dropped.
+    /// As cancel safe as `future`. The value is also in place while `future` is dropped.
     pub fn scope<F: Future>(&'static self, value: T, future: F) -> impl Future<Output = F::Output> {
         self.scope_of(Some(value), future)
     }
 
-    /// Calls `f`; its code finds `value` in this key.
+    /// Calls `f`, whose code finds `value` in this key.
     pub fn sync_scope<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
         let mut value = Some(value);
         let _placed = Placed::new(self, &mut value);
         f()
     }
 
-    /// Wraps `future`, so that its code finds the value that this key has *here and now*. Use it
-    /// for a future that will be spawned. If there is no value here, this is `future` unchanged.
+    /// `future`, whose code finds the value that this key has *here and now*: for a future to be
+    /// spawned. Without a value here it is `future` unchanged.
     ///
     /// ```
     /// trefoil::task_local! { static DEPTH: u32; }
@@ -165,7 +163,7 @@ impl<T> LocalKey<T> {
     /// Calls `f` with the value.
     ///
     /// # Errors
-    /// [`AccessError`] if there is no value here; see [`with`](LocalKey::with).
+    /// [`AccessError`] if it has none here, as [`with`](LocalKey::with) says.
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
         let find = |slot: &LocalSlot<T>| {
             let entry = slot.0.borrow();
@@ -181,7 +179,7 @@ impl<T> LocalKey<T> {
     /// A clone of the value.
     ///
     /// # Panics
-    /// See [`with`](LocalKey::with).
+    /// As [`with`](LocalKey::with).
     #[track_caller]
     pub fn get(&'static self) -> T
     where
@@ -193,11 +191,11 @@ impl<T> LocalKey<T> {
 
 debug!(impl<T> LocalKey<T>, self);
 
-/// Moves a value into its key. Dropping it moves the value back to its place.
+/// A value that lies in its key until this is dropped, and is back in its place then.
 struct Placed<'a, T: 'static> {
     key: &'static LocalKey<T>,
     place: &'a mut Option<T>,
-    /// The value that is not in the key now: first the new one, and later the previous one.
+    /// What does not lie in the key just now: the value, and later what was there before.
     other: Option<Entry<T>>,
     is_swapped: bool,
 }
@@ -223,7 +221,7 @@ impl<'a, T> Placed<'a, T> {
     fn swap(&mut self) {
         if self.is_swapped {
             let swap = |slot: &LocalSlot<T>| mem::swap(&mut *slot.0.borrow_mut(), &mut self.other);
-            let _ = self.key.slot.try_with(swap); // an ending thread has no such place
+            let _ = self.key.slot.try_with(swap); // on a thread that ends, no code finds it
         }
     }
 }
@@ -232,7 +230,7 @@ impl<T> Drop for Placed<'_, T> {
     fn drop(&mut self) {
         self.swap();
         if self.is_swapped {
-            // No code reads the value any more, because all readers are inside the scope.
+            // Nothing reads it any more: all readers are inside the scope.
             let value = self.other.take().map(|entry| entry.value);
             *self.place = value.and_then(Rc::into_inner);
         }

@@ -65,7 +65,7 @@
 //
 // Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `benches/benches/cell.rs`.
 
-#![cfg_attr(loom, allow(dead_code, unused_imports))] // under loom most executors are absent
+#![cfg_attr(loom, allow(dead_code, unused_imports))] // most executors are absent then
 
 pub(crate) mod awaited;
 mod cancel_token;
@@ -99,8 +99,8 @@ pub use combine::{
 pub use group::{GroupJoin, GroupNext};
 pub use local::{AccessError, LocalKey};
 pub use outcome::Outcome;
-/// The names that the crate's root re-exports. (Their paths through this module compile, too, but
-/// are not documented.)
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing
+/// speaks of them.)
 pub(crate) mod root {
     pub use super::cancel_token::CancelToken;
     pub use super::combine::{
@@ -126,13 +126,13 @@ pub(crate) use error::CodecDirection;
 pub(crate) use handle::cancel_all;
 #[cfg(loom)]
 pub(crate) use inbox::fault as inbox_fault;
-pub(crate) use inbox::{Inbox, SleepPlace};
+pub(crate) use inbox::{Inbox, Sleep};
 pub(crate) use raw::cell::{closure, future, local_future, promise};
 pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef, free_list};
 pub(crate) use unobserved::Hook;
 
-/// The executor's side, which users never see, for the models in `checks/` and the benchmarks of
-/// the cell.
+/// For the models in `checks/` and the benchmarks of the cell: the executor's side, which users
+/// never see.
 #[cfg(any(loom, feature = "__bench"))]
 #[doc(hidden)]
 #[path = "../../checks/inside/task_model.rs"]

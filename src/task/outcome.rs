@@ -29,8 +29,7 @@ use super::error::TaskError;
     label = "this gives `{Self}`"
 )]
 pub trait Outcome<T> {
-    /// Converts it to the result of a task. This calls no other crate's code, because only this
-    /// crate implements it.
+    /// As the result of a task. It calls no code of others: only this crate implements it.
     #[doc(hidden)]
     fn into_result(self, _: Seal) -> Result<T, TaskError>;
 }
@@ -48,19 +47,19 @@ impl<T: Unpin> Outcome<T> for T {
 }
 
 /// A future that never ends may be a member of a group of `()`: `async { loop { .. } }`.
-#[doc(hidden)] // `!` has no name that could be shown
+#[doc(hidden)] // `!` has no name to be shown under
 impl Outcome<()> for Never {
     fn into_result(self, _: Seal) -> Result<(), TaskError> {
         match self {}
     }
 }
 
-/// The type `!`, which has no name yet.
+/// `!`, which has no name yet.
 type Never = <fn() -> ! as Returns>::Output;
 
-/// The return type of a function.
+/// What a function returns.
 pub trait Returns {
-    /// The return type.
+    /// That type.
     type Output;
 }
 
@@ -72,25 +71,25 @@ impl<R> Returns for fn() -> R {
 #[derive(Debug)]
 pub struct Seal;
 
-/// How the output of a future becomes the result of its task.
-pub(crate) trait OutputRule<O, T> {
+/// How what a future gives becomes the result of its task.
+pub(crate) trait Ending<O, T> {
     fn result(output: O) -> Result<T, TaskError>;
 }
 
-/// For a future that an executor runs: the output is the value.
-pub(crate) struct AsValue;
+/// Of a future that an executor runs: whatever it gives is the value.
+pub(crate) struct Whole;
 
-impl<T> OutputRule<T, T> for AsValue {
+impl<T> Ending<T, T> for Whole {
     #[inline]
     fn result(output: T) -> Result<T, TaskError> {
         Ok(output)
     }
 }
 
-/// For a future in a group.
+/// Of a future in a group.
 pub(crate) struct ByOutcome;
 
-impl<O: Outcome<T>, T> OutputRule<O, T> for ByOutcome {
+impl<O: Outcome<T>, T> Ending<O, T> for ByOutcome {
     fn result(output: O) -> Result<T, TaskError> {
         output.into_result(Seal)
     }

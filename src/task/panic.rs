@@ -5,10 +5,10 @@
 //! and always calls the previous hook. If the host replaces the hook afterwards, only the location
 //! is lost.
 //!
-//! A resumed panic does not call the hook again. So a [`Panic`] that moves to another thread (that
-//! of a stolen half, or of an awaited task) carries its location, and stores it where it is
-//! resumed. A location belongs to the task in which it was stored: the location of a panic that a
-//! task has caught itself is not used for a later task's panic without one.
+//! A resumed panic does not call the hook again. So a [`Panic`] that goes from one thread to
+//! another (of a stolen half, of an awaited task) carries its location, and stores it where it is
+//! resumed. A location belongs to the task in which it was stored: a panic that a task has caught
+//! itself is not mistaken for the location of a later task's silent panic.
 //!
 //! The payload of a local panic is kept, behind a lock because payloads are not
 //! `Sync`; the first to resume gets it, later resumers get the message.
@@ -39,7 +39,7 @@ type Payload = Box<dyn Any + Send + 'static>;
 #[derive(Clone)]
 pub struct Panic {
     inner: Arc<Inner>,
-    /// The index of the item of a process pool's `map` that panicked.
+    /// Which item of a process pool's `map` it is of.
     pub(super) item: Option<usize>,
 }
 
@@ -95,7 +95,7 @@ impl Panic {
         &self.inner.message
     }
 
-    /// Where the panic began. `None` if the host installed its own panic hook after the first
+    /// Where the panic began. `None` if the host put in a panic hook of its own after the first
     /// executor was made, if there was no hook yet, or if the panic was raised by
     /// `std::panic::resume_unwind`, which calls no hook.
     #[must_use]
@@ -103,7 +103,7 @@ impl Panic {
         self.inner.location.as_ref()
     }
 
-    /// Where the code ran: the name of the thread, or `process` and the process id.
+    /// Where it ran: the name of the thread, or `process` and the process id.
     #[must_use]
     pub fn worker(&self) -> &str {
         &self.inner.worker
@@ -116,7 +116,7 @@ impl Panic {
     /// # Panics
     /// Always.
     pub fn resume_unwind(self) -> ! {
-        // No hook is called that would note the location.
+        // No hook is called, which would note it.
         note(Some(Box::new(Place {
             task: current::id(),
             location: self.inner.location.clone(),
@@ -153,7 +153,7 @@ impl PanicLocation {
         Self { file, line, column }
     }
 
-    /// The source file, as the compiler recorded it.
+    /// The source file, as the compiler was given it.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
@@ -172,7 +172,7 @@ impl PanicLocation {
     }
 }
 
-/// The name of the place where code runs on this thread, for a panic's report.
+/// What a panic on this thread says about where it ran.
 fn worker_name() -> String {
     let thread = std::thread::current();
     thread
@@ -197,21 +197,20 @@ impl fmt::Display for PanicLocation {
 }
 
 crate::loom::per_thread! {
-    /// Where the last panic on this thread began. It is boxed because [`catch`] moves it out and
-    /// in.
+    /// Where the last panic on this thread began. Boxed: [`catch`] moves it out and in.
     static PLACE: Cell<Option<Box<Place>>> = Cell::new(None);
 }
 
 /// Where a panic began.
 struct Place {
-    /// The task that it happened in.
+    /// The task that it is in.
     task: Option<TaskId>,
     location: Option<PanicLocation>,
-    /// The thread, if it is another one than the thread that notes it.
+    /// The thread, if it is not the one that it is noted on.
     worker: Option<String>,
 }
 
-/// Notes a place on this thread, or none; returns the previous one.
+/// Notes a place on this thread, or none; the one before.
 #[inline(always)]
 fn note(place: Option<Box<Place>>) -> Option<Box<Place>> {
     PLACE
@@ -240,14 +239,14 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// Like [`catch`], inside a task: the noted place belongs to this task or is not used.
+/// Like [`catch`], where a task has been entered: the place is known by that.
 #[inline]
 pub(super) fn catch_in_task<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(caught)
 }
 
 /// Runs `f`; a panic becomes a [`Panic`] with its message, place and payload. A place that was
-/// noted before is restored, because `f` may run in the middle of another unwinding.
+/// noted before is put back: `f` may run in the middle of another unwinding.
 #[inline]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     let before = note(None);
@@ -256,7 +255,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
     result
 }
 
-/// The place of the panic that was just caught, if the hook has noted it.
+/// The place of the panic that has just been caught, if the hook has noted it.
 fn take_place() -> Option<Box<Place>> {
     note(None).filter(|place| place.task == current::id())
 }

@@ -2,10 +2,10 @@
 //!
 //! **Protocol.** Such a member has a task's cell, whose entry comes here when it is added and each
 //! time that it is woken. With the entry a notice ([`NOTICE`]) goes into the group's ready queue,
-//! so that one wait learns of ended tasks and of futures to poll, in the order in which they came.
-//! While no thread waits, nothing is polled.
+//! so that one wait learns of ended tasks and of futures to be polled, in the order in which they
+//! came. While no thread waits, nothing is polled.
 //!
-//! When the group is dropped, this is closed: later entries are dropped, with their futures.
+//! When the group is dropped this is closed: later entries are dropped, with their futures.
 //!
 //! Tests: `tests/task/group_futures.rs`.
 
@@ -14,11 +14,11 @@ use std::collections::VecDeque;
 use super::raw::{ReadyShared, Runnable, Schedule};
 use crate::loom::{Arc, Mutex};
 
-/// A number in the ready queue that is no member's: it says that there is an entry here.
+/// In place of a member's number in the ready queue: there is an entry here.
 pub(super) const NOTICE: usize = usize::MAX;
 
 pub(super) struct Polled {
-    /// The entries, oldest first. `None`: closed.
+    /// Oldest first. `None`: closed.
     entries: Mutex<Option<VecDeque<Runnable>>>,
     ready: Arc<ReadyShared>,
 }
@@ -29,15 +29,15 @@ impl Polled {
         Arc::new(Self { entries, ready })
     }
 
-    /// Polls the future that was woken first.
+    /// Polls the one that was woken first.
     pub(super) fn poll_one(&self) {
         let entry = self.entries.lock().as_mut().and_then(VecDeque::pop_front);
         if let Some(entry) = entry {
-            let _ran = entry.run(); // if it is woken again, its waker adds its entry
+            let _ran = entry.run(); // if it is woken again, its entry comes by itself
         }
     }
 
-    /// Drops the futures. Their members have all been cancelled.
+    /// All members have been cancelled: their futures are dropped.
     pub(super) fn clear(&self) {
         let entries = self.entries.lock().as_mut().map(std::mem::take);
         drop(entries);
@@ -51,13 +51,13 @@ impl Polled {
     pub(super) fn push(&self, entry: Runnable) {
         match &mut *self.entries.lock() {
             Some(entries) => entries.push_back(entry),
-            None => return, // dropping the entry drops the future
+            None => return, // and drops it
         }
         self.ready.push(NOTICE);
     }
 }
 
-/// The scheduler of members that are futures.
+/// The scheduler of these members.
 pub(super) struct ToGroup(pub(super) Arc<Polled>);
 
 impl Schedule for ToGroup {

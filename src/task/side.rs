@@ -1,4 +1,4 @@
-//! Data that most tasks do not need: a name, a hook, a token, a span.
+//! Data that most tasks never need: a name, a hook, a token, a span.
 //!
 //! One record beside the cell, allocated on first use and freed with the cell.
 
@@ -7,17 +7,17 @@ use std::sync::OnceLock;
 use super::cancel_token::CancelToken;
 use super::unobserved::Hook;
 
-/// The record. A cell has a pointer to it, which is empty for most tasks.
+/// The record. A cell has a place for it: a word that is empty for most tasks.
 #[derive(Default)]
 pub(super) struct Side {
     pub(super) name: OnceLock<Box<str>>,
-    /// Details of its failure that are not in the error.
+    /// What is known of its failure, beside the error.
     pub(super) note: OnceLock<Box<str>>,
-    /// The hook for a failure that is never taken. It replaces the process's hook.
+    /// The hook for a failure that is never taken, instead of the process's.
     pub(super) hook: OnceLock<Hook>,
-    /// The token that the task's own code checks.
+    /// What the task's own code polls to learn that it should end.
     pub(super) token: OnceLock<CancelToken>,
-    /// The task's span, while a subscriber listens to it and the work exists.
+    /// While a subscriber listens to it, and the work is there.
     #[cfg(feature = "tracing")]
     pub(super) span: crate::loom::Mutex<Option<tracing::Span>>,
 }

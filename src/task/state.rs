@@ -7,8 +7,8 @@
 //! - **T1** At most one thread is between a transition that sets `RUNNING` and the one that clears
 //!   it. Only that thread touches the work, and only it writes the output.
 //! - **T2** The transition that sets `DONE` releases the output; a thread that saw `DONE` with
-//!   acquire may read it. `DONE` is never cleared. If `HANDLE` was set at that moment, the handle
-//!   owns the output; otherwise the finisher does.
+//!   acquire may read it. `DONE` is never cleared. If `HANDLE` was set at that moment the handle
+//!   owns the output, else the finisher does.
 //! - **T3** The consumer slot belongs to the handle while `WAITING` is clear. Setting `WAITING`
 //!   lends it to the finisher; the handle gets it back by clearing `WAITING` before `DONE`. If
 //!   `finish` found `WAITING` set, the slot is the finisher's for good.
@@ -20,16 +20,16 @@
 //!   wake-up could be lost.
 //! - **T16** A task that has woken itself while it was polled, by reference and on the thread that
 //!   polls it, need not leave `RUNNING` to be queued: its runner keeps the right of T1 in a
-//!   `Runnable`, which is not copied, and continues from there. Meanwhile other threads see a
-//!   running task, and mark it as they would any (T5).
-//! - **T26** The count is at least the number of owners, or so large that the cell is never freed:
-//!   from 2^23 references on, [`State::release`] and [`State::wake`] do not decrease it, and from
-//!   2^23 + 2^22 on, [`State::retain`] and [`State::claim`] do not increase it. `docs/MODELS.md`
-//!   has the proof.
+//!   `Runnable`, which is not copied, and goes on from there. Others see a running task meanwhile,
+//!   and mark it as they would (T5).
+//! - **T26** A count never says less than there are owners, or it says so many that the cell is
+//!   never destroyed: from 2^23 references on [`State::release`] and [`State::wake`] take none off,
+//!   and from 2^23 + 2^22 on [`State::retain`] and [`State::claim`] add none. `docs/MODELS.md` has
+//!   the proof.
 //!
 //! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the
-//! models in `checks/tests/models.rs`, and by twins that are broken on purpose: one in `lend`, one
-//! in the full count.
+//! models in `checks/tests/models.rs`, and by their twins whose `lend`, and whose full count, are
+//! broken on purpose.
 
 use crate::loom::atomic::{AtomicU32, Ordering};
 
@@ -37,9 +37,9 @@ use crate::loom::atomic::{AtomicU32, Ordering};
 const SCHEDULED: u32 = 1 << 0;
 /// One thread has the work to itself: it polls, calls or drops it, and writes the output.
 const RUNNING: u32 = 1 << 1;
-/// The output was written, and the work was dropped. This is final.
+/// The output was written; the work has been dropped; final.
 const DONE: u32 = 1 << 2;
-/// The task was asked to end: a future is dropped at its next start or suspension.
+/// The end was asked for: a future is dropped at its next start or suspension.
 const CANCELLED: u32 = 1 << 3;
 /// The `Task<T>` exists: it owns the output once `DONE` is set.
 const HANDLE: u32 = 1 << 4;
@@ -51,8 +51,8 @@ const TAKEN: u32 = 1 << 6;
 const CLAIMABLE: u32 = 1 << 7;
 /// One reference; the 24 bits from here up count them.
 const REF: u32 = 1 << 8;
-/// From this many references on, the count is not decreased any more (T26). It is the sign bit, so
-/// one signed comparison recognizes both this and the last reference.
+/// From this many references on, none is taken off the count any more (T26). It is the sign bit, so
+/// one signed comparison tells the last reference and this.
 const MANY: u32 = 1 << 31;
 /// From this many on, none is added either.
 const FULL: u32 = MANY | MANY >> 1;
@@ -97,8 +97,8 @@ pub(super) enum Finish {
     Consumer,
     /// No handle will take the output: drop it. The caller keeps its reference.
     Orphan,
-    /// The task was cancelled meanwhile, and the caller honours that: replace the output, and
-    /// finish again. It is still running.
+    /// Cancelled meanwhile and the caller honours that: replace the output, and
+    /// finish again. Still running.
     Overruled,
 }
 
@@ -106,11 +106,11 @@ pub(super) enum Finish {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cancel {
-    /// Nothing: it is too late, or only the task's token can stop it.
+    /// Too late, or only its token can stop it.
     No,
-    /// It will end in `Cancelled`; another thread takes care of that.
+    /// It will end in `Cancelled`; another thread sees to it.
     Marked,
-    /// As `Marked`, and a reference was added for a queue entry: schedule it.
+    /// As `Marked`; a reference was added for a queue entry: schedule it.
     Schedule,
     /// The caller now runs the task, with a reference of its own: drop the work
     /// and finish with `Cancelled`.
@@ -136,11 +136,11 @@ pub(super) enum Detach {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// The task has not ended.
+    /// Not ended.
     Pending,
-    /// The task has ended, and the output is the handle's.
+    /// Ended; the output is the handle's.
     Output,
-    /// The task has ended, and the output was taken.
+    /// Ended; the output was taken.
     Taken,
 }
 
@@ -210,10 +210,10 @@ impl State {
         })
     }
 
-    /// (1) The holder of the entry of a task that has yielded (T16) continues with it; it is still
+    /// (1) The holder of the entry of a task that has yielded (T16) goes on with it; it is still
     /// running.
     ///
-    /// Usually a load is enough: a wake-up that is not seen here is seen when the task suspends.
+    /// Mostly a load is enough: a wake-up that is not seen here is seen when the task suspends.
     #[inline]
     pub(super) fn resume(&self) -> Start {
         let s = self.0.load(Ordering::Acquire);
@@ -221,15 +221,15 @@ impl State {
             return Start::Cancelled;
         }
         if s & SCHEDULED != 0 {
-            // This poll is the one that its wakers want (T5).
+            // This poll is what its wakers want (T5).
             self.0.fetch_and(!SCHEDULED, Ordering::AcqRel);
         }
         Start::Run
     }
 
-    /// (2) A waiter wants to run a queued closure itself, or to poll a queued future. On success it
-    /// has a reference of its own. The entry in the queue becomes stale, until a future is
-    /// scheduled again: then either entry may start it, and the other is stale.
+    /// (2) A waiter wants to run a queued closure itself, or to poll a queued future. On
+    /// success it has a reference of its own; the entry in the queue becomes stale, until a
+    /// future is scheduled again: then either entry may start it, and the other is stale.
     #[inline]
     pub(super) fn claim(&self) -> bool {
         self.transition(|s| {
@@ -265,8 +265,8 @@ impl State {
     /// (4) The work has been dropped and the output written: make it visible.
     /// `honour_cancel`: a cancellation that came meanwhile wins over the output.
     ///
-    /// Gives up the caller's reference when nothing is left to do with it (`Handed`); otherwise the
-    /// caller keeps it.
+    /// Gives up the caller's reference when nothing is left to do with it
+    /// (`Handed`); else the caller still has it.
     #[inline]
     pub(super) fn finish(&self, honour_cancel: bool) -> Finish {
         self.transition(|s| {
@@ -284,7 +284,7 @@ impl State {
         })
     }
 
-    /// (5) The promise side wants to write the output. False: the task was cancelled.
+    /// (5) The promise side wants to write the output. False: it was cancelled.
     #[inline]
     pub(super) fn begin_complete(&self) -> bool {
         self.transition(|s| {
@@ -298,7 +298,7 @@ impl State {
 
     // ----------------------------------------------------------------- wakers
 
-    /// (3) A waker wakes by reference. Returns true if a reference was added: schedule it.
+    /// (3) A waker, by reference. True: a reference was added, schedule it.
     #[inline]
     pub(super) fn wake_by_ref(&self) -> bool {
         self.transition(|s| {
@@ -312,9 +312,9 @@ impl State {
         })
     }
 
-    /// (3) A waker wakes by value. `Schedule`: as by reference, and the waker's own reference stays
-    /// with the caller, because the executor's half of the cell must outlive the call that
-    /// schedules; the other results drop it.
+    /// (3) A waker, by value. `Schedule`: as by reference, and the waker's own
+    /// reference stays with the caller, because the executor's half of the cell
+    /// must outlive the call that schedules; the others drop it.
     #[inline]
     pub(super) fn wake(&self) -> Wake {
         self.transition(|s| {
@@ -336,8 +336,8 @@ impl State {
 
     // ----------------------------------------------------------------- cancel
 
-    /// (6) For closures and promises: if no thread runs or completes the task now, it is claimed;
-    /// otherwise it is marked, for its token.
+    /// (6) For closures and promises: one that no thread runs or completes just now is claimed;
+    /// else it is marked, for its token.
     pub(super) fn cancel_idle(&self) -> Cancel {
         self.transition(|s| {
             if s & DONE != 0 {
@@ -353,8 +353,8 @@ impl State {
         })
     }
 
-    /// (6) For futures: the task is marked, and scheduled if it sleeps, so that its executor drops
-    /// it.
+    /// (6) For futures: marked, and scheduled if it sleeps, so that its executor
+    /// drops it.
     pub(super) fn cancel_future(&self) -> Cancel {
         self.transition(|s| {
             if s & DONE != 0 {
@@ -367,37 +367,37 @@ impl State {
         })
     }
 
-    /// Whether the task was asked to end (also after it has ended).
+    /// The end of this task was asked for (also after it has ended).
     pub(super) fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) & CANCELLED != 0
     }
 
     // ----------------------------------------------------------------- handle
 
-    /// Whether the output was written (it may have been taken).
+    /// The output is in place (and may have been taken).
     #[inline]
     pub(super) fn is_done(&self) -> bool {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
 
-    /// Whether a pool or a waiter was to run it.
+    /// A pool, or a waiter, was to run it.
     pub(super) fn is_claimable(&self) -> bool {
         self.0.load(Ordering::Relaxed) & CLAIMABLE != 0
     }
 
-    /// Whether a thread has the work to itself now: a hint.
+    /// Some thread has the work to itself now: a hint.
     #[inline]
     pub(super) fn is_running(&self) -> bool {
         self.0.load(Ordering::Relaxed) & RUNNING != 0
     }
 
-    /// Whether it is queued, or will be when it suspends: a hint.
+    /// It is queued, or will be when it suspends: a hint.
     #[inline]
     pub(super) fn is_scheduled(&self) -> bool {
         self.0.load(Ordering::Relaxed) & SCHEDULED != 0
     }
 
-    /// Whether the output was taken, or the handle is gone.
+    /// The output was taken, or the handle is gone.
     pub(super) fn is_settled(&self) -> bool {
         let s = self.0.load(Ordering::Acquire);
         s & HANDLE == 0 || s & TAKEN != 0
@@ -416,8 +416,8 @@ impl State {
         }
     }
 
-    /// The handle lends its filled slot. False: it is too late, because the task is done; the slot
-    /// is still the handle's.
+    /// The handle lends its filled slot. False: too late, the task is done and
+    /// the slot is still the handle's.
     #[inline]
     pub(super) fn lend(&self) -> bool {
         #[cfg(loom)]
@@ -469,7 +469,7 @@ impl State {
         }
     }
 
-    /// The handle is dropped, before the end if possible.
+    /// The handle goes away, before the end if it can.
     #[inline]
     pub(super) fn drop_handle(&self) -> Detach {
         self.transition(|s| {
@@ -482,7 +482,7 @@ impl State {
             } else if is_last_or_many(next, 2 * REF) {
                 (Some(next), Detach::Kept)
             } else {
-                // This is one step, because the thread that runs the task may change the word, too.
+                // In one step: the thread that runs the task may change the word, too.
                 (Some(next - REF), Detach::Gone)
             }
         })
@@ -490,7 +490,7 @@ impl State {
 
     // ------------------------------------------------------------- references
 
-    /// Adds an owner. `Relaxed`: an owner that exists makes it.
+    /// One more owner. `Relaxed`: made from an owner that exists.
     #[inline]
     pub(super) fn retain(&self) {
         if self.0.fetch_add(REF, Ordering::Relaxed) >= MANY {
@@ -498,7 +498,7 @@ impl State {
         }
     }
 
-    /// Removes an owner. Returns true if that was the last one: destroy the cell.
+    /// One owner less; true: that was the last, destroy the cell.
     ///
     /// The last owner needs no read-modify-write: no thread can add a reference
     /// without having one.
@@ -512,7 +512,7 @@ impl State {
         is_last_or_many(s, 2 * REF) && self.released_last(s)
     }
 
-    /// (T26) Called when a reference was added to many.
+    /// (T26) A reference was added to many.
     #[cold]
     fn retained_many(&self) {
         if self.0.load(Ordering::Relaxed) >= FULL {
@@ -520,7 +520,7 @@ impl State {
         }
     }
 
-    /// (T26) Called when a reference was removed: the last one, or one of many.
+    /// (T26) A reference was taken off: the last one, or one of many.
     #[cold]
     fn released_last(&self, before: u32) -> bool {
         #[cfg(loom)]
@@ -537,26 +537,25 @@ impl State {
 /// For tests and models.
 #[cfg(any(test, loom))]
 impl State {
-    /// The state of a task that sleeps, whose count is `more` above the one from which on it is not
-    /// increased.
+    /// Of a task that sleeps, with so many owners more than from which on none is added.
     pub(super) fn with_too_many(more: i32) -> Self {
         let refs = (FULL / REF).saturating_add_signed(more);
         Self(AtomicU32::new(HANDLE | (refs * REF)))
     }
 
-    /// How far the count is above that.
+    /// How many owners more than that are counted.
     pub(super) fn too_many(&self) -> i32 {
         (self.0.load(Ordering::Relaxed) / REF) as i32 - (FULL / REF) as i32
     }
 }
 
-/// What one more owner adds to the count (T26).
+/// What one owner more adds (T26).
 #[inline(always)]
 fn counted(s: u32) -> u32 {
     if s < FULL { REF } else { 0 }
 }
 
-/// Whether the count is less than `least`, or more than can be counted (T26).
+/// The count is less than `least`, or more than can be counted (T26).
 #[inline(always)]
 fn is_last_or_many(s: u32, least: u32) -> bool {
     (s as i32) < least as i32
@@ -592,7 +591,7 @@ mod tests {
         }
     }
 
-    /// A task that sleeps, with this many owners.
+    /// A task that sleeps, with so many owners.
     fn owned_by(refs: u32) -> State {
         State(AtomicU32::new(HANDLE | (refs * REF)))
     }
@@ -611,17 +610,17 @@ mod tests {
     #[test]
     fn with_too_many_owners_none_is_ever_the_last() {
         const EDGE: u32 = MANY / REF;
-        // Up to the limit each owner is counted, and can be removed again.
+        // Up to the edge each is counted, and can be taken off again.
         let state = owned_by(EDGE - 1);
         state.retain();
         assert_eq!(state.refs(), EDGE);
-        // At the limit none is removed, by any transition.
+        // There, none is taken off, in whatever way it goes.
         assert!(!state.release() && state.refs() == EDGE);
         state.retain();
         assert_eq!(state.wake(), Wake::Schedule);
         assert_eq!(state.wake(), Wake::Nothing);
         assert!(state.refs() > EDGE);
-        // An owner that was not counted is never removed, however many are dropped.
+        // What is not counted comes down no more, however many go.
         let state = State::with_too_many(-2);
         (0..10).for_each(|_| state.retain());
         assert!((-2..=1).contains(&state.too_many()), "{state:?}");
@@ -647,7 +646,7 @@ mod tests {
     }
 }
 
-/// A fault that a model must find.
+/// A fault to inject, so that the models can be seen to catch it.
 #[cfg(loom)]
 pub(super) mod fault {
     // A switch of the tests: no protocol.
@@ -656,7 +655,7 @@ pub(super) mod fault {
     static BROKEN_LEND: AtomicBool = AtomicBool::new(false);
     static COUNT_DOWN: AtomicBool = AtomicBool::new(false);
 
-    /// Removes references from a count that is full.
+    /// Takes references off a count that is full.
     pub(crate) fn count_down(on: bool) {
         COUNT_DOWN.store(on, Ordering::SeqCst);
     }
@@ -665,7 +664,7 @@ pub(super) mod fault {
         COUNT_DOWN.load(Ordering::SeqCst)
     }
 
-    /// Breaks `lend`, or repairs it, for the whole process.
+    /// Breaks `lend` (or mends it) for the whole process.
     pub(crate) fn break_lend(on: bool) {
         BROKEN_LEND.store(on, Ordering::SeqCst);
     }

@@ -1,7 +1,7 @@
-//! Tasks as spans of the crate `tracing` (feature `tracing`).
+//! Tasks as spans of `tracing`: with the feature of that name.
 //!
-//! 1. When a closure or a future is put into its cell, and a subscriber listens to such spans at
-//!    that moment, a span is made on the spawning thread. It is beside the task's name, so a task
+//! 1. Where a closure or a future is put into its cell, and a subscriber listens to such spans at
+//!    that moment, one is made, on the spawning thread. It lies beside the task's name, so a task
 //!    without a listener is no larger.
 //! 2. Each run enters the span, and so does dropping the work. The span ends with the work.
 //! 3. A panic is reported inside the span. Work that is dropped before its end was cancelled, and
@@ -11,9 +11,9 @@
 //! whose tasks spawn their successors. Which task spawned it is in its fields, and as
 //! `follows_from`.
 //!
-//! Without the feature `untraced.rs` replaces this file.
+//! Without the feature there is `untraced.rs` in its place.
 //!
-//! Rejected: the event in the panic hook. It would come a little earlier, but a listener that
+//! Rejected: the event in the panic hook. It would come a little earlier, and a listener that
 //! panics there ends the process.
 //!
 //! The contents of the spans are documented for users in `adapters/tracing.rs`. Checked by
@@ -32,7 +32,7 @@ use crate::record::Kind;
 
 const TARGET: &str = "trefoil::task";
 
-/// Makes the span of a new task, before it is queued.
+/// A new task, before it is queued.
 pub(super) fn spawned(task: &TaskRef, kind: Kind) {
     let kind = match kind {
         Kind::Closure => "blocking",
@@ -59,18 +59,18 @@ pub(super) fn spawned(task: &TaskRef, kind: Kind) {
     }
 }
 
-/// Records the name that the task was given.
+/// The task has got its name.
 pub(super) fn named(side: &Side, name: &str) {
-    let span = side.span.lock().clone(); // so that no subscriber is called under the lock
+    let span = side.span.lock().clone(); // a subscriber is not called under the lock
     if let Some(span) = span {
         span.record("task.name", name);
     }
 }
 
-/// Runs the task's code inside its span, and catches and reports its panic; `last`: the code is not
-/// run again.
+/// Runs the task's code inside its span, and catches and tells of its panic; `last`: it is not run
+/// again.
 pub(super) fn run<R>(side: &OnceBox<Side>, last: bool, f: impl FnOnce() -> R) -> Result<R, Panic> {
-    // A subscriber may panic, too, so this is caught.
+    // A subscriber may panic, too.
     panic::catch_in_task(|| {
         let span = side.get().and_then(|side| match last {
             true => side.span.lock().take(),

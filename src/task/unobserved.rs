@@ -1,12 +1,12 @@
 //! Failures that were never taken.
 //!
 //! A task that fails after its handle was dropped, or whose handle is dropped with the error still
-//! in it, would fail silently. Such a failure is *unobserved*, or never taken: no `join`, `.await`
-//! or callback has received it. Its error goes to a hook, once, because an output has one owner
-//! (T2) and is dropped once (T8, `drop_unobserved`). That is the hook of its executor if there is
+//! in it, would fail silently. Such a failure is *unobserved*, or never taken: no `join`, no
+//! `.await` and no callback has got it. Its error goes to a hook, once, because an output has one
+//! owner (T2) and is dropped once (T8, `drop_unobserved`): the hook of its executor if that has
 //! one, otherwise the process's, which by default prints one line on standard error. A cancelled
-//! task does not count, because its end was requested. (`process/payload/kept.rs` reports the error
-//! of a `Remote`, which many tasks may take, if none has taken it.)
+//! task does not count, because its end was requested. (The error of a `Remote`, which many tasks
+//! may take, is reported by `process/payload/kept.rs`, if none has.)
 
 use std::fmt;
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ pub struct TaskReport {
     pub(super) error: TaskError,
 }
 
-// This is needed because a `TaskError` is not `Unpin`.
+// Which a `TaskError` is not.
 impl Unpin for TaskReport {}
 
 impl TaskReport {
@@ -47,7 +47,7 @@ impl TaskReport {
         self.name.as_deref()
     }
 
-    /// Where the task was spawned.
+    /// Where it was spawned.
     #[must_use]
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.site
@@ -61,7 +61,7 @@ impl TaskReport {
         self.details.as_deref()
     }
 
-    /// The error that the task ended with.
+    /// How it ended.
     #[must_use]
     pub fn error(&self) -> &TaskError {
         &self.error
@@ -88,7 +88,7 @@ static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
 /// with their own hook. The default prints one line on standard error.
 ///
 /// The hook runs on the thread that ended the task or dropped its handle, holding no lock; it must
-/// be short. A panic in it is caught.
+/// be short. A panic in it is contained.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -109,7 +109,7 @@ pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {
 }
 
 impl TaskReport {
-    /// Calls `hook`, or the process's, with this error.
+    /// Calls `hook`, or the process's, with this untaken error.
     #[cold]
     pub(super) fn tell(self, hook: Option<Hook>) {
         if matches!(self.error, TaskError::Cancelled) {
@@ -120,7 +120,7 @@ impl TaskReport {
             Some(hook) => hook(&self),
             None => default_hook(&self),
         });
-        contain(|| drop(self)); // a panic's payload is user code, too
+        contain(|| drop(self)); // a panic's payload is the user's, too
     }
 }
 

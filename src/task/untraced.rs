@@ -1,5 +1,5 @@
-//! Tasks without spans: replaces `traced.rs` without its feature. Functions only call their
-//! arguments.
+//! Tasks without spans, in place of `traced.rs`: the functions do what they are given to do, and no
+//! more.
 
 use once_cell::race::OnceBox;
 

@@ -8,24 +8,25 @@
 //! [`ThreadPool::blocking`](super::ThreadPool::blocking) says it at once, and costs less:
 //! `Worker::block` in `wait.rs`.)
 //!
-//! **Protocol.**
-//! 1. [`run`] marks in the worker's `BlockingCall` that a call is in progress, notifies `sleep`,
-//!    and looks into the queues: if work is queued and as many threads run as should, a watch
-//!    begins (`watch.rs`).
-//! 2. The watch looks every `STALL`. If nothing is queued, it ends. Otherwise it reads the clocks
-//!    of all threads that are in the same call as at its last look. A thread that has run for less
-//!    than an eighth of the time, and is not runnable now, *waits*. The others *compute*.
-//! 3. The pool is made *wider* by the number of waiting calls: that many more threads run.
-//! 4. With that alone, a thousand calls that wait would begin one by one. So each call that is seen
-//!    to wait for the first time makes the pool wider by a few more (*on trust*), unless as many
-//!    calls compute: the next calls will probably wait, too. The trust ends at the next look but
-//!    one, when it is known what those calls do.
+//! **Protocol.** 1. [`run`] marks in the worker's `Call` that a call is in progress, notifies
+//! `sleep`, and looks into the queues: if work is queued and as many threads run as should, a watch
+//! begins (`watch.rs`). 2. The watch looks every `STALL`. If nothing is queued, it ends, because it
+//! could gain nothing. Otherwise it reads the clocks of all threads that are in the same call as at
+//! its last look. A thread that has run for less than an eighth of the time, and is not runnable
+//! now, *waits*. The others *compute*; on a machine with too much to do, they may wait for a
+//! processor. 3. The pool is made *wider* by the number of waiting calls: that many more threads
+//! run. 4. With that alone, a thousand calls that wait would begin one by one, each after its
+//! predecessor was seen to wait. So each call that is seen to wait for the first time makes the
+//! pool wider by a few more (*on trust*), unless as many calls compute: the next calls will
+//! probably wait, too. The trust ends at the next look but one, when it is known what those calls
+//! do.
 //! 5. A call that ends removes its part of the width: apart from the trust of a watch, the pool is
-//!    never wider by more than the number of calls in progress. Surplus threads go to sleep.
+//!    never wider by more than the number of calls in progress. Surplus threads go to sleep
+//!    (`sleep`).
 //!
 //! If a call waits for tasks (`join`), its thread is blocked, and does not count as a call
-//! meanwhile. Only the outermost call of a thread counts, and only if the thread is not inside a
-//! wait.
+//! meanwhile. Only the outermost call of a thread counts, and only if that thread is not already
+//! inside a wait.
 //!
 //! **Rejected.** A thread for each call, up to some hundreds, as tokio has it (ten thousand calls
 //! that compute become five hundred threads that take turns); the stall rule alone (a call that
@@ -84,7 +85,7 @@ impl Worker {
         self.registry().sleep.call_ends();
     }
 
-    /// Its call ends, or begins to wait for a task.
+    /// Its call ends, or waits for a task.
     pub(super) fn pause_call(&self) {
         self.slot().call.begin_or_end();
         // The watch may have marked it as away.

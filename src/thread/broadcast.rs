@@ -7,8 +7,8 @@
 //! two turns. Two workers that broadcast at the same time wait for each other, and another worker
 //! may wait for a task that broadcasts. If only the place's own thread could run a share, these
 //! would be deadlocks that the sequential program does not have. So any worker may take the share
-//! of a place whose thread is *away* (parked in a wait of this crate, ended, or refused by the
-//! system), and then acts for that place. A thread that is merely busy is waited for.
+//! of a place whose thread is *away*: parked in a wait of this crate, ended, or refused by the
+//! system. The stand-in acts for the place. A thread that is merely busy is waited for.
 //!
 //! **Protocol.** 1. The caller puts each share into its mailbox; or, if the place's thread is away,
 //! into the injector. 2. It wakes each place's thread if that is asleep (`sleep`). 3. It checks the
@@ -46,6 +46,7 @@ use crate::task::{self, Task, TaskError};
 /// The result of one worker, if it has returned.
 type Returned<R> = Mutex<Option<Result<R, Panic>>>;
 
+/// A worker's turn.
 /// See [`ThreadPool::broadcast`](super::ThreadPool::broadcast).
 pub(super) fn broadcast<F, R>(registry: &Arc<Registry>, f: &F) -> Vec<R>
 where

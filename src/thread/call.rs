@@ -10,7 +10,7 @@ use crate::sys::thread_clock::ThreadClock;
 
 /// Which call a thread is in, and the thread's clock.
 #[derive(Debug, Default)]
-pub(super) struct BlockingCall {
+pub(super) struct Call {
     /// Odd while a call is in progress. Written by the thread alone.
     number: AtomicU64,
     /// The last call that was seen to wait. Written by the watch alone.
@@ -28,7 +28,7 @@ pub(super) struct Sample {
     pub(super) waits: bool,
 }
 
-impl BlockingCall {
+impl Call {
     /// The calling thread takes the place over.
     pub(super) fn occupy(&self) {
         *self.clock.lock() = ThreadClock::mine();

@@ -108,8 +108,7 @@ fn asked() -> Option<usize> {
             TOLD.call_once(|| {
                 let _no_matter_if_it_is_closed = writeln!(
                     io::stderr(),
-                    "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to \
-                     {MOST_ASKED}",
+                    "trefoil: TREFOIL_THREADS is ignored: `{}` is not a number from 1 to {MOST_ASKED}",
                     text.escape_debug()
                 );
             });

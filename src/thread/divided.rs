@@ -22,7 +22,7 @@ where
     here(|registry| Region::new(&Limit::new(), shape, fold, join).divide(registry, items))
 }
 
-/// Like [`divide`], along a fixed tree, so that the grouping depends only on the number of items.
+/// The same, grouped by their number only.
 pub(crate) fn divide_fixed<P, A, F, J>(shape: Shape, items: P, fold: F, join: J) -> Option<A>
 where
     P: Producer,
@@ -60,7 +60,7 @@ where
     here(|registry| results::try_map(registry, source, |item| item))
 }
 
-/// The width of the pool that this thread's parallel iterators use.
+/// How many threads that pool has.
 pub(crate) fn width() -> usize {
     here(|registry| registry.sleep.width())
 }

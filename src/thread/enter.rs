@@ -53,9 +53,9 @@ pub(super) fn run_inside(tag: u32, run: &mut dyn FnMut()) {
     }
 }
 
-/// Code to call in the pool: a trait object, so that the compiler makes one copy of the way in, and
-/// not one for each `map` of a program.
-type EnterFn<'a> = &'a mut (dyn FnMut(&Worker) + Send);
+/// What is called in the pool: a trait object, so that the compiler makes one copy of the way in,
+/// and not one for each `map` of a program.
+type Call<'a> = &'a mut (dyn FnMut(&Worker) + Send);
 
 impl Registry {
     /// Whether this thread is a worker of this pool.
@@ -112,13 +112,13 @@ impl Registry {
         })
     }
 
-    /// Runs `f` on one of the pool's threads, or here if this is one, or if the pool has been shut
-    /// down.
+    /// Runs `f` on one of the pool's threads, or here if this is one, or if the
+    /// pool has been shut down.
     pub(super) fn on_worker<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
         self.entered(Self::call_on_worker, f)
     }
 
-    fn call_on_worker(self: &Arc<Self>, f: EnterFn<'_>) {
+    fn call_on_worker(self: &Arc<Self>, f: Call<'_>) {
         if self.is_home() || self.injector.mode() != Mode::Open {
             return self.seated(f);
         }
@@ -143,14 +143,14 @@ impl Registry {
         }
     }
 
-    /// Runs a region: here with the others' help, unless the pool wants its work to run on its own
-    /// threads only.
+    /// Runs a region: here with the others' help, unless the pool wants its work
+    /// to run on its own threads only.
     #[inline]
     pub(super) fn region<R: Send>(self: &Arc<Self>, f: impl FnOnce(&Worker) -> R + Send) -> R {
         self.entered(Self::call_in_region, f)
     }
 
-    fn call_in_region(self: &Arc<Self>, f: EnterFn<'_>) {
+    fn call_in_region(self: &Arc<Self>, f: Call<'_>) {
         if !self.config.caller_helps {
             return self.call_on_worker(f);
         }
@@ -161,11 +161,11 @@ impl Registry {
         });
     }
 
-    /// Lets `enter` call `f`, and returns its result.
+    /// Lets `enter` call `f`.
     #[inline]
     fn entered<R: Send>(
         self: &Arc<Self>,
-        enter: fn(&Arc<Self>, EnterFn<'_>),
+        enter: fn(&Arc<Self>, Call<'_>),
         f: impl FnOnce(&Worker) -> R + Send,
     ) -> R {
         let (mut f, mut result) = (Some(f), None);

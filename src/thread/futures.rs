@@ -25,12 +25,12 @@ pub(super) struct Futures {
 }
 
 /// A part of the list, locked.
-pub(super) struct ListPart<'a> {
+pub(super) struct Part<'a> {
     list: MutexGuard<'a, Slab<TaskRef>>,
     number: usize,
 }
 
-impl ListPart<'_> {
+impl Part<'_> {
     /// The place of the next future.
     pub(super) fn place(&self) -> usize {
         self.list.vacant_key() * PARTS + self.number
@@ -50,13 +50,13 @@ impl Futures {
     }
 
     /// The part of the list for a new future. Threads with different hints do not contend.
-    pub(super) fn part(&self, hint: usize) -> ListPart<'_> {
+    pub(super) fn part(&self, hint: usize) -> Part<'_> {
         let number = hint % PARTS;
         let list = self.parts[number].lock();
-        ListPart { list, number }
+        Part { list, number }
     }
 
-    /// Removes the future in this place, which has been dropped.
+    /// The future in this place has been dropped.
     pub(super) fn strike(&self, place: usize) {
         let task = self.parts[place % PARTS].lock().try_remove(place / PARTS);
         drop(task);

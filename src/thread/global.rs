@@ -37,15 +37,8 @@ impl ThreadPool {
     /// If the system refuses even one thread for it.
     pub fn global() -> &'static Self {
         GLOBAL.get_or_init(|| {
-            let pool = Self::builder()
-                .build()
-                .or_else(|_| Self::builder().threads(1).build());
-            pool.unwrap_or_else(|error| {
-                panic!(
-                    "trefoil: no thread for the global pool: {error}; \
-                build one with build_global to handle this"
-                )
-            })
+            let pool = Self::builder().build().or_else(|_| Self::builder().threads(1).build());
+            pool.unwrap_or_else(|error| panic!("trefoil: no thread for the global pool: {error}; build one with build_global to handle this"))
         })
     }
 }
@@ -83,8 +76,9 @@ pub(super) fn here<R>(f: impl FnOnce(&Arc<Registry>) -> R) -> R {
     })
 }
 
-/// Runs `a` and `b`, perhaps at the same time, and returns both results: on the pool that this
-/// thread works for, else on the [global](ThreadPool::global) one. See [`ThreadPool::join`].
+/// Runs `a` and `b`, perhaps at the same time, and returns both results: on the
+/// pool that this thread works for, else on the [global](ThreadPool::global) one.
+/// See [`ThreadPool::join`].
 ///
 /// ```
 /// fn sum(numbers: &[u64]) -> u64 {
@@ -115,8 +109,8 @@ where
     fork::join_offered(Target::Current(|| ThreadPool::global().registry()), a, b)
 }
 
-/// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and returns when all of them
-/// have ended. See [`ThreadPool::scope`].
+/// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
+/// returns when all of them have ended. See [`ThreadPool::scope`].
 ///
 /// ```
 /// let mut words = ["b", "c", "a"];

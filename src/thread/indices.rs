@@ -2,11 +2,11 @@
 //! thread.
 //!
 //! A thread takes an index before it runs something, its own place's if that is free, and keeps it
-//! until it sleeps or parks in a wait. So a spare may get the index of a waiting thread. When that
-//! thread returns, it gets the same index, because its task may have read it before; the spare's
-//! task may have, too. The two share it until the spare has ended its task, and takes another index
-//! or sleeps. Meanwhile more threads run than there are indices: one of them must wait (for an
-//! unrelated task, which may need a lock that it holds), have none, or share.
+//! until it sleeps or parks in a wait. So a stand-in has the index of a waiting thread. When that
+//! thread returns, it gets the same index, because its task may have read it before; the stand-in's
+//! task may have, too. The two share it until the stand-in has ended its task, and takes another
+//! index or sleeps. Meanwhile more threads run than there are indices: one of them must wait (for
+//! an unrelated task, which may need a lock that it holds), have none, or share.
 //!
 //! - **P36** An index is counted once for each running thread that has it.
 //!
@@ -48,8 +48,7 @@ impl Indices {
         index
     }
 
-    /// Takes this index, even if it is in use: the thread has come back from a wait, or acts for a
-    /// place.
+    /// This index, even if it is in use: the thread has come back from a wait, or acts for a place.
     pub(super) fn take_again(&self, index: usize) {
         let mut users = self.users.lock();
         if users.len() <= index {
@@ -58,7 +57,7 @@ impl Indices {
         self.add(&mut users, index);
     }
 
-    /// Gives back the index of a thread that sleeps, or parks in a wait.
+    /// Its thread sleeps, or parks in a wait.
     pub(super) fn give_back(&self, index: usize) {
         let mut users = self.users.lock();
         users[index] -= 1;
@@ -74,7 +73,7 @@ impl Indices {
         }
     }
 
-    /// Whether several threads may share an index.
+    /// Whether several threads may have the same one.
     #[inline]
     pub(super) fn are_shared(&self) -> bool {
         self.shared.load(Ordering::Relaxed) > 0

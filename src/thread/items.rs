@@ -21,7 +21,7 @@ use std::collections::{linked_list, vec_deque};
 use std::ops::{Range, RangeInclusive};
 use std::{array, iter, option, slice, str, vec};
 
-use super::source::{Int, IntRange, Seal, Source};
+use super::source::{Int, Seal, Source, Span};
 
 /// A collection that [`ThreadPool::map`](super::ThreadPool::map) and its siblings
 /// accept: `Vec`, `VecDeque`, `LinkedList`, `BinaryHeap`, the sets and the maps,
@@ -59,12 +59,10 @@ use super::source::{Int, IntRange, Seal, Source};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "the thread pool cannot divide a `{Self}` among its threads",
-    label = "expected a Vec, a slice, a range of integers, another collection of std, or one of \
-        its iterators that `Items` names",
+    label = "expected a Vec, a slice, a range of integers, another collection of std, or one of its iterators that `Items` names",
     note = "its items must be `Send`: no `Rc`, and no reference to an `Rc` or a `Cell`",
     note = "collect the items first: `.collect::<Vec<_>>()`",
-    note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, \
-        f)`"
+    note = "or have them pulled one by one, if they have no end or come slowly: `pool.imap(items, f)`"
 )]
 pub trait Items {
     /// What it consists of.
@@ -72,7 +70,7 @@ pub trait Items {
     /// The source that holds them while they are divided.
     #[doc(hidden)]
     type Source: Source<Item = Self::Item>;
-    /// Makes the source. Only this crate can call or implement it.
+    /// Makes the source. Nobody else can call or implement it.
     #[doc(hidden)]
     fn into_source(self, _: Seal) -> Self::Source;
 }
@@ -145,8 +143,7 @@ fn collect<I: Iterator>(items: I) -> Vec<I::Item> {
     let bytes = (items.size_hint().0 as u64).saturating_mul(size_of::<I::Item>().max(1) as u64);
     assert!(
         bytes < ADDRESSES,
-        "trefoil: an iterator without an end cannot be divided among threads: use `imap`, or \
-         `take` some of it"
+        "trefoil: an iterator without an end cannot be divided among threads: use `imap`, or `take` some of it"
     );
     items.collect()
 }
@@ -260,25 +257,25 @@ fn length(steps: Option<u128>) -> usize {
 
 impl<T: Int> Items for Range<T> {
     type Item = T;
-    type Source = IntRange<T>;
-    fn into_source(self, _: Seal) -> IntRange<T> {
+    type Source = Span<T>;
+    fn into_source(self, _: Seal) -> Span<T> {
         let Range { start, end } = self;
         let steps = if start < end { start.distance(end) } else { 0 };
         let len = length(Some(steps));
-        IntRange { start, len }
+        Span { start, len }
     }
 }
 
 impl<T: Int> Items for RangeInclusive<T> {
     type Item = T;
-    type Source = IntRange<T>;
-    fn into_source(self, _: Seal) -> IntRange<T> {
+    type Source = Span<T>;
+    fn into_source(self, _: Seal) -> Span<T> {
         let (start, end) = (*self.start(), *self.end());
         let len = if self.is_empty() {
             0
         } else {
             length(start.distance(end).checked_add(1))
         };
-        IntRange { start, len }
+        Span { start, len }
     }
 }

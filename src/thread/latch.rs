@@ -6,8 +6,8 @@
 //!      └──────set (setter)───────┴──▶ DONE
 //! ```
 //!
-//! **Protocol.** 1. The waiter looks ([`is_set`](Latch::is_set)). 2. Before it parks, it announces
-//! that ([`park`](Latch::park)); if that fails, the work has ended.
+//! **Protocol.** 1. The waiter looks ([`is_set`](Latch::is_set)). 2. Before it
+//! parks, it says so ([`park`](Latch::park)); if that fails, the work has ended.
 //! 3. The setter swaps in DONE, and wakes the waiter only if it was PARKED. A wake-up is a token in
 //!    the waiter's parker, so a wake-up between 2 and the park is kept, and a late one is only
 //!    spurious: every waiter looks again before it parks again.
@@ -17,7 +17,8 @@
 //! - **P5** The setter does not touch the latch after its swap: the waiter may have returned, and
 //!   the latch may be gone with its stack frame. So it must know which thread to wake before.
 //!
-//! Rejected: a condition variable in each job (a join would construct and lock it, stolen or not).
+//! Rejected: a condition variable in each job (a join would construct and lock
+//! it, stolen or not).
 //!
 //! Tests: the loom model in `checks/tests/pool.rs`; `tests/thread/pool.rs` as a whole.
 
@@ -70,7 +71,7 @@ impl Latch {
             self.0.store(DONE, Ordering::Release);
             return parked;
         }
-        // AcqRel: releases the result (P4), acquires what the waiter wrote before it parked.
+        // AcqRel: releases the result (P4), acquires what the waiter said before it parked.
         self.0.swap(DONE, Ordering::AcqRel) == PARKED
     }
 }

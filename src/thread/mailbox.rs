@@ -21,7 +21,7 @@ pub(super) struct Mailbox<S = Work> {
 }
 
 impl<S> Mailbox<S> {
-    /// The mailbox of a place without a thread.
+    /// That of a place without a thread.
     pub(super) fn new() -> Self {
         Self {
             shares: Mutex::new(None),
@@ -66,7 +66,7 @@ impl<S> Mailbox<S> {
         shares.take().unwrap_or_default()
     }
 
-    /// The thread of this place is back, or about to be.
+    /// Its thread is back, or about to be.
     pub(super) fn open(&self) {
         self.shares.lock().get_or_insert_default();
     }

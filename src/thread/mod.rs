@@ -112,7 +112,7 @@ mod worker;
 #[path = "../../checks/inside/thread_model.rs"]
 pub mod model;
 
-/// For the models of calls that may block.
+/// The same for calls that may block.
 #[cfg(loom)]
 #[doc(hidden)]
 #[path = "../../checks/inside/blocking_model.rs"]
@@ -123,8 +123,8 @@ pub use here::{current, yield_now};
 pub use imap::{Imap, ImapStream};
 pub use items::Items;
 pub use source::{Exact, Int, Source};
-/// The items that are public at the crate's root. (Their paths through this module compile, too,
-/// but are undocumented.)
+/// What is public at the crate's root. (Its paths through this module compile, too, and nothing
+/// speaks of them.)
 pub(crate) mod root {
     pub use super::builder::ThreadPoolBuilder;
     pub use super::global::{join, scope, spawn_blocking};

@@ -52,7 +52,7 @@ const RARELY: Duration = Duration::from_secs(3600);
 type Outcome<R> = Result<(usize, R), Panic>;
 
 /// The iterator and the function: makes a task of the next item.
-type TaskSource<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>;
+type Source<R> = Box<dyn FnMut() -> Option<(Runnable, Task<Outcome<R>>)> + Send>;
 
 /// The result of the next call: an item's outcome, or the iterator's panic; `None` at the end.
 pub(super) type Given<R> = Option<Outcome<R>>;
@@ -67,7 +67,7 @@ struct Pipeline<R> {
 
 struct State<R> {
     /// `None`: the feeder is inside it, or it has been dropped.
-    source: Option<TaskSource<R>>,
+    source: Option<Source<R>>,
     /// The source has ended, or no more items are wanted.
     over: bool,
     /// The iterator's own panic, which comes last.
@@ -95,7 +95,7 @@ impl<R> State<R> {
 
     /// Takes the source, and reserves a place for its next item, if the source is there and there
     /// is room.
-    fn reserve(&mut self) -> Option<TaskSource<R>> {
+    fn reserve(&mut self) -> Option<Source<R>> {
         if self.room() == 0 {
             return None;
         }
@@ -133,7 +133,7 @@ impl<R: Send + 'static> Pipeline<R> {
         drop(before); // its destructor, outside of the lock
     }
 
-    /// Steps 1 and 2, on a helper thread.
+    /// Steps 1 and 2, on a helper.
     fn feed(&self) {
         loop {
             let mut state = self.state.lock();
@@ -148,7 +148,7 @@ impl<R: Send + 'static> Pipeline<R> {
     }
 
     /// Makes a task of the next item, for which a place is reserved, and puts the source back.
-    fn pull(&self, mut source: TaskSource<R>) {
+    fn pull(&self, mut source: Source<R>) {
         let (runnable, task) = match panic::catch(&mut source) {
             Ok(Some(pair)) => pair,
             Ok(None) => return self.end(panic::catch(|| drop(source)).err()),
@@ -175,8 +175,8 @@ impl<R: Send + 'static> Pipeline<R> {
         wake(waker);
     }
 
-    /// Pulls one item on this thread, because the system gives no thread for a feeder.
-    fn feed_one(&self, source: TaskSource<R>) {
+    /// The same if the system has given no thread for it.
+    fn feed_one(&self, source: Source<R>) {
         let over = self.state.lock().over;
         if over {
             return contain(|| drop(source)); // the consumer has gone
@@ -184,7 +184,7 @@ impl<R: Send + 'static> Pipeline<R> {
         park::blocked(|| self.pull(source));
     }
 
-    /// Lets the pool run a task, or this thread if the pool has been shut down.
+    /// Lets the pool run it, or, if the pool has been shut down, this thread.
     fn run(&self, runnable: Runnable) {
         if let Err(Work::Item(runnable)) = self.registry.inject_here(Work::Item(runnable)) {
             let mut runnable = Some(runnable);
@@ -340,7 +340,7 @@ impl<R: Send + 'static> Consumer<R> {
         ended.map(|result| self.took(result?))
     }
 
-    /// Counts an ended task, and returns its outcome.
+    /// A task has ended with this.
     fn took(&mut self, result: Result<Outcome<R>, TaskError>) -> Given<R> {
         self.front = None;
         let mut state = self.pipeline.state.lock();
@@ -348,7 +348,7 @@ impl<R: Send + 'static> Consumer<R> {
         self.pipeline.start_feeder(state);
         Some(match result {
             Ok(outcome) => outcome,
-            // The function's destructor has panicked.
+            // The function's own destructor.
             Err(TaskError::Panicked(panic)) => Err(*panic),
             Err(error) => panic!("trefoil: an item of an imap was lost: {error}"),
         })

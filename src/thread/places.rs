@@ -14,7 +14,7 @@ use super::slot::Seat;
 use crate::loom::thread::JoinHandle;
 use crate::loom::{Condvar, Mutex};
 
-/// The places and the thread handles of a pool.
+/// See the module.
 #[derive(Default)]
 pub(super) struct Threads {
     /// The seat of each place, while no thread has it. A place's number is that of its thread;
@@ -34,7 +34,7 @@ pub(super) struct Handles {
 }
 
 impl Handles {
-    /// Whether `thread` is one of the pool's threads.
+    /// Whether it is one of the pool's threads.
     pub(super) fn has(&self, thread: ThreadId) -> bool {
         let mut running = self.running.iter().map(|handle| handle.thread().id());
         running.any(|running| running == thread) || self.joining.contains(&thread)

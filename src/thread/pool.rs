@@ -185,15 +185,16 @@ impl ThreadPool {
         spawn_broadcast(self.registry(), f)
     }
 
-    /// Runs `a` and `b`, perhaps at the same time, and returns both results. They may borrow.
+    /// Runs `a` and `b`, perhaps at the same time, and returns both results. They
+    /// may borrow.
     ///
-    /// `b` is offered to the other workers while this thread runs `a`; nothing is allocated. If no
-    /// worker takes it, that costs some nanoseconds. After [`shutdown`](Self::shutdown) both run in
-    /// the caller.
+    /// `b` is offered to the other workers while this thread runs `a`; nothing is
+    /// allocated. If no worker takes it, that costs some nanoseconds. After
+    /// [`shutdown`](Self::shutdown) both run in the caller.
     ///
     /// # Panics
-    /// A panic in either half is resumed in the caller after both have ended; that of `a` if both
-    /// panic.
+    /// A panic in either half is resumed in the caller after both have ended; that
+    /// of `a` if both panic.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -217,14 +218,15 @@ impl ThreadPool {
         fork::join_offered(Target::Pool(self.registry()), a, b)
     }
 
-    /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and returns when all of
-    /// them have ended. `f` itself runs on this thread.
+    /// Runs `f` with a [`Scope`] in which it can spawn tasks that borrow, and
+    /// returns when all of them have ended. `f` itself runs on this thread.
     ///
     /// The shape is that of [`std::thread::scope`].
     ///
     /// # Panics
-    /// A panic of `f` is resumed after all tasks have ended; if there is none, the first panic of a
-    /// task that was not taken by [`join`](super::ScopedTask::join).
+    /// A panic of `f` is resumed after all tasks have ended; if there is none,
+    /// the first panic of a task that was not taken by
+    /// [`join`](super::ScopedTask::join).
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -275,10 +277,10 @@ impl ThreadPool {
     /// event loop (`time::sleep`, sockets) do not work here: they panic, or return an error, as
     /// documented there. [`timeout`](crate::timeout) and deadlines do work.
     ///
-    /// Costs one allocation. A [cancelled](Task::cancel) future is dropped by a worker, soon if it
-    /// waits. A future that still waits at [`shutdown`](Self::shutdown) ends in
-    /// [`TaskError::Closed`] (or is cancelled); one that is spawned afterwards ends in `Closed` at
-    /// once.
+    /// Costs one allocation. A [cancelled](Task::cancel) future is dropped by a worker, soon
+    /// if it waits. A future that still waits at [`shutdown`](Self::shutdown) ends
+    /// in [`TaskError::Closed`] (or is cancelled); one that is spawned
+    /// afterwards ends in `Closed` at once.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -295,14 +297,17 @@ impl ThreadPool {
         spawn_async_on(self.registry(), future, self.registry().tag)
     }
 
-    /// Calls `f` with each item and collects what it returns, in the order of the items.
+    /// Calls `f` with each item and collects what it returns, in the order of the
+    /// items.
     ///
-    /// Items are divided among the workers as they become free; neither tiny nor very uneven items
-    /// need tuning. `f` may borrow. After [`shutdown`](Self::shutdown) it runs in the caller.
+    /// Items are divided among the workers as they become free; neither tiny nor
+    /// very uneven items need tuning. `f` may borrow. After
+    /// [`shutdown`](Self::shutdown) it runs in the caller.
     ///
     /// # Panics
-    /// If `f` panics, items after that one may be left out, and the panic of the item with the
-    /// lowest index is resumed here. Items not consumed and results are dropped before.
+    /// If `f` panics, items after that one may be left out, and the panic of the
+    /// item with the lowest index is resumed here. Items not consumed and results
+    /// are dropped before.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -364,10 +369,10 @@ impl ThreadPool {
         spawn_async_on(self.registry(), all, tag)
     }
 
-    /// Like [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other.
-    /// Returns the outcomes in the order of the items.
+    /// Like [`map`](Self::map), but a panic of `f` is the result of that item, and harms no other:
+    /// what each item came to, in the order of the items.
     ///
-    /// The only error is [`TaskError::Panicked`], which has the panic's message and location.
+    /// The only error is [`TaskError::Panicked`], which says what the panic said, and where.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -402,12 +407,12 @@ impl ThreadPool {
         self.map(items, f);
     }
 
-    /// Calls `map` with each item and reduces what it returns to one value, from left to right:
-    /// `reduce` must be associative but need not be commutative.
+    /// Calls `map` with each item and reduces what it returns to one value, from
+    /// left to right: `reduce` must be associative but need not be commutative.
     ///
-    /// How the values are grouped depends only on how many items there are, not on the pool or on
-    /// time: a sum of floats has the same bits each time. `identity` is the value of no items at
-    /// all.
+    /// How the values are grouped depends only on how many items there are, not
+    /// on the pool or on time: a sum of floats has the same bits each time.
+    /// `identity` is the value of no items at all.
     ///
     /// # Panics
     /// As [`map`](Self::map).
@@ -432,7 +437,8 @@ impl ThreadPool {
     /// Like [`map`](Self::map), for an `f` that can fail; stops early.
     ///
     /// # Errors
-    /// The error of the item with the lowest index that fails: the one that a loop would have met.
+    /// The error of the item with the lowest index that fails: the one that a loop would
+    /// have met.
     ///
     /// # Panics
     /// Like [`map`](Self::map), unless an item before it fails.

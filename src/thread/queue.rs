@@ -38,7 +38,7 @@ use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_utils::CachePadded;
 
 use super::join::raw_job::JobRef;
-use super::raw::lender::ErasedEntry;
+use super::raw::lent::Lent;
 use crate::loom::Mutex;
 use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
@@ -53,15 +53,15 @@ pub(super) enum Work {
     /// Borrowed from the frame of a thread that waits for it.
     Job(JobRef),
     /// A task of a scope.
-    Scoped(ErasedEntry),
+    Scoped(Lent),
     /// The share of a broadcast for a worker that is away.
-    Share(ErasedEntry),
+    Share(Lent),
 }
 
 /// The owner's ends of a worker's deques.
 pub(super) struct Local {
     pub(super) jobs: Deque<JobRef>,
-    pub(super) scoped: Deque<ErasedEntry>,
+    pub(super) scoped: Deque<Lent>,
     pub(super) tasks: Deque<Runnable>,
     /// How many more pushes until the next sweep, and how far apart they are.
     sweep: Cell<(u32, u32)>,
@@ -70,7 +70,7 @@ pub(super) struct Local {
 /// The thieves' ends.
 pub(super) struct Public {
     jobs: Stealer<JobRef>,
-    pub(super) scoped: Stealer<ErasedEntry>,
+    pub(super) scoped: Stealer<Lent>,
     tasks: Stealer<Runnable>,
 }
 
@@ -205,7 +205,7 @@ impl Public {
     }
 
     /// The oldest of the scopes' tasks.
-    pub(super) fn steal_scoped(&self) -> Option<ErasedEntry> {
+    pub(super) fn steal_scoped(&self) -> Option<Lent> {
         oldest(&self.scoped)
     }
 
@@ -421,7 +421,7 @@ impl Injector {
     }
 
     /// A task of the scope with this lender, the newest.
-    pub(super) fn take_scoped(&self, lender: usize) -> Option<ErasedEntry> {
+    pub(super) fn take_scoped(&self, lender: usize) -> Option<Lent> {
         if self.is_empty() {
             return None;
         }

@@ -10,19 +10,22 @@
 //! (`join/splitter.rs`); a part that is stolen is halved further. Nothing is known about the items
 //! yet. Each part then goes through its items chunk by chunk: one item at first; eight and 64 if
 //! those before took next to no time; then twice as many each time, until a chunk takes some
-//! microseconds or is a fair part of what is left. After each chunk the worker checks whether a
-//! thread wants work and nothing of its own is left to steal; if so, it halves the rest. So only
-//! uneven items cost divisions. A part that no thread steals continues with the value and the chunk
-//! size of the part before it, so that a hundred tiny items cost few looks at the clock.
+//! microseconds or is a fair part of what is left. After each chunk it checks whether a thread
+//! wants work and nothing of its own is left to steal; if so, it halves the rest. So only uneven
+//! items cost divisions: eight items of a second each occupy all workers, and ten million items of
+//! a nanosecond cost nearly nothing to divide. A part that nobody steals continues with the value
+//! and the chunk of the one before it, so that a hundred tiny items cost few looks at the clock,
+//! each of which takes as long as many of them.
 //!
-//! **Dividing along a fixed tree** ([`Region::walk`]). The tree depends only on the number of
-//! items, never on workers or timing, so a reduction that is not quite associative, such as a sum
-//! of floats, gives the same bits each time. Which nodes are forked and which are walked is decided
-//! as for joins (`join/splitter.rs`). If there are few items, a node for each would cost more than
-//! the items. So a leaf may be a *run* of neighbours, which is folded from left to right
-//! ([`Region::run`]). It is still divided as the work goes: a part that begins in the middle of a
-//! run has no value to begin with, and keeps its results apart until it is joined with the part
-//! before it (`results.rs`).
+//! **Dividing along a fixed tree** ([`Region::walk`]). It depends on the number of items only,
+//! never on workers or timing, so that a reduction that is not quite associative, such
+//! as a sum of floats, gives the same bits each time, on any number of workers. Which nodes
+//! of that tree are forked and which are walked is decided as for joins (`join/splitter.rs`).
+//!
+//! If there are few items, a node for each would cost more than the items. So a leaf may be a *run*
+//! of neighbours, which is folded from left to right ([`Region::run`]). It is divided as the work
+//! goes, nevertheless: a part that begins in the middle of a run has no value to begin with, and
+//! keeps its results apart until it is joined with the part before it (`results.rs`).
 //!
 //! **When an item fails** (a panic, or `try_map`'s error) its index becomes the *limit*. Parts
 //! beyond it stop at their next chunk; parts before it go on, because an earlier item may fail as
@@ -30,8 +33,16 @@
 //! panics that of the left half is resumed, in `join/fork.rs`.) Produced results and remaining
 //! items are dropped by their owners as they unwind.
 //!
+//! Rejected: dividing to single items at once (a fork for each of ten million); a shared counter of
+//! chunks (results would have to find their places, and the line is contended); stopping at the
+//! first failure in time (a different error each run); the tree for everything (a few expensive
+//! items in one leaf cannot be shared), or for nothing (the grouping would depend on which workers
+//! were idle); the tree with longer leaves (few expensive items would be shared by fewer threads).
+//!
+//! Source: Tzannes et al., *Lazy binary splitting* (2010).
+//!
 //! Tests: `tests/thread/pool.rs` (order, drops, lowest failure, occupancy, bits of float sums),
-//! `tests/iter/main.rs`. Rejected: `docs/DESIGN.md`.
+//! `tests/iter/main.rs`.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -51,8 +62,8 @@ const CHUNK: u64 = 5 * ticks::MICROSECOND;
 /// A chunk shorter than this took next to no time.
 const QUICK: u64 = CHUNK / 16;
 
-/// The most items of a chunk after items that took next to no time: the next may be expensive, and
-/// nothing of a chunk can be shared.
+/// Up to so many items are taken at once after ones that took next to no time: the next may be
+/// expensive, and nothing of a chunk can be shared.
 const BLIND: usize = 64;
 
 /// How many leaves the fixed tree has, if each has [`LEAF`] items.
@@ -64,13 +75,13 @@ const LEAF: usize = 1024;
 /// The least number of leaves, even if they are shorter, because items may be expensive.
 const FEW_LEAVES: usize = 256;
 
-/// The least number of leaves if there should be few pieces.
+/// The same if there should be few pieces.
 const FEWEST_LEAVES: usize = 64;
 
-/// The most items of a run that are folded at once if joins are short.
+/// Up to so many items of a run are folded at once, if joins are short.
 const SHORT_RUN: usize = 8;
 
-/// A node with at least this many leaves is offered if a thread wants work, however long the joins
+/// A node of the tree with so many leaves is offered if a thread wants work, whatever the joins
 /// before it took.
 const LARGE: usize = 8;
 
@@ -102,8 +113,7 @@ pub(crate) struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// Declares that nothing behind this piece is needed any more, and, unless `only_behind`,
-    /// nothing at all.
+    /// Nothing behind is needed any more; everything before this piece still is.
     pub(crate) fn stop(&self, only_behind: bool) {
         self.limit.lower(if only_behind { self.at } else { 0 });
     }
@@ -136,7 +146,7 @@ pub(super) struct Region<'a, P, A, F, J> {
     join: J,
 }
 
-/// The value of a part so far, and how long its next chunk may be.
+/// A part of the work on a thread: the value so far, and how long the next chunk may be.
 type Going<A> = (Option<A>, usize);
 
 impl Shape {
@@ -184,15 +194,14 @@ where
         })
     }
 
-    /// Like [`divide`](Self::divide), along the fixed tree, so that the grouping is the same each
-    /// time.
+    /// The same along the fixed tree, so that the grouping is the same each time.
     pub(super) fn divide_fixed(mut self, registry: &Arc<Registry>, items: P) -> Option<A> {
         self.leaves = self.shape.leaves(items.len(), usize::MAX);
         self.walk_all::<false>(registry, items)
     }
 
-    /// Like [`divide_fixed`](Self::divide_fixed), in runs of `run` items, or of more if that makes
-    /// enough runs. For each run, the fold first gets an empty piece.
+    /// The same, in runs of `run` items, or of more if that makes enough of them. The fold is
+    /// passed no items first in each.
     pub(super) fn divide_in_runs(
         mut self,
         registry: &Arc<Registry>,
@@ -203,7 +212,7 @@ where
         self.walk_all::<true>(registry, items)
     }
 
-    /// `RUNS`: whether each leaf of the tree is a run, whose fold begins with an empty piece.
+    /// `RUNS`: whether each leaf of the tree is a run, which begins with the value of no items.
     fn walk_all<const RUNS: bool>(&self, registry: &Arc<Registry>, items: P) -> Option<A> {
         registry.region(|worker| match items.len() {
             0 => self.fold(0, None, items),
@@ -293,7 +302,7 @@ where
         }
     }
 
-    /// Folds the items in the order of a tree with `leaves` leaves.
+    /// Folds the items in the order of a tree that has so many leaves.
     #[inline(always)]
     fn walk<const RUNS: bool>(
         &self,
@@ -317,7 +326,7 @@ where
         }
     }
 
-    /// Folds a run from left to right. Parts of it that other threads fold begin without a value.
+    /// Folds a run from left to right. What other threads do of it begins without a value.
     fn run(&self, worker: &Worker, at: usize, items: P) -> Option<A> {
         let (nothing, items) = items.split_at(0);
         let first = self.fold(at, None, nothing);
@@ -341,7 +350,7 @@ where
         if self.limit.is_below(at) {
             return None;
         }
-        // The window may come from joins before this region, whose items may be longer.
+        // The window may be of joins before this region: its items need not be as short.
         if leaves >= LARGE && worker.wanted() || !in_turn(worker) {
             return self.walk_forked::<RUNS>(worker, at, items, leaves);
         }
@@ -353,8 +362,8 @@ where
         self.join(at, left, right)
     }
 
-    /// Walks a node, with one half for another thread. (A separate function, so that `walk_node`
-    /// has a small stack frame.)
+    /// The same, with one half for another thread. (A separate function, so that the other one has
+    /// a small frame.)
     #[inline(never)]
     fn walk_forked<const RUNS: bool>(
         &self,
@@ -411,15 +420,14 @@ where
     }
 }
 
-/// Whether halves run in turn, as in a join: enough is on offer, and what was divided last was
-/// short (`join/splitter.rs`).
+/// As a join: enough is on offer, and what was divided last was short (`join/splitter.rs`).
 #[inline(always)]
 fn in_turn(worker: &Worker) -> bool {
     splitter::step() || worker.runs_in_turn()
 }
 
-/// Splits off the first `count` items, and those that cannot be separated from them; returns them,
-/// their number, and the others.
+/// The first `count` items, and those that cannot be separated from them; their number; and the
+/// others.
 fn cut<P: Producer>(items: P, count: usize) -> (P, usize, P) {
     let before = items.len();
     let (now, later) = items.split_at(count);

@@ -54,8 +54,8 @@ fn all() -> &'static All {
 static REFUSED: Hint = Hint::new(false);
 
 /// Whether some pool may lack threads for what is queued. Then every wait of this crate asks again
-/// from time to time: the work may be what it waits for, and all of that pool's own threads may
-/// have parked before.
+/// from time to time: the work may be what it waits for, and of the pool's own threads all may have
+/// parked before.
 #[inline]
 pub(super) fn some_lack_threads() -> bool {
     REFUSED.load(Ordering::Relaxed)
@@ -78,7 +78,7 @@ pub(super) fn ask_for_all() {
     }
 }
 
-/// The `index` of an outside thread, which has no place.
+/// In place of an index, for an outside thread.
 pub(super) const NO_PLACE: usize = usize::MAX;
 
 /// Starts one more thread of a pool, or a watch over it. False: the system has refused the thread.
@@ -153,20 +153,18 @@ impl Registry {
     pub(super) fn assert_not_forked(&self) {
         assert!(
             !self.is_foreign(),
-            "trefoil: a forked child waits for what a thread of its parent's runs; take such \
-             results before the fork, and make a pool of the child's own after it"
+            "trefoil: a forked child waits for what a thread of its parent's runs; take such results before the fork, and make a pool of the child's own after it"
         );
     }
 
-    /// This registry; or, if a parent process made it, the one without threads that replaces all
-    /// such registries.
+    /// This registry, or if it is a parent's, the one without threads that replaces all of those.
     #[inline]
     pub(super) fn present(self: &Arc<Self>) -> &Arc<Self> {
-        static REPLACEMENT: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
+        static STAND_IN: fork::PerProcess<Arc<Registry>> = fork::PerProcess::new();
         if !self.is_foreign() {
             return self;
         }
-        REPLACEMENT.get_or_init(|| {
+        STAND_IN.get_or_init(|| {
             let registry = Self::new(Config::default(), self.start);
             // It has no thread, but a region needs its width.
             let _none = registry.sleep.resize(1);
@@ -245,10 +243,10 @@ impl Registry {
     /// How many threads would take a half of a join that is offered now.
     #[inline]
     pub(super) fn takers(&self) -> u32 {
-        self.sleep.idlers(self.wake_policy.replaced_sleepers()) + self.wake_policy.waiters()
+        self.sleep.idlers(self.wake_policy.stand_ins()) + self.wake_policy.waiters()
     }
 
-    /// Whether there are shares in mailboxes.
+    /// Shares lie in mailboxes.
     pub(super) fn has_mail(&self) -> bool {
         self.slots().iter().any(|slot| !slot.mailbox.is_empty())
     }
@@ -267,7 +265,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Wakes or starts a thread for work that was just pushed, if one is needed.
+    /// After a push.
     #[inline]
     pub(super) fn published(self: &Arc<Self>) {
         if let Some(need) = self.sleep.need_after_push() {
@@ -275,7 +273,7 @@ impl Registry {
         }
     }
 
-    /// Looks into the queues once more, where the protocol asks for it.
+    /// Where the protocol asks for one more look into the queues.
     pub(super) fn recheck(self: &Arc<Self>) {
         if self.has_something_to_take() {
             self.published();

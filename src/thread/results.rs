@@ -74,11 +74,10 @@ pub(super) fn append<P: Producer, R: Send>(
 pub(crate) const RUN: usize = 8;
 
 /// A part of a reduction.
-enum Partial<R> {
-    /// The value of a run so far, from its first item on; `None`: no item yet.
+enum Part<R> {
+    /// From the first item of a run on.
     Reduced(Option<R>),
-    /// The results of a part that begins in the middle of a run: the part before it is not reduced
-    /// yet.
+    /// What is before it in its run is not reduced yet.
     Kept(Vec<R>),
 }
 
@@ -98,48 +97,46 @@ where
     let (shape, limit) = (source.shape(Seal), Limit::new());
     let items = source.open(Seal);
     if shape.few || shape.unordered || !shape.single {
-        // Without runs if a state for each piece may show how the items are grouped, if the items
-        // have no order, or if one item gives so many results that they cannot be kept.
+        // A state for each piece may tell them; or there is no order; or an item stands for so many
+        // that their results cannot be kept.
         let fold = |_: Here<'_>, _, items: S::Producer<'_>| {
             let results = items.forward().map(&map);
             results.reduce(&reduce)
         };
         return Region::new(&limit, shape, fold, &reduce).divide_fixed(registry, items);
     }
-    let fold = |_: Here<'_>, so_far: Option<Partial<R>>, items: S::Producer<'_>| {
+    let fold = |_: Here<'_>, so_far: Option<Part<R>>, items: S::Producer<'_>| {
         let begins = items.len() == 0;
         let results = items.forward().map(&map);
         Some(match so_far {
-            None if begins => Partial::Reduced(None),
-            None => Partial::Kept(results.collect()),
-            Some(Partial::Reduced(None)) => Partial::Reduced(results.reduce(&reduce)),
-            Some(Partial::Reduced(Some(all))) => Partial::Reduced(Some(results.fold(all, &reduce))),
-            Some(Partial::Kept(mut kept)) => {
+            None if begins => Part::Reduced(None),
+            None => Part::Kept(results.collect()),
+            Some(Part::Reduced(None)) => Part::Reduced(results.reduce(&reduce)),
+            Some(Part::Reduced(Some(all))) => Part::Reduced(Some(results.fold(all, &reduce))),
+            Some(Part::Kept(mut kept)) => {
                 kept.extend(results);
-                Partial::Kept(kept)
+                Part::Kept(kept)
             }
         })
     };
-    let join = |left: Partial<R>, right: Partial<R>| match (left, right) {
-        (Partial::Kept(left), Partial::Kept(right)) => Partial::Kept(together(left, right)),
-        (Partial::Reduced(None), Partial::Kept(right)) => {
-            Partial::Reduced(right.into_iter().reduce(&reduce))
+    let join = |left: Part<R>, right: Part<R>| match (left, right) {
+        (Part::Kept(left), Part::Kept(right)) => Part::Kept(together(left, right)),
+        (Part::Reduced(None), Part::Kept(right)) => {
+            Part::Reduced(right.into_iter().reduce(&reduce))
         }
-        (Partial::Reduced(Some(left)), Partial::Kept(right)) => {
-            Partial::Reduced(Some(right.into_iter().fold(left, &reduce)))
+        (Part::Reduced(Some(left)), Part::Kept(right)) => {
+            Part::Reduced(Some(right.into_iter().fold(left, &reduce)))
         }
-        (Partial::Reduced(Some(left)), Partial::Reduced(Some(right))) => {
-            Partial::Reduced(Some(reduce(left, right)))
+        (Part::Reduced(Some(left)), Part::Reduced(Some(right))) => {
+            Part::Reduced(Some(reduce(left, right)))
         }
-        (Partial::Reduced(left), Partial::Reduced(right)) => Partial::Reduced(left.or(right)),
-        (Partial::Kept(_), Partial::Reduced(_)) => {
-            unreachable!("a run has its first item at the left")
-        }
+        (Part::Reduced(left), Part::Reduced(right)) => Part::Reduced(left.or(right)),
+        (Part::Kept(_), Part::Reduced(_)) => unreachable!("a run has its first item at the left"),
     };
     let region = Region::new(&limit, shape, fold, join);
     match region.divide_in_runs(registry, run, items)? {
-        Partial::Reduced(all) => all,
-        Partial::Kept(_) => unreachable!("a run has its first item at the left"),
+        Part::Reduced(all) => all,
+        Part::Kept(_) => unreachable!("a run has its first item at the left"),
     }
 }
 
@@ -238,7 +235,7 @@ fn until<T, R, E>(
     items.map_while(move |item| f(item).map_err(|e| *error = Some(e)).ok())
 }
 
-/// Appends `right` to `left`.
+/// One list behind another.
 pub(crate) fn together<T>(mut left: Vec<T>, mut right: Vec<T>) -> Vec<T> {
     left.append(&mut right);
     left

@@ -29,9 +29,9 @@ use std::sync::Arc;
 
 use super::latch::Latch;
 use super::queue::{Mode, Work};
-use super::raw::lender::{ErasedEntry, TrackedEntry};
-use super::raw::pair_arc::PairArc;
-use super::raw::scope::{Scope, ScopeState, ToLend, open};
+use super::raw::half::Half;
+use super::raw::lent::{Lent, Loan};
+use super::raw::scope::{Scope, Shared, ToLend, open};
 use super::raw::stage::{Handle, Scoped, handle};
 use super::registry::Registry;
 use super::wait::ROUNDS;
@@ -41,7 +41,7 @@ use crate::sys::stack;
 use crate::task::{TaskError, panic};
 
 /// Whether a waiter may run tasks of the scope on this thread.
-fn may_help(scope: &ScopeState) -> bool {
+fn may_help(scope: &Shared) -> bool {
     let registry = &scope.registry;
     let helps = registry.config.caller_helps || registry.is_home();
     let alone =
@@ -116,7 +116,7 @@ fn push(task: ToLend<'_>) {
 }
 
 /// Puts a task into the pool's injector.
-fn enqueue(scope: &ScopeState, lent: ErasedEntry) {
+fn enqueue(scope: &Shared, lent: Lent) {
     let refused = scope.registry.present().inject_here(Work::Scoped(lent));
     if let Err(Work::Scoped(lent)) = refused {
         scope.orphaned.store(true, Ordering::Relaxed);
@@ -143,8 +143,8 @@ fn enqueue(scope: &ScopeState, lent: ErasedEntry) {
 /// });
 /// ```
 pub struct ScopedTask<'scope, T> {
-    task: PairArc<TrackedEntry<dyn Handle<Result<T, usize>> + 'scope>>,
-    scope: &'scope ScopeState,
+    task: Half<Loan<dyn Handle<Result<T, usize>> + 'scope>>,
+    scope: &'scope Shared,
 }
 
 impl<T> ScopedTask<'_, T> {
@@ -200,8 +200,8 @@ impl<T> ScopedTask<'_, T> {
     }
 }
 
-/// Runs the tasks that `next` returns, until it returns none.
-fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<ErasedEntry>) {
+/// Runs what comes `next`, until nothing does.
+fn run_all(worker: &Worker, mut next: impl FnMut() -> Option<Lent>) {
     // A task may have forked, and returned in the child, too.
     while !worker.registry().is_foreign()
         && let Some(lent) = next()
@@ -220,14 +220,14 @@ where
     registry.seated(&mut |worker| {
         let Some(body) = body.take() else { return };
         let here = || worker.pop_scoped();
-        let rest = |scope: &ScopeState| {
+        let rest = |scope: &Shared| {
             if may_help(scope) {
                 run_all(worker, here);
             } else if !worker.registry().is_foreign() {
                 iter::from_fn(here).for_each(|lent| enqueue(scope, lent));
             }
         };
-        let wait = |scope: &ScopeState, latch: &Latch| {
+        let wait = |scope: &Shared, latch: &Latch| {
             let (lender, mut looks) = (scope.address(), 0_u32);
             let help = || {
                 looks += 1;

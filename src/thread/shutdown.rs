@@ -11,9 +11,10 @@
 //!    destructors of its thread-locals joins none, because others may be joining it. Regions of
 //!    outside threads continue without the pool's help.
 //!
-//! Rejected: closing at once and dropping the queues (a task that joins its own child would see
-//! `Closed` because the pool was dropped); waiting in each worker for the others (two workers that
-//! shut down would wait for each other).
+//! Rejected: closing at once and dropping the queues (a task that joins its own
+//! child would see `Closed` because the pool was dropped); waiting in
+//! each worker for the others (two workers that shut down would wait for each
+//! other).
 //!
 //! Tests: `tests/thread/pool.rs` (census of threads, shutdown from everywhere).
 
@@ -89,8 +90,8 @@ fn cancel_pending(registry: &Arc<Registry>) {
     }
 }
 
-/// Cancels the next queued task. One at a time: the destructor of a closure may wait for another
-/// task, which must still be in the queue for a worker. False: there is no next one.
+/// One at a time: the destructor of a closure may wait for another task, which must still be in the
+/// queue for a worker. False: there is no next one.
 fn cancel_next(registry: &Arc<Registry>, next: impl FnOnce() -> Option<Work>) -> bool {
     registry.sleep.hold();
     let mut next = next();

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::call::BlockingCall;
+use super::call::Call;
 use super::mailbox::Mailbox;
 use super::queue::{Local, Public};
 use super::sleep::Sleeper;
@@ -19,7 +19,7 @@ pub(super) struct Slot {
     pub(super) scope: AtomicUsize,
     /// Wakes its thread from a park.
     pub(super) wake_handle: WakeHandle,
-    /// The same handle, for the sleep protocol.
+    /// The same, as the sleep protocol sees it.
     pub(super) sleeper: Arc<Sleeper>,
     /// How many entries this worker has taken from queues: progress, for the stall rule. Written
     /// only by the worker.
@@ -29,7 +29,7 @@ pub(super) struct Slot {
     /// Its shares of broadcasts.
     pub(super) mailbox: Mailbox,
     /// The call that its thread is in.
-    pub(super) call: BlockingCall,
+    pub(super) call: Call,
     /// Odd while its thread waits for something that no pool runs. Written only by that thread.
     wait: AtomicU64,
 }
@@ -63,8 +63,8 @@ impl Slot {
     }
 }
 
-/// The owner's half of a slot. It outlives its thread, so that a spare or an outside thread can
-/// take it over.
+/// The owner's half of a slot: it outlives its thread, so that a spare or an
+/// outside thread can take it over.
 pub(super) struct Seat {
     pub(super) slot: Arc<Slot>,
     pub(super) local: Local,
@@ -72,7 +72,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// A seat with a new slot, in the pool with this tag.
+    /// In the pool with this tag.
     pub(super) fn new(pool: u32, number: usize, index: usize) -> Self {
         let (local, public) = Local::new();
         let parker = Parker::new();
@@ -85,7 +85,7 @@ impl Seat {
             taken: AtomicU64::new(0),
             number,
             mailbox: Mailbox::new(),
-            call: BlockingCall::default(),
+            call: Call::default(),
             wait: AtomicU64::new(0),
         };
         Self {

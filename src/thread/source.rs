@@ -14,7 +14,7 @@
 
 use std::{mem, slice};
 
-use super::raw::drain::{DrainPart, drain};
+use super::raw::drain::{Part, drain};
 
 /// What is known about a source's items before any of them is produced.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ impl Shape {
         }
     }
 
-    /// This shape with another number of items.
+    /// The same with another number of items.
     pub(crate) fn resized(self, resize: impl FnOnce(usize) -> usize) -> Self {
         let len = resize(self.len);
         Self { len, ..self }
@@ -152,11 +152,11 @@ source! {
     |this| mem::take(this), |this| Shape::exact(<[T]>::len(this))
 }
 source! {
-    [T: Send] Vec<T> where [T: Send] is exact, T, DrainPart<'a, T>,
+    [T: Send] Vec<T> where [T: Send] is exact, T, Part<'a, T>,
     |this| drain(this), |this| Shape::exact(this.len())
 }
 source! {
-    [T: Int] IntRange<T> where [T: Int] is exact, T, Self,
+    [T: Int] Span<T> where [T: Int] is exact, T, Self,
     |this| *this, |this| Shape::exact(this.len)
 }
 
@@ -218,14 +218,14 @@ impl<'s, T: Send> Producer for &'s mut [T] {
     }
 }
 
-impl<T: Send> Producer for DrainPart<'_, T> {
+impl<T: Send> Producer for Part<'_, T> {
     type Item = T;
     iterates!(Self);
     fn len(&self) -> usize {
-        DrainPart::len(self)
+        Part::len(self)
     }
     fn split_at(self, at: usize) -> (Self, Self) {
-        DrainPart::split_at(self, at)
+        Part::split_at(self, at)
     }
 }
 
@@ -290,12 +290,12 @@ impl Int for char {
 
 /// Neighbouring integers.
 #[derive(Clone, Copy, Debug)]
-pub struct IntRange<T> {
+pub struct Span<T> {
     pub(super) start: T,
     pub(super) len: usize,
 }
 
-impl<T: Int> Producer for IntRange<T> {
+impl<T: Int> Producer for Span<T> {
     type Item = T;
     iterates!(Self);
     fn len(&self) -> usize {
@@ -308,7 +308,7 @@ impl<T: Int> Producer for IntRange<T> {
     }
 }
 
-impl<T: Int> Iterator for IntRange<T> {
+impl<T: Int> Iterator for Span<T> {
     type Item = T;
     #[inline]
     fn next(&mut self) -> Option<T> {
@@ -323,7 +323,7 @@ impl<T: Int> Iterator for IntRange<T> {
     }
 }
 
-impl<T: Int> DoubleEndedIterator for IntRange<T> {
+impl<T: Int> DoubleEndedIterator for Span<T> {
     #[inline]
     fn next_back(&mut self) -> Option<T> {
         self.len = self.len.checked_sub(1)?;

@@ -44,7 +44,7 @@ use crate::task::{self, Runnable, Schedule, Task};
 /// Of so many wake-ups of a worker, one goes to the end of the common queue.
 const TURN: u32 = 16;
 
-/// The pool whose queues take a woken future.
+/// Where a woken future goes.
 struct Home(Weak<Registry>);
 
 impl Home {
@@ -123,8 +123,7 @@ impl<F: Future> Future for Enlisted<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // The poll is inside the future's pool, even if the worker that has claimed it is inside
-        // another.
+        // Even if the worker that has claimed it is inside another pool.
         current::with_home(|home| match home {
             Some(home) if is(&this.entry.registry, home.registry()) => {
                 let polled = current::inside(home, || this.future.poll(cx));

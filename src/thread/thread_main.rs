@@ -36,14 +36,14 @@ const SEARCH_ROUNDS: u32 = 16;
 const SPIN_ROUNDS: u32 = 2;
 
 impl Worker {
-    /// Runs `on_start`; then turn after turn, until it is told to end; then `on_exit`.
-    fn main_loop(&self) {
+    /// `on_start`; then turn after turn, until it is told to end; then `on_exit`.
+    fn live(&self) {
         let registry = self.registry();
         let mut searching = true;
         if registry.sleep.is_spare(&self.slot().sleeper) {
             self.take_index();
         }
-        // Both hooks get the same index.
+        // The same for both hooks.
         let index = self.index();
         let call = |hook: &Hook| self.with_index(index, || panic::contain(|| hook(index)));
         if let Some(hook) = &registry.config.on_start {
@@ -76,7 +76,7 @@ impl Worker {
         }
     }
 
-    /// Runs turn after turn, until it has slept.
+    /// Turn after turn, until it has slept.
     fn take_turns(&self, mut searching: bool) -> WakeReason {
         let sleep = &self.registry().sleep;
         let mut after_job = false;
@@ -111,7 +111,7 @@ impl Worker {
         }
     }
 
-    /// Stops being a searcher; the last one looks whether there is more work.
+    /// It searches no longer.
     fn found(&self) {
         if self.registry().sleep.found() {
             self.registry().recheck();
@@ -159,7 +159,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps (P2) as the poller; see `wake_policy.rs`.
+    /// Asleep (P2), as the poller; see `wake_policy.rs`.
     fn poll(&self) -> WakeReason {
         while self.findings.polls_on(&self.registry().wake_policy) {
             if let Some(reason) = self.rest_until(Some(Instant::now() + PAUSE)) {
@@ -174,7 +174,7 @@ impl Worker {
         self.rest()
     }
 
-    /// Sleeps (P2) until another thread gives it a reason to wake.
+    /// Asleep (P2): until it is told why it is woken.
     fn rest(&self) -> WakeReason {
         let sleep = &self.registry().sleep;
         loop {
@@ -194,7 +194,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps until another thread gives it a reason to wake, or until `until`.
+    /// The same for some time.
     fn rest_until(&self, until: Option<Instant>) -> Option<WakeReason> {
         // Step 7: after it has gone to sleep.
         if !self.slot().mailbox.is_empty() && self.registry().sleep.rise(&self.slot().sleeper) {
@@ -213,7 +213,7 @@ impl Worker {
     }
 }
 
-/// Takes this thread's newest task, if it is the one at `address`: see [`context::begin_worker`].
+/// See [`context::begin_worker`].
 fn take_newest(address: usize) -> Option<Runnable> {
     current::with_home(|home| {
         let home = home?;
@@ -239,6 +239,6 @@ pub(super) fn main(registry: &Arc<Registry>, seat: Seat) -> Seat {
         index: seat.slot.index() as u32,
     });
     let worker = Worker::new(Arc::clone(registry), seat);
-    current::at_home(&worker, || worker.main_loop());
+    current::at_home(&worker, || worker.live());
     worker.seat
 }

@@ -61,7 +61,7 @@ impl Registry {
         places.extend(seats.into_iter().map(Some));
     }
 
-    /// Puts back the seat of a place that has no thread now.
+    /// Whether there is no thread in the place of this seat.
     fn put_back(self: &Arc<Self>, seat: Seat) {
         self.close_mailbox(&seat.slot, || true);
         let index = seat.slot.index();

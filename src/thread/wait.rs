@@ -13,11 +13,12 @@
 //! If there is nothing to run, it spins for a moment and then parks as *blocked*; how many blocked
 //! workers are replaced by spares is decided in `sleep/blocked.rs`.
 //!
-//! So the code that runs inside a wait is code that the sequential program would have run there,
-//! under the same locks and borrows and at no smaller depth of its stack.
+//! So the code that runs inside a wait is code that the sequential program
+//! would have run there, under the same locks and borrows and at no smaller depth
+//! of its stack.
 //!
-//! Waits nest: a future that is polled between two parks of one wait may wait itself. Only the
-//! outermost wait counts as blocked.
+//! Waits nest: a future that is polled between two parks of one wait may wait
+//! itself. Only the outermost wait counts as blocked.
 //!
 //! Rejected: running any queued work while waiting (deadlocks on locks held across the wait;
 //! unbounded stacks).
@@ -39,21 +40,21 @@ use crate::record;
 use crate::sync::park::{self, Blocker};
 use crate::sys::ticks;
 
-/// How many times a waiter that may help checks before it yields: some microseconds.
+/// How many times a waiter that may help looks before it yields: some microseconds.
 pub(super) const ROUNDS: u32 = 200;
 
-/// How many times a waiter checks whether the thief is done before it takes a half from the thief:
-/// about two microseconds, which is the cost of handing a half over.
+/// How many times a waiter looks whether the thief is done, before it takes a half from it: some
+/// two microseconds, which handing it over would cost.
 const PATIENCE: u32 = ROUNDS / 4;
 
-/// How long a waiter then goes on checking, between yields, before it parks: as long as it may take
-/// to wake it on a processor that has gone to sleep.
+/// How long a waiter looks after that, between yields, before it parks: as long as it may take to
+/// wake it on a processor that has gone to sleep.
 const SHORTLY: u64 = 50 * ticks::MICROSECOND;
 
 impl Worker {
-    /// Waits until `done`, helping with `help` as long as that finds something. `park` announces
-    /// that this thread is about to park, and returns false if it need not. `rounds`: how many
-    /// times the thread checks before it yields.
+    /// Waits until `done`, helping with `help` as long as it finds something; `park` announces that
+    /// this thread is about to park, and returns false if it need not. `rounds`: how often it looks
+    /// before it yields.
     pub(super) fn wait(
         &self,
         rounds: u32,
@@ -94,8 +95,7 @@ impl Worker {
         }
     }
 
-    /// Waits for a latch, without helping or spinning: the thread that sets it may need this
-    /// processor.
+    /// The same for a latch, without help: the thread that it waits for may need this processor.
     pub(super) fn wait_for(&self, latch: &Latch) {
         self.wait(0, || latch.is_set(), || latch.park(), || false);
     }
@@ -135,7 +135,7 @@ impl Worker {
         }
     }
 
-    /// Waits for the stolen half of a join, by leapfrogging.
+    /// Waits for the stolen half of a join: leapfrogging.
     pub(super) fn wait_for_thief(&self, stolen: &StackJob<'_>) {
         let latch = stolen.latch();
         // Once this wait has proved not to be short, the thief should offer halves.

@@ -37,8 +37,8 @@ use crate::helper;
 use crate::sys::clock;
 use crate::sys::thread_clock::ThreadClock;
 
-/// The most spares by which a pool is widened.
-const MAX_SPARES: usize = 512;
+/// The most threads by which a pool is widened.
+const MAX_STAND_INS: usize = 512;
 
 /// For each call that is seen to wait, this many may begin on trust.
 const TRUST: usize = 3;
@@ -54,11 +54,11 @@ struct Watch {
     stalled: Instant,
     /// The number of entries taken at that moment.
     progress: u64,
-    /// The calls in progress at the last look, by slot number.
+    /// By the number of the slot.
     seen: HashMap<usize, Sample>,
     /// How many calls that began since then are assumed to wait.
     trust: usize,
-    /// The waits at the last look, by slot number.
+    /// The waits of the slots with these numbers.
     waits: HashMap<usize, u64>,
     /// How many more workers are replaced because there was no progress.
     stalls: usize,
@@ -119,7 +119,7 @@ impl Watch {
         if needed {
             registry.sleep.widen(self.look_at_calls(&registry));
             let long = self.look_at_waits(&registry);
-            let more = (2 * long).min(MAX_SPARES);
+            let more = (2 * long).min(MAX_STAND_INS);
             self.look_at_queues(&registry, more);
             registry.sleep.grant(more + self.stalls);
             registry.recheck();
@@ -214,6 +214,6 @@ impl Watch {
         // now.
         let trust = self.trust.min(unknown) + TRUST * new.saturating_sub(computing);
         (self.at, self.seen, self.trust) = (now, seen, trust);
-        (waiting + trust).min(MAX_SPARES)
+        (waiting + trust).min(MAX_STAND_INS)
     }
 }

@@ -27,7 +27,7 @@ use super::join::raw_job::JobRef;
 use super::join::splitter::Splitter;
 use super::join::wake_policy::{Findings, Helping, TINY};
 use super::queue::{BATCH, Mode, Slots, Work};
-use super::raw::lender::{Ended, ErasedEntry};
+use super::raw::lent::{Ended, Lent};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{Seat, Slot};
 use crate::loom::atomic::Ordering;
@@ -157,7 +157,7 @@ impl Worker {
         }
     }
 
-    /// It stops running work: gives its index back.
+    /// It runs nothing any more: gives its index back.
     pub(super) fn leave_index(&self) {
         if let (Some(index), Some(indices)) = (self.index.take(), self.indices()) {
             indices.give_back(index);
@@ -231,7 +231,7 @@ impl Worker {
         open == address || open == ANY_SCOPE
     }
 
-    pub(super) fn push_scoped(&self, lent: ErasedEntry) {
+    pub(super) fn push_scoped(&self, lent: Lent) {
         self.newest_scoped.set(lent.address());
         self.depth.set(self.depth.get() + 1);
         self.slot().scope.store(lent.lender(), Ordering::Relaxed);
@@ -240,7 +240,7 @@ impl Worker {
     }
 
     /// The newest task of the scope that is open on this thread, or of any.
-    pub(super) fn pop_scoped(&self) -> Option<ErasedEntry> {
+    pub(super) fn pop_scoped(&self) -> Option<Lent> {
         // Thieves take the oldest task. So if one below the mark is still there, all tasks above it
         // are, too.
         let (_, mark) = self.open_scope.get();
@@ -256,7 +256,7 @@ impl Worker {
 
     /// The newest such task, if it is the one at this address. Drops older ones that their handles'
     /// threads have run.
-    pub(super) fn take_scoped(&self, address: usize) -> Option<ErasedEntry> {
+    pub(super) fn take_scoped(&self, address: usize) -> Option<Lent> {
         if self.newest_scoped.get() != address {
             self.sweep_scoped();
             return None;
@@ -283,10 +283,9 @@ impl Worker {
         self.stale.set(self.stale.get() + 1);
         if self.stale.get() == SWEEP {
             self.stale.set(0);
-            let newest: Vec<ErasedEntry> =
-                (0..SWEEP * 2).map_while(|_| self.pop_scoped()).collect();
+            let newest: Vec<Lent> = (0..SWEEP * 2).map_while(|_| self.pop_scoped()).collect();
             let (stale, live): (Vec<_>, Vec<_>) =
-                newest.into_iter().rev().partition(ErasedEntry::is_taken);
+                newest.into_iter().rev().partition(Lent::is_taken);
             live.into_iter().for_each(|lent| self.push_scoped(lent));
             // Last, because the destructor of a task's result may wait for another task.
             drop(stale);
@@ -295,7 +294,7 @@ impl Worker {
 
     /// For a thread that waits for the scope with this lender: one of its tasks, from another
     /// worker's deque.
-    pub(super) fn steal_scoped(&self, lender: usize) -> Option<ErasedEntry> {
+    pub(super) fn steal_scoped(&self, lender: usize) -> Option<Lent> {
         let has_some = |slot: &&Arc<Slot>| {
             let has_some = slot.scope.load(Ordering::Relaxed) == lender && slot.index() != NO_PLACE;
             has_some && !slot.public.scoped.is_empty()

@@ -1,7 +1,7 @@
 //! Moving the clock in a test.
 //!
-//! `advance` arms a sleep of that length before it moves the clock. Timers fire by deadline, so
-//! when this sleep wakes the task, all timers that are due by then have woken theirs.
+//! A sleep of that length is armed before the clock moves on. Timers fire by deadline, so all that
+//! are due by then have woken their tasks when that sleep wakes this one.
 //!
 //! Checked by `tests/event_loop/virtual_time.rs`.
 
@@ -12,23 +12,23 @@ use std::time::Duration;
 use super::sleep;
 use crate::event_loop::{current, yield_now};
 
-/// Moves the loop's clock forward by `duration`, and fires the timers that are due by then. This is
-/// for tests, on a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time), or after
+/// Moves the loop's clock on by `duration`, and fires the timers that are due by then. For tests,
+/// on a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time), or after
 /// [`pause`](super::pause()).
 ///
-/// Tasks that were spawned just before run first. Such a clock moves by itself when no task can
-/// run, so a test seldom needs this: only to move the clock while an event from outside the loop is
-/// awaited, or to stop between two deadlines. The clock moves in one step: the task of a timer that
-/// was due on the way sees the time at the end.
+/// Tasks that were spawned just before begin first. Such a clock moves on by itself when no task
+/// can run, so a test seldom needs this: only to move the clock while an event from outside the
+/// loop is awaited, or to stop between two deadlines. The clock moves in one step: a timer that was
+/// due on the way sees the time at the end.
 ///
 /// # Panics
 ///
-/// Outside an event loop, and on a loop whose clock is running: the real one, or one that was
+/// Outside an event loop, and on a loop whose clock runs: the real one, or one that was
 /// [resumed](super::resume()).
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped, the clock does not move.
+/// The clock does not move.
 ///
 /// ```
 /// use std::time::Duration;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::{Sleep, now, sleep_until};
 use crate::alarm::later;
-use crate::event_loop::{SharedLoop, current};
+use crate::event_loop::{Shared, current};
 
 /// Ticks every `period`. The first tick completes at once when it is awaited, and the others are
 /// counted from it.
@@ -83,10 +83,10 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 pub struct Interval {
     period: Duration,
     missed: MissedTick,
-    /// When the next tick is due. `None`: the first tick is due when it is awaited.
+    /// When the next tick is due; the first one when it is awaited.
     next: Option<Instant>,
     /// The loop that it ticks on, after the first poll of a tick.
-    bound: Option<Arc<SharedLoop>>,
+    bound: Option<Arc<Shared>>,
     /// The wait for the next tick, once it has begun.
     sleep: Option<Sleep>,
 }
@@ -235,7 +235,7 @@ impl Interval {
     pub fn reset_at(&mut self, deadline: Instant) {
         self.next = Some(deadline);
         if let Some(sleep) = &mut self.sleep {
-            sleep.reset(deadline); // this keeps the waker, which a new sleep would not have
+            sleep.reset(deadline); // not a new one: this one has the waker
         }
     }
 

@@ -59,7 +59,7 @@ pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use pause::{pause, resume};
 pub use sleep::{Sleep, sleep, sleep_until};
 
-/// The current time: that of the loop that runs on this thread, otherwise the real time.
+/// The current time: of the loop that runs on this thread, otherwise the real time.
 ///
 /// The same as `Instant::now()`, except on a loop with
 /// [`virtual_time`](crate::EventLoopBuilder::virtual_time): there it is that loop's time. Use it to

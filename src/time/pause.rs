@@ -7,15 +7,15 @@
 
 use crate::event_loop::current;
 
-/// Stops the clock of the current loop. From now on it moves as on a loop with
-/// [`virtual_time`](crate::EventLoopBuilder::virtual_time): by [`advance`](super::advance()), and
-/// by itself to the next deadline when no task can run. This is for tests. If the clock is stopped
-/// already, nothing happens.
+/// Stops the clock of the current loop: from now on it moves as on a loop with
+/// [`virtual_time`](crate::EventLoopBuilder::virtual_time), by [`advance`](super::advance()), and
+/// by itself to the next deadline when no task can run. For tests. If it is stopped already,
+/// nothing happens.
 ///
 /// Existing timers keep their deadlines. `virtual_time` describes how the clock treats events from
-/// outside the loop: while a task of a pool is awaited it runs at the real pace, and for sockets it
-/// waits a limited time. The clock must have seen the wait begin, so pause first: a pool's task
-/// that was awaited earlier, and has not been polled since, does not keep the clock from jumping.
+/// outside the loop: while a task of a pool is awaited it keeps the real pace, and for sockets it
+/// waits a limited time. It must have seen the wait begin, so pause first: a pool's task that was
+/// awaited earlier, and has not been polled since, does not keep the clock from jumping.
 ///
 /// # Panics
 ///

@@ -2,8 +2,8 @@
 //!
 //! 1. The first poll binds the sleep to the running loop. A sleep of zero length, or until a
 //!    deadline that has passed, yields once; any other is added to the loop's timers. (A sleep of
-//!    positive length may be over by then, too: the loop notices that, so the clock is read only
-//!    once.)
+//!    positive length may be over by then, too: the loop notices that, so that the clock is read
+//!    once and not twice.)
 //! 2. Later polls ask whether that timer is still armed: the loop removes it when it is due, never
 //!    before. So no poll needs to read the clock.
 //! 3. Dropping disarms the timer: at once on the loop's thread, elsewhere by a note to the loop.
@@ -17,21 +17,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::alarm::{Countdown, Timekeeper, TimerKey, end, now};
-use crate::event_loop::{Local, SharedLoop, current};
+use crate::alarm::{Span, Timekeeper, TimerKey, end, now};
+use crate::event_loop::{Local, Shared, current};
 
 const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside trefoil::run(..) or \
      EventLoop::block_on(..), on the loop's own thread (trefoil::timeout works anywhere)";
 
 /// Completes once `duration` has passed, counted from this call.
 ///
-/// It is never early. It is late by at most the system's timer slack (50 µs on Linux), plus the
-/// time that the thread takes to wake up and the loop's running task to return.
-/// `sleep(Duration::ZERO)` lets the other tasks run once. A sleep that is too long for the clock
-/// ends when the clock does, in some hundred thousand million years.
+/// Never early; late by at most the system's timer slack (50 µs on Linux), plus the time that the
+/// thread takes to wake up and the loop's running task to return. `sleep(Duration::ZERO)` lets the
+/// other tasks run once. A sleep too long for the clock ends when the clock does, in some hundred
+/// thousand million years.
 ///
 /// On a loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it uses that clock (which
-/// reaches its end once there is nothing else to wait for); a sleep that was created outside such a
+/// reaches its end once nothing else is left to wait for); a sleep that was created outside such a
 /// loop is counted there from its first poll.
 ///
 /// # Panics
@@ -40,7 +40,7 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 ///
 /// # Cancel safety
 ///
-/// Dropping it cancels the sleep. Any thread may drop it.
+/// Dropping it forgets the deadline. From any thread.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ const NO_LOOP: &str = "trefoil::time::sleep needs an event loop: await it inside
 /// assert!(start.elapsed() >= Duration::from_micros(300));
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    let (deadline, span) = Countdown::from_now(duration);
+    let (deadline, span) = Span::count(duration);
     Sleep {
         deadline,
         stage: Stage::New(Some(span)),
@@ -60,7 +60,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 
 /// Completes once `deadline` has passed; see [`sleep`].
 ///
-/// The deadline is compared with the clock of the loop, [`time::now()`](super::now): the same as
+/// It is compared with the clock of the loop, [`time::now()`](super::now): the same as
 /// `Instant::now()` unless that loop has [`virtual_time`](crate::EventLoopBuilder::virtual_time).
 ///
 /// ```
@@ -86,16 +86,16 @@ pub struct Sleep {
 }
 
 enum Stage {
-    /// The duration, if the sleep was given one: the deadline may be by another clock.
-    New(Option<Countdown>),
-    /// The sleep was over at the first poll, and lets other tasks run once.
-    Yielding(Arc<SharedLoop>),
-    Armed(Arc<SharedLoop>, TimerKey),
+    /// Its length, if it was given as one: the deadline may be by another clock.
+    New(Option<Span>),
+    /// It was over at the first poll: other tasks run once.
+    Yielding(Arc<Shared>),
+    Armed(Arc<Shared>, TimerKey),
     Done,
 }
 
 impl Sleep {
-    /// When the sleep ends; `None` if that is beyond the clock's range.
+    /// When it ends; `None` if that is beyond the clock's range.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -129,8 +129,9 @@ impl Sleep {
         }
     }
 
-    /// Sets a new deadline, even if the sleep had completed. A task that waits for it on its loop
-    /// is woken then; if the sleep has moved to another thread, it must be polled again.
+    /// From now on it completes at `deadline`, even if it had completed. A task that waits for it
+    /// on its loop is woken then; if the sleep has moved to another thread, it must be polled
+    /// again.
     ///
     /// ```
     /// use std::time::Duration;
@@ -163,14 +164,14 @@ impl Sleep {
         }
     }
 
-    /// Handles the first poll.
+    /// The first poll.
     #[inline]
-    fn begin(&mut self, span: Option<Countdown>, local: &Local, cx: &Context<'_>) -> Stage {
-        self.deadline = span.and_then(Countdown::recount).unwrap_or(self.deadline);
-        let over = span.map_or_else(|| self.deadline <= local.now(), Countdown::is_zero);
+    fn begin(&mut self, span: Option<Span>, local: &Local, cx: &Context<'_>) -> Stage {
+        self.deadline = span.and_then(Span::recount).unwrap_or(self.deadline);
+        let over = span.map_or_else(|| self.deadline <= local.now(), Span::is_zero);
         let shared = local.shared.clone();
         if over {
-            cx.waker().wake_by_ref(); // a loop recognises a yield by a wake-up by reference
+            cx.waker().wake_by_ref(); // by reference: that is how a task yields
             return Stage::Yielding(shared);
         }
         Stage::Armed(shared, local.arm(self.deadline, cx.waker().clone()))

@@ -167,7 +167,7 @@ impl Trace {
     /// Times are in microseconds from the start of the recording. The writer need not be buffered.
     ///
     /// # Errors
-    /// Errors of `out`.
+    /// Those of `out`.
     ///
     /// ```no_run
     /// # let trace = trefoil::trace::start()?.stop();

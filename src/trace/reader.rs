@@ -85,7 +85,7 @@ impl Reader {
     fn add_thread(&mut self, log: Log) {
         let Story { pid, length, .. } = self.story;
         let tracks = &mut self.story.tracks;
-        // The system may have used one number for two threads, one after the other.
+        // The system may have given one number to two threads, one after the other.
         let mut tid = log.os_id;
         while tracks.iter().any(|track| track.tid == tid) {
             tid = tid.wrapping_add(1 << 22);
@@ -132,8 +132,7 @@ impl Reader {
                 if let Role::Worker { pool, slot, .. } = ended.role
                     && ended.length() > 0
                 {
-                    // The arrow points to the slice's last moment, because there is nothing behind
-                    // it.
+                    // Its last moment: there is nothing to point to behind it.
                     self.effect(Thing::Thread(pool, slot), number, slice, at - 1);
                 }
             }
@@ -171,7 +170,7 @@ impl Reader {
             What::Fell { pid } => {
                 if let Some(&process) = self.processes.get(&pid) {
                     self.end_frame(process, at, Some(what));
-                    self.story.tracks[process].sent.clear(); // other processes get them
+                    self.story.tracks[process].sent.clear(); // sent again, elsewhere
                 }
             }
         }

@@ -10,11 +10,11 @@ use std::mem::take;
 
 use crate::record::{Frame, Kind, Role, Site, What};
 
-/// The tracks and the tasks of a trace.
+/// Everything, in order.
 #[derive(Default)]
 pub(super) struct Story {
     pub(super) pid: u32,
-    /// The length of the recording in nanoseconds.
+    /// In nanoseconds.
     pub(super) length: u64,
     pub(super) events: usize,
     pub(super) lost: u64,
@@ -70,7 +70,7 @@ pub(super) struct Slice {
 
 /// One end of an arrow, which leads from a cause to an effect.
 pub(super) struct Arrow {
-    /// The number of the arrow, which both ends have.
+    /// Shared by both ends.
     pub(super) id: u64,
     pub(super) name: &'static str,
     pub(super) at: u64,
@@ -78,7 +78,7 @@ pub(super) struct Arrow {
     pub(super) ends: bool,
 }
 
-/// The data of a task.
+/// What is known of a task.
 #[derive(Default)]
 pub(super) struct TaskStory {
     pub(super) name: Option<Box<str>>,
@@ -137,7 +137,7 @@ impl Track {
         }
     }
 
-    /// The task that runs on the thread now.
+    /// The task that runs on the thread.
     pub(super) fn runs(&self) -> Option<u64> {
         let mut open = self.open.iter().rev();
         open.find_map(|&slice| match self.slices[slice].what {
@@ -160,7 +160,7 @@ impl Slice {
         }
     }
 
-    /// Whether this event ends the slice.
+    /// Is that its end?
     fn ends_with(&self, end: What) -> bool {
         match (self.what, end) {
             (What::Begun { task, .. }, What::Ended { task: ended, .. }) => task == ended,
@@ -171,7 +171,7 @@ impl Slice {
         }
     }
 
-    /// Whether it is a single moment.
+    /// A moment.
     pub(super) fn is_mark(&self) -> bool {
         use What::{Called, Roused, Settled, Spawned, Stolen, Woken};
         matches!(self.what, Spawned { .. } | Woken { .. } | Stolen { .. })

@@ -8,11 +8,11 @@
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod edge_cases;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod embedded;
 mod fairness;
 mod leaks;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod loops;
 mod roots;
 mod running;
@@ -24,6 +24,6 @@ mod threads;
 mod time;
 mod unobserved;
 mod virtual_time;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod wakers;
 mod yields;

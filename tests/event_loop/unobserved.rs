@@ -92,7 +92,7 @@ fn each_untaken_failure_reaches_the_loops_hook_once() {
         handle.spawn(pending::<()>()).detach();
         handle.spawn_with(pending::<()>).detach();
         drop(event_loop);
-        assert_eq!(sorted(&told), [0_u32; 0]);
+        assert_eq!(sorted(&told), []);
         let (mut lines, tasks): (Vec<_>, Vec<_>) = start_all(&handle).into_iter().unzip();
         drop(tasks);
         lines.sort_unstable();

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::{AddressFamily, SocketType, socketpair};
 use trefoil::io::AsyncFd;
 use trefoil::time::{sleep, timeout};
 use trefoil::{EventLoop, run, spawn, yield_now};
@@ -90,10 +91,8 @@ fn a_full_pipe_is_writable_once_there_is_room_or_no_reader() {
     });
 }
 
-#[cfg(target_os = "linux")] // elsewhere there are none
 #[test]
-fn a_counter() {
-    use rustix::event::{EventfdFlags, eventfd};
+fn a_counter_a_socket_and_a_borrowed_descriptor() {
     within_deadline(|| {
         run(async {
             let counter = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
@@ -105,16 +104,10 @@ fn a_counter() {
             rustix::io::read(&counter, &mut value).unwrap();
             assert_eq!(u64::from_ne_bytes(value), 3);
             assert!(timeout(MOMENT, counter.readable()).await.is_err());
-        });
-    });
-}
 
-#[test]
-fn a_socket_and_a_borrowed_descriptor() {
-    within_deadline(|| {
-        run(async {
-            let (near, far) = UnixDatagram::pair().unwrap();
-            let near = OwnedFd::from(near);
+            let flags = rustix::net::SocketFlags::CLOEXEC;
+            let (near, far) =
+                socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
             // Lent and given back, again and again, also from other threads.
             for round in 0..20 {
                 let near: &OwnedFd = &near;

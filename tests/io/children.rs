@@ -121,11 +121,6 @@ fn waiting_again_killing_again_and_after_one_another() {
 }
 
 fn is_zombie(pid: u32) -> bool {
-    if !cfg!(target_os = "linux") {
-        let mut ps = std::process::Command::new("ps");
-        let said = ps.args(["-o", "stat=", "-p", &pid.to_string()]).output();
-        return said.unwrap().stdout.trim_ascii_start().starts_with(b"Z");
-    }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')')
         .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))

@@ -2,9 +2,10 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use trefoil::io::{UdpSocket, UnixDatagram};
 use trefoil::time::timeout;
 use trefoil::{run, spawn, yield_now};
@@ -42,7 +43,7 @@ fn datagrams_keep_their_lengths_and_lose_what_does_not_fit() {
             assert_eq!(far.recv(&mut []).await.unwrap(), 0);
             assert_eq!(far.recv(&mut buffer).await.unwrap(), 4);
             let error = near.send_to(&vec![0; 70_000], there).await.unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(Errno::MSGSIZE.raw_os_error()));
+            assert_eq!(error.raw_os_error(), Some(90), "too long: {error}");
         });
     });
 }
@@ -79,7 +80,7 @@ fn a_refusal_comes_with_the_next_call_and_once() {
                     .await
                     .unwrap_err()
                     .raw_os_error(),
-                Some(Errno::DESTADDRREQ.raw_os_error())
+                Some(89)
             );
         });
     });
@@ -147,11 +148,8 @@ fn names_are_looked_up_off_the_loop_and_numbers_need_no_thread() {
     });
 }
 
-#[cfg(target_os = "linux")] // elsewhere there is an error, `ENOBUFS`, and no abstract name
 #[test]
 fn a_full_queue_of_unix_datagrams_is_waited_for() {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::SocketAddr;
     within_deadline(|| {
         run(async {
             let name = format!("trefoil-test-full-{}", std::process::id());
@@ -179,14 +177,6 @@ fn a_full_queue_of_unix_datagrams_is_waited_for() {
             for task in waiting {
                 assert_eq!(task.await.unwrap().unwrap(), 1);
             }
-        });
-    });
-}
-
-#[test]
-fn a_datagram_to_a_peer_that_is_gone_is_an_error() {
-    within_deadline(|| {
-        run(async {
             let (near, far) = UnixDatagram::pair().unwrap();
             drop(far);
             assert!(near.send(b"x").await.is_err());
@@ -205,8 +195,8 @@ fn a_group_gets_what_is_sent_to_it_until_it_is_left() {
             let (group, on) = (Ipv4Addr::new(239, 255, high, low), Ipv4Addr::LOCALHOST);
             let far = UdpSocket::bind("0.0.0.0:0").await.unwrap();
             match far.join_multicast_v4(group, on) {
-                Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {
-                    return println!("no multicast on this system: {error}");
+                Err(error) if error.raw_os_error() == Some(19) => {
+                    return println!("no multicast on this system: {error}"); // ENODEV
                 }
                 joined => joined.unwrap(),
             }

@@ -5,38 +5,38 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 #![cfg_attr(windows, allow(dead_code, unused_imports))] // what only some tests of other systems need
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod async_fd;
 mod buffered;
 mod child_processes;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod children;
 mod connecting;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod datagrams;
 #[path = "../deadline/mod.rs"]
 mod deadline;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod dropped;
 mod edge_cases;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod faults;
 mod files;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod handlers;
 mod moved;
 mod readiness;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod sending;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod signals;
 mod sockets;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod standard;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod stress;
 #[path = "../support/loops.rs"]
 mod support;
 mod transfer;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod unix;

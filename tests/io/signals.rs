@@ -150,26 +150,15 @@ fn on_several_loops_and_off_its_own() {
 #[test]
 fn what_cannot_be_caught_is_refused_in_words() {
     within_deadline(|| {
-        let forbidden = [
-            Raw::ILL,
-            Raw::BUS,
-            Raw::FPE,
-            Raw::KILL,
-            Raw::SEGV,
-            Raw::STOP,
-        ];
-        let forbidden = forbidden.map(Raw::as_raw);
-        for signum in forbidden.into_iter().chain([-1, 0, 129, 1000]) {
+        for signum in [-1, 0, 4, 7, 8, 9, 11, 19, 65, 1000] {
             let error = Signal::new(signum).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{signum}");
             assert!(error.to_string().contains(&signum.to_string()), "{error}");
         }
-        if cfg!(target_os = "linux") {
-            // The C library keeps the first for itself; the second is the last.
-            assert!(Signal::new(32).is_err());
-            drop(Signal::new(64).unwrap());
-            assert!(Signal::new(65).is_err());
-        }
+        // The C library keeps this one for itself.
+        assert!(Signal::new(32).is_err());
+        let last = Signal::new(64).unwrap();
+        drop(last);
     });
 }
 
@@ -209,7 +198,7 @@ fn the_last_to_go_puts_things_back() {
         });
     });
     if let Some(status) = status {
-        assert_eq!(status.signal(), Some(Signal::USR1), "{status}");
+        assert_eq!(status.signal(), Some(10), "{status}");
     }
 }
 

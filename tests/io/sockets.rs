@@ -12,28 +12,6 @@ use trefoil::{Task, join_all, run, spawn, yield_now};
 
 use crate::support::{alone, count_fds, count_threads, echo, pair, wait_until, within_deadline};
 
-/// macOS takes no settings of a socket whose client is gone, and may have no address of it.
-#[test]
-fn clients_that_are_gone_fail_no_accept() {
-    within_deadline(|| {
-        run(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            for resets in [false, true] {
-                let gone = TcpStream::connect(address).await.unwrap();
-                if resets {
-                    gone.set_zero_linger().unwrap();
-                }
-                drop(gone);
-            }
-            let there = TcpStream::connect(address).await.unwrap();
-            let there = there.local_addr().unwrap();
-            // (Those that are gone may be passed over.)
-            while listener.accept().await.unwrap().1 != there {}
-        });
-    });
-}
-
 #[test]
 fn a_thousand_echo_connections_half_of_them_reset() {
     alone(

@@ -325,11 +325,17 @@ fn terminal() -> (OwnedFd, std::fs::File) {
     let controlling = unsafe { OwnedFd::from_raw_fd(controlling) };
     // SAFETY: it is open, and the controlling side of a terminal.
     assert_eq!(unsafe { libc::unlockpt(controlling.as_raw_fd()) }, 0);
-    // SAFETY: as above; no other thread of this program asks for such a name.
-    let name = unsafe { libc::ptsname(controlling.as_raw_fd()) };
-    assert!(!name.is_null());
-    // SAFETY: a C string, until the next call.
-    let name = unsafe { std::ffi::CStr::from_ptr(name) };
+    let mut name = [0_u8; 64];
+    // SAFETY: as above, and the buffer is as long as it says.
+    let named = unsafe {
+        libc::ptsname_r(
+            controlling.as_raw_fd(),
+            name.as_mut_ptr().cast(),
+            name.len(),
+        )
+    };
+    assert_eq!(named, 0);
+    let name = std::ffi::CStr::from_bytes_until_nul(&name).unwrap();
     let other = std::fs::File::options()
         .read(true)
         .write(true)

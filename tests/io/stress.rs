@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, getrlimit};
 use trefoil::io::{
     AsyncFd, Command, Signal, TcpListener, TcpStream, UdpSocket, UnixStream, fs, lookup_host,
@@ -298,10 +299,8 @@ async fn everything(pool: &ThreadPool) {
 
 /// One event wakes all tasks that wait for it; one of them gets the data, the others wait again,
 /// and none is forgotten.
-#[cfg(target_os = "linux")] // elsewhere there are no such counters
 #[test]
 fn a_herd_that_waits_for_one_descriptor() {
-    use rustix::event::{EventfdFlags, eventfd};
     alone("stress::a_herd_that_waits_for_one_descriptor", "", || {
         const HERD: u64 = 100;
         let before = count_fds();

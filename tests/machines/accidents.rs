@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::bed::beds;
 use crate::chaos::nothing_is_lost;
-use crate::cluster::clusters;
 use crate::support::{Test, signal, tests};
 
 tests! {
     fn nothing_is_lost_over_ssh() {
-        for cluster in clusters() {
-            let procs = cluster.builder(&["node1:2", "node2:2"]).build().unwrap();
-            nothing_is_lost(cluster.name, procs, &|procs, dice| {
+        for bed in beds() {
+            let procs = bed.builder(&["node1:2", "node2:2"]).build().unwrap();
+            nothing_is_lost(bed.name, procs, &|procs, dice| {
                 let clients = procs.worker_pids();
                 if clients.is_empty() {
                     return;

@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 
 use trefoil::{ProcessPool, ProcessPoolBuilder};
 
-use crate::cluster::Cluster;
+use crate::bed::Bed;
 use crate::support::{Scratch, Test, note, noted, tests, until};
 
 /// What every context begins with.
 const MARK: &str = "this is the beginning of the context";
 
 /// A stand-in that has a file for each worker of a host; `first` is what that host does first.
-fn writes_down(cluster: &Cluster, first: &str) -> PathBuf {
-    let at = cluster.directory.display();
+fn writes_down(bed: &Bed, first: &str) -> PathBuf {
+    let at = bed.directory.display();
     let script = format!(
         "#!/bin/sh\nfor last; do :; done\ncase \" $* \" in *\" node1 \"*) host=node1;; *) host=node2;; esac\n\
          pipe={at}/pipe.$$\nmkfifo \"$pipe\"\nexec 3<&0\ntee {at}/sent.$host.$$ <&3 3<&- >\"$pipe\" &\n\
          ( {first}; exec sh -c \"$last\" <\"$pipe\" 3<&- )\nended=$?\nkill $!\nexit $ended\n"
     );
-    cluster.script("writes-down", &script)
+    bed.script("writes-down", &script)
 }
 
-fn builder(cluster: &Cluster, hosts: &[&str], first: &str) -> ProcessPoolBuilder {
+fn builder(bed: &Bed, hosts: &[&str], first: &str) -> ProcessPoolBuilder {
     let own = std::env::current_exe().unwrap();
-    let ssh = cluster.ssh(hosts).client(writes_down(cluster, first));
+    let ssh = bed.ssh(hosts).client(writes_down(bed, first));
     ProcessPool::builder().on(ssh.executable(own))
 }
 
 /// How often the context was sent to this host.
-fn sent(cluster: &Cluster, host: &str) -> usize {
+fn sent(bed: &Bed, host: &str) -> usize {
     let of_host = |path: &PathBuf| path.to_string_lossy().contains(&format!("/sent.{host}."));
-    let all = std::fs::read_dir(&cluster.directory).unwrap();
+    let all = std::fs::read_dir(&bed.directory).unwrap();
     let all = all.map(|entry| entry.unwrap().path()).filter(of_host);
     let count = |path: PathBuf| {
         let bytes = std::fs::read(path).unwrap();
@@ -85,23 +85,23 @@ fn all_have_it(procs: &ProcessPool, name: &str) {
 
 tests! {
     fn a_context_goes_once_to_each_host() {
-        let cluster = Cluster::stand_in();
-        let procs = builder(&cluster, &["node1:4"], "true").build().unwrap();
+        let bed = Bed::stand_in();
+        let procs = builder(&bed, &["node1:4"], "true").build().unwrap();
         all_have_it(&procs, "context-one");
-        assert_eq!(sent(&cluster, "node1"), 1);
+        assert_eq!(sent(&bed, "node1"), 1);
         all_have_it(&procs, "context-again");
-        assert_eq!(sent(&cluster, "node1"), 2, "another one");
-        let cluster = Cluster::stand_in();
-        let procs = builder(&cluster, &["node1:2", "node2:2"], "true").build().unwrap();
+        assert_eq!(sent(&bed, "node1"), 2, "another one");
+        let bed = Bed::stand_in();
+        let procs = builder(&bed, &["node1:2", "node2:2"], "true").build().unwrap();
         all_have_it(&procs, "context-two");
-        assert_eq!([sent(&cluster, "node1"), sent(&cluster, "node2")], [1, 1]);
+        assert_eq!([sent(&bed, "node1"), sent(&bed, "node2")], [1, 1]);
     }
 
     fn a_worker_that_takes_the_place_of_another_finds_it() {
-        let cluster = Cluster::stand_in();
-        let procs = builder(&cluster, &["node1:4"], "true").build().unwrap();
+        let bed = Bed::stand_in();
+        let procs = builder(&bed, &["node1:4"], "true").build().unwrap();
         let [one, two] = ["context-before", "context-after"].map(Scratch::new);
-        let died = cluster.directory.join("died").display().to_string();
+        let died = bed.directory.join("died").display().to_string();
         let before = (0..4).map(|_| (one.text(), 4, None));
         let after = (0..4).map(|n| (two.text(), 4, (n == 0).then(|| died.clone())));
         let (context, all) = context();
@@ -113,14 +113,14 @@ tests! {
         pids.dedup();
         assert_eq!(pids.len(), 5, "one is another");
         assert!(Path::new(&died).exists() && procs.stats().died == 1);
-        assert_eq!(sent(&cluster, "node1"), 1);
+        assert_eq!(sent(&bed, "node1"), 1);
     }
 
     fn where_it_cannot_be_kept_each_gets_it() {
-        let cluster = Cluster::stand_in();
+        let bed = Bed::stand_in();
         // No file there may have more than some kilobytes, a memory file neither.
-        let procs = builder(&cluster, &["node1:4"], "ulimit -f 16").build().unwrap();
+        let procs = builder(&bed, &["node1:4"], "ulimit -f 16").build().unwrap();
         all_have_it(&procs, "context-each");
-        assert_eq!(sent(&cluster, "node1"), 4);
+        assert_eq!(sent(&bed, "node1"), 4);
     }
 }

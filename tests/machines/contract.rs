@@ -13,11 +13,11 @@ use trefoil::{
     Shutdown, TaskError, TaskGroup, WorkerExit, race,
 };
 
-use crate::cluster::{Cluster, clusters};
+use crate::bed::{Bed, beds};
 use crate::support::{self, Test, forever, signal, tests, until};
 
-/// The variable that tells a helper process what to do, and with which cluster.
-const CLUSTER: &str = "TREFOIL_TEST_CLUSTER";
+/// The variable that tells a helper process what to do, and with which bed.
+const BED: &str = "TREFOIL_TEST_BED";
 
 pub(crate) fn helpers() {
     support::helper(&[("driver", driver), ("chooser", chooser)]);
@@ -26,16 +26,16 @@ pub(crate) fn helpers() {
 /// Has two running workers there, and prints their process ids; then prints the sum of a third
 /// call.
 fn driver() {
-    let cluster = std::env::var(CLUSTER).unwrap();
-    let cluster = Path::new(&cluster);
-    let ssh = trefoil::Ssh::hosts(["node1:3"]).directory(cluster.join("cache"));
-    let config = cluster.join("config");
+    let bed = std::env::var(BED).unwrap();
+    let bed = Path::new(&bed);
+    let ssh = trefoil::Ssh::hosts(["node1:3"]).directory(bed.join("cache"));
+    let config = bed.join("config");
     let ssh = match config.exists() {
         true => ssh.config(config),
-        false => ssh.client(cluster.join("ssh")),
+        false => ssh.client(bed.join("ssh")),
     };
     let procs = ProcessPool::builder().on(ssh).build().unwrap();
-    let pids = cluster.join("pids").display().to_string();
+    let pids = bed.join("pids").display().to_string();
     std::fs::write(&pids, "").unwrap();
     let tasks: Vec<_> = (0..2)
         .map(|_| {
@@ -49,16 +49,16 @@ fn driver() {
             })
         })
         .collect();
-    let items = (0..200u64).map(|n| (n, cluster.display().to_string()));
+    let items = (0..200u64).map(|n| (n, bed.display().to_string()));
     let sum: u64 = procs.map(items, one_waits).unwrap().into_iter().sum();
     println!("{sum}");
     drop(tasks);
 }
 
 /// One of the items notes that it runs, and waits until the test lets it go on.
-fn one_waits((n, cluster): (u64, String)) -> u64 {
+fn one_waits((n, bed): (u64, String)) -> u64 {
     if n == 50 {
-        let at = |name: &str| Path::new(&cluster).join(name);
+        let at = |name: &str| Path::new(&bed).join(name);
         std::fs::write(at("runs"), "").unwrap();
         until(|| at("go-on").exists());
         std::fs::write(at("ran"), "").unwrap();
@@ -81,19 +81,19 @@ fn chooser() {
     println!("{} {}", executor.width(), squares[9]);
 }
 
-fn start_driver(cluster: &Cluster) -> std::process::Child {
+fn start_driver(bed: &Bed) -> std::process::Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .env(support::HELPER, "driver")
-        .env(CLUSTER, &cluster.directory)
+        .env(BED, &bed.directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     command.spawn().unwrap()
 }
 
 /// The processes that run for the driver.
-fn under_way(cluster: &Cluster) -> Vec<u32> {
-    let path = cluster.directory.join("pids");
+fn under_way(bed: &Bed) -> Vec<u32> {
+    let path = bed.directory.join("pids");
     until(|| std::fs::read(&path).is_ok_and(|pids| pids.len() == 4 * 8));
     let pids = std::fs::read(&path).unwrap();
     let pids = pids
@@ -126,11 +126,11 @@ fn is_told<T: std::fmt::Debug>(result: Result<T, TaskError>) {
 
 tests! {
     fn calls_run_there_on_as_many_workers_as_were_asked_for() {
-        for cluster in clusters() {
-            let procs = cluster.builder(&["node1:2", "node2:1"]).build().unwrap();
+        for bed in beds() {
+            let procs = bed.builder(&["node1:2", "node2:1"]).build().unwrap();
             assert_eq!(procs.num_workers(), 3);
             let squares = procs.map(0..5000u64, |n| n * n).unwrap();
-            assert!(squares.iter().enumerate().all(|(n, square)| *square == (n * n) as u64), "{}", cluster.name);
+            assert!(squares.iter().enumerate().all(|(n, square)| *square == (n * n) as u64), "{}", bed.name);
             assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
             assert_eq!(procs.imap(0..100u64, |n| n).map(Result::unwrap).sum::<u64>(), 4950);
             let parents = procs.map(0..9, |_: u32| rustix::process::getppid().unwrap().as_raw_pid()).unwrap();
@@ -142,23 +142,23 @@ tests! {
             for n in 0..20 {
                 group.add(procs.spawn(n, |n: u64| n));
             }
-            assert!(group.join_all().wait().unwrap().into_iter().eq(0..20), "{}", cluster.name);
+            assert!(group.join_all().wait().unwrap().into_iter().eq(0..20), "{}", bed.name);
             let never = procs.spawn((), |()| -> u64 { forever() });
-            assert_eq!(race([never, procs.spawn(6, |n: u64| n)]).wait().unwrap(), 6, "{}", cluster.name);
+            assert_eq!(race([never, procs.spawn(6, |n: u64| n)]).wait().unwrap(), 6, "{}", bed.name);
         }
     }
 
     fn as_many_as_there_are_processors() {
-        let cluster = Cluster::stand_in();
-        let procs = cluster.builder(&["node1"]).build().unwrap();
+        let bed = Bed::stand_in();
+        let procs = bed.builder(&["node1"]).build().unwrap();
         let there = Command::new("getconf").arg("_NPROCESSORS_ONLN").output().unwrap();
         let there = String::from_utf8(there.stdout).unwrap();
         assert_eq!(procs.num_workers(), there.trim().parse::<usize>().unwrap());
     }
 
     fn more_workers_than_sshd_takes_connections_at_once() {
-        for cluster in clusters() {
-            let procs = cluster.builder(&["node1:14"]).build().unwrap();
+        for bed in beds() {
+            let procs = bed.builder(&["node1:14"]).build().unwrap();
             until(|| {
                 let map = procs.map(0..28u32, |n| { slowly(1); (n, std::process::id()) }).unwrap();
                 let mut pids: Vec<u32> = map.into_iter().map(|(_, pid)| pid).collect();
@@ -166,15 +166,15 @@ tests! {
                 pids.dedup();
                 pids.len() == 14
             });
-            assert_eq!(procs.stats().started, 14, "{}: none was turned away", cluster.name);
+            assert_eq!(procs.stats().started, 14, "{}: none was turned away", bed.name);
         }
     }
 
     fn a_death_costs_what_ran_and_says_how() {
-        for cluster in clusters() {
-            let procs = cluster.pool(1);
+        for bed in beds() {
+            let procs = bed.pool(1);
             let exit = death(procs.spawn(3, |code: i32| -> () { std::process::exit(code) }).join());
-            assert_eq!((exit.code(), exit.signal()), (Some(3), None), "{}", cluster.name);
+            assert_eq!((exit.code(), exit.signal()), (Some(3), None), "{}", bed.name);
             let exit = death(procs.spawn((), |()| -> () { eprintln!("alas"); std::process::abort() }).join());
             assert_eq!((exit.code(), exit.signal()), (None, Some(6)), "{exit}");
             assert!(exit.stderr_tail().contains("alas"), "{exit:?}");
@@ -187,7 +187,7 @@ tests! {
             };
             let results = procs.map_each(0..50, kills);
             let lost: Vec<usize> = (0..50).filter(|n| results[*n].is_err()).collect();
-            assert_eq!(lost, [20], "{}", cluster.name);
+            assert_eq!(lost, [20], "{}", bed.name);
             assert_eq!(death(results.into_iter().nth(20).unwrap()).signal(), Some(9));
             let panicked = procs.spawn((), |()| -> () { panic!("oh") }).join().unwrap_err();
             assert!(matches!(&panicked, TaskError::Panicked(_)), "{panicked:?}");
@@ -202,8 +202,8 @@ tests! {
     }
 
     fn a_killed_client_is_a_dead_worker() {
-        for cluster in clusters() {
-            let procs = cluster.pool(1);
+        for bed in beds() {
+            let procs = bed.pool(1);
             let scratch = support::Scratch::new("machines-client");
             let task = procs.spawn(scratch.text(), |path: String| -> () {
                 support::note(&path, u64::from(std::process::id()));
@@ -215,36 +215,36 @@ tests! {
             signal(procs.worker_pids()[0], Signal::KILL);
             death(task.join());
             until(|| !lives(there));
-            assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42, "{}", cluster.name);
+            assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42, "{}", bed.name);
         }
     }
 
     fn a_lost_connection_is_told() {
-        let cluster = Cluster::stand_in();
-        let procs = cluster.pool(1);
+        let bed = Bed::stand_in();
+        let procs = bed.pool(1);
         let exit = death(procs.spawn((), |()| -> () { std::process::exit(255) }).join());
         assert_eq!((exit.code(), exit.signal()), (None, None), "{exit}");
         assert!(exit.to_string().contains("ssh has lost node1"), "{exit}");
     }
 
     fn nothing_is_left_when_the_driver_is_killed() {
-        for cluster in clusters() {
-            let mut driver = start_driver(&cluster);
-            let pids = under_way(&cluster);
+        for bed in beds() {
+            let mut driver = start_driver(&bed);
+            let pids = under_way(&bed);
             driver.kill().unwrap();
             let begin = std::time::Instant::now();
             driver.wait().unwrap();
             until(|| !pids.iter().any(|pid| lives(*pid)));
-            print!("({}: {} ms) ", cluster.name, begin.elapsed().as_millis());
+            print!("({}: {} ms) ", bed.name, begin.elapsed().as_millis());
             assert!(begin.elapsed() < Duration::from_secs(1));
         }
     }
 
     fn a_driver_that_was_stopped_goes_on() {
-        for cluster in clusters() {
-            let driver = start_driver(&cluster);
-            let pids = under_way(&cluster);
-            let at = |name: &str| cluster.directory.join(name);
+        for bed in beds() {
+            let driver = start_driver(&bed);
+            let pids = under_way(&bed);
+            let at = |name: &str| bed.directory.join(name);
             until(|| at("runs").exists());
             signal(driver.id(), Signal::STOP);
             std::fs::write(at("go-on"), "").unwrap();
@@ -252,15 +252,15 @@ tests! {
             assert!(pids.iter().all(|pid| lives(*pid)));
             signal(driver.id(), Signal::CONT);
             let out = driver.wait_with_output().unwrap();
-            assert_eq!(String::from_utf8_lossy(&out.stdout), "19900\n", "{}", cluster.name);
+            assert_eq!(String::from_utf8_lossy(&out.stdout), "19900\n", "{}", bed.name);
             until(|| !pids.iter().any(|pid| lives(*pid)));
         }
     }
 
     fn what_is_said_to_the_builder_holds_there() {
         static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
-        for cluster in clusters() {
-            let procs = cluster
+        for bed in beds() {
+            let procs = bed
                 .builder(&["node1:1"])
                 .env("ODD", "a 'quoted'\n%s \\ \"$HOME\"`x`")
                 .env("TREFOIL_TEST_NOISE", "1")
@@ -269,11 +269,11 @@ tests! {
                 .build()
                 .unwrap();
             let odd = procs.spawn((), |()| std::env::var("ODD").unwrap()).join().unwrap();
-            assert_eq!(odd, "a 'quoted'\n%s \\ \"$HOME\"`x`", "{}", cluster.name);
+            assert_eq!(odd, "a 'quoted'\n%s \\ \"$HOME\"`x`", "{}", bed.name);
             assert_eq!(procs.spawn(3, |n: usize| TABLE.get().unwrap()[n]).join().unwrap(), 9);
             let much = procs.spawn(1usize << 30, |bytes: usize| vec![1u8; bytes].len()).join();
             let exit = death(much);
-            assert!(exit.out_of_memory(), "{}: {exit:?}", cluster.name);
+            assert!(exit.out_of_memory(), "{}: {exit:?}", bed.name);
             assert_eq!(procs.spawn(1usize << 20, |bytes: usize| vec![1u8; bytes].len()).join().unwrap(), 1 << 20);
             let args = procs.spawn((), |()| std::env::args().skip(1).collect::<Vec<_>>()).join().unwrap();
             assert_eq!(args, std::env::args().skip(1).collect::<Vec<_>>());
@@ -281,17 +281,17 @@ tests! {
     }
 
     fn a_secret_is_on_no_command_line() {
-        let cluster = Cluster::stand_in();
+        let bed = Bed::stand_in();
         // A program of that name there is this script, which notes its arguments.
-        std::fs::create_dir(cluster.directory.join("bin")).unwrap();
-        let seen = cluster.directory.join("lines");
+        std::fs::create_dir(bed.directory.join("bin")).unwrap();
+        let seen = bed.directory.join("lines");
         let watch = format!("#!/bin/sh\nprintf '%s\\n' \"$0 $*\" >>{}\nfor d in /usr/bin /bin; do [ ! -x $d/${{0##*/}} ] || exec $d/${{0##*/}} \"$@\"; done\n", seen.display());
         for name in ["env", "nice", "sh", "touch"] {
-            cluster.script(&format!("bin/{name}"), &watch);
+            bed.script(&format!("bin/{name}"), &watch);
         }
-        let first = format!("PATH={}/bin:$PATH", cluster.directory.display());
-        let client = std::fs::read_to_string(cluster.directory.join("ssh")).unwrap().replace("$EXTRA", &first);
-        let ssh = cluster.ssh(&["node1:1"]).client(cluster.script("other", &client));
+        let first = format!("PATH={}/bin:$PATH", bed.directory.display());
+        let client = std::fs::read_to_string(bed.directory.join("ssh")).unwrap().replace("$EXTRA", &first);
+        let ssh = bed.ssh(&["node1:1"]).client(bed.script("other", &client));
         let procs = ProcessPool::builder().on(ssh).env("SONG", "a secret of ours").build().unwrap();
         let song = procs.spawn((), |()| std::env::var("SONG").unwrap());
         assert_eq!(song.join().unwrap(), "a secret of ours");
@@ -300,11 +300,11 @@ tests! {
     }
 
     fn what_is_printed_there_is_no_part_of_the_stream() {
-        for cluster in clusters() {
+        for bed in beds() {
             for stdout in [WorkerStdout::Inherit, WorkerStdout::Null] {
-                let procs = cluster.builder(&["node1:1"]).worker_stdout(stdout).build().unwrap();
+                let procs = bed.builder(&["node1:1"]).worker_stdout(stdout).build().unwrap();
                 let prints = |n: u32| { println!("(printed there: {n})"); n };
-                assert_eq!(procs.map(0..3, prints).unwrap(), [0, 1, 2], "{}", cluster.name);
+                assert_eq!(procs.map(0..3, prints).unwrap(), [0, 1, 2], "{}", bed.name);
                 let exit = death(procs.spawn((), |()| -> () { println!("the last"); std::process::abort() }).join());
                 let has = exit.stderr_tail().contains("the last");
                 assert_eq!(has, stdout == WorkerStdout::Inherit, "{exit:?}");
@@ -315,8 +315,8 @@ tests! {
     }
 
     fn what_runs_can_be_stopped() {
-        for cluster in clusters() {
-            let procs = cluster.builder(&["node1:1"]).grace(Duration::from_millis(50)).build().unwrap();
+        for bed in beds() {
+            let procs = bed.builder(&["node1:1"]).grace(Duration::from_millis(50)).build().unwrap();
             let endless = procs.call(|_: u32| -> u32 { forever() });
             let error = endless.timeout(Duration::from_millis(100)).spawn(1).join().unwrap_err();
             assert!(matches!(error, TaskError::TimedOut), "{error:?}");
@@ -330,7 +330,7 @@ tests! {
             until(|| scratch.notes().len() == 1);
             task.cancel();
             until(|| scratch.notes().len() == 2);
-            assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42, "{}", cluster.name);
+            assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42, "{}", bed.name);
             let endless = procs.spawn((), |()| forever::<()>());
             procs.shutdown_timeout(Shutdown::Wait, Duration::from_millis(200));
             assert!(matches!(endless.join(), Err(TaskError::Cancelled)));
@@ -338,11 +338,11 @@ tests! {
     }
 
     fn what_travels_and_what_does_not() {
-        for cluster in clusters() {
-            let procs = cluster.pool(2);
+        for bed in beds() {
+            let procs = bed.pool(2);
             let numbers: Bulk<u64> = (0..1 << 19).collect::<Vec<u64>>().into();
             let back = procs.spawn(numbers.clone(), |numbers: Bulk<u64>| numbers).join().unwrap();
-            assert!(back == numbers, "{}", cluster.name);
+            assert!(back == numbers, "{}", bed.name);
             let shared: Shared<u8> = (0..1 << 20).map(|n: u32| (n / 5) as u8).collect();
             let there = procs.spawn(shared.clone(), |shared: Shared<u8>| shared[70_000]).join().unwrap();
             assert_eq!(there, shared[70_000]);
@@ -354,39 +354,39 @@ tests! {
             let (sender, receiver) = channel::<u32>(1).unwrap();
             is_told(procs.spawn(sender, drop).join());
             drop(receiver);
-            let builder = cluster.builder(&["node1"]).on_output(|_, _| ());
+            let builder = bed.builder(&["node1"]).on_output(|_, _| ());
             let error = builder.build().unwrap_err();
             assert!(matches!(&error, PoolError::Engine(words) if words.contains("on_output")), "{error}");
         }
     }
 
     fn the_executable_is_copied_once() {
-        let cluster = Cluster::stand_in();
-        let build = || cluster.builder(&["node1:1"]).build().unwrap();
+        let bed = Bed::stand_in();
+        let build = || bed.builder(&["node1:1"]).build().unwrap();
         let first = build();
         assert_eq!(first.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
-        assert_eq!(cluster.calls(), 4, "asked, copied, asked again, started");
+        assert_eq!(bed.calls(), 4, "asked, copied, asked again, started");
         let second = build();
         assert_eq!(second.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
-        assert_eq!(cluster.calls(), 6, "asked, started");
+        assert_eq!(bed.calls(), 6, "asked, started");
         let own = std::env::current_exe().unwrap();
         let place = first.spawn((), |()| std::env::current_exe().unwrap()).join().unwrap();
-        assert!(place.starts_with(cluster.directory.join("cache/trefoil")), "{place:?}");
+        assert!(place.starts_with(bed.directory.join("cache/trefoil")), "{place:?}");
         assert_eq!(place.file_name(), own.file_name());
         // It may also be there already.
-        let there = cluster.ssh(&["node1:1"]).executable(&own);
+        let there = bed.ssh(&["node1:1"]).executable(&own);
         let procs = ProcessPool::builder().on(there).build().unwrap();
         assert_eq!(procs.spawn((), |()| std::env::current_exe().unwrap()).join().unwrap(), own);
     }
 
     fn it_is_chosen_by_its_name() {
-        let cluster = Cluster::stand_in();
-        let path = format!("{}:{}", cluster.directory.display(), std::env::var("PATH").unwrap());
+        let bed = Bed::stand_in();
+        let path = format!("{}:{}", bed.directory.display(), std::env::var("PATH").unwrap());
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .env(support::HELPER, "chooser")
             .env("TREFOIL_TEST_CHOICE", "ssh:node1:2,node2:1")
-            .env("XDG_CACHE_HOME", &cluster.directory)
+            .env("XDG_CACHE_HOME", &bed.directory)
             .env("PATH", path);
         let out = command.output().unwrap();
         assert_eq!(String::from_utf8_lossy(&out.stdout), "3 81\n", "{out:?}");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use trefoil::TaskError;
 
-use crate::cluster::Cluster;
+use crate::bed::Bed;
 use crate::support::{self, Scratch, Test, tests, until};
 
 /// The number of the host that runs this.
@@ -39,17 +39,17 @@ tests! {
         if std::env::var_os("TREFOIL_FULL").is_none() {
             return print!("(skipped: it takes half a minute; `TREFOIL_FULL=1`) ");
         }
-        let Some(mut cluster) = Cluster::apart(3) else {
+        let Some(mut bed) = Bed::apart(3) else {
             return print!("(skipped: no network namespaces, or no sshd) ");
         };
-        let procs = cluster.builder(&["node1:1", "node2:1", "node3:1"]).build().unwrap();
-        let (seen, again, go) = (Scratch::new("cut-seen"), Scratch::new("cut-again"), cluster.directory.join("go"));
+        let procs = bed.builder(&["node1:1", "node2:1", "node3:1"]).build().unwrap();
+        let (seen, again, go) = (Scratch::new("cut-seen"), Scratch::new("cut-again"), bed.directory.join("go"));
         let item = (seen.text(), go.display().to_string());
         let mut tasks: Vec<_> = (0..3).map(|_| procs.spawn(item.clone(), holds)).collect();
         until(|| seen.notes().len() == 3);
         let there = |host: u64| seen.notes().iter().find(|note| *note >> 32 == host).map(|note| *note as u32).unwrap();
         let lost = there(2);
-        cluster.cut(2);
+        bed.cut(2);
         let begin = Instant::now();
         std::fs::write(&go, "").unwrap();
         // Items that are sent there before the loss is noticed need a retry; the others are not
@@ -71,7 +71,7 @@ tests! {
         // The worker there ends when its sshd notices; when the network is back, another is
         // started.
         until(|| !Path::new(&format!("/proc/{lost}/exe")).exists());
-        cluster.mend(2);
+        bed.mend(2);
         let begin = Instant::now();
         until(|| {
             let all = procs.call(slowly).retry(3).map((0..30).map(|n| (again.text(), n))).unwrap();

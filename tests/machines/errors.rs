@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use trefoil::{PoolError, ProcessPool, Ssh};
 
-use crate::cluster::{Cluster, clusters};
+use crate::bed::{Bed, beds};
 use crate::support::{Test, tests};
 
 fn refused(ssh: Ssh) -> String {
@@ -21,13 +21,13 @@ fn has(words: &str, all: &[&str]) {
 }
 
 /// A stand-in that does something else first.
-fn with(cluster: &Cluster, first: &str) -> PathBuf {
-    let script = std::fs::read_to_string(cluster.directory.join("ssh")).unwrap();
-    cluster.script("other", &script.replace("$EXTRA", first))
+fn with(bed: &Bed, first: &str) -> PathBuf {
+    let script = std::fs::read_to_string(bed.directory.join("ssh")).unwrap();
+    bed.script("other", &script.replace("$EXTRA", first))
 }
 
 /// This program as another build: the build id in its notes is another one.
-fn another_build(cluster: &Cluster) -> PathBuf {
+fn another_build(bed: &Bed) -> PathBuf {
     let mut program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     let note = b"\x14\0\0\0\x03\0\0\0GNU\0";
     let at = program
@@ -35,7 +35,7 @@ fn another_build(cluster: &Cluster) -> PathBuf {
         .position(|some| some == note)
         .unwrap();
     program[at + note.len()] ^= 1;
-    let path = cluster.script("skewed", "");
+    let path = bed.script("skewed", "");
     std::fs::write(&path, program).unwrap();
     path
 }
@@ -53,76 +53,76 @@ tests! {
     }
 
     fn another_build_is_refused_by_its_hash() {
-        for cluster in clusters() {
-            let words = refused(cluster.ssh(&["node1"]).executable(another_build(&cluster)));
+        for bed in beds() {
+            let words = refused(bed.ssh(&["node1"]).executable(another_build(&bed)));
             has(&words, &["node1", "another build"]);
         }
     }
 
     fn nothing_there_to_execute_or_something_else() {
-        for cluster in clusters() {
-            let words = refused(cluster.ssh(&["node1"]).executable("/nowhere/program"));
+        for bed in beds() {
+            let words = refused(bed.ssh(&["node1"]).executable("/nowhere/program"));
             has(&words, &["node1", "no such executable"]);
-            let words = refused(cluster.ssh(&["node1"]).executable("/bin/true"));
+            let words = refused(bed.ssh(&["node1"]).executable("/bin/true"));
             has(&words, &["node1", "trefoil::init()"]);
         }
     }
 
     fn a_main_without_init() {
-        let cluster = Cluster::stand_in();
-        let builder = cluster.builder(&["node1"]).env("TREFOIL_TEST_NO_INIT", "1");
+        let bed = Bed::stand_in();
+        let builder = bed.builder(&["node1"]).env("TREFOIL_TEST_NO_INIT", "1");
         has(&builder.build().unwrap_err().to_string(), &["node1", "trefoil::init()"]);
     }
 
     fn a_name_that_no_shell_takes() {
-        let cluster = Cluster::stand_in();
-        let error = cluster.builder(&["node1"]).env("UID", "7").build().unwrap_err().to_string();
+        let bed = Bed::stand_in();
+        let error = bed.builder(&["node1"]).env("UID", "7").build().unwrap_err().to_string();
         has(&error, &["`UID`", "letters, digits"]);
     }
 
     fn no_place_for_a_copy() {
-        let cluster = Cluster::stand_in();
-        let words = refused(cluster.ssh(&["node1"]).directory("/proc/nowhere"));
+        let bed = Bed::stand_in();
+        let words = refused(bed.ssh(&["node1"]).directory("/proc/nowhere"));
         has(&words, &["node1", "`directory`", "`executable`"]);
     }
 
     fn another_kind_of_machine() {
-        let cluster = Cluster::stand_in();
-        std::fs::create_dir(cluster.directory.join("bin")).unwrap();
-        cluster.script("bin/uname", "#!/bin/sh\ncase $1 in -m) echo pdp11;; *) echo Unix;; esac\n");
-        let first = format!("PATH={}/bin:$PATH", cluster.directory.display());
-        let words = refused(cluster.ssh(&["node1"]).client(with(&cluster, &first)));
+        let bed = Bed::stand_in();
+        std::fs::create_dir(bed.directory.join("bin")).unwrap();
+        bed.script("bin/uname", "#!/bin/sh\ncase $1 in -m) echo pdp11;; *) echo Unix;; esac\n");
+        let first = format!("PATH={}/bin:$PATH", bed.directory.display());
+        let words = refused(bed.ssh(&["node1"]).client(with(&bed, &first)));
         has(&words, &["node1 is Unix on pdp11", "one kind"]);
     }
 
     fn a_login_shell_that_prints() {
-        let cluster = Cluster::stand_in();
-        let words = refused(cluster.ssh(&["node1"]).client(with(&cluster, "echo Welcome to node1")));
+        let bed = Bed::stand_in();
+        let words = refused(bed.ssh(&["node1"]).client(with(&bed, "echo Welcome to node1")));
         has(&words, &["prints \"Welcome to node1\\n\"", "not interactive"]);
     }
 
     fn one_bad_host_among_good_ones() {
-        let cluster = Cluster::stand_in();
-        let client = with(&cluster, "case $* in *node2*) exit 255;; esac");
-        has(&refused(cluster.ssh(&["node1", "node2"]).client(client)), &["node2", "cannot be reached"]);
+        let bed = Bed::stand_in();
+        let client = with(&bed, "case $* in *node2*) exit 255;; esac");
+        has(&refused(bed.ssh(&["node1", "node2"]).client(client)), &["node2", "cannot be reached"]);
     }
 
     fn what_ssh_says_of_a_host() {
-        for cluster in clusters().into_iter().filter(|cluster| cluster.name == "sshd") {
-            let words = refused(cluster.ssh(&["nowhere.invalid"]));
+        for bed in beds().into_iter().filter(|bed| bed.name == "sshd") {
+            let words = refused(bed.ssh(&["nowhere.invalid"]));
             has(&words, &["nowhere.invalid", "the name is not known", "Could not resolve"]);
-            let words = refused(cluster.ssh(&["node1"]).option("Port=1"));
+            let words = refused(bed.ssh(&["node1"]).option("Port=1"));
             has(&words, &["node1", "does an sshd answer"]);
-            let words = refused(cluster.ssh(&["node1"]).option("Porridge=1"));
+            let words = refused(bed.ssh(&["node1"]).option("Porridge=1"));
             has(&words, &["node1", "one of the options"]);
-            let words = refused(cluster.ssh(&["node1"]).option("HostKeyAlias=other"));
+            let words = refused(bed.ssh(&["node1"]).option("HostKeyAlias=other"));
             has(&words, &["node1", "host key"]);
-            let key = cluster.directory.join("other");
+            let key = bed.directory.join("other");
             let mut keygen = std::process::Command::new("ssh-keygen");
             let keygen = keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key);
             assert!(keygen.status().unwrap().success());
-            std::fs::write(cluster.directory.join("authorized"), std::fs::read(key.with_extension("pub")).unwrap()).unwrap();
-            let words = refused(cluster.ssh(&["node1"]));
+            std::fs::write(bed.directory.join("authorized"), std::fs::read(key.with_extension("pub")).unwrap()).unwrap();
+            let words = refused(bed.ssh(&["node1"]));
             has(&words, &["node1", "key is refused", "ssh-copy-id node1"]);
         }
     }

@@ -1,5 +1,5 @@
 //! Workers on other machines, over ssh: each test with a stand-in for ssh's client, which runs here
-//! what it should run there, and with a real sshd where there is one (`cluster`).
+//! what it should run there, and with a real sshd where there is one (`bed`).
 //!
 //! This program is its own worker (`harness = false`), and copies itself.
 #![allow(
@@ -10,8 +10,8 @@
 )] // a program, not the crate
 
 mod accidents;
+mod bed;
 mod chaos;
-mod cluster;
 mod context;
 mod contract;
 mod cut;

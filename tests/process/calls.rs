@@ -209,7 +209,7 @@ tests! {
             procs.map(0..100, |n: u32| n).unwrap();
             procs.worker_pids().into_iter().for_each(stop);
             let begin = Instant::now();
-            // Small ones wait in the shared ring, large ones wait for room in the worker's socket.
+            // Small ones wait in the tray, large ones wait for room in the worker's socket.
             let length = |bytes: Vec<u8>| bytes.len();
             let tasks: Vec<_> = (0..8).map(|n| procs.spawn(vec![7; (n % 2) * (4 << 20)], length)).collect();
             until(|| procs.stats().busy == 1);

@@ -38,11 +38,11 @@ mod plain;
 mod pool;
 mod remote;
 mod shared;
-#[cfg(unix)] // elsewhere there is none
-mod shared_ring;
 mod speed;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(unix)] // elsewhere there is none
+mod tray;
 
 fn main() {
     support::sleep();
@@ -91,7 +91,7 @@ fn main() {
         remote::TESTS,
         shared::TESTS,
         #[cfg(unix)]
-        shared_ring::TESTS,
+        tray::TESTS,
         chaos::TESTS,
         memory::TESTS,
     ];

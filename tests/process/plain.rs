@@ -18,7 +18,7 @@ use trefoil::{Bulk, PoolError, ProcessPool, Shared, SharedAtomics, Shutdown, Tas
 /// `docs/DESIGN.md` say the same.
 pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ("channel::", "the end of a channel is a descriptor"),
-    ("shared_ring::", "there is no shared ring"),
+    ("tray::", "there is no tray"),
     (
         "bulk::what_was_lent_is_read_as_a_bulk_or_an_error",
         "nothing is lent",
@@ -110,24 +110,6 @@ impl Drop for StopsBehind {
     }
 }
 
-/// Which thread has decoded it.
-#[cfg(all(target_os = "linux", not(trefoil_port)))]
-struct DecodedBy(std::thread::ThreadId);
-
-#[cfg(all(target_os = "linux", not(trefoil_port)))]
-impl Serialize for DecodedBy {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(1)
-    }
-}
-
-#[cfg(all(target_os = "linux", not(trefoil_port)))]
-impl<'de> Deserialize<'de> for DecodedBy {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        u8::deserialize(deserializer).map(|_| Self(std::thread::current().id()))
-    }
-}
-
 fn is_told<T: std::fmt::Debug>(result: Result<T, TaskError>) {
     let error = result.expect_err("it has travelled");
     assert!(matches!(error, TaskError::Codec(_)), "{error:?}");
@@ -165,37 +147,6 @@ tests! {
         let error = builder.build().unwrap_err();
         assert!(matches!(&error, PoolError::Initializer(_)), "{error:?}");
         assert_eq!(procs.spawn(6, |n: u32| n * 7).join().unwrap(), 42, "and the pool lives");
-    }
-
-    /// The one who waits for a call receives its result, and decodes it: no other thread is woken.
-    #[cfg(all(target_os = "linux", not(trefoil_port)))]
-    fn a_caller_receives_its_result_by_itself() {
-        let procs = plain(1);
-        let call = || procs.spawn((), |()| DecodedBy(std::thread::current().id())).join().unwrap();
-        // (The driver is quicker if it is awake, or if the worker answers before its caller waits.)
-        until(|| call().0 == std::thread::current().id());
-    }
-
-    /// What a caller waits for is not kept from it by another one, who waits beside it.
-    fn callers_beside_each_other_have_their_results() {
-        let procs = plain(2);
-        std::thread::scope(|scope| {
-            for first in 0..4u64 {
-                let procs = &procs;
-                scope.spawn(move || {
-                    for n in first * 1000..first * 1000 + 300 {
-                        let pause = Duration::from_micros(n % 7 * 300);
-                        let call = procs.spawn((n, pause), |(n, pause)| {
-                            std::thread::sleep(pause);
-                            n + 1
-                        });
-                        assert_eq!(call.join().unwrap(), n + 1);
-                    }
-                });
-            }
-        });
-        let stats = procs.stats();
-        assert_eq!((stats.completed, stats.failed), (1200, 0));
     }
 
     #[cfg(unix)]

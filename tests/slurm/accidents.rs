@@ -12,7 +12,7 @@ use std::thread;
 use trefoil::{ProcessPool, Slurm};
 
 use crate::chaos::nothing_is_lost;
-use crate::contract::PoolFolder;
+use crate::contract::Bed;
 use crate::support::{Dice, Test, tests};
 
 /// The connections that pass through this process, both sides of each.
@@ -97,7 +97,7 @@ pub(crate) fn stand_in(folder: &Path) {
 
 tests! {
     fn nothing_is_lost_on_slurm() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let own = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = own.local_addr().unwrap().port();
         drop(own);
@@ -108,10 +108,10 @@ tests! {
              export TREFOIL_WORKER\nexec {} \"$@\"\n",
             std::env::current_exe().unwrap().display(),
         );
-        let program = folder.0.join("through");
+        let program = bed.0.join("through");
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
-        let slurm = Slurm::srun().directory(&folder.0).listen(format!("127.0.0.1:{port}")).nodes(4..=4);
+        let slurm = Slurm::srun().directory(&bed.0).listen(format!("127.0.0.1:{port}")).nodes(4..=4);
         let procs = ProcessPool::builder().on(slurm.executable(program)).build().unwrap();
         nothing_is_lost("slurm", procs, &|_, dice| way.cut(dice));
     }

@@ -32,13 +32,13 @@ pub(crate) fn helpers() {
 }
 
 /// A directory for the files of pools, which is removed when it is dropped.
-pub(crate) struct PoolFolder(pub(crate) PathBuf);
+pub(crate) struct Bed(pub(crate) PathBuf);
 
-impl PoolFolder {
+impl Bed {
     pub(crate) fn new() -> Self {
         static NUMBERS: AtomicU32 = AtomicU32::new(0); // no protocol
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let unique = format!("trefoil-pools-{}-{number}", std::process::id());
+        let unique = format!("trefoil-bed-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(unique);
         std::fs::create_dir(&directory).unwrap();
         Self(directory)
@@ -58,7 +58,7 @@ impl PoolFolder {
     }
 }
 
-impl Drop for PoolFolder {
+impl Drop for Bed {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -68,12 +68,12 @@ fn on(slurm: Slurm) -> ProcessPoolBuilder {
     ProcessPool::builder().on(slurm)
 }
 
-fn start_driver(folder: &PoolFolder, notes: &Scratch, marks: Option<&Scratch>) -> Child {
+fn start_driver(bed: &Bed, notes: &Scratch, marks: Option<&Scratch>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .env(support::HELPER, "driver")
         .env(NOTES, notes.text())
-        .env(FILES, &folder.0)
+        .env(FILES, &bed.0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     if let Some(marks) = marks {
@@ -189,8 +189,8 @@ fn scancel(which: &str) {
 
 tests! {
     fn calls_run_on_the_nodes() {
-        let folder = PoolFolder::new();
-        for slurm in folder.both() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
             let begin = Instant::now();
             let procs = on(slurm.nodes(2..=2)).build().unwrap();
             until(|| procs.worker_pids().len() == 2);
@@ -203,14 +203,14 @@ tests! {
             assert!(procs.worker_pids().contains(&pid.parse().unwrap()), "workers are called by their jobs' numbers");
             assert_eq!(procs.num_workers(), 2);
             drop(procs);
-            assert_eq!(folder.files(), 0, "the pool's files are gone");
+            assert_eq!(bed.files(), 0, "the pool's files are gone");
             until(|| jobs() == 0);
         }
     }
 
     fn workers_of_one_machine_have_a_large_context_from_one_of_them() {
-        let folder = PoolFolder::new();
-        let procs = on(folder.slurm(Slurm::srun()).nodes(3..=3)).build().unwrap();
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::srun()).nodes(3..=3)).build().unwrap();
         until(|| procs.worker_pids().iter().filter(|pid| **pid != 0).count() == 3);
         let (notes, common) = (Scratch::new("slurm-context"), ("x".repeat(700_000), 700_000));
         let call = procs.call(|_: ()| ()).chunk(1);
@@ -225,8 +225,8 @@ tests! {
     }
 
     fn variables_go_there_and_standard_output_elsewhere() {
-        let folder = PoolFolder::new();
-        let procs = on(folder.slurm(Slurm::sbatch())).env("SONG", "it's $HOME \"x\"\n%").worker_stdout(WorkerStdout::Null).build().unwrap();
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::sbatch())).env("SONG", "it's $HOME \"x\"\n%").worker_stdout(WorkerStdout::Null).build().unwrap();
         let song = procs.spawn((), |()| { println!("noise"); std::env::var("SONG").unwrap() });
         assert_eq!(song.join().unwrap(), "it's $HOME \"x\"\n%");
         let atomics = SharedAtomics::<std::sync::atomic::AtomicU64>::new(1).unwrap();
@@ -235,9 +235,9 @@ tests! {
     }
 
     fn a_secret_is_on_no_command_line() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         // A program of that name there is this script, which notes its arguments.
-        let (bin, seen) = (folder.0.join("bin"), Scratch::new("slurm-lines"));
+        let (bin, seen) = (bed.0.join("bin"), Scratch::new("slurm-lines"));
         std::fs::create_dir(&bin).unwrap();
         let watch = format!("#!/bin/sh\nprintf '%s\\n' \"$0 $*\" >>{}\nfor d in /usr/bin /bin; do [ ! -x $d/${{0##*/}} ] || exec $d/${{0##*/}} \"$@\"; done\n", seen.text());
         for name in ["env", "nice", "sh"] {
@@ -245,7 +245,7 @@ tests! {
             std::fs::set_permissions(bin.join(name), PermissionsExt::from_mode(0o700)).unwrap();
         }
         let path = format!("--export=ALL,PATH={}:/usr/bin:/bin", bin.display());
-        for slurm in folder.both() {
+        for slurm in bed.both() {
             let procs = on(slurm.per_worker([&path])).env("SONG", "a secret of ours").build().unwrap();
             let song = procs.spawn((), |()| std::env::var("SONG").unwrap());
             assert_eq!(song.join().unwrap(), "a secret of ours");
@@ -255,8 +255,8 @@ tests! {
     }
 
     fn workers_come_with_the_work_and_go_without() {
-        let folder = PoolFolder::new();
-        for slurm in folder.both() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
             until(|| jobs() == 0); // of the test before
             let procs = on(slurm.nodes(0..=3).idle(Duration::from_millis(300))).build().unwrap();
             assert_eq!((procs.worker_pids().len(), jobs(), procs.num_workers()), (0, 0, 3));
@@ -281,8 +281,8 @@ tests! {
     }
 
     fn the_least_stay() {
-        let folder = PoolFolder::new();
-        let procs = on(folder.slurm(Slurm::srun()).nodes(1..=2).idle(Duration::from_millis(100))).build().unwrap();
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::srun()).nodes(1..=2).idle(Duration::from_millis(100))).build().unwrap();
         let scratch = Scratch::new("slurm-least");
         let meet = |path: String| {
             support::note(&path, 1);
@@ -296,8 +296,8 @@ tests! {
     }
 
     fn limits_may_be_endless() {
-        let folder = PoolFolder::new();
-        let slurm = folder.slurm(Slurm::srun()).nodes(0..=1).idle(Duration::MAX).patience(Duration::MAX);
+        let bed = Bed::new();
+        let slurm = bed.slurm(Slurm::srun()).nodes(0..=1).idle(Duration::MAX).patience(Duration::MAX);
         let procs = on(slurm).build().unwrap();
         for n in 0..3 {
             assert_eq!(procs.spawn(n, |n: u32| n + 1).join().unwrap(), n + 1);
@@ -305,8 +305,8 @@ tests! {
     }
 
     fn a_death_costs_what_ran_and_says_how() {
-        let folder = PoolFolder::new();
-        for slurm in folder.both() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
             let procs = on(slurm).build().unwrap();
             let exit = death(procs.spawn(3, |code: i32| -> () { std::process::exit(code) }).join());
             assert_eq!((exit.code(), exit.signal()), (Some(3), None), "{exit}");
@@ -331,8 +331,8 @@ tests! {
     }
 
     fn cancelling_one_job_costs_what_it_ran() {
-        let folder = PoolFolder::new();
-        let procs = on(folder.slurm(Slurm::sbatch()).nodes(2..=2)).build().unwrap();
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::sbatch()).nodes(2..=2)).build().unwrap();
         let scratch = Scratch::new("slurm-scancel");
         let task = procs.spawn(scratch.text(), |path: String| -> () {
             for name in ["SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"] {
@@ -352,8 +352,8 @@ tests! {
     }
 
     fn cancelling_all_jobs_costs_what_had_begun() {
-        let folder = PoolFolder::new();
-        let procs = on(folder.slurm(Slurm::sbatch()).nodes(2..=2)).build().unwrap();
+        let bed = Bed::new();
+        let procs = on(bed.slurm(Slurm::sbatch()).nodes(2..=2)).build().unwrap();
         let scratch = Scratch::new("slurm-scancel-all");
         let hang_first = |(path, n): (String, u64)| -> u64 {
             if n < 2 {
@@ -376,8 +376,8 @@ tests! {
     }
 
     fn nothing_is_left_when_the_driver_is_killed() {
-        let (folder, notes) = (PoolFolder::new(), Scratch::new("slurm-killed"));
-        let mut driver = start_driver(&folder, &notes, None);
+        let (bed, notes) = (Bed::new(), Scratch::new("slurm-killed"));
+        let mut driver = start_driver(&bed, &notes, None);
         let pids = under_way(&notes);
         assert!(pids.iter().all(|pid| lives(*pid)));
         driver.kill().unwrap();
@@ -388,16 +388,16 @@ tests! {
         assert!(begin.elapsed() < Duration::from_secs(1));
         until(|| jobs() == 0);
         // The output of its workers stays, and contains no secret.
-        let left = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
+        let left = std::fs::read_dir(&bed.0).unwrap().map(|entry| entry.unwrap().path());
         let left: Vec<PathBuf> = left.collect();
         let is_output = |path: &PathBuf| path.extension().is_some_and(|id| id.to_str().unwrap().contains('_'));
         assert!(left.len() == 3 && left.iter().all(is_output), "{left:?}");
     }
 
     fn a_driver_that_was_stopped_goes_on() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let (notes, marks) = (Scratch::new("slurm-stopped"), Scratch::new("slurm-marks"));
-        let driver = start_driver(&folder, &notes, Some(&marks));
+        let driver = start_driver(&bed, &notes, Some(&marks));
         let pids = under_way(&notes);
         until(|| marks.notes() == [1]);
         signal(driver.id(), Signal::STOP);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use trefoil::{ProcessPool, Slurm, Task, TaskError};
 
-use crate::contract::PoolFolder;
+use crate::contract::Bed;
 use crate::support::{self, Scratch, Test, tests, until};
 
 /// The variable with the folder of the helper's cluster, and of its files.
@@ -122,7 +122,7 @@ tests! {
         if std::env::var_os("TREFOIL_FULL").is_none() {
             return print!("(skipped: it takes half a minute; `TREFOIL_FULL=1`) ");
         }
-        let files = PoolFolder::new();
+        let bed = Bed::new();
         let folder = std::env::temp_dir().join(format!("trefoil-apart-{}", std::process::id()));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/slurm");
         let run = |what: &str| Command::new(&script).arg(what).arg(&folder).arg("apart").output().unwrap();
@@ -136,7 +136,7 @@ tests! {
             .env(support::HELPER, "cut")
             .env("SLURM_CONF", folder.join("slurm.conf"))
             .env(APART, &folder)
-            .env(FILES, &files.0)
+            .env(FILES, &bed.0)
             .status();
         run("stop");
         assert!(helper.unwrap().success());

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use trefoil::{PoolError, ProcessPool, Slurm, TaskError};
 
-use crate::contract::PoolFolder;
+use crate::contract::Bed;
 use crate::support::{self, Scratch, Test, tests, until};
 
 fn refused(slurm: Slurm) -> String {
@@ -31,15 +31,15 @@ fn has(words: &str, all: &[&str]) {
     assert!(all.iter().all(|some| words.contains(some)), "{words}");
 }
 
-fn program(folder: &PoolFolder, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = folder.0.join(name);
+fn program(bed: &Bed, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = bed.0.join(name);
     std::fs::write(&path, bytes).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
     path
 }
 
 /// This program as another build: the build id in its notes is another one.
-fn another_build(folder: &PoolFolder) -> PathBuf {
+fn another_build(bed: &Bed) -> PathBuf {
     let mut bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     let note = b"\x14\0\0\0\x03\0\0\0GNU\0";
     let at = bytes
@@ -47,7 +47,7 @@ fn another_build(folder: &PoolFolder) -> PathBuf {
         .position(|some| some == note)
         .unwrap();
     bytes[at + note.len()] ^= 1;
-    program(folder, "skewed", &bytes)
+    program(bed, "skewed", &bytes)
 }
 
 /// Says why there are no workers, where Slurm's commands are not found.
@@ -59,25 +59,25 @@ pub(crate) fn without_slurm() {
 
 tests! {
     fn no_slurm_here() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = command.env(support::HELPER, "without-slurm").env("PATH", &folder.0).env("HOME", &folder.0).output().unwrap();
+        let output = command.env(support::HELPER, "without-slurm").env("PATH", &bed.0).env("HOME", &bed.0).output().unwrap();
         let words = String::from_utf8_lossy(&output.stdout);
         has(&words, &["there is no `sbatch` here", "there is no `srun` here", "apt install slurm-client"]);
     }
 
     fn what_slurm_refuses() {
-        let folder = PoolFolder::new();
-        for slurm in folder.both() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
             has(&refused(slurm.clone().per_worker(["--partition=nowhere"])), &["name a partition", "sinfo"]);
             has(&refused(slurm.clone().per_worker(["--mem=1000G"])), &["ask for less", "per_worker"]);
             has(&refused(slurm.per_worker(["--nonsense"])), &["does not take one of the options"]);
         }
-        assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(&bed.0).unwrap().count(), 0);
     }
 
     fn one_bad_node_fails_no_call() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let own = std::env::current_exe().unwrap();
         let marks = Scratch::new("slurm-bad-node");
         // The first job ends before it has called back; the others call once it has.
@@ -87,16 +87,16 @@ tests! {
             own.display(),
             marks = marks.text(),
         );
-        let script = program(&folder, "some", script.as_bytes());
-        let slurm = folder.slurm(Slurm::sbatch()).executable(script).nodes(3..=3);
+        let script = program(&bed, "some", script.as_bytes());
+        let slurm = bed.slurm(Slurm::sbatch()).executable(script).nodes(3..=3);
         let procs = ProcessPool::builder().on(slurm).build().unwrap();
         assert_eq!(procs.map(0..30u64, |n| n + 1).unwrap(), (1..31).collect::<Vec<_>>());
         assert_ne!(std::fs::metadata(marks.text()).unwrap().len(), 0);
     }
 
     fn a_job_that_never_starts() {
-        let folder = PoolFolder::new();
-        for slurm in folder.both() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
             let slurm = slurm.per_worker(["--partition=closed"]).patience(Duration::from_millis(700));
             has(&refused(slurm.clone()), &["PENDING", "PartitionDown", "`patience`"]);
             // Where Slurm is not asked before there is work, the error is that of the work.
@@ -107,25 +107,25 @@ tests! {
     }
 
     fn another_build_is_refused() {
-        let folder = PoolFolder::new();
-        for slurm in folder.both() {
-            has(&refused(slurm.executable(another_build(&folder))), &["another build"]);
+        let bed = Bed::new();
+        for slurm in bed.both() {
+            has(&refused(slurm.executable(another_build(&bed))), &["another build"]);
         }
     }
 
     fn an_executable_that_is_not_there() {
-        let folder = PoolFolder::new();
-        for slurm in folder.both() {
+        let bed = Bed::new();
+        for slurm in bed.both() {
             has(&refused(slurm.executable("/nowhere/program")), &["/nowhere/program", "share"]);
         }
     }
 
     fn a_wrong_key() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let own = std::env::current_exe().unwrap();
         let script = format!("#!/bin/sh\nexec {} <<END\n{}\nEND\n", own.display(), "00".repeat(32));
-        let script = program(&folder, "forger", script.as_bytes());
-        for slurm in folder.both() {
+        let script = program(&bed, "forger", script.as_bytes());
+        for slurm in bed.both() {
             has(&refused(slurm.executable(&script)), &["does not have the", "key"]);
         }
     }
@@ -135,13 +135,13 @@ tests! {
     }
 
     fn fewer_workers_than_the_least_are_refused() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let cases = [
             (RangeInclusive::new(5, 10), Some(2), &["5..=10", "`workers(2)`", "2 at most"][..]),
             (RangeInclusive::new(3, 1), None, &["3..=1", "1 at most"]),
         ];
         for (nodes, workers, words) in cases {
-            let builder = ProcessPool::builder().on(folder.slurm(Slurm::sbatch()).nodes(nodes));
+            let builder = ProcessPool::builder().on(bed.slurm(Slurm::sbatch()).nodes(nodes));
             let builder = match workers {
                 Some(workers) => builder.workers(workers),
                 None => builder,
@@ -151,20 +151,20 @@ tests! {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(&bed.0).unwrap().count(), 0);
     }
 
     fn a_name_that_no_shell_takes() {
-        let folder = PoolFolder::new();
-        let builder = ProcessPool::builder().on(folder.slurm(Slurm::sbatch())).env("a.b", "1");
+        let bed = Bed::new();
+        let builder = ProcessPool::builder().on(bed.slurm(Slurm::sbatch())).env("a.b", "1");
         let Err(PoolError::Engine(words)) = builder.build() else { panic!("it was built") };
         has(&words, &["`a.b`", "letters, digits"]);
     }
 
     fn strangers_who_dial_are_nobody() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let port = free_port();
-        let slurm = Slurm::sbatch().directory(&folder.0).listen(format!("127.0.0.1:{port}"));
+        let slurm = Slurm::sbatch().directory(&bed.0).listen(format!("127.0.0.1:{port}"));
         let procs = ProcessPool::builder().on(slurm).build().unwrap();
         let address = format!("127.0.0.1:{port}");
         let mut strangers: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(&address).unwrap()).collect();
@@ -184,9 +184,9 @@ tests! {
 
     /// More silent connections than a pool keeps at once: a worker can connect all the same.
     fn silent_strangers_keep_no_worker_out() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let port = free_port();
-        let slurm = Slurm::srun().directory(&folder.0).listen(format!("127.0.0.1:{port}"));
+        let slurm = Slurm::srun().directory(&bed.0).listen(format!("127.0.0.1:{port}"));
         let procs = ProcessPool::builder().on(slurm.nodes(0..=1).idle(Duration::from_millis(10))).build().unwrap();
         // The workers have five seconds. A busy machine may start one later than that: then once
         // more.
@@ -202,7 +202,7 @@ tests! {
     }
 
     fn what_was_left_long_ago_goes() {
-        let folder = PoolFolder::new();
+        let bed = Bed::new();
         let long_ago = SystemTime::now() - Duration::from_secs(31 * 86_400);
         for (name, written) in [
             ("program-0123abcd.7_0", long_ago),
@@ -210,11 +210,11 @@ tests! {
             ("program-0123abcd.7_1", SystemTime::now()),
             ("notes.txt", long_ago),
         ] {
-            let file = std::fs::File::create(folder.0.join(name)).unwrap();
+            let file = std::fs::File::create(bed.0.join(name)).unwrap();
             file.set_modified(written).unwrap();
         }
-        drop(ProcessPool::builder().on(folder.slurm(Slurm::sbatch()).nodes(0..=1)).build().unwrap());
-        let left = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        drop(ProcessPool::builder().on(bed.slurm(Slurm::sbatch()).nodes(0..=1)).build().unwrap());
+        let left = std::fs::read_dir(&bed.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut left: Vec<String> = left.collect();
         left.sort();
         assert_eq!(left, ["notes.txt", "program-0123abcd.7_1"]);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use trefoil::io::{TcpListener, TcpStream};
 
@@ -19,9 +19,7 @@ pub(crate) use crate::deadline::{alone, asleep, within_deadline};
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn count_fds() -> usize {
-    let linux = cfg!(target_os = "linux");
-    let own = if linux { "/proc/self/fd" } else { "/dev/fd" };
-    std::fs::read_dir(own).unwrap().count()
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 /// How many threads of this process have this name.
@@ -44,7 +42,7 @@ pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Whether no child is left, running or zombie.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(crate) fn no_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     matches!(waitid(WaitId::All, options), Err(rustix::io::Errno::CHILD))
@@ -52,7 +50,7 @@ pub(crate) fn no_children() -> bool {
 
 /// Waits until there are no children, and no more descriptors than there were: fewer, if something
 /// was about to close one when they were counted.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(crate) fn nothing_left(fds: usize) {
     wait_until("the end of all children", no_children);
     wait_until("the end of its descriptors", || count_fds() <= fds);

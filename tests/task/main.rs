@@ -4,6 +4,7 @@
 mod combinators;
 #[path = "../deadline/mod.rs"]
 mod deadline;
+#[cfg(target_os = "linux")]
 mod executor;
 mod futures;
 mod group;

@@ -1,8 +1,8 @@
 //! What a file must say, and what it must not.
 //!
-//! Every file begins with an essay, which is short in production files. The paths that it names
-//! exist, lines are not too long, examples compile, and there are no leftovers. All of this is
-//! prose, and prose that no program checks is soon outdated.
+//! Every file begins with an essay, the paths that it names exist, lines are not too long, examples
+//! compile, and there are no leftovers. All of this is prose, and prose that no program checks is
+//! soon outdated.
 
 use crate::source::{File, Finding};
 
@@ -18,41 +18,6 @@ pub(crate) fn essay(file: &File) -> Vec<Finding> {
     }
     let what = "opens without a line of `//!` that says what it is for";
     vec![Finding::new(file, 0, "essay", what.to_owned())]
-}
-
-/// The essay of a production file has at most this many lines of prose.
-const ESSAY: usize = 30;
-
-/// Longer essays, with their lengths. This list may only shrink.
-const LONG_ESSAYS: [(&str, usize); 5] = [
-    ("src/process/entry.rs", 47),
-    ("src/process/payload/shared_buffer.rs", 33),
-    ("src/process/sched/mod.rs", 37),
-    ("src/thread/blocking.rs", 31),
-    ("src/thread/region.rs", 37),
-];
-
-/// An essay of a production file is short: a longer proof belongs into `docs/`. Tables, code and
-/// empty lines do not count.
-pub(crate) fn length(file: &File) -> Vec<Finding> {
-    if !file.is_rust() || !file.path.starts_with("src/") {
-        return Vec::new();
-    }
-    let mut fenced = false;
-    let mut lines = 0;
-    for line in file.lines.iter().filter_map(|line| line.essay()) {
-        let is_fence = line.starts_with("```");
-        fenced ^= is_fence;
-        lines += usize::from(!is_fence && !fenced && !line.is_empty() && !line.starts_with('|'));
-    }
-    let listed = LONG_ESSAYS.iter().find(|(path, _)| *path == file.path);
-    let what = match listed {
-        Some(_) if lines <= ESSAY => "is no longer long: remove it from `LONG_ESSAYS`".to_owned(),
-        Some((_, most)) if lines > *most => format!("has {lines} lines, and had {most}"),
-        None if lines > ESSAY => format!("has {lines} lines of prose, more than {ESSAY}"),
-        _ => return Vec::new(),
-    };
-    vec![Finding::new(file, 0, "length", format!("its essay {what}"))]
 }
 
 /// Every path that a document or a comment names in backticks, and every
@@ -284,21 +249,6 @@ mod tests {
             .len(),
             0
         );
-    }
-
-    #[test]
-    fn a_long_essay_is_reported() {
-        let check = |path: &str, text: &str| length(&file(path, text)).len();
-        let prose = |count: usize| "//! A line.\n".repeat(count);
-        assert_eq!(check("src/a.rs", &prose(30)), 0);
-        assert_eq!(check("src/a.rs", &prose(31)), 1);
-        let more = "//!\n//! | a | table |\n//! ```\n//! code\n//! ```\n".repeat(31);
-        assert_eq!(check("src/a.rs", &(prose(30) + &more)), 0);
-        assert_eq!(check("tests/a.rs", &prose(31)), 0);
-        let (path, most) = LONG_ESSAYS[0];
-        assert_eq!(check(path, &prose(most)), 0);
-        assert_eq!(check(path, &prose(most + 1)), 1);
-        assert_eq!(check(path, &prose(30)), 1);
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! - [`LoopTimer`] is the timer, for `header_read_timeout`, `keep_alive_interval` and so on. On a
 //!   loop with [`virtual_time`](crate::EventLoopBuilder::virtual_time) it uses that clock;
 //! - [`LoopExecutor`] runs tasks on the loop that it is used on. Tasks, and so services, need not
-//!   be `Send`: they may contain an `Rc`. A [`LoopHandle`] is an executor, too, from any thread,
-//!   for `Send` tasks;
+//!   be `Send`: an `Rc` is fine. A [`LoopHandle`] is an executor, too, from any thread, for `Send`
+//!   tasks;
 //! - a layer between a connection and hyper that has tokio's traits (TLS by tokio-rustls, over our
 //!   sockets with the feature `tokio-io`) is wrapped in hyper-util's `TokioIo`, and so is an
 //!   upgraded connection, in the other direction. One with the traits of futures-io gets tokio's
@@ -117,7 +117,7 @@ where
     }
 }
 
-/// Starts tasks from any thread, like [`LoopHandle::spawn`].
+/// From any thread, like [`LoopHandle::spawn`].
 impl<F> Executor<F> for LoopHandle
 where
     F: Future<Output: Send + 'static> + Send + 'static,

@@ -1,4 +1,4 @@
-//! hyper's `Read` and `Write` for the streams of [`io`](crate::io).
+//! hyper's `Read` and `Write` on our streams.
 //!
 //! Reads go straight into hyper's buffer (`raw_fill`), writes through the futures-io trait that
 //! each stream has (`writes`): one system call each, vectored if hyper has several pieces. hyper's
@@ -10,14 +10,14 @@ use ::hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::adapters::raw_fill;
 use crate::adapters::writes::stream_writes;
-use crate::io::{ByteStream, TcpStream};
+use crate::io::{Stream, TcpStream};
 
 raw_fill::reads! {
     Read, ReadBufCursor<'_>; this => this.source(), raw_fill::hyper_from; TcpStream
 }
 stream_writes!(Write; TcpStream);
 
-/// The implementations for streams that only some systems have.
+/// For streams that only some systems have.
 #[cfg(unix)]
 mod of_unix {
     use super::*;

@@ -1,7 +1,7 @@
 //! The loop's descriptors, seen from its own thread.
 //!
-//! The reactor knows which sources are ready and which wakers wait. This file clones wakers before
-//! it calls the reactor, and wakes and drops them afterwards (L4).
+//! The reactor knows which sources are ready and which wakers wait; this file clones wakers before
+//! calling it, and wakes and drops them after (L4).
 //!
 //! Checked by `tests/io/`, and against a simulated kernel by
 //! `checks/inside/source_simulated.rs`.
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::fd::BorrowedFd;
 
-use super::super::reactor::{Asked, Direction, DirectionState, SourceKey};
+use super::super::reactor::{Asked, Direction, Half, SourceKey};
 use super::super::task_table::{READ, WRITE};
 use super::Local;
 use crate::task::panic::contain;
@@ -25,8 +25,8 @@ impl Local {
         reactor.register(&self.poller, fd, writable)
     }
 
-    /// `Ready` when an operation may be tried. Otherwise the task is registered under `number`, or
-    /// woken at once if it has to wait only for the next turn.
+    /// `Ready` once an operation may be tried. Otherwise the task is registered under `number`, or
+    /// woken at once if it only has to wait for the next turn.
     pub(crate) fn poll_ready(
         &self,
         key: SourceKey,
@@ -34,8 +34,8 @@ impl Local {
         number: u64,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        match self.with_half(key, direction, DirectionState::ask) {
-            // If the source is gone, the operation itself fails.
+        match self.with_half(key, direction, Half::ask) {
+            // Also if the source is gone, because the operation itself fails then.
             Some(Asked::Ready) | None => return Poll::Ready(()),
             Some(Asked::Next) => {
                 cx.waker().wake_by_ref();
@@ -51,14 +51,14 @@ impl Local {
         if let Some(outside) = self.outside()
             && matches!(earlier, Some(None))
         {
-            outside.note_activity(); // this task did not wait before
+            outside.note_activity(); // it did not wait before
         }
         drop(earlier);
         Poll::Pending
     }
 
     pub(crate) fn clear(&self, key: SourceKey, direction: Direction) {
-        self.with_half(key, direction, DirectionState::clear);
+        self.with_half(key, direction, Half::clear);
         self.poller.rearm(key.token());
     }
 
@@ -79,7 +79,7 @@ impl Local {
         &self,
         key: SourceKey,
         direction: Direction,
-        f: impl FnOnce(&mut DirectionState) -> R,
+        f: impl FnOnce(&mut Half) -> R,
     ) -> Option<R> {
         // If the source is gone, `f` and the waker that it may hold are dropped after `reactor`,
         // because parameters are dropped last.
@@ -90,7 +90,7 @@ impl Local {
     pub(crate) fn remove(&self, key: SourceKey) {
         let mut woken = Vec::new();
         self.reactor.borrow_mut().remove(key, &mut woken);
-        // A dropped source cannot be used, but a future of it that still exists may try again.
+        // A dropped source cannot be used, but a future of it that still exists may look again.
         for waker in woken {
             contain(|| waker.wake());
         }

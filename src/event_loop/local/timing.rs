@@ -1,7 +1,7 @@
 //! The loop's timers, seen from its own thread.
 //!
-//! Wakers are cloned before a timer is looked up, and dropped afterwards (L4). If a timer is not
-//! there any more, it was due or its loop has ended: either way the future continues.
+//! Wakers are cloned before a timer is looked for, and dropped after (L4). A removed timer was due,
+//! or its loop has ended: either way the future continues.
 //!
 //! Checked by `tests/event_loop/`, the timers themselves by their own tests.
 
@@ -21,13 +21,13 @@ impl Local {
         self.shared.now()
     }
 
-    /// Decides when a virtual clock jumps. `None`: the clock does not stand still.
+    /// What decides when a virtual clock jumps, while that clock stands.
     #[inline]
     pub(in crate::event_loop) fn outside(&self) -> Option<&Outside> {
         self.outside.get().filter(|outside| outside.stands())
     }
 
-    /// Gives the running loop a virtual clock, which stands still from now on.
+    /// Gives the running loop a virtual clock, which stands from now on.
     pub(crate) fn pause(&self) {
         let clock = self.shared.clock_or_make();
         let outside = self.outside.get_or_init(|| Outside::new(clock.clone()));
@@ -36,7 +36,7 @@ impl Local {
         drop(alarm::replace_clock(Some(clock.clone())));
     }
 
-    /// Lets the running loop's virtual clock run by itself from now on, if it stands still.
+    /// Lets the running loop's virtual clock run by itself from now on, if it stands.
     pub(crate) fn resume(&self) {
         if let Some(outside) = self.outside() {
             awaited::keep_all(false);
@@ -45,7 +45,7 @@ impl Local {
         }
     }
 
-    /// Moves a virtual clock that stands still forward. `false`: the clock runs by itself.
+    /// Moves a virtual clock that stands forward. False: the clock runs by itself.
     pub(crate) fn advance(&self, by: Duration) -> bool {
         self.outside().map(|outside| outside.advance(by)).is_some()
     }
@@ -59,13 +59,13 @@ impl Local {
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
-    /// Replaces a timer's waker. `false`: the timer is gone.
+    /// Replaces a timer's waker. False: the timer is gone.
     #[inline]
     pub(crate) fn refresh(&self, key: TimerKey, waker: &Waker) -> bool {
         self.waits_for(TIMER);
         let waker = waker.clone();
         let replaced = self.timers.borrow_mut().replace(key, waker);
-        replaced.is_ok() // L4: the old waker, or the clone, is dropped here with no cell borrowed
+        replaced.is_ok() // L4: whichever is dropped now is dropped with no cell borrowed
     }
 
     /// Removes a timer. The caller must drop its waker.
@@ -79,13 +79,13 @@ impl Local {
         self.timers.borrow_mut().next()
     }
 
-    /// How long it is until the next deadline.
+    /// How long it is until then.
     pub(in crate::event_loop) fn until_next_timer(&self) -> Option<Duration> {
         let next = self.next_timer()?;
         Some(next.saturating_duration_since(self.now()))
     }
 
-    /// Wakes the tasks of at most `most` timers that are due. `false`: none was woken.
+    /// Wakes at most `most` tasks whose timers are due. False: none was woken.
     pub(in crate::event_loop) fn wake_due(&self, most: usize) -> bool {
         let mut timers = self.timers.borrow_mut();
         if timers.is_empty() {

@@ -26,12 +26,11 @@
 //! peers are gone, including killed ones, sending and receiving fail (a receiver first returns the
 //! remaining items).
 
-/// Implements what both ends have in common: clones share an end, and it can be sent to other
-/// processes.
+/// What both ends are: something that is shared by its clones, and travels to other processes.
 macro_rules! end {
     ($name:ident, $side:path) => {
         impl<T> $name<T> {
-            pub(super) fn new(pipe: std::sync::Arc<ChannelPipe>) -> Self {
+            pub(super) fn new(pipe: std::sync::Arc<Pipe>) -> Self {
                 Self {
                     pipe,
                     _items: std::marker::PhantomData,
@@ -72,8 +71,8 @@ macro_rules! end {
             }
         }
 
-        /// Works only inside an argument or a result of a call into another process; elsewhere it
-        /// is an error.
+        /// Only inside of an argument or a result of a call into another process; elsewhere it is
+        /// an error.
         impl<T> serde::Serialize for $name<T> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let names = self.pipe.load().map_err(serde::ser::Error::custom)?;
@@ -81,12 +80,12 @@ macro_rules! end {
             }
         }
 
-        /// Works only in an argument or a result of a call into another process; elsewhere it is an
+        /// Only from an argument or a result of a call into another process; elsewhere it is an
         /// error.
         impl<'de, T> serde::Deserialize<'de> for $name<T> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let names = serde::Deserialize::deserialize(deserializer)?;
-                let pipe = ChannelPipe::unload($side, names).map_err(serde::de::Error::custom)?;
+                let pipe = Pipe::unload($side, names).map_err(serde::de::Error::custom)?;
                 Ok(Self::new(pipe))
             }
         }

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::pipe::ChannelPipe;
+use super::pipe::Pipe;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::process::payload::portable::Portable;
@@ -20,9 +20,9 @@ use crate::process::payload::portable::Portable;
 ///
 /// The end of the channel comes when all peers are gone: dropped, or their processes ended or
 /// killed. An end that was sent in an argument belongs to the call from when it has been decoded.
-/// The sender's own copies are dropped as usual. Copies that belong to a call with `retry`, to an
-/// initializer or to the context of a `map_with` stay open until the call, the pool or the
-/// `map_with` has ended.
+/// The sender's own copies are dropped as usual; what a call with `retry`, an initializer or the
+/// context of a `map_with` has brought along stays open until the call, the pool or the `map_with`
+/// has ended.
 ///
 /// Costs four descriptors here and three in each other process that has an end. A small item takes
 /// five system calls and about two microseconds while both sides are busy; one larger than 63 bytes
@@ -63,6 +63,6 @@ use crate::process::payload::portable::Portable;
 /// }
 /// ```
 pub fn channel<T: Portable>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
-    let (sends, receives) = ChannelPipe::pair(capacity)?;
+    let (sends, receives) = Pipe::pair(capacity)?;
     Ok((Sender::new(sends), Receiver::new(receives)))
 }

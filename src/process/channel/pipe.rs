@@ -62,10 +62,10 @@ const ELSEWHERE: u8 = 0xff;
 /// The pipe that every user may have: a mebibyte. The kernel frees no page before all of it was
 /// read, so a page more is needed than the records take.
 const COMMON: usize = 1 << 20;
-/// The largest pipe that the kernel makes.
+/// The largest that the kernel makes.
 const LARGEST: usize = 1 << 31;
 
-/// How long a channel must stand still until its missing credits count as lost, and how many checks
+/// How long a channel must stand still until its missing credits count as lost, and how many looks
 /// at least must have found it so.
 const STILL: Duration = Duration::from_secs(1);
 const STILL_LOOKS: u32 = 3;
@@ -87,9 +87,9 @@ pub(super) enum Side {
     Receives,
 }
 
-/// One end of a channel.
+/// One end.
 #[derive(Debug)]
-pub(super) struct ChannelPipe {
+pub(super) struct Pipe {
     side: Side,
     pipe: Arc<Attachment>,
     /// The file for large items. Its position, which all ends share, is where the next one begins.
@@ -105,17 +105,17 @@ pub(super) struct ChannelPipe {
 /// The state in which there is no credit, although the channel is not full.
 #[derive(Debug)]
 struct Standstill {
-    /// How many items there were, at every check.
+    /// How many items there were, at all looks.
     length: usize,
     since: Instant,
-    /// The last check: between two checks that are far apart anything may have happened.
+    /// Between two looks that are far apart anything may have happened.
     last: Instant,
     looks: u32,
 }
 
 /// Why nothing can be sent or received now.
 #[derive(Debug)]
-pub(super) enum PipeError {
+pub(super) enum Refused {
     /// The caller has to wait.
     Wait,
     /// All peers are gone.
@@ -125,9 +125,9 @@ pub(super) enum PipeError {
 }
 
 /// What is written into the pipe: the item itself, or its place in the file.
-pub(super) type PipeRecord = [u8; LONG];
+pub(super) type Record = [u8; LONG];
 
-impl ChannelPipe {
+impl Pipe {
     /// Both ends of a new channel.
     pub(super) fn pair(capacity: usize) -> io::Result<(Arc<Self>, Arc<Self>)> {
         let capacity = capacity.max(1);
@@ -212,17 +212,17 @@ impl ChannelPipe {
 }
 
 // Sending.
-impl ChannelPipe {
+impl Pipe {
     /// Why nothing could be sent now, if so.
-    pub(super) fn refuses(&self) -> Option<PipeError> {
+    pub(super) fn refuses(&self) -> Option<Refused> {
         if self.is_hung_up() {
-            return Some(PipeError::Closed);
+            return Some(Refused::Closed);
         }
-        (self.length() >= self.capacity).then_some(PipeError::Wait)
+        (self.length() >= self.capacity).then_some(Refused::Wait)
     }
 
     /// Puts the bytes of an item into a record, or into the file.
-    pub(super) fn pack(&self, item: &[u8]) -> Result<PipeRecord, PipeError> {
+    pub(super) fn pack(&self, item: &[u8]) -> Result<Record, Refused> {
         let mut record = [0; LONG];
         if item.len() < record_length(self.capacity) {
             record[0] = item.len() as u8;
@@ -230,7 +230,7 @@ impl ChannelPipe {
             return Ok(record);
         }
         let no_memory =
-            |why: io::Error| PipeError::Broken(format!("there is no memory for it: {why}"));
+            |why: io::Error| Refused::Broken(format!("there is no memory for it: {why}"));
         let room = item.len().next_multiple_of(PAGE) as u64;
         let end = ends::advance(&self.file, room);
         let offset = end.map_err(|error| no_memory(error.into()))? - room;
@@ -245,7 +245,7 @@ impl ChannelPipe {
     }
 
     /// Frees the memory of an item that will not be sent.
-    pub(super) fn discard(&self, record: &PipeRecord) {
+    pub(super) fn discard(&self, record: &Record) {
         if record[0] == ELSEWHERE {
             let (offset, length) = elsewhere(record);
             self.release(offset, length);
@@ -257,7 +257,7 @@ impl ChannelPipe {
     }
 
     /// Sends an item if there is a credit for it.
-    pub(super) fn send(&self, record: &PipeRecord) -> Result<(), PipeError> {
+    pub(super) fn send(&self, record: &Record) -> Result<(), Refused> {
         let has_credit = ends::read(&self.credits, &mut [0; 8]) == Ok(8);
         let length = self.length();
         // A credit beyond the capacity is one too many, and is not given back.
@@ -273,12 +273,12 @@ impl ChannelPipe {
         }
         match sent {
             Ok(()) => Ok(()),
-            Err(Errno::AGAIN) if !self.is_hung_up() => Err(PipeError::Wait),
-            Err(_) => Err(PipeError::Closed),
+            Err(Errno::AGAIN) if !self.is_hung_up() => Err(Refused::Wait),
+            Err(_) => Err(Refused::Closed),
         }
     }
 
-    fn write(&self, record: &PipeRecord) -> Result<(), Errno> {
+    fn write(&self, record: &Record) -> Result<(), Errno> {
         let record = &record[..record_length(self.capacity)];
         let write = || ends::write(&self.pipe, record);
         match self.is_deadly {
@@ -291,20 +291,19 @@ impl ChannelPipe {
     /// Called with `length` items, fewer than the capacity, and no credit. If it has been so for
     /// long, killed processes have taken credits along, and an item is sent without one: its
     /// receiver gives a credit for it, as for any other.
-    fn write_without_credit(&self, record: &PipeRecord, length: usize) -> Result<(), Errno> {
+    fn write_without_credit(&self, record: &Record, length: usize) -> Result<(), Errno> {
         if !self.stands_still(length) {
             return Err(Errno::AGAIN);
         }
-        // another sender has it, or the system refuses it now
-        let _only = self.only_one().map_err(|_| Errno::AGAIN)?;
+        let _only = self.only_one().map_err(|_| Errno::AGAIN)?; // another sender has it, or the system refuses it now
         match self.length() == length {
             true => self.write(record),
             false => Err(Errno::AGAIN), // another sender was faster
         }
     }
 
-    /// Whether this check, which has found no credit and `length` items, is one of several in a row
-    /// that found the same for some time.
+    /// Whether this look, which has found no credit and `length` items, is one of many that found
+    /// the same for some time.
     fn stands_still(&self, length: usize) -> bool {
         let now = Instant::now();
         let mut standstill = self.standstill.lock();
@@ -323,26 +322,25 @@ impl ChannelPipe {
         looks >= STILL_LOOKS && now >= since + STILL
     }
 
-    /// Takes a lock that only one sender can hold at a time. If its process dies, the kernel
-    /// releases it.
+    /// A lock that only one sender can hold at a time. If its process dies, the kernel releases it.
     fn only_one(&self) -> Result<OwnedFile, Errno> {
         conduit::only_one(&self.file)
     }
 }
 
 // Receiving.
-impl ChannelPipe {
+impl Pipe {
     /// The bytes of the next item.
-    pub(super) fn receive(&self) -> Result<Vec<u8>, PipeError> {
+    pub(super) fn receive(&self) -> Result<Vec<u8>, Refused> {
         let mut record = [0; LONG];
         let length = record_length(self.capacity);
         let count = match ends::read(&self.pipe, &mut record[..length]) {
             Ok(count @ 1..) => count,
-            Err(Errno::AGAIN) => return Err(PipeError::Wait),
-            Ok(0) | Err(_) => return Err(PipeError::Closed),
+            Err(Errno::AGAIN) => return Err(Refused::Wait),
+            Ok(0) | Err(_) => return Err(Refused::Closed),
         };
         let _ = ends::write(&self.credits, &1u64.to_ne_bytes());
-        let broken = |what: &str| PipeError::Broken(format!("what arrived is no item: {what}"));
+        let broken = |what: &str| Refused::Broken(format!("what arrived is no item: {what}"));
         if count != length {
             return Err(broken("it is not whole"));
         }
@@ -363,8 +361,8 @@ impl ChannelPipe {
         item
     }
 
-    fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, PipeError> {
-        let broken = |why: String| PipeError::Broken(format!("it cannot be read: {why}"));
+    fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, Refused> {
+        let broken = |why: String| Refused::Broken(format!("it cannot be read: {why}"));
         let (mut item, length) = (Vec::new(), length as usize);
         item.try_reserve_exact(length)
             .map_err(|error| broken(error.to_string()))?;
@@ -376,15 +374,15 @@ impl ChannelPipe {
 }
 
 /// Where the item is, and how long.
-fn elsewhere(record: &PipeRecord) -> (u64, u64) {
+fn elsewhere(record: &Record) -> (u64, u64) {
     let (words, _) = record.as_chunks();
     let [place, length] = [words[0], words[1]].map(u64::from_le_bytes);
     ((place >> 8).saturating_mul(PAGE as u64), length)
 }
 
 // Waiting.
-impl ChannelPipe {
-    /// The event to wait for: an item or a credit; and in any case the end of all peers.
+impl Pipe {
+    /// The event to wait for: an item, or a credit; and the end in any case.
     pub(super) fn interest(&self) -> Interest {
         let pipe = self.pipe.clone();
         match self.side {
@@ -399,8 +397,7 @@ impl ChannelPipe {
         }
     }
 
-    /// Blocks this thread until something may have happened, or until `until`. False: the time is
-    /// up.
+    /// Blocks this thread until something may have happened, or it is late. False: it is late.
     pub(super) fn block(&self, until: Option<Instant>) -> bool {
         let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
         if limit == Some(Duration::ZERO) {
@@ -417,17 +414,17 @@ impl ChannelPipe {
 mod tests {
     use super::*;
 
-    const ITEM: PipeRecord = [1; LONG];
+    const ITEM: Record = [1; LONG];
 
-    fn sends(pipe: &ChannelPipe) -> bool {
+    fn sends(pipe: &Pipe) -> bool {
         match pipe.send(&ITEM) {
             Ok(()) => true,
-            Err(PipeError::Wait) => false,
+            Err(Refused::Wait) => false,
             Err(other) => panic!("{other:?}"),
         }
     }
 
-    fn fill(pipe: &ChannelPipe) -> usize {
+    fn fill(pipe: &Pipe) -> usize {
         std::iter::repeat_with(|| sends(pipe))
             .take_while(|sent| *sent)
             .count()
@@ -435,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_lost_credit_is_made_up_for_after_a_second() {
-        let (tx, rx) = ChannelPipe::pair(2).unwrap();
+        let (tx, rx) = Pipe::pair(2).unwrap();
         // As a sender does that is killed now.
         assert_eq!(rustix::io::read(&tx.credits, &mut [0; 8]), Ok(8));
         assert_eq!(fill(&tx), 1);
@@ -453,7 +450,7 @@ mod tests {
 
     #[test]
     fn only_one_sender_makes_up_for_it() {
-        let (tx, _rx) = ChannelPipe::pair(3).unwrap();
+        let (tx, _rx) = Pipe::pair(3).unwrap();
         assert_eq!(fill(&tx), 3);
         let first = tx.only_one().unwrap();
         assert_eq!(tx.only_one().unwrap_err(), Errno::AGAIN);
@@ -470,7 +467,7 @@ mod tests {
 
     #[test]
     fn what_moves_does_not_stand_still() {
-        let (tx, _rx) = ChannelPipe::pair(3).unwrap();
+        let (tx, _rx) = Pipe::pair(3).unwrap();
         for length in [0, 1, 0, 1, 0] {
             assert!(!tx.stands_still(length));
             tx.standstill.lock().as_mut().unwrap().since -= STILL;
@@ -481,7 +478,7 @@ mod tests {
 
     #[test]
     fn a_credit_too_many_is_dropped() {
-        let (tx, rx) = ChannelPipe::pair(2).unwrap();
+        let (tx, rx) = Pipe::pair(2).unwrap();
         rustix::io::write(&tx.credits, &1u64.to_ne_bytes()).unwrap();
         assert_eq!((fill(&tx), tx.length()), (2, 2));
         drop(rx.receive().unwrap());

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::pipe::{ChannelPipe, PipeError, Side};
+use super::pipe::{Pipe, Refused, Side};
 use crate::alarm::Ready;
 use crate::process::job::decoder::undecodable;
 use crate::process::payload::codec::decode;
@@ -20,7 +20,7 @@ use crate::task::{TaskError, context};
 /// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is
 /// received once.
 pub struct Receiver<T> {
-    pipe: Arc<ChannelPipe>,
+    pipe: Arc<Pipe>,
     _items: PhantomData<fn() -> T>,
 }
 
@@ -47,7 +47,7 @@ impl<T: Portable> Receiver<T> {
     /// Like [`recv`](Self::recv), blocking this thread.
     ///
     /// # Errors
-    /// As [`recv`](Self::recv). On a thread that must not block (an event loop's):
+    /// As there. On a thread that must not block (an event loop's):
     /// [`WouldBlock`](TaskError::WouldBlock) if there is no item.
     pub fn recv_blocking(&self) -> Result<T, TaskError> {
         self.recv_until(None)
@@ -56,9 +56,9 @@ impl<T: Portable> Receiver<T> {
     /// Like [`recv_blocking`](Self::recv_blocking), for `limit` at most.
     ///
     /// # Errors
-    /// As [`recv_blocking`](Self::recv_blocking), and [`TimedOut`](TaskError::TimedOut).
+    /// As there, and [`TimedOut`](TaskError::TimedOut).
     pub fn recv_timeout(&self, limit: Duration) -> Result<T, TaskError> {
-        // A time that is not representable is no limit.
+        // Past the end of time: no limit.
         self.recv_until(Instant::now().checked_add(limit))
     }
 
@@ -69,7 +69,7 @@ impl<T: Portable> Receiver<T> {
                     return Err(TaskError::WouldBlock);
                 }
                 Err(TaskError::WouldBlock) if !self.pipe.block(until) => {
-                    // An item may have arrived in the last moment.
+                    // What came in the last moment is as good.
                     return self.try_recv().map_err(|error| match error {
                         TaskError::WouldBlock => TaskError::TimedOut,
                         error => error,
@@ -88,13 +88,13 @@ impl<T: Portable> Receiver<T> {
     pub fn try_recv(&self) -> Result<T, TaskError> {
         match self.pipe.receive() {
             Ok(bytes) => decode(&bytes).map_err(undecodable::<T>),
-            Err(PipeError::Wait) => Err(TaskError::WouldBlock),
-            Err(PipeError::Closed) => Err(TaskError::Closed),
-            Err(PipeError::Broken(why)) => Err(undecodable::<T>(why)),
+            Err(Refused::Wait) => Err(TaskError::WouldBlock),
+            Err(Refused::Closed) => Err(TaskError::Closed),
+            Err(Refused::Broken(why)) => Err(undecodable::<T>(why)),
         }
     }
 
-    /// The items as they arrive, blocking this thread for each, until all senders are gone (or an
+    /// The items as they come, blocking this thread for each, until all senders are gone (or an
     /// item cannot be decoded).
     ///
     /// # Panics
@@ -110,9 +110,8 @@ impl<T: Portable> Receiver<T> {
         match self.recv_blocking() {
             Ok(item) => Some(item),
             Err(TaskError::WouldBlock) => panic!(
-                "the iterator of a `process::channel` would block this thread, on which an event \
-                 loop (or a process pool's driver) runs: take its items by `while let Ok(item) = \
-                 receiver.recv().await`"
+                "the iterator of a `process::channel` would block this thread, on which an event loop (or a process pool's \
+                 driver) runs: take its items by `while let Ok(item) = receiver.recv().await`"
             ),
             Err(_) => None,
         }

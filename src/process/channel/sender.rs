@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::pipe::{ChannelPipe, LOOK, PipeError, PipeRecord, Side};
+use super::pipe::{LOOK, Pipe, Record, Refused, Side};
 use crate::alarm::Ready;
 use crate::process::parent::client::push;
 use crate::process::payload::chunk::Chunk;
@@ -21,7 +21,7 @@ use crate::task::{CodecDirection, TaskError, context};
 
 /// The sending end of a [`channel`](super::channel()). Clones send into the same.
 pub struct Sender<T> {
-    pipe: Arc<ChannelPipe>,
+    pipe: Arc<Pipe>,
     _items: PhantomData<fn(T)>,
 }
 
@@ -41,7 +41,7 @@ impl<T: Portable> Sender<T> {
         drop(item);
         loop {
             match packed.send() {
-                Err(PipeError::Wait) => {
+                Err(Refused::Wait) => {
                     let look = Instant::now() + LOOK;
                     Ready::new(self.pipe.interest(), Some(look)).await;
                 }
@@ -53,14 +53,14 @@ impl<T: Portable> Sender<T> {
     /// Like [`send`](Self::send), blocking this thread.
     ///
     /// # Errors
-    /// As [`send`](Self::send). On a thread that must not block (an event loop's):
+    /// As there. On a thread that must not block (an event loop's):
     /// [`WouldBlock`](TaskError::WouldBlock) if the channel is full.
     pub fn send_blocking(&self, item: T) -> Result<(), TaskError> {
         let mut packed = self.pack(&item)?;
         drop(item);
         loop {
             match packed.send() {
-                Err(PipeError::Wait) if !context::blocking_refused() => {
+                Err(Refused::Wait) if !context::blocking_refused() => {
                     self.pipe.block(Some(Instant::now() + LOOK));
                 }
                 sent => return sent.map_err(error::<T>),
@@ -73,8 +73,7 @@ impl<T: Portable> Sender<T> {
     /// # Errors
     /// [`WouldBlock`](TaskError::WouldBlock) if there is none; otherwise as [`send`](Self::send).
     pub fn try_send(&self, item: T) -> Result<(), TaskError> {
-        // Checked before the item is encoded: it may be large, and is often given up if there is no
-        // room.
+        // First: an item may be large, and is often given up if there is no room.
         if let Some(refused) = self.pipe.refuses() {
             return Err(error::<T>(refused));
         }
@@ -85,9 +84,8 @@ impl<T: Portable> Sender<T> {
         let mut chunk = Chunk::default();
         push(&mut chunk, item)?;
         if chunk.laden {
-            let words = "an item of a channel cannot bring descriptors along: no ends of channels, \
-                no shared memory";
-            return Err(error::<T>(PipeError::Broken(words.to_owned())));
+            let words = "an item of a channel cannot bring descriptors along: no ends of channels, no shared memory";
+            return Err(error::<T>(Refused::Broken(words.to_owned())));
         }
         let bytes = Reader(&chunk.bytes).bytes().unwrap_or_default();
         let packed = self.pipe.pack(bytes).map_err(error::<T>)?;
@@ -99,24 +97,22 @@ impl<T: Portable> Sender<T> {
 }
 
 #[cold]
-fn error<T>(refused: PipeError) -> TaskError {
+fn error<T>(refused: Refused) -> TaskError {
     match refused {
-        PipeError::Wait => TaskError::WouldBlock,
-        PipeError::Closed => TaskError::Closed,
-        PipeError::Broken(why) => {
-            codec_error(type_name::<T>(), CodecDirection::EncodeArgument, why)
-        }
+        Refused::Wait => TaskError::WouldBlock,
+        Refused::Closed => TaskError::Closed,
+        Refused::Broken(why) => codec_error(type_name::<T>(), CodecDirection::EncodeArgument, why),
     }
 }
 
 /// An item that has not been sent.
 struct Packed<'a> {
-    pipe: &'a ChannelPipe,
-    record: Option<PipeRecord>,
+    pipe: &'a Pipe,
+    record: Option<Record>,
 }
 
 impl Packed<'_> {
-    fn send(&mut self) -> Result<(), PipeError> {
+    fn send(&mut self) -> Result<(), Refused> {
         if let Some(record) = &self.record {
             self.pipe.send(record)?;
         }

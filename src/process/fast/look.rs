@@ -17,7 +17,7 @@ const LONG_YIELD: u64 = 1_000 * ticks::MICROSECOND;
 /// For how long no caller polls after that.
 const BREAK: u64 = 20_000 * ticks::MICROSECOND;
 
-/// Whether polling pays on this machine.
+/// Whether polling pays here.
 #[derive(Debug)]
 pub(crate) struct Watching {
     /// Both sides share one processor.

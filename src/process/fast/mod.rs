@@ -5,4 +5,4 @@
 
 pub(super) mod look;
 pub(super) mod path;
-pub(super) mod shared_ring;
+pub(super) mod tray;

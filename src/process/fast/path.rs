@@ -3,16 +3,16 @@
 //! Without it a worker is plain: nothing but a framed stream of bytes. Whether there is one is
 //! decided when the worker is started (`Settings::plain`). It adds to the stream: gates that both
 //! sides see, so that the parent takes back items that have not begun without asking; results that
-//! can be read before they are sent, and after a death; frames that need no system call
-//! (`shared_ring`); and the knowledge of which item has written what to standard error.
+//! can be read before they are sent, and after a death; frames that need no system call (`tray`);
+//! and the knowledge of which item has written what to standard error.
 
 use std::io;
 use std::sync::Arc;
 
 use rustix::fd::{AsFd, BorrowedFd};
 
-pub(crate) use super::shared_ring::Posted;
-use super::shared_ring::SharedRing;
+pub(crate) use super::tray::Posted;
+use super::tray::Tray;
 use crate::process::payload::shared_buffer::View;
 use crate::sys::bell::{self, Bell};
 use crate::sys::descriptor::waitable;
@@ -25,14 +25,14 @@ pub(crate) struct FastPath {
     pub(crate) ledger: Arc<Ledger>,
     /// Rung to make the worker look at its gates.
     pub(crate) bell: Bell,
-    /// The position of the next frame in the shared ring.
+    /// Where the next frame begins in the tray.
     tail: u64,
 }
 
 impl FastPath {
     pub(crate) fn new() -> io::Result<Self> {
         let ledger = Ledger::new()?;
-        SharedRing::new(ledger.ring()).clear();
+        Tray::new(ledger.tray()).clear();
         let bell = Bell::new();
         Ok(Self {
             ledger: Arc::new(ledger),
@@ -52,14 +52,13 @@ impl FastPath {
         Some(View::Mapped(mapping, area.start))
     }
 
-    /// Puts a frame, in two parts, into the shared ring, to be read after `position` bytes of the
-    /// socket.
+    /// Puts a frame, in two parts, into the tray, to be read after `position` bytes of the socket.
     pub(crate) fn post(&mut self, position: u64, parts: [&[u8]; 2]) -> Posted {
-        SharedRing::new(self.ledger.ring()).post(&mut self.tail, position, parts)
+        Tray::new(self.ledger.tray()).post(&mut self.tail, position, parts)
     }
 
     /// Called before the worker is woken because it may sleep although it claims to be awake.
     pub(crate) fn remind(&self) {
-        SharedRing::new(self.ledger.ring()).remind(self.tail);
+        Tray::new(self.ledger.tray()).remind(self.tail);
     }
 }

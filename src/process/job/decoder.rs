@@ -21,18 +21,17 @@ use crate::task::{CodecDirection, TaskError, panic};
 /// Decoded values: a `Vec` of the job's results.
 pub(crate) type Values = Box<dyn Any + Send>;
 
-/// Decodes value records at the front of the bytes, at most the given number; on another thread
-/// than the receiving one, only for a [`SLICE`] of time. Stops after the first value that cannot be
-/// decoded.
-pub(crate) type Read = fn(&[u8], usize, DecodingThread) -> (Taken, Values);
+/// Decodes value records at the front of some bytes, at most so many; elsewhere only for a slice of
+/// time. Stops after the first that cannot be decoded.
+pub(crate) type Read = fn(&[u8], usize, Place) -> (Taken, Values);
 
 /// Where values are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DecodingThread {
+pub(crate) enum Place {
     /// On the thread that receives them: it takes little time, and runs no user code.
-    Receiving,
+    Here,
     /// By a caller, or by a reader (`readers`).
-    Other,
+    Elsewhere,
 }
 
 /// What was decoded.
@@ -113,12 +112,12 @@ impl Decoder {
 
     /// How and where to decode the values at the front of `bytes`; `lent` is missing in the first.
     #[inline]
-    pub(crate) fn of(self, bytes: &[u8], lent: &Lending) -> (Read, DecodingThread) {
+    pub(crate) fn of(self, bytes: &[u8], lent: &Lending) -> (Read, Place) {
         let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
         let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
         match self.is_quick && is_short {
-            true => (self.read, DecodingThread::Receiving),
-            false => (self.read, DecodingThread::Other),
+            true => (self.read, Place::Here),
+            false => (self.read, Place::Elsewhere),
         }
     }
 }
@@ -141,7 +140,7 @@ fn is_quick(name: &str) -> bool {
 fn read<R: DeserializeOwned + Send + 'static>(
     bytes: &[u8],
     most: usize,
-    place: DecodingThread,
+    place: Place,
 ) -> (Taken, Values) {
     // Room for as many values as there may be, but limited in bytes, because a value may take one
     // byte here, and many in memory.
@@ -152,7 +151,7 @@ fn read<R: DeserializeOwned + Send + 'static>(
         values.push(decode(value).map_err(undecodable::<R>)?);
         Ok(())
     };
-    let enough = || place == DecodingThread::Other && ticks::since(begin) > SLICE;
+    let enough = || place == Place::Elsewhere && ticks::since(begin) > SLICE;
     let taken = take_values(bytes, most, push, enough);
     (taken, Box::new(values))
 }

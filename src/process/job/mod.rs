@@ -41,7 +41,7 @@ use sink::Sink;
 /// What `map_with` sends to a worker before its first item.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The encoded context, as one item.
+    /// One item.
     pub(crate) piece: Piece,
     pub(crate) type_name: &'static str,
 }
@@ -65,16 +65,16 @@ pub(crate) struct CallOptions {
     pub(crate) name: Option<String>,
     /// The counter of a progress bar.
     pub(crate) counter: Option<Counter>,
-    /// The rarely used options.
+    /// What few calls say.
     pub(crate) more: Option<Box<More>>,
 }
 
-/// The rarely used options.
+/// What few calls say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct More {
-    /// Items with a higher priority run sooner.
+    /// A higher one runs sooner.
     pub(crate) priority: i32,
-    /// How much of an engine's resources an item takes.
+    /// What an item takes of an engine's resources.
     pub(crate) resources: Vec<(String, f64)>,
     /// The number under which an engine keeps the result; 0: it does not.
     pub(crate) keep: u64,
@@ -233,7 +233,7 @@ impl Job {
         (below > 0).then(|| piece.part(0, below))
     }
 
-    /// The item at `index` was running when its worker died, or it has timed out. Returns how often
+    /// The item at `index` was running when its worker died, or its time was up. Returns how often
     /// it has been started, and whether it may be started again.
     pub(crate) fn attempted(&mut self, index: usize) -> (u32, bool) {
         if self.work.options.retry == 0 {

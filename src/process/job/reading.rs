@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::decoder::{DecodingThread, Read, Taken, Values};
+use super::decoder::{Place, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::payload::attachments::{Arrivals, Descriptors};
 use crate::process::payload::copies::Copies;
@@ -25,11 +25,11 @@ pub(crate) enum Chore {
     Drop(Values),
 }
 
-/// What accompanies a worker's records: descriptors, and lent memory.
+/// What comes beside a worker's records: descriptors, and lent memory.
 #[derive(Debug, Default)]
 pub(crate) struct Extras {
     pub(crate) arrivals: Arrivals,
-    /// The copies that a plain worker sends instead of descriptors.
+    /// What a plain worker sends instead of descriptors.
     pub(crate) copies: Copies,
     /// The attachments of the next value.
     pub(crate) descriptors: Descriptors,
@@ -57,14 +57,14 @@ impl Extras {
         self.copies.release(numbers);
     }
 
-    /// Drops the attachments and the lent numbers, after the value that they belong to.
+    /// Forgets them, after the value that they belong to.
     #[inline]
     pub(crate) fn forget(&mut self) {
         self.descriptors = Descriptors::default();
         self.lending.list.clear();
     }
 
-    /// Takes the attachments and the lent numbers for the thread that decodes the value in `bytes`.
+    /// Takes them, for the thread that decodes the value in `bytes`.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<Box<Decoding>> {
         let missing = self.lending.missing(bytes);
         Decoding::new(std::mem::take(&mut self.descriptors), missing)
@@ -80,17 +80,17 @@ pub(crate) struct Reading {
     /// How many of them have been decoded.
     done: usize,
     read: Read,
-    /// Contains the values, from `at` on, and perhaps other values after them.
+    /// Contains the values, from `at` on, and perhaps values of others after them.
     bytes: Arc<Vec<u8>>,
     at: usize,
-    /// What accompanied the first of them.
+    /// What came beside the first of them.
     beside: Option<Box<Decoding>>,
-    /// The worker that sent them, and its `Extras::hold`.
+    /// The worker that sent them, and what it counts those who read from its memory by.
     pub(crate) sender: Option<(usize, Arc<()>)>,
 }
 
 /// A decoded part of a reading.
-pub(crate) struct DecodedPart {
+pub(crate) struct Part {
     pub(crate) first: usize,
     pub(crate) taken: Taken,
     pub(crate) values: Values,
@@ -119,7 +119,7 @@ impl Reading {
         }
     }
 
-    /// Sets the worker that sent the values; `extras` accompanied the first of them.
+    /// The values are of `worker`, and `extras` came with the first of them.
     pub(crate) fn with(mut self, worker: usize, extras: &mut Extras) -> Self {
         self.beside = extras.take(&self.bytes[self.at..]);
         self.sender = Some((worker, extras.hold.clone()));
@@ -131,14 +131,14 @@ impl Reading {
     }
 
     /// Decodes the next part.
-    pub(crate) fn next(&mut self) -> DecodedPart {
+    pub(crate) fn next(&mut self) -> Part {
         let (bytes, most) = (&self.bytes[self.at..], self.count - self.done);
-        let read = || (self.read)(bytes, most, DecodingThread::Other);
+        let read = || (self.read)(bytes, most, Place::Elsewhere);
         let (taken, values) = scope::decoding(&mut self.beside, read);
         let first = self.first + self.done;
         self.at += taken.used;
         self.done += taken.count;
-        DecodedPart {
+        Part {
             first,
             taken,
             values,
@@ -153,19 +153,18 @@ const MORE_READERS_AFTER: Duration = Duration::from_millis(5);
 
 /// The readers of a pool, and the chores that wait for them.
 #[derive(Default)]
-pub(crate) struct Readers(pub(crate) Mutex<ReaderState>);
+pub(crate) struct Readers(pub(crate) Mutex<State>);
 
 #[derive(Default)]
-pub(crate) struct ReaderState {
+pub(crate) struct State {
     pub(crate) waiting: VecDeque<Chore>,
     pub(crate) readers: u32,
     /// When a chore was last taken, or a reader was last started, or could not be.
     pub(crate) since: Option<Instant>,
 }
 
-impl ReaderState {
-    /// When another reader should be started, and the driver should check that; `None`: no chore
-    /// waits.
+impl State {
+    /// When another reader should be started, and the driver look again: if chores wait.
     pub(crate) fn due(&self) -> Option<Instant> {
         let patience = MORE_READERS_AFTER * (1 << self.readers.saturating_sub(1).min(16));
         let due = self.since? + patience;

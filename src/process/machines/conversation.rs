@@ -1,6 +1,6 @@
-//! Runs a program with given input, and collects its output, within a deadline.
+//! One conversation with a program: what it is told, and all that it says, with a deadline.
 //!
-//! Separate threads write and read, so that neither side blocks on a full pipe.
+//! Threads write and read, so that neither side waits for the other's full pipe.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,25 +9,24 @@ use std::time::{Duration, Instant};
 
 use crate::loom::thread;
 
-/// The input that follows the first bytes.
+/// What comes behind the first words.
 pub(crate) type Rest = Box<dyn Read + Send>;
 
-/// The exit status and the output of a program.
-pub(crate) struct ProgramOutput {
+/// What a program has said, until its end.
+pub(crate) struct Said {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
 }
 
-/// Runs `command` until it exits. Writes `words` to its standard input, then all of `rest`, then
-/// closes it. Without `rest`, standard input stays open until the program has exited. Errors name
-/// the program.
+/// Runs it to its end: says `words`, and all of `rest` behind it, which ends its standard input.
+/// Without a rest that stays open until the program has ended. Its errors name the program.
 pub(crate) fn converse(
     command: &mut Command,
     words: Vec<u8>,
     rest: Option<Rest>,
     limit: Duration,
-) -> io::Result<ProgramOutput> {
+) -> io::Result<Said> {
     let end = Instant::now() + limit;
     command
         .stdin(Stdio::piped())
@@ -40,7 +39,7 @@ pub(crate) fn converse(
         }
         let status = child.wait()?;
         let [stdout, stderr] = heard?;
-        Ok(ProgramOutput {
+        Ok(Said {
             status,
             stdout,
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
@@ -52,7 +51,7 @@ pub(crate) fn converse(
     })
 }
 
-/// Writes the input, and reads both output streams to their ends.
+/// Says what there is to say, and hears everything until the end of both streams.
 fn hear(
     child: &mut Child,
     words: Vec<u8>,
@@ -74,7 +73,7 @@ fn hear(
     let (keep, _kept) = mpsc::channel();
     start(move || {
         let Some(mut stdin) = stdin else { return };
-        // (If the program stops reading, its exit status says why.)
+        // (What is not taken any more is told by the exit.)
         let said = stdin.write_all(&words);
         if let (Ok(()), Some(mut rest)) = (said, rest) {
             let _ = io::copy(&mut rest, &mut stdin);

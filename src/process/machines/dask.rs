@@ -1,17 +1,18 @@
 //! Workers on a Dask cluster.
 //!
 //! **Job.** Starts the *gateway* (`dask_gateway.py`), a process of the user's own Python, and hands
-//! it one end of a stream for each worker of the pool. The gateway speaks on it as a plain worker
-//! does: the pool does not notice that there is no process of its own behind it. The script
-//! explains what it does on the cluster.
+//! it one end of a stream for each worker of the pool. The gateway speaks there as a plain worker
+//! does: the pool does not notice that no process of its own is behind it. What that does on the
+//! cluster is said in the script.
 //!
-//! **Protocol.** The gateway's standard input is a socket. On it the gateway writes `ready THREADS`
-//! or, at any time, `error WORDS` when it loses the cluster. The pool sends it the ends of streams,
-//! each with one byte, and `f` with the number of a result that the cluster need not keep any
-//! longer. When the gateway ends, by itself or killed, the scheduler removes its tasks and results.
+//! **Protocol.** The gateway's standard input is a socket. It says there `ready THREADS`, or `error
+//! WORDS`, also later, when it loses the cluster. To it go ends of streams, each with one byte, and
+//! `f` with the number of a result that need not be kept on the cluster any more. When the socket
+//! closes it is gone, and the scheduler clears the rest away, whether the gateway ended by itself
+//! or was killed.
 //!
-//! Tests: `tests/dask/main.rs`; `wire::tests` checks that the script numbers frames and records as
-//! `wire` does.
+//! Tests: `tests/dask/main.rs`; that the script numbers frames and records as `wire` does,
+//! `wire::tests`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, IoSlice, Read};
@@ -26,7 +27,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::sealed::Connector;
+use super::sealed::Said;
 use super::{Connect, Engine};
 use crate::loom::Mutex;
 use crate::process::PoolError;
@@ -38,22 +39,22 @@ use crate::sys::handover::CARRIES;
 use crate::sys::image::image;
 use crate::sys::sockets::SEND;
 
-/// The gateway's source.
+/// What the interpreter runs.
 pub(crate) const GATEWAY: &str = include_str!("dask_gateway.py");
 
-/// How long the gateway may take to be ready: it may have to send the program to many hosts.
+/// How long the gateway may take until it is ready: it may have to send the program to many hosts.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// How many workers the pool has for each of the cluster's threads: while one runs, the frames of
-/// others are in transit, and tasks that are submitted together cost the scheduler less.
+/// How many workers there are for each of the cluster's threads: while one runs the frames of
+/// others are on their way, and what is submitted together costs the scheduler less.
 const WORKERS_PER_THREAD: usize = 4;
-/// The least number of workers: the cluster may get threads later.
+/// How many there are at least: threads may come later.
 const LEAST_WORKERS: usize = 4;
 
-/// The round trip of an empty Dask task.
+/// How long it takes until the result of a task is here that does nothing.
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 
-/// A Dask cluster on which a pool's workers run: see [`on`](crate::ProcessPoolBuilder::on).
+/// A Dask cluster, as what a pool's workers run [on](crate::ProcessPoolBuilder::on).
 ///
 /// Dask places what the pool gives it, queues it, and runs it again where a machine was lost. Items
 /// are sent many at a time, as tasks of 0.15 s. Nothing of this program has to be installed on the
@@ -123,7 +124,7 @@ impl Dask {
         Self::new(Scheduler::Configured)
     }
 
-    /// The Python interpreter, which must have `distributed`. Default: `python3`.
+    /// The interpreter that has `distributed`. Default: `python3`.
     pub fn python(mut self, path: impl AsRef<Path>) -> Self {
         self.python = path.as_ref().to_owned();
         self
@@ -164,7 +165,7 @@ impl Dask {
         self
     }
 
-    /// The command that starts the gateway.
+    /// What starts the gateway.
     fn command(&self, settings: &Settings) -> Command {
         let mut command = Command::new(&self.python);
         command.arg("-c").arg(GATEWAY);
@@ -190,8 +191,7 @@ impl Dask {
         for argument in std::env::args_os() {
             say("arg", &argument);
         }
-        // On the cluster, the worker's parent is a process of Dask's worker, and the stream is its
-        // standard input, a socket.
+        // The parent there is Dask's worker, the stream a socket that is standard input.
         let (copy, depth) = (image().name(), settings.depth + 1);
         say("invitation", &format!("{copy},{depth},PARENT,,,"));
         say("grace", &settings.policy.grace.as_secs_f64().to_string());
@@ -201,7 +201,7 @@ impl Dask {
         if settings.stdout == WorkerStdout::Null {
             say("stdout", &"null");
         }
-        // Variables are not among the arguments, which every user of this machine can see.
+        // Not among the arguments, which every user of the machine sees.
         for (number, (name, value)) in settings.variables.iter().enumerate() {
             let mut variable = name.clone();
             variable.push("=");
@@ -225,8 +225,8 @@ impl Dask {
         let mut process = started.map_err(|error| {
             let python = self.python.display();
             let words = format!(
-                "the Python interpreter `{python}` cannot be started ({error}): install one, with \
-                 Dask's `distributed`, or name it with `.python(path)`"
+                "the Python interpreter `{python}` cannot be started ({error}): install one, with Dask's \
+                 `distributed`, or name it with `.python(path)`"
             );
             io::Error::new(error.kind(), words)
         })?;
@@ -267,8 +267,8 @@ impl Dask {
 }
 
 impl Engine for Dask {
-    fn connector(self) -> Connector {
-        Connector(Arc::new(self))
+    fn said(self) -> Said {
+        Said(Arc::new(self))
     }
 }
 
@@ -277,29 +277,28 @@ impl Connect for Dask {
         let refused = |error: io::Error| PoolError::Engine(error.to_string());
         if !CARRIES {
             return Err(refused(io::Error::other(
-                "this system cannot hand one end of a stream to another process, as the gateway to \
-                 Dask needs it: use Linux",
+                "this system cannot hand one end of a stream to another process, as the gateway to Dask needs it: use Linux",
             )));
         }
         Ok(Arc::new(self.start(settings).map_err(refused)?))
     }
 }
 
-/// The process that connects one pool to the cluster.
+/// The process that has the connection to the cluster, as one pool has it.
 #[derive(Debug)]
 struct Gateway {
     control: UnixStream,
-    /// Bytes that the gateway has written, and that no line has been made of yet.
+    /// What it has said, and was not read.
     said: Mutex<Vec<u8>>,
-    /// Bytes for the gateway that did not fit into the socket.
+    /// What it is to be told, and had no room for.
     unsaid: Mutex<Vec<u8>>,
     process: Mutex<Child>,
-    /// How many threads the cluster had when the gateway started.
+    /// How many threads the cluster had when it was asked.
     threads: usize,
 }
 
 impl Gateway {
-    /// The gateway's next line; empty after its end.
+    /// The next line that it says; empty at the end.
     fn line(&self) -> io::Result<String> {
         let mut said = self.said.lock();
         let mut buffer = [0; 4096];
@@ -320,7 +319,7 @@ impl Gateway {
         }
     }
 
-    /// Sends as much of `unsaid` as the socket takes. True: all of it.
+    /// Tells it what it is to be told, as far as there is room. True: there was.
     fn tell(&self, unsaid: &mut Vec<u8>) -> bool {
         let nothing: &[OwnedFd] = &[];
         while !unsaid.is_empty() {
@@ -333,7 +332,7 @@ impl Gateway {
         true
     }
 
-    /// Why the gateway serves no more, if it does not.
+    /// Why it serves no more, if that is so.
     fn lost(&self) -> Option<io::Error> {
         let line = self.line().ok()?;
         let words = line.strip_prefix("error ");
@@ -348,7 +347,7 @@ impl Gateway {
 
 impl Launch for Gateway {
     fn slots(&self) -> usize {
-        // Each worker has a descriptor here, and one in the gateway, which has the same limit.
+        // Each has a descriptor here, and one in the gateway, which has the same limit.
         let most = getrlimit(Resource::Nofile)
             .current
             .map_or(usize::MAX, |most| (most / 2) as usize);
@@ -385,7 +384,7 @@ impl Launch for Gateway {
     fn adjust(&self, policy: &mut Policy) {
         policy.round_trip = ROUND_TRIP;
         policy.grace = policy.grace.saturating_add(ROUND_TRIP);
-        policy.patience = Duration::MAX; // an item may wait long in Dask's queue
+        policy.patience = Duration::MAX; // what it is asked about may stand in Dask's queue
         policy.told = true;
     }
 
@@ -398,8 +397,8 @@ impl Launch for Gateway {
 }
 
 impl Drop for Gateway {
-    /// When the gateway's connection is gone, the scheduler removes everything that it had; the
-    /// gateway itself has nothing to do.
+    /// Once the gateway's connection is gone the scheduler ends what it had: it has nothing to do
+    /// itself.
     fn drop(&mut self) {
         let mut process = self.process.lock();
         let _ = process.kill();

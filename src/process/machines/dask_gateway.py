@@ -1,18 +1,18 @@
-"""Connects a pool of trefoil to a Dask cluster.
+"""What stands between a pool of trefoil and a Dask cluster.
 
-The pool starts this script as `python3 -c`, with a socket of the pool's as its standard input. On it the pool sends one
-socket for each of its workers. On that socket this process speaks as a plain worker does (src/process/wire). The items of a
-frame become one task of Dask (or a few, one after the other, if they take long). On Dask's worker a `Holder` hands them to
-a process that it has started from the pool's own executable.
+The pool starts this as `python3 -c`, and its standard input is a socket of the pool's. Over it come sockets, one for
+each of the pool's workers: the other end of each speaks as a plain worker does (src/process/wire), and this process
+answers. The items of a frame become one task of Dask (or a few, one after the other, if they take long). On Dask's worker
+a `Holder` hands them to a process of its own, which executes the very program that the pool is in.
 
-On standard input this process writes lines: `ready THREADS`, or `error WORDS`. It ends when the pool closes its end, and
-then the scheduler removes everything of this client from the cluster (`Watch`).
+Over standard input this process says lines: `ready THREADS`, or `error WORDS`. It ends when the pool's end closes, and then
+the scheduler clears away what there is of it on the cluster (`Watch`).
 """
 
 import os
 import sys
 
-# The pool sends frames, and a worker sends records. (A test compares these numbers with src/process/wire/mod.rs.)
+# A frame: what the pool says. A record: what a worker says. (Their numbers: src/process/wire/mod.rs, which a test compares.)
 FRAME_WELCOME = 0
 FRAME_CONTEXT = 1
 FRAME_BATCH = 2
@@ -38,7 +38,7 @@ OLDEST = (2024, 1)
 
 
 def say(words):
-    """Writes one line to the pool."""
+    """One line to the pool."""
     try:
         os.write(0, words.replace("\n", " ").encode() + b"\n")
     except OSError:
@@ -122,7 +122,7 @@ def message(*parts):
 
 
 def copies(number, data):
-    """The frames that copy immutable shared memory to a plain worker, in parts."""
+    """Memory that never changes, for a plain worker, in parts."""
     view, most = memoryview(data), 1 << 20
     for at in range(0, len(view), most):
         part = view[at : at + most]
@@ -144,7 +144,7 @@ def optional(number):
 
 
 def envelope(data, at):
-    """The kind, the payload's start and the end of the envelope at `at`, or `None` if it is incomplete."""
+    """The kind, the payload's place and the end of what stands at `at`, or `None` if it is not whole."""
     if len(data) < at + 2:
         return None
     size, start = data[at + 1], at + 2
@@ -159,7 +159,7 @@ def envelope(data, at):
 
 
 def whole(data):
-    """How many bytes of complete records `data` begins with; how many items these answer, and begin."""
+    """How many bytes of whole records stand at the front; how many items these answer, and begin."""
     at = answered = begun = 0
     while (one := envelope(data, at)) is not None:
         kind, start, at = one
@@ -171,7 +171,7 @@ def whole(data):
 
 
 def without(data, answered, begun):
-    """The records without those of the first items, which were reported before, from another attempt."""
+    """The records without those of items that were told before, of another attempt."""
     at = 0
     while (answered or begun) and (one := envelope(data, at)) is not None:
         kind, start, end = one
@@ -200,7 +200,7 @@ def unpack(data):
     return parts
 
 
-# ---- A task's result, as bytes: Dask serializes these at no cost.
+# ---- What a task gives, as bytes: Dask's own form of them costs nothing.
 
 DONE, SLICED, DIED, NEED = 1, 2, 3, 4
 OUTCOME = "<BQQQiiII"
@@ -229,11 +229,11 @@ class Outcome:
 
 TIMED, INITIALIZES, KEEPS = 1, 2, 4
 TAIL = 4096
-# In place of a head: this task has several short frames. In place of an offset: the results so far of such a task.
+# Instead of a head: short frames that travel together. And instead of a place: what has ended of them.
 TOGETHER = b"*"
 REPORT = -1
-# How long the results of short frames in one task may wait for another frame of it that takes longer than expected.
-REPORT_AFTER = 0.02
+# How long results of frames that travel together may wait for one that takes longer than it should.
+HURRY = 0.02
 EXECUTABLE = "executable"
 
 
@@ -241,8 +241,8 @@ MODULE = "trefoil_dask"
 
 
 def make_known():
-    """The task's function, in a module that Dask's processes can import, so that it is pickled by name. (The function stays
-    there even if another version of this script comes: everything that may change is in the holder.)"""
+    """The task's function, in a module that Dask's processes find: then it travels by name. (It stays there, also when another
+    version of this comes: what may change is in the holder.)"""
     import types
 
     from distributed import get_worker
@@ -252,7 +252,7 @@ def make_known():
         return get_worker().plugins[name.decode()].run(head, items, kept)
 
     class Failed(Exception):
-        """There is no result to keep. (The outcome is an argument of the exception: Dask might truncate its text.)"""
+        """There is no result to keep. (Its bytes are no text: that might be cut.)"""
 
         def __str__(self):
             return "a call of trefoil's has failed"
@@ -267,11 +267,11 @@ def make_known():
 
 
 class Died(Exception):
-    """A process has exited, or was never started."""
+    """A process has ended, or never began."""
 
 
 class Child:
-    """A process that executes the pool's program as a plain worker."""
+    """A process that executes the pool's program, as a plain worker of it."""
 
     def __init__(self, process, end, setup):
         self.process = process
@@ -298,7 +298,7 @@ class Child:
         return True
 
     def read_words(self):
-        """Reads what the process has written to standard error. False: the pipe is closed."""
+        """Takes in what stands in its standard error. False: there will be no more."""
         with self.lock:
             while True:
                 try:
@@ -327,7 +327,7 @@ class Child:
             pass
 
     def bury(self):
-        """Reaps the process; returns its exit status."""
+        """After its end: how it has ended."""
         self.kill()
         status = self.process.wait()
         self.read_words()
@@ -337,7 +337,7 @@ class Child:
         return status
 
     def send(self, parts, wake):
-        """Sends all parts; receives meanwhile, so that neither side waits for the other."""
+        """Sends all of it, also while the process has something to say."""
         for part in parts:
             rest = memoryview(part)
             while rest:
@@ -371,7 +371,7 @@ class Child:
                 return
 
     def wait(self, until, wake):
-        """Waits until the process has sent something or `wake` is readable. True: `wake` is."""
+        """Waits until it has said something or `wake` is readable: then true."""
         limit = None if until is None else max(0, (until - time.monotonic()) * 1000)
         self.poll.register(wake, select.POLLIN)
         try:
@@ -387,8 +387,8 @@ class Child:
         return woken
 
     def batch(self, head, count, items, run, told=None):
-        """Runs the items until all have ended or the slice is over. Returns the records, how many items have begun, the
-        time that they took, and whether items are left."""
+        """Runs the items, until all have ended or the slice is over. What was said, how many have begun, the time, and
+        whether it is a slice."""
         # The low bits count, because a worker has gates for 64 frames in a row; the rest is a number that nothing else contains.
         nonce = varint(random.getrandbits(56) << 6 | 1 << 62 | next(self.batches) & 63)
         payload = [bytes([FRAME_BATCH]), nonce, head]
@@ -399,7 +399,7 @@ class Child:
         recall_at = time.monotonic() + run.slice if run.slice and count > 1 else None
         while True:
             if asked is not None and recalled is None:
-                # The answer may be anywhere between the other records.
+                # Its answer stands somewhere between the other records.
                 at = self.heard.find(bytes([RECORD_RECALLED]) + nonce, max(0, seen - 32))
                 if at >= 2 and (one := envelope(self.heard, at - 2)) is not None:
                     recalled = True
@@ -431,7 +431,7 @@ class Child:
             if self.wait(until, run.wake):
                 os.read(run.wake, 64)
                 if kill_at is None:
-                    # The task was cancelled: set the items' tokens, and kill the process after the grace period.
+                    # Unwanted: its token is set, and it has its grace.
                     asked = True
                     kill_at = time.monotonic() + run.grace
                     self.send([message(bytes([FRAME_RECALL]), nonce, b"\1")], None)
@@ -445,14 +445,14 @@ class Run:
         self.grace = grace
         self.wake, self.bell = os.pipe()
         self.cancelled = False
-        # For a task of several short frames: reports the results so far, and when to do that.
+        # Of frames that travel together: says what has ended of them, and when to do so.
         self.report = None
         self.report_at = None
 
-    def schedule_report(self):
-        """A process is about to run a frame: the time until the next report begins."""
+    def hurry(self):
+        """A process is there and begins."""
         if self.report is not None and self.report_at is None:
-            self.report_at = time.monotonic() + REPORT_AFTER
+            self.report_at = time.monotonic() + HURRY
 
     def cancel(self):
         if not self.cancelled:
@@ -465,7 +465,7 @@ class Run:
 
 
 class Holder(WorkerPlugin):
-    """Holds the processes of one pool on one of Dask's workers."""
+    """Has the processes of one pool on one of Dask's workers."""
 
     def __init__(self, name, config):
         self.name = name
@@ -487,7 +487,7 @@ class Holder(WorkerPlugin):
         os.set_blocking(self.bell, False)
         os.set_blocking(self.ring, False)
         self.look_for_image()
-        # The kernel kills a process when the thread that started it ends: this thread ends with Dask's worker.
+        # Processes die with the thread that has started them: this one ends with the worker.
         threading.Thread(target=self.keep, name="trefoil-holder", daemon=True).start()
 
     def teardown(self, worker):
@@ -510,7 +510,7 @@ class Holder(WorkerPlugin):
     # The program.
 
     def look_for_image(self):
-        """Looks for the same executable at the same path on this machine: then it need not be sent."""
+        """The program may lie here under the same name: then it need not be sent."""
         try:
             image = os.open(self.config["path"], os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -525,7 +525,7 @@ class Holder(WorkerPlugin):
         os.close(image)
 
     def put(self, blobs):
-        """Keeps these blobs. The program goes into an unlinked file."""
+        """Keeps these. The program goes into a file without a name."""
         if (data := blobs.pop(EXECUTABLE, None)) is not None and self.image is None:
             if hashlib.sha256(data).hexdigest() != self.config["sha256"]:
                 raise RuntimeError("the program did not arrive whole")
@@ -555,7 +555,7 @@ class Holder(WorkerPlugin):
                     pass
 
     def keep(self):
-        """Starts processes, reads their standard error, and ends those that have been idle for too long."""
+        """Starts processes, hears their standard error, ends those that have had nothing to do."""
         while True:
             poll = select.poll()
             poll.register(self.bell, select.POLLIN)
@@ -594,7 +594,7 @@ class Holder(WorkerPlugin):
             self.ring = None
 
     def forget_words(self, child):
-        """The process has closed its standard error, or has exited."""
+        """It has closed its standard error, or has ended."""
         with self.lock:
             self.children.discard(child)
             is_idle = child in self.idle
@@ -664,7 +664,7 @@ class Holder(WorkerPlugin):
         return child
 
     def death(self, child):
-        """Reaps a process, and returns the exception that describes its end."""
+        """What to say of a process that has ended."""
         with self.lock:
             self.children.discard(child)
         cut, _, _ = whole(child.heard)
@@ -688,15 +688,15 @@ class Holder(WorkerPlugin):
             result = self.run_frame(key, run, head, items, kept)
         if not int(head.split(b" ", 3)[2]) & KEEPS:
             return result
-        # The result stays on this worker, and is only the value; any other outcome goes to the gateway.
+        # What it gives stays here, and is nothing but the value; everything else is for the gateway.
         kind, records = result[0], Outcome(result).records
         if kind == DONE and (one := self.kept(records)) is not None:
             return one
         raise sys.modules[MODULE].Failed(key, result)
 
     def run_together(self, data):
-        """Runs frames, one after the other, until one fails or the results so far were reported. Returns the result of
-        each; frames without a result have not been begun."""
+        """Frames, one after the other, as long as each takes no longer than it should: what each gives. Those that are
+        missing at the end have not been begun."""
         parts = unpack(data)
         results = []
         with self.running() as (key, run):
@@ -714,7 +714,7 @@ class Holder(WorkerPlugin):
                 except Exception:
                     if not results:
                         raise
-                    break  # the frame is tried alone, and then it fails by itself
+                    break  # it says so when it is tried alone
                 results.append(result)
                 if result[0] != DONE:
                     break
@@ -741,7 +741,7 @@ class Holder(WorkerPlugin):
         return self.try_run(key, run, setup, context, flags, count, dict(zip(needs, kept)), head, items)
 
     def kept(self, records):
-        """The value among the records of one item, behind the byte that src/process/payload/kept.rs expects."""
+        """The value among the records of one item. (The byte before it: src/process/payload/kept.rs.)"""
         at = 0
         while (one := envelope(records, at)) is not None:
             kind, start, at = one
@@ -759,8 +759,7 @@ class Holder(WorkerPlugin):
     def try_run(self, key, run, setup, context, flags, count, kept, head, items):
         wanted = self.lacks(setup, context)
         if wanted and flags & KEEPS:
-            # Dask may have restarted this task because its worker was lost, and does not tell the gateway: the blobs may be
-            # on their way.
+            # It may be made again because its worker was lost, and then the gateway does not know.
             with self.more:
                 self.more.wait_for(lambda: self.closing or not self.lacks(setup, context), 5)
             wanted = self.lacks(setup, context)
@@ -814,7 +813,7 @@ class Holder(WorkerPlugin):
             if kept:
                 frames.append(message(bytes([FRAME_DESCRIPTORS]), *numbers))
             child.send(frames, run.wake)
-            run.schedule_report()
+            run.hurry()
             records, begun, nanos, sliced = child.batch(head, count, items, run, told)
             if kept:
                 child.send([message(bytes([FRAME_RELEASE]), *numbers)], None)
@@ -837,7 +836,7 @@ class Holder(WorkerPlugin):
 
 
 class Watch(SchedulerPlugin):
-    """Runs on the scheduler: removes the pool's holders when its client is gone, for whatever reason."""
+    """On the scheduler: when the pool's client is gone, however it went, so are its holders."""
 
     def __init__(self, name, client):
         self.name = name + "-watch"
@@ -872,7 +871,7 @@ def lacks(name, dask_worker=None):
     return holder is not None and holder.image is None
 
 
-# ---- In the gateway.
+# ---- Here.
 
 OF_ARGUMENT, OF_RESULT = 0, 1
 SHARED = (
@@ -883,28 +882,28 @@ SHARED = (
 NOT_BYTES = "it brings something along that is not a part of its bytes, and cannot be kept with them"
 LOST = "a result that it needs was lost with a worker of Dask's, and could not be made again"
 
-# A message of the pool on standard input: this byte, and the number of a kept result that the pool has dropped.
+# What the pool says on standard input beside a worker's end: this, and the number of a result that nobody has any more.
 FREE = ord("f")
 
-# Exceptions that mean cancellation.
+# What is not awaited by anybody, but for this.
 CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
-# Larger arguments in a task's graph slow the scheduler down.
+# More in the graph of a task is bad for the scheduler.
 LARGE = 256 << 10
-# The longest time for which a submission waits for others.
+# How long what is to be submitted waits for more, at most.
 BEAT = 0.003
-# A task of several short frames has at least so many seconds of work, if there are enough frames, and at most so many; and
-# what each frame costs beside its items.
+# How many seconds of work short frames that travel together have at least, if there are so many, and at most; and what each
+# takes beside its items.
 LITTLE, SHORT, HANDLING = 0.001, 0.005, 0.0001
-# The most functions whose times are remembered: programs have fewer.
+# Programs have fewer functions; this bounds it whatever they do.
 FUNCTIONS = 10_000
 
 
 class Gone(Exception):
-    """The scheduler is gone."""
+    """The scheduler is."""
 
 
 class Frame:
-    """A frame of items that the pool has sent to one of its workers."""
+    """A frame of items that a worker of the pool has been sent."""
 
     def __init__(self, sequence, code, head, count, flags, context, items):
         self.sequence = sequence
@@ -917,16 +916,16 @@ class Frame:
         self.asked = False
         self.cancelled = False
         self.refused = False
-        # The results on the cluster that its items take; the number under which its own result stays there; Dask's options.
+        # What it needs that lies on the cluster; under which number its result stays there; what else Dask is to know.
         self.needs = []
         self.keep = 0
         self.options = {}
         self.before = None
-        # The future of its own task of Dask's, or the task that it shares with other frames.
+        # The task of Dask's that it is, or those that it travels with.
         self.future = None
         self.together = None
         self.over = asyncio.get_running_loop().create_future()
-        # What the pool has already got of its records: items answered, items begun, and how many bytes of which attempt.
+        # Of its items, in records that the pool has: answered, begun, and how many bytes of which attempt.
         self.answered = 0
         self.begun = 0
         self.attempt = None
@@ -934,7 +933,7 @@ class Frame:
 
 
 class Pending:
-    """A frame to submit, as a task of Dask's or as a part of one."""
+    """What is to be a task of Dask's, or a part of one."""
 
     def __init__(self, frame, key, head, items, needs, options, work):
         self.frame = frame
@@ -943,13 +942,13 @@ class Pending:
         self.items = items
         self.needs = needs
         self.options = options
-        # How many seconds it should take, if it may share a task with others.
+        # How long it should take in seconds, if it may travel with others.
         self.work = work
         self.submitted = asyncio.get_running_loop().create_future()
 
 
 class Together:
-    """Short frames that share one task of Dask's: a task for each would cost Dask far more than the frames take."""
+    """Short frames that are one task of Dask's: many of these cost it far more than the frames take."""
 
     def __init__(self, members, future):
         self.members = [(one.frame, asyncio.get_running_loop().create_future()) for one in members]
@@ -959,7 +958,7 @@ class Together:
             one.submitted.set_result(answer)
 
     def tell(self, results, missing):
-        """Delivers the results of the first frames. The frames from `missing` on were not begun, and are submitted alone."""
+        """These are the first frames' results. `missing`: those from there on are not begun, and have to go alone."""
         for at, (_, answer) in enumerate(self.members):
             if not answer.done():
                 if at < len(results):
@@ -975,7 +974,7 @@ class Together:
 
 
 def rest_of(frame, begun):
-    """The rest of a frame after its first `begun` items."""
+    """What is left of a frame after so many items."""
     at = 0
     items = frame.items
     for _ in range(begun):
@@ -999,7 +998,7 @@ class Virtual:
         self.last = None
         self.is_new = True
         self.contexts = set()
-        # The results that the next frame takes, and its options; and the contexts that named some.
+        # What the next frame brings along, and what was said of it; and the contexts that brought something.
         self.brings = []
         self.terms = (0, {})
         self.refused = set()
@@ -1092,7 +1091,7 @@ class Virtual:
         lent, at = read_varint(data, at)
         if lent:
             raise ConnectionError("memory cannot be lent")
-        # The frame's head without its sequence number, and with another count.
+        # Its head but for the sequence, and with another count.
         code, options = data[behind:before], data[before + len(varint(count)) : at]
         head = lambda count: code + varint(count) + options
         flags = TIMED if timed else 0
@@ -1127,7 +1126,7 @@ class Virtual:
         self.writer.close()
 
     async def run(self, frame, before):
-        """Runs a frame, and reports its results after those of the frames before it."""
+        """Runs a frame, and says what comes of it when those before it are over."""
         gateway = self.gateway
         nanos = 0
         try:
@@ -1161,12 +1160,12 @@ class Virtual:
                 if result.kind == DONE or frame.asked or begun >= count:
                     return self.end(frame, begun, nanos)
                 frame.items = rest_of(frame, result.begun)
-                # The next slice's records are reported from their beginning.
+                # What comes next is told from its beginning.
                 frame.attempt, frame.told, frame.answered, frame.begun = None, 0, 0, 0
         except Gone as gone:
             await self.turn(frame)
             if gateway.loss is None and frame.begun == frame.answered:
-                # One of its items may be the cause: the first is blamed, because nothing more is known.
+                # One of its items may be the reason: the first, as far as can be told.
                 self.write(message(bytes([RECORD_BEGUN])))
             self.died(None, None, b"", str(gone))
         except Exception as error:
@@ -1194,7 +1193,7 @@ class Virtual:
             self.writer.write(data)
 
     def tell(self, frame, result):
-        """Sends the pool those records that it has not got yet."""
+        """Says the records that were not said yet."""
         records = result.records
         if frame.attempt == result.attempt:
             records = records[frame.told :]
@@ -1203,7 +1202,7 @@ class Virtual:
         self.write(records)
 
     def event(self, frame, attempt, place, records):
-        """Records that a frame with timed items has made so far."""
+        """Of a frame whose items are timed: records as they come."""
         if frame.before is not None and not frame.before.done():
             return
         if frame.attempt is None:
@@ -1225,7 +1224,7 @@ class Virtual:
         self.end(frame, frame.count, 0)
 
     def withdrawn(self, frame, begun, nanos):
-        """The pool has cancelled the rest of the frame, and what still runs is being ended. Earlier slices ran `begun` items."""
+        """Nothing of it is wanted any more, and what runs of it is being ended. Slices before have had `begun` of its items."""
         begun += frame.begun
         if frame.begun > frame.answered:
             self.write(message(bytes([RECORD_PANIC]), text("it was cancelled"), b"\0"))
@@ -1254,8 +1253,8 @@ class Gateway:
         self.virtuals = set()
         self.frames = {}
         self.together = {}
-        # The seconds that an item takes, by function.
-        self.item_seconds = {}
+        # Seconds for each item, by function.
+        self.pace = {}
         self.contexts = {}
         self.blobs = {}
         self.workers = {}
@@ -1267,7 +1266,7 @@ class Gateway:
         self.loss = None
         self.tasks = set()
         self.name = f"trefoil-{os.urandom(8).hex()}"
-        # Results that stay on the cluster, by the pool's numbers, and the numbers of those that are being computed.
+        # Results that stay on the cluster, by the pool's numbers, and the numbers of those that are being made.
         self.kept = {}
         self.keeping = set()
         known = make_known()
@@ -1278,7 +1277,7 @@ class Gateway:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    # Contexts, the program, and the first frames of every process.
+    # Contexts, the program, and what every process begins with.
 
     def keep_context(self, number, data):
         users, push = self.contexts.get(number, (0, None))
@@ -1310,7 +1309,7 @@ class Gateway:
         await self.client.run(put, self.name, blobs, workers=workers, on_error="ignore")
 
     async def prepare(self):
-        """Waits until the first frames of every process are known, and were sent to Dask's workers."""
+        """What every process begins with is known, and with the workers."""
         if self.setup is None:
             data = (self.welcome, self.initializer)
             name = hashlib.sha256(repr(data).encode()).hexdigest()[:16]
@@ -1346,7 +1345,7 @@ class Gateway:
                 large = await self.client.scatter(items, hash=False)
             key = f"trefoil-{self.name[8:]}-{next(self.numbers)}"
             if not self.pending:
-                # Frames that are submitted together cost the scheduler less.
+                # Many at once cost the scheduler less.
                 pause = max(0, self.submitted + BEAT - time.monotonic())
                 asyncio.get_running_loop().call_later(pause, self.submit)
             work = None if alone or large is not None else self.work(frame.code, count)
@@ -1373,7 +1372,7 @@ class Gateway:
             except CANCELLED:
                 if frame.cancelled or self.loss or self.client.status != "running":
                     raise
-                # Large arguments were lost with a worker.
+                # Large arguments were on a worker that is lost.
                 attempts += 1
                 if attempts > self.config["retries"] + 3:
                     raise
@@ -1400,14 +1399,14 @@ class Gateway:
             await self.push(names, [address])
 
     async def keep(self, frame, key):
-        """Keeps the result on the cluster. Returns the records that say so, or why there is no result."""
+        """The result stays where it is: that it does, or why there is none."""
         future = frame.future
         await future._state.wait()
         begun = message(bytes([RECORD_BEGUN]))
         if future.status == "finished":
             if frame.keep in self.keeping:
                 self.kept[frame.keep] = future
-            # `None`, as src/process/payload/kept.rs encodes it.
+            # `None`, as src/process/payload/kept.rs has it.
             return Outcome(outcome(DONE, 1, records=begun + bytes([VALUE, 1, 0])))
         try:
             await future
@@ -1435,7 +1434,7 @@ class Gateway:
             future.release()
 
     async def result(self, future):
-        """A task's result. The results of tasks that end at about the same time are fetched together."""
+        """What a task gives. Those that have ended about the same time are fetched together."""
         await future._state.wait()
         if future.status != "finished":
             return await future
@@ -1452,7 +1451,7 @@ class Gateway:
             try:
                 results = await self.client.gather([future for future, _ in done])
             except BaseException:
-                # At least one of them cannot be fetched: fetch each by itself.
+                # One of them, at least, is not to be had: each by itself says so.
                 for future, fetched in done:
                     self.begin(self.fetch_one(future, fetched))
                 continue
@@ -1470,23 +1469,23 @@ class Gateway:
             fetched.set_exception(error)
 
     def work(self, code, count):
-        """How many seconds `count` items of a function should take, if that is short."""
-        item_seconds = self.item_seconds.get(code)
-        work = SHORT if item_seconds is None else item_seconds * count + HANDLING
+        """How many seconds so many items of a function should take, if that is short."""
+        pace = self.pace.get(code)
+        work = SHORT if pace is None else pace * count + HANDLING
         return work if work < SHORT else None
 
     def learn(self, code, result):
         if result.begun:
-            if len(self.item_seconds) > FUNCTIONS:
-                self.item_seconds.clear()
+            if len(self.pace) > FUNCTIONS:
+                self.pace.clear()
             seen = result.nanos / 1e9 / result.begun
-            self.item_seconds[code] = (self.item_seconds.get(code, seen) + seen) / 2
+            self.pace[code] = (self.pace.get(code, seen) + seen) / 2
 
     def submit(self):
-        """Submits everything that is pending."""
+        """Hands on all that has come lately."""
         self.submitted = time.monotonic()
         pending, self.pending = self.pending, []
-        # Tasks that are submitted in one message have the same options.
+        # What Dask is told in one message has the same options.
         alone, short, others = [], [], []
         for one in pending:
             if one.needs or one.options or not isinstance(one.items, bytes):
@@ -1498,7 +1497,7 @@ class Gateway:
             self.submit_some([[one]])
 
     def joined(self, short):
-        """Groups short frames into tasks."""
+        """By what is to be one task."""
         share = sum(one.work for one in short) / max(1, sum(self.workers.values()))
         most = min(SHORT, max(LITTLE, share))
         tasks = []
@@ -1550,7 +1549,7 @@ class Gateway:
             results = unpack(await self.result(together.future))
             together.tell(results, len(results))
         except BaseException:
-            # Each frame is tried alone, so that no frame fails because of another.
+            # Whatever it is, each finds out alone, and none has to bear what another has done.
             together.fail()
         finally:
             del self.together[key]
@@ -1583,7 +1582,7 @@ class Gateway:
     # The cluster.
 
     async def look_around(self):
-        """Updates the list of Dask's workers; returns those that are new."""
+        """Which workers are new."""
         threads = dict(await asyncio.wait_for(self.client.scheduler.ncores(workers=None), 30))
         new = threads.keys() - self.workers.keys()
         self.workers = threads
@@ -1616,7 +1615,7 @@ class Gateway:
             await self.push([EXECUTABLE], lacking)
 
     def check(self):
-        """Raises `Gone` if there is no scheduler any more."""
+        """There is a scheduler."""
         if self.client.status != "running":
             self.lost()
         if self.loss:
@@ -1694,7 +1693,8 @@ class Gateway:
                 await self.bring_executable(new)
         except Exception as error:
             fail(f"the workers of Dask at {address} could not be prepared: {type(error).__name__}: {error}")
-        # (The cluster's interpreters must have this one's versions: otherwise registering the holder has just failed.)
+        # (The interpreters of the cluster and this one are to have the same versions; a holder that could not be read there
+        # has failed just now.)
         say(f"ready {sum(self.workers.values())}")
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 2)
@@ -1740,7 +1740,7 @@ class Gateway:
 
 
 def why(address, error):
-    """Why a connection has failed, in words."""
+    """In words, what a connection has failed of."""
     last, causes = error, []
     while error is not None:
         causes.append(error)
@@ -1769,7 +1769,7 @@ def why(address, error):
 
 
 def is_private(address):
-    """Whether everything sent to `address` stays on this machine, or is encrypted."""
+    """What is said there stays on this machine, or is encrypted."""
     scheme, _, rest = address.partition("://")
     if not rest:
         scheme, rest = "tcp", address
@@ -1779,13 +1779,13 @@ def is_private(address):
     try:
         found = {one[4][0] for one in socket.getaddrinfo(host or rest, None)}
     except OSError as error:
-        # (The name may resolve a moment later, and then to any machine.)
+        # (It may be known a moment later, and then be anywhere.)
         fail(f"Dask's scheduler at {address} cannot be reached: {error}")
     return all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found)
 
 
 def settings():
-    """Parses the arguments: `name=value`, some of them repeated."""
+    """The arguments: `name=value`, some of them often."""
     config = {"args": [], "env": {}, "options": {}, "retries": 2, "slice": 0.4, "timeout": 5}
     resources = {}
     for argument in map(os.fsencode, sys.argv[1:]):
@@ -1802,7 +1802,7 @@ def settings():
             config["options"]["priority"] = int(value)
         else:
             config[name] = os.fsdecode(value)
-    # Variables are not among the arguments, which every user of the machine can see.
+    # Not among the arguments, which everybody sees.
     for number in itertools.count():
         if (variable := os.environb.pop(b"GATEWAY_VARIABLE_%d" % number, None)) is None:
             break

@@ -1,20 +1,20 @@
-//! The messages that authenticate a connection before it becomes a worker's.
+//! What is said over a connection before anything of it is a worker's stream.
 //!
-//! **Protocol.** The pool listens, and a worker connects. Both have a key of 32 bytes, which the
-//! worker got in another way. Each proves to the other that it has the key, over random numbers
-//! that both have just drawn, so that a recorded handshake is useless:
+//! **Protocol.** The pool listens, a worker dials. Both have a key of 32 bytes, which came to the
+//! worker in another way. Each proves that to the other, over numbers that both have just drawn, so
+//! that what was heard once is of no use:
 //!
 //! ```text
 //!   pool ► worker    MAGIC, number
 //!   worker ► pool    number, HMAC(key, "worker", both numbers, hello), length, hello
-//!   pool ► worker    HMAC(key, "pool..", both numbers, words), length, words (why not, or empty)
+//!   pool ► worker    HMAC(key, "pool..", both numbers, words), length, words    (why not; nothing: welcome)
 //! ```
 //!
-//! A message's body has at most [`LONGEST`] bytes, and the pool parses the hello only after its
-//! code was verified. The whole handshake has one deadline, however slowly bytes come. The code is
+//! Nothing is allocated or parsed but what has at most [`LONGEST`] bytes, and the hello only once
+//! its code is right. All of it has one deadline, however slowly bytes come. The code is
 //! HMAC-SHA-256, compared in constant time. Nothing is encrypted.
 //!
-//! Tests: below, with hostile peers.
+//! Tests: below, hostile peers among them.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -24,10 +24,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// How long a handshake may take.
+/// How long it may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
-/// The most bytes of a hello, and of a refusal.
+/// How many bytes a hello may have, and a refusal.
 const LONGEST: usize = 1024;
 
 const MAGIC: [u8; 8] = *b"trefoil1";
@@ -38,17 +38,17 @@ const SIZE: usize = 32;
 pub(crate) struct Key([u8; SIZE]);
 
 impl Key {
-    /// Draws a random key.
+    /// A new, random one.
     pub(crate) fn new() -> io::Result<Self> {
         random().map(Self)
     }
 
-    /// The key as hexadecimal text.
+    /// As text of one line.
     pub(crate) fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Parses [`hex`](Self::hex)'s text.
+    /// From such text.
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
         let text = text.as_bytes();
         let mut key = [0; SIZE];
@@ -80,24 +80,24 @@ pub(super) fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// The first message of a worker: what the connection is for.
+/// What a connection is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    /// Identifies this crate's code, and with it the build of the program.
+    /// The copy of this crate, and with it the build of the program.
     pub(crate) copy: String,
-    /// Both connections of a worker have the same ticket.
+    /// Both connections of a worker have the same number.
     pub(crate) ticket: u64,
-    /// True: the connection is the worker's stream. False: it reports the worker's exit.
+    /// It is the worker's stream. Else: what is said of its end.
     pub(crate) is_stream: bool,
-    /// The pool's name for the job.
+    /// What the pool calls it.
     pub(crate) job: String,
-    /// The id of the Slurm job.
+    /// Of Slurm's job.
     pub(crate) number: u32,
 }
 
-/// Why the handshake failed.
+/// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
+pub(crate) enum Refused {
     #[error("it does not have the key")]
     Key,
     #[error("its first words are not the protocol's")]
@@ -108,7 +108,7 @@ pub(crate) enum HandshakeError {
     Silent(#[from] io::Error),
 }
 
-/// A stream with one deadline for all reads and writes.
+/// A stream that has until `end`, in all.
 pub(super) struct Until<'a> {
     stream: &'a TcpStream,
     end: Instant,
@@ -134,12 +134,12 @@ impl<'a> Until<'a> {
         Ok(bytes)
     }
 
-    /// Reads a code, and the body that it authenticates.
-    fn body(&mut self) -> Result<([u8; SIZE], Vec<u8>), HandshakeError> {
+    /// A code, and the body that it is for.
+    fn body(&mut self) -> Result<([u8; SIZE], Vec<u8>), Refused> {
         let code = self.array()?;
         let length = usize::from(u16::from_le_bytes(self.array()?));
         if length > LONGEST {
-            return Err(HandshakeError::Broken);
+            return Err(Refused::Broken);
         }
         let mut body = vec![0; length];
         self.read_exact(&mut body)?;
@@ -165,7 +165,7 @@ impl Write for Until<'_> {
     }
 }
 
-/// Removes the deadline: from here on, it is a stream like any other.
+/// Afterwards it is a stream as any other.
 fn over(stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)
@@ -178,37 +178,35 @@ fn say(
     numbers: &[[u8; SIZE]; 2],
     body: &[u8],
     before: &[u8],
-) -> Result<(), HandshakeError> {
-    let code = key.code(of, numbers, body).ok_or(HandshakeError::Key)?;
-    let length = u16::try_from(body.len()).map_err(|_| HandshakeError::Broken)?;
+) -> Result<(), Refused> {
+    let code = key.code(of, numbers, body).ok_or(Refused::Key)?;
+    let length = u16::try_from(body.len()).map_err(|_| Refused::Broken)?;
     let code = code.finalize().into_bytes();
     let words = [before, &code[..], &length.to_le_bytes(), body].concat();
     Ok(to.write_all(&words)?)
 }
 
-/// The pool's side: returns the hello of the worker that has connected, if `judge` accepts it.
+/// The pool's side: the hello of the worker that has dialled, if `judge` accepts it.
 pub(crate) fn answer(
     stream: &TcpStream,
     key: &Key,
     limit: Duration,
     judge: impl FnOnce(&Hello) -> Result<(), String>,
-) -> Result<Hello, HandshakeError> {
+) -> Result<Hello, Refused> {
     let mut until = Until::new(stream, limit);
     let own = random()?;
     until.write_all(&[&MAGIC[..], &own].concat())?;
     let numbers = [own, until.array()?];
     let (code, body) = until.body()?;
-    let right = key
-        .code(b"worker", &numbers, &body)
-        .ok_or(HandshakeError::Key)?;
-    right.verify_slice(&code).map_err(|_| HandshakeError::Key)?;
-    let hello: Hello = postcard::from_bytes(&body).map_err(|_| HandshakeError::Broken)?;
+    let right = key.code(b"worker", &numbers, &body).ok_or(Refused::Key)?;
+    right.verify_slice(&code).map_err(|_| Refused::Key)?;
+    let hello: Hello = postcard::from_bytes(&body).map_err(|_| Refused::Broken)?;
     let judged = judge(&hello);
     let words = judged.as_ref().err().map_or("", String::as_str);
     let words = words.get(..LONGEST).unwrap_or(words);
     say(&mut until, key, b"pool..", &numbers, words.as_bytes(), &[])?;
     over(stream)?;
-    judged.map(|()| hello).map_err(HandshakeError::Judged)
+    judged.map(|()| hello).map_err(Refused::Judged)
 }
 
 /// The worker's side.
@@ -217,29 +215,27 @@ pub(crate) fn call(
     key: &Key,
     hello: &Hello,
     limit: Duration,
-) -> Result<(), HandshakeError> {
+) -> Result<(), Refused> {
     let mut until = Until::new(stream, limit);
     if until.array()? != MAGIC {
-        return Err(HandshakeError::Broken);
+        return Err(Refused::Broken);
     }
     let numbers = [until.array()?, random()?];
-    let hello = postcard::to_stdvec(hello).map_err(|_| HandshakeError::Broken)?;
+    let hello = postcard::to_stdvec(hello).map_err(|_| Refused::Broken)?;
     say(&mut until, key, b"worker", &numbers, &hello, &numbers[1])?;
     let (code, words) = match until.body() {
-        // The pool closes the connection of a worker without the key.
-        Err(HandshakeError::Silent(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(HandshakeError::Key);
+        // The pool says no more to a worker without the key.
+        Err(Refused::Silent(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(Refused::Key);
         }
         body => body?,
     };
-    let right = key
-        .code(b"pool..", &numbers, &words)
-        .ok_or(HandshakeError::Key)?;
-    right.verify_slice(&code).map_err(|_| HandshakeError::Key)?;
+    let right = key.code(b"pool..", &numbers, &words).ok_or(Refused::Key)?;
+    right.verify_slice(&code).map_err(|_| Refused::Key)?;
     over(stream)?;
     match words.is_empty() {
         true => Ok(()),
-        false => Err(HandshakeError::Judged(
+        false => Err(Refused::Judged(
             String::from_utf8_lossy(&words).into_owned(),
         )),
     }
@@ -275,7 +271,7 @@ mod tests {
         limit: Duration,
         judge: impl FnOnce(&Hello) -> Result<(), String> + Send,
         worker: impl FnOnce(TcpStream) -> T + Send,
-    ) -> (Result<Hello, HandshakeError>, T) {
+    ) -> (Result<Hello, Refused>, T) {
         let (pool, dialled) = pair();
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| worker(dialled));
@@ -309,8 +305,8 @@ mod tests {
         let (answer, called) = meet(&key, LIMIT, never, |stream| {
             call(&stream, &other, &hello(), LIMIT)
         });
-        assert!(matches!(answer, Err(HandshakeError::Key)), "{answer:?}");
-        assert!(matches!(called, Err(HandshakeError::Key)), "{called:?}");
+        assert!(matches!(answer, Err(Refused::Key)), "{answer:?}");
+        assert!(matches!(called, Err(Refused::Key)), "{called:?}");
         // The listener must have it, too.
         let (listens, dialled) = pair();
         let call = std::thread::scope(|scope| {
@@ -321,7 +317,7 @@ mod tests {
             (&listens).write_all(&[0; SIZE + 2]).unwrap();
             call.join().unwrap()
         });
-        assert!(matches!(call, Err(HandshakeError::Key)), "{call:?}");
+        assert!(matches!(call, Err(Refused::Key)), "{call:?}");
     }
 
     #[test]
@@ -347,7 +343,7 @@ mod tests {
             stream.write_all(&recorded).unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        assert!(matches!(answer, Err(HandshakeError::Key)), "{answer:?}");
+        assert!(matches!(answer, Err(Refused::Key)), "{answer:?}");
     }
 
     #[test]
@@ -360,7 +356,7 @@ mod tests {
                 .unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        assert!(matches!(answer, Err(HandshakeError::Broken)), "{answer:?}");
+        assert!(matches!(answer, Err(Refused::Broken)), "{answer:?}");
     }
 
     #[test]
@@ -370,20 +366,14 @@ mod tests {
         let (answer, ()) = meet(&key, SOON, fine, |mut stream| {
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        assert!(
-            matches!(answer, Err(HandshakeError::Silent(_))),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(Refused::Silent(_))), "{answer:?}");
         // One byte now and then does not prolong it.
         let (answer, ()) = meet(&key, SOON, fine, |mut stream| {
             stream.set_read_timeout(Some(SOON / 10)).unwrap();
             let ends = |read: io::Result<usize>| matches!(read, Ok(0));
             while stream.write_all(&[0]).is_ok() && !ends(stream.read(&mut [0; 64])) {}
         });
-        assert!(
-            matches!(answer, Err(HandshakeError::Silent(_))),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(Refused::Silent(_))), "{answer:?}");
         assert!(begin.elapsed() < LIMIT, "{:?}", begin.elapsed());
     }
 

@@ -1,14 +1,15 @@
 //! On a node: the process that holds a worker.
 //!
-//! **Job.** Slurm starts the holder. It connects to the pool twice, and proves each time that it
-//! has the key. Then it starts the worker: the same program again, whose stream is the first
-//! connection. When the worker has exited, the holder reports how on the second connection, and
-//! only then closes the first. So the pool knows the cause when it sees the end of the stream. The
-//! report cannot get between the worker's records, the last of which may be incomplete.
+//! **Job.** Slurm starts the holder. It connects to the pool twice, and proves that it has the key,
+//! before it starts the worker: the same program again, whose stream is the first connection. Then
+//! it only waits. When the worker has ended, the holder reports on the second connection how, and
+//! only then lets the first one end. So the pool knows the cause when it sees the end of the
+//! stream, and no part of the report gets between the worker's records, the last of which may be
+//! incomplete.
 //!
-//! **Death.** If the pool is gone or out of reach, the worker sees the end of its stream and kills
-//! its process group; the holder kills it too, in case the worker is stopped. If the holder is
-//! killed, Slurm kills the rest of its job.
+//! **Death.** The pool is gone, or cannot be reached: the worker hears the end of its stream and
+//! kills its group, and so does this process, should the worker be stopped. This process is killed:
+//! Slurm kills what is left of its job.
 //!
 //! Tests: `tests/slurm/`.
 
@@ -23,7 +24,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
 
-use super::handshake::{self, HandshakeError, Hello, Key, Until, random};
+use super::handshake::{self, Hello, Key, Refused, Until, random};
 use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
 use crate::process::worker::stream::ends;
@@ -34,22 +35,22 @@ use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::{ENDS, far};
 use crate::sys::worker::hear_all_signals;
 
-/// How long the pool may take to answer: it accepts no connection while it waits for one of Slurm's
-/// commands, and it may run two in a row.
+/// How long the pool may take to answer: it answers none while it waits for one of Slurm's
+/// commands, and then for the next.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// How often, and for how long, to reconnect after the pool closed a connection silently: it evicts
-/// the oldest when there are too many (`strangers`). The pause doubles each time.
+/// How often the pool is dialled if it ends a connection without a word, and how long after the
+/// first time: it has done so to the oldest of very many (`strangers`).
 const DIALS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How many bytes of the end of the worker's standard error are kept.
+/// How much of a worker's last words is kept.
 const TAIL: usize = 4096;
 
-/// How long to wait, after the worker's exit, until the pool closes its end of the stream.
+/// How long the pool may take to let go of the stream of a worker that has ended.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Connects, runs a worker, and exits with its exit code.
+/// Dials, holds a worker, and ends as that does.
 pub(crate) fn hold(invitation: &Invitation, address: &str) -> ! {
     hear_all_signals();
     match connect(invitation, address).and_then(|connections| run(invitation, connections)) {
@@ -58,7 +59,7 @@ pub(crate) fn hold(invitation: &Invitation, address: &str) -> ! {
     }
 }
 
-/// Opens the worker's stream, and the connection that reports its exit.
+/// The worker's stream, and the connection on which its end is told.
 fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]> {
     let mut line = [0; 64];
     io::stdin()
@@ -83,7 +84,7 @@ fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]>
                     far(&stream, !is_stream)?;
                     return Ok(stream);
                 }
-                Err(why) if round == DIALS || matches!(why, HandshakeError::Judged(_)) => {
+                Err(why) if round == DIALS || matches!(why, Refused::Judged(_)) => {
                     return Err(io::Error::other(format!("the pool at {address}: {why}")));
                 }
                 Err(_) => poll_patiently(&mut [], Some(PAUSE * 2u32.pow(round))),
@@ -94,7 +95,7 @@ fn connect(invitation: &Invitation, address: &str) -> io::Result<[TcpStream; 2]>
     Ok([dial(true)?, dial(false)?])
 }
 
-/// The id of the Slurm job that this process is in; 0 if there is none.
+/// The number of Slurm's job that this is in; 0: there is none.
 fn job() -> u32 {
     let number = std::env::var("SLURM_JOB_ID").ok();
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -112,7 +113,7 @@ fn reach(address: &str) -> io::Result<TcpStream> {
     Err(io::Error::new(last.kind(), words))
 }
 
-/// Runs the worker until it exits, and reports its exit.
+/// Runs the worker to its end, and says how that was.
 fn run(invitation: &Invitation, [stream, mut tells]: [TcpStream; 2]) -> io::Result<i32> {
     let mut child = start(invitation, &stream)?;
     let pid = Pid::from_child(&child);
@@ -145,7 +146,7 @@ fn run(invitation: &Invitation, [stream, mut tells]: [TcpStream; 2]) -> io::Resu
             words = None;
         }
     };
-    // (Processes that the worker started may keep the pipe open for ever.)
+    // (What it has started may have the pipe for ever.)
     let has_more = |words: &ChildStderr| {
         let mut fds = [PollFd::new(words, PollFlags::IN)];
         poll_patiently(&mut fds, Some(Duration::ZERO));
@@ -173,7 +174,7 @@ fn run(invitation: &Invitation, [stream, mut tells]: [TcpStream; 2]) -> io::Resu
 
 /// Starts the program again, as a worker.
 fn start(invitation: &Invitation, stream: &TcpStream) -> io::Result<Child> {
-    rustix::io::fcntl_setfd(stream, FdFlags::empty())?; // the worker inherits it
+    rustix::io::fcntl_setfd(stream, FdFlags::empty())?; // it is the worker's, too
     let number = stream.as_raw_fd();
     let own = std::process::id().to_string();
     let invitation = elsewhere(invitation.depth.saturating_sub(1), &own, [number; 2]);
@@ -192,8 +193,7 @@ fn start(invitation: &Invitation, stream: &TcpStream) -> io::Result<Child> {
     child
 }
 
-/// Passes on what the worker has written to standard error, and keeps the end of it. False: the
-/// pipe is closed.
+/// Passes on what the worker has written, and keeps the last of it. False: there will be no more.
 fn hear(words: &mut ChildStderr, tail: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 8192];
     let count = words.read(&mut buffer).unwrap_or(0);
@@ -204,14 +204,14 @@ fn hear(words: &mut ChildStderr, tail: &mut Vec<u8>) -> bool {
     count > 0
 }
 
-/// Kills the worker and the processes that it has started. (It may not have a group yet.)
+/// Kills the worker and what it has started. (It may not have a group yet.)
 fn kill(pid: Pid) {
     let _ = rustix::process::kill_process_group(pid, Signal::KILL);
     let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
-/// Closes the stream for writing, and reads until the pool has closed its side: closing it with
-/// unread input would send a reset in place of the end.
+/// Ends the stream behind all that was said, and waits until the pool has heard that: what it says
+/// itself must not be unread here, or the end would be a reset.
 fn part(stream: TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
     let _ = io::copy(&mut Until::new(&stream, GOODBYE), &mut io::sink());

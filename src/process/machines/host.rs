@@ -1,27 +1,27 @@
-//! A machine's name, and how many workers it is to have.
+//! A machine by its name, and how many workers it is to have.
 //!
 //! Tests: below.
 
 /// One of the hosts that a user has named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
-    /// In ssh's syntax.
+    /// As ssh takes it.
     pub(crate) name: String,
-    /// `None`: as many workers as the host has processors.
+    /// `None`: as many as it has processors.
     pub(crate) slots: Option<usize>,
 }
 
 impl Host {
-    /// Parses `name` or `name:slots`. Text with more than one colon is an IPv6 address, unless the
-    /// address is in brackets.
+    /// `name` or `name:slots`; what has more colons is an address of IPv6 unless it stands in
+    /// brackets.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, slots) = match text.rsplit_once(':') {
             Some((name, slots)) if !name.contains(':') || name.ends_with(']') => {
                 let slots = slots.parse().ok().filter(|slots| *slots > 0);
                 let Some(slots) = slots else {
                     return Err(format!(
-                        "`{text}` is no host: behind the colon stands how many workers it is to \
-                         have, from 1 (for another port, use `.option(\"Port=...\")`)"
+                        "`{text}` is no host: behind the colon stands how many workers it is to have, from 1 (for another port, use \
+                         `.option(\"Port=...\")`)"
                     ));
                 };
                 (name, Some(slots))

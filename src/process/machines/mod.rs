@@ -33,7 +33,7 @@ use super::PoolError;
 use super::parent::launch::Launch;
 use super::parent::settings::Settings;
 
-/// /// The items that are public at the crate's root.
+/// What is public at the crate's root.
 pub(crate) mod root {
     #[cfg(feature = "dask")]
     pub use super::dask::Dask;
@@ -48,20 +48,20 @@ pub use root::*;
 #[cfg(all(feature = "dask", test))]
 pub(crate) use dask::GATEWAY;
 
-/// Starts a pool's workers on other machines: see
+/// What starts a pool's workers on other machines: see
 /// [`ProcessPoolBuilder::on`](crate::ProcessPoolBuilder::on).
 ///
-/// Only this crate implements it.
+/// Nothing but this crate implements it.
 pub trait Engine: fmt::Debug {
     /// For the builder. No other crate can implement it, since its result has no public name.
     #[doc(hidden)]
-    fn connector(self) -> sealed::Connector;
+    fn said(self) -> sealed::Said;
 }
 
-/// An engine's settings, before a pool is built on it.
+/// What is said about an engine, until a pool is built on it.
 pub(crate) trait Connect: fmt::Debug + Send + Sync {
-    /// Finds out whether workers can be started, and prepares everything for that. It may take
-    /// long; after an error it leaves nothing behind.
+    /// Finds out whether workers can be started, and makes everything ready for that. It may take
+    /// its time, and leaves nothing behind after an error.
     fn connect(&self, settings: &Settings) -> Result<Arc<dyn Launch>, PoolError>;
 }
 
@@ -70,7 +70,7 @@ pub(crate) mod sealed {
 
     use super::Connect;
 
-    /// An engine's settings, for the builder.
+    /// An engine, for the builder.
     #[derive(Debug)]
-    pub struct Connector(pub(crate) Arc<dyn Connect>);
+    pub struct Said(pub(crate) Arc<dyn Connect>);
 }

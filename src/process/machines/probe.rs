@@ -1,12 +1,13 @@
-//! Tests whether a host can run workers, before the first one is started.
+//! Whether workers can be started on a host, before the first is.
 //!
-//! **Protocol.** It uses one connection. The caller's thread reads all of it, with a deadline:
-//! 1. The script prints what the host is, and whether the executable is there.
-//! 2. If it is not, a second connection copies it, under a temporary name until the copy is
-//!    complete; then step 1 is repeated.
+//! **Protocol.** Over one connection, of which every word is read here, on the caller's thread and
+//! with a deadline:
+//! 1. The script says what the host is, and whether the executable is there.
+//! 2. If it is not, a second connection takes it there, under a name that it gets only when it is
+//!    whole; then again from 1.
 //! 3. If it is, the same connection goes on as a worker's would: welcome, hello, good-bye. So
-//!    whatever would keep a worker from starting is found here and reported: another kind of
-//!    processor, older libraries, another build, a `main` without `init`.
+//!    whatever keeps a worker from getting that far is found here, and told in words: other
+//!    processors, older libraries, another build, a `main` without `init`.
 //!
 //! Tests: below; `tests/machines/`.
 
@@ -15,32 +16,32 @@ use std::io;
 use std::process::Command;
 use std::time::Duration;
 
-use super::conversation::{ProgramOutput, Rest, converse};
+use super::conversation::{Rest, Said, converse};
 use crate::process::wire::{Frame, Record};
 use crate::sys::executable;
 use crate::sys::image::image;
 
-/// How long a host may take to describe itself.
+/// How long a host may take to say what it is.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
-/// How long it may take to copy the executable.
+/// How long the executable may take to get there.
 const COPY_LIMIT: Duration = Duration::from_secs(1800);
 
-/// The first word of the script's output, before the facts.
+/// What the script says first of all, before the facts.
 pub(crate) const MARK: &str = "trefoil-host";
 
-/// What a host reports about itself.
+/// What a host has said of itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) system: String,
     pub(crate) processor: String,
-    /// The number of processors.
+    /// How many there are.
     pub(crate) processors: usize,
-    /// The executable is there.
+    /// The executable is there, and was started.
     pub(crate) has_it: bool,
 }
 
 impl Facts {
-    /// Parses the host's facts; returns them and the remaining bytes, or an error message.
+    /// Of what a host says, and the rest of it. In words, if that is not what it should be.
     fn read(said: &[u8]) -> Result<(Self, &[u8]), String> {
         let shown = |bytes: &[u8]| {
             let text: String = String::from_utf8_lossy(bytes).chars().take(80).collect();
@@ -57,8 +58,8 @@ impl Facts {
         };
         if at > 0 {
             return Err(format!(
-                "its login shell prints \"{}\", which would get into the workers' stream: have it \
-                 print nothing where it is not interactive",
+                "its login shell prints \"{}\", which would get into the workers' stream: have it print nothing where it is not \
+                 interactive",
                 shown(&said[..at])
             ));
         }
@@ -79,22 +80,21 @@ impl Facts {
     }
 }
 
-/// How to test one host.
+/// A host, as what is asked of it.
 pub(crate) struct Probe {
     pub(crate) host: String,
-    /// A line for a shell (`shell::line`): it prints the facts, then runs the executable as a
-    /// worker.
+    /// A line for a shell (`shell::line`): says the facts, and goes on as a worker.
     pub(crate) ask: Vec<u8>,
-    /// Another line: it writes the rest of standard input to the executable's place. `None`: the
-    /// user has said where the executable is, so nothing is copied.
+    /// Another: puts what comes behind it where the executable belongs. `None`: it is there, or
+    /// nobody has put it there.
     pub(crate) put: Option<Vec<u8>>,
 }
 
-/// Makes an ssh client whose other end reads a line and runs it (`shell::COMMAND`).
+/// Makes a client that is to read a line there.
 type Client<'a> = &'a dyn Fn() -> Command;
 
 impl Probe {
-    /// Returns how many processors the host has, if a worker can run there; otherwise why not.
+    /// How many processors the host has, if a worker runs there; or why not.
     pub(crate) fn run(&self, client: Client<'_>) -> Result<usize, String> {
         let mut answer = self.ask(client)?;
         let (mut facts, _) = self.facts(&answer)?;
@@ -117,7 +117,7 @@ impl Probe {
         }
     }
 
-    fn ask(&self, client: Client<'_>) -> Result<ProgramOutput, String> {
+    fn ask(&self, client: Client<'_>) -> Result<Said, String> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
             memory: 0,
@@ -127,7 +127,7 @@ impl Probe {
         self.converse(client, words, None, PROBE_LIMIT)
     }
 
-    /// Copies the executable to the host.
+    /// Copies the executable.
     fn put(&self, client: Client<'_>, put: &[u8]) -> Result<(), String> {
         let own = executable::path().and_then(File::open);
         let own = own.map_err(|error| format!("the program's file cannot be read: {error}"))?;
@@ -136,16 +136,15 @@ impl Probe {
             true => Ok(()),
             false if answer.status.code() == Some(255) => Err(self.unreachable(&answer)),
             false => Err(self.says(
-                "cannot keep a copy of the executable (choose another place with `directory`, or \
-                 put it there by hand and use `executable`)",
+                "cannot keep a copy of the executable (choose another place with `directory`, or put it there by hand and use \
+                 `executable`)",
                 &answer,
             )),
         }
     }
 
-    /// Reads the facts, and checks that this program can run there. Also returns the remaining
-    /// bytes.
-    fn facts<'b>(&self, answer: &'b ProgramOutput) -> Result<(Facts, &'b [u8]), String> {
+    /// What the host is, if this program can run there.
+    fn facts<'b>(&self, answer: &'b Said) -> Result<(Facts, &'b [u8]), String> {
         let (facts, rest) = match Facts::read(&answer.stdout) {
             Ok(read) => read,
             Err(_) if answer.status.code() == Some(255) => return Err(self.unreachable(answer)),
@@ -158,27 +157,24 @@ impl Probe {
         );
         if (&*system, &*processor) != (&*facts.system, &*facts.processor) {
             return Err(format!(
-                "{} is {} on {}, and this program runs on {system} on {processor}: all machines of \
-                 a pool must be of one kind",
+                "{} is {} on {}, and this program runs on {system} on {processor}: all machines of a pool must be of one kind",
                 self.host, facts.system, facts.processor
             ));
         }
         Ok((facts, rest))
     }
 
-    /// An error message: there is no connection.
-    fn unreachable(&self, answer: &ProgramOutput) -> String {
+    /// There is no connection.
+    fn unreachable(&self, answer: &Said) -> String {
         let host = &self.host;
         let knows = |words: &str| answer.stderr.contains(words);
         let way = if knows("Permission denied") {
             format!(
-                "its key is refused or missing: `ssh {host} true` must work without a question \
-                 (`ssh-copy-id {host}`, or an agent)"
+                "its key is refused or missing: `ssh {host} true` must work without a question (`ssh-copy-id {host}`, or an agent)"
             )
         } else if knows("Host key verification failed") {
             format!(
-                "its host key is not known here, or has changed: say `ssh {host}` once, and look \
-                 at the key"
+                "its host key is not known here, or has changed: say `ssh {host}` once, and look at the key"
             )
         } else if knows("Could not resolve hostname") {
             "the name is not known here: see /etc/hosts, or `config`".to_owned()
@@ -190,28 +186,25 @@ impl Probe {
         self.says(&format!("cannot be reached; {way}"), answer)
     }
 
-    /// An error message: the executable was started, and has not become a worker.
-    fn no_worker(&self, answer: &ProgramOutput) -> String {
+    /// It was started, and has not become a worker.
+    fn no_worker(&self, answer: &Said) -> String {
         let knows = |words: &str| answer.stderr.contains(words);
         let way = if knows("another build") {
             "has another build of this program: put this one there, or leave `executable` out"
         } else if knows("GLIBC") || knows("shared librar") {
-            "lacks libraries of this program: build it for older ones, or statically (`--target \
-             x86_64-unknown-linux-musl`)"
+            "lacks libraries of this program: build it for older ones, or statically (`--target x86_64-unknown-linux-musl`)"
         } else if matches!(answer.status.code(), Some(126 | 127)) {
-            "cannot execute it (no right to, or a file system that forbids it: choose another \
-             place with `directory`)"
+            "cannot execute it (no right to, or a file system that forbids it: choose another place with `directory`)"
         } else if answer.status.code() == Some(255) {
             "was lost while it started a worker"
         } else {
-            "has started it, and it has not become a worker: `main` must begin with \
-             `trefoil::init()`"
+            "has started it, and it has not become a worker: `main` must begin with `trefoil::init()`"
         };
         self.says(way, answer)
     }
 
-    /// An error message: the host, `what`, and the last line that it wrote to standard error.
-    fn says(&self, what: &str, answer: &ProgramOutput) -> String {
+    /// The host, `what` about it, and the last words of it.
+    fn says(&self, what: &str, answer: &Said) -> String {
         let last = answer
             .stderr
             .lines()
@@ -221,19 +214,18 @@ impl Probe {
         format!("{} {what}{}", self.host, last.unwrap_or_default())
     }
 
-    /// Opens one connection: runs the client with [`converse`].
+    /// One connection: what [`converse`] says of it.
     fn converse(
         &self,
         client: Client<'_>,
         words: Vec<u8>,
         rest: Option<Rest>,
         limit: Duration,
-    ) -> Result<ProgramOutput, String> {
+    ) -> Result<Said, String> {
         let mut command = client();
         converse(&mut command, words, rest, limit).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => format!(
-                "there is no `{}` here: install OpenSSH's client (Debian: `apt install \
-                 openssh-client`), or name another with `client`",
+                "there is no `{}` here: install OpenSSH's client (Debian: `apt install openssh-client`), or name another with `client`",
                 command.get_program().to_string_lossy()
             ),
             _ => format!("{}: {error}", self.host),

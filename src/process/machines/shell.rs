@@ -1,13 +1,13 @@
 //! Text for a shell on another machine.
 //!
-//! **How.** ssh hands its command line to the user's login shell on the host, whichever that is,
-//! and every user there sees it in process lists. So the command is always the same ([`COMMAND`]),
-//! and means the same in every shell: it starts a POSIX shell that reads one line from standard
-//! input (byte by byte, as POSIX requires) and runs that line. The rest of standard input stays
-//! unread. The shell itself sets variables ([`exports`]), because the arguments of `env` would be
-//! visible in process lists, too.
+//! **How.** What is passed on ssh's command line goes through the user's login shell there,
+//! whichever that is, and everybody sees it in lists of processes. So the command is always the
+//! same ([`COMMAND`]), and means the same to every shell: a POSIX shell that reads one line from
+//! standard input, byte by byte as POSIX asks of it, and runs that. The rest of standard input is
+//! untouched. For the same reason variables are set by the shell itself ([`exports`]), and not by
+//! `env`, whose arguments are in those lists, too.
 //!
-//! Tests: below, with each shell that is installed.
+//! Tests: below, with the shells that there are.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 /// Runs the first line of its standard input.
 pub(crate) const COMMAND: &str = r#"exec sh -c 'read -r t; eval "$t"'"#;
 
-/// Quotes `word` as one word of a script, whatever bytes it has.
+/// `word` as one word of a script, whatever bytes it has.
 pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
     let mut out = vec![b'\''];
     for &byte in word.as_bytes() {
@@ -28,17 +28,15 @@ pub(crate) fn quoted(word: &OsStr) -> Vec<u8> {
     out
 }
 
-/// Shell commands that export these variables to everything the shell starts; or why that is
-/// impossible.
+/// What sets these variables, for all that the shell starts; or why it cannot.
 pub(crate) fn exports(variables: &[(OsString, OsString)]) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     for (name, value) in variables {
         let plain = name.to_str().filter(|name| is_name(name));
         let Some(plain) = plain else {
             return Err(format!(
-                "the variable `{}` (`env`) cannot be set on another machine: its name must have \
-                 letters, digits and `_` only, begin with no digit, and not be one that shells set \
-                 themselves",
+                "the variable `{}` (`env`) cannot be set on another machine: its name must have letters, digits and `_` only, begin with \
+                 no digit, and not be one that shells set themselves",
                 name.to_string_lossy()
             ));
         };
@@ -51,7 +49,7 @@ pub(crate) fn exports(variables: &[(OsString, OsString)]) -> Result<Vec<u8>, Str
     Ok(out)
 }
 
-/// Whether every shell accepts `name`, and leaves its value as it is.
+/// A shell takes it, and leaves its value as it is.
 fn is_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     !name.is_empty()
@@ -61,7 +59,7 @@ fn is_name(name: &str) -> bool {
         && !["BASH", "EPOCH"].iter().any(|own| name.starts_with(own))
 }
 
-/// Variables that some shell sets itself, or makes read-only.
+/// What some shell sets, or does not let anybody set.
 const OWN: [&str; 17] = [
     "_",
     "DIRSTACK",
@@ -82,8 +80,8 @@ const OWN: [&str; 17] = [
     "UID",
 ];
 
-/// `script` as one line, for [`COMMAND`]. (Control characters, non-ASCII bytes and characters that
-/// are special in double quotes become octal escapes.)
+/// `script` as the one line that is read. (What is no plain character of a line is written as a
+/// number.)
 pub(crate) fn line(script: &[u8]) -> Vec<u8> {
     let mut out = b"eval \"$(printf \"".to_vec();
     for &byte in script {

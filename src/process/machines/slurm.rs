@@ -1,27 +1,26 @@
 //! Workers on the nodes of a Slurm cluster.
 //!
-//! **Job.** Slurm starts processes where it finds room, and each of them connects to the pool,
-//! which listens. A thread ([`Attending`]) submits jobs for the slots that the driver wants to
-//! fill, answers new connections (`strangers`, `handshake`), and keeps those that have the pool's
-//! key. Such a TCP connection is the worker's stream, with nothing in between.
+//! **Job.** Slurm starts processes where it finds room, and each of them calls back. The pool
+//! listens; a thread submits jobs for the slots that the driver wants to fill, answers new
+//! connections (`strangers`, `handshake`), and keeps those that proved to be the pool's. Such a
+//! TCP connection is the worker's stream, without anything in between.
 //!
-//! **Protocol.** The driver *asks* for each slot that it wants to fill, and repeats that every
-//! second until a worker has connected; then it is woken. Each worker has two connections: its
-//! stream, and one that reports the worker's exit (`holder`). The second carries nothing else, so
-//! the kernel's keep-alive finds a node that is cut off, whatever is in transit on the stream. The
-//! pool then shuts the stream down, and everything that the worker was sent and has not answered
-//! counts as begun.
+//! **Protocol.** A slot that is to be filled, and cannot be yet, is *asked* for, and asked for
+//! again now and then; when a worker has come the driver is told. Each worker has two connections:
+//! its stream, and one on which its end is told (`holder`). The second carries nothing else, so its
+//! silence means something: a machine that is cut off is noticed there, whatever is under way on
+//! the stream, and that is shut down. What the worker was sent and had not answered then counts as
+//! begun.
 //!
 //! **Secret.** The key goes to the nodes through standard input: in the batch script, which Slurm
-//! shows only to this user and its administrators (`sbatch`), or through `srun`'s standard input.
-//! It is on no command line, in no environment variable and in no file of ours. The shell line that
-//! starts the worker goes the same way, with the variables that the user sets with `env`.
+//! shows to this user and its administrators only (`sbatch`), or through `srun`'s. It is on no
+//! command line, in no environment, and in no file of ours. With it goes the shell's line that
+//! starts the worker, and in that what the user says with `env`.
 //!
-//! **Ends.** When the pool ends, it ends the workers' connections, cancels what is left of its jobs
-//! by their name, and removes its files. If this process is killed, its connections end, and with
-//! them the workers; a job that is still in Slurm's queue starts some time, finds no pool, and
-//! exits. The files with the workers' output stay then; a pool that is built a month later removes
-//! them.
+//! **Ends.** The pool ends: workers are told to leave; what is left of its jobs is cancelled by
+//! their name, the files are removed. This process is killed: the connections end, and with them
+//! the workers; a job that still waits in Slurm's queue starts some time, finds no pool, and ends.
+//! What the workers have printed stays then, and goes after a month, when another pool is built.
 //!
 //! Tests: `tests/slurm/`, and below.
 
@@ -56,33 +55,34 @@ use crate::sys::image::image;
 use crate::sys::poll::poll_patiently;
 use crate::sys::sockets::far;
 
-/// How often the driver repeats a request for a slot. A request that it has not repeated for three
-/// times as long is dropped.
-const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the driver asks again for a slot that waits. One that it has not asked for so long
+/// three times is not wanted.
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// The longest limit: later times might not be representable.
-const LONGEST_LIMIT: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// No limit is longer: times behind it might not exist.
+const ENDLESS: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// How long a worker may wait for its second connection, or for a slot that wants it.
-const UNUSED_LIMIT: Duration = Duration::from_secs(10);
+/// How long a worker waits for its second connection, or for a slot while none is free.
+const UNWANTED: Duration = Duration::from_secs(10);
 
-/// How often `squeue` is asked about jobs that have not connected: at first, and at most.
-const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
+/// How often Slurm is asked what has become of jobs that have not called back: at first, and at
+/// last.
+const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
-/// How long callers get the last failure, until jobs are submitted again.
-const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+/// How long callers are told of a failure, until jobs are submitted again.
+const FAILS: Duration = Duration::from_secs(1);
 
-/// How long no connection is accepted after `accept` has failed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long no connection is accepted after the system has refused one.
+const DEAF: Duration = Duration::from_millis(100);
 
-/// How often the connections that should carry nothing are checked for errors.
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often connections are looked at that should say nothing.
+const PULSE: Duration = Duration::from_secs(5);
 
-/// The pool fails after this many jobs ended before they connected, while none has connected.
-const MOST_EARLY_ENDS: usize = 5;
+/// After so many jobs that have ended before they called back, and none that has, none will.
+const EARLY: usize = 5;
 
-/// How long the report of a worker's exit may come after the end of its stream.
-const EXIT_REPORT_DELAY: Duration = Duration::from_millis(50);
+/// How long what is known of a worker's end may be behind the end of its stream.
+const OBITUARY: Duration = Duration::from_millis(50);
 
 /// Workers on the nodes of a [Slurm](https://slurm.schedmd.com) cluster.
 ///
@@ -173,7 +173,7 @@ impl Slurm {
     /// How long a worker may have nothing to do until it leaves, if there are more than the least.
     /// Default: 30 s.
     pub fn idle(mut self, limit: Duration) -> Self {
-        self.idle = limit.min(LONGEST_LIMIT);
+        self.idle = limit.min(ENDLESS);
         self
     }
 
@@ -181,7 +181,7 @@ impl Slurm {
     /// what waits to run, ends in an error that has Slurm's reason, and what is queued at Slurm
     /// is cancelled.
     pub fn patience(mut self, limit: Duration) -> Self {
-        self.patience = limit.min(LONGEST_LIMIT);
+        self.patience = limit.min(ENDLESS);
         self
     }
 
@@ -209,7 +209,8 @@ impl Slurm {
         self
     }
 
-    /// The shell line that starts a worker on a node. The shell has the job's name as `$0`.
+    /// The line that starts a worker, as the user's shell on a node reads it, which knows what the
+    /// worker is called as `$0`.
     fn start(&self, settings: &Settings, address: SocketAddr) -> Result<Vec<u8>, PoolError> {
         let executable = match &self.executable {
             Some(path) => path.clone(),
@@ -231,12 +232,11 @@ impl Slurm {
         Ok(line(&script))
     }
 
-    /// Listens at the address by which the nodes reach this machine.
+    /// Where this machine is reached.
     fn bind(&self) -> Result<TcpListener, String> {
         let named = match &self.listen {
             None => own_address().map(|ip| vec![SocketAddr::new(ip, 0)]).ok_or(
-                "it is not known by which address the nodes reach this machine: name it with \
-                 `listen`",
+                "it is not known by which address the nodes reach this machine: name it with `listen`",
             )?,
             Some(text) => {
                 let bare = text.trim_matches(['[', ']']).parse::<IpAddr>();
@@ -252,17 +252,10 @@ impl Slurm {
             }
         };
         if named.iter().any(|address| address.ip().is_unspecified()) {
-            return Err(
-                "the nodes are told where to call back: `listen` takes one address of this \
-                machine, and not all"
-                    .to_owned(),
-            );
+            return Err("the nodes are told where to call back: `listen` takes one address of this machine, and not all".to_owned());
         }
         TcpListener::bind(&named[..]).map_err(|error| {
-            format!(
-                "nothing can listen at {named:?}: {error}; name an address of this machine \
-                with `listen`"
-            )
+            format!("nothing can listen at {named:?}: {error}; name an address of this machine with `listen`")
         })
     }
 
@@ -290,8 +283,8 @@ impl Slurm {
 }
 
 impl Engine for Slurm {
-    fn connector(self) -> sealed::Connector {
-        sealed::Connector(Arc::new(self))
+    fn said(self) -> sealed::Said {
+        sealed::Said(Arc::new(self))
     }
 }
 
@@ -306,8 +299,7 @@ impl Connect for Slurm {
             );
             return Err(PoolError::Engine(match settings.asked {
                 Some(_) => format!(
-                    "{nodes}, and `workers({most})` for {most} at most: ask for more with \
-                     `workers`, or for fewer with `nodes`"
+                    "{nodes}, and `workers({most})` for {most} at most: ask for more with `workers`, or for fewer with `nodes`"
                 ),
                 None => format!("{nodes} and {most} at most: the first number is the least"),
             }));
@@ -330,7 +322,7 @@ impl Connect for Slurm {
         jobs.secret = Secret::new(&start, &key);
         jobs.sweep();
         let bell = Bell::new()?;
-        let shared = Arc::new(SlurmState {
+        let shared = Arc::new(Shared {
             state: Mutex::default(),
             come: Condvar::new(),
             bell,
@@ -338,8 +330,7 @@ impl Connect for Slurm {
             patience: self.patience,
         });
         let ask = |state: &mut State| {
-            // or until the driver asks itself
-            let until = Instant::now() + self.patience + UNUSED_LIMIT;
+            let until = Instant::now() + self.patience + UNWANTED; // or until the driver asks itself
             state.asked.extend((0..least).map(|slot| (slot, until)));
         };
         ask(&mut shared.state.lock());
@@ -363,11 +354,11 @@ impl Connect for Slurm {
     }
 }
 
-/// The state that the pool and the thread share.
+/// What the pool and the thread share.
 #[derive(Debug)]
-struct SlurmState {
+struct Shared {
     state: Mutex<State>,
-    /// A worker has connected, or the pool has failed.
+    /// A worker has come, or none will.
     come: Condvar,
     bell: Bell,
     key: Key,
@@ -377,16 +368,16 @@ struct SlurmState {
 #[derive(Default)]
 struct State {
     wake: Option<Box<dyn Fn() + Send + Sync>>,
-    /// The slots that the driver has requested, and when it last did.
+    /// The slots that wait, and when that was last said.
     asked: HashMap<usize, Instant>,
-    /// The workers with only one connection so far, by their tickets.
-    halves: HashMap<u64, FirstConnection>,
+    /// Those that have dialled once.
+    halves: HashMap<u64, Half>,
     ready: VecDeque<Arrived>,
-    /// The jobs that have not connected, and when they were submitted.
+    /// Those that have not called back, and since when that is waited for.
     pending: HashMap<String, Instant>,
-    /// The workers that have slots, by slot.
+    /// By slot.
     present: HashMap<usize, Arrived>,
-    /// Why the pool gets no workers at present, and since when.
+    /// Why there will be no worker just now.
     failed: Option<(String, Instant)>,
     strangers: Strangers,
     is_over: bool,
@@ -394,22 +385,22 @@ struct State {
 
 debug!(impl State, self);
 
-/// The first of a worker's two connections.
-struct FirstConnection {
+/// One of a worker's connections.
+struct Half {
     stream: TcpStream,
     hello: Hello,
     since: Instant,
 }
 
-/// A worker with both connections, which waits for a slot or has one.
+/// A worker that waits to be asked for, or has a slot.
 struct Arrived {
     stream: TcpStream,
     tells: TcpStream,
-    /// The job's id in `scancel`'s syntax.
+    /// As `scancel` takes it.
     job: String,
     number: u32,
     since: Instant,
-    /// Its node is out of reach, so the pool has shut its stream down.
+    /// Its node is out of reach, so its stream was ended here.
     is_cut: bool,
 }
 
@@ -420,7 +411,7 @@ impl Arrived {
     }
 }
 
-impl SlurmState {
+impl Shared {
     /// Answers a new connection, on a thread of its own.
     fn answer(&self, number: u64, stream: Arc<TcpStream>) {
         let judge = |hello: &Hello| match hello.copy == image().name() {
@@ -439,7 +430,7 @@ impl SlurmState {
             return; // it says itself why
         };
         let since = Instant::now();
-        let half = FirstConnection {
+        let half = Half {
             stream,
             hello,
             since,
@@ -458,7 +449,7 @@ impl SlurmState {
         state.pending.remove(&one.hello.job);
         let number = one.hello.number;
         state.ready.push_back(Arrived {
-            // (For a client of `srun` the name is our own, which `scancel` does not know.)
+            // (A client of `srun` has a name of ours.)
             job: match one.hello.job.contains('_') {
                 true => one.hello.job,
                 false => number.to_string(),
@@ -473,7 +464,7 @@ impl SlurmState {
         self.tell();
     }
 
-    /// Wakes the driver, and the thread that builds the pool.
+    /// There is news for the driver, or for the thread that builds the pool.
     fn tell(&self) {
         let state = self.state.lock();
         self.come.notify_all();
@@ -482,7 +473,7 @@ impl SlurmState {
         }
     }
 
-    /// Records that no worker can be had at present, and why.
+    /// There will be no worker just now.
     fn fail(&self, words: String) {
         let mut state = self.state.lock();
         state.failed = Some((words, Instant::now()));
@@ -491,17 +482,17 @@ impl SlurmState {
     }
 }
 
-/// The pool's side of the engine.
+/// What a pool has of it.
 #[derive(Debug)]
 struct Connected {
-    shared: Arc<SlurmState>,
+    shared: Arc<Shared>,
     thread: Option<thread::JoinHandle<()>>,
     elastic: Elastic,
     most: usize,
 }
 
 impl Connected {
-    /// Waits until the first worker has connected, or the pool has failed.
+    /// Waits until the first worker is here, or none will be.
     fn first(&self) -> Result<(), String> {
         let mut state = self.shared.state.lock();
         loop {
@@ -564,7 +555,7 @@ impl Launch for Connected {
     }
 
     fn again(&self) -> Duration {
-        REQUEST_INTERVAL
+        AGAIN
     }
 
     fn woken_by(&self, wake: Box<dyn Fn() + Send + Sync>) {
@@ -575,7 +566,7 @@ impl Launch for Connected {
         policy.elastic = Some(self.elastic);
     }
 
-    fn exit_report(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
+    fn obituary(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
         let Some(arrived) = self.shared.state.lock().present.remove(&index) else {
             return (None, reset);
         };
@@ -586,19 +577,18 @@ impl Launch for Connected {
             note: match arrived.is_cut {
                 true => format!("the node of job {job} does not answer any more"),
                 false => format!(
-                    "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit \
-                     of time or memory), or its node is lost"
+                    "its connection has ended: Slurm may have ended job {job} (`scancel`, a limit of time or memory), or its node is lost"
                 ),
             },
             ..Died::default()
         });
-        // (If the pool itself shut the stream down, output of the worker may be lost.)
+        // (An end that was made here is not the end of what it has said.)
         (Some(died), reset || arrived.is_cut)
     }
 }
 
 impl Drop for Connected {
-    /// The thread ends the workers and the jobs.
+    /// The thread ends what there is.
     fn drop(&mut self) {
         self.shared.state.lock().is_over = true;
         self.shared.bell.ring();
@@ -608,9 +598,9 @@ impl Drop for Connected {
     }
 }
 
-/// Reads the holder's report of its worker's exit.
+/// What a holder says of its worker's end.
 fn told(tells: &TcpStream) -> Option<Died> {
-    let mut tells = Until::new(tells, EXIT_REPORT_DELAY); // in all, however slowly bytes come
+    let mut tells = Until::new(tells, OBITUARY); // in all, however slowly bytes come
     let mut words = Vec::new();
     let mut buffer = [0; 8192];
     loop {
@@ -626,29 +616,30 @@ fn told(tells: &TcpStream) -> Option<Died> {
     }
 }
 
-/// The thread that submits jobs, answers connections, and checks both.
+/// The thread that submits, answers and looks after what there is.
 struct Attending {
-    shared: Arc<SlurmState>,
+    shared: Arc<Shared>,
     jobs: Jobs,
     listener: TcpListener,
     /// The clients of `srun`.
     clients: HashMap<String, Child>,
     numbers: u64,
-    /// When to ask `squeue` next about the jobs that have not connected, and the pause before that.
+    /// When to ask Slurm what has become of the jobs that have not called back, and how long after
+    /// that again.
     look: Option<(Instant, Duration)>,
-    /// Jobs that `squeue` did not list last time.
+    /// Of those that were not listed at the last look.
     missing: Vec<String>,
-    next_check: Instant,
-    /// Since when the driver has requested no worker.
+    pulse: Instant,
+    /// When nothing was asked for first.
     unasked: Option<Instant>,
-    /// How many jobs in a row have ended before they connected.
+    /// How many jobs have ended in a row before they called back.
     early: usize,
-    /// Until when nothing is submitted, because a job ended before it connected.
+    /// Until when nothing is submitted, because one of them has.
     rests: Option<Instant>,
 }
 
 impl Attending {
-    fn new(shared: Arc<SlurmState>, jobs: Jobs, listener: TcpListener) -> Self {
+    fn new(shared: Arc<Shared>, jobs: Jobs, listener: TcpListener) -> Self {
         Self {
             shared,
             jobs,
@@ -657,7 +648,7 @@ impl Attending {
             numbers: 0,
             look: None,
             missing: Vec::new(),
-            next_check: Instant::now() + CHECK_INTERVAL,
+            pulse: Instant::now() + PULSE,
             unasked: None,
             early: 0,
             rests: None,
@@ -678,10 +669,7 @@ impl Attending {
     fn sleep(&self) {
         let state = self.shared.state.lock();
         let now = Instant::now();
-        let fails = state
-            .failed
-            .as_ref()
-            .map(|(_, since)| *since + FAILURE_PAUSE);
+        let fails = state.failed.as_ref().map(|(_, since)| *since + FAILS);
         let is_calm = state.present.is_empty()
             && state.ready.is_empty()
             && state.halves.is_empty()
@@ -689,12 +677,12 @@ impl Attending {
             && state.asked.is_empty();
         drop(state);
         let look = self.look.map(|(at, _)| at);
-        let next_check = (!is_calm).then_some(self.next_check);
+        let pulse = (!is_calm).then_some(self.pulse);
         let rests = self.rests.filter(|at| now < *at);
         let until = fails
             .into_iter()
             .chain(look)
-            .chain(next_check)
+            .chain(pulse)
             .chain(rests)
             .min();
         let timeout = until.map(|at| at.saturating_duration_since(now));
@@ -708,20 +696,18 @@ impl Attending {
         }
     }
 
-    /// Submits jobs for the slots that the driver has requested.
+    /// Submits jobs for the slots that wait.
     fn supply(&mut self) {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
         if state
             .failed
             .as_ref()
-            .is_some_and(|(_, since)| *since + FAILURE_PAUSE <= now)
+            .is_some_and(|(_, since)| *since + FAILS <= now)
         {
             state.failed = None;
         }
-        state
-            .asked
-            .retain(|_, said| now < *said + 3 * REQUEST_INTERVAL);
+        state.asked.retain(|_, said| now < *said + 3 * AGAIN);
         let there = state.ready.len() + state.pending.len();
         let more = state.asked.len().saturating_sub(there);
         let failed = state.failed.is_some();
@@ -738,7 +724,7 @@ impl Attending {
             Ok(ids) => {
                 let mut state = self.shared.state.lock();
                 state.pending.extend(ids.into_iter().map(|id| (id, now)));
-                self.look = Some((now + SQUEUE_INTERVALS[0], SQUEUE_INTERVALS[0]));
+                self.look = Some((now + LOOKS[0], LOOKS[0]));
             }
             Err(error) => self
                 .shared
@@ -746,7 +732,7 @@ impl Attending {
         }
     }
 
-    /// Starts `many` clients of `srun`.
+    /// Clients of `srun`, so many.
     fn start(&mut self, many: usize) -> io::Result<Vec<String>> {
         let mut ids = Vec::new();
         for _ in 0..many {
@@ -759,7 +745,7 @@ impl Attending {
         Ok(ids)
     }
 
-    /// Finds out whether the jobs that have not connected still can.
+    /// Whether those that have not called back will.
     fn look(&mut self) {
         let now = Instant::now();
         let Some((at, pause)) = self.look.filter(|(at, _)| *at <= now) else {
@@ -773,7 +759,7 @@ impl Attending {
             self.look = None;
             return;
         };
-        let pause = (pause * 2).min(SQUEUE_INTERVALS[1]);
+        let pause = (pause * 2).min(LOOKS[1]);
         self.look = Some((at.max(now) + pause, pause));
         let mut ended = Vec::new();
         for (id, client) in &mut self.clients {
@@ -789,8 +775,7 @@ impl Attending {
                 .filter(|id| !is_listed(id))
                 .cloned()
                 .collect();
-            // (A job that ended just now may have connected, and not been answered yet: it must be
-            // missing twice.)
+            // (One that has just ended may have called back, and not been answered.)
             ended.extend(
                 missing
                     .iter()
@@ -803,8 +788,7 @@ impl Attending {
             let words = match self.jobs.last_words(first) {
                 Some(words) => why(&words),
                 None => format!(
-                    "it has left no words: {} must be a directory that the nodes have, too (choose \
-                     one with `directory`)",
+                    "it has left no words: {} must be a directory that the nodes have, too (choose one with `directory`)",
                     self.jobs.directory.display()
                 ),
             };
@@ -816,14 +800,14 @@ impl Attending {
             let is_served = !state.ready.is_empty() || !state.present.is_empty();
             let others = is_served || !state.pending.is_empty();
             drop(state);
-            // The fault may be that node's only: after a pause, another job replaces this one.
+            // One node may be at fault, and the others are not: another job takes its place, soon.
             self.early = if is_served {
                 0
             } else {
                 self.early + ended.len()
             };
-            if others && self.early < MOST_EARLY_ENDS {
-                self.rests = Some(now + SQUEUE_INTERVALS[1]);
+            if others && self.early < EARLY {
+                self.rests = Some(now + LOOKS[1]);
                 return;
             }
             self.early = 0;
@@ -833,8 +817,8 @@ impl Attending {
             let waits = listed.unwrap_or_default();
             let words = match waits.first() {
                 Some(job) => format!(
-                    "Slurm has not started a worker in {:?}: job {} is {} ({}); ask for less, or \
-                     for another partition, with `per_worker`, or wait longer with `patience`",
+                    "Slurm has not started a worker in {:?}: job {} is {} ({}); ask for less, or for another partition, with `per_worker`, or wait \
+                     longer with `patience`",
                     self.shared.patience, job.id, job.state, job.reason
                 ),
                 None => format!("no worker has called back in {:?}", self.shared.patience),
@@ -846,28 +830,24 @@ impl Attending {
         }
     }
 
-    /// Ends workers that no slot wants, and those whose nodes are out of reach.
+    /// Ends workers that are not wanted any more, and those that are out of reach.
     fn tidy(&mut self) {
         let now = Instant::now();
         let mut state = self.shared.state.lock();
-        state
-            .halves
-            .retain(|_, half| now < half.since + UNUSED_LIMIT);
+        state.halves.retain(|_, half| now < half.since + UNWANTED);
         if !state.asked.is_empty() {
             self.unasked = None;
         }
         let unasked = *self.unasked.get_or_insert(now);
-        if state.asked.is_empty() && now >= unasked + UNUSED_LIMIT {
-            state
-                .ready
-                .retain(|arrived| now < arrived.since + UNUSED_LIMIT);
+        if state.asked.is_empty() && now >= unasked + UNWANTED {
+            state.ready.retain(|arrived| now < arrived.since + UNWANTED);
         }
         let surplus = state.asked.is_empty() && !state.pending.is_empty();
-        if now >= self.next_check {
-            self.next_check = now + CHECK_INTERVAL;
+        if now >= self.pulse {
+            self.pulse = now + PULSE;
             for arrived in state.present.values_mut() {
-                // (Not `take_error`: it also reports errors that may pass, such as a temporarily
-                // missing route.)
+                // (Not `take_error`: it also reports what may pass, such as a route that is missing
+                // for now.)
                 let mut tells = [PollFd::new(&arrived.tells, PollFlags::empty())];
                 poll_patiently(&mut tells, Some(Duration::ZERO));
                 let is_lost = !tells[0].revents().is_empty();
@@ -878,7 +858,7 @@ impl Attending {
             }
         }
         drop(state);
-        if surplus && now >= unasked + UNUSED_LIMIT {
+        if surplus && now >= unasked + UNWANTED {
             self.jobs.cancel(true);
             if let (Ok(listed), Way::Sbatch) = (self.jobs.list(), self.jobs.way) {
                 let is_listed = |id: &String| listed.iter().any(|job| job.id == *id);
@@ -898,10 +878,10 @@ impl Attending {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {
-                    // Perhaps no descriptor is left. Polling the listener would return at once,
-                    // again and again.
+                    // Perhaps no descriptor is left: the connection that waits would wake this
+                    // thread over and over.
                     let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
-                    poll_patiently(&mut bell, Some(ACCEPT_PAUSE));
+                    poll_patiently(&mut bell, Some(DEAF));
                     return;
                 }
             };
@@ -926,7 +906,7 @@ impl Attending {
         }
     }
 
-    /// Ends all workers and jobs, and removes the files.
+    /// Leaves nothing.
     fn finish(mut self) {
         let shared = self.shared.clone();
         let mut state = shared.state.lock();
@@ -946,23 +926,19 @@ impl Attending {
     }
 }
 
-/// What to do about a job that ended before it connected; `words` is the last line that it wrote.
+/// What to do about the last words of a job that has not called back.
 fn why(words: &str) -> String {
     let knows = |some: &str| words.contains(some);
     let way = if knows("another build") {
         "the executable there is another build of the program: put this one there (`executable`)"
     } else if knows("cannot be reached") {
-        "its node does not reach this machine: name another address with `listen`, or open the \
-         port there"
+        "its node does not reach this machine: name another address with `listen`, or open the port there"
     } else if knows("GLIBC") || knows("shared librar") {
-        "its node lacks libraries of this program: build it for older ones, or statically \
-         (`--target x86_64-unknown-linux-musl`)"
+        "its node lacks libraries of this program: build it for older ones, or statically (`--target x86_64-unknown-linux-musl`)"
     } else if knows("key") {
-        "it does not have the pool's key: does something before the program read its standard \
-         input?"
+        "it does not have the pool's key: does something before the program read its standard input?"
     } else if knows("No such file") || knows("not found") || knows("annot open") {
-        "a file is missing on its node: the executable and the `directory` must be on a file \
-         system that the nodes share"
+        "a file is missing on its node: the executable and the `directory` must be on a file system that the nodes share"
     } else {
         "does `main` begin with `trefoil::init()`?"
     };

@@ -1,7 +1,7 @@
-//! Slurm's commands.
+//! What is said to Slurm, in its own commands.
 //!
-//! All jobs of a pool share one name that no other job has. So the pool can find and cancel all of
-//! them, even a submission whose answer it has not seen.
+//! All jobs of a pool have one name, which no others have; so whatever there is of them can be
+//! found, and ended, even what has been submitted and not answered.
 //!
 //! Tests: below; `tests/slurm/`.
 
@@ -14,33 +14,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::conversation::{ProgramOutput, converse};
+use super::conversation::{Said, converse};
 use super::handshake::Key;
 use super::shell::COMMAND;
 
 /// How long one of Slurm's commands may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The most tasks of an array (`MaxArraySize` is 1001 by default).
+/// How many tasks an array may have (`MaxArraySize` is 1001 by default).
 const MOST: usize = 1000;
 
-/// Runs `srun`, and passes on to it the first two lines of standard input; kills it when the other
-/// end of standard input is closed.
+/// Runs `srun`, which passes on the first two lines of standard input, as long as the other end of
+/// that is open.
 const WHILE_HELD: &str = r#"read -r t; read -r k; { "$@" <<END
 $t
 $k
 END
 kill -9 0; } & read -r x; kill 0"#;
 
-/// Files that a killed process has left are removed at this age.
+/// How old what a killed process has left in the directory may get.
 const STALE: Duration = Duration::from_secs(30 * 86_400);
 
-/// Which of Slurm's commands starts a worker.
+/// What starts a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// A batch job, which needs no process on this machine.
+    /// A batch job, which needs no process here.
     Sbatch,
-    /// One client on this machine for each worker, which waits for it.
+    /// A client here for each worker, which waits for it.
     Srun,
 }
 
@@ -57,16 +57,16 @@ impl Way {
 #[derive(Debug)]
 pub(crate) struct Jobs {
     pub(crate) way: Way,
-    /// The user's arguments for each worker.
+    /// For each worker, as the user has said.
     pub(crate) arguments: Vec<OsString>,
-    /// The name of all of the pool's jobs.
+    /// All of them have it.
     pub(crate) name: String,
-    /// The directory of the pool's files.
+    /// Where the files of this pool are.
     pub(crate) directory: PathBuf,
     pub(crate) secret: Secret,
 }
 
-/// The beginning of a worker's standard input: a shell line, and the key.
+/// What a worker's standard input begins with: a line for a shell, and the key.
 #[derive(Default)]
 pub(crate) struct Secret(Vec<u8>);
 
@@ -78,7 +78,7 @@ impl Secret {
 
 debug!(impl Secret, self);
 
-/// A job that Slurm knows.
+/// A job that Slurm has.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) id: String,
@@ -87,7 +87,7 @@ pub(crate) struct Listed {
 }
 
 impl Jobs {
-    /// Asks Slurm whether it would accept such a job. The error says why not, and what to do.
+    /// Asks whether Slurm would take such a job; why not, and what to do.
     pub(crate) fn test(&self) -> Result<(), String> {
         let program = self.way.program();
         let mut command = Command::new(program);
@@ -101,9 +101,8 @@ impl Jobs {
             Ok(said) => said,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(format!(
-                    "there is no `{program}` here: run this on a machine of the cluster from which \
-                     jobs are submitted, or install Slurm's client commands (Debian: `apt install \
-                     slurm-client`)"
+                    "there is no `{program}` here: run this on a machine of the cluster from which jobs are submitted, or install Slurm's \
+                     client commands (Debian: `apt install slurm-client`)"
                 ));
             }
             Err(error) => return Err(error.to_string()),
@@ -116,8 +115,7 @@ impl Jobs {
         let way = if knows("configuration source") || knows("onfig") && knows("DNS") {
             "Slurm's configuration is not found here: `SLURM_CONF` or /etc/slurm/slurm.conf must name the cluster"
         } else if knows("partition") {
-            "name a partition that there is: `sinfo` lists them, \
-             `.per_worker([\"--partition=...\"])` chooses"
+            "name a partition that there is: `sinfo` lists them, `.per_worker([\"--partition=...\"])` chooses"
         } else if knows("node configuration") || knows("CPU count") || knows("emory") {
             "no node has what each worker is to have: ask for less with `per_worker`"
         } else if knows("unrecognized option") || knows("nvalid option") || knows("invalid option")
@@ -135,7 +133,7 @@ impl Jobs {
         Err(format!("{way} (`{program}`: {words})"))
     }
 
-    /// Adds the options that all workers' jobs have in common; the user's come last.
+    /// What all workers' jobs have in common; what the user says comes last.
     fn describe(&self, command: &mut Command) {
         command
             .arg(format!("--job-name={}", self.name))
@@ -150,12 +148,12 @@ impl Jobs {
         command.args(&self.arguments);
     }
 
-    /// The file that worker `id` writes to, unless the user's arguments name another.
+    /// Where the worker `id` writes to, unless the user has said where.
     pub(crate) fn output(&self, id: &str) -> PathBuf {
         self.directory.join(format!("{}.{id}", self.name))
     }
 
-    /// Submits an array of `many` tasks, or of [`MOST`] if that is less. Returns their ids.
+    /// Submits an array of so many tasks, at most. Returns their names.
     pub(crate) fn submit(&self, many: usize) -> io::Result<Vec<String>> {
         let many = many.min(MOST);
         let mut command = Command::new("sbatch");
@@ -170,7 +168,7 @@ impl Jobs {
             b"END\n",
         ];
         let said = run(&mut command, script.concat())?;
-        // If there are several clusters, the cluster's name follows.
+        // With the cluster's name, where there are many.
         let id = String::from_utf8_lossy(&said.stdout);
         let id = id.trim().split(';').next().unwrap_or_default();
         if !said.status.success() || id.is_empty() {
@@ -179,7 +177,7 @@ impl Jobs {
         Ok((0..many).map(|task| format!("{id}_{task}")).collect())
     }
 
-    /// Starts a client for worker `id`. It ends when its standard input is closed.
+    /// Starts a client that starts the worker `id`, and ends with what holds its standard input.
     pub(crate) fn start(&self, id: &str) -> io::Result<Child> {
         let output = File::create(self.output(id))?;
         let mut command = Command::new("sh");
@@ -193,7 +191,7 @@ impl Jobs {
             .process_group(0);
         let mut client = command.spawn()?;
         if let Some(input) = &mut client.stdin {
-            let _ = input.write_all(&self.secret.0); // (`look` notices a client that has exited)
+            let _ = input.write_all(&self.secret.0); // (one that has ended is noticed)
         }
         Ok(client)
     }
@@ -210,7 +208,7 @@ impl Jobs {
         }
     }
 
-    /// Cancels all jobs of this pool, or only those in the queue.
+    /// Cancels all jobs of this pool, or only those that wait.
     pub(crate) fn cancel(&self, only_waiting: bool) {
         let mut command = Command::new("scancel");
         command.arg(format!("--name={}", self.name));
@@ -220,13 +218,13 @@ impl Jobs {
         let _ = run(&mut command, Vec::new()); // a job that is left finds no pool, and ends
     }
 
-    /// The last line that a worker wrote which ended before it connected.
+    /// The last words of a worker that has not called back.
     pub(crate) fn last_words(&self, id: &str) -> Option<String> {
         let words = std::fs::read(self.output(id)).ok()?;
         let words = String::from_utf8_lossy(&words);
         let lines = words.lines().map(str::trim).rev();
         let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-        // The worker's own words say more than Slurm's.
+        // What the worker has said tells more than what Slurm says of it.
         let own = |line: &&&str| !line.starts_with("srun: ") && !line.starts_with("slurmstepd: ");
         let last = lines.iter().find(own).or(lines.first());
         last.map(|line| (*line).to_owned())
@@ -238,7 +236,7 @@ impl Jobs {
         self.remove(|entry| entry.file_name().as_bytes().starts_with(begin.as_bytes()));
     }
 
-    /// Removes old files that pools of killed processes have left.
+    /// Removes files that others have left, and nobody has written to for long.
     pub(crate) fn sweep(&self) {
         let is_old = |entry: &DirEntry| {
             let written = entry.metadata().and_then(|data| data.modified());
@@ -258,8 +256,7 @@ impl Jobs {
     }
 }
 
-/// Whether a file of this name is the output of some pool's worker: the job's name, a dot, and the
-/// worker's id.
+/// A worker of some pool writes to it, or has: its name is that of a job, a point, and a worker's.
 fn is_output(name: &OsStr) -> bool {
     let parts = name.to_str().and_then(|name| name.rsplit_once('.'));
     let Some((job, worker)) = parts else {
@@ -287,8 +284,8 @@ fn listed(text: &str) -> Vec<Listed> {
     lines.collect()
 }
 
-/// The address from which this machine reaches the cluster's controller: the nodes should reach
-/// this machine there.
+/// The address from which the cluster's controller is reached: its nodes should reach this machine
+/// there.
 pub(crate) fn own_address() -> Option<std::net::IpAddr> {
     let said = run(
         Command::new("scontrol").args(["show", "config"]),
@@ -307,13 +304,13 @@ pub(crate) fn own_address() -> Option<std::net::IpAddr> {
     socket.local_addr().ok().map(|address| address.ip())
 }
 
-/// Runs one of Slurm's commands until it exits.
-fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<ProgramOutput> {
+/// Runs a command of Slurm's to its end.
+fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<Said> {
     converse(command, stdin, Some(Box::new(io::empty())), LIMIT)
 }
 
-/// What a command has printed about its failure.
-fn words(said: &ProgramOutput) -> String {
+/// The last thing that a command has said of what is wrong.
+fn words(said: &Said) -> String {
     let stdout = String::from_utf8_lossy(&said.stdout);
     let lines = said.stderr.lines().chain(stdout.lines());
     let lines = lines.map(str::trim).filter(|line| !line.is_empty());
@@ -324,7 +321,7 @@ fn words(said: &ProgramOutput) -> String {
     }
 }
 
-/// The name of a pool's jobs: the program's name, and a number that makes it unique.
+/// What lists of jobs show: the program's name, and what makes it unique.
 pub(crate) fn job_name(program: &Path, unique: u32) -> String {
     let name = program.file_name().unwrap_or(OsStr::new("program"));
     let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');

@@ -1,17 +1,17 @@
 //! Workers over ssh.
 //!
-//! **Protocol.** For each worker there is an ssh client, a child of this process. Its standard
-//! input and output are one end of the worker's stream. On the host, a shell reads one line
-//! (`shell`), and starts the executable with the stream as two other descriptors and with an empty
-//! standard input, so that no code of the program can write into the stream by accident. The shell
-//! waits for the executable, and exits with its status.
+//! **Protocol.** For each worker there is an ssh client here, a child of this process, whose
+//! standard input and output are one end of the worker's stream. There, a shell reads one line
+//! (`shell`), and starts the executable with the stream in two descriptors and nothing on standard
+//! input, so that neither the program nor a task can get anything into it. The shell waits, and
+//! passes on how that ended.
 //!
-//! When the client is killed, sshd closes the stream; the worker sees its end, and kills its
-//! process group. When this process dies, the client sees the end of its standard input, and the
-//! same follows.
+//! The client is killed: sshd closes the stream, the worker hears its end, and kills its process
+//! group. This process is gone: the client hears the end of its standard input, and the same
+//! follows.
 //!
-//! The executable is identified by its build id and length, and is copied to a host that does not
-//! have it (`probe`). Copying also removes copies that no pool has used for a month.
+//! The executable is known by its build id and length, and is copied to a host that does not have
+//! it (`probe`). Copies that no pool has used for a month go when another comes.
 //!
 //! Tests: `tests/machines/`.
 
@@ -38,18 +38,18 @@ use crate::sys::executable;
 use crate::sys::image::image;
 use crate::task::WorkerExit;
 
-/// How many connections to one host may be starting at once: an sshd drops some if more than ten
-/// are (`MaxStartups`).
+/// How many connections to one host may be on their way at once: an sshd drops some of more than
+/// ten (`MaxStartups`).
 const AT_ONCE: usize = 8;
 
-/// The time that a message and its answer may spend on the network, even to another continent.
+/// How long what is said and answered may be on its way, to another continent.
 const WAY: Duration = Duration::from_millis(200);
 
-/// The most bytes of the line that starts a worker: it is written before the client reads, and must
-/// fit into the socket's buffer.
+/// How long the line may be that starts a worker: it is sent before anything is read, and must fit
+/// into a socket.
 const LONGEST: usize = 64 << 10;
 
-/// ssh's exit code for an error of its own, rather than of the command that it ran.
+/// What ssh's client says of itself, and not of what it has started.
 const OF_SSH: i32 = 255;
 
 /// Workers on other machines, over ssh.
@@ -78,7 +78,7 @@ const OF_SSH: i32 = 255;
 pub struct Ssh {
     hosts: Vec<String>,
     client: OsString,
-    /// Arguments for the client, before the host.
+    /// For the client, before the host.
     options: Vec<OsString>,
     executable: Option<OsString>,
     directory: Option<OsString>,
@@ -140,7 +140,7 @@ impl Ssh {
         self
     }
 
-    /// The client's command for one connection to `host`.
+    /// The client, about to do one thing on `host`.
     fn to(&self, host: &str) -> Command {
         let mut command = Command::new(&self.client);
         command.args(&self.options);
@@ -158,15 +158,14 @@ impl Ssh {
         command
     }
 
-    /// Shell code that sets `$f` to the executable's path on the host, and `$d` to the directory of
-    /// the copy.
+    /// Sets `$f` to where the executable is there, and `$d` to what it is in.
     fn place(&self) -> io::Result<Vec<u8>> {
         if let Some(path) = &self.executable {
             return Ok([b"f=", &quoted(path)[..], b"; d=$f"].concat());
         }
         let own = std::fs::metadata(executable::path()?)?;
         let arguments = std::env::args_os().next().unwrap_or_default();
-        // The copy keeps the program's name: a program may look at it, and process lists show it.
+        // Its own name: a program may look at it, and lists of processes show it.
         let name = Path::new(&arguments).file_name();
         let name = name.unwrap_or(OsStr::new("program"));
         let cache = match &self.directory {
@@ -177,7 +176,7 @@ impl Ssh {
         Ok([b"d=", &cache[..], copy.as_bytes(), &quoted(name)].concat())
     }
 
-    /// Shell code that starts a worker, and waits for it.
+    /// Starts a worker, and waits for it.
     fn start(settings: &Settings) -> Result<Vec<u8>, String> {
         let [hears, says] = ELSEWHERE;
         let stdout = match settings.stdout {
@@ -198,8 +197,8 @@ impl Ssh {
 }
 
 impl Engine for Ssh {
-    fn connector(self) -> sealed::Connector {
-        sealed::Connector(Arc::new(self))
+    fn said(self) -> sealed::Said {
+        sealed::Said(Arc::new(self))
     }
 }
 
@@ -212,7 +211,7 @@ impl Connect for Ssh {
         }
         let place = self.place()?;
         let start = Self::start(settings).map_err(PoolError::Engine)?;
-        // The copy must be in a directory into which no other user can have put it.
+        // What is to be executed lies where no other user can have put it.
         let has: &[u8] = match self.executable {
             Some(_) => b"; if",
             None => b"; t=${d%/*}; if [ -O \"$t\" ] && [ ! -h \"$t\" ] &&",
@@ -253,7 +252,7 @@ impl Connect for Ssh {
 }
 
 impl Ssh {
-    /// Probes all hosts at once. Returns the host of each slot.
+    /// Looks at all hosts at once. Returns to which of them each worker goes.
     fn probe(
         &self,
         hosts: &[Host],
@@ -287,7 +286,7 @@ impl Ssh {
             .map(|(host, found)| host.slots.unwrap_or(found))
             .collect();
         let rounds = each.iter().copied().max().unwrap_or(0);
-        // One worker per host in each round, so that fewer workers are spread, too.
+        // In turn, so that fewer workers are spread, too.
         let turns = (0..rounds).flat_map(|round| {
             let each = each.iter().enumerate();
             each.filter_map(move |(host, slots)| (*slots > round).then_some(host))
@@ -296,7 +295,7 @@ impl Ssh {
     }
 }
 
-/// The hosts of a pool, after the probes.
+/// What a pool has of it.
 #[derive(Debug)]
 struct Connected {
     ssh: Ssh,
@@ -347,11 +346,11 @@ impl Launch for Connected {
         policy.grace = policy.grace.saturating_add(WAY);
     }
 
-    /// The shell on the host exits with the worker's exit code, or with 128 plus a signal's number.
+    /// The shell there passes on an exit code, or 128 and the number of a signal.
     fn ended(&self, index: usize, exit: &mut WorkerExit) -> bool {
         let host = &self.hosts[self.host(index)];
-        // A client that was killed may have held output that it had not passed on. (If other code
-        // reaped the client, its exit is unknown, so this counts as lost, too.)
+        // A client that was killed has not handed on all that it had. (Nor is anything known of one
+        // that somebody else has reaped.)
         let is_lost = exit.signal.is_some() || matches!(exit.code, None | Some(OF_SSH));
         match exit.code {
             Some(OF_SSH) => {

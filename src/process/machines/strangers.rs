@@ -1,9 +1,9 @@
 //! Connections whose other end has not shown that it has the key.
 //!
-//! **Job.** Any process that reaches the port may open a connection. At most [`MOST`] connections
-//! are in their handshake at once: a further one evicts the oldest, which is shut down. So silent
-//! connections keep no worker out, because a worker's handshake takes only a moment. A worker whose
-//! connection was evicted reconnects (`holder`).
+//! **Job.** Anybody who reaches the port may have one. There are never more than [`MOST`]: another
+//! one takes the place of the oldest, which is shut down. So connections that say nothing keep no
+//! worker out, which needs its own for a moment only; one that had to give way nevertheless, among
+//! very many, dials again (`holder`).
 //!
 //! Tests: below; `tests/slurm/errors.rs`.
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// How many connections may be in their handshake at once. Each has a thread.
 pub(crate) const MOST: usize = 256;
 
-/// The connections that are in their handshake, the oldest first.
+/// Those that are in their handshake, the oldest first.
 #[derive(Default)]
 pub(crate) struct Strangers {
     numbers: u64,
@@ -22,12 +22,12 @@ pub(crate) struct Strangers {
 }
 
 impl Strangers {
-    /// Adds a connection; returns it with its number. If there are too many, it evicts the oldest.
+    /// One more, and its number.
     pub(crate) fn admit(&mut self, stream: TcpStream) -> (u64, Arc<TcpStream>) {
         if self.all.len() >= MOST
             && let Some((_, oldest)) = self.all.pop_front()
         {
-            // The thread that reads from it sees its end.
+            // Whoever waits for its words hears that there will be none.
             let _ = oldest.shutdown(Shutdown::Both);
         }
         let (number, stream) = (self.numbers, Arc::new(stream));
@@ -36,7 +36,7 @@ impl Strangers {
         (number, stream)
     }
 
-    /// The handshake of connection `number` has ended. False: the connection had been evicted.
+    /// Its handshake has ended. False: it has had to give way.
     pub(crate) fn leave(&mut self, number: u64) -> bool {
         let place = self
             .all

@@ -60,14 +60,14 @@ impl Child {
         let _ = shutdown(&self.socket, Shutdown::Write);
     }
 
-    /// The process is gone: ends its stream after everything that it has sent. False: no handle of
-    /// its end was kept, so the stream has ended with the process.
+    /// It is gone: ends its stream behind what it has sent. False: its end of the stream ended with
+    /// it.
     pub(crate) fn end(&self) -> bool {
         let kept = self.kept.as_ref();
         kept.is_some_and(|kept| shutdown(kept, Shutdown::Write).is_ok())
     }
 
-    /// Kills the process, even if it is stopped.
+    /// Kills it even if it was stopped.
     pub(crate) fn cut(&self) {
         if let Some(lifeline) = &self.lifeline {
             lifeline.cut();
@@ -80,7 +80,7 @@ impl Child {
 pub(crate) struct Own {
     pub(crate) name: Arc<str>,
     pid: OnceLock<u32>,
-    /// The process, until just before it is reaped (W20).
+    /// W20.
     pub(super) child: Mutex<Option<Arc<Child>>>,
 }
 
@@ -97,7 +97,7 @@ impl Own {
         }
     }
 
-    /// The process has been started.
+    /// It has been started.
     pub(crate) fn runs(&self, child: &Arc<Child>) {
         let _ = self.pid.set(child.pid);
         *self.child.lock() = Some(child.clone());

@@ -1,8 +1,8 @@
 //! The operations of callers: encode a call, send it to the driver, and return its task.
 //!
-//! The arguments are encoded on the caller's thread, many to a chunk. The driver's mailbox takes
-//! the job first, then its items, chunk by chunk, while the caller goes on. A job whose items
-//! cannot all be encoded fails there.
+//! The arguments are encoded on the caller's thread, many to a chunk;
+//! the driver's mailbox takes the job first, then its items, chunk by chunk while the
+//! caller goes on. A job whose items cannot all be encoded fails there.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/calls.rs`.
 
@@ -13,7 +13,7 @@ use std::vec;
 
 use serde::Serialize;
 
-use super::driver::PoolState;
+use super::driver::Shared;
 use super::mailbox::Mail;
 use crate::process::job::sink::Collect;
 use crate::process::job::{CallOptions, Context, Work};
@@ -29,7 +29,7 @@ use crate::task::{
     CodecDirection, Completer, OnCancel, Origin, Task, TaskError, TaskId, panic, promise,
 };
 
-impl PoolState {
+impl Shared {
     /// One call of a function from `A` to `R`, which has been encoded.
     #[track_caller]
     pub(crate) fn submit<A, R: Portable>(
@@ -209,9 +209,8 @@ impl PoolState {
     }
 }
 
-const NO_RESOURCES: &str = "the call asks for a resource, and this pool has none to give: only an \
-    engine that places calls (`Dask`) knows resources; elsewhere give each kind of work a pool of \
-    its own, with as many workers as there are of what it needs";
+const NO_RESOURCES: &str = "the call asks for a resource, and this pool has none to give: only an engine that places calls (`Dask`) knows \
+     resources; elsewhere give each kind of work a pool of its own, with as many workers as there are of what it needs";
 
 /// Mail with the one item of a job, or the error in its place.
 fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
@@ -248,7 +247,7 @@ fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Late>]) -> Result<Chunk, TaskErr
 
 /// Tells the driver that a task was cancelled.
 struct Recall {
-    shared: Weak<PoolState>,
+    shared: Weak<Shared>,
     id: u64,
 }
 

@@ -12,10 +12,10 @@
 //! While it runs, blocking waits on this thread are refused: callbacks of tasks (`on_done`,
 //! destructors of results) run here, and a pool cannot wait for itself.
 //!
-//! Everything here is behind one lock ([`PoolState::engine`]), which is free while the thread
-//! sleeps: then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers.
-//! After a caller has done some of its work it wakes up once in a [`BEAT`] for a while, so that
-//! callers need not wake it because of its clock.
+//! Everything here is behind one lock ([`Shared::engine`]), which is free while the thread sleeps:
+//! then a caller may do some of it (`shortcut`). Only this thread starts and reaps workers. After a
+//! caller has done some of its work it wakes up once in a [`BEAT`] for a while, so that callers
+//! need not wake it because of its clock.
 //!
 //! It uses `poll` and not `epoll`: there are three descriptors for each of a few workers, and the
 //! set changes with every turn.
@@ -41,8 +41,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
+use super::kernel_kills::KernelKills;
 use super::launch::Launch;
-use super::link::{Link, ReceiveOutcome, Records};
+use super::link::{Link, Received};
 use super::mailbox::{Mail, Mailbox};
 use super::pool_error::not_begun;
 use super::settings::Settings;
@@ -51,7 +52,7 @@ use crate::loom::{Mutex, per_thread};
 use crate::process::fast::look::Watching;
 use crate::process::job::Job;
 use crate::process::job::decoder::Values;
-use crate::process::job::reading::{Chore, DecodedPart, Readers, Reading};
+use crate::process::job::reading::{Chore, Part, Readers, Reading};
 use crate::process::payload::attachments::Watcher;
 use crate::process::payload::chunk::Chunk;
 use crate::process::payload::shared_buffer::SharedBuffer;
@@ -61,12 +62,11 @@ use crate::process::wire;
 use crate::process::wire::clock::{self, Epoch};
 use crate::sys::child::{Handle, is_unwanted};
 use crate::sys::free_memory;
-use crate::sys::kernel_kills::KernelKills;
 use crate::sys::poll::poll_patiently;
 use crate::sys::stdio;
 use crate::task::{Hook, WorkerExit, context};
 
-/// The most bytes of one receive.
+/// How much is received at once.
 const BUFFER: usize = 256 << 10;
 
 /// A record of so many bytes or more is received only if there is memory for it.
@@ -112,35 +112,36 @@ impl Drop for ActingDriver {
 }
 
 /// The state that the driver and the pool's handle share.
-pub(crate) struct PoolState {
+pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     pub(crate) counters: Arc<Counters>,
     /// How many workers the pool should have.
     pub(crate) width: usize,
-    /// The process ids of the workers, by slot; 0: the slot has no process.
+    /// The process ids of the workers, by place; 0: there is none.
     pub(crate) pids: Mutex<Vec<u32>>,
     /// The driver; `None` before it has begun and after it has ended.
     pub(crate) engine: Mutex<Option<Driver>>,
     pub(crate) readers: Readers,
     /// The hook for failures that are never taken; `None`: the hook of the process.
     pub(crate) unobserved: Option<Hook>,
-    /// The callers' part of the fast path; `None`: the workers are plain.
+    /// What callers need of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
-    pub(crate) watching: Watching,
     /// The engine, if it places frames itself (`Launch::is_told`). The driver owns it.
     pub(crate) told: Option<Weak<dyn Launch>>,
 }
 
-/// The callers' part of the fast path.
+/// What callers need of the fast path.
 #[derive(Debug)]
 pub(crate) struct Fast {
-    /// The shared memory for large arguments.
+    pub(crate) watching: Watching,
+    /// Where large arguments lie.
     buffer: Arc<SharedBuffer>,
 }
 
-impl PoolState {
+impl Shared {
     pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
         let fast = || Fast {
+            watching: Watching::new(),
             buffer: Arc::new(SharedBuffer::new()),
         };
         Ok(Self {
@@ -152,7 +153,6 @@ impl PoolState {
             readers: Readers::default(),
             unobserved: settings.unobserved.clone(),
             fast: (!settings.plain).then(fast),
-            watching: Watching::new(),
             told: settings
                 .engine
                 .as_ref()
@@ -161,7 +161,7 @@ impl PoolState {
         })
     }
 
-    /// An empty chunk, in which arguments are encoded.
+    /// Where arguments are encoded.
     pub(crate) fn chunk(&self) -> Chunk {
         match &self.fast {
             Some(fast) => Chunk::lending(&fast.buffer),
@@ -170,7 +170,7 @@ impl PoolState {
     }
 }
 
-impl Watcher for PoolState {
+impl Watcher for Shared {
     fn free(&self, id: u64) {
         if let Some(engine) = self.told.as_ref().and_then(Weak::upgrade) {
             engine.free(id);
@@ -178,13 +178,13 @@ impl Watcher for PoolState {
     }
 
     fn gone(&self) {
-        let _ = self.mailbox.push([Mail::MemoryFreed]); // if refused, the workers are gone already
+        let _ = self.mailbox.push([Mail::Gone]); // if refused, the workers are gone already
     }
 }
 
 /// The driver's state.
 pub(crate) struct Driver {
-    pub(super) shared: Arc<PoolState>,
+    pub(super) shared: Arc<Shared>,
     settings: Settings,
     pub(super) sched: Sched,
     pub(super) links: Vec<Option<Link>>,
@@ -214,16 +214,16 @@ pub(super) const LIVELY: Duration = Duration::from_millis(2);
 type Descriptor = dyn AsFd + Send + Sync;
 
 /// The descriptors that the thread sleeps on, while other threads can lock the engine.
-pub(super) struct PollSet {
-    sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)>,
+pub(super) struct Sleep {
+    sources: Vec<(Source, Arc<Descriptor>, PollFlags)>,
     /// Bytes are queued for standard error.
     stderr: bool,
     pub(super) timeout: Option<Duration>,
 }
 
-impl PollSet {
-    /// Sleeps until a source is ready, or the time is up.
-    pub(super) fn sleep(self) -> Vec<(EventSource, PollFlags)> {
+impl Sleep {
+    /// Sleeps until something comes, or the time is up.
+    pub(super) fn sleep(self) -> Vec<(Source, PollFlags)> {
         let stderr = self.stderr.then(stdio::waits_for_room).flatten();
         let sources = self.sources.iter();
         let sources = sources
@@ -239,7 +239,7 @@ impl PollSet {
 
 /// What a descriptor belongs to.
 #[derive(Clone, Copy)]
-pub(super) enum EventSource {
+pub(super) enum Source {
     Bell,
     Socket(usize),
     Process(usize),
@@ -249,15 +249,14 @@ pub(super) enum EventSource {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<PoolState>, settings: Settings) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, settings: Settings) -> Self {
         let workers = settings.workers;
         #[cfg(feature = "__machines")]
         if let Some(engine) = &settings.engine {
             let shared = Arc::downgrade(&shared);
             engine.woken_by(Box::new(move || {
                 if let Some(shared) = shared.upgrade() {
-                    // if refused, nothing waits for a worker any more
-                    let _ = shared.mailbox.push([Mail::AskEngine]);
+                    let _ = shared.mailbox.push([Mail::Come]); // if refused, nothing waits for a worker any more
                 }
             }));
         }
@@ -288,7 +287,7 @@ impl Driver {
     }
 
     /// Does everything that is due. Returns what to sleep on; `None`: the pool is over.
-    pub(super) fn work(&mut self, news: Vec<(EventSource, PollFlags)>) -> Option<PollSet> {
+    pub(super) fn work(&mut self, news: Vec<(Source, PollFlags)>) -> Option<Sleep> {
         self.take_in(news);
         self.read_mail(self.shared.mailbox.take(), Instant::now());
         self.turn();
@@ -302,7 +301,7 @@ impl Driver {
         Some(self.rest())
     }
 
-    /// Does everything that is due, and everything that follows from it.
+    /// Does what is due and what follows from it.
     pub(super) fn turn(&mut self) {
         loop {
             let now = Instant::now();
@@ -369,7 +368,7 @@ impl Driver {
         }
         match Link::start(index, &self.settings) {
             Ok(mut link) => {
-                let shared: Weak<PoolState> = Arc::downgrade(&self.shared);
+                let shared: Weak<Shared> = Arc::downgrade(&self.shared);
                 link.copies.watched_by(shared);
                 if let Some(own) = &self.settings.own {
                     own.runs(&link.child);
@@ -398,8 +397,8 @@ impl Driver {
                 Mail::Cancel(id) => self.sched.cancel(id, now),
                 Mail::Stop(stop) => self.sched.stop(stop, now),
                 #[cfg(feature = "__machines")]
-                Mail::AskEngine => self.sched.ask_engine(now),
-                Mail::MemoryFreed => {
+                Mail::Come => self.sched.hurry(now),
+                Mail::Gone => {
                     let links = self.links.iter_mut().flatten();
                     links.for_each(Link::release_copies);
                 }
@@ -407,8 +406,8 @@ impl Driver {
         }
     }
 
-    /// Determines what to sleep on, and for how long.
-    fn rest(&mut self) -> PollSet {
+    /// What to sleep on, and for how long.
+    fn rest(&mut self) -> Sleep {
         let asleep = self.shared.mailbox.may_sleep();
         let now = Instant::now();
         let links = self.links.iter().zip(&self.sched.workers);
@@ -428,10 +427,10 @@ impl Driver {
         self.sleep_on(self.sleeps_until.map(|until| until - now))
     }
 
-    fn sleep_on(&mut self, timeout: Option<Duration>) -> PollSet {
+    fn sleep_on(&mut self, timeout: Option<Duration>) -> Sleep {
         let bell = self.shared.mailbox.bell.clone();
-        let mut sources: Vec<(EventSource, Arc<Descriptor>, PollFlags)> =
-            vec![(EventSource::Bell, bell, PollFlags::IN)];
+        let mut sources: Vec<(Source, Arc<Descriptor>, PollFlags)> =
+            vec![(Source::Bell, bell, PollFlags::IN)];
         let mut add = |source, descriptor: Arc<Descriptor>, events| {
             sources.push((source, descriptor, events));
         };
@@ -439,47 +438,34 @@ impl Driver {
             let Some(link) = link else { continue };
             if !link.at_end {
                 let mut events = PollFlags::IN;
-                let sends = link.is_sending() && link.crowded_until.is_none();
-                match &link.valve {
-                    Some(valve) if !sends => {
-                        add(EventSource::Socket(index), valve.front().clone(), events);
-                    }
-                    _ => {
-                        events.set(PollFlags::OUT, sends);
-                        add(
-                            EventSource::Socket(index),
-                            link.child.socket.clone(),
-                            events,
-                        );
-                    }
-                }
+                events.set(
+                    PollFlags::OUT,
+                    link.is_sending() && link.crowded_until.is_none(),
+                );
+                add(Source::Socket(index), link.child.socket.clone(), events);
             }
             if let (Some(words), true) = (link.words.pipe.descriptor(), self.forward.has_room()) {
-                add(
-                    EventSource::WorkerStderr(index),
-                    words.clone(),
-                    PollFlags::IN,
-                );
+                add(Source::WorkerStderr(index), words.clone(), PollFlags::IN);
             }
             if let Some(output) = link.output.pipe.descriptor() {
-                add(EventSource::Output(index), output.clone(), PollFlags::IN);
+                add(Source::Output(index), output.clone(), PollFlags::IN);
             }
             if let Some(process) = &link.child.process {
-                add(EventSource::Process(index), process.clone(), PollFlags::IN);
+                add(Source::Process(index), process.clone(), PollFlags::IN);
             }
         }
         for stray in &self.strays {
-            add(EventSource::Stray, stray.clone(), PollFlags::IN);
+            add(Source::Stray, stray.clone(), PollFlags::IN);
         }
-        PollSet {
+        Sleep {
             sources,
             stderr: self.forward.is_waiting(),
             timeout,
         }
     }
 
-    /// Processes the events of `news`.
-    fn take_in(&mut self, news: Vec<(EventSource, PollFlags)>) {
+    /// Processes what has come.
+    fn take_in(&mut self, news: Vec<(Source, PollFlags)>) {
         let now = Instant::now();
         self.forward.pump();
         for index in 0..self.links.len() {
@@ -502,35 +488,29 @@ impl Driver {
         self.shared.mailbox.awake();
         for (source, events) in news {
             match source {
-                EventSource::Bell => self.shared.mailbox.bell.silence(),
-                EventSource::Output(index) => {
+                Source::Bell => self.shared.mailbox.bell.silence(),
+                Source::Output(index) => {
                     if let Some(link) = &mut self.links[index] {
                         link.output.drain();
                     }
                 }
-                EventSource::WorkerStderr(index) => {
+                Source::WorkerStderr(index) => {
                     if let Some(link) = &mut self.links[index] {
                         link.words.read(&mut self.forward);
                     }
                 }
-                EventSource::Socket(index) => {
+                Source::Socket(index) => {
                     if let (true, Some(link)) =
                         (events.contains(PollFlags::OUT), &mut self.links[index])
                     {
                         link.send();
                     }
-                    let link = self.links[index].as_ref();
-                    let valve = link.and_then(|link| link.valve.as_ref());
-                    // (What comes for a caller who waits for it is told again if he leaves it.)
-                    let is_attended = valve.is_some_and(|valve| valve.is_shut());
-                    if !is_attended
-                        && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
-                    {
+                    if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                         self.receive(index, false);
                     }
                 }
-                EventSource::Process(index) => self.bury(index),
-                EventSource::Stray => self.reap_strays(),
+                Source::Process(index) => self.bury(index),
+                Source::Stray => self.reap_strays(),
             }
         }
     }
@@ -544,7 +524,7 @@ impl Driver {
                 return;
             };
             match link.receive(&mut self.buffer) {
-                ReceiveOutcome::Some(count, known) => {
+                Received::Some(count, known) => {
                     link.output.drain(); // what an item has printed comes before its result
                     let bytes = std::mem::take(&mut self.buffer);
                     // (The beginning may be known already, from the ledger.)
@@ -556,9 +536,9 @@ impl Driver {
                         return;
                     }
                 }
-                ReceiveOutcome::None if ends && link.more_comes() => {}
-                ReceiveOutcome::None => return,
-                ReceiveOutcome::End => {
+                Received::None if ends && link.more_comes() => {}
+                Received::None => return,
+                Received::End => {
                     link.at_end = true;
                     match &link.child.process {
                         Some(_) => link.finish_off(),
@@ -568,23 +548,6 @@ impl Driver {
                     return;
                 }
             }
-        }
-    }
-
-    /// The same for a caller, once. False: its stream has ended, which the driver must see.
-    pub(super) fn receive_some(&mut self, index: usize) -> bool {
-        let Some(link) = &mut self.links[index] else {
-            return false;
-        };
-        match link.receive(&mut self.buffer) {
-            Received::Some(count, _) => {
-                let bytes = std::mem::take(&mut self.buffer);
-                self.hear(index, &bytes[..count]);
-                self.buffer = bytes;
-                true
-            }
-            Received::None => true,
-            Received::End => false,
         }
     }
 
@@ -604,7 +567,7 @@ impl Driver {
         let Some(link) = &mut self.links[index] else {
             return;
         };
-        if link.records != Records::Valid {
+        if link.is_broken || link.is_too_much {
             return;
         }
         let had_its_length = matches!(wire::announced(&link.partial), Ok(Some(_)));
@@ -622,14 +585,14 @@ impl Driver {
         {
             Ok(used) => {
                 let rest = (used > 0).then(|| whole[used..].to_vec());
-                // (An incomplete long record is not copied each time another piece of it arrives.)
+                // What has come of a long record is not copied for each piece of it.
                 let all = || owner.map_or_else(|| bytes.to_vec(), Arc::unwrap_or_clone);
                 link.partial = rest.unwrap_or_else(all);
                 // (Checked once for each record, since it asks the system.)
                 if used > 0 || !had_its_length {
                     link.refuse(too_much(&link.partial));
                 }
-                if link.records != Records::Valid {
+                if link.is_too_much {
                     return;
                 }
                 link.understood();
@@ -639,7 +602,7 @@ impl Driver {
                 }
             }
             Err(wire::Broken) => {
-                link.records = Records::Broken;
+                link.is_broken = true;
                 link.note.get_or_insert_with(|| wire::Broken.to_string());
                 link.kill();
             }
@@ -651,7 +614,7 @@ impl Driver {
     pub(super) fn hand_over(
         &mut self,
         reading: &mut Reading,
-        part: DecodedPart,
+        part: Part,
     ) -> (Option<Values>, Option<Job>, bool) {
         let now = Instant::now();
         let (unwanted, ended) = self.sched.decoded(reading, part, now);
@@ -679,18 +642,16 @@ impl Driver {
         }
     }
 
-    /// Abandons a process that can neither be used nor ended. It can never begin the items that it
-    /// has not begun (W3), whatever it does.
+    /// Abandons a process that can neither be used nor ended. The items that it has not begun it
+    /// can never begin (W3), whatever it does.
     fn let_go(&mut self, index: usize, now: Instant) {
         self.sched.take_all_back(index, now);
         if let Some(link) = &mut self.links[index] {
             let note = || "it may not be signalled, lives on, and was let go of".to_owned();
             link.note.get_or_insert_with(note);
-            // A plain worker cannot be prevented from beginning items, so all items that it has
-            // count as begun.
-            if link.fast.is_none() {
-                link.records = Records::Broken;
-            }
+            // A plain one cannot be prevented from beginning items, so all items that it has count
+            // as begun.
+            link.is_broken |= link.fast.is_none();
         }
         self.bury(index);
     }
@@ -710,7 +671,7 @@ impl Driver {
         let mut is_lost = false;
         #[cfg(feature = "__machines")]
         if let (Some(engine), None, None) = (engine, &link.child.process, &link.extras.died) {
-            let (died, lost) = engine.exit_report(index, link.is_reset);
+            let (died, lost) = engine.obituary(index, link.is_reset);
             link.extras.died = died.map(Box::new);
             is_lost |= lost;
         }
@@ -727,7 +688,7 @@ impl Driver {
         if is_unwanted && engine.is_none() && self.sched.workers[index].is_starting() {
             exit.note.get_or_insert_with(not_begun);
         }
-        let broken = link.records == Records::Broken || is_lost;
+        let broken = link.is_broken || is_lost;
         self.strays.extend(link.child.process.clone());
         self.reap_strays();
         drop(link);

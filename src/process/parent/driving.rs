@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
-use super::driver::{ActingDriver, Driver, PoolState};
+use super::driver::{ActingDriver, Driver, Shared};
 use super::pool_error::PoolError;
 use super::readers;
 use super::settings::Settings;
@@ -53,18 +53,18 @@ impl Drop for Driving {
 }
 
 /// Starts the processes, and the thread that serves them. After an error nothing is left.
-pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), PoolError> {
+pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Driving), PoolError> {
     panic::install_hook();
     fork::watch();
     standard_streams::fill();
-    let shared = Arc::new(PoolState::new(&settings)?);
+    let shared = Arc::new(Shared::new(&settings)?);
     let (ready, started) = sync_channel(1);
     let theirs = shared.clone();
     let thread = Builder::new().name("trefoil-proc".to_owned());
     let thread = thread.stack_size(STACK).spawn(move || {
         let _acting = ActingDriver::new();
         let held = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
-        // The driver has ended, for whatever reason: no caller may wait for it any more.
+        // For whatever reason it has ended, no caller may wait for it.
         theirs.mailbox.abandon();
         let engine = theirs.engine.lock().take();
         drop(engine);
@@ -87,7 +87,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
 }
 
 /// Serves until the pool has ended. First reports whether all workers could be started. Returns the
-/// job of a `Process`, which ends only now.
+/// job that ends only now.
 fn run(mut driver: Driver, ready: &SyncSender<io::Result<()>>) -> Option<Job> {
     let shared = driver.shared.clone();
     let pool = shared.counters.pool;

@@ -1,10 +1,10 @@
-//! Starts a worker: a process that serves a stream of bytes. Returns our end of the stream, and the
-//! child process on this machine, if there is one.
+//! Starts a worker: a process that serves, a stream of bytes to it, and its child process on this
+//! machine, if there is one.
 //!
-//! **Job.** The interface between the driver and the machines that workers run on. `here` starts a
-//! worker as a child of this process. An engine ([`Launch`]) starts workers elsewhere. Those are
-//! *plain*: the driver has nothing but their stream. The child of this process, if there is one, is
-//! only a client (`ssh`).
+//! **Job.** The interface between the driver and the machines that workers run on. `here` starts
+//! one as a child of this process. An engine ([`Launch`]) starts them elsewhere. Then they are
+//! *plain* workers: the driver has nothing but their stream. The child of this process, if there is
+//! one, is only a client (`ssh`).
 //!
 //! **Contract of an engine.** The stream is a socket here, whatever it is at the worker. When its
 //! other end closes, the worker is gone. To kill a worker the driver kills the child and its group,
@@ -32,10 +32,10 @@ use crate::sys::refused::refused;
 use crate::sys::sockets;
 use crate::task::WorkerExit;
 
-/// The size of each socket's send buffer.
+/// The size of the socket's buffer.
 const SOCKET: usize = 1 << 20;
 
-/// Starts workers on other machines. It is ready for use, and belongs to one pool.
+/// Starts workers on other machines. It has been set up, and belongs to one pool.
 pub(crate) trait Launch: fmt::Debug + Send + Sync {
     /// The default number of workers.
     fn slots(&self) -> usize;
@@ -53,7 +53,7 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
         None
     }
 
-    /// How long the driver waits until it asks `may_start` again. The engine can wake it earlier.
+    /// After what time the driver asks `may_start` again. The engine can wake the driver earlier.
     fn again(&self) -> Duration {
         Duration::from_millis(20)
     }
@@ -63,22 +63,21 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
     #[cfg(feature = "__machines")]
     fn woken_by(&self, _wake: Box<dyn Fn() + Send + Sync>) {}
 
-    /// Changes the policy for this engine's workers: how long a frame and its results travel, how
-    /// much longer the answer to a cancellation may take (the grace period), how long a worker may
-    /// be silent, whether workers come and go with the load, and whether the engine places frames
-    /// itself.
+    /// Changes what is particular to its workers: how long a frame and its results travel, how much
+    /// longer the answer to a cancellation may take (the grace period), how long a worker may be
+    /// silent, whether workers come and go with the load, and whether it places frames itself.
     #[cfg(feature = "__machines")]
     fn adjust(&self, _policy: &mut Policy) {}
 
-    /// The stream of worker `index`, which has no child on this machine, has ended; `reset`: with
-    /// an error. Returns how the worker ended, if that is known, and whether its last records may
-    /// be lost, so that all items that it had count as begun.
+    /// The stream of worker `index`, which has no child here, has ended; `reset`: by an error and
+    /// not by an end of the stream. Returns how the worker ended, if that is known, and whether its
+    /// last records may be lost, so that all items that it had count as begun.
     #[cfg(feature = "__machines")]
-    fn exit_report(&self, _index: usize, _reset: bool) -> (Option<Died>, bool) {
+    fn obituary(&self, _index: usize, _reset: bool) -> (Option<Died>, bool) {
         (None, false)
     }
 
-    /// Frees the result that the engine keeps as `id`. It must not block.
+    /// Frees the result that it keeps as `id`. It must not block.
     fn free(&self, _id: u64) {}
 
     /// The child for worker `index` has ended as `exit` says: changes `exit` to how the worker
@@ -89,7 +88,7 @@ pub(crate) trait Launch: fmt::Debug + Send + Sync {
     }
 }
 
-/// A worker that has been started and has not been sent its welcome yet.
+/// A worker that has been started and has not got its welcome yet.
 #[derive(Debug)]
 pub(crate) struct Started {
     /// Our end of its stream, a socket.
@@ -98,10 +97,10 @@ pub(crate) struct Started {
     pub(crate) kept: Option<OwnedFd>,
     /// The process to kill and to reap.
     pub(crate) child: Option<Child>,
-    /// The worker's standard output, if it is captured, and its standard error.
+    /// Its standard output, if that is captured, and its standard error.
     pub(crate) output: Option<PipeEnd>,
     pub(crate) words: Option<PipeEnd>,
-    /// The worker's number in `worker_pids`; not 0.
+    /// Its number in `worker_pids`; not 0.
     pub(crate) pid: u32,
 }
 

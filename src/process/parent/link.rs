@@ -45,7 +45,7 @@ use crate::process::fast::path::{FastPath, Posted};
 use crate::process::job::reading::Extras;
 use crate::process::payload::attachments::{self, Attachment};
 use crate::process::payload::chunk::Piece;
-use crate::process::payload::copies::{CopyPart, SentCopies, parts};
+use crate::process::payload::copies::{Part, Sent, parts};
 use crate::process::payload::shared_buffer::took;
 use crate::process::sched::workers::LEAVE_LIMIT;
 use crate::process::wire::Frame;
@@ -61,10 +61,9 @@ use crate::sys::refused::{is_crowded, is_gone, refused};
 #[cfg(test)]
 use crate::sys::sockets::Stream;
 use crate::sys::sockets::{RECEIVE, SEND};
-use crate::sys::valve::Valve;
 use crate::task::WorkerExit;
 
-/// How long to wait until a refused frame is sent again.
+/// How long to wait before a refused frame is tried again.
 pub(super) const CROWDED: Duration = Duration::from_millis(5);
 
 /// One frame on its way to the worker.
@@ -80,7 +79,7 @@ struct Outgoing {
 enum Body {
     Nothing,
     Items(Piece),
-    Copy(CopyPart),
+    Copy(Part),
 }
 
 impl Body {
@@ -96,12 +95,10 @@ impl Body {
 /// One worker process.
 pub(crate) struct Link {
     pub(crate) child: Arc<Child>,
-    /// What the driver sleeps on in the place of a plain worker's socket, if there is such a thing.
-    pub(crate) valve: Option<Arc<Valve>>,
     /// Received bytes that are not a whole record yet.
     pub(crate) partial: Vec<u8>,
-    /// How many bytes of its records have been taken in, from the socket or from the ledger: more
-    /// than were received, if some were read from the ledger before the worker sent them.
+    /// How many bytes of its records have been handed on: more than were received, if some were
+    /// read from the ledger before the worker sent them.
     pub(super) heard: u64,
     outgoing: VecDeque<Outgoing>,
     /// The socket has taken bytes since `has_taken` was last called.
@@ -114,11 +111,11 @@ pub(crate) struct Link {
     /// For tests: the next answers of the kernel.
     #[cfg(test)]
     pub(crate) faults: VecDeque<Errno>,
-    /// The descriptor of the pool's home was sent, or is queued.
+    /// The descriptor of the pool's home has been sent, or is queued.
     has_home: bool,
     /// The copies that a plain worker has been sent instead of descriptors.
-    pub(super) copies: SentCopies,
-    /// What accompanies the bytes of the worker's records.
+    pub(super) copies: Sent,
+    /// What the worker's records bring along beside their bytes.
     pub(crate) extras: Extras,
     pub(crate) words: WorkerStderr,
     pub(crate) output: Output,
@@ -126,34 +123,26 @@ pub(crate) struct Link {
     pub(crate) fast: Option<FastPath>,
     /// The stream was shut down to end it.
     is_shut: bool,
-    /// Every way to end it has been tried: when to abandon it.
+    /// Everything that can end it has been done: when to abandon it.
     pub(crate) let_go_at: Option<Instant>,
-    /// Watches the process until it says hello. `None`: an engine has started it, so the process
-    /// here, if there is one, does not show how far the worker is.
+    /// Watches it until it says hello. `None`: an engine has started it, so the process here, if
+    /// there is one, does not show how far the worker is.
     pub(super) looks: Option<StartupWatch>,
     /// The worker will send nothing more.
     pub(crate) at_end: bool,
     /// Its stream has ended with an error: its last records may be lost.
     #[cfg_attr(not(feature = "__machines"), allow(dead_code))]
     pub(crate) is_reset: bool,
-    pub(crate) records: Records,
+    /// It has sent something that is not the protocol's.
+    pub(crate) is_broken: bool,
+    /// There is no memory for its next record, so nothing more is received.
+    pub(crate) is_too_much: bool,
     /// Why it was killed, for the error.
     pub(crate) note: Option<String>,
 }
 
-/// Whether the driver goes on reading a worker's records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Records {
-    Valid,
-    /// There is no memory for the next one.
-    TooLong,
-    /// One was not the protocol's, or the worker cannot be stopped: all items that it has count as
-    /// begun.
-    Broken,
-}
-
 /// The outcome of a `receive`.
-pub(crate) enum ReceiveOutcome {
+pub(crate) enum Received {
     /// So many bytes came; the first of them, up to the second number, are known already from the
     /// ledger.
     Some(usize, usize),
@@ -174,7 +163,7 @@ impl Link {
         let mut child = started.child.take();
         let link = Self::attach(child.as_ref(), started, fast, settings);
         if let (true, Some(child)) = (link.is_err(), &mut child) {
-            // The process is of no use without its descriptors, and nothing would end it later.
+            // Without its descriptors it is of no use, and nothing would end it later.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -200,7 +189,6 @@ impl Link {
 
     fn new(child: Child, fast: Option<FastPath>, words: WorkerStderr, output: Output) -> Self {
         Self {
-            valve: None,
             child: Arc::new(child),
             partial: Vec::new(),
             heard: 0,
@@ -211,7 +199,7 @@ impl Link {
             #[cfg(test)]
             faults: VecDeque::new(),
             has_home: false,
-            copies: SentCopies::default(),
+            copies: Sent::default(),
             extras: Extras::new(fast.as_ref().and_then(FastPath::view)),
             words,
             output,
@@ -221,7 +209,8 @@ impl Link {
             looks: Some(StartupWatch::new(Instant::now())),
             at_end: false,
             is_reset: false,
-            records: Records::Valid,
+            is_broken: false,
+            is_too_much: false,
             note: None,
         }
     }
@@ -263,18 +252,13 @@ impl Link {
             lifeline,
         };
         let mut link = Self::new(child, fast, words, output);
-        let is_called_often =
-            link.fast.is_none() && settings.own.is_none() && !settings.policy.told;
-        link.valve = is_called_often
-            .then(|| Valve::of(&link.child.socket))
-            .flatten();
         link.looks.take_if(|_| settings.engine.is_some());
         link.welcome(settings.memory.unwrap_or(0), theirs.as_ref())?;
         Ok(link)
     }
 
-    /// Sends the first frame, and with it the descriptors of the fast path and the worker's end of
-    /// the lifeline. It fits into the empty socket.
+    /// The first frame, and with it the descriptors of the fast path and the worker's end of the
+    /// lifeline. It fits into the empty socket.
     fn welcome(&mut self, memory: u64, lifeline: Option<&OwnedFile>) -> io::Result<()> {
         let welcome = Frame::Welcome {
             copy: image().name().as_bytes(),
@@ -292,7 +276,7 @@ impl Link {
                 self.sent_bytes += sent as u64;
                 Ok(())
             }
-            // The process is gone already: its death is reported like any other.
+            // It is gone already: its death is reported like any other.
             Err(error) if is_gone(error) => {
                 self.is_reset |= error == Errno::CONNRESET;
                 Ok(())
@@ -301,13 +285,13 @@ impl Link {
         }
     }
 
-    /// The gates, which tell what the worker has begun, if it shares memory with this process.
+    /// The gates, which tell what the worker has begun, if it shares them.
     pub(crate) fn gates(&self) -> Option<Front> {
         Some((**self.fast.as_ref()?.ledger).clone())
     }
 
-    /// Puts a frame into the shared ring, where the worker looks, or into the queue for the socket.
-    /// True if the queue was empty and is not now, because of the frame or of a nudge to wake the
+    /// Puts a frame into the tray, where the worker looks, or into the queue for the socket. True
+    /// if the queue was empty and is not now, because of the frame or of a nudge to wake the
     /// worker: `send` it.
     pub(crate) fn queue(&mut self, mut head: Vec<u8>, items: Option<Piece>) -> bool {
         let first = self.outgoing.is_empty();
@@ -380,8 +364,8 @@ impl Link {
         });
     }
 
-    /// Queues a nudge for a worker that has not begun its frames, and may be asleep although the
-    /// ledger says that it is awake. True: `send` it.
+    /// The worker has not begun its frames, and may be asleep although the ledger says that it is
+    /// awake: queues a nudge. True: `send` it.
     pub(crate) fn nudge(&mut self) -> bool {
         let Some(fast) = self.fast.as_ref().filter(|_| self.outgoing.is_empty()) else {
             return false; // the queued frame will wake it
@@ -391,7 +375,7 @@ impl Link {
         true
     }
 
-    /// Whether frames wait for room in the socket.
+    /// Frames wait for room in the socket.
     pub(crate) fn is_sending(&self) -> bool {
         !self.outgoing.is_empty()
     }
@@ -435,14 +419,14 @@ impl Link {
                     self.crowded_until = Some(Instant::now() + CROWDED);
                     return;
                 }
-                // It has closed the stream. Its end is noticed elsewhere, but the kernel reports a
-                // reset only once: the next receive looks like an orderly end.
+                // It has closed the stream. Its end is noticed elsewhere, but a reset is told
+                // once: what is received next looks like an orderly end.
                 Err(error) if is_gone(error) => {
                     self.is_reset |= error == Errno::CONNRESET;
                     self.outgoing.clear();
                 }
                 Err(error) => {
-                    // Without this frame the worker would wait for ever.
+                    // The worker would wait for what it never gets.
                     self.outgoing.clear();
                     let note =
                         || format!("nothing can be sent to it: {}", refused("sendmsg")(error));
@@ -471,35 +455,35 @@ impl Link {
     }
 
     /// Receives without waiting.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> ReceiveOutcome {
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         let arrivals = &mut self.extras.arrivals;
         loop {
             match arrivals.receive(&self.child.socket, buffer, RECEIVE) {
-                Ok(0) => return ReceiveOutcome::End,
+                Ok(0) => return Received::End,
                 Ok(count) => {
                     let new = arrivals.received.saturating_sub(self.heard);
                     self.heard = self.heard.max(arrivals.received);
-                    return ReceiveOutcome::Some(count, count.saturating_sub(new as usize));
+                    return Received::Some(count, count.saturating_sub(new as usize));
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return ReceiveOutcome::None,
+                Err(Errno::AGAIN) => return Received::None,
                 Err(error) if is_gone(error) => {
                     self.is_reset = true;
-                    return ReceiveOutcome::End;
+                    return Received::End;
                 }
                 Err(error) => {
                     self.is_reset = true;
                     let why = refused("recvmsg")(error);
                     let note = || format!("nothing can be received from it: {why}");
                     self.note.get_or_insert_with(note);
-                    return ReceiveOutcome::End;
+                    return Received::End;
                 }
             }
         }
     }
 
-    /// The process is dead, and its end of the stream was kept: waits until more bytes arrive, or
-    /// the end.
+    /// Its process is dead, and its end of the stream was kept: waits for what is still on its way,
+    /// or for the end.
     pub(crate) fn more_comes(&self) -> bool {
         let mut socket = [PollFd::new(&self.child.socket, PollFlags::IN)];
         let limit = Timespec {
@@ -509,8 +493,8 @@ impl Link {
         poll(&mut socket, Some(&limit)).is_ok_and(|ready| ready > 0)
     }
 
-    /// Reads records that the worker has finished and not yet sent, from the ledger: after its
-    /// death, once the socket is empty; before, to look ahead.
+    /// Reads records that it has finished and not yet sent, from the ledger: after its death, once
+    /// the socket is empty; before, to look ahead.
     pub(crate) fn rest(&mut self, rest: &mut Vec<u8>) {
         rest.clear();
         if let Some(fast) = &self.fast {
@@ -520,8 +504,8 @@ impl Link {
         }
     }
 
-    /// Everything that was received has been processed, except for `partial`: closes the
-    /// descriptors that came with it and were not claimed, and returns to the worker the memory
+    /// Everything that was handed on has been processed, except for `partial`: closes the
+    /// descriptors that came with it and were not asked for, and gives the worker back the memory
     /// that it has lent with it.
     pub(crate) fn understood(&mut self) {
         self.extras.arrivals.used(self.partial.len());
@@ -536,7 +520,7 @@ impl Link {
         }
     }
 
-    /// Whether the worker has finished records that were not read yet. (Cheap.)
+    /// Whether it has finished something that has not been read. (Cheap.)
     pub(crate) fn has_more(&self) -> bool {
         let fast = self.fast.as_ref();
         fast.is_some_and(|fast| fast.ledger.has_more(self.heard))
@@ -554,21 +538,20 @@ impl Link {
             // is not run again.
             _ if !is_shut => self.child.shut(),
             Some(_) => self.cut(),
-            // The process at the other end did not do that in time: all items that it has count as
-            // begun.
+            // That takes too long: all items that it has count as begun.
             None => {
-                self.records = Records::Broken;
+                self.is_broken = true;
                 let _ = shutdown(&self.child.socket, Shutdown::Both);
             }
         }
     }
 
-    /// If there is a reason `why` the record that the worker has begun to send cannot be received,
-    /// keeps it for the error and kills the worker. (The earlier records are valid: the item whose
-    /// result this is gets the blame.)
+    /// Kills it if there is a reason `why` the record that it has begun to send will never be
+    /// complete; the reason is for the error. (Its earlier records are valid: the item whose result
+    /// this is gets the blame.)
     pub(super) fn refuse(&mut self, why: Option<String>) {
         if let Some(why) = why {
-            self.records = Records::TooLong;
+            self.is_too_much = true;
             self.note.get_or_insert(why);
             self.kill();
         }

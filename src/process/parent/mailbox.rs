@@ -38,10 +38,10 @@ pub(crate) enum Mail {
     /// The pool must end.
     Stop(Stop),
     /// Memory of which plain workers have copies was freed in this process.
-    MemoryFreed,
+    Gone,
     /// The engine has workers that wait to be taken.
     #[cfg(feature = "__machines")]
-    AskEngine,
+    Come,
 }
 
 #[derive(Default)]
@@ -57,9 +57,9 @@ struct Queue {
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     next_id: AtomicU64,
-    /// Readable after it was rung.
+    /// Readable when it was rung.
     pub(super) bell: Arc<Bell>,
-    /// A model's driver sleeps on this instead.
+    /// On which a model's driver sleeps.
     #[cfg(loom)]
     rung: (Mutex<bool>, crate::loom::Condvar),
     born: u32,
@@ -80,8 +80,8 @@ impl Mailbox {
         })
     }
 
-    /// Whether a parent of this process made the mailbox: then the driver and the workers belong to
-    /// that process.
+    /// Whether a parent of this process made it: then the driver and the workers belong to that
+    /// one.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
         self.born != fork::generation()
@@ -140,9 +140,9 @@ impl Mailbox {
         let is_new_work = |mail: &Mail| match mail {
             Mail::Submit { .. } => true,
             Mail::Feed(feed) => feed.failure.is_none() && !feed.chunk.is_empty(),
-            Mail::Cancel(_) | Mail::Stop(_) | Mail::MemoryFreed => false,
+            Mail::Cancel(_) | Mail::Stop(_) | Mail::Gone => false,
             #[cfg(feature = "__machines")]
-            Mail::AskEngine => false,
+            Mail::Come => false,
         };
         let all = queue.mail.iter().all(is_new_work);
         all.then(|| std::mem::take(&mut queue.mail))

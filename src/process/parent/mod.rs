@@ -10,6 +10,7 @@ pub(super) mod client;
 pub(super) mod driver;
 pub(super) mod driving;
 mod here;
+pub(super) mod kernel_kills;
 pub(super) mod launch;
 pub(super) mod link;
 pub(super) mod mailbox;

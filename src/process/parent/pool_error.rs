@@ -30,17 +30,15 @@ pub enum PoolError {
     /// make a pool there, and so on. No process was started. Call [`init()`](crate::process::init)
     /// in the first line of `main`.
     #[error(
-        "worker processes are not possible yet: call `trefoil::init()` first in `main`, before any \
-         thread is started (elsewhere, as in a `#[test]`, it does nothing; under `#[tokio::main]` \
-         threads are running already: build the runtime in an ordinary `main`, after `init()`), or \
-         enable trefoil's feature `auto` (in a worker process, too, no pool can be made before \
-         `init()`)"
+        "worker processes are not possible yet: call `trefoil::init()` first in `main`, before any thread is started \
+         (elsewhere, as in a `#[test]`, it does nothing; under `#[tokio::main]` threads are running already: build the runtime in an \
+         ordinary `main`, after `init()`), or enable trefoil's feature `auto` \
+         (in a worker process, too, no pool can be made before `init()`)"
     )]
     NotInitialized,
     /// Pools are nested too deeply: workers make pools whose workers make pools.
     #[error(
-        "this is a worker of a worker, {depth} deep; at most {limit} levels of process pools are \
-         allowed"
+        "this is a worker of a worker, {depth} deep; at most {limit} levels of process pools are allowed"
     )]
     TooDeep {
         /// The current depth.
@@ -121,8 +119,7 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
 pub(crate) fn not_begun() -> String {
     let file = std::env::current_exe().unwrap_or_default();
     format!(
-        "it did not get to `trefoil::init()`; unless somebody has killed it, the system has ended \
-         {}, {ENDS}",
+        "it did not get to `trefoil::init()`; unless somebody has killed it, the system has ended {}, {ENDS}",
         file.display()
     )
 }

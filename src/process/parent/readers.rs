@@ -36,14 +36,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::driver::{ActingDriver, PoolState};
+use super::driver::{ActingDriver, Shared};
 use crate::helper;
 use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
 
 /// Gives `chores` to the readers, and starts another reader if needed. (Without the engine's lock.)
-pub(crate) fn add(shared: &Arc<PoolState>, chores: Vec<Chore>) {
+pub(crate) fn add(shared: &Arc<Shared>, chores: Vec<Chore>) {
     let mut state = shared.readers.0.lock();
     state.waiting.extend(chores);
     let now = Instant::now();
@@ -56,14 +56,14 @@ pub(crate) fn add(shared: &Arc<PoolState>, chores: Vec<Chore>) {
     if helper::start(move || theirs.serve()).is_ok() {
         state.readers += 1;
     } else if state.readers == 0 {
-        // No reader could be started, so this thread carries out one chore.
+        // No reader could be started, so it is done here.
         let chore = state.waiting.pop_front();
         drop(state);
         chore.into_iter().for_each(|chore| shared.carry_out(chore));
     }
 }
 
-impl PoolState {
+impl Shared {
     /// Does the waiting chores, as a reader.
     fn serve(&self) {
         let _acting = ActingDriver::new();
@@ -86,7 +86,7 @@ impl PoolState {
         }
     }
 
-    /// Decodes a reading, and hands the values over. (Without the engine's lock.)
+    /// Decodes, and hands over. (Without the engine's lock.)
     fn read(&self, mut reading: Reading) {
         loop {
             let part = reading.next();
@@ -103,8 +103,7 @@ impl PoolState {
             let (unwanted, ended, over) = handed;
             panic::contain(|| drop(unwanted));
             if let Some(ended) = ended {
-                // A reader may have decoded a part, and this thread may be a caller with less
-                // stack.
+                // A reader may have decoded a part, and this may be a caller with less stack.
                 let mut unwanted = ended.finish();
                 if let Some(engine) = &mut *self.engine.lock() {
                     engine.told(unwanted.take());

@@ -43,12 +43,11 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     /// The workers are plain: a stream of bytes, without the fast path.
     pub(crate) plain: bool,
-    /// The engine that starts the workers, if they are not children of this process. Then they are
-    /// plain.
+    /// What starts the workers, if they are not children of this process. Then they are plain.
     pub(crate) engine: Option<Arc<dyn Launch>>,
-    /// The depth of this process (`entry`).
+    /// How deep this process is (`entry`).
     pub(crate) depth: u32,
-    /// The process of a `Process`; `None`: a pool.
+    /// It is the one process of a `Process`.
     pub(crate) own: Option<Arc<Own>>,
 }
 

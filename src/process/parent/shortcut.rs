@@ -6,22 +6,16 @@
 //!
 //! **Protocol.**
 //! 1. *The call.* A caller that finds the driver asleep hands out the new work itself
-//!    ([`PoolState::leave`]), if the engine is free and there is nothing else to do. The driver is
+//!    ([`Shared::leave`]), if the engine is free and there is nothing else to do. The driver is
 //!    woken only if it must act earlier than it will look by itself.
 //! 2. *In between.* A caller that is about to block for a call, which is the only one that its
-//!    worker has, polls the worker's ledger for a moment ([`PoolState::help`]), and records that
+//!    worker has, polls the worker's ledger for a moment ([`Shared::help`]), and records that
 //!    there. Then the worker need not send the result; it polls for its next frame for a moment,
 //!    sends results that have not been read, and goes to sleep as usual (`worker`).
 //! 3. *The result.* The caller takes the result out of the ledger, as the driver does when it looks
 //!    ahead. When the worker sends it later, it is known and skipped. If it was sent before the
 //!    worker knew that a caller polls, the caller receives it, and the driver finds nothing. So if
 //!    anything must then be done that the caller may not do, the caller wakes the driver.
-//!
-//! **Plain workers** have no ledger. A caller hands out its call (1.) if no other work waits. Then
-//! it sleeps on the worker's socket for at most a [`BEAT`], with the *valve* shut through which the
-//! driver would be woken (`sys::valve`), and receives the records of its worker until the call has
-//! ended. It gives up, and opens the valve, as soon as the worker has other work, too, or its
-//! stream has ended.
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
@@ -32,24 +26,24 @@
 //! **Bounds.** Polling takes [`LOOK`] at most, on both sides, after a call or an answer; an idle
 //! pool does not poll.
 //!
+//! **Rejected.** Sleeping on the socket on the caller's thread: the driver sleeps on it, too, and
+//! would be woken. A caller that replaces the driver until its task has ended: then no thread would
+//! check the deadlines of other tasks.
+//!
 //! Tests: `tests/process/speed.rs`, `tests/process/callers.rs`, `checks/tests/shortcut_models.rs`,
 //! `sys::ledger`.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-
-use super::driver::{ActingDriver, BEAT, Driver, LIVELY, PoolState};
+use super::driver::{ActingDriver, BEAT, Driver, Fast, LIVELY, Shared};
 use super::link::Link;
 use super::mailbox::Mail;
 use crate::loom::hint;
-use crate::process::fast::look::LOOK;
+use crate::process::fast::look::{LOOK, Watching};
 use crate::process::fast::path::Ledger;
 use crate::process::wire::clock;
-use crate::sys::poll::poll;
 use crate::sys::ticks;
-use crate::sys::valve::Shut;
 
 /// For how long a caller announces that it polls, in nanoseconds: [`LOOK`], and some time until the
 /// worker reads it.
@@ -58,18 +52,15 @@ const WATCH: u64 = 40_000;
 /// polls, so the last announcement counts for longer.
 const WATCH_ONE: u64 = 400_000;
 
-/// How often to look for an end of frame that is about to come.
+/// How often to look for something that comes in an instant.
 const SOON: u32 = 50;
 
-impl PoolState {
+impl Shared {
     /// Delivers new work. If the driver sleeps, and no other caller does its work, this caller
-    /// hands the work out. (To plain workers only one call: of a `map` the driver sends the frames
-    /// while the caller encodes more.)
+    /// hands the work out.
     pub(crate) fn leave<const N: usize>(&self, mail: [Mail; N]) -> Result<(), Vec<Mail>> {
-        let is_call = matches!(mail.first(), Some(Mail::Submit { .. }));
-        let is_fit = self.fast.is_some() || is_call && self.told.is_none();
         self.mailbox.leave(mail, || {
-            let mut engine = is_fit.then(|| self.engine.try_lock()).flatten();
+            let mut engine = self.fast.as_ref().and_then(|_| self.engine.try_lock());
             let driver = engine.as_deref_mut().and_then(Option::as_mut);
             driver.is_some_and(Driver::hand_out)
         })
@@ -78,26 +69,14 @@ impl PoolState {
     /// Called by a caller that is about to sleep until the job `id` is `done`: polls for its result
     /// for a moment. `patient`: also decodes it, however long that takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
-        let watching = &self.watching;
-        if self.told.is_some() || self.mailbox.is_foreign() {
+        let Some(Fast { watching, .. }) = &self.fast else {
+            return;
+        };
+        if watching.is_pausing() || self.mailbox.is_foreign() {
             return;
         }
         let mut looks = ticks::Looks::new(LOOK);
-        if self.fast.is_none() {
-            if !patient {
-                return; // it might wait for too long
-            }
-            let found = self.sole(id, &mut looks, done, Driver::leave_to_caller);
-            if let Some((index, shut)) = found {
-                self.attend(id, index, shut, done);
-            }
-            return;
-        }
-        if watching.is_pausing() {
-            return;
-        }
-        let found = self.sole(id, &mut looks, done, Driver::sole);
-        let Some((index, ledger, mut known)) = found else {
+        let Some((index, ledger, mut known)) = self.sole(id, watching, &mut looks, done) else {
             return;
         };
         let yields = watching.yields;
@@ -155,61 +134,26 @@ impl PoolState {
         }
     }
 
-    /// What `find` says of the worker that has the job `id` and nothing else; waits a moment until
-    /// one has it.
-    fn sole<T>(
+    /// The worker that has the job `id` and nothing else; waits a moment until one has it.
+    fn sole(
         &self,
         id: u64,
+        watching: &Watching,
         looks: &mut ticks::Looks,
         done: &dyn Fn() -> bool,
-        find: fn(&Driver, u64) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Option<(usize, Arc<Ledger>, u64)> {
         while !done() && !looks.are_over() {
             if let Some(mut engine) = self.engine.try_lock() {
                 let engine = engine.as_mut()?;
-                // A driver that is about to read the mailbox would hand it out, too.
-                let has_mail = engine.sched.sole(id).is_none() && !self.mailbox.is_empty();
-                if has_mail && !engine.hand_out() {
+                // A driver that is about to read the mailbox would do the same.
+                if engine.sole(id).is_none() && !self.mailbox.is_empty() && !engine.hand_out() {
                     self.mailbox.wake();
                 }
-                return find(engine, id);
+                return engine.sole(id);
             }
-            self.watching.pause();
+            watching.pause();
         }
         None
-    }
-
-    /// Waits for the bytes of a plain worker in the driver's place until the call `id` is `done`,
-    /// at most for a [`BEAT`].
-    fn attend(&self, id: u64, index: usize, shut: Shut, done: &dyn Fn() -> bool) {
-        let until = Instant::now() + BEAT;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let mut socket = [PollFd::new(shut.socket(), PollFlags::IN)];
-            let limit = Timespec::try_from(left).ok();
-            if done() || left.is_zero() || poll(&mut socket, limit.as_ref()) != Ok(1) {
-                return;
-            }
-            let Some(mut engine) = self.engine.try_lock() else {
-                return;
-            };
-            let is_here = |driver: &&mut Driver| driver.sched.sole(id) == Some(index);
-            let Some(driver) = engine.as_mut().filter(is_here) else {
-                return;
-            };
-            let _acting = ActingDriver::new();
-            if !driver.receive_some(index) {
-                return;
-            }
-            let readings = driver.sched.readings_of(id);
-            driver.sched.count_busy();
-            driver.wake_if_needed();
-            if !readings.is_empty() {
-                drop((engine, shut)); // others should not wait until this is decoded
-                let readings = readings.into_iter();
-                return readings.for_each(|reading| self.carry_out(reading));
-            }
-        }
     }
 }
 
@@ -253,20 +197,10 @@ impl Driver {
         self.lively = now + LIVELY;
         let sends = self.links.iter().flatten().any(Link::is_sending);
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
-        let waits = self.shared.fast.is_none() && self.sched.has_waiting();
-        !sends && !waits && !self.oversleeps() && !self.sched.has_errands()
+        !sends && !self.oversleeps() && !self.sched.has_errands()
     }
 
-    /// Shuts the valve of the plain worker that has the one call `id` and nothing else.
-    fn leave_to_caller(&self, id: u64) -> Option<(usize, Shut)> {
-        let index = self.sched.sole(id).filter(|_| self.sched.is_one_call(id))?;
-        let link = self.links[index].as_ref()?;
-        let is_fit = !link.at_end && !link.output.is_captured();
-        let valve = link.valve.as_ref().filter(|_| is_fit)?;
-        Some((index, valve.shut()?))
-    }
-
-    /// Whether something is due before the driver wakes by itself.
+    /// Whether something is due before the driver looks by itself.
     fn oversleeps(&self) -> bool {
         match (self.sleeps_until, self.sched.deadline()) {
             (_, None) => false,
@@ -287,8 +221,7 @@ impl Driver {
     fn sole(&self, id: u64) -> Option<(usize, Arc<Ledger>, u64)> {
         let index = self.sched.sole(id)?;
         let link = self.links[index].as_ref()?;
-        // Without a process descriptor that shows the worker's death, only the end of its output
-        // does.
+        // Without a process whose status tells of its death, the end of its output does.
         let watched = !link.output.is_captured() && link.child.process.is_some();
         let fast = link.fast.as_ref().filter(|_| watched)?;
         Some((index, fast.ledger.clone(), link.heard))

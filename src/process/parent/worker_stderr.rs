@@ -21,18 +21,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::worker_stdout::StdoutPipe;
+use super::worker_stdout::Pipe;
 use crate::process::fast::path::Ledger;
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::stdio;
 
-/// While this many bytes are queued, no more are read from the workers.
+/// When so many bytes are queued, no more are read from the workers.
 const MAX_WAITING: usize = 64 << 10;
-/// How many bytes a pipe that is ready takes without blocking.
+/// How much a pipe that is ready takes without blocking.
 const PAGE: usize = 4096;
 /// How long the end of a pool waits for the reader of standard error.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How many bytes of the end of a worker's output are kept.
+/// How much of a worker's last output is kept.
 const TAIL: usize = 4096;
 /// The beginning of `std`'s message that there is no more memory, before it aborts.
 const RAN_OUT: &[u8] = b"memory allocation of ";
@@ -92,7 +92,7 @@ impl Forward {
             match stdio::complain(&self.waiting[written..end]) {
                 Ok(0) => break,
                 Ok(count) => written += count,
-                // It is closed, or its reader is gone: drop the output.
+                // It is closed, or not read any more: drop the output.
                 Err(_) => written = self.waiting.len(),
             }
         }
@@ -103,9 +103,8 @@ impl Forward {
 /// One worker's standard error.
 #[derive(Debug)]
 pub(crate) struct WorkerStderr {
-    pub(crate) pipe: StdoutPipe,
-    /// The ledger, in which the worker marks the end of an item's output; `None`: the worker is
-    /// plain.
+    pub(crate) pipe: Pipe,
+    /// The ledger, in which the worker marks the end of an item's output; `None`: a plain worker.
     ledger: Option<Arc<Ledger>>,
     /// For a plain worker: how many bytes were written before its current frame.
     marked: u64,
@@ -120,7 +119,7 @@ pub(crate) struct WorkerStderr {
 impl WorkerStderr {
     pub(crate) fn new(pipe: Option<PipeEnd>, ledger: Option<Arc<Ledger>>) -> Self {
         Self {
-            pipe: StdoutPipe::new(pipe),
+            pipe: Pipe::new(pipe),
             ledger,
             marked: 0,
             count: 0,
@@ -129,7 +128,7 @@ impl WorkerStderr {
         }
     }
 
-    /// Reads available output, at most one buffer. False: there was none.
+    /// Reads what there is, up to one buffer. False if nothing was there.
     pub(crate) fn read(&mut self, forward: &mut Forward) -> bool {
         let mut buffer = [0; 8192];
         self.reads(true);
@@ -151,7 +150,7 @@ impl WorkerStderr {
         count > 0
     }
 
-    /// A plain worker is idle: its output so far belongs to no later item.
+    /// A plain worker has nothing to do: what it has written so far belongs to no later item.
     pub(crate) fn mark(&mut self) {
         self.marked = self.count + self.pipe.waiting();
     }
@@ -162,8 +161,8 @@ impl WorkerStderr {
         }
     }
 
-    /// The worker is gone: returns the last output of the items that it ran, and whether they ran
-    /// out of memory.
+    /// The worker is gone: the last output of the items that it ran, and whether they ran out of
+    /// memory.
     pub(crate) fn last(&mut self, forward: &mut Forward) -> (String, bool) {
         // A pipe holds 64 KiB; children of the worker may go on writing for ever.
         for _ in 0..32 {

@@ -66,7 +66,7 @@ pub(crate) struct Attachment {
     _holds: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// An attachment that does not exist yet, but has its number already. A call that needs it waits
+/// An attachment that does not exist yet, but has its number already: a call that needs it waits
 /// until it exists.
 pub(crate) trait Late: fmt::Debug + Send + Sync {
     fn has_ended(&self) -> bool;
@@ -79,7 +79,7 @@ pub(crate) trait Late: fmt::Debug + Send + Sync {
     fn attachment(&self) -> Result<Arc<Attachment>, TaskError>;
 }
 
-/// A pool, which learns through this what the process no longer needs.
+/// A pool, which is told what this process does not need any more.
 pub(crate) trait Watcher: Send + Sync {
     /// An attachment that it watches was dropped. Called on any thread; must be short.
     fn gone(&self);
@@ -96,7 +96,7 @@ impl Drop for Attachment {
     }
 }
 
-/// A property that some attachments have.
+/// What is special about some attachments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// The other side waits until all copies of it are closed.
@@ -133,9 +133,9 @@ impl Attachment {
         })
     }
 
-    /// A placeholder for something that exists elsewhere and never in this process, under this
+    /// An attachment for something that exists elsewhere and never in this process, under this
     /// number. It exists there as long as `holds` is alive.
-    pub(crate) fn placeholder(id: u64, holds: Arc<dyn Any + Send + Sync>) -> io::Result<Arc<Self>> {
+    pub(crate) fn stand_in(id: u64, holds: Arc<dyn Any + Send + Sync>) -> io::Result<Arc<Self>> {
         static NOTHING: OnceLock<Arc<File>> = OnceLock::new();
         let file = match NOTHING.get() {
             Some(file) => file.clone(),
@@ -158,7 +158,7 @@ impl Attachment {
         }
     }
 
-    /// Declares it an end of a channel: the other side waits until all copies of it are closed.
+    /// The other side waits until all copies of it are closed.
     pub(crate) fn set_end(&self) {
         let _ = self.kind.set(Kind::End);
     }
@@ -167,7 +167,7 @@ impl Attachment {
         self.kind.get() == Some(&Kind::End)
     }
 
-    /// Declares it memory that never changes, so that a copy of it is equivalent (`copies`).
+    /// It is memory that never changes, so a copy of it is equivalent (`copies`).
     pub(crate) fn set_fixed(&self) {
         let _ = self.kind.set(Kind::Fixed);
     }

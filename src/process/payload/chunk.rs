@@ -21,7 +21,7 @@ use super::shared_buffer::{Lent, LentList, SharedBuffer};
 use crate::loom::Mutex;
 use crate::process::wire;
 
-/// A chunk with this many items or bytes is handed over to the scheduler.
+/// A chunk with so many items or bytes is handed over to the scheduler.
 const FULL_ITEMS: usize = 1 << 16;
 const FULL_BYTES: usize = 512 << 10;
 /// Room for the first item, in bytes.
@@ -41,7 +41,7 @@ pub(crate) struct Chunk {
     pub(crate) laden: bool,
     /// Numbers in shared memory, in the order of the items; `at` is an offset into `bytes`.
     lent: Vec<Lent>,
-    /// The encoding context of the items to come.
+    /// For the items to come.
     encoding: Option<Box<Encoding>>,
     /// The attachments that do not exist yet, if the chunk may [wait](Self::waiting) for them.
     awaited: Vec<Arc<dyn Late>>,
@@ -283,7 +283,7 @@ impl Piece {
         &lent[place(span.start)..place(span.end)]
     }
 
-    /// The lent numbers of its items, as the list that travels.
+    /// The same, as it travels.
     pub(crate) fn lent(&self) -> LentList {
         let start = self.span().start;
         let missing = self.missing().iter();
@@ -309,7 +309,7 @@ impl Piece {
         self.chunk.laden || self.part(0, 1).span().len() > most
     }
 
-    /// Whether it has more than `most` bytes, and its chunk no attachments.
+    /// Whether it is bytes and nothing else, and more than `most`.
     pub(crate) fn is_bulky(&self, most: usize) -> bool {
         !self.chunk.laden && self.span().len() > most
     }

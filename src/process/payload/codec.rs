@@ -103,8 +103,8 @@ impl Tail<'_> {
         Ok(())
     }
 
-    /// Makes room for `length` more bytes here, and first checks that the system has memory for
-    /// them, which the other side needs, too.
+    /// Makes room for so many more bytes: once here, and checks that as much again could be
+    /// allocated, which the other side needs.
     #[cold]
     fn make_room(&mut self, length: usize) -> Result<()> {
         let refused = |words: &str| {

@@ -12,8 +12,8 @@
 //!    number ([`Copies::find`]).
 //! 3. A worker keeps a copy until its parent sends `Release`: as soon as the memory is freed in the
 //!    parent ([`Watcher`]), or when the parent has sent many or large other copies since
-//!    ([`SentCopies`]). So each worker gets a copy once, not with each item. A parent keeps the
-//!    copies that it gets for one value only.
+//!    ([`Sent`]). So each worker gets a copy once, not with each item. A parent keeps the copies
+//!    that it gets for one value only.
 //!
 //! If a receiver has no memory or descriptor for a copy, it continues; the item that asks for the
 //! copy then gets an error.
@@ -40,12 +40,12 @@ const KEPT_BYTES: u64 = 512 << 20;
 
 /// One part of a copy.
 #[derive(Clone)]
-pub(crate) struct CopyPart {
+pub(crate) struct Part {
     memory: MappedSlice<u8>,
     from: usize,
 }
 
-impl CopyPart {
+impl Part {
     pub(crate) fn bytes(&self) -> &[u8] {
         let rest = &self.memory.elements()[self.from..];
         &rest[..rest.len().min(PART)]
@@ -58,11 +58,11 @@ impl CopyPart {
 }
 
 /// The parts of `attachment`'s memory, in order.
-pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<Item = CopyPart>> {
+pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<Item = Part>> {
     let mapped = Mapped::open(attachment.clone(), 0)?;
     let length = mapped.mapping.length();
     let memory = MappedSlice::<u8>::fixed(mapped, length as u64).map_err(io::Error::other)?;
-    let part = move |from| CopyPart {
+    let part = move |from| Part {
         memory: memory.clone(),
         from,
     };
@@ -144,20 +144,20 @@ impl Copies {
 
 /// In the parent: the copies that one worker has and keeps, the latest last.
 #[derive(Default)]
-pub(crate) struct SentCopies {
-    kept: VecDeque<KeptCopy>,
+pub(crate) struct Sent {
+    kept: VecDeque<Kept>,
     /// Is told when the memory of one of them is freed in this process, so that the copy can be
     /// released.
     watcher: Option<Weak<dyn Watcher>>,
 }
 
-struct KeptCopy {
+struct Kept {
     id: u64,
     memory: Weak<Attachment>,
     bytes: u64,
 }
 
-impl SentCopies {
+impl Sent {
     /// From now on `watcher` is told when the memory of one of them is freed in this process.
     pub(crate) fn watched_by(&mut self, watcher: Weak<dyn Watcher>) {
         self.watcher = Some(watcher);
@@ -183,7 +183,7 @@ impl SentCopies {
                     if let Some(watcher) = &self.watcher {
                         attachment.watch(watcher.clone());
                     }
-                    KeptCopy {
+                    Kept {
                         id: attachment.id,
                         memory: Arc::downgrade(attachment),
                         bytes: files::length(&*attachment.descriptor).unwrap_or(0),
@@ -278,7 +278,7 @@ mod tests {
         let all: Vec<_> = (0..2 * KEPT).map(|_| memory(1)).collect();
         let own: Vec<_> = all.iter().map(|one| one.attachment.clone()).collect();
         let ids: Vec<u64> = own.iter().map(|one| one.id).collect();
-        let mut sent = SentCopies::default();
+        let mut sent = Sent::default();
         let mut send = |some: &[Arc<Attachment>]| {
             let (new, over) = sent.send(some);
             (new.len(), over)
@@ -318,7 +318,7 @@ mod tests {
         let ids: Vec<u64> = all.iter().map(|one| one.id).collect();
         let counts = Arc::new(Counts(AtomicUsize::new(0)));
         let gone = || counts.0.load(Ordering::Relaxed);
-        let mut sent = SentCopies::default();
+        let mut sent = Sent::default();
         let watcher: Weak<Counts> = Arc::downgrade(&counts);
         sent.watched_by(watcher);
         let mut send = |some: &[Arc<Attachment>]| {

@@ -6,8 +6,8 @@
 //! or, if an engine keeps it, as a number only.
 //!
 //! **Protocol.**
-//! 1. A [`Kept`] has a number from the beginning, and its [`Location`] only when its call has
-//!    ended. A call that needs it is encoded at once with that number, and waits ([`Late`]).
+//! 1. A [`Kept`] has a number from the beginning, and its [`Place`] only when its call has ended. A
+//!    call that needs it is encoded at once with that number, and waits ([`Late`]).
 //! 2. Its own call ends ([`Kept::end`]). Then the calls that wait for it continue, on the thread on
 //!    which that call has ended.
 //! 3. When the last handle is dropped, its call is cancelled if it has not ended. An engine that
@@ -15,7 +15,7 @@
 //!    the call has failed, and the error has reached no task ([`Kept::ended`]), it is reported as
 //!    the call's.
 //!
-//! The bytes begin with a byte without a meaning, so that they are never empty, because there is no
+//! The bytes begin with one that means nothing, so that they are never empty, because there is no
 //! empty shared memory.
 //!
 //! Tests: `tests/process/remote.rs`, `tests/dask/promises.rs`.
@@ -38,11 +38,11 @@ use crate::loom::Mutex;
 use crate::sys::fork;
 use crate::task::{AbortHandle, CodecDirection, Task, TaskError};
 
-/// A worker's answer instead of a result that is kept: the result's bytes or, if there are many,
-/// memory that contains them. `None`: the engine keeps them.
+/// What a worker answers instead of a result that is kept: its bytes or, if there are many, memory
+/// that contains them. `None`: the engine keeps them.
 pub(crate) type Answer = Option<(Bulk<u8>, Option<Shared<u8>>)>;
 
-/// At most this many bytes travel without a descriptor.
+/// Up to so many bytes travel without a descriptor.
 const SMALL: usize = 16 << 10;
 
 /// Why a result cannot be kept.
@@ -63,7 +63,7 @@ pub(crate) fn answer<R: Serialize>(value: &R) -> Result<Answer, postcard::Error>
     }))
 }
 
-/// Decodes a value from an answer's bytes.
+/// Decodes a value from such bytes.
 pub(crate) fn value<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, String> {
     decode(bytes.get(1..).unwrap_or_default())
 }
@@ -110,7 +110,7 @@ impl fmt::Debug for Bytes {
 
 /// Where a result is.
 #[derive(Clone, Debug)]
-pub(crate) enum Location {
+pub(crate) enum Place {
     Here(Bytes),
     Engine,
 }
@@ -145,10 +145,10 @@ impl Drop for Lease {
 #[derive(Default)]
 struct State {
     /// Where it is, or why there is none, once its call has ended.
-    ended: Option<Result<Location, TaskError>>,
-    /// Some task has received the error, if it is one.
+    ended: Option<Result<Place, TaskError>>,
+    /// Some task has got the error, if it is one.
     is_taken: bool,
-    /// The functions to call when the call has ended.
+    /// Called when the call has ended.
     waiting: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -165,7 +165,7 @@ impl Kept {
         })
     }
 
-    /// Keeps the result of `task`.
+    /// Takes the result of `task`.
     pub(crate) fn follow(self: &Arc<Self>, task: Task<Answer>) {
         let call = task.abort_handle();
         let _ = self.call.set(call.clone());
@@ -179,9 +179,9 @@ impl Kept {
 
     fn end(&self, result: Result<Answer, TaskError>) {
         let place = result.map(|answer| match answer {
-            None => Location::Engine,
-            Some((bytes, None)) => Location::Here(Bytes::own(bytes)),
-            Some((_, Some(shared))) => Location::Here(match shared.slice() {
+            None => Place::Engine,
+            Some((bytes, None)) => Place::Here(Bytes::own(bytes)),
+            Some((_, Some(shared))) => Place::Here(match shared.slice() {
                 Some(slice) => Bytes::Shared(slice),
                 None => Bytes::own(Bulk::from(&*shared)),
             }),
@@ -195,7 +195,7 @@ impl Kept {
 
     /// Where it is, or why there is none, once its call has ended. `takes`: for a task that gets
     /// the error, if it is one.
-    pub(crate) fn ended(&self, takes: bool) -> Option<Result<Location, TaskError>> {
+    pub(crate) fn ended(&self, takes: bool) -> Option<Result<Place, TaskError>> {
         if self.is_foreign() {
             let known = self.state.try_lock();
             let ended = known.and_then(|state| state.ended.clone());
@@ -211,11 +211,11 @@ impl Kept {
         self.born != fork::generation()
     }
 
-    fn make_attachment(&self, place: &Location) -> io::Result<Arc<Attachment>> {
+    fn make_attachment(&self, place: &Place) -> io::Result<Arc<Attachment>> {
         let memory = match place {
-            Location::Engine => return Attachment::placeholder(self.id, self.lease.clone()),
-            Location::Here(Bytes::Own(bytes)) => Mapped::fixed(bytes)?.attachment.clone(),
-            Location::Here(Bytes::Shared(slice)) => slice.mapped().attachment.clone(),
+            Place::Engine => return Attachment::stand_in(self.id, self.lease.clone()),
+            Place::Here(Bytes::Own(bytes)) => Mapped::fixed(bytes)?.attachment.clone(),
+            Place::Here(Bytes::Shared(slice)) => slice.mapped().attachment.clone(),
         };
         let attachment = Attachment::numbered(self.id, memory.descriptor.clone(), None);
         attachment.set_fixed();

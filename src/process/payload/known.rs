@@ -5,7 +5,7 @@
 //! program, so they come to the same answer.
 
 use std::any::type_name;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering}; // a cache: no protocol to model
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering}; // a cache of answers: no protocol to model
 
 use super::bulk::Bulk;
 use super::described;

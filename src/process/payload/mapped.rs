@@ -22,8 +22,8 @@ use crate::sys::segment;
 /// Identifies a file, as long as it is open.
 type Key = (u64, u64);
 
-/// The size of the atomics by which changing memory is accessed; 0 for memory that never changes.
-type AtomicSize = usize;
+/// The size of the atomics as which changing memory is accessed; 0 for memory that never changes.
+type Grain = usize;
 
 static TABLE: LazyLock<Mutex<HashMap<Key, Weak<Mapped>>>> = LazyLock::new(Mutex::default);
 
@@ -34,7 +34,7 @@ pub(crate) struct Mapped {
     /// The descriptor that travels.
     pub(crate) attachment: Arc<Attachment>,
     key: Key,
-    pub(super) atomic_size: AtomicSize,
+    pub(super) grain: Grain,
 }
 
 impl Mapped {
@@ -43,62 +43,56 @@ impl Mapped {
         Self::made(segment::fixed(bytes)?, 0)
     }
 
-    /// New memory, all zero, for atomics of `atomic_size` bytes each.
-    pub(crate) fn atomics(length: usize, atomic_size: AtomicSize) -> io::Result<Arc<Self>> {
-        Self::made(segment::writable(length)?, atomic_size)
+    /// New memory, all zero, for atomics of `grain` bytes each.
+    pub(crate) fn live(length: usize, grain: Grain) -> io::Result<Arc<Self>> {
+        Self::made(segment::live(length)?, grain)
     }
 
-    fn made(
-        (memory, mapping): (OwnedFile, Mapping),
-        atomic_size: AtomicSize,
-    ) -> io::Result<Arc<Self>> {
+    fn made((memory, mapping): (OwnedFile, Mapping), grain: Grain) -> io::Result<Arc<Self>> {
         let attachment = Attachment::new(memory);
         let key = identity(&*attachment)?;
-        if atomic_size == 0 {
+        if grain == 0 {
             attachment.set_fixed();
         }
         let new = Arc::new(Self {
             mapping,
             attachment,
             key,
-            atomic_size,
+            grain,
         });
         TABLE.lock().insert(key, Arc::downgrade(&new));
         Ok(new)
     }
 
-    /// Maps the memory of `attachment`, for atomics of `atomic_size` bytes, or as memory that never
-    /// changes (0). The same memory cannot be mapped for atomics of two sizes, because the language
-    /// does not define such accesses.
-    pub(crate) fn open(
-        attachment: Arc<Attachment>,
-        atomic_size: AtomicSize,
-    ) -> io::Result<Arc<Self>> {
+    /// Maps the memory of `attachment`, for atomics of `grain` bytes, or as memory that never
+    /// changes (0). The same memory cannot be mapped for atomics of two sizes, which the language
+    /// does not define.
+    pub(crate) fn open(attachment: Arc<Attachment>, grain: Grain) -> io::Result<Arc<Self>> {
         let key = identity(&*attachment)?;
         let mut table = TABLE.lock();
         let mapped = match table.get(&key).and_then(Weak::upgrade) {
             Some(known) => known,
             None => {
-                let access = match atomic_size {
+                let access = match grain {
                     0 => Access::Fixed,
                     _ => Access::Write,
                 };
                 let mapping = segment::open(attachment.as_file(), access)?;
-                if atomic_size == 0 {
+                if grain == 0 {
                     attachment.set_fixed(); // it is sealed, or it could not have been mapped
                 }
                 let new = Arc::new(Self {
                     mapping,
                     attachment,
                     key,
-                    atomic_size,
+                    grain,
                 });
                 table.insert(key, Arc::downgrade(&new));
                 new
             }
         };
         drop(table); // before `mapped`, whose destructor takes the lock, is dropped
-        if mapped.atomic_size != atomic_size {
+        if mapped.grain != grain {
             let words = "this process has the same memory as elements of another size";
             return Err(io::Error::new(io::ErrorKind::InvalidData, words));
         }
@@ -109,8 +103,7 @@ impl Mapped {
 impl Drop for Mapped {
     fn drop(&mut self) {
         let mut table = TABLE.lock();
-        // The entry may be another one, which another thread has added since the last handle of
-        // this one was dropped.
+        // Not an entry that another thread has added since the last handle of this one was dropped.
         let own = table.get(&self.key).map(Weak::as_ptr);
         if own.is_some_and(|own| std::ptr::eq(own, self)) {
             table.remove(&self.key);
@@ -145,7 +138,7 @@ mod tests {
         let later = Mapped::open(attachment, 0).unwrap();
         assert_eq!(later.mapping.length(), 5);
         assert!(Mapped::open(again(&later), 8).is_err());
-        let words = Mapped::atomics(64, 8).unwrap();
+        let words = Mapped::live(64, 8).unwrap();
         assert!(Mapped::open(again(&words), 8).is_ok());
         assert!(Mapped::open(again(&words), 1).is_err());
         assert!(Mapped::open(again(&words), 0).is_err());

@@ -31,12 +31,9 @@ use serde::de::DeserializeOwned;
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` cannot travel between processes",
     label = "neither an argument nor a result of a worker process",
-    note = "arguments and results must implement `serde::Serialize` and `serde::Deserialize`, be \
-        `Send`, and own what they hold",
-    note = "instead of a `&str` send a `String`, instead of a slice a `Vec`, instead of an \
-        `io::Error` its text",
-    note = "a type of your own has `#[derive(serde::Serialize, serde::Deserialize)]`; a call \
-        without an argument is `spawn((), |()| ..)`"
+    note = "arguments and results must implement `serde::Serialize` and `serde::Deserialize`, be `Send`, and own what they hold",
+    note = "instead of a `&str` send a `String`, instead of a slice a `Vec`, instead of an `io::Error` its text",
+    note = "a type of your own has `#[derive(serde::Serialize, serde::Deserialize)]`; a call without an argument is `spawn((), |()| ..)`"
 )]
 pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
 

@@ -12,9 +12,9 @@
 //!   power of two that is no more than 16, which divides the size of a page.
 //! - **W31** A [`MappedSlice`] holds a mapping of the right kind, at least as long as its `len`
 //!   elements, which is checked when it is made; neither changes afterwards. A process has one
-//!   `Mapped` of a file at a time, so changing memory is accessed as atomics of one size there. It
-//!   is made of [`Plain`] elements on memory that never changes, or of [`PlainAtomic`] ones on
-//!   memory of their size.
+//!   `Mapped` of a file at a time, so live memory is accessed as atomics of one size there. It is
+//!   made of [`Plain`] elements on memory that never changes, or of [`PlainAtomic`] ones on memory
+//!   of their size.
 //! - **W52** What lies in memory that another process may write to is never borrowed as numbers or
 //!   bytes. It is copied, and becomes numbers in memory of our own: by an instruction that the
 //!   compiler does not look into (x86-64), or word by word as atomics. Either is defined whatever
@@ -205,20 +205,20 @@ impl<T: Plain> MappedSlice<T> {
 }
 
 impl<A: PlainAtomic> MappedSlice<A> {
-    /// The first `bytes` bytes of `mapped` as atomics, under the same conditions.
-    pub(crate) fn atomics(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
+    /// The same as atomics.
+    pub(crate) fn live(mapped: Arc<Mapped>, bytes: u64) -> Result<Self, &'static str> {
         Self::new(mapped, bytes, size_of::<A>())
     }
 }
 
 // Only the two functions above make one, so an element is a number or an atomic of W30.
 impl<T> MappedSlice<T> {
-    fn new(mapped: Arc<Mapped>, bytes: u64, atomic_size: usize) -> Result<Self, &'static str> {
+    fn new(mapped: Arc<Mapped>, bytes: u64, grain: usize) -> Result<Self, &'static str> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         if bytes > mapped.mapping.length() {
             return Err("there is less shared memory than it says");
         }
-        if !bytes.is_multiple_of(size_of::<T>()) || mapped.atomic_size != atomic_size {
+        if !bytes.is_multiple_of(size_of::<T>()) || mapped.grain != grain {
             return Err("there is no whole number of elements in its memory");
         }
         Ok(Self {
@@ -235,8 +235,8 @@ impl<T> MappedSlice<T> {
     pub(crate) fn elements(&self) -> &[T] {
         let start = self.mapped.mapping.at(0).cast::<T>();
         // SAFETY: W30, W31, Y22: elements of those, mapped, long enough, aligned, and mapped as
-        // long as `self` is borrowed. Y61, Y23: numbers (atomic size 0) never change, and
-        // everything else is only accessed as atomics.
+        // long as `self` is borrowed. Y61, Y23: numbers
+        // (grain 0) never change, and everything else is only accessed as atomics.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 }

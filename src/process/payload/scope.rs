@@ -1,10 +1,9 @@
 //! The context of an encoding or decoding on this thread: what travels beside the bytes.
 //!
-//! **Job.** serde's traits take no extra argument, so everything that a `Serialize` or
-//! `Deserialize` of this crate needs beside the bytes is kept in one thread-local: while a value is
-//! encoded, what travels beside it ([`Encoding`]: descriptors, and numbers in shared memory); while
-//! one is decoded, what has arrived beside it; and the message of an error, because the codec's
-//! errors have none.
+//! **Job.** serde's traits take no extra argument, so what a `Serialize` or `Deserialize` of this
+//! crate needs beside the bytes is kept in one thread-local: while a value is encoded, what travels
+//! beside it ([`Encoding`]: descriptors, and numbers in shared memory); while one is decoded, what
+//! has come beside it; and the message of an error, because the codec's errors have none.
 //!
 //! [`encoding`] and [`decoding`] set it while a closure runs, and then put the previous context
 //! back, even if it panics: a `Serialize` may itself make calls. Outside them nothing can be
@@ -158,13 +157,12 @@ fn with_encoding<T>(look: impl FnOnce(&mut Encoding) -> T) -> Option<T> {
 
 /// The message for a descriptor that was to travel to or from a plain worker.
 pub(crate) const PLAIN: &str = if CARRIES {
-    "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes \
-     travels to them and from them, and neither `SharedAtomics` nor the end of a channel can be \
-     copied; return results instead, and send what is only read as `Shared`"
+    "this pool's workers are plain (`plain_workers`), or on other machines: nothing but bytes travels to them and from them, \
+     and neither `SharedAtomics` nor the end of a channel can be copied; return results instead, and send what is only read \
+     as `Shared`"
 } else {
-    "on this system all workers are plain (see `plain_workers`): nothing but bytes travels to them \
-     and from them, and `SharedAtomics` cannot be copied; return results instead, and send what is \
-     only read as `Shared`"
+    "on this system all workers are plain (see `plain_workers`): nothing but bytes travels to them and from them, and \
+     `SharedAtomics` cannot be copied; return results instead, and send what is only read as `Shared`"
 };
 
 /// Attaches `attachment` to the value that this thread encodes. Returns its number.
@@ -177,8 +175,7 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
         if !own.attachments.iter().any(is_it) {
             if own.attachments.len() >= MAX_DESCRIPTORS {
                 return Err(said(&format!(
-                    "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and \
-                     this one has more"
+                    "one argument or result can bring {MAX_DESCRIPTORS} descriptors along, and this one has more"
                 )));
             }
             own.attachments.push(attachment.clone());
@@ -189,8 +186,8 @@ pub(crate) fn attach(attachment: &Arc<Attachment>) -> Result<u64, String> {
 }
 
 // Not with `said`, because this is not an error of a call.
-const NO_CALL: &str = "it can travel as (a part of) an argument or a result of a call into another \
-    process, and not be written down anywhere else";
+const NO_CALL: &str = "it can travel as (a part of) an argument or a result of a call into another process, \
+     and not be written down anywhere else";
 
 /// Attaches something that does not exist yet.
 pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
@@ -202,8 +199,7 @@ pub(crate) fn attach_later(late: Arc<dyn Late>) -> Result<(), String> {
                     "the call that a `Remote` comes from has failed: {error}"
                 )),
                 None => said(
-                    "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: \
-                     here wait for it first (`Remote::ready`)",
+                    "only `spawn` and `spawn_remote` wait for a `Remote` whose call has not ended: here wait for it first (`Remote::ready`)",
                 ),
             });
         }
@@ -243,7 +239,7 @@ pub(crate) fn lend(bytes: &[u8], at: usize) -> bool {
     with_encoding(lend).flatten().is_some()
 }
 
-/// The attachments and lent numbers that came with bytes that are decoded.
+/// What came with bytes that are decoded.
 #[derive(Debug)]
 pub(crate) struct Decoding {
     descriptors: Descriptors,

@@ -35,8 +35,8 @@ enum Storage<T> {
 }
 
 impl<T> Storage<T> {
-    /// Writes the descriptor's number and the number of bytes. Elements that are in this process
-    /// only are shared with `again`, if that works now.
+    /// Writes which of the descriptors, and how many bytes. Elements that are in this process only
+    /// are shared with `again`, if that works now.
     fn serialize<S: Serializer>(
         &self,
         serializer: S,
@@ -55,16 +55,16 @@ impl<T> Storage<T> {
         (number, size_of_val::<[T]>(self) as u64).serialize(serializer)
     }
 
-    /// Reads these two numbers, and maps the memory: for atomics of `atomic_size` bytes, or as
-    /// memory that never changes (0). `slice` makes the slice.
+    /// Reads these, and maps the memory: for atomics of `grain` bytes, or as memory that never
+    /// changes (0). `slice` makes the slice.
     fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-        atomic_size: usize,
+        grain: usize,
         slice: impl FnOnce(Arc<Mapped>, u64) -> Result<MappedSlice<T>, &'static str>,
     ) -> Result<Self, D::Error> {
         let (number, bytes): (u64, u64) = Deserialize::deserialize(deserializer)?;
         let open = || {
-            let mapped = Mapped::open(scope::attached(number)?, atomic_size);
+            let mapped = Mapped::open(scope::attached(number)?, grain);
             let mapped = mapped.map_err(|error| scope::said(&error.to_string()))?;
             slice(mapped, bytes).map_err(scope::said)
         };
@@ -239,8 +239,8 @@ impl<A: PlainAtomic> SharedAtomics<A> {
     pub fn new(len: usize) -> io::Result<Self> {
         let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, "that many do not exist");
         let bytes = len.checked_mul(size_of::<A>()).ok_or_else(too_many)?;
-        let mapped = Mapped::atomics(bytes, size_of::<A>())?;
-        let slice = MappedSlice::atomics(mapped, bytes as u64).map_err(io::Error::other)?;
+        let mapped = Mapped::live(bytes, size_of::<A>())?;
+        let slice = MappedSlice::live(mapped, bytes as u64).map_err(io::Error::other)?;
         Ok(Self(Storage::Shared(slice)))
     }
 }
@@ -289,6 +289,6 @@ impl<A: PlainAtomic> Serialize for SharedAtomics<A> {
 
 impl<'de, A: PlainAtomic> Deserialize<'de> for SharedAtomics<A> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Storage::deserialize(deserializer, size_of::<A>(), MappedSlice::atomics).map(Self)
+        Storage::deserialize(deserializer, size_of::<A>(), MappedSlice::live).map(Self)
     }
 }

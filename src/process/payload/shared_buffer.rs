@@ -8,27 +8,31 @@
 //! nothing in the bytes is ever taken for one.
 //!
 //! **Protocol.** The sender copies the numbers into a block of its memory ([`SharedBuffer`],
-//! `sys::arena`) and keeps the block until the receiver has decoded the value.
+//! `sys::arena`) and keeps the block until the receiver has copied them out, which it does when it
+//! decodes the value.
 //! 1. *Arguments.* The pool's memory is made when something is first lent. The block is kept as
 //!    long as the encoded argument (`chunk`), because the item may be sent again, to any worker.
 //!    The parent keeps the chunk of a frame until it has received `End`, or the worker is gone. A
-//!    worker gets the descriptor with the frame `Home`, before the first frame that has a list.
+//!    worker gets the descriptor with the frame `Home`, before the first frame that has a list in
+//!    its head.
 //! 2. *Results.* A worker lends in the area of its ledger; a record `Lent` before the value has the
 //!    list. The block is *due* at the position in the worker's output stream at which the value's
 //!    record ends. The parent reports up to which position it has processed everything ([`took`]),
 //!    and the worker drops the blocks that were due until there ([`Due`]).
-//! 3. Arrays that are small or find no room travel in the bytes.
+//! 3. Arrays that are small, that find no room, or that are encoded for something else than a
+//!    pool's call travel in the bytes.
 //!
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
 //!   has the length that is asked for, and whatever is there then (W52). So a wrong list gives an
 //!   error or other numbers, and nothing worse.
 //! - **W51** A worker's block is dropped only after the parent has processed the record that names
-//!   it. (Release in `took`, Acquire in `release`.)
+//!   it. (Release in `took`, Acquire in `release`: the parent's reading comes before the worker's
+//!   next writing.)
 //!
-//! **Bounds.** At a time, at most [`arena::CAPACITY`] bytes of a pool's arguments, and
-//! [`AREA`](crate::sys::ledger::AREA) bytes of a worker's results. Of each, [`arena::KEPT`] bytes
-//! are kept when nothing is lent.
+//! **Bounds.** Arguments: at most [`arena::CAPACITY`] bytes at a time, for a pool. Results: at most
+//! [`AREA`](crate::sys::ledger::AREA) bytes, for a worker. Of each, [`arena::KEPT`] bytes are kept
+//! when nothing is lent.
 //!
 //! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom);
 //! `sys::arena`, `sys::ledger`. Rejected: `docs/DESIGN.md`.
@@ -56,7 +60,7 @@ pub(crate) struct Lent {
     pub(crate) length: usize,
     /// Where they are.
     pub(crate) block: Block,
-    /// The descriptor with which a worker maps them.
+    /// The descriptor that a worker needs to map them.
     pub(crate) attachment: Option<Arc<Attachment>>,
 }
 
@@ -207,7 +211,7 @@ pub(crate) struct Lending {
     pub(crate) view: Option<Arc<View>>,
 }
 
-/// The most pieces that count as few.
+/// At most so many pieces count as few.
 const MAX_INLINE: usize = 16;
 
 impl Lending {

@@ -58,17 +58,6 @@ impl Sched {
         workers.position(|worker| worker.frames.len() == 1 && only(&worker.frames[0]))
     }
 
-    /// Whether the job `id` is one call of one item.
-    pub(crate) fn is_one_call(&self, id: u64) -> bool {
-        let job = self.jobs.get(&id);
-        job.is_some_and(|job| !job.work.numbered && !job.work.each)
-    }
-
-    /// Whether work waits, in the queue or behind other work.
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.queue.is_empty() || self.workers.iter().any(|worker| worker.frames.len() > 1)
-    }
-
     /// Whether the only record that `worker` can still send is the end of its frame.
     pub(crate) fn only_ends(&self, worker: usize) -> bool {
         let frames = &self.workers[worker].frames;

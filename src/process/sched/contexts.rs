@@ -1,22 +1,20 @@
 //! Which worker has which context (`map_with`), and where it gets it from.
 //!
-//! A worker gets a context before the first frame of its job. A small context, and one with
-//! attachments, is sent to each worker. A larger one may take long to reach another machine, and is
-//! the same for all workers there. So it is sent to one of them, from which the others fetch it
-//! (`worker::context`):
+//! A context goes to a worker before the first frame of its job does. Small ones, and those with
+//! attachments, are sent to each worker. Of a larger one the way to another machine may take long,
+//! and is the same for all workers there. So it is sent to one of them, which lets the others have
+//! it (`worker::context`):
 //!
-//! 1. The first worker of a machine that is to run items gets the bytes, and is asked to serve them
-//!    to others.
-//! 2. Until it has answered, no other worker there gets items of that job. They may work for other
-//!    jobs.
-//! 3. Then idle workers there are asked to fetch the context, as long as there are items for them.
-//!    Busy ones get no items of later jobs, so that they become idle soon. A worker that has
-//!    fetched the context gets items and serves it to others, so the first may leave.
-//! 4. A worker that could not serve the context, or could not fetch it although the serving worker
-//!    lives, takes no part in this: it is sent the bytes.
+//! 1. The first worker of a machine that is to run items gets the bytes, and is asked to show them.
+//! 2. Until it has answered, no other worker there gets items of that job. It may work for others.
+//! 3. Then those that are idle are asked to fetch it, as long as there are items for them; others
+//!    get no items of later jobs, so that they soon are. One that has done so gets items, and shows
+//!    the context, too: so the first may go.
+//! 4. A worker that could not show it, or not fetch it from one that lives, takes no part in this:
+//!    bytes are sent to it.
 //!
-//! A worker that has neither answered nor received anything for ten seconds must have been stopped.
-//! The others do not wait for it.
+//! A worker that has not answered, nor received anything, for ten seconds must have been
+//! stopped, and is not waited for.
 //!
 //! Tests: `tests/machines/`, `sim`.
 
@@ -25,12 +23,12 @@ use std::time::Instant;
 use super::workers::{Has, Worker};
 use super::{Action, Sched};
 use crate::process::job::Job;
-use crate::process::wire::{Frame, ServedContext};
+use crate::process::wire::{Frame, Shown};
 
-/// A context of at most this size takes no longer to send than to ask for.
+/// A context of so many bytes or less takes no longer to send than to ask for.
 const SMALL: usize = 16 << 10;
 
-/// The other workers on the machine of worker `index` that have the context `id`, and how.
+/// What the others on the machine of worker `index` have of the context `id`.
 fn beside(workers: &[Worker], index: usize, id: u64) -> impl Iterator<Item = (&Worker, Has)> {
     let machine = workers[index].machine.as_ref();
     let is_there = move |other: &&Worker| {
@@ -43,27 +41,27 @@ fn beside(workers: &[Worker], index: usize, id: u64) -> impl Iterator<Item = (&W
 /// What a worker waits for before it gets items that need a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// Its own answer or another worker's. It may work for other jobs meanwhile.
+    /// An answer, its own or another's. It may work for other jobs meanwhile.
     Answer,
-    /// It must become idle, so that it can answer at once: it gets no items of later jobs.
+    /// That it is idle, so that it answers at once: it gets no items of later jobs.
     Idle,
 }
 
-/// What worker `index` waits for before it can have the context `id`.
+/// What worker `index` waits for, if it is to have the context `id`.
 pub(super) fn waits(workers: &[Worker], index: usize, id: u64, now: Instant) -> Option<Waits> {
     let worker = &workers[index];
     if let Some(has) = worker.contexts.get(&id) {
         return matches!(has, Has::Fetches(..)).then_some(Waits::Answer);
     }
     worker.machine.as_ref()?;
-    let (mut is_served, mut comes) = (false, false);
+    let (mut is_shown, mut comes) = (false, false);
     for (other, has) in beside(workers, index, id) {
-        is_served |= matches!(has, Has::Serves(_));
+        is_shown |= matches!(has, Has::Shows(_));
         comes |= has.late_at(other).is_some_and(|at| now < at);
     }
     match worker.frames.is_empty() {
-        false if is_served || !comes => Some(Waits::Idle),
-        _ => (is_served || comes).then_some(Waits::Answer),
+        false if is_shown || !comes => Some(Waits::Idle),
+        _ => (is_shown || comes).then_some(Waits::Answer),
     }
 }
 
@@ -79,9 +77,8 @@ pub(super) fn spreads(job: &Job) -> bool {
     context.is_some_and(|context| context.piece.is_bulky(SMALL))
 }
 
-/// Asks idle workers to fetch the context `id` if another worker on their machine serves it: no
-/// more than there are `items` for. Those that will have it soon, or have it and are idle, count as
-/// asked.
+/// Asks idle workers to fetch the context `id` if another on their machine shows it: not more than
+/// there are `items` for, beside those that will have it soon, or have it and are idle.
 pub(super) fn fetch(
     workers: &mut [Worker],
     actions: &mut Vec<Action>,
@@ -97,16 +94,14 @@ pub(super) fn fetch(
         if !workers[index].is_idle() || workers[index].contexts.contains_key(&id) {
             continue;
         }
-        let served = beside(workers, index, id).find_map(|(_, has)| match has {
-            Has::Serves(served) => Some(served),
+        let shown = beside(workers, index, id).find_map(|(_, has)| match has {
+            Has::Shows(shown) => Some(shown),
             _ => None,
         });
-        if let Some(served) = served.filter(|_| asked < items) {
+        if let Some(shown) = shown.filter(|_| asked < items) {
             asked += 1;
-            workers[index]
-                .contexts
-                .insert(id, Has::Fetches(now, served));
-            let from = Some(served);
+            workers[index].contexts.insert(id, Has::Fetches(now, shown));
+            let from = Some(shown);
             let head = Frame::Share { id, from }.head(0);
             actions.push(Action::Send(index, head, None));
         }
@@ -114,8 +109,7 @@ pub(super) fn fetch(
 }
 
 impl Sched {
-    /// Sends worker `index` the context of the job `id`, unless the job has none or the worker has
-    /// it.
+    /// Sends worker `index` the context of the job `id`, if there is one and it has not got it.
     pub(super) fn send_context(&mut self, index: usize, id: u64, spreads: bool, now: Instant) {
         let context = self.jobs.get(&id).and_then(|job| job.work.context.as_ref());
         let Some(context) = context.filter(|_| !self.workers[index].contexts.contains_key(&id))
@@ -133,29 +127,29 @@ impl Sched {
         self.workers[index].contexts.insert(id, has);
     }
 
-    /// Worker `index` serves the context `id` to others; `None`: it cannot, or could not fetch it.
-    pub(super) fn serves(&mut self, index: usize, id: u64, served: Option<ServedContext>) {
+    /// Worker `index` shows the context `id`; `None`: it cannot, or has not got it.
+    pub(super) fn shows(&mut self, index: usize, id: u64, shown: Option<Shown>) {
         let Some(&has) = self.workers[index].contexts.get(&id) else {
             return; // the job has ended
         };
-        let serves = |from, has| matches!(has, Has::Serves(other) if other == from);
+        let shows = |from, has| matches!(has, Has::Shows(other) if other == from);
         let is_gone = match has {
             Has::Fetches(_, from) => {
-                !beside(&self.workers, index, id).any(|one| serves(from, one.1))
+                !beside(&self.workers, index, id).any(|one| shows(from, one.1))
             }
             _ => false,
         };
         let worker = &mut self.workers[index];
-        match (served, has) {
-            (Some(served), _) => worker.contexts.insert(id, Has::Serves(served)),
+        match (shown, has) {
+            (Some(shown), _) => worker.contexts.insert(id, Has::Shows(shown)),
             (None, Has::Fetches(..)) => worker.contexts.remove(&id),
             (None, _) => worker.contexts.insert(id, Has::Bytes),
         };
-        worker.machine.take_if(|_| served.is_none() && !is_gone);
+        worker.machine.take_if(|_| shown.is_none() && !is_gone);
     }
 
-    /// Makes a worker that will run an item of `job` forget other jobs' contexts with ends of
-    /// channels.
+    /// Makes a worker that will run an item of `job` forget the contexts of other jobs that have
+    /// ends.
     pub(super) fn forget_ends(&mut self, index: usize, job: u64) {
         let foreign = |id: &u64| {
             let context = self.jobs.get(id).and_then(|job| job.work.context.as_ref());

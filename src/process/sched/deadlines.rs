@@ -28,11 +28,11 @@
 use std::time::{Duration, Instant};
 
 use super::sent_frame::SentFrame;
-use super::workers::{ENDS_LIMIT, TAKE_OVER_AFTER, Worker};
+use super::workers::{ENDS_LIMIT, State, TAKE_OVER_AFTER, Worker};
 use super::{Action, Sched};
 use crate::task::TaskError;
 
-/// How soon a check that came too early is repeated.
+/// How long until a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
 
 impl Sched {
@@ -65,7 +65,7 @@ impl Sched {
             due(worker.take_back_at().map(|at| at.max(self.ticked + AGAIN)));
             due(news(worker.nudge_at()));
             due(worker.next_late(self.ticked));
-            if let Some(at) = worker.state.start_at() {
+            if let State::Down(Some(at)) = worker.state {
                 due(self.wants(index).then_some(at));
             }
             let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
@@ -146,8 +146,7 @@ impl Sched {
                 false => self.actions.push(Action::Ring(index)),
             }
         } else if frame.ends && frame.end == 0 {
-            // The worker closes the ends when it reads the frame, and other processes wait for
-            // that.
+            // It closes the ends when it reads the frame, and other processes wait for that.
             worker.kill_at = Some((now + ENDS_LIMIT, sequence));
         }
     }
@@ -204,7 +203,7 @@ impl Sched {
         let job = self.jobs.get_mut(&id)?;
         let again = job.work.options.retry_on_timeout && !stopped && job.attempted(at).1;
         if frame.each || again {
-            // This frame has no other items left.
+            // No other item is left in this frame.
             frame.wanted = false;
             job.frames -= 1;
             if again {

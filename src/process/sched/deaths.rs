@@ -54,7 +54,7 @@ impl Sched {
             }
         }
         if self.policy.only.is_some() && self.jobs.values().all(|job| job.readings.is_empty()) {
-            // The unfinished items of a `Process` will never end.
+            // Its unfinished items will never end.
             self.break_down(&TaskError::WorkerDied(Box::new(exit.clone())), now);
         } else if self.is_hopeless(index) {
             self.give_up(exit, now);

@@ -4,7 +4,7 @@
 //! including those that are idle or being started. If it is known how long items take, there are
 //! only so many workers that each has [`WORTH`] of work. Workers are alike, so the first empty
 //! slots are filled. Independent of that, another worker is started when none of the existing ones
-//! has made progress for as long as [`WORTH`].
+//! has made progress for so long.
 //!
 //! **Shrinking.** A worker that has been idle for a while leaves, unless there would be fewer than
 //! the minimum.
@@ -37,8 +37,8 @@ impl Sched {
         };
         let comes = |worker: &&Worker| worker.is_idle() || worker.is_on_its_way();
         let coming = self.workers.iter().filter(comes).count();
-        let down = self.workers.iter().filter(|worker| worker.state.is_down());
-        let down = down.count();
+        let down = |worker: &&Worker| matches!(worker.state, State::Down(_));
+        let down = self.workers.iter().filter(down).count();
         let there = self.workers.len() - down;
         let late = self.grows_at().is_some_and(|at| at <= now);
         self.late = late;
@@ -49,7 +49,7 @@ impl Sched {
         };
         // The index after the last slot that is needed.
         let slots = self.workers.iter().enumerate();
-        let mut empty = slots.filter(|(_, worker)| worker.state.is_down());
+        let mut empty = slots.filter(|(_, worker)| matches!(worker.state, State::Down(_)));
         let last = wanted.checked_sub(1).map(|more| empty.nth(more));
         self.wanted = match last {
             None => 0,
@@ -63,20 +63,20 @@ impl Sched {
         let most = self.workers.len();
         let (mut items, mut nanos) = (0, 0.0);
         for (function, waits) in self.workers.iter().flat_map(Worker::waiting) {
-            match self.item_costs.of(function) {
+            match self.pace.of(function) {
                 None => items += waits as usize,
-                Some(item_cost) => nanos += item_cost * f64::from(waits),
+                Some(pace) => nanos += pace * f64::from(waits),
             }
         }
         for (_, id) in self.queue.iter().take(most) {
             let Some(job) = self.jobs.get(id) else {
                 continue;
             };
-            match self.item_costs.of(job.work.code.function) {
+            match self.pace.of(job.work.code.function) {
                 None => items += job.items(most),
-                Some(item_cost) => {
-                    let many = (WORTH * most as f64 / item_cost.max(1.0)) as usize;
-                    nanos += item_cost * job.items(many.max(1)) as f64;
+                Some(pace) => {
+                    let many = (WORTH * most as f64 / pace.max(1.0)) as usize;
+                    nanos += pace * job.items(many.max(1)) as f64;
                 }
             }
             if items >= most {
@@ -103,7 +103,7 @@ impl Sched {
         Some(last + Duration::from_nanos(WORTH as u64))
     }
 
-    /// How many workers may leave, and after how long an idle time.
+    /// How many workers may leave, and after how long.
     fn excess(&self) -> Option<(usize, Duration)> {
         let elastic = self.policy.elastic?;
         let there = self.workers.iter().filter(|worker| !worker.is_away());
@@ -148,11 +148,11 @@ impl Sched {
         }
     }
 
-    /// The engine has workers that wait for slots: the driver asks for them at once.
+    /// The engine has workers that wait to be taken: it is asked for them at once.
     #[cfg(feature = "__machines")]
-    pub(crate) fn ask_engine(&mut self, now: Instant) {
-        for worker in &mut self.workers {
-            if let State::PutOff(at) = &mut worker.state {
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        for worker in self.workers.iter_mut().filter(|worker| worker.is_put_off) {
+            if let State::Down(Some(at)) = &mut worker.state {
                 *at = now.min(*at);
             }
         }
@@ -171,8 +171,11 @@ impl Worker {
         })
     }
 
-    /// Whether the slot has no worker, or one that is about to end.
+    /// Whether there is no worker in this slot, or none for long.
     fn is_away(&self) -> bool {
-        self.state.is_down() || matches!(self.state, State::Leaving(_) | State::Dying(_))
+        matches!(
+            self.state,
+            State::Down(_) | State::Leaving(_) | State::Dying(_)
+        )
     }
 }

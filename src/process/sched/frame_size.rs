@@ -1,4 +1,4 @@
-//! How many items go into a frame: proposed from how long earlier items of the same function took.
+//! How many items go into a frame: proposed by how long earlier items of the same function took.
 //!
 //! Any number from 1 on is correct; only speed depends on it. `Sched::dispatch` and
 //! `Piece::cut` (`payload/chunk.rs`) may lower it: for bytes, descriptors, deadlines and workers
@@ -14,21 +14,21 @@ use crate::process::job::Job;
 
 /// How much work a frame should hold, in nanoseconds.
 const TARGET: f64 = 1e6;
-/// Where frames travel long, a frame has work for at most [`TRIPS`] round trips, and even near the
-/// end of a job for at least [`LEAST_TRIPS`].
+/// If frames travel long: how many times their round trip the work of a frame should last; and how
+/// many times at least.
 const TRIPS: f64 = 15.0;
 const LEAST_TRIPS: f64 = 2.0;
 /// The most items that a frame may hold.
 const FRAME_ITEMS: usize = 1 << 16;
-/// The most functions in the table: no program has as many.
+/// The limit of the table, above the number of functions of any program.
 const FUNCTIONS: usize = 10_000;
 
 /// Nanoseconds per item, by function.
 #[derive(Default)]
-pub(super) struct ItemCosts(HashMap<u64, f64>);
+pub(super) struct Pace(HashMap<u64, f64>);
 
-impl ItemCosts {
-    /// Records that `items` items of a function took `nanos` nanoseconds.
+impl Pace {
+    /// Records that so many items of a function took so many nanoseconds.
     pub(super) fn learn(&mut self, function: u64, items: u64, nanos: u64) {
         if items == 0 || nanos == 0 {
             return; // nothing, or not known
@@ -37,8 +37,8 @@ impl ItemCosts {
             self.0.clear();
         }
         let seen = nanos as f64 / items as f64;
-        let item_cost = self.0.entry(function).or_insert(seen);
-        *item_cost = (*item_cost + seen) / 2.0;
+        let pace = self.0.entry(function).or_insert(seen);
+        *pace = (*pace + seen) / 2.0;
     }
 
     /// How many nanoseconds one item of a function should take, if that is known.
@@ -47,17 +47,17 @@ impl ItemCosts {
     }
 }
 
-/// How many nanoseconds `items` items should take; [`UNKNOWN_COST`], if that is not known.
-pub(super) fn cost(item_cost: Option<f64>, items: usize) -> u64 {
-    item_cost.map_or(UNKNOWN_COST, |item_cost| {
-        ((item_cost * items as f64) as u64).min(UNKNOWN_COST)
+/// How many nanoseconds so many items should take; [`UNKNOWN_COST`], if that is not known.
+pub(super) fn cost(pace: Option<f64>, items: usize) -> u64 {
+    pace.map_or(UNKNOWN_COST, |pace| {
+        ((pace * items as f64) as u64).min(UNKNOWN_COST)
     })
 }
 
-/// How many items the next frame of `job` should have, with this number of `workers`, and frames
-/// that travel for `round_trip`.
+/// How many items the next frame of `job` should have, with so many `workers`, and frames that
+/// travel so long.
 pub(super) fn frame_size(
-    item_cost: Option<f64>,
+    pace: Option<f64>,
     round_trip: Duration,
     job: &Job,
     workers: usize,
@@ -65,9 +65,9 @@ pub(super) fn frame_size(
     if let Some(chunk) = job.work.options.chunk {
         return chunk.clamp(1, FRAME_ITEMS);
     }
-    let Some(item_cost) = item_cost else { return 1 };
-    let item_cost = item_cost.max(1.0);
-    let items = |work: f64| ((work / item_cost) as usize).clamp(1, FRAME_ITEMS);
+    let Some(pace) = pace else { return 1 };
+    let pace = pace.max(1.0);
+    let items = |work: f64| ((work / pace) as usize).clamp(1, FRAME_ITEMS);
     let way = round_trip.as_nanos() as f64;
     let most = items(TARGET.max(TRIPS * way));
     let tail = match job.sealed || job.work.each {

@@ -1,36 +1,45 @@
 //! The scheduler: which worker runs which items, without any I/O.
 //!
-//! **Job.** A state machine. The driver reports events to it (a job, bytes, a death, the time) and
-//! carries out its [`Action`]s. It uses no socket, process or clock, so a simulation can drive it.
+//! **Job.** A state machine. The driver reports events to it (a job was submitted, bytes came, a
+//! worker died, time passed) and carries out its [`Action`]s. It uses no socket, process or clock,
+//! so that a simulation can drive it.
 //!
 //! **Protocol.**
 //! 1. Jobs with waiting items are in one queue. The first gives a frame to the worker that has the
-//!    fewest and goes to the end: a long `map` does not delay later calls. (`frame_size`)
+//!    fewest and goes to the end: a long `map` does not delay later calls. Near the end of a job
+//!    frames get smaller (`frame_size`).
 //! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
 //!    a millisecond; for longer, if others were about to begin them before.
-//! 3. When a worker dies, the item that it was running fails or is run again; the rest goes back to
-//!    the front of the job (`deaths`).
-//! 4. When a running item is cancelled or times out, its worker is notified at once. After the
-//!    grace period everything else is taken back, and the worker is killed if it still runs the
-//!    item (`deadlines`).
-//! 5. A new worker runs the initializer, if there is one, before anything else (job 0).
-//! 6. A job's context goes to a worker before its first frame does, from here or from another
-//!    worker there (`contexts`), and is forgotten when the job has ended.
-//! 7. An item with ends of channels goes alone, to an idle worker (W25); so does a frame whose
-//!    context has ends, which is forgotten before the worker gets a frame of another job. When the
-//!    worker has decoded such an item, our copies of its ends are closed (W26).
+//! 3. A worker died: the item that it was running fails, or is run again if its call asked for
+//!    that; the rest goes back to the front of the job (`deaths`).
+//! 4. A running item was cancelled: its worker is notified at once, and after the grace period all
+//!    other items are taken back from it, and it is killed if it still runs that item. The same
+//!    holds for an item that has timed out (`deadlines`).
+//! 5. A new worker runs the initializer, if there is one, as a frame of one item that belongs to no
+//!    job, and gets nothing else before.
+//! 6. A job's context goes to a worker before the job's first frame does, from here or from another
+//!    worker on its machine (`contexts`), and is forgotten when the job has ended.
+//! 7. An item that brings ends of channels along goes alone, to an idle worker (W25); so does a
+//!    frame whose context does, and that context is forgotten before the worker gets a frame of
+//!    another job. When the worker says that it has decoded such an item, our copies of its ends
+//!    are closed (W26).
 //!
 //! **Invariants.**
 //! - **W3** Whether an item has begun is decided by its gate alone. An item is sent again only
 //!   after it was recalled through the gate, or after its worker is gone and the gate says that it
-//!   had not begun. (A plain worker has its own gates: its answer to a recall counts, and after a
-//!   death its reports.) So no item runs twice, unless its worker has died and it may be retried.
+//!   had not begun. (A plain worker has its own gates: an item counts as recalled once the worker
+//!   has said how far it got, and after a death only items that it has reported have begun.) So no
+//!   item runs twice, unless its worker has died and it may be retried.
 //! - **W4** A worker is killed because of a cancelled item only while all its other gates are
 //!   closed, so no other item is lost. (A plain one that does not confirm that within a second is
 //!   stopped, and has reported what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! Tests: `sim` (seeded simulation), `tests/process/pool.rs`.
+//! **Rejected.** One queue that the workers read themselves: a worker killed while it holds the
+//! lock blocks all.
+//!
+//! Tests: `sim` (seeded simulation: every job ends once, no item runs twice, blame is exact),
+//! `tests/process/pool.rs`.
 
 mod callers;
 mod contexts;
@@ -53,8 +62,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::elastic::Elastic;
-use self::frame_size::{ItemCosts, cost, frame_size};
-use self::sent_frame::{Recall, SentFrame};
+use self::frame_size::{Pace, cost, frame_size};
+use self::sent_frame::SentFrame;
 use self::stats::Counters;
 use self::workers::{INITIALIZE, State, Worker};
 use super::job::reading::Chore;
@@ -163,7 +172,7 @@ pub(crate) struct Sched {
     /// Jobs with waiting items, each once, the most urgent first: `(priority, id)`.
     queue: VecDeque<(i32, u64)>,
     pub(crate) workers: Vec<Worker>,
-    item_costs: ItemCosts,
+    pace: Pace,
     policy: Policy,
     epoch: Epoch,
     counters: Arc<Counters>,
@@ -175,13 +184,13 @@ pub(crate) struct Sched {
     actions: Vec<Action>,
     /// Items that pause before a retry: until when, and of which job.
     paused: Vec<(Instant, u64, Piece)>,
-    /// Empty slots from this index on are left empty.
+    /// Empty slots from here on are left empty.
     wanted: usize,
     /// In an elastic pool: work has waited for long behind what the workers do.
     late: bool,
     /// Chores for other threads.
     pub(crate) chores: Vec<Chore>,
-    /// The job of a `Process`, which ends when the process has been reaped.
+    /// The job of the only process, which ends when that has been reaped.
     pub(crate) held: Option<Job>,
     /// While another thread hands over decoded values: the job that ends with them, which that
     /// thread must finish.
@@ -201,7 +210,7 @@ impl Sched {
             jobs: HashMap::new(),
             queue: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(epoch.instant)).collect(),
-            item_costs: ItemCosts::default(),
+            pace: Pace::default(),
             policy,
             epoch,
             counters,
@@ -270,7 +279,7 @@ impl Sched {
         self.fail(id, 0, TaskError::Cancelled, now);
     }
 
-    /// Worker `index` has a process, which has not said hello yet.
+    /// The worker's process runs; it has not said hello yet.
     pub(crate) fn started(&mut self, index: usize, pid: u32, gates: Option<Front>, now: Instant) {
         self.counters.stats.lock().started += 1;
         let worker = &mut self.workers[index];
@@ -281,12 +290,13 @@ impl Sched {
         }
     }
 
-    /// No process was started for worker `index`, because none is available at the moment.
+    /// No process was started for it, because none is available at the moment.
     pub(crate) fn put_off(&mut self, index: usize, until: Instant) {
-        self.workers[index].state = State::PutOff(until);
+        let worker = &mut self.workers[index];
+        (worker.state, worker.is_put_off) = (State::Down(Some(until)), true);
     }
 
-    /// Worker `index` has said hello, and runs the right build.
+    /// `worker` has said hello and is the right one.
     pub(crate) fn hello(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
         if !matches!(worker.state, State::Starting(_)) {
@@ -337,9 +347,11 @@ impl Sched {
             let worker = &mut self.workers[index];
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.time_is_up(index, now);
-            } else if worker.state.start_at().is_some_and(|at| at <= now) && self.wants(index) {
-                // until `started` or `died` says more
-                self.workers[index].state = State::Dying(now);
+            } else if matches!(worker.state, State::Down(Some(at)) if at <= now)
+                && self.wants(index)
+            {
+                self.workers[index].state = State::Dying(now); // until `started` or `died` says more
+                self.workers[index].is_put_off = false;
                 self.actions.push(Action::Spawn(index));
             }
         }
@@ -373,7 +385,7 @@ impl Sched {
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
-        // The jobs before `place` wait for their contexts.
+        // The jobs before this place wait for their contexts.
         let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
@@ -386,11 +398,11 @@ impl Sched {
                 contexts::fetch(&mut self.workers, &mut self.actions, (id, items), now);
             }
             let code = job.work.code;
-            let item_cost = self.item_costs.of(code.function);
+            let pace = self.pace.of(code.function);
             let ends = job.has_ends();
-            // An item of unknown cost is not queued behind another while a further worker is being
-            // started, or is asked about the context: that one will be idle soon.
-            let early = item_cost.is_none()
+            // An item that may take long is not queued behind another while a worker is being
+            // started, or gets the context, that would be idle.
+            let early = pace.is_none()
                 && (self.workers.iter().any(Worker::is_on_its_way)
                     || spreads && contexts::is_asked_for(&self.workers, id));
             let roomy = self.workers.iter().enumerate().filter(|(index, worker)| {
@@ -401,7 +413,7 @@ impl Sched {
                     ends || queues || heavy() || early && worker.is_plain
                 };
                 let waits = |id| contexts::waits(&self.workers, *index, id, now);
-                worker.has_room(cost(item_cost, 1), now)
+                worker.has_room(cost(pace, 1), now)
                     && (worker.frames.is_empty() || !alone())
                     && !(spreads && waits(id).is_some())
                     && before
@@ -427,7 +439,7 @@ impl Sched {
                     // Its worker may have to be killed because of an item, before it can report
                     // what it has not begun.
                     true if options.timeout.is_some() => 1,
-                    _ => frame_size(item_cost, self.policy.round_trip, job, serving.count()),
+                    _ => frame_size(pace, self.policy.round_trip, job, serving.count()),
                 };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
@@ -436,7 +448,7 @@ impl Sched {
             job.frames += 1;
             let worker = &self.workers[index];
             let mut frame = worker.next_frame(id, code.function, piece.clone());
-            frame.cost = cost(item_cost, piece.len());
+            frame.cost = cost(pace, piece.len());
             frame.each = job.work.each;
             frame.ends = ends;
             frame.brief = !ends && worker.is_brief(frame.cost, now);
@@ -452,7 +464,7 @@ impl Sched {
         }
     }
 
-    /// Sends `frame` with the items of `piece`. (`frame.piece` may lack their bytes.)
+    /// Sends a frame. The piece that it keeps may be without the bytes.
     fn send_frame(
         &mut self,
         index: usize,
@@ -496,11 +508,11 @@ impl Sched {
     /// Lets idle workers take over items that others have not begun and will not begin soon.
     fn take_over(&mut self, now: Instant) {
         // Tries again for each frame: a victim that has just begun its frame gives nothing, but
-        // others may, and it may be long until the next event. (The number of attempts is limited,
-        // because a misbehaving worker may change what the parent sees all the time.)
+        // others may, and it may be long before anything else happens. (Limited in number, because
+        // a misbehaving worker may change what the parent sees all the time.)
         for _ in 0..self.workers.len() * GATES {
-            // A plain worker gives items only after it has answered. If it does not answer in time,
-            // others are asked.
+            // A plain worker gives nothing at once. If it does not answer in time, others are
+            // asked.
             let patience = self.policy.patience;
             let asked = |worker: &&Worker| worker.gives_back(patience).is_some_and(|at| now < at);
             let asked = self.workers.iter().filter(asked).count();
@@ -528,7 +540,7 @@ impl Sched {
                 let left = frame.end - begun;
                 let from = if begun == 0 { 0 } else { begun + left / 2 };
                 let more = left > 0 && best.is_none_or(|(most, _)| most < left);
-                if more && frame.wanted && !frame.recall.was_asked() {
+                if more && frame.wanted && frame.answer_by.is_none() {
                     best = Some((left, (index, position, from)));
                 }
             }
@@ -544,7 +556,7 @@ impl Sched {
         }
         let frame = &mut self.workers[worker].frames[position];
         let (id, wanted) = (frame.job, frame.wanted);
-        if let Some(piece) = frame.take_back(from)
+        if let Some(piece) = frame.recall(from)
             && wanted
             && let Some(job) = self.jobs.get_mut(&id)
         {
@@ -558,9 +570,10 @@ impl Sched {
     /// running item is unwanted.
     fn ask_back(&mut self, worker: usize, position: usize, cancel: bool, now: Instant) {
         let frame = &mut self.workers[worker].frames[position];
-        if !frame.recall.was_asked() {
-            frame.recall = Recall::Asked(now + self.policy.patience);
-        } else if !cancel {
+        let by = now + self.policy.patience;
+        let before = frame.answer_by;
+        frame.answer_by = before.or(Some(by));
+        if before.is_some() && !cancel {
             return;
         }
         let sequence = frame.sequence;
@@ -572,7 +585,7 @@ impl Sched {
         let by = now + self.policy.patience;
         self.workers[worker].took_at = now;
         for frame in &mut self.workers[worker].frames {
-            frame.recall.extend(by);
+            frame.answer_by = frame.answer_by.map(|before| before.max(by));
         }
     }
 
@@ -590,8 +603,8 @@ impl Sched {
         if job.items(1) == 0 || std::mem::replace(&mut job.queued, true) {
             return;
         }
-        // After the jobs of the same priority, or before them. (The queue is sorted, including jobs
-        // that have ended.)
+        // After those that are as urgent, or before them. (The queue is sorted, including jobs that
+        // have ended.)
         let own = job.work.options.priority();
         let place = match first {
             true => self.queue.partition_point(|(other, _)| *other > own),
@@ -670,7 +683,7 @@ impl Sched {
                     if frame.job == id && frame.wanted {
                         let keep = at.saturating_sub(frame.piece.first());
                         if !is_plain {
-                            drop(frame.take_back(u32::try_from(keep).unwrap_or(u32::MAX)));
+                            drop(frame.recall(u32::try_from(keep).unwrap_or(u32::MAX)));
                         }
                         self.settle(worker, position, now);
                     }

@@ -9,13 +9,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::sent_frame::{Recall, SentFrame};
+use super::sent_frame::SentFrame;
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
 use super::{Initializer, Sched};
 use crate::process::job::Job;
-use crate::process::job::decoder::{self, DecodingThread, Values};
-use crate::process::job::reading::{Chore, DecodedPart, Extras, Reading};
+use crate::process::job::decoder::{self, Place, Values};
+use crate::process::job::reading::{Chore, Extras, Part, Reading};
 use crate::process::payload::codec::codec_error;
 use crate::process::payload::scope::{self, Decoding};
 use crate::process::wire::{Broken, CodecOf, Record};
@@ -88,7 +88,7 @@ impl Sched {
                     self.give_back(worker, sequence, end, now)?;
                 }
                 Record::Taken => self.has_taken(worker),
-                Record::Serves { id, served } => self.serves(worker, id, served),
+                Record::Shows { id, shown } => self.shows(worker, id, shown),
                 Record::Died(died) => extras.died = Some(Box::new(died)),
                 Record::Retire => {
                     let state = &mut self.workers[worker].state;
@@ -138,16 +138,15 @@ impl Sched {
         let lent = &extras.lending;
         let mut here = None;
         let taken = match job.map(|job| (job.work.decoder.of(bytes, lent), job)) {
-            Some(((read, DecodingThread::Receiving), _)) => {
+            Some(((read, Place::Here), _)) => {
                 let missing = lent.missing(bytes);
                 let mut own =
                     missing.and_then(|missing| Decoding::new(Default::default(), Some(missing)));
-                let (taken, values) =
-                    scope::decoding(&mut own, || read(bytes, most, DecodingThread::Receiving));
+                let (taken, values) = scope::decoding(&mut own, || read(bytes, most, Place::Here));
                 here = Some(values);
                 taken
             }
-            Some(((read, DecodingThread::Other), job)) => {
+            Some(((read, Place::Elsewhere), job)) => {
                 let taken = decoder::skip(bytes, most);
                 if taken.count > 0 {
                     job.readings.push(at);
@@ -170,7 +169,7 @@ impl Sched {
         frame.done += taken.count as u32;
         let (id, used) = (frame.job, taken.used);
         if let Some(values) = here {
-            let part = DecodedPart {
+            let part = Part {
                 first: at,
                 taken,
                 values,
@@ -183,7 +182,7 @@ impl Sched {
 
     /// Passes decoded values to their job, and the error if the last could not be decoded. A caller
     /// that takes one of them finds it counted in `stats`. Returns values that are not wanted.
-    fn deliver(&mut self, id: u64, part: DecodedPart, now: Instant) -> Option<Values> {
+    fn deliver(&mut self, id: u64, part: Part, now: Instant) -> Option<Values> {
         let Some(job) = self.jobs.get(&id) else {
             // The payload of a panic while it was decoded may have a destructor, too.
             return Some(Box::new((part.values, part.taken.error)));
@@ -210,7 +209,7 @@ impl Sched {
     pub(crate) fn decoded(
         &mut self,
         reading: &Reading,
-        part: DecodedPart,
+        part: Part,
         now: Instant,
     ) -> (Option<Values>, Option<Job>) {
         let id = reading.job;
@@ -301,7 +300,7 @@ impl Sched {
             worker.served = 0;
             self.ready(index);
         }
-        self.item_costs.learn(function, begun, nanos);
+        self.pace.learn(function, begun, nanos);
         self.settle(index, 0, now);
         let again = self.workers[index].frames.front_mut();
         let again = again.and_then(|frame| frame.again.take());
@@ -323,13 +322,14 @@ impl Sched {
         now: Instant,
     ) -> Result<(), Broken> {
         let frames = &mut self.workers[index].frames;
-        let asked = |frame: &SentFrame| frame.recall.was_asked() && frame.sequence == sequence;
+        let asked = |frame: &SentFrame| frame.answer_by.is_some() && frame.sequence == sequence;
         let Some(position) = frames.iter().position(asked) else {
             return Ok(());
         };
         let frame = &mut frames[position];
+        frame.answered = true;
         // It reports the items that it has just begun next: `kill_due`.
-        frame.recall = Recall::Answered(now + self.policy.patience);
+        frame.answer_by = Some(now + self.policy.patience);
         let end = u32::try_from(end).unwrap_or(u32::MAX);
         if end < frame.begun() {
             return Err(Broken);

@@ -11,43 +11,11 @@ use crate::sys::ledger::Front;
 /// The assumed cost of a frame of unknown cost: an hour.
 pub(crate) const UNKNOWN_COST: u64 = 3_600_000_000_000;
 
-/// Whether a plain worker was asked to begin no more items of a frame.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Recall {
-    NotAsked,
-    /// Until when the worker should answer how far it got.
-    Asked(Instant),
-    /// It has answered, and the frame's `end` is the answer. Until when it should report the items
-    /// that it has just begun.
-    Answered(Instant),
-}
-
-impl Recall {
-    pub(crate) fn was_asked(&self) -> bool {
-        !matches!(self, Self::NotAsked)
-    }
-
-    /// Until when the worker's next report should come.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        match self {
-            Self::NotAsked => None,
-            Self::Asked(by) | Self::Answered(by) => Some(*by),
-        }
-    }
-
-    /// Gives the worker time until `then`, if it was asked and has less.
-    pub(crate) fn extend(&mut self, then: Instant) {
-        if let Self::Asked(by) | Self::Answered(by) = self {
-            *by = then.max(*by);
-        }
-    }
-}
-
 /// A frame that has been sent and whose `End` has not come.
 pub(crate) struct SentFrame {
     pub(crate) sequence: u64,
     pub(crate) job: u64,
-    /// The function of its items, for the cost estimates.
+    /// The function of its items, for the pace.
     pub(crate) function: u64,
     pub(crate) piece: Piece,
     /// How many results have come.
@@ -64,7 +32,10 @@ pub(crate) struct SentFrame {
     pub(crate) wanted: bool,
     /// Each of its results is waited for separately.
     pub(crate) each: bool,
-    pub(crate) recall: Recall,
+    /// Until when a plain worker should answer how far it got, if it was asked.
+    pub(crate) answer_by: Option<Instant>,
+    /// It has answered, and `end` is the answer.
+    pub(crate) answered: bool,
     /// When to check whether an item has run for too long.
     pub(crate) check_at: Option<Instant>,
     /// An item that has timed out, to be retried when the frame has ended.
@@ -92,16 +63,13 @@ impl SentFrame {
         self.done < self.begun()
     }
 
-    /// Until when its worker should answer how far it got, if it was asked and has not answered.
-    pub(crate) fn answer_due(&self) -> Option<Instant> {
-        match self.recall {
-            Recall::Asked(by) if self.done < self.end => Some(by),
-            _ => None,
-        }
+    /// Whether its worker was asked how far it got, and has not answered.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.answer_by.is_some() && !self.answered && self.done < self.end
     }
 
     /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
-    pub(crate) fn take_back(&mut self, from: u32) -> Option<Piece> {
+    pub(crate) fn recall(&mut self, from: u32) -> Option<Piece> {
         let end = self.gate().recall(from.max(self.done));
         let end = end.clamp(self.done, self.end); // a misbehaving worker may write to its gates
         let before = std::mem::replace(&mut self.end, end);

@@ -2,8 +2,8 @@
 //!
 //! A [`Stop`] ends the pool; of several, the stronger way and the earlier limit win. A pool *breaks
 //! down* when an initializer fails: no call can ever run, so all end with that error at once, and
-//! no more processes are started. When none of its workers lives long enough to do anything, the
-//! pool *gives up*: waiting calls fail, later ones are tried again.
+//! no more processes are started. When none of its workers lives long enough to do anything it
+//! *gives up*: waiting calls fail, later ones are tried again.
 //!
 //! Tests: `sim`.
 
@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::startup::StartFailure;
 use super::workers::{INITIALIZE, State};
 use super::{Action, How, Sched, Stop};
-use crate::process::job::decoder::{DecodingThread, Taken, Values};
+use crate::process::job::decoder::{Place, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
 use crate::process::wire::Frame;
 use crate::task::{TaskError, WorkerExit};
@@ -71,9 +71,9 @@ impl Sched {
 
     /// Whether everything has ended and every worker is gone.
     pub(crate) fn is_over(&self) -> bool {
-        let mut workers = self.workers.iter();
-        let is_empty = self.stop.is_some() && self.jobs.is_empty();
-        is_empty && workers.all(|worker| worker.state.is_down())
+        let down = |state: State| matches!(state, State::Down(_));
+        let mut states = self.workers.iter().map(|worker| worker.state);
+        self.stop.is_some() && self.jobs.is_empty() && states.all(down)
     }
 
     /// Items of a job that were not begun end in `error`, and no more are added.
@@ -111,7 +111,7 @@ impl Sched {
     pub(super) fn dismiss(&mut self, now: Instant) {
         for index in 0..self.workers.len() {
             match self.workers[index].state {
-                // If it is not through, it runs a cancelled item, which has its grace period.
+                // Otherwise a cancelled item runs, and has its grace period.
                 State::Ready | State::Retiring if self.workers[index].is_through() => {
                     self.leave(index, now);
                 }
@@ -155,7 +155,7 @@ impl Sched {
 
     pub(crate) fn kill(&mut self, index: usize, now: Instant) {
         let worker = &mut self.workers[index];
-        if !worker.state.is_down() && !matches!(worker.state, State::Dying(_)) {
+        if !matches!(worker.state, State::Down(_) | State::Dying(_)) {
             worker.state = State::Dying(now);
             self.actions.push(Action::Kill(index));
         }
@@ -205,8 +205,7 @@ impl Sched {
         if !only && job.holds() && !job.has_failed() && self.ending.is_none() {
             // The thread that hands over values may also be the one that drops them.
             job.readings.push(0);
-            let nothing =
-                |_: &[u8], _: usize, _: DecodingThread| (Taken::default(), Box::new(()) as Values);
+            let nothing = |_: &[u8], _: usize, _: Place| (Taken::default(), Box::new(()) as Values);
             let reading = Reading::new(id, 0, 0, nothing, Arc::default(), 0);
             self.chores.push(Chore::Read(reading));
             return;

@@ -34,10 +34,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
+use super::sent_frame::{SentFrame, UNKNOWN_COST};
 use super::startup::StartFailure;
 use crate::process::payload::chunk::Piece;
-use crate::process::wire::ServedContext;
+use crate::process::wire::Shown;
 use crate::sys::gate::GATES;
 use crate::sys::ledger::Front;
 
@@ -53,7 +53,7 @@ pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a worker may run a frame before its other items are taken over.
 pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(1);
-/// How many times taking an item back makes that eight times as long: up to half a minute.
+/// How often that becomes longer: up to half a minute.
 const MOST_MOVES: u32 = 5;
 
 /// How long a worker may take to begin its first frame before it is nudged.
@@ -62,8 +62,8 @@ const NUDGE_AFTER: Duration = Duration::from_millis(10);
 /// How long a worker may keep the ends of channels of items that were taken back.
 pub(crate) const ENDS_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long finished results may wait for the end of the first frame.
-const RESULTS_WAIT: Duration = Duration::from_millis(2);
+/// How long a frame may take before its results, or those of others, should not wait for its end.
+const HURRY: Duration = Duration::from_millis(2);
 
 /// How many nanoseconds of work a worker may have in many brief frames.
 const BRIEF: u64 = 200_000;
@@ -86,19 +86,19 @@ const SILENT: Duration = Duration::from_secs(10);
 pub(crate) enum Has {
     /// It was sent the bytes.
     Bytes,
-    /// It was sent the bytes, and asked at this time to serve them to others.
+    /// The same, and it was asked to show them then.
     Asked(Instant),
-    /// It was asked at this time to fetch the context from another worker, which serves it there.
-    Fetches(Instant, ServedContext),
-    /// It serves the context to others there.
-    Serves(ServedContext),
+    /// It was asked then to fetch them from there, where another worker shows them.
+    Fetches(Instant, Shown),
+    /// Others can fetch them from there.
+    Shows(Shown),
 }
 
 impl Has {
     /// When the answer of `worker` is late.
     pub(super) fn late_at(&self, worker: &Worker) -> Option<Instant> {
         match self {
-            Self::Bytes | Self::Serves(_) => None,
+            Self::Bytes | Self::Shows(_) => None,
             Self::Asked(at) | Self::Fetches(at, _) => Some(worker.took_at.max(*at) + SILENT),
         }
     }
@@ -108,8 +108,6 @@ impl Has {
 pub(crate) enum State {
     /// There is no process; when to start one, if at all.
     Down(Option<Instant>),
-    /// There was no process for it (it has not died); when to try again.
-    PutOff(Instant),
     Starting(Instant),
     /// Its initializer runs.
     Preparing,
@@ -121,35 +119,19 @@ pub(crate) enum State {
     Dying(Instant),
 }
 
-impl State {
-    /// Whether there is no process.
-    pub(crate) fn is_down(&self) -> bool {
-        matches!(self, Self::Down(_) | Self::PutOff(_))
-    }
-
-    /// When to start a process, if there is none.
-    pub(crate) fn start_at(&self) -> Option<Instant> {
-        match self {
-            Self::Down(at) => *at,
-            Self::PutOff(at) => Some(*at),
-            _ => None,
-        }
-    }
-}
-
 /// One slot of the pool, and its worker.
 pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) pid: u32,
-    /// The gates of its frames, in memory that it shares with this process. A plain worker has
-    /// gates of its own, and these follow its reports.
+    /// In memory that it shares with this process. If it is plain: those that its reports describe;
+    /// the real ones are in the worker.
     pub(super) gates: Front,
     /// It is a *plain* worker (`plain_workers`), nothing but a stream: it does not see these gates,
     /// so it reports what it begins, and is asked for what it has not begun.
     pub(super) is_plain: bool,
     /// The frames that it was sent; the first is the one that it runs.
     pub(crate) frames: VecDeque<SentFrame>,
-    /// The estimated cost of all of `frames`, in nanoseconds.
+    /// What these should cost together.
     cost: u64,
     next_sequence: u64,
     /// Since when the first frame has been the first.
@@ -168,6 +150,8 @@ pub(crate) struct Worker {
     pub(crate) late: Option<StartFailure>,
     /// It has completed something since it was started.
     pub(crate) fruitful: bool,
+    /// No process was available for it: it waits, and has not died.
+    pub(super) is_put_off: bool,
     /// The total weight of the fruitless deaths in a row.
     weight: u32,
 }
@@ -194,6 +178,7 @@ impl Worker {
             served: 0,
             late: None,
             fruitful: false,
+            is_put_off: false,
             weight: 0,
         }
     }
@@ -218,8 +203,7 @@ impl Worker {
 
     /// Whether a frame of `cost` nanoseconds and all before it are brief.
     pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
-        self.cost + cost < BRIEF
-            && (self.frames.is_empty() || now < self.front_since + RESULTS_WAIT)
+        self.cost + cost < BRIEF && (self.frames.is_empty() || now < self.front_since + HURRY)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -272,7 +256,8 @@ impl Worker {
             ends: false,
             wanted: true,
             each: false,
-            recall: Recall::NotAsked,
+            answer_by: None,
+            answered: false,
             check_at: None,
             again: None,
             gates: self.gates.clone(),
@@ -298,10 +283,10 @@ impl Worker {
         }
     }
 
-    /// When another worker may take over the items that this one has not begun. A large frame takes
-    /// long to arrive, also at another worker; so does one with many copies. So a piece that was
-    /// taken back before it began is left to the next worker for eight times as long: otherwise
-    /// idle workers could take it from one another for ever, and none would begin it.
+    /// From when on another worker may take over items that this one has not begun. A large frame
+    /// takes long to arrive, also at another worker; so does one with many copies. So what was
+    /// taken back before it began is left to the next worker eight times as long: otherwise idle
+    /// workers could take it from one another for ever, and none begin it.
     pub(crate) fn stealable_at(&self) -> Instant {
         let since = self.front_since.max(self.took_at);
         let front = self.frames.front();
@@ -332,8 +317,8 @@ impl Worker {
         late.filter(|at| *at > then).min()
     }
 
-    /// When to kill it because of a frame. A plain worker that has not answered yet how far it got
-    /// in its other frames, or has not reported what it has just begun there, gets some time for
+    /// When to kill it because of a frame. A plain worker that has not answered yet what it has
+    /// begun of its other frames, or not reported what it has just begun there, has some time for
     /// that.
     pub(crate) fn kill_due(&self) -> Option<Instant> {
         let (at, sequence) = self.kill_at?;
@@ -341,13 +326,14 @@ impl Worker {
             frame.sequence != sequence && frame.wanted && frame.done < frame.end
         };
         let others = self.frames.iter().filter(may_run);
-        let due = others.filter_map(|frame| frame.recall.due());
+        let due = others.filter_map(|frame| frame.answer_by);
         Some(due.fold(at, Instant::max))
     }
 
     /// Until when a plain worker should answer how far it got, if it was asked.
     pub(crate) fn answer_due(&self) -> Option<Instant> {
-        self.frames.iter().filter_map(SentFrame::answer_due).min()
+        let unanswered = self.frames.iter().filter(|frame| frame.is_unanswered());
+        unanswered.filter_map(|frame| frame.answer_by).min()
     }
 
     /// Until when the items that it was asked for should come, if it may be silent for `patience`.
@@ -364,8 +350,8 @@ impl Worker {
         let waited_for = front.wanted && front.each && front.end - front.done > 1;
         let mut behind = self.frames.iter().skip(1);
         let holds_up = waited_for && !self.is_plain
-            || behind.any(|frame| frame.brief && !frame.recall.was_asked() && frame.end > 0);
-        holds_up.then_some(self.front_since + RESULTS_WAIT)
+            || behind.any(|frame| frame.brief && frame.answer_by.is_none() && frame.end > 0);
+        holds_up.then_some(self.front_since + HURRY)
     }
 
     /// The process is gone: the slot is empty, and filled again after a pause.
@@ -396,11 +382,7 @@ impl Worker {
         match self.state {
             State::Starting(since) => Some(since + START_LIMIT),
             State::Leaving(since) | State::Dying(since) => Some(since + LEAVE_LIMIT),
-            State::Down(_)
-            | State::PutOff(_)
-            | State::Preparing
-            | State::Ready
-            | State::Retiring => None,
+            State::Down(_) | State::Preparing | State::Ready | State::Retiring => None,
         }
     }
 }

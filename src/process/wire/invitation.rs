@@ -20,7 +20,7 @@ use crate::sys::worker::{has_socket, is_child_of, is_made_by, is_stream};
 /// The variable. It is set in a worker's environment until the worker has read it.
 pub(crate) const VARIABLE: &str = "TREFOIL_WORKER";
 
-/// The contents of the variable.
+/// What a parent tells the process that is to be its worker.
 pub(crate) struct Invitation {
     /// The name of the copy of this crate that it is for.
     copy: String,
@@ -32,7 +32,7 @@ pub(crate) struct Invitation {
     pub(crate) stream: Option<[i32; 2]>,
     /// The address where the pool listens, if the worker has no stream yet and must connect.
     pub(crate) dials: Option<String>,
-    /// The worker's name; may be empty.
+    /// May be empty.
     pub(crate) name: String,
 }
 

@@ -15,7 +15,7 @@
 //! A length is one byte, or the byte 255 followed by eight bytes for lengths of 255 and more.
 //!
 //! The records of a frame's items come in the order of the items, without an index. `End` closes a
-//! frame. A list of descriptors or of lent arrays belongs to the frame or value right behind it
+//! frame. A list of descriptors or of missing numbers belongs to the frame or value right behind it
 //! (`attachments`, `shared_buffer`).
 //!
 //! **Invariants.**
@@ -24,8 +24,8 @@
 //!   a [`Broken`], also for an impossible length. For a possible length the receiver has in memory
 //!   what has arrived, and a little more.
 //!
-//! **Rejected.** A checksum: a socket pair does not lose bytes, and a worker that overwrites its
-//! own memory cannot be caught by one.
+//! **Rejected.** A checksum: a socket pair does not lose bytes,
+//! and a worker that overwrites its own memory cannot be caught by one.
 //!
 //! Tests: below, a seeded fuzz included.
 
@@ -37,7 +37,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes that no correct peer sends.
+/// What no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes from the other side are not the protocol's")]
 pub(crate) struct Broken;
@@ -85,9 +85,9 @@ fn push_length(out: &mut Vec<u8>, length: usize) {
     put_length(length, &mut out[start..]);
 }
 
-/// Writes the length of the last item of `out`. The item is at `from` and reaches to the end; the
-/// room for its length begins at `start` and reaches to `from`. If the length takes more or less
-/// room, the item is moved. Returns where the item begins now.
+/// Writes the length of the last item of `out`. The item lies from `from` to the end, and the room
+/// for its length from `start` to `from`; if the length takes more or less room, the item is moved.
+/// Returns where the item begins now.
 #[inline]
 pub(crate) fn close_item(out: &mut Vec<u8>, start: usize, from: usize) -> usize {
     let length = out.len() - from;
@@ -200,7 +200,7 @@ pub(crate) struct BatchHead {
     pub(crate) timed: bool,
     /// The worker may begin the batch before it has sent its earlier records.
     pub(crate) brief: bool,
-    /// The item has ends of channels: the worker reports when it has decoded them.
+    /// The item brings ends of channels along: the worker says when it has decoded it.
     pub(crate) ends: bool,
     /// The number of the batch's context; 0: it has none.
     pub(crate) context: u64,
@@ -208,8 +208,8 @@ pub(crate) struct BatchHead {
 
 /// The bytes of a context in the memory of another worker, on the same machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ServedContext {
-    /// Names the memory file (`sys::memory_file::place`).
+pub(crate) struct Shown {
+    /// `sys::memory_file::place`.
     pub(crate) place: [u32; 2],
     pub(crate) hash: u64,
 }
@@ -220,12 +220,12 @@ pub(crate) enum Frame<'a> {
     Welcome {
         /// The name of its copy of this crate (`sys::image`).
         copy: &'a [u8],
-        /// How much memory the worker may have; 0: there is no limit.
+        /// How much memory the worker may have; 0: as much as it likes.
         memory: u64,
         /// The worker gets nothing but this stream: no descriptors come with this frame.
         plain: bool,
     },
-    /// A context, for the items of later batches.
+    /// What the items of later batches have in common.
     Context {
         id: u64,
         #[serde(skip)]
@@ -248,26 +248,25 @@ pub(crate) enum Frame<'a> {
     Forget {
         id: u64,
     },
-    /// The numbers of the descriptors that belong to the next frame. They come with the first byte
-    /// of this one.
+    /// The next frame brings descriptors along: their numbers. The descriptors come with the first
+    /// byte of this frame.
     Descriptors(Vec<u64>),
-    /// To a plain worker: the next bytes of the memory with this number, to which later frames
-    /// refer, and how many bytes it has in all.
+    /// To a plain worker: the next bytes of the memory with this number, which later frames bring
+    /// along, and how many bytes it has in all.
     Copy {
         id: u64,
         length: u64,
         #[serde(skip)]
         bytes: &'a [u8],
     },
-    /// To a plain worker: no later frame refers to the memory with these numbers.
+    /// To a plain worker: no later frame brings the memory with these numbers along.
     Release(Vec<u64>),
-    /// Wakes the worker: a frame is in the shared ring.
+    /// There is a letter in the tray.
     Nudge,
-    /// The descriptor of the memory for large arguments (`shared_buffer`) comes with its first
-    /// byte.
+    /// The descriptor of where large arguments lie (`shared_buffer`) comes with its first byte.
     Home,
     Bye,
-    /// To an engine that places frames itself: the options of the next frame.
+    /// To an engine that places frames itself: what it needs to know about the next frame.
     Terms {
         /// The number under which the engine keeps the result; 0: it does not keep it.
         keep: u64,
@@ -275,11 +274,11 @@ pub(crate) enum Frame<'a> {
         /// The resources that an item takes, and how much of each: the bits of an `f64`.
         resources: Vec<(String, u64)>,
     },
-    /// Fetch this context from another worker on the same machine, or, if it was just sent
-    /// (`None`), serve it to others.
+    /// Take this context from another worker on the same machine, or, if it was just sent (`None`),
+    /// let others have it.
     Share {
         id: u64,
-        from: Option<ServedContext>,
+        from: Option<Shown>,
     },
 }
 
@@ -334,10 +333,10 @@ pub(crate) enum Record<'a> {
     },
     /// The worker wants to be replaced, and begins no more items of this batch.
     Retire,
-    /// The numbers of the descriptors that belong to the next value. They come with the first byte
-    /// of this record.
+    /// The next value brings descriptors along: their numbers. The descriptors come with the first
+    /// byte of this record.
     Descriptors(Vec<u64>),
-    /// From a plain worker: the next bytes of memory to which the next value refers, as in
+    /// From a plain worker: the next bytes of memory that the next value brings along, as in
     /// `Frame::Copy`.
     Copy {
         id: u64,
@@ -346,18 +345,18 @@ pub(crate) enum Record<'a> {
         bytes: &'a [u8],
     },
     /// The worker has opened the ends of channels that came with the item: the parent need not keep
-    /// its copies.
+    /// them.
     Taken,
     /// The arrays that the next value was encoded without (`shared_buffer`).
     Lent(Vec<[u64; 3]>),
     /// The last record, from a process that forwards a worker's records (`parent::launch`): how
     /// that worker ended.
     Died(Died),
-    /// In answer to `Frame::Share`: where the worker serves this context to others. `None`: it
-    /// cannot, or could not fetch it.
-    Serves {
+    /// In answer to `Frame::Share`: where others can have this context from. `None`: they cannot,
+    /// or the worker has not got it.
+    Shows {
         id: u64,
-        served: Option<ServedContext>,
+        shown: Option<Shown>,
     },
 }
 

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::{Calls, ItemTask};
+use super::call::{Call, Calls};
 use super::context::Contexts;
 use super::memory::MemoryLimit;
 use super::stream::{Stream, die, ends};
@@ -48,7 +48,7 @@ use crate::task::panic::Panic;
 const SHORT: usize = 255;
 /// Shorter values are copied byte by byte, because a call of `memcpy` costs more.
 const TINY: usize = 32;
-/// How many bytes of the buffer for results are kept from one result to the next.
+/// How much of the buffer for results is kept from one to the next.
 const KEPT: usize = 1 << 20;
 
 /// Code that took less time than this, in nanoseconds, has not written to a pipe.
@@ -58,8 +58,8 @@ pub(crate) const QUICK: u64 = 250;
 /// between the others: reading the clock would cost too much beside such items.
 const SAMPLE: u64 = 1000;
 
-/// The pause before the next attempt to send, if the kernel has no memory or takes no descriptors;
-/// and the number of attempts if there are descriptors.
+/// How long to wait before sending again when the kernel has no memory or takes no descriptors; and
+/// how often, if there are descriptors.
 const CROWDED: Duration = Duration::from_millis(2);
 const ATTEMPTS: u32 = 1000;
 
@@ -67,16 +67,16 @@ const ATTEMPTS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Outlet {
     stream: Stream,
-    /// The memory in which records wait. Unless the worker is plain its parent sees them, too: then
-    /// a record counts as soon as it is committed.
+    /// Where records wait. Unless the worker is plain its parent sees them, too: then a record
+    /// counts as soon as it is committed.
     pub(crate) pages: Pages,
-    /// The lock of a plain worker's stream, to which two threads send: each holds it until its
-    /// record is complete. `None`: the worker is not plain.
+    /// The worker is plain. Then two threads send, this one and the one that reads: a thread that
+    /// sends a record holds this until the record is whole.
     plain: Option<Arc<Mutex<()>>>,
     /// Large results that the parent may not have copied yet.
     lent: Due<Block>,
     encoding: Option<Box<Encoding>>,
-    /// The buffer in which results are encoded.
+    /// Where results are encoded.
     scratch: Vec<u8>,
     /// How many bytes of records are committed and not sent.
     length: usize,
@@ -117,20 +117,9 @@ impl Outlet {
 
     /// Sends all records that wait.
     pub(crate) fn flush(&mut self) {
-        self.push(false);
-    }
-
-    /// Reports that an item begins, and all that waited before.
-    fn begun(&mut self, is_alone: bool) {
-        let waits = self.length > 0;
-        self.record(&Record::Begun.bytes());
-        self.push(is_alone && !waits);
-    }
-
-    fn push(&mut self, more: bool) {
         let whole = self.plain.as_ref().map(|whole| whole.lock());
         // Without attachments there is no error.
-        let _ = send(&self.stream, &self.pages.room()[..self.length], &[], more);
+        let _ = send(&self.stream, &self.pages.room()[..self.length], &[]);
         drop(whole);
         self.pages.sent(self.length as u64);
         self.length = 0;
@@ -143,7 +132,7 @@ impl Outlet {
         self.flush();
     }
 
-    /// Marks everything that standard error contains now as output of items that have ended
+    /// Marks that what standard error contains now was written by items that have ended
     /// (`parent/worker_stderr.rs`).
     #[cold]
     pub(crate) fn mark(&self) {
@@ -195,8 +184,8 @@ impl Outlet {
             return Ok(());
         }
         let _whole = self.plain.as_ref().map(|whole| whole.lock());
-        send(&self.stream, parts[0], attachments, false)?;
-        send(&self.stream, parts[1], &[], false)?;
+        send(&self.stream, parts[0], attachments)?;
+        send(&self.stream, parts[1], &[])?;
         self.pages.sent(length as u64);
         Ok(())
     }
@@ -285,8 +274,8 @@ impl Outlet {
     }
 }
 
-/// The bytes before a value of `length` bytes: the records about its attachments and lent arrays,
-/// and the head of its own record.
+/// The bytes before a value of `length` bytes: the records of what travels beside it, and the head
+/// of its own record.
 fn value_head(beside: &Encoding, length: usize) -> Vec<u8> {
     let mut head = Vec::new();
     if !beside.attachments.is_empty() {
@@ -308,12 +297,11 @@ pub(crate) fn send(
     stream: &Stream,
     mut bytes: &[u8],
     mut attachments: &[Arc<Attachment>],
-    more: bool,
 ) -> Result<(), postcard::Error> {
     let mut patience = ATTEMPTS;
     while !bytes.is_empty() {
         let sent = match attachments {
-            [] => stream.send(bytes, more),
+            [] => stream.send(bytes),
             _ => attachments::send(stream.as_fd(), &[IoSlice::new(bytes)], attachments, QUIET),
         };
         match sent {
@@ -327,8 +315,7 @@ pub(crate) fn send(
                 patience = patience.saturating_sub(1);
                 if patience == 0 && !attachments.is_empty() {
                     scope::said(
-                        "too many descriptors are on their way between processes (RLIMIT_NOFILE), \
-                         or the system is out of memory",
+                        "too many descriptors are on their way between processes (RLIMIT_NOFILE), or the system is out of memory",
                     );
                     return Err(postcard::Error::SerdeSerCustom);
                 }
@@ -341,7 +328,7 @@ pub(crate) fn send(
     Ok(())
 }
 
-/// The state that a worker keeps from frame to frame.
+/// What a worker keeps from frame to frame.
 pub(crate) struct WorkerState {
     pub(crate) outlet: Outlet,
     pub(crate) calls: Calls,
@@ -385,7 +372,7 @@ impl<'a> Batch<'a> {
 
     /// The cell under which the next items run. If an item asks for its token, the next item gets
     /// another cell.
-    pub(crate) fn call(&mut self) -> ItemTask {
+    pub(crate) fn call(&mut self) -> Call {
         let index = self.head.sequence as usize;
         let gate = self.state.outlet.pages.gate(index);
         self.state.calls.cell(index, gate)
@@ -407,17 +394,15 @@ impl<'a> Batch<'a> {
             self.mark();
         }
         if self.state.outlet.is_plain() {
-            // The parent has no other way to know.
-            let is_alone = self.head.count == 1 && !self.head.timed;
-            self.state.outlet.begun(is_alone);
+            self.state.outlet.announce(&Record::Begun); // the parent has no other way to know
         }
         self.begun += 1;
         self.open = true;
         Some(argument)
     }
 
-    /// Marks everything that standard error contains now as not written by the next item. (A
-    /// separate function, so that `next` is small enough to be inlined.)
+    /// Marks that what standard error contains now was not written by the next item. (A call, so
+    /// that `next` is small enough to be none.)
     #[inline(never)]
     fn mark(&mut self) {
         let mut now = ticks::now();

@@ -25,9 +25,9 @@ use crate::sys::ledger::Front;
 use crate::task::{Completer, Task, panic};
 
 /// The worker's half of the cell that the running items use.
-pub(crate) type ItemTask = Rc<Completer<()>>;
+pub(crate) type Call = Rc<Completer<()>>;
 
-/// The running items' task, for the watcher thread.
+/// What the watcher thread sees.
 #[derive(Debug)]
 struct Running {
     /// The number of the frame's gate.
@@ -40,7 +40,7 @@ struct Running {
 /// The side of the worker's main thread.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    call: ItemTask,
+    call: Call,
     running: Arc<Mutex<Running>>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn calls(gates: Front) -> (Calls, Canceller) {
 
 impl Calls {
     /// The cell for the next items of the frame with the number `index`, whose gate is `gate`.
-    pub(crate) fn cell(&mut self, index: usize, gate: &Gate) -> ItemTask {
+    pub(crate) fn cell(&mut self, index: usize, gate: &Gate) -> Call {
         let mut running = self.running.lock();
         running.gate = index;
         if !running.cancelled && !self.call.has_token() {

@@ -7,9 +7,9 @@
 //! items end as the first one did; if that was a panic, they end in the same one, without another
 //! call of the panic hook.
 //!
-//! A large context without attachments is sent to another machine only once: the worker that gets
-//! it keeps the bytes in a memory file, which other workers there open through `/proc` and compare
-//! with a hash ([`Contexts::share`]). Only this user's processes can open it, and when the last of
+//! A large one that is nothing but bytes crosses the way to another machine once: the worker that
+//! gets it keeps the bytes in a memory file, which other workers there open through `/proc` and
+//! compare with a hash ([`Contexts::share`]). Only this user's processes can, and when the last of
 //! them has ended nothing is left.
 //!
 //! Tests: below; `tests/process/calls.rs`.
@@ -26,7 +26,7 @@ use crate::process::payload::codec::decode;
 use crate::process::payload::kept::Bytes;
 use crate::process::payload::mapped::Mapped;
 use crate::process::payload::scope::{self, Decoding};
-use crate::process::wire::ServedContext;
+use crate::process::wire::Shown;
 use crate::sys::memory_file;
 use crate::task::panic::{self, Panic};
 
@@ -41,8 +41,8 @@ enum Context {
 #[derive(Default)]
 pub(crate) struct Contexts {
     all: HashMap<u64, Context>,
-    /// The memory of the contexts that this worker serves to others.
-    served: HashMap<u64, Arc<Attachment>>,
+    /// The memory of those that others can have.
+    shown: HashMap<u64, Arc<Attachment>>,
 }
 
 impl Contexts {
@@ -54,14 +54,14 @@ impl Contexts {
 
     /// Drops a context; its destructor is user code.
     pub(crate) fn forget(&mut self, id: u64) {
-        self.served.remove(&id);
+        self.shown.remove(&id);
         let context = self.all.remove(&id);
         panic::contain(|| drop(context));
     }
 
-    /// Fetches a context from another worker; without `from` this worker has it already. Returns
-    /// where this worker serves it to others from now on.
-    pub(crate) fn share(&mut self, id: u64, from: Option<ServedContext>) -> Option<ServedContext> {
+    /// Takes a context from another worker, or has it already if `from` says nothing. Returns where
+    /// others find it from now on.
+    pub(crate) fn share(&mut self, id: u64, from: Option<Shown>) -> Option<Shown> {
         let memory = match (from, self.all.get(&id)) {
             (Some(from), _) => Attachment::new(memory_file::at(from.place).ok()?),
             (None, Some(Context::Encoded(bytes, _))) => {
@@ -79,8 +79,8 @@ impl Contexts {
         let place = memory_file::place(&*memory.descriptor)?;
         let context = Context::Encoded(bytes, Descriptors::default());
         self.all.insert(id, context);
-        self.served.insert(id, memory);
-        Some(ServedContext { place, hash })
+        self.shown.insert(id, memory);
+        Some(Shown { place, hash })
     }
 
     /// The context `id`, which is decoded once. Resumes the panic of its decoder, if that has
@@ -187,25 +187,25 @@ mod tests {
         let [first, second, third] = all;
         assert_eq!(first.share(3, None), None, "it is not there");
         first.keep(3, &bytes, Descriptors::default());
-        let served = first.share(3, None).unwrap();
-        let other = ServedContext {
-            hash: served.hash ^ 1,
-            ..served
+        let shown = first.share(3, None).unwrap();
+        let other = Shown {
+            hash: shown.hash ^ 1,
+            ..shown
         };
         assert_eq!(second.share(3, Some(other)), None, "it is another one");
-        let again = second.share(3, Some(served)).unwrap();
-        assert_eq!(again.hash, served.hash);
-        assert_ne!(again.place, served.place);
+        let again = second.share(3, Some(shown)).unwrap();
+        assert_eq!(again.hash, shown.hash);
+        assert_ne!(again.place, shown.place);
         for contexts in [&mut *first, &mut *second] {
             assert_eq!(contexts.get::<String>(3), Ok(&words));
             assert_eq!(contexts.share(3, None), None, "it is decoded");
         }
         first.forget(3);
-        assert_eq!(third.share(3, Some(served)), None, "the first is gone");
+        assert_eq!(third.share(3, Some(shown)), None, "the first is gone");
         let other = std::fs::File::open("/dev/zero").unwrap();
         let place = memory_file::place(&other).unwrap();
         assert_eq!(
-            third.share(3, Some(ServedContext { place, ..served })),
+            third.share(3, Some(Shown { place, ..shown })),
             None,
             "it is no memory"
         );

@@ -1,9 +1,9 @@
 //! From a function pointer to a number that another process understands, and back.
 //!
-//! **Job.** The parent sends two offsets from the image's base: of the user's function, and of the
-//! trampoline that was compiled for its types. The worker, which runs the same image, turns both
-//! into pointers and calls the trampoline with the function's address; the trampoline knows the
-//! true types again.
+//! **Job.** The parent sends two offsets from the image's base: of the user's function,
+//! and of the trampoline that was compiled for its types. The worker, which runs the
+//! same image, turns both into pointers and calls the trampoline with the
+//! function's address; the trampoline knows the true types again.
 //!
 //! **Invariants.**
 //! - **W6** A worker runs the same image as its parent, and the same copy of this crate in it: both
@@ -36,8 +36,8 @@ use crate::task::{CodecDirection, TaskError, panic};
 
 type Trampoline = unsafe fn(usize, &mut Batch<'_>);
 
-/// How a worker finds `function`; an error if it is not part of this image, but of a library that
-/// was loaded at run time.
+/// How a worker finds `function`; an error if it is not part of this image, but of a
+/// library that was loaded at run time.
 pub(crate) fn code_of<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
 where
     A: DeserializeOwned,
@@ -46,8 +46,7 @@ where
     code_ref::<fn(A) -> R>(run::<A, R>, function as usize)
 }
 
-/// Like [`code_of`], but the function's result is kept in the worker (`kept`); the answer stands
-/// for it.
+/// The same, and the function's result is kept in the worker (`kept`): the answer stands for it.
 pub(crate) fn code_of_kept<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
 where
     A: DeserializeOwned,
@@ -56,7 +55,7 @@ where
     code_ref::<fn(A) -> R>(run_kept::<A, R>, function as usize)
 }
 
-/// Like [`code_of`], for a function that borrows a context.
+/// The same for a function that borrows a context.
 pub(crate) fn code_of_with<C, A, R>(function: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
 where
     C: DeserializeOwned + 'static,
@@ -76,14 +75,13 @@ fn code_ref<F>(trampoline: Trampoline, function: usize) -> Result<CodeRef, TaskE
 
 #[cold]
 fn not_ours<F>() -> TaskError {
-    let detail = "the function is not part of this program's image but of a library loaded at run \
-        time, where a worker would not find it";
+    let detail = "the function is not part of this program's image but of a library loaded at run time, where a worker would not find it";
     let way = CodecDirection::EncodeArgument;
     codec_error(type_name::<F>(), way, detail.to_owned())
 }
 
-/// Runs the items of `batch` with the function that `code` names. False if `code` names nothing
-/// here: then the bytes did not come from a parent with this image.
+/// Runs the items of `batch` with the function that `code` names.
+/// False if `code` names nothing here: the parent is not what it seems.
 pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
     let addresses = (
         image().address_at(code.trampoline),
@@ -113,7 +111,7 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Ba
     each(batch, |_, argument| Ok(function(argument)));
 }
 
-/// Like [`run`], with an answer that stands for the result.
+/// The same, with an answer that stands for the result.
 ///
 /// # Safety
 /// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
@@ -128,7 +126,7 @@ unsafe fn run_kept<A: DeserializeOwned, R: Serialize>(function: usize, batch: &m
     });
 }
 
-/// Like [`run`], with a function that borrows the context of its batch.
+/// The same with a function that borrows the context of its batch.
 ///
 /// # Safety
 /// W6, W7: `function` is the address of a `fn(&C, A) -> R` of this image.

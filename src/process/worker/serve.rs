@@ -9,7 +9,7 @@
 //!    descriptors.)
 //! 2. The parent's first frame is `WELCOME`, and the descriptors of the ledger, of the bell and of
 //!    the lifeline (`sys::lifeline`) come with it. Answer `HELLO`.
-//! 3. For each frame, from the socket or, while this process is awake, from the shared ring: run
+//! 3. For each frame, from the socket or, while this process is awake, from the tray (`tray`): run
 //!    the items, send their results, then `End`. If the next frame is there and brief, both are
 //!    sent with its results. If a caller polls the ledger for results (`shortcut`), look for the
 //!    next frame for a moment before sending them. Keep the contexts of batches until `Forget`. (An
@@ -47,7 +47,7 @@ use super::raw_call;
 use super::stream::{Stream, die, ends};
 use crate::loom::{Mutex, hint, thread};
 use crate::process::fast::look::LOOK;
-use crate::process::fast::shared_ring::SharedRing;
+use crate::process::fast::tray::Tray;
 use crate::process::payload::attachments::{Arrivals, Attachment, Descriptors};
 use crate::process::payload::copies::Copies;
 use crate::process::payload::scope::{self, Decoding};
@@ -98,8 +98,8 @@ pub(crate) fn serve(invitation: &Invitation) -> ! {
     }
 }
 
-/// Sets the name that process lists show: as much of `name` as the kernel takes, or of the
-/// program's name if `name` is empty, because the lists would show `exe` otherwise.
+/// Sets the name that lists of processes show: as much of `name` as the kernel takes, or else of
+/// the program's name, because they would show `exe` otherwise.
 fn set_name(name: &str) {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = std::path::Path::new(&program)
@@ -221,7 +221,7 @@ fn plain_worker(
                     let end = canceller.recall(sequence, cancel);
                     let record = Record::Recalled { sequence, end }.bytes();
                     let one = whole.lock();
-                    let _ = send(&output, &record, &[], false); // without attachments nothing is refused
+                    let _ = send(&output, &record, &[]); // without attachments nothing is refused
                     drop(one);
                     if cancel {
                         canceller.look(); // last, because wakers are user code and may take long
@@ -267,8 +267,8 @@ fn work(inlet: &mut Inlet, state: &mut WorkerState) -> ! {
             }
             Frame::Forget { id } => state.contexts.forget(id),
             Frame::Share { id, from } => {
-                let served = state.contexts.share(id, from);
-                state.outlet.announce(&Record::Serves { id, served });
+                let shown = state.contexts.share(id, from);
+                state.outlet.announce(&Record::Shows { id, shown });
             }
             Frame::Batch { batch, lent, items } => {
                 state.outlet.release();
@@ -330,7 +330,7 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
     })
 }
 
-/// Starts the thread that handles messages which cannot wait.
+/// Starts the thread for messages that cannot wait.
 fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let watcher = thread::Builder::new()
         .name("trefoil-watch".to_owned())
@@ -343,7 +343,7 @@ fn start_watcher(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     watcher.map(drop)
 }
 
-/// Waits until there is something to receive. Ends this process if the parent is gone.
+/// Waits until there is something to receive. If the parent is gone, ends this process.
 fn until_some_or_orphaned(socket: &Stream, parents_end: &Handle) {
     let mut fds = [
         PollFd::new(socket, PollFlags::IN),
@@ -364,7 +364,7 @@ fn announced(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// The incoming frames.
+/// What the parent sends, frame by frame.
 struct Inlet {
     stream: Stream,
     /// The receive buffer: the bytes from `start` to `end` have not been used yet.
@@ -374,15 +374,14 @@ struct Inlet {
     arrivals: Arrivals,
     /// The parent's count of sends, when this was last read.
     deliveries: u64,
-    /// The pages with the shared ring; `None`: the worker is plain.
+    /// The pages with the tray, where small frames lie.
     front: Option<Front>,
-    /// A frame that was copied out of the shared ring, or relayed; and whether it is the next
-    /// frame.
-    copied: Vec<u8>,
-    has_frame: bool,
+    /// A frame that was copied out of the tray, or relayed; and whether it is the next one.
+    letter: Vec<u8>,
+    has_letter: bool,
     /// How many bytes from the socket have been used.
     place: u64,
-    /// The position of the next frame in the shared ring.
+    /// Where the next frame in the tray begins.
     head: u64,
     /// In a plain worker: the frames that the watcher thread has passed on.
     relayed: Option<mpsc::Receiver<Vec<u8>>>,
@@ -400,8 +399,8 @@ impl Inlet {
             arrivals: Arrivals::default(),
             deliveries: 0,
             front: None,
-            copied: Vec::new(),
-            has_frame: false,
+            letter: Vec::new(),
+            has_letter: false,
             place: 0,
             head: 0,
             relayed: None,
@@ -413,8 +412,8 @@ impl Inlet {
     /// after it. (In a plain worker any batch will do: its first item is reported at once, together
     /// with everything before it.)
     fn has_brief(&mut self) -> bool {
-        let next = match self.finds_frame() {
-            true => Frame::decode(&self.copied),
+        let next = match self.takes_letter() {
+            true => Frame::decode(&self.letter),
             false => Frame::decode(&self.bytes[self.start..self.end]),
         };
         matches!(next, Ok(Some((Frame::Batch { batch, .. }, _))) if batch.brief || self.is_plain())
@@ -429,7 +428,7 @@ impl Inlet {
         let pages = &outlet.pages;
         self.tidy();
         let mut looks = ticks::Looks::new(LOOK);
-        while self.end == 0 && !self.finds_frame() {
+        while self.end == 0 && !self.takes_letter() {
             let deliveries = pages.deliveries();
             if deliveries != self.deliveries {
                 self.deliveries = deliveries;
@@ -443,7 +442,7 @@ impl Inlet {
                 false => hint::spin_loop(),
             }
         }
-        (self.end > 0 || self.has_frame) && pages.is_heard()
+        (self.end > 0 || self.has_letter) && pages.is_heard()
     }
 
     /// Whether this worker is plain: only bytes arrive.
@@ -451,25 +450,23 @@ impl Inlet {
         self.relayed.is_some()
     }
 
-    fn ring(&self) -> Option<SharedRing<'_>> {
-        self.front
-            .as_ref()
-            .map(|front| SharedRing::new(front.ring()))
+    fn tray(&self) -> Option<Tray<'_>> {
+        self.front.as_ref().map(|front| Tray::new(front.tray()))
     }
 
-    /// Whether the next frame is in the shared ring, or was relayed; then it is in `copied`.
+    /// Whether the next frame is in the tray, or was relayed; it is in `letter` then.
     #[inline]
-    fn finds_frame(&mut self) -> bool {
-        if self.has_frame {
+    fn takes_letter(&mut self) -> bool {
+        if self.has_letter {
             return true;
         }
         if let Some(front) = &self.front {
-            let ring = SharedRing::new(front.ring());
-            self.has_frame = ring.read(&mut self.head, self.place, &mut self.copied);
+            let tray = Tray::new(front.tray());
+            self.has_letter = tray.read(&mut self.head, self.place, &mut self.letter);
         } else if let Some(Ok(frame)) = self.relayed.as_ref().map(mpsc::Receiver::try_recv) {
-            (self.copied, self.has_frame) = (frame, true);
+            (self.letter, self.has_letter) = (frame, true);
         }
-        self.has_frame
+        self.has_letter
     }
 
     /// The next frame, whole.
@@ -482,15 +479,15 @@ impl Inlet {
 
     /// The bytes of the next frame, whole.
     fn next(&mut self) -> &[u8] {
-        if let (Some(relayed), false) = (&self.relayed, self.has_frame) {
-            self.copied = Vec::new(); // the memory of a large frame is freed before the wait
-            self.copied = relayed.recv().unwrap_or_else(|_| exit(1));
-            return &self.copied;
+        if let (Some(relayed), false) = (&self.relayed, self.has_letter) {
+            self.letter = Vec::new(); // the memory of a large frame is freed before the wait
+            self.letter = relayed.recv().unwrap_or_else(|_| exit(1));
+            return &self.letter;
         }
         loop {
-            if self.finds_frame() {
-                self.has_frame = false;
-                return &self.copied;
+            if self.takes_letter() {
+                self.has_letter = false;
+                return &self.letter;
             }
             let here = &self.bytes[self.start..self.end];
             match announced(here).filter(|length| *length <= here.len()) {
@@ -520,15 +517,15 @@ impl Inlet {
             exact.resize(want.max(ROOM), 0);
             self.bytes = exact;
         }
-        // The worker does not sleep in the middle of a frame, because the rest is on its way.
-        let sleeps = self.end == 0 && self.ring().is_none_or(|ring| ring.falls_asleep(self.head));
+        // It does not sleep in the middle of a frame, whose rest is on its way.
+        let sleeps = self.end == 0 && self.tray().is_none_or(|tray| tray.falls_asleep(self.head));
         let mut flags = RecvFlags::empty();
         if self.end == 0 && !sleeps {
-            if self.finds_frame() {
+            if self.takes_letter() {
                 return;
             }
-            // A frame in the shared ring whose turn has not come follows bytes that have already
-            // been sent.
+            // A frame in the tray whose turn has not come follows bytes that have already been
+            // sent.
             flags = RECEIVE;
         }
         match self.take(flags) {
@@ -543,12 +540,12 @@ impl Inlet {
                 die()
             }
         }
-        if let (true, Some(ring)) = (sleeps, self.ring()) {
-            ring.wakes();
+        if let (true, Some(tray)) = (sleeps, self.tray()) {
+            tray.wakes();
         }
     }
 
-    /// Appends received bytes to the buffer. False: there are none now.
+    /// Receives some bytes behind those that are here. False: there are none now.
     fn take(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
         loop {
             if let Some(parents_end) = &self.parents_end {

@@ -12,7 +12,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::RecvFlags;
 
 use crate::process::payload::attachments::Arrivals;
-use crate::sys::sockets::{MORE, QUIET};
+use crate::sys::sockets::QUIET;
 use crate::sys::worker::{self, end_all, is_socket};
 
 /// One direction of the stream.
@@ -56,10 +56,9 @@ impl Stream {
         }
     }
 
-    /// Sends some bytes; `more` may follow soon. (`SIGPIPE` is ignored: `settle_in`.)
-    pub(crate) fn send(&self, bytes: &[u8], more: bool) -> rustix::io::Result<usize> {
+    /// Sends some bytes. (`SIGPIPE` is ignored: `settle_in`.)
+    pub(crate) fn send(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         match self.is_socket {
-            true if more => rustix::net::send(&self.descriptor, bytes, MORE),
             true => rustix::net::send(&self.descriptor, bytes, QUIET),
             false => worker::write(&self.descriptor, bytes),
         }
@@ -101,7 +100,7 @@ mod tests {
             (one.into(), other.into()),
         ] {
             let (hears, says) = (Stream::new(hears), Stream::new(says));
-            assert_eq!(says.try_clone().unwrap().send(b"abc", false), Ok(3));
+            assert_eq!(says.try_clone().unwrap().send(b"abc"), Ok(3));
             drop(says);
             let (mut arrivals, mut room) = (Arrivals::default(), [0; 8]);
             let mut hear = || hears.receive(&mut arrivals, &mut room, RecvFlags::empty());

@@ -1,11 +1,12 @@
-//! A child process, watched by a descriptor that is readable once the child has ended: a `kqueue`.
+//! A child process by a descriptor that is readable once it has ended: a `kqueue` that was asked
+//! for that.
 //!
-//! A child keeps its number until its status is fetched, so all other calls use the number. A
-//! handle that has fetched the status does not use the number any more. (If other code of the
-//! program waits for any child, it takes the status, and the number is free: then a signal could
-//! reach another process. Only a descriptor of the process itself would prevent that.)
+//! The number stays the child's until its status is fetched, so everything else goes by the number.
+//! A handle that has fetched the status does not use the number any more. (Code of the host that
+//! waits for any child takes the status and the number away: then a signal could meet another
+//! process. Only a descriptor of the process itself would rule that out.)
 //!
-//! - **Y44** `kevent` reads changes that are local variables, and is given no room for events.
+//! - **Y44** `kevent` reads changes that are in this frame, and is given no room for events.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,16 +20,15 @@ use rustix::io::{Errno, FdFlags, Result, fcntl_setfd, retry_on_intr};
 use rustix::process::{WaitOptions, kill_process, test_kill_process, waitpid};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
-use crate::sys::bell::pipe;
 use crate::sys::poll::poll;
 
 pub(crate) use crate::sys::unix::child_id::*;
 
-/// The exit event may precede the status; how long and how often to retry.
+/// The end may be told a moment before there is a status: how long to wait for that, and how often.
 const MOMENT: Duration = Duration::from_millis(1);
 const MOMENTS: u32 = 50;
 
-/// The system calls that may be refused: the one that watches a child, and the one that signals it.
+/// The calls that may be refused: to open one, to signal.
 pub(crate) const CALLS: [&str; 2] = ["kqueue", "kill"];
 
 /// A child process.
@@ -36,16 +36,16 @@ pub(crate) const CALLS: [&str; 2] = ["kqueue", "kill"];
 pub(crate) struct Handle {
     end: OwnedFd,
     pid: Id,
-    /// Its status was fetched through this handle.
+    /// Its status was fetched here.
     gone: AtomicBool,
 }
 
 impl Handle {
-    /// A handle of the child with this number, whose status was not fetched yet. The error `SRCH`:
-    /// the child does not exist, not even as a zombie.
+    /// Of the child with this number, which has not been waited for. `SRCH`: not even a zombie is
+    /// left.
     pub(crate) fn open(pid: Id) -> Result<Self> {
         let end = match watch(pid) {
-            // Some systems return this for a zombie, too.
+            // Some systems say so of a zombie, too.
             Err(Errno::SRCH) => {
                 test_kill_process(pid).or_else(|error| match error {
                     Errno::PERM => Ok(()),
@@ -59,7 +59,7 @@ impl Handle {
         Ok(Self { end, pid, gone })
     }
 
-    /// The status of the child if it has ended, which releases its number; `None` while it runs.
+    /// Its status if it has ended, which is then gone; `None` while it runs.
     pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
         let mut status = fetch_by_id(&self.pid);
         for _ in 0..MOMENTS {
@@ -96,9 +96,9 @@ impl AsFd for Handle {
     }
 }
 
-/// A descriptor that is readable once the process has ended.
+/// Readable once it has ended.
 fn watch(pid: Id) -> Result<OwnedFd> {
-    let queue = kqueue()?; // which no child inherits: this is for `exec` alone
+    let queue = kqueue()?;
     fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
     let filter = EventFilter::Proc {
         pid,
@@ -106,19 +106,21 @@ fn watch(pid: Id) -> Result<OwnedFd> {
     };
     let change = Event::new(filter, EventFlags::ADD, std::ptr::null_mut());
     let mut none: [Event; 0] = [];
-    // SAFETY: Y44: the change is a local variable.
+    // SAFETY: Y44: one change, in this frame, of a process by its number.
     unsafe { kevent(&queue, &[change], &mut none, None) }?;
     Ok(queue)
 }
 
-/// A descriptor that is always readable, for a process that has ended.
+/// Readable now and for ever.
 fn ended() -> Result<OwnedFd> {
-    Ok(pipe()?.0)
+    let (read, _write) = rustix::pipe::pipe()?;
+    fcntl_setfd(&read, FdFlags::CLOEXEC)?;
+    Ok(read)
 }
 
-/// The status of a child by its number; see [`Handle::fetch`].
+/// As [`Handle::fetch`], by its number.
 pub(crate) fn fetch_by_id(pid: &Id) -> Result<Option<ExitStatus>> {
-    // (macOS's `waitid` does not tell which signal has ended a process.)
+    // (`waitid` of macOS does not tell the signal that has ended a process.)
     let status = retry_on_intr(|| waitpid(Some(*pid), WaitOptions::NOHANG))?;
     Ok(status.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
 }

@@ -1,23 +1,23 @@
 //! What a process asks the system about itself: its threads, its descriptors, its rights.
 //!
-//! - **Y55** These calls have no precondition. They fill in local variables whose length they are
-//!   given.
+//! - **Y55** These calls have no precondition, and what they fill in is in this frame, as long as
+//!   they are told.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
 
-/// The folder that lists this process's descriptors. (FreeBSD lists more than the first three only
-/// if `fdescfs` is mounted.)
+/// The folder with the numbers of its descriptors. (On FreeBSD it shows more than three where
+/// `fdescfs` is mounted.)
 pub(crate) const DESCRIPTORS: &str = "/dev/fd";
 
-/// Whether this thread is the only one of its process. `None`: unknown.
+/// No other thread of this process runs, now. `None`: that cannot be told.
 #[cfg(target_vendor = "apple")]
 pub(crate) fn is_alone() -> Option<bool> {
     use std::mem::{MaybeUninit, size_of};
     let mut info = MaybeUninit::<libc::proc_taskinfo>::zeroed();
     let size = size_of::<libc::proc_taskinfo>() as libc::c_int;
     let pid = std::process::id().cast_signed();
-    // SAFETY: Y55: a local variable of that size.
+    // SAFETY: Y55: a local of that size.
     let filled = unsafe {
         libc::proc_pidinfo(
             pid,
@@ -27,12 +27,12 @@ pub(crate) fn is_alone() -> Option<bool> {
             size,
         )
     };
-    // SAFETY: Y55: it holds zeros or what the system has written; all fields are numbers.
+    // SAFETY: Y55: zeros, or what the system has written there: numbers in either case.
     let info = unsafe { info.assume_init() };
     (filled == size).then_some(info.pti_threadnum <= 1)
 }
 
-/// Whether this thread is the only one of its process. `None`: unknown.
+/// No other thread of this process runs, now. `None`: that cannot be told.
 #[cfg(target_os = "freebsd")]
 pub(crate) fn is_alone() -> Option<bool> {
     use std::mem::{MaybeUninit, size_of};
@@ -45,8 +45,7 @@ pub(crate) fn is_alone() -> Option<bool> {
     let mut info = MaybeUninit::<libc::kinfo_proc>::zeroed();
     let mut size = size_of::<libc::kinfo_proc>();
     let (length, place) = (name.len() as libc::c_uint, info.as_mut_ptr().cast());
-    // SAFETY: Y55: a name of that length and a local variable of that size; the call changes
-    // nothing.
+    // SAFETY: Y55: a name of that length and a local of that size, and nothing is changed.
     let error = unsafe {
         libc::sysctl(
             name.as_ptr(),
@@ -58,23 +57,23 @@ pub(crate) fn is_alone() -> Option<bool> {
         )
     };
     let is_filled = error == 0 && size == size_of::<libc::kinfo_proc>();
-    // SAFETY: Y55: the call has filled in all of it, or it is zeros, which are valid for all
-    // fields.
+    // SAFETY: Y55: the call has filled all of it in, or it is zeros, which all of its fields may
+    // be.
     let info = unsafe { info.assume_init() };
     is_filled.then_some(info.ki_numthreads <= 1)
 }
 
-/// Whether the calling thread is the program's first.
+/// The calling thread is the program's first.
 pub(crate) fn is_first_thread() -> bool {
-    // SAFETY: Y55.
+    // SAFETY: Y55: it takes nothing.
     unsafe { libc::pthread_main_np() != 0 }
 }
 
-/// Whether the process was started with other rights than its caller's.
+/// The system has started this process with other rights than its caller's.
 pub(crate) fn has_other_rights() -> bool {
-    // SAFETY: Y55.
+    // SAFETY: Y55: it takes nothing.
     unsafe { libc::issetugid() != 0 }
 }
 
-/// Sets the name that lists of processes show: here they always show the program's file.
+/// What lists of processes show: that is the program's file here.
 pub(crate) fn set_name(_name: &CStr) {}

@@ -1,16 +1,16 @@
-//! Reads the header of an image in the Mach-O format.
+//! What the header of an image in the format Mach-O says.
 //!
-//! - **Y57** `__dso_handle` is the first byte of this image's header. The header and the load
-//!   commands behind it are mapped, aligned and unchanged for the life of the process. So are the
-//!   segments, `slide` bytes from the addresses in the commands.
+//! - **Y57** `__dso_handle` is the first byte of this image's header, which is mapped with the load
+//!   commands behind it, aligned and unchanged, for the life of the process; so are the segments,
+//!   `slide` bytes from where the commands say.
 #![allow(unsafe_code)]
-#![cfg_attr(not(target_vendor = "apple"), allow(dead_code))] // elsewhere only tests use it
+#![cfg_attr(not(target_vendor = "apple"), allow(dead_code))] // tests of other systems' read some, too
 
 use std::ops::Range;
 
 use crate::sys::image::{Headers, IN_LIBRARY};
 
-/// The header of an image for 64 bits.
+/// The header, of 64 bits.
 #[repr(C)]
 struct Header {
     magic: u32,
@@ -22,12 +22,12 @@ struct Header {
     reserved: u32,
 }
 
-/// The kind of an image that is an executable.
+/// An executable.
 const EXECUTABLE: u32 = 2;
-/// The kinds of two load commands: a segment for 64 bits, and a build id.
+/// A load command: a segment of 64 bits, a build id.
 const SEGMENT: u32 = 0x19;
 const UUID: u32 = 0x1b;
-/// The flag of a segment that contains code.
+/// Its memory may be executed.
 const EXECUTES: u32 = 4;
 
 unsafe extern "C" {
@@ -35,14 +35,14 @@ unsafe extern "C" {
     static HEADER: u8;
 }
 
-/// What the header says of the image that this function was linked into.
+/// Of the image that this function was linked into.
 pub(crate) fn headers() -> Headers {
     let base = (&raw const HEADER).expose_provenance();
     let header = std::ptr::with_exposed_provenance::<Header>(base);
-    // SAFETY: Y57: the header is at the beginning of a page, so it is aligned.
+    // SAFETY: Y57: aligned as a page is.
     let header = unsafe { &*header };
     let start = std::ptr::with_exposed_provenance(base + size_of::<Header>());
-    // SAFETY: Y57: the load commands have this length in all.
+    // SAFETY: Y57: the load commands, so many bytes in all.
     let commands = unsafe { std::slice::from_raw_parts(start, header.length as usize) };
     let (code, id) = parse(commands, base);
     let is_executable = header.kind == EXECUTABLE;
@@ -54,7 +54,7 @@ pub(crate) fn headers() -> Headers {
     }
 }
 
-/// What the load commands say: the addresses of code, and the build id.
+/// What the load commands say: where code lies in memory, and the build id.
 fn parse(commands: &[u8], base: usize) -> (Vec<Range<usize>>, Option<Vec<u8>>) {
     let number = |bytes: &[u8], at: usize| {
         let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
@@ -80,13 +80,13 @@ fn parse(commands: &[u8], base: usize) -> (Vec<Range<usize>>, Option<Vec<u8>>) {
             _ => {}
         }
     }
-    // The header is at the beginning of the text segment.
+    // The header lies at the beginning of the text.
     let text = segments.iter().find(|(is_text, ..)| *is_text);
     let Some(&(_, lowest, ..)) = text else {
         return (Vec::new(), id);
     };
     let code = segments.iter().filter(|(.., executes)| *executes);
-    // The header itself is not code.
+    // The header itself is no code.
     let behind = base + size_of::<Header>() + commands.len();
     let code = code.map(|(_, address, length, _)| {
         let start = base.wrapping_add(address.wrapping_sub(lowest));

@@ -1,4 +1,4 @@
-//! macOS and FreeBSD: what works differently than on Linux.
+//! macOS and FreeBSD: what goes another way than on Linux.
 
 #[cfg(target_os = "freebsd")]
 pub(crate) mod auxiliary;
@@ -9,7 +9,6 @@ pub(crate) mod macho;
 pub(crate) mod peer;
 pub(crate) mod reopen;
 pub(crate) mod sockets;
-pub(crate) mod stack_end;
 pub(crate) mod thread_id;
 pub(crate) mod watch;
 

@@ -1,7 +1,7 @@
-//! Which process made the other end of a Unix socket; the system has noted it.
+//! Which process made the other end of a Unix socket: the system has noted it.
 //!
-//! - **Y46** `getsockopt` takes any open descriptor and fills in a local variable, up to the length
-//!   that it is given, or returns an error. All fields are numbers, and zero is valid for each.
+//! - **Y46** `getsockopt` takes any descriptor that is open, and fills in as many bytes of a local
+//!   as it is told, or is an error; all fields are numbers, for which zero is a value.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -12,7 +12,7 @@ use libc::{c_int, socklen_t, xucred};
 
 use crate::sys::refused::refused;
 
-/// A process with its user and its group.
+/// A process, its user and its group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     pub(crate) pid: i32,
@@ -20,7 +20,7 @@ pub(crate) struct Peer {
     pub(crate) gid: u32,
 }
 
-/// The level of `getsockopt` for Unix sockets.
+/// The level of the options of Unix sockets.
 const LOCAL: c_int = 0;
 
 /// The process that made the other end of `socket`.
@@ -40,7 +40,7 @@ fn pid(socket: &impl AsFd, _: &xucred) -> io::Result<i32> {
 
 #[cfg(target_os = "freebsd")]
 fn pid(_: &impl AsFd, user: &xucred) -> io::Result<i32> {
-    // SAFETY: Y46: the other member of this union is a pointer, which can hold any number.
+    // SAFETY: Y46: the other member of this union is a pointer, which any number may stand in.
     Ok(unsafe { user.cr_pid__c_anonymous_union.cr_pid })
 }
 
@@ -54,6 +54,6 @@ fn option<T>(socket: &impl AsFd, name: c_int) -> io::Result<T> {
     if error != 0 {
         return Err(refused("getsockopt")(io::Error::last_os_error()));
     }
-    // SAFETY: Y46: it holds zeros or what the system has written.
+    // SAFETY: Y46: zero, or what the system has written there.
     Ok(unsafe { value.assume_init() })
 }

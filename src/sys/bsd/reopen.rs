@@ -1,13 +1,13 @@
-//! Opens a standard stream again, as an open file that this process alone uses.
+//! A standard stream as an open file of this process alone.
 //!
-//! These systems cannot open a pipe again: opening a file in `/dev/fd` makes a duplicate, whose
-//! flags all holders share.
+//! These systems have no way to open a pipe again: what is in `/dev/fd` is a duplicate, with flags
+//! that all its owners share.
 
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{OFlags, Stat};
 
-/// Opens the stream `number` again: unsupported here.
+/// Opens `number` again: not here.
 pub(crate) fn reopen(_number: u8, _access: OFlags, _stat: &Stat) -> Option<OwnedFd> {
     None
 }

@@ -1,7 +1,7 @@
 //! The auxiliary vector: what the kernel told this process at its start.
 //!
-//! - **Y35** `getauxval` may be called at any time: the table that it reads exists before the first
-//!   constructor runs, and for a number that is not in it the result is 0.
+//! - **Y35** `getauxval` may be called at any time: it reads a table that is there before the first
+//!   constructor, and for any number that is not in it gives 0.
 //!
 //! Tests: `sys::image`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
@@ -22,8 +22,8 @@ pub(crate) fn are_executables(headers: usize) -> bool {
     headers == value(libc::AT_PHDR)
 }
 
-/// Whether the kernel has mapped no dynamic loader. For a program that needs one this means that
-/// the loader itself was executed.
+/// Whether the kernel has mapped no dynamic loader. If this program needs one, the loader itself
+/// was executed then.
 pub(crate) fn is_loader_executed() -> bool {
     value(libc::AT_BASE) == 0
 }

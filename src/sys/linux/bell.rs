@@ -1,4 +1,4 @@
-//! An `eventfd` that any thread, and a signal handler, can make readable.
+//! A descriptor that any thread, and a signal handler, makes ready: an `eventfd`.
 //!
 //! Tests: `tests/io/signals.rs` (each ring is an edge), `tests/event_loop/time.rs` (the
 //! thread that waits without a loop).
@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// The system call that makes a bell.
+/// The system call that makes one.
 pub(crate) const CALL: &str = "eventfd2";
 
-/// Readable from the first ring until it is silenced. Each ring is an edge.
+/// Ready from the first ring until it is silenced. Each ring is an edge.
 #[derive(Debug)]
 pub(crate) struct Bell(OwnedFd);
 
@@ -30,7 +30,7 @@ impl Bell {
     }
 
     /// The descriptor for [`ring`], valid while the bell exists.
-    pub(crate) fn ring_fd(&self) -> RawFd {
+    pub(crate) fn rope(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
@@ -46,10 +46,10 @@ impl AsFd for Bell {
     }
 }
 
-/// Rings the bell with this [`ring_fd`](Bell::ring_fd). A signal handler may call this. (If the counter
+/// Rings the bell with this [`rope`](Bell::rope). A signal handler may call this. (If the counter
 /// is full, the bell is ringing already.)
-pub(crate) fn ring(ring_fd: BorrowedFd<'_>) {
-    let _ = rustix::io::write(ring_fd, &1_u64.to_ne_bytes());
+pub(crate) fn ring(rope: BorrowedFd<'_>) {
+    let _ = rustix::io::write(rope, &1_u64.to_ne_bytes());
 }
 
 /// Nothing to do: the counter of a bell that is never silenced does not fill up.

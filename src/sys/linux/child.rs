@@ -1,6 +1,6 @@
-//! A child process, watched by a descriptor that is readable once the child has ended: its pidfd.
+//! A child process, by a descriptor that is readable once it has ended: its pidfd.
 //!
-//! The pidfd stands for this child and no other process, even if its number is used again.
+//! It stands for this child and no other process, even if its number is used again.
 //!
 //! Tests: `tests/io/children.rs`.
 
@@ -15,8 +15,7 @@ use rustix::process::{
 
 pub(crate) use crate::sys::unix::child_id::*;
 
-/// The system calls that a filter may refuse: the one that opens a pidfd, and the one that sends a
-/// signal.
+/// The system calls that a filter may refuse: to open one, to send a signal.
 pub(crate) const CALLS: [&str; 2] = ["pidfd_open", "pidfd_send_signal"];
 
 /// A child process.
@@ -24,14 +23,13 @@ pub(crate) const CALLS: [&str; 2] = ["pidfd_open", "pidfd_send_signal"];
 pub(crate) struct Handle(OwnedFd);
 
 impl Handle {
-    /// The handle of the child with this number, whose status was not fetched yet. The error
-    /// `SRCH`: the child does not exist, not even as a zombie.
+    /// The handle of the child with this number, which has not been waited for. `SRCH`: not even a
+    /// zombie is left.
     pub(crate) fn open(id: Id) -> Result<Self> {
         pidfd_open(id, PidfdFlags::empty()).map(Self)
     }
 
-    /// The status of the child if it has ended, which can be fetched only once; `None` while it
-    /// runs.
+    /// Its status if it has ended, which can be fetched only once; `None` while it runs.
     pub(crate) fn fetch(&self) -> Result<Option<ExitStatus>> {
         fetch(WaitId::PidFd(self.0.as_fd()))
     }
@@ -47,7 +45,7 @@ impl AsFd for Handle {
     }
 }
 
-/// The status of a child by its number; see [`Handle::fetch`].
+/// As [`Handle::fetch`], by its number.
 pub(crate) fn fetch_by_id(id: &Id) -> Result<Option<ExitStatus>> {
     fetch(WaitId::Pid(*id))
 }
@@ -58,7 +56,7 @@ fn fetch(child: WaitId<'_>) -> Result<Option<ExitStatus>> {
     Ok(status.as_ref().map(in_std))
 }
 
-/// The status in `std`'s type.
+/// The same status in `std`'s type.
 fn in_std(status: &WaitIdStatus) -> ExitStatus {
     const CORE: i32 = 0x80;
     let raw = match (status.exit_status(), status.terminating_signal()) {

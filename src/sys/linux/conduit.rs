@@ -1,5 +1,5 @@
-//! The files of a channel between processes: a pipe with room for all of its records, a semaphore,
-//! and a file for large items.
+//! What a channel between processes is made of: a pipe with room for all of its records, a
+//! semaphore, a file.
 //!
 //! Tests: `tests/process/channel.rs`.
 
@@ -13,13 +13,12 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 
 use crate::sys::memory_file;
 
-/// A pipe with room for this many bytes: its read end and its write end. `None`: the system does
-/// not give this user such a pipe.
+/// A pipe with room for so many bytes: its read end, then its write end. `None`: the system gives
+/// this user no such pipe.
 pub(crate) fn pipe(room: usize) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     if fcntl_getpipe_size(&write)? < room {
-        // The call is refused if `room` exceeds the system's limit, or if the user has very many
-        // pipes.
+        // Refused if it is more than the system's limit, or if the user has very many pipes.
         let _ = fcntl_setpipe_size(&write, room);
         if fcntl_getpipe_size(&write)? < room {
             return Ok(None);
@@ -46,8 +45,8 @@ pub(crate) fn release(file: impl AsFd, offset: u64, length: u64) {
     let _ = rustix::fs::fallocate(file, flags, offset, length);
 }
 
-/// A lock on the file: only one of the processes that have the file can hold it at a time. If that
-/// process dies, the kernel releases it.
+/// A lock: of all processes that have the file, only one can hold it at a time. If that process
+/// dies, the kernel releases it.
 pub(crate) fn only_one(file: impl AsFd) -> Result<OwnedFd> {
     // A lock belongs to an open file description, and the ends share one, so the file is opened
     // again.

@@ -1,12 +1,12 @@
-//! Whether this machine has enough free memory for a buffer.
+//! Whether this machine has so much free memory.
 //!
 //! **Job.** The kernel promises memory that it does not have, and when the pages are written to, it
 //! kills a process to get them: this one, a worker, or another program. Code that is about to fill
 //! a large piece calls [`check`] first, so that a piece which cannot fit is an error of that call.
 //!
-//! This is not a reservation: it catches only sizes that cannot fit. What other programs allocate
-//! at the same time is unknown, and the limits of control groups are not checked (there the kernel
-//! kills within the group).
+//! It is not a reservation: it catches only sizes that cannot fit. What others allocate at the same
+//! time is unknown, and the limits of control groups are not checked (there the kernel kills within
+//! the group).
 //!
 //! Tests: below; `tests/process/memory.rs`.
 
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(available(""), None);
     }
 
-    /// (A machine may have more memory than a 32-bit process can ask for.)
+    /// (A machine may have more than a process of 32 bits can ask for.)
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn there_is_never_all_of_it() {

@@ -12,17 +12,17 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-/// Whether descriptors travel with bytes. They do, so workers need not be plain.
+/// Descriptors travel: workers need not be plain.
 pub(crate) const CARRIES: bool = true;
 
 /// How many descriptors one message can carry: the kernel's limit.
 pub(crate) const MOST: usize = 253;
 
-/// What was received in one call.
+/// What was received.
 pub(crate) struct Received {
     pub(crate) bytes: usize,
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// Whether some descriptors were lost.
+    /// Some descriptors were lost.
     pub(crate) lost: bool,
 }
 

@@ -7,13 +7,13 @@ use std::ffi::CStr;
 
 pub(crate) use super::auxiliary::has_other_rights;
 
-/// The directory that lists this process's descriptors.
+/// The directory with the numbers of its descriptors.
 pub(crate) const DESCRIPTORS: &str = "/proc/self/fd";
 
 /// The kernel's flag for a thread that has begun to end, and runs no code of the program any more.
 const PF_EXITING: u32 = 4;
 
-/// Whether this thread is the only one of its process. `None`: unknown.
+/// Whether no other thread of this process exists now. `None`: that cannot be found out.
 ///
 /// A thread may be listed for a while after it was joined, so each listed one is checked.
 pub(crate) fn is_alone() -> Option<bool> {
@@ -28,8 +28,8 @@ pub(crate) fn is_alone() -> Option<bool> {
     Some(tasks.len() == 1 || living.count() <= 1)
 }
 
-/// Whether the kernel's line about a thread says that the thread is ending. (The name comes first,
-/// in parentheses, and may contain anything.)
+/// Whether the flags in this line of the kernel about a thread say that it is ending. (Its name
+/// comes before them, in brackets, and may contain anything.)
 fn is_ending(stat: &[u8]) -> bool {
     let name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
     let mut fields = stat[name..].split(|byte| *byte == b' ');

@@ -15,7 +15,7 @@
 
 use rustix::mm::Advice;
 
-/// Buffers smaller than this get no large pages.
+/// Smaller buffers get no large pages.
 const LARGE: usize = 4 << 20;
 
 /// Requests large pages for the spare capacity of `buffer`, if that is large.

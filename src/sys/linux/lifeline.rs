@@ -44,8 +44,8 @@ const F_SETSIG: c_int = 10;
 pub(crate) struct Lifeline(OwnedFd);
 
 impl Lifeline {
-    /// Makes a lifeline for the child `pid`, which has not been reaped. Returns the parent's end
-    /// and the end that the child must get.
+    /// A lifeline for the child `pid`, which has not been reaped; and the end that the child must
+    /// get.
     pub(crate) fn tie(pid: Pid) -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair().map_err(refused("socketpair"))?;
         for (command, value) in [
@@ -53,7 +53,7 @@ impl Lifeline {
             (libc::F_SETOWN, pid.as_raw_nonzero().get()),
             (libc::F_SETFL, libc::O_ASYNC),
         ] {
-            // SAFETY: Y27: the descriptor is open, and no other code has it yet.
+            // SAFETY: Y27: it is open, and no other code has it yet.
             unsafe { libc::fcntl(theirs.as_raw_fd(), command, value) };
         }
         Ok((Self(ours.into()), theirs.into()))
@@ -65,7 +65,7 @@ impl Lifeline {
     }
 }
 
-/// Makes the kernel kill this process when the thread that started it ends. (If the kernel refuses,
+/// Asks the kernel to kill this process when the thread that started it ends. (If that is refused,
 /// the end of the stream and the lifeline do it, nearly as soon.) So there is nothing to watch.
 pub(crate) fn hold_on(_parent: u32) -> Option<Handle> {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));

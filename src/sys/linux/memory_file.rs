@@ -46,14 +46,14 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// A memory file of `length` bytes, all zero, whose size cannot change any more.
+/// The same; its size cannot change any more.
 pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
     let file = create(name, length)?;
     rustix::fs::fcntl_add_seals(&file, RESIZE | SealFlags::SEAL)?;
     Ok(file)
 }
 
-/// A memory file of `length` bytes, all zero, whose pages are all allocated.
+/// The same; all its pages are allocated.
 pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> {
     let file = create(name, length)?;
     rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length as u64)?;
@@ -61,14 +61,14 @@ pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> 
     Ok(file)
 }
 
-/// Seals the file: its content never changes from now on.
+/// Seals it: it never changes from now on.
 pub(crate) fn seal(file: impl AsFd) -> io::Result<()> {
     let seals = RESIZE | SealFlags::WRITE | SealFlags::SEAL;
     Ok(rustix::fs::fcntl_add_seals(file, seals)?)
 }
 
-/// `Ok` if the file cannot become shorter and, if `fixed`, its bytes cannot change; otherwise the
-/// reason.
+/// `Ok` if it cannot become shorter and, if `fixed`, its bytes cannot change; otherwise what is
+/// wrong with it.
 pub(crate) fn check(file: BorrowedFd<'_>, fixed: bool) -> Result<(), &'static str> {
     let seals = rustix::fs::fcntl_get_seals(file).map_err(|_| "is none")?;
     if !seals.contains(SealFlags::SHRINK) {
@@ -106,7 +106,7 @@ pub(crate) fn at([process, number]: [u32; 2]) -> io::Result<OwnedFd> {
 /// Allocates the pages from `start` on; an error if there is no memory for them.
 ///
 /// # Safety
-/// Y53: the bytes are whole pages of a mapping of such a file.
+/// Y53: they are whole pages of a mapping of such a file.
 pub(crate) unsafe fn populate(start: *mut u8, length: usize) -> io::Result<()> {
     // SAFETY: Y53: the caller's promise.
     Ok(unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxPopulateWrite) }?)
@@ -115,14 +115,13 @@ pub(crate) unsafe fn populate(start: *mut u8, length: usize) -> io::Result<()> {
 /// Gives the pages from `start` on back to the system.
 ///
 /// # Safety
-/// Y53: the bytes are whole pages of a mapping of such a file, and their content is not needed any
-/// more.
+/// Y53: they are whole pages of a mapping of such a file, whose content is not needed any more.
 pub(crate) unsafe fn give_back(start: *mut u8, length: usize) {
     // SAFETY: Y53: the caller's promise.
     let _ = unsafe { rustix::mm::madvise(start.cast(), length, Advice::LinuxRemove) };
 }
 
-/// The length of the file in bytes.
+/// Its length in bytes.
 pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }

@@ -4,7 +4,6 @@
 //! `unix`. The table is at the head of `sys`. With `--cfg trefoil_port`, some are left out here,
 //! and `portable` fulfils them.
 
-pub(crate) mod activity;
 pub(crate) mod auxiliary;
 #[cfg(not(trefoil_port))]
 pub(crate) mod bell;
@@ -17,7 +16,6 @@ pub(crate) mod free_memory;
 #[cfg(not(trefoil_port))]
 pub(crate) mod handover;
 pub(crate) mod itself;
-pub(crate) mod kernel_kills;
 pub(crate) mod large_pages;
 #[cfg(not(trefoil_port))]
 pub(crate) mod lifeline;
@@ -28,11 +26,8 @@ pub(crate) mod peer;
 pub(crate) mod private_memory;
 pub(crate) mod reopen;
 pub(crate) mod sockets;
-pub(crate) mod stack_end;
 pub(crate) mod thread_clock;
 pub(crate) mod thread_id;
-#[cfg(not(trefoil_port))]
-pub(crate) mod valve;
 pub(crate) mod watch;
 
 #[cfg(trefoil_port)]

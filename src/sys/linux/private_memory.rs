@@ -1,5 +1,4 @@
-//! How much private memory this process has, and how much it may have (`/proc/self/statm`,
-//! `RLIMIT_DATA`).
+//! How much private memory this process has, and may have (`/proc/self/statm`, `RLIMIT_DATA`).
 //!
 //! Tests: below; `tests/process/limits.rs`.
 
@@ -43,7 +42,7 @@ pub(crate) fn allow(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
 }
 
-/// The limit that [`lift`] has lifted.
+/// The limit before it was lifted.
 #[derive(Debug)]
 pub(crate) struct Allowance(Rlimit);
 

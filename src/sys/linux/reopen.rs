@@ -1,4 +1,4 @@
-//! Opens a standard stream again, as an open file that this process alone uses.
+//! Opens a standard stream again, as an open file of this process alone.
 //!
 //! A pipe or a terminal is opened a second time, without blocking: through `/proc/self/fd`.
 //!

@@ -1,17 +1,17 @@
 //! How much processor time a thread has used: its own clock, readable by others.
 //!
-//! **Job.** Seen from outside, a thread that computes differs from one that waits in a system call
-//! only in its clock: the first one's runs, the second one's stands still. The thread pool uses
-//! that where it has to know (`thread/blocking.rs`). A clock costs nothing until it is read, which
-//! is one system call. On an overloaded machine the clock of a thread that computes may stand
-//! still, too: then the thread [wants to run](ThreadClock::wants_to_run). To find that out takes
-//! some microseconds, because it means reading a file.
+//! **Job.** From outside, a thread that computes differs from one that waits in a system call only
+//! in this: the clock of the first runs, that of the second stands still. The thread pool uses that
+//! where it has to know (`thread/blocking.rs`). A clock costs nothing until it is read, which is
+//! one system call. On an overloaded machine the clock of a thread that computes may stand still,
+//! too: then it [wants to run](ThreadClock::wants_to_run). To find that out means to read a file,
+//! in some microseconds.
 //!
 //! The number of such a clock is computed from the thread's number, as in `pthread_getcpuclockid`,
 //! which needs the thread's handle. Where other threads cannot read the clock, there is none.
 //!
-//! Rejected: the thread's state alone, because each look opens a file and describes one moment
-//! only.
+//! Rejected: the thread's state alone (a file to open for each look, and it describes one moment
+//! only).
 //!
 //! Tests: below.
 
@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use crate::sys::clock;
 
-/// The part of a clock's number that says "the processor time of one thread"
-/// (`CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED`).
+/// In the number of a clock: the processor time of one thread (`CPUCLOCK_PERTHREAD_MASK |
+/// CPUCLOCK_SCHED`).
 const OF_THREAD: i32 = 6;
 
 /// The clock of one thread.
@@ -37,22 +37,23 @@ impl ThreadClock {
         })
     }
 
-    /// How much processor time its thread has used. `None`: the thread has ended.
+    /// How much processor time its thread has used. `None`: it has ended.
     pub(crate) fn read(self) -> Option<Duration> {
         clock::read(!self.thread << 3 | OF_THREAD)
     }
 
-    /// Whether its thread is running, or would be if a processor were free. `None`: unknown.
+    /// Whether its thread runs at this moment, or would run if a processor were free. `None`: that
+    /// cannot be found out.
     pub(crate) fn wants_to_run(self) -> Option<bool> {
         let file = format!("/proc/self/task/{}/stat", self.thread);
         let stat = std::fs::read_to_string(file).ok()?;
-        // The state comes after the name, which is in parentheses and may contain parentheses.
+        // After the name, which is in parentheses and may contain parentheses.
         let state = stat.rsplit_once(')')?.1.trim_start();
         Some(state.starts_with('R'))
     }
 
-    /// Whether a thread of this process other than the calling one wants to run. This reads the
-    /// files of the threads until it finds one.
+    /// Whether another thread of this process than the calling one wants to run. It reads the files
+    /// of the threads until it finds such a one.
     pub(crate) fn another_wants_to_run() -> bool {
         let mine = Self::mine().map(|mine| mine.thread);
         let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {

@@ -1,4 +1,4 @@
-//! How mio waits: which events it registers, and for how long.
+//! How mio waits: what it registers, and for how long.
 //!
 //! mio's wait rounds up to a millisecond. A longer wait is rounded down here, so it may end early;
 //! a wait of less than a millisecond is done with `poll`, on mio's descriptor. So each wait costs
@@ -10,54 +10,26 @@
 //! Tests: `sys::poller`.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Events, Interest, Poll};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
-pub(crate) use crate::sys::unix::watch::refusal;
+pub(crate) use crate::sys::unix::watch::{Sources, refusal};
 
-/// The resolution of mio's wait.
+/// What mio's wait rounds to.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The events to watch: both directions, and urgent data.
-const INTERESTS: Interest = Interest::READABLE
+/// For both directions, and for urgent data.
+pub(crate) const INTERESTS: Interest = Interest::READABLE
     .add(Interest::WRITABLE)
     .add(Interest::PRIORITY);
 
-/// The system calls behind mio: the one that makes a poller, the one that makes its wake-up, the
-/// one that waits.
+/// The system calls of mio: to make a poller, to make its wake-up descriptor, to wait.
 pub(crate) const CALLS: [&str; 3] = ["epoll_create1", "eventfd2 or epoll_ctl", "epoll_wait"];
-
-/// Empty: the kernel remembers what is watched, and reports each edge.
-#[derive(Debug, Default)]
-pub(crate) struct Sources(());
-
-impl Sources {
-    /// Watches `fd` in both directions, edge-triggered.
-    pub(crate) fn register(
-        &self,
-        registry: &Registry,
-        fd: BorrowedFd<'_>,
-        token: usize,
-    ) -> io::Result<()> {
-        registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(token), INTERESTS)
-    }
-
-    /// Stops watching `fd`. It is no error if `fd` was not watched.
-    pub(crate) fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
-        let _ = registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
-    }
-
-    /// Nothing to do: the kernel reports the next edge by itself.
-    #[inline]
-    pub(crate) fn rearm(&self, _token: usize) {}
-}
 
 /// Waits until something happens, at most for `timeout`. If nothing does, it may end early by less
 /// than a millisecond.

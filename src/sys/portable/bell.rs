@@ -1,34 +1,29 @@
-//! A pipe that any thread, and a signal handler, can make readable.
+//! A descriptor that any thread, and a signal handler, makes ready: a pipe.
 //!
-//! Each ring writes eight bytes. To silence a bell is to read all of them. A bell with listeners is
-//! never emptied: one listener would take the bytes that another has not seen yet. Of such a bell
-//! only the surplus is read ([`make_room`]), before the pipe is full, because a ring of a full pipe
-//! is no edge.
+//! Each ring is eight bytes. Of a bell that is silenced all of them are read. One with listeners is
+//! never empty again: a listener that has not looked yet would miss what another has read. So of
+//! those only the surplus is read ([`make_room`]), before the pipe is full, when no ring would be
+//! an edge any longer.
 //!
 //! Tests: `tests/process/` (with `--cfg trefoil_port`).
 //!
-//! Rejected: `EVFILT_USER` in a `kqueue` of its own, because a second ring is no edge while the
-//! first was not taken.
+//! Rejected: `EVFILT_USER` in a `kqueue` of its own, whose second ring is no edge while the first
+//! was not taken.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::io::{Result, ioctl_fionread};
+use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
 
 use crate::loom::Mutex;
 
-/// A pipe with more bytes than this is shortened: a quarter of the smallest pipe's size.
+/// A pipe with more bytes than this is made shorter: a quarter of the smallest.
 const MANY: u64 = 1024;
 
-/// The system call that makes a bell.
-pub(crate) const CALL: &str = if cfg!(target_vendor = "apple") {
-    "pipe"
-} else {
-    "pipe2"
-};
+/// The call that makes one.
+pub(crate) const CALL: &str = "pipe";
 
-/// A pipe that becomes readable when it is rung, and stays so until it is silenced. Each ring is an
-/// edge.
+/// It is ready once it was rung, until it is silenced. Each ring is an edge.
 #[derive(Debug)]
 pub(crate) struct Bell {
     heard: OwnedFd,
@@ -37,7 +32,11 @@ pub(crate) struct Bell {
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Self> {
-        let (heard, rung) = pipe()?;
+        let (heard, rung) = rustix::pipe::pipe()?;
+        for end in [&heard, &rung] {
+            fcntl_setfd(end, FdFlags::CLOEXEC)?;
+            ioctl_fionbio(end, true)?;
+        }
         Ok(Self { heard, rung })
     }
 
@@ -49,13 +48,12 @@ impl Bell {
         while rustix::io::read(&self.heard, &mut [0; 512]).is_ok_and(|count| count == 512) {}
     }
 
-    /// The descriptor that [`ring`] writes to. It is valid while the bell exists.
-    pub(crate) fn ring_fd(&self) -> RawFd {
+    /// What [`ring`] rings, while the bell is there.
+    pub(crate) fn rope(&self) -> RawFd {
         self.rung.as_raw_fd()
     }
 
-    /// Another descriptor on which every ring is an edge. It must not be silenced; see
-    /// [`make_room`].
+    /// One more descriptor that every ring is an edge of. It is not silenced; see [`make_room`].
     pub(crate) fn listener(&self) -> io::Result<OwnedFd> {
         self.heard.try_clone()
     }
@@ -67,33 +65,14 @@ impl AsFd for Bell {
     }
 }
 
-/// A pipe that does not block, and that no other program gets.
-#[cfg(not(target_vendor = "apple"))]
-pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    use rustix::pipe::{PipeFlags, pipe_with};
-    pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+/// By its [`rope`](Bell::rope). A signal handler may call this. (A pipe that is full is ringing.)
+pub(crate) fn ring(rope: BorrowedFd<'_>) {
+    let _ = rustix::io::write(rope, &1_u64.to_ne_bytes());
 }
 
-/// The same, but for a program that another thread starts at this moment.
-#[cfg(target_vendor = "apple")]
-pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = rustix::pipe::pipe()?;
-    for end in [&read, &write] {
-        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(end, true)?;
-    }
-    Ok((read, write))
-}
-
-/// Rings a bell by its [`ring_fd`](Bell::ring_fd). A signal handler may call this. (A full pipe is
-/// ringing already, so an error needs nothing.)
-pub(crate) fn ring(ring_fd: BorrowedFd<'_>) {
-    let _ = rustix::io::write(ring_fd, &1_u64.to_ne_bytes());
-}
-
-/// Shortens a bell that is never silenced, so that it has room for more rings.
+/// A bell that is never silenced has room for more rings.
 pub(crate) fn make_room(listener: &OwnedFd) {
-    /// Only one thread reads at a time: two could empty the pipe.
+    /// Two that read at once could empty it.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock();
     while ioctl_fionread(listener).is_ok_and(|bytes| bytes > MANY) {

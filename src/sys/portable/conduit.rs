@@ -1,5 +1,5 @@
-//! The files of a channel between processes. They are descriptors, which do not travel on these
-//! systems, so there are no channels.
+//! What a channel between processes is made of: descriptors, which do not travel here. So there is
+//! none.
 //!
 //! Tests: `tests/process/plain.rs`.
 
@@ -15,25 +15,25 @@ fn refused() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, words)
 }
 
-/// A pipe for a channel's records: unsupported here.
+/// Not here.
 pub(crate) fn pipe(_room: usize) -> io::Result<Option<(OwnedFile, OwnedFile)>> {
     Err(refused())
 }
 
-/// A semaphore: unsupported here.
+/// Not here.
 pub(crate) fn credits(_count: u32) -> io::Result<OwnedFile> {
     Err(refused())
 }
 
-/// A file for items that are too large for a record: unsupported here.
+/// Not here.
 pub(crate) fn file() -> io::Result<OwnedFile> {
     Err(refused())
 }
 
-/// Gives a part of the file back to the system: there is no file.
+/// There is nothing to give back.
 pub(crate) fn release(_file: impl AsFile, _offset: u64, _length: u64) {}
 
-/// A lock that one process holds at a time: unsupported here.
+/// Not here.
 pub(crate) fn only_one(_file: impl AsFile) -> Result<OwnedFile> {
     Err(Errno::OPNOTSUPP)
 }

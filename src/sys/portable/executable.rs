@@ -1,20 +1,23 @@
-//! The program's file, found by its path: it is executed to start this image again.
+//! The program's file: what is executed to start this image again, found by its path.
 //!
-//! A new version may be installed at that path while the program runs. So the file's properties are
-//! noted before the first pool is made, and compared at each start of a worker. If the file is
-//! replaced between the comparison and the start, the worker runs another image, or another copy of
-//! this crate, and its name tells the parent (`image`). (Windows does not let other programs write
-//! to the file of a running program, but lets them rename it.)
+//! There may be another file at that path meanwhile: a new version was installed while this one
+//! runs. So what the file is was noted before the first pool is made, and each start of a worker
+//! compares. A file that is replaced between that look and the start is another image, or another
+//! copy of this crate, and its name tells (`image`). (Windows lets nobody write to the file of a
+//! program that runs, but rename it.)
 //!
 //! Tests: below; `tests/process/host.rs`.
 
+use std::fs::Metadata;
 use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
+#[cfg(windows)]
+use std::os::windows::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::sys::files;
-
-/// Notes the file's properties.
+/// Remembers what the file is now.
 pub(crate) fn note() {
     let _ = at_start();
 }
@@ -33,7 +36,7 @@ fn at_start() -> Result<&'static (PathBuf, Vec<u8>), &'static str> {
     noted.as_ref().map_err(String::as_str)
 }
 
-/// The path to execute; an error if the file was replaced or removed.
+/// What to execute.
 pub(crate) fn path() -> io::Result<PathBuf> {
     let (path, id) = at_start().map_err(|why| {
         let words = format!("the program's file cannot be found: {why}");
@@ -42,7 +45,7 @@ pub(crate) fn path() -> io::Result<PathBuf> {
     same(path, id).map(|()| path.clone())
 }
 
-/// Checks that the file at `path` still has the properties `id`.
+/// The file at `path` is still what it was.
 fn same(path: &Path, id: &[u8]) -> io::Result<()> {
     let now = look_at(path).map_err(|error| {
         let words = format!(
@@ -63,14 +66,31 @@ fn same(path: &Path, id: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The noted properties of the file, which identify it. Empty if they are unknown.
+/// What names it. Empty if it is unknown.
 pub(crate) fn id() -> Vec<u8> {
     at_start().map_or_else(|_| Vec::new(), |(_, id)| id.clone())
 }
 
 fn look_at(path: &Path) -> io::Result<Vec<u8>> {
-    let words = files::numbers(&std::fs::metadata(path)?);
+    let words = numbers(&std::fs::metadata(path)?);
     Ok(words.iter().flat_map(|word| word.to_ne_bytes()).collect())
+}
+
+/// What tells one file from another at the same path.
+#[cfg(unix)]
+fn numbers(file: &Metadata) -> [u64; 5] {
+    let (seconds, nanos) = (file.mtime() as u64, file.mtime_nsec() as u64);
+    [file.dev(), file.ino(), file.size(), seconds, nanos]
+}
+
+/// The same. (What the system has for a number of a file is not to be had of metadata.)
+#[cfg(windows)]
+fn numbers(file: &Metadata) -> [u64; 3] {
+    [
+        file.file_size(),
+        file.creation_time(),
+        file.last_write_time(),
+    ]
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! Free memory is unknown on these systems, so every length that a buffer can have is accepted.
+//! Whether there is room in this machine for so much more memory: nobody says.
 
 use std::io;
 
-/// An error if the machine has no room for `length` bytes. A lack of memory shows only when they
-/// are filled.
+/// An error if there is no room for `length` bytes: that is seen when they are filled.
 pub(crate) fn check(length: usize) -> io::Result<()> {
     match isize::try_from(length) {
         Ok(_) => Ok(()),

@@ -1,5 +1,4 @@
-//! Sends and receives bytes through a socket, and no descriptors: the system closes any that come
-//! along.
+//! Bytes through a socket, and nothing else: a descriptor that comes along is closed by the system.
 //!
 //! Tests: `tests/process/plain.rs`.
 
@@ -12,17 +11,17 @@ use rustix::net::{RecvFlags, SendFlags, recv};
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::transfer::send_several;
 
-/// Whether descriptors travel with bytes. They do not, so all workers are plain.
+/// No descriptors travel: all workers are plain.
 pub(crate) const CARRIES: bool = false;
 
-/// How many descriptors a value may contain. Copies of their content are sent instead of them.
+/// How many descriptors a value may bring along: copies of what they stand for travel.
 pub(crate) const MOST: usize = 253;
 
-/// What was received in one call.
+/// What was received.
 pub(crate) struct Received {
     pub(crate) bytes: usize,
     pub(crate) descriptors: Vec<OwnedFile>,
-    /// Whether there were more descriptors than fit.
+    /// There were more.
     pub(crate) lost: bool,
 }
 
@@ -36,7 +35,7 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
     })
 }
 
-/// Sends some of `parts`; `descriptors` must be empty.
+/// Sends some of `parts`; `descriptors` are refused.
 pub(crate) fn send(
     socket: impl AsFd,
     parts: &[IoSlice<'_>],

@@ -1,5 +1,5 @@
-//! Large pages for large buffers: these systems are not asked for them.
+//! Large pages for large buffers: nothing asks for them here.
 
-/// Asks for large pages behind the unused part of `buffer`: does nothing here.
+/// Asks for large pages behind the room that `buffer` has left: not here.
 #[inline]
 pub(crate) fn advise<T>(_buffer: &mut Vec<T>) {}

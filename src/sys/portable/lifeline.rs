@@ -1,9 +1,9 @@
-//! How a worker learns that its parent has ended: it watches the parent. (On Windows there is
-//! nothing to do: the worker is in its parent's job, `family`.)
+//! What a process hangs by: here it watches its parent itself. (On Windows there is nothing to do:
+//! it is in a job of its parent's, `family`.)
 //!
-//! These kernels do not kill a process because its parent has ended. So a worker waits for its
-//! parent's end together with its parent's messages ([`hold_on`]), as soon as it knows that it is a
-//! worker. A worker that hangs before that, or that was stopped, outlives a parent that is killed.
+//! The kernel does not kill a process because its parent is gone. So a worker waits for its
+//! parent's end beside its parent's words ([`hold_on`]), from when it has been told that it is a
+//! worker. One that hangs before that, or has been stopped, outlives a parent that is killed.
 //!
 //! Tests: `tests/process/pool.rs` (orphans).
 
@@ -12,12 +12,12 @@ use std::io;
 use crate::sys::child::{Handle, Id};
 use crate::sys::descriptor::OwnedFile;
 
-/// The parent's end of a lifeline: there are none here.
+/// The parent's end: there is none.
 #[derive(Debug)]
 pub(crate) enum Lifeline {}
 
 impl Lifeline {
-    /// Makes a lifeline: unsupported here.
+    /// Not here.
     pub(crate) fn tie(_id: Id) -> io::Result<(Self, OwnedFile)> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -27,14 +27,14 @@ impl Lifeline {
     }
 }
 
-/// A handle that is readable when the process `parent` has ended. `None`: it has already ended, or
-/// cannot be watched. Then the end of the stream tells the worker.
+/// Readable when the process `parent` is gone. `None`: it is, or cannot be watched; the end of its
+/// stream tells, too.
 #[cfg(unix)]
 pub(crate) fn hold_on(parent: u32) -> Option<Handle> {
     Handle::open(Id::from_raw(parent.cast_signed())?).ok()
 }
 
-/// Watches the parent: unnecessary here.
+/// There is nothing to watch.
 #[cfg(windows)]
 pub(crate) fn hold_on(_parent: u32) -> Option<Handle> {
     None

@@ -1,17 +1,17 @@
-//! Memory files: memory that has a descriptor and no name. On these systems they are temporary
-//! files that are unlinked at once. On Windows the file is deleted when it is closed, and no other
-//! code can open it before.
+//! Memory files: memory that has a descriptor, and no name. Here they are files for temporary data
+//! that are unlinked at once; on Windows, files that go when they are closed, and that nobody else
+//! can open meanwhile.
 //!
-//! No descriptor travels to another process here (`handover`), and none is inherited. So this
-//! process has made every file that it maps, and its code does not resize a file, nor write to one
-//! that is [sealed](seal). While the file has a name, only this user's processes can open it, and
-//! they can harm this process anyway.
+//! No descriptor travels to another process here (`handover`), and none is inherited: so whatever
+//! is mapped was made by this process, and its code does not resize it, nor write to what is
+//! [sealed](seal). Who else could open the file in the instant that it has a name is its own user,
+//! who may do anything to this process.
 //!
-//! - **Y54** The functions for pages do nothing. `GetSystemInfo` and `GetDiskFreeSpaceEx` fill in
-//!   local variables.
+//! - **Y54** Nothing is done to the pages. `GetSystemInfo` and `GetDiskFreeSpaceEx` fill in what
+//!   they are given.
 //!
-//! **Rejected.** `shm_open`: on macOS such a file can be written to only through a mapping, and two
-//! of them have no numbers that differ.
+//! **Rejected.** `shm_open`: on macOS such a file cannot be written to but through a mapping, and
+//! two of them cannot be told apart.
 //!
 //! Tests: below; `sys::mapping`, `tests/process/shared.rs`.
 #![allow(unsafe_code)]
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
 use crate::sys::files;
 
-/// How many bytes are written at once.
+/// How much is written at once.
 const PAGES: usize = 64 << 10;
 
 /// A memory file of `length` bytes, all zero.
@@ -53,7 +53,7 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFile> {
     Ok(file.into())
 }
 
-/// A new file that is unlinked at once.
+/// A new file that has had this path.
 #[cfg(unix)]
 fn nameless(path: &Path) -> io::Result<File> {
     let mut options = File::options();
@@ -63,7 +63,7 @@ fn nameless(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A new file that is deleted when it is closed.
+/// A new file that has this path until it is closed.
 #[cfg(windows)]
 fn nameless(path: &Path) -> io::Result<File> {
     use windows_sys::Win32::Storage::FileSystem as system;
@@ -75,12 +75,12 @@ fn nameless(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A memory file of `length` bytes, all zero, whose size does not change.
+/// The same, whose size does not change.
 pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFile> {
     create(name, length)
 }
 
-/// A memory file of `length` bytes, all zero, for which the disk has reserved room.
+/// The same, all of whose pages are there.
 pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFile> {
     fits(&std::env::temp_dir(), length)?;
     let file = File::from(create(name, 0)?);
@@ -91,8 +91,8 @@ pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFile
     Ok(file.into())
 }
 
-/// Checks that there is room for a file of this length, because otherwise the disk would fill up
-/// before the error shows. (For a short file the error shows at the first write.)
+/// There is room for a file of this length: otherwise the disk would be full before that is known.
+/// (Of a short one, that is known as soon as it is written.)
 fn fits(folder: &Path, length: usize) -> io::Result<()> {
     may_be(length)?;
     if length <= PAGES {
@@ -110,7 +110,7 @@ fn fits(folder: &Path, length: usize) -> io::Result<()> {
     }
 }
 
-/// Checks `RLIMIT_FSIZE`, because exceeding it raises a signal.
+/// This process's files may be so long: otherwise a signal would say that they may not.
 #[cfg(unix)]
 fn may_be(length: usize) -> io::Result<()> {
     let limit = crate::sys::limits::limit(rustix::process::Resource::Fsize);
@@ -121,20 +121,20 @@ fn may_be(length: usize) -> io::Result<()> {
     }
 }
 
-/// Checks this process's limit on the length of a file: this system has none.
+/// There is no such limit.
 #[cfg(windows)]
 fn may_be(_length: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes the disk of this folder has free.
+/// How many bytes more the disk of this folder takes.
 #[cfg(unix)]
 fn free(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// How many bytes the disk of this folder has free.
+/// How many bytes more the disk of this folder takes.
 #[cfg(windows)]
 fn free(folder: &Path) -> io::Result<u64> {
     use std::os::windows::ffi::OsStrExt;
@@ -142,24 +142,24 @@ fn free(folder: &Path) -> io::Result<u64> {
     use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
     let name: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
     let mut free = 0;
-    // SAFETY: Y54: the name ends with a zero, and the number is a local variable.
+    // SAFETY: Y54: the name ends with a zero, and the number is in this frame.
     match unsafe { GetDiskFreeSpaceExW(name.as_ptr(), &raw mut free, null_mut(), null_mut()) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(free),
     }
 }
 
-/// Declares that the file's content does not change from now on.
+/// It does not change from now on.
 pub(crate) fn seal(_file: impl AsFile) -> io::Result<()> {
     Ok(())
 }
 
-/// Checks that no code can shorten the file. Only this process has it, so none can.
+/// Its size does not become less: it is this process's own.
 pub(crate) fn check(_file: BorrowedFile<'_>, _fixed: bool) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The same file, open for reading only: another process would need it, so it is unsupported here.
+/// The same file, open for reading only: that would be for another process.
 pub(crate) fn reader(_file: &OwnedFile) -> io::Result<OwnedFile> {
     Err(io::ErrorKind::Unsupported.into())
 }
@@ -169,26 +169,26 @@ pub(crate) fn place(_file: impl AsFile) -> Option<[u32; 2]> {
     None
 }
 
-/// Opens the memory file that another process has in this place: unsupported here.
+/// The memory file that another process has in this place: there is none.
 pub(crate) fn at(_place: [u32; 2]) -> io::Result<OwnedFile> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Allocates the pages from `start` on: unsupported here.
+/// Makes the pages from `start` on be there: not here.
 ///
 /// # Safety
-/// Y54: nothing is required.
+/// Y54: none.
 pub(crate) unsafe fn populate(_start: *mut u8, _length: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Gives the pages from `start` on back to the system: does nothing here.
+/// Gives the pages from `start` on back to the system: not here.
 ///
 /// # Safety
-/// Y54: nothing is required.
+/// Y54: none.
 pub(crate) unsafe fn give_back(_start: *mut u8, _length: usize) {}
 
-/// The length of the file.
+/// How long it is.
 pub(crate) fn length(file: BorrowedFile<'_>) -> io::Result<usize> {
     Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }
@@ -196,14 +196,14 @@ pub(crate) fn length(file: BorrowedFile<'_>) -> io::Result<usize> {
 #[cfg(unix)]
 pub(crate) use rustix::param::page_size;
 
-/// A mapping may begin at multiples of this, which is larger than a page on this system.
+/// Where a mapping may begin: at multiples of this, which are larger than pages here.
 #[cfg(windows)]
 pub(crate) fn page_size() -> usize {
     use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
     static SIZE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
     *SIZE.get_or_init(|| {
         let mut info = SYSTEM_INFO::default();
-        // SAFETY: Y54: the structure is a local variable.
+        // SAFETY: Y54: it is in this frame.
         unsafe { GetSystemInfo(&raw mut info) };
         info.dwAllocationGranularity as usize
     })
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn nobody_finds_it_by_a_name() {
         let one = create("trefoil-nameless", 5).unwrap();
-        // (On Windows it has a name until it is closed, but cannot be opened.)
+        // (On Windows it has a name until it is closed; nobody opens it by that.)
         let found = names()
             .iter()
             .filter(|name| File::open(name).is_ok())
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(names(), [PathBuf::new(); 0]);
     }
 
-    /// The paths of this process's files.
+    /// Where the files of this process have names.
     fn names() -> Vec<PathBuf> {
         let own = format!(".trefoil-nameless-{}-", std::process::id());
         let all = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();

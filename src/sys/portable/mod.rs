@@ -1,12 +1,10 @@
-//! Duties that need nothing special of the system.
+//! What needs nothing of one system.
 //!
-//! With these, worker processes are plain, as on macOS, FreeBSD and Windows: only bytes are handed
-//! over, and the program's file is found by its path. Linux has better ways, but uses these if the
-//! crate is built with `--cfg trefoil_port`, so that the tests of worker processes run them
-//! (`.ci/long platforms`).
+//! Worker processes that are plain, in the form that macOS, FreeBSD and Windows have them: nothing
+//! here is handed over but bytes, and what a file is, is found by its path. Linux has better ways,
+//! and takes these in their place if it is built with `--cfg trefoil_port`: so the tests of worker
+//! processes run them (`.ci/long platforms`).
 
-#[cfg(not(target_os = "linux"))]
-pub(crate) mod activity;
 #[cfg(unix)]
 pub(crate) mod bell;
 pub(crate) mod conduit;
@@ -15,8 +13,6 @@ pub(crate) mod executable;
 pub(crate) mod free_memory;
 pub(crate) mod handover;
 #[cfg(not(target_os = "linux"))]
-pub(crate) mod kernel_kills;
-#[cfg(not(target_os = "linux"))]
 pub(crate) mod large_pages;
 pub(crate) mod lifeline;
 pub(crate) mod memory_file;
@@ -24,4 +20,3 @@ pub(crate) mod memory_file;
 pub(crate) mod private_memory;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod thread_clock;
-pub(crate) mod valve;

@@ -1,10 +1,9 @@
-//! How much memory this process has had, at most: no limit of these systems is known to be for the
-//! memory that allocators use, and for that alone (`docs/PLATFORM.md`).
+//! How much memory this process has had, at most: no limit of these systems is for the memory that
+//! allocators use.
 //!
-//! So the pool's limit is checked between items only, and memory that an earlier item used and
-//! freed still counts.
+//! So a limit holds between items only, and what an item once had counts as if it had it still.
 //!
-//! - **Y58** `getrusage` fills in a local variable or fails; all of its fields are numbers.
+//! - **Y58** `getrusage` fills in what it is given, or fails; all of it are numbers.
 //!
 //! Tests: below; `tests/process/limits.rs`.
 #![allow(unsafe_code)]
@@ -12,14 +11,14 @@
 use std::io;
 use std::mem::MaybeUninit;
 
-/// The number of bytes in the system's unit.
+/// In how many bytes the system counts.
 const UNIT: u64 = if cfg!(target_vendor = "apple") {
     1
 } else {
     1024
 };
 
-/// Reads how much memory this process has used.
+/// What reads how much there is.
 #[derive(Debug)]
 pub(crate) struct Meter(());
 
@@ -28,34 +27,34 @@ impl Meter {
         Ok(Self(()))
     }
 
-    /// The peak of resident bytes, and the bytes that are reserved for writing, which these systems
-    /// do not count.
+    /// The peak of resident bytes, and the reserved writable bytes, which these systems do not
+    /// count.
     pub(crate) fn read(&self) -> Option<(u64, u64)> {
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: Y58: a local variable, which no other code knows.
+        // SAFETY: Y58: a local, which no other code knows.
         let error = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
-        // SAFETY: Y58: the local holds what the system has written, or zeros.
+        // SAFETY: Y58: what the system has written there, or zeros.
         let usage = unsafe { usage.assume_init() };
         let most = u64::try_from(usage.ru_maxrss).unwrap_or(0);
         (error == 0).then_some((most * UNIT, 0))
     }
 }
 
-/// Limits this process's memory: does nothing here.
+/// Nothing is refused.
 pub(crate) fn allow(_bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The limit that [`lift`] has lifted: none here.
+/// What was allowed: everything.
 #[derive(Debug)]
 pub(crate) struct Allowance(());
 
-/// Lifts the limit: there is none.
+/// There is nothing to lift.
 pub(crate) fn lift() -> Option<Allowance> {
     None
 }
 
-/// Sets the limit again that was lifted.
+/// Allows what was allowed before.
 pub(crate) fn restore(_before: Allowance) {}
 
 #[cfg(all(test, not(miri)))]

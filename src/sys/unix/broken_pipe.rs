@@ -15,43 +15,34 @@
 //! That costs two system calls, so code that writes often checks first whether the signal [is
 //! deadly](is_deadly).
 //!
-//! - **Y36** Setting a signal's action to one that is no function installs no handler.
-//! - **Y97** `sigtimedwait` reads a set and a time, which are local variables of the caller.
+//! - **Y36** To set a signal's action to one that is no function installs no handler.
+//! - **Y97** `sigtimedwait` reads a set and a time that are in the caller's frame, `sigwait` a set,
+//!   and writes a number there.
 //!
 //! Tests: `tests/process/channel.rs`.
 #![allow(unsafe_code)]
 
-use libc::{SIG_DFL, SIG_IGN, SIGPIPE};
+use libc::{SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGPIPE};
 use rustix::io::Errno;
 
-#[cfg(not(target_vendor = "apple"))]
 use super::signal_mask;
 use crate::sys::signal;
 
-/// Whether a write without a reader ends the process.
+/// Whether the signal would end this process.
 pub(crate) fn is_deadly() -> bool {
     signal::action(SIGPIPE).is_ok_and(|action| action.sa_sigaction == SIG_DFL)
 }
 
-/// Ignores `SIGPIPE` from now on, as `std` does before `main`, which a worker may not reach.
+/// Ignores the signal from now on, as `std` does before `main`, which a worker may not reach.
 pub(crate) fn ignore() {
-    // SAFETY: Y36: `SIG_IGN` is no function.
+    // SAFETY: Y36: it asks for nothing else.
     unsafe { libc::signal(SIGPIPE, SIG_IGN) };
 }
 
-/// Calls `write`. (macOS raises the signal on the process, so another thread would get it: only
-/// `F_SETNOSIGPIPE` for the pipe would help. Nothing calls this: there are no channels, `conduit`.)
-#[cfg(target_vendor = "apple")]
-pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    write()
-}
-
 /// Calls `write`, without raising the signal.
-#[cfg(not(target_vendor = "apple"))]
 pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     let alone = signal_mask::set(&[SIGPIPE]);
-    let masked =
-        alone.and_then(|alone| Some((alone, signal_mask::change(libc::SIG_BLOCK, &alone)?)));
+    let masked = alone.and_then(|alone| Some((alone, signal_mask::change(SIG_BLOCK, &alone)?)));
     let result = write();
     let Some((alone, before)) = masked else {
         return result;
@@ -59,17 +50,25 @@ pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, 
     if matches!(result, Err(Errno::PIPE)) {
         take(&alone);
     }
-    signal_mask::change(libc::SIG_SETMASK, &before);
+    signal_mask::change(SIG_SETMASK, &before);
     result
 }
 
-/// Removes a pending signal of this set, if there is one.
+/// Takes a pending signal of this set out, if there is one.
 #[cfg(not(target_vendor = "apple"))]
 fn take(set: &libc::sigset_t) {
     let now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: Y97: set and time are local variables, and the call fills in nothing.
+    // SAFETY: Y97: set and time are in this frame, and nothing is to be filled in.
     let _ = unsafe { libc::sigtimedwait(set, std::ptr::null_mut(), &raw const now) };
+}
+
+/// Takes a signal of this set out: one is pending, which the write has raised on this thread.
+#[cfg(target_vendor = "apple")]
+fn take(set: &libc::sigset_t) {
+    let mut number = 0;
+    // SAFETY: Y97: set and number are in this frame.
+    let _ = unsafe { libc::sigwait(set, &raw mut number) };
 }

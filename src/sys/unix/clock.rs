@@ -1,5 +1,4 @@
-//! The kernel's clocks: the one that all processes of a machine share, and others that have
-//! numbers.
+//! The kernel's clocks: the one that all processes of a machine share, and others by their numbers.
 //!
 //! `Instant` uses the shared clock, but does not return its value. rustix would, but it reads the
 //! kernel's vDSO by itself, which does not exist under Valgrind: a program that makes a process
@@ -29,7 +28,9 @@ pub(crate) fn read(clock: clockid_t) -> Option<Duration> {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: Y92: the time is a local variable.
+    // SAFETY: Y92: what is written is in this frame.
     let error = unsafe { libc::clock_gettime(clock, &raw mut time) };
     (error == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
+
+pub(crate) use rustix::param::clock_ticks_per_second;

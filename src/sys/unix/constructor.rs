@@ -3,8 +3,7 @@
 /// Makes the loader call `$function` before `main`.
 macro_rules! constructor {
     ($function:path) => {
-        // SAFETY: W9: the loader calls the functions of this section, which have this signature,
-        // before `main`.
+        // SAFETY: W9: the section holds functions of this signature, to be called before `main`.
         #[used]
         #[cfg_attr(
             target_vendor = "apple",

@@ -1,8 +1,8 @@
-//! Traits and macros by which a type gives access to its descriptor.
+//! Macros that give a type the traits for access to its descriptor.
 
 pub(crate) use std::os::fd::{BorrowedFd as BorrowedFile, OwnedFd as OwnedFile};
 
-/// A value that has a file descriptor, which may be a memory file's.
+/// A type with a file descriptor, which may also stand for memory.
 pub(crate) trait AsFile {
     fn as_file(&self) -> BorrowedFile<'_>;
 }
@@ -13,7 +13,7 @@ impl<T: std::os::fd::AsFd> AsFile for T {
     }
 }
 
-/// The descriptor in a type for calls that send or wait: the same here.
+/// The descriptor as one that can be sent, or waited for.
 pub(crate) fn waitable(file: BorrowedFile<'_>) -> BorrowedFile<'_> {
     file
 }
@@ -23,7 +23,7 @@ macro_rules! descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::fd::AsFd for $type {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                #[allow(unused_imports)] // `$type` may have the method already
+                #[allow(unused_imports)] // the caller may have imported it
                 use std::os::fd::AsFd as _;
                 self.$($at)+.as_fd()
             }
@@ -31,7 +31,7 @@ macro_rules! descriptor {
 
         impl std::os::fd::AsRawFd for $type {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                #[allow(unused_imports)] // `$type` may have the method already
+                #[allow(unused_imports)] // the caller may have imported it
                 use std::os::fd::AsFd as _;
                 self.as_fd().as_raw_fd()
             }
@@ -40,11 +40,11 @@ macro_rules! descriptor {
 }
 pub(crate) use descriptor;
 
-/// Implements the traits for our end of a pipe to a child.
+/// For our end of a pipe to a child.
 pub(crate) use descriptor as pipe_descriptor;
 
-/// Implements the traits for a descriptor of any kind.
+/// For a descriptor of any kind.
 pub(crate) use descriptor as any_descriptor;
 
-/// Implements the traits for a file, which is no special kind here.
+/// For a file, which is no special kind here.
 pub(crate) use descriptor as file_descriptor;

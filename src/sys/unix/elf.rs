@@ -31,7 +31,7 @@ unsafe extern "C" {
     static HEADER: u8;
 }
 
-/// The ELF header; some systems' `libc` crate does not have it.
+/// The ELF header, which not every system's `libc` has.
 #[repr(C)]
 struct Header {
     identity: [u8; 16],
@@ -46,7 +46,7 @@ struct Header {
     count: u16,
 }
 
-/// The flag of a segment that contains code.
+/// The flag of segments with code.
 const PF_X: u32 = 1;
 const NT_GNU_BUILD_ID: u32 = 3;
 
@@ -94,7 +94,7 @@ fn segments(base: usize) -> &'static [Segment] {
     // SAFETY: Y20: the ELF header of this image, at the beginning of a page, so it is aligned.
     let header = unsafe { &*std::ptr::with_exposed_provenance::<Header>(base) };
     let first = std::ptr::with_exposed_provenance(base + header.headers[0]);
-    // SAFETY: Y20: there are `count` program headers, aligned as the format requires.
+    // SAFETY: Y20: the program headers, so many, aligned as the format has it.
     unsafe { std::slice::from_raw_parts(first, header.count.into()) }
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{FileType, OFlags, SeekFrom};
 use rustix::io::{Result, retry_on_intr};
 
-/// Whether the file is the write end of a pipe (`writes`), or else its read end.
+/// Whether it is the write end of a pipe, or else its read end.
 pub(crate) fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
     let mode = if writes {
         OFlags::WRONLY
@@ -23,7 +23,7 @@ pub(crate) fn is_pipe(end: impl AsFd, writes: bool) -> Result<bool> {
     Ok(is_pipe && flags & OFlags::ACCMODE == mode)
 }
 
-/// Makes the end non-blocking.
+/// Makes it non-blocking.
 pub(crate) fn unblock(end: impl AsFd) -> Result<()> {
     let flags = rustix::fs::fcntl_getfl(&end)?;
     rustix::fs::fcntl_setfl(&end, flags | OFlags::NONBLOCK)

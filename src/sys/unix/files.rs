@@ -1,19 +1,19 @@
 //! Calls on files that `std` offers only in system-specific form.
 
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
-/// Reads bytes at the file's current position.
+/// Reads at the file's position.
 pub(crate) fn read(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| {
         rustix::io::read(file, &mut *bytes)
     })?)
 }
 
-/// Writes all bytes at `offset`.
+/// Writes all of it at `offset`.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)
 }
@@ -22,25 +22,19 @@ pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(original, link)
 }
 
-/// Sets the permissions of a new directory.
+/// The rights of new directories.
 pub(crate) fn set_mode(builder: &mut DirBuilder, mode: u32) {
     builder.mode(mode);
 }
 
-/// What distinguishes two files at the same path.
-pub(crate) fn numbers(file: &Metadata) -> [u64; 5] {
-    let (seconds, nanos) = (file.mtime() as u64, file.mtime_nsec() as u64);
-    [file.dev(), file.ino(), file.size(), seconds, nanos]
-}
-
-/// The length of the file.
+/// How long the file is.
 pub(crate) fn length(file: impl AsFd) -> io::Result<u64> {
     Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
 }
 
 /// Identifies the file behind a descriptor, as long as it is open anywhere: its device and its
 /// inode number.
-#[allow(clippy::unnecessary_cast)] // other systems have narrower or signed numbers
+#[allow(clippy::unnecessary_cast)] // they are narrower, or signed, elsewhere
 pub(crate) fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::fstat(file)?;
     Ok((stat.st_dev as u64, stat.st_ino as u64))

@@ -13,18 +13,18 @@
 //! A child has one thread when the handler runs, so a relaxed counter is enough: every thread that
 //! reads it was started later, or is that one.
 //!
-//! A [`PerProcess`] is a table with a place for each generation, so that a child does not use its
-//! parent's place, which may have been half initialized at the fork. The table is small, because
-//! generations count forks *inside of* forks, not children of one parent. Processes of later
-//! generations share places; a value found in one must know its own generation.
+//! What a process has once ([`PerProcess`]) is kept in a table with a place for each generation: a
+//! child does not look at its parent's place, which may have been half initialized at the fork. The
+//! table is small, because generations count forks *inside of* forks, not children of one parent.
+//! Beyond its size places are shared; a value found there must itself know its generation.
 //!
 //! A child made by the bare system call, without the C library, is not noticed.
 //!
-//! - **Y30** A handler that runs in the child before `fork` returns touches plain memory only: no
-//!   lock, no allocation.
+//! - **Y30** What runs in the child before `fork` returns touches plain memory only: no lock, no
+//!   allocation.
 //!
-//! Rejected: asking for the process's id at every call (a system call each); making the child's
-//! values in the handler (it may not allocate).
+//! Rejected: asking for the process's id at every call (a system call each); making what a
+//! child needs in the handler (it may not allocate there).
 //!
 //! Tests: `tests/forks/thread.rs`.
 #![allow(unsafe_code)]
@@ -40,7 +40,7 @@ pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Makes [`generation`] distinguish children that are forked from now on.
+/// From now on [`generation`] distinguishes a child from its parent.
 pub(crate) fn watch() {
     // A second thread may continue before the first has registered the handler.
     static WATCHED: AtomicBool = AtomicBool::new(false);
@@ -55,7 +55,7 @@ extern "C" fn count() {
 
 /// Makes `fork` call `handler` in each child, on its one thread, before it returns (Y30).
 pub(crate) fn in_child(handler: extern "C" fn()) {
-    // SAFETY: Y30: the handler is a safe function of this program, which is never unloaded. If
+    // SAFETY: Y30: the handler is a function of this program, safe to call, for ever there. If
     // there is no memory to note it, children go unnoticed.
     let _ = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
 }
@@ -63,7 +63,7 @@ pub(crate) fn in_child(handler: extern "C" fn()) {
 /// How many generations have places of their own.
 const PLACES: usize = 32;
 
-/// A value that each process makes once for itself, a forked child included.
+/// A value that a process has once, and a forked child makes anew.
 pub(crate) struct PerProcess<T>([OnceLock<T>; PLACES]);
 
 impl<T> PerProcess<T> {
@@ -71,13 +71,13 @@ impl<T> PerProcess<T> {
         Self([const { OnceLock::new() }; PLACES])
     }
 
-    /// The value of this process, if it was made.
+    /// This process's value, if it was made.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         self.place().get()
     }
 
-    /// The value of this process. If it was not made yet, one thread makes it now.
+    /// This process's value; one thread makes it now, if there is none.
     #[inline]
     pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         let place = self.place();

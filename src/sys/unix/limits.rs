@@ -2,7 +2,7 @@
 //!
 //! rustix assumes that this call cannot fail.
 //!
-//! - **Y29** `getrlimit` fills in a local variable, or fails.
+//! - **Y29** `getrlimit` fills in what it is given, or fails.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -17,11 +17,11 @@ pub(crate) fn limit(resource: Resource) -> io::Result<Rlimit> {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: Y29: a local variable, which no other code knows.
+    // SAFETY: Y29: a local, which no other code knows.
     if unsafe { libc::getrlimit(resource as _, &raw mut limit) } != 0 {
         return Err(refused("prlimit64")(io::Error::last_os_error()));
     }
-    #[allow(clippy::unnecessary_cast)] // the numbers have 32 bits on some machines
+    #[allow(clippy::unnecessary_cast)] // it has 32 bits on some machines
     let finite = |number: libc::rlim_t| (number != libc::RLIM_INFINITY).then_some(number as u64);
     Ok(Rlimit {
         current: finite(limit.rlim_cur),

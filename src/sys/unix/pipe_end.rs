@@ -11,7 +11,7 @@ use std::process::Stdio;
 
 use rustix::io::ioctl_fionbio;
 
-/// Whether the end is a socket.
+/// It is no socket.
 pub(crate) const IS_SOCKET: bool = false;
 
 /// Our end of a pipe.
@@ -36,7 +36,7 @@ impl PipeEnd {
         rustix::io::ioctl_fionread(&self.0).unwrap_or(0)
     }
 
-    /// This end as the standard stream of another child: blocking, as most programs expect.
+    /// The same end for another child: blocking, as most programs expect.
     pub(crate) fn to_stdio(&self) -> io::Result<Stdio> {
         let fd = self.0.as_fd().try_clone_to_owned()?;
         ioctl_fionbio(&fd, false)?;

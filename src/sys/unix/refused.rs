@@ -1,4 +1,4 @@
-//! Names the system call that was refused, because the system's own message does not.
+//! Names the system call in an error about a refused one, which the system's own message does not.
 
 use std::io;
 
@@ -27,12 +27,12 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the system has no room for what was sent. No event tells when it has room again.
+/// Whether the system has no room for what is being sent; no event tells when it has.
 pub(crate) fn is_crowded(error: Errno) -> bool {
     matches!(error, Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM)
 }
 
-/// Whether the other end is closed.
+/// Whether the other end is gone.
 pub(crate) fn is_gone(error: Errno) -> bool {
     matches!(error, Errno::PIPE | Errno::CONNRESET)
 }

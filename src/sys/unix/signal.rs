@@ -1,36 +1,38 @@
-//! Signals: how they get from a handler to the subscriptions.
+//! Passes signals from a handler to subscribers.
 //!
-//! 1. The first subscription to a signal makes a bell for it (`sys::bell`) and installs one handler
-//!    on top of the previous one.
-//! 2. The handler counts the signal, rings the bell, and calls the previous handler.
-//! 3. A [`Subscription`] has a listener of the bell, which a loop watches, and the last count that
-//!    it has seen. So each subscription learns of each signal, on any number of loops, and signals
-//!    that come faster than they are taken become one.
+//! 1. The first subscription to a signal makes a bell for it (`sys::bell`) and installs one
+//!    handler, on top of what was there before.
+//! 2. The handler counts the signal, rings the bell, and calls the handler that was there before.
+//! 3. A [`Subscription`] has a listener of the bell, which a loop watches, and the count that it
+//!    has seen last. So each subscription learns of each signal, on however many loops there are,
+//!    and signals that come faster than they are taken become one.
 //! 4. When the last subscription is dropped, the previous handler is restored. If the host has
-//!    installed a handler on top of ours meanwhile, ours stays below it and only passes signals on.
-//!    Our handler may then still be running on another thread for an earlier signal, so the slot
-//!    keeps the previous handler, which gets that signal, too.
+//!    installed a handler on top of ours meanwhile, ours stays below it, and only passes signals
+//!    on. At that moment our handler may still be running on another thread, for an earlier signal;
+//!    so the slot keeps the previous handler, which gets that signal, too.
 //! 5. If the host has removed our handler (`SIG_DFL`, `SIG_IGN`), the next subscription installs it
-//!    again on top of the host's setting. It is never installed on top of a handler of the host a
-//!    second time: that one may call ours, which would call that one, without end.
+//!    again, and the host's setting counts as the previous one. Ours is not installed a second time
+//!    on top of a handler of the host: that one may call ours, which would then call that one,
+//!    without end.
 //!
 //! The bell is never silenced: a loop watches it edge-triggered, and each ring is an edge. A
-//! handler in a forked child rings the parent's bell, too, but counts in the child's memory, so the
-//! parent sees no signal. Handlers that other threads ran at the fork run in the parent only, so
-//! the child starts with none.
+//! handler that runs in a forked child rings the parent's bell, too, but counts in the child's
+//! memory, so the parent sees nothing. Handlers that other threads ran at the moment of the fork
+//! run in the parent only, so the child starts with none.
 //!
 //! **Invariants.**
-//! - **Y50** A handler does only what a signal may interrupt anywhere: it uses the atomics of this
-//!   file, and rings, which is one `write` to a non-blocking descriptor. (The handler that it calls
-//!   was installed for the same signal.)
+//! - **Y50** A handler does only what a signal may interrupt anywhere: atomics of this file, and a
+//!   ring, which is one `write` to a descriptor that does not block. (The handler that it calls was
+//!   installed for the same signal.)
 //! - **Y51** The bell that a handler has read from a slot stays open until the handler has left
 //!   `RUNNING`: a thread that takes it out of the slot waits, after that, until `RUNNING` was zero.
 //!   All of these are sequentially consistent.
-//! - **Y52** The previous handler is called with the arguments that its flags ask for, and neither
-//!   `SIG_DFL` nor `SIG_IGN` is called.
+//! - **Y52** The handler that was there before is called with the arguments that its flags ask for,
+//!   and neither `SIG_DFL` nor `SIG_IGN` is called.
 //!
-//! Rejected: `signalfd`, which needs the signal blocked in every thread and child;
-//! `signal-hook-registry`, which never restores the previous handler of Ctrl-C.
+//! Rejected: `signalfd`, which needs the signal blocked in every thread, and in every child;
+//! `signal-hook-registry`, which never puts back what was there before: a program that
+//! has waited for Ctrl-C once could not be stopped by it any longer.
 //!
 //! Tests: `tests/io/`.
 #![allow(unsafe_code)]
@@ -51,13 +53,13 @@ use crate::loom::thread::yield_now;
 use crate::sys::bell::{Bell, make_room, ring};
 use crate::sys::fork::in_child;
 
-/// The data of one signal for the handler.
+/// What the handler finds for its signal.
 struct Slot {
     count: AtomicU64,
-    /// The descriptor of the bell; -1: there is none.
+    /// -1: there is none.
     bell: AtomicI32,
-    /// The address of the previous handler, with [`TAKES_INFO`] if it takes all three arguments; 0:
-    /// there is nothing to call.
+    /// The function that was there before, as its address, with [`TAKES_INFO`] if it takes all
+    /// three arguments; 0: nothing to call.
     before: AtomicU64,
 }
 
@@ -66,7 +68,7 @@ pub(crate) const INT: c_int = libc::SIGINT;
 
 const SIGNALS: usize = 65;
 
-/// A flag in `before`: no function's address has this bit.
+/// No function has an address with this bit.
 const TAKES_INFO: u64 = 1 << 63;
 
 static SLOTS: [Slot; SIGNALS] = [const {
@@ -80,7 +82,7 @@ static SLOTS: [Slot; SIGNALS] = [const {
 /// How many handlers use a slot at this moment.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// The signals that have subscriptions.
+/// Signals with subscribers.
 fn table() -> &'static Mutex<BTreeMap<c_int, Entry>> {
     static TABLE: OnceLock<Mutex<BTreeMap<c_int, Entry>>> = OnceLock::new();
     TABLE.get_or_init(|| {
@@ -89,8 +91,8 @@ fn table() -> &'static Mutex<BTreeMap<c_int, Entry>> {
     })
 }
 
-/// Runs in a forked child: threads that ran a handler in the parent do not exist in the child, so
-/// they would never leave `RUNNING`.
+/// In a forked child: threads that ran a handler in the parent do not exist here, so they never
+/// leave it.
 extern "C" fn no_handler_runs() {
     RUNNING.store(0, SeqCst);
 }
@@ -98,7 +100,7 @@ extern "C" fn no_handler_runs() {
 struct Entry {
     bell: Bell,
     subscribers: usize,
-    /// The previous action of the signal.
+    /// What was there before.
     before: libc::sigaction,
 }
 
@@ -142,7 +144,7 @@ impl Subscription {
             None => {
                 let own = Bell::new()?;
                 let bell = own.listener()?;
-                slot.bell.store(own.ring_fd(), SeqCst);
+                slot.bell.store(own.rope(), SeqCst);
                 install(signum, slot, &present).inspect_err(|_| clear(slot))?;
                 let entry = Entry {
                     bell: own,
@@ -189,13 +191,13 @@ impl AsFd for Subscription {
     }
 }
 
-/// Installs our handler on top of `before`, the present action.
+/// Puts our handler on top of `before`, which is the present one.
 fn install(signum: c_int, slot: &Slot, before: &libc::sigaction) -> io::Result<()> {
     let mut ours = *before;
     ours.sa_sigaction = handle as *const () as usize;
     if is_function(before) {
-        // Our handler calls that one, so its settings stay in force: which signals it blocks, and
-        // whether interrupted calls are restarted.
+        // Ours calls it, so its settings stay in force: which signals it blocks, whether
+        // interrupted calls are restarted.
         ours.sa_flags = (before.sa_flags | libc::SA_SIGINFO) & !libc::SA_RESETHAND;
     } else {
         ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
@@ -221,7 +223,7 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int) {
         return;
     }
     let before = table.get(&signum).map(|entry| entry.before);
-    // SAFETY: Y52: the kernel has reported this action as the one before ours.
+    // SAFETY: Y52: what the kernel has said was there before ours.
     if before.is_some_and(|before| unsafe { exchange(signum, Some(&before)) }.is_ok()) {
         clear(&SLOTS[signum as usize]);
         // Closes the bell, which no handler uses any longer.
@@ -229,7 +231,7 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int) {
     }
 }
 
-/// Takes the bell out of the slot, and waits until no handler uses it.
+/// Takes the bell out of the slot, and waits until no handler has it.
 fn clear(slot: &Slot) {
     slot.bell.store(-1, SeqCst);
     while RUNNING.load(SeqCst) != 0 {
@@ -241,16 +243,16 @@ fn is_function(action: &libc::sigaction) -> bool {
     !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
 }
 
-/// The present action of this signal.
+/// What this signal does at present.
 pub(crate) fn action(signum: c_int) -> io::Result<libc::sigaction> {
     // SAFETY: Y50: nothing is installed.
     unsafe { exchange(signum, None) }
 }
 
-/// Installs `new`, if it is given. Returns the previous action.
+/// Installs `new`, if it is given. Returns what was there before.
 ///
 /// # Safety
-/// Y50, Y52: `new` is the action of `handle`, or a previous action.
+/// Y50, Y52: it is the action of `handle`, or what was there before.
 unsafe fn exchange(signum: c_int, new: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     let mut before = MaybeUninit::uninit();
     let new = new.map_or(ptr::null(), ptr::from_ref);
@@ -275,7 +277,7 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     slot.count.fetch_add(1, SeqCst);
     let bell = slot.bell.load(SeqCst);
     if bell >= 0 {
-        // SAFETY: Y51: the bell is open until this handler has left `RUNNING`.
+        // SAFETY: Y51: it is open until this handler has left `RUNNING`.
         let bell = unsafe { BorrowedFd::borrow_raw(bell) };
         ring(bell);
     }
@@ -286,11 +288,11 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
         return;
     }
     if before & TAKES_INFO == 0 {
-        // SAFETY: Y52: the previous handler, which takes the number only.
+        // SAFETY: Y52: the function that was there before ours, which takes the number only.
         let function = unsafe { std::mem::transmute::<*const (), Plain>(address) };
         function(signum);
     } else {
-        // SAFETY: Y52: the previous handler, which takes all three arguments.
+        // SAFETY: Y52: the function that was there before ours, which takes all three.
         let function = unsafe { std::mem::transmute::<*const (), WithInfo>(address) };
         function(signum, info, context);
     }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-/// The name of a signal, as the manual writes it.
+/// Its name in the manual.
 pub(crate) fn signal_name(signal: i32) -> Option<String> {
     let name = format!("{:?}", Signal::from_named_raw(signal)?);
     let name = name.trim_matches('"').replace("Signal::", "SIG");

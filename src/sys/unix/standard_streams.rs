@@ -1,6 +1,6 @@
-//! Opens the standard streams that the host program has closed.
+//! The numbers of this process's standard streams.
 //!
-//! - **Y99** For a number that is not open the call returns `EBADF`; the one call that a number is
+//! - **Y99** A number that is not open is answered with `EBADF`, and the one call that it is
 //!   borrowed for changes nothing.
 #![allow(unsafe_code)]
 
@@ -14,8 +14,8 @@ use rustix::io::Errno;
 /// error would be written into that socket.
 pub(crate) fn fill() {
     while let Some(closed) = (0..3).find(|number| is_closed(*number)) {
-        // The file gets the lowest free number, which is this one, unless another thread has just
-        // taken it.
+        // It gets the lowest free number, which is this one, unless another thread has just taken
+        // it.
         let Ok(null) = File::options().read(true).write(true).open("/dev/null") else {
             return;
         };
@@ -28,8 +28,8 @@ pub(crate) fn fill() {
 }
 
 fn is_closed(number: i32) -> bool {
-    // SAFETY: Y99: the one call that it is borrowed for reads its flags, and reports a number that
-    // is not open.
+    // SAFETY: Y99: the one call that it is borrowed for asks for its flags; of a number that is not
+    // open it says so.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     rustix::io::fcntl_getfd(borrowed) == Err(Errno::BADF)
 }

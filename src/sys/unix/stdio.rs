@@ -1,4 +1,4 @@
-//! Standard streams, as open files that this process alone uses where that is possible.
+//! Standard streams, as open files of this process alone where that is possible.
 //!
 //! They may be files of any kind, and other processes share them and expect them to block: the
 //! flag that makes an open file non-blocking must not be set on them.
@@ -18,15 +18,15 @@ use super::poll::poll;
 use crate::sys::reopen::reopen;
 
 /// How a standard stream is used.
-pub(crate) enum StandardStream {
-    /// The stream can be polled. `true`: it is a socket.
-    Polled(OwnedFd, bool),
+pub(crate) enum Stream {
+    /// It can be waited for. `true`: it is a socket.
+    Waits(OwnedFd, bool),
     /// Each call may block.
-    Blocking(File),
+    Blocks(File),
 }
 
 /// Opens standard input (0), output (1) or error (2).
-pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
+pub(crate) fn open(number: u8) -> io::Result<Stream> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let (fd, access, name) = match number {
         0 => (input.as_fd(), OFlags::RDONLY, "input"),
@@ -52,23 +52,24 @@ pub(crate) fn open(number: u8) -> io::Result<StandardStream> {
     // calls cannot.)
     let asks = number == 0 || !cfg!(target_vendor = "apple");
     if asks && FileType::from_raw_mode(stat.st_mode) == FileType::Socket {
-        return Ok(StandardStream::Polled(fd.try_clone_to_owned()?, true));
+        return Ok(Stream::Waits(fd.try_clone_to_owned()?, true));
     }
     Ok(match reopen(number, access, &stat) {
-        Some(fd) => StandardStream::Polled(fd, false),
-        None => StandardStream::Blocking(fd.try_clone_to_owned()?.into()),
+        Some(fd) => Stream::Waits(fd, false),
+        None => Stream::Blocks(fd.try_clone_to_owned()?.into()),
     })
 }
 
 /// The null device.
 pub(crate) const NULL: &str = "/dev/null";
 
-/// What to wait for until standard error has room, and the event to wait for.
+/// What to wait for until standard error has room, and the event that says so.
 pub(crate) fn waits_for_room() -> Option<(io::Stderr, PollFlags)> {
     Some((io::stderr(), PollFlags::OUT))
 }
 
-/// Waits until standard error takes a page without blocking; `false`: not within `limit`.
+/// Waits until standard error takes a page without blocking, at most for `limit`. Returns whether
+/// it does.
 pub(crate) fn has_room(limit: Duration) -> bool {
     let stderr = io::stderr();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
@@ -84,8 +85,7 @@ pub(crate) fn complain(words: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Waits until everything that was written has been taken. Here it is in a pipe already, which is
-/// enough.
+/// Waits until everything written has been taken: here it lies in a pipe, which is enough.
 pub(crate) fn settle(_limit: Duration) {}
 
 /// How many bytes wait to be read in standard error, which is a pipe.

@@ -1,12 +1,12 @@
-//! How a process turns itself into a worker, where that is `unsafe` or differs between systems.
+//! What a process must do to become a worker, where that is `unsafe` or differs between platforms.
 //!
 //! **Invariants.**
-//! - **Y25** The environment is changed, and descriptors that came with `exec` are closed, only
-//!   after `is_alone` has returned true: no other thread runs, and only this one could start
+//! - **Y25** The environment is changed, and a descriptor that came with `exec` is closed, where
+//!   `is_alone` has just said so: no other thread runs anything, and only this one could start
 //!   another.
 //! - **Y93** `_exit` runs no code of this process.
-//! - **Y26** Asking for the flags or the kind of a descriptor, or for another descriptor of the
-//!   same open file, changes nothing, whatever code owns it.
+//! - **Y26** To ask for the flags of a descriptor, or its kind, or for another one of the same open
+//!   file, changes nothing, whatever code owns it.
 //!
 //! Tests: `tests/process/pool.rs`, `tests/process/host.rs`.
 #![allow(unsafe_code)]
@@ -58,13 +58,13 @@ pub(crate) fn has_socket() -> bool {
     is_socket(io::stdin())
 }
 
-/// Whether the stream is a socket, and not a pipe.
+/// Whether it is a socket, and not a pipe.
 pub(crate) fn is_socket(stream: impl AsFd) -> bool {
     let stat = rustix::fs::fstat(stream);
     stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
-/// Whether the process `parent` made the pair of sockets that standard input belongs to, whether it
+/// Whether standard input, a socket, is one of a pair that the process `parent` made, whether that
 /// still lives or not; as far as the system can say.
 pub(crate) fn is_made_by(parent: u32) -> bool {
     peer(io::stdin()).map_or(true, |peer| peer.pid.cast_unsigned() == parent)
@@ -75,7 +75,7 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
     rustix::process::getppid().map(Pid::as_raw_pid) == i32::try_from(parent).ok()
 }
 
-/// Makes this process the leader of a group, which processes that it starts belong to.
+/// Makes this process the leader of a group, to which all processes belong that it starts.
 pub(crate) fn lead() {
     let _ = rustix::process::setpgid(None, None);
 }
@@ -96,15 +96,15 @@ pub(crate) fn end_all() -> ! {
         let _ = rustix::process::kill_process_group(own, Signal::KILL);
     }
     let _ = rustix::process::kill_process(own, Signal::KILL);
-    leave(1) // in case it may not signal itself
+    leave(1) // in case it may not even signal itself
 }
 
-/// Whether this process has its caller's rights: those of the user and of the group.
+/// Whether it has its caller's rights, those of users and groups.
 pub(crate) fn has_callers_ids() -> bool {
     getuid() == geteuid() && getgid() == getegid()
 }
 
-/// Reads bytes from a stream of pipes.
+/// Waits for bytes from a stream of pipes.
 pub(crate) fn read(pipe: impl AsFd, room: &mut [u8]) -> rustix::io::Result<usize> {
     rustix::io::read(pipe, room)
 }
@@ -116,11 +116,11 @@ pub(crate) fn write(pipe: impl AsFd, bytes: &[u8]) -> rustix::io::Result<usize> 
 
 /// Ends this process at once, without running any more of its code.
 pub(crate) fn leave(code: c_int) -> ! {
-    // SAFETY: Y93: the call takes a number.
+    // SAFETY: Y93: it takes a number.
     unsafe { libc::_exit(code) }
 }
 
-/// The largest number of descriptors that are reported to a worker.
+/// How many descriptors are reported to a worker, at most.
 const MOST: usize = 4096;
 
 /// The descriptors that this process would pass on to a program that it executes now, except the
@@ -136,18 +136,18 @@ pub(crate) fn handed_on() -> Vec<RawFd> {
     some.take(MOST).collect()
 }
 
-/// Closes the descriptors that came with `exec`: those whose numbers the parent has `handed_on`
-/// when it started this process. Another descriptor without close-on-exec was opened by this
-/// process before this call (in a constructor of a C library); it cannot have one of these numbers,
-/// which were taken. Does nothing if there are other threads.
+/// Closes the descriptors that came with `exec`: those of the numbers that the parent `handed_on`
+/// when it started this process. Others without close-on-exec were opened by this process before it
+/// got here (in a constructor of a C library); they cannot have one of these numbers, which were
+/// taken. Does nothing if there are other threads.
 pub(crate) fn close_inherited(handed_on: &[RawFd]) {
     if is_alone() != Some(true) {
         return;
     }
     for &descriptor in handed_on {
         if is_handed_on(descriptor) {
-            // SAFETY: Y25: no code owns what came with `exec` yet, and no other thread can have got
-            // the number.
+            // SAFETY: Y25: at the entry nothing owns what came with `exec`; no other thread can
+            // have got the number.
             unsafe { rustix::io::close(descriptor) };
         }
     }
@@ -159,30 +159,30 @@ pub(crate) fn duplicate(number: RawFd, first: RawFd) -> io::Result<OwnedFd> {
     if !is_stream(number) {
         return Err(rustix::io::Errno::BADF.into());
     }
-    // SAFETY: Y26: the one call that it is borrowed for duplicates it; the number is not negative.
+    // SAFETY: Y26: the one call that it is borrowed for makes another descriptor of the same; it is
+    // not negative.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, first)?)
 }
 
-/// Whether the descriptor came with `exec`, and is a pipe or a socket.
+/// Whether it came with `exec`, and is a pipe or a socket.
 pub(crate) fn is_stream(number: RawFd) -> bool {
     if !is_handed_on(number) {
         return false;
     }
-    // SAFETY: Y26: the one call that it is borrowed for asks for its kind; the number is not
-    // negative.
+    // SAFETY: Y26: the one call that it is borrowed for asks what it is; it is not negative.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let kind = rustix::fs::fstat(borrowed).map(|stat| FileType::from_raw_mode(stat.st_mode));
     matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }
 
-/// Whether the descriptor is open, without close-on-exec, and none of the three standard streams.
+/// Whether it is open, without close-on-exec, and none of the three standard streams.
 fn is_handed_on(descriptor: RawFd) -> bool {
     if descriptor <= 2 {
         return false;
     }
-    // SAFETY: Y26: the one call that it is borrowed for reads its flags, and reports a number that
-    // is not open.
+    // SAFETY: Y26: the one call that it is borrowed for asks for its flags; of a number that is not
+    // open it says so.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     rustix::io::fcntl_getfd(borrowed) == Ok(FdFlags::empty())
 }

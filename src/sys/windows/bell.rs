@@ -1,17 +1,16 @@
-//! A datagram socket on the loopback interface that is connected to itself: any thread makes it
-//! ready.
+//! A socket that any thread makes ready: of datagrams, on the loopback interface, connected to
+//! itself.
 //!
-//! Rejected: an event object, because `WSAPoll`, which waits for sockets, does not take one.
+//! Rejected: an event object, which a wait for sockets (`WSAPoll`) does not take.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 
-/// The system call that makes a bell.
+/// The call that makes one.
 pub(crate) const CALL: &str = "socket";
 
-/// A socket that becomes readable when it is rung, and stays so until it is silenced. Each ring is
-/// an edge.
+/// It is ready once it was rung, until it is silenced. Each ring is an edge.
 #[derive(Debug)]
 pub(crate) struct Bell(UdpSocket);
 
@@ -23,8 +22,7 @@ impl Bell {
         Ok(Self(socket))
     }
 
-    /// Makes the bell readable. (A send that fails for want of room needs nothing: the bell is
-    /// already ringing.)
+    /// (One that cannot take more is ringing.)
     pub(crate) fn ring(&self) {
         let _ = self.0.send(&[1]);
     }

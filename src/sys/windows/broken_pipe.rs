@@ -1,16 +1,16 @@
-//! A write without a reader is only an error on this system: it raises no signal.
+//! A write without a reader is an error here, and nothing else.
 
 use rustix::io::Errno;
 
-/// Whether a write without a reader ends the process: never here.
+/// Never.
 pub(crate) fn is_deadly() -> bool {
     false
 }
 
-/// Has nothing to ignore on this system.
+/// There is nothing to ignore.
 pub(crate) fn ignore() {}
 
-/// Calls `write` and returns its result.
+/// Does what `write` does.
 pub(crate) fn quietly<T>(write: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     write()
 }

@@ -1,10 +1,9 @@
 //! Functions that are called before `main`.
 
-/// Makes the C runtime call `$function` before `main`.
+/// Has `$function` called before `main`.
 macro_rules! constructor {
     ($function:path) => {
-        // SAFETY: W9: the C runtime calls the functions of this section, which have this signature,
-        // before `main`.
+        // SAFETY: W9: the section holds functions of this signature, to be called before `main`.
         #[used]
         #[unsafe(link_section = ".CRT$XCU")]
         static CONSTRUCTOR: extern "C" fn() = $function;

@@ -1,13 +1,13 @@
-//! Traits and macros by which a type gives access to its socket or its file.
+//! A type shows the socket, or the file, that it has.
 //!
-//! - **Y65** A file's handle is used as a socket only in calls that check the kind of a handle
+//! - **Y65** A number of a file is asked for as a socket only in calls that look at what it is
 //!   first, and fail.
 #![allow(unsafe_code)]
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedSocket};
 pub(crate) use std::os::windows::io::{BorrowedHandle as BorrowedFile, OwnedHandle as OwnedFile};
 
-/// A value that has a file, which may be a memory file.
+/// What has a file: memory, too.
 pub(crate) trait AsFile {
     fn as_file(&self) -> BorrowedFile<'_>;
 }
@@ -18,20 +18,19 @@ impl<T: AsHandle> AsFile for T {
     }
 }
 
-/// The handle of a file in the type of a socket, for calls that send or wait. (Handles that are no
-/// sockets are neither sent nor waited for on this system.)
+/// As what is sent, or waited for. (Neither is done here with what is no socket.)
 pub(crate) fn waitable(file: BorrowedFile<'_>) -> BorrowedSocket<'_> {
     let number = file.as_raw_handle().expose_provenance();
-    // SAFETY: Y65: the handle is open as long as `file` is borrowed.
+    // SAFETY: Y65: it is open as long as `file` is.
     unsafe { BorrowedSocket::borrow_raw(number as u64) }
 }
 
-/// Implements `AsSocket` and `AsRawSocket` for a type that has a socket.
+/// By `AsSocket` and `AsRawSocket`.
 macro_rules! descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsSocket for $type {
             fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-                #[allow(unused_imports)] // `$type` may have the method already
+                #[allow(unused_imports)] // it may be there
                 use rustix::fd::AsFd as _;
                 self.$($at)+.as_fd()
             }
@@ -39,7 +38,7 @@ macro_rules! descriptor {
 
         impl std::os::windows::io::AsRawSocket for $type {
             fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
-                #[allow(unused_imports)] // `$type` may have the method already
+                #[allow(unused_imports)] // it may be there
                 use std::os::windows::io::AsSocket as _;
                 self.as_socket().as_raw_socket()
             }
@@ -48,12 +47,12 @@ macro_rules! descriptor {
 }
 pub(crate) use descriptor;
 
-/// Implements `AsHandle` and `AsRawHandle` for a type that has a file.
+/// By `AsHandle` and `AsRawHandle`.
 macro_rules! file_descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsHandle for $type {
             fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
-                #[allow(unused_imports)] // `$type` may have the method already
+                #[allow(unused_imports)] // it may be there
                 use std::os::windows::io::AsHandle as _;
                 self.$($at)+.as_handle()
             }
@@ -61,7 +60,7 @@ macro_rules! file_descriptor {
 
         impl std::os::windows::io::AsRawHandle for $type {
             fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
-                #[allow(unused_imports)] // `$type` may have the method already
+                #[allow(unused_imports)] // it may be there
                 use std::os::windows::io::AsHandle as _;
                 self.as_handle().as_raw_handle()
             }
@@ -70,14 +69,13 @@ macro_rules! file_descriptor {
 }
 pub(crate) use file_descriptor;
 
-/// Implements nothing: what the user holds of a pipe to a child is a socket to a thread
-/// (`pipe_end`), and giving that away as a pipe would be wrong.
+/// Of our end of a pipe to a child: nothing, for what is behind it is no pipe (`pipe_end`).
 macro_rules! pipe_descriptor {
     ($type:ty, $($at:tt)+) => {};
 }
 pub(crate) use pipe_descriptor;
 
-/// Implements `AsHandle` and `AsSocket` for a file that may be a socket.
+/// Of a file that may be something else.
 macro_rules! any_descriptor {
     ($type:ty, $($at:tt)+) => {
         impl std::os::windows::io::AsHandle for $type {

@@ -1,5 +1,4 @@
-//! Operations on the files of a channel's ends. This system has no channels between processes
-//! (`conduit`), so all of them fail.
+//! What the ends of a channel do with their files: there are no channels (`conduit`).
 
 use std::fs::File;
 use std::io;
@@ -7,42 +6,42 @@ use std::os::windows::io::AsHandle;
 
 use rustix::io::{Errno, Result};
 
-/// Whether the file is such an end of a pipe: never here.
+/// Nothing is.
 pub(crate) fn is_pipe(_end: impl AsHandle, _writes: bool) -> Result<bool> {
     Ok(false)
 }
 
-/// Makes the end non-blocking: unsupported here.
+/// Not here.
 pub(crate) fn unblock(_end: impl AsHandle) -> Result<()> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// How many bytes can be read: none here.
+/// Nothing waits.
 pub(crate) fn waiting(_end: impl AsHandle) -> u64 {
     0
 }
 
-/// Moves the position in the file: unsupported here.
+/// Not here.
 pub(crate) fn advance(_file: impl AsHandle, _by: u64) -> Result<u64> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// The length of the file: zero here.
+/// There is nothing in it.
 pub(crate) fn length(_file: impl AsHandle) -> u64 {
     0
 }
 
-/// Reads from the end: unsupported here.
+/// Not here.
 pub(crate) fn read(_end: impl AsHandle, _bytes: &mut [u8]) -> Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// Writes to the end: unsupported here.
+/// Not here.
 pub(crate) fn write(_end: impl AsHandle, _bytes: &[u8]) -> Result<usize> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// Reads from the file: unsupported here.
+/// Not here.
 pub(crate) fn read_exact_at(_file: &File, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

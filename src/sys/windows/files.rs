@@ -1,24 +1,24 @@
-//! Calls on files for which `std` has a different function on each system.
+//! Calls on files that `std` has for each system alone.
 //!
-//! - **Y43** The handle of a file is open while the file is borrowed.
+//! - **Y43** A handle that the system is asked about is open: its file is borrowed meanwhile.
 //!
 //! Tests: `tests/process/shared.rs`, under Wine.
 #![allow(unsafe_code)]
 
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
-use std::os::windows::fs::{FileExt, MetadataExt, symlink_dir, symlink_file};
+use std::os::windows::fs::{FileExt, symlink_dir, symlink_file};
 use std::os::windows::io::{AsHandle, AsRawHandle};
 use std::path::Path;
 
 use windows_sys::Win32::Storage::FileSystem::GetFileSizeEx;
 
-/// Reads bytes at the file's current position.
+/// Reads what is there at this position of the file's.
 pub(crate) fn read(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     file.read(bytes)
 }
 
-/// Writes all bytes at `offset`.
+/// Writes all of it at `offset`.
 pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.seek_write(bytes, offset)? {
@@ -29,35 +29,25 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
-/// What distinguishes two files at the same path. (`std` does not expose the system's number of a
-/// file.)
-pub(crate) fn numbers(file: &Metadata) -> [u64; 3] {
-    [
-        file.file_size(),
-        file.creation_time(),
-        file.last_write_time(),
-    ]
-}
-
-/// The length of the file. (The call that `std` uses also queries the disk, which takes longer.)
+/// How long the file is. (What `std` asks for tells of the disk, too, which takes longer.)
 pub(crate) fn length(file: impl AsHandle) -> io::Result<u64> {
     let mut length = 0;
     let handle = file.as_handle().as_raw_handle();
-    // SAFETY: Y43: the handle is open while `file` is borrowed, and the number is a local variable.
+    // SAFETY: Y43: the handle is open while `file` is borrowed, and the number is in this frame.
     match unsafe { GetFileSizeEx(handle, &raw mut length) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(length.cast_unsigned()),
     }
 }
 
-/// Identifies a memory file while it is open: by its handle, because a memory file has no other
-/// number. This process alone uses it (`memory_file`), and no code duplicates the handle.
+/// Identifies a memory file, as long as it is open: by its handle, for it has no other. It is this
+/// process's own (`memory_file`), and nothing duplicates the handle.
 pub(crate) fn identity(file: impl AsHandle) -> io::Result<(u64, u64)> {
     Ok((0, file.as_handle().as_raw_handle().addr() as u64))
 }
 
-/// Makes a symbolic link. The system has one call for links to directories and one for links to
-/// files, so this looks at the target. (If there is no target, this makes a link to a file.)
+/// To a directory or a file, whichever is there: the system wants to know. (To nothing: as if to a
+/// file.)
 pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     let beside = link.parent().unwrap_or(Path::new(""));
     if beside.join(original).is_dir() {
@@ -67,6 +57,5 @@ pub(crate) fn symlink(original: &Path, link: &Path) -> io::Result<()> {
     }
 }
 
-/// Sets the permissions of a new directory: this system has no such bits, and no caller asks for
-/// them.
+/// There are no such rights: nothing asks for them.
 pub(crate) fn set_mode(_builder: &mut DirBuilder, _mode: u32) {}

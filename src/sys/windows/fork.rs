@@ -1,21 +1,20 @@
-//! Values that each process has for itself. This system has no `fork`, so a value never comes from
-//! a parent.
+//! What each process has for itself. There is no `fork` here: every process is its own first one.
 
 use std::sync::OnceLock;
 
-/// The number of forks between the first process that asked and this one: none here.
+/// How many forks lie between the first process that looked and this one.
 #[inline]
 pub(crate) fn generation() -> u32 {
     0
 }
 
-/// Makes [`generation`] count forks: there is nothing to count.
+/// From now on [`generation`] would tell a child from its parent.
 pub(crate) fn watch() {}
 
-/// Makes each forked child call `handler`: there are none.
+/// Would have `handler` called in each child.
 pub(crate) fn in_child(_handler: extern "C" fn()) {}
 
-/// A value that each process makes once for itself.
+/// What a process has once.
 pub(crate) struct PerProcess<T>(OnceLock<T>);
 
 impl<T> PerProcess<T> {
@@ -23,13 +22,13 @@ impl<T> PerProcess<T> {
         Self(OnceLock::new())
     }
 
-    /// The value of this process, if it was made.
+    /// This process's, if it is made.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         self.0.get()
     }
 
-    /// The value of this process. If it was not made yet, one thread makes it now.
+    /// This process's; made now, by one thread, if it is not.
     #[inline]
     pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(make)

@@ -2,21 +2,21 @@
 
 use std::ffi::CStr;
 
-/// Whether this thread is the only one of its process: unknown, because the system runs threads of
-/// its own in every process.
+/// No other thread of this process runs, now: that cannot be told, for the system's own run in
+/// every process.
 pub(crate) fn is_alone() -> Option<bool> {
     None
 }
 
-/// Whether the calling thread is the program's first: `std` gives only that thread this name.
+/// The calling thread is the program's first, as far as `std` knows it by its name.
 pub(crate) fn is_first_thread() -> bool {
     std::thread::current().name() == Some("main")
 }
 
-/// Whether the program has other rights than its caller: this system has no such programs.
+/// Nothing gives a program other rights than its caller's.
 pub(crate) fn has_other_rights() -> bool {
     false
 }
 
-/// Sets the name that lists of processes show: here they always show the program's file.
+/// What lists of processes show: that is the program's file here.
 pub(crate) fn set_name(_name: &CStr) {}

@@ -1,11 +1,11 @@
-//! Job objects: groups of processes that end together, or that share a limit.
+//! Job objects: processes that are ended together, or have a limit.
 //!
-//! - **Y68** A job's handle is open while the `Job` exists, and the data of a call is a local
-//!   variable whose length the call is given.
-//! - **Y69** The handle of a process is open while it is borrowed. The pseudo-handle of this
-//!   process need not be closed.
+//! - **Y68** A job's handle is open while the `Job` is there, and what it is told is in this frame,
+//!   of the length that is told.
+//! - **Y69** The handle of a process is open while it is borrowed; the name for this process need
+//!   not be closed.
 //!
-//! Tests: below; `tests/process/host.rs` (refused calls) and `one.rs`, under Wine.
+//! Tests: below; `tests/process/host.rs` (refused), `one.rs`, under Wine.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -29,23 +29,23 @@ pub(super) struct Job(OwnedHandle);
 
 impl Job {
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: Y68: the call takes null for the attributes and the name.
+        // SAFETY: Y68: no name, no attributes.
         let job = unsafe { CreateJobObjectW(std::ptr::null(), std::ptr::null()) };
         if job.is_null() {
             return Err(refused("CreateJobObject")(io::Error::last_os_error()));
         }
-        // SAFETY: Y68: the handle was made just now.
+        // SAFETY: Y68: it was made just now.
         Ok(Self(unsafe { OwnedHandle::from_raw_handle(job) }))
     }
 
-    /// Makes the system end all processes of the job when its last handle is closed.
+    /// When its last handle is closed all that is in it ends.
     pub(super) fn ends_with_us(&self) -> io::Result<()> {
         let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
         limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
         self.set(&limits)
     }
 
-    /// Limits how many bytes each process of the job can commit; `None`: no limit.
+    /// Each process in it may have so many bytes committed; `None`: as many as there are.
     pub(super) fn allow(&self, bytes: Option<usize>) -> io::Result<()> {
         let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
         if let Some(bytes) = bytes {
@@ -68,7 +68,7 @@ impl Job {
         }
     }
 
-    /// Puts a child into the job. `false`: the child has already ended.
+    /// Puts a child into it. False: the child has ended already.
     pub(super) fn take(&self, child: &Child) -> io::Result<bool> {
         let ended = || matches!(id(child).and_then(|id| fetch_by_id(&id)), Ok(Some(_)));
         match self.assign(child.as_raw_handle()) {
@@ -78,7 +78,7 @@ impl Job {
         }
     }
 
-    /// Puts this process into the job, with everything that it starts later.
+    /// Puts this process into it, and what it starts from now on.
     pub(super) fn enter(&self) -> io::Result<()> {
         // SAFETY: Y69.
         self.assign(unsafe { GetCurrentProcess() })
@@ -94,7 +94,7 @@ impl Job {
         }
     }
 
-    /// Ends all processes of the job.
+    /// Ends all of it.
     pub(super) fn kill(&self) {
         // SAFETY: Y68.
         unsafe { TerminateJobObject(self.0.as_raw_handle(), KILLED) };
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// A process that waits for input.
+    /// It waits for what it should do.
     fn child() -> Child {
         let mut command = Command::new("cmd");
         let command = command.stdin(Stdio::piped()).stdout(Stdio::null());

@@ -1,7 +1,7 @@
-//! How much memory this process uses, and how much it may use: a limit of its job (`job`).
+//! How much memory this process has, and may have: a limit of its job (`job`).
 //!
-//! - **Y76** `K32GetProcessMemoryInfo` fills in a structure of the length that it is given; all of
-//!   its fields are numbers.
+//! - **Y76** `K32GetProcessMemoryInfo` fills in what it is given, of the length that is told; all
+//!   of it are numbers.
 //!
 //! Tests: `tests/process/limits.rs`, under Wine.
 #![allow(unsafe_code)]
@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 use super::job::Job;
 
-/// Reads how much memory this process uses.
+/// What reads how much there is.
 #[derive(Debug)]
 pub(crate) struct Meter(());
 
@@ -25,30 +25,29 @@ impl Meter {
         Ok(Self(()))
     }
 
-    /// The bytes that only this process uses, and the bytes that are reserved for writing: the same
-    /// number here.
+    /// How many bytes are this process's own, and how much is reserved to write to: that, too.
     pub(crate) fn read(&self) -> Option<(u64, u64)> {
         let mut counters = PROCESS_MEMORY_COUNTERS::default();
         let length = size_of_val(&counters) as u32;
         counters.cb = length;
-        // SAFETY: Y76: the pseudo-handle of this process need not be closed.
+        // SAFETY: Y76: a name for this process, which need not be closed.
         let own = unsafe { GetCurrentProcess() };
-        // SAFETY: Y76: the structure is a local variable.
+        // SAFETY: Y76: it is in this frame.
         let filled = unsafe { K32GetProcessMemoryInfo(own, &raw mut counters, length) };
-        let own = counters.PagefileUsage as u64; // what is committed, in memory or on disk
+        let own = counters.PagefileUsage as u64; // what is committed, wherever it lies
         (filled != 0).then_some((own, own))
     }
 }
 
-/// The job of this process, made with the first limit. It is inside the job that the parent has
-/// made (`family`). Processes that this one starts are in it, too, and each has the same limit for
-/// itself.
+/// The job of this process, in which it is from the first limit on: inside of the one that its
+/// parent has made (`family`). What this process starts is in it, too, and has the same limit, each
+/// process for itself.
 static JOB: OnceLock<Job> = OnceLock::new();
 
-/// How many bytes are allowed now; `usize::MAX`: no limit.
+/// What was allowed.
 static ALLOWED: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Limits how many bytes this process can commit: the allocator is refused the rest.
+/// From now on no more than `bytes` can be committed: the rest is refused to the allocator.
 pub(crate) fn allow(bytes: u64) -> io::Result<()> {
     let job = match JOB.get() {
         Some(job) => job,
@@ -63,17 +62,17 @@ pub(crate) fn allow(bytes: u64) -> io::Result<()> {
     job.allow(Some(bytes))
 }
 
-/// The limit that [`lift`] has lifted.
+/// What was allowed.
 #[derive(Debug)]
 pub(crate) struct Allowance(usize);
 
-/// Lifts the limit. `None`: there is none, or the system refuses.
+/// Allows as much as there is. `None`: that is refused.
 pub(crate) fn lift() -> Option<Allowance> {
     JOB.get()?.allow(None).ok()?;
     Some(Allowance(ALLOWED.load(Ordering::Relaxed)))
 }
 
-/// Sets the limit again that was lifted.
+/// Allows what was allowed before.
 pub(crate) fn restore(before: Allowance) {
     let _ = JOB.get().map(|job| job.allow(Some(before.0)));
 }

@@ -1,10 +1,10 @@
-//! Names the system call that was refused, because the system's own message does not.
+//! The name of a system call that is refused, which the system's own words do not say.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// The error of `call`; if the system refuses such calls, its message names the call.
+/// What `call` has failed with; if the system refuses such calls, it says which.
 pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> io::Error {
     move |error| {
         let error = error.into();
@@ -17,7 +17,7 @@ pub(crate) fn refused<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) 
     }
 }
 
-/// Whether the system has no room for one more socket, or refuses the call.
+/// No room for a socket more; or the system refuses the call.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -25,12 +25,12 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the system has no room for what was sent. No event tells when it has room again.
+/// The system has no room for what is on its way, and nothing tells when it has.
 pub(crate) fn is_crowded(error: Errno) -> bool {
     matches!(error, Errno::NOBUFS)
 }
 
-/// Whether the other end is closed.
+/// The other end is gone.
 pub(crate) fn is_gone(error: Errno) -> bool {
     matches!(
         error,
@@ -38,7 +38,7 @@ pub(crate) fn is_gone(error: Errno) -> bool {
     )
 }
 
-/// Whether the system refuses such calls altogether.
+/// Such calls are refused in any case.
 pub(crate) fn is_refusal(error: Errno) -> bool {
     matches!(error, Errno::ACCESS)
 }

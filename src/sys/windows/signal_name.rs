@@ -1,4 +1,4 @@
-//! Names for the codes with which the system ends a process. (It has no signals.)
+//! Names of signals, which this system does not have.
 
 use windows_sys::Win32::Foundation::{
     STATUS_ACCESS_DENIED, STATUS_ACCESS_VIOLATION, STATUS_BREAKPOINT, STATUS_CONTROL_C_EXIT,
@@ -9,12 +9,12 @@ use windows_sys::Win32::Foundation::{
     STATUS_VIRUS_DELETED, STATUS_VIRUS_INFECTED,
 };
 
-/// The name of a signal: this system has none.
+/// As the manual calls it.
 pub(crate) fn signal_name(_signal: i32) -> Option<String> {
     None
 }
 
-/// The meaning of an exit code that the system has set and not the program: a status of the kernel.
+/// What a code says that no program has given, but the system: a status of its kernel's.
 pub(crate) fn code_name(code: i32) -> Option<String> {
     let words = match code {
         STATUS_ACCESS_VIOLATION => "access violation",
@@ -34,7 +34,7 @@ pub(crate) fn code_name(code: i32) -> Option<String> {
         STATUS_ACCESS_DENIED => "denied access",
         STATUS_INVALID_IMAGE_HASH => "signature that is not valid",
         STATUS_VIRUS_INFECTED | STATUS_VIRUS_DELETED => "scanner for viruses",
-        // The upper four bits say "error", and that the code is the system's own.
+        // The four bits that say "error", and that it is the system's own.
         _ if code.cast_unsigned() >> 28 == 0xc => "error of the system",
         _ => return None,
     };

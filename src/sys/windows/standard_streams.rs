@@ -1,5 +1,4 @@
-//! A closed standard stream does no harm on this system: streams have no numbers that another file
-//! could get.
+//! Standard streams have no numbers here that others could get.
 
-/// Opens the standard streams that are closed: there is nothing to do.
+/// There is nothing to fill.
 pub(crate) fn fill() {}

@@ -3,8 +3,8 @@
 //! - **Y48** `GetCurrentThreadId` has no precondition.
 #![allow(unsafe_code)]
 
-/// The number of the calling thread, as the system's own tools show it.
+/// The calling thread's, as the system's own tools show it.
 pub(crate) fn mine() -> u64 {
-    // SAFETY: Y48.
+    // SAFETY: Y48: it asks for nothing.
     u64::from(unsafe { windows_sys::Win32::System::Threading::GetCurrentThreadId() })
 }

@@ -1,8 +1,8 @@
-//! Reads and writes of sockets, one system call each. The sockets do not block, and no write raises
-//! a signal.
+//! Bytes in and out of sockets, one system call each. All of them are non-blocking, and no write
+//! raises a signal.
 //!
-//! Of several buffers, only the first that is not empty is used. On a non-blocking socket, a call
-//! for several buffers does no more than that either.
+//! Of several buffers the first that is not empty is used: a call for several at once takes no more
+//! than that either, where the socket does not block.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::windows::io::BorrowedSocket;
@@ -11,10 +11,10 @@ use rustix::buffer::Buffer;
 use rustix::io::{Errno, Result};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-/// The error of a pipe without a reader (`ERROR_NO_DATA`); its kind is `BrokenPipe`.
+/// What a pipe without a reader fails with (`ERROR_NO_DATA`): `BrokenPipe`.
 const NO_READER: Errno = Errno::from_raw_os_error(232);
 
-/// Reads into one buffer. (At the end of the stream: no bytes.)
+/// Reads into one buffer. (After the end of what can be read: none.)
 #[inline]
 pub(crate) fn receive<B: Buffer<u8>>(
     from: BorrowedSocket<'_>,
@@ -36,7 +36,7 @@ pub(crate) fn receive_several(
     }
 }
 
-/// Writes some bytes of the first slice that is not empty.
+/// Writes what stands in the first of these slices that is not empty.
 #[inline]
 pub(crate) fn transmit(
     to: BorrowedSocket<'_>,
@@ -44,13 +44,13 @@ pub(crate) fn transmit(
     slices: &[IoSlice<'_>],
 ) -> Result<usize> {
     match send_several(to, slices, SendFlags::empty()) {
-        // The socket stands for a pipe, whose reader is gone.
+        // It stands for a pipe, whose reader is gone.
         Err(Errno::CONNRESET | Errno::CONNABORTED) if !is_socket => Err(NO_READER),
         sent => sent,
     }
 }
 
-/// Writes some bytes of the first slice that is not empty, to a socket.
+/// The same, to a socket.
 pub(crate) fn send_several(
     to: BorrowedSocket<'_>,
     slices: &[IoSlice<'_>],

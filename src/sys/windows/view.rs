@@ -1,7 +1,7 @@
-//! Maps a part of a file: a section object of the file, and a view of the section.
+//! The calls that map a file: a section of it, and a view of that.
 //!
-//! - **Y74** A section is made of an open file, its handle is closed once, and the section lasts as
-//!   long as a view of it.
+//! - **Y74** A section is made of a file that is open, closed once, and stays as long as a view of
+//!   it is there.
 //!
 //! Tests: `tests/process/shared.rs`, under Wine.
 #![allow(unsafe_code)]
@@ -19,7 +19,7 @@ use windows_sys::Win32::System::Memory::{
 use super::descriptor::BorrowedFile;
 use crate::sys::mapping::Access;
 
-/// Maps the `range` of `file` at a new address. The view lasts until it is [closed](close).
+/// Where the `range` of `file` is now: a fresh view. It lasts until it is [closed](close).
 pub(crate) fn open(
     file: BorrowedFile<'_>,
     range: Range<usize>,
@@ -30,16 +30,15 @@ pub(crate) fn open(
         Access::Read | Access::Fixed => (PAGE_READONLY, FILE_MAP_READ),
     };
     let file = file.as_raw_handle();
-    // SAFETY: Y74: the section covers all of the file and has no name.
+    // SAFETY: Y74: all of the file, without a name.
     let section = unsafe { CreateFileMappingW(file, null(), protection, 0, 0, null()) };
     if section.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: Y74: the section was made just now, and its handle is closed at the end of this
-    // function.
+    // SAFETY: Y74: it was made just now, and is closed at the end of this.
     let section = unsafe { OwnedHandle::from_raw_handle(section) };
     let (high, low) = ((range.start as u64 >> 32) as u32, range.start as u32);
-    // SAFETY: Y22: the system chooses the address, so the view aliases no other memory of this
+    // SAFETY: Y22: at an address that the system chooses it aliases no other memory of this
     // process.
     let view = unsafe { MapViewOfFile(section.as_raw_handle(), rights, high, low, range.len()) };
     match view.Value.is_null() {
@@ -51,7 +50,7 @@ pub(crate) fn open(
 /// Ends a view.
 ///
 /// # Safety
-/// Y22: `start` comes from [`open`], and no code uses the view any more.
+/// Y22: it is what [`open`] has given, and nobody uses it any more.
 pub(crate) unsafe fn close(start: *mut u8, _length: usize) {
     let view = MEMORY_MAPPED_VIEW_ADDRESS {
         Value: start.cast(),

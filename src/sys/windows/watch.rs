@@ -1,12 +1,12 @@
-//! How mio waits, and which sockets it watches.
+//! How mio waits, and the sockets that it watches.
 //!
-//! The system reports an event once for each question. mio asks again when an operation on one of
-//! *its* sockets would block, but the sockets here are not mio's. So each socket is lent to a
-//! socket of mio while it is watched, and [`Sources::rearm`] makes mio's socket see that the
-//! operation would block, so that mio asks again.
+//! The system reports what is ready now, once for each question. mio asks again for a socket of its
+//! own after an operation of *its* has found that it would block. The sockets here are not mio's:
+//! so each is lent to a socket of mio's while it is watched, and [`Sources::rearm`] lets that one
+//! find what ours has found.
 //!
-//! - **Y49** A lent number is given back (`into_raw_socket`) and not closed. Its owner closes it,
-//!   and stops watching it first (`Poller::unwatch`).
+//! - **Y49** A lent number is given back (`into_raw_socket`) and not closed: its owner closes it,
+//!   and takes care that it is not watched by then (`Poller::unwatch`).
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
@@ -20,15 +20,14 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::loom::Mutex;
 
-/// The system calls behind mio: the one that makes a poller, the one that makes its wake-up, the
-/// one that waits.
+/// The system's names of what mio calls: to make a poller, to make its wake-up, to wait.
 pub(crate) const CALLS: [&str; 3] = [
     "CreateIoCompletionPort",
     "CreateIoCompletionPort",
     "GetQueuedCompletionStatusEx",
 ];
 
-/// Waits until something happens, at most for `timeout`, with a resolution of a millisecond.
+/// Waits until something happens, at most for `timeout`, to the millisecond.
 pub(crate) fn wait(
     poll: &mut Poll,
     found: &mut Events,
@@ -37,21 +36,20 @@ pub(crate) fn wait(
     poll.poll(found, timeout)
 }
 
-/// The sockets that are watched.
+/// What is watched.
 #[derive(Debug, Default)]
 pub(crate) struct Sources(Mutex<Lent>);
 
-/// Sockets lent to mio. mio asks the system the same question about every kind of socket, so all of
-/// them are lent as UDP sockets.
+/// Numbers lent to mio: whatever kind of socket each is, mio asks the system about it alike.
 #[derive(Debug, Default)]
 struct Lent {
-    /// mio's socket for each token.
+    /// By its token.
     sockets: HashMap<usize, ManuallyDrop<UdpSocket>>,
     tokens: HashMap<RawSocket, usize>,
 }
 
 impl Sources {
-    /// Watches a socket in both directions.
+    /// Watches a socket, both directions.
     pub(crate) fn register(
         &self,
         registry: &Registry,
@@ -63,7 +61,7 @@ impl Sources {
         if lent.tokens.contains_key(&number) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        // SAFETY: Y49: the number is given back before the socket could be dropped.
+        // SAFETY: Y49: it is given back before it could be dropped.
         let mut mio = ManuallyDrop::new(unsafe { UdpSocket::from_raw_socket(number) });
         let both = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut *mio, Token(token), both)?;
@@ -72,7 +70,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Stops watching a socket. If it was not watched, this does nothing.
+    /// A socket is no longer watched. That it never was is no error.
     pub(crate) fn unwatch(&self, registry: &Registry, socket: BorrowedSocket<'_>) {
         let mut lent = self.0.lock();
         if let Some(token) = lent.tokens.remove(&socket.as_raw_socket())
@@ -83,7 +81,7 @@ impl Sources {
         }
     }
 
-    /// Makes mio ask the system again, after an operation would have blocked.
+    /// An operation would have blocked: the system is to be asked again.
     pub(crate) fn rearm(&self, token: usize) {
         if let Some(mio) = self.0.lock().sockets.get(&token) {
             let _ = mio.try_io(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
@@ -91,7 +89,7 @@ impl Sources {
     }
 }
 
-/// Gives back the sockets that are still watched when the loop ends.
+/// What is still watched at the loop's end is given back, too.
 impl Drop for Sources {
     fn drop(&mut self) {
         for (_, mio) in self.0.lock().sockets.drain() {
@@ -100,12 +98,12 @@ impl Drop for Sources {
     }
 }
 
-/// Gives a lent number back to its owner.
+/// The number stays its owner's.
 fn give_back(mio: ManuallyDrop<UdpSocket>) {
     let _ = ManuallyDrop::into_inner(mio).into_raw_socket();
 }
 
-/// Why a socket is not watched, as the rest of a sentence that begins with its number.
+/// Why a socket is not watched, in words that go on after its number.
 pub(crate) fn refusal(error: &io::Error) -> Option<(io::ErrorKind, &'static str)> {
     (error.kind() == io::ErrorKind::AlreadyExists).then_some((
         io::ErrorKind::AlreadyExists,

@@ -1,8 +1,8 @@
 //! Results in the order in which they come.
 //!
-//! Each task is registered once, with a waker that puts its number into a ready queue
-//! (`raw/ready_queue.rs`). So a completion costs the same however many tasks there are, and a
-//! million tasks take linear time.
+//! Each task is registered once, with a waker that puts its number into a ready
+//! queue (`raw/ready_queue.rs`); so a completion costs the same however many tasks there
+//! are, and a million tasks take linear time.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,11 +15,12 @@ use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::raw::{ReadyQueue, Task};
 
-/// The results of `tasks`, from any mixture of executors, in the order in which they come.
+/// The results of `tasks`, from any mixture of executors, as they come.
 ///
-/// It is a [`Stream`] for async code, and in blocking code a `for` loop can iterate over it. A
-/// result does not say which task it comes from. [`as_completed_keyed`](crate::as_completed_keyed)
-/// does, by any key: the index (`tasks.into_iter().enumerate()`), the id, the name, the URL.
+/// A [`Stream`] in async code, and in blocking code something to loop over with
+/// `for`. A result does not say which task it is of.
+/// [`as_completed_keyed`](crate::as_completed_keyed) does, by any key: the index
+/// (`tasks.into_iter().enumerate()`), the id, the name, the URL.
 ///
 /// ```
 /// let (first, slow) = trefoil::Completer::new();
@@ -33,7 +34,9 @@ use crate::task::raw::{ReadyQueue, Task};
 /// assert_eq!(seen, [2, 1]);
 /// ```
 ///
-/// Dropping it detaches the tasks whose results it has not returned.
+/// # Cancel safety
+/// Dropping it detaches the tasks whose results have not been given; no
+/// result that was given is lost.
 pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
     let mut tasks: Vec<_> = tasks.into_iter().collect();
     AsCompleted {
@@ -51,21 +54,20 @@ pub struct AsCompleted<T> {
     left: usize,
 }
 
-/// A result, and the index of its task.
+/// A result, and the number of its task: the place that it had among the tasks.
 pub(super) type Numbered<T> = (usize, Result<T, TaskError>);
 
 impl<T> AsCompleted<T> {
-    /// Waits for the next result. This needs no other crate: `while let Some(result) =
+    /// Waits for the next result, without another crate: `while let Some(result) =
     /// results.next().await`.
     ///
     /// # Cancel safety
-    /// Dropping the returned future loses no result.
+    /// Dropping what this returns loses no result.
     pub async fn next(&mut self) -> Option<Result<T, TaskError>> {
         next(self).await
     }
 
-    /// The result of the task with this number, which has ended; `None`: the task was refused
-    /// before.
+    /// The result of the task with this number, which has ended; `None`: it was refused before.
     fn take(&mut self, number: usize) -> Option<Numbered<T>> {
         let mut task = self.tasks.get_mut(number)?.take()?;
         self.left -= 1;
@@ -82,9 +84,9 @@ impl<T> AsCompleted<T> {
         Poll::Ready(None)
     }
 
-    /// Blocks until there is a next result, if this thread may block.
+    /// Blocks until the next result is there, where this thread may block.
     pub(super) fn next_numbered(&mut self) -> Option<Numbered<T>> {
-        // While there are results, this does not even access the parker.
+        // Not even a look at the parker while results are there.
         while let Some(number) = self.ready.next() {
             if let Some(result) = self.take(number) {
                 return Some(result);
@@ -128,8 +130,8 @@ impl<T> IntoIterator for AsCompleted<T> {
 
 /// The blocking half of [`as_completed`]: `next` waits for the next result.
 ///
-/// On an event-loop thread it never blocks: it returns the results of tasks that have ended, and
-/// then one [`TaskError::WouldBlock`] for each other task, which is detached.
+/// On an event-loop thread it never blocks: what has ended is given first, then one
+/// [`TaskError::WouldBlock`] for each task that has not, which is detached.
 pub struct AsCompletedIter<T> {
     results: AsCompleted<T>,
 }

@@ -1,6 +1,6 @@
-//! Results in the order in which they come, each with a key of the caller's.
+//! Results in the order in which they come, each with what its caller knows it by.
 //!
-//! The keys are beside an [`AsCompleted`], which returns the number of the task that has ended.
+//! The keys lie beside an [`AsCompleted`], which says the number of the task that has ended.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,11 +12,11 @@ use super::next::next;
 use crate::task::error::TaskError;
 use crate::task::raw::Task;
 
-/// Like [`as_completed`], for tasks with keys. Each result comes with the key of its task: the URL
-/// that was fetched, the file that was read. (Python's `future_to_url[future]`.)
+/// Like [`as_completed`], where each task comes with a key, which is given back with its result:
+/// the URL that was fetched, the file that was read. (Python's `future_to_url[future]`.)
 ///
-/// It is a [`Stream`] for async code, and in blocking code a `for` loop can iterate over it. Keys
-/// may be of any type, and need not be different.
+/// A [`Stream`] in async code, and in blocking code something to loop over with `for`. Keys may be
+/// of any type, and may be alike.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(2);
@@ -28,7 +28,7 @@ use crate::task::raw::Task;
 /// ```
 ///
 /// # Cancel safety
-/// See [`as_completed`].
+/// As [`as_completed`].
 pub fn as_completed_keyed<K, T>(
     pairs: impl IntoIterator<Item = (K, Task<T>)>,
 ) -> AsCompletedKeyed<K, T> {
@@ -45,17 +45,17 @@ pub fn as_completed_keyed<K, T>(
 /// Returned by [`as_completed_keyed`].
 #[must_use = "it gives its results only when they are asked for"]
 pub struct AsCompletedKeyed<K, T> {
-    /// The keys. `None`: it was returned with its result.
+    /// `None`: it was given with its result.
     keys: Vec<Option<K>>,
     results: AsCompleted<T>,
 }
 
 impl<K, T> AsCompletedKeyed<K, T> {
-    /// Waits for the next result. This needs no other crate: `while let Some((key, result)) =
+    /// Waits for the next result, without another crate: `while let Some((key, result)) =
     /// results.next().await`.
     ///
     /// # Cancel safety
-    /// Dropping the returned future loses no result.
+    /// Dropping what this returns loses no result.
     pub async fn next(&mut self) -> Option<(K, Result<T, TaskError>)> {
         next(self).await
     }
@@ -93,8 +93,8 @@ impl<K, T> IntoIterator for AsCompletedKeyed<K, T> {
 
 /// The blocking half of [`as_completed_keyed`]: `next` waits for the next result.
 ///
-/// On an event-loop thread it never blocks: it returns the results of tasks that have ended, and
-/// then one [`TaskError::WouldBlock`] with the key of each other task, which is detached.
+/// On an event-loop thread it never blocks: what has ended is given first, then one
+/// [`TaskError::WouldBlock`] with the key of each task that has not, which is detached.
 pub struct AsCompletedKeyedIter<K, T> {
     results: AsCompletedKeyed<K, T>,
 }

@@ -1,19 +1,18 @@
 //! A few futures at once, of different types, in one task: the macro `join!`.
 //!
-//! All are polled with the task's own waker, so each wake-up polls all that have not ended. This is
-//! meant for a few futures that are written one by one. For a list, spawn them and pass the tasks
-//! to `join_all`.
+//! Each is polled with the task's own waker, so each wake-up polls all that have not ended: meant
+//! for a few, written one by one. For a list, spawn them and give the tasks to `join_all`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-/// Waits for a few futures at once, inside one task, and returns all their outputs, as a tuple in
+/// Waits for a few futures at once, inside one task, and gives all their outputs, as a tuple in
 /// their order.
 ///
-/// The futures may be of any types ([`IntoFuture`]) and may borrow. They are not spawned: they
-/// share the task, and the thread, of the calling code. Use it in async code, on any runtime.
+/// They may be of any types ([`IntoFuture`]), may borrow, and are not spawned: they share the task,
+/// and the thread, of the code that has this. To be used in async code, on any runtime.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);
@@ -29,7 +28,7 @@ use pin_project_lite::pin_project;
 /// ```
 ///
 /// # Cancel safety
-/// Dropping it drops the futures, and the outputs of those that have ended.
+/// Dropping it drops the futures, and outputs that are there.
 #[macro_export]
 macro_rules! join {
     (@ [$({ $joining:ident $future:expr })*]) => {{
@@ -45,7 +44,7 @@ macro_rules! join {
         .await;
         ($($joining.as_mut().take(),)*)
     }};
-    // Each round makes a new variable, because `joining` is a different name in each.
+    // Each round makes a variable of its own: `joining` is another name in each.
     (@ [$($before:tt)*] $future:expr, $($rest:tt)*) => {
         $crate::join!(@ [$($before)* { joining $future }] $($rest)*)
     };
@@ -73,7 +72,7 @@ impl<F: Future> Joining<F> {
         }
     }
 
-    /// Polls the future. Returns true if it has ended.
+    /// True: it has ended.
     pub fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
         let Some(future) = this.future.as_mut().as_pin_mut() else {

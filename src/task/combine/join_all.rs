@@ -1,13 +1,13 @@
 //! Waiting for every task of a list, or every future.
 //!
-//! Tasks are awaited one after another, in order. All results are needed, so it does not matter
-//! which task ends first. The waiter is registered with each task, and woken by it, at most once.
-//! The time is linear in the number of tasks, with no allocation per task.
+//! Tasks are awaited one after another, in order: since all are needed, it
+//! does not matter which ends first, and each is registered with and woken
+//! for at most once. Linear in the number of tasks, and no allocation per task.
 //!
-//! Results stay in their tasks until all have ended. If the wait is dropped before, a failure that
-//! was not returned counts as one that was never taken.
+//! Results stay in their tasks until all are there: a failure that is never given, since
+//! the wait was dropped half-way, is then one that was never taken.
 //!
-//! Futures that are no tasks are polled here ([`Together`]).
+//! Other futures are polled here ([`Together`]).
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,8 +16,8 @@ use super::together::Together;
 use crate::task::error::TaskError;
 use crate::task::raw::{Task, as_tasks, output_of};
 
-/// Waits for all `futures`; returns every output, in their order. For tasks, from any mixture of
-/// executors, the outputs are their results.
+/// Waits for all `futures`; gives every output, in their order. Of tasks, from any mixture of
+/// executors, these are their results.
 ///
 /// `.await` it, or, for tasks, call [`wait`](JoinAll::wait) in blocking code.
 ///
@@ -29,8 +29,8 @@ use crate::task::raw::{Task, as_tasks, output_of};
 /// ```
 ///
 /// Futures that are no tasks are polled in the task that awaits this: nothing is spawned, so they
-/// may borrow, need not be `Send`, and stop when they are dropped. For a few futures of different
-/// types there is [`join!`](crate::join!).
+/// may borrow, need not be `Send`, and stop when they are dropped. For a few of different types
+/// there is [`join!`](crate::join!).
 ///
 /// ```
 /// let words = ["one", "three", "seven"].map(String::from);
@@ -44,8 +44,8 @@ use crate::task::raw::{Task, as_tasks, output_of};
 /// Cost: no allocation for a task; two for another future, which is polled only when it was woken.
 ///
 /// # Cancel safety
-/// Dropping it before its end detaches the tasks; the results of those that have ended are dropped
-/// with it. Other futures are dropped, and so are their outputs.
+/// Dropping it half-way detaches the tasks; the results of those that have ended are
+/// dropped with it. Other futures are dropped, and outputs that are there.
 pub fn join_all<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> JoinAll<F::IntoFuture> {
     JoinAll {
         futures: futures.into_iter().map(F::into_future).collect(),
@@ -57,9 +57,9 @@ pub fn join_all<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> JoinAll<
 /// Returned by [`join_all`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct JoinAll<F: Future> {
-    /// All futures, if they are tasks; otherwise the futures until the first poll.
+    /// All of them, if they are tasks; other futures until the first poll.
     futures: Vec<F>,
-    /// How many tasks from the front have ended. The next one is being awaited.
+    /// So many tasks from the front have ended; the next one is awaited now.
     ended: usize,
     others: Option<Together<F>>,
 }
@@ -67,8 +67,8 @@ pub struct JoinAll<F: Future> {
 impl<T> JoinAll<Task<T>> {
     /// Blocks until all have ended.
     ///
-    /// On an event-loop thread it never blocks: the result of each task that has not ended is
-    /// [`TaskError::WouldBlock`], and the task is detached.
+    /// On an event-loop thread it never blocks: each task that has not ended
+    /// yields [`TaskError::WouldBlock`] and is detached.
     pub fn wait(self) -> Vec<Result<T, TaskError>> {
         self.futures.into_iter().map(Task::join).collect()
     }
@@ -97,7 +97,7 @@ impl<F: Future> Future for JoinAll<F> {
     }
 }
 
-// The futures are not moved once they are polled.
+// Where a future stands is left alone once it is polled.
 impl<F: Future> Unpin for JoinAll<F> {}
 
 debug!(impl<F: Future> JoinAll<F>, self, ended = self.ended);

@@ -1,9 +1,8 @@
 //! A task of another type: the same work, its value changed on arrival.
 //!
-//! It is a promise that the first task's callback keeps. Cancelling the promise cancels the first
-//! task. The link to the first task is dropped when the callback runs, so that a long chain is not
-//! freed by recursion. The hook keeps only whether an executor was to keep the promise in the end:
-//! in a forked child none does.
+//! A promise that the first task's callback keeps. Cancelling it cancels the first. Its link to
+//! the first goes when the callback runs, so that a long chain is not freed by recursion. What
+//! stays is whether an executor was to keep the promise in the end: in a forked child none does.
 
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
@@ -13,10 +12,10 @@ use crate::task::panic::catch;
 use crate::task::raw::cell::promise;
 use crate::task::raw::{OnCancel, Origin, Task, TaskRef};
 
-/// Passes a cancellation on to the first task.
+/// Passes a cancellation on to the task that the value was to come from.
 struct CancelSource {
     source: Mutex<Option<TaskRef>>,
-    /// Whether an executor runs the first task.
+    /// That task is an executor's.
     executors: bool,
 }
 
@@ -48,10 +47,11 @@ impl OnCancel for CancelSource {
 }
 
 impl<T> Task<T> {
-    /// The same work with its value changed by `f`. Like [`on_done`](Task::on_done)'s callback, `f`
-    /// runs even if the new task is detached. A panic in `f` is the new task's; a failure passes
-    /// through; cancelling the new task cancels this one. The new task has this one's name. If its
-    /// failure is never taken, the hook of this one's executor is called.
+    /// The same work with its value changed by `f`, which runs as
+    /// [`on_done`](Task::on_done)'s callback does, even if the new task is detached. A panic in `f`
+    /// is the new task's; a failure passes through; cancelling the new task cancels this one.
+    /// The new task has this one's name. If its failure is never taken, this one's executor hears
+    /// of it.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);

@@ -1,10 +1,9 @@
-//! Functions over tasks of any executors: wait for all of a list, for the first or for some; with a
-//! time limit; map or share a result. Those that wait for all or for the first also take other
-//! futures.
+//! Functions over tasks, whatever executors they are of: all of a list, the first, some of them; in
+//! time, mapped, shared. And over other futures, for those that wait for all or for the first.
 //!
-//! A task's cell has one consumer. So each of these functions is that consumer: with the waker that
-//! it is polled with (`join_all`, `race`), with one of a ready queue (`try_join_all`,
-//! `as_completed`, `wait`), or with a waker of its own (`on_done`, `map`, `shared_task`).
+//! The stem's cell has one consumer. So each of these is that consumer: by the waker that it is
+//! polled with (`join_all`, `race`), by one of a ready queue (`try_join_all`, `as_completed`,
+//! `wait`), or by one of its own (`on_done`, `map`, `shared_task`).
 
 mod as_completed;
 mod as_completed_keyed;

@@ -1,9 +1,9 @@
 //! A callback as a consumer: a waker that takes the result and calls a closure.
 //!
-//! The callback owns the handle, and is in the slot of the task that the handle belongs to. The
-//! task's end breaks this cycle, and every task ends. The code that empties the slot runs the
-//! callback: the waker, or `on_done` if the task has ended meanwhile. A lock decides, so the
-//! callback runs once.
+//! The callback owns the handle, and sits in the slot of the task that the handle
+//! belongs to: a cycle that the task's end breaks, and every task ends. It is
+//! run by the caller that empties it: the waker, or `on_done` if the task
+//! ended while it was being armed. A lock decides, so it runs once.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -13,7 +13,7 @@ use crate::task::error::TaskError;
 use crate::task::nested;
 use crate::task::raw::Task;
 
-/// The closure with its handle. `None`: it was called.
+/// What takes the result and calls the closure, once it is armed.
 struct Callback(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Callback {
@@ -32,9 +32,9 @@ impl Wake for Callback {
 }
 
 impl<T> Task<T> {
-    /// Calls `f` with the result when the task ends: on the thread that ends it, or at once if it
-    /// has ended. `f` must be short. If it panics, the panic hook reports that, and the panic is
-    /// caught.
+    /// Calls `f` with the result when the task ends: on the thread that ends it,
+    /// or here and now if it has ended. `f` must be short; a panic in it is shown by the
+    /// panic hook and goes no further.
     ///
     /// ```
     /// let (tell, told) = std::sync::mpsc::channel();
@@ -56,8 +56,7 @@ impl<T> Task<T> {
                 f(result);
             }
         }));
-        // The callback is registered first, and then the task is checked: an end after the check
-        // finds the callback.
+        // Armed, then looked: an end after the look finds it armed.
         if !registered || cell.is_finished() {
             callback.fire();
         }

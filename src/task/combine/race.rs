@@ -1,9 +1,10 @@
 //! Waiting for the first task of a list, or the first future.
 //!
-//! Each task gets the waker of the waiting task, so the first to end wakes it. It then searches for
-//! the winner from the front. So every task is checked twice: to register, and to find the winner.
+//! Each task gets the racer's own waker, so whichever ends wakes it; it then looks
+//! for the winner from the front. Two looks at every task in all: one to
+//! register, one to find the winner.
 //!
-//! Futures that are no tasks are polled here ([`Together`]).
+//! Other futures are polled here ([`Together`]).
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,11 +15,11 @@ use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
 use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
 
-/// Waits for the first of `futures` to end and returns its output. For tasks, that is the result,
-/// which may be an error, and the other tasks are cancelled; other futures are dropped.
+/// Waits for the first of `futures` to end and gives its output. Of tasks, that is its result, good
+/// or bad, and the other tasks are cancelled; other futures are dropped.
 ///
-/// `.await` it, or, for tasks, call [`wait`](Race::wait) in blocking code. If several have ended,
-/// the first in order wins. Without any tasks the result is [`TaskError::Closed`].
+/// `.await` it, or, for tasks, call [`wait`](Race::wait) in blocking code. Of several that have
+/// ended, the first in order wins. Without any tasks: [`TaskError::Closed`].
 ///
 /// ```
 /// let (_never, slow) = trefoil::Completer::<u32>::new();
@@ -28,8 +29,7 @@ use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
 ///
 /// Futures that are no tasks are polled in the task that awaits this, as
 /// [`join_all`](crate::join_all) does. A task inside a future that loses is detached, as it is
-/// wherever it is dropped. For a few futures of different types there is
-/// [`select!`](crate::select!).
+/// wherever it is dropped. For a few of different types there is [`select!`](crate::select!).
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,12 +42,12 @@ use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
 /// ```
 ///
 /// # Panics
-/// If the list is empty and its type is not a task's: no future could ever win, and no error can be
-/// returned.
+/// If there are no futures, and they would not be tasks: nothing could ever win, and no error can
+/// be given.
 ///
 /// # Cancel safety
-/// Dropping it before the end detaches all tasks; no result is lost that could have been taken.
-/// Other futures are dropped.
+/// Dropping it before the end detaches all tasks; no result is lost that could have
+/// been taken. Other futures are dropped.
 #[track_caller]
 pub fn race<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> Race<F::IntoFuture> {
     let futures: Vec<_> = futures.into_iter().map(F::into_future).collect();
@@ -64,7 +64,7 @@ pub fn race<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> Race<F::Into
 /// Returned by [`race`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct Race<F: Future> {
-    /// All futures, if they are tasks; otherwise the futures until the first poll.
+    /// All of them, if they are tasks; other futures until the first poll.
     futures: Vec<F>,
     others: Option<Together<F>>,
 }
@@ -73,8 +73,8 @@ impl<T> Race<Task<T>> {
     /// Blocks until the first has ended.
     ///
     /// # Errors
-    /// That of the winner. On an event-loop thread it never blocks: if no task has ended, the
-    /// result is [`TaskError::WouldBlock`], and all tasks are detached.
+    /// The winner's. On an event-loop thread it never blocks: if none has ended,
+    /// [`TaskError::WouldBlock`], and all are detached.
     pub fn wait(self) -> Result<T, TaskError> {
         block_on(self).unwrap_or(Err(TaskError::WouldBlock))
     }
@@ -88,7 +88,7 @@ impl<F: Future> Future for Race<F> {
         let Some(tasks) = as_tasks(&mut this.futures) else {
             let others = Together::begun(&mut this.others, &mut this.futures);
             let Some((_, output)) = ready!(others.poll_next(cx)) else {
-                return Poll::Pending; // it was polled again after its end
+                return Poll::Pending; // polled again after its end
             };
             this.others = None;
             return Poll::Ready(output);
@@ -108,7 +108,7 @@ impl<F: Future> Future for Race<F> {
     }
 }
 
-// The futures are not moved once they are polled.
+// Where a future stands is left alone once it is polled.
 impl<F: Future> Unpin for Race<F> {}
 
 debug!(impl<F: Future> Race<F>, self, of = self.futures.len());

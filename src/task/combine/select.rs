@@ -1,11 +1,11 @@
 //! The first of a few futures, of different types: the macro `select!`.
 
-/// Waits for the first of a few futures, inside one task, drops the others, and then continues with
-/// the expression of the first.
+/// Waits for the first of a few futures, inside one task, and goes on with what is written for it;
+/// the others are dropped before.
 ///
-/// Each branch is `pattern = future => expression`. All expressions have one type, and are code of
-/// the calling function: `?`, `break`, `return` and `.await` are allowed. Use it in async code, on
-/// any runtime.
+/// Each branch is `pattern = future => expression`; all expressions have one type, and are code of
+/// the function that has this: `?`, `break`, `return` and `.await` are allowed. To be used in async
+/// code, on any runtime.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,24 +30,24 @@
 /// assert_eq!(sum, 6);
 /// ```
 ///
-/// - If several are ready, the first as written wins. (tokio takes any, unless it is told
-///   `biased;`, which is allowed here, too.) So write first what must not be kept waiting.
-/// - A branch with `, if condition` takes part only if the condition holds when the wait begins.
-///   Its future is made anyway, but not polled.
-/// - A branch whose output does not match its pattern takes no further part, and the others are
-///   still waited for. A pattern must not contain `ref` or `&`, and `mut` only as the whole: `mut
-///   line = lines.next()`, but `Ok(line) = ..` and then `let mut line = line`.
-/// - `else => expression`, as the last branch, is for the case that no branch takes part any more.
-/// - A [`Task`](crate::Task) that loses is detached and continues. To cancel the losers, use
-///   [`race`](crate::race) or [`cancel_on_drop`](crate::Task::cancel_on_drop). To continue with a
-///   task in the next round, write `&mut task`.
+/// - Of several that are ready, the first as written wins. (tokio takes any, unless it is told
+///   `biased;`, which may be written here, too.) So put first what must not be kept waiting.
+/// - A branch with `, if condition` takes part only if that holds when the wait begins. Its future
+///   is made anyway, and not polled.
+/// - One whose output does not match its pattern takes no further part, and the others are waited
+///   for. A pattern has no `ref` or `&`, and `mut` only as the whole: `mut line = lines.next()`,
+///   but `Ok(line) = ..` and then `let mut line = line`.
+/// - `else => expression`, as the last: when no branch takes part any more.
+/// - A [`Task`](crate::Task) that loses is detached and goes on. To have losers cancelled:
+///   [`race`](crate::race), or [`cancel_on_drop`](crate::Task::cancel_on_drop). To go on with one
+///   in the next round, give it as `&mut task`.
 ///
 /// # Panics
 /// If no branch takes part any more, and there is no `else`.
 ///
 /// # Cancel safety
-/// The futures that lose are dropped; their own documentation says what that means. `recv` of a
-/// channel loses nothing; a future that has read half a line into itself loses it.
+/// The futures that lose are dropped: what that means is theirs to say. `recv` of a channel loses
+/// nothing; a future that has read half a line into itself loses it.
 #[macro_export]
 macro_rules! select {
     (@ [$({
@@ -88,15 +88,14 @@ macro_rules! select {
             "trefoil::select!: no branch takes part any more, and there is no `else`"
         ))
     };
-    // This is a separate rule: as an expression it would have braces that the compiler calls
-    // unnecessary.
+    // A block apart: as an expression it would have braces that the compiler calls unnecessary.
     (@ [$($before:tt)*] else => $else:block $(,)?) => {
         $crate::select!(@ [$($before)*] @ $else)
     };
     (@ [$($before:tt)*] else => $else:expr $(,)?) => {
         $crate::select!(@ [$($before)*] @ $else)
     };
-    // Each round makes new variables, because these three names are different in each.
+    // Each round makes variables of its own: these three names are others in each.
     (@ [$($before:tt)*]
         $pattern:pat = $what:expr $(, if $condition:expr)? => $then:block, $($rest:tt)*) => {
         $crate::select!(@ [$($before)* {

@@ -1,10 +1,10 @@
 //! One result for many waiters.
 //!
-//! The task has one consumer, which wakes all waiters. The first waiter to check after the end
-//! moves the result out of the task into a cell that is written once; each waiter clones it from
-//! there. So a result needs only `Clone`. If no waiter has checked when the last of the handles is
-//! dropped, an error is still in the task, and is reported then. No lock is held while a value is
-//! cloned or a waker woken.
+//! The task has one consumer, which wakes all waiters. The first to look after the end
+//! moves the result out of the task into a cell that is written once and then shared, from which
+//! each clones it. So nothing is asked of a result but `Clone`, and an error that was not looked
+//! for is still the task's when its handle is dropped with the last of the sharers, and told then.
+//! No lock is held while a value is cloned or a waker woken.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ use crate::task::id::TaskId;
 use crate::task::raw::{Task, TaskRef};
 use crate::task::waiters::Waiters;
 
-/// A task whose result many can await or join; see [`Task::shared`].
+/// A task whose result many may await or join; see [`Task::shared`].
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);
@@ -28,19 +28,19 @@ use crate::task::waiters::Waiters;
 /// assert_eq!(shared.join().unwrap(), thread.join().unwrap());
 /// ```
 ///
-/// Dropping all of the handles detaches the task.
+/// Dropping all of them detaches the task.
 ///
 /// # Cancel safety
-/// Dropping one handle loses nothing for the others.
+/// Dropping one loses nothing for the others.
 #[must_use = "dropping every one of them detaches the task"]
 pub struct SharedTask<T> {
     shared: Arc<Shared<T>>,
-    /// The key under which this handle's waker is registered.
+    /// That of our waker.
     key: Option<u64>,
 }
 
 struct Shared<T> {
-    /// A reference for cancelling the task without the lock.
+    /// To cancel it by, without the lock.
     to_cancel: TaskRef,
     task: Mutex<Task<T>>,
     result: OnceLock<Result<T, TaskError>>,
@@ -48,8 +48,8 @@ struct Shared<T> {
 }
 
 impl<T> Task<T> {
-    /// A handle that can be cloned. Each clone awaits or joins the task, and gets a clone of the
-    /// result. The handles are `Send` and `Sync` if the result is both.
+    /// A handle that many may have: each awaits or joins it, and gets a clone
+    /// of the result. They are `Send` and `Sync` if the result is both.
     pub fn shared(self) -> SharedTask<T>
     where
         T: Clone,
@@ -73,7 +73,7 @@ impl<T> Shared<T> {
     /// The result, if the task has ended.
     fn result(&self) -> Option<&Result<T, TaskError>> {
         if self.result.get().is_none() && self.to_cancel.is_finished() {
-            // The result is moved from the task to the cell under the lock, once.
+            // Moved from one place to the other under the lock, once.
             let mut task = self.task.lock();
             if self.result.get().is_none()
                 && let Some(result) = task.try_join()
@@ -86,15 +86,15 @@ impl<T> Shared<T> {
 }
 
 impl<T: Clone> SharedTask<T> {
-    /// Blocks this thread until the task has ended, and returns a clone of the result.
+    /// Waits for the end, blocking this thread, and gives a clone of the result.
     ///
     /// # Errors
-    /// See [`Task::join`].
+    /// As [`Task::join`].
     pub fn join(&self) -> Result<T, TaskError> {
         if let Some(result) = self.try_join() {
             return result;
         }
-        // The task would wait for itself for ever.
+        // It would wait for itself for ever.
         if self.shared.to_cancel.needs_this_thread() {
             return Err(TaskError::WouldBlock);
         }
@@ -109,12 +109,12 @@ impl<T: Clone> SharedTask<T> {
 }
 
 impl<T> SharedTask<T> {
-    /// Cancels the task, for all waiters; see [`Task::cancel`].
+    /// As [`Task::cancel`]: for all waiters.
     pub fn cancel(&self) -> bool {
         self.shared.to_cancel.cancel()
     }
 
-    /// Whether the task has ended.
+    /// The result is there.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.shared.to_cancel.is_finished()
@@ -137,8 +137,7 @@ impl<T: Clone> Future for SharedTask<T> {
         let this = &mut *self;
         this.shared.waiting.register(&mut this.key, cx.waker());
         awaited::note(&self.shared.to_cancel);
-        // The waker is registered first, and then the result is checked: a result that comes after
-        // the check finds the waker.
+        // Registered, then looked: a result that comes after the look finds the waker.
         self.try_join().map_or(Poll::Pending, Poll::Ready)
     }
 }

@@ -1,8 +1,9 @@
 //! A deadline around any future.
 //!
-//! It needs no event loop: the alarm registers with the loop of the thread that polls it, if there
-//! is one, and otherwise with one helper thread that ends when it is not needed. The future is
-//! polled before the clock is read, so a result that exists at the deadline is not lost.
+//! It needs no loop of ours: the alarm registers with the loop of the thread that
+//! polls it first, or else with one helper thread that ends when it is not needed.
+//! The future is polled before the clock is asked, so a result that is there at the
+//! deadline is not lost.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,10 +15,10 @@ use crate::alarm::Alarm;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 
-/// Gives `future`, or the future that it becomes, at most `duration`, on any runtime or none.
+/// Gives `future`, or what becomes one, at most `duration`, on any runtime or none.
 ///
-/// A [`Task`](crate::Task) that is timed out is detached and continues, unless it was made
-/// [`cancel_on_drop`](crate::Task::cancel_on_drop).
+/// A [`Task`](crate::Task) that is timed out is detached and goes on, unless it
+/// was made [`cancel_on_drop`](crate::Task::cancel_on_drop).
 ///
 /// `.await` it, or call [`wait`](Timeout::wait) in blocking code.
 ///
@@ -31,12 +32,12 @@ use crate::task::error::TaskError;
 /// ```
 ///
 /// # Errors
-/// [`TaskError::TimedOut`] if the time is up first. The time counts from this call. The error does
-/// not name the future, which the caller knows; `timeout(d, &mut task)` leaves the task to the
-/// caller, with its id and name.
+/// [`TaskError::TimedOut`] if the time is up first. It is counted from this call. The error does
+/// not name the future, which the caller knows; `timeout(d, &mut task)` leaves the task to it, with
+/// its id and name.
 ///
 /// # Cancel safety
-/// Dropping it drops the future, so it is as cancel safe as the future.
+/// As safe as `future` is: dropping it drops the future.
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
     let alarm = Alarm::after(duration);
     let future = future.into_future();

@@ -1,8 +1,8 @@
-//! Many futures that one task polls, each when it was woken.
+//! Many futures that are polled by one task, each when it was woken.
 //!
-//! Each future has a waker of its own, which puts its number into a ready queue; so a wake-up costs
-//! the same however many there are. This is for futures that are no tasks. Tasks run by themselves,
-//! and only their ends are waited for.
+//! Each has a waker of its own, which puts its number into a ready queue; so a wake-up costs the
+//! same however many there are. For futures that are no tasks: those go on by themselves, and only
+//! their ends are waited for.
 //!
 //! Tests: `tests/task/futures.rs`.
 
@@ -14,19 +14,19 @@ use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::task::raw::{ReadyQueue, ReadyShared};
 
 pub(super) struct Together<F: Future> {
-    /// The futures. `None`: it has ended.
+    /// `None`: it has ended.
     futures: Vec<Option<Pin<Box<F>>>>,
     wakers: Vec<Arc<OneWaker>>,
     woken: ReadyQueue,
     left: usize,
-    /// The outputs that are kept until all futures have ended.
+    /// Those that are kept until all are there.
     outputs: Vec<Option<F::Output>>,
 }
 
 /// The waker of the future with this number.
 struct OneWaker {
     number: usize,
-    /// Whether the number is in the queue.
+    /// The number is in the queue.
     queued: AtomicBool,
     queue: Arc<ReadyShared>,
 }
@@ -44,7 +44,7 @@ impl Wake for OneWaker {
 }
 
 impl<F: Future> Together<F> {
-    /// Makes them of `futures` at the first poll.
+    /// Those that `futures` were before the first poll.
     pub(super) fn begun<'a>(others: &'a mut Option<Self>, futures: &mut Vec<F>) -> &'a mut Self {
         others.get_or_insert_with(|| Self::of(std::mem::take(futures)))
     }
@@ -61,7 +61,7 @@ impl<F: Future> Together<F> {
                 queued,
                 queue,
             });
-            waker.wake_by_ref(); // this asks for the first poll
+            waker.wake_by_ref(); // to be polled for the first time
             waker
         };
         Self {
@@ -73,22 +73,21 @@ impl<F: Future> Together<F> {
         }
     }
 
-    /// Waits for the next future to end; returns its number and its output. `None`: all have ended.
+    /// Waits for the next one to end: its number and its output. `None`: all have ended.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, F::Output)>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        // Polls each future at most once, and looks once more: futures that wake themselves must
-        // not keep this thread busy.
+        // All of them once, and a look: futures that wake themselves must not keep this thread.
         for _ in 0..=self.left {
             let Poll::Ready(number) = self.woken.poll_next(cx) else {
                 return Poll::Pending;
             };
             let one = &self.wakers[number];
-            // This comes before the poll: a wake-up from now on asks for another one.
+            // Before the poll: a wake-up from now on asks for another one.
             one.queued.store(false, Ordering::SeqCst);
             let Some(future) = &mut self.futures[number] else {
-                continue; // it was woken after its end
+                continue; // woken after its end
             };
             let waker = Waker::from(one.clone());
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -105,7 +104,7 @@ impl<F: Future> Together<F> {
         self.outputs[number] = Some(output);
     }
 
-    /// The outputs that were kept, in the order of the futures.
+    /// What was kept, in the order of the futures.
     pub(super) fn kept(&mut self) -> impl Iterator<Item = F::Output> {
         std::mem::take(&mut self.outputs).into_iter().flatten()
     }

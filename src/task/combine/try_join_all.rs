@@ -1,10 +1,10 @@
-//! Waiting for every task of a list, or every future, until one fails.
+//! Waiting for every task of a list, or every future, as long as all goes well.
 //!
-//! Tasks are checked in the order of completion. So the first failure in time, at any place in the
-//! list, ends the wait at once and cancels the rest. A task whose result was taken before counts as
-//! failed, in `Closed`.
+//! Tasks are looked at in the order of completion, so the first failure in time,
+//! wherever it stands in the list, ends the wait at once and cancels the rest. One whose result was
+//! taken before counts as failed, in `Closed`.
 //!
-//! Futures that are no tasks are polled here ([`Together`]).
+//! Other futures are polled here ([`Together`]).
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,9 +15,8 @@ use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
 use crate::task::raw::{ReadyQueue, Task, as_tasks_of, output_of};
 
-/// Waits for all `futures`, which may be tasks from any mixture of executors. Returns their values,
-/// in their order, or the first failure. A failure cancels the other tasks, or drops the other
-/// futures.
+/// Waits for all `futures`, or for tasks from any mixture of executors; gives their values, in
+/// their order, or the first failure, and then cancels the other tasks, or drops the other futures.
 ///
 /// `.await` it, or, for tasks, call [`wait`](TryJoinAll::wait) in blocking code.
 ///
@@ -33,7 +32,7 @@ use crate::task::raw::{ReadyQueue, Task, as_tasks_of, output_of};
 /// ```
 ///
 /// Futures that are no tasks are polled in the task that awaits this, as
-/// [`join_all`](crate::join_all) does. Their errors can be of any one type:
+/// [`join_all`](crate::join_all) does, and their errors are of any one type:
 ///
 /// ```
 /// let lengths = ["12", "x", "34"].map(async |text: &str| text.parse::<u32>());
@@ -44,8 +43,8 @@ use crate::task::raw::{ReadyQueue, Task, as_tasks_of, output_of};
 /// The first failure in time.
 ///
 /// # Cancel safety
-/// Dropping it before its end detaches the tasks that have not ended; the values of the others are
-/// dropped with it. Other futures are dropped.
+/// Dropping it half-way detaches the tasks that have not ended; the values of the others
+/// are dropped with it. Other futures are dropped.
 pub fn try_join_all<F, T, E>(futures: impl IntoIterator<Item = F>) -> TryJoinAll<F::IntoFuture>
 where
     F: IntoFuture<Output = Result<T, E>>,
@@ -63,9 +62,9 @@ where
 /// Returned by [`try_join_all`].
 #[must_use = "it waits only when awaited, or by `wait()`"]
 pub struct TryJoinAll<F: Future> {
-    /// All futures, if they are tasks; otherwise the futures until the first poll.
+    /// All of them, if they are tasks; other futures until the first poll.
     futures: Vec<F>,
-    /// The numbers of the tasks that have ended.
+    /// The tasks that have ended.
     ready: ReadyQueue,
     left: usize,
     others: Option<Together<F>>,
@@ -75,8 +74,8 @@ impl<T> TryJoinAll<Task<T>> {
     /// Blocks until all have ended, or one has failed.
     ///
     /// # Errors
-    /// The first failure in time. On an event-loop thread it never blocks: if a task has not ended,
-    /// the result is [`TaskError::WouldBlock`], and the rest are cancelled.
+    /// The first failure in time. On an event-loop thread it never blocks: if
+    /// one has not ended, [`TaskError::WouldBlock`], and the rest are cancelled.
     pub fn wait(mut self) -> Result<Vec<T>, TaskError> {
         block_on(&mut self).unwrap_or_else(|| {
             cancel_all(std::mem::take(&mut self.futures));
@@ -122,7 +121,7 @@ where
     }
 }
 
-// The futures are not moved once they are polled.
+// Where a future stands is left alone once it is polled.
 impl<F: Future> Unpin for TryJoinAll<F> {}
 
 debug!(impl<F: Future> TryJoinAll<F>, self, left = self.left);

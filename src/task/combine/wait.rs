@@ -1,8 +1,8 @@
-//! Waits for some tasks of a list, and returns the tasks themselves.
+//! Waiting for some of a list, and getting the tasks themselves back.
 //!
-//! As `concurrent.futures.wait` and `asyncio.wait` do, it returns two lists of tasks: those that
-//! have ended (their results are still in them) and those that have not. Nothing is cancelled,
-//! nothing is lost.
+//! As `concurrent.futures.wait` and `asyncio.wait`: the tasks come back in two
+//! lists, those that have ended (their results still in them) and those that have
+//! not; nothing is cancelled, nothing is lost.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,17 +16,17 @@ use crate::task::raw::{ReadyQueue, Task};
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Until {
-    /// Until one has ended, with a value or an error.
+    /// Until one has ended, well or badly.
     First,
-    /// Until one has failed, or all have ended. A cancelled task has ended and not failed, as in
-    /// Python. A task whose result was taken before has failed, in [`TaskError::Closed`].
+    /// Until one has failed, or all have ended. One that was cancelled has ended and not failed, as
+    /// in Python. One whose result was taken before has failed, in [`TaskError::Closed`].
     FirstError,
     /// Until all have ended.
     All,
 }
 
-/// Waits until the condition holds or the time is up, and returns the tasks: those that have ended,
-/// and those that have not, each in their order.
+/// Waits until the condition holds or the time is up, and gives the tasks back:
+/// those that have ended, and those that have not, each in their order.
 ///
 /// `.await` it, or call [`wait`](Wait::wait) in blocking code.
 ///
@@ -42,7 +42,7 @@ pub enum Until {
 /// ```
 ///
 /// # Cancel safety
-/// Dropping it detaches the tasks. To keep them, set a time limit instead.
+/// Dropping it detaches the tasks. To keep them, give it a time limit instead.
 pub fn wait<T>(
     tasks: impl IntoIterator<Item = Task<T>>,
     until: Until,
@@ -69,8 +69,8 @@ pub struct Wait<T> {
 }
 
 impl<T> Wait<T> {
-    /// Blocks until the condition holds or the time is up. On an event-loop thread it returns at
-    /// once.
+    /// Blocks until the condition holds or the time is up. On an event-loop
+    /// thread it returns at once, with what has ended.
     pub fn wait(mut self) -> (Vec<Task<T>>, Vec<Task<T>>) {
         block_on(&mut self).unwrap_or_else(|| self.split())
     }

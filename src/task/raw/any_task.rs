@@ -1,9 +1,9 @@
-//! Finds the tasks in a list of futures of one type.
+//! The tasks in a list of futures of any one type.
 //!
 //! **Job.** `join_all`, `try_join_all` and `race` take futures, and a [`Task`] is a future. But
-//! with a task they do more than take its output: they check it without taking the output, and
-//! cancel it. No trait can distinguish tasks from other futures (`docs/DESIGN.md` says why), so
-//! this file finds out from the type.
+//! with a task they do more than take its output: they look at it without taking the output, and
+//! cancel it. No trait can tell tasks from other futures (`docs/DESIGN.md` says why), so this file
+//! finds out from the type.
 //!
 //! - **T19** [`is_task`] is true for `Task<T>`, of any `T`, and for no other type. It relies on
 //!   what [`Iterator::fuse`] promises: after a `None` come only `None`s, unless the iterator is a
@@ -11,7 +11,7 @@
 //!   `None`, and is a [`FusedIterator`] only if `F` is a `Task`. So if a second `next` through
 //!   `fuse` returns something, `F` is a task. The optimizer reduces this to a constant.
 //! - **T20** A `Task<T>` has the memory layout of its one field, whatever `T` is; and an
-//!   [`AnyTask`] has that of a `Task`.
+//!   [`AnyTask`] that of a `Task`.
 //!
 //! **Rejected.** Comparing `TypeId`s: types that borrow have none, and `T` is not known. A special
 //! waker to which the poll of a task would respond: each poll of each task would pay for it, and a
@@ -43,7 +43,7 @@ impl<F> Iterator for Probe<F> {
     }
 }
 
-/// This is false, on purpose: `fuse` believes it, and that is how a task is recognized (T19).
+/// False, on purpose: `fuse` believes it, and that is how a task is recognized (T19).
 impl<T> FusedIterator for Probe<Task<T>> {}
 
 /// Whether `F` is a `Task<T>`, of some `T` (T19).
@@ -57,15 +57,15 @@ pub(in crate::task) fn is_task<F>() -> bool {
     probe.next().is_none() && probe.next().is_some()
 }
 
-/// A type in place of a task's output type, where that is not known.
+/// Stands for the output type of a task, where that is not known.
 enum Unknown {}
 
-/// A task whose output has an unknown type and is not accessed.
+/// A task with an output of unknown type, which is not touched.
 #[repr(transparent)]
 pub(in crate::task) struct AnyTask(Task<Unknown>);
 
 impl AnyTask {
-    /// See [`Task::register`].
+    /// As [`Task::register`].
     #[inline]
     pub(in crate::task) fn register(&mut self, waker: Waker) -> bool {
         self.0.register(waker)
@@ -81,7 +81,7 @@ impl AnyTask {
 #[inline]
 pub(in crate::task) fn as_tasks<F>(futures: &mut [F]) -> Option<&mut [AnyTask]> {
     let tasks = &raw mut *futures as *mut [AnyTask];
-    // SAFETY: T19, T20: each is a `Task<T>`, and an `AnyTask` has the same layout and accesses no
+    // SAFETY: T19, T20: each is a `Task<T>`, and an `AnyTask` has the same layout, and touches no
     // `T`.
     is_task::<F>().then(|| unsafe { &mut *tasks })
 }

@@ -27,7 +27,7 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::record::{self, Kind};
 use crate::task::error::TaskError;
-use crate::task::outcome::{AsValue, ByOutcome, Outcome, OutputRule};
+use crate::task::outcome::{ByOutcome, Ending, Outcome, Whole};
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
 
@@ -52,7 +52,7 @@ impl<W, T> Payload<W, T> {
     }
 }
 
-/// The `S` of a cell that is never scheduled again: that of a closure, or of a value that existed
+/// The `S` of a cell that is never scheduled again: that of a closure, or of a value that was ready
 /// from the start.
 struct Never;
 
@@ -112,7 +112,7 @@ where
     unsafe { queued(&Make::<F, F::Output, S>::LOCAL, schedule, future, false) }
 }
 
-/// The two sides of a promise. `hook` is called when it is cancelled.
+/// The two sides of a promise. `hook` is told when it is cancelled.
 #[track_caller]
 pub(crate) fn promise<T, H>(hook: H) -> (Completer<T>, Task<T>)
 where
@@ -176,7 +176,7 @@ fn allocate<W, T, S>(
     let birth = Birth::at(Location::caller());
     let layout = Layout::new::<Cell<W, T, S>>();
     let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
-    // The header is built in place: a copy would have to wait until each word of the original was
+    // Built in place: to copy it would mean to wait until each word of the original has been
     // written.
     let header = Header {
         birth,
@@ -242,12 +242,12 @@ impl<F: Future, T, S: Schedule> Make<F, T, S> {
 
 impl<F: Future, S: Schedule> Make<F, F::Output, S> {
     const FUTURE: VTable = VTable {
-        run: run_future::<F, F::Output, S, AsValue, false>,
+        run: run_future::<F, F::Output, S, Whole, false>,
         ..Self::SCHEDULED
     };
     const LOCAL: VTable = VTable {
         kind: Kind::Local,
-        run: run_future::<F, F::Output, S, AsValue, true>,
+        run: run_future::<F, F::Output, S, Whole, true>,
         ..Self::SCHEDULED
     };
 }
@@ -266,7 +266,7 @@ impl<T, H: OnCancel> Make<(), T, H> {
     };
 }
 
-/// Where the payload of a cell with these types is.
+/// Where the payload of a cell with these types lies.
 ///
 /// # Safety
 /// T6, T7: the cell lives, and has these types.
@@ -306,7 +306,7 @@ unsafe fn run_future<F, T, S, E, const LOCAL: bool>(ptr: NonNull<Header>) -> Ran
 where
     F: Future,
     S: Schedule,
-    E: OutputRule<F::Output, T>,
+    E: Ending<F::Output, T>,
 {
     // SAFETY: T6: the conditions of `VTable::run`: a count comes with the pointer.
     let runner = unsafe { TaskRef::from_raw(ptr) };
@@ -315,7 +315,7 @@ where
         // `schedule` is used.
         let schedule = unsafe { half::<F, T, S>(ptr) };
         assert!(
-            schedule.is_owner_thread(), // see T9
+            schedule.is_owner_thread(), // T9
             "trefoil: a local task was run on a thread that does not own it"
         );
     }

@@ -1,14 +1,14 @@
 //! Which task runs on this thread, and which future this thread polls.
 //!
 //! The mark of the running task (`sync/marker.rs`) is the address of its cell, which begins with
-//! its [`Birth`]. The thread that runs a task's code holds an [`EnteredTask`]. Dropping it puts the
+//! its [`Birth`]. The thread that runs a task's code holds an [`Entered`]. Dropping it puts the
 //! earlier mark back, also while unwinding, because a waiter may run one task in the middle of
 //! another. A second mark says which future is *polled* here. It is never lent to another thread,
 //! so code that finds it is on the thread that polls.
 //!
-//! - **T15** The pointer is null, or it points to a cell that is kept alive (T6): by the runner
-//!   that entered it, until it leaves, or by a task that waits for this thread ([`inherit`]). Only
-//!   this thread reads it, and no code keeps it.
+//! - **T15** The pointer is null, or to a cell that the runner which entered it keeps alive (T6)
+//!   until it leaves, or which a task that waits for this thread keeps alive ([`inherit`]); it is
+//!   read by this thread only, and never kept.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -18,18 +18,18 @@ use crate::loom::per_thread;
 use crate::sync::marker;
 use crate::task::id::TaskId;
 
-/// What a task knows from its birth on, at the beginning of its cell.
+/// What is known of a task when it is made, at the beginning of its cell.
 #[derive(Clone, Copy)]
 pub(in crate::task) struct Birth {
     pub(in crate::task) id: TaskId,
-    /// Where the task was spawned.
+    /// Where it was spawned.
     pub(in crate::task) site: &'static Location<'static>,
     /// The task whose code spawned it.
     pub(in crate::task) parent: Option<TaskId>,
 }
 
 impl Birth {
-    /// The birth of a new task, which the running one spawns.
+    /// For a new task, which the running one spawns.
     #[inline]
     pub(in crate::task) fn at(site: &'static Location<'static>) -> Self {
         Self {
@@ -49,9 +49,9 @@ pub(in crate::task) fn id() -> Option<TaskId> {
     unsafe { current.as_ref() }.map(|birth| birth.id)
 }
 
-/// Marks a task as the one that runs here. Dropping it restores the earlier mark.
+/// Marks a task as the one that runs here. Dropping it puts the earlier mark back.
 #[must_use]
-pub(crate) struct EnteredTask {
+pub(crate) struct Entered {
     before: *const (),
 }
 
@@ -61,13 +61,13 @@ pub(crate) struct EnteredTask {
 /// T15: the cell lives until what is returned has been dropped. That is dropped, not forgotten, and
 /// after all that were entered on this thread since.
 #[inline]
-pub(super) unsafe fn enter(mark: *const ()) -> EnteredTask {
-    EnteredTask {
+pub(super) unsafe fn enter(mark: *const ()) -> Entered {
+    Entered {
         before: marker::replace(mark),
     }
 }
 
-impl Drop for EnteredTask {
+impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
         marker::replace(self.before);
@@ -75,18 +75,18 @@ impl Drop for EnteredTask {
 }
 
 per_thread! {
-    /// The address of the header of the future that this thread polls, if its executor queues it
-    /// again itself when it has woken itself. The address is only compared, never followed. The
-    /// lowest bit is set when the future has woken itself.
+    /// The future that this thread polls, if its executor takes it back when it has woken itself:
+    /// the address of its header, which is only compared, never followed. The lowest bit is set
+    /// once it has woken itself.
     static POLLED: Cell<usize> = Cell::new(0);
 }
 
 const WOKEN: usize = 1;
 const _: () = assert!(align_of::<Birth>() > WOKEN);
 
-/// Notes that the task at this address is polled now. If it wakes itself by reference, that is only
-/// noted here (T16). Returns the previous address, to be restored after the poll, which does not
-/// unwind.
+/// Says that the task at this address is polled now: if it wakes itself by reference, that is only
+/// noted here (T16). Returns the one that was polled before, to be put back after the poll, which
+/// does not unwind.
 #[inline]
 pub(super) fn replace_polled(task: usize) -> usize {
     POLLED.try_with(|now| now.replace(task)).unwrap_or(0)
@@ -98,8 +98,7 @@ pub(super) fn has_woken(polled: usize) -> bool {
     polled & WOKEN != 0
 }
 
-/// Called when the task at this address is woken. Returns true if it wakes itself, and the thread
-/// that runs it will queue it.
+/// The task at this address is woken. True: by itself, and the thread that runs it will queue it.
 #[inline]
 pub(super) fn wakes_itself(task: *const ()) -> bool {
     POLLED
@@ -117,14 +116,14 @@ pub(super) fn wakes_itself(task: *const ()) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Inherited(*const ());
 
-// SAFETY: T15: it is only a mark, which is not followed; `inherit` states under which conditions it
-// is.
+// SAFETY: T15: it is only a mark, which says nothing by itself; `inherit` says under which
+// conditions it is looked at.
 unsafe impl Send for Inherited {}
-// SAFETY: T15: as above; `&Inherited` gives only a copy of the mark.
+// SAFETY: T15: as above; `&Inherited` gives a copy of the mark and no more.
 unsafe impl Sync for Inherited {}
 
 impl Inherited {
-    /// The task that runs on this thread.
+    /// The task that runs here.
     #[inline]
     pub(crate) fn current() -> Self {
         Self(marker::current())
@@ -139,7 +138,7 @@ impl Inherited {
 /// dropped (which keeps T15). It is dropped, not forgotten, and after all that were entered on this
 /// thread since.
 #[inline]
-pub(crate) unsafe fn inherit(inherited: Inherited) -> EnteredTask {
+pub(crate) unsafe fn inherit(inherited: Inherited) -> Entered {
     // SAFETY: T15: the caller's promise.
     unsafe { enter(inherited.0) }
 }

@@ -1,4 +1,4 @@
-//! Memory for cells, and for the tasks of scopes: freed blocks are kept and reused.
+//! Memory for cells, and for the tasks of scopes: freed blocks are kept and used again.
 //!
 //! Tasks come in bursts, all of about the same size. glibc's allocator caches seven blocks of a
 //! size for each thread; each further allocation costs some 150 instructions, and as many to free
@@ -16,14 +16,14 @@
 //!    an empty one stays empty.
 //! 4. A thread that ends gives its lists back to the allocator. The lists on the shelf stay.
 //!
-//! - **T17** A block in a list is not in use. It came from the global allocator with the layout of
-//!   its class ([`of_class`]), or for a cell of that class, which has the same layout.
+//! - **T17** A block in a list is not in use, and came from the global allocator with the layout of
+//!   its class ([`of_class`]), or for a cell of that class, which is the same.
 //!
-//! Rejected: slabs for the tasks of a loop, and batches beside the blocks for each exchange
-//! (`docs/DESIGN.md` has the figures).
+//! Rejected: slabs for the tasks of a loop, and batches that lie beside the blocks for each
+//! exchange (`docs/DESIGN.md` has the figures).
 //!
-//! It is off under the address sanitizer (`--cfg no_free_list`), which would find fewer mistakes,
-//! and under loom, where thread-locals belong to the model. Miri runs with it and without it.
+//! It is off under the address sanitizer (`--cfg no_stock`), which would find fewer mistakes, and
+//! under loom, where thread-locals belong to the model. Miri runs with it and without.
 //!
 //! Tests: below, `tests/allocations.rs`.
 #![allow(unsafe_code)]
@@ -34,10 +34,10 @@ use std::ptr::NonNull;
 use std::sync::Mutex; // only `try_lock`: no protocol to model
 use std::sync::atomic::{AtomicUsize, Ordering}; // a hint: no protocol to model
 
-/// How many bytes the blocks of a full list have in total, or a little less.
+/// How many bytes the blocks of a full list have, or a little less.
 const LIST: usize = 64 << 10;
 
-/// How many full lists of a class are on the shelf at most.
+/// How many full lists of a class lie on the shelf at most.
 const PLACES: usize = 4;
 
 /// Blocks of the classes have 24, 40, 56, ... bytes: the sizes that glibc's allocator gives out,
@@ -45,13 +45,13 @@ const PLACES: usize = 4;
 const STEP: usize = 16;
 const CLASSES: usize = 64;
 
-/// Free blocks of one class.
+/// Blocks of one class.
 struct List(Vec<NonNull<u8>>);
 
-// SAFETY: T17: the blocks contain nothing, and any thread may use memory and give it back.
+// SAFETY: T17: nothing is in the blocks, and memory may be used and given back on any thread.
 unsafe impl Send for List {}
 
-/// The free blocks of one thread: a list for each class.
+/// What one thread keeps: a list for each class.
 struct FreeLists([RefCell<List>; CLASSES]);
 
 thread_local! {
@@ -61,15 +61,15 @@ thread_local! {
 /// Full lists of each class that belong to no thread.
 static SHELF: [Mutex<Vec<List>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 
-/// How many lists are on the shelf, so that a burst of new cells does not take the lock for each
-/// only to find none.
+/// How many lie there, so that a burst of new cells does not take the lock for each only to find
+/// none.
 static SHELVED: [AtomicUsize; CLASSES] = [const { AtomicUsize::new(0) }; CLASSES];
 
 /// The class of blocks for this layout; `None`: they are not kept.
 #[inline(always)]
 const fn class(layout: Layout) -> Option<usize> {
     let class = (layout.size() + STEP / 2 - 1) / STEP;
-    if cfg!(any(loom, no_free_list)) || class == 0 || class >= CLASSES || layout.align() > STEP {
+    if cfg!(any(loom, no_stock)) || class == 0 || class >= CLASSES || layout.align() > STEP {
         return None;
     }
     Some(class)
@@ -120,8 +120,7 @@ pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
                 if list.0.len() == list.0.capacity() {
                     make_room(&mut list, class);
                 }
-                // T17: the caller gives it away, and `take` chose this class for its layout.
-                list.0.push(memory);
+                list.0.push(memory); // T17: the caller gives it away, and `take` chose the same class for its layout
             });
             if kept.is_ok() {
                 return;
@@ -138,7 +137,7 @@ pub(crate) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
 #[inline(never)]
 fn new(layout: Layout) -> NonNull<u8> {
     assert!(layout.size() > 0, "nothing needs no memory");
-    // SAFETY: T17: the size is not 0, as was just checked.
+    // SAFETY: T17: not of size 0, as just looked.
     let memory = unsafe { alloc(layout) };
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout))
 }
@@ -162,7 +161,7 @@ fn refill(list: &mut List, class: usize) {
 fn make_room(list: &mut List, class: usize) {
     let len = list.0.len();
     if len < full(class) {
-        // The capacity of the list says when it is full.
+        // Its capacity says when it is full.
         return list.0.reserve_exact(len.max(4).min(full(class) - len));
     }
     let full = std::mem::replace(list, List(Vec::with_capacity(full(class))));
@@ -198,7 +197,7 @@ impl Drop for FreeLists {
     }
 }
 
-#[cfg(all(test, not(any(loom, miri, no_free_list))))]
+#[cfg(all(test, not(any(loom, miri, no_stock))))]
 mod tests {
     use super::*;
 
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods)] // a thread of the test
+    #[allow(clippy::disallowed_methods)] // a thread of the test's
     fn what_was_freed_last_is_taken_first_and_not_all_is_kept() {
         std::thread::spawn(|| {
             let layout = Layout::from_size_align(900, 8).unwrap();
@@ -248,7 +247,7 @@ mod tests {
             let mut lists = 0;
             for list in std::mem::take(&mut *SHELF[class].lock().unwrap()) {
                 lists += 1;
-                // SAFETY: T17: the list was on the shelf of this class.
+                // SAFETY: T17: it was on the shelf of this class.
                 unsafe { free(list, class) };
             }
             assert_eq!(lists, PLACES);
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods)] // threads of the test
+    #[allow(clippy::disallowed_methods)] // threads of the test's
     fn what_one_thread_frees_another_takes() {
         let layout = Layout::from_size_align(800, 8).unwrap();
         let class = class(layout).unwrap();

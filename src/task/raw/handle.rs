@@ -1,8 +1,8 @@
 //! The consumer's reference: it owns the output and lends the slot.
 //!
-//! There is one [`Task`] per task. `&mut` on it is the right to fill, lend and take back the
-//! consumer slot (T3) and to take the output (T2), so those methods take `&mut self`; methods that
-//! take `&self` are atomic.
+//! There is one [`Task`] per task. `&mut` on it is the right to fill, lend and
+//! take back the consumer slot (T3) and to take the output (T2), so those
+//! methods take `&mut self`; what takes `&self` is atomic.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -20,17 +20,17 @@ use crate::task::state::{Detach, Look};
 /// How many times a waiter polls a future that yields, before it parks.
 const CLAIMS: u32 = 16;
 
-/// Work that was started and will end: the handle that all executors return.
+/// Work that was started and will end: the one handle of all executors.
 ///
-/// Await it in async code on any runtime, or [`join`](Task::join) it in blocking code; both give
-/// `Result<T, TaskError>`. **Dropping it detaches it**: the work continues. It is one pointer in
-/// size, and the whole task is one allocation.
+/// Await it in async code on any runtime, or [`join`](Task::join) it in blocking
+/// code; both give `Result<T, TaskError>`. **Dropping it detaches it**: the work
+/// goes on. It is one pointer in size, and the whole task is one allocation.
 ///
-/// A task's end becomes visible only after its closure or future has been dropped, so whatever it
+/// A task's end becomes visible only after its closure or future has been dropped, so whatever they
 /// captured is free again. A future that panicked is dropped once the panic has been caught: its
 /// destructors do not run during unwinding, as they do on tokio (`std::thread::panicking()` is
-/// false, and a `std` lock that it holds is not poisoned). If one of them panics in turn, the panic
-/// hook reports that, and the panic is caught. The same is true of the destructor of a result that
+/// false, and a `std` lock that it holds is not poisoned). If one of them panics in its turn, the
+/// panic hook shows it, and it goes no further. The same is true of the destructor of a result that
 /// was never taken and is dropped with its `Task`.
 ///
 /// ```
@@ -39,7 +39,7 @@ const CLAIMS: u32 = 16;
 /// assert_eq!(task.join().unwrap(), 2_432_902_008_176_640_000);
 /// ```
 ///
-/// It is `Send` and `Sync` if its result is `Send`. Otherwise it stays on its thread:
+/// It is `Send` and `Sync` if its result is `Send`, and otherwise stays where it is:
 ///
 /// ```compile_fail,E0277
 /// fn send<T: Send>(_: T) {}
@@ -47,8 +47,8 @@ const CLAIMS: u32 = 16;
 /// ```
 ///
 /// # Cancel safety
-/// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, and the task can be
-/// awaited or joined again.
+/// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, the
+/// task can be awaited or joined again.
 #[must_use = "a dropped task is detached: join it, await it, or say `detach()`"]
 #[repr(transparent)] // T20
 pub struct Task<T> {
@@ -56,7 +56,7 @@ pub struct Task<T> {
     _output: PhantomData<T>,
 }
 
-// SAFETY: T2, T9: all that a handle gives to another thread is the output, a `T`.
+// SAFETY: T2, T9: what a handle gives to another thread is the output, a `T`.
 unsafe impl<T: Send> Send for Task<T> {}
 // SAFETY: T1 to T4: `&Task` gives no access to the `T`, only atomic transitions.
 unsafe impl<T: Send> Sync for Task<T> {}
@@ -94,7 +94,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// Takes the output, if the task has ended: `Closed` if it was taken before.
+    /// The output, once it is there: `Closed` if it was taken before.
     #[inline]
     pub(in crate::task) fn take(&mut self) -> Option<Result<T, TaskError>> {
         match self.look() {
@@ -111,7 +111,7 @@ impl<T> Task<T> {
         Some(output)
     }
 
-    /// Registers `waker`, instead of any earlier one, to be woken at the end. False: the task has
+    /// Registers `waker`, in place of any earlier one, to be woken at the end. False: the task has
     /// ended already; nothing is registered.
     #[inline]
     pub(in crate::task) fn register(&mut self, waker: Waker) -> bool {
@@ -144,7 +144,7 @@ impl<T> Task<T> {
         lent.is_some()
     }
 
-    /// The error that the task has ended with: `Closed` if the output was taken before.
+    /// The error in which it has ended: `Closed`, if the output was taken before.
     pub(in crate::task) fn error(&mut self) -> Option<&TaskError> {
         static TAKEN: TaskError = TaskError::Closed;
         match self.look() {
@@ -160,7 +160,7 @@ impl<T> Task<T> {
 }
 
 impl TaskRef {
-    /// Runs the task here, if it is queued and this thread may run it. Returns true if it did.
+    /// Runs the task here, if it is queued and this thread may. True: it did.
     pub(crate) fn run_here(&self) -> bool {
         let mut helped = false;
         if stack::is_half_left()
@@ -169,9 +169,9 @@ impl TaskRef {
             let _ran = entry.run();
             helped = true;
         }
-        // A closure has ended after one run. A future may sleep now, or want another poll. A future
-        // that wants many polls probably waits for other tasks, which run only when this thread
-        // stops polling it.
+        // A closure has ended after one run. A future may sleep now, or want another poll. One that
+        // wants many probably waits for other tasks, which run only when this thread stops polling
+        // it.
         for _ in 0..CLAIMS {
             if self.is_finished() || !stack::is_half_left() || !self.claim_and_run() {
                 break;

@@ -1,10 +1,10 @@
 //! The cell without its types: its header, the counted reference to it, and what executors and
 //! producers see of it.
 //!
-//! These types refer to one another, so they are in one file. The other files of this directory
-//! have what is done with them.
+//! These types refer to one another, so they are in one file; what is done with them is in the
+//! files beside this one.
 //!
-//! **Which thread may access what** (T1 to T5 are declared at `task/state.rs`):
+//! **Which thread may touch what** (T1 to T5 are declared at `task/state.rs`):
 //!
 //! - **T6** A `NonNull<Header>` in a [`TaskRef`], a `Task` or a waker points to a live cell made by
 //!   `cell::allocate`, with provenance over the whole allocation, and owns one count (T4).
@@ -19,9 +19,9 @@
 //!   handle, which is not `Send` unless `T` is.
 //! - **T10** `S` is shared by reference only, and stays until the cell is destroyed; a caller of
 //!   its functions holds a count meanwhile.
-//! - **T11** A [`Runnable`] is the entry for which the transition that set `SCHEDULED` has asked,
+//! - **T11** A [`Runnable`] is the entry that the transition which set `SCHEDULED` has asked for,
 //!   and the only one that was made for it; it is consumed once. A future that waiters may claim
-//!   can have more entries, which are stale.
+//!   can have more, stale ones.
 //! - **T18** [`YIELDED`] is set in `tag` while the task's one entry is that of a task that has
 //!   yielded, which owns RUNNING (T16): from the making of that entry until it is consumed. Such an
 //!   entry stays on its executor's thread.
@@ -49,18 +49,18 @@ pub(super) const YIELDED: u32 = 1 << 31;
 /// The part of a cell that all tasks share.
 #[repr(C)]
 pub(super) struct Header {
-    /// This is the first field: the mark of the task that runs on a thread points here (T15).
+    /// First: the mark of the task that runs on a thread points here (T15).
     pub(super) birth: Birth,
     pub(super) state: State,
     /// A word for the executor (the event loop keeps the task's place in its table there), except
     /// for one bit: [`YIELDED`].
     pub(super) tag: AtomicU32,
     pub(super) vtable: &'static VTable,
-    /// The waker of the consumer. It is filled only while `WAITING` is set, or while the handle
-    /// registers a waker or takes one back (T3).
+    /// Filled only while `WAITING` is set, or the handle is registering or taking back a waker
+    /// (T3).
     pub(super) consumer: UnsafeCell<Option<Waker>>,
     pub(super) side: OnceBox<Side>,
-    /// An empty cell through which loom sees the accesses to the payload.
+    /// Through this, loom sees the accesses to the payload.
     #[cfg(loom)]
     pub(super) payload: UnsafeCell<()>,
 }
@@ -69,7 +69,7 @@ pub(super) struct Header {
 /// its own header.
 pub(super) struct VTable {
     pub(super) kind: Kind,
-    /// Where the payload, and so the output, is in the cell.
+    /// Where the payload, hence the output, lies in the cell.
     pub(super) output: usize,
     /// After `Start::Run` or a claim; takes over one reference.
     pub(super) run: unsafe fn(NonNull<Header>) -> Ran,
@@ -158,10 +158,10 @@ impl Runnable {
     }
 }
 
-/// What happened to a task that was run.
+/// What became of a task that was run.
 #[derive(Debug)]
 pub(crate) enum Ran {
-    /// It has ended, or the entry was stale: the executor can forget it.
+    /// It has ended (or the entry was stale): the executor can forget it.
     Done,
     /// It waits: its waker will make a new entry.
     Pending,
@@ -200,10 +200,10 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
     /// thread. Must be short.
     fn on_cancel(&self, id: TaskId);
 
-    /// Lets the hook drop what it holds.
+    /// The hook may drop what it holds.
     fn let_go(&self) {}
 
-    /// What completes the promise.
+    /// What will complete the promise.
     fn origin(&self) -> Origin {
         Origin::Completer
     }
@@ -223,7 +223,7 @@ pub(crate) trait OnCancel: Send + Sync + 'static {
     }
 }
 
-/// What brings a task to its end.
+/// What will bring a task to its end.
 #[derive(Debug)]
 pub(crate) enum Origin {
     /// An executor, which runs it.

@@ -17,9 +17,9 @@
 //! executor's `S` 8, the smallest output 16. What most tasks never have (a name, a hook, a cancel
 //! token) is in a separate record, behind `side`. `cell::tests` checks the sizes.
 //!
-//! **One consumer slot.** Whatever waits for the end of a task leaves a `std::task::Waker`. An
-//! `.await` has one anyway; for a parked thread, a callback and a node in a ready queue this crate
-//! makes wakers. So there is one protocol for all consumers, and 16 bytes hold any of them.
+//! **One consumer slot.** Whatever waits for the end of a task leaves a `std::task::Waker`: an
+//! `.await` has one anyway; for a parked thread, a callback and a node in a ready queue we make
+//! wakers. So there is one protocol for all consumers, and 16 bytes hold any of them.
 //!
 //! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a
 //! queue entry to the end), `cell` (what depends on types), `handle` and `promise` (the two sides),
@@ -45,4 +45,4 @@ pub(crate) use current::{Inherited, inherit};
 pub use handle::Task;
 pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
-pub(super) use ready_queue::{ReadyQueue, ReadyShared};
+pub(super) use ready_queue::{ReadyQueue, Shared as ReadyShared};

@@ -10,7 +10,7 @@
 //! the same lock, and looks again: a number that came before is seen, one that comes after finds
 //! the waker.
 //!
-//! - **T12** Nodes are in chunks that [`ReadyShared`] owns and never moves or frees before it is
+//! - **T12** Nodes lie in chunks that [`Shared`] owns and never moves or frees before it is
 //!   dropped; every waker of a node counts as one owner of its queue. So a node that a waker points
 //!   to is alive.
 //! - **T13** The waker of a node is in the slot of a task. The task consumes it, by waking or
@@ -33,32 +33,32 @@ use crate::loom::{Arc, Mutex};
 /// The consumer's side.
 #[derive(Default)]
 pub(in crate::task) struct ReadyQueue {
-    shared: Arc<ReadyShared>,
-    /// The numbers that were taken out of the shared queue, oldest first.
+    shared: Arc<Shared>,
+    /// Numbers that were taken out of the shared queue, oldest first.
     ended: VecDeque<usize>,
 }
 
 /// What the wakers and the consumer share.
 #[derive(Default)]
-pub(in crate::task) struct ReadyShared {
+pub(in crate::task) struct Shared {
     woken: Mutex<Woken>,
     chunks: Mutex<Vec<Box<[Node]>>>,
 }
 
 #[derive(Default)]
 struct Woken {
-    /// The numbers of the tasks that have ended, oldest first.
+    /// Numbers of tasks that have ended, oldest first.
     ended: VecDeque<usize>,
     consumer: Option<Waker>,
 }
 
 struct Node {
     number: usize,
-    shared: *const ReadyShared,
+    shared: *const Shared,
 }
 
-// SAFETY: T12: a node has a number, which does not change, and a pointer to what is itself shared
-// between threads.
+// SAFETY: T12: a number, which does not change, and a pointer to what is itself shared between
+// threads.
 unsafe impl Send for Node {}
 
 /// How many nodes are made at once.
@@ -87,7 +87,7 @@ impl ReadyQueue {
             chunks.push(nodes.collect());
         }
         let node = &raw const chunks[number / CHUNK][number % CHUNK];
-        mem::forget(Arc::clone(&self.shared)); // T12: this is the waker's share
+        mem::forget(Arc::clone(&self.shared)); // T12: the waker's share
         // SAFETY: T12: the table's functions take a pointer to a live node and own a share.
         unsafe { Waker::new(node.cast(), &NODE) }
     }
@@ -100,7 +100,7 @@ impl ReadyQueue {
         self.ended.pop_front()
     }
 
-    /// As [`next`](Self::next); if none has ended, the next one to end wakes the caller.
+    /// As [`next`](Self::next); where none has ended, the next one to end wakes the caller.
     pub(in crate::task) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         loop {
             if let Some(number) = self.next() {
@@ -113,31 +113,30 @@ impl ReadyQueue {
     }
 
     /// For an owner that keeps this queue behind a lock, and registers its waker without that lock.
-    pub(in crate::task) fn shared(&self) -> Arc<ReadyShared> {
+    pub(in crate::task) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
 }
 
-impl ReadyShared {
-    /// Registers `waker` to be woken by the next task that ends. Returns true if one has ended
-    /// already; then the caller must check again.
+impl Shared {
+    /// Registers `waker` to be woken by the next task that ends. True: one has ended already; the
+    /// caller must look again.
     pub(in crate::task) fn register(&self, waker: &Waker) -> bool {
-        // Cloning and dropping a waker run user code, so this is not done under the lock, and
-        // before the last check.
+        // Cloning and dropping a waker run user code: not under the lock, and before the last look.
         let waker = waker.clone();
         let replaced = self.woken.lock().consumer.replace(waker);
         drop(replaced);
         !self.woken.lock().ended.is_empty()
     }
 
-    /// Notes that the task with this number has ended, or that the future with it was woken.
+    /// The task with this number has ended, or the future with it was woken.
     pub(in crate::task) fn push(&self, number: usize) {
         let mut woken = self.woken.lock();
         woken.ended.push_back(number);
         let consumer = woken.consumer.take();
         drop(woken);
         if let Some(waker) = consumer {
-            contain(|| waker.wake()); // a panic must not keep the caller from giving its share back
+            contain(|| waker.wake()); // a panic must not keep our caller from giving its share back
         }
     }
 }
@@ -153,7 +152,7 @@ static NODE: RawWakerVTable = RawWakerVTable::new(
 ///
 /// # Safety
 /// T12: `data` is that of a waker with our table, which is not used again.
-unsafe fn consume(data: *const ()) -> (usize, Arc<ReadyShared>) {
+unsafe fn consume(data: *const ()) -> (usize, Arc<Shared>) {
     // SAFETY: T12: such data is the address of a node, in what the waker has a share of.
     let node = unsafe { &*data.cast::<Node>() };
     // SAFETY: T12: the pointer is `Arc`'s, and `ReadyQueue::waker` counted this share for the

@@ -265,8 +265,8 @@ impl TaskRef {
     }
 
     /// Whether an executor of the process that made it will bring it to its end: a pool that runs
-    /// it or makes a worker run it, or one that ends the task that it comes from. False once it has
-    /// ended. (A task that was made with its result has no hook.)
+    /// it or has it run, or one that ends the task which it comes from. False once it has ended. (A
+    /// task that was made with its result has no hook.)
     pub(in crate::task) fn is_executors(&self) -> bool {
         let header = self.header();
         let is_kept = || header.vtable.kind == Kind::Promise && self.hook().is_executors();
@@ -286,7 +286,7 @@ impl TaskRef {
         }
     }
 
-    /// Where its output is, or will be.
+    /// Where its output lies, or will lie.
     #[inline]
     pub(super) fn output<T>(&self) -> NonNull<Result<T, TaskError>> {
         // SAFETY: T7: the vtable is that of this cell, so its offset is inside the allocation,
@@ -295,7 +295,7 @@ impl TaskRef {
     }
 }
 
-/// What callers and executors ask about a task.
+/// What callers and executors ask of a task.
 impl TaskRef {
     /// Another reference to the same task.
     pub(crate) fn task_ref(&self) -> Self {
@@ -337,13 +337,13 @@ impl TaskRef {
         self.side()?.hook.get().cloned()
     }
 
-    /// Sets the hook that is called for a failure that was never taken, instead of the process's
-    /// hook. The first one that was set stays.
+    /// Sets the hook that is told of a failure that was never taken, instead of the process's hook.
+    /// The first one set stays.
     pub(crate) fn set_hook(&self, hook: Hook) {
         let _first = self.side_or_make().hook.set(hook);
     }
 
-    /// Calls the hook because `error` was never taken.
+    /// Tells the hook that `error` was never taken.
     #[cold]
     pub(in crate::task) fn report(&self, error: TaskError) {
         let report = TaskReport {
@@ -383,7 +383,7 @@ impl TaskRef {
         self.header().state.is_scheduled()
     }
 
-    /// Whether no code will ask for its output any more.
+    /// Whether its output will not be asked for any more.
     pub(crate) fn is_settled(&self) -> bool {
         self.header().state.is_settled()
     }

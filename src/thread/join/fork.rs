@@ -18,7 +18,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::raw_job::{HalfFn, JobRef, lend};
+use super::raw_job::{JobRef, lend};
 use crate::task::panic::{Panic, catch, contain};
 use crate::thread::raw::current;
 use crate::thread::registry::Registry;
@@ -55,8 +55,8 @@ impl Worker {
 }
 
 /// This thread's window for joins that are run in turn is used up: opens a new one, if there is no
-/// reason to offer this join. True: it runs in turn. `pool`: the address of the pool that the
-/// thread must be inside; 0: of any.
+/// reason to offer this join. True: it runs in turn. `pool`: the address of the one that it must be
+/// in, or 0.
 #[cold]
 #[inline(never)]
 pub(in crate::thread) fn runs_in_turn(pool: usize) -> bool {
@@ -66,11 +66,11 @@ pub(in crate::thread) fn runs_in_turn(pool: usize) -> bool {
     })
 }
 
-/// The pool of a join.
+/// In which pool a join is.
 #[derive(Clone, Copy)]
 pub(in crate::thread) enum Target<'a> {
     Pool(&'a Arc<Registry>),
-    /// The pool that this thread is inside of, or else the global one.
+    /// The one that this thread is inside of, or else the global one.
     Current(fn() -> &'static Arc<Registry>),
 }
 
@@ -95,9 +95,9 @@ where
     finish_join(offered, first, second, b)
 }
 
-/// A join in the pool of `worker`, on whose thread this runs. Each half gets the worker on which it
-/// runs. If no thread steals the second half, it runs here and gets the result of the first, which
-/// is then not returned.
+/// The same in the pool of `worker`, which this thread is. Each half is told on which worker it
+/// runs. If nobody steals the second, it runs here, with the result of the first, which is then not
+/// returned.
 #[inline(never)]
 pub(in crate::thread) fn fork<A, B, RA, RB>(worker: &Worker, a: A, b: B) -> (Option<RA>, RB)
 where
@@ -133,8 +133,7 @@ fn stop<RA, RB>(stopped: Stopped, first: Option<RA>, second: Option<RB>) -> ! {
 }
 
 /// The results of a join: calls `b` if that has not been called.
-// `b` is called from the frame of the join, so that what recurses there needs no more stack
-#[inline(always)]
+#[inline(always)] // `b` is called from the frame of the join, so that what recurses there needs no more stack
 fn finish_join<RA, RB>(
     offered: Result<bool, Stopped>,
     first: Option<RA>,
@@ -154,8 +153,10 @@ fn finish_join<RA, RB>(
     }
 }
 
-/// Like [`offer`], if need be as an outside thread of the target pool.
-fn offer_in(target: Target<'_>, a: HalfFn<'_>, b: HalfFn<'_>) -> Result<bool, Stopped> {
+type Half<'a> = &'a mut (dyn FnMut() + Send);
+
+/// Like [`offer`], as an outside thread if need be.
+fn offer_in(target: Target<'_>, a: Half<'_>, b: Half<'_>) -> Result<bool, Stopped> {
     current::with(|worker| {
         let registry = match (target, worker) {
             (Target::Pool(registry), _) => registry,

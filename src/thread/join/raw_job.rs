@@ -18,7 +18,7 @@
 //!   it.
 //! - **P10** Between the making of the reference and the end by P9, only the thread that consumes
 //!   the reference touches the closure and the panic.
-//! - **P11** The thread that sets the latch has taken before what it needs afterwards: its own
+//! - **P11** The thread that sets the latch has before taken what it needs afterwards: its own
 //!   handle to wake the owner with (see P5).
 //! - **P25** The closure of a [`Second`] is there until it is taken, after which it is not dropped.
 //!
@@ -47,7 +47,7 @@ const NONE: usize = usize::MAX;
 /// A thread has taken the job, and given it back to its owner.
 const RETURNED: usize = usize::MAX - 1;
 
-pub(super) type HalfFn<'a> = &'a mut (dyn FnMut() + Send);
+type Half<'a> = &'a mut (dyn FnMut() + Send);
 
 /// A closure lent to the pool; see the module.
 pub(in crate::thread) struct StackJob<'a> {
@@ -57,7 +57,7 @@ pub(in crate::thread) struct StackJob<'a> {
     owner: &'a WakeHandle,
     /// The task that this is a part of.
     inherited: Inherited,
-    half: UnsafeCell<HalfFn<'a>>,
+    half: UnsafeCell<Half<'a>>,
     panic: UnsafeCell<Option<Panic>>,
 }
 
@@ -91,7 +91,7 @@ impl JobRef {
         }
     }
 
-    /// Gives the job back to its owner, which waits for it, or is about to.
+    /// For its owner to run, which waits for it, or is about to.
     #[cold]
     pub(in crate::thread) fn give_back(self) {
         // SAFETY: P8, P9: the reference is not consumed before the store below, after which this
@@ -117,7 +117,7 @@ impl StackJob<'_> {
         Some(self.thief.load(Ordering::Acquire)).filter(|&slot| slot < RETURNED)
     }
 
-    /// For the owner, while it waits: takes the reference, if a thread has given it back.
+    /// The owner, while it waits: the job's reference, if a thread has given it back.
     pub(in crate::thread) fn take_back(&self) -> Option<JobRef> {
         if self.thief.load(Ordering::Relaxed) != RETURNED {
             return None;
@@ -129,9 +129,9 @@ impl StackJob<'_> {
 }
 
 /// Does not let the frame of a lent job unwind (P9).
-struct AbortOnUnwind(u32);
+struct Frame(u32);
 
-impl Drop for AbortOnUnwind {
+impl Drop for Frame {
     fn drop(&mut self) {
         if self.0 == fork::generation() {
             abort();
@@ -139,12 +139,12 @@ impl Drop for AbortOnUnwind {
     }
 }
 
-/// Lends `half` to the thread that takes the reference which `offer` gets. `offer` must not unwind.
-/// It returns the reference if it has that back, and `None` when the job's latch is set. Returns
-/// `None` if no thread has taken the job: then `half` has not been called.
+/// Lends `half` to the thread that takes the reference that `offer` is given. `offer` returns when
+/// it has the reference back, or, `None`, when the job's latch is set; it must not unwind. `None`:
+/// no thread has taken the job, and `half` has not been called.
 pub(in crate::thread) fn lend(
     owner: &WakeHandle,
-    half: HalfFn<'_>,
+    half: Half<'_>,
     offer: impl FnOnce(JobRef, &StackJob<'_>) -> Option<JobRef>,
 ) -> Option<Result<(), Panic>> {
     let job = StackJob {
@@ -155,7 +155,7 @@ pub(in crate::thread) fn lend(
         half: UnsafeCell::new(half),
         panic: UnsafeCell::new(None),
     };
-    let frame = AbortOnUnwind(fork::generation());
+    let frame = Frame(fork::generation());
     let back = offer(JobRef((&raw const job).cast()), &job);
     let is_back = back.is_some_and(|back| std::ptr::eq(back.0, (&raw const job).cast()));
     assert!(is_back || job.latch.is_set(), "P9: a job is lent still");
@@ -169,11 +169,11 @@ pub(in crate::thread) fn lend(
     Some(panic.map_or(Ok(()), Err))
 }
 
-/// The second half of a join that is run in turn. It is called even if the first unwinds.
+/// The second half of a join that is run in turn: also while the first unwinds.
 struct Second<B: FnOnce() -> RB, RB>(ManuallyDrop<B>);
 
 impl<B: FnOnce() -> RB, RB> Drop for Second<B, RB> {
-    /// Runs only while the first half unwinds.
+    /// Only while the first half unwinds.
     #[cold]
     fn drop(&mut self) {
         // SAFETY: P25: not taken, or this would have been forgotten.

@@ -53,13 +53,13 @@ per_thread! {
     static WINDOW: Window = Window { left: Cell::new(0), pool: Cell::new(0) };
 }
 
-/// Takes a join from the window of whatever pool this thread is inside. True: it runs in turn.
+/// One more join of whatever pool this thread is inside may be run in turn.
 #[inline(always)]
 pub(in crate::thread) fn step() -> bool {
     WINDOW.try_with(step_in).unwrap_or(false)
 }
 
-/// Like [`step`], only if the thread is inside the pool at `address`.
+/// The same if that is the pool at `address`.
 #[inline(always)]
 pub(in crate::thread) fn step_of(address: usize) -> bool {
     WINDOW
@@ -77,7 +77,7 @@ fn step_in(window: &Window) -> bool {
     true
 }
 
-/// This thread is inside the pool at `address` from now on (0: inside none), with its window shut.
+/// This thread is inside the pool at `address` from now on, with its window shut; 0: of none.
 pub(in crate::thread) fn move_to(address: usize) {
     let _ = WINDOW.try_with(|window| {
         window.left.set(0);
@@ -121,7 +121,7 @@ impl Splitter {
         }
     }
 
-    /// Forgets everything, because unrelated work begins.
+    /// Something new begins.
     #[inline]
     pub(in crate::thread) fn reset(&self) {
         open(0);

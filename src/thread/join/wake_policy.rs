@@ -4,12 +4,13 @@
 //! microsecond that is a loss, which a program of such joins would suffer again and again. The
 //! length is not known beforehand, but a woken thread can measure it.
 //!
-//! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to sleep,
-//! and the last thing that it ran was a half shorter than [`TINY`], it becomes the *poller*, unless
-//! there is one: it sleeps for a short time only ([`PAUSE`]), takes what is on offer, and sleeps
-//! again. 3. While there is a poller, joins wake no thread, and threads that are asleep do not
-//! count as takers. 4. While the poller runs something there is none. It stops polling when that
-//! took longer, or when it has found nothing [`IN_VAIN`] times.
+//! **Protocol.** 1. A thief takes the time of each half that it has stolen. 2. If it goes to
+//! sleep, and the last thing that it ran was a half shorter than
+//! [`TINY`], it becomes the *poller*, unless there is one: it sleeps for a short
+//! time only ([`PAUSE`]), takes what is on offer, and
+//! sleeps again. 3. While there is a poller, joins wake no thread, and
+//! threads that are asleep do not count as takers. 4. While the poller runs something there is
+//! none. It ends its watch when that took longer, or when it has found nothing [`IN_VAIN`] times.
 //!
 //! So a program of tiny joins runs at the speed of one thread, interrupted a thousand times a
 //! second; one that turns from tiny to long joins has its first helper within [`PAUSE`]; and an
@@ -39,7 +40,7 @@ pub(in crate::thread) const TINY: u64 = 2 * ticks::MICROSECOND;
 /// How long a poller sleeps.
 pub(in crate::thread) const PAUSE: Duration = Duration::from_millis(1);
 
-/// After this many looks without success, the poller goes to sleep like the others.
+/// After this many looks in vain, it goes to sleep like the others.
 const IN_VAIN: u32 = 20;
 
 /// Whether a join should wake a sleeper: not while one thread polls, nor where outside threads do
@@ -85,11 +86,10 @@ impl Drop for Counted<'_> {
 }
 
 impl WakePolicy {
-    /// How many sleepers do not count as takers of a join's half: all, if joins are too small;
-    /// otherwise as many as there are outside threads, since no more threads should run than the
-    /// pool is wide.
+    /// How many sleepers a join need not count as takers: all, if joins are too small; otherwise as
+    /// many as there are outside threads, since no more threads should run than the pool is wide.
     #[inline]
-    pub(in crate::thread) fn replaced_sleepers(&self) -> usize {
+    pub(in crate::thread) fn stand_ins(&self) -> usize {
         // Hints: no data depends on them.
         if self.polled.load(Ordering::Relaxed) {
             usize::MAX
@@ -98,7 +98,7 @@ impl WakePolicy {
         }
     }
 
-    /// Counts an outside thread that takes part, until the guard is dropped, which clears `flag`.
+    /// An outside thread works along until the guard is dropped, which clears `flag`.
     pub(in crate::thread) fn outsider<'a>(&'a self, flag: &'a Cell<bool>) -> Helping<'a> {
         Helping {
             _counted: Counted::new(&self.outsiders),
@@ -106,7 +106,7 @@ impl WakePolicy {
         }
     }
 
-    /// Counts a thread that waits for a thief, until the guard is dropped.
+    /// A thread waits for a thief until the guard is dropped.
     pub(in crate::thread) fn waiter(&self) -> Counted<'_> {
         Counted::new(&self.waiters)
     }
@@ -121,14 +121,14 @@ impl WakePolicy {
 /// One worker's statistics of the halves that it has stolen.
 #[derive(Debug, Default)]
 pub(in crate::thread) struct Findings {
-    /// This worker is the poller.
+    /// It is the poller.
     polls: Cell<bool>,
-    /// How many times it may look for more: 0, unless the last thing that it ran was a tiny half.
+    /// How many times it may look for more: none, unless what it ran last was a tiny half.
     looks: Cell<u32>,
 }
 
 impl Findings {
-    /// It has found something to do, or was told to look for it: it is no poller meanwhile.
+    /// It has found something to do, or is told to look for it: it is no poller meanwhile.
     #[inline]
     pub(in crate::thread) fn stop_polling(&self, policy: &WakePolicy) {
         if self.polls.replace(false) {
@@ -149,8 +149,8 @@ impl Findings {
         self.polls.get()
     }
 
-    /// The poller is about to sleep once more. False: it has found nothing for too long, and stops
-    /// polling.
+    /// The poller is about to sleep once more. False: it has been in vain for too long, its watch
+    /// has ended.
     pub(in crate::thread) fn polls_on(&self, policy: &WakePolicy) -> bool {
         let looks = self.looks.get();
         self.looks.set(looks.saturating_sub(1));

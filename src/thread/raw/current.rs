@@ -1,18 +1,20 @@
 //! The current pool and the home pool of a thread.
 //!
-//! **Job.** The functions without a pool argument (`trefoil::join`), and the fast way into a pool
-//! that this thread is already in, need the [`Worker`] of this thread. It lives on the thread's
-//! stack, so a thread-local holds a plain pointer to it, which costs one load.
+//! **Job.** The functions without a pool argument (`trefoil::join`) and the
+//! fast way into a pool that this thread is already in need the [`Worker`] of
+//! this thread. It lives on the thread's stack, so a thread-local holds a plain
+//! pointer to it, which costs one load.
 //!
-//! There are two pointers. *Current* is the innermost pool that this thread is inside of, as one of
-//! its workers or as an outside thread that helps. *Home* is the pool whose worker this thread is;
-//! that pool must learn when the thread blocks, whichever pool is current.
+//! Two pointers: *current* is the innermost pool that this thread is inside of,
+//! as one of its workers or as an outside thread that helps; *home* is the pool whose worker
+//! this thread is, which has to be told when the thread blocks, wherever it is.
 //!
 //! - **P12** Each pointer is null or points to a `Worker` that is alive and belongs to this thread:
 //!   the guard that sets it borrows the worker, and puts the one before back when it is dropped.
 //!   Guards are neither `Send` nor forgotten: only this file makes them, in scopes that end.
 //!
-//! Rejected: `RefCell<Option<Rc<Worker>>>` (a borrow flag and two counts on every join).
+//! Rejected: `RefCell<Option<Rc<Worker>>>` (a borrow flag and two counts on
+//! every join).
 //!
 //! Tests: `tests/thread/pool.rs` (nested pools, indices).
 #![allow(unsafe_code)]
@@ -27,7 +29,7 @@ use crate::task::context;
 use crate::thread::join::splitter;
 use crate::thread::worker::Worker;
 
-/// The current pool and the home pool.
+/// The current one, and home.
 #[derive(Clone, Copy)]
 struct Pools {
     current: *const Worker,
@@ -50,7 +52,7 @@ fn pools() -> Pools {
     POOLS.try_with(Cell::get).unwrap_or(Pools::NONE)
 }
 
-/// Restores the previous pointers; in a child that was forked meanwhile, null.
+/// Puts the pointers from before back; in a child that was forked inside, null.
 struct Restore {
     before: Pools,
     generation: u32,
@@ -66,7 +68,7 @@ impl Drop for Restore {
     }
 }
 
-/// Sets both pointers; `current` is the worker behind `pools.current`.
+/// `current`: that of `pools`.
 fn set(pools: Pools, current: Option<&Worker>) {
     let _ = POOLS.try_with(|cell| cell.set(pools));
     splitter::move_to(current.map_or(0, |worker| worker.registry().address()));
@@ -77,14 +79,14 @@ fn set(pools: Pools, current: Option<&Worker>) {
 /// must not use the frames below, whose pool's threads do not exist.
 pub(in crate::thread) fn watch() {
     #[allow(clippy::disallowed_types)]
-    // A second caller may continue before the first has finished: no protocol.
+    // The second to come may go on before the first is through: no protocol.
     static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if cfg!(not(loom)) && !WATCHED.swap(true, Ordering::Relaxed) {
         fork::in_child(forget);
     }
 }
 
-/// Runs in a forked child. It touches only this thread's own words, which need no destructor.
+/// Touches this thread's own words only, which need no destructor.
 extern "C" fn forget() {
     set(Pools::NONE, None);
 }
@@ -115,8 +117,8 @@ pub(in crate::thread) fn at_home<R>(worker: &Worker, f: impl FnOnce() -> R) -> R
 /// The innermost pool that this thread is inside of.
 #[inline]
 pub(in crate::thread) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
-    // SAFETY: P12: null, or alive as long as the guard that set it, which is below `f` on this
-    // thread's stack.
+    // SAFETY: P12: null, or alive as long as the guard that set it, which is
+    // below `f` on this thread's stack.
     f(unsafe { pools().current.as_ref() })
 }
 

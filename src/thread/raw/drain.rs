@@ -21,17 +21,17 @@ use std::slice;
 
 /// A run of owned elements. Drops those that are not taken.
 #[derive(Debug)]
-pub struct DrainPart<'a, T>(slice::IterMut<'a, MaybeUninit<T>>);
+pub struct Part<'a, T>(slice::IterMut<'a, MaybeUninit<T>>);
 
 /// All elements of `vec`, which is empty from now on.
-pub(in crate::thread) fn drain<T>(vec: &mut Vec<T>) -> DrainPart<'_, T> {
+pub(in crate::thread) fn drain<T>(vec: &mut Vec<T>) -> Part<'_, T> {
     let len = vec.len();
     // SAFETY: P18: none of them is the vector's any more; that leaves them initialised.
     unsafe { vec.set_len(0) };
-    DrainPart(vec.spare_capacity_mut()[..len].iter_mut())
+    Part(vec.spare_capacity_mut()[..len].iter_mut())
 }
 
-impl<T> DrainPart<'_, T> {
+impl<T> Part<'_, T> {
     pub(in crate::thread) fn len(&self) -> usize {
         self.0.len()
     }
@@ -41,11 +41,11 @@ impl<T> DrainPart<'_, T> {
         // The two parts take over from this one (P17).
         let elements = mem::take(&mut self.0).into_slice();
         let (near, far) = elements.split_at_mut(at.min(elements.len()));
-        (DrainPart(near.iter_mut()), DrainPart(far.iter_mut()))
+        (Part(near.iter_mut()), Part(far.iter_mut()))
     }
 }
 
-impl<T> Iterator for DrainPart<'_, T> {
+impl<T> Iterator for Part<'_, T> {
     type Item = T;
 
     #[inline]
@@ -61,7 +61,7 @@ impl<T> Iterator for DrainPart<'_, T> {
     }
 }
 
-impl<T> DoubleEndedIterator for DrainPart<'_, T> {
+impl<T> DoubleEndedIterator for Part<'_, T> {
     #[inline]
     fn next_back(&mut self) -> Option<T> {
         let last = self.0.next_back()?;
@@ -70,7 +70,7 @@ impl<T> DoubleEndedIterator for DrainPart<'_, T> {
     }
 }
 
-impl<T> Drop for DrainPart<'_, T> {
+impl<T> Drop for Part<'_, T> {
     fn drop(&mut self) {
         let rest = ptr::from_mut(mem::take(&mut self.0).into_slice()) as *mut [T];
         // SAFETY: P17: these are the elements that no part has given out.

@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::{ptr, slice};
 
-/// Places for results. The first `filled` of them hold results.
+/// Places for results. The first `filled` of them are.
 pub(in crate::thread) struct Places<'a, R> {
     start: *mut R,
     len: usize,
@@ -46,7 +46,7 @@ impl<'a, R> Places<'a, R> {
         Self::new(room.as_mut_ptr().cast(), len)
     }
 
-    /// Places in a buffer that is borrowed for `'a` (P20).
+    /// Of a buffer that is borrowed for `'a` (P20).
     fn new(start: *mut R, len: usize) -> Self {
         Self {
             start,
@@ -56,7 +56,7 @@ impl<'a, R> Places<'a, R> {
         }
     }
 
-    /// Splits the places into two neighbours, the left one with `at` places.
+    /// Of two neighbours, the left one has `at` places.
     ///
     /// # Panics
     /// If anything has been pushed (P19: it would belong to neither).
@@ -76,7 +76,7 @@ impl<'a, R> Places<'a, R> {
         (Self::new(this.start, at), right)
     }
 
-    /// Writes results into the next places; no more of them than there are places.
+    /// Pushes them one after another. No more than there are places.
     #[inline]
     pub(in crate::thread) fn extend(&mut self, results: impl Iterator<Item = R>) {
         // SAFETY: P19: no more are filled than there are, so inside the buffer or at its end.
@@ -94,7 +94,7 @@ impl<'a, R> Places<'a, R> {
         self.filled
     }
 
-    /// The filled part, and the places that are left.
+    /// What has been filled, and the places that are left.
     pub(in crate::thread) fn split_filled(self) -> (Filled<'a, R>, Self) {
         let filled = self.filled;
         let (left, rest) = self.divide(filled);
@@ -108,7 +108,7 @@ impl<'a, R> Places<'a, R> {
 }
 
 impl<R> Drop for Places<'_, R> {
-    /// While unwinding: drops the results that were written and not split off.
+    /// While unwinding: what has been pushed and not shown.
     fn drop(&mut self) {
         let filled = ptr::slice_from_raw_parts_mut(self.start, self.filled);
         // SAFETY: P19: the first `filled` places are initialised and of this part.
@@ -117,10 +117,11 @@ impl<R> Drop for Places<'_, R> {
 }
 
 impl<R> Filled<'_, R> {
-    /// Joins two parts. If something between them has not been filled, the right one is dropped:
-    /// the region has failed.
+    /// Joins two parts. If something between them has not been filled, the right
+    /// one is dropped: the region has failed.
     pub(in crate::thread) fn join(mut self, right: Self) -> Self {
-        // SAFETY: P19: one past the last of these results is inside the buffer or at its end.
+        // SAFETY: P19: one past the last of these results is inside the buffer
+        // or at its end.
         let end = unsafe { self.start.add(self.len) };
         if ptr::eq(end, right.start) {
             self.len += right.len;

@@ -12,8 +12,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread;
 
-use super::lender::{Ended, Entry, ErasedEntry, Lender, TrackedEntry};
-use super::pair_arc::PairArc;
+use super::half::Half;
+use super::lent::{Ended, Entry, Lender, Lent, Loan};
 use crate::loom::Mutex;
 use crate::loom::atomic::AtomicBool;
 use crate::task::Panic;
@@ -26,39 +26,39 @@ use crate::thread::worker::Worker;
 /// A reference to it can be captured by the tasks themselves, which may then
 /// spawn more.
 pub struct Scope<'scope, 'env: 'scope> {
-    pub(in crate::thread) shared: ScopeState,
+    pub(in crate::thread) shared: Shared,
     // Invariant in both lifetimes, as in std: neither may be shortened by subtyping.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
 
-/// The state of a scope that its tasks use. It outlives them.
-pub(in crate::thread) struct ScopeState {
+/// What the tasks share with their scope, and outlived by it.
+pub(in crate::thread) struct Shared {
     /// Tasks that the pool has refused: only waiters can run them. Dropped before the lender, to
     /// which those that a forked child drops unrun refer (P15).
-    pub(in crate::thread) refused: Mutex<Vec<ErasedEntry>>,
+    pub(in crate::thread) refused: Mutex<Vec<Lent>>,
     pub(in crate::thread) lender: Lender,
-    /// The pool has refused tasks of this scope.
+    /// There were such.
     pub(in crate::thread) orphaned: AtomicBool,
     pub(in crate::thread) registry: Arc<Registry>,
     /// Only [`open`] makes one.
     _open: (),
 }
 
-/// Runs `body` with a scope on the worker's pool; then `rest`, which runs what this thread can;
-/// then `wait`, until nothing is lent any more: `wait` returns when the latch is set. Returns the
-/// result of `body`, and the panics of tasks that no `join` has taken.
+/// Runs `body` with a scope on the worker's pool; then `rest`, which runs what this thread can; and
+/// then `wait`, until nothing is left that was lent: `wait` returns when the latch is set. What
+/// `body` has returned, and the panics of tasks that no `join` has taken.
 pub(in crate::thread) fn open<'env, F, R>(
     worker: &Worker,
     body: F,
-    rest: impl FnOnce(&ScopeState),
-    wait: impl FnOnce(&ScopeState, &Latch),
+    rest: impl FnOnce(&Shared),
+    wait: impl FnOnce(&Shared, &Latch),
 ) -> (thread::Result<R>, Vec<Option<Panic>>)
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let scope = Scope {
-        shared: ScopeState {
+        shared: Shared {
             refused: Mutex::default(),
             orphaned: AtomicBool::new(false),
             // SAFETY: P16: borrowed for this call, inside which `end_after` ends.
@@ -82,13 +82,12 @@ where
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Both halves of an entry that borrows for `'scope`: one for [`ToLend::lend`], one for its
-    /// handle.
+    /// Both halves of an entry that borrows for `'scope`, for [`ToLend::lend`] and its handle.
     #[inline(always)]
     pub(in crate::thread) fn pair<E: Entry + 'scope>(
         &'scope self,
         entry: E,
-    ) -> (ToLend<'scope>, PairArc<TrackedEntry<E>>) {
+    ) -> (ToLend<'scope>, Half<Loan<E>>) {
         let (entry, handle) = self.shared.lender.pair(entry);
         (
             ToLend {
@@ -99,7 +98,7 @@ impl<'scope> Scope<'scope, '_> {
         )
     }
 
-    /// An entry without a handle.
+    /// The same without a handle.
     #[inline(always)]
     pub(in crate::thread) fn alone<E: Entry + 'scope>(&'scope self, entry: E) -> ToLend<'scope> {
         let (entry, scope) = (self.shared.lender.alone(entry), &self.shared);
@@ -109,35 +108,35 @@ impl<'scope> Scope<'scope, '_> {
 
 /// An entry that its scope will lend, or drop.
 pub(in crate::thread) struct ToLend<'scope> {
-    entry: PairArc<TrackedEntry<dyn Entry + 'scope>>,
-    pub(in crate::thread) scope: &'scope ScopeState,
+    entry: Half<Loan<dyn Entry + 'scope>>,
+    pub(in crate::thread) scope: &'scope Shared,
 }
 
 impl ToLend<'_> {
     /// Lends it; see [`Lender::lend`].
-    pub(in crate::thread) fn lend(self, ended: Option<&Ended>) -> ErasedEntry {
+    pub(in crate::thread) fn lend(self, ended: Option<&Ended>) -> Lent {
         // SAFETY: P16: its scope is borrowed for `'scope`, so `open` is inside `end_after`, and
         // what the entry borrows outlives that.
         unsafe { self.scope.lender.lend(self.entry, ended) }
     }
 }
 
-impl ScopeState {
-    /// Runs a task of the scope on this thread, unless it has been begun, in the context that the
-    /// scope has inherited, whatever else runs here.
+impl Shared {
+    /// Runs a task of the scope on this thread, unless it has been begun: as a part of what
+    /// its scope is in, whatever else runs here.
     pub(in crate::thread) fn run_here(&self, task: &dyn Entry) {
-        // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended. `alone` is
-        // false.
+        // SAFETY: P16: this is borrowed from the scope of an `open` that has not ended. It is not
+        // said to be alone.
         unsafe { self.lender.run(task, false) };
     }
 
-    /// Makes the thread that waits for the scope's end check again.
+    /// Has the thread that waits for the scope's end look again at what it waits for.
     pub(in crate::thread) fn wake_waiter(&self) {
         // SAFETY: P16: as above, and the handle outlives that.
         unsafe { self.lender.waiter.as_ref() }.wake();
     }
 
-    /// An address that distinguishes scopes that are open at the same time.
+    /// Tells scopes apart that are open at the same time.
     pub(in crate::thread) fn address(&self) -> usize {
         ptr::from_ref(&self.lender).addr()
     }

@@ -10,8 +10,8 @@
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 
-use super::lender::{Entry, Lender, TrackedEntry};
-use super::pair_arc::{Owned, PairArc};
+use super::half::{Half, Owned};
+use super::lent::{Entry, Lender, Loan};
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicU32, Ordering};
 use crate::task::panic;
@@ -21,23 +21,23 @@ const QUEUED: u32 = 0;
 const BEGUN: u32 = 1;
 const TAKEN: u32 = 2;
 
-/// A task of a scope: its state, and its closure or result.
+/// See the module.
 pub(in crate::thread) struct Stage<F, T> {
     state: AtomicU32,
-    /// Set when the task has ended.
+    /// Set when it has ended, here and nowhere else.
     latch: Latch,
-    place: UnsafeCell<Contents<F, T>>,
+    place: UnsafeCell<Place<F, T>>,
 }
 
 /// A task as its handle sees it.
 pub(in crate::thread) trait Handle<T>: Entry {
     /// Set when it has ended.
     fn latch(&self) -> &Latch;
-    /// Takes the value, if the task has ended and no caller has taken it.
+    /// The value, once it is there, and once.
     fn take(&self) -> Option<T>;
 }
 
-/// A spawned task. An error is the index of its panic in the scope's list.
+/// A spawned task: closure, then result. An error: which of the scope's panics.
 pub(in crate::thread) type Scoped<F, T> = Stage<F, Result<T, usize>>;
 
 impl<F, T> Entry for Scoped<F, T>
@@ -58,7 +58,7 @@ where
     }
 }
 
-enum Contents<F, T> {
+enum Place<F, T> {
     Closure(F),
     Value(T),
     Empty,
@@ -73,18 +73,17 @@ impl<F, T> Stage<F, T> {
         Self {
             state: AtomicU32::new(QUEUED),
             latch: Latch::new(),
-            place: UnsafeCell::new(Contents::Closure(closure)),
+            place: UnsafeCell::new(Place::Closure(closure)),
         }
     }
 
-    /// Whether a thread has begun it, and perhaps ended it.
+    /// A thread has begun it, and perhaps ended.
     fn is_begun(&self) -> bool {
         self.state.load(Ordering::Relaxed) != QUEUED
     }
 
     /// Lets `call` run the closure, stores the value, and sets the latch. True: a thread has parked
-    /// for it, and must be woken. Does nothing if the task has been begun before. `call` must not
-    /// unwind.
+    /// for it, and must be woken. Does nothing if it has been begun before. `call` does not unwind.
     ///
     /// # Safety
     /// P34: if `alone`, the handle is gone, so that no other thread begins it, or waits for it.
@@ -97,19 +96,19 @@ impl<F, T> Stage<F, T> {
             return false;
         }
         // SAFETY: P34: this thread has made it BEGUN, or is the only one that is left.
-        if let Contents::Closure(closure) = unsafe { self.put(Contents::Empty) } {
+        if let Place::Closure(closure) = unsafe { self.put(Place::Empty) } {
             let value = call(closure);
             // SAFETY: P34: as above.
-            unsafe { self.put(Contents::Value(value)) };
+            unsafe { self.put(Place::Value(value)) };
         }
         !alone && self.latch.set()
     }
 
-    /// Replaces the contents of the place, and returns the previous ones.
+    /// Puts something into the place: what was there before.
     ///
     /// # Safety
     /// P34: the place is the caller's.
-    unsafe fn put(&self, place: Contents<F, T>) -> Contents<F, T> {
+    unsafe fn put(&self, place: Place<F, T>) -> Place<F, T> {
         // SAFETY: P34: no other thread touches it, the caller's promise.
         self.place
             .with_mut(|at| mem::replace(unsafe { &mut *at }, place))
@@ -136,17 +135,17 @@ where
             return None;
         }
         // SAFETY: P34: this thread has made it TAKEN.
-        match unsafe { self.put(Contents::Empty) } {
-            Contents::Value(value) => Some(value),
+        match unsafe { self.put(Place::Empty) } {
+            Place::Value(value) => Some(value),
             _ => None,
         }
     }
 }
 
-/// Erases the type of the closure from the handle's half of a task.
+/// The handle's half of a task, whatever its closure's type.
 pub(in crate::thread) fn handle<'scope, T>(
-    half: PairArc<TrackedEntry<impl Handle<T> + 'scope>>,
-) -> PairArc<TrackedEntry<dyn Handle<T> + 'scope>> {
-    let owned: NonNull<Owned<TrackedEntry<dyn Handle<T> + 'scope>>> = ManuallyDrop::new(half).0;
-    PairArc(owned)
+    half: Half<Loan<impl Handle<T> + 'scope>>,
+) -> Half<Loan<dyn Handle<T> + 'scope>> {
+    let owned: NonNull<Owned<Loan<dyn Handle<T> + 'scope>>> = ManuallyDrop::new(half).0;
+    Half(owned)
 }

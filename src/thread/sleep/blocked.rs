@@ -70,8 +70,8 @@ impl Sleep {
         fence(Ordering::SeqCst);
     }
 
-    /// A runner is about to park in a wait. Afterwards it must look into the queues, and recruit as
-    /// for a push if there is something.
+    /// A runner is about to park in a wait. Afterwards it must look into the
+    /// queues, and recruit as for a push if there is something.
     pub(in crate::thread) fn block(&self) {
         if cfg!(any(loom, debug_assertions)) {
             let before = Counts(self.word.load(Ordering::SeqCst));
@@ -173,8 +173,8 @@ impl Sleep {
         self.recruit_if(|_| true)
     }
 
-    /// How long the queues may stand still now: longer, the more runners there are too many
-    /// already, because they may be busy and not stuck.
+    /// How long the queues may stand still now: longer, the more runners there are
+    /// too many already, because they may be busy and not stuck.
     pub(in crate::thread) fn patience(&self) -> Duration {
         STALL * (1 << self.surplus().min(4))
     }

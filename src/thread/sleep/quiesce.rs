@@ -38,10 +38,10 @@ impl Sleep {
         self.quiet.notify_all();
     }
 
-    /// Waits until no thread runs and none but those inside `shutdown` is blocked. If `idle` then
-    /// says that nothing is queued, closes the pool (P3), calls `close`, and makes the sleepers
-    /// end. False: work is queued and there is no thread to run it, because the system has refused
-    /// one.
+    /// Waits until no thread runs and none but those inside `shutdown` is blocked. If `idle`
+    /// then says that nothing is queued, closes the pool (P3), calls `close`, and has
+    /// the sleepers end. False: work is queued and there is no thread
+    /// to run it, because the system has refused one.
     pub(in crate::thread) fn wait_quiet(&self, idle: impl Fn() -> bool, close: impl Fn()) -> bool {
         let mut asleep = self.asleep.lock();
         loop {

@@ -185,8 +185,7 @@ impl Sleep {
         self.width().saturating_sub(unreplaced) + self.extra.load(Ordering::Relaxed)
     }
 
-    /// How many threads should run for queued work: urgent work gets a thread, however many workers
-    /// wait.
+    /// The same for queued work: urgent work gets a thread, however many wait.
     #[inline]
     pub(super) fn wanted(&self, now: Counts) -> usize {
         match self.urgent.load(Ordering::Relaxed) {
@@ -232,12 +231,12 @@ impl Sleep {
         self.need(self.counts())
     }
 
-    /// How many threads of the pool are idle: searchers, and sleepers beyond the `replaced` ones,
-    /// whose work other threads do.
+    /// How many threads of the pool are idle: searchers, and sleepers beyond the number of
+    /// `stand_ins`, which do the sleepers' work.
     #[inline]
-    pub(in crate::thread) fn idlers(&self, replaced: usize) -> u32 {
+    pub(in crate::thread) fn idlers(&self, stand_ins: usize) -> u32 {
         let counts = self.counts();
-        let busy = counts.running().saturating_add(replaced);
+        let busy = counts.running().saturating_add(stand_ins);
         (counts.searching() + self.target(counts).saturating_sub(busy)) as u32
     }
 

@@ -108,25 +108,24 @@ pub(crate) enum Error {
     #[error("it asks what comes next")]
     Undescribed,
     /// So many bytes were not read; 0: parts without bytes.
-    #[error("{} were left over: its `Serialize` and `Deserialize` do not agree on what there is to \
-        read", bytes(*.0))]
+    #[error("{} were left over: its `Serialize` and `Deserialize` do not agree on what there is to read", bytes(*.0))]
     LeftOver(usize),
     #[error(transparent)]
     Codec(#[from] postcard::Error),
     /// The message of the type itself, or of serde for it: it cannot be written.
     #[error(
-        "{0} (raised by its `Serialize`; what an attribute of serde's, such as `tag` or `flatten`, \
-         cannot carry can be sent as a `String`)"
+        "{0} (raised by its `Serialize`; what an attribute of serde's, such as `tag` or `flatten`, cannot carry can \
+         be sent as a `String`)"
     )]
     Refused(String),
-    /// The same message, of a type that cannot be read.
+    /// The same: it cannot be read.
     #[error("{0} (raised by its `Serialize` or `Deserialize`)")]
     Words(String),
     /// The same, of a type that was read with its description.
     #[error(
-        "{0} (raised by its `Deserialize`; an attribute of serde's, such as `untagged`, `tag`, \
-         `flatten` or `skip_serializing_if`, makes it travel as in JSON: what may be missing needs \
-         `default`, and what JSON does not bring back either can be sent as a `String`)"
+        "{0} (raised by its `Deserialize`; an attribute of serde's, such as `untagged`, `tag`, `flatten` or \
+         `skip_serializing_if`, makes it travel as in JSON: what may be missing needs `default`, and what JSON does not \
+         bring back either can be sent as a `String`)"
     )]
     Described(String),
 }

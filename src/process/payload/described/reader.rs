@@ -294,8 +294,7 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
             },
             Some(Tag::Unit) => visitor.visit_none(),
             Some(_) => {
-                // no bytes are read here, so a type could recurse for ever
-                self.reader.depth.check()?;
+                self.reader.depth.check()?; // no bytes are read here, so a type could recurse for ever
                 visitor.visit_some(self)
             }
         }
@@ -427,7 +426,7 @@ struct Parts<'a, 'de, F: Flavor<'de>> {
 enum Left<'de> {
     /// So many, without a description.
     Exactly(usize),
-    /// More runs, by the description.
+    /// Runs.
     Runs,
     /// The first part of a run is being read; its description begins here.
     Run(&'de [u8]),

@@ -356,11 +356,7 @@ macro_rules! writes_fields {
                 type Ok = ();
                 type Error = Error;
 
-                fn serialize_field<T: Serialize + ?Sized>(
-                    &mut self,
-                    name: &'static str,
-                    value: &T,
-                ) -> Result {
+                fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result {
                     self.0.name(name)?;
                     value.serialize(&mut *self.0)
                 }

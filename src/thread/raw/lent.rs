@@ -1,22 +1,21 @@
-//! Closures that a thread lends to the pool although they borrow from its caller, and for which it
-//! waits.
+//! What a thread lends to the pool, and waits for: closures that borrow from its caller.
 //!
 //! **Job.** The pool's queues hold only what lives for ever; the tasks of a scope and the shares of
-//! a broadcast live for `'scope`. Here that lifetime is erased, and counting replaces it.
+//! a broadcast live for `'scope`. Here that lifetime is forgotten, and made up for by counting.
 //!
-//! **Protocol.** 1. [`Lender::lend`] counts an entry. It returns the right to run it, which goes
-//! into some queue. 2. The thread that takes it from there runs the entry, or does not (the pool is
-//! closed), drops it, and only then counts it off, perhaps together with others that it has run
-//! since. Instead, the count of an ended entry may pass to the next one that is lent; some entries
-//! are counted in advance for that.
-//! 3. [`Lender::end_after`] runs the body of the scope. It neither returns nor unwinds before the
-//!    count is zero. 4. The thread that has counted off the last entry sets the latch that
-//!    `end_after` waits for. After that the lender may be gone, so the thread reads before which
-//!    thread to wake (as P5).
+//! **Protocol.** 1. [`Lender::lend`] counts an entry; what it returns is the right to run it, and
+//! goes into some queue. 2. The thread that takes it from there runs the entry, or does not (the
+//! pool is closed), drops it, and only then counts it off, perhaps together with others that it has
+//! run since. Or the count of what has ended passes on to what is lent next; some are counted in
+//! advance for that.
+//! 3. [`Lender::end_after`] runs the body of the scope and does not return, nor
+//! unwind, before the count is zero. 4. The thread that has counted off the last one sets the latch
+//! that `end_after` waits for. After that the lender may be gone, so it knows before which thread
+//! to wake (as P5).
 //!
-//! - **P15** The references that have lost their lifetime are inside [`ErasedEntry`]: those of the
-//!   entry, and the pointer to the lender. Each `ErasedEntry` is counted until its entry has been
-//!   dropped, and the lender lives until the last one has set the latch.
+//! - **P15** The references that have lost their lifetime are inside [`Lent`]: those of the entry,
+//!   and the pointer to the lender. Each `Lent` is counted until its entry has been dropped, and
+//!   the lender lives until the last one has set the latch.
 //!
 //! Rejected: boxed closures in the pool itself (a waiter could not distinguish its own tasks from
 //! unrelated ones); dropping finished results with the handle, which may be dropped later than the
@@ -34,7 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::thread;
 
-use super::pair_arc::{Owned, PairArc};
+use super::half::{Half, Owned};
 use crate::loom::Mutex;
 use crate::sys::fork;
 use crate::task::Panic;
@@ -46,18 +45,18 @@ use crate::thread::wake::WakeHandle;
 
 /// A task of a scope, or a share of a broadcast, whatever its types.
 pub(in crate::thread) trait Entry: Send + Sync {
-    /// Runs it, unless it has been begun. Must not unwind.
+    /// Runs it, unless it has been begun. Does not unwind.
     ///
     /// # Safety
     /// P34: if `alone`, no other thread has it: the half of its handle is gone.
     unsafe fn run(&self, lender: &Lender, alone: bool);
-    /// Whether it has been begun, and perhaps ended.
+    /// It has been begun, perhaps ended.
     fn is_taken(&self) -> bool {
         false
     }
 }
 
-/// A share of a broadcast. The closure must not unwind.
+/// A share of a broadcast. The closure does not unwind.
 impl<F: Fn() + Send + Sync> Entry for F {
     unsafe fn run(&self, _: &Lender, _: bool) {
         self();
@@ -67,19 +66,19 @@ impl<F: Fn() + Send + Sync> Entry for F {
 /// How many entries of a scope are counted before there are any.
 const IN_ADVANCE: usize = 64;
 
-/// Counts the entries that have been lent. The count, which each lending changes, is separate from
-/// the fields that each run reads.
+/// Counts what has been lent. The count, which each loan changes, is apart from what each run
+/// reads.
 #[repr(C)]
 pub(in crate::thread) struct Lender {
     /// Entries not yet dropped, and one for the body.
     left: Countdown,
     /// The panics of entries, in the order in which they happened; `None`: it has been taken.
     pub(in crate::thread) panics: Mutex<Vec<Option<Panic>>>,
-    /// The addresses of the entries that threads wait for, with those threads.
+    /// The threads that wait for one entry each, and the addresses of these.
     joining: Mutex<Vec<(usize, WakeHandle)>>,
-    /// Set when the last entry has been counted off.
+    /// Set by the last.
     latch: Latch,
-    /// The thread that waits for the latch. Valid until the latch is set.
+    /// The thread that waits for it, as long as the latch is not set.
     pub(super) waiter: NonNull<WakeHandle>,
     /// The task that the lender is in.
     inherited: Inherited,
@@ -93,33 +92,33 @@ unsafe impl Send for Lender {}
 // SAFETY: P15: as above.
 unsafe impl Sync for Lender {}
 
-/// An entry, and its lender.
-pub(in crate::thread) struct TrackedEntry<E: ?Sized> {
+/// What has been lent, by which lender.
+pub(in crate::thread) struct Loan<E: ?Sized> {
     lender: NonNull<Lender>,
     pub(in crate::thread) entry: E,
 }
 
 // SAFETY: P15: the lender may be used by any thread, and is there as long as the entry is counted.
-unsafe impl<E: ?Sized + Send> Send for TrackedEntry<E> {}
+unsafe impl<E: ?Sized + Send> Send for Loan<E> {}
 // SAFETY: P15: as above.
-unsafe impl<E: ?Sized + Sync> Sync for TrackedEntry<E> {}
+unsafe impl<E: ?Sized + Sync> Sync for Loan<E> {}
 
 /// The right to run an entry, once. Dropping it counts the entry off. As small as a fat pointer, so
 /// that it is passed in registers.
-pub(in crate::thread) struct ErasedEntry(ManuallyDrop<PairArc<TrackedEntry<dyn Entry>>>);
+pub(in crate::thread) struct Lent(ManuallyDrop<Half<Loan<dyn Entry>>>);
 
 /// Entries of one lender that this thread has run and dropped, and that are still counted, or were
 /// counted in advance. Dropping it counts them off.
 #[derive(Default)]
 pub(in crate::thread) struct Ended {
     entries: Cell<usize>,
-    /// The lender of these entries, if there are any.
+    /// If there are any.
     lender: Cell<Option<NonNull<Lender>>>,
 }
 
 impl Lender {
-    /// A lender for whose end `waiter` will wait. It has counted [`IN_ADVANCE`] entries already,
-    /// for [`end_after`](Self::end_after).
+    /// One whose end `waiter` will wait for. It has counted [`IN_ADVANCE`] entries, which are for
+    /// [`end_after`](Self::end_after).
     ///
     /// # Safety
     /// The handle is there until `end_after` has ended.
@@ -137,11 +136,11 @@ impl Lender {
     }
 
     /// Runs `body`, then `rest`, which runs what this thread can, and then `wait`, until nothing is
-    /// lent any more: `wait` returns when the latch is set. Called once. An error is the payload of
-    /// `body`'s panic.
+    /// left that was lent: `wait` returns when the latch is set. Called once. An error is what
+    /// `body` has panicked with.
     ///
-    /// `ended` begins with the entries that were counted in advance. So a small scope of which no
-    /// other thread runs a part need not count at all.
+    /// What this thread has `ended` begins with what was counted in advance. A small scope that no
+    /// other thread has a part of need not count at all.
     pub(super) fn end_after<R>(
         &self,
         ended: &Ended,
@@ -163,17 +162,14 @@ impl Lender {
         result
     }
 
-    /// Both halves of an entry: one to be lent, and its handle's.
+    /// Both halves of an entry: one that is to be lent, and its handle's.
     #[inline(always)] // so that a closure is put where it stays, and not copied there
     pub(super) fn pair<'scope, E: Entry + 'scope>(
         &self,
         entry: E,
-    ) -> (
-        PairArc<TrackedEntry<dyn Entry + 'scope>>,
-        PairArc<TrackedEntry<E>>,
-    ) {
+    ) -> (Half<Loan<dyn Entry + 'scope>>, Half<Loan<E>>) {
         let lender = NonNull::from(self);
-        let (entry, handle) = PairArc::pair(TrackedEntry { lender, entry });
+        let (entry, handle) = Half::pair(Loan { lender, entry });
         (any(entry), handle)
     }
 
@@ -182,21 +178,21 @@ impl Lender {
     pub(super) fn alone<'scope, E: Entry + 'scope>(
         &self,
         entry: E,
-    ) -> PairArc<TrackedEntry<dyn Entry + 'scope>> {
+    ) -> Half<Loan<dyn Entry + 'scope>> {
         let lender = NonNull::from(self);
-        any(PairArc::alone(TrackedEntry { lender, entry }))
+        any(Half::alone(Loan { lender, entry }))
     }
 
-    /// Lends an entry: counts it, or gives it the count of one that has `ended`.
+    /// Counts an entry, or lets it have the count of one that has `ended`.
     ///
     /// # Safety
     /// Called inside [`end_after`](Self::end_after), and what `entry` borrows outlives that. It is
     /// this lender's.
     pub(super) unsafe fn lend<'scope>(
         &self,
-        entry: PairArc<TrackedEntry<dyn Entry + 'scope>>,
+        entry: Half<Loan<dyn Entry + 'scope>>,
         ended: Option<&Ended>,
-    ) -> ErasedEntry {
+    ) -> Lent {
         if !ended.is_some_and(|ended| ended.pass_on(self)) {
             self.left.add();
         }
@@ -204,15 +200,12 @@ impl Lender {
         // and `end_after` waits for that before it ends: until then, the caller promises,
         // what the entry borrows is there.
         let lent = unsafe {
-            mem::transmute::<
-                PairArc<TrackedEntry<dyn Entry + 'scope>>,
-                PairArc<TrackedEntry<dyn Entry>>,
-            >(entry)
+            mem::transmute::<Half<Loan<dyn Entry + 'scope>>, Half<Loan<dyn Entry>>>(entry)
         };
-        ErasedEntry(ManuallyDrop::new(lent))
+        Lent(ManuallyDrop::new(lent))
     }
 
-    /// Runs an entry in the context of the task that the lender is in.
+    /// Runs an entry as a part of what the lender is in.
     ///
     /// # Safety
     /// `end_after` does not end before this call does. If `alone`, the half of the entry's handle
@@ -225,24 +218,24 @@ impl Lender {
         unsafe { entry.run(self, alone) };
     }
 
-    /// Takes the panics of entries that no handle has taken.
+    /// What entries have panicked with, and no handle has taken.
     pub(super) fn take_panics(&self) -> Vec<Option<Panic>> {
         let mut panics = self.panics.lock();
-        // Taking from an empty list would cost more than this check.
+        // Taking from an empty list would cost more than the look.
         if panics.is_empty() {
             return Vec::new();
         }
         mem::take(&mut *panics)
     }
 
-    /// Keeps the panic of an entry; returns its index in the list.
+    /// Keeps what an entry has panicked with: its place in the list.
     pub(in crate::thread) fn keep_panic(&self, panic: Panic) -> usize {
         let mut panics = self.panics.lock();
         panics.push(Some(panic));
         panics.len() - 1
     }
 
-    /// Registers `thread` as waiting for an entry until `wait` returns.
+    /// A thread waits for an entry until `wait` returns.
     pub(in crate::thread) fn join(
         &self,
         entry: &dyn Entry,
@@ -271,18 +264,16 @@ impl Lender {
     }
 }
 
-/// Erases the type of an entry.
+/// An entry's half, whatever its type.
 #[inline(always)]
-fn any<'scope>(
-    half: PairArc<TrackedEntry<impl Entry + 'scope>>,
-) -> PairArc<TrackedEntry<dyn Entry + 'scope>> {
-    let owned: NonNull<Owned<TrackedEntry<dyn Entry + 'scope>>> = ManuallyDrop::new(half).0;
-    PairArc(owned)
+fn any<'scope>(half: Half<Loan<impl Entry + 'scope>>) -> Half<Loan<dyn Entry + 'scope>> {
+    let owned: NonNull<Owned<Loan<dyn Entry + 'scope>>> = ManuallyDrop::new(half).0;
+    Half(owned)
 }
 
-impl ErasedEntry {
-    /// Runs the entry, and drops it. Never unwinds. It then counts as `ended`; ended entries of
-    /// another lender are counted off before.
+impl Lent {
+    /// Runs the entry, and drops it. Never unwinds. It counts as `ended`; those of another lender's
+    /// are counted off before.
     pub(in crate::thread) fn run(self, ended: &Ended) {
         let mut lent = ManuallyDrop::new(self);
         // SAFETY: P15: this is counted until it has ended, so the lender is there.
@@ -296,23 +287,23 @@ impl ErasedEntry {
         ended.add(lender, 1);
     }
 
-    /// Whether the entry has been begun, and perhaps ended.
+    /// The entry has been begun, perhaps ended.
     pub(in crate::thread) fn is_taken(&self) -> bool {
         self.0.entry.is_taken()
     }
 
-    /// The address of the lender, which distinguishes scopes that are open at the same time.
+    /// The address of the lender: tells scopes apart that are open at the same time.
     pub(in crate::thread) fn lender(&self) -> usize {
         self.0.lender.addr().get()
     }
 
-    /// The address of the entry, which distinguishes it from others.
+    /// Tells entries apart.
     pub(in crate::thread) fn address(&self) -> usize {
         ptr::from_ref(&self.0.entry).addr()
     }
 }
 
-impl Drop for ErasedEntry {
+impl Drop for Lent {
     fn drop(&mut self) {
         let lender = self.0.lender.as_ptr();
         // SAFETY: P15: `run` does not drop it.
@@ -323,7 +314,7 @@ impl Drop for ErasedEntry {
 }
 
 impl Ended {
-    /// Adds ended entries of this lender. Those of another one are counted off.
+    /// So many more, of this lender. Others are counted off.
     #[inline]
     fn add(&self, lender: &Lender, entries: usize) {
         self.count_off_others(lender);
@@ -335,8 +326,7 @@ impl Ended {
         self.lender.get() == Some(NonNull::from(lender))
     }
 
-    /// Gives the count of one of them to an entry that this lender is about to lend. False: there
-    /// is none.
+    /// One of them counts for an entry that is to be lent by this lender. False: there is none.
     fn pass_on(&self, lender: &Lender) -> bool {
         let entries = self.entries.get();
         let has_one = entries > 0 && self.are_of(lender);
@@ -344,8 +334,7 @@ impl Ended {
         has_one
     }
 
-    /// Takes those of this lender, which the caller counts off. Those of another one are counted
-    /// off here.
+    /// Those of this lender, which the caller counts off. Others are counted off.
     fn take(&self, lender: &Lender) -> usize {
         self.count_off_others(lender);
         self.entries.take()
@@ -375,7 +364,7 @@ impl Drop for Ended {
     }
 }
 
-/// Counts entries off that have been dropped.
+/// Counts entries off, which have been dropped.
 ///
 /// # Safety
 /// P15: they are counted, and not counted off otherwise.

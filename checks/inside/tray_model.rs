@@ -1,14 +1,14 @@
-//! The shared ring of a worker, for the models: the socket is a queue and a condition variable.
+//! The tray of a worker, for the models: the socket is a queue and a condition variable.
 //!
-//! It drives the real `shared_ring.rs`, with room for one frame, and the order in which a worker
-//! looks for its next frame: in the ring, among the bytes that it has received, in the ring once
-//! more, and then it sleeps. It exists under `--cfg loom` only.
+//! It drives the real `tray.rs`, with room for one frame, and the order in which a worker looks for
+//! its next frame: in the tray, among the bytes that it has received, in the tray once more, and
+//! then it sleeps. It exists under `--cfg loom` only.
 #![allow(missing_docs, missing_debug_implementations)]
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-use super::fast::shared_ring::{Posted, SharedRing, WORDS};
+use super::fast::tray::{Posted, Tray, WORDS};
 use crate::loom::atomic::AtomicU64;
 use crate::loom::{Condvar, Mutex};
 
@@ -18,7 +18,7 @@ pub enum Broken {
     No,
     /// Neither side has a fence between its store and its load.
     NoFences,
-    /// A sleeping worker gets no nudge for a frame in the ring.
+    /// A sleeping worker gets no nudge for a frame in the tray.
     NoNudge,
     /// Frames are read from whichever place has one first.
     NoPlaces,
@@ -48,12 +48,12 @@ impl Pair {
             socket: (Mutex::new(VecDeque::new()), Condvar::new()),
             broken,
         };
-        pair.ring().clear();
+        pair.tray().clear();
         pair
     }
 
-    fn ring(&self) -> SharedRing<'_> {
-        SharedRing::new(&self.words)
+    fn tray(&self) -> Tray<'_> {
+        Tray::new(&self.words)
     }
 
     fn send(&self, frame: u8, place: &mut u64) {
@@ -62,7 +62,7 @@ impl Pair {
         self.socket.1.notify_one();
     }
 
-    /// The parent: sends the frames 1 to `count`; those in `large` do not fit the ring.
+    /// The parent: sends the frames 1 to `count`; those in `large` do not fit the tray.
     pub fn parent(&self, count: u8, large: &[u8]) {
         let (mut tail, mut place) = (0, 0);
         for frame in 1..=count {
@@ -74,7 +74,7 @@ impl Pair {
                 Broken::NoPlaces => 0,
                 _ => place,
             };
-            match self.ring().post(&mut tail, at, [&[frame], &[]]) {
+            match self.tray().post(&mut tail, at, [&[frame], &[]]) {
                 Posted::Yes => {}
                 Posted::Asleep if self.broken == Broken::NoNudge => {}
                 Posted::Asleep => self.send(0, &mut place),
@@ -86,7 +86,7 @@ impl Pair {
     /// The worker: reads `count` frames, and checks their order.
     pub fn worker(&self, count: u8) {
         let (mut place, mut head, mut received) = (0, 0, None);
-        let (mut frame_bytes, mut next) = (Vec::new(), 1);
+        let (mut letter, mut next) = (Vec::new(), 1);
         let mut hear = |frame: u8| {
             assert_eq!(frame, next, "out of turn");
             next += 1;
@@ -97,8 +97,8 @@ impl Pair {
                 Broken::NoPlaces => 0,
                 _ => place,
             };
-            if self.ring().read(&mut head, at, &mut frame_bytes) {
-                if hear(frame_bytes[0]) {
+            if self.tray().read(&mut head, at, &mut letter) {
+                if hear(letter[0]) {
                     return;
                 }
                 continue;
@@ -110,9 +110,9 @@ impl Pair {
                 }
                 continue;
             }
-            let sleeps = self.ring().falls_asleep(head);
-            if !sleeps && self.ring().read(&mut head, at, &mut frame_bytes) {
-                if hear(frame_bytes[0]) {
+            let sleeps = self.tray().falls_asleep(head);
+            if !sleeps && self.tray().read(&mut head, at, &mut letter) {
+                if hear(letter[0]) {
                     return;
                 }
                 continue;
@@ -124,7 +124,7 @@ impl Pair {
             received = socket.pop_front();
             drop(socket);
             if sleeps {
-                self.ring().wakes();
+                self.tray().wakes();
             }
         }
     }

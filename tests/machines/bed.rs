@@ -14,7 +14,7 @@ use trefoil::{ProcessPool, ProcessPoolBuilder, Ssh};
 use crate::cut::ip;
 
 /// The hosts `node1`, `node2` and so on, and how to reach them.
-pub(crate) struct Cluster {
+pub(crate) struct Bed {
     pub(crate) name: &'static str,
     pub(crate) directory: PathBuf,
     config: Option<PathBuf>,
@@ -23,14 +23,14 @@ pub(crate) struct Cluster {
     apart: usize,
 }
 
-/// The clusters that are possible on this machine.
-pub(crate) fn clusters() -> Vec<Cluster> {
-    let mut clusters = vec![Cluster::stand_in()];
+/// The beds that are possible on this machine.
+pub(crate) fn beds() -> Vec<Bed> {
+    let mut beds = vec![Bed::stand_in()];
     match sshd() {
-        Some(sshd) => clusters.push(Cluster::real(sshd)),
+        Some(sshd) => beds.push(Bed::real(sshd)),
         None => print!("(without sshd, which is not installed) "),
     }
-    clusters
+    beds
 }
 
 fn sshd() -> Option<&'static str> {
@@ -38,7 +38,7 @@ fn sshd() -> Option<&'static str> {
     sshd.into_iter().find(|path| Path::new(path).exists())
 }
 
-impl Cluster {
+impl Bed {
     fn new(name: &'static str) -> Self {
         // A counter: no protocol.
         use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,38 +57,38 @@ impl Cluster {
     }
 
     pub(crate) fn stand_in() -> Self {
-        let cluster = Self::new("stand-in");
+        let bed = Self::new("stand-in");
         // The command is the last word; the words before it go into the log. `$EXTRA` is what
         // another machine would do first.
         let script = format!(
             "#!/bin/sh\necho \"$*\" >> {}\nfor last; do :; done\n$EXTRA\nexec sh -c \"$last\"\n",
-            cluster.directory.join("log").display()
+            bed.directory.join("log").display()
         );
-        cluster.script("ssh", &script);
-        cluster
+        bed.script("ssh", &script);
+        bed
     }
 
     fn real(sshd: &str) -> Self {
-        let mut cluster = Self::new("sshd");
+        let mut bed = Self::new("sshd");
         let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = own.local_addr().unwrap().port();
         drop(own);
-        cluster.keys("");
+        bed.keys("");
         let hosts = format!("Host node* stranger\n  HostName 127.0.0.1\n  Port {port}\n");
-        cluster.configure(&hosts);
-        cluster.listen(Command::new(sshd), "127.0.0.1", port);
-        cluster
+        bed.configure(&hosts);
+        bed.listen(Command::new(sshd), "127.0.0.1", port);
+        bed
     }
 
     /// So many hosts, each with its own network: see `cut`. `None`: this machine cannot have them.
     pub(crate) fn apart(many: usize) -> Option<Self> {
         let sshd = sshd()?;
-        let mut cluster = Self::new("apart");
-        cluster.keys("ClientAliveInterval 2\nClientAliveCountMax 3\n");
+        let mut bed = Self::new("apart");
+        bed.keys("ClientAliveInterval 2\nClientAliveCountMax 3\n");
         let mut hosts = String::new();
         for host in 1..=many {
-            let name = cluster.host(host);
-            cluster.apart = host;
+            let name = bed.host(host);
+            bed.apart = host;
             let own = [
                 format!("netns add {name}"),
                 format!("link add {name} type veth peer name eth0 netns {name}"),
@@ -107,10 +107,10 @@ impl Cluster {
             ));
             let mut command = Command::new("ip");
             command.args(["netns", "exec", &name, sshd]);
-            cluster.listen(command, &address, 22);
+            bed.listen(command, &address, 22);
         }
-        cluster.configure(&hosts);
-        Some(cluster)
+        bed.configure(&hosts);
+        Some(bed)
     }
 
     /// The name of a host on this machine, which its network interface has, too.
@@ -147,7 +147,7 @@ impl Cluster {
         );
         std::fs::write(self.at("sshd_config"), config).unwrap();
         let key = std::fs::read_to_string(self.at("host.pub")).unwrap();
-        std::fs::write(self.at("known"), format!("cluster {key}")).unwrap();
+        std::fs::write(self.at("known"), format!("bed {key}")).unwrap();
         if rustix::process::geteuid().is_root() {
             let _ = std::fs::create_dir("/run/sshd"); // sshd's directory for privilege separation
         }
@@ -156,7 +156,7 @@ impl Cluster {
     /// Writes the configuration of the client, for these `hosts`.
     fn configure(&mut self, hosts: &str) {
         let config = format!(
-            "{hosts}Host *\n  HostKeyAlias cluster\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  \
+            "{hosts}Host *\n  HostKeyAlias bed\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  \
              StrictHostKeyChecking yes\n",
             self.at("user"),
             self.at("known")
@@ -195,7 +195,7 @@ impl Cluster {
         path
     }
 
-    /// An engine for these hosts of the cluster.
+    /// An engine for these hosts of the bed.
     pub(crate) fn ssh(&self, hosts: &[&str]) -> Ssh {
         let ssh = Ssh::hosts(hosts.iter().copied()).directory(self.directory.join("cache"));
         match &self.config {
@@ -222,7 +222,7 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Drop for Bed {
     fn drop(&mut self) {
         for sshd in &mut self.sshds {
             let _ = sshd.kill();

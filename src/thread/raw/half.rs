@@ -1,7 +1,7 @@
 //! A value with two owners, of which the last drops it.
 //!
-//! It does what an `Arc` would do with a count of at most two. But the second owner costs nothing,
-//! and only the owner that is dropped first writes with a locked instruction.
+//! What an `Arc` would do with a count of two at the most: but the second owner costs nothing, and
+//! only the first one that goes away writes with a locked instruction.
 //!
 //! - **P35** Two halves are made together, or one as if the other had gone, and each is dropped
 //!   once. The one that goes first sets the flag and does not touch the value any more; the other
@@ -18,21 +18,21 @@ use std::ptr::NonNull;
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::task::free_list;
 
-/// One of the two owners.
-pub(in crate::thread) struct PairArc<T: ?Sized>(pub(super) NonNull<Owned<T>>);
+/// One owner.
+pub(in crate::thread) struct Half<T: ?Sized>(pub(super) NonNull<Owned<T>>);
 
 pub(in crate::thread) struct Owned<T: ?Sized> {
-    /// The other owner is gone.
+    /// One half is gone.
     alone: AtomicBool,
     value: T,
 }
 
 // SAFETY: P35: like an `Arc`: both threads may use the value at once, and either may drop it.
-unsafe impl<T: ?Sized + Send + Sync> Send for PairArc<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Send for Half<T> {}
 // SAFETY: P35: as above.
-unsafe impl<T: ?Sized + Send + Sync> Sync for PairArc<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Sync for Half<T> {}
 
-impl<T> PairArc<T> {
+impl<T> Half<T> {
     /// Both owners of a value.
     #[inline(always)]
     pub(in crate::thread) fn pair(value: T) -> (Self, Self) {
@@ -56,8 +56,8 @@ impl<T> PairArc<T> {
     }
 }
 
-impl<T: ?Sized> PairArc<T> {
-    /// Whether the other half is gone; then everything that it has done is visible.
+impl<T: ?Sized> Half<T> {
+    /// The other half is gone, and what it has done is visible.
     pub(in crate::thread) fn is_alone(&self) -> bool {
         // Acquire: pairs with the other's drop.
         self.owned().alone.load(Ordering::Acquire)
@@ -69,7 +69,7 @@ impl<T: ?Sized> PairArc<T> {
     }
 }
 
-impl<T: ?Sized> Deref for PairArc<T> {
+impl<T: ?Sized> Deref for Half<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -77,7 +77,7 @@ impl<T: ?Sized> Deref for PairArc<T> {
     }
 }
 
-impl<T: ?Sized> Drop for PairArc<T> {
+impl<T: ?Sized> Drop for Half<T> {
     fn drop(&mut self) {
         // Release: what this owner has done is visible to the other; Acquire: what the other has,
         // to this one.
@@ -90,8 +90,7 @@ impl<T: ?Sized> Drop for PairArc<T> {
     }
 }
 
-/// The memory of a value that is being dropped. It is given back even if the value's destructor
-/// panics.
+/// Where a value was that is gone, or goes: given back also if its destructor panics.
 struct Memory(NonNull<u8>, Layout);
 
 impl Drop for Memory {

@@ -1,4 +1,4 @@
-//! Workers that overwrite the ring: the calls end, and the pool continues.
+//! Workers that overwrite the tray: the calls end, and the pool continues.
 //!
 //! The attackers are calls: each leaves a thread in its worker, which finds the pages that the
 //! worker shares with its parent, and writes to them through `/proc/self/mem`.
@@ -18,19 +18,19 @@ use std::time::{Duration, Instant};
 use support::{Dice, Test, census, kill, nothing_left_since, pool, tests, until};
 use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 
-/// Where the ring begins in the shared pages, and the indices of its first words
-/// (`src/process/fast/shared_ring.rs`).
-const RING: u64 = 8192;
+/// Where the tray begins in the shared pages, and the indices of its first words
+/// (`src/process/fast/tray.rs`).
+const TRAY: u64 = 8192;
 const WORDS: u64 = 2064;
 const TAIL: u64 = 0;
 const HEAD: u64 = 8;
 const ASLEEP: u64 = 9;
-const FRAMES: u64 = 16;
+const LETTERS: u64 = 16;
 
-/// The ring of this worker, for an attacker.
+/// The tray of this worker, for an attacker.
 struct Pages {
     memory: File,
-    ring: u64,
+    tray: u64,
 }
 
 impl Pages {
@@ -43,15 +43,15 @@ impl Pages {
             [start, end].map(|at| u64::from_str_radix(at, 16).unwrap())
         });
         let [start, end] = spans.max_by_key(|[start, end]| end - start).unwrap();
-        assert!(end - start >= RING + 8 * WORDS, "this is no ring");
+        assert!(end - start >= TRAY + 8 * WORDS, "this is no tray");
         Self {
             memory: File::options().write(true).open("/proc/self/mem").unwrap(),
-            ring: start + RING,
+            tray: start + TRAY,
         }
     }
 
     fn set(&self, word: u64, value: u64) {
-        let place = self.ring + 8 * word;
+        let place = self.tray + 8 * word;
         let bytes = value.to_ne_bytes();
         self.memory.write_all_at(&bytes, place).unwrap();
     }
@@ -62,14 +62,14 @@ impl Pages {
 enum Attack {
     Positions = 0,
     Sleep = 1,
-    Frames = 2,
+    Letters = 2,
     Everything = 3,
 }
 
 const ATTACKS: [Attack; 4] = [
     Attack::Positions,
     Attack::Sleep,
-    Attack::Frames,
+    Attack::Letters,
     Attack::Everything,
 ];
 
@@ -89,8 +89,8 @@ fn attack((how, seed): (u8, u64)) -> u32 {
             let word = match how {
                 Attack::Positions => [TAIL, HEAD][dice.roll(2) as usize],
                 Attack::Sleep => ASLEEP,
-                Attack::Frames => FRAMES + dice.roll(WORDS - FRAMES),
-                Attack::Everything => dice.roll(FRAMES + 40),
+                Attack::Letters => LETTERS + dice.roll(WORDS - LETTERS),
+                Attack::Everything => dice.roll(LETTERS + 40),
             };
             // Bytes that are all equal are not a valid call.
             let wild = [0, 1, 2, 0x0101_0101_0101_0101, u64::MAX, u64::MAX - 7];
@@ -100,7 +100,7 @@ fn attack((how, seed): (u8, u64)) -> u32 {
                 _ => wild[dice.roll(6) as usize],
             };
             pages.set(word, value);
-            // Frames are put into the ring of a worker that is awake, or says so.
+            // Frames are put into the tray of a worker that is awake, or says so.
             if dice.roll(2) == 0 {
                 pages.set(ASLEEP, 0);
             }
@@ -147,7 +147,7 @@ tests! {
                 let task = procs.spawn((*how as u8, dice.roll(u64::MAX) | 1), attack);
                 let attacker = ends(task);
                 attacks += usize::from(attacker.is_some());
-                // Single calls go through the ring; many go either way.
+                // Single calls go through the tray; many go either way.
                 answered += usize::from(ends(procs.spawn(1, double)).is_some());
                 let many: Vec<_> = (0..5).map(|n| procs.spawn(n, double)).collect();
                 answered += many.into_iter().filter_map(ends).count();
@@ -180,7 +180,7 @@ tests! {
             });
         }
         let procs = pool(1);
-        for word in [TAIL, HEAD, FRAMES] {
+        for word in [TAIL, HEAD, LETTERS] {
             for value in [0, 1, 5, 1000, u64::MAX / 2, u64::MAX] {
                 ends(procs.spawn((word, value), scribbles));
                 let begin = Instant::now();

@@ -3,53 +3,56 @@
 //! **Job.** A frame that goes through the socket costs two system calls, one on either side. If
 //! calls follow one another closely, the worker is awake and polls anyway, so its frames can be put
 //! where it polls. The socket remains for a worker that sleeps, for long frames and for frames with
-//! descriptors.
+//! descriptors. A frame in the tray is called a *letter*.
 //!
 //! ```text
 //!        0      ...   8      9         ...  16                                      WORDS
 //!        ┌────────────┬──────┬──────────────┬────────────────────────────────────────┐
 //!        │ tail       │ head │ asleep       │ position, length, bytes ... | position ...│
 //!        └────────────┴──────┴──────────────┴────────────────────────────────────────┘
-//!          the parent's  the worker's         frames: a ring, written by the parent
+//!          the parent's  the worker's         letters: a ring, written by the parent
 //! ```
 //!
 //! **Protocol.** Frames are one stream, whichever way each of them goes.
-//! 1. The parent writes a frame here only while nothing waits to be sent through the socket. The
-//!    frame's *position* is the number of bytes that the parent had sent through the socket before.
-//!    The worker takes the frame when it has used that many, so each frame is read in its turn.
-//! 2. Before the worker sleeps in `recv` it sets `asleep`, and then looks for a frame once more
-//!    ([`SharedRing::falls_asleep`]). The parent writes a frame, and then looks whether the worker
-//!    sleeps ([`SharedRing::post`]). On either side there is a full fence between the two steps, so
-//!    at least one side sees the other: no frame waits for a worker that sleeps.
+//! 1. A letter is one whole frame. The parent writes it only while nothing waits to be sent through
+//!    the socket. Its *position* is the number of bytes that the parent had sent through the socket
+//!    before. The worker takes it when it has used that many, so each frame is read in its turn.
+//! 2. Before the worker sleeps in `recv` it sets `asleep`, and then looks for a letter once more
+//!    ([`Tray::falls_asleep`]). The parent writes a letter, and then looks whether the worker
+//!    sleeps ([`Tray::post`]). On either side there is a full fence between the two steps, so at
+//!    least one side sees the other: no letter waits for a worker that sleeps.
 //! 3. The caller that finds the worker asleep clears `asleep`, and must then send something through
-//!    the socket: the frame or, if that is in the ring already, an empty `Nudge`. From then on the
+//!    the socket: the frame or, if that is a letter already, an empty `Nudge`. From then on the
 //!    worker counts as awake.
 //! 4. Each side keeps its own position in its own memory: `tail` and `head` are copies for the
-//!    other side, and the next frame repairs them if an item has overwritten them. A worker that
-//!    counts as awake and does not begin gets a `Nudge`, and `tail` once more
-//!    ([`SharedRing::remind`]), in case it sleeps. A frame is written here only after the bytes
-//!    before its position have been sent: a worker that has read everything, and finds a frame
-//!    whose turn has not come, ends, because the pages were overwritten.
+//!    other side, and the next letter repairs them if an item has overwritten them. A worker that
+//!    counts as awake and does not begin gets a `Nudge`, and `tail` once more ([`Tray::remind`]),
+//!    in case it sleeps. A letter is written only after the bytes before its position have been
+//!    sent: a worker that has read everything, and finds a letter whose turn has not come, ends,
+//!    because the pages were overwritten.
 //!
 //! **Invariants.**
 //! - **W40** The parent trusts nothing that it reads here: `head` and `asleep` decide only which
 //!   way a frame goes, and a position is reduced to one in the ring before it is used. A worker
 //!   that lies only gets its own work late.
 //!
+//! **Rejected.** A futex to sleep on: the worker would have to wait for two things at once, which
+//! takes another thread. A tray for results: the ledger has that role already.
+//!
 //! Tests: below; `checks/tests/process_models.rs` (under loom); `tests/process/speed.rs`;
-//! `tests/process/shared_ring.rs` (workers that write here what they like).
+//! `tests/process/tray.rs` (workers that write here what they like).
 
 use crate::loom::atomic::{AtomicU64, Ordering, fence};
 
-/// The number of words of the ring.
-pub(crate) const WORDS: usize = FRAMES + ROOM;
+/// How many words it has.
+pub(crate) const WORDS: usize = LETTERS + ROOM;
 
 const TAIL: usize = 0;
 const HEAD: usize = 8;
 const ASLEEP: usize = 9;
-const FRAMES: usize = 16;
+const LETTERS: usize = 16;
 
-/// How many words of frames fit: a power of two.
+/// How many words of letters fit: a power of two.
 #[cfg(not(loom))]
 const ROOM: usize = 2048;
 #[cfg(loom)]
@@ -61,9 +64,9 @@ const MAX_FRAME: usize = 2048;
 /// What happened to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Posted {
-    /// It is in the ring, and the worker polls, or will look before it sleeps.
+    /// It is in the tray, and the worker polls, or will look before it sleeps.
     Yes,
-    /// It is in the ring, but the worker sleeps and must be woken through the socket.
+    /// It is in the tray, but the worker sleeps and must be woken through the socket.
     Asleep,
     /// The frame must go through the socket.
     No,
@@ -71,42 +74,43 @@ pub(crate) enum Posted {
 
 /// The words, as either side sees them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SharedRing<'a>(&'a [AtomicU64]);
+pub(crate) struct Tray<'a>(&'a [AtomicU64]);
 
-impl<'a> SharedRing<'a> {
+impl<'a> Tray<'a> {
     /// `words` has at least [`WORDS`] words.
     pub(crate) fn new(words: &'a [AtomicU64]) -> Self {
         Self(&words[..WORDS])
     }
 
-    /// Clears the ring, before the worker is started.
+    /// Clears the tray, before the worker is started.
     pub(crate) fn clear(&self) {
         // Release: with the descriptor of the memory, which is sent afterwards.
         self.0[ASLEEP].store(1, Ordering::Release);
     }
 
-    fn word(&self, at: u64) -> &AtomicU64 {
-        &self.0[FRAMES + at as usize % ROOM]
+    fn letters(&self, at: u64) -> &AtomicU64 {
+        &self.0[LETTERS + at as usize % ROOM]
     }
 }
 
 /// The parent's side.
-impl SharedRing<'_> {
+impl Tray<'_> {
     /// Writes a frame, given in two parts, to be read after `position` bytes of the socket. `tail`
-    /// is where the next frame begins, kept in the parent's own memory.
+    /// is where the next letter begins, kept in the parent's own memory.
     pub(crate) fn post(&self, tail: &mut u64, position: u64, parts: [&[u8]; 2]) -> Posted {
         let length = parts[0].len() + parts[1].len();
         let words = 2 + length.div_ceil(8);
         if length > MAX_FRAME || words > ROOM || self.claim() {
             return Posted::No;
         }
-        // Acquire: the worker has read the frames whose room is used again.
+        // Acquire: the worker has read the letters whose room is used again.
         let used = tail.wrapping_sub(self.0[HEAD].load(Ordering::Acquire));
         if used > (ROOM - words) as u64 {
             return Posted::No; // or `head` was overwritten
         }
-        self.word(*tail).store(position, Ordering::Relaxed);
-        self.word(*tail + 1).store(length as u64, Ordering::Relaxed);
+        self.letters(*tail).store(position, Ordering::Relaxed);
+        self.letters(*tail + 1)
+            .store(length as u64, Ordering::Relaxed);
         self.write(*tail + 2, parts);
         *tail += words as u64;
         self.0[TAIL].store(*tail, Ordering::Release);
@@ -135,36 +139,36 @@ impl SharedRing<'_> {
             let mut word = [0; 8];
             word[..bytes.len()].copy_from_slice(bytes);
             let word = u64::from_ne_bytes(word);
-            self.word(at).store(word, Ordering::Relaxed);
+            self.letters(at).store(word, Ordering::Relaxed);
         }
     }
 }
 
 /// The worker's side.
-impl SharedRing<'_> {
-    /// Reads the next frame into `frame`, if there is one and its turn has come: `position` bytes
+impl Tray<'_> {
+    /// Reads the next letter into `letter`, if there is one and its turn has come: `position` bytes
     /// of the socket have been used. `at` is where it begins, kept in the worker's own memory.
-    pub(crate) fn read(&self, at: &mut u64, position: u64, frame: &mut Vec<u8>) -> bool {
+    pub(crate) fn read(&self, at: &mut u64, position: u64, letter: &mut Vec<u8>) -> bool {
         let head = *at;
-        // Acquire: the frame was written before `tail`.
+        // Acquire: the letter was written before `tail`.
         if head == self.0[TAIL].load(Ordering::Acquire)
-            || self.word(head).load(Ordering::Relaxed) != position
+            || self.letters(head).load(Ordering::Relaxed) != position
         {
             return false;
         }
-        let length = self.word(head + 1).load(Ordering::Relaxed) as usize;
+        let length = self.letters(head + 1).load(Ordering::Relaxed) as usize;
         let words = length.min(MAX_FRAME).div_ceil(8) as u64;
-        frame.clear();
+        letter.clear();
         for at in head + 2..head + 2 + words {
-            frame.extend_from_slice(&self.word(at).load(Ordering::Relaxed).to_ne_bytes());
+            letter.extend_from_slice(&self.letters(at).load(Ordering::Relaxed).to_ne_bytes());
         }
-        frame.truncate(length);
+        letter.truncate(length);
         *at = head + 2 + words;
         self.0[HEAD].store(*at, Ordering::Release);
         true
     }
 
-    /// Called before the worker sleeps in `recv`. False: there is a frame.
+    /// Called before it sleeps in `recv`. False: there is a letter.
     pub(crate) fn falls_asleep(&self, head: u64) -> bool {
         self.0[ASLEEP].store(1, Ordering::Relaxed);
         // Pairs with the fence in `post`.
@@ -176,16 +180,16 @@ impl SharedRing<'_> {
         none
     }
 
-    /// Called when the worker is awake again.
+    /// Called when it is awake again.
     pub(crate) fn wakes(&self) {
         self.0[ASLEEP].store(0, Ordering::Relaxed);
     }
 }
 
-impl SharedRing<'_> {
+impl Tray<'_> {
     fn fence(&self) {
         #[cfg(loom)]
-        if crate::process::shared_ring_model::without_fences() {
+        if crate::process::tray_model::without_fences() {
             return;
         }
         fence(Ordering::SeqCst);
@@ -201,74 +205,74 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_as_they_were_written() {
+    fn letters_come_as_they_were_written() {
         let words = words();
-        let ring = SharedRing::new(&words);
-        let (mut tail, mut head, mut frame) = (0, 0, Vec::new());
+        let tray = Tray::new(&words);
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
         for round in 0..5_000usize {
             let bytes: Vec<u8> = (0..round % 300).map(|n| (n + round) as u8).collect();
             let (first, second) = bytes.split_at(round % 7 * bytes.len() / 7);
-            assert_eq!(ring.post(&mut tail, 9, [first, second]), Posted::Yes);
+            assert_eq!(tray.post(&mut tail, 9, [first, second]), Posted::Yes);
             assert!(
-                !ring.read(&mut head, 8, &mut frame),
+                !tray.read(&mut head, 8, &mut letter),
                 "its turn has not come"
             );
-            assert!(ring.read(&mut head, 9, &mut frame));
-            assert_eq!(frame, bytes, "{round}");
-            assert!(!ring.read(&mut head, 9, &mut frame));
+            assert!(tray.read(&mut head, 9, &mut letter));
+            assert_eq!(letter, bytes, "{round}");
+            assert!(!tray.read(&mut head, 9, &mut letter));
         }
     }
 
     #[test]
     fn what_does_not_fit_goes_the_other_way() {
         let words = words();
-        let ring = SharedRing::new(&words);
-        let (mut tail, mut head, mut frame) = (0, 0, Vec::new());
+        let tray = Tray::new(&words);
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
         let long = [7; MAX_FRAME + 1];
-        assert_eq!(ring.post(&mut tail, 0, [&long, &[]]), Posted::No);
+        assert_eq!(tray.post(&mut tail, 0, [&long, &[]]), Posted::No);
         let mut count = 0;
-        while ring.post(&mut tail, count, [&[], &long[..800]]) == Posted::Yes {
+        while tray.post(&mut tail, count, [&[], &long[..800]]) == Posted::Yes {
             count += 1;
         }
         assert_eq!(count as usize, ROOM / 102);
-        assert!(ring.read(&mut head, 0, &mut frame));
+        assert!(tray.read(&mut head, 0, &mut letter));
         assert_eq!(
-            ring.post(&mut tail, count, [&long[..800], &[]]),
+            tray.post(&mut tail, count, [&long[..800], &[]]),
             Posted::Yes
         );
         for position in 1..=count {
-            assert!(ring.read(&mut head, position, &mut frame) && frame == long[..800]);
+            assert!(tray.read(&mut head, position, &mut letter) && letter == long[..800]);
         }
     }
 
     #[test]
     fn a_sleeping_worker_is_woken_once() {
         let words = words();
-        let ring = SharedRing::new(&words);
-        let (mut tail, mut head, mut frame) = (0, 0, Vec::new());
-        ring.clear();
-        assert_eq!(ring.post(&mut tail, 0, [b"a", b""]), Posted::No);
-        assert_eq!(ring.post(&mut tail, 0, [b"b", b""]), Posted::Yes);
-        assert!(!ring.falls_asleep(head), "there is a frame");
-        assert!(ring.read(&mut head, 0, &mut frame) && frame == b"b");
-        assert!(ring.falls_asleep(head));
-        assert_eq!(ring.post(&mut tail, 0, [b"c", b""]), Posted::No);
-        ring.wakes();
-        assert_eq!(ring.post(&mut tail, 0, [b"d", b""]), Posted::Yes);
+        let tray = Tray::new(&words);
+        let (mut tail, mut head, mut letter) = (0, 0, Vec::new());
+        tray.clear();
+        assert_eq!(tray.post(&mut tail, 0, [b"a", b""]), Posted::No);
+        assert_eq!(tray.post(&mut tail, 0, [b"b", b""]), Posted::Yes);
+        assert!(!tray.falls_asleep(head), "there is a letter");
+        assert!(tray.read(&mut head, 0, &mut letter) && letter == b"b");
+        assert!(tray.falls_asleep(head));
+        assert_eq!(tray.post(&mut tail, 0, [b"c", b""]), Posted::No);
+        tray.wakes();
+        assert_eq!(tray.post(&mut tail, 0, [b"d", b""]), Posted::Yes);
     }
 
     #[test]
     fn a_wild_worker_changes_only_the_way() {
         let words = words();
-        let ring = SharedRing::new(&words);
+        let tray = Tray::new(&words);
         let mut tail = 0;
-        for value in [u64::MAX, 1 << 63, 1, 0x0101_0101, 0] {
+        for wild in [u64::MAX, 1 << 63, 1, 0x0101_0101, 0] {
             words
                 .iter()
-                .for_each(|word| word.store(value, Ordering::Relaxed));
+                .for_each(|word| word.store(wild, Ordering::Relaxed));
             for _ in 0..3_000 {
                 let before = tail;
-                let posted = ring.post(&mut tail, 1, [&[1; 100], &[2; 100]]);
+                let posted = tray.post(&mut tail, 1, [&[1; 100], &[2; 100]]);
                 assert_eq!(posted != Posted::No, tail != before);
             }
         }
