@@ -23,15 +23,6 @@ pub(crate) fn essay(file: &File) -> Vec<Finding> {
 /// The essay of a production file has at most this many lines of prose.
 const ESSAY: usize = 30;
 
-/// Longer essays, with their lengths. This list may only shrink.
-const LONG_ESSAYS: [(&str, usize); 5] = [
-    ("src/process/entry.rs", 47),
-    ("src/process/payload/shared_buffer.rs", 33),
-    ("src/process/sched/mod.rs", 37),
-    ("src/thread/blocking.rs", 31),
-    ("src/thread/region.rs", 37),
-];
-
 /// An essay of a production file is short: a longer proof belongs into `docs/`. Tables, code and
 /// empty lines do not count.
 pub(crate) fn length(file: &File) -> Vec<Finding> {
@@ -45,14 +36,11 @@ pub(crate) fn length(file: &File) -> Vec<Finding> {
         fenced ^= is_fence;
         lines += usize::from(!is_fence && !fenced && !line.is_empty() && !line.starts_with('|'));
     }
-    let listed = LONG_ESSAYS.iter().find(|(path, _)| *path == file.path);
-    let what = match listed {
-        Some(_) if lines <= ESSAY => "is no longer long: remove it from `LONG_ESSAYS`".to_owned(),
-        Some((_, most)) if lines > *most => format!("has {lines} lines, and had {most}"),
-        None if lines > ESSAY => format!("has {lines} lines of prose, more than {ESSAY}"),
-        _ => return Vec::new(),
-    };
-    vec![Finding::new(file, 0, "length", format!("its essay {what}"))]
+    if lines <= ESSAY {
+        return Vec::new();
+    }
+    let what = format!("its essay has {lines} lines of prose, more than {ESSAY}");
+    vec![Finding::new(file, 0, "length", what)]
 }
 
 /// Every path that a document or a comment names in backticks, and every
@@ -295,10 +283,6 @@ mod tests {
         let more = "//!\n//! | a | table |\n//! ```\n//! code\n//! ```\n".repeat(31);
         assert_eq!(check("src/a.rs", &(prose(30) + &more)), 0);
         assert_eq!(check("tests/a.rs", &prose(31)), 0);
-        let (path, most) = LONG_ESSAYS[0];
-        assert_eq!(check(path, &prose(most)), 0);
-        assert_eq!(check(path, &prose(most + 1)), 1);
-        assert_eq!(check(path, &prose(30)), 1);
     }
 
     #[test]

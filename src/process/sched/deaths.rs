@@ -1,7 +1,7 @@
 //! A worker has died: which of its items are blamed, run again, or given to another worker.
 //!
 //! What had not begun goes back to the front of its job, for any worker (W3). Each item that had
-//! begun and not ended is run again if its call asked for that ([`Job::attempted`]), otherwise it
+//! begun and not ended is run again if its call asked for that (`Job::attempted`), otherwise it
 //! fails with [`TaskError::WorkerDied`]: one item, unless the worker has broken the protocol, so
 //! that nothing is known of what it ran.
 //!

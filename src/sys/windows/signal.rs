@@ -37,8 +37,9 @@ static TABLE: Mutex<Table> = Mutex::new(Table {
     count: 0,
 });
 
-/// Held by the thread that installs or removes the handler. The system holds a lock of its own while
-/// it does that, and while it calls the handler, which takes `TABLE`: so `TABLE` is free meanwhile.
+/// Held by the thread that installs or removes the handler. The system holds a lock of its own
+/// while it does that, and while it calls the handler, which takes `TABLE`: so `TABLE` is free
+/// meanwhile.
 static CHANGES: Mutex<()> = Mutex::new(());
 
 /// Is told of each Ctrl-C until it is dropped.
