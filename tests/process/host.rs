@@ -58,8 +58,6 @@ pub(crate) fn helpers() {
         #[cfg(windows)]
         ("ending", ending),
         #[cfg(windows)]
-        ("talks", talks),
-        #[cfg(windows)]
         ("unemployed", unemployed),
         #[cfg(unix)]
         ("interrupted", interrupted),
@@ -484,30 +482,6 @@ fn pressed() {
     assert_eq!(procs.stats().died, 0);
 }
 
-/// How much a worker of `talks` says.
-#[cfg(windows)]
-const MUCH: usize = 4 << 20;
-
-/// Has a worker that writes more than is read meanwhile, on several threads, and not through the
-/// lock that `std` has.
-#[cfg(windows)]
-fn talks() {
-    use std::io::Write;
-    use std::os::windows::io::AsHandle;
-    trefoil::init();
-    let procs = pool(1);
-    let talks = procs.spawn((), |()| {
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                let error = std::io::stderr().as_handle().try_clone_to_owned().unwrap();
-                let mut error = std::fs::File::from(error);
-                scope.spawn(move || error.write_all(&[b'x'; MUCH / 4]).unwrap());
-            }
-        });
-    });
-    talks.join().unwrap();
-}
-
 /// The system refuses to end a child, as it does when that is about to end.
 #[cfg(windows)]
 fn ending() {
@@ -898,12 +872,6 @@ tests! {
         let mode = procs.spawn((), |()| support::error_mode()).join().unwrap();
         assert_eq!(mode & QUIET, QUIET);
         assert_eq!(support::error_mode(), before, "of this process nothing has changed");
-    }
-
-    #[cfg(windows)]
-    fn several_threads_of_a_worker_write_to_standard_error_as_to_a_file() {
-        let (_, said) = run_helper("talks");
-        assert!(said.matches('x').count() > MUCH / 2, "some may be on its way when the pool ends");
     }
 
     #[cfg(windows)]

@@ -16,41 +16,13 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::windows::io::{AsRawSocket, FromRawSocket};
-use std::ptr::null;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::windows::io::AsRawSocket;
 
 use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
-use windows_sys::Win32::Networking::WinSock::{
-    AF_INET, INVALID_SOCKET, IPPROTO_TCP, SOCK_STREAM, WSA_FLAG_NO_HANDLE_INHERIT, WSASocketW,
-};
 
 /// How many connections of other processes are dropped before this is an error.
 const STRANGERS: usize = 64;
-
-/// Both sockets block, and send without delay. The second is the accepted one.
-pub(crate) fn pair() -> io::Result<(TcpStream, TcpStream)> {
-    pair_by(TcpStream::connect)
-}
-
-/// The same, and the first may be written to as a file, by several threads and processes at a time.
-/// (`std` makes sockets on which the system does not wait: whoever writes waits for the end of a
-/// write, and may take another's for its own. Then `std` ends the program.)
-pub(crate) fn pair_for_files() -> io::Result<(TcpStream, TcpStream)> {
-    pair_by(|address| {
-        let (family, kind) = (i32::from(AF_INET), SOCK_STREAM);
-        let flags = WSA_FLAG_NO_HANDLE_INHERIT; // and not WSA_FLAG_OVERLAPPED
-        // SAFETY: Y64: numbers alone. (`std`'s listener has started the library.)
-        let number = unsafe { WSASocketW(family, kind, IPPROTO_TCP, null(), 0, flags) };
-        if number == INVALID_SOCKET {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: Y64: it was made just now.
-        let socket = unsafe { TcpStream::from_raw_socket(number as u64) };
-        rustix::net::connect(&socket, &address)?;
-        Ok(socket)
-    })
-}
 
 /// No child inherits it.
 pub(super) fn stays(socket: &impl AsRawSocket) -> io::Result<()> {
@@ -62,11 +34,10 @@ pub(super) fn stays(socket: &impl AsRawSocket) -> io::Result<()> {
     }
 }
 
-fn pair_by(
-    connect: impl FnOnce(SocketAddr) -> io::Result<TcpStream>,
-) -> io::Result<(TcpStream, TcpStream)> {
+/// Both sockets block, and send without delay. The second is the accepted one.
+pub(crate) fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let near = connect(listener.local_addr()?)?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
     for _ in 0..STRANGERS {
         let (far, peer) = listener.accept()?;
         if peer == near.local_addr()? {

@@ -21,7 +21,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::process::Stdio;
 
-use super::pair::{pair as sockets, pair_for_files};
+use super::pair::pair as sockets;
 use super::sockets::to_child;
 use crate::loom::thread::Builder;
 
@@ -89,7 +89,7 @@ impl PipeEnd {
 /// whose standard library writes to a socket as to a pipe. (With a pipe and a thread behind it, the
 /// output of an item could come after its result, and a worker's last words after its death.)
 pub(crate) fn pair() -> io::Result<(PipeEnd, Stdio)> {
-    let (theirs, ours) = pair_for_files()?;
+    let (ours, theirs) = sockets()?;
     Ok((PipeEnd::new(ours, true)?, to_child(theirs)?.into()))
 }
 
