@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use support::within_deadline;
@@ -115,9 +115,17 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
     }
 }
 
+/// Held while a test has a subscriber: what `tracing` remembers of each call's level is of the whole
+/// process, and is wrong for a moment while another thread sets up or drops a subscriber.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Listener {
     /// Runs `f` with this listener, for spans and events of this level and above.
     fn hear<T>(level: LevelFilter, f: impl FnOnce() -> T) -> (Self, T) {
+        let _one = one_at_a_time();
         let listener = Self::default();
         let subscriber = tracing_subscriber::registry().with(listener.clone().with_filter(level));
         let value = tracing::subscriber::with_default(subscriber, f);
@@ -275,6 +283,7 @@ fn what_is_cancelled_is_dropped_inside() {
 #[test]
 fn tasks_of_a_thread_pool() {
     within_deadline(|| {
+        let _one = one_at_a_time();
         let listener = Listener::default();
         let subscriber = tracing_subscriber::registry().with(listener.clone());
         let dispatch = tracing::Dispatch::new(subscriber);
@@ -319,6 +328,7 @@ impl<S: Subscriber> Layer<S> for Panics {
 #[test]
 fn a_listener_that_panics_while_work_is_dropped_keeps_none_of_it() {
     within_deadline(|| {
+        let _one = one_at_a_time();
         let on = Arc::new(AtomicBool::new(false));
         let subscriber = tracing_subscriber::registry().with(Panics(Arc::clone(&on)));
         let pool = ThreadPool::with_threads(1);
@@ -357,6 +367,7 @@ fn a_listener_that_panics_on_enter_loses_no_task() {
         }
     }
     within_deadline(|| {
+        let _one = one_at_a_time();
         let counts = Arc::default();
         let work = || Work(Arc::clone(&counts));
         let pool = ThreadPool::with_threads(1);
