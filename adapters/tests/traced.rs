@@ -115,8 +115,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
     }
 }
 
-/// Held while a test has a subscriber: what `tracing` remembers of each call's level is of the whole
-/// process, and is wrong for a moment while another thread sets up or drops a subscriber.
+/// Held while a test has a subscriber: what `tracing` remembers of each call's level is of the
+/// whole process, and is wrong for a moment while another thread sets up or drops a subscriber.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
