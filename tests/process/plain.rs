@@ -167,7 +167,7 @@ tests! {
         assert_eq!(procs.spawn(6, |n: u32| n * 7).join().unwrap(), 42, "and the pool lives");
     }
 
-    /// The one who waits for a call receives its result, and decodes it: no other thread is woken.
+    /// The caller that waits for a call receives and decodes the result: no other thread is woken.
     #[cfg(all(target_os = "linux", not(trefoil_port)))]
     fn a_caller_receives_its_result_by_itself() {
         let procs = plain(1);
@@ -176,7 +176,7 @@ tests! {
         until(|| call().0 == std::thread::current().id());
     }
 
-    /// What a caller waits for is not kept from it by another one, who waits beside it.
+    /// A caller gets its result, although other callers wait beside it.
     fn callers_beside_each_other_have_their_results() {
         let procs = plain(2);
         std::thread::scope(|scope| {

@@ -521,7 +521,8 @@ impl Driver {
                     }
                     let link = self.links[index].as_ref();
                     let valve = link.and_then(|link| link.valve.as_ref());
-                    // (What comes for a caller who waits for it is told again if he leaves it.)
+                    // (The caller that attends the socket receives these bytes. If it leaves, the
+                    // valve reports them again.)
                     let is_attended = valve.is_some_and(|valve| valve.is_shut());
                     if !is_attended
                         && events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
@@ -571,7 +572,8 @@ impl Driver {
         }
     }
 
-    /// The same for a caller, once. False: its stream has ended, which the driver must see.
+    /// Receives once from a worker, for a caller. False: the worker's stream has ended, which the
+    /// driver must handle.
     pub(super) fn receive_some(&mut self, index: usize) -> bool {
         let Some(link) = &mut self.links[index] else {
             return false;

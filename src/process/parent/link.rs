@@ -96,7 +96,8 @@ impl Body {
 /// One worker process.
 pub(crate) struct Link {
     pub(crate) child: Arc<Child>,
-    /// What the driver sleeps on in the place of a plain worker's socket, if there is such a thing.
+    /// The descriptor that the driver waits for in place of a plain worker's socket, if the system
+    /// has valves.
     pub(crate) valve: Option<Arc<Valve>>,
     /// Received bytes that are not a whole record yet.
     pub(crate) partial: Vec<u8>,

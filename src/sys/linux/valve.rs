@@ -1,8 +1,9 @@
-//! What stands for a socket where a thread sleeps: readable when the socket is, unless it is shut.
+//! A descriptor that is readable when a socket is readable, unless it is shut.
 //!
-//! A thread that sleeps on the valve is not woken by what comes for another one, which has shut it
-//! and waits for the socket itself. (An error, and the end of both directions, pass also through a
-//! shut valve.) It is an `epoll` of that one socket.
+//! Two threads may wait for one socket. The first waits for the valve, the second for the socket
+//! itself. While the second keeps the valve shut, arriving bytes wake only the second thread. (An
+//! error, and the end of both directions, pass through a shut valve, too.) A valve is an `epoll` of
+//! that one socket.
 //!
 //! Tests: below; `tests/process/plain.rs`.
 
@@ -19,7 +20,7 @@ const NAMELESS: EventData = EventData::new_u64(0);
 pub(crate) struct Valve {
     front: Arc<OwnedFd>,
     socket: Arc<OwnedFd>,
-    /// How many keep it shut.
+    /// How many [`Shut`]s exist.
     shut: Mutex<usize>,
 }
 
@@ -35,7 +36,7 @@ impl Valve {
         }))
     }
 
-    /// To be waited for in the socket's place.
+    /// The descriptor to wait for in place of the socket.
     pub(crate) fn front(&self) -> &Arc<OwnedFd> {
         &self.front
     }
@@ -77,8 +78,8 @@ impl Drop for Shut {
         let mut shut = shut.lock();
         *shut -= 1;
         if *shut == 0 {
-            // (This needs no memory, and was allowed when it was shut.) What has come meanwhile
-            // wakes those that sleep on the valve.
+            // (This needs no memory, and was allowed when the valve was shut.) Bytes that have
+            // arrived meanwhile wake the threads that wait for the valve.
             let _ = modify(front, socket, NAMELESS, EventFlags::IN);
         }
     }

@@ -1,5 +1,5 @@
-//! What stands for a socket where a thread sleeps, and can be shut: there is none here. So no
-//! caller waits for the bytes of a plain worker in the driver's place.
+//! A descriptor that is readable when a socket is readable, unless it is shut: these systems have
+//! none. So a caller never receives the bytes of a plain worker in the driver's place.
 
 use std::sync::Arc;
 

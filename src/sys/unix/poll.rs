@@ -78,7 +78,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::{Duration, Instant};
 
-    /// The longest waits that anybody asks for are waits: macOS refuses them.
+    /// A wait of years is possible, although macOS refuses its length.
     #[test]
     fn a_wait_of_years_ends_with_what_it_waits_for() {
         let (near, far) = UnixStream::pair().unwrap();

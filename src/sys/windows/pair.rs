@@ -24,7 +24,7 @@ use windows_sys::Win32::Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation};
 /// How many connections of other processes are dropped before this is an error.
 const STRANGERS: usize = 64;
 
-/// No child inherits it.
+/// Ensures that no child inherits the socket.
 pub(super) fn stays(socket: &impl AsRawSocket) -> io::Result<()> {
     let handle = std::ptr::with_exposed_provenance_mut(socket.as_raw_socket() as usize);
     // SAFETY: Y64.

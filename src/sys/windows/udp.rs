@@ -1,8 +1,9 @@
-//! UDP as on other systems: what does not fit into a buffer is lost, and that is no error; that
-//! nobody listens there is told to those alone who are connected.
+//! UDP sockets that behave as on other systems: a datagram that is longer than the buffer is cut
+//! off without an error, and only a connected socket reports that its peer does not listen.
 //!
-//! - **Y80** The socket is open, and so the system's library for sockets was started. What a call
-//!   reads and writes is in the frame that calls, or borrowed there, of the length that is told.
+//! - **Y80** The socket is open, and so the system's library for sockets was started. The memory
+//!   that a call reads and writes is a local variable or a borrowed slice, of the length that the
+//!   call is given.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -89,8 +90,8 @@ impl UdpSocket {
         Ok((count, from.try_into()?))
     }
 
-    /// Whether the next call fails after a datagram that nobody takes. (The system would say so to
-    /// everybody, whoever has sent it. A system that cannot be asked goes on.)
+    /// Sets whether the next call fails after an undelivered datagram. (By default the system
+    /// reports that to unconnected sockets, too. If it refuses the setting, it goes on to do so.)
     fn hears_of_refusals(&self, hears: bool) {
         let (number, hears) = (self.0.as_raw_socket() as usize, BOOL::from(hears));
         let (from, length) = ((&raw const hears).cast(), size_of_val(&hears) as u32);
