@@ -128,7 +128,7 @@ impl PoolState {
                     drop(engine);
                     readings
                         .into_iter()
-                        .for_each(|reading| self.carry_out(reading));
+                        .for_each(|reading| self.carry_out(reading, true));
                     engine = self.engine.lock();
                 }
                 let Some(driver) = engine.as_mut() else {
@@ -207,7 +207,7 @@ impl PoolState {
             if !readings.is_empty() {
                 drop((engine, shut)); // others should not wait until this is decoded
                 let readings = readings.into_iter();
-                return readings.for_each(|reading| self.carry_out(reading));
+                return readings.for_each(|reading| self.carry_out(reading, true));
             }
         }
     }
