@@ -12,7 +12,7 @@
 //!    (`Extras`).
 //! 2. A caller that polls for its own result (`shortcut`) does its own readings, on its own thread.
 //!    All others go to the pool's *readers*, helper threads that exist while there is something to
-//!    decode; so does a caller's whose stack is too small for it.
+//!    decode. What nests too deeply for a caller's stack goes there, too, from the beginning.
 //! 3. There is one reader, which keeps the order, unless it takes no waiting chore for five
 //!    milliseconds: then another is started, and the time until the next one doubles. The driver
 //!    checks that when it adds chores, and by its clock while some wait (`Readers::due`).
@@ -81,6 +81,7 @@ impl PoolState {
         }
     }
 
+    /// `is_caller`: on a thread that may have less stack than a reader.
     pub(super) fn carry_out(&self, chore: Chore, is_caller: bool) {
         match chore {
             Chore::Read(reading) => self.read(reading, is_caller),
