@@ -1,5 +1,7 @@
 //! Duties that Linux, macOS and the BSDs fulfil in the same way.
 
+#[cfg(not(any(target_vendor = "apple", trefoil_port)))]
+pub(crate) mod allowance;
 pub(crate) mod broken_pipe;
 pub(super) mod child_id;
 pub(crate) mod clock;
