@@ -10,7 +10,7 @@
 //! |---|---|---|---|
 //! | `bell`: a descriptor that any thread makes ready | `eventfd` | a pipe (`portable`) | a socket of datagrams |
 //! | `child`: a child by a descriptor; its status, signals | pidfd | `kqueue`, then its number | its handle, and a bell |
-//! | `clock`: a clock that is the same for all processes | `clock_gettime` | the same | `Instant`, of this process |
+//! | `clock`: a clock that is the same for all processes | `clock_gettime` | the same; macOS's clock that `Instant` uses | `Instant`, of this process |
 //! | `descriptor`: how a type shows what it has | `AsFd` | `AsFd` | `AsSocket`, `AsHandle` |
 //! | `files`: reads and writes at a place, symbolic links | `pread`, `pwrite` | the same | the same, which moves the file's position |
 //! | `fork`: whether this is a forked child | `pthread_atfork` | the same | there is none |
