@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use libc::clockid_t;
 
-/// The clock that all processes share, and that `Instant` uses. (macOS's `CLOCK_MONOTONIC` is another
-/// one: it goes on while the machine sleeps, and counts microseconds.)
+/// The clock that all processes share, and that `Instant` uses. (macOS's `CLOCK_MONOTONIC` is
+/// another one: it goes on while the machine sleeps, and counts microseconds.)
 #[cfg(target_vendor = "apple")]
 const SHARED: clockid_t = libc::CLOCK_UPTIME_RAW;
 #[cfg(not(target_vendor = "apple"))]

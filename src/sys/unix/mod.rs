@@ -8,6 +8,8 @@ pub(crate) mod clock;
 #[cfg(feature = "auto")]
 pub(crate) mod constructor;
 pub(crate) mod descriptor;
+#[cfg(any(not(target_os = "linux"), trefoil_port))]
+pub(crate) mod disk;
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod elf;
 pub(crate) mod ends;
