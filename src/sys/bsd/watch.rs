@@ -92,11 +92,14 @@ fn is_watched(registry: &Registry, number: RawFd, owner: usize) -> bool {
     !matches!(found, Err(Errno::NOENT | Errno::BADF))
 }
 
-/// Waits until something happens, at most for `timeout`.
+/// macOS refuses a wait of more than three years.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Waits until something happens, at most for `timeout`. If nothing does, it may end after a day.
 pub(crate) fn wait(
     poll: &mut Poll,
     found: &mut Events,
     timeout: Option<Duration>,
 ) -> io::Result<()> {
-    poll.poll(found, timeout)
+    poll.poll(found, timeout.map(|timeout| timeout.min(LONGEST)))
 }
