@@ -160,7 +160,9 @@ tests! {
             assert!(words.contains("is there room in") && words.contains("REQUEST_FILE_BCAST(m1)") && words.contains("copied to m"), "{words}");
         }
         let folder = PoolFolder::new();
-        let other = "[ \"$1\" = --version ] || head -c $(($(wc -c <\"$2\"))) /dev/zero >\"$3\"";
+        let other = "[ \"$1\" = --version ] && exit
+            [ -d \"${3%/*}\" ] || { echo 'sbcast: error: No such file or directory' >&2; exit 1; } # it does not wait yet
+            head -c $(($(wc -c <\"$2\"))) /dev/zero >\"$3\"";
         for words in with(&own, &folder, Some(other)) {
             assert!(words.contains("its SHA-256 is another"), "{words}");
         }
