@@ -185,7 +185,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     ///
     /// Other pools have no resources: the call ends in [`TaskError::Codec`], which says so. There,
     /// make a separate pool for each kind of work, with as many workers as there are of the
-    /// resource that it needs.
+    /// resource that it needs; on Slurm one whose workers are jobs that have it
+    /// (`Slurm::per_worker(["--gres=gpu:1"])`).
     ///
     /// ```
     /// use trefoil::ProcessPool;

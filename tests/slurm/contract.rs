@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use trefoil::process::WorkerStdout;
 use trefoil::{
-    AnyExecutor, Executor, ProcessPool, ProcessPoolBuilder, SharedAtomics, Slurm, TaskError,
-    WorkerExit,
+    AnyExecutor, Executor, ProcessPool, ProcessPoolBuilder, Remote, SharedAtomics, Slurm,
+    TaskError, WorkerExit,
 };
 
 use crate::support::{self, Scratch, Test, forever, signal, tests, until};
@@ -26,6 +26,7 @@ pub(crate) fn helpers() {
     support::helper(&[
         ("driver", driver),
         ("chooser", chooser),
+        ("copies", crate::copies::copies),
         ("cut", crate::cut::cut),
         ("without-slurm", crate::errors::without_slurm),
     ]);
@@ -169,7 +170,7 @@ fn death<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
 }
 
 /// How many jobs the cluster has that have not ended.
-fn jobs() -> usize {
+pub(crate) fn jobs() -> usize {
     let listed = Command::new("squeue")
         .args(["--noheader", "--array", "--states=PD,R"])
         .output()
@@ -252,6 +253,29 @@ tests! {
         }
         let lines = std::fs::read_to_string(&seen.0).unwrap();
         assert!(lines.contains("/sh -c") && !lines.contains("secret"), "{lines}");
+    }
+
+    fn resources_are_refused_and_priorities_and_remote_results_hold() {
+        let folder = PoolFolder::new();
+        let procs = on(folder.slurm(Slurm::srun())).build().unwrap();
+        let refused = procs.call(|n: u64| n).resource("GPU", 1).spawn(1).join().unwrap_err();
+        assert!(refused.to_string().contains("per_worker([\"--gres=gpu:1\"])"), "{refused}");
+        let table = procs.spawn_remote(1000, |n: u64| (0..n).collect::<Vec<u64>>());
+        let sum = procs.spawn(table.clone(), |table: Remote<Vec<u64>>| table.iter().sum::<u64>());
+        assert_eq!((sum.join().unwrap(), table.fetch().join().unwrap().len()), (499_500, 1000));
+        let (seen, marks) = (Scratch::new("slurm-urgent"), Scratch::new("slurm-begin"));
+        let first = procs.spawn((1000, Some(marks.text())), one_waits);
+        until(|| marks.notes() == [1]);
+        let mark = procs.call(|(path, n): (String, u64)| support::note(&path, n)).chunk(1);
+        let low: Vec<_> = (0..20).map(|n| mark.clone().priority(-1).spawn((seen.text(), n))).collect();
+        let high: Vec<_> = (100..120).map(|n| mark.clone().priority(1).spawn((seen.text(), n))).collect();
+        support::note(&marks.text(), 2);
+        first.join().unwrap();
+        low.into_iter().chain(high).for_each(|task| task.join().unwrap());
+        // A few frames were sent before the others came.
+        let seen = seen.notes();
+        let last_high = seen.iter().rposition(|n| *n >= 100).unwrap();
+        assert!(seen.len() == 40 && last_high < 35, "{seen:?}");
     }
 
     fn workers_come_with_the_work_and_go_without() {

@@ -12,7 +12,7 @@ use trefoil::{PoolError, ProcessPool, Slurm, TaskError};
 use crate::contract::PoolFolder;
 use crate::support::{self, Scratch, Test, tests, until};
 
-fn refused(slurm: Slurm) -> String {
+pub(crate) fn refused(slurm: Slurm) -> String {
     match ProcessPool::builder().on(slurm).build() {
         Err(PoolError::Engine(words)) => words,
         other => panic!("{other:?}"),

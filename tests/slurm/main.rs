@@ -15,6 +15,7 @@ mod accidents;
 #[path = "../machines/chaos.rs"]
 mod chaos;
 mod contract;
+mod copies;
 mod cut;
 mod errors;
 #[path = "../support/mod.rs"]
@@ -33,7 +34,13 @@ fn main() {
     match std::env::var_os(CLUSTER) {
         Some(folder) if folder == STAND_IN => support::main(&[accidents::TESTS]),
         Some(_) if std::env::var_os("SLURM_CONF").is_some() => {
-            let tests = [contract::TESTS, errors::TESTS, accidents::TESTS, cut::TESTS];
+            let tests = [
+                contract::TESTS,
+                copies::TESTS,
+                errors::TESTS,
+                accidents::TESTS,
+                cut::TESTS,
+            ];
             support::main(&[&tests.concat()]);
         }
         Some(folder) => exit(again(Path::new(&folder))),

@@ -5,6 +5,8 @@
 
 #[cfg(any(feature = "slurm", feature = "ssh"))]
 mod conversation;
+#[cfg(any(feature = "slurm", feature = "ssh"))]
+mod copy;
 #[cfg(feature = "dask")]
 mod dask;
 #[cfg(feature = "slurm")]
@@ -19,6 +21,8 @@ mod probe;
 mod shell;
 #[cfg(feature = "slurm")]
 mod slurm;
+#[cfg(feature = "slurm")]
+mod slurm_copy;
 #[cfg(feature = "slurm")]
 mod slurm_jobs;
 #[cfg(feature = "ssh")]

@@ -23,6 +23,9 @@
 //! exits. The files with the workers' output stay then; a pool that is built a month later removes
 //! them.
 //!
+//! **Executable.** The nodes share it, or have copies of it (`slurm_copy`). Then this thread finds
+//! out which jobs run and have not called back, and sends them one.
+//!
 //! Tests: `tests/slurm/`, and below.
 
 use std::collections::{HashMap, VecDeque};
@@ -41,7 +44,8 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::handshake::{self, Hello, Key, Until, random};
 use super::shell::{exports, line, quoted};
-use super::slurm_jobs::{Jobs, Secret, Way, job_name, own_address};
+use super::slurm_copy::{Copies, NodeCopy, Sent, id, trouble};
+use super::slurm_jobs::{Jobs, Listed, Secret, Way, job_name, own_address};
 use super::strangers::Strangers;
 use super::{Connect, Engine, sealed};
 use crate::loom::{Condvar, Mutex, thread};
@@ -96,7 +100,8 @@ const EXIT_REPORT_DELAY: Duration = Duration::from_millis(50);
 /// unless it has a `retry`, as it does locally. What is different stands in
 /// [MACHINES](crate::_documentation::machines).
 ///
-/// The executable must be on a file system that the nodes share. So must a directory
+/// The executable must be on a file system that the nodes share, or be copied to them
+/// ([`copy_executable`](Self::copy_executable)). If it is shared, a directory must be, too
 /// ([`directory`](Self::directory)), where [`sbatch`](Self::sbatch) puts what workers print.
 ///
 /// ```no_run
@@ -118,8 +123,18 @@ pub struct Slurm {
     idle: Duration,
     patience: Duration,
     listen: Option<String>,
-    executable: Option<PathBuf>,
+    executable: Place,
     directory: Option<PathBuf>,
+}
+
+/// Where the executable is on the nodes.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Where it is here.
+    Same,
+    At(PathBuf),
+    /// In copies in this directory.
+    Copied(PathBuf),
 }
 
 impl Slurm {
@@ -131,7 +146,7 @@ impl Slurm {
             idle: Duration::from_secs(30),
             patience: Duration::from_secs(300),
             listen: None,
-            executable: None,
+            executable: Place::Same,
             directory: None,
         }
     }
@@ -196,30 +211,67 @@ impl Slurm {
     /// Where the executable is on the nodes. Default: where it is here. Another build of the
     /// program is refused.
     pub fn executable(mut self, path: impl AsRef<Path>) -> Self {
-        self.executable = Some(path.as_ref().to_owned());
+        self.executable = Place::At(path.as_ref().to_owned());
+        self
+    }
+
+    /// Copies the executable to the nodes: for a cluster that has no shared file system. It goes
+    /// with Slurm's `sbcast` to each node that has a worker and no copy yet, into this directory
+    /// there (`"/tmp"`). All users may be able to write to that: in it, a directory is made that
+    /// belongs to this user. A copy is known by its SHA-256, which is compared each time before it
+    /// is started. One that no pool has used for a month is removed when another is made.
+    ///
+    /// What workers print under [`sbatch`](Self::sbatch) is thrown away, unless a
+    /// [`directory`](Self::directory) that the nodes share is named for it. Of this and
+    /// [`executable`](Self::executable) the last one counts.
+    ///
+    /// ```no_run
+    /// use trefoil::{ProcessPool, Slurm};
+    ///
+    /// trefoil::init();
+    /// let slurm = Slurm::sbatch().copy_executable("/tmp").nodes(0..=64);
+    /// let procs = ProcessPool::builder().on(slurm).build()?;
+    /// assert_eq!(procs.spawn(6, |n: u64| n * 7).join()?, 42);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn copy_executable(mut self, directory: impl AsRef<Path>) -> Self {
+        self.executable = Place::Copied(directory.as_ref().to_owned());
         self
     }
 
     /// Where the pool has its few files, as long as it lives: what workers print. With `sbatch` the
-    /// nodes must have the same directory. Default: `trefoil` in `$XDG_CACHE_HOME` or `~/.cache`.
-    /// It is made if it is missing. What a pool has left there whose process was killed is removed
-    /// when it is a month old and another pool is built.
+    /// nodes must have the same directory (if the executable is copied, only if one is named).
+    /// Default: `trefoil` in `$XDG_CACHE_HOME` or `~/.cache`. It is made if it is missing. What a
+    /// pool has left there whose process was killed is removed when it is a month old and another
+    /// pool is built.
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
         self.directory = Some(path.as_ref().to_owned());
         self
     }
 
     /// The shell line that starts a worker on a node. The shell has the job's name as `$0`.
-    fn start(&self, settings: &Settings, address: SocketAddr) -> Result<Vec<u8>, PoolError> {
-        let executable = match &self.executable {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()?,
+    fn start(
+        &self,
+        settings: &Settings,
+        address: SocketAddr,
+        copy: Option<&NodeCopy>,
+    ) -> Result<Vec<u8>, PoolError> {
+        let word = |path: &Path| quoted(path.as_os_str());
+        let (mut script, executable) = match (&self.executable, copy) {
+            (_, Some(copy)) => copy.script(self.way),
+            (Place::At(path), _) => (Vec::new(), word(path)),
+            _ => (Vec::new(), word(&std::env::current_exe()?)),
         };
         let invitation = dialling(settings.depth, "$$", &address.to_string());
-        let mut script = exports(&settings.variables).map_err(PoolError::Engine)?;
-        script.extend(format!("export {VARIABLE}=\"{invitation}$0\";").bytes());
-        let arguments = std::env::args_os().skip(1);
-        for argument in std::iter::once(executable.into_os_string()).chain(arguments) {
+        // The client of `srun` has a name of ours, to which the step's is added.
+        let job = match self.way {
+            Way::Sbatch => id(Way::Sbatch).to_owned(),
+            Way::Srun => format!("$0@{}", id(Way::Srun)),
+        };
+        script.extend(exports(&settings.variables).map_err(PoolError::Engine)?);
+        script.extend(format!("export {VARIABLE}=\"{invitation}{job}\"; ").bytes());
+        script.extend(executable);
+        for argument in std::env::args_os().skip(1) {
             script.push(b' ');
             script.extend(quoted(&argument));
         }
@@ -314,6 +366,11 @@ impl Connect for Slurm {
         }
         let key = Key::new()?;
         let directory = self.place().map_err(PoolError::Engine)?;
+        let copy = match &self.executable {
+            Place::Copied(directory) => Some(NodeCopy::new(directory)),
+            _ => None,
+        };
+        let copy = copy.transpose().map_err(PoolError::Engine)?;
         let program = std::env::current_exe()?;
         let name = job_name(&program, u32::from_ne_bytes(random()?));
         let mut jobs = Jobs {
@@ -322,11 +379,12 @@ impl Connect for Slurm {
             secret: Secret::default(),
             name,
             directory,
+            is_shared: copy.is_none() || self.directory.is_some(),
         };
         jobs.test().map_err(PoolError::Engine)?;
         let listener = self.bind().map_err(PoolError::Engine)?;
         listener.set_nonblocking(true)?;
-        let start = self.start(settings, listener.local_addr()?)?;
+        let start = self.start(settings, listener.local_addr()?, copy.as_ref())?;
         jobs.secret = Secret::new(&start, &key);
         jobs.sweep();
         let bell = Bell::new()?;
@@ -345,7 +403,7 @@ impl Connect for Slurm {
         ask(&mut shared.state.lock());
         let thread = thread::Builder::new().name("trefoil-slurm".to_owned());
         let theirs = shared.clone();
-        let attend = move || Attending::new(theirs, jobs, listener).attend();
+        let attend = move || Attending::new(theirs, jobs, copy, listener).attend();
         let thread = thread.spawn(attend)?;
         let connected = Connected {
             shared,
@@ -389,10 +447,18 @@ struct State {
     /// Why the pool gets no workers at present, and since when.
     failed: Option<(String, Instant)>,
     strangers: Strangers,
+    copies: Copies,
     is_over: bool,
 }
 
 debug!(impl State, self);
+
+impl State {
+    /// The workers that have called back.
+    fn here(&self) -> impl Iterator<Item = &Arrived> {
+        self.ready.iter().chain(self.present.values())
+    }
+}
 
 /// The first of a worker's two connections.
 struct FirstConnection {
@@ -405,7 +471,7 @@ struct FirstConnection {
 struct Arrived {
     stream: TcpStream,
     tells: TcpStream,
-    /// The job's id in `scancel`'s syntax.
+    /// The id of the job, or of its step, in `scancel`'s syntax.
     job: String,
     number: u32,
     since: Instant,
@@ -455,15 +521,12 @@ impl SlurmState {
             true => (half, other),
             false => (other, half),
         };
-        state.pending.remove(&one.hello.job);
-        let number = one.hello.number;
+        let job = &one.hello.job;
+        let (name, step) = job.split_once('@').unwrap_or((job, job));
+        state.pending.remove(name);
         state.ready.push_back(Arrived {
-            // (For a client of `srun` the name is our own, which `scancel` does not know.)
-            job: match one.hello.job.contains('_') {
-                true => one.hello.job,
-                false => number.to_string(),
-            },
-            number,
+            job: step.to_owned(),
+            number: one.hello.number,
             stream: one.stream,
             tells: two.stream,
             since,
@@ -630,6 +693,9 @@ fn told(tells: &TcpStream) -> Option<Died> {
 struct Attending {
     shared: Arc<SlurmState>,
     jobs: Jobs,
+    copy: Option<Arc<NodeCopy>>,
+    /// Why a copy could not be sent, last.
+    not_sent: Option<String>,
     listener: TcpListener,
     /// The clients of `srun`.
     clients: HashMap<String, Child>,
@@ -648,10 +714,17 @@ struct Attending {
 }
 
 impl Attending {
-    fn new(shared: Arc<SlurmState>, jobs: Jobs, listener: TcpListener) -> Self {
+    fn new(
+        shared: Arc<SlurmState>,
+        jobs: Jobs,
+        copy: Option<NodeCopy>,
+        listener: TcpListener,
+    ) -> Self {
         Self {
             shared,
             jobs,
+            copy: copy.map(Arc::new),
+            not_sent: None,
             listener,
             clients: HashMap::new(),
             numbers: 0,
@@ -762,13 +835,20 @@ impl Attending {
     /// Finds out whether the jobs that have not connected still can.
     fn look(&mut self) {
         let now = Instant::now();
-        let Some((at, pause)) = self.look.filter(|(at, _)| *at <= now) else {
+        let mut state = self.shared.state.lock();
+        let unsent = std::mem::take(&mut state.copies.failed);
+        let soon = now + SQUEUE_INTERVALS[0];
+        if std::mem::take(&mut state.copies.is_early) {
+            self.look = self.look.map(|(at, pause)| (at.min(soon), pause));
+        }
+        let is_time = |at: Instant| at <= now || !unsent.is_empty();
+        let Some((at, pause)) = self.look.filter(|(at, _)| is_time(*at)) else {
             return;
         };
-        let state = self.shared.state.lock();
         let pending = state.pending.clone();
-        let is_alone = state.ready.is_empty() && state.present.is_empty();
+        let here: Vec<String> = state.here().map(|arrived| arrived.job.clone()).collect();
         drop(state);
+        let is_alone = here.is_empty();
         let Some(since) = pending.values().min() else {
             self.look = None;
             return;
@@ -781,7 +861,16 @@ impl Attending {
                 ended.push(id.clone());
             }
         }
+        for (id, words) in unsent {
+            if here.contains(&id) {
+                continue; // another job has got one there
+            }
+            self.jobs.cancel_one(&id);
+            self.not_sent = Some(words);
+            ended.extend(pending.contains_key(&id).then_some(id));
+        }
         let listed = self.jobs.list();
+        self.send(listed.as_deref().unwrap_or_default());
         if let (Ok(listed), Way::Sbatch) = (&listed, self.jobs.way) {
             let is_listed = |id: &String| listed.iter().any(|job| job.id == *id);
             let missing: Vec<String> = pending
@@ -800,14 +889,7 @@ impl Attending {
             self.missing = missing;
         }
         if let Some(first) = ended.first() {
-            let words = match self.jobs.last_words(first) {
-                Some(words) => why(&words),
-                None => format!(
-                    "it has left no words: {} must be a directory that the nodes have, too (choose \
-                     one with `directory`)",
-                    self.jobs.directory.display()
-                ),
-            };
+            let words = self.last_words(first);
             let words = format!("a job of this pool has ended before it called back: {words}");
             let mut state = self.shared.state.lock();
             for id in &ended {
@@ -843,6 +925,73 @@ impl Attending {
             self.shared.state.lock().pending.clear();
             self.end_clients();
             self.shared.fail(words);
+        }
+    }
+
+    /// Sends the executable to nodes that may lack it.
+    fn send(&self, listed: &[Listed]) {
+        let Some(copy) = &self.copy else { return };
+        for job in self.jobs.running(listed) {
+            let mut state = self.shared.state.lock();
+            let is_here = state.here().any(|arrived| arrived.job == job.id);
+            if is_here || !state.copies.begin(&job.id, &job.node) {
+                continue;
+            }
+            drop(state);
+            let (shared, copy, theirs) = (self.shared.clone(), copy.clone(), job.clone());
+            let thread = thread::Builder::new().name("trefoil-copies".to_owned());
+            let sends = thread.spawn(move || {
+                let sent = copy.send(&theirs.id, &theirs.node);
+                shared
+                    .state
+                    .lock()
+                    .copies
+                    .end(&theirs.id, &theirs.node, sent);
+                shared.bell.ring();
+            });
+            if let Err(error) = sends {
+                let words = Sent::No(error.to_string());
+                self.shared
+                    .state
+                    .lock()
+                    .copies
+                    .end(&job.id, &job.node, words);
+            }
+        }
+    }
+
+    /// Why a job has ended before it called back.
+    fn last_words(&mut self, id: &str) -> String {
+        if let Some(words) = self.not_sent.take() {
+            return words;
+        }
+        let said = self.jobs.last_words(id);
+        if self.copy.is_some() {
+            let ended = match self.jobs.way {
+                Way::Sbatch => self.jobs.ended(id),
+                Way::Srun => None,
+            };
+            let (code, node) = ended.unzip();
+            let on = node
+                .map(|node| format!(" (job {id} on {node})"))
+                .unwrap_or_default();
+            if let Some(words) = trouble(code, said.as_deref().unwrap_or_default()) {
+                return format!("{words}{on}");
+            }
+            if let (None, Some(code)) = (&said, code) {
+                return format!(
+                    "its exit code is {code}, and what it said is not kept where the executable is \
+                     copied: `Slurm::srun()` shows it, or a `directory` that the nodes share{on}"
+                );
+            }
+        }
+        match said {
+            Some(words) => why(&words),
+            None => format!(
+                "it has left no words: {} must be a directory that the nodes have, too (choose \
+                 one with `directory`)",
+                self.jobs.directory.display()
+            ),
         }
     }
 
@@ -962,7 +1111,7 @@ fn why(words: &str) -> String {
          input?"
     } else if knows("No such file") || knows("not found") || knows("annot open") {
         "a file is missing on its node: the executable and the `directory` must be on a file \
-         system that the nodes share"
+         system that the nodes share (where there is none, `copy_executable`)"
     } else {
         "does `main` begin with `trefoil::init()`?"
     };

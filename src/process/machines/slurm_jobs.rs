@@ -63,6 +63,8 @@ pub(crate) struct Jobs {
     pub(crate) name: String,
     /// The directory of the pool's files.
     pub(crate) directory: PathBuf,
+    /// Whether the nodes have that directory, too.
+    pub(crate) is_shared: bool,
     pub(crate) secret: Secret,
 }
 
@@ -79,10 +81,12 @@ impl Secret {
 debug!(impl Secret, self);
 
 /// A job that Slurm knows.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) id: String,
     pub(crate) state: String,
+    /// Where it runs.
+    pub(crate) node: String,
     pub(crate) reason: String,
 }
 
@@ -142,7 +146,10 @@ impl Jobs {
             .args(["--nodes=1", "--ntasks=1"]);
         if self.way == Way::Sbatch {
             let mut output = OsString::from("--output=");
-            output.push(self.directory.join(format!("{}.%A_%a", self.name)));
+            output.push(match self.is_shared {
+                true => self.directory.join(format!("{}.%A_%a", self.name)),
+                false => "/dev/null".into(),
+            });
             command
                 .args(["--no-requeue", "--open-mode=append"])
                 .arg(output);
@@ -200,14 +207,50 @@ impl Jobs {
 
     /// The jobs of this pool that have not ended.
     pub(crate) fn list(&self) -> io::Result<Vec<Listed>> {
+        self.squeue(&["--array", "--format=%i|%T|%N|%r"])
+    }
+
+    /// The same jobs, of which those that run have the ids that `sbcast` knows. (Inside of an
+    /// allocation all steps are one job.)
+    pub(crate) fn running(&self, listed: &[Listed]) -> Vec<Listed> {
+        let runs = |job: &&Listed| job.state == "RUNNING";
+        match self.way {
+            Way::Sbatch => listed.iter().filter(runs).cloned().collect(),
+            Way::Srun => self
+                .squeue(&["--steps", "--format=%i|RUNNING|%N|"])
+                .unwrap_or_default(),
+        }
+    }
+
+    fn squeue(&self, arguments: &[&str]) -> io::Result<Vec<Listed>> {
         let mut command = Command::new("squeue");
-        command.args(["--noheader", "--array", "--format=%i|%T|%r"]);
+        command.arg("--noheader").args(arguments);
         command.arg(format!("--name={}", self.name));
         let said = run(&mut command, Vec::new())?;
         match said.status.success() {
             true => Ok(listed(&String::from_utf8_lossy(&said.stdout))),
             false => Err(io::Error::other(words(&said))),
         }
+    }
+
+    /// How a batch job has ended that Slurm has not forgotten: its exit code, and its node.
+    pub(crate) fn ended(&self, id: &str) -> Option<(i32, String)> {
+        let mut command = Command::new("squeue");
+        command.args([
+            "--noheader",
+            "--array",
+            "--states=all",
+            "--Format=exit_code:12,NodeList:200",
+        ]);
+        let said = run(command.arg(format!("--jobs={id}")), Vec::new()).ok()?;
+        let said = String::from_utf8_lossy(&said.stdout);
+        let (status, node) = said.trim().split_once(char::is_whitespace)?;
+        Some((status.parse::<i32>().ok()? >> 8, node.trim().to_owned()))
+    }
+
+    /// Cancels one job, or one step.
+    pub(crate) fn cancel_one(&self, id: &str) {
+        let _ = run(Command::new("scancel").arg(id), Vec::new());
     }
 
     /// Cancels all jobs of this pool, or only those in the queue.
@@ -277,10 +320,11 @@ fn is_output(name: &OsStr) -> bool {
 
 fn listed(text: &str) -> Vec<Listed> {
     let lines = text.lines().filter_map(|line| {
-        let mut parts = line.trim().splitn(3, '|').map(str::to_owned);
+        let mut parts = line.trim().splitn(4, '|').map(str::to_owned);
         Some(Listed {
             id: parts.next()?,
             state: parts.next()?,
+            node: parts.next()?,
             reason: parts.next()?,
         })
     });
@@ -308,12 +352,12 @@ pub(crate) fn own_address() -> Option<std::net::IpAddr> {
 }
 
 /// Runs one of Slurm's commands until it exits.
-fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<ProgramOutput> {
+pub(crate) fn run(command: &mut Command, stdin: Vec<u8>) -> io::Result<ProgramOutput> {
     converse(command, stdin, Some(Box::new(io::empty())), LIMIT)
 }
 
 /// What a command has printed about its failure.
-fn words(said: &ProgramOutput) -> String {
+pub(crate) fn words(said: &ProgramOutput) -> String {
     let stdout = String::from_utf8_lossy(&said.stdout);
     let lines = said.stderr.lines().chain(stdout.lines());
     let lines = lines.map(str::trim).filter(|line| !line.is_empty());
@@ -343,11 +387,17 @@ mod tests {
 
     #[test]
     fn a_list_of_jobs_is_read() {
-        let text = "17_0|RUNNING|None\n 17_1|PENDING|Resources, or so\nnonsense\n";
+        let text = "17_0|RUNNING|m1|None\n 17_1|PENDING||Resources, or so\nnonsense\n";
         let all = listed(text);
         assert_eq!(all.len(), 2);
-        let wanted = ("17_1", "PENDING", "Resources, or so");
-        assert_eq!((&*all[1].id, &*all[1].state, &*all[1].reason), wanted);
+        let parts = all
+            .iter()
+            .map(|job| [&*job.id, &*job.state, &*job.node, &*job.reason]);
+        let wanted = [
+            ["17_0", "RUNNING", "m1", "None"],
+            ["17_1", "PENDING", "", "Resources, or so"],
+        ];
+        assert!(parts.eq(wanted), "{all:?}");
     }
 
     #[test]

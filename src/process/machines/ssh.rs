@@ -15,7 +15,7 @@
 //!
 //! Tests: `tests/machines/`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -24,6 +24,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use super::copy;
 use super::host::Host;
 use super::probe::{MARK, Probe};
 use super::shell::{COMMAND, exports, line, quoted};
@@ -158,23 +159,19 @@ impl Ssh {
         command
     }
 
-    /// Shell code that sets `$f` to the executable's path on the host, and `$d` to the directory of
-    /// the copy.
+    /// Shell code that sets `$f` to the executable's path on the host, and if it is a copy `$d` and
+    /// `$t` (`copy`).
     fn place(&self) -> io::Result<Vec<u8>> {
         if let Some(path) = &self.executable {
             return Ok([b"f=", &quoted(path)[..], b"; d=$f"].concat());
         }
         let own = std::fs::metadata(executable::path()?)?;
-        let arguments = std::env::args_os().next().unwrap_or_default();
-        // The copy keeps the program's name: a program may look at it, and process lists show it.
-        let name = Path::new(&arguments).file_name();
-        let name = name.unwrap_or(OsStr::new("program"));
         let cache = match &self.directory {
             Some(path) => quoted(path),
             None => b"\"${XDG_CACHE_HOME:-$HOME/.cache}\"".to_vec(),
         };
-        let copy = format!("/trefoil/copy-{}-{}; f=$d/", image().build(), own.len());
-        Ok([b"d=", &cache[..], copy.as_bytes(), &quoted(name)].concat())
+        let build = format!("{}-{}", image().build(), own.len());
+        Ok(copy::place(&[&cache[..], b"/trefoil"].concat(), &build))
     }
 
     /// Shell code that starts a worker, and waits for it.
@@ -212,28 +209,25 @@ impl Connect for Ssh {
         }
         let place = self.place()?;
         let start = Self::start(settings).map_err(PoolError::Engine)?;
-        // The copy must be in a directory into which no other user can have put it.
-        let has: &[u8] = match self.executable {
-            Some(_) => b"; if",
-            None => b"; t=${d%/*}; if [ -O \"$t\" ] && [ ! -h \"$t\" ] &&",
+        let has = match self.executable {
+            Some(_) => String::from("; if"),
+            None => format!("; if {} &&", copy::IS_OURS),
         };
         let ask = [
             &place[..],
-            has, b" [ -x \"$f\" ]; then h=have; else h=lack; fi; p=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || p=1; echo ",
+            has.as_bytes(), b" [ -x \"$f\" ]; then h=have; else h=lack; fi; p=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || p=1; echo ",
             MARK.as_bytes(),
             b" \"$(uname -s)\" \"$(uname -m)\" \"$p\" \"$h\"; [ $h = have ] || exit 0; ",
             &start,
         ];
         let length = std::fs::metadata(executable::path()?)?.len();
+        let (make, keep) = (copy::make(), copy::keep(length));
         let put = format!(
-            "; umask 077; t=${{d%/*}}; w=$f.$(uname -n).$$; mkdir -p \"$d\" && chmod 700 \"$t\" && \
-             find \"$t\" -maxdepth 1 -type d -name 'copy-*-*' -mtime +30 -exec rm -rf {{}} + ; \
-             cat > \"$w\" && [ \"$(($(wc -c < \"$w\")))\" = {length} ] && chmod 700 \"$w\" && mv -f \"$w\" \"$f\" || \
-             {{ rm -f \"$w\"; exit 1; }}"
+            "; w=$f.$(uname -n).$$; {make} && cat > \"$w\" && {keep} || {{ rm -f \"$w\"; exit 1; }}"
         );
         let put = [&place[..], put.as_bytes()].concat();
         let (ask, put) = (line(&ask.concat()), line(&put));
-        let begin = line(&[&place[..], b"; touch -c \"$d\"; ", &start].concat());
+        let begin = line(&[&place[..], b"; ", copy::USE.as_bytes(), b"; ", &start].concat());
         if begin.len() > LONGEST {
             return Err(PoolError::Engine(format!(
                 "the arguments of this program and the variables of the pool (`env`) are too long together: {} bytes, {LONGEST} fit",

@@ -211,7 +211,8 @@ impl PoolState {
 
 const NO_RESOURCES: &str = "the call asks for a resource, and this pool has none to give: only an \
     engine that places calls (`Dask`) knows resources; elsewhere give each kind of work a pool of \
-    its own, with as many workers as there are of what it needs";
+    its own, with as many workers as there are of what it needs, or on Slurm with workers that \
+    have it (`Slurm::per_worker([\"--gres=gpu:1\"])`)";
 
 /// Mail with the one item of a job, or the error in its place.
 fn only(id: u64, item: Result<Chunk, TaskError>) -> Mail {
