@@ -34,6 +34,7 @@ mod timers;
 mod waiter;
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -104,6 +105,12 @@ impl Alarm {
             keeper.disarm(key);
         }
     }
+}
+
+/// Completes once `duration` has passed, by the clock of the loop that waits.
+pub(crate) async fn pause(duration: Duration) {
+    let mut alarm = Alarm::after(duration);
+    poll_fn(|cx| alarm.poll_elapsed(cx)).await;
 }
 
 impl Drop for Alarm {

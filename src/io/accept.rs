@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use rustix::fd::AsFd;
 
-use super::backoff::pause;
 use super::source::Source;
-use crate::alarm;
+use crate::alarm::{self, pause};
 use crate::sys::refused::{is_shortage, refused};
 use crate::sys::sockets::ACCEPT;
 

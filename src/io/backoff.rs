@@ -7,18 +7,16 @@
 //!
 //! Checked by `tests/io/`.
 
-use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
 use super::source::fairly;
-use crate::alarm::{self, Alarm};
+use crate::alarm::{self, pause};
 
 /// The longest pause between two attempts.
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// Retries `op` while it would block. The kernel has no event for it.
-#[cfg(unix)]
 pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     let mut wait = Duration::from_millis(1);
     let mut held = None;
@@ -35,11 +33,4 @@ pub(super) async fn with_backoff<R>(mut op: impl FnMut() -> io::Result<R>) -> io
             result => return result,
         }
     }
-}
-
-/// Completes once `duration` has passed.
-pub(super) async fn pause(duration: Duration) {
-    // This counts by the clock of the loop that waits.
-    let mut alarm = Alarm::after(duration);
-    poll_fn(|cx| alarm.poll_elapsed(cx)).await;
 }

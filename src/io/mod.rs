@@ -65,6 +65,7 @@
 mod accept;
 #[cfg(unix)]
 mod async_fd;
+#[cfg(unix)]
 mod backoff;
 mod buf_reader;
 mod buf_writer;

@@ -23,6 +23,7 @@ use super::{PoolError, Portable, ProcessPool};
 use crate::sys::handover::CARRIES;
 #[cfg(feature = "__machines")]
 use crate::sys::image::image;
+use crate::sys::private_memory::Meter;
 use crate::sys::processors;
 use crate::task::{CodecDirection, TaskError, TaskReport};
 
@@ -131,9 +132,10 @@ impl ProcessPoolBuilder {
     /// (not counting shared memory) is larger than this after an item is replaced before it gets
     /// the next, so leaks of items do not add up.
     ///
-    /// On macOS and FreeBSD only the second part holds: no allocation fails, and a worker that has
-    /// ever used more is replaced. On Windows committed memory counts, and each worker is in a job
-    /// object of its own: if the system refuses that, workers cannot begin, and say so.
+    /// macOS has no such limit: there `build` fails with [`PoolError::Start`], in words. On FreeBSD
+    /// addresses count: what an item allocates, the files that it maps, and the stacks of its
+    /// threads. On Windows committed memory counts, and each worker is in a job object of its own:
+    /// if the system refuses that, workers cannot begin, and say so.
     ///
     /// Costs a few microseconds per item, or less for short items. Processes that a task starts
     /// inherit the limit.
@@ -142,6 +144,7 @@ impl ProcessPoolBuilder {
     /// use trefoil::{ProcessPool, TaskError};
     ///
     /// # trefoil::process::init();
+    /// # if cfg!(target_os = "macos") { return Ok(()); }
     /// let procs = ProcessPool::builder().workers(1).memory_limit(64 << 20).build()?;
     /// let much = procs.spawn(1usize << 30, |bytes: usize| vec![1u8; bytes].len()).join();
     /// let Err(TaskError::WorkerDied(exit)) = much else { panic!("{much:?}") };
@@ -325,6 +328,9 @@ impl ProcessPoolBuilder {
         #[cfg(feature = "__machines")]
         if let Some(engine) = &self.engine {
             settings.engine = Some(connect(&**engine, &mut settings)?);
+        }
+        if settings.memory.is_some() && settings.engine.is_none() {
+            Meter::new()?; // workers here are as able as this process
         }
         settings.workers = checked(match (settings.asked, &settings.engine) {
             (Some(workers), _) => workers,

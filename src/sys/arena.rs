@@ -43,7 +43,7 @@ use std::sync::Arc;
 use crate::loom::Mutex;
 use crate::sys::descriptor::{AsFile, OwnedFile};
 use crate::sys::mapping::{Access, Mapping};
-use crate::sys::{fork, free_memory, memory_file};
+use crate::sys::{fork, free_memory, memory_file, view};
 
 /// How much can be lent at once.
 pub(crate) const CAPACITY: usize = 256 << 20;
@@ -157,7 +157,7 @@ impl Arena {
         if bytes.is_empty() || bytes.len() > MAX_BLOCK || self.born != fork::generation() {
             return None;
         }
-        let whole = bytes.len().next_multiple_of(memory_file::page_size());
+        let whole = bytes.len().next_multiple_of(view::page_size());
         let offset = {
             let mut blocks = self.blocks.lock();
             let offset = blocks.find(whole, self.range.len())?;

@@ -69,7 +69,7 @@ impl Mapping {
             return Err(refused("has an impossible size"));
         }
         // On a 32-bit machine the kernel is passed only the number of the page.
-        if !range.start.is_multiple_of(memory_file::page_size()) {
+        if !range.start.is_multiple_of(view::page_size()) {
             return Err(refused("is to be used from the middle of a page"));
         }
         let length = range.len();
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn two_mappings_have_the_same_words() {
-        let page = memory_file::page_size();
+        let page = view::page_size();
         let file = create_sealed("x", 3 * page).unwrap();
         let one = Mapping::new(file.as_file(), 0..3 * page, Access::Write).unwrap();
         let two = Mapping::new(file.as_file(), page..2 * page, Access::Read).unwrap();

@@ -121,7 +121,8 @@ pub(crate) struct PollerWait {
 
 impl PollerWait {
     /// Waits until something happens, at most for `timeout`. If nothing does, it may end early, by
-    /// less than a millisecond. An interrupted wait returns as if nothing had happened.
+    /// less than a millisecond, or after a day. An interrupted wait returns as if nothing had
+    /// happened.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match watch::wait(&mut self.poll, &mut self.found, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -179,9 +180,9 @@ mod tests {
         wait.wait(Some(Duration::from_micros(900))).unwrap();
         assert_eq!(read(&wait), Some(Readiness::new(true, true)));
 
-        for _ in 0..2 {
+        for timeout in [None, Some(Duration::MAX)] {
             poller.wake();
-            wait.wait(None).unwrap();
+            wait.wait(timeout).unwrap();
             let token = wait.events().next().map(|(token, _)| token);
             assert_eq!(token, Some(WAKE_TOKEN));
         }

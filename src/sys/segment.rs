@@ -197,6 +197,8 @@ mod tests {
     #[test]
     fn too_much_is_an_error() {
         assert!(writable(usize::MAX).is_err());
+        // With 32 bits that is 2 GiB, which this machine may well have.
+        #[cfg(target_pointer_width = "64")]
         assert!(writable(isize::MAX as usize).is_err());
     }
 }

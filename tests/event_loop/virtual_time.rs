@@ -380,7 +380,7 @@ fn pauses_between_attempts_are_not_jumped_over() {
             assert_eq!(time::now() - start, HOUR / 6);
             queued
         });
-        assert!(took < LONG / 4, "{took:?}");
+        assert!(took < LONG, "{took:?}"); // ten minutes in less than one
         // Another thread makes room, after a real while.
         let patience = Duration::from_millis(80);
         thread::scope(|scope| {

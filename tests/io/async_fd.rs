@@ -232,6 +232,32 @@ fn the_same_descriptor_twice_on_one_loop_is_an_error_and_on_two_loops_is_none() 
     });
 }
 
+/// The system forgets a descriptor that is closed, whatever became of who waited for it.
+#[test]
+fn a_number_is_watched_again_after_its_descriptor_was_closed() {
+    alone(
+        "async_fd::a_number_is_watched_again_after_its_descriptor_was_closed",
+        "",
+        || {
+            run(async {
+                let (reader, _writer) = pipe().unwrap();
+                let number = reader.as_raw_fd();
+                let leaked = AsyncFd::new(&reader).unwrap();
+                assert!(timeout(MOMENT, leaked.readable()).await.is_err());
+                std::mem::forget(leaked);
+                drop(reader);
+                let (reader, mut writer) = pipe().unwrap();
+                assert_eq!(reader.as_raw_fd(), number, "the lowest that is free");
+                let reader = AsyncFd::new(reader).unwrap();
+                let elapsed = timeout(MOMENT, reader.readable()).await;
+                assert!(elapsed.is_err(), "{elapsed:?}");
+                writer.write_all(b"x").unwrap();
+                timeout(LONG, reader.readable()).await.unwrap().unwrap();
+            });
+        },
+    );
+}
+
 trait ReadRef {
     fn read(&self, buffer: &mut [u8]) -> std::io::Result<usize>;
 }

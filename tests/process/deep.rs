@@ -89,6 +89,27 @@ tests! {
         assert_eq!(procs.stats().died, 0);
     }
 
+    /// Deeper than its caller's stack, and taken: whether the caller would decode it depends on how
+    /// soon it comes, but that does not decide whether it can be decoded.
+    fn a_result_may_nest_more_deeply_than_its_callers_stack() {
+        const DEEP: usize = 1_000;
+        let procs = pool(1);
+        let small = || {
+            for n in 0..sample(400) {
+                let chain = procs.spawn(DEEP, Chain::of).join();
+                let depth = chain.map(|chain| chain.depth());
+                assert_eq!(depth.map_err(|error| error.to_string()), Ok(DEEP), "{n}");
+                let many = procs.call(Chain::of).map_task([1, DEEP, 2]).join();
+                let depths = many.map(|many| many.iter().map(Chain::depth).collect());
+                assert_eq!(depths.map_err(|error| error.to_string()), Ok(vec![1, DEEP, 2]), "{n}");
+            }
+        };
+        thread::scope(|scope| {
+            let builder = thread::Builder::new().stack_size(64 << 10);
+            builder.spawn_scoped(scope, small).unwrap().join().unwrap();
+        });
+    }
+
     /// Deeper than its caller's stack, and not taken: its destructor does not run there.
     fn an_untaken_result_may_nest_more_deeply_than_its_callers_stack() {
         const DEEP: u32 = 4_000;

@@ -202,6 +202,15 @@ tests! {
         assert!(pids.iter().collect::<HashSet<_>>().len() >= 2);
     }
 
+    #[cfg(any(target_os = "macos", trefoil_port))]
+    fn without_a_limit_of_memory_there_is_no_pool() {
+        let Err(PoolError::Start(error)) = builder(1).memory_limit(1 << 40).build() else {
+            panic!("nothing limits it")
+        };
+        assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("`memory_limit`"), "{error}");
+    }
+
     fn an_argument_that_does_not_fit_fails_alone() {
         let procs = builder(2).memory_limit(50 << 20).build().unwrap();
         let texts = ["x".repeat(10), "x".repeat(300 << 20), "x".repeat(20)];
@@ -300,13 +309,14 @@ tests! {
 
     fn all_of_it_leaves_nothing_behind() {
         let cycle = |round: u32| {
-            let procs = builder(2)
+            let mut builder = builder(2)
                 .initializer(1u32, |_| ())
-                .memory_limit(1 << 30)
                 .max_tasks_per_worker(5)
-                .on_output(|_, _| ())
-                .build()
-                .unwrap();
+                .on_output(|_, _| ());
+            if !cfg!(any(target_os = "macos", trefoil_port)) {
+                builder = builder.memory_limit(1 << 30);
+            }
+            let procs = builder.build().unwrap();
             procs.map_with(&1u32, 0..40, |k: &u32, n: u32| k + n).unwrap();
             let mut results = procs.imap(0u32.., |n| { println!("{n}"); n });
             results.by_ref().take(10).for_each(|result| assert!(result.is_ok()));

@@ -65,7 +65,7 @@ fn main() {
     if support::PORT {
         except.extend(plain::PORT);
     }
-    if support::PORT && !cfg!(windows) {
+    if support::PORT && !cfg!(any(windows, target_os = "freebsd")) {
         except.extend(plain::ENDLESS);
     }
     // The modules that take longest begin first.

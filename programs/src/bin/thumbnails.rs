@@ -102,7 +102,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .collect();
     let left_alone = all - jobs.len();
 
-    let procs = ProcessPool::builder().memory_limit(MEMORY).build()?;
+    let mut builder = ProcessPool::builder();
+    if !cfg!(target_os = "macos") {
+        builder = builder.memory_limit(MEMORY); // macOS has no such limit
+    }
+    let procs = builder.build()?;
     let call = procs.call(thumbnail).timeout(timeout);
     let (mut made, mut failed) = (0, 0);
     // Results in the order of the pictures; two hundred may be ahead of one that takes long.

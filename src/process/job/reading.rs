@@ -14,9 +14,11 @@ use super::decoder::{DecodingThread, Read, Taken, Values};
 use crate::loom::Mutex;
 use crate::process::payload::attachments::{Arrivals, Descriptors};
 use crate::process::payload::copies::Copies;
+use crate::process::payload::depth;
 use crate::process::payload::scope::{self, Decoding};
 use crate::process::payload::shared_buffer::{Lending, View};
 use crate::process::wire::Died;
+use crate::task::panic;
 
 /// A chore that the driver must not do itself, because it may take long or run user code.
 pub(crate) enum Chore {
@@ -130,19 +132,25 @@ impl Reading {
         self.done == self.count
     }
 
-    /// Decodes the next part.
-    pub(crate) fn next(&mut self) -> DecodedPart {
+    /// Decodes the next part. `None`: one of its values nests more deeply than the stack of this
+    /// thread, a caller's, allows.
+    pub(crate) fn next(&mut self, is_caller: bool) -> Option<DecodedPart> {
         let (bytes, most) = (&self.bytes[self.at..], self.count - self.done);
         let read = || (self.read)(bytes, most, DecodingThread::Other);
+        depth::was_reached(); // by something else
         let (taken, values) = scope::decoding(&mut self.beside, read);
+        if is_caller && taken.error.is_some() && depth::was_reached() {
+            panic::contain(|| drop((taken, values)));
+            return None;
+        }
         let first = self.first + self.done;
         self.at += taken.used;
         self.done += taken.count;
-        DecodedPart {
+        Some(DecodedPart {
             first,
             taken,
             values,
-        }
+        })
     }
 }
 

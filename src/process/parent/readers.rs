@@ -12,7 +12,7 @@
 //!    (`Extras`).
 //! 2. A caller that polls for its own result (`shortcut`) does its own readings, on its own thread.
 //!    All others go to the pool's *readers*, helper threads that exist while there is something to
-//!    decode.
+//!    decode. What nests too deeply for a caller's stack goes there, too, from the beginning.
 //! 3. There is one reader, which keeps the order, unless it takes no waiting chore for five
 //!    milliseconds: then another is started, and the time until the next one doubles. The driver
 //!    checks that when it adds chores, and by its clock while some wait (`Readers::due`).
@@ -59,7 +59,9 @@ pub(crate) fn add(shared: &Arc<PoolState>, chores: Vec<Chore>) {
         // No reader could be started, so this thread carries out one chore.
         let chore = state.waiting.pop_front();
         drop(state);
-        chore.into_iter().for_each(|chore| shared.carry_out(chore));
+        chore
+            .into_iter()
+            .for_each(|chore| shared.carry_out(chore, false));
     }
 }
 
@@ -75,21 +77,30 @@ impl PoolState {
             };
             state.since = Some(Instant::now());
             drop(state);
-            self.carry_out(chore);
+            self.carry_out(chore, false);
         }
     }
 
-    pub(super) fn carry_out(&self, chore: Chore) {
+    /// `is_caller`: on a thread that may have less stack than a reader.
+    pub(super) fn carry_out(&self, chore: Chore, is_caller: bool) {
         match chore {
-            Chore::Read(reading) => self.read(reading),
+            Chore::Read(reading) => self.read(reading, is_caller),
             Chore::Drop(values) => panic::contain(|| drop(values)),
         }
     }
 
     /// Decodes a reading, and hands the values over. (Without the engine's lock.)
-    fn read(&self, mut reading: Reading) {
+    fn read(&self, mut reading: Reading, is_caller: bool) {
         loop {
-            let part = reading.next();
+            let Some(part) = reading.next(is_caller) else {
+                // A reader decodes it, and has more stack.
+                let mut engine = self.engine.lock();
+                if let Some(engine) = engine.as_mut() {
+                    engine.sched.chores.push(Chore::Read(reading));
+                    self.mailbox.wake();
+                }
+                return;
+            };
             let mut engine = self.engine.lock();
             let handed = match engine.as_mut() {
                 Some(engine) => engine.hand_over(&mut reading, part),

@@ -20,8 +20,8 @@
 //! **Plain workers** have no ledger. A caller hands out its call (1.) if no other work waits. Then
 //! it sleeps on the worker's socket for at most a [`BEAT`], with the *valve* shut through which the
 //! driver would be woken (`sys::valve`), and receives the records of its worker until the call has
-//! ended. It gives up, and opens the valve, as soon as the worker has other work, too, or its
-//! stream has ended.
+//! ended. It gives up, and opens the valve, as soon as the worker has other work, too, another
+//! thread has the engine when something arrives, or the stream has ended.
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
@@ -76,7 +76,8 @@ impl PoolState {
     }
 
     /// Called by a caller that is about to sleep until the job `id` is `done`: polls for its result
-    /// for a moment. `patient`: also decodes it, however long that takes.
+    /// for a moment, or attends a plain worker. `patient`: also decodes it, however long that
+    /// takes.
     pub(crate) fn help(&self, id: u64, patient: bool, done: &dyn Fn() -> bool) {
         let watching = &self.watching;
         if self.told.is_some() || self.mailbox.is_foreign() {
@@ -128,7 +129,7 @@ impl PoolState {
                     drop(engine);
                     readings
                         .into_iter()
-                        .for_each(|reading| self.carry_out(reading));
+                        .for_each(|reading| self.carry_out(reading, true));
                     engine = self.engine.lock();
                 }
                 let Some(driver) = engine.as_mut() else {
@@ -207,7 +208,7 @@ impl PoolState {
             if !readings.is_empty() {
                 drop((engine, shut)); // others should not wait until this is decoded
                 let readings = readings.into_iter();
-                return readings.for_each(|reading| self.carry_out(reading));
+                return readings.for_each(|reading| self.carry_out(reading, true));
             }
         }
     }

@@ -7,9 +7,12 @@
 //!
 //! Tests: `tests/process/deep.rs`, `sys::stack`.
 
+use std::cell::Cell;
+
 use postcard::{Error, Result};
 
 use super::scope;
+use crate::loom::per_thread;
 use crate::sys::stack;
 
 /// So many bytes of stack are assumed to be left, without a check.
@@ -17,6 +20,15 @@ const SHALLOW: usize = 16 << 10;
 
 /// So many bytes may be used where the end of the stack is unknown.
 const ASSUMED_STACK: usize = 32 << 10;
+
+per_thread! {
+    static WAS_REACHED: Cell<bool> = Cell::new(false);
+}
+
+/// Whether a recursion on this thread has reached its limit since this was asked last.
+pub(crate) fn was_reached() -> bool {
+    WAS_REACHED.try_with(Cell::take).unwrap_or(false)
+}
 
 /// The limit of one recursion.
 pub(crate) struct Depth {
@@ -51,6 +63,7 @@ impl Depth {
         if stack::here() >= self.floor {
             return Ok(());
         }
+        let _ = WAS_REACHED.try_with(|was| was.set(true));
         scope::said("it nests more deeply than the stack of this thread allows");
         Err(Error::SerdeDeCustom)
     }

@@ -15,9 +15,9 @@
 //!    standard library deadlocks: to report that, it takes the lock that it holds while it prints
 //!    backtraces.
 //!
-//! **Rejected.** `RLIMIT_AS`: it counts address space that is only reserved, and each thread's
-//! allocator arena reserves 64 MiB. One fixed limit: it would be reached by the item that comes
-//! after those that leaked.
+//! **Rejected.** `RLIMIT_AS`, but on FreeBSD: it counts address space that is only reserved, and
+//! each thread's allocator arena reserves 64 MiB. One fixed limit: it would be reached by the item
+//! that comes after those that leaked.
 //!
 //! Tests: `tests/process/limits.rs`.
 

@@ -6,7 +6,6 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
-use std::ptr;
 
 /// Whether the program headers at this address are those of the executable.
 pub(crate) fn are_executables(headers: usize) -> bool {
@@ -19,7 +18,7 @@ pub(crate) fn are_executables(headers: usize) -> bool {
 /// Notes where the headers of the first module are, and ends the iteration.
 unsafe extern "C" fn note(info: *mut libc::dl_phdr_info, _: usize, first: *mut c_void) -> c_int {
     // SAFETY: Y56: the pointer is valid for this call.
-    let headers = unsafe { ptr::addr_of!((*info).dlpi_phdr).read() };
+    let headers = unsafe { (*info).dlpi_phdr };
     // SAFETY: Y56: the pointer is that of the local of `are_executables`.
     unsafe { first.cast::<usize>().write(headers.addr()) };
     1

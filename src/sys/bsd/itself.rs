@@ -35,6 +35,12 @@ pub(crate) fn is_alone() -> Option<bool> {
 /// Whether this thread is the only one of its process. `None`: unknown.
 #[cfg(target_os = "freebsd")]
 pub(crate) fn is_alone() -> Option<bool> {
+    Some(this_process()?.ki_numthreads <= 1)
+}
+
+/// What the system says of this process. `None`: it says nothing, or less.
+#[cfg(target_os = "freebsd")]
+pub(super) fn this_process() -> Option<libc::kinfo_proc> {
     use std::mem::{MaybeUninit, size_of};
     let name = [
         libc::CTL_KERN,
@@ -61,7 +67,7 @@ pub(crate) fn is_alone() -> Option<bool> {
     // SAFETY: Y55: the call has filled in all of it, or it is zeros, which are valid for all
     // fields.
     let info = unsafe { info.assume_init() };
-    is_filled.then_some(info.ki_numthreads <= 1)
+    is_filled.then_some(info)
 }
 
 /// Whether the calling thread is the program's first.

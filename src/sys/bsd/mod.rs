@@ -7,6 +7,8 @@ pub(crate) mod itself;
 #[cfg(target_vendor = "apple")]
 pub(crate) mod macho;
 pub(crate) mod peer;
+#[cfg(target_os = "freebsd")]
+pub(crate) mod private_memory;
 pub(crate) mod reopen;
 pub(crate) mod sockets;
 pub(crate) mod stack_end;

@@ -1,14 +1,23 @@
 //! How mio waits: which events it registers, and for how long. (`kqueue` waits to the nanosecond.)
 //!
+//! A `kqueue` would take a descriptor once more, and tell only the new owner. So the numbers that
+//! are watched are kept here. But a descriptor may be closed while it is watched, and the kernel
+//! forgets it then. So a number that is kept already is refused only if the kernel has it, too, as
+//! `epoll` does it.
+//!
+//! Rejected: comparing what `fstat` says, which is the same for many sockets.
+//!
 //! Tests: `tests/io/async_fd.rs`, `tests/io/children.rs`.
+#![allow(unsafe_code)]
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
+use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent};
 use rustix::io::Errno;
 
 use crate::loom::Mutex;
@@ -21,10 +30,9 @@ const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// one that waits.
 pub(crate) const CALLS: [&str; 3] = ["kqueue", "kevent", "kevent"];
 
-/// What is watched, by its number. (A `kqueue` would take a descriptor once more, and tell only the
-/// new owner.)
+/// The token of each number that is watched, or was when its descriptor was closed.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(Mutex<HashSet<RawFd>>);
+pub(crate) struct Sources(Mutex<HashMap<RawFd, usize>>);
 
 impl Sources {
     /// Watches `fd` in the directions that it has, edge-triggered.
@@ -37,7 +45,9 @@ impl Sources {
         let number = fd.as_raw_fd();
         let watch = |interests| registry.register(&mut SourceFd(&number), Token(token), interests);
         let mut watched = self.0.lock();
-        if watched.contains(&number) {
+        if let Some(&owner) = watched.get(&number)
+            && is_watched(registry, number, owner)
+        {
             return Err(Errno::EXIST.into());
         }
         match watch(INTERESTS) {
@@ -53,14 +63,14 @@ impl Sources {
             }
             result => result,
         }?;
-        watched.insert(number);
+        watched.insert(number, token);
         Ok(())
     }
 
     /// Stops watching `fd`. It is no error if `fd` was not watched.
     pub(crate) fn unwatch(&self, registry: &Registry, fd: BorrowedFd<'_>) {
         let mut watched = self.0.lock();
-        if watched.remove(&fd.as_raw_fd()) {
+        if watched.remove(&fd.as_raw_fd()).is_some() {
             let _ = registry.deregister(&mut SourceFd(&fd.as_raw_fd()));
         }
     }
@@ -70,11 +80,26 @@ impl Sources {
     pub(crate) fn rearm(&self, _token: usize) {}
 }
 
-/// Waits until something happens, at most for `timeout`.
+/// Whether the kernel still watches what `owner` has registered under this number.
+fn is_watched(registry: &Registry, number: RawFd, owner: usize) -> bool {
+    // Without `ADD`, this finds what is watched, or else nothing (`ENOENT`). What is found stays
+    // enabled, and gets the same token once more; it may be reported once more.
+    let owner = std::ptr::without_provenance_mut(owner);
+    let change = Event::new(EventFilter::Read(number), EventFlags::ENABLE, owner);
+    let mut none: [Event; 0] = [];
+    // SAFETY: Y44: the change is a local variable.
+    let found = unsafe { kevent(registry, &[change], &mut none, None) };
+    !matches!(found, Err(Errno::NOENT | Errno::BADF))
+}
+
+/// macOS refuses a wait of more than three years.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// Waits until something happens, at most for `timeout`. If nothing does, it may end after a day.
 pub(crate) fn wait(
     poll: &mut Poll,
     found: &mut Events,
     timeout: Option<Duration>,
 ) -> io::Result<()> {
-    poll.poll(found, timeout)
+    poll.poll(found, timeout.map(|timeout| timeout.min(LONGEST)))
 }

@@ -127,8 +127,6 @@ pub(crate) fn length(file: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(files::length(file)?).unwrap_or(0))
 }
 
-pub(crate) use rustix::param::page_size;
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

@@ -6,9 +6,10 @@
 use std::fs::File;
 use std::io;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::Resource;
 
-use crate::sys::limits::limit;
+use crate::sys::unix::allowance;
+pub(crate) use crate::sys::unix::allowance::{Allowance, restore};
 
 /// Reads how much private memory this process has.
 #[derive(Debug)]
@@ -38,29 +39,12 @@ impl Meter {
 
 /// Limits the private writable memory to `bytes`.
 pub(crate) fn allow(bytes: u64) -> io::Result<()> {
-    let maximum = limit(Resource::Data)?.maximum;
-    let current = Some(maximum.map_or(bytes, |maximum| bytes.min(maximum)));
-    Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
+    allowance::allow(Resource::Data, bytes)
 }
-
-/// The limit that [`lift`] has lifted.
-#[derive(Debug)]
-pub(crate) struct Allowance(Rlimit);
 
 /// Raises the limit to the hard limit. `None`: the system refuses that.
 pub(crate) fn lift() -> Option<Allowance> {
-    let before = limit(Resource::Data).ok()?;
-    let most = Rlimit {
-        current: before.maximum,
-        maximum: before.maximum,
-    };
-    setrlimit(Resource::Data, most).ok()?;
-    Some(Allowance(before))
-}
-
-/// Restores the earlier limit.
-pub(crate) fn restore(before: Allowance) {
-    let _ = setrlimit(Resource::Data, before.0);
+    allowance::lift(Resource::Data)
 }
 
 /// Returns the numbers of resident, shared and data pages.

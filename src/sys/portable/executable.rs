@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::sys::files;
+use crate::sys::{disk, files};
 
 /// Notes the file's properties.
 pub(crate) fn note() {
@@ -22,10 +22,7 @@ pub(crate) fn note() {
 fn at_start() -> Result<&'static (PathBuf, Vec<u8>), &'static str> {
     static AT_START: OnceLock<Result<(PathBuf, Vec<u8>), String>> = OnceLock::new();
     let look = || {
-        let mut path = std::env::current_exe()?;
-        if cfg!(unix) {
-            path = path.canonicalize()?;
-        }
+        let path = disk::real(&std::env::current_exe()?)?;
         let id = look_at(&path)?;
         Ok((path, id))
     };

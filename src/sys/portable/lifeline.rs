@@ -1,5 +1,5 @@
-//! How a worker learns that its parent has ended: it watches the parent. (On Windows there is
-//! nothing to do: the worker is in its parent's job, `family`.)
+//! How a worker learns that its parent has ended: it watches the parent. (On Windows no
+//! process is watched by its number: the worker is in its parent's job, `family`.)
 //!
 //! These kernels do not kill a process because its parent has ended. So a worker waits for its
 //! parent's end together with its parent's messages ([`hold_on`]), as soon as it knows that it is a
@@ -29,13 +29,6 @@ impl Lifeline {
 
 /// A handle that is readable when the process `parent` has ended. `None`: it has already ended, or
 /// cannot be watched. Then the end of the stream tells the worker.
-#[cfg(unix)]
 pub(crate) fn hold_on(parent: u32) -> Option<Handle> {
     Handle::open(Id::from_raw(parent.cast_signed())?).ok()
-}
-
-/// Watches the parent: unnecessary here.
-#[cfg(windows)]
-pub(crate) fn hold_on(_parent: u32) -> Option<Handle> {
-    None
 }

@@ -7,8 +7,7 @@
 //! that is [sealed](seal). While the file has a name, only this user's processes can open it, and
 //! they can harm this process anyway.
 //!
-//! - **Y54** The functions for pages do nothing. `GetSystemInfo` and `GetDiskFreeSpaceEx` fill in
-//!   local variables.
+//! - **Y54** The functions for pages do nothing.
 //!
 //! **Rejected.** `shm_open`: on macOS such a file can be written to only through a mapping, and two
 //! of them have no numbers that differ.
@@ -18,15 +17,12 @@
 
 use std::fs::File;
 use std::io;
-#[cfg(unix)]
-use std::os::unix::fs::OpenOptionsExt;
-#[cfg(windows)]
-use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 // A counter: no protocol.
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
+use crate::sys::disk::{free, may_be, nameless};
 use crate::sys::files;
 
 /// How many bytes are written at once.
@@ -51,28 +47,6 @@ pub(crate) fn create(name: &str, length: usize) -> io::Result<OwnedFile> {
     };
     file.set_len(length as u64)?;
     Ok(file.into())
-}
-
-/// A new file that is unlinked at once.
-#[cfg(unix)]
-fn nameless(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true).mode(0o600);
-    let file = options.open(path)?;
-    std::fs::remove_file(path)?;
-    Ok(file)
-}
-
-/// A new file that is deleted when it is closed.
-#[cfg(windows)]
-fn nameless(path: &Path) -> io::Result<File> {
-    use windows_sys::Win32::Storage::FileSystem as system;
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true);
-    options.share_mode(0);
-    options.attributes(system::FILE_ATTRIBUTE_TEMPORARY);
-    options.custom_flags(system::FILE_FLAG_DELETE_ON_CLOSE);
-    options.open(path)
 }
 
 /// A memory file of `length` bytes, all zero, whose size does not change.
@@ -107,45 +81,6 @@ fn fits(folder: &Path, length: usize) -> io::Result<()> {
             ),
         )),
         false => Ok(()),
-    }
-}
-
-/// Checks `RLIMIT_FSIZE`, because exceeding it raises a signal.
-#[cfg(unix)]
-fn may_be(length: usize) -> io::Result<()> {
-    let limit = crate::sys::limits::limit(rustix::process::Resource::Fsize);
-    let limit = limit.ok().and_then(|limit| limit.current);
-    match limit.is_some_and(|limit| length as u64 > limit) {
-        true => Err(rustix::io::Errno::FBIG.into()),
-        false => Ok(()),
-    }
-}
-
-/// Checks this process's limit on the length of a file: this system has none.
-#[cfg(windows)]
-fn may_be(_length: usize) -> io::Result<()> {
-    Ok(())
-}
-
-/// How many bytes the disk of this folder has free.
-#[cfg(unix)]
-fn free(folder: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(folder)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-/// How many bytes the disk of this folder has free.
-#[cfg(windows)]
-fn free(folder: &Path) -> io::Result<u64> {
-    use std::os::windows::ffi::OsStrExt;
-    use std::ptr::null_mut;
-    use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
-    let name: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
-    let mut free = 0;
-    // SAFETY: Y54: the name ends with a zero, and the number is a local variable.
-    match unsafe { GetDiskFreeSpaceExW(name.as_ptr(), &raw mut free, null_mut(), null_mut()) } {
-        0 => Err(io::Error::last_os_error()),
-        _ => Ok(free),
     }
 }
 
@@ -191,22 +126,6 @@ pub(crate) unsafe fn give_back(_start: *mut u8, _length: usize) {}
 /// The length of the file.
 pub(crate) fn length(file: BorrowedFile<'_>) -> io::Result<usize> {
     Ok(usize::try_from(files::length(file)?).unwrap_or(0))
-}
-
-#[cfg(unix)]
-pub(crate) use rustix::param::page_size;
-
-/// A mapping may begin at multiples of this, which is larger than a page on this system.
-#[cfg(windows)]
-pub(crate) fn page_size() -> usize {
-    use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
-    static SIZE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *SIZE.get_or_init(|| {
-        let mut info = SYSTEM_INFO::default();
-        // SAFETY: Y54: the structure is a local variable.
-        unsafe { GetSystemInfo(&raw mut info) };
-        info.dwAllocationGranularity as usize
-    })
 }
 
 #[cfg(all(test, not(loom)))]

@@ -20,7 +20,7 @@ pub(crate) mod kernel_kills;
 pub(crate) mod large_pages;
 pub(crate) mod lifeline;
 pub(crate) mod memory_file;
-#[cfg(unix)]
+#[cfg(any(target_vendor = "apple", trefoil_port))]
 pub(crate) mod private_memory;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod thread_clock;

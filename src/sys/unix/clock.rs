@@ -13,9 +13,16 @@ use std::time::Duration;
 
 use libc::clockid_t;
 
+/// The clock that all processes share, and that `Instant` uses. (macOS's `CLOCK_MONOTONIC` is
+/// another one: it goes on while the machine sleeps, and counts microseconds.)
+#[cfg(target_vendor = "apple")]
+const SHARED: clockid_t = libc::CLOCK_UPTIME_RAW;
+#[cfg(not(target_vendor = "apple"))]
+const SHARED: clockid_t = libc::CLOCK_MONOTONIC;
+
 /// The time since a moment that is the same in every process.
 pub(crate) fn monotonic() -> Duration {
-    read(libc::CLOCK_MONOTONIC).unwrap_or_default()
+    read(SHARED).unwrap_or_default()
 }
 
 /// The processor time of this process.

@@ -9,7 +9,11 @@ use std::process::{Child, Command};
 use rustix::process::{Pid, Signal};
 
 /// The system calls that start a worker, any of which may be refused.
-pub(crate) const STARTS: &str = "one of pipe2, clone, dup2, setpgid, execve";
+pub(crate) const STARTS: &str = if cfg!(target_os = "macos") {
+    "posix_spawn"
+} else {
+    "one of pipe2, clone, dup2, setpgid, execve"
+};
 
 /// What may forbid the start, and where the user finds the reason.
 pub(crate) const FORBIDS: &str = if cfg!(target_os = "macos") {

@@ -1,11 +1,15 @@
 //! Duties that Linux, macOS and the BSDs fulfil in the same way.
 
+#[cfg(not(any(target_vendor = "apple", trefoil_port)))]
+pub(crate) mod allowance;
 pub(crate) mod broken_pipe;
 pub(super) mod child_id;
 pub(crate) mod clock;
 #[cfg(feature = "auto")]
 pub(crate) mod constructor;
 pub(crate) mod descriptor;
+#[cfg(any(not(target_os = "linux"), trefoil_port))]
+pub(crate) mod disk;
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod elf;
 pub(crate) mod ends;

@@ -64,7 +64,8 @@ struct Slot {
 /// The number of Ctrl-C's signal.
 pub(crate) const INT: c_int = libc::SIGINT;
 
-const SIGNALS: usize = 65;
+/// One more than the highest number of a signal: 64 on Linux, 128 on FreeBSD.
+const SIGNALS: usize = 129;
 
 /// A flag in `before`: no function's address has this bit.
 const TAKES_INFO: u64 = 1 << 63;

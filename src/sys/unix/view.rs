@@ -11,6 +11,9 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::sys::mapping::Access;
 
+/// A mapping may begin at multiples of this.
+pub(crate) use rustix::param::page_size;
+
 /// Maps the `range` of `file` at a new address. The mapping lasts until it is [closed](close).
 pub(crate) fn open(
     file: BorrowedFd<'_>,

@@ -10,6 +10,7 @@ pub(crate) mod clock;
 #[cfg(feature = "auto")]
 pub(crate) mod constructor;
 pub(crate) mod descriptor;
+pub(crate) mod disk;
 pub(crate) mod ends;
 pub(crate) mod family;
 pub(crate) mod files;

@@ -1,7 +1,7 @@
 //! Maps a part of a file: a section object of the file, and a view of the section.
 //!
 //! - **Y74** A section is made of an open file, its handle is closed once, and the section lasts as
-//!   long as a view of it.
+//!   long as a view of it. `GetSystemInfo` fills in a local variable.
 //!
 //! Tests: `tests/process/shared.rs`, under Wine.
 #![allow(unsafe_code)]
@@ -10,14 +10,27 @@ use std::io;
 use std::ops::Range;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr::null;
+use std::sync::OnceLock;
 
 use windows_sys::Win32::System::Memory::{
     CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile,
     PAGE_READONLY, PAGE_READWRITE, UnmapViewOfFile,
 };
+use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
 use super::descriptor::BorrowedFile;
 use crate::sys::mapping::Access;
+
+/// A mapping may begin at multiples of this, which is larger than a page on this system.
+pub(crate) fn page_size() -> usize {
+    static SIZE: OnceLock<usize> = OnceLock::new();
+    *SIZE.get_or_init(|| {
+        let mut info = SYSTEM_INFO::default();
+        // SAFETY: Y74: the structure is a local variable.
+        unsafe { GetSystemInfo(&raw mut info) };
+        info.dwAllocationGranularity as usize
+    })
+}
 
 /// Maps the `range` of `file` at a new address. The view lasts until it is [closed](close).
 pub(crate) fn open(
