@@ -1,25 +1,32 @@
-//! A pool on an engine, or a bare stream, measured: one line for each figure. `run.sh` starts it.
+//! A pool on an engine beside others, measured. `run.sh` starts it.
 //!
 //! ```text
-//! machines dask SCHEDULER_FILE PYTHON     a pool on Dask
+//! machines table ROUNDS NAME=COMMAND...   asks contenders in turns, and prints a table
+//!
+//! machines dask SCHEDULER_FILE PYTHON     a contender: a pool on Dask
 //! machines ssh HOST CONFIG                a pool over ssh, with that file of the client's
 //! machines slurm DIRECTORY                a pool of six workers on Slurm
 //! machines here WORKERS                   plain workers of this machine
+//! machines streams tcp COUNT              bare streams to processes of this machine
+//! machines streams ssh COUNT HOST CONFIG  bare streams through ssh
+//!
 //! machines trips here                     a call of one plain worker beside frames over TCP
 //! machines trips slurm DIRECTORY          the same on Slurm
 //! machines trips ssh HOST CONFIG          a call of one worker beside `ssh HOST cat`
 //! machines start DIRECTORY                four workers on an idle Slurm cluster
-//! machines pipe COMMAND...                a command that echoes (`ssh HOST cat`): no pool, no frames
-//! machines echo                           frames over TCP to another process and back: no pool
 //! ```
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
+    clippy::print_stderr,
     clippy::print_stdout
 )] // a program, not the crate
 
+mod bare;
+mod table;
+
 use std::error::Error;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,25 +35,32 @@ use trefoil::{Bulk, Dask, Executor, ProcessPool, Slurm, Ssh};
 
 type Any = Box<dyn Error>;
 
+const MIB: usize = 1 << 20;
+
 fn say(what: &str, value: f64, unit: &str) {
     println!("{what}: {value:.1} {unit}");
 }
 
-/// The middle of some durations, in microseconds.
+/// The middle of some durations, in seconds.
 fn middle(mut all: Vec<Duration>) -> f64 {
     all.sort_unstable();
-    all[all.len() / 2].as_secs_f64() * 1e6
+    all[all.len() / 2].as_secs_f64()
 }
 
-/// How many a second, the best of three times.
-fn rate<R, E: Into<Any>>(count: usize, mut once: impl FnMut() -> Result<R, E>) -> Result<f64, Any> {
-    let mut best: f64 = 0.0;
-    for _ in 0..3 {
-        let begin = Instant::now();
-        once().map_err(Into::into)?;
-        best = best.max(count as f64 / begin.elapsed().as_secs_f64());
+/// How many a second.
+fn rate<R, E: Into<Any>>(count: usize, once: impl FnOnce() -> Result<R, E>) -> Result<f64, Any> {
+    let begin = Instant::now();
+    once().map_err(Into::into)?;
+    Ok(count as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// What a contender does (see `table.rs`).
+fn answer(mut figure: impl FnMut(&str) -> Result<f64, Any>) -> Result<(), Any> {
+    println!("here");
+    for row in std::io::stdin().lock().lines() {
+        println!("{}", figure(&row?)?);
     }
-    Ok(best)
+    Ok(())
 }
 
 fn one_microsecond(n: u64) -> u64 {
@@ -84,7 +98,7 @@ fn trips(procs: &ProcessPool, mut to: impl Write, mut from: impl Read) -> Result
             frames.push(frame(&mut to, &mut from)?);
         }
     }
-    let (calls, frames) = (middle(calls), middle(frames));
+    let (calls, frames) = (middle(calls) * 1e6, middle(frames) * 1e6);
     say("round trip of a frame", frames, "us");
     say("round trip of a call", calls, "us");
     println!("ratio: {:.2}", calls / frames);
@@ -114,72 +128,44 @@ fn meet(procs: &ProcessPool, workers: usize) -> Result<(), Any> {
     Ok(())
 }
 
-fn pool(procs: &ProcessPool, workers: usize, chunks: u64) -> Result<(), Any> {
+/// A pool, asked for rows.
+fn pool(procs: &ProcessPool, workers: usize, chunks: usize) -> Result<(), Any> {
     meet(procs, workers)?;
-    procs.map(0..1000u64, |n| n)?;
-    let trips: Vec<Duration> = (0..chunks / 20)
-        .map(|_| call(procs))
-        .collect::<Result<_, _>>()?;
-    say("round trip", middle(trips), "us");
     let single = procs.call(|n: u64| n).chunk(1);
-    let chunked = || single.map(0..chunks);
-    say("chunks", rate(chunks as usize, chunked)?, "/s");
-    let tiny = || procs.map(0..300_000, |n: u64| n);
-    say("items of nothing", rate(300_000, tiny)?, "/s");
-    let short = || procs.map(0..100_000, one_microsecond);
-    say("items of 1 us", rate(100_000, short)?, "/s");
-    // (They wait, and do not compute: there are more workers than processors.)
-    for (millis, count) in [(1u64, 3000usize), (100, 60)] {
-        let items = || {
-            let wait = |millis: u64| std::thread::sleep(Duration::from_millis(millis));
-            procs.map(vec![millis; count], wait)
-        };
-        say(&format!("items of {millis} ms"), rate(count, items)?, "/s");
-    }
-    let megabytes = vec![Bulk::from(vec![7u8; 1 << 20]); 32];
-    let bulk = || procs.map(megabytes.clone(), |bytes: Bulk<u8>| bytes);
-    say("1 MiB there and back", rate(32, bulk)?, "MiB/s");
-    let begin = Instant::now();
-    assert!(
-        procs
-            .spawn((), |()| -> () { std::process::abort() })
-            .join()
-            .is_err()
-    );
-    procs.map(0..1000u64, |n| n)?;
-    say(
-        "a killed worker and 1000 items",
-        begin.elapsed().as_secs_f64() * 1e6,
-        "us",
-    );
-    Ok(())
-}
-
-/// Measures a stream that echoes, by its two ends.
-fn stream(mut to: impl Write + Send, mut from: impl Read + Send, frames: usize) -> Result<(), Any> {
-    let trips = (0..1000).map(|_| frame(&mut to, &mut from));
-    let trips: Vec<Duration> = trips.collect::<Result<_, _>>()?;
-    say("round trip", middle(trips), "us");
-    let mut both = |size: usize, count: usize| -> Result<f64, Any> {
-        rate(count, || {
-            std::thread::scope(|scope| {
-                let to = &mut to;
-                let writes = scope.spawn(move || {
-                    let bytes = vec![7u8; size];
-                    (0..count).try_for_each(|_| to.write_all(&bytes))?;
-                    to.flush()
-                });
-                let mut bytes = vec![0; size];
-                for _ in 0..count {
-                    from.read_exact(&mut bytes)?;
-                }
-                writes.join().expect("it writes").map_err(Any::from)
-            })
-        })
+    let wait = |count: usize, millis: u64| {
+        // (Items wait, and do not compute: there are more workers than processors.)
+        let wait = |millis: u64| std::thread::sleep(Duration::from_millis(millis));
+        rate(count, || procs.map(vec![millis; count], wait))
     };
-    say("frames of 64 bytes, each a write", both(64, frames)?, "/s");
-    say("1 MiB there and back", both(1 << 20, 64)?, "MiB/s");
-    Ok(())
+    let megabytes = vec![Bulk::from(vec![7u8; MIB]); 32];
+    answer(|row| {
+        procs.map(0..1000u64, |n| n)?;
+        match row {
+            "trip" => {
+                let trips = (0..chunks / 100).map(|_| call(procs));
+                Ok(middle(trips.collect::<Result<_, _>>()?))
+            }
+            "chunks" => rate(chunks, || single.map(0..chunks as u64)),
+            "nothing" => rate(300_000, || procs.map(0..300_000, |n: u64| n)),
+            "1us" => rate(100_000, || procs.map(0..100_000, one_microsecond)),
+            "1ms" => wait(3000, 1),
+            "100ms" => wait(60, 100),
+            "bulk" => {
+                let megabytes = megabytes.clone();
+                rate(32, || procs.map(megabytes, |bytes: Bulk<u8>| bytes))
+            }
+            "killed" => {
+                let begin = Instant::now();
+                let call = procs.spawn((), |()| -> () { std::process::abort() });
+                assert!(call.join().is_err());
+                procs.map(0..1000u64, |n| n)?;
+                let took = begin.elapsed().as_secs_f64();
+                meet(procs, workers)?;
+                Ok(took)
+            }
+            row => Err(format!("{row}?").into()),
+        }
+    })
 }
 
 /// What a process does that echoes.
@@ -257,9 +243,9 @@ fn start(directory: &str) -> Result<(), Any> {
                 &format!("{directory}/bare-{name}-{round}"),
             )?);
         }
-        let bare = middle(bare) / 1e3;
+        let bare = middle(bare) * 1e3;
         say(&format!("four jobs by {name}, bare"), bare, "ms");
-        let calls = middle(calls) / 1e3;
+        let calls = middle(calls) * 1e3;
         say(
             &format!("four workers by {name} have answered"),
             calls,
@@ -345,16 +331,17 @@ fn main() -> Result<(), Any> {
             Ok(())
         }
         ["start", directory] => start(directory),
-        ["pipe", command, ref arguments @ ..] => {
-            let (mut child, to, from) = pipe(Command::new(command).args(arguments))?;
-            stream(to, from, 20_000)?;
-            child.wait()?;
-            Ok(())
+        ["streams", "tcp", count] => bare::streams(&bare::Way::Tcp, count.parse()?),
+        ["streams", "ssh", count, host, config] => {
+            bare::streams(&bare::Way::Ssh { host, config }, count.parse()?)
         }
-        ["echo"] => {
-            let (to, from) = echo()?;
-            stream(to, from, 20_000)
+        ["serve"] => bare::serve(std::io::stdin(), std::io::stdout()),
+        ["serve", address] => {
+            let to = TcpStream::connect(address)?;
+            to.set_nodelay(true)?;
+            bare::serve(to.try_clone()?, to)
         }
+        ["table", rounds, ref contenders @ ..] => table::table(rounds.parse()?, contenders),
         ["echoes", address] => echoes(TcpStream::connect(address)?),
         _ => Err("see the first lines of main.rs".into()),
     }

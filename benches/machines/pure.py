@@ -1,65 +1,137 @@
-"""Dask without trefoil, measured: `pure.py SCHEDULER_FILE`. The figures of `main.rs`, by the same names; then joblib's, where it is."""
+"""Dask without trefoil: `pure.py SCHEDULER_FILE WORKERS dask|joblib`, a contender of `table.rs`."""
 
+import os
+import signal
 import sys
+import tempfile
 import time
 
-from distributed import Client
+MIB = 1 << 20
 
 
 def same(value):
     return value
 
 
-def wait(millis):
-    time.sleep(millis / 1000)
+def one_microsecond(number):
+    end = time.perf_counter_ns() + 1000
+    while time.perf_counter_ns() < end:
+        pass
+    return number
 
 
-def say(what, value, unit):
-    print(f"{what}: {value:.1f} {unit}", flush=True)
+def one_millisecond(number):
+    time.sleep(0.001)
+    return number
 
 
-def rate(count, once):
-    best = 0
-    for _ in range(3):
-        begin = time.perf_counter()
-        once()
-        best = max(best, count / (time.perf_counter() - begin))
-    return best
+def hundred_milliseconds(number):
+    time.sleep(0.1)
+    return number
+
+
+def die_once(mark):
+    try:
+        open(mark, "x").close()
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def each(batch, function):
+    # As an array: Dask sends a list element by element, which takes a hundred times as long.
+    return numpy.array([function(item) for item in batch])
+
+
+class Dask:
+    tiny = 300_000
+
+    def __init__(self, client):
+        self.client = client
+
+    def call(self, function, arg):
+        return self.client.submit(function, arg, pure=False).result()
+
+    def singly(self, function, items):
+        return self.client.gather(self.client.map(function, items, pure=False))
+
+    def batches(self, function, count):
+        # Four for each of the six threads.
+        size = -(-count // 24)
+        batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
+        results = self.client.gather(self.client.map(each, batches, function=function, pure=False))
+        return numpy.concatenate(results).tolist()
+
+    def bulk(self, data):
+        return self.singly(same, self.client.scatter(data, hash=False))
+
+
+class Joblib:
+    tiny = 20_000
+
+    def __init__(self, _):
+        joblib.parallel_config(backend="dask")
+
+    def call(self, function, arg):
+        return self.singly(function, [arg])[0]
+
+    def singly(self, function, items):
+        parallel = joblib.Parallel(batch_size=1, pre_dispatch="all")
+        return parallel(joblib.delayed(function)(item) for item in items)
+
+    def batches(self, function, count):
+        # It cuts them by measured time, for which few may be under way.
+        return joblib.Parallel()(joblib.delayed(function)(number) for number in range(count))
+
+    def bulk(self, data):
+        return self.singly(same, data)
+
+
+def seconds(once):
+    begin = time.perf_counter()
+    once()
+    return time.perf_counter() - begin
+
+
+def figure(row, way):
+    match row:
+        case "trip":
+            return sorted(seconds(lambda: way.call(same, 7)) for _ in range(30))[15]
+        case "chunks":
+            return 3000 / seconds(lambda: way.singly(same, range(3000)))
+        case "nothing":
+            return way.tiny / seconds(lambda: way.batches(same, way.tiny))
+        case "1us":
+            return way.tiny / seconds(lambda: way.batches(one_microsecond, way.tiny))
+        case "1ms":
+            return 3000 / seconds(lambda: way.batches(one_millisecond, 3000))
+        case "100ms":
+            return 60 / seconds(lambda: way.singly(hundred_milliseconds, range(60)))
+        case "bulk":
+            data = [numpy.full(MIB, 7, numpy.uint8) for _ in range(32)]
+            return 32 / seconds(lambda: way.bulk(data))
+        case "killed":
+            with tempfile.TemporaryDirectory() as directory:
+                mark = os.path.join(directory, "mark")
+                return seconds(lambda: (way.call(die_once, mark), way.batches(same, 1000)))
 
 
 def main():
-    client = Client(scheduler_file=sys.argv[1])
-    client.gather(client.map(same, range(100), pure=False))
-    trips = []
-    for number in range(100):
-        begin = time.perf_counter()
-        client.submit(same, number, pure=False).result()
-        trips.append(time.perf_counter() - begin)
-    say("round trip", sorted(trips)[50] * 1e6, "us")
-    say("chunks", rate(3000, lambda: client.gather(client.map(same, range(3000), pure=False))), "/s")
-    for millis, count in ((1, 3000), (100, 60)):
-        items = rate(count, lambda: client.gather(client.map(wait, [millis] * count, pure=False)))
-        say(f"items of {millis} ms", items, "/s")
-    data = [bytes([7]) * (1 << 20)] * 32
-
-    def bulk():
-        client.gather([client.submit(same, client.scatter(one, hash=False), pure=False) for one in data])
-
-    say("1 MiB there and back", rate(32, bulk), "MiB/s")
-    try:
-        import joblib
-    except ImportError:
-        print("(joblib is not installed)")
-        return
-    with joblib.parallel_config(backend="dask"):
-        pool = joblib.Parallel()
-        pool(joblib.delayed(same)(number) for number in range(100))
-        tiny = rate(20000, lambda: pool(joblib.delayed(same)(number) for number in range(20000)))
-        say("joblib, items of nothing", tiny, "/s")
-        for millis, count in ((1, 3000), (100, 60)):
-            items = rate(count, lambda: pool(joblib.delayed(wait)(millis) for _ in range(count)))
-            say(f"joblib, items of {millis} ms", items, "/s")
+    client, workers = Client(scheduler_file=sys.argv[1]), int(sys.argv[2])
+    way = {"dask": Dask, "joblib": Joblib}[sys.argv[3]](client)
+    print("here", flush=True)
+    for row in sys.stdin:
+        client.wait_for_workers(workers)
+        way.batches(same, 1000)
+        print(figure(row.strip(), way), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        import joblib
+        import numpy
+        from distributed import Client
+    except ImportError as error:
+        print(error, flush=True)
+    else:
+        main()

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Pools on other machines beside Dask itself and bare streams, all on this machine:
 #
-#     bash benches/machines/run.sh [PYTHON]
+#     bash benches/machines/run.sh [PYTHON] [ROUNDS]
 #
-# PYTHON is an interpreter with `distributed`, and for its rows with joblib. Without one, without
-# sshd, or without root's rights and Slurm, those rows are missing. Each block is one program's; the
-# same names are the same figures, the best of three times each. Round trips are the middle of many;
-# those of a call and of a frame beside it were made in turns.
+# PYTHON is an interpreter with `distributed`, `joblib` and `numpy`. Without one, without sshd, or
+# without root's rights and Slurm, those tables are missing. The contenders of a table take turns,
+# for each row of each round (seven, unless told otherwise, after one that does not count): a figure
+# is the median, and in brackets are the least and the most. Round trips are the middle of many. The
+# tables are Markdown, for docs/MACHINES.md; what each figure was goes to standard error.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${1:-${TREFOIL_DASK_PYTHON:-}}
+rounds=${2:-7}
 work=$(mktemp -d)
 ends=()
 trap 'for pid in "${ends[@]}"; do kill "$pid" 2>/dev/null || true; done; [ ! -e "$work/slurm" ] || .ci/slurm stop "$work/slurm"; rm -rf "$work"' EXIT
@@ -18,11 +20,13 @@ cargo build --locked --release -p trefoil-machines
 machines=${CARGO_TARGET_DIR:-target}/release/machines
 block() {
     printf '\n== %s\n' "$1"
-    timeout 300 "${@:2}"
+    timeout 1200 "${@:2}"
 }
 
-block "frames over TCP, bare" "$machines" echo
-block "plain workers of this machine" "$machines" here 6
+table() {
+    block "$1" "$machines" table "$rounds" "${@:2}"
+}
+
 block "one plain worker beside frames over TCP" "$machines" trips here
 
 if sshd=$(command -v sshd || ls /usr/sbin/sshd 2>/dev/null); then
@@ -37,10 +41,13 @@ if sshd=$(command -v sshd || ls /usr/sbin/sshd 2>/dev/null); then
     "$sshd" -D -e -f "$work/sshd_config" </dev/null >"$work/sshd.log" 2>&1 &
     ends+=($!)
     until grep -q listening "$work/sshd.log"; do kill -0 "${ends[-1]}"; sleep 0.1; done
-    block "ssh node1 cat, bare" "$machines" pipe ssh -F "$work/config" -T node1 cat
     block "one worker over ssh beside ssh node1 cat" "$machines" trips ssh node1 "$work/config"
-    block "a pool over ssh, one worker" "$machines" ssh node1:1 "$work/config"
-    block "a pool over ssh, six workers" "$machines" ssh node1:6 "$work/config"
+    table "over ssh" \
+        "plain workers here=$machines here 6" \
+        "six workers over ssh=$machines ssh node1:6 $work/config" \
+        "six bare pipes of ssh=$machines streams ssh 6 node1 $work/config" \
+        "one worker over ssh=$machines ssh node1:1 $work/config" \
+        "one bare pipe of ssh=$machines streams ssh 1 node1 $work/config"
 fi
 
 if why=$(.ci/slurm start "$work/slurm" 2>&1); then
@@ -48,7 +55,9 @@ if why=$(.ci/slurm start "$work/slurm" 2>&1); then
     mkdir "$work/words"
     block "four workers on an idle Slurm cluster" "$machines" start "$work/words"
     block "one worker on Slurm beside frames over TCP" "$machines" trips slurm "$work/words"
-    block "a pool on Slurm, six workers" "$machines" slurm "$work/words"
+    table "on Slurm" \
+        "a pool on Slurm=$machines slurm $work/words" \
+        "six bare TCP streams=$machines streams tcp 6"
 else
     printf '\nwithout Slurm: %s\n' "$why"
 fi
@@ -57,10 +66,13 @@ if [ -n "$python" ]; then
     mkdir "$work/dask"
     mkfifo "$work/in"
     exec 3<>"$work/in"
-    "$python" tests/dask/cluster.py "$work/dask" 3 <"$work/in" >"$work/out" 3>&- &
+    "$python" tests/dask/cluster.py "$work/dask" 3 --nanny <"$work/in" >"$work/out" 3>&- &
     ends+=($!)
     until grep -q ready "$work/out"; do kill -0 "${ends[-1]}"; sleep 0.1; done
-    block "Dask, pure Python" "$python" benches/machines/pure.py "$work/dask/scheduler.json"
-    block "a pool on Dask" "$machines" dask "$work/dask/scheduler.json" "$python"
+    file=$work/dask/scheduler.json
+    table "on Dask" \
+        "a pool on Dask=$machines dask $file $python" \
+        "Dask, pure Python=$python benches/machines/pure.py $file 3 dask" \
+        "joblib on Dask=$python benches/machines/pure.py $file 3 joblib"
     exec 3>&-
 fi
