@@ -11,7 +11,7 @@ use std::os::windows::io::{
 };
 
 use rustix::event::PollFlags;
-use rustix::io::{Result, ioctl_fionbio};
+use rustix::io::{Errno, Result, ioctl_fionbio};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny};
 
 use super::pair::stays;
@@ -34,9 +34,14 @@ pub(crate) fn quiet(_socket: impl AsSocket) {}
 /// The name of the system call that accepts a connection.
 pub(crate) const ACCEPT: &str = "accept";
 
-/// A new connection, which does not block, and the address of its other end.
+/// A new connection, which does not block, and the address of its other end. `CONNABORTED`, as on
+/// the other systems: the client closed the connection while it waited. (Windows says that it was
+/// reset, Wine that it is not connected.)
 pub(crate) fn accept(listener: BorrowedSocket<'_>) -> Result<(OwnedSocket, Option<SocketAddrAny>)> {
-    let (socket, peer) = rustix::net::acceptfrom(listener)?;
+    let (socket, peer) = rustix::net::acceptfrom(listener).map_err(|error| match error {
+        Errno::CONNRESET | Errno::NOTCONN => Errno::CONNABORTED,
+        other => other,
+    })?;
     let _ = stays(&socket); // a connection that children inherit is better than none
     ioctl_fionbio(&socket, true)?;
     Ok((socket, peer))
