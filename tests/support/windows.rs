@@ -133,8 +133,10 @@ fn snapshot(kind: u32) -> OwnedHandle {
     unsafe { OwnedHandle::from_raw_handle(all) }
 }
 
-/// The processes that have this one as their parent.
+/// The processes that have this one as their parent, but for the one that the system starts for its
+/// console.
 pub(crate) fn children() -> usize {
+    let of_console: Vec<u16> = "conhost.exe".encode_utf16().collect();
     let all = snapshot(TH32CS_SNAPPROCESS);
     let mut one = PROCESSENTRY32W {
         dwSize: size_of::<PROCESSENTRY32W>() as u32,
@@ -144,7 +146,8 @@ pub(crate) fn children() -> usize {
     // SAFETY: the handle is open, and the entry is in this frame.
     let mut more = unsafe { Process32FirstW(all.as_raw_handle(), &raw mut one) };
     while more != 0 {
-        count += usize::from(one.th32ParentProcessID == std::process::id());
+        let is_child = one.th32ParentProcessID == std::process::id();
+        count += usize::from(is_child && !one.szExeFile.starts_with(&of_console));
         // SAFETY: as above.
         more = unsafe { Process32NextW(all.as_raw_handle(), &raw mut one) };
     }
