@@ -365,6 +365,7 @@ fn the_gateway_numbers_frames_and_records_as_they_are_here() {
         assert_eq!(kind(record.bytes()), expected, "{name}");
     }
     assert_eq!(number("VALUE"), VALUE_KIND);
+    assert_eq!(Record::Begun.bytes(), BEGUN);
     // The head of a batch as the gateway takes it apart: the sequence, two offsets, the count,
     // three flags, the context.
     let head = Frame::Batch {

@@ -40,12 +40,15 @@ pub(crate) enum DecodingThread {
 pub(crate) struct Taken {
     pub(crate) used: usize,
     pub(crate) count: usize,
+    /// How many of them follow a plain worker's report that their item begins.
+    pub(crate) begun: usize,
     /// Why the last of them could not be decoded.
     pub(crate) error: Option<TaskError>,
 }
 
 /// Takes value records at the front of `bytes`, at most `most`, and passes the bytes of each to
-/// `take` until one fails.
+/// `take` until one fails. Takes the reports between them that an item begins, too: a plain worker's
+/// results would otherwise be decoded, kept and delivered one by one.
 #[inline]
 pub(crate) fn take_values(
     bytes: &[u8],
@@ -56,9 +59,15 @@ pub(crate) fn take_values(
     let mut taken = Taken::default();
     let whole = panic::catch(|| {
         while taken.count < most {
-            let Some((value, length)) = wire::value(&bytes[taken.used..]) else {
+            let rest = &bytes[taken.used..];
+            let behind = rest.strip_prefix(&wire::BEGUN);
+            let Some((value, length)) = wire::value(behind.unwrap_or(rest)) else {
                 break;
             };
+            if behind.is_some() {
+                taken.used += wire::BEGUN.len();
+                taken.begun += 1;
+            }
             taken.used += length;
             taken.count += 1;
             if let Err(error) = take(value) {
@@ -154,6 +163,10 @@ fn read<R: DeserializeOwned + Send + 'static>(
     };
     let enough = || place == DecodingThread::Other && ticks::since(begin) > SLICE;
     let taken = take_values(bytes, most, push, enough);
+    // They may be kept for long, and most of the bytes may have been something else.
+    if values.capacity() / 2 > values.len() {
+        values.shrink_to_fit();
+    }
     (taken, Box::new(values))
 }
 
@@ -175,6 +188,26 @@ mod tests {
     use std::marker::PhantomData;
 
     use super::*;
+
+    /// What a plain worker sends while it runs items is one run of values, and takes no more memory
+    /// than it needs: not room for all of the frame's items for each of them.
+    #[test]
+    fn values_between_reports_are_one_run() {
+        let value = |number: u8| [wire::VALUE_KIND, 1, number];
+        let items = (1..100).flat_map(|number| [wire::BEGUN, value(number)]);
+        let bytes = [
+            [value(0)].into_iter().chain(items).collect(),
+            vec![wire::BEGUN; 1000],
+        ];
+        let bytes = bytes.concat().concat();
+        let (taken, values) = read::<u64>(&bytes, 1 << 16, DecodingThread::Receiving);
+        assert_eq!((taken.count, taken.begun, taken.used), (100, 99, 597));
+        let values = own::<u64>(values);
+        assert!(values.iter().copied().eq(0..100));
+        assert!(values.capacity() <= 200, "{}", values.capacity());
+        let (taken, _) = read::<u64>(&bytes, 7, DecodingThread::Receiving);
+        assert_eq!((taken.count, taken.begun, taken.used), (7, 6, 39));
+    }
 
     #[test]
     fn what_is_quick_to_decode_is_known_by_its_name() {

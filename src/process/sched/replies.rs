@@ -38,7 +38,7 @@ impl Sched {
     ) -> Result<usize, Broken> {
         let mut used = 0;
         loop {
-            let values = self.values(worker, (bytes, used), owner, extras, now);
+            let values = self.values(worker, (bytes, used), owner, extras, now)?;
             if values > 0 {
                 used += values;
                 continue;
@@ -76,10 +76,11 @@ impl Sched {
                 }
                 Record::Begun => {
                     let nanos = self.epoch.nanos(now);
-                    if !self.workers[worker].begins(nanos) {
+                    let front = self.workers[worker].frames.front();
+                    let is_plain = self.workers[worker].is_plain;
+                    if !front.is_some_and(|front| is_plain && front.begins(1, nanos)) {
                         return Err(Broken);
                     }
-                    let front = self.workers[worker].frames.front();
                     if front.is_some_and(|front| !front.wanted && front.job != INITIALIZE) {
                         self.cancel_running(worker, 0, now);
                     }
@@ -115,7 +116,8 @@ impl Sched {
         }
     }
 
-    /// Passes the values in `bytes` from `at` on to the job that they belong to.
+    /// Passes the values in `bytes` from `at` on to the job that they belong to. Returns how many
+    /// bytes these are.
     fn values(
         &mut self,
         index: usize,
@@ -123,11 +125,11 @@ impl Sched {
         owner: Option<&Arc<Vec<u8>>>,
         extras: &mut Extras,
         now: Instant,
-    ) -> usize {
+    ) -> Result<usize, Broken> {
         let bytes = &whole[at_byte..];
         let worker = &mut self.workers[index];
         let Some(frame) = worker.frames.front_mut() else {
-            return 0;
+            return Ok(0);
         };
         let most = (frame.end - frame.done) as usize;
         let at = frame.next_index();
@@ -163,7 +165,11 @@ impl Sched {
             None => decoder::skip(bytes, most),
         };
         if taken.count == 0 {
-            return 0;
+            return Ok(0);
+        }
+        let nanos = || self.epoch.nanos(now);
+        if taken.begun > 0 && !(worker.is_plain && frame.begins(taken.begun, nanos())) {
+            return Err(Broken);
         }
         extras.forget();
         worker.fruitful |= frame.job != INITIALIZE;
@@ -178,7 +184,7 @@ impl Sched {
             drop(self.deliver(id, part, now));
         }
         self.settle(index, 0, now);
-        used
+        Ok(used)
     }
 
     /// Passes decoded values to their job, and the error if the last could not be decoded. A caller

@@ -87,6 +87,13 @@ impl SentFrame {
         self.gate().taken().clamp(self.done, self.end)
     }
 
+    /// A plain worker has begun the next `count` items. False: there are not so many.
+    pub(crate) fn begins(&self, count: usize, nanos: u64) -> bool {
+        let gate = self.gate();
+        gate.starts(nanos);
+        (0..count).all(|_| gate.take().is_some())
+    }
+
     /// Whether an item has begun whose result has not come.
     pub(crate) fn runs(&self) -> bool {
         self.done < self.begun()

@@ -198,15 +198,6 @@ impl Worker {
         }
     }
 
-    /// A plain worker begins the next item of its first frame. False: there is none.
-    pub(crate) fn begins(&self, nanos: u64) -> bool {
-        let front = self.frames.front().filter(|_| self.is_plain);
-        front.map(SentFrame::gate).is_some_and(|gate| {
-            gate.starts(nanos);
-            gate.take().is_some()
-        })
-    }
-
     /// Whether it can have another frame, which should take `cost` nanoseconds. (Not while it owes
     /// an answer, because it may have been stopped.)
     pub(crate) fn has_room(&self, cost: u64, now: Instant) -> bool {

@@ -405,6 +405,9 @@ pub(crate) enum CodecOf {
 /// The kind of a value's record, for the code that writes one in place.
 pub(crate) const VALUE_KIND: u8 = VALUE;
 
+/// The bytes of [`Record::Begun`]: a plain worker sends one for each item.
+pub(crate) const BEGUN: [u8; 3] = [MESSAGE, 1, 4];
+
 /// The value at the front of `bytes`, if it is complete, and where it ends. (Almost all records are
 /// small values.)
 #[inline]

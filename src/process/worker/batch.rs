@@ -395,7 +395,8 @@ impl<'a> Batch<'a> {
             self.mark();
         }
         if self.state.outlet.is_plain() {
-            self.state.outlet.announce(&Record::Begun); // the parent has no other way to know
+            self.state.outlet.record(&wire::BEGUN); // the parent has no other way to know
+            self.state.outlet.flush();
         }
         self.begun += 1;
         self.open = true;
