@@ -27,6 +27,7 @@ pub(crate) fn helpers() {
         ("driver", driver),
         ("chooser", chooser),
         ("copies", crate::copies::copies),
+        ("sends", crate::copies::sends),
         ("cut", crate::cut::cut),
         ("without-slurm", crate::errors::without_slurm),
     ]);

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use trefoil::{PoolError, ProcessPool, Slurm};
 
@@ -13,6 +13,14 @@ use crate::support::{self, Test, tests, until};
 
 /// The variable with the directory in which a helper process has copies.
 const COPIES: &str = "TREFOIL_TEST_COPIES";
+/// The variable that says how a helper process starts workers.
+const WAY: &str = "TREFOIL_TEST_WAY";
+
+/// What stands for an `sbcast` that never ends. It notes the job, once that waits for its copy.
+const ENDLESS: &str = "[ \"$1\" = --version ] && exit
+    [ -d \"${3%/*}\" ] || { echo 'sbcast: error: No such file or directory' >&2; exit 1; }
+    echo \"${1#*=}\" >\"$TREFOIL_TEST_COPIES/sends\"
+    sleep 1000 & wait";
 
 /// Both ways to start workers, with copies of the executable in `directory`.
 fn both(directory: &Path) -> [Slurm; 2] {
@@ -57,17 +65,79 @@ pub(crate) fn copies() {
     }
 }
 
-/// What `copies` prints in a process that runs `program`, with `sbcast` being this script.
-fn with(program: &Path, folder: &PoolFolder, sbcast: Option<&str>) -> Vec<String> {
+/// Has a pool with a copy that does not come, until the test ends the pool or this process.
+pub(crate) fn sends() {
+    let folder = PathBuf::from(std::env::var(COPIES).unwrap());
+    let [sbatch, srun] = both(&folder);
+    let slurm = match &*std::env::var(WAY).unwrap() {
+        "sbatch" => sbatch,
+        _ => srun,
+    };
+    let before = support::census();
+    let procs = ProcessPool::builder()
+        .on(slurm.nodes(0..=1))
+        .build()
+        .unwrap();
+    let task = procs.spawn((), |()| ());
+    until(|| folder.join("end").exists());
+    drop((task, procs));
+    support::nothing_left_since(before);
+    assert_eq!(left(&folder), [0; 0]);
+}
+
+/// Starts `sends`, and waits until the copy is under way. Also returns the job that waits for it.
+fn sending(folder: &PoolFolder, way: &str) -> (Child, String) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let path = sbcast(folder, ENDLESS);
+    command.env(support::HELPER, "sends").env("PATH", path);
+    command.env(COPIES, &folder.0).env(WAY, way);
+    command.env("HOME", &folder.0).stderr(Stdio::piped());
+    let sender = command.spawn().unwrap();
+    let mut job = String::new();
+    until(|| {
+        job = std::fs::read_to_string(folder.0.join("sends")).unwrap_or_default();
+        job.ends_with('\n')
+    });
+    (sender, job.trim().to_owned())
+}
+
+/// The processes here that `sends` has started, directly or not.
+fn left(folder: &Path) -> Vec<u32> {
+    let mut all = Vec::new();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = process.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let variables = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        let has = |text: &str| {
+            variables
+                .split(|byte| *byte == 0)
+                .any(|one| one.starts_with(text.as_bytes()))
+        };
+        let is_job = has("SLURM_JOB_ID=");
+        if pid != std::process::id() && !is_job && has(&format!("{COPIES}={}", folder.display())) {
+            all.push(pid);
+        }
+    }
+    all
+}
+
+/// Makes `sbcast` this script. Returns the `PATH` on which it is found.
+fn sbcast(folder: &PoolFolder, script: &str) -> String {
     let bin = folder.0.join("bin");
     std::fs::create_dir(&bin).unwrap();
+    let file = bin.join("sbcast");
+    std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(file, PermissionsExt::from_mode(0o700)).unwrap();
+    format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
+}
+
+/// What `copies` prints in a process that runs `program`, with `sbcast` being this script.
+fn with(program: &Path, folder: &PoolFolder, script: Option<&str>) -> Vec<String> {
     let mut command = Command::new(program);
-    if let Some(script) = sbcast {
-        let path = bin.join("sbcast");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
-        let path = std::env::var("PATH").unwrap();
-        command.env("PATH", format!("{}:{path}", bin.display()));
+    if let Some(script) = script {
+        command.env("PATH", sbcast(folder, script));
     }
     command
         .env(support::HELPER, "copies")
@@ -165,6 +235,33 @@ tests! {
             head -c $(($(wc -c <\"$2\"))) /dev/zero >\"$3\"";
         for words in with(&own, &folder, Some(other)) {
             assert!(words.contains("its SHA-256 is another"), "{words}");
+        }
+    }
+
+    fn a_copy_under_way_ends_with_the_pool() {
+        for way in ["sbatch", "srun"] {
+            let folder = PoolFolder::new();
+            let (sender, _) = sending(&folder, way);
+            std::fs::write(folder.0.join("end"), "").unwrap();
+            let output = sender.wait_with_output().unwrap();
+            let words = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{words}");
+        }
+    }
+
+    fn a_copy_under_way_ends_with_a_driver_that_is_killed() {
+        for way in ["sbatch", "srun"] {
+            let folder = PoolFolder::new();
+            let (mut sender, job) = sending(&folder, way);
+            assert!(left(&folder.0).len() >= 3, "`sends`, `sbcast` and its child");
+            sender.kill().unwrap();
+            let begin = Instant::now();
+            sender.wait().unwrap();
+            until(|| left(&folder.0).is_empty());
+            print!("({:?}) ", begin.elapsed());
+            assert!(begin.elapsed() < Duration::from_secs(1));
+            // (The job of `sbatch` would wait for its copy for two minutes.)
+            Command::new("scancel").arg(job).output().unwrap();
         }
     }
 

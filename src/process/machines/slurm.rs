@@ -17,11 +17,11 @@
 //! It is on no command line, in no environment variable and in no file of ours. The shell line that
 //! starts the worker goes the same way, with the variables that the user sets with `env`.
 //!
-//! **Ends.** When the pool ends, it ends the workers' connections, cancels what is left of its jobs
-//! by their name, and removes its files. If this process is killed, its connections end, and with
-//! them the workers; a job that is still in Slurm's queue starts some time, finds no pool, and
-//! exits. The files with the workers' output stay then; a pool that is built a month later removes
-//! them.
+//! **Ends.** When the pool ends, it ends the workers' connections and the copies that are under way,
+//! cancels what is left of its jobs by their name, and removes its files. If this process is killed,
+//! its connections end, and with them the workers, and so do the copies; a job that is still in
+//! Slurm's queue starts some time, finds no pool, and exits. The files with the workers' output stay
+//! then; a pool that is built a month later removes them.
 //!
 //! **Executable.** The nodes share it, or have copies of it (`slurm_copy`). Then this thread finds
 //! out which jobs run and have not called back, and sends them one.
@@ -447,7 +447,6 @@ struct State {
     /// Why the pool gets no workers at present, and since when.
     failed: Option<(String, Instant)>,
     strangers: Strangers,
-    copies: Copies,
     is_over: bool,
 }
 
@@ -693,7 +692,7 @@ fn told(tells: &TcpStream) -> Option<Died> {
 struct Attending {
     shared: Arc<SlurmState>,
     jobs: Jobs,
-    copy: Option<Arc<NodeCopy>>,
+    copies: Option<Copies>,
     /// Why a copy could not be sent, last.
     not_sent: Option<String>,
     listener: TcpListener,
@@ -723,7 +722,7 @@ impl Attending {
         Self {
             shared,
             jobs,
-            copy: copy.map(Arc::new),
+            copies: copy.map(Copies::new),
             not_sent: None,
             listener,
             clients: HashMap::new(),
@@ -771,10 +770,11 @@ impl Attending {
             .chain(rests)
             .min();
         let timeout = until.map(|at| at.saturating_duration_since(now));
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(&self.shared.bell, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
         ];
+        fds.extend(self.copies.iter().flat_map(Copies::ends));
         poll_patiently(&mut fds, timeout);
         if !fds[0].revents().is_empty() {
             self.shared.bell.silence();
@@ -835,16 +835,23 @@ impl Attending {
     /// Finds out whether the jobs that have not connected still can.
     fn look(&mut self) {
         let now = Instant::now();
-        let mut state = self.shared.state.lock();
-        let unsent = std::mem::take(&mut state.copies.failed);
-        let soon = now + SQUEUE_INTERVALS[0];
-        if std::mem::take(&mut state.copies.is_early) {
-            self.look = self.look.map(|(at, pause)| (at.min(soon), pause));
+        let mut unsent = Vec::new();
+        for (id, sent) in self.copies.iter_mut().flat_map(Copies::ended) {
+            match sent {
+                Sent::Yes => {}
+                Sent::NotWaiting => {
+                    let soon = now + SQUEUE_INTERVALS[0]; // it may wait for one in a moment
+                    self.look = self.look.map(|(at, pause)| (at.min(soon), pause));
+                }
+                Sent::No(words) => unsent.push((id, words)),
+            }
         }
+        // (Without a next time no job is pending, and so none that a failed copy could concern.)
         let is_time = |at: Instant| at <= now || !unsent.is_empty();
         let Some((at, pause)) = self.look.filter(|(at, _)| is_time(*at)) else {
             return;
         };
+        let state = self.shared.state.lock();
         let pending = state.pending.clone();
         let here: Vec<String> = state.here().map(|arrived| arrived.job.clone()).collect();
         drop(state);
@@ -929,33 +936,16 @@ impl Attending {
     }
 
     /// Sends the executable to nodes that may lack it.
-    fn send(&self, listed: &[Listed]) {
-        let Some(copy) = &self.copy else { return };
+    fn send(&mut self, listed: &[Listed]) {
+        let Some(copies) = &mut self.copies else {
+            return;
+        };
         for job in self.jobs.running(listed) {
-            let mut state = self.shared.state.lock();
+            let state = self.shared.state.lock();
             let is_here = state.here().any(|arrived| arrived.job == job.id);
-            if is_here || !state.copies.begin(&job.id, &job.node) {
-                continue;
-            }
             drop(state);
-            let (shared, copy, theirs) = (self.shared.clone(), copy.clone(), job.clone());
-            let thread = thread::Builder::new().name("trefoil-copies".to_owned());
-            let sends = thread.spawn(move || {
-                let sent = copy.send(&theirs.id, &theirs.node);
-                shared
-                    .state
-                    .lock()
-                    .copies
-                    .end(&theirs.id, &theirs.node, sent);
-                shared.bell.ring();
-            });
-            if let Err(error) = sends {
-                let words = Sent::No(error.to_string());
-                self.shared
-                    .state
-                    .lock()
-                    .copies
-                    .end(&job.id, &job.node, words);
+            if !is_here {
+                copies.begin(&job.id, &job.node);
             }
         }
     }
@@ -966,7 +956,7 @@ impl Attending {
             return words;
         }
         let said = self.jobs.last_words(id);
-        if self.copy.is_some() {
+        if self.copies.is_some() {
             let ended = match self.jobs.way {
                 Way::Sbatch => self.jobs.ended(id),
                 Way::Srun => None,
@@ -1088,6 +1078,9 @@ impl Attending {
         drop(state);
         drop(rest);
         self.end_clients();
+        if let Some(copies) = self.copies.take() {
+            copies.end();
+        }
         if some {
             self.jobs.cancel(false);
         }

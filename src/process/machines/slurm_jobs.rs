@@ -3,6 +3,11 @@
 //! All jobs of a pool share one name that no other job has. So the pool can find and cancel all of
 //! them, even a submission whose answer it has not seen.
 //!
+//! A client of `srun` runs as long as its worker: it is held by a pipe, and so is killed when this
+//! process ends ([`WHILE_HELD`]). The other commands end when the controller has answered. If it
+//! does not, they give up (Slurm 22.05: after 10 s, `scancel` after 20 s), or are killed after
+//! [`LIMIT`]: for so long the end of a pool may wait for each, and one may outlive this process.
+//!
 //! Tests: below; `tests/slurm/`.
 
 use std::ffi::{OsStr, OsString};
