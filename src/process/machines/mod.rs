@@ -22,9 +22,15 @@ mod shell;
 #[cfg(feature = "slurm")]
 mod slurm;
 #[cfg(feature = "slurm")]
+mod slurm_attend;
+#[cfg(feature = "slurm")]
 mod slurm_copy;
 #[cfg(feature = "slurm")]
 mod slurm_jobs;
+#[cfg(feature = "slurm")]
+mod slurm_launch;
+#[cfg(feature = "slurm")]
+mod slurm_state;
 #[cfg(feature = "ssh")]
 mod ssh;
 #[cfg(feature = "slurm")]

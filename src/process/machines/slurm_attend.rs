@@ -1,0 +1,480 @@
+//! The thread that submits a pool's jobs to Slurm, answers connections, and checks both.
+//!
+//! **Job.** In each turn it submits jobs for the slots that the driver asks for, and asks `squeue`
+//! about jobs that have not called back: one may have ended, wait in Slurm's queue, or need a copy
+//! of the executable (`slurm_copy`). It ends what no slot wants, and what is out of reach. Then it
+//! sleeps until the driver rings, somebody dials, a copy has ended, or one of these is due.
+//!
+//! A job that ends before it has called back is replaced by another, since the fault may be its
+//! node's. After [`MOST_EARLY_ENDS`] of them, or if there is no other job, the callers get its last
+//! words, with what to do about them.
+//!
+//! Tests: `tests/slurm/`, and below.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::process::Child;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::slurm_copy::{Copies, NodeCopy, Sent, trouble};
+use super::slurm_jobs::{Jobs, Listed, Way};
+use super::slurm_state::{Arrived, REQUEST_INTERVAL, SlurmState, UNUSED_LIMIT};
+use crate::loom::thread;
+use crate::sys::poll::poll_patiently;
+
+/// How often `squeue` is asked about jobs that have not connected: at first, and at most.
+const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
+
+/// How long callers get the last failure, until jobs are submitted again.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long no connection is accepted after `accept` has failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often the connections that should carry nothing are checked for errors.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The pool fails after this many jobs ended before they connected, while none has connected.
+const MOST_EARLY_ENDS: usize = 5;
+
+/// The thread that submits jobs, answers connections, and checks both.
+pub(crate) struct Attending {
+    shared: Arc<SlurmState>,
+    jobs: Jobs,
+    copies: Option<Copies>,
+    /// Why a copy could not be sent, last.
+    not_sent: Option<String>,
+    listener: TcpListener,
+    /// The clients of `srun`.
+    clients: HashMap<String, Child>,
+    numbers: u64,
+    /// When to ask `squeue` next about the jobs that have not connected, and the pause before that.
+    look: Option<(Instant, Duration)>,
+    /// Jobs that `squeue` did not list last time.
+    missing: Vec<String>,
+    next_check: Instant,
+    /// Since when the driver has requested no worker.
+    unasked: Option<Instant>,
+    /// How many jobs in a row have ended before they connected.
+    early: usize,
+    /// Until when nothing is submitted, because a job ended before it connected.
+    rests: Option<Instant>,
+}
+
+impl Attending {
+    pub(crate) fn new(
+        shared: Arc<SlurmState>,
+        jobs: Jobs,
+        copy: Option<NodeCopy>,
+        listener: TcpListener,
+    ) -> Self {
+        Self {
+            shared,
+            jobs,
+            copies: copy.map(Copies::new),
+            not_sent: None,
+            listener,
+            clients: HashMap::new(),
+            numbers: 0,
+            look: None,
+            missing: Vec::new(),
+            next_check: Instant::now() + CHECK_INTERVAL,
+            unasked: None,
+            early: 0,
+            rests: None,
+        }
+    }
+
+    pub(crate) fn attend(mut self) {
+        while !self.shared.state.lock().is_over {
+            self.supply();
+            self.look();
+            self.tidy();
+            self.sleep();
+            self.accept();
+        }
+        self.finish();
+    }
+
+    fn sleep(&self) {
+        let state = self.shared.state.lock();
+        let now = Instant::now();
+        let fails = state
+            .failed
+            .as_ref()
+            .map(|(_, since)| *since + FAILURE_PAUSE);
+        let is_calm = state.present.is_empty()
+            && state.ready.is_empty()
+            && state.halves.is_empty()
+            && state.pending.is_empty()
+            && state.asked.is_empty();
+        drop(state);
+        let look = self.look.map(|(at, _)| at);
+        let next_check = (!is_calm).then_some(self.next_check);
+        let rests = self.rests.filter(|at| now < *at);
+        let until = fails
+            .into_iter()
+            .chain(look)
+            .chain(next_check)
+            .chain(rests)
+            .min();
+        let timeout = until.map(|at| at.saturating_duration_since(now));
+        let mut fds = vec![
+            PollFd::new(&self.shared.bell, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        fds.extend(self.copies.iter().flat_map(Copies::ends));
+        poll_patiently(&mut fds, timeout);
+        if !fds[0].revents().is_empty() {
+            self.shared.bell.silence();
+        }
+    }
+
+    /// Submits jobs for the slots that the driver has requested.
+    fn supply(&mut self) {
+        let now = Instant::now();
+        let mut state = self.shared.state.lock();
+        if state
+            .failed
+            .as_ref()
+            .is_some_and(|(_, since)| *since + FAILURE_PAUSE <= now)
+        {
+            state.failed = None;
+        }
+        state
+            .asked
+            .retain(|_, said| now < *said + 3 * REQUEST_INTERVAL);
+        let there = state.ready.len() + state.pending.len();
+        let more = state.asked.len().saturating_sub(there);
+        let failed = state.failed.is_some();
+        drop(state);
+        if more == 0 || failed || self.rests.is_some_and(|at| now < at) {
+            return;
+        }
+        self.rests = None;
+        let submitted = match self.jobs.way {
+            Way::Sbatch => self.jobs.submit(more),
+            Way::Srun => self.start(more),
+        };
+        match submitted {
+            Ok(ids) => {
+                let mut state = self.shared.state.lock();
+                state.pending.extend(ids.into_iter().map(|id| (id, now)));
+                self.look = Some((now + SQUEUE_INTERVALS[0], SQUEUE_INTERVALS[0]));
+            }
+            Err(error) => self
+                .shared
+                .fail(format!("Slurm takes no more jobs: {error}")),
+        }
+    }
+
+    /// Starts `many` clients of `srun`.
+    fn start(&mut self, many: usize) -> io::Result<Vec<String>> {
+        let mut ids = Vec::new();
+        for _ in 0..many {
+            let id = format!("s{}", self.numbers);
+            self.numbers += 1;
+            let client = self.jobs.start(&id)?;
+            self.clients.insert(id.clone(), client);
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    /// Finds out whether the jobs that have not connected still can.
+    fn look(&mut self) {
+        let now = Instant::now();
+        let mut unsent = Vec::new();
+        for (id, sent) in self.copies.iter_mut().flat_map(Copies::ended) {
+            match sent {
+                Sent::Yes => {}
+                Sent::NotWaiting => {
+                    let soon = now + SQUEUE_INTERVALS[0]; // it may wait for one in a moment
+                    self.look = self.look.map(|(at, pause)| (at.min(soon), pause));
+                }
+                Sent::No(words) => unsent.push((id, words)),
+            }
+        }
+        // (Without a next time no job is pending, and so none that a failed copy could concern.)
+        let is_time = |at: Instant| at <= now || !unsent.is_empty();
+        let Some((at, pause)) = self.look.filter(|(at, _)| is_time(*at)) else {
+            return;
+        };
+        let state = self.shared.state.lock();
+        let pending = state.pending.clone();
+        let here: Vec<String> = state.here().map(|arrived| arrived.job.clone()).collect();
+        drop(state);
+        let is_alone = here.is_empty();
+        let Some(since) = pending.values().min() else {
+            self.look = None;
+            return;
+        };
+        let pause = (pause * 2).min(SQUEUE_INTERVALS[1]);
+        self.look = Some((at.max(now) + pause, pause));
+        let mut ended = Vec::new();
+        for (id, client) in &mut self.clients {
+            if pending.contains_key(id) && !matches!(client.try_wait(), Ok(None)) {
+                ended.push(id.clone());
+            }
+        }
+        for (id, words) in unsent {
+            if here.contains(&id) {
+                continue; // another job has got one there
+            }
+            self.jobs.cancel_one(&id);
+            self.not_sent = Some(words);
+            ended.extend(pending.contains_key(&id).then_some(id));
+        }
+        let listed = self.jobs.list();
+        self.send(listed.as_deref().unwrap_or_default());
+        if let (Ok(listed), Way::Sbatch) = (&listed, self.jobs.way) {
+            let is_listed = |id: &String| listed.iter().any(|job| job.id == *id);
+            let missing: Vec<String> = pending
+                .keys()
+                .filter(|id| !is_listed(id))
+                .cloned()
+                .collect();
+            // (A job that ended just now may have connected, and not been answered yet: it must be
+            // missing twice.)
+            ended.extend(
+                missing
+                    .iter()
+                    .filter(|id| self.missing.contains(id))
+                    .cloned(),
+            );
+            self.missing = missing;
+        }
+        if let Some(first) = ended.first() {
+            let words = self.last_words(first);
+            let words = format!("a job of this pool has ended before it called back: {words}");
+            let mut state = self.shared.state.lock();
+            for id in &ended {
+                state.pending.remove(id);
+            }
+            let is_served = !state.ready.is_empty() || !state.present.is_empty();
+            let others = is_served || !state.pending.is_empty();
+            drop(state);
+            // The fault may be that node's only: after a pause, another job replaces this one.
+            self.early = if is_served {
+                0
+            } else {
+                self.early + ended.len()
+            };
+            if others && self.early < MOST_EARLY_ENDS {
+                self.rests = Some(now + SQUEUE_INTERVALS[1]);
+                return;
+            }
+            self.early = 0;
+            return self.shared.fail(words);
+        }
+        if is_alone && now >= *since + self.shared.patience {
+            let waits = listed.unwrap_or_default();
+            let words = match waits.first() {
+                Some(job) => format!(
+                    "Slurm has not started a worker in {:?}: job {} is {} ({}); ask for less, or \
+                     for another partition, with `per_worker`, or wait longer with `patience`",
+                    self.shared.patience, job.id, job.state, job.reason
+                ),
+                None => format!("no worker has called back in {:?}", self.shared.patience),
+            };
+            self.jobs.cancel(false);
+            self.shared.state.lock().pending.clear();
+            self.end_clients();
+            self.shared.fail(words);
+        }
+    }
+
+    /// Sends the executable to nodes that may lack it.
+    fn send(&mut self, listed: &[Listed]) {
+        let Some(copies) = &mut self.copies else {
+            return;
+        };
+        for job in self.jobs.running(listed) {
+            let state = self.shared.state.lock();
+            let is_here = state.here().any(|arrived| arrived.job == job.id);
+            drop(state);
+            if !is_here {
+                copies.begin(&job.id, &job.node);
+            }
+        }
+    }
+
+    /// Why a job has ended before it called back.
+    fn last_words(&mut self, id: &str) -> String {
+        if let Some(words) = self.not_sent.take() {
+            return words;
+        }
+        let said = self.jobs.last_words(id);
+        if self.copies.is_some() {
+            let ended = match self.jobs.way {
+                Way::Sbatch => self.jobs.ended(id),
+                Way::Srun => None,
+            };
+            let (code, node) = ended.unzip();
+            let on = node
+                .map(|node| format!(" (job {id} on {node})"))
+                .unwrap_or_default();
+            if let Some(words) = trouble(code, said.as_deref().unwrap_or_default()) {
+                return format!("{words}{on}");
+            }
+            if let (None, Some(code)) = (&said, code) {
+                return format!(
+                    "its exit code is {code}, and what it said is not kept where the executable is \
+                     copied: `Slurm::srun()` shows it, or a `directory` that the nodes share{on}"
+                );
+            }
+        }
+        match said {
+            Some(words) => why(&words),
+            None => format!(
+                "it has left no words: {} must be a directory that the nodes have, too (choose \
+                 one with `directory`)",
+                self.jobs.directory.display()
+            ),
+        }
+    }
+
+    /// Ends workers that no slot wants, and those whose nodes are out of reach.
+    fn tidy(&mut self) {
+        let now = Instant::now();
+        let mut state = self.shared.state.lock();
+        state
+            .halves
+            .retain(|_, half| now < half.since + UNUSED_LIMIT);
+        if !state.asked.is_empty() {
+            self.unasked = None;
+        }
+        let unasked = *self.unasked.get_or_insert(now);
+        if state.asked.is_empty() && now >= unasked + UNUSED_LIMIT {
+            state
+                .ready
+                .retain(|arrived| now < arrived.since + UNUSED_LIMIT);
+        }
+        let surplus = state.asked.is_empty() && !state.pending.is_empty();
+        if now >= self.next_check {
+            self.next_check = now + CHECK_INTERVAL;
+            for arrived in state.present.values_mut() {
+                // (Not `take_error`: it also reports errors that may pass, such as a temporarily
+                // missing route.)
+                let mut tells = [PollFd::new(&arrived.tells, PollFlags::empty())];
+                poll_patiently(&mut tells, Some(Duration::ZERO));
+                let is_lost = !tells[0].revents().is_empty();
+                if is_lost && !arrived.is_cut {
+                    arrived.is_cut = true;
+                    arrived.end();
+                }
+            }
+        }
+        drop(state);
+        if surplus && now >= unasked + UNUSED_LIMIT {
+            self.jobs.cancel(true);
+            if let (Ok(listed), Way::Sbatch) = (self.jobs.list(), self.jobs.way) {
+                let is_listed = |id: &String| listed.iter().any(|job| job.id == *id);
+                let mut state = self.shared.state.lock();
+                state.pending.retain(|id, _| is_listed(id));
+            }
+            self.unasked = Some(now);
+        }
+        let pending = &self.shared.state.lock().pending;
+        self.clients
+            .retain(|id, client| pending.contains_key(id) || matches!(client.try_wait(), Ok(None)));
+    }
+
+    fn accept(&self) {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // Perhaps no descriptor is left. Polling the listener would return at once,
+                    // again and again.
+                    let mut bell = [PollFd::new(&self.shared.bell, PollFlags::IN)];
+                    poll_patiently(&mut bell, Some(ACCEPT_PAUSE));
+                    return;
+                }
+            };
+            let (number, stream) = self.shared.state.lock().strangers.admit(stream);
+            let shared = self.shared.clone();
+            let answering = thread::Builder::new().name("trefoil-answer".to_owned());
+            if answering
+                .spawn(move || shared.answer(number, stream))
+                .is_err()
+            {
+                self.shared.state.lock().strangers.leave(number);
+            }
+        }
+    }
+
+    fn end_clients(&mut self) {
+        for client in self.clients.values_mut() {
+            drop(client.stdin.take()); // which ends it
+        }
+        for (_, mut client) in self.clients.drain() {
+            let _ = client.wait();
+        }
+    }
+
+    /// Ends all workers and jobs, and removes the files.
+    fn finish(mut self) {
+        let shared = self.shared.clone();
+        let mut state = shared.state.lock();
+        let some =
+            !state.pending.is_empty() || !state.present.is_empty() || !state.ready.is_empty();
+        state.ready.iter().for_each(Arrived::end);
+        state.present.values().for_each(Arrived::end);
+        let rest = std::mem::take(&mut *state);
+        state.is_over = true; // for connections in their handshake
+        drop(state);
+        drop(rest);
+        self.end_clients();
+        if let Some(copies) = self.copies.take() {
+            copies.end();
+        }
+        if some {
+            self.jobs.cancel(false);
+        }
+        self.jobs.clean();
+    }
+}
+
+/// What to do about a job that ended before it connected; `words` is the last line that it wrote.
+fn why(words: &str) -> String {
+    let knows = |some: &str| words.contains(some);
+    let way = if knows("another build") {
+        "the executable there is another build of the program: put this one there (`executable`)"
+    } else if knows("cannot be reached") {
+        "its node does not reach this machine: name another address with `listen`, or open the \
+         port there"
+    } else if knows("GLIBC") || knows("shared librar") {
+        "its node lacks libraries of this program: build it for older ones, or statically \
+         (`--target x86_64-unknown-linux-musl`)"
+    } else if knows("key") {
+        "it does not have the pool's key: does something before the program read its standard \
+         input?"
+    } else if knows("No such file") || knows("not found") || knows("annot open") {
+        "a file is missing on its node: the executable and the `directory` must be on a file \
+         system that the nodes share (where there is none, `copy_executable`)"
+    } else {
+        "does `main` begin with `trefoil::init()`?"
+    };
+    format!("{way} ({words})")
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_say_what_to_do() {
+        let words = why(
+            "trefoil: a worker could not begin: the pool at 10.0.0.1:7: it does not have the key",
+        );
+        assert!(words.contains("standard input"), "{words}");
+        assert!(why("/bin/x: No such file or directory").contains("share"));
+        assert!(why("hello").contains("`trefoil::init()`"));
+    }
+}

@@ -1,0 +1,159 @@
+//! The state that a pool on Slurm shares with its thread.
+//!
+//! **Job.** A worker is *asked* for, then *pending* as a job of Slurm's, then *ready* when both of
+//! its connections have shown the pool's key, then *present* in a slot. The pool's side
+//! (`slurm_launch`) asks, and takes what is ready; the thread (`slurm_attend`) submits jobs, and
+//! ends what is too many. Here a new connection becomes a worker ([`SlurmState::answer`]).
+//!
+//! Tests: `tests/slurm/`.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::handshake::{self, Hello, Key};
+use super::strangers::Strangers;
+use crate::loom::{Condvar, Mutex};
+use crate::sys::bell::Bell;
+use crate::sys::image::image;
+use crate::sys::sockets::far;
+
+/// How often the driver repeats a request for a slot. A request that it has not repeated for three
+/// times as long is dropped.
+pub(crate) const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a worker may wait for its second connection, or for a slot that wants it.
+pub(crate) const UNUSED_LIMIT: Duration = Duration::from_secs(10);
+
+/// The state that the pool and the thread share.
+#[derive(Debug)]
+pub(crate) struct SlurmState {
+    pub(crate) state: Mutex<State>,
+    /// A worker has connected, or the pool has failed.
+    pub(crate) come: Condvar,
+    pub(crate) bell: Bell,
+    pub(crate) key: Key,
+    pub(crate) patience: Duration,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) wake: Option<Box<dyn Fn() + Send + Sync>>,
+    /// The slots that the driver has requested, and when it last did.
+    pub(crate) asked: HashMap<usize, Instant>,
+    /// The workers with only one connection so far, by their tickets.
+    pub(crate) halves: HashMap<u64, FirstConnection>,
+    pub(crate) ready: VecDeque<Arrived>,
+    /// The jobs that have not connected, and when they were submitted.
+    pub(crate) pending: HashMap<String, Instant>,
+    /// The workers that have slots, by slot.
+    pub(crate) present: HashMap<usize, Arrived>,
+    /// Why the pool gets no workers at present, and since when.
+    pub(crate) failed: Option<(String, Instant)>,
+    pub(crate) strangers: Strangers,
+    pub(crate) is_over: bool,
+}
+
+debug!(impl State, self);
+
+impl State {
+    /// The workers that have called back.
+    pub(crate) fn here(&self) -> impl Iterator<Item = &Arrived> {
+        self.ready.iter().chain(self.present.values())
+    }
+}
+
+/// The first of a worker's two connections.
+pub(crate) struct FirstConnection {
+    stream: TcpStream,
+    hello: Hello,
+    pub(crate) since: Instant,
+}
+
+/// A worker with both connections, which waits for a slot or has one.
+pub(crate) struct Arrived {
+    pub(crate) stream: TcpStream,
+    pub(crate) tells: TcpStream,
+    /// The id of the job, or of its step, in `scancel`'s syntax.
+    pub(crate) job: String,
+    pub(crate) number: u32,
+    pub(crate) since: Instant,
+    /// Its node is out of reach, so the pool has shut its stream down.
+    pub(crate) is_cut: bool,
+}
+
+impl Arrived {
+    pub(crate) fn end(&self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.tells.shutdown(Shutdown::Both);
+    }
+}
+
+impl SlurmState {
+    /// Answers a new connection, on a thread of its own.
+    pub(crate) fn answer(&self, number: u64, stream: Arc<TcpStream>) {
+        let judge = |hello: &Hello| match hello.copy == image().name() {
+            true => Ok(()),
+            false => Err("the executable there is another build of the program".to_owned()),
+        };
+        let prepared = stream.set_nonblocking(false);
+        let heard = prepared
+            .map_err(Into::into)
+            .and_then(|()| handshake::answer(&stream, &self.key, handshake::LIMIT, judge));
+        let heard = heard.ok();
+        let heard = heard.filter(|hello| far(&stream, !hello.is_stream).is_ok());
+        let mut state = self.state.lock();
+        let stays = state.strangers.leave(number) && !state.is_over;
+        let Some((hello, stream)) = heard.filter(|_| stays).zip(Arc::into_inner(stream)) else {
+            return; // it says itself why
+        };
+        let since = Instant::now();
+        let half = FirstConnection {
+            stream,
+            hello,
+            since,
+        };
+        let Some(other) = state.halves.remove(&half.hello.ticket) else {
+            state.halves.insert(half.hello.ticket, half);
+            return;
+        };
+        if other.hello.is_stream == half.hello.is_stream {
+            return;
+        }
+        let (one, two) = match half.hello.is_stream {
+            true => (half, other),
+            false => (other, half),
+        };
+        let job = &one.hello.job;
+        let (name, step) = job.split_once('@').unwrap_or((job, job));
+        state.pending.remove(name);
+        state.ready.push_back(Arrived {
+            job: step.to_owned(),
+            number: one.hello.number,
+            stream: one.stream,
+            tells: two.stream,
+            since,
+            is_cut: false,
+        });
+        drop(state);
+        self.tell();
+    }
+
+    /// Wakes the driver, and the thread that builds the pool.
+    pub(crate) fn tell(&self) {
+        let state = self.state.lock();
+        self.come.notify_all();
+        if let Some(wake) = &state.wake {
+            wake();
+        }
+    }
+
+    /// Records that no worker can be had at present, and why.
+    pub(crate) fn fail(&self, words: String) {
+        let mut state = self.state.lock();
+        state.failed = Some((words, Instant::now()));
+        drop(state);
+        self.tell();
+    }
+}
