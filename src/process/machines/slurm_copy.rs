@@ -501,7 +501,7 @@ mod tests {
         assert!(matches!(&copies.ended()[..], [(id, Sent::No(_))] if id == "1_1"));
         for n in 0..AT_ONCE {
             assert!(copies.is_next("1_1", &n.to_string()));
-            copies.note(&format!("2_{n}"), &n.to_string(), run("sleep 1000"));
+            copies.note(&format!("2_{n}"), &n.to_string(), run("sleep 30"));
         }
         assert!(!copies.is_next("1_1", "m1"), "too many at once");
         assert!(copies.ended().is_empty());
@@ -511,7 +511,7 @@ mod tests {
     #[test]
     fn what_is_held_ends_with_its_holder_and_with_its_own_children() {
         let mut command = held("sh");
-        command.args(["-c", "sleep 1000 & echo begins >&2; wait"]);
+        command.args(["-c", "sleep 30 & echo begins >&2; wait"]);
         let mut program = command.spawn().unwrap();
         let (mut words, mut stderr) = ([0; 7], program.stderr.take().unwrap());
         stderr.read_exact(&mut words).unwrap();
