@@ -47,8 +47,8 @@ pub(crate) struct Taken {
 }
 
 /// Takes value records at the front of `bytes`, at most `most`, and passes the bytes of each to
-/// `take` until one fails. Takes the reports between them that an item begins, too: a plain worker's
-/// results would otherwise be decoded, kept and delivered one by one.
+/// `take` until one fails. Takes the reports between them that an item begins, too: otherwise the
+/// results of a plain worker would be decoded, kept and delivered one by one.
 #[inline]
 pub(crate) fn take_values(
     bytes: &[u8],

@@ -44,11 +44,11 @@ pub(crate) const GATEWAY: &str = include_str!("dask_gateway.py");
 /// How long the gateway may take to be ready: it may have to send the program to many hosts.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// How many workers the pool has for each of the cluster's threads: while one runs, the frames of
-/// others are in transit, and tasks that are submitted together cost the scheduler less.
-const WORKERS_PER_THREAD: usize = 4;
-/// The least number of workers: the cluster may get threads later.
-const LEAST_WORKERS: usize = 4;
+/// How many frames are under way for each thread that the cluster has when the pool is built: while
+/// one runs, others are in transit, and tasks that are submitted together cost the scheduler less.
+const FRAMES_PER_THREAD: usize = 4;
+/// The least number of workers. Of brief frames so many are under way: they travel in few tasks.
+const LEAST_WORKERS: usize = 96;
 
 /// The round trip of an empty Dask task.
 const ROUND_TRIP: Duration = Duration::from_millis(10);
@@ -190,10 +190,11 @@ impl Dask {
         for argument in std::env::args_os() {
             say("arg", &argument);
         }
-        // On the cluster, the worker's parent is a process of Dask's worker, and the stream is its
-        // standard input, a socket.
+        // On the cluster, the worker's parent is a process of Dask's worker, which writes its own
+        // number and those of the stream's two descriptors into this.
         let (copy, depth) = (image().name(), settings.depth + 1);
-        say("invitation", &format!("{copy},{depth},PARENT,,,"));
+        let ends = "{parent},{hears}.{says}.,{hears}+{says},";
+        say("invitation", &format!("{copy},{depth},{ends}"));
         say("grace", &settings.policy.grace.as_secs_f64().to_string());
         say("initializer", &flag(settings.policy.initializer.is_some()));
         let most = settings.policy.replace_after.unwrap_or(0);
@@ -236,7 +237,7 @@ impl Dask {
             said: Mutex::default(),
             unsaid: Mutex::default(),
             process: Mutex::new(process),
-            threads: 0,
+            at_once: 0,
         };
         gateway.control.set_read_timeout(Some(READY_LIMIT))?;
         let line = gateway.line();
@@ -248,7 +249,10 @@ impl Dask {
             Err(error) => return Err(error),
         };
         match line.split_once(' ') {
-            Some(("ready", threads)) => gateway.threads = threads.parse().unwrap_or(0),
+            Some(("ready", threads)) => {
+                let threads = threads.parse().unwrap_or(1).max(1);
+                gateway.at_once = settings.asked.unwrap_or(FRAMES_PER_THREAD * threads);
+            }
             Some(("error", words)) => return Err(io::Error::other(words.to_owned())),
             _ => {
                 let mut words = Vec::new();
@@ -294,8 +298,8 @@ struct Gateway {
     /// Bytes for the gateway that did not fit into the socket.
     unsaid: Mutex<Vec<u8>>,
     process: Mutex<Child>,
-    /// How many threads the cluster had when the gateway started.
-    threads: usize,
+    /// How many frames that are not brief may be under way.
+    at_once: usize,
 }
 
 impl Gateway {
@@ -352,9 +356,7 @@ impl Launch for Gateway {
         let most = getrlimit(Resource::Nofile)
             .current
             .map_or(usize::MAX, |most| (most / 2) as usize);
-        (WORKERS_PER_THREAD * self.threads)
-            .min(most)
-            .max(LEAST_WORKERS)
+        self.at_once.max(LEAST_WORKERS).min(most).max(1)
     }
 
     fn may_start(&self, _: usize, _: &[usize]) -> bool {
@@ -384,6 +386,7 @@ impl Launch for Gateway {
 
     fn adjust(&self, policy: &mut Policy) {
         policy.round_trip = ROUND_TRIP;
+        policy.at_once = Some(self.at_once);
         policy.grace = policy.grace.saturating_add(ROUND_TRIP);
         policy.patience = Duration::MAX; // an item may wait long in Dask's queue
         policy.told = true;

@@ -273,9 +273,11 @@ class Died(Exception):
 class Child:
     """A process that executes the pool's program as a plain worker."""
 
-    def __init__(self, process, end, setup):
+    def __init__(self, process, hears, says, setup):
         self.process = process
-        self.socket = end
+        # A socket to it, and a pipe from it: a pipe keeps many short records in one page, of which a socket makes a packet each.
+        self.hears = hears
+        self.says = says
         self.setup = setup
         self.contexts = set()
         self.batches = itertools.count()
@@ -286,7 +288,7 @@ class Child:
         self.lock = threading.Lock()
         self.heard = bytearray()
         self.poll = select.poll()
-        self.poll.register(end.fileno(), select.POLLIN)
+        self.poll.register(says, select.POLLIN)
 
     def is_fit(self):
         """The initializer has not failed."""
@@ -333,7 +335,8 @@ class Child:
         self.read_words()
         with self.lock:
             self.process.stderr.close()
-        self.socket.close()
+        self.hears.close()
+        self.says.close()
         return status
 
     def send(self, parts, wake):
@@ -342,16 +345,17 @@ class Child:
             rest = memoryview(part)
             while rest:
                 try:
-                    rest = rest[self.socket.send(rest, socket.MSG_NOSIGNAL) :]
+                    rest = rest[self.hears.send(rest, socket.MSG_NOSIGNAL) :]
                 except BlockingIOError:
                     wait = select.poll()
-                    wait.register(self.socket.fileno(), select.POLLIN | select.POLLOUT)
+                    wait.register(self.hears, select.POLLOUT)
+                    wait.register(self.says, select.POLLIN)
                     if wake is not None:
                         wait.register(wake, select.POLLIN)
                     ready = dict(wait.poll())
                     if wake in ready:
                         raise Died
-                    if ready.get(self.socket.fileno(), 0) & ~select.POLLOUT:
+                    if self.says.fileno() in ready:
                         self.receive()
                 except OSError as error:
                     raise Died from error
@@ -359,11 +363,11 @@ class Child:
     def receive(self):
         while True:
             try:
-                some = self.socket.recv(1 << 18)
-            except BlockingIOError:
-                return
+                some = self.says.read(1 << 16)
             except OSError as error:
                 raise Died from error
+            if some is None:
+                return
             if not some:
                 raise Died
             self.heard += some
@@ -609,26 +613,29 @@ class Holder(WorkerPlugin):
             raise RuntimeError("the pool has ended")
         if (there := f"{sys.platform} {platform.machine()}") != config["machine"]:
             raise RuntimeError(f"the program is for {config['machine']}, and this worker is {there}")
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        hears, its = socket.socketpair()
+        hears.setblocking(False)
+        hears.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        says, end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(says, False)
+        says = open(says, "rb", buffering=0)
         variables = dict(os.environb)
         variables.update(config["env"])
-        invitation = config["invitation"].replace("PARENT", str(os.getpid()))
+        invitation = config["invitation"].format(parent=os.getpid(), hears=its.fileno(), says=end)
         variables[b"TREFOIL_WORKER"] = invitation.encode()
-        with theirs:
+        with its, open(end, "wb"):
             process = subprocess.Popen(
                 config["args"],
                 executable=f"/proc/{os.getpid()}/fd/{self.image}",
                 env=variables,
-                stdin=theirs,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(its.fileno(), end),
                 stdout=subprocess.DEVNULL if config["stdout"] == "null" else None,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         os.set_blocking(process.stderr.fileno(), False)
-        child = Child(process, ours, setup)
+        child = Child(process, hears, says, setup)
         with self.lock:
             self.children.add(child)
         return child

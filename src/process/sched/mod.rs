@@ -56,7 +56,7 @@ pub(crate) use self::elastic::Elastic;
 use self::frame_size::{ItemCosts, cost, frame_size};
 use self::sent_frame::{Recall, SentFrame};
 use self::stats::Counters;
-use self::workers::{INITIALIZE, State, Worker};
+use self::workers::{INITIALIZE, State, Worker, is_brief};
 use super::job::reading::Chore;
 use super::job::{Job, Work};
 use super::payload::chunk::{Chunk, Piece};
@@ -106,6 +106,9 @@ pub(crate) struct Policy {
     pub(crate) patience: Duration,
     /// How long a frame and its results travel, beside the work in it.
     pub(crate) round_trip: Duration,
+    /// The engine queues frames. If so many workers have one, only brief ones are sent: what the
+    /// engine has cannot be overtaken, or be given to another worker.
+    pub(crate) at_once: Option<usize>,
     pub(crate) initializer: Option<Initializer>,
     /// The engine places frames itself. Then it is told what the caller has set for them
     /// (`Frame::Terms`), keeps the results that are to stay with it, and runs a frame near the
@@ -373,7 +376,7 @@ impl Sched {
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
-        // The jobs before `place` wait for their contexts.
+        // The jobs before `place` wait for their contexts, or for the engine.
         let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
@@ -388,6 +391,21 @@ impl Sched {
             let code = job.work.code;
             let item_cost = self.item_costs.of(code.function);
             let ends = job.has_ends();
+            let serving = self.workers.iter().filter(|worker| worker.is_serving());
+            let shares = serving.count();
+            let shares = self.policy.at_once.map_or(shares, |most| most.min(shares));
+            let most = frame_size(item_cost, self.policy.round_trip, job, shares);
+            let is_full = self.policy.at_once.is_some_and(|at_once| {
+                let busy = self
+                    .workers
+                    .iter()
+                    .filter(|worker| !worker.frames.is_empty());
+                busy.count() >= at_once
+            });
+            if is_full && !is_brief(cost(item_cost, job.items(most))) {
+                place += 1;
+                continue;
+            }
             // An item of unknown cost is not queued behind another while a further worker is being
             // started, or is asked about the context: that one will be idle soon.
             let early = item_cost.is_none()
@@ -419,7 +437,6 @@ impl Sched {
                 continue;
             };
             self.queue.remove(place);
-            let serving = self.workers.iter().filter(|worker| worker.is_serving());
             job.queued = false;
             let options = &job.work.options;
             let most =
@@ -427,7 +444,7 @@ impl Sched {
                     // Its worker may have to be killed because of an item, before it can report
                     // what it has not begun.
                     true if options.timeout.is_some() => 1,
-                    _ => frame_size(item_cost, self.policy.round_trip, job, serving.count()),
+                    _ => most,
                 };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {

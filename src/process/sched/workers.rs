@@ -68,6 +68,11 @@ const RESULTS_WAIT: Duration = Duration::from_millis(2);
 /// How many nanoseconds of work a worker may have in many brief frames.
 const BRIEF: u64 = 200_000;
 
+/// Whether this is less time, in nanoseconds, than a wake-up takes.
+pub(super) fn is_brief(cost: u64) -> bool {
+    cost < BRIEF
+}
+
 /// After fruitless deaths with this total weight in a row a slot is given up for now.
 const GIVE_UP: u32 = 100;
 /// The weight of a fruitless death: large if the worker ended by itself, small if it was killed
@@ -209,7 +214,7 @@ impl Worker {
 
     /// Whether a frame of `cost` nanoseconds and all before it are brief.
     pub(crate) fn is_brief(&self, cost: u64, now: Instant) -> bool {
-        self.cost + cost < BRIEF
+        is_brief(self.cost + cost)
             && (self.frames.is_empty() || now < self.front_since + RESULTS_WAIT)
     }
 
