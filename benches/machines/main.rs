@@ -69,6 +69,18 @@ fn one_microsecond(n: u64) -> u64 {
     n
 }
 
+// (These wait, and do not compute: there are more workers than processors.)
+
+fn one_millisecond(n: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(1));
+    n
+}
+
+fn hundred_milliseconds(n: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(100));
+    n
+}
+
 /// How long one call takes.
 fn call(procs: &ProcessPool) -> Result<Duration, Any> {
     let begin = Instant::now();
@@ -132,11 +144,6 @@ fn meet(procs: &ProcessPool, workers: usize) -> Result<(), Any> {
 fn pool(procs: &ProcessPool, workers: usize, chunks: usize) -> Result<(), Any> {
     meet(procs, workers)?;
     let single = procs.call(|n: u64| n).chunk(1);
-    let wait = |count: usize, millis: u64| {
-        // (Items wait, and do not compute: there are more workers than processors.)
-        let wait = |millis: u64| std::thread::sleep(Duration::from_millis(millis));
-        rate(count, || procs.map(vec![millis; count], wait))
-    };
     let megabytes = vec![Bulk::from(vec![7u8; MIB]); 32];
     answer(|row| {
         procs.map(0..1000u64, |n| n)?;
@@ -147,9 +154,9 @@ fn pool(procs: &ProcessPool, workers: usize, chunks: usize) -> Result<(), Any> {
             }
             "chunks" => rate(chunks, || single.map(0..chunks as u64)),
             "nothing" => rate(300_000, || procs.map(0..300_000, |n: u64| n)),
-            "1us" => rate(100_000, || procs.map(0..100_000, one_microsecond)),
-            "1ms" => wait(3000, 1),
-            "100ms" => wait(60, 100),
+            "1us" => rate(300_000, || procs.map(0..300_000, one_microsecond)),
+            "1ms" => rate(3000, || procs.map(0..3000, one_millisecond)),
+            "100ms" => rate(60, || procs.map(0..60, hundred_milliseconds)),
             "bulk" => {
                 let megabytes = megabytes.clone();
                 rate(32, || procs.map(megabytes, |bytes: Bulk<u8>| bytes))

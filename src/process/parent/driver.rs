@@ -146,7 +146,9 @@ impl PoolState {
         Ok(Self {
             mailbox: Mailbox::new()?,
             counters: Arc::new(Counters::new()),
-            width: settings.workers,
+            width: settings
+                .workers
+                .min(settings.policy.at_once.unwrap_or(usize::MAX)),
             pids: Mutex::new(vec![0; settings.workers]),
             engine: Mutex::new(None),
             readers: Readers::default(),
