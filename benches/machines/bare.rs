@@ -184,7 +184,7 @@ pub(crate) fn streams(way: &Way<'_>, count: usize) -> Result<(), Any> {
             }
             "chunks" => items(20_000, 0, 0, true),
             "nothing" => items(300_000, 0, 0, false),
-            "1us" => items(100_000, 1, 0, false),
+            "1us" => items(300_000, 1, 0, false),
             "1ms" => items(3000, 1000, 0, false),
             "100ms" => items(60, 100_000, 0, false),
             "bulk" => items(32, 0, MIB, false),
