@@ -3,7 +3,8 @@
 //! **Job.** Any process that reaches the port may open a connection. At most [`MOST`] connections
 //! are in their handshake at once: a further one evicts the oldest, which is shut down. So silent
 //! connections keep no worker out, because a worker's handshake takes only a moment. A worker whose
-//! connection was evicted reconnects (`holder`).
+//! connection was evicted reconnects (`holder`). When the pool ends, all are shut down, so that no
+//! thread of it is left for as long as a handshake may take.
 //!
 //! Tests: below; `tests/slurm/errors.rs`.
 
@@ -45,10 +46,19 @@ impl Strangers {
     }
 }
 
+impl Drop for Strangers {
+    fn drop(&mut self) {
+        for (_, stream) in &self.all {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use std::io::{ErrorKind, Read};
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use super::*;
 
@@ -56,18 +66,20 @@ mod tests {
     fn the_oldest_gives_way_and_the_others_stay() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut strangers = Strangers::default();
-        let mut dialled = Vec::new();
+        let (mut dialled, mut held) = (Vec::new(), Vec::new());
         for n in 0..MOST as u64 + 3 {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             stream.set_nonblocking(true).unwrap();
             dialled.push(stream);
-            let (number, _) = strangers.admit(listener.accept().unwrap().0);
+            let (number, stream) = strangers.admit(listener.accept().unwrap().0);
             assert_eq!(number, n);
             if n == 1 {
                 assert!(
                     strangers.leave(1),
                     "what has been answered leaves by itself"
                 );
+            } else {
+                held.push(stream); // as its thread does
             }
         }
         // One of the first has left, so two had to.
@@ -79,5 +91,12 @@ mod tests {
             assert_eq!(is_open, n > 2, "{n}");
         }
         assert!(strangers.leave(3) && !strangers.leave(3));
+        drop(strangers);
+        for stream in &mut dialled[4..] {
+            stream.set_nonblocking(false).unwrap();
+            let limit = Duration::from_secs(60);
+            stream.set_read_timeout(Some(limit)).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it was shut down");
+        }
     }
 }
