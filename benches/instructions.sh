@@ -5,6 +5,12 @@
 #     benches/instructions.sh --check    # fails if a count is 10 % above its limit
 #     benches/instructions.sh --write    # makes today's counts the limits
 #
+# They are those of the bench profile, which is optimised while linking. In a program's plain
+# `--release` calls between crates remain; to see which cost something, without limits:
+#
+#     CARGO_TARGET_DIR=target/plain CARGO_PROFILE_BENCH_LTO=false \
+#         CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 benches/instructions.sh
+#
 # The task cell: the difference between 20,000 and 10,000 operations, divided by
 # 10,000. The thread pool: what one thread executes inside the function `measured`
 # (benches/src/pool_instructions.rs says under which circumstances), divided by how
@@ -118,7 +124,7 @@ for name in trefoil-future async-task-future trefoil-await async-task-await \
 done
 for name in tree-sequential tree-1-worker tree-2-one-busy tree-2-one-asleep tree-rayon tree-chili \
     spawn-inside spawn-blocking-inside spawn-outside scope-spawn-inside scope-of-one scope-of-one-rayon \
-    scope-of-1000 scope-of-1000-rayon iter-sum-of-100 iter-sum-of-100-rayon map-sequential map-1-worker map-rayon region-map-of-2 region-join; do
+    scope-of-1000 scope-of-1000-rayon iter-sum-of-100 iter-sum-of-100-rayon iter-any iter-any-rayon map-sequential map-1-worker map-rayon region-map-of-2 region-join; do
     row "$name" pool
 done
 for name in loop-one-by-one loop-batch loop-yield loop-timer loop-remote-spawn loop-message echo-1 echo-64; do

@@ -213,6 +213,21 @@ fn main() {
                 });
             });
         }
+        "iter-any" => one().install(|| {
+            use trefoil::prelude::*;
+            count(1, ITEMS, || {
+                black_box(black_box(items).par_iter().any(|x| *x == u32::MAX));
+            });
+        }),
+        "iter-any-rayon" => {
+            let rayon = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+            rayon.expect("rayon has threads").install(|| {
+                use rayon::prelude::*;
+                count(1, ITEMS, || {
+                    black_box(black_box(items).par_iter().any(|x| *x == u32::MAX));
+                });
+            });
+        }
         "map-sequential" => count(1, ITEMS, || {
             drop(black_box(items.iter().map(plus_one).collect::<Vec<_>>()));
         }),

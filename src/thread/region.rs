@@ -88,6 +88,7 @@ impl Limit {
         self.0.fetch_min(at, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn is_below(&self, at: usize) -> bool {
         self.0.load(Ordering::Relaxed) < at
     }
@@ -109,6 +110,7 @@ impl Here<'_> {
     }
 
     /// Whether nothing of this piece is needed any more.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.limit.is_below(self.at.max(1))
     }
