@@ -61,6 +61,24 @@ tests! {
         assert_eq!(marks.notes().len(), 2);
     }
 
+    fn long_calls_take_their_turn_before_short_ones() {
+        let procs = Cluster::shared().pool();
+        let same = |n: u64| n;
+        // From now on it is known that they are short.
+        procs.call(same).chunk(1).map(0..300).unwrap();
+        let long: Vec<_> = (0..40u64).map(|n| procs.spawn(n, |n| {
+            std::thread::sleep(Duration::from_millis(20));
+            n
+        })).collect();
+        let short: Vec<_> = (0..20_000u64).map(|n| procs.spawn(n, same)).collect();
+        for (task, n) in long.into_iter().zip(0..) {
+            assert_eq!(task.join().unwrap(), n);
+        }
+        let left = short.iter().filter(|task| !task.is_finished()).count();
+        assert!(left > 1000, "they waited for those behind them, of which {left} are left");
+        short.iter().for_each(|task| _ = task.cancel());
+    }
+
     fn short_calls_travel_together_and_each_ends_by_itself() {
         let procs = Cluster::shared().pool();
         let listener = Listener::new();

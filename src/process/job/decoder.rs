@@ -123,7 +123,8 @@ impl Decoder {
     /// How and where to decode the values at the front of `bytes`; `lent` is missing in the first.
     #[inline]
     pub(crate) fn of(self, bytes: &[u8], lent: &Lending) -> (Read, DecodingThread) {
-        let long = || wire::value(bytes).is_some_and(|(value, _)| value.len() > LONG);
+        let first = bytes.strip_prefix(&wire::BEGUN).unwrap_or(bytes);
+        let long = || wire::value(first).is_some_and(|(value, _)| value.len() > LONG);
         let is_short = lent.is_within(LONG) && (bytes.len() <= LONG || !long());
         match self.is_quick && is_short {
             true => (self.read, DecodingThread::Receiving),

@@ -674,6 +674,8 @@ class Holder(WorkerPlugin):
         """Reaps a process, and returns the exception that describes its end."""
         with self.lock:
             self.children.discard(child)
+        with contextlib.suppress(Died):
+            child.receive()  # what it wrote before
         cut, _, _ = whole(child.heard)
         child.status = child.bury()
         child.last = bytes(child.heard[:cut])

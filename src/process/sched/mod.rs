@@ -73,6 +73,9 @@ const FRAME_BYTES: usize = 1 << 20;
 /// The longest grace period: later times might not be representable.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// How many jobs are looked at that wait for the engine, for one with brief frames behind them.
+const MOST_PASSED: usize = 64;
+
 const SIGKILL: i32 = 9;
 
 /// What the driver must do.
@@ -106,8 +109,8 @@ pub(crate) struct Policy {
     pub(crate) patience: Duration,
     /// How long a frame and its results travel, beside the work in it.
     pub(crate) round_trip: Duration,
-    /// The engine queues frames. If so many workers have one, only brief ones are sent: what the
-    /// engine has cannot be overtaken, or be given to another worker.
+    /// The engine queues frames. If so many workers have one that is not brief, only brief ones are
+    /// sent: what the engine has cannot be overtaken, or be given to another worker.
     pub(crate) at_once: Option<usize>,
     pub(crate) initializer: Option<Initializer>,
     /// The engine places frames itself. Then it is told what the caller has set for them
@@ -396,13 +399,13 @@ impl Sched {
             let shares = self.policy.at_once.map_or(shares, |most| most.min(shares));
             let most = frame_size(item_cost, self.policy.round_trip, job, shares);
             let is_full = self.policy.at_once.is_some_and(|at_once| {
-                let busy = self
-                    .workers
-                    .iter()
-                    .filter(|worker| !worker.frames.is_empty());
+                let busy = self.workers.iter().filter(|worker| worker.is_busy());
                 busy.count() >= at_once
             });
             if is_full && !is_brief(cost(item_cost, job.items(most))) {
+                if place >= MOST_PASSED {
+                    return;
+                }
                 place += 1;
                 continue;
             }

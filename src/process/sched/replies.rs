@@ -138,7 +138,7 @@ impl Sched {
             false => None,
         };
         let lent = &extras.lending;
-        let mut here = None;
+        let (mut here, mut elsewhere) = (None, None);
         let taken = match job.map(|job| (job.work.decoder.of(bytes, lent), job)) {
             Some(((read, DecodingThread::Receiving), _)) => {
                 let missing = lent.missing(bytes);
@@ -150,17 +150,8 @@ impl Sched {
                 taken
             }
             Some(((read, DecodingThread::Other), job)) => {
-                let taken = decoder::skip(bytes, most);
-                if taken.count > 0 {
-                    job.readings.push(at);
-                    let (owner, from) = match owner {
-                        Some(owner) => (owner.clone(), at_byte),
-                        None => (Arc::new(bytes[..taken.used].to_vec()), 0),
-                    };
-                    let reading = Reading::new(frame.job, at, taken.count, read, owner, from);
-                    self.chores.push(Chore::Read(reading.with(index, extras)));
-                }
-                taken
+                elsewhere = Some((read, job));
+                decoder::skip(bytes, most)
             }
             None => decoder::skip(bytes, most),
         };
@@ -170,6 +161,15 @@ impl Sched {
         let nanos = || self.epoch.nanos(now);
         if taken.begun > 0 && !(worker.is_plain && frame.begins(taken.begun, nanos())) {
             return Err(Broken);
+        }
+        if let Some((read, job)) = elsewhere {
+            job.readings.push(at);
+            let (owner, from) = match owner {
+                Some(owner) => (owner.clone(), at_byte),
+                None => (Arc::new(bytes[..taken.used].to_vec()), 0),
+            };
+            let reading = Reading::new(frame.job, at, taken.count, read, owner, from);
+            self.chores.push(Chore::Read(reading.with(index, extras)));
         }
         extras.forget();
         worker.fruitful |= frame.job != INITIALIZE;

@@ -68,8 +68,8 @@ use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::ticks;
 use crate::sys::transfer;
 use crate::sys::worker::{
-    close_inherited, duplicate, empty_standard_input, hear_all_signals, is_child_of, lead,
-    leave_no_core, standard_input,
+    close_inherited, duplicate, empty_standard_input, hear_all_signals, is_child_of, is_socket_of,
+    lead, leave_no_core, standard_input,
 };
 use crate::task::panic;
 
@@ -137,11 +137,12 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
 fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
     let (input, output) = take_stream(invitation)?;
     empty_standard_input()?;
-    // On another machine the parent process is a shell. There this process ends at the end of the
-    // stream, together with the processes that its items have started.
-    let parents_end = match invitation.stream {
-        None => hold_on(invitation.parent),
-        Some(_) => None,
+    // On another machine the parent process may be a shell. Then this process ends at the end of
+    // the stream, together with the processes that its items have started.
+    let is_shells = invitation.stream.is_some() && !is_socket_of(&input, invitation.parent);
+    let parents_end = match is_shells {
+        true => None,
+        false => hold_on(invitation.parent),
     };
     if !is_child_of(invitation.parent) {
         exit(1); // the parent ended before it could be watched

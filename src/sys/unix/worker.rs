@@ -70,6 +70,11 @@ pub(crate) fn is_made_by(parent: u32) -> bool {
     peer(io::stdin()).map_or(true, |peer| peer.pid.cast_unsigned() == parent)
 }
 
+/// Whether this is a socket, of a pair that the process `parent` made.
+pub(crate) fn is_socket_of(stream: impl AsFd, parent: u32) -> bool {
+    peer(stream).is_ok_and(|peer| peer.pid.cast_unsigned() == parent)
+}
+
 /// Whether this process was started by the process `parent`, which still lives.
 pub(crate) fn is_child_of(parent: u32) -> bool {
     rustix::process::getppid().map(Pid::as_raw_pid) == i32::try_from(parent).ok()

@@ -113,6 +113,11 @@ pub(crate) fn is_socket(_stream: impl AsSocket) -> bool {
     true
 }
 
+/// Whether this is a socket, of a pair that the process `parent` made: there are no pairs.
+pub(crate) fn is_socket_of<T>(_stream: &T, _parent: u32) -> bool {
+    false
+}
+
 /// Whether the process `parent` made the stream: this system cannot say, so always true.
 pub(crate) fn is_made_by(_parent: u32) -> bool {
     true
