@@ -157,6 +157,10 @@ fn a_thread_that_shares_its_index_takes_a_free_one_for_its_next_task() {
             assert_eq!(told.recv().unwrap(), shared);
             drop(other.0);
             other.2.join().unwrap();
+            // Its thread, which has the index that is to be free, may still look for work.
+            eventually("it rests", || {
+                format!("{pool:?}").contains("running: 2, searching: 0")
+            });
             // The waiter's thread runs this, or another thread does, beside the one that runs.
             let (tell, told) = mpsc::channel();
             pool.spawn(move || tell.send(mine(2)).unwrap()).detach();

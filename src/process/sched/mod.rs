@@ -394,15 +394,17 @@ impl Sched {
             let code = job.work.code;
             let item_cost = self.item_costs.of(code.function);
             let ends = job.has_ends();
-            let serving = self.workers.iter().filter(|worker| worker.is_serving());
-            let shares = serving.count();
-            let shares = self.policy.at_once.map_or(shares, |most| most.min(shares));
-            let most = frame_size(item_cost, self.policy.round_trip, job, shares);
+            let size = |job: &Job| {
+                let serving = self.workers.iter().filter(|worker| worker.is_serving());
+                let shares = serving.count();
+                let shares = self.policy.at_once.map_or(shares, |most| most.min(shares));
+                frame_size(item_cost, self.policy.round_trip, job, shares)
+            };
             let is_full = self.policy.at_once.is_some_and(|at_once| {
                 let busy = self.workers.iter().filter(|worker| worker.is_busy());
                 busy.count() >= at_once
             });
-            if is_full && !is_brief(cost(item_cost, job.items(most))) {
+            if is_full && !is_brief(cost(item_cost, job.items(size(job)))) {
                 if place >= MOST_PASSED {
                     return;
                 }
@@ -447,7 +449,7 @@ impl Sched {
                     // Its worker may have to be killed because of an item, before it can report
                     // what it has not begun.
                     true if options.timeout.is_some() => 1,
-                    _ => most,
+                    _ => size(job),
                 };
             let most = most.min(self.workers[index].left(self.policy.replace_after));
             let Some(piece) = job.cut(most, FRAME_BYTES) else {
