@@ -30,6 +30,8 @@ mod slurm_jobs;
 #[cfg(feature = "slurm")]
 mod slurm_launch;
 #[cfg(feature = "slurm")]
+mod slurm_sending;
+#[cfg(feature = "slurm")]
 mod slurm_state;
 #[cfg(feature = "ssh")]
 mod ssh;

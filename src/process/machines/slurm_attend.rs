@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::slurm_copy::{Copies, NodeCopy, Sent, trouble};
+use super::slurm_copy::{NodeCopy, trouble};
 use super::slurm_jobs::{Jobs, Listed, Way};
+use super::slurm_sending::{Copies, Sent};
 use super::slurm_state::{Arrived, REQUEST_INTERVAL, SlurmState, UNUSED_LIMIT};
 use crate::loom::thread;
 use crate::sys::poll::poll_patiently;
