@@ -98,6 +98,29 @@ tests! {
         assert_eq!(procs.map(0..100u64, |n| n).unwrap().len(), 100);
     }
 
+    #[allow(unsafe_code)] // a fork
+    fn a_forked_child_does_not_hide_that_a_process_has_died() {
+        let procs = Cluster::shared().pool();
+        let listener = Listener::new();
+        let task = procs.spawn(listener.path.clone(), |path: String| {
+            // SAFETY: the child uses nothing that another thread could have locked, but its
+            // allocator, which is prepared for that.
+            let pid = unsafe { libc::fork() };
+            call_and_wait(&path);
+            if pid == 0 {
+                // SAFETY: it ends here.
+                unsafe { libc::_exit(0) };
+            }
+        });
+        let (one, other) = (listener.accept(), listener.accept());
+        let (parent, child) = if other.parent == one.pid { (one, other) } else { (other, one) };
+        signal(parent.pid, Signal::KILL);
+        let error = task.join().unwrap_err();
+        assert!(error.to_string().contains("SIGKILL"), "{error}");
+        child.ends();
+        assert_eq!(procs.map(0..100u64, |n| n).unwrap().len(), 100);
+    }
+
     fn a_killed_scheduler_is_an_error_in_words() {
         let cluster = Cluster::start(1);
         let procs = cluster.pool();

@@ -201,6 +201,50 @@ tests! {
         }
     }
 
+    /// It would, because it has standard error open, which sshd waits for; and the stream, if it was
+    /// forked.
+    #[allow(unsafe_code)] // a fork
+    fn no_child_hides_a_death() {
+        for cluster in clusters() {
+            let procs = cluster.pool(1);
+            let scratch = support::Scratch::new("machines-child");
+            let task = procs.spawn(scratch.text(), |path: String| -> () {
+                #[allow(clippy::zombie_processes)]
+                let child = Command::new("sleep").arg("60").spawn().unwrap();
+                support::note(&path, u64::from(child.id()));
+                // SAFETY: the child uses nothing that another thread could have locked.
+                let forked = unsafe { libc::fork() };
+                if forked == 0 {
+                    // SAFETY: plain numbers.
+                    unsafe { libc::alarm(60) };
+                    loop {
+                        // SAFETY: it waits for a signal.
+                        unsafe { libc::pause() };
+                    }
+                }
+                support::note(&path, u64::from(forked.cast_unsigned()));
+                std::process::abort();
+            });
+            let begin = std::time::Instant::now();
+            assert_eq!(death(task.join()).signal(), Some(6), "{}", cluster.name);
+            assert!(begin.elapsed() < Duration::from_secs(30), "{}", cluster.name);
+            let children = scratch.notes();
+            assert_eq!(children.len(), 2);
+            until(|| !children.iter().any(|pid| lives(u32::try_from(*pid).unwrap())));
+        }
+    }
+
+    fn what_is_interrupted_is_told() {
+        for cluster in clusters() {
+            let procs = cluster.pool(1);
+            let task = procs.spawn((), |()| -> () {
+                signal(std::process::id(), Signal::INT);
+                forever::<()>();
+            });
+            assert_eq!(death(task.join()).signal(), Some(2), "{}", cluster.name);
+        }
+    }
+
     fn a_killed_client_is_a_dead_worker() {
         for cluster in clusters() {
             let procs = cluster.pool(1);

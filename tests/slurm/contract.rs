@@ -355,6 +355,22 @@ tests! {
         }
     }
 
+    fn children_end_with_their_worker() {
+        let folder = PoolFolder::new();
+        let procs = on(folder.slurm(Slurm::srun()).nodes(1..=1)).build().unwrap();
+        let scratch = Scratch::new("slurm-children");
+        let task = procs.spawn(scratch.text(), |path: String| -> () {
+            #[allow(clippy::zombie_processes)]
+            let child = Command::new("sleep").arg("1000").spawn().unwrap();
+            support::note(&path, u64::from(child.id()));
+            std::process::abort();
+        });
+        assert_eq!(death(task.join()).signal(), Some(6));
+        let child = u32::try_from(scratch.notes()[0]).unwrap();
+        until(|| !lives(child));
+        assert_eq!(procs.spawn(6, |n: u64| n * 7).join().unwrap(), 42);
+    }
+
     fn cancelling_one_job_costs_what_it_ran() {
         let folder = PoolFolder::new();
         let procs = on(folder.slurm(Slurm::sbatch()).nodes(2..=2)).build().unwrap();

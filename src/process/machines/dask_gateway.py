@@ -287,8 +287,15 @@ class Child:
         self.tail = bytearray()
         self.lock = threading.Lock()
         self.heard = bytearray()
+        # The process's end is told by the kernel: the pipe stays open while a child that it has forked lives. (Kernels before 5.3 do not tell.)
+        try:
+            self.end = os.pidfd_open(process.pid)
+        except OSError:
+            self.end = None
         self.poll = select.poll()
         self.poll.register(says, select.POLLIN)
+        if self.end is not None:
+            self.poll.register(self.end, select.POLLIN)
 
     def is_fit(self):
         """The initializer has not failed."""
@@ -317,9 +324,17 @@ class Child:
                 except OSError:
                     pass
 
-    def kill(self):
+    def is_over(self):
+        """Whether the process has exited. It is not reaped, so that `kill` still ends what it started."""
         try:
-            if self.process.poll() is None:
+            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+    def kill(self):
+        """Kills the process, and what it has started and is in its group."""
+        try:
+            if self.process.returncode is None:  # its number is not another's
                 os.killpg(self.process.pid, signal.SIGKILL)
         except OSError:
             pass
@@ -337,6 +352,9 @@ class Child:
             self.process.stderr.close()
         self.hears.close()
         self.says.close()
+        if self.end is not None:
+            os.close(self.end)
+            self.end = None
         return status
 
     def send(self, parts, wake):
@@ -350,13 +368,16 @@ class Child:
                     wait = select.poll()
                     wait.register(self.hears, select.POLLOUT)
                     wait.register(self.says, select.POLLIN)
-                    if wake is not None:
-                        wait.register(wake, select.POLLIN)
+                    for other in (wake, self.end):
+                        if other is not None:
+                            wait.register(other, select.POLLIN)
                     ready = dict(wait.poll())
                     if wake in ready:
                         raise Died
                     if self.says.fileno() in ready:
                         self.receive()
+                    elif self.end in ready:
+                        raise Died
                 except OSError as error:
                     raise Died from error
 
@@ -379,16 +400,14 @@ class Child:
         limit = None if until is None else max(0, (until - time.monotonic()) * 1000)
         self.poll.register(wake, select.POLLIN)
         try:
-            ready = self.poll.poll(limit)
+            ready = dict(self.poll.poll(limit))
         finally:
             self.poll.unregister(wake)
-        woken = False
-        for descriptor, _ in ready:
-            if descriptor == wake:
-                woken = True
-            else:
-                self.receive()
-        return woken
+        if self.says.fileno() in ready:
+            self.receive()
+        elif self.end in ready:
+            raise Died
+        return wake in ready
 
     def batch(self, head, count, items, run, told=None):
         """Runs the items until all have ended or the slice is over. Returns the records, how many items have begun, the
@@ -646,7 +665,7 @@ class Holder(WorkerPlugin):
                 raise RuntimeError("the pool has ended")
             while self.idle:
                 child = self.idle.pop()
-                if child.setup == setup and child.process.poll() is None:
+                if child.setup == setup and not child.is_over():
                     return child
                 child.kill()
         answer = concurrent.futures.Future()

@@ -131,12 +131,12 @@ fn run(invitation: &Invitation, [stream, mut tells]: [TcpStream; 2]) -> io::Resu
         );
         poll_patiently(&mut fds, None);
         let news = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        let gone = !is_orphan && (news(1) || news(2));
+        let (over, gone) = (news(0), !is_orphan && (news(1) || news(2)));
         let heard = words.is_some() && news(fds.len() - 1);
         drop(fds);
-        if gone {
-            is_orphan = true;
-            kill(pid);
+        is_orphan |= gone;
+        if gone || over {
+            kill(pid); // and what it has started: its number is not another's until `fetch`
         }
         if let Some(status) = process.fetch()? {
             break status;

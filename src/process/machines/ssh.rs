@@ -189,7 +189,9 @@ impl Ssh {
             script.push(b' ');
             script.extend(quoted(&argument));
         }
-        script.extend(b"; exit $?");
+        // What the worker started ends with it, as everywhere. (sshd reports an exit only after
+        // every process has closed standard error.)
+        script.extend(b" & p=$!; wait $p; s=$?; kill -9 -$p 2>/dev/null; exit $s");
         Ok(script)
     }
 }

@@ -68,8 +68,8 @@ use crate::sys::sockets::{ENDS, RECEIVE};
 use crate::sys::ticks;
 use crate::sys::transfer;
 use crate::sys::worker::{
-    close_inherited, duplicate, empty_standard_input, hear_all_signals, is_child_of, is_socket_of,
-    lead, leave_no_core, standard_input,
+    close_inherited, duplicate, empty_standard_input, hear_all_signals, hear_interrupts,
+    is_child_of, is_socket_of, lead, leave_no_core, standard_input,
 };
 use crate::task::panic;
 
@@ -124,8 +124,9 @@ fn take_stream(invitation: &Invitation) -> io::Result<(Stream, Stream)> {
         let [hears, says] = ends.map(|end| duplicate(end, FIRST_FD));
         close_inherited(&invitation.handed_on);
         // On another machine the worker makes its own process group, so that what its items start
-        // dies with it.
+        // dies with it; and the shell that started it in the background made it ignore `SIGINT`.
         lead();
+        hear_interrupts();
         return Ok((Stream::new(hears?), Stream::new(says?)));
     }
     close_inherited(&invitation.handed_on);

@@ -39,6 +39,14 @@ pub(crate) fn hear_all_signals() {
     none.and_then(|none| signal_mask::change(libc::SIG_SETMASK, &none));
 }
 
+/// Restores the default actions of the signals that a shell makes its background commands ignore.
+pub(crate) fn hear_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: Y36: `SIG_DFL` is no function.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Standard input, duplicated to a number from `first` on, which no child inherits.
 pub(crate) fn standard_input(first: RawFd) -> io::Result<OwnedFd> {
     let stream = rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), first);

@@ -44,6 +44,9 @@ pub(crate) fn forget_variable(name: &str) {
 /// Unblocks all signals: this system has none.
 pub(crate) fn hear_all_signals() {}
 
+/// Restores the default actions of signals: this system has none.
+pub(crate) fn hear_interrupts() {}
+
 /// Ends this process at once, without running any more of its code.
 pub(crate) fn leave(code: u32) -> ! {
     // SAFETY: Y71: the pseudo-handle of this process need not be closed.
