@@ -201,8 +201,8 @@ tests! {
         }
     }
 
-    /// It would, because it has standard error open, which sshd waits for; and the stream, if it was
-    /// forked.
+    /// It would, because it has standard error open, which sshd waits for; and the stream, if it
+    /// was forked.
     #[allow(unsafe_code)] // a fork
     fn no_child_hides_a_death() {
         for cluster in clusters() {
