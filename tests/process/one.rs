@@ -235,10 +235,10 @@ tests! {
 
     fn how_it_ended_is_told() {
         let end = died(Process::spawn(3, |code: i32| -> () { eprintln!("last words"); exit(code) }).unwrap().join());
-        assert_eq!((end.code(), end.signal()), (Some(3), None));
-        assert!(end.stderr_tail().contains("last words"));
+        assert_eq!((end.code(), end.signal()), (Some(3), None), "{end}");
+        assert!(end.stderr_tail().contains("last words"), "{end}");
         let end = died(Process::spawn(0, |code: i32| -> () { exit(code) }).unwrap().join());
-        assert_eq!((end.code(), end.signal()), (Some(0), None), "without a result it is a death");
+        assert_eq!((end.code(), end.signal()), (Some(0), None), "without a result it is a death: {end}");
         let end = died(Process::spawn((), |()| -> () { abort() }).unwrap().join());
         assert_eq!(end_of(&end), ABORTED);
     }
