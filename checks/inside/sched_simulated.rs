@@ -1454,35 +1454,39 @@ fn a_stopped_worker_loses_items_it_has_not_begun() {
     );
 }
 
-/// Each worker takes long to begin the item, with which much comes along: it is left to one of
-/// them, though others are idle.
+/// Each worker takes long to begin the item, which is large or has much that comes along: it is
+/// left to one of them, though others are idle.
 #[test]
 fn an_item_that_takes_long_to_begin_is_begun() {
     const LONG: Duration = Duration::from_millis(100);
-    let mut world = World::new(3); // plain, of four workers
-    world.hostile = false;
-    while !world.sched.workers.iter().all(Worker::is_idle) {
-        world.step();
-    }
-    let (id, begin) = (world.call(0), world.now);
-    let mut comes = [None; 4];
-    while !world.book.lock().unwrap().ended.contains_key(&id) {
-        world.act();
-        for (index, comes) in comes.iter_mut().enumerate() {
-            while let Some(frame) = world.sims[index].as_mut().unwrap().unread.pop_front() {
-                world.read(index, &frame);
-            }
-            if world.sims[index].as_ref().unwrap().inbox.is_empty() {
-                *comes = None;
-            } else if *comes.get_or_insert(world.now + LONG) <= world.now {
-                world.work(index);
-            }
-            world.hear(index, true);
+    // Plain, of four workers; and of three that are not.
+    for seed in [3, 6] {
+        let mut world = World::new(seed);
+        world.hostile = false;
+        while !world.sched.workers.iter().all(Worker::is_idle) {
+            world.step();
         }
-        world.now += Duration::from_micros(500);
-        assert!(world.now - begin < 20 * LONG, "no worker begins it");
+        let (id, begin) = (world.call(0), world.now);
+        let mut comes = vec![None; world.sims.len()];
+        while !world.book.lock().unwrap().ended.contains_key(&id) {
+            world.act();
+            for (index, comes) in comes.iter_mut().enumerate() {
+                while let Some(frame) = world.sims[index].as_mut().unwrap().unread.pop_front() {
+                    world.read(index, &frame);
+                }
+                if world.sims[index].as_ref().unwrap().inbox.is_empty() {
+                    *comes = None;
+                } else if *comes.get_or_insert(world.now + LONG) <= world.now {
+                    world.work(index);
+                    *comes = None; // the next takes as long
+                }
+                world.hear(index, true);
+            }
+            world.now += Duration::from_micros(500);
+            assert!(world.now - begin < 20 * LONG, "{seed}: no worker begins it");
+        }
+        assert_eq!(world.ran[&(id, 0)], 1);
     }
-    assert_eq!(world.ran[&(id, 0)], 1);
 }
 
 /// A stopped worker was sent its maximum number of items, which were cancelled: it is replaced.

@@ -566,7 +566,7 @@ impl Sched {
         }
         let frame = &mut self.workers[worker].frames[position];
         let (id, wanted) = (frame.job, frame.wanted);
-        if let Some(piece) = frame.take_back(from)
+        if let Some(piece) = frame.take_back(from, position == 0)
             && wanted
             && let Some(job) = self.jobs.get_mut(&id)
         {
@@ -692,7 +692,8 @@ impl Sched {
                     if frame.job == id && frame.wanted {
                         let keep = at.saturating_sub(frame.piece.first());
                         if !is_plain {
-                            drop(frame.take_back(u32::try_from(keep).unwrap_or(u32::MAX)));
+                            let keep = u32::try_from(keep).unwrap_or(u32::MAX);
+                            drop(frame.take_back(keep, position == 0));
                         }
                         self.settle(worker, position, now);
                     }

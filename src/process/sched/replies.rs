@@ -342,8 +342,7 @@ impl Sched {
         }
         let id = frame.job;
         if end < frame.end {
-            let mut piece = frame.piece.part(end as usize, frame.end as usize);
-            piece.moves += u32::from(position == 0 && end == 0);
+            let piece = frame.rest(end, position == 0);
             frame.end = frame.gate().recall(end);
             if let (true, Some(job)) = (frame.wanted, self.jobs.get_mut(&id)) {
                 job.put_back(piece);

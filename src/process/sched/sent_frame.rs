@@ -108,10 +108,19 @@ impl SentFrame {
     }
 
     /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
-    pub(crate) fn take_back(&mut self, from: u32) -> Option<Piece> {
+    /// `is_first`: it is the worker's first frame.
+    pub(crate) fn take_back(&mut self, from: u32, is_first: bool) -> Option<Piece> {
         let end = self.gate().recall(from.max(self.done));
         let end = end.clamp(self.done, self.end); // a misbehaving worker may write to its gates
-        let before = std::mem::replace(&mut self.end, end);
-        (end < before).then(|| self.piece.part(end as usize, before as usize))
+        let piece = (end < self.end).then(|| self.rest(end, is_first));
+        self.end = end;
+        piece
+    }
+
+    /// The items from `end` on, for another worker.
+    pub(crate) fn rest(&self, end: u32, is_first: bool) -> Piece {
+        let mut piece = self.piece.part(end as usize, self.end as usize);
+        piece.moves += u32::from(is_first && end == 0);
+        piece
     }
 }
