@@ -1252,21 +1252,26 @@ fn expensive_items_behind_quick_ones_are_shared() {
     let runs = |count: &str| format!("{pool:?}").contains(count);
     eventually("both sleep", || runs("running: 0"));
     let (threads, second) = (Mutex::new(HashSet::new()), Condvar::new());
+    let quick = Mutex::new(HashSet::new());
+    let this = || std::thread::current().id();
     pool.install(|| {
-        pool.for_each(0..5000, |i| match i {
+        pool.for_each(0..20_000, |i| match i {
             // The second thread has run what it was offered at once, and is idle.
-            100 => eventually("it sleeps", || runs("running: 1")),
-            // While 300 items take a twentieth of a millisecond each, the rest must be offered:
-            101..400 => {
+            100 => eventually("it sleeps", || {
+                let has_run = quick.lock().unwrap().iter().any(|id| *id != this());
+                has_run && runs("running: 1")
+            }),
+            // While 1,900 items take a twentieth of a millisecond each, the rest must be offered:
+            101..2000 => {
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_micros(50) {
                     std::hint::spin_loop();
                 }
             }
             // these wait for a second thread.
-            400..1000 => {
+            2000..4000 => {
                 let mut threads = threads.lock().unwrap();
-                threads.insert(std::thread::current().id());
+                threads.insert(this());
                 second.notify_all();
                 let limit = Duration::from_secs(30);
                 let alone = |threads: &mut HashSet<_>| threads.len() < 2;
@@ -1274,7 +1279,9 @@ fn expensive_items_behind_quick_ones_are_shared() {
                 // (A third one may stand in, where the system gives the two no processor.)
                 assert!(threads.len() >= 2, "one thread has them all");
             }
-            _ => {}
+            _ => {
+                quick.lock().unwrap().insert(this());
+            }
         });
     });
 }
