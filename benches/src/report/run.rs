@@ -181,9 +181,14 @@ impl Run {
             date: format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC"),
             machine: machine(),
             versions: format!(
-                "trefoil {}{commit}, {}, thin link-time optimisation",
+                "trefoil {}{commit}, {}, {}",
                 version_of("trefoil", &read("Cargo.lock")),
-                says("rustc", &["-V"], top)
+                says("rustc", &["-V"], top),
+                // (The programs are built by this process's children, in the same environment.)
+                match std::env::var("CARGO_PROFILE_BENCH_LTO").as_deref() {
+                    Ok("false") => "no link-time optimisation",
+                    _ => "thin link-time optimisation",
+                }
             ),
             peers,
             load: load(),
