@@ -25,6 +25,7 @@ const MARKS: &str = "TREFOIL_TEST_MARKS";
 pub(crate) fn helpers() {
     support::helper(&[
         ("driver", driver),
+        ("queued", queued),
         ("chooser", chooser),
         ("copies", crate::copies::copies),
         ("sends", crate::copies::sends),
@@ -97,6 +98,15 @@ fn driver() {
     let sum: u64 = procs.map(items, one_waits).unwrap().into_iter().sum();
     println!("{sum}");
     drop(tasks);
+}
+
+/// Has a job that stays in Slurm's queue.
+fn queued() {
+    let files = std::env::var(FILES).unwrap();
+    let slurm = Slurm::sbatch().directory(files).listen("127.0.0.1");
+    let slurm = slurm.nodes(0..=1).per_worker(["--hold"]);
+    let procs = on(slurm).build().unwrap();
+    let _ = procs.spawn(1, slowly).join();
 }
 
 /// Notes its process and a child that it has started, and never ends.
@@ -433,6 +443,20 @@ tests! {
         let left: Vec<PathBuf> = left.collect();
         let is_output = |path: &PathBuf| path.extension().is_some_and(|id| id.to_str().unwrap().contains('_'));
         assert!(left.len() == 3 && left.iter().all(is_output), "{left:?}");
+    }
+
+    fn a_killed_driver_leaves_nothing_in_the_queue() {
+        let folder = PoolFolder::new();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(support::HELPER, "queued").env(FILES, &folder.0);
+        let mut driver = command.spawn().unwrap();
+        until(|| jobs() == 1);
+        driver.kill().unwrap();
+        let begin = Instant::now();
+        driver.wait().unwrap();
+        until(|| jobs() == 0);
+        print!("({:?}) ", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(5));
     }
 
     fn a_driver_that_was_stopped_goes_on() {

@@ -26,6 +26,8 @@ mod slurm_attend;
 #[cfg(feature = "slurm")]
 mod slurm_copy;
 #[cfg(feature = "slurm")]
+mod slurm_guard;
+#[cfg(feature = "slurm")]
 mod slurm_jobs;
 #[cfg(feature = "slurm")]
 mod slurm_launch;

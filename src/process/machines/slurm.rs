@@ -19,9 +19,9 @@
 //!
 //! **Ends.** When the pool ends, it ends the workers' connections and the copies under way, cancels
 //! what is left of its jobs by their name, and removes its files. If this process is killed, its
-//! connections end, and with them the workers, and so do the copies; a job that is still in Slurm's
-//! queue starts some time, finds no pool, and exits. The files with the workers' output stay then;
-//! a pool that is built a month later removes them.
+//! connections end, and with them the workers; so do the copies, and a shell that waits for that
+//! cancels the jobs (`slurm_guard`). A job that was just being submitted finds no pool, and exits.
+//! The files with the workers' output stay then; a pool that is built a month later removes them.
 //!
 //! **Executable.** The nodes share it, or have copies of it (`slurm_copy`). Then that thread finds
 //! out which jobs run and have not called back, and sends them one.
@@ -119,7 +119,8 @@ impl Slurm {
         }
     }
 
-    /// Workers are batch jobs: many are submitted at once, as an array.
+    /// Workers are batch jobs: many are submitted at once, as an array. On this machine they have
+    /// one process for all, a shell that cancels them if this process is killed.
     pub fn sbatch() -> Self {
         Self::new(Way::Sbatch)
     }

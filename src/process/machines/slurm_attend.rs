@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::slurm_copy::{NodeCopy, trouble};
+use super::slurm_guard::JobGuard;
 use super::slurm_jobs::{Jobs, Listed, Way};
 use super::slurm_sending::{Copies, Sent};
 use super::slurm_state::{Arrived, REQUEST_INTERVAL, SlurmState, UNUSED_LIMIT};
@@ -46,6 +47,8 @@ const MOST_EARLY_ENDS: usize = 5;
 pub(crate) struct Attending {
     shared: Arc<SlurmState>,
     jobs: Jobs,
+    /// Cancels the batch jobs if this process is killed.
+    guard: Option<JobGuard>,
     copies: Option<Copies>,
     /// Why a copy could not be sent, last.
     not_sent: Option<String>,
@@ -76,6 +79,7 @@ impl Attending {
         Self {
             shared,
             jobs,
+            guard: None,
             copies: copy.map(Copies::new),
             not_sent: None,
             listener,
@@ -158,7 +162,7 @@ impl Attending {
         }
         self.rests = None;
         let submitted = match self.jobs.way {
-            Way::Sbatch => self.jobs.submit(more),
+            Way::Sbatch => self.submit(more),
             Way::Srun => self.start(more),
         };
         match submitted {
@@ -171,6 +175,14 @@ impl Attending {
                 .shared
                 .fail(format!("Slurm takes no more jobs: {error}")),
         }
+    }
+
+    /// Submits `many` batch jobs, behind their guard.
+    fn submit(&mut self, many: usize) -> io::Result<Vec<String>> {
+        if self.guard.is_none() {
+            self.guard = Some(JobGuard::new(&self.jobs.name)?);
+        }
+        self.jobs.submit(many)
     }
 
     /// Starts `many` clients of `srun`.
@@ -437,6 +449,9 @@ impl Attending {
         }
         if some {
             self.jobs.cancel(false);
+        }
+        if let Some(guard) = self.guard.take() {
+            guard.release();
         }
         self.jobs.clean();
     }

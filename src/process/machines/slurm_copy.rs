@@ -11,8 +11,8 @@
 //! 4. The script checks what has come, and renames it into its place. The node's other jobs that
 //!    wait find it there.
 //!
-//! (The script of a batch job does not notice that this process was killed: it waits for its copy
-//! for two minutes more.)
+//! The script of a batch job does not notice that this process was killed: the job is then
+//! cancelled (`slurm_guard`).
 //!
 //! A script that cannot go on says why on standard error, and in its exit code, since with `sbatch`
 //! that is all that the pool gets to know of it ([`Trouble`]).

@@ -4,9 +4,10 @@
 //! them, even a submission whose answer it has not seen.
 //!
 //! A client of `srun` runs as long as its worker: it is held by a pipe, and so is killed when this
-//! process ends ([`WHILE_HELD`]). The other commands end when the controller has answered. If it
-//! does not, they give up (Slurm 22.05: after 10 s, `scancel` after 20 s), or are killed after
-//! [`LIMIT`]: for so long the end of a pool may wait for each, and one may outlive this process.
+//! process ends ([`WHILE_HELD`]). Batch jobs are cancelled then (`slurm_guard`). The other commands
+//! end when the controller has answered. If it does not, they give up (Slurm 22.05: after 10 s,
+//! `scancel` after 20 s), or are killed after [`LIMIT`]: for so long the end of a pool may wait for
+//! each, and one may outlive this process.
 //!
 //! Tests: below; `tests/slurm/`.
 
@@ -43,7 +44,7 @@ const STALE: Duration = Duration::from_secs(30 * 86_400);
 /// Which of Slurm's commands starts a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// A batch job, which needs no process on this machine.
+    /// A batch job. All of them have one process on this machine (`slurm_guard`).
     Sbatch,
     /// One client on this machine for each worker, which waits for it.
     Srun,
