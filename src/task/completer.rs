@@ -2,19 +2,19 @@
 //!
 //! A [`Completer`] is the producer's half of a task that no executor runs: the reply of a worker
 //! process, a callback API of another library. It uses the same cell as every other task, with `()`
-//! as the work. Instead of an executor's half it has a hook that is called on cancellation
-//! ([`OnCancel`]). Code that awaits the cancellation awaits the task's token.
+//! as the work. Instead of an executor's half it has a [`Producer`], which is told of a
+//! cancellation. Code that awaits the cancellation awaits the task's token.
 //!
 //! Completing and cancelling race for `RUNNING` (T1); the winner writes the output. So a cancelled
 //! promise has ended before `cancel` returns, and a result that its producer delivers later is
 //! dropped.
 
 use super::id::TaskId;
-use super::raw::{Completer, OnCancel, Task, cell};
+use super::raw::{Completer, Producer, Task, cell};
 use super::unobserved::Hook;
 
-/// The hook of [`Completer::new`]: only code that awaits its token learns of the cancellation.
-impl OnCancel for () {
+/// The producer of [`Completer::new`]: only code that awaits its token learns of the cancellation.
+impl Producer for () {
     fn on_cancel(&self, _: TaskId) {}
 }
 
@@ -46,9 +46,9 @@ impl<T> Completer<T> {
         self.cell().id()
     }
 
-    /// Lets the hook release what it holds.
+    /// See [`Producer::let_go`].
     pub(super) fn let_go(&self) {
-        self.cell().hook().let_go();
+        self.cell().producer().let_go();
     }
 
     /// Runs `f` as the task's own code: inside it, the task is the current one, and

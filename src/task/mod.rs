@@ -128,7 +128,7 @@ pub(crate) use handle::cancel_all;
 pub(crate) use inbox::fault as inbox_fault;
 pub(crate) use inbox::{Inbox, SleepPlace};
 pub(crate) use raw::cell::{closure, future, local_future, promise};
-pub(crate) use raw::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef, free_list};
+pub(crate) use raw::{Origin, Producer, Ran, Runnable, Schedule, TaskRef, free_list};
 pub(crate) use unobserved::Hook;
 
 /// The executor's side, which users never see, for the models in `checks/` and the benchmarks of

@@ -26,7 +26,7 @@ use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::code_of;
 use crate::record;
 use crate::task::{
-    CodecDirection, Completer, OnCancel, Origin, Task, TaskError, TaskId, panic, promise,
+    CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, panic, promise,
 };
 
 impl PoolState {
@@ -253,7 +253,7 @@ struct Recall {
     id: u64,
 }
 
-impl OnCancel for Recall {
+impl Producer for Recall {
     fn on_cancel(&self, _: TaskId) {
         if let Some(shared) = self.shared.upgrade() {
             let _ = shared.mailbox.push([Mail::Cancel(self.id)]);

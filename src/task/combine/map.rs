@@ -2,8 +2,8 @@
 //!
 //! It is a promise that the first task's callback keeps. Cancelling the promise cancels the first
 //! task. The link to the first task is dropped when the callback runs, so that a long chain is not
-//! freed by recursion. The hook keeps only whether an executor was to keep the promise in the end:
-//! in a forked child none does.
+//! freed by recursion. `CancelSource` keeps only whether an executor was to keep the promise in the
+//! end: in a forked child none does.
 
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
@@ -11,7 +11,7 @@ use crate::task::id::TaskId;
 use crate::task::nested;
 use crate::task::panic::catch;
 use crate::task::raw::cell::promise;
-use crate::task::raw::{OnCancel, Origin, Task, TaskRef};
+use crate::task::raw::{Origin, Producer, Task, TaskRef};
 
 /// Passes a cancellation on to the first task.
 struct CancelSource {
@@ -20,7 +20,7 @@ struct CancelSource {
     executors: bool,
 }
 
-impl OnCancel for CancelSource {
+impl Producer for CancelSource {
     fn on_cancel(&self, _: TaskId) {
         let source = self.source.lock().take();
         if let Some(source) = source {

@@ -18,7 +18,7 @@ use once_cell::race::OnceBox;
 
 use super::current::{self, Birth};
 use super::handle::Task;
-use super::header::{Header, OnCancel, Ran, Runnable, Schedule, TaskRef, VTable};
+use super::header::{Header, Producer, Ran, Runnable, Schedule, TaskRef, VTable};
 use super::promise::Completer;
 use super::run::destroy_unfinished;
 use super::{free_list, waker};
@@ -112,20 +112,25 @@ where
     unsafe { queued(&Make::<F, F::Output, S>::LOCAL, schedule, future, false) }
 }
 
-/// The two sides of a promise. `hook` is called when it is cancelled.
+/// The two sides of a promise. `producer` is told when it is cancelled.
 #[track_caller]
-pub(crate) fn promise<T, H>(hook: H) -> (Completer<T>, Task<T>)
+pub(crate) fn promise<T, P>(producer: P) -> (Completer<T>, Task<T>)
 where
     T: Send + 'static,
-    H: OnCancel,
+    P: Producer,
 {
-    let vtable = &Make::<(), T, H>::PROMISE;
-    let cell = allocate(State::promised(), vtable, hook, Payload::<(), T>::of(()));
+    let vtable = &Make::<(), T, P>::PROMISE;
+    let cell = allocate(
+        State::promised(),
+        vtable,
+        producer,
+        Payload::<(), T>::of(()),
+    );
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
-    let producer = unsafe { TaskRef::from_raw(cell) };
-    record::spawned(producer.id().get(), producer.spawned_at(), Kind::Promise);
+    let task = unsafe { TaskRef::from_raw(cell) };
+    record::spawned(task.id().get(), task.spawned_at(), Kind::Promise);
     // SAFETY: T7: it is a promise's cell with this `T`.
-    let completer = unsafe { Completer::from_ref(producer) };
+    let completer = unsafe { Completer::from_ref(task) };
     // SAFETY: T6: the second count; T7: it is a cell with this `T`.
     (completer, unsafe { Task::from_raw(cell) })
 }
@@ -214,7 +219,7 @@ impl<W, T, S> Make<W, T, S> {
         drop_output: drop_output::<W, T, S>,
         schedule: |_| unreachable!("trefoil: only futures are scheduled again"),
         is_owner_thread: |_| false,
-        hook: |_| unreachable!("trefoil: only promises have a producer to tell"),
+        producer: |_| unreachable!("trefoil: only promises have a producer to tell"),
         free: free::<W, T, S>,
     };
 }
@@ -259,9 +264,9 @@ impl<F: Future<Output: Outcome<T>>, T, S: Schedule> Make<F, T, S> {
     };
 }
 
-impl<T, H: OnCancel> Make<(), T, H> {
+impl<T, P: Producer> Make<(), T, P> {
     const PROMISE: VTable = VTable {
-        hook: hook::<T, H>,
+        producer: producer::<T, P>,
         ..Self::BASE
     };
 }
@@ -489,10 +494,10 @@ unsafe fn is_owner_thread<W, T, S: Schedule>(ptr: NonNull<Header>) -> bool {
     unsafe { half::<W, T, S>(ptr) }.is_owner_thread()
 }
 
-unsafe fn hook<T, H: OnCancel>(ptr: NonNull<Header>) -> *const dyn OnCancel {
+unsafe fn producer<T, P: Producer>(ptr: NonNull<Header>) -> *const dyn Producer {
     // SAFETY: T6, T7: the cell's vtable has led here; T10: the caller has a reference for as long
     // as it uses this.
-    unsafe { half::<(), T, H>(ptr) }
+    unsafe { half::<(), T, P>(ptr) }
 }
 
 unsafe fn free<W, T, S>(ptr: NonNull<Header>) {

@@ -88,7 +88,7 @@ pub(super) struct VTable {
     /// touched here (T9).
     pub(super) is_owner_thread: unsafe fn(NonNull<Header>) -> bool,
     /// `S` of a promise; valid while the caller has a reference.
-    pub(super) hook: unsafe fn(NonNull<Header>) -> *const dyn OnCancel,
+    pub(super) producer: unsafe fn(NonNull<Header>) -> *const dyn Producer,
     /// Drops `S` and frees the memory. Demands that no reference is left and
     /// that work and output are gone.
     pub(super) free: unsafe fn(NonNull<Header>),
@@ -194,13 +194,14 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     const RUNNER_QUEUES: bool = false;
 }
 
-/// The producer's half of a promise.
-pub(crate) trait OnCancel: Send + Sync + 'static {
+/// What completes a promise, as other code sees it: it learns of a cancellation, and says what will
+/// complete the promise.
+pub(crate) trait Producer: Send + Sync + 'static {
     /// The task was cancelled and has ended; called once, on the canceller's
     /// thread. Must be short.
     fn on_cancel(&self, id: TaskId);
 
-    /// Lets the hook drop what it holds.
+    /// It need not learn of a cancellation any more: drops what it has for that.
     fn let_go(&self) {}
 
     /// What completes the promise.

@@ -43,6 +43,6 @@ mod waker;
 pub(in crate::task) use any_task::{AnyTask, as_tasks, as_tasks_of, closed, is_task, output_of};
 pub(crate) use current::{Inherited, inherit};
 pub use handle::Task;
-pub(crate) use header::{OnCancel, Origin, Ran, Runnable, Schedule, TaskRef};
+pub(crate) use header::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};
 pub use promise::Completer;
 pub(super) use ready_queue::{ReadyQueue, ReadyShared};

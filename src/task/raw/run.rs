@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::current;
-use super::header::{Header, OnCancel, Origin, Ran, TaskRef, YIELDED};
+use super::header::{Header, Origin, Producer, Ran, TaskRef, YIELDED};
 use crate::helper::contain;
 use crate::loom::atomic::{Ordering, fence};
 use crate::record::{self, Ending, Kind};
@@ -229,7 +229,7 @@ impl TaskRef {
                 // anything (T8).
                 unsafe { claimed.abandon(TaskError::Cancelled) };
                 if header.vtable.kind == Kind::Promise {
-                    contain(|| self.hook().on_cancel(header.birth.id));
+                    contain(|| self.producer().on_cancel(header.birth.id));
                 }
             }
         }
@@ -247,29 +247,29 @@ impl TaskRef {
         }
     }
 
-    /// The producer's side of a promise.
-    pub(in crate::task) fn hook(&self) -> &dyn OnCancel {
+    /// What completes a promise.
+    pub(in crate::task) fn producer(&self) -> &dyn Producer {
         // SAFETY: T6: our count keeps the cell; T7: the function is from its own vtable. (For other
         // kinds than promises it panics.)
-        let hook = unsafe { (self.header().vtable.hook)(self.0) };
+        let producer = unsafe { (self.header().vtable.producer)(self.0) };
         // SAFETY: T10: it lies in the cell, which our count keeps.
-        unsafe { &*hook }
+        unsafe { &*producer }
     }
 
     /// What will bring this task to its end.
     pub(crate) fn origin(&self) -> Origin {
         match self.header().vtable.kind {
-            Kind::Promise => self.hook().origin(),
+            Kind::Promise => self.producer().origin(),
             _ => Origin::Work,
         }
     }
 
     /// Whether an executor of the process that made it will bring it to its end: a pool that runs
     /// it or makes a worker run it, or one that ends the task that it comes from. False once it has
-    /// ended. (A task that was made with its result has no hook.)
+    /// ended. (A task that was made with its result has no producer.)
     pub(in crate::task) fn is_executors(&self) -> bool {
         let header = self.header();
-        let is_kept = || header.vtable.kind == Kind::Promise && self.hook().is_executors();
+        let is_kept = || header.vtable.kind == Kind::Promise && self.producer().is_executors();
         !header.state.is_done() && (header.state.is_claimable() || is_kept())
     }
 
@@ -279,10 +279,10 @@ impl TaskRef {
         self.id().is_of_parent_process() && self.is_executors()
     }
 
-    /// Called before a thread blocks until its end: see [`OnCancel::help`].
+    /// Called before a thread blocks until its end: see [`Producer::help`].
     pub(in crate::task) fn help(&self, patient: bool) {
         if self.header().vtable.kind == Kind::Promise {
-            self.hook().help(patient, &|| self.is_finished());
+            self.producer().help(patient, &|| self.is_finished());
         }
     }
 
