@@ -197,7 +197,7 @@ impl PoolState {
     #[track_caller]
     fn promise<T: Send + 'static>(self: &Arc<Self>) -> (u64, Completer<T>, Task<T>) {
         let id = self.mailbox.id();
-        let (completer, task) = promise(Recall {
+        let (completer, task) = promise(CancelCall {
             shared: Arc::downgrade(self),
             id,
         });
@@ -247,13 +247,13 @@ fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Late>]) -> Result<Chunk, TaskErr
     Ok(chunk)
 }
 
-/// Tells the driver that a task was cancelled.
-struct Recall {
+/// What completes a call's task: tells the driver if the task is cancelled.
+struct CancelCall {
     shared: Weak<PoolState>,
     id: u64,
 }
 
-impl Producer for Recall {
+impl Producer for CancelCall {
     fn on_cancel(&self, _: TaskId) {
         if let Some(shared) = self.shared.upgrade() {
             let _ = shared.mailbox.push([Mail::Cancel(self.id)]);
