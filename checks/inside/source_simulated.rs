@@ -158,9 +158,9 @@ impl Wire {
         let ready = {
             let mut state = self.state.borrow_mut();
             state.queued = false;
-            let on = state.closed || state.mark.is_some();
+            let no_edge_follows = state.closed || state.mark.is_some();
             [
-                Readiness::new(state.readable > 0, on),
+                Readiness::new(state.readable > 0, no_edge_follows),
                 Readiness::new(state.room > 0, state.closed),
             ]
         };

@@ -179,7 +179,7 @@ impl DirectionState {
     pub(super) fn ask(&mut self) -> Asked {
         if self.ready.now {
             Asked::Ready
-        } else if self.ready.on {
+        } else if self.ready.no_edge_follows {
             self.ready.now = true;
             Asked::Next
         } else {
@@ -196,7 +196,7 @@ impl DirectionState {
     /// the kernel has reported that no edge will follow.
     pub(super) fn clear_short(&mut self, drained: bool) {
         self.ready.now = false;
-        self.ready.on |= !drained;
+        self.ready.no_edge_follows |= !drained;
     }
 }
 
@@ -209,7 +209,7 @@ fn deliver(
 ) {
     let halves = sources.get_mut(token).into_iter().flatten();
     for (half, ready) in halves.zip(ready) {
-        half.ready.on |= ready.on;
+        half.ready.no_edge_follows |= ready.no_edge_follows;
         if ready.now {
             half.ready.now = true;
             half.waiters.take_all(woken);

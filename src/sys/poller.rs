@@ -37,15 +37,18 @@ const WAKE_TOKEN: usize = usize::MAX;
 pub(crate) struct Readiness {
     /// Whether the next call would not block.
     pub(crate) now: bool,
-    /// A call that did less than was asked for does not mean that nothing is left: the next one
-    /// may not block either, and no event may follow. (The peer has closed, the source has
-    /// failed, or a read stopped at a mark of urgent data.)
-    pub(crate) on: bool,
+    /// Perhaps no further event follows, even after a call that did less than was asked for: the
+    /// next call may not block either. (The peer has closed, the source has failed, or a read
+    /// stopped at a mark of urgent data.)
+    pub(crate) no_edge_follows: bool,
 }
 
 impl Readiness {
-    pub(crate) fn new(now: bool, on: bool) -> Self {
-        Self { now: now || on, on }
+    pub(crate) fn new(now: bool, no_edge_follows: bool) -> Self {
+        Self {
+            now: now || no_edge_follows,
+            no_edge_follows,
+        }
     }
 }
 
@@ -137,8 +140,8 @@ impl PollerWait {
     pub(crate) fn events(&self) -> impl Iterator<Item = (usize, [Readiness; 2])> {
         self.found.iter().map(|event| {
             let failed = event.is_error();
-            let read_on = event.is_read_closed() || event.is_priority() || failed;
-            let read = Readiness::new(event.is_readable(), read_on);
+            let no_read_edge = event.is_read_closed() || event.is_priority() || failed;
+            let read = Readiness::new(event.is_readable(), no_read_edge);
             let write = Readiness::new(event.is_writable(), event.is_write_closed() || failed);
             (event.token().0, [read, write])
         })
