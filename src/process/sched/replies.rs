@@ -67,8 +67,8 @@ impl Sched {
                 Record::Panic { message, place } => {
                     let place =
                         place.map(|(file, line, column)| PanicLocation::new(file, line, column));
-                    let who = self.who(worker);
-                    self.item_failed(worker, Panic::remote(message, place, who).into(), now)?;
+                    let name = self.worker_name(worker);
+                    self.item_failed(worker, Panic::remote(message, place, name).into(), now)?;
                 }
                 Record::Codec { of, detail } => {
                     let error = self.codec_error(worker, of, detail);
@@ -251,8 +251,8 @@ impl Sched {
         Ok(())
     }
 
-    /// The name of the worker in which an item has run.
-    fn who(&self, worker: usize) -> String {
+    /// The name of a worker, for messages.
+    fn worker_name(&self, worker: usize) -> String {
         let pid = self.workers[worker].pid;
         match &self.policy.only {
             Some(name) => format!("{name} (process {pid})"),

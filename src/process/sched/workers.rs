@@ -174,7 +174,7 @@ pub(crate) struct Worker {
     /// It has completed something since it was started.
     pub(crate) fruitful: bool,
     /// The total weight of the fruitless deaths in a row.
-    weight: u32,
+    fruitless_weight: u32,
 }
 
 /// How soon a worker that was asked for items should answer; afterwards others are asked, too,
@@ -199,7 +199,7 @@ impl Worker {
             served: 0,
             late: None,
             fruitful: false,
-            weight: 0,
+            fruitless_weight: 0,
         }
     }
 
@@ -379,18 +379,22 @@ impl Worker {
             None if killed => KILLED,
             None => ENDED,
         };
-        let before = if self.fruitful { 0 } else { self.weight };
-        let weight = before.saturating_add(more);
+        let before = if self.fruitful {
+            0
+        } else {
+            self.fruitless_weight
+        };
+        let fruitless_weight = before.saturating_add(more);
         *self = Self {
-            state: State::Down(Some(now + pause(weight, killed))),
-            weight,
+            state: State::Down(Some(now + pause(fruitless_weight, killed))),
+            fruitless_weight,
             ..Self::new(now)
         };
     }
 
     /// Whether the slot is given up, because its workers do not live.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.weight >= GIVE_UP
+        self.fruitless_weight >= GIVE_UP
     }
 
     /// When this worker will have been in its state for too long.
@@ -408,10 +412,10 @@ impl Worker {
 }
 
 /// How long after a death the slot stays empty, if the fruitless deaths in a row have that weight.
-fn pause(weight: u32, killed: bool) -> Duration {
+fn pause(fruitless_weight: u32, killed: bool) -> Duration {
     let (deaths, most) = match killed {
-        true => (weight / KILLED, 50),
-        false => (weight / ENDED, 1000),
+        true => (fruitless_weight / KILLED, 50),
+        false => (fruitless_weight / ENDED, 1000),
     };
     match deaths {
         0 | 1 => Duration::ZERO,
