@@ -410,8 +410,8 @@ class Child:
         return wake in ready
 
     def batch(self, head, count, items, run, told=None):
-        """Runs the items until all have ended or the slice is over. Returns the records, how many items have begun, the
-        time that they took, and whether items are left."""
+        """Runs the items until all have ended or the time slice is over. Returns the records, how many items have begun,
+        the time that they took, and whether items are left."""
         # The low bits count, because a worker has gates for 64 frames in a row; the rest is a number that nothing else contains.
         nonce = varint(random.getrandbits(56) << 6 | 1 << 62 | next(self.batches) & 63)
         payload = [bytes([FRAME_BATCH]), nonce, head]
@@ -419,7 +419,7 @@ class Child:
         self.heard.clear()
         self.send([bytes([MESSAGE]) + length(size) + b"".join(payload), items], run.wake)
         recalled, asked, kill_at, seen = None, None, None, 0
-        recall_at = time.monotonic() + run.slice if run.slice and count > 1 else None
+        recall_at = time.monotonic() + run.time_slice if run.time_slice and count > 1 else None
         while True:
             if asked is not None and recalled is None:
                 # The answer may be anywhere between the other records.
@@ -464,7 +464,8 @@ class Run:
     """A task that runs on this worker."""
 
     def __init__(self, grace):
-        self.slice = 0.0
+        # After how many seconds no more of its items begin. 0: there is no limit.
+        self.time_slice = 0.0
         self.grace = grace
         self.wake, self.bell = os.pipe()
         self.cancelled = False
@@ -762,10 +763,10 @@ class Holder(WorkerPlugin):
                 run.close()
 
     def run_frame(self, key, run, head, items, kept):
-        setup, context, flags, slice, count, needs, head = head.split(b" ", 6)
+        setup, context, flags, time_slice, count, needs, head = head.split(b" ", 6)
         setup, context, flags, count = setup.decode(), context.decode(), int(flags), int(count)
         needs = [int(number) for number in needs.split(b",") if number]
-        run.slice = float(slice)
+        run.time_slice = float(time_slice)
         return self.try_run(key, run, setup, context, flags, count, dict(zip(needs, kept)), head, items)
 
     def kept(self, records):
@@ -916,6 +917,9 @@ FREE = ord("f")
 
 # Exceptions that mean cancellation.
 CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
+# After how many seconds a task begins no more items, so that other tasks have their turn. The rest of its frame becomes the
+# next task.
+TIME_SLICE = 0.4
 # Larger arguments in a task's graph slow the scheduler down.
 LARGE = 256 << 10
 # The longest time for which a submission waits for others.
@@ -1189,7 +1193,7 @@ class Virtual:
                 if result.kind == DONE or frame.asked or begun >= count:
                     return self.end(frame, begun, nanos)
                 frame.items = rest_of(frame, result.begun)
-                # The next slice's records are reported from their beginning.
+                # The next task's records are reported from their beginning.
                 frame.attempt, frame.told, frame.answered, frame.begun = None, 0, 0, 0
         except Gone as gone:
             await self.turn(frame)
@@ -1253,7 +1257,7 @@ class Virtual:
         self.end(frame, frame.count, 0)
 
     def withdrawn(self, frame, begun, nanos):
-        """The pool has cancelled the rest of the frame, and what still runs is being ended. Earlier slices ran `begun` items."""
+        """The pool has cancelled the rest of the frame, and what still runs is being ended. Its earlier tasks ran `begun` items."""
         begun += frame.begun
         if frame.begun > frame.answered:
             self.write(message(bytes([RECORD_PANIC]), text("it was cancelled"), b"\0"))
@@ -1357,10 +1361,10 @@ class Gateway:
         if frame.context:
             context = str(frame.context)
             await asyncio.shield(self.contexts[frame.context][1])
-        slice = 0 if frame.flags & INITIALIZES else self.config["slice"]
+        time_slice = 0 if frame.flags & INITIALIZES else TIME_SLICE
         flags = frame.flags | (KEEPS if frame.keep else 0)
         needs = ",".join(map(str, frame.needs))
-        head = f"{self.name} {setup} {context} {flags} {slice} {count} {needs} ".encode()
+        head = f"{self.name} {setup} {context} {flags} {time_slice} {count} {needs} ".encode()
         head += frame.head(count)
         items, large = frame.items, None
         inputs = [self.kept[number] for number in frame.needs]
@@ -1814,7 +1818,7 @@ def is_private(address):
 
 def settings():
     """Parses the arguments: `name=value`, some of them repeated."""
-    config = {"args": [], "env": {}, "options": {}, "retries": 2, "slice": 0.4, "timeout": 5}
+    config = {"args": [], "env": {}, "options": {}, "retries": 2, "timeout": 5}
     resources = {}
     for argument in map(os.fsencode, sys.argv[1:]):
         name, _, value = argument.partition(b"=")
