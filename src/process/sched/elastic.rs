@@ -14,7 +14,9 @@
 use std::time::{Duration, Instant};
 
 use super::Sched;
-use super::workers::{State, Worker};
+#[cfg(feature = "__machines")]
+use super::workers::State;
+use super::workers::Worker;
 
 /// The settings of a pool whose number of workers depends on the work.
 #[derive(Clone, Copy, Debug)]
@@ -136,18 +138,6 @@ impl Sched {
         }
     }
 
-    /// Whether no worker lives long enough to do anything, as the death of worker `index` has
-    /// shown.
-    pub(super) fn is_hopeless(&self, index: usize) -> bool {
-        match self.policy.elastic {
-            None => self.workers.iter().all(Worker::is_given_up),
-            // Some slots may never have been tried.
-            Some(_) => {
-                self.workers[index].is_given_up() && self.workers.iter().all(Worker::is_away)
-            }
-        }
-    }
-
     /// The engine has workers that wait for slots: the driver asks for them at once.
     #[cfg(feature = "__machines")]
     pub(crate) fn ask_engine(&mut self, now: Instant) {
@@ -169,10 +159,5 @@ impl Worker {
             let waits = frame.end.saturating_sub(frame.begun().max(front));
             (frame.function, waits)
         })
-    }
-
-    /// Whether the slot has no worker, or one that is about to end.
-    fn is_away(&self) -> bool {
-        self.state.is_down() || matches!(self.state, State::Leaving(_) | State::Dying(_))
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::startup::StartFailure;
-use super::workers::{INITIALIZE, State};
+use super::workers::{INITIALIZE, State, Worker};
 use super::{Action, How, Sched, Stop};
 use crate::process::job::decoder::{DecodingThread, Taken, Values};
 use crate::process::job::reading::{Chore, Reading};
@@ -169,6 +169,18 @@ impl Sched {
         }
         for worker in self.workers.iter_mut().filter(|worker| worker.is_serving()) {
             worker.state = State::Retiring;
+        }
+    }
+
+    /// Whether no worker lives long enough to do anything, as the death of worker `index` has
+    /// shown.
+    pub(super) fn is_hopeless(&self, index: usize) -> bool {
+        match self.policy.elastic {
+            None => self.workers.iter().all(Worker::is_given_up),
+            // Some slots may never have been tried.
+            Some(_) => {
+                self.workers[index].is_given_up() && self.workers.iter().all(Worker::is_away)
+            }
         }
     }
 

@@ -243,6 +243,11 @@ impl Worker {
         matches!(self.state, State::Ready | State::Retiring)
     }
 
+    /// Whether the slot has no worker, or one that is about to end.
+    pub(super) fn is_away(&self) -> bool {
+        self.state.is_down() || matches!(self.state, State::Leaving(_) | State::Dying(_))
+    }
+
     /// Whether it gets no more items, and is idle.
     pub(crate) fn is_leaver(&self) -> bool {
         self.state == State::Retiring && self.is_through()
