@@ -229,10 +229,11 @@ class Outcome:
 
 TIMED, INITIALIZES, KEEPS = 1, 2, 4
 TAIL = 4096
-# In place of a head: this task has several short frames. In place of an offset: the results so far of such a task.
+# `TOGETHER` as a task's head: the task has several short frames. `REPORT` as an event's offset: the event has the results
+# of such a task so far.
 TOGETHER = b"*"
 REPORT = -1
-# How long the results of short frames in one task may wait for another frame of it that takes longer than expected.
+# In such a task: how many seconds after the first frame began the finished results are reported, even while a frame runs.
 REPORT_AFTER = 0.02
 EXECUTABLE = "executable"
 
@@ -851,7 +852,7 @@ class Holder(WorkerPlugin):
             raise self.death(child) from None
         child.served += begun
         old = self.config["replace_after"] and child.served >= self.config["replace_after"]
-        # It has ended early without being asked to: it wants to be replaced.
+        # If the process has ended its frame early and was not asked to, it asks to be replaced.
         self.give_back(child, old or begun < count and not sliced)
         return outcome(SLICED if sliced else DONE, begun, nanos, attempt, records=records)
 
@@ -924,9 +925,12 @@ TIME_SLICE = 0.4
 LARGE = 256 << 10
 # The longest time for which a submission waits for others.
 BEAT = 0.003
-# A task of several short frames has at least so many seconds of work, if there are enough frames, and at most so many; and
-# what each frame costs beside its items.
-LITTLE, SHORT, HANDLING = 0.001, 0.005, 0.0001
+# A task of several short frames has at least so many seconds of work, if there are enough frames.
+LITTLE = 0.001
+# It has at most so many. A frame with as much work or more is a task of its own.
+SHORT = 0.005
+# How many seconds a frame takes in addition to its items.
+HANDLING = 0.0001
 # The most functions whose times are remembered: programs have fewer.
 FUNCTIONS = 10_000
 
@@ -1502,7 +1506,8 @@ class Gateway:
             fetched.set_exception(error)
 
     def work(self, code, count):
-        """How many seconds `count` items of a function should take, if that is short."""
+        """How many seconds a frame with `count` items of a function should take. `None` if that is `SHORT` or more, or not
+        known: then the frame is a task of its own."""
         item_seconds = self.item_seconds.get(code)
         work = SHORT if item_seconds is None else item_seconds * count + HANDLING
         return work if work < SHORT else None
