@@ -4,17 +4,17 @@
 //!    that in its token; if it still runs after the grace period, everything else is taken back
 //!    from its worker, which is killed (W4).
 //! 2. An item with a *timeout* is timed from its start, which its worker records beside the gate.
-//!    The parent checks when the earliest possible time is up, and again when the item that it
-//!    finds running then is due: one check per timeout and frame, not one per item. Finished
-//!    results are read first, so an item that ended in time is never blamed. A worker may also be
-//!    killed, after a separate grace period, because of a frame with ends of channels that was
-//!    taken back before it had begun: the ends are open until the worker reads of it, and a stopped
-//!    one never does (W25). A plain worker that does not say how far it got in a recalled frame is
-//!    killed as well, unless it runs a wanted item.
-//! 3. Where *each* item is waited for, or frames that should have been *brief* stand behind one
-//!    that is not, the results of a frame that takes longer than expected are read early, and its
-//!    items that have not begun are taken back, so that the frame ends with the running item:
-//!    finished results do not wait for unfinished ones.
+//!    The parent checks once when the first item of the frame could be late. If another item runs
+//!    then, it checks again when that one is late: one check per timeout and frame, not one per
+//!    item. Finished results are read first, so an item that ended in time is never blamed. A
+//!    worker may also be killed, after a separate grace period, because of a frame with ends of
+//!    channels that was taken back before it had begun: the ends are open until the worker reads of
+//!    it, and a stopped one never does (W25). A plain worker that does not say how far it got in a
+//!    recalled frame is killed as well, unless it runs a wanted item.
+//! 3. Finished results do not wait for unfinished ones in two cases: each item has its own waiter
+//!    (`each`); or brief frames are queued behind a long one. Then the results of a frame that
+//!    takes longer than expected are read early, and its items that have not begun are taken back,
+//!    so that the frame ends with the running item.
 //! 4. A worker that does not begin its first frame is woken, once: it may sleep although it reports
 //!    that it does not (`fast`).
 //!
@@ -23,7 +23,7 @@
 //! timeout: those that wait for a worker have no deadline yet. A heap would need an update for each
 //! frame that is sent, ends or is checked, which costs more than it saves.
 //!
-//! Tests: `sim`, `tests/process/calls.rs`.
+//! Tests: `checks/inside/sched_simulated.rs`, `tests/process/calls.rs`.
 
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,7 @@ impl Sched {
                 due(self.wants(index).then_some(at));
             }
             let unbegun = |frame: &SentFrame| frame.begun() < frame.end;
+            // From when on `victim` may find something: every time that it looks at is here.
             if waits && worker.frames.iter().any(unbegun) {
                 due(news(Some(worker.stealable_at())));
             }
@@ -103,8 +104,9 @@ impl Sched {
             // again later.
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
         } else if frame.runs() || frame.end == 0 || worker.is_plain {
-            // It may be killed because of a frame that it has not begun, whose ends are open as
-            // long as it lives; and a plain worker may not have reported what it has begun.
+            // A worker is killed, too, for a frame that it has not begun, if that frame's channel
+            // ends stay open as long as the worker lives. And a plain worker may not have reported
+            // what it has begun.
             worker.fruitful = true;
             self.kill(index, now);
         }
@@ -177,7 +179,8 @@ impl Sched {
             let last_began = self.epoch.instant(frame.gate().started());
             let idle_since = match begun {
                 0 => worker.stealable_at(),
-                _ => last_began.unwrap_or(now) + timeout, // otherwise it would be late already
+                // Its last item has ended by then; otherwise it would have timed out.
+                _ => last_began.unwrap_or(now) + timeout,
             };
             let patience = timeout.max(self.policy.patience);
             if position == 0 && worker.is_plain && idle_since + patience <= now {

@@ -4,10 +4,11 @@
 //! carries out its [`Action`]s. It uses no socket, process or clock, so a simulation can drive it.
 //!
 //! **Protocol.**
-//! 1. Jobs with waiting items are in one queue. The first gives a frame to the worker that has the
-//!    fewest and goes to the end: a long `map` does not delay later calls. (`frame_size`)
+//! 1. Jobs with waiting items are in one queue. The job at the front sends a frame to the ready
+//!    worker with the fewest frames, and then goes behind the other jobs of its priority: a long
+//!    `map` does not delay later calls. (`frame_size`)
 //! 2. An idle worker takes over items that another has not begun, if that one has run its frame for
-//!    a millisecond; for longer, if others were about to begin them before.
+//!    a millisecond; eight times as long for each time that they moved before any had begun.
 //! 3. When a worker dies, the item that it was running fails or is run again; the rest goes back to
 //!    the front of the job (`deaths`).
 //! 4. When a running item is cancelled or times out, its worker is notified at once. After the
@@ -30,7 +31,7 @@
 //!   stopped, and has reported what it had begun.)
 //! - **W5** Every job ends exactly once: it leaves the table when it is finished.
 //!
-//! Tests: `sim` (seeded simulation), `tests/process/pool.rs`.
+//! Tests: `checks/inside/sched_simulated.rs` (seeded simulation), `tests/process/pool.rs`.
 
 mod callers;
 mod contexts;
@@ -73,7 +74,8 @@ const FRAME_BYTES: usize = 1 << 20;
 /// The longest grace period: later times might not be representable.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// How many jobs are looked at that wait for the engine, for one with brief frames behind them.
+/// How many jobs may be passed over while the engine is full, to find one whose next frame is
+/// brief.
 const MOST_PASSED: usize = 64;
 
 const SIGKILL: i32 = 9;
@@ -344,7 +346,8 @@ impl Sched {
             if worker.limit().is_some_and(|limit| limit <= now) {
                 self.time_is_up(index, now);
             } else if worker.state.start_at().is_some_and(|at| at <= now) && self.wants(index) {
-                // until `started` or `died` says more
+                // `Dying` here only marks the slot as taken; `started`, `put_off` or `died` sets
+                // its real state.
                 self.workers[index].state = State::Dying(now);
                 self.actions.push(Action::Spawn(index));
             }
@@ -379,7 +382,8 @@ impl Sched {
 
     /// Sends frames while there is work and room.
     fn dispatch(&mut self, now: Instant) {
-        // The jobs before `place` wait for their contexts, or for the engine.
+        // The jobs before `place` wait for their contexts, or for the engine. `before` has the ids
+        // of those that wait for contexts.
         let (mut place, mut before) = (0, Vec::new());
         while let Some(&(_, id)) = self.queue.get(place) {
             let Some(job) = self.jobs.get_mut(&id) else {
@@ -517,8 +521,8 @@ impl Sched {
 
     /// Lets idle workers take over items that others have not begun and will not begin soon.
     fn take_over(&mut self, now: Instant) {
-        // Tries again for each frame: a victim that has just begun its frame gives nothing, but
-        // others may, and it may be long until the next event. (The number of attempts is limited,
+        // If the chosen worker has begun the items meanwhile, it gives none. Another may, so the
+        // search is repeated now rather than at the next event. (The number of attempts is limited,
         // because a misbehaving worker may change what the parent sees all the time.)
         for _ in 0..self.workers.len() * GATES {
             // A plain worker gives items only after it has answered. If it does not answer in time,
@@ -538,7 +542,10 @@ impl Sched {
         }
     }
 
-    /// The frame with the most items that have not begun, and how much of it to leave.
+    /// The frame with the most items that have not begun. Returns its worker, its position, and the
+    /// index in the frame from which items are taken back. (`deadline` has the
+    /// time of the same condition: where this depends on another time, that has to, too, or the
+    /// driver sleeps through it.)
     fn victim(&self, now: Instant) -> Option<(usize, usize, u32)> {
         let mut best: Option<(u32, (usize, usize, u32))> = None;
         for (index, worker) in self.workers.iter().enumerate() {
@@ -589,7 +596,8 @@ impl Sched {
         self.say(worker, &Frame::Recall { sequence, cancel });
     }
 
-    /// `worker` has received some bytes, so a request after these is still on its way.
+    /// `worker` has received some bytes. So a request that was sent after these may not have
+    /// arrived yet, and gets more time.
     pub(crate) fn takes(&mut self, worker: usize, now: Instant) {
         let by = now + self.policy.patience;
         self.workers[worker].took_at = now;

@@ -1,6 +1,6 @@
 //! A frame that was sent to a worker, and the gate that says how much of it has begun.
 //!
-//! Tests: `sched::sim`.
+//! Tests: `checks/inside/sched_simulated.rs`.
 
 use std::time::Instant;
 

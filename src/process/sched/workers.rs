@@ -24,12 +24,12 @@
 //! **Back-off.** A death of a worker that has completed nothing, not even a failed item, is
 //! *fruitless*. After the first, the slot is filled again at once, and after each further one later
 //! and later, up to a second. After five in a row the slot is abandoned until there is work; when
-//! all are, waiting calls fail. The same holds after the second in a row that never reached `init`,
-//! or the first that computed all that time. More kills from outside are tolerated, because they do
-//! not show that the program cannot start. (One weight counts both kinds, so in a mixture a pause
-//! may be shorter or longer than its number says.)
+//! all are, waiting calls fail. Two workers in a row that never reach `init` also abandon the slot,
+//! and so does one that computes for ten seconds before it. More kills from outside are tolerated,
+//! because they do not show that the program cannot start. (One weight counts both kinds, so if
+//! kills and own deaths alternate, the pause does not follow from the number of deaths.)
 //!
-//! Tests: `sched::sim`.
+//! Tests: `checks/inside/sched_simulated.rs`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -51,9 +51,10 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a worker may take to exit, or to die before it is killed again.
 pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a worker may run a frame before its other items are taken over.
+/// How long a worker may run a frame before its other items are taken over. Also how soon
+/// `kill_overdue` looks again.
 pub(crate) const TAKE_OVER_AFTER: Duration = Duration::from_millis(1);
-/// How many times taking an item back makes that eight times as long: up to half a minute.
+/// Each move of an unbegun item multiplies that time by eight, at most this often (33 s).
 const MOST_MOVES: u32 = 5;
 
 /// How long a worker may take to begin its first frame before it is nudged.
@@ -82,8 +83,8 @@ const KILLED: u32 = 1;
 /// The weight of a worker that never reached `init`: the next would probably take as long again.
 const LATE: u32 = 50;
 
-/// How long others wait for the answer about a context of a worker that is silent. (The last bytes
-/// that it was sent may be on their way for some seconds.)
+/// How long a job waits for a worker's answer about a context if that worker sends nothing. (The
+/// last bytes that it was sent may be on their way for some seconds.)
 const SILENT: Duration = Duration::from_secs(10);
 
 /// How a worker has a context (`contexts`).
@@ -397,7 +398,8 @@ impl Worker {
         };
     }
 
-    /// Whether the slot is given up, because its workers do not live.
+    /// Whether the slot is given up, because too many of its workers died in a row without having
+    /// completed anything.
     pub(crate) fn is_given_up(&self) -> bool {
         self.fruitless_weight >= GIVE_UP
     }
