@@ -49,7 +49,8 @@ struct Pending<T> {
     payload: T,
 }
 
-/// Identifies one pending timer; stale after it has fired or been removed.
+/// Identifies one pending timer; stale after it has fired or been removed. The order of the fields
+/// is the order in which timers of one deadline go off: the one that was created first is first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TimerKey {
     created: u32,
@@ -59,8 +60,8 @@ pub(crate) struct TimerKey {
 impl TimerKey {
     /// A key of no timer.
     pub(crate) const STALE: Self = Self {
-        slot: u32::MAX,
         created: u32::MAX,
+        slot: u32::MAX,
     };
 }
 
