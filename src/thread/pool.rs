@@ -223,8 +223,9 @@ impl ThreadPool {
     /// The shape is that of [`std::thread::scope`].
     ///
     /// # Panics
-    /// A panic of `f` is resumed after all tasks have ended; if there is none, the first panic of a
-    /// task that was not taken by [`join`](super::ScopedTask::join).
+    /// A panic of `f` is resumed after all tasks have ended. If `f` does not panic, but tasks do,
+    /// one of their panics is resumed: the first in time that [`join`](super::ScopedTask::join) has
+    /// not taken.
     ///
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(2);

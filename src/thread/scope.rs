@@ -17,8 +17,9 @@
 //! comes first, `join` or the end of the scope, takes it.
 //!
 //! **Guarantees.** The end of a scope runs only that scope's tasks. When the scope returns, all
-//! tasks have ended, and their captures and untaken results have been dropped. The body's own panic
-//! takes precedence over those of tasks.
+//! tasks have ended, and their captures and untaken results have been dropped. It resumes at most
+//! one panic: the body's own; otherwise, of the tasks' panics that no `join` has taken, the one
+//! that was recorded first, in time.
 //!
 //! Tests: `tests/thread/pool.rs`.
 
@@ -251,13 +252,13 @@ where
             worker.wait(ROUNDS, || latch.is_set(), || latch.park(), help);
         };
         let (returned, panics) = open(worker, body, rest, wait);
-        let mut unheard = panics.into_iter().flatten();
+        let mut untaken = panics.into_iter().flatten();
         let first = match &returned {
-            Ok(_) => unheard.next(),
+            Ok(_) => untaken.next(),
             Err(_) => None, // the body's own comes first
         };
         // One by one: the payloads' own destructors may panic.
-        unheard.for_each(|panic| panic::contain(|| drop(panic)));
+        untaken.for_each(|panic| panic::contain(|| drop(panic)));
         match (returned, first) {
             (Ok(value), None) => result = Some(value),
             (Err(payload), _) => resume_unwind(payload),

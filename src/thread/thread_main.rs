@@ -29,7 +29,8 @@ use crate::loom::{hint, thread};
 use crate::record;
 use crate::task::{Runnable, context, panic};
 
-/// How many rounds a searcher looks before it goes to sleep: some microseconds.
+/// How many rounds a searcher looks before it goes to sleep: with about 700 spin hints and 14
+/// yields, some tens of microseconds.
 const SEARCH_ROUNDS: u32 = 16;
 
 /// How many of the first rounds do not yield the processor.

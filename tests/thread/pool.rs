@@ -554,6 +554,44 @@ fn an_unjoined_panic_resumes_when_the_scope_ends() {
 }
 
 #[test]
+fn of_several_panics_of_a_scope_the_first_untaken_one_in_time_is_resumed() {
+    let _watchdog = watchdog();
+    // The second task panics when the panic of the first has been recorded.
+    let pool = ThreadPool::with_threads(2);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.scope(|s| {
+            let first = s.spawn(|| panic!("first"));
+            s.spawn_detached(move || {
+                eventually("the first task has ended", || first.is_finished());
+                panic!("second")
+            });
+        });
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "first");
+
+    // The order is not that of the calls of `spawn`: a single thread runs the newest task first.
+    let pool = ThreadPool::with_threads(1);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.install(|| {
+            trefoil::scope(|s| {
+                s.spawn_detached(|| panic!("spawned first"));
+                s.spawn_detached(|| panic!("spawned last"));
+            });
+        });
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "spawned last");
+
+    // One that was taken does not count.
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        pool.scope(|s| {
+            assert!(s.spawn(|| panic!("taken")).join().is_err());
+            s.spawn_detached(|| panic!("untaken"));
+        });
+    }));
+    assert_eq!(message(&*caught.unwrap_err()), "untaken");
+}
+
+#[test]
 fn what_a_scope_was_given_is_dropped_when_it_ends() {
     let _watchdog = watchdog();
     let drops = Counter::default();

@@ -11,8 +11,8 @@
 //! are counted in advance for that.
 //! 3. [`Lender::end_after`] runs the body of the scope. It neither returns nor unwinds before the
 //!    count is zero. 4. The thread that has counted off the last entry sets the latch that
-//!    `end_after` waits for. After that the lender may be gone, so the thread reads before which
-//!    thread to wake (as P5).
+//!    `end_after` waits for. The lender may be freed as soon as the latch is set. So the thread
+//!    copies the waiter's handle before (as P5).
 //!
 //! - **P15** The references that have lost their lifetime are inside [`ErasedEntry`]: those of the
 //!   entry, and the pointer to the lender. Each `ErasedEntry` is counted until its entry has been
@@ -73,7 +73,7 @@ const IN_ADVANCE: usize = 64;
 pub(in crate::thread) struct Lender {
     /// Entries not yet dropped, and one for the body.
     left: Countdown,
-    /// The panics of entries, in the order in which they happened; `None`: it has been taken.
+    /// The panics of entries, in the order in which they were recorded; `None`: it has been taken.
     pub(in crate::thread) panics: Mutex<Vec<Option<Panic>>>,
     /// The addresses of the entries that threads wait for, with those threads.
     joining: Mutex<Vec<(usize, WakeHandle)>>,
@@ -150,12 +150,13 @@ impl Lender {
         wait: impl FnOnce(&Latch),
     ) -> thread::Result<R> {
         ended.add(self, IN_ADVANCE);
-        // P16: between here and the end of the wait nothing unwinds, but in a forked child, where
-        // no thread is that has the rest.
+        // P16: between here and the end of the wait nothing unwinds, except in a forked child,
+        // which lacks the threads that have the remaining entries.
         let result = catch_unwind(AssertUnwindSafe(body));
         rest();
         let own = 1 + ended.take(self);
-        // If all are this thread's own, no other will count, or look at the latch.
+        // If all counted entries are this thread's own, no other thread touches the count or the
+        // latch.
         if !self.left.is(own) && !self.left.off(own) {
             wait(&self.latch);
             assert!(self.latch.is_set(), "P16: something is lent");

@@ -89,7 +89,8 @@ impl Sleeper {
 
 /// The sleepers, and what changes under their lock.
 pub(super) struct Asleep {
-    /// Newest last: the warmest thread is woken first.
+    /// In the order in which they fell asleep. The thread that fell asleep last is woken first,
+    /// because its caches are most likely still warm.
     pub(super) sleepers: Vec<Arc<Sleeper>>,
     pub(super) closed: bool,
     /// Workers of this pool that are inside its `shutdown`.
