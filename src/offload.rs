@@ -27,10 +27,11 @@ use crate::record;
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
 
-/// The number of calls that may run at once before others wait.
+/// The number of threads up to which each call gets one at once. Beyond it one more is added when
+/// no call was begun for as long as [`STILL`].
 const MAX_THREADS: usize = 128;
 
-/// How long others wait while all of those are stuck.
+/// How long the queued calls wait, while all threads are stuck, until another thread is added.
 const STILL: Duration = Duration::from_millis(10);
 
 /// Runs `f` on a thread that may block. Fails if the system refuses to start one.

@@ -315,7 +315,7 @@ impl Child {
             _ => Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!(
-                    "process {} has ended, but its status went to somebody else: code of this \
+                    "process {} has ended, but its status was taken before: other code of this \
                      program waits for any child, or SIGCHLD is ignored",
                     self.pid
                 ),

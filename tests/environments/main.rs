@@ -372,7 +372,9 @@ fn stuck() {
     };
     println!("after {:?}: {exit}", begin.elapsed());
     let started = procs.stats().started;
-    std::thread::sleep(Duration::from_millis(300)); // longer than the pause before another start
+    // Longer than any pause before another start: at most 50 ms after a kill, and 256 ms after the
+    // fifth death (`pause` in `process/sched/workers.rs`).
+    std::thread::sleep(Duration::from_millis(300));
     assert_eq!(
         procs.stats().started,
         started,

@@ -47,7 +47,7 @@ use super::PoolError;
 use super::parent::launch::Launch;
 use super::parent::settings::Settings;
 
-/// /// The items that are public at the crate's root.
+/// The items that are public at the crate's root.
 pub(crate) mod root {
     #[cfg(feature = "dask")]
     pub use super::dask::Dask;

@@ -3,7 +3,7 @@
 //! **Job.** In each turn it submits jobs for the slots that the driver asks for, and asks `squeue`
 //! about jobs that have not called back: one may have ended, wait in Slurm's queue, or need a copy
 //! of the executable (`slurm_copy`). It ends what no slot wants, and what is out of reach. Then it
-//! sleeps until the driver rings, somebody dials, a copy has ended, or one of these is due.
+//! sleeps until the driver rings, a process connects, a copy has ended, or one of these is due.
 //!
 //! A job that ends before it has called back is replaced by another, since the fault may be its
 //! node's. After [`MOST_EARLY_ENDS`] of them, or if there is no other job, the callers get its last
@@ -31,7 +31,9 @@ use crate::sys::poll::poll_patiently;
 /// How often `squeue` is asked about jobs that have not connected: at first, and at most.
 const SQUEUE_INTERVALS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
-/// How long callers get the last failure, until jobs are submitted again.
+/// How long callers get the last failure, until jobs are submitted again. It outlasts the pauses
+/// between five failed starts in a row (84 ms), after which a slot is given up (`Worker::died`). So
+/// the words of one failure reach the callers, before jobs are submitted again.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long no connection is accepted after `accept` has failed.

@@ -121,8 +121,8 @@ pub(crate) fn not_started(program: &Path, error: io::Error) -> io::Error {
 pub(crate) fn not_begun() -> String {
     let file = std::env::current_exe().unwrap_or_default();
     format!(
-        "it did not get to `trefoil::init()`; unless somebody has killed it, the system has ended \
-         {}, {ENDS}",
+        "it did not get to `trefoil::init()`; unless a user or a program has killed it, the system \
+         has ended {}, {ENDS}",
         file.display()
     )
 }

@@ -92,7 +92,7 @@ fn is_watched(registry: &Registry, number: RawFd, owner: usize) -> bool {
     !matches!(found, Err(Errno::NOENT | Errno::BADF))
 }
 
-/// macOS refuses a wait of more than three years.
+/// The longest wait: one day. (macOS refuses a wait of more than three years.)
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Waits until something happens, at most for `timeout`. If nothing does, it may end after a day.
