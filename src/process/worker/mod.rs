@@ -1,15 +1,18 @@
 //! The worker's side: a process that receives frames, runs their items and sends the results.
 //!
-//! `serve` is the main loop. `batch` runs the items of one frame and sends their results; `call`
+//! `serve` is the main loop. `inlet` has its frames; in a plain worker one of two threads reads
+//! them (`plain_inlet`). `batch` runs the items of one frame and sends their results; `call`
 //! connects a running item with its cancellation; `context` keeps the contexts of `map_with`;
 //! `memory` limits memory. `raw_call` turns functions into offsets within the program's image, and
-//! back. `stream` is the connection with the parent; `path` is what there is beside it: the fast
-//! path, or nothing.
+//! back. `stream` is the connection with the parent, `received` what has come on it.
 
 pub(super) mod batch;
 pub(super) mod call;
 pub(super) mod context;
+mod inlet;
 pub(super) mod memory;
+mod plain_inlet;
 pub(super) mod raw_call;
+mod received;
 pub(super) mod serve;
 pub(super) mod stream;

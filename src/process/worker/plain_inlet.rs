@@ -1,0 +1,358 @@
+//! In a plain worker: which of two threads reads the stream.
+//!
+//! **Job.** A frame that asks for items back (`Recall`) cannot wait for the end of the item that
+//! runs. A thread that always reads could answer it; but then each frame would wake two threads,
+//! one after the other.
+//!
+//! **Protocol.** One of the two threads is the reader.
+//! 1. The item thread reads its next frame itself ([`PlainInlet::next`]).
+//! 2. If it has not come back to the stream for a [`TICK`] because it runs items, the watcher
+//!    becomes the reader. It puts the frames that it need not handle itself into `relayed`, in
+//!    their order; they came before all that are still in `received`.
+//! 3. As soon as the item thread waits and there is nothing to relay, or one frame has been
+//!    relayed, the item thread is the reader again. (The watcher cannot be woken while it waits for
+//!    the stream. So the first frame after a long item wakes both.)
+//! 4. If the item thread has waited for a whole tick, the watcher sleeps, and is woken with the
+//!    next frame.
+//!
+//! The reader alone locks `received`. It handles all frames alike ([`PlainInlet::handle`]).
+//!
+//! If the watcher may not read (an item has forbidden it to its process), it ends: the item's
+//! result can still be sent.
+//!
+//! Tests: below; `tests/process/`, with `TREFOIL_PLAIN_WORKERS=1`.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use rustix::net::RecvFlags;
+
+use super::batch::send;
+use super::call::Canceller;
+use super::received::Received;
+use super::stream::Stream;
+use crate::loom::{Arc, Condvar, Mutex};
+use crate::process::wire::{Frame, Record};
+
+/// How long items run before the watcher reads in their thread's place.
+const TICK: Duration = Duration::from_millis(1);
+
+/// How much memory of a frame is kept until the next one.
+const KEPT: usize = 64 << 10;
+
+pub(super) struct PlainInlet {
+    received: Mutex<Received>,
+    reading: Mutex<Reading>,
+    /// For the watcher: it need not sleep any longer.
+    works: Condvar,
+    /// For the item thread: a frame was relayed, or it is the reader.
+    relays: Condvar,
+    canceller: Canceller,
+    /// Where questions are answered, and the lock of that direction (`Outlet`).
+    output: Stream,
+    whole: Arc<Mutex<()>>,
+}
+
+#[derive(Default)]
+struct Reading {
+    /// The frames that the watcher has read.
+    relayed: VecDeque<Vec<u8>>,
+    /// Whether the watcher is the reader.
+    by_watcher: bool,
+    /// Whether the item thread waits for a frame.
+    is_waiting: bool,
+    /// How often the item thread has received something.
+    received: u64,
+    watcher_sleeps: bool,
+}
+
+/// What became of a frame.
+enum Handled {
+    /// The item thread gets it.
+    Passed,
+    /// It was a `Recall`.
+    Answered,
+}
+
+impl PlainInlet {
+    pub(super) fn new(
+        received: Received,
+        canceller: Canceller,
+        output: Stream,
+        whole: Arc<Mutex<()>>,
+    ) -> Self {
+        Self {
+            received: Mutex::new(received),
+            reading: Mutex::default(),
+            works: Condvar::new(),
+            relays: Condvar::new(),
+            canceller,
+            output,
+            whole,
+        }
+    }
+
+    /// For the item thread: waits for the next frame, which replaces the one in `frame`.
+    pub(super) fn next(&self, frame: &mut Vec<u8>) {
+        if frame.capacity() > KEPT {
+            *frame = Vec::new(); // before the wait
+        }
+        let mut reading = self.reading.lock();
+        reading.is_waiting = true;
+        loop {
+            if let Some(relayed) = reading.relayed.pop_front() {
+                *frame = relayed;
+                break;
+            }
+            if reading.by_watcher {
+                reading = self.relays.wait(reading);
+                continue;
+            }
+            drop(reading);
+            let (handled, has_received) = self.read(frame);
+            reading = self.reading.lock();
+            reading.received += u64::from(has_received);
+            if matches!(handled, Handled::Passed) {
+                break;
+            }
+        }
+        reading.is_waiting = false;
+        if std::mem::take(&mut reading.watcher_sleeps) {
+            self.works.notify_one();
+        }
+    }
+
+    /// For the item thread: reads one frame. Also returns whether it had to wait for it.
+    fn read(&self, frame: &mut Vec<u8>) -> (Handled, bool) {
+        let mut received = self.received.lock();
+        let mut waited = false;
+        let length = loop {
+            match received.whole() {
+                Some(length) => break length,
+                None => waited = true,
+            }
+            received.make_room();
+            received.receive_or_end(RecvFlags::empty());
+        };
+        received.move_to(frame, length);
+        (self.handle(frame), waited)
+    }
+
+    /// Whether the next frame is here, and has items.
+    pub(super) fn has_batch(&self) -> bool {
+        let is_batch =
+            |frame: &[u8]| matches!(Frame::decode(frame), Ok(Some((Frame::Batch { .. }, _))));
+        let reading = self.reading.lock();
+        match reading.relayed.front() {
+            Some(frame) => is_batch(frame),
+            None => {
+                let received = self.received.try_lock(); // `None`: the watcher reads
+                received.is_some_and(|received| is_batch(received.rest()))
+            }
+        }
+    }
+
+    /// Handles what cannot wait.
+    fn handle(&self, frame: &[u8]) -> Handled {
+        match Frame::decode(frame) {
+            Ok(Some((Frame::Recall { sequence, cancel }, _))) => {
+                let end = self.canceller.recall(sequence, cancel);
+                let record = Record::Recalled { sequence, end }.bytes();
+                let one = self.whole.lock();
+                let _ = send(&self.output, &record, &[]); // without attachments nothing is refused
+                drop(one);
+                if cancel {
+                    self.canceller.look(); // last, because wakers are user code and may take long
+                }
+                return Handled::Answered;
+            }
+            Ok(Some((Frame::Batch { batch, .. }, _))) => {
+                self.canceller.open(batch.sequence, batch.count);
+            }
+            _ => {}
+        }
+        Handled::Passed
+    }
+
+    /// What the watcher does.
+    pub(super) fn watch(&self) {
+        let mut reading = self.reading.lock();
+        loop {
+            let before = reading.received;
+            (reading, _) = self.works.wait_until(reading, Instant::now() + TICK);
+            if reading.received != before {
+                continue;
+            }
+            if reading.is_waiting {
+                reading.watcher_sleeps = true;
+                while reading.watcher_sleeps {
+                    reading = self.works.wait(reading);
+                }
+                continue;
+            }
+            reading.by_watcher = true;
+            drop(reading);
+            let end = self.stand_in();
+            reading = self.reading.lock();
+            reading.by_watcher = false;
+            self.relays.notify_one();
+            if end.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// For the watcher: reads until the item thread waits.
+    fn stand_in(&self) -> rustix::io::Result<()> {
+        let mut received = self.received.lock();
+        loop {
+            let Some(length) = received.whole() else {
+                if self.reading.lock().is_waiting {
+                    return Ok(());
+                }
+                received.make_room();
+                received.receive(RecvFlags::empty())?;
+                continue;
+            };
+            let mut frame = Vec::new();
+            received.move_to(&mut frame, length);
+            if let Handled::Passed = self.handle(&frame) {
+                let mut reading = self.reading.lock();
+                reading.relayed.push_back(frame);
+                if reading.is_waiting {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(all(test, unix, not(any(loom, miri))))]
+mod tests {
+    use super::super::call::calls;
+    use super::super::received::ParentStream;
+    use super::*;
+    use crate::loom::thread::Builder;
+    use crate::process::wire::{BatchHead, CodeRef};
+    use crate::sys::ledger::Pages;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::{Receiver, channel};
+
+    fn batch(sequence: u64) -> Vec<u8> {
+        let code = CodeRef {
+            trampoline: 0,
+            function: 0,
+        };
+        let batch = BatchHead {
+            sequence,
+            code,
+            count: 1,
+            timed: false,
+            brief: false,
+            ends: false,
+            context: 0,
+        };
+        let (lent, items) = (Vec::new(), &[][..]);
+        Frame::Batch { batch, lent, items }.head(0)
+    }
+
+    fn recall(sequence: u64) -> Vec<u8> {
+        Frame::Recall {
+            sequence,
+            cancel: true,
+        }
+        .head(0)
+    }
+
+    /// The sequence of the next `Recalled`.
+    fn answer(mut parent: &UnixStream) -> u64 {
+        let mut bytes = Vec::new();
+        loop {
+            if let Ok(Some((Record::Recalled { sequence, .. }, _))) = Record::decode(&bytes) {
+                return sequence;
+            }
+            let mut one = [0];
+            parent.read_exact(&mut one).unwrap();
+            bytes.push(one[0]);
+        }
+    }
+
+    /// An inlet with its watcher, and a thread that takes frames and runs each batch until it is
+    /// told to go on.
+    fn begin() -> (UnixStream, Receiver<u64>, std::sync::mpsc::Sender<()>) {
+        let (parent, worker) = UnixStream::pair().unwrap();
+        let stream = Stream::new(worker.into());
+        let output = stream.try_clone().unwrap();
+        let parents_end = None;
+        let received = Received::new(ParentStream {
+            stream,
+            parents_end,
+        });
+        let (_, canceller) = calls((*Pages::own()).clone());
+        let inlet = PlainInlet::new(received, canceller, output, Arc::default());
+        let inlet = Arc::new(inlet);
+        let watched = inlet.clone();
+        Builder::new().spawn(move || watched.watch()).unwrap();
+        let ((begins, begun), (go_on, goes_on)) = (channel(), channel());
+        let items = move || {
+            let mut frame = Vec::new();
+            loop {
+                inlet.next(&mut frame);
+                let Ok(Some((Frame::Batch { batch, .. }, _))) = Frame::decode(&frame) else {
+                    return;
+                };
+                begins.send(batch.sequence).unwrap();
+                goes_on.recv().unwrap();
+            }
+        };
+        Builder::new().spawn(items).unwrap();
+        // (The watcher stays, and would end this process at the end of the stream.)
+        std::mem::forget(parent.try_clone().unwrap());
+        (parent, begun, go_on)
+    }
+
+    /// A question is answered while an item runs, however often the two threads have changed their
+    /// roles; and frames stay in their order, whichever of them has read them.
+    #[test]
+    fn a_question_is_answered_while_an_item_runs() {
+        let (mut parent, begun, go_on) = begin();
+        for round in 0..40 {
+            let first = 3 * round;
+            parent.write_all(&batch(first)).unwrap();
+            assert_eq!(begun.recv().unwrap(), first);
+            let more = [batch(first + 1), recall(first), batch(first + 2)].concat();
+            // Piece by piece, too: a frame may be half here.
+            for piece in more.chunks(if round % 2 == 0 { 7 } else { 1000 }) {
+                parent.write_all(piece).unwrap();
+            }
+            assert_eq!(answer(&parent), first, "while it runs");
+            for behind in 1..3 {
+                go_on.send(()).unwrap();
+                assert_eq!(begun.recv().unwrap(), first + behind);
+            }
+            go_on.send(()).unwrap();
+            for _ in 0..round % 5 {
+                parent.write_all(&recall(first)).unwrap();
+                assert_eq!(answer(&parent), first, "while nothing runs");
+            }
+        }
+        parent.write_all(&Frame::Bye.head(0)).unwrap();
+        assert!(begun.recv().is_err(), "the thread has ended");
+    }
+
+    /// What came together with a frame that runs long is answered as soon.
+    #[test]
+    fn a_question_behind_its_frame_is_answered() {
+        let (mut parent, begun, go_on) = begin();
+        for round in 0..40 {
+            let both = [batch(round), recall(round)].concat();
+            parent.write_all(&both).unwrap();
+            assert_eq!(begun.recv().unwrap(), round);
+            assert_eq!(answer(&parent), round);
+            go_on.send(()).unwrap();
+        }
+        parent.write_all(&Frame::Bye.head(0)).unwrap();
+        assert!(begun.recv().is_err());
+    }
+}

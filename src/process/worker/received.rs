@@ -1,0 +1,172 @@
+//! In the worker: the bytes that have arrived on the stream and have not been used yet.
+
+use std::io::{self, Write};
+use std::process::exit;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::stream::{Stream, die};
+use crate::process::payload::attachments::Arrivals;
+use crate::process::wire;
+use crate::sys::child::Handle;
+use crate::sys::large_pages;
+use crate::sys::poll::poll;
+use crate::sys::refused::refused;
+
+/// How much is received at once, unless a frame has announced that it is larger.
+const ROOM: usize = 8 << 10;
+/// How much of the buffer is kept after a large frame.
+const KEPT: usize = 4 << 20;
+
+/// For a frame of up to so many bytes, memory is allocated as soon as its length is known; for a
+/// larger one, as its bytes arrive.
+const BELIEVED: usize = 64 << 20;
+
+/// Where bytes come from, and where the end of the parent is seen.
+#[derive(Debug)]
+pub(super) struct ParentStream {
+    pub(super) stream: Stream,
+    /// Readable when the parent is gone, on systems whose kernel does not kill this process then.
+    pub(super) parents_end: Option<Handle>,
+}
+
+impl ParentStream {
+    /// Waits until there is something to receive. Ends this process if the parent is gone.
+    fn wait(&self, parents_end: &Handle) {
+        let mut fds = [
+            PollFd::new(&self.stream, PollFlags::IN),
+            PollFd::new(parents_end, PollFlags::IN),
+        ];
+        // After any other error, the next read of the stream fails.
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+        if !fds[1].revents().is_empty() {
+            die();
+        }
+    }
+}
+
+/// The length of the frame at the front of `bytes`, if its head is there.
+fn announced(bytes: &[u8]) -> Option<usize> {
+    match wire::announced(bytes) {
+        Ok(length) => length,
+        Err(wire::Broken) => exit(1),
+    }
+}
+
+/// The bytes from `start` to `end` have not been used yet.
+pub(super) struct Received {
+    pub(super) source: ParentStream,
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    pub(super) arrivals: Arrivals,
+    /// How many bytes have been used.
+    pub(super) place: u64,
+}
+
+impl Received {
+    pub(super) fn new(source: ParentStream) -> Self {
+        Self {
+            source,
+            bytes: vec![0; ROOM],
+            start: 0,
+            end: 0,
+            arrivals: Arrivals::default(),
+            place: 0,
+        }
+    }
+
+    /// What has not been used.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// The length of the first frame, if it is whole.
+    pub(super) fn whole(&self) -> Option<usize> {
+        let rest = self.rest();
+        announced(rest).filter(|length| *length <= rest.len())
+    }
+
+    /// Uses the first `length` bytes.
+    pub(super) fn take(&mut self, length: usize) -> &[u8] {
+        self.start += length;
+        self.place += length as u64;
+        &self.bytes[self.start - length..self.start]
+    }
+
+    /// Uses the first `length` bytes, which replace those in `frame`. A large frame is not copied.
+    pub(super) fn move_to(&mut self, frame: &mut Vec<u8>, length: usize) {
+        if length > ROOM && self.rest().len() == length && self.start == 0 {
+            *frame = std::mem::replace(&mut self.bytes, vec![0; ROOM]);
+            frame.truncate(length);
+            (self.end, self.place) = (0, self.place + length as u64);
+            return;
+        }
+        frame.clear();
+        frame.extend_from_slice(self.take(length));
+    }
+
+    /// Moves what has not been used to the front of the buffer, and makes the buffer as large as
+    /// the first frame. True: nothing is there.
+    pub(super) fn make_room(&mut self) -> bool {
+        self.tidy();
+        // The room grows with what has arrived, so that a wrong length does not allocate much
+        // memory.
+        let want = announced(&self.bytes[..self.end]).unwrap_or(0);
+        let want = want.min(BELIEVED.max(4 * self.end));
+        if want > self.bytes.len() || self.end == 0 && self.bytes.len() > KEPT {
+            // Exactly as much room as is needed, so that the memory of one large frame is not kept
+            // for ever.
+            let mut exact = Vec::with_capacity(want.max(ROOM));
+            large_pages::advise(&mut exact);
+            exact.extend_from_slice(&self.bytes[..self.end]);
+            exact.resize(want.max(ROOM), 0);
+            self.bytes = exact;
+        }
+        self.end == 0
+    }
+
+    /// Removes the used bytes from the buffer. True: no others are there.
+    pub(super) fn tidy(&mut self) -> bool {
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        self.arrivals.used(self.end);
+        self.end == 0
+    }
+
+    /// Waits for more bytes, unless the flags say otherwise. False: there are none now. If the
+    /// system refuses, this process says so, and ends.
+    pub(super) fn receive_or_end(&mut self, flags: RecvFlags) -> bool {
+        self.receive(flags).unwrap_or_else(|error| {
+            let why = refused("recvmsg")(error);
+            let _ = writeln!(
+                io::stderr(),
+                "trefoil: a worker could not hear its parent: {why}"
+            );
+            die()
+        })
+    }
+
+    /// Appends received bytes to the buffer. False: there are none now.
+    pub(super) fn receive(&mut self, flags: RecvFlags) -> rustix::io::Result<bool> {
+        loop {
+            if let Some(parents_end) = &self.source.parents_end {
+                self.source.wait(parents_end);
+            }
+            let room = &mut self.bytes[self.end..];
+            let received = self.source.stream.receive(&mut self.arrivals, room, flags);
+            match received {
+                Ok(0) => die(),
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(true);
+                }
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
