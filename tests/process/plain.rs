@@ -199,6 +199,34 @@ tests! {
         assert_eq!((stats.completed, stats.failed), (1200, 0));
     }
 
+    /// However a call is waited for after calls whose callers waited for them at once.
+    fn a_call_ends_however_it_is_waited_for() {
+        let procs = plain(1);
+        let call = |n: u64| procs.spawn(n, |n: u64| n + 1);
+        for n in 0..600 {
+            for n in 0..n % 4 {
+                assert_eq!(call(n).join().unwrap(), n + 1);
+            }
+            let mut task = call(n);
+            match n % 6 {
+                0 => assert_eq!(futures::executor::block_on(task).unwrap(), n + 1),
+                1 => until(|| task.is_finished()),
+                2 => assert_eq!(task.join_timeout(Duration::from_secs(60)).unwrap(), n + 1),
+                3 => {
+                    let (tell, told) = std::sync::mpsc::channel();
+                    task.on_done(move |result| tell.send(result.unwrap()).unwrap());
+                    assert_eq!(told.recv().unwrap(), n + 1);
+                }
+                4 => {
+                    let both = trefoil::join_all([task, call(n)]).wait();
+                    assert!(both.into_iter().all(|result| result.unwrap() == n + 1));
+                }
+                _ => task.detach(),
+            }
+        }
+        until(|| procs.stats().completed == 600 + 100 + 900);
+    }
+
     #[cfg(unix)]
     fn what_is_only_read_is_copied_once_for_each_worker() {
         let procs = plain(1);

@@ -266,6 +266,12 @@ impl Producer for CancelCall {
         }
     }
 
+    fn awaited(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.held_valve.open(self.id);
+        }
+    }
+
     fn origin(&self) -> Origin {
         Origin::Work
     }

@@ -18,10 +18,10 @@
 //!    anything must then be done that the caller may not do, the caller wakes the driver.
 //!
 //! **Plain workers** have no ledger. A caller hands out its call (1.) if no other work waits. Then
-//! it sleeps on the worker's socket for at most a [`BEAT`], with the *valve* shut through which the
-//! driver would be woken (`sys::valve`), and receives the records of its worker until the call has
-//! ended. It gives up, and opens the valve, as soon as the worker has other work, too, another
-//! thread has the engine when something arrives, or the stream has ended.
+//! it receives the records of its worker until the call has ended, and sleeps on the worker's
+//! socket in between, for at most a [`BEAT`], with the *valve* shut through which the driver would
+//! be woken (`sys::valve`, `held_valve`). It gives up, and opens the valve, as soon as the worker
+//! has other work, too, another thread has the engine, or the stream has ended.
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
@@ -88,7 +88,8 @@ impl PoolState {
             if !patient {
                 return; // it might wait for too long
             }
-            let found = self.sole(id, &mut looks, done, Driver::leave_to_caller);
+            let found = self.held_valve.take(id);
+            let found = found.or_else(|| self.sole(id, &mut looks, done, Driver::leave_to_caller));
             if let Some((index, shut)) = found {
                 self.attend(id, index, shut, done);
             }
@@ -184,13 +185,7 @@ impl PoolState {
     /// at most for a [`BEAT`].
     fn attend(&self, id: u64, index: usize, shut: Shut, done: &dyn Fn() -> bool) {
         let until = Instant::now() + BEAT;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let mut socket = [PollFd::new(shut.socket(), PollFlags::IN)];
-            let limit = Timespec::try_from(left).ok();
-            if done() || left.is_zero() || poll(&mut socket, limit.as_ref()) != Ok(1) {
-                return;
-            }
+        while !done() {
             let Some(mut engine) = self.engine.try_lock() else {
                 return;
             };
@@ -205,10 +200,20 @@ impl PoolState {
             let readings = driver.sched.readings_of(id);
             driver.sched.count_busy();
             driver.wake_if_needed();
-            if !readings.is_empty() {
-                drop((engine, shut)); // others should not wait until this is decoded
+            if done() || !readings.is_empty() {
+                if driver.wakes_soon(Instant::now()) {
+                    self.held_valve.hold(None, index, shut); // the next call may follow
+                }
+                drop(engine); // others should not wait until this is decoded
                 let readings = readings.into_iter();
                 return readings.for_each(|reading| self.carry_out(reading, true));
+            }
+            drop(engine);
+            let left = until.saturating_duration_since(Instant::now());
+            let mut socket = [PollFd::new(shut.socket(), PollFlags::IN)];
+            let limit = Timespec::try_from(left).ok();
+            if left.is_zero() || poll(&mut socket, limit.as_ref()) != Ok(1) {
+                return;
             }
         }
     }
@@ -248,10 +253,19 @@ impl Driver {
                 self.look_ahead(index);
             }
         }
+        let call = match mail[..] {
+            [Mail::Submit { id, .. }, ..] if self.shared.fast.is_none() => Some(id),
+            _ => None,
+        };
         self.read_mail(mail, now);
         self.sched.hand_out(now);
-        self.carry_out();
         self.lively = now + LIVELY;
+        if let Some(id) = call.filter(|_| self.wakes_soon(now))
+            && let Some((index, shut)) = self.leave_to_caller(id)
+        {
+            self.shared.held_valve.hold(Some(id), index, shut);
+        }
+        self.carry_out();
         let sends = self.links.iter().flatten().any(Link::is_sending);
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
         let waits = self.shared.fast.is_none() && self.sched.has_waiting();
@@ -265,6 +279,11 @@ impl Driver {
         let is_fit = !link.at_end && !link.output.is_captured();
         let valve = link.valve.as_ref().filter(|_| is_fit)?;
         Some((index, valve.shut()?))
+    }
+
+    /// Whether the driver wakes by itself within a [`BEAT`].
+    fn wakes_soon(&self, now: Instant) -> bool {
+        self.sleeps_until.is_some_and(|until| until <= now + BEAT)
     }
 
     /// Whether something is due before the driver wakes by itself.

@@ -222,6 +222,10 @@ pub(crate) trait Producer: Send + Sync + 'static {
     fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
         let _ = (patient, done);
     }
+
+    /// A waker has been left with the task, so its end must be seen without a thread that calls
+    /// `help`. Must be short.
+    fn awaited(&self) {}
 }
 
 /// What brings a task to its end.
