@@ -1787,9 +1787,11 @@ def why(address, error):
         " DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and ..._KEY)"
     )
     words = ""
+    # (Whether its alert is read, or only the end of the connection, is a matter of time.)
+    alerts = any(isinstance(one, ssl.SSLError) and "ALERT" in str(one.reason) for one in causes)
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
         words = "its certificate is not signed by the authority that Dask's configuration names here as `distributed.comm.tls.ca-file`"
-    elif address.startswith("tls:") and isinstance(last, (ConnectionError, distributed.comm.CommClosedError)):
+    elif address.startswith("tls:") and (alerts or isinstance(last, (ConnectionError, distributed.comm.CommClosedError))):
         words = (
             "it has closed the connection, as it does if the certificate of this process (`distributed.comm.tls.client.cert` of"
             " Dask's configuration) is not signed by the authority that it trusts, or if it does not speak TLS"
