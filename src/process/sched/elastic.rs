@@ -53,7 +53,7 @@ impl Sched {
         let slots = self.workers.iter().enumerate();
         let mut empty = slots.filter(|(_, worker)| worker.state.is_down());
         let last = wanted.checked_sub(1).map(|more| empty.nth(more));
-        self.wanted = match last {
+        self.slots_end = match last {
             None => 0,
             Some(Some((index, _))) => index + 1,
             Some(None) => self.workers.len(),

@@ -184,7 +184,7 @@ pub(crate) struct Sched {
     /// Items that pause before a retry: until when, and of which job.
     paused: Vec<(Instant, u64, Piece)>,
     /// Empty slots from this index on are left empty.
-    wanted: usize,
+    slots_end: usize,
     /// In an elastic pool: work has waited for long behind what the workers do.
     late: bool,
     /// Chores for other threads.
@@ -218,7 +218,7 @@ impl Sched {
             broken: None,
             actions: Vec::new(),
             paused: Vec::new(),
-            wanted: workers,
+            slots_end: workers,
             late: false,
             chores: Vec::new(),
             held: None,
@@ -371,7 +371,7 @@ impl Sched {
             self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());
         let idle = self.stop.is_none() && !had_its_item && !self.workers[index].is_given_up();
         let waits = self.late || !self.queue.is_empty();
-        self.broken.is_none() && index < self.wanted && (idle || waits)
+        self.broken.is_none() && index < self.slots_end && (idle || waits)
     }
 
     /// Counts the workers whose items have not all been answered.

@@ -61,8 +61,8 @@ struct Reading {
     by_watcher: bool,
     /// Whether the item thread waits for a frame.
     is_waiting: bool,
-    /// How often the item thread has received something.
-    received: u64,
+    /// How many reads of the item thread had to wait, and have ended.
+    waits_ended: u64,
     watcher_sleeps: bool,
 }
 
@@ -109,9 +109,9 @@ impl PlainInlet {
                 continue;
             }
             drop(reading);
-            let (handled, has_received) = self.read(frame);
+            let (handled, waited) = self.read(frame);
             reading = self.reading.lock();
-            reading.received += u64::from(has_received);
+            reading.waits_ended += u64::from(waited);
             if matches!(handled, Handled::Passed) {
                 break;
             }
@@ -178,9 +178,9 @@ impl PlainInlet {
     pub(super) fn watch(&self) {
         let mut reading = self.reading.lock();
         loop {
-            let before = reading.received;
+            let before = reading.waits_ended;
             (reading, _) = self.works.wait_until(reading, Instant::now() + TICK);
-            if reading.received != before {
+            if reading.waits_ended != before {
                 continue;
             }
             if reading.is_waiting {
