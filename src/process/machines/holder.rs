@@ -24,6 +24,7 @@ use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal};
 
 use super::handshake::{self, HandshakeError, Hello, Key, Until, random};
+use crate::process::parent::worker_stderr::{TAIL, text};
 use crate::process::wire::invitation::{Invitation, VARIABLE, elsewhere};
 use crate::process::wire::{Died, Record};
 use crate::process::worker::stream::ends;
@@ -42,9 +43,6 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// the oldest when there are too many (`strangers`). The pause doubles each time.
 const DIALS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// How many bytes of the end of the worker's standard error are kept.
-const TAIL: usize = 4096;
 
 /// How long to wait, after the worker's exit, until the pool closes its end of the stream.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -159,7 +157,7 @@ fn run(invitation: &Invitation, [stream, mut tells]: [TcpStream; 2]) -> io::Resu
     let died = Died {
         code: status.code(),
         signal: status.signal(),
-        stderr: String::from_utf8_lossy(&tail).into_owned(),
+        stderr: text(&tail), // short: the pool reads no long report (`slurm_launch.rs`)
         note: String::new(),
     };
     let _ = tells.write_all(&Record::Died(died).bytes());

@@ -4,10 +4,9 @@
 //! connected (`slurm_state`), and reads how one has ended. The drop ends the thread that attends to
 //! the jobs (`slurm_attend`), and waits for it.
 //!
-//! Tests: `tests/slurm/`.
+//! Tests: below; `tests/slurm/`.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -109,7 +108,8 @@ impl Launch for Connected {
         let Some(arrived) = self.shared.state.lock().present.remove(&index) else {
             return (None, reset);
         };
-        let told = told(&arrived.tells);
+        // The limit is for all of it, however slowly bytes come.
+        let told = told(Until::new(&arrived.tells, EXIT_REPORT_DELAY));
         arrived.end();
         let job = &arrived.job;
         let died = told.unwrap_or_else(|| Died {
@@ -139,8 +139,7 @@ impl Drop for Connected {
 }
 
 /// Reads the holder's report of its worker's exit.
-fn told(tells: &TcpStream) -> Option<Died> {
-    let mut tells = Until::new(tells, EXIT_REPORT_DELAY); // in all, however slowly bytes come
+fn told(mut tells: impl Read) -> Option<Died> {
     let mut words = Vec::new();
     let mut buffer = [0; 8192];
     loop {
@@ -153,5 +152,23 @@ fn told(tells: &TcpStream) -> Option<Died> {
             }
             _ => return None,
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::process::parent::worker_stderr::{TAIL, text};
+
+    /// What a worker has written need not be UTF-8.
+    #[test]
+    fn the_report_of_a_worker_that_wrote_anything_is_read() {
+        let died = Died {
+            code: Some(3),
+            stderr: text(&[0xff; TAIL]),
+            ..Died::default()
+        };
+        let report = Record::Died(died.clone()).bytes();
+        assert_eq!(told(&report[..]), Some(died));
     }
 }

@@ -610,7 +610,8 @@ impl Link {
         if let Some(died) = self.extras.died.take() {
             (exit.code, exit.signal) = (died.code, died.signal);
             ran_out |= worker_stderr::says_out_of_memory(&died.stderr);
-            exit.stderr_tail.push_str(&died.stderr);
+            exit.stderr_tail
+                .push_str(&worker_stderr::text(died.stderr.as_bytes()));
             exit.note = (!died.note.is_empty()).then_some(died.note);
         }
         exit.out_of_memory = child::is_abort(exit.code, exit.signal) && ran_out;

@@ -16,7 +16,7 @@
 //! A plain worker has no ledger: the parent computes the same sum each time that the worker has
 //! nothing to do ([`WorkerStderr::mark`]), so that only output of items of one frame may be mixed.
 //!
-//! Tests: `tests/process/pool.rs`.
+//! Tests: below; `tests/process/pool.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,10 +32,22 @@ const MAX_WAITING: usize = 64 << 10;
 const PAGE: usize = 4096;
 /// How long the end of a pool waits for the reader of standard error.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How many bytes of the end of a worker's output are kept.
-const TAIL: usize = 4096;
+/// How many bytes of the end of a worker's output are kept, also on other machines.
+pub(crate) const TAIL: usize = 4096;
 /// The beginning of `std`'s message that there is no more memory, before it aborts.
 const RAN_OUT: &[u8] = b"memory allocation of ";
+
+/// The end of this output as text of at most [`TAIL`] bytes. (In place of an invalid byte there are
+/// three: U+FFFD.)
+pub(crate) fn text(output: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(output).into_owned();
+    let mut start = text.len().saturating_sub(TAIL);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text.drain(..start);
+    text
+}
 
 /// Whether this output says that the allocator had no more memory.
 pub(crate) fn says_out_of_memory(words: &str) -> bool {
@@ -177,7 +189,27 @@ impl WorkerStderr {
             .map_or(self.marked, |ledger| ledger.marked());
         let own = usize::try_from(self.count.saturating_sub(mark)).unwrap_or(usize::MAX);
         let others = self.tail.len().saturating_sub(own);
-        let words = String::from_utf8_lossy(&self.tail[others..]).into_owned();
+        let words = text(&self.tail[others..]);
         (words, self.ran_out.is_some_and(|at| at >= mark))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_the_end_is_short_whatever_the_bytes_are() {
+        assert_eq!(text(b"a\xffb"), "a\u{fffd}b");
+        let text_of = |bytes: &[u8]| {
+            let text = text(bytes);
+            assert!(text.len() <= TAIL, "{}", text.len());
+            text
+        };
+        assert_eq!(text_of(&[0xff; TAIL]), "\u{fffd}".repeat(TAIL / 3));
+        // It begins in the middle of a character.
+        let cut = "\u{1f340}".repeat(TAIL / 4) + "x";
+        assert!(text_of(&cut.as_bytes()[1..]).ends_with("\u{1f340}x"));
+        assert_eq!(text_of(&[b'x'; TAIL]).len(), TAIL);
     }
 }
