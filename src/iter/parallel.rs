@@ -21,7 +21,9 @@ use super::stage::{
     Map, MapInit, Mapping, Stage,
 };
 use crate::loom::Mutex;
-use crate::thread::{Here, Items, Producer, RUN, Seal, Source, divide, divide_fixed, map_reduce};
+use crate::thread::{
+    Here, Items, LEAF, Producer, RUN, Seal, Source, divide, divide_fixed, map_reduce,
+};
 
 /// Types that can become a parallel iterator: collections by value or by reference, ranges, and
 /// parallel iterators themselves.
@@ -855,7 +857,7 @@ pub trait ParallelIterator: Source + Send {
 }
 
 /// Up to this many numbers are summed from left to right: as many as in a leaf of a long sum.
-const LONG_RUN: usize = 1024;
+const LONG_RUN: usize = LEAF;
 
 /// The types whose values are added and multiplied almost at once.
 enum Number {

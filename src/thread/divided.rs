@@ -22,7 +22,8 @@ where
     here(|registry| Region::new(&Limit::new(), shape, fold, join).divide(registry, items))
 }
 
-/// Like [`divide`], along a fixed tree, so that the grouping depends only on the number of items.
+/// Like [`divide`], along a fixed tree, so that the grouping depends only on the number of items
+/// and the shape.
 pub(crate) fn divide_fixed<P, A, F, J>(shape: Shape, items: P, fold: F, join: J) -> Option<A>
 where
     P: Producer,

@@ -138,7 +138,7 @@ pub use root::*;
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use {
     divided::{append_all, divide, divide_fixed, map_reduce, try_collect, width},
-    region::Here,
+    region::{Here, LEAF},
     results::{RUN, together},
     source::{Producer, Seal, Shape, iterates, source},
 };

@@ -15,14 +15,14 @@
 //! uneven items cost divisions. A part that no thread steals continues with the value and the chunk
 //! size of the part before it, so that a hundred tiny items cost few looks at the clock.
 //!
-//! **Dividing along a fixed tree** ([`Region::walk`]). The tree depends only on the number of
-//! items, never on workers or timing, so a reduction that is not quite associative, such as a sum
-//! of floats, gives the same bits each time. Which nodes are forked and which are walked is decided
-//! as for joins (`join/splitter.rs`). If there are few items, a node for each would cost more than
-//! the items. So a leaf may be a *run* of neighbours, which is folded from left to right
-//! ([`Region::run`]). It is still divided as the work goes: a part that begins in the middle of a
-//! run has no value to begin with, and keeps its results apart until it is joined with the part
-//! before it (`results.rs`).
+//! **Dividing along a fixed tree** ([`Region::walk`]). The tree depends only on the number of items
+//! and the [`Shape`] (few pieces, their least and greatest length), never on workers or timing, so
+//! a reduction that is not quite associative, such as a sum of floats, gives the same bits each
+//! time. Which nodes are forked and which are walked is decided as for joins (`join/splitter.rs`).
+//! If there are few items, a node for each would cost more than the items. So a leaf may be a *run*
+//! of neighbours, which is folded from left to right ([`Region::run`]). It is still divided as the
+//! work goes: a part that begins in the middle of a run has no value to begin with, and keeps its
+//! results apart until it is joined with the part before it (`results.rs`).
 //!
 //! **When an item fails** (a panic, or `try_map`'s error) its index becomes the *limit*. Parts
 //! beyond it stop at their next chunk; parts before it go on, because an earlier item may fail as
@@ -58,8 +58,9 @@ const BLIND: usize = 64;
 /// How many leaves the fixed tree has, if each has [`LEAF`] items.
 const LEAVES: usize = 4096;
 
-/// The length of a leaf, large enough that walking the tree costs nothing in comparison.
-const LEAF: usize = 1024;
+/// The length of a leaf, large enough that walking the tree costs nothing in comparison. Also how
+/// many numbers are summed from left to right (`LONG_RUN`, `iter/parallel.rs`).
+pub(crate) const LEAF: usize = 1024;
 
 /// The least number of leaves, even if they are shorter, because items may be expensive.
 const FEW_LEAVES: usize = 256;

@@ -82,8 +82,8 @@ enum Partial<R> {
     Kept(Vec<R>),
 }
 
-/// The results of `map`, grouped by their number only: short runs of at most `run` neighbours are
-/// reduced from left to right, and runs along a fixed tree.
+/// The results of `map`, grouped by their number and the source's shape only: short runs of at most
+/// `run` neighbours are reduced from left to right, and runs along a fixed tree.
 pub(super) fn map_reduce<S, R>(
     registry: &Arc<Registry>,
     mut source: S,
