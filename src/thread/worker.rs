@@ -219,7 +219,8 @@ impl Worker {
 
     // ---- tasks of scopes -------------------------------------------------
 
-    /// Opens the scope at this address on this thread. Returns the previous `open_scope`.
+    /// Opens the scope at this address on this thread, and sets its mark, the `depth` at this
+    /// moment. Returns the previous `open_scope`.
     pub(super) fn enter_scope(&self, address: usize) -> (usize, usize) {
         let address = if self.may_run() { address } else { NO_SCOPE };
         self.open_scope.replace((address, self.depth.get()))
@@ -239,7 +240,8 @@ impl Worker {
         self.registry.published();
     }
 
-    /// The newest task of the scope that is open on this thread, or of any.
+    /// The newest task above the mark: of the innermost scope that is open here, or of any scope if
+    /// none is.
     pub(super) fn pop_scoped(&self) -> Option<ErasedEntry> {
         // Thieves take the oldest task. So if one below the mark is still there, all tasks above it
         // are, too.

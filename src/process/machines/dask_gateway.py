@@ -1695,7 +1695,7 @@ class Gateway:
         self.address = address
         if config.get("plaintext") != "1" and not is_private(address):
             fail(
-                f"{address} is another machine, and this connection would neither be encrypted nor say who is there:"
+                f"{address} is another machine, and this connection would neither be encrypted nor prove which machine answers:"
                 " use Dask with TLS (`tls://`), or allow it by name with `.allow_plaintext(true)`"
             )
         try:

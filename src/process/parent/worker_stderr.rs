@@ -13,8 +13,9 @@
 //! before that mark is left out. It asks the kernel only after items that took long enough to have
 //! written something. (If the first thousand of a frame took less than a microsecond each, the
 //! others share one mark.) The ledger says when the parent is reading; then the worker asks again.
-//! A plain worker has no ledger: the parent computes the same sum each time that the worker has
-//! nothing to do ([`WorkerStderr::mark`]), so that only output of items of one frame may be mixed.
+//! A plain worker's ledger is not shared with its parent. There the parent computes the same sum
+//! each time that the worker has nothing to do ([`WorkerStderr::mark`]), so that only output of
+//! items of one frame may be mixed.
 //!
 //! Tests: below; `tests/process/pool.rs`.
 
@@ -117,7 +118,7 @@ impl Forward {
 pub(crate) struct WorkerStderr {
     pub(crate) pipe: StdoutPipe,
     /// The ledger, in which the worker marks the end of an item's output; `None`: the worker is
-    /// plain.
+    /// plain, and keeps its own.
     ledger: Option<Arc<Ledger>>,
     /// For a plain worker: how many bytes were written before its current frame.
     marked: u64,

@@ -32,7 +32,7 @@ pub(crate) struct Elastic {
 const WORTH: f64 = 300e6;
 
 impl Sched {
-    /// Computes how many of the empty slots should be filled.
+    /// Computes how many of the empty slots should be filled, and from which index on they are not.
     pub(super) fn measure(&mut self, now: Instant) {
         let Some(elastic) = self.policy.elastic else {
             return;

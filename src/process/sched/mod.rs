@@ -363,9 +363,10 @@ impl Sched {
     }
 
     /// Whether an empty slot gets a process now. All slots are filled at the first tick, with or
-    /// without work; after a death, at the time that `Worker::died` sets; and not if the slot is
-    /// given up, or the pool ends and nothing is queued. (The one process of a `Process` is not
-    /// replaced once it has run its item.)
+    /// without work; in an elastic pool only the first ones, as many as `measure` allows. After a
+    /// death a slot is filled at the time that `Worker::died` sets; and not if the slot is given
+    /// up, or the pool ends and nothing is queued. (The one process of a `Process` is not replaced
+    /// once it has run its item.)
     fn wants(&self, index: usize) -> bool {
         let had_its_item =
             self.policy.only.is_some() && (self.held.is_some() || !self.jobs.is_empty());

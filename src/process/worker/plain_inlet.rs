@@ -6,8 +6,8 @@
 //!
 //! **Protocol.** One of the two threads is the reader.
 //! 1. The item thread reads its next frame itself ([`PlainInlet::next`]).
-//! 2. If it has not come back to the stream for a [`TICK`] because it runs items, the watcher
-//!    becomes the reader. It puts the frames that it need not handle itself into `relayed`, in
+//! 2. If it runs items and has not waited for the stream for a whole [`TICK`], the watcher becomes
+//!    the reader. It puts the frames that it need not handle itself into `relayed`, in
 //!    their order; they came before all that are still in `received`.
 //! 3. As soon as the item thread waits and there is nothing to relay, or one frame has been
 //!    relayed, the item thread is the reader again. (The watcher cannot be woken while it waits for
@@ -34,7 +34,10 @@ use super::stream::Stream;
 use crate::loom::{Arc, Condvar, Mutex};
 use crate::process::wire::{Frame, Record};
 
-/// How long items run before the watcher reads in their thread's place.
+/// How often the watcher checks whether to read in the item thread's place: it begins one to two
+/// ticks after the last read that had to wait. An answer to a `Recall` comes that much later, so
+/// this must be far below `patience` and the grace of a cancelled item (`parent/settings.rs`: 1 s
+/// and 20 ms).
 const TICK: Duration = Duration::from_millis(1);
 
 /// How much memory of a frame is kept until the next one.
