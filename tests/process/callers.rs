@@ -231,6 +231,25 @@ tests! {
         }
     }
 
+    /// Nor does a call that is awaited wait until another caller has decoded its result.
+    fn what_is_awaited_waits_for_no_decoding() {
+        let procs = pool(1);
+        for _ in 0..10 {
+            thread::sleep(LULL); // the driver sleeps without a limit
+            let gate = Gate::close();
+            thread::scope(|scope| {
+                scope.spawn(|| procs.spawn((), |()| Held).join().unwrap());
+                until(|| gate.waiting() == 1);
+                let (tell, told) = mpsc::channel();
+                let quick = procs.spawn(1, double);
+                quick.on_done(move |result| tell.send(result.unwrap()).unwrap());
+                let answer = told.recv_timeout(LIMIT);
+                drop(gate);
+                assert_eq!(answer.unwrap(), 2);
+            });
+        }
+    }
+
     /// `Shutdown::Wait` waits for it, too; and a timeout limits only the run, which is over.
     fn a_result_that_is_being_decoded_is_waited_for() {
         let procs = pool(1);

@@ -36,6 +36,8 @@ pub(crate) fn helpers() {
         ("uninitialized", uninitialized),
         ("prints", prints),
         ("orphans", orphans),
+        #[cfg(target_os = "linux")]
+        ("unread", unread),
         ("never_begins", never_begins),
         ("deaf_stderr", deaf_stderr),
         ("loud", loud),
@@ -184,6 +186,29 @@ fn orphans() {
         })
         .collect();
     tasks.into_iter().for_each(|task| drop(task.join()));
+}
+
+/// Stops, and so does not read that its worker goes on. No signal reaches the worker when it ends.
+#[cfg(target_os = "linux")]
+fn unread() {
+    trefoil::init();
+    let procs = ProcessPool::builder()
+        .workers(1)
+        .plain_workers(true)
+        .build()
+        .unwrap();
+    let items = procs.call(|n: u64| match n {
+        0 => {
+            rustix::process::set_parent_process_death_signal(None).unwrap();
+            suspend(std::os::unix::process::parent_id());
+        }
+        _ => {
+            std::thread::sleep(Duration::from_millis(30)); // the worker's other thread reads
+            println!("{}", std::process::id());
+            forever()
+        }
+    });
+    items.chunk(2).map(0..2).unwrap();
 }
 
 fn never_begins() {
@@ -847,6 +872,18 @@ tests! {
         // A few milliseconds, on a machine that has nothing else to do; two seconds of grace are
         // not its way.
         assert!(took < Duration::from_secs(20), "{took:?}");
+    }
+
+    /// A stream whose other end had not read everything ends with an error.
+    #[cfg(target_os = "linux")]
+    fn nor_one_that_had_not_read_its_messages() {
+        let mut helper = start_helper("unread");
+        let lines = BufReader::new(helper.stdout.take().unwrap()).lines();
+        let worker = lines.take(1).next().unwrap().unwrap().parse().unwrap();
+        assert!(!is_dead(worker));
+        helper.kill().unwrap();
+        helper.wait().unwrap();
+        until(|| is_dead(worker));
     }
 
     fn nothing_is_left_behind() {

@@ -201,8 +201,9 @@ impl PoolState {
             driver.sched.count_busy();
             driver.wake_if_needed();
             if done() || !readings.is_empty() {
-                if driver.wakes_soon(Instant::now()) {
-                    self.held_valve.hold(None, index, shut); // the next call may follow
+                match driver.wakes_soon(Instant::now()) {
+                    true => self.held_valve.hold(None, index, shut), // the next call may follow
+                    false => drop(shut),
                 }
                 drop(engine); // others should not wait until this is decoded
                 let readings = readings.into_iter();
@@ -260,7 +261,8 @@ impl Driver {
         self.read_mail(mail, now);
         self.sched.hand_out(now);
         self.lively = now + LIVELY;
-        if let Some(id) = call.filter(|_| self.wakes_soon(now))
+        let may_hold = self.shared.held_valve.may_hold() && self.wakes_soon(now);
+        if let Some(id) = call.filter(|_| may_hold)
             && let Some((index, shut)) = self.leave_to_caller(id)
         {
             self.shared.held_valve.hold(Some(id), index, shut);

@@ -18,7 +18,7 @@
 //! The reader alone locks `received`. It handles all frames alike ([`PlainInlet::handle`]).
 //!
 //! If the watcher may not read (an item has forbidden it to its process), it ends: the item's
-//! result can still be sent.
+//! result can still be sent. Until then nothing can be asked back.
 //!
 //! Tests: below; `tests/process/`, with `TREFOIL_PLAIN_WORKERS=1`.
 
@@ -30,9 +30,10 @@ use rustix::net::RecvFlags;
 use super::batch::send;
 use super::call::Canceller;
 use super::received::Received;
-use super::stream::Stream;
+use super::stream::{Stream, die};
 use crate::loom::{Arc, Condvar, Mutex};
 use crate::process::wire::{Frame, Record};
+use crate::sys::refused::is_refusal;
 
 /// How often the watcher checks whether to read in the item thread's place: it begins one to two
 /// ticks after the last read that had to wait. An answer to a `Recall` comes that much later, so
@@ -199,8 +200,10 @@ impl PlainInlet {
             reading = self.reading.lock();
             reading.by_watcher = false;
             self.relays.notify_one();
-            if end.is_err() {
-                return;
+            match end {
+                Ok(()) => {}
+                Err(error) if is_refusal(error) => return,
+                Err(_) => die(), // the parent is gone, and had not read everything
             }
         }
     }
