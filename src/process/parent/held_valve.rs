@@ -2,8 +2,8 @@
 //!
 //! **Job.** A caller shuts the valve of its worker when it waits for its call (`shortcut`). By then
 //! the worker has often reported that the call has begun, and the driver is awake. So the valve
-//! stays shut after a call that its caller has waited for, and if the caller of the last one has, it
-//! is shut before the next one is sent.
+//! stays shut after a call that its caller has waited for, and if the caller of the last one has,
+//! it is shut before the next one is sent.
 //!
 //! **Bounds.** The valve is opened as soon as anything but a blocked caller waits for the call
 //! ([`Producer::awaited`](crate::task::Producer::awaited)), when another call needs the valve of
