@@ -205,7 +205,7 @@ fn unread() {
         _ => {
             std::thread::sleep(Duration::from_millis(30)); // the worker's other thread reads
             println!("{}", std::process::id());
-            forever()
+            forever::<()>();
         }
     });
     items.chunk(2).map(0..2).unwrap();
