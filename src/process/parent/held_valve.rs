@@ -8,14 +8,15 @@
 //! **Bounds.** The valve is opened as soon as anything but a blocked caller waits for the call
 //! ([`Producer::awaited`](crate::task::Producer::awaited)), when another call needs the valve of
 //! another worker, and whenever the driver wakes. It is kept shut only if the driver will wake by
-//! itself within a `BEAT`: so late is the end of a call seen that nothing waits for.
+//! itself within a `BEAT`: so late is the end of a call seen that nothing waits for, once. The next
+//! call is then sent with the valve open.
 //!
-//! Tests: `tests/process/plain.rs`, `tests/process/speed.rs`.
+//! Tests: below; `tests/process/plain.rs`, `tests/process/callers.rs` (with plain workers).
 
 use crate::loom::Mutex;
 use crate::sys::valve::Shut;
 
-/// The worker's slot, its valve, and the call, if there is one.
+/// The worker's slot, its valve, and the call for which it is shut; `None`: the next one.
 #[derive(Debug)]
 struct Held {
     call: Option<u64>,

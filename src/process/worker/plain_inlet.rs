@@ -7,8 +7,8 @@
 //! **Protocol.** One of the two threads is the reader.
 //! 1. The item thread reads its next frame itself ([`PlainInlet::next`]).
 //! 2. If it runs items and has not waited for the stream for a whole [`TICK`], the watcher becomes
-//!    the reader. It puts the frames that it need not handle itself into `relayed`, in
-//!    their order; they came before all that are still in `received`.
+//!    the reader. It puts the frames that it need not handle itself into `relayed`, in their order;
+//!    they came before all that are still in `received`.
 //! 3. As soon as the item thread waits and there is nothing to relay, or one frame has been
 //!    relayed, the item thread is the reader again. (The watcher cannot be woken while it waits for
 //!    the stream. So the first frame after a long item wakes both.)
