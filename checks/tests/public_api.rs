@@ -26,6 +26,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use public_api::PublicItem;
+
 /// Traits that the compiler implements for every type: left out.
 const COMMON: [&str; 5] = [
     "core::marker::Freeze for ",
@@ -91,12 +93,28 @@ fn json(features: &[String]) -> PathBuf {
 fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
     let builder = public_api::Builder::from_rustdoc_json(json(features)).omit_blanket_impls(true);
     let api = builder.build().map_err(|error| error.to_string())?;
-    let lines = without_repeats(api.items().map(ToString::to_string).collect());
+    let lines = without_repeats(api.items().map(line).collect());
     let lines = lines.into_iter();
     let news = |line: &String| {
         !line.contains("trefoil::_documentation") && !COMMON.iter().any(|name| line.contains(name))
     };
     Ok(lines.filter(news).collect())
+}
+
+/// An item as `public-api` renders it, with the colon that it omits in `I: IntoIterator<Item: Send>`.
+fn line(item: &PublicItem) -> String {
+    let is_word = |text: &str| text.starts_with(|first: char| first.is_alphanumeric());
+    let mut line = String::new();
+    let mut after_word = false;
+    for token in item.tokens() {
+        let word = is_word(token.text());
+        if word && after_word {
+            line.push_str(": ");
+        }
+        line.push_str(token.text());
+        after_word = word;
+    }
+    line
 }
 
 /// The path behind each `trefoil::` of a line.
