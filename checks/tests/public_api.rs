@@ -101,7 +101,7 @@ fn surface(features: &[String]) -> Result<BTreeSet<String>, String> {
     Ok(lines.filter(news).collect())
 }
 
-/// An item as `public-api` renders it, with the colon that it omits in `I: IntoIterator<Item: Send>`.
+/// An item as `public-api` renders it, with the colon that it omits in `IntoIterator<Item: Send>`.
 fn line(item: &PublicItem) -> String {
     let is_word = |text: &str| text.starts_with(|first: char| first.is_alphanumeric());
     let mut line = String::new();

@@ -40,7 +40,7 @@ enum Missed {
     Skip,
 }
 
-/// So many that no two timers of a program are due in the same millisecond, where either may be first.
+/// So many that no two timers of a program are due in the same millisecond, in either order.
 fn times() -> impl Strategy<Value = u64> {
     1_u64..1_000_000_000
 }
