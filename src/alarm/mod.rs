@@ -139,6 +139,15 @@ pub(crate) trait Timekeeper: Send + Sync {
     /// Removes a timer; does nothing for one that has fired. May be called on any thread, at any
     /// time.
     fn disarm(&self, key: TimerKey);
+
+    /// Whether an operation was refused in the present poll of a task, because others had their
+    /// turn: the task was woken, and such an operation has not been tried.
+    fn has_refused(&self) -> bool {
+        false
+    }
+
+    /// Lets refused operations be tried once more in this poll.
+    fn renew_budget(&self) {}
 }
 
 pub(crate) type Keeper = Option<Arc<dyn Timekeeper>>;
@@ -152,6 +161,21 @@ thread_local! {
 pub(crate) fn replace_keeper(keeper: Keeper) -> Keeper {
     let before = KEEPER.with(|current| current.replace(ManuallyDrop::new(keeper)));
     ManuallyDrop::into_inner(before)
+}
+
+/// Whether this thread's loop has refused an operation in the present poll of a task, so that what
+/// waits for it may have a result that it has not seen.
+pub(crate) fn has_refused() -> bool {
+    let keeper = KEEPER.with(|current| (**current.borrow()).clone());
+    keeper.is_some_and(|keeper| keeper.has_refused())
+}
+
+/// Lets operations that were refused be tried once more in this poll.
+pub(crate) fn renew_budget() {
+    let keeper = KEEPER.with(|current| (**current.borrow()).clone());
+    if let Some(keeper) = keeper {
+        keeper.renew_budget();
+    }
 }
 
 fn current() -> Arc<dyn Timekeeper> {

@@ -26,9 +26,10 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
+use super::budget::{Budget, Share};
 use super::outside::Outside;
 use super::reactor::Reactor;
 use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
@@ -44,9 +45,6 @@ use crate::task::{Hook, Runnable, TaskId, TaskRef, awaited};
 
 /// The tag of a task that the loop's thread has not seen yet.
 const NEW: u32 = 0;
-
-/// How many operations without a wait a task may do in one poll before it must let others run.
-const BUDGET: u32 = 128;
 
 /// A queue with room for more entries is shrunk to this many when nothing is ready: 64 KiB.
 pub(super) const CAPACITY: usize = 8192;
@@ -75,7 +73,9 @@ pub(crate) struct Local {
     /// Where the loop sleeps while it watches no descriptor.
     pub(super) parker: Parker,
     pub(super) reactor: RefCell<Reactor>,
-    budget: Cell<u32>,
+    budget: Budget,
+    /// For operations that belong to no source.
+    share: Share,
     /// The number that the next waiting future gets.
     numbers: Cell<u64>,
     /// The subscription of `io::ctrl_c`, from one call to the next.
@@ -107,7 +107,8 @@ impl Local {
             poller,
             parker,
             reactor: RefCell::new(Reactor::new(wait)),
-            budget: Cell::new(BUDGET),
+            budget: Budget::default(),
+            share: Share::default(),
             numbers: Cell::new(1),
             ctrl_c: Cell::new(None),
         })
@@ -260,7 +261,7 @@ impl Local {
     /// Notes that a poll begins.
     #[inline]
     pub(super) fn begin_poll(&self, tag: u32) {
-        self.budget.set(BUDGET);
+        self.budget.begin();
         self.polled.set(Some(tag));
         self.waits.set(0);
         if self.shared.watched {
@@ -317,28 +318,32 @@ impl Local {
 
     // Fairness.
 
-    /// Called before an operation that may not have to wait: without a budget, a task that never
-    /// waits would block the loop.
+    /// Does an operation of a source, which may not have to wait: it is refused if it would keep
+    /// the loop from other tasks. `None`: it belongs to no source.
     #[inline]
-    pub(crate) fn poll_budget(&self, cx: &Context<'_>) -> Poll<()> {
-        match self.budget.get() {
-            0 => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            left => {
-                self.budget.set(left - 1);
-                Poll::Ready(())
-            }
+    pub(crate) fn poll_fairly<R>(
+        &self,
+        share: Option<&Share>,
+        cx: &Context<'_>,
+        operation: impl FnOnce(&Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        let share = share.unwrap_or(&self.share);
+        ready!(self.budget.poll(share, cx));
+        let polled = operation(cx);
+        if polled.is_ready() {
+            self.budget.complete(share);
         }
+        polled
     }
 
-    /// Called after such an operation if it has to wait, which costs the other tasks no time.
-    /// Without this, a task with many waiting operations would use up its budget on the first of
-    /// them each time, and never reach the rest.
-    #[inline]
-    pub(crate) fn refund_budget(&self) {
-        self.budget.set(self.budget.get() + 1);
+    /// Whether an operation was refused in this poll.
+    pub(super) fn has_refused(&self) -> bool {
+        self.budget.has_refused()
+    }
+
+    /// Lets operations that were refused in this poll be tried once more.
+    pub(super) fn renew_budget(&self) {
+        self.budget.begin();
     }
 
     /// Keeps this subscription until the next call or the loop's end. Returns the previous one.

@@ -58,7 +58,8 @@
 //                     (shared)         │        └── reactor ◀─ sockets   (local)
 //
 // `entry` has the types that users make and run; `turn` is the loop itself, and `slice` decides how
-// long it runs before it asks the kernel. `local` is the part that only its thread uses,
+// long it runs before it asks the kernel, and `budget` how much one task may do in one poll.
+// `local` is the part that only its thread uses,
 // `shared` the part for other threads: they pass work and wake the loop (L1, L2), through the
 // task inbox. `current` has the loop of this thread, `remote` chooses between `local` and
 // `shared`. `task_table` has the loop's tasks, `shared_table` is where other threads find them,
@@ -74,6 +75,7 @@
 //   its buffers fit no existing trait.
 // - One reactor for the process: its thread always exists, and each of its sources needs a lock.
 
+mod budget;
 pub(crate) mod current;
 mod entry;
 mod handle;
@@ -99,6 +101,7 @@ mod task_table;
 mod turn;
 mod yield_now;
 
+pub(crate) use budget::Share;
 pub(crate) use local::Local;
 pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::SharedLoop;

@@ -28,12 +28,12 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
-use crate::event_loop::{Direction, Local, SHARED, SharedLoop, SourceKey, current};
+use crate::event_loop::{Direction, Local, SHARED, Share, SharedLoop, SourceKey, current};
 use crate::sys::sockets::quiet;
 use crate::sys::watch::refusal;
 
@@ -50,6 +50,8 @@ struct Bound {
     key: OnceLock<SourceKey>,
     /// For each direction, whether an operation had a short count while there was no key yet.
     short: [OnceLock<()>; 2],
+    /// For each direction, how much of the loop's time it has had.
+    shares: [Share; 2],
 }
 
 /// The result of an operation that did not fail.
@@ -85,7 +87,7 @@ impl Completed<usize> {
 /// run, like one that reads and writes.
 pub(super) async fn fairly() {
     poll_fn(|cx| match current::local() {
-        Some(local) => local.poll_budget(cx),
+        Some(local) => local.poll_fairly(None, cx, |_| Poll::Ready(())),
         None => Poll::Ready(()),
     })
     .await;
@@ -200,6 +202,7 @@ impl<T: AsFd> Source<T> {
             shared: local.shared.clone(),
             key: OnceLock::new(),
             short: Default::default(),
+            shares: Default::default(),
         });
         if !Arc::ptr_eq(&bound.shared, &local.shared) {
             return Err(io::Error::other(
@@ -231,9 +234,23 @@ impl<T: AsFd> Source<T> {
         bound: &Bound,
         direction: Direction,
         number: u64,
+        op: impl FnMut(&T) -> io::Result<Completed<R>>,
+    ) -> Poll<io::Result<R>> {
+        let share = Some(&bound.shares[direction as usize]);
+        local.poll_fairly(share, cx, |cx| {
+            self.attempt(cx, local, bound, direction, number, op)
+        })
+    }
+
+    fn attempt<R>(
+        &self,
+        cx: &Context<'_>,
+        local: &Local,
+        bound: &Bound,
+        direction: Direction,
+        number: u64,
         mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
-        ready!(local.poll_budget(cx));
         loop {
             let mut key = bound.key.get().copied();
             if key.is_none() && bound.is_short(direction) {
@@ -243,7 +260,6 @@ impl<T: AsFd> Source<T> {
             if let Some(key) = key
                 && local.poll_ready(key, direction, number, cx).is_pending()
             {
-                local.refund_budget();
                 return Poll::Pending;
             }
             match op(self.get_ref()) {

@@ -4,7 +4,7 @@
 //! that came too late.
 //!
 //! A tick that is already due does not wait, so a task that is always late would starve the others;
-//! such ticks count against the task's budget for operations that do not wait.
+//! such ticks have a budget (see `event_loop/budget.rs`).
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::{Sleep, now, sleep_until};
 use crate::alarm::later;
-use crate::event_loop::{SharedLoop, current};
+use crate::event_loop::{Share, SharedLoop, current};
 
 /// Ticks every `period`. The first tick completes at once when it is awaited, and the others are
 /// counted from it.
@@ -50,6 +50,7 @@ pub fn interval(period: Duration) -> Interval {
         next: None,
         bound: None,
         sleep: None,
+        share: Share::default(),
     }
 }
 
@@ -89,6 +90,7 @@ pub struct Interval {
     bound: Option<Arc<SharedLoop>>,
     /// The wait for the next tick, once it has begun.
     sleep: Option<Sleep>,
+    share: Share,
 }
 
 /// What happens to ticks whose time passes before they are awaited.
@@ -171,7 +173,7 @@ impl Interval {
             ready!(Pin::new(sleep).poll(cx));
             now = local.now();
         } else {
-            ready!(local.poll_budget(cx));
+            ready!(local.poll_fairly(Some(&self.share), cx, |_| Poll::Ready(())));
         }
         self.sleep = None;
         self.next = Some(self.missed.after(due, now, self.period));

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // that door is for the crate's own protocols
 #![cfg_attr(windows, allow(dead_code, unused_imports))] // what only some tests of other systems need
 
+mod budget;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod edge_cases;

@@ -1,8 +1,9 @@
 //! A few futures at once, of different types, in one task: the macro `join!`.
 //!
-//! All are polled with the task's own waker, so each wake-up polls all that have not ended. This is
-//! meant for a few futures that are written one by one. For a list, spawn them and pass the tasks
-//! to `join_all`.
+//! All are polled with the task's own waker, so each wake-up polls all that have not ended. Each time
+//! another one is polled first: what the first takes (of a socket that they share, of the time until
+//! a deadline) the others lack. This is meant for a few futures that are written one by one. For a
+//! list, spawn them and pass the tasks to `join_all`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,6 +15,9 @@ use pin_project_lite::pin_project;
 ///
 /// The futures may be of any types ([`IntoFuture`]) and may borrow. They are not spawned: they
 /// share the task, and the thread, of the calling code. Use it in async code, on any runtime.
+///
+/// At first they are polled in their order, then each time another one is the first, so that none
+/// takes from the others what they share.
 ///
 /// ```
 /// let pool = trefoil::ThreadPool::with_threads(1);
@@ -34,9 +38,20 @@ use pin_project_lite::pin_project;
 macro_rules! join {
     (@ [$({ $joining:ident $future:expr })*]) => {{
         $(let mut $joining = ::std::pin::pin!($crate::task::Joining::of($future));)*
+        let mut first = 0;
         ::std::future::poll_fn(|cx| {
-            let mut all = true;
-            $(all &= $joining.as_mut().poll(cx);)*
+            let (mut all, mut number) = (true, 0);
+            // From the first one to the last, then those before it.
+            for is_behind in [true, false] {
+                number = 0;
+                $(
+                    if (number >= first) == is_behind {
+                        all &= $joining.as_mut().poll(cx);
+                    }
+                    number += 1;
+                )*
+            }
+            first = if first + 1 < number { first + 1 } else { 0 };
             match all {
                 true => ::std::task::Poll::Ready(()),
                 false => ::std::task::Poll::Pending,

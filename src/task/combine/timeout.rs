@@ -2,15 +2,17 @@
 //!
 //! It needs no event loop: the alarm registers with the loop of the thread that polls it, if there
 //! is one, and otherwise with one helper thread that ends when it is not needed. The future is
-//! polled before the clock is read, so a result that exists at the deadline is not lost.
+//! polled before the clock is read, so a result that exists at the deadline is not lost. If the loop
+//! has refused an operation in that poll, to let others run, the future may not have seen its result
+//! yet: then it is polled once more, with a new budget, before the time is up.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::alarm::Alarm;
+use crate::alarm::{self, Alarm};
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 
@@ -40,7 +42,11 @@ use crate::task::error::TaskError;
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
     let alarm = Alarm::after(duration);
     let future = future.into_future();
-    Timeout { future, alarm }
+    Timeout {
+        future,
+        alarm,
+        is_last: false,
+    }
 }
 
 pin_project! {
@@ -51,6 +57,8 @@ pin_project! {
         #[pin]
         future: F,
         alarm: Alarm,
+        // The time is up, and the next poll is the last one.
+        is_last: bool,
     }
 }
 
@@ -70,10 +78,18 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        if *this.is_last {
+            alarm::renew_budget();
+        }
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        let elapsed = this.alarm.poll_elapsed(cx);
-        elapsed.map(|()| Err(TaskError::TimedOut))
+        ready!(this.alarm.poll_elapsed(cx));
+        if !*this.is_last && alarm::has_refused() {
+            *this.is_last = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(TaskError::TimedOut))
     }
 }

@@ -1,0 +1,119 @@
+//! How many operations a task may do in one poll without a wait.
+//!
+//! No poll is interrupted, so an operation that is always ready must be refused now and then: then
+//! it wakes its task and is pending, the poll ends, and other tasks run. The parts of a task
+//! (`join!`, `select!`, a `FuturesUnordered`) are polled in an order of their own. If they had one
+//! count in common, the first of them could use it up each time. So each *source* (one direction of
+//! a socket, a signal, an interval) has its own [`Share`]:
+//!
+//! 1. In one *round*, that is one poll of a task, a source may complete [`EACH`] operations.
+//! 2. After [`ALL`] operations of all sources, each of those that had none in this round may still
+//!    complete one. So a part that is polled gets on, and a round ends after `ALL` operations and
+//!    one for each source.
+//! 3. An operation that has to wait counts for nothing: it costs other tasks no time.
+//!
+//! A refusal helps only if the loop is what polls again. Inside another executor, which was called
+//! in a task and blocks it, the same operation comes back in the same round. That is noticed when a
+//! source is refused twice and no operation of any source was completed in between: in a task, each
+//! refused part has then returned to what polls it, twice. A new round begins, in which each source
+//! may complete one operation. (A combinator that polls a woken part again at once may cause this
+//! too; it does so a limited number of times.)
+//!
+//! Rejected: one count for each poll, in common (it starves parts, and their timeouts); a rotation
+//! in our own `join!` alone (the macros of other crates starve); a limit in time (it says nothing
+//! about parts); to recognise the other executor by its waker (`FuturesUnordered` has wakers of its
+//! own, too).
+//!
+//! Checked by `tests/event_loop/budget.rs`.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed}; // counters of one thread: no protocol
+use std::task::{Context, Poll};
+
+/// How many operations one source may complete in a round.
+const EACH: u32 = 128;
+
+/// After how many operations of all sources each may complete only one.
+const ALL: u32 = 1024;
+
+/// The loop's part: the round, and what is left in it. Numbers may wrap around: a share that takes
+/// an old round for the present one is refused too early, once.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    round: Cell<u32>,
+    /// The round for which `left` holds.
+    counted: Cell<u32>,
+    /// How many operations are left of [`ALL`].
+    left: Cell<u32>,
+    /// How many operations were completed since the loop began.
+    completed: Cell<u32>,
+    /// The round in which an operation was last refused.
+    refused: Cell<u32>,
+}
+
+/// What one source has had. Only the thread of the source's loop uses it.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    round: AtomicU32,
+    /// How many operations were completed in that round.
+    used: AtomicU32,
+    /// How many operations all sources had completed when this one was last refused.
+    refused_at: AtomicU32,
+}
+
+impl Budget {
+    /// Begins a round: a poll.
+    #[inline]
+    pub(super) fn begin(&self) {
+        self.round.set(self.round.get().wrapping_add(1));
+    }
+
+    /// Called before an operation that may not have to wait.
+    #[inline]
+    pub(super) fn poll(&self, share: &Share, cx: &Context<'_>) -> Poll<()> {
+        let round = self.round.get();
+        if share.round.load(Relaxed) != round {
+            share.round.store(round, Relaxed);
+            share.used.store(0, Relaxed);
+            if self.counted.get() != round {
+                self.counted.set(round);
+                self.left.set(ALL);
+            }
+            return Poll::Ready(()); // the first one of each source
+        }
+        let used = share.used.load(Relaxed);
+        if used == 0 || used < EACH && self.left.get() > 0 {
+            return Poll::Ready(());
+        }
+        self.refuse(share, cx)
+    }
+
+    #[cold]
+    fn refuse(&self, share: &Share, cx: &Context<'_>) -> Poll<()> {
+        let completed = self.completed.get();
+        if share.refused_at.load(Relaxed) == completed {
+            self.begin();
+            self.counted.set(self.round.get());
+            self.left.set(0);
+            return self.poll(share, cx);
+        }
+        share.refused_at.store(completed, Relaxed);
+        self.refused.set(self.round.get());
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Called after an operation that did not have to wait.
+    #[inline]
+    pub(super) fn complete(&self, share: &Share) {
+        let used = share.used.load(Relaxed);
+        share.used.store(used.wrapping_add(1), Relaxed);
+        self.left.set(self.left.get().saturating_sub(1));
+        self.completed.set(self.completed.get().wrapping_add(1));
+    }
+
+    /// Whether an operation was refused in this poll.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused.get() == self.round.get()
+    }
+}
