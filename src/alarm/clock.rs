@@ -47,7 +47,8 @@ struct Passed {
 
 impl Passed {
     fn in_all(&self) -> Duration {
-        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+        let since = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.before.saturating_add(since)
     }
 }
 
@@ -70,8 +71,14 @@ impl Clock {
         }
     }
 
+    /// At its end the clock stands still, whether it was moved there or runs.
     pub(crate) fn now(&self) -> Instant {
-        self.start + self.passed.lock().in_all()
+        let passed = self.passed.lock().in_all();
+        // `end` is a whole number of seconds after the start: what lies behind it is as late.
+        match passed.checked_add(Duration::from_secs(1)) {
+            Some(more) if self.start.checked_add(more).is_some() => self.start + passed,
+            _ => end(self.start),
+        }
     }
 
     /// Stops the clock.
@@ -219,5 +226,27 @@ impl Countdown {
     #[inline]
     pub(crate) fn recount(self) -> Option<Instant> {
         (number() != self.clock).then(|| later(now(), self.length))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_has_reached_its_end_stays_there() {
+        let clock = Clock::new();
+        clock.advance(Duration::MAX);
+        let last = clock.now();
+        assert_eq!(last, end(last));
+        // As after a second at the real pace.
+        clock.go();
+        clock.passed.lock().before += Duration::from_secs(1);
+        assert_eq!(clock.now(), last);
+        clock.passed.lock().before = Duration::MAX;
+        assert_eq!(clock.now(), last);
+        clock.stop();
+        clock.advance_to(last);
+        assert_eq!(clock.now(), last);
     }
 }

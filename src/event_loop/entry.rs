@@ -318,7 +318,10 @@ impl EventLoopBuilder {
     ///   [`Completer`](crate::Completer), the clock also runs at the real pace, until nothing has
     ///   come for half a second; then it jumps. Both sides may be on this loop, so this delay is
     ///   halved each time that nothing came, down to 10 ms. The same holds while a Unix listener
-    ///   has no room in its queue.
+    ///   has no room in its queue. So each such wait that a timeout ends costs at least 10 ms of
+    ///   real time, and a thousand in turn cost some fourteen seconds. Where that is too much, move
+    ///   the clock with [`advance`](crate::time::advance()), or test with a channel in place of the
+    ///   socket.
     /// - The clock does not see channels, locks and events that other threads are to use, nor what
     ///   combinators that were made outside the loop (`race`, `join_all`, ...) wait for. Make them
     ///   inside the loop, and await a [`Task`](crate::Task) for another thread's work.

@@ -94,12 +94,18 @@ pub struct Interval {
 }
 
 /// What happens to ticks whose time passes before they are awaited.
+///
+/// A tick is missed when the next one is due, too. One that is late by less than a period is not,
+/// and changes nothing: the ticks keep their schedule under all three, so the next tick may come
+/// sooner than a period after a late one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MissedTick {
     /// They complete at once, one after another, until the interval is back on schedule.
     #[default]
     Burst,
     /// They are dropped; the late tick starts a new schedule: the next comes one period after it.
+    /// (To have at least a period between any two, call [`reset`](Interval::reset) after each tick,
+    /// or `sleep`.)
     Delay,
     /// They are dropped; the next comes at the next time of the original schedule.
     Skip,
