@@ -8,6 +8,9 @@
 //! whichever of the two was made first. The guard of [`enter`] restores the previous value. At the
 //! end of the thread that is "no loop".
 //!
+//! A second cell has the loop of a handle that the thread has entered. That one runs elsewhere, so
+//! it is a default for `LoopHandle::current`, and nothing else.
+//!
 //! Checked by `tests/event_loop/` (nested loops) and `tests/io/moved.rs` (futures carried to other
 //! threads).
 
@@ -21,11 +24,38 @@ use super::shared::SharedLoop;
 use crate::alarm::{self, Clock};
 use crate::sync::marker;
 use crate::task::awaited;
-use crate::task::context::{RefuseGuard, refuse_blocking};
+use crate::task::context::{RefuseGuard, blocking_refused, refuse_blocking};
 
 thread_local! {
     static CURRENT: RefCell<ManuallyDrop<Option<Rc<Local>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+thread_local! {
+    static ENTERED: RefCell<ManuallyDrop<Entered>> = const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+/// The loop of the handle that was entered last, unless a loop has begun to run here since.
+pub(super) type Entered = Option<Arc<SharedLoop>>;
+
+pub(super) fn entered() -> Entered {
+    ENTERED.with(|entered| (**entered.borrow()).clone())
+}
+
+/// Sets which handle's loop was entered; returns the previous one.
+pub(super) fn replace_entered(shared: Entered) -> Entered {
+    let before = ENTERED.with(|entered| entered.replace(ManuallyDrop::new(shared)));
+    ManuallyDrop::into_inner(before)
+}
+
+/// Panics if this thread must not block.
+#[track_caller]
+pub(super) fn refuse_nesting(what: &str) {
+    assert!(
+        !blocking_refused(),
+        "{what} was called on a thread that must not block, because an event loop (or a process pool's driver) \
+         runs on it: .await the future here, or call {what} on a thread of its own"
+    );
 }
 
 /// The loop that runs on this thread, if one does.
@@ -56,6 +86,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
 pub(super) fn enter(local: &Rc<Local>) -> EnteredLoop {
     EnteredLoop {
         before: replace(Some(local.clone())),
+        entered: replace_entered(None),
         clock: alarm::replace_clock(local.shared.clock().cloned()),
         keeps_all: awaited::keep_all(local.outside().is_some()),
         keeper: alarm::replace_keeper(Some(local.shared.clone())),
@@ -73,6 +104,7 @@ fn replace(local: Option<Rc<Local>>) -> Option<Rc<Local>> {
 #[must_use]
 pub(super) struct EnteredLoop {
     before: Option<Rc<Local>>,
+    entered: Entered,
     /// The previous clock, and whether awaited tasks were recorded.
     clock: Option<Arc<Clock>>,
     keeps_all: bool,
@@ -85,6 +117,7 @@ impl Drop for EnteredLoop {
     fn drop(&mut self) {
         marker::replace_loop(self.mark);
         drop(replace(self.before.take()));
+        drop(replace_entered(self.entered.take()));
         drop(alarm::replace_clock(self.clock.take()));
         awaited::keep_all(self.keeps_all);
         drop(alarm::replace_keeper(self.keeper.take()));

@@ -10,12 +10,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::current::{self, refuse_nesting};
 use super::handle::LoopHandle;
 use super::local::Local;
 use super::slow_poll::{SlowHook, SlowPoll, Watchdog};
-use super::{current, turn};
+use super::turn;
 use crate::alarm::Clock;
-use crate::task::{Hook, TaskReport, context, panic};
+use crate::task::{self, Hook, Task, TaskReport, panic};
 
 /// Runs a future to its end on an event loop of its own, on this thread.
 ///
@@ -124,6 +125,43 @@ impl EventLoop {
         refuse_nesting("EventLoop::block_on");
         let _entered = current::enter(&self.local);
         turn::drive(&self.local, future)
+    }
+
+    /// Starts a future that need not be `Send` on this loop, from outside: it first runs in the next
+    /// [`block_on`](Self::block_on). Inside the loop, [`spawn`](crate::spawn()) is the same.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// let event_loop = trefoil::EventLoop::new()?;
+    /// let count = Rc::new(Cell::new(0));
+    /// let tasks: Vec<_> = (1..=3)
+    ///     .map(|n| {
+    ///         let count = count.clone();
+    ///         event_loop.spawn(async move { count.set(count.get() + n) })
+    ///     })
+    ///     .collect();
+    /// assert_eq!(count.get(), 0);
+    /// event_loop.block_on(trefoil::try_join_all(tasks)).unwrap();
+    /// assert_eq!(count.get(), 6);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        let shared = &self.local.shared;
+        let (runnable, task) = task::local_future(future, shared.clone());
+        if shared.is_here() {
+            self.local.admit(runnable);
+        } else {
+            // This also wakes a loop that another loop drives.
+            shared.set_hook(&runnable);
+            shared.push(runnable);
+        }
+        task
     }
 
     /// Does what can be done now, without waiting. This is for a program whose own loop drives this
@@ -385,12 +423,3 @@ debug!(
     slow_poll = self.slow_poll.as_ref().map(|(d, _)| d),
     virtual_time = self.virtual_time
 );
-
-#[track_caller]
-fn refuse_nesting(what: &str) {
-    assert!(
-        !context::blocking_refused(),
-        "{what} was called on a thread that must not block, because an event loop (or a process pool's driver) \
-         runs on it: .await the future here, or call {what} on a thread of its own"
-    );
-}

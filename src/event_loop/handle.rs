@@ -6,6 +6,7 @@
 //! Checked by `tests/event_loop/`.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::current;
 use super::shared::SharedLoop;
 use super::snapshot::Snapshot;
 use crate::alarm::{Alarm, later};
-use crate::task::{self, Task};
+use crate::task::{self, Task, TaskError};
 
 /// Starts work on an event loop, from any thread.
 ///
@@ -46,11 +47,11 @@ impl LoopHandle {
         Self { shared }
     }
 
-    /// The loop that runs on this thread.
+    /// The loop that runs on this thread, or whose handle it has [entered](Self::enter).
     ///
     /// # Panics
     ///
-    /// If no loop runs on this thread; see [`try_current`](Self::try_current).
+    /// If there is none; see [`try_current`](Self::try_current).
     ///
     /// ```
     /// let handle = trefoil::run(async { trefoil::LoopHandle::current() });
@@ -61,17 +62,104 @@ impl LoopHandle {
     pub fn current() -> Self {
         Self::try_current().expect(
             "LoopHandle::current() needs an event loop on this thread: call it inside \
-             trefoil::run(..) or EventLoop::block_on(..), or ask the loop itself with EventLoop::handle()",
+             trefoil::run(..) or EventLoop::block_on(..), ask the loop itself with EventLoop::handle(), or \
+             let this thread enter a handle with LoopHandle::enter()",
         )
     }
 
-    /// The loop that runs on this thread, if one does.
+    /// The loop that runs on this thread, or whose handle it has [entered](Self::enter), if there
+    /// is one.
     ///
     /// ```
     /// assert!(trefoil::LoopHandle::try_current().is_none());
     /// ```
     pub fn try_current() -> Option<Self> {
-        current::local().map(|local| Self::new(local.shared.clone()))
+        let running = || Some(current::local()?.shared.clone());
+        current::entered().or_else(running).map(Self::new)
+    }
+
+    /// Makes this the [current](Self::current) handle of this thread until the guard is dropped, for
+    /// code that asks for the current loop in order to start `Send` futures there.
+    ///
+    /// The loop runs elsewhere all the same, so nothing else changes on this thread:
+    ///
+    /// - [`spawn`](crate::spawn()) starts futures that are not `Send`, which cannot leave this
+    ///   thread: it panics, unless a loop runs here. Call `LoopHandle::current().spawn(..)`, or
+    ///   [`spawn_with`](Self::spawn_with) with code that makes the future there.
+    /// - Sockets, sleeps and intervals can be made on any thread without this. They belong to the
+    ///   loop that polls them first, and are not polled here: spawn what awaits them, or use
+    ///   [`block_on`](Self::block_on).
+    /// - [`time::now`](crate::time::now()) is the real time, also if the loop's clock is virtual.
+    ///
+    /// Guards end in the reverse order, as scopes do. A loop that begins to run on this thread
+    /// meanwhile is the current one until it returns.
+    ///
+    /// ```
+    /// use trefoil::{EventLoop, LoopHandle};
+    ///
+    /// fn library() -> trefoil::Task<u8> {
+    ///     LoopHandle::current().spawn(async { 7 })
+    /// }
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// let started = std::thread::spawn(move || {
+    ///     let _entered = handle.enter();
+    ///     library()
+    /// });
+    /// let task = started.join().unwrap();
+    /// assert_eq!(event_loop.block_on(task).unwrap(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn enter(&self) -> EnteredHandle<'_> {
+        EnteredHandle {
+            before: current::replace_entered(Some(self.shared.clone())),
+            _handle: PhantomData,
+        }
+    }
+
+    /// Runs a future on the loop, and blocks this thread until it is done: like
+    /// [`spawn`](Self::spawn) and [`join`](Task::join), but failures are panics here.
+    ///
+    /// The future is sent to the loop, because its sockets and timers work only there; so it must be
+    /// `Send` and own what it uses. The loop must run, on another thread, or this waits for ever.
+    /// (To run a loop on this thread, use [`EventLoop::block_on`](crate::EventLoop::block_on).)
+    ///
+    /// # Panics
+    ///
+    /// A panic of the future goes on here. Also if the loop has ended, or ends before the future is
+    /// done; and on a thread that must not block: that of an event loop.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trefoil::{LoopHandle, time};
+    ///
+    /// trefoil::run(async {
+    ///     let handle = LoopHandle::current();
+    ///     let length = trefoil::spawn_blocking(move || {
+    ///         handle.block_on(async {
+    ///             time::sleep(Duration::from_millis(1)).await;
+    ///             3
+    ///         })
+    ///     });
+    ///     assert_eq!(length.await.unwrap(), 3);
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn block_on<F>(&self, future: F) -> F::Output
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        current::refuse_nesting("LoopHandle::block_on");
+        match self.spawn(future).join() {
+            Ok(output) => output,
+            Err(TaskError::Panicked(panic)) => panic.resume_unwind(),
+            Err(TaskError::WouldBlock) => panic!(
+                "LoopHandle::block_on was called on the loop's own thread, where nothing would run it: \
+                 use EventLoop::block_on"
+            ),
+            Err(error) => panic!("LoopHandle::block_on: the future did not end: {error}"),
+        }
     }
 
     /// Starts a future on the loop.
@@ -235,11 +323,27 @@ impl LoopHandle {
     }
 }
 
+/// Returned by [`LoopHandle::enter`].
+#[derive(Debug)]
+#[must_use = "the handle is the current one until this is dropped"]
+pub struct EnteredHandle<'a> {
+    before: current::Entered,
+    /// It belongs to this thread.
+    _handle: PhantomData<(&'a LoopHandle, *const ())>,
+}
+
+impl Drop for EnteredHandle<'_> {
+    fn drop(&mut self) {
+        drop(current::replace_entered(self.before.take()));
+    }
+}
+
 /// Starts a future on the loop that runs on this thread. It need not be `Send`.
 ///
 /// # Panics
 ///
-/// Outside a loop; use [`LoopHandle::spawn`] there.
+/// Outside a loop, also if the thread has [entered](LoopHandle::enter) a handle: use
+/// [`LoopHandle::spawn`] there, or [`EventLoop::spawn`](crate::EventLoop::spawn).
 ///
 /// ```
 /// use std::rc::Rc;
@@ -267,7 +371,8 @@ where
 {
     let local = current::local().expect(
         "trefoil::spawn needs an event loop on this thread: call it inside trefoil::run(..) or \
-         EventLoop::block_on(..); from other threads use LoopHandle::spawn",
+         EventLoop::block_on(..); elsewhere use LoopHandle::spawn (with LoopHandle::current() if a handle \
+         was entered), or EventLoop::spawn where the loop was made",
     );
     let (runnable, task) = task::local_future(future, local.shared.clone());
     local.admit(runnable);

@@ -107,6 +107,7 @@ pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::SharedLoop;
 pub(crate) use source_waiters::SHARED;
 
+pub use handle::EnteredHandle;
 pub use snapshot::{TaskInfo, TaskState, WaitsFor};
 pub use yield_now::YieldNow;
 

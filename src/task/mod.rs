@@ -83,6 +83,7 @@ mod outcome;
 pub(crate) mod panic;
 mod polled;
 mod raw;
+mod running;
 mod shutdown;
 mod side;
 mod state;
@@ -99,6 +100,7 @@ pub use combine::{
 pub use group::{GroupJoin, GroupNext};
 pub use local::{AccessError, LocalKey};
 pub use outcome::Outcome;
+pub use running::{id, try_id};
 /// The names that the crate's root re-exports. (Their paths through this module compile, too, but
 /// are not documented.)
 pub(crate) mod root {

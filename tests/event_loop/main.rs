@@ -12,6 +12,7 @@ mod edge_cases;
 #[cfg(unix)]
 mod embedded;
 mod fairness;
+mod handles;
 mod leaks;
 #[cfg(unix)]
 mod loops;

@@ -1,0 +1,50 @@
+//! Which task runs here, for its own code.
+//!
+//! Tests: `tests/task/handle.rs`.
+
+use super::id::TaskId;
+use super::raw::current;
+
+/// The id of the task whose code calls this: that of the [`Task`](crate::Task) that was returned to
+/// whoever started it.
+///
+/// A task is a future on a loop or a pool, a closure of a pool, or a call in a worker process (there
+/// the id is one of that process, not the caller's). The halves of a `join` and the items of a `map`
+/// are parts of the task that called it. The future that was passed to
+/// [`run`](crate::run()) or `block_on` is none.
+///
+/// # Panics
+/// Outside a task; see [`try_id`].
+///
+/// ```
+/// let pool = trefoil::ThreadPool::with_threads(1);
+/// let task = pool.spawn(trefoil::task::id);
+/// let id = task.id();
+/// assert_eq!(task.join().unwrap(), id);
+/// ```
+#[must_use]
+#[track_caller]
+pub fn id() -> TaskId {
+    try_id().expect(
+        "trefoil::task::id() needs a task: call it in what was spawned (the future of run(..) or \
+         block_on(..) is no task), or use try_id()",
+    )
+}
+
+/// The id of the task whose code calls this, if a task's code does; see [`id`].
+///
+/// ```
+/// use trefoil::task;
+///
+/// assert_eq!(task::try_id(), None);
+/// trefoil::run(async {
+///     assert_eq!(task::try_id(), None);
+///     let spawned = trefoil::spawn(async { task::try_id() });
+///     let id = spawned.id();
+///     assert_eq!(spawned.await.unwrap(), Some(id));
+/// });
+/// ```
+#[must_use]
+pub fn try_id() -> Option<TaskId> {
+    current::id()
+}
