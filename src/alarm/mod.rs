@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-pub(crate) use clock::{Clock, Countdown, end, hold, later, now, replace_clock};
+pub(crate) use clock::{Clock, Countdown, Held, end, hold, later, now, replace_clock};
 pub(crate) use timers::{TimerKey, Timers};
 pub(crate) use waiter::{Interest, RARELY, Ready, enter};
 

@@ -8,12 +8,15 @@
 //! Checked by `tests/io/`.
 
 use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 
-use super::source::Source;
-use crate::alarm::{self, pause};
+use super::source::{Completed, Source};
+use crate::alarm::{self, Alarm, Held, pause};
+use crate::event_loop::Direction;
+use crate::loom::Mutex;
 use crate::sys::refused::{is_shortage, refused};
 use crate::sys::sockets::ACCEPT;
 
@@ -23,35 +26,176 @@ const BACKLOG: i32 = 4096;
 /// How long to wait before the next attempt to get a descriptor.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A listening socket of the standard library.
+#[derive(Debug)]
+pub(super) struct Listener<T> {
+    socket: T,
+    /// Of `poll_accept`.
+    pause: Mutex<Option<Pause>>,
+}
+
+/// `poll_accept` pauses, or has paused and tries once more.
+#[derive(Debug)]
+struct Pause {
+    alarm: Alarm,
+    /// The cause is outside the loop's virtual clock.
+    _held: Option<Held>,
+}
+
+impl<T> Listener<T> {
+    pub(super) fn socket(&self) -> &T {
+        &self.socket
+    }
+}
+
+impl<T> From<T> for Listener<T> {
+    fn from(socket: T) -> Self {
+        let pause = Mutex::new(None);
+        Self { socket, pause }
+    }
+}
+
+impl<T: AsFd> AsFd for Listener<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 /// Makes a bound socket of the standard library listen.
-pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<T>> {
+pub(super) fn listen<T: AsFd>(listener: T) -> io::Result<Source<Listener<T>>> {
     // std lets 128 connections wait, and the system drops further ones: the clients of a burst
     // would hang for a second. A second call to `listen` changes the limit.
     rustix::net::listen(listener.as_fd(), BACKLOG)?;
-    Source::nonblocking(listener)
+    Source::nonblocking(listener.into())
 }
 
 /// Accepts connections with `op`.
 pub(super) async fn accept<T: AsFd, R>(
-    source: &Source<T>,
-    mut op: impl FnMut(&T) -> io::Result<R>,
+    source: &Source<Listener<T>>,
+    op: impl FnMut(&T) -> io::Result<R>,
 ) -> io::Result<R> {
-    let mut passing_over = |listener: &T| {
-        loop {
-            match op(listener) {
-                // The client closed the connection while it waited.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                result => return result,
-            }
-        }
-    };
-    match source.reading(&mut passing_over).await {
+    let mut op = passing_over(op);
+    match source.reading(&mut op).await {
         Err(error) if is_shortage(&error) => {
             let _held = alarm::hold(); // the cause is outside the loop's virtual clock
             pause(PAUSE).await;
-            let again = source.reading(passing_over).await;
+            let again = source.reading(op).await;
             again.map_err(refused(ACCEPT))
         }
         result => result,
     }
 }
+
+/// Like [`accept`], for `poll_accept`: only the latest caller is woken.
+pub(super) fn poll_accept<T: AsFd, R>(
+    source: &Source<Listener<T>>,
+    cx: &mut Context<'_>,
+    op: impl FnMut(&T) -> io::Result<R>,
+) -> Poll<io::Result<R>> {
+    let mut op = passing_over(op);
+    let place = &source.get_ref().pause;
+    // It is taken out, because polling may drop a waker, which is user code.
+    let mut pause = place.lock().take();
+    loop {
+        if let Some(Pause { alarm, .. }) = &mut pause
+            && alarm.poll_elapsed(cx).is_pending()
+        {
+            let other = std::mem::replace(&mut *place.lock(), pause);
+            drop(other); // that of another caller, who was not the latest
+            return Poll::Pending;
+        }
+        let polled = source.poll(cx, Direction::Read, |listener| {
+            op(listener).map(Completed::Full)
+        });
+        match polled {
+            Poll::Ready(Err(error)) if is_shortage(&error) => {
+                if pause.is_some() {
+                    return Poll::Ready(Err(refused(ACCEPT)(error)));
+                }
+                pause = Some(Pause {
+                    alarm: Alarm::after(PAUSE),
+                    _held: alarm::hold(),
+                });
+            }
+            polled => return polled,
+        }
+    }
+}
+
+/// `op`, without connections that their clients have closed while they waited.
+fn passing_over<T, R>(
+    mut op: impl FnMut(&T) -> io::Result<R>,
+) -> impl FnMut(&Listener<T>) -> io::Result<R> {
+    move |listener| loop {
+        match op(&listener.socket) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            result => return result,
+        }
+    }
+}
+
+/// A listener's `poll_accept` and `incoming`.
+macro_rules! incoming {
+    ($listener:ident, $stream:ty, $address:ty, $incoming:ident) => {
+        impl $listener {
+            /// The connections that come, as a stream: it accepts each in turn, and never ends. An
+            /// error is an item, too, and another connection may come after it.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            /// use trefoil::io::{TcpListener, TcpStream};
+            ///
+            /// trefoil::run(async {
+            ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+            ///     let _client = TcpStream::connect(listener.local_addr()?).await?;
+            ///     let mut connections = listener.incoming();
+            ///     let stream = connections.next().await?;
+            ///     stream.write_all(b"hello").await
+            /// })?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn incoming(&self) -> $incoming<'_> {
+                $incoming { listener: self }
+            }
+        }
+
+        /// Returned by
+        #[doc = concat!("[`", stringify!($listener), "::incoming`].")]
+        #[derive(Debug)]
+        #[must_use = "it accepts only when it is asked for the next connection"]
+        pub struct $incoming<'a> {
+            listener: &'a $listener,
+        }
+
+        impl $incoming<'_> {
+            /// Accepts the next connection. Unlike that of the stream it is no `Option`, because
+            /// there is no end.
+            ///
+            /// # Errors
+            ///
+            /// Those of
+            #[doc = concat!("[`", stringify!($listener), "::accept`].")]
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future loses no connection.
+            pub async fn next(&mut self) -> std::io::Result<$stream> {
+                let (stream, _) = self.listener.accept().await?;
+                Ok(stream)
+            }
+        }
+
+        impl futures_core::Stream for $incoming<'_> {
+            type Item = std::io::Result<$stream>;
+
+            fn poll_next(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Self::Item>> {
+                let accepted = self.listener.poll_accept(cx);
+                accepted.map(|accepted| Some(accepted.map(|(stream, _)| stream)))
+            }
+        }
+    };
+}
+pub(super) use incoming;

@@ -5,7 +5,7 @@
 //!
 //! | for | use |
 //! |---|---|
-//! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network |
+//! | [`TcpListener`], [`TcpStream`], [`UdpSocket`], [`lookup_host`] | the network ([`TcpSocket`]: with settings made before) |
 //! | [`UnixListener`], [`UnixStream`], [`UnixDatagram`] | other processes on this machine |
 //! | [`Command`], [`Child`] | child processes |
 //! | [`Signal`], [`ctrl_c`] | signals |
@@ -89,6 +89,7 @@ mod source;
 mod stdio;
 mod stream;
 mod tcp_listener;
+mod tcp_socket;
 mod tcp_stream;
 mod udp_socket;
 #[cfg(unix)]
@@ -117,12 +118,13 @@ pub use lookup::{ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 pub use signal::Signal;
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
-pub use tcp_listener::TcpListener;
+pub use tcp_listener::{TcpIncoming, TcpListener};
+pub use tcp_socket::TcpSocket;
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;
 #[cfg(unix)]
 pub use unix_datagram::UnixDatagram;
 #[cfg(unix)]
-pub use unix_listener::UnixListener;
+pub use unix_listener::{UnixIncoming, UnixListener};
 #[cfg(unix)]
 pub use unix_stream::{PeerCredentials, UnixStream};

@@ -4,11 +4,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
+use std::task::{Context, Poll};
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::net::SocketAddrAny;
 
-use super::accept::{accept, listen};
+use super::accept::{Listener, accept, incoming, listen, poll_accept};
 use super::lookup::{ToSocketAddrs, first, lookup_host};
 use super::source::{Source, fairly, socket};
 use super::tcp_stream::TcpStream;
@@ -31,7 +33,7 @@ use crate::sys::sockets;
 /// ```
 #[derive(Debug)]
 pub struct TcpListener {
-    source: Source<Socket>,
+    source: Source<Listener<Socket>>,
 }
 
 impl TcpListener {
@@ -82,13 +84,37 @@ impl TcpListener {
     /// # }
     /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = accept(&self.source, |listener| {
-            let (stream, peer) = sockets::accept(listener.as_fd())?;
-            // Without an address it was abandoned.
-            Ok((stream, peer.ok_or(Errno::CONNABORTED)?))
-        });
-        let (stream, peer) = accepted.await?;
-        Ok((TcpStream::from_nonblocking(stream), peer.try_into()?))
+        accepted(accept(&self.source, accept_one).await?)
+    }
+
+    /// [`accept`](Self::accept) for a future written by hand; only the latest caller is woken.
+    ///
+    /// # Errors
+    ///
+    /// Those of `accept`; after a pause, too.
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use trefoil::io::{TcpListener, TcpStream};
+    ///
+    /// trefoil::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (_server, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+    ///     assert_eq!(peer, client.local_addr()?);
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        let polled = poll_accept(&self.source, cx, accept_one);
+        polled.map(|result| accepted(result?))
+    }
+
+    /// Wraps a socket that listens and does not block.
+    pub(super) fn from_nonblocking(socket: OwnedFd) -> Self {
+        let source = Source::new(Socket::from(socket).into());
+        Self { source }
     }
 
     /// The address on which it listens.
@@ -104,8 +130,20 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        self.source.get_ref().socket().local_addr()
     }
 }
+
+fn accept_one(listener: &Socket) -> io::Result<(OwnedFd, SocketAddrAny)> {
+    let (stream, peer) = sockets::accept(listener.as_fd())?;
+    // Without an address it was abandoned.
+    Ok((stream, peer.ok_or(Errno::CONNABORTED)?))
+}
+
+fn accepted((stream, peer): (OwnedFd, SocketAddrAny)) -> io::Result<(TcpStream, SocketAddr)> {
+    Ok((TcpStream::from_nonblocking(stream), peer.try_into()?))
+}
+
+incoming! { TcpListener, TcpStream, SocketAddr, TcpIncoming }
 
 socket! { TcpListener, Socket }

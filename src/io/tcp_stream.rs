@@ -83,9 +83,13 @@ impl TcpStream {
     /// Connects to this one address.
     pub(super) async fn connect_to(address: SocketAddr) -> io::Result<Self> {
         fairly().await;
-        let stream = Self::from_nonblocking(mio::net::TcpStream::connect(address)?.into());
-        stream
-            .source
+        let socket = mio::net::TcpStream::connect(address)?;
+        Self::from_nonblocking(socket.into()).connected().await
+    }
+
+    /// Waits for the end of the attempt to connect.
+    pub(super) async fn connected(self) -> io::Result<Self> {
+        self.source
             .writing(|socket| match socket.peer_addr() {
                 Ok(_) => Ok(()),
                 // The attempt has failed, or continues. (macOS reports `InvalidInput` for a
@@ -97,7 +101,7 @@ impl TcpStream {
                 }),
             })
             .await?;
-        Ok(stream)
+        Ok(self)
     }
 
     /// Like [`read`](Self::read), but leaves the bytes in the stream.

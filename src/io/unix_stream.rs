@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{SocketAddr, UnixStream as Socket};
 use std::path::Path;
 
-use rustix::net::connect;
+use rustix::net::{AddressFamily, connect};
 
 use super::backoff::with_backoff;
 use super::bytes::{ByteStream, Bytes};
@@ -148,7 +148,7 @@ async fn connect_unix(address: &SocketAddr) -> io::Result<OwnedFd> {
         let words = "a Unix socket without a name cannot be connected to";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
     };
-    let socket = sockets::unix_stream()?;
+    let socket = sockets::stream(AddressFamily::UNIX)?;
     with_backoff(|| Ok(connect(&socket, &target)?)).await?;
     Ok(socket)
 }

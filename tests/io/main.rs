@@ -24,6 +24,7 @@ mod faults;
 mod files;
 #[cfg(unix)]
 mod handlers;
+mod listeners;
 mod moved;
 mod readiness;
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{SocketAddr, UnixStream};
 
 use rustix::event::PollFlags;
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 #[cfg(target_os = "freebsd")]
 use rustix::net::SocketFlags;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketType};
@@ -108,16 +108,19 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<Socket
     Ok((socket, peer))
 }
 
-/// A new Unix stream socket, which does not block.
+/// A new stream socket of this family, which does not block.
 #[cfg(target_os = "freebsd")]
-pub(crate) fn unix_stream() -> Result<OwnedFd> {
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)
+pub(crate) fn stream(family: AddressFamily) -> Result<OwnedFd> {
+    rustix::net::socket_with(family, SocketType::STREAM, FLAGS, None)
 }
 
-/// A new Unix stream socket, which does not block.
+/// What a socket that does not block says when it has begun to connect.
+pub(crate) const CONNECTS: Errno = Errno::INPROGRESS;
+
+/// A new stream socket of this family, which does not block.
 #[cfg(target_vendor = "apple")]
-pub(crate) fn unix_stream() -> Result<OwnedFd> {
-    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+pub(crate) fn stream(family: AddressFamily) -> Result<OwnedFd> {
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     set_up(&socket)?;
     Ok(socket)
 }

@@ -8,7 +8,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 
 use rustix::event::PollFlags;
-use rustix::io::Result;
+use rustix::io::{Errno, Result};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType,
     acceptfrom_with, socket_with,
@@ -84,11 +84,14 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Option<Socket
     acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
 }
 
-/// A new Unix stream socket, which is non-blocking.
-pub(crate) fn unix_stream() -> Result<OwnedFd> {
+/// A new stream socket of this family, which is non-blocking.
+pub(crate) fn stream(family: AddressFamily) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+    socket_with(family, SocketType::STREAM, flags, None)
 }
+
+/// What a socket that does not block says when it has begun to connect.
+pub(crate) const CONNECTS: Errno = Errno::INPROGRESS;
 
 /// The address in the system's form. `None`: the socket has no name.
 pub(crate) fn unix_name(address: &SocketAddr) -> io::Result<Option<SocketAddrUnix>> {
