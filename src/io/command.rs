@@ -228,6 +228,25 @@ impl Command {
         self
     }
 
+    /// Sets the child's name for itself, its argument 0, which is otherwise the program's path as it
+    /// was given. A shell called `-sh` is a login shell, say.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// use trefoil::io::Command;
+    ///
+    /// let output = Command::new("sh").arg0("other").args(["-c", "echo $0"]).output().await?;
+    /// assert_eq!(output.stdout, b"other\n");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn arg0<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Self {
+        use std::os::unix::process::CommandExt as _;
+        self.inner.arg0(arg);
+        self
+    }
+
     /// Sets whether dropping its [`Child`] kills it, for example at the end of the loop. Default:
     /// no, it continues.
     ///

@@ -73,6 +73,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         capacity: capacity.max(1),
         state: Mutex::new(state),
         sent: Listeners::new(),
+        left: Listeners::new(),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -86,6 +87,8 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     /// Notifies receivers of a new value, or of the last sender's end.
     sent: Listeners,
+    /// Notifies senders of the last receiver's end.
+    left: Listeners,
 }
 
 struct State<T> {
@@ -168,6 +171,33 @@ impl<T> Sender<T> {
     #[must_use]
     pub fn receiver_count(&self) -> usize {
         self.shared.state.lock().receivers
+    }
+
+    /// Waits until there is no receiver: to stop work that nobody wants. A new one may
+    /// [subscribe](Sender::subscribe) later, and if it does so at once, this goes on waiting.
+    ///
+    /// Cancel safe: dropping it changes nothing.
+    ///
+    /// ```
+    /// use trefoil::sync::broadcast;
+    ///
+    /// let (sender, receiver) = broadcast::channel::<u8>(16);
+    /// trefoil::run(async {
+    ///     let leaves = trefoil::spawn(async move { drop(receiver) });
+    ///     sender.closed().await;
+    ///     assert_eq!(sender.receiver_count(), 0);
+    ///     leaves.await
+    /// })?;
+    /// # Ok::<_, trefoil::TaskError>(())
+    /// ```
+    pub async fn closed(&self) {
+        loop {
+            let listener = self.shared.left.listen();
+            if self.receiver_count() == 0 {
+                return;
+            }
+            listener.await;
+        }
     }
 
     /// The number of values kept for receivers that have not taken them.
@@ -306,8 +336,12 @@ impl<T> Drop for Receiver<T> {
             kept.awaited_by -= 1;
         }
         let had = state.trim();
+        let was_last = state.receivers == 0;
         drop(state);
-        drop(had);
+        if was_last {
+            self.shared.left.notify(usize::MAX);
+        }
+        drop(had); // last, because a destructor may panic
     }
 }
 

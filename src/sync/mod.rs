@@ -25,6 +25,7 @@
 //! | the newest value, for many | [`watch`] |
 //! | changing shared state | [`Mutex`]; many readers: [`RwLock`]; code that calls itself: [`ReentrantMutex`] |
 //! | at most n at a time | [`Semaphore`] |
+//! | a value that is made at its first use | [`OnceCell`] |
 //! | "it has happened" | [`Event`] |
 //! | "it may have changed" | [`Condvar`] |
 //! | n threads or tasks that wait for one another | [`Barrier`] |
@@ -33,7 +34,7 @@
 //! For a lock that is never held across an `.await` or a wait, use `std::sync::Mutex`, which is
 //! faster.
 //!
-//! `Mutex`, `RwLock`, `Semaphore` and `Barrier` are those of `async-lock`, `channel` is
+//! `Mutex`, `RwLock`, `Semaphore`, `OnceCell` and `Barrier` are those of `async-lock`, `channel` is
 //! `async-channel`: these crates decide in which order waiters are served. Their types are part of
 //! this crate's public API, and so are the versions, `async-lock` 3 and `async-channel` 2: a change
 //! to another major version is a breaking change of this crate.
@@ -70,8 +71,9 @@ pub(crate) use block_on::block_on;
 #[cfg(not(loom))]
 #[doc(no_inline)]
 pub use async_lock::{
-    Barrier, BarrierWaitResult, Mutex, MutexGuard, MutexGuardArc, RwLock, RwLockReadGuard,
-    RwLockUpgradableReadGuard, RwLockWriteGuard, Semaphore, SemaphoreGuard, SemaphoreGuardArc,
+    Barrier, BarrierWaitResult, Mutex, MutexGuard, MutexGuardArc, OnceCell, RwLock,
+    RwLockReadGuard, RwLockUpgradableReadGuard, RwLockWriteGuard, Semaphore, SemaphoreGuard,
+    SemaphoreGuardArc,
 };
 pub use condvar::Condvar;
 pub use event::Event;

@@ -225,3 +225,26 @@ fn a_value_that_uses_its_channel_when_it_is_cloned_or_dropped() {
         drop(one);
     });
 }
+
+#[test]
+fn a_sender_hears_that_nobody_receives_any_more() {
+    within_deadline(|| {
+        let (sender, one) = broadcast::channel::<u8>(4);
+        let two = sender.subscribe();
+        let mut closed = pin!(sender.closed());
+        assert!(poll(closed.as_mut()).is_pending());
+        drop(one);
+        assert!(poll(closed.as_mut()).is_pending());
+        drop(two);
+        assert!(poll(closed).is_ready());
+        // It was heard from another thread, and new receivers may come.
+        let three = sender.subscribe();
+        let mut closed = pin!(sender.closed());
+        assert!(poll(closed.as_mut()).is_pending());
+        let other = thread::spawn(move || drop(three));
+        trefoil::run(closed);
+        other.join().unwrap();
+        assert!(sender.send(1).is_err());
+        assert!(poll(sender.closed()).is_ready());
+    });
+}

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use deadline::within_deadline;
 use trefoil::ThreadPool;
-use trefoil::sync::{Barrier, Condvar, Event, Mutex, ReentrantMutex, RwLock, Semaphore, channel};
+use trefoil::sync::{
+    Barrier, Condvar, Event, Mutex, OnceCell, ReentrantMutex, RwLock, Semaphore, channel,
+};
 
 #[test]
 fn a_bounded_channel_between_threads_and_a_loop() {
@@ -338,5 +340,30 @@ fn a_semaphore_limits_and_a_barrier_gathers() {
         assert_eq!(*lock.read_blocking() + *lock.read_blocking(), 10);
         *lock.write_blocking() += 1;
         assert_eq!(lock.into_inner(), 6);
+    });
+}
+
+#[test]
+fn a_cell_is_filled_once_whoever_comes_first() {
+    within_deadline(|| {
+        let (cell, made) = (Arc::new(OnceCell::new()), Arc::new(AtomicUsize::new(0)));
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let (cell, made) = (cell.clone(), made.clone());
+                let make = move || {
+                    made.fetch_add(1, Ordering::SeqCst);
+                    n
+                };
+                thread::spawn(move || {
+                    let here = cell.get_or_init_blocking(make);
+                    let there = trefoil::run(async { *cell.wait().await });
+                    assert_eq!(*here, there);
+                    there
+                })
+            })
+            .collect();
+        let values: Vec<i32> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+        assert!(values.iter().all(|value| *value == values[0]));
+        assert_eq!(made.load(Ordering::SeqCst), 1);
     });
 }
