@@ -34,7 +34,7 @@ use std::task::{Context, Poll};
 const EACH: u32 = 128;
 
 /// After how many operations of all sources each may complete only one.
-const ALL: u32 = 1024;
+const ALL: u32 = 512;
 
 /// The loop's part: the round, and what is left in it. Numbers may wrap around: a share that takes
 /// an old round for the present one is refused too early, once.

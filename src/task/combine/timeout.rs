@@ -32,6 +32,9 @@ use crate::task::error::TaskError;
 /// assert!(matches!(late, Err(TaskError::TimedOut)));
 /// ```
 ///
+/// If the time is up while the event loop keeps the future from a socket, because other parts of its
+/// task had their turn, the future is polled once more.
+///
 /// # Errors
 /// [`TaskError::TimedOut`] if the time is up first. The time counts from this call. The error does
 /// not name the future, which the caller knows; `timeout(d, &mut task)` leaves the task to the
