@@ -127,8 +127,8 @@ impl EventLoop {
         turn::drive(&self.local, future)
     }
 
-    /// Starts a future that need not be `Send` on this loop, from outside: it first runs in the next
-    /// [`block_on`](Self::block_on). Inside the loop, [`spawn`](crate::spawn()) is the same.
+    /// Starts a future that need not be `Send` on this loop, from outside: it first runs in the
+    /// next [`block_on`](Self::block_on). Inside the loop, [`spawn`](crate::spawn()) is the same.
     ///
     /// ```
     /// use std::cell::Cell;

@@ -121,9 +121,10 @@ impl LoopHandle {
     /// Runs a future on the loop, and blocks this thread until it is done: like
     /// [`spawn`](Self::spawn) and [`join`](Task::join), but failures are panics here.
     ///
-    /// The future is sent to the loop, because its sockets and timers work only there; so it must be
-    /// `Send` and own what it uses. The loop must run, on another thread, or this waits for ever.
-    /// (To run a loop on this thread, use [`EventLoop::block_on`](crate::EventLoop::block_on).)
+    /// The future is sent to the loop, because its sockets and timers work only there; so it must
+    /// be `Send` and own what it uses. The loop must run, on another thread, or this waits for
+    /// ever. (To run a loop on this thread, use
+    /// [`EventLoop::block_on`](crate::EventLoop::block_on).)
     ///
     /// # Panics
     ///

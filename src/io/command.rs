@@ -211,42 +211,6 @@ impl Command {
         self
     }
 
-    /// Sets the process group that it joins; 0: a new one, so that a terminal's Ctrl-C reaches only
-    /// this process.
-    ///
-    /// ```
-    /// # trefoil::run(async {
-    /// let status = trefoil::io::Command::new("true").process_group(0).status().await?;
-    /// assert!(status.success());
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[cfg(unix)]
-    pub fn process_group(&mut self, group: i32) -> &mut Self {
-        use std::os::unix::process::CommandExt as _;
-        self.inner.process_group(group);
-        self
-    }
-
-    /// Sets the child's name for itself, its argument 0, which is otherwise the program's path as it
-    /// was given. A shell called `-sh` is a login shell, say.
-    ///
-    /// ```
-    /// # trefoil::run(async {
-    /// use trefoil::io::Command;
-    ///
-    /// let output = Command::new("sh").arg0("other").args(["-c", "echo $0"]).output().await?;
-    /// assert_eq!(output.stdout, b"other\n");
-    /// # Ok::<_, std::io::Error>(()) })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[cfg(unix)]
-    pub fn arg0<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Self {
-        use std::os::unix::process::CommandExt as _;
-        self.inner.arg0(arg);
-        self
-    }
-
     /// Sets whether dropping its [`Child`] kills it, for example at the end of the loop. Default:
     /// no, it continues.
     ///
@@ -372,6 +336,43 @@ impl Command {
     /// ```
     pub fn as_std_mut(&mut self) -> &mut Inner {
         &mut self.inner
+    }
+}
+
+#[cfg(unix)]
+impl Command {
+    /// Sets the process group that it joins; 0: a new one, so that a terminal's Ctrl-C reaches only
+    /// this process.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// let status = trefoil::io::Command::new("true").process_group(0).status().await?;
+    /// assert!(status.success());
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn process_group(&mut self, group: i32) -> &mut Self {
+        use std::os::unix::process::CommandExt as _;
+        self.inner.process_group(group);
+        self
+    }
+
+    /// Sets the child's name for itself, its argument 0, which is otherwise the program's path as
+    /// it was given. A shell called `-sh` is a login shell, say.
+    ///
+    /// ```
+    /// # trefoil::run(async {
+    /// use trefoil::io::Command;
+    ///
+    /// let output = Command::new("sh").arg0("other").args(["-c", "echo $0"]).output().await?;
+    /// assert_eq!(output.stdout, b"other\n");
+    /// # Ok::<_, std::io::Error>(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn arg0<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Self {
+        use std::os::unix::process::CommandExt as _;
+        self.inner.arg0(arg);
+        self
     }
 }
 

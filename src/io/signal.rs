@@ -25,8 +25,8 @@ use crate::sys::signal::Subscription;
 ///
 /// That previous effect also meets a signal that is on its way then: one that was sent, but that
 /// the system has not delivered yet to a thread of this process. So a program that drops its last
-/// `Signal::new(Signal::TERM)` while such a signal comes is ended by it, whether or not it would have
-/// received it. If that must not happen, keep one `Signal` of the kind until the program ends.
+/// `Signal::new(Signal::TERM)` while such a signal comes is ended by it, whether or not it would
+/// have received it. If that must not happen, keep one `Signal` of the kind until the program ends.
 ///
 /// ```
 /// use rustix::process::{getpid, kill_process};

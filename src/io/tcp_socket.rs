@@ -1,7 +1,7 @@
 //! A TCP socket before it is connected or listens.
 //!
-//! It is only a descriptor that does not block, with settings. `connect` and `listen` make of it what
-//! has a loop.
+//! It is only a descriptor that does not block, with settings. `connect` and `listen` make of it
+//! what has a loop.
 //!
 //! Checked by `tests/io/`.
 
@@ -85,9 +85,9 @@ impl TcpSocket {
         Ok(Self { socket })
     }
 
-    /// Sets whether [`bind`](Self::bind) may take an address that connections of an earlier listener
-    /// still use while they close (`SO_REUSEADDR`). Off at first; [`TcpListener::bind`] sets it, except
-    /// on Windows, where it would let two programs listen at one address.
+    /// Sets whether [`bind`](Self::bind) may take an address that connections of an earlier
+    /// listener still use while they close (`SO_REUSEADDR`). Off at first; [`TcpListener::bind`]
+    /// sets it, except on Windows, where it would let two programs listen at one address.
     ///
     /// # Errors
     ///
@@ -116,41 +116,6 @@ impl TcpSocket {
     /// ```
     pub fn reuseaddr(&self) -> io::Result<bool> {
         Ok(sockopt::socket_reuseaddr(&self.socket)?)
-    }
-
-    #[cfg(unix)]
-    /// Sets whether several sockets may be bound to one address, all of which must have this setting
-    /// (`SO_REUSEPORT`). On Linux the system then divides new connections among the listeners. Off at
-    /// first. Unix only.
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::io::TcpSocket::new_v4()?;
-    /// socket.set_reuseport(true)?;
-    /// assert!(socket.reuseport()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_reuseport(&self, reuse: bool) -> io::Result<()> {
-        Ok(sockopt::set_socket_reuseport(&self.socket, reuse)?)
-    }
-
-    #[cfg(unix)]
-    /// See [`set_reuseport`](Self::set_reuseport).
-    ///
-    /// # Errors
-    ///
-    /// Errors of the system.
-    ///
-    /// ```
-    /// let socket = trefoil::io::TcpSocket::new_v4()?;
-    /// socket.reuseport()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn reuseport(&self) -> io::Result<bool> {
-        Ok(sockopt::socket_reuseport(&self.socket)?)
     }
 
     /// Sets how many bytes that the peer has not received yet the system keeps. It may take another
@@ -185,9 +150,9 @@ impl TcpSocket {
         Ok(sockopt::socket_send_buffer_size(&self.socket)?)
     }
 
-    /// Sets how many bytes that were not read yet the system keeps. It may take another value: Linux
-    /// doubles it, for its own needs, and has a limit. For a large TCP window, set it before the
-    /// connection is made; a listener passes it on.
+    /// Sets how many bytes that were not read yet the system keeps. It may take another value:
+    /// Linux doubles it, for its own needs, and has a limit. For a large TCP window, set it before
+    /// the connection is made; a listener passes it on.
     ///
     /// # Errors
     ///
@@ -250,8 +215,9 @@ impl TcpSocket {
         Ok(sockopt::tcp_nodelay(&self.socket)?)
     }
 
-    /// Sets whether the system asks a silent peer now and then whether it is still there, and ends the
-    /// connection if it is not. Off at first; how often is a setting of the system (two hours on Linux).
+    /// Sets whether the system asks a silent peer now and then whether it is still there, and ends
+    /// the connection if it is not. Off at first; how often is a setting of the system (two hours
+    /// on Linux).
     ///
     /// # Errors
     ///
@@ -319,8 +285,8 @@ impl TcpSocket {
     ///
     /// # Errors
     ///
-    /// `ConnectionRefused` if nothing listens there; other errors of the system. When used outside a
-    /// loop.
+    /// `ConnectionRefused` if nothing listens there; other errors of the system. When used outside
+    /// a loop.
     ///
     /// # Cancel safety
     ///
@@ -350,8 +316,9 @@ impl TcpSocket {
         TcpStream::from_nonblocking(self.socket).connected().await
     }
 
-    /// Listens for connections, of which up to `backlog` may wait to be accepted; the system has its
-    /// own limit, too. (A listener from [`TcpListener::bind`] lets 4096 wait.) It needs no loop.
+    /// Listens for connections, of which up to `backlog` may wait to be accepted; the system has
+    /// its own limit, too. (A listener from [`TcpListener::bind`] lets 4096 wait.) It needs no
+    /// loop.
     ///
     /// # Errors
     ///
@@ -368,6 +335,42 @@ impl TcpSocket {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         listen(&self.socket, backlog)?;
         Ok(TcpListener::from_nonblocking(self.socket))
+    }
+}
+
+#[cfg(unix)]
+impl TcpSocket {
+    /// Sets whether several sockets may be bound to one address, all of which must have this
+    /// setting (`SO_REUSEPORT`). On Linux the system then divides new connections among the
+    /// listeners. Off at first. Unix only.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the system.
+    ///
+    /// ```
+    /// let socket = trefoil::io::TcpSocket::new_v4()?;
+    /// socket.set_reuseport(true)?;
+    /// assert!(socket.reuseport()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_reuseport(&self, reuse: bool) -> io::Result<()> {
+        Ok(sockopt::set_socket_reuseport(&self.socket, reuse)?)
+    }
+
+    /// See [`set_reuseport`](Self::set_reuseport).
+    ///
+    /// # Errors
+    ///
+    /// Errors of the system.
+    ///
+    /// ```
+    /// let socket = trefoil::io::TcpSocket::new_v4()?;
+    /// socket.reuseport()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn reuseport(&self) -> io::Result<bool> {
+        Ok(sockopt::socket_reuseport(&self.socket)?)
     }
 }
 

@@ -179,7 +179,8 @@ fn an_always_ready_branch_does_not_starve_those_behind_it() {
     );
 }
 
-/// Where the loop will not poll again before the operation is done, it must not be refused for ever.
+/// Where the loop will not poll again before the operation is done, it must not be refused for
+/// ever.
 #[test]
 fn another_executor_inside_a_task_gets_on() {
     within_deadline(|| {

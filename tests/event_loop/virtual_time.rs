@@ -481,6 +481,31 @@ impl<F: Future + Unpin> NeverEnds for F {
     }
 }
 
+#[test]
+fn a_clock_that_runs_on_from_its_end_stays_there() {
+    within_deadline(|| {
+        trefoil::run(async {
+            time::pause();
+            sleep(Duration::MAX).await;
+            let end = time::now();
+            assert_eq!(end.checked_add(Duration::from_secs(1)), None);
+            time::resume();
+            // The end is a whole number of seconds after the start, so a second must pass.
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(1100) {
+                assert_eq!(time::now(), end);
+                thread::sleep(Duration::from_millis(10));
+            }
+            // Everything is due.
+            sleep(Duration::from_secs(1)).await;
+            assert!(timeout(Duration::MAX, pending::<()>()).await.is_err());
+            time::pause();
+            time::advance(Duration::from_secs(1)).await;
+            assert_eq!(time::now(), end);
+        });
+    });
+}
+
 /// A deadline beyond the clock's range is at the end of that range: nothing waits for ever, and a
 /// later deadline is due at once.
 #[test]

@@ -1,9 +1,9 @@
 //! A few futures at once, of different types, in one task: the macro `join!`.
 //!
-//! All are polled with the task's own waker, so each wake-up polls all that have not ended. Each time
-//! another one is polled first: what the first takes (of a socket that they share, of the time until
-//! a deadline) the others lack. This is meant for a few futures that are written one by one. For a
-//! list, spawn them and pass the tasks to `join_all`.
+//! All are polled with the task's own waker, so each wake-up polls all that have not ended. Each
+//! time another one is polled first: what the first takes (of a socket that they share, of the time
+//! until a deadline) the others lack. This is meant for a few futures that are written one by one.
+//! For a list, spawn them and pass the tasks to `join_all`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -33,9 +33,9 @@
 /// - If several are ready, the first as written wins. (tokio takes any, unless it is told
 ///   `biased;`, which is allowed here, too.) So write first what must not be kept waiting.
 /// - In a loop, a branch that is always ready does not keep those behind it waiting for ever if it
-///   goes through the event loop: a socket, a signal, an interval is refused after 128 operations in
-///   one poll of the task, and then the next branch is asked. Other futures are not refused: behind
-///   a channel that is never empty, no branch is reached, and no other task runs (put a
+///   goes through the event loop: a socket, a signal, an interval is refused after 128 operations
+///   in one poll of the task, and then the next branch is asked. Other futures are not refused:
+///   behind a channel that is never empty, no branch is reached, and no other task runs (put a
 ///   [`yield_now`](crate::yield_now) into such a loop).
 /// - A branch with `, if condition` takes part only if the condition holds when the wait begins.
 ///   Its future is made anyway, but not polled.

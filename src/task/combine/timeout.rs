@@ -2,9 +2,9 @@
 //!
 //! It needs no event loop: the alarm registers with the loop of the thread that polls it, if there
 //! is one, and otherwise with one helper thread that ends when it is not needed. The future is
-//! polled before the clock is read, so a result that exists at the deadline is not lost. If the loop
-//! has refused an operation in that poll, to let others run, the future may not have seen its result
-//! yet: then it is polled once more, with a new budget, before the time is up.
+//! polled before the clock is read, so a result that exists at the deadline is not lost. If the
+//! loop has refused an operation in that poll, to let others run, the future may not have seen its
+//! result yet: then it is polled once more, with a new budget, before the time is up.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -32,8 +32,8 @@ use crate::task::error::TaskError;
 /// assert!(matches!(late, Err(TaskError::TimedOut)));
 /// ```
 ///
-/// If the time is up while the event loop keeps the future from a socket, because other parts of its
-/// task had their turn, the future is polled once more.
+/// If the time is up while the event loop keeps the future from a socket, because other parts of
+/// its task had their turn, the future is polled once more.
 ///
 /// # Errors
 /// [`TaskError::TimedOut`] if the time is up first. The time counts from this call. The error does
