@@ -362,7 +362,7 @@ impl EventLoopBuilder {
     ///   socket.
     /// - The clock does not see channels, locks and events that other threads are to use, nor what
     ///   combinators that were made outside the loop (`race`, `join_all`, ...) wait for. Make them
-    ///   inside the loop, and await a [`Task`](crate::Task) for another thread's work.
+    ///   inside the loop, and await a [`Task`] for another thread's work.
     ///
     /// A task that spins until some time has passed (with `yield_now`, say) keeps the clock from
     /// moving. A sleep that is too long for any clock ends at this clock's last instant, when there

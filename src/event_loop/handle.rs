@@ -1,7 +1,7 @@
 //! Starts work on a loop from any thread.
 //!
 //! A [`LoopHandle`] keeps its loop neither running nor alive: a task that it starts after the loop
-//! has ended ends in [`TaskError::Closed`](crate::TaskError::Closed).
+//! has ended ends in [`TaskError::Closed`].
 //!
 //! Checked by `tests/event_loop/`.
 
@@ -19,7 +19,7 @@ use crate::task::{self, Task, TaskError};
 /// Starts work on an event loop, from any thread.
 ///
 /// Cheap to clone. It does not keep the loop alive; tasks that are started after the loop has ended
-/// end in [`TaskError::Closed`](crate::TaskError::Closed).
+/// end in [`TaskError::Closed`].
 ///
 /// ```
 /// use trefoil::LoopHandle;
@@ -167,7 +167,7 @@ impl LoopHandle {
     ///
     /// From another thread this holds a lock for a few instructions, and makes a system call only
     /// if the loop is asleep. If the loop has ended, or is ending, the task ends in
-    /// [`TaskError::Closed`](crate::TaskError::Closed); so it does in a forked child, where the
+    /// [`TaskError::Closed`]; so it does in a forked child, where the
     /// loop's thread does not exist.
     ///
     /// ```
