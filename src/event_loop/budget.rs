@@ -13,11 +13,12 @@
 //! 3. An operation that has to wait counts for nothing: it costs other tasks no time.
 //!
 //! A refusal helps only if the loop is what polls again. Inside another executor, which was called
-//! in a task and blocks it, the same operation comes back in the same round. That is noticed when a
-//! source is refused twice and no operation of any source was completed in between: in a task, each
-//! refused part has then returned to what polls it, twice. A new round begins, in which each source
-//! may complete one operation. (A combinator that polls a woken part again at once may cause this
-//! too; it does so a limited number of times.)
+//! in a task and blocks it, a refused operation is polled again in the same round. That is noticed
+//! when no operation of any source was completed since it was refused: what polls it had nothing
+//! else to do. Then a new round begins, in which each source may complete one operation. (A
+//! combinator that polls a woken part again at once causes this, too, a limited number of times.)
+//! Each operation remembers its own refusal, because another one of the same source, which another
+//! part of the task has begun, proves nothing.
 //!
 //! Rejected: one count for each poll, in common (it starves parts, and their timeouts); a rotation
 //! in our own `join!` alone (the macros of other crates starve); a limit in time (it says nothing
@@ -57,8 +58,23 @@ pub(crate) struct Share {
     round: AtomicU32,
     /// How many operations were completed in that round.
     used: AtomicU32,
-    /// How many operations all sources had completed when this one was last refused.
-    refused_at: AtomicU32,
+    /// The refusal of the operation that `poll_…` methods do, one call after another.
+    refused: AtomicU32,
+}
+
+/// How many operations had been completed when this one was last refused.
+#[derive(Debug, Default)]
+pub(crate) struct Refusal(u32);
+
+impl Share {
+    /// Does the operation of a `poll_…` method.
+    #[inline]
+    pub(crate) fn with_refusal<R>(&self, f: impl FnOnce(&mut Refusal) -> R) -> R {
+        let mut refusal = Refusal(self.refused.load(Relaxed));
+        let result = f(&mut refusal);
+        self.refused.store(refusal.0, Relaxed);
+        result
+    }
 }
 
 impl Budget {
@@ -70,7 +86,7 @@ impl Budget {
 
     /// Called before an operation that may not have to wait.
     #[inline]
-    pub(super) fn poll(&self, share: &Share, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&self, share: &Share, refusal: &mut Refusal, cx: &Context<'_>) -> Poll<()> {
         let round = self.round.get();
         if share.round.load(Relaxed) != round {
             share.round.store(round, Relaxed);
@@ -85,19 +101,19 @@ impl Budget {
         if used == 0 || used < EACH && self.left.get() > 0 {
             return Poll::Ready(());
         }
-        self.refuse(share, cx)
+        self.refuse(share, refusal, cx)
     }
 
     #[cold]
-    fn refuse(&self, share: &Share, cx: &Context<'_>) -> Poll<()> {
+    fn refuse(&self, share: &Share, refusal: &mut Refusal, cx: &Context<'_>) -> Poll<()> {
         let completed = self.completed.get();
-        if share.refused_at.load(Relaxed) == completed {
+        if refusal.0 == completed {
             self.begin();
             self.counted.set(self.round.get());
             self.left.set(0);
-            return self.poll(share, cx);
+            return self.poll(share, refusal, cx);
         }
-        share.refused_at.store(completed, Relaxed);
+        refusal.0 = completed;
         self.refused.set(self.round.get());
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use super::budget::{Budget, Share};
+use super::budget::{Budget, Refusal, Share};
 use super::outside::Outside;
 use super::reactor::Reactor;
 use super::shared::{NOTES, Note, ROOT_WOKEN, SharedLoop};
@@ -324,11 +324,12 @@ impl Local {
     pub(crate) fn poll_fairly<R>(
         &self,
         share: Option<&Share>,
+        refusal: &mut Refusal,
         cx: &Context<'_>,
         operation: impl FnOnce(&Context<'_>) -> Poll<R>,
     ) -> Poll<R> {
         let share = share.unwrap_or(&self.share);
-        ready!(self.budget.poll(share, cx));
+        ready!(self.budget.poll(share, refusal, cx));
         let polled = operation(cx);
         if polled.is_ready() {
             self.budget.complete(share);

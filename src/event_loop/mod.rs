@@ -106,7 +106,7 @@ mod task_table;
 mod turn;
 mod yield_now;
 
-pub(crate) use budget::Share;
+pub(crate) use budget::{Refusal, Share};
 pub(crate) use local::Local;
 pub(crate) use reactor::{Direction, SourceKey};
 pub(crate) use shared::SharedLoop;

@@ -33,7 +33,7 @@ use std::task::{Context, Poll};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
-use crate::event_loop::{Direction, Local, SHARED, Share, SharedLoop, SourceKey, current};
+use crate::event_loop::{Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, current};
 use crate::sys::sockets::quiet;
 use crate::sys::watch::refusal;
 
@@ -86,8 +86,9 @@ impl Completed<usize> {
 /// Called before an operation that never waits: a task that calls it repeatedly must let others
 /// run, like one that reads and writes.
 pub(super) async fn fairly() {
+    let mut refusal = Refusal::default();
     poll_fn(|cx| match current::local() {
-        Some(local) => local.poll_fairly(None, cx, |_| Poll::Ready(())),
+        Some(local) => local.poll_fairly(None, &mut refusal, cx, |_| Poll::Ready(())),
         None => Poll::Ready(()),
     })
     .await;
@@ -147,6 +148,7 @@ impl<T: AsFd> Source<T> {
         let mut operation = Operation {
             source: self,
             direction,
+            refusal: Refusal::default(),
             number: SHARED,
         };
         poll_fn(|cx| operation.poll(cx, &mut op)).await
@@ -180,7 +182,12 @@ impl<T: AsFd> Source<T> {
         op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> Poll<io::Result<R>> {
         let (local, bound) = self.bind()?;
-        self.poll_as(cx, &local, bound, direction, SHARED, op)
+        let share = &bound.shares[direction as usize];
+        share.with_refusal(|refusal| {
+            local.poll_fairly(Some(share), refusal, cx, |cx| {
+                self.attempt(cx, &local, bound, direction, SHARED, op)
+            })
+        })
     }
 
     /// An empty read or write. It does not wait, whatever the kernel's buffers contain, but the
@@ -227,21 +234,7 @@ impl<T: AsFd> Source<T> {
         Ok(*bound.key.get_or_init(|| key))
     }
 
-    fn poll_as<R>(
-        &self,
-        cx: &mut Context<'_>,
-        local: &Local,
-        bound: &Bound,
-        direction: Direction,
-        number: u64,
-        op: impl FnMut(&T) -> io::Result<Completed<R>>,
-    ) -> Poll<io::Result<R>> {
-        let share = Some(&bound.shares[direction as usize]);
-        local.poll_fairly(share, cx, |cx| {
-            self.attempt(cx, local, bound, direction, number, op)
-        })
-    }
-
+    /// Tries `op` until it waits, as the waiter with this number.
     fn attempt<R>(
         &self,
         cx: &Context<'_>,
@@ -309,6 +302,7 @@ fn in_words(fd: RawFd, error: io::Error) -> io::Error {
 struct Operation<'a, T: AsFd> {
     source: &'a Source<T>,
     direction: Direction,
+    refusal: Refusal,
     /// The entry's own number at the source's loop; `SHARED` while there is none. The number of
     /// another loop would be another task's entry here.
     number: u64,
@@ -325,7 +319,10 @@ impl<T: AsFd> Operation<'_, T> {
             self.number = local.next_number();
         }
         let (direction, number) = (self.direction, self.number);
-        let polled = (self.source).poll_as(cx, &local, bound, direction, number, op);
+        let share = Some(&bound.shares[direction as usize]);
+        let polled = local.poll_fairly(share, &mut self.refusal, cx, |cx| {
+            (self.source).attempt(cx, &local, bound, direction, number, op)
+        });
         if polled.is_ready() {
             // Making a direction ready takes out all its entries, so there is none to remove.
             self.number = SHARED;

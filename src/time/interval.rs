@@ -179,7 +179,10 @@ impl Interval {
             ready!(Pin::new(sleep).poll(cx));
             now = local.now();
         } else {
-            ready!(local.poll_fairly(Some(&self.share), cx, |_| Poll::Ready(())));
+            let share = &self.share;
+            let ticks =
+                |refusal: &mut _| local.poll_fairly(Some(share), refusal, cx, |_| Poll::Ready(()));
+            ready!(share.with_refusal(ticks));
         }
         self.sleep = None;
         self.next = Some(self.missed.after(due, now, self.period));

@@ -1,7 +1,7 @@
 //! No part of a task starves the others, nor the loop.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -202,6 +202,10 @@ fn another_executor_inside_a_task_gets_on() {
             }
             futures::executor::block_on(async {
                 futures::join!(many(&near, to), many(&other, there));
+                futures::join!(many(&near, to), many(&near, to));
+                for _ in 0..COUNT {
+                    poll_fn(|cx| near.poll_send_to(cx, b"x", to)).await.unwrap();
+                }
                 let mut parts = FuturesUnordered::from_iter([many(&near, to), many(&other, there)]);
                 while parts.next().await.is_some() {}
             });
@@ -213,7 +217,10 @@ fn another_executor_inside_a_task_gets_on() {
 async fn in_one_poll(task: impl AsyncFn(Rc<dyn Fn()>)) -> u32 {
     let (count, seen) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
     let counted = count.clone();
-    let one: Rc<dyn Fn()> = Rc::new(move || counted.set(counted.get() + 1));
+    let one: Rc<dyn Fn()> = Rc::new(move || {
+        counted.set(counted.get() + 1);
+        assert!(counted.get() < 10_000, "the poll does not end");
+    });
     let note = seen.clone();
     let mut busy = pin!(task(one));
     poll_fn(|cx| {
@@ -226,6 +233,55 @@ async fn in_one_poll(task: impl AsyncFn(Rc<dyn Fn()>)) -> u32 {
     })
     .await;
     seen.get().unwrap()
+}
+
+/// Operations on the same socket, each made anew when it has ended.
+#[test]
+fn a_task_that_asks_one_socket_in_many_ways_lets_others_run() {
+    within_deadline(|| {
+        run(async {
+            let (socket, to) = sender().await;
+            let send = || socket.send_to(b"x", to);
+            let count = in_one_poll(async |one| {
+                loop {
+                    trefoil::select! {
+                        sent = send() => _ = sent.unwrap(),
+                        sent = send() => _ = sent.unwrap(),
+                    }
+                    one();
+                }
+            });
+            assert!(count.await < 300);
+            let count = in_one_poll(async |one| {
+                let mut sends = FuturesUnordered::from_iter((0..10).map(|_| send()));
+                while let Some(sent) = sends.next().await {
+                    sent.unwrap();
+                    sends.push(send());
+                    one();
+                }
+            });
+            assert!(count.await < 300);
+            let count = in_one_poll(async |one| {
+                let ready = std::future::ready;
+                let mut pinned = Box::pin(send());
+                for free in 0..100 {
+                    loop {
+                        trefoil::select! {
+                            sent = &mut pinned => {
+                                sent.unwrap();
+                                pinned = Box::pin(send());
+                            }
+                            () = ready(()) => break, // such as a channel that is never empty
+                        }
+                        one();
+                    }
+                    assert!(free < 100);
+                }
+                pending().await
+            });
+            assert!(count.await < 300);
+        });
+    });
 }
 
 #[test]
