@@ -12,11 +12,17 @@
 mod children;
 mod event_loop;
 mod process;
+mod signals;
 #[path = "../support/mod.rs"]
 mod support;
 mod thread;
 
 fn main() {
     trefoil::init();
-    support::main(&[thread::TESTS, process::TESTS, event_loop::TESTS]);
+    support::main(&[
+        thread::TESTS,
+        process::TESTS,
+        event_loop::TESTS,
+        signals::TESTS,
+    ]);
 }

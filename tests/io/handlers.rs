@@ -9,7 +9,8 @@ use trefoil::io::Signal;
 use trefoil::run;
 use trefoil::time::timeout;
 
-use crate::support::{LONG, alone, count_fds, wait_until};
+use crate::deadline::sample;
+use crate::support::{LONG, alone, count_fds, poll_once, wait_until};
 
 pub(crate) fn raise(signal: Raw) {
     kill_process(getpid(), signal).unwrap();
@@ -190,4 +191,114 @@ fn a_fork_in_the_middle_of_handlers() {
         storm.join().unwrap();
         run(signal.take().unwrap().recv()).unwrap();
     });
+}
+
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+/// Whether ours was on top when the latest signal came.
+static ABOVE: AtomicBool = AtomicBool::new(false);
+
+#[allow(unsafe_code)]
+extern "C" fn notes_what_is_above(signum: i32) {
+    // SAFETY: plain numbers.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: a question, which changes nothing.
+    unsafe { libc::sigaction(signum, std::ptr::null(), &mut action) };
+    let ours = notes_what_is_above as *const () as usize;
+    ABOVE.store(action.sa_sigaction != ours, SeqCst);
+    HANDLED.fetch_add(1, SeqCst);
+}
+
+/// A signal that arrives while the system installs our handler is handled before the call that
+/// installs it returns.
+#[test]
+#[allow(unsafe_code)]
+fn a_signal_that_comes_as_the_handler_is_installed_is_received() {
+    alone(
+        "handlers::a_signal_that_comes_as_the_handler_is_installed_is_received",
+        "",
+        || {
+            host_handles(Signal::USR1, notes_what_is_above as *const () as usize, 0);
+            let rounds = sample(60_000);
+            // SAFETY: it is this thread's own name.
+            let here = unsafe { libc::pthread_self() };
+            let begun = Arc::new(AtomicUsize::new(0));
+            let sender = thread::spawn({
+                let begun = begun.clone();
+                move || {
+                    for round in 1..=rounds {
+                        while begun.load(SeqCst) < round {
+                            thread::yield_now();
+                        }
+                        for _ in 0..round % 300 {
+                            std::hint::spin_loop();
+                        }
+                        // SAFETY: that thread joins this one before it ends.
+                        unsafe { libc::pthread_kill(here, Signal::USR1) };
+                    }
+                }
+            });
+            run(async {
+                for round in 1..=rounds {
+                    begun.store(round, SeqCst);
+                    let signal = Signal::new(Signal::USR1).unwrap();
+                    while HANDLED.load(SeqCst) < round {
+                        thread::yield_now();
+                    }
+                    let received = poll_once(&mut Box::pin(signal.recv())).is_ready();
+                    assert_eq!(received, ABOVE.load(SeqCst), "in round {round}");
+                    if round % 64 == 0 {
+                        trefoil::yield_now().await; // for its budget
+                    }
+                }
+            });
+            sender.join().unwrap();
+        },
+    );
+}
+
+/// What `errno` was when the handler below ours was called.
+#[cfg(target_os = "linux")]
+static ERRNO: AtomicUsize = AtomicUsize::new(0);
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn errno() -> *mut i32 {
+    // SAFETY: it may be called anywhere.
+    unsafe { libc::__errno_location() }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+extern "C" fn notes_errno(_signum: i32) {
+    // SAFETY: this thread's own number.
+    ERRNO.store(unsafe { *errno() } as usize, SeqCst);
+}
+
+/// The code that a signal interrupts may be about to look at `errno`.
+#[cfg(target_os = "linux")]
+#[test]
+#[allow(unsafe_code)]
+fn a_ring_that_fails_leaves_errno_as_it_was() {
+    alone(
+        "handlers::a_ring_that_fails_leaves_errno_as_it_was",
+        "",
+        || {
+            host_handles(Signal::USR1, notes_errno as *const () as usize, 0);
+            let _signal = Signal::new(Signal::USR1).unwrap();
+            // A full counter: the next ring is refused.
+            for number in 3..64 {
+                let link = std::fs::read_link(format!("/proc/self/fd/{number}"));
+                if link.is_ok_and(|link| link.to_string_lossy().contains("eventfd")) {
+                    let full = (u64::MAX - 1).to_ne_bytes();
+                    // SAFETY: eight bytes; the descriptor does not block.
+                    unsafe { libc::write(number, full.as_ptr().cast(), full.len()) };
+                }
+            }
+            // SAFETY: this thread's own number.
+            unsafe { *errno() = libc::EDOM };
+            // SAFETY: it is handled.
+            unsafe { libc::raise(Signal::USR1) };
+            assert_eq!(ERRNO.load(SeqCst), libc::EDOM as usize);
+        },
+    );
 }

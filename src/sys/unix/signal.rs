@@ -14,15 +14,16 @@
 //!    again on top of the host's setting. It is never installed on top of a handler of the host a
 //!    second time: that one may call ours, which would call that one, without end.
 //!
-//! The bell is never silenced: a loop watches it edge-triggered, and each ring is an edge. A
-//! handler in a forked child rings the parent's bell, too, but counts in the child's memory, so the
-//! parent sees no signal. Handlers that other threads ran at the fork run in the parent only, so
-//! the child starts with none.
+//! The bell is never silenced: a loop watches it edge-triggered, and each ring is an edge.
+//!
+//! A forked child starts without bells, because those are its parent's, and their numbers may be
+//! other files of the child by now. So a subscription that it has inherited reports nothing; its
+//! own first one makes a new bell. Handlers of other threads run in the parent only.
 //!
 //! **Invariants.**
 //! - **Y50** A handler does only what a signal may interrupt anywhere: it uses the atomics of this
-//!   file, and rings, which is one `write` to a non-blocking descriptor. (The handler that it calls
-//!   was installed for the same signal.)
+//!   file, and rings, which is one `write` to a non-blocking descriptor; it leaves `errno` as it
+//!   was. (The handler that it calls was installed for the same signal.)
 //! - **Y51** The bell that a handler has read from a slot stays open until the handler has left
 //!   `RUNNING`: a thread that takes it out of the slot waits, after that, until `RUNNING` was zero.
 //!   All of these are sequentially consistent.
@@ -32,12 +33,12 @@
 //! Rejected: `signalfd`, which needs the signal blocked in every thread and child;
 //! `signal-hook-registry`, which never restores the previous handler of Ctrl-C.
 //!
-//! Tests: `tests/io/`.
+//! Tests: `tests/io/`, `tests/forks/signals.rs`.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
@@ -85,19 +86,23 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 fn table() -> &'static Mutex<BTreeMap<c_int, Entry>> {
     static TABLE: OnceLock<Mutex<BTreeMap<c_int, Entry>>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        in_child(no_handler_runs);
+        in_child(leave_the_parents);
         Mutex::new(BTreeMap::new())
     })
 }
 
 /// Runs in a forked child: threads that ran a handler in the parent do not exist in the child, so
-/// they would never leave `RUNNING`.
-extern "C" fn no_handler_runs() {
+/// they would never leave `RUNNING`; and no handler rings a bell of the parent.
+extern "C" fn leave_the_parents() {
+    for slot in &SLOTS {
+        slot.bell.store(-1, SeqCst);
+    }
     RUNNING.store(0, SeqCst);
 }
 
 struct Entry {
-    bell: Bell,
+    /// The bell, which is the slot's, or else that of a parent process.
+    bell: ManuallyDrop<Bell>,
     subscribers: usize,
     /// The previous action of the signal.
     before: libc::sigaction,
@@ -130,8 +135,15 @@ impl Subscription {
         let mut table = table().lock();
         let present = action(signum)?; // an error if there is no such signal
         let slot = &SLOTS[signum as usize];
+        // Before the handler is there: the first signal that it gets is new.
+        let seen = AtomicU64::new(slot.count.load(SeqCst));
         let bell = match table.get_mut(&signum) {
             Some(entry) => {
+                if slot.bell.load(SeqCst) < 0 {
+                    // The parent's stays open, because the child may have closed its number.
+                    entry.bell = ManuallyDrop::new(Bell::new()?);
+                    slot.bell.store(entry.bell.ring_fd(), SeqCst);
+                }
                 let bell = entry.bell.listener()?;
                 if !is_function(&present) {
                     install(signum, slot, &present)?;
@@ -144,9 +156,9 @@ impl Subscription {
                 let own = Bell::new()?;
                 let bell = own.listener()?;
                 slot.bell.store(own.ring_fd(), SeqCst);
-                install(signum, slot, &present).inspect_err(|_| clear(slot))?;
+                install(signum, slot, &present).inspect_err(|_| _ = clear(slot))?;
                 let entry = Entry {
-                    bell: own,
+                    bell: ManuallyDrop::new(own),
                     subscribers: 1,
                     before: present,
                 };
@@ -154,11 +166,7 @@ impl Subscription {
                 bell
             }
         };
-        Ok(Self {
-            signum,
-            bell,
-            seen: AtomicU64::new(slot.count.load(SeqCst)),
-        })
+        Ok(Self { signum, bell, seen })
     }
 
     /// Whether the signal has come since the last call.
@@ -224,18 +232,23 @@ fn uninstall(table: &mut BTreeMap<c_int, Entry>, signum: c_int) {
     let before = table.get(&signum).map(|entry| entry.before);
     // SAFETY: Y52: the kernel has reported this action as the one before ours.
     if before.is_some_and(|before| unsafe { exchange(signum, Some(&before)) }.is_ok()) {
-        clear(&SLOTS[signum as usize]);
-        // Closes the bell, which no handler uses any longer.
-        table.remove(&signum);
+        let ours = clear(&SLOTS[signum as usize]);
+        if let Some(entry) = table.remove(&signum)
+            && ours
+        {
+            drop(ManuallyDrop::into_inner(entry.bell)); // no handler uses it any longer
+        }
     }
 }
 
-/// Takes the bell out of the slot, and waits until no handler uses it.
-fn clear(slot: &Slot) {
-    slot.bell.store(-1, SeqCst);
+/// Takes the bell out of the slot, and waits until no handler uses it. `false`: there was none, so
+/// that of the entry is a parent's.
+fn clear(slot: &Slot) -> bool {
+    let bell = slot.bell.swap(-1, SeqCst);
     while RUNNING.load(SeqCst) != 0 {
         yield_now();
     }
+    bell >= 0
 }
 
 fn is_function(action: &libc::sigaction) -> bool {
@@ -264,6 +277,16 @@ unsafe fn exchange(signum: c_int, new: Option<&libc::sigaction>) -> io::Result<l
     Ok(unsafe { before.assume_init() })
 }
 
+/// Where the C library keeps this thread's last error, which a call through it may set.
+fn errno() -> *mut c_int {
+    #[cfg(target_os = "linux")]
+    use libc::__errno_location as place;
+    #[cfg(not(target_os = "linux"))]
+    use libc::__error as place;
+    // SAFETY: Y50: a signal handler may ask for it.
+    unsafe { place() }
+}
+
 type Plain = extern "C" fn(c_int);
 type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
@@ -278,7 +301,12 @@ extern "C" fn handle(signum: c_int, info: *mut siginfo_t, context: *mut c_void) 
     if bell >= 0 {
         // SAFETY: Y51: the bell is open until this handler has left `RUNNING`.
         let bell = unsafe { BorrowedFd::borrow_raw(bell) };
+        let before = errno();
+        // SAFETY: Y50: this thread's own number, which nothing else uses meanwhile.
+        let number = unsafe { *before };
         ring(bell);
+        // SAFETY: Y50: the same number.
+        unsafe { *before = number };
     }
     RUNNING.fetch_sub(1, SeqCst);
     let before = slot.before.load(SeqCst);
