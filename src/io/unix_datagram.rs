@@ -61,7 +61,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Self::bind_addr(&SocketAddr::from_pathname(path)?).await
+        Self::bind_addr(&SocketAddr::from_pathname(&path)?).await
     }
 
     /// Like [`bind`](Self::bind), for every kind of address.
@@ -130,7 +130,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
-        self.connect_addr(&SocketAddr::from_pathname(path)?).await
+        self.connect_addr(&SocketAddr::from_pathname(&path)?).await
     }
 
     /// Like [`connect`](Self::connect), for every kind of address.
@@ -174,7 +174,7 @@ impl UnixDatagram {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn send_to<P: AsRef<Path>>(&self, bytes: &[u8], path: P) -> io::Result<usize> {
-        self.send_to_addr(bytes, &SocketAddr::from_pathname(path)?)
+        self.send_to_addr(bytes, &SocketAddr::from_pathname(&path)?)
             .await
     }
 

@@ -62,7 +62,7 @@ impl UnixListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn bind<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Self::bind_addr(&SocketAddr::from_pathname(path)?).await
+        Self::bind_addr(&SocketAddr::from_pathname(&path)?).await
     }
 
     /// Like [`bind`](Self::bind), for every kind of address: a name in the abstract namespace

@@ -76,7 +76,7 @@ impl UnixStream {
     /// assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NotFound);
     /// ```
     pub async fn connect<P: AsRef<Path>>(path: P) -> io::Result<Self> {
-        Self::connect_addr(&SocketAddr::from_pathname(path)?).await
+        Self::connect_addr(&SocketAddr::from_pathname(&path)?).await
     }
 
     /// Like [`connect`](Self::connect), for every kind of address.

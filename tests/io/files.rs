@@ -345,3 +345,85 @@ fn directories_are_made_as_they_are_asked_for() {
         });
     });
 }
+
+/// A path that removes what is there when it is dropped, as those of the crate `tempfile` do.
+struct Temporary(PathBuf);
+
+impl AsRef<std::path::Path> for Temporary {
+    fn as_ref(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// As with `std`, whose functions drop their arguments when they return.
+#[test]
+fn a_path_that_is_passed_by_value_is_dropped_after_the_call() {
+    within_deadline(|| {
+        let place = Place::new("guards");
+        let there = place.at("there");
+        let file = || {
+            std::fs::write(&there, "abc").unwrap();
+            Temporary(there.clone())
+        };
+        let directory = || {
+            std::fs::create_dir(&there).unwrap();
+            Temporary(there.clone())
+        };
+        run(async {
+            File::open(file()).await.unwrap();
+            let mut options = File::options();
+            options.read(true).write(true).open(file()).await.unwrap();
+            assert_eq!(fs::read(file()).await.unwrap(), b"abc");
+            assert_eq!(fs::read_to_string(file()).await.unwrap(), "abc");
+            assert_eq!(fs::metadata(file()).await.unwrap().len(), 3);
+            assert_eq!(fs::symlink_metadata(file()).await.unwrap().len(), 3);
+            assert!(fs::try_exists(file()).await.unwrap());
+            fs::canonicalize(file()).await.unwrap();
+            let open = std::fs::metadata(file()).unwrap().permissions();
+            fs::set_permissions(file(), open).await.unwrap();
+            let other = place.at("other");
+            assert_eq!(fs::copy(file(), &other).await.unwrap(), 3);
+            fs::rename(file(), &other).await.unwrap();
+            std::fs::remove_file(&other).unwrap();
+            fs::hard_link(file(), &other).await.unwrap();
+            fs::symlink(&other, &there).await.unwrap();
+            let link = fs::read_link(Temporary(there.clone())).await;
+            assert_eq!(link.unwrap(), other);
+            fs::remove_file(file()).await.unwrap();
+            fs::remove_dir(directory()).await.unwrap();
+            fs::remove_dir_all(directory()).await.unwrap();
+            let mut entries = fs::read_dir(directory()).await.unwrap();
+            assert!(entries.next_entry().await.unwrap().is_none());
+            assert!(!there.exists(), "and it is dropped");
+        });
+        #[cfg(unix)]
+        run(async {
+            use trefoil::io::{UnixDatagram, UnixListener, UnixStream};
+            let listener = UnixListener::bind(&there).await.unwrap();
+            UnixStream::connect(Temporary(there.clone())).await.unwrap();
+            drop(listener);
+            let socket = || async {
+                let receiver = UnixDatagram::bind(&there).await.unwrap();
+                (receiver, Temporary(there.clone()))
+            };
+            let sender = UnixDatagram::unbound().unwrap();
+            let (_receiver, path) = socket().await;
+            sender.send_to(b"abc", path).await.unwrap();
+            let (_receiver, path) = socket().await;
+            sender.connect(path).await.unwrap();
+            let bound = UnixListener::bind(Temporary(there.clone())).await.unwrap();
+            assert!(
+                !there.exists(),
+                "the path is dropped once the file is there"
+            );
+            drop(bound);
+        });
+    });
+}

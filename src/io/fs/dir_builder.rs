@@ -85,6 +85,6 @@ impl DirBuilder {
         if let Some(mode) = self.mode {
             files::set_mode(&mut builder, mode);
         }
-        at(path, move |path| builder.create(path)).await
+        at(&path, move |path| builder.create(path)).await
     }
 }

@@ -775,7 +775,7 @@ impl OpenOptions {
     /// ```
     pub async fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
         let options = self.0.clone();
-        let file = at(path, move |path| options.open(path));
+        let file = at(&path, move |path| options.open(path));
         file.await.map(File::from_std)
     }
 }

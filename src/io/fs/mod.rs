@@ -6,7 +6,8 @@
 //! small ones. So `read`, `write` and similar functions make one trip for the whole file, and a
 //! directory is listed many entries at a time.
 //!
-//! The names, arguments and errors are those of `std::fs`. The futures need no event loop of this
+//! The names, arguments and errors are those of `std::fs`. A path that is passed by value is dropped
+//! after the call, or with its future. The futures need no event loop of this
 //! crate: they may be awaited anywhere.
 //!
 //! # Cancel safety
@@ -53,9 +54,10 @@ async fn off<R: Send + 'static>(
     offload::run(call)?.await?
 }
 
-/// Runs a call with a copy of a path on a thread that may block.
-fn at<P: AsRef<Path>, R: Send + 'static>(
-    path: P,
+/// Runs a call with a copy of a path on a thread that may block. The caller keeps its path until
+/// then: dropping one may remove the file, as with those of the crate `tempfile`.
+fn at<R: Send + 'static>(
+    path: &impl AsRef<Path>,
     call: impl FnOnce(PathBuf) -> io::Result<R> + Send + 'static,
 ) -> impl Future<Output = io::Result<R>> {
     let path = owned(path);
@@ -67,8 +69,7 @@ fn linked(original: PathBuf, link: PathBuf) -> io::Result<()> {
     files::symlink(&original, &link)
 }
 
-/// Copies the path, so that the future does not borrow it.
-fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
+fn owned(path: &impl AsRef<Path>) -> PathBuf {
     path.as_ref().to_path_buf()
 }
 
@@ -91,7 +92,7 @@ fn owned<P: AsRef<Path>>(path: P) -> PathBuf {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
-    at(path, fs::read).await
+    at(&path, fs::read).await
 }
 
 /// Reads the whole content of a text file.
@@ -111,7 +112,7 @@ pub async fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
 /// assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
 /// ```
 pub async fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
-    at(path, fs::read_to_string).await
+    at(&path, fs::read_to_string).await
 }
 
 /// Creates a file with `contents`, or replaces an existing file's content.
@@ -137,7 +138,7 @@ pub async fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
 /// ```
 pub async fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
     let contents = contents.as_ref().to_vec();
-    at(path, move |path| fs::write(path, contents)).await
+    at(&path, move |path| fs::write(path, contents)).await
 }
 
 /// Copies a file's content and permissions; returns the number of bytes.
@@ -164,8 +165,8 @@ pub async fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
-    let to = owned(to);
-    at(from, move |from| fs::copy(from, to)).await
+    let to = owned(&to);
+    at(&from, move |from| fs::copy(from, to)).await
 }
 
 /// The metadata of a file; links are followed.
@@ -184,7 +185,7 @@ pub async fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
-    at(path, fs::metadata).await
+    at(&path, fs::metadata).await
 }
 
 /// The metadata of a file; of a link, that of the link itself.
@@ -203,7 +204,7 @@ pub async fn metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadata> {
-    at(path, fs::symlink_metadata).await
+    at(&path, fs::symlink_metadata).await
 }
 
 /// Whether the file exists.
@@ -221,7 +222,7 @@ pub async fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<fs::Metadat
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn try_exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
-    at(path, fs::exists).await
+    at(&path, fs::exists).await
 }
 
 /// The absolute path without links, `.` and `..`.
@@ -242,7 +243,7 @@ pub async fn try_exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
-    at(path, fs::canonicalize).await
+    at(&path, fs::canonicalize).await
 }
 
 /// The target of a link.
@@ -261,7 +262,7 @@ pub async fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read_link<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
-    at(path, fs::read_link).await
+    at(&path, fs::read_link).await
 }
 
 macro_rules! one_path {
@@ -293,7 +294,7 @@ macro_rules! one_path {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn $name<P: AsRef<Path>>(path: P) -> io::Result<()> {
-                at(path, fs::$name).await
+                at(&path, fs::$name).await
             }
         )*
     };
@@ -342,8 +343,8 @@ macro_rules! two_paths {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn $name<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<()> {
-                let to = owned(to);
-                at(from, move |from| $call(from, to)).await
+                let to = owned(&to);
+                at(&from, move |from| $call(from, to)).await
             }
         )*
     };
@@ -385,5 +386,5 @@ pub async fn set_permissions<P: AsRef<Path>>(
     path: P,
     permissions: fs::Permissions,
 ) -> io::Result<()> {
-    at(path, move |path| fs::set_permissions(path, permissions)).await
+    at(&path, move |path| fs::set_permissions(path, permissions)).await
 }

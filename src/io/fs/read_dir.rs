@@ -49,7 +49,7 @@ const BATCH: usize = 256;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
-    let batch = at(path, |path| fs::read_dir(path).map(take)).await?;
+    let batch = at(&path, |path| fs::read_dir(path).map(take)).await?;
     Ok(ReadDir {
         batch,
         running: None,
