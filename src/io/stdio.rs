@@ -247,7 +247,10 @@ macro_rules! output {
             /// # Ok::<(), std::io::Error>(())
             /// ```
             pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                read_write::write(self, bytes).await
+                match self.stream.opened()? {
+                    Standard::File(file) => file.write(bytes).await,
+                    _ => read_write::write(self, bytes).await,
+                }
             }
 
             /// Writes all of `bytes`.

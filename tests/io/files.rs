@@ -12,7 +12,9 @@ use trefoil::io::fs::{self, DirBuilder, File};
 use trefoil::time::timeout;
 use trefoil::{join_all, run, spawn};
 
-use crate::support::{LONG, alone, count_fds, poll_once, within_deadline};
+use crate::support::{
+    LONG, alone, count_fds, count_threads, poll_once, wait_until, within_deadline,
+};
 
 /// A directory for one test, removed when dropped.
 struct Place(PathBuf);
@@ -229,7 +231,7 @@ fn the_traits_accept_at_once_and_tell_when_flushed() {
             });
             started.await;
             drop(file);
-            crate::support::wait_until("the end of the write", || {
+            wait_until("the end of the write", || {
                 std::fs::read(place.at("file")).unwrap() == b"abcdefghijkl"
             });
         });
@@ -269,7 +271,7 @@ fn a_large_directory_and_one_that_is_given_up() {
                 entries.next_entry().await.unwrap().unwrap();
                 assert!(fs::read_dir(place.at("none")).await.is_err());
             });
-            crate::support::wait_until("the end of all descriptors", || count_fds() <= before);
+            wait_until("the end of all descriptors", || count_fds() <= before);
         },
     );
 }
@@ -424,6 +426,132 @@ fn a_path_that_is_passed_by_value_is_dropped_after_the_call() {
                 "the path is dropped once the file is there"
             );
             drop(bound);
+        });
+    });
+}
+
+/// A file with these bytes, of which a read that was given up has read some, and nothing was taken.
+#[cfg(target_os = "linux")]
+async fn read_ahead(path: &PathBuf, bytes: &[u8]) -> File {
+    std::fs::write(path, bytes).unwrap();
+    loop {
+        let mut options = File::options();
+        let mut file = options.read(true).write(true).open(path).await.unwrap();
+        // The thread may have read before the first poll is over; then there is nothing to drop.
+        if poll_once(&mut Box::pin(file.read(&mut [0; 4]))).is_pending() {
+            wait_until("the read", || file_position(&file) == 4);
+            return file;
+        }
+    }
+}
+
+/// Where the system's next read would begin.
+#[cfg(target_os = "linux")]
+fn file_position(file: &File) -> u64 {
+    use std::os::fd::AsRawFd;
+    let about = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
+    let about = std::fs::read_to_string(about).unwrap();
+    let position = about.lines().find_map(|line| line.strip_prefix("pos:"));
+    position.unwrap().trim().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")] // `read_ahead` looks into `/proc`
+#[test]
+fn a_file_that_is_shortened_has_no_bytes_of_before() {
+    within_deadline(|| {
+        let place = Place::new("shorter");
+        run(async {
+            let path = place.at("file");
+            for (size, left) in [(0, &b""[..]), (2, b"ab"), (10, b"abcdef\0\0\0\0")] {
+                let mut file = read_ahead(&path, b"abcdef").await;
+                file.set_len(size).await.unwrap();
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).await.unwrap();
+                assert_eq!(bytes, left);
+            }
+            // A refused one changes nothing.
+            let mut file = read_ahead(&path, b"abcdef").await;
+            assert!(file.set_len(u64::MAX).await.is_err());
+            assert_eq!(file.read(&mut [0; 1]).await.unwrap(), 1);
+            assert_eq!(file.stream_position().await.unwrap(), 1);
+        });
+    });
+}
+
+#[cfg(target_os = "linux")] // a filter
+#[test]
+fn a_call_that_gets_no_thread_loses_nothing() {
+    alone(
+        "files::a_call_that_gets_no_thread_loses_nothing",
+        "",
+        || {
+            let place = Place::new("no-thread");
+            run(async {
+                let mut files = Vec::new();
+                for name in ["seek", "write", "set_len"] {
+                    files.push(read_ahead(&place.at(name), b"abcdef").await);
+                }
+                wait_until("the end of its threads", || {
+                    count_threads("trefoil-helper") == 0
+                });
+                let clones = [libc::SYS_clone3, libc::SYS_clone];
+                crate::refuse::refuse(&clones, libc::EAGAIN).unwrap();
+                for (at, file) in files.iter_mut().enumerate() {
+                    let error = match at {
+                        0 => file.seek(SeekFrom::Current(0)).await.err(),
+                        1 => file.write(b"X").await.err(),
+                        _ => file.set_len(1).await.err(),
+                    };
+                    assert_eq!(error.unwrap().kind(), ErrorKind::ResourceBusy);
+                    assert_eq!(file_position(file), 4);
+                    let mut next = [0; 4];
+                    assert_eq!(file.read(&mut next).await.unwrap(), 4);
+                    assert_eq!(&next, b"abcd");
+                }
+            });
+        },
+    );
+}
+
+/// The system writes less than it was asked to when it runs out of room, and reports that only to
+/// the next write. A caller that makes room and goes on must write no byte twice.
+#[cfg(unix)]
+#[test]
+fn a_write_that_finds_too_little_room_returns_its_number() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let test = "files::a_write_that_finds_too_little_room_returns_its_number";
+    alone(test, "", || {
+        crate::handlers::host_sets(libc::SIGXFSZ, libc::SIG_IGN);
+        let current = Some(1_000_000);
+        let maximum = None;
+        setrlimit(Resource::Fsize, Rlimit { current, maximum }).unwrap();
+        let place = Place::new("room");
+        run(async {
+            let path = place.at("file");
+            let mut file = File::create(&path).await.unwrap();
+            let bytes = vec![7; 700_000];
+            assert_eq!(file.write(&bytes).await.unwrap(), 700_000);
+            assert_eq!(file.write(&bytes).await.unwrap(), 300_000);
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), 1_000_000);
+            assert!(file.write(&bytes).await.is_err());
+            // The error belongs to that call alone.
+            file.flush().await.unwrap();
+            assert_eq!(file.stream_position().await.unwrap(), 1_000_000);
+            // Bytes that were accepted are all written, or their error is reported.
+            file.seek(SeekFrom::Start(700_000)).await.unwrap();
+            let accepted = poll_fn(|cx| Pin::new(&mut file).poll_write(cx, &bytes)).await;
+            assert_eq!(accepted.unwrap(), 700_000);
+            assert!(file.flush().await.is_err());
+            file.seek(SeekFrom::Start(700_000)).await.unwrap();
+            assert!(file.write_all(&bytes).await.is_err());
+            file.flush().await.unwrap();
+            // A standard stream may be such a file.
+            let path = place.at("stderr");
+            rustix::stdio::dup2_stderr(std::fs::File::create(&path).unwrap()).unwrap();
+            let mut stderr = trefoil::io::stderr();
+            assert_eq!(stderr.write(&bytes).await.unwrap(), 700_000);
+            assert_eq!(stderr.write(&bytes).await.unwrap(), 300_000);
+            assert!(stderr.write(&bytes).await.is_err());
         });
     });
 }

@@ -27,6 +27,9 @@ mod handlers;
 mod listeners;
 mod moved;
 mod readiness;
+#[cfg(target_os = "linux")]
+#[path = "../support/refuse.rs"]
+mod refuse;
 #[cfg(unix)]
 mod sending;
 #[cfg(unix)]

@@ -9,11 +9,13 @@
 //! 1. A read starts with a buffer as long as the caller's (at most [`MOST`]). Its bytes stay here
 //!    until they are taken. So a read whose future is dropped loses nothing: the next read begins
 //!    with them.
-//! 2. A write copies its bytes (from any number of slices), begins, and returns at once. Its error
-//!    is the result of the next write, flush or seek. The inherent methods flush, so they return
-//!    their own errors.
-//! 3. A new call waits for the running one. Before a write, or a seek from the current position,
-//!    the position is moved back by the bytes that were read and not taken.
+//! 2. A write through the futures-io traits copies its bytes (from any number of slices), begins,
+//!    and returns at once: all of them will be written, or an error is the result of the next
+//!    write, flush or seek. The method [`File::write`] waits for the system's own number.
+//! 3. A new call waits for the running one. A write, a change of the length, and a seek from the
+//!    current position count from the first byte that was read and not taken: the call itself moves
+//!    the position back there. Once it has, those bytes are dropped here; if it could not, or got
+//!    no thread, they stay.
 //!
 //! Nothing is read ahead of what the caller asked for, because others may share the position (a
 //! child that has inherited the file).
@@ -66,15 +68,22 @@ const MOST: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct File {
     file: Arc<Inner>,
-    running: Option<(Call, Running)>,
-    /// Bytes that were read and not yet taken.
+    running: Option<(Call, Task<Done>)>,
+    /// Bytes that were read and not yet taken. The file's position is behind them.
     bytes: VecDeque<u8>,
-    /// The error of a write that was accepted.
+    /// The error of a write that was accepted, or given up.
     failed: Option<io::Error>,
 }
 
-/// A call that is running. It has the buffer, and returns it with its result.
-type Running = Task<(Vec<u8>, Ended)>;
+/// What a call returns.
+#[derive(Debug)]
+struct Done {
+    result: Ended,
+    /// What a read has read; otherwise a buffer for the next call.
+    buffer: Vec<u8>,
+    /// Whether the position was set anew, so that no byte was read ahead of it any more.
+    moved: bool,
+}
 
 /// The result of a call: a count, or a position.
 type Ended = io::Result<u64>;
@@ -84,6 +93,7 @@ enum Call {
     Read,
     Write,
     Seek(SeekFrom),
+    SetLen,
 }
 
 impl File {
@@ -209,12 +219,15 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn into_std(mut self) -> io::Result<Inner> {
-        let left = self.seek(SeekFrom::Current(0)).await;
-        // A pipe has no position to move back.
-        if let Err(error) = left
-            && error.kind() != io::ErrorKind::NotSeekable
-        {
-            return Err(error);
+        self.flush().await?;
+        if !self.bytes.is_empty() {
+            let left = self.seek(SeekFrom::Current(0)).await;
+            // A pipe has no position to move back.
+            if let Err(error) = left
+                && error.kind() != io::ErrorKind::NotSeekable
+            {
+                return Err(error);
+            }
         }
         match Arc::try_unwrap(self.file) {
             Ok(file) => Ok(file),
@@ -321,13 +334,14 @@ impl File {
         read_write::read_to_string(self, text).await
     }
 
-    /// Writes some bytes at the position (up to a mebibyte at once); returns their number. When it
-    /// is done, the system has them.
+    /// Writes some bytes at the position (up to a mebibyte at once); returns their number, which is
+    /// smaller than asked for if the disk is nearly full, for example. When it is done, the system
+    /// has them.
     ///
     /// # Errors
     ///
-    /// Errors of the system; the error of a write through the futures-io traits that was not
-    /// flushed.
+    /// Errors of the system: nothing was written. The error of a write through the futures-io
+    /// traits that was not flushed.
     ///
     /// # Cancel safety
     ///
@@ -344,7 +358,21 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        read_write::write(self, bytes).await
+        self.flush().await?;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.begin_write(&[IoSlice::new(bytes)], |mut file, bytes| {
+            loop {
+                match file.write(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return Ok(result? as u64),
+                }
+            }
+        })?;
+        let ended = poll_fn(|cx| self.poll_ended(cx)).await;
+        let (_, result) = ended.expect("it was begun");
+        Ok(result? as usize)
     }
 
     /// Writes all of `bytes` at the position. When it is done, the system has them.
@@ -529,11 +557,16 @@ impl File {
         self.after_writes(Inner::sync_data).await
     }
 
-    /// Shortens the file, or extends it with zeros.
+    /// Shortens the file, or extends it with zeros. The position stays, also behind the new end.
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::set_len`].
+    /// Those of [`std::fs::File::set_len`]; the error of a write through the futures-io traits that
+    /// was not flushed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a change that has begun continues.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("trefoil-doc-len-{}", std::process::id()));
@@ -546,7 +579,19 @@ impl File {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn set_len(&mut self, size: u64) -> io::Result<()> {
-        self.after_writes(move |file| file.set_len(size)).await
+        self.flush().await?;
+        let back = self.bytes.len() as i64;
+        let buffer = self.buffer();
+        self.begin(Call::SetLen, buffer, move |mut file, done| {
+            if back != 0 {
+                file.seek(SeekFrom::Current(-back))?;
+            }
+            done.moved = true;
+            file.set_len(size).map(|()| 0)
+        })?;
+        let ended = poll_fn(|cx| self.poll_ended(cx)).await;
+        let (_, result) = ended.expect("it was begun");
+        result.map(drop)
     }
 
     /// The file's metadata.
@@ -600,45 +645,92 @@ impl File {
 }
 
 impl File {
+    /// Begins a call, which gets `buffer`. If it gets no thread, nothing has changed.
     fn begin(
         &mut self,
         call: Call,
-        f: impl FnOnce(&Inner, &mut Vec<u8>) -> Ended + Send + 'static,
+        buffer: Vec<u8>,
+        f: impl FnOnce(&Inner, &mut Done) -> Ended + Send + 'static,
     ) -> io::Result<()> {
         let file = self.file.clone();
-        let mut bytes = Vec::from(std::mem::take(&mut self.bytes));
         let task = offload::run(move || {
-            let result = f(&file, &mut bytes);
-            (bytes, result)
+            let mut done = Done {
+                result: Ok(0),
+                buffer,
+                moved: false,
+            };
+            done.result = f(&file, &mut done);
+            done
         });
         self.running = Some((call, task?));
         Ok(())
     }
 
-    /// Waits for the running call; returns the result of a read or a seek.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Call, Ended)>> {
+    /// Begins a write of as much of these slices as one call moves, with `write`.
+    fn begin_write(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        write: impl FnOnce(&Inner, &[u8]) -> Ended + Send + 'static,
+    ) -> io::Result<usize> {
+        let back = self.bytes.len() as i64;
+        let mut buffer = self.buffer();
+        for slice in slices {
+            let room = MOST - buffer.len();
+            buffer.extend_from_slice(&slice[..slice.len().min(room)]);
+        }
+        let count = buffer.len();
+        self.begin(Call::Write, buffer, move |mut file, done| {
+            if back != 0 {
+                file.seek(SeekFrom::Current(-back))?;
+            }
+            done.moved = true;
+            write(file, &done.buffer)
+        })?;
+        Ok(count)
+    }
+
+    /// An empty buffer for a call, with the memory of the last one if nothing is in it.
+    fn buffer(&mut self) -> Vec<u8> {
+        if self.bytes.is_empty() {
+            let mut buffer = Vec::from(std::mem::take(&mut self.bytes));
+            buffer.clear();
+            return buffer;
+        }
+        Vec::new()
+    }
+
+    /// Waits for the running call; returns its result.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Call, Ended)>> {
         let Some((call, task)) = &mut self.running else {
             return Poll::Ready(None);
         };
         let call = *call;
         let done = ready!(Pin::new(task).poll(cx));
         self.running = None;
-        let (bytes, result) = done.unwrap_or_else(|error| (Vec::new(), Err(error.into())));
-        self.bytes = bytes.into();
-        if call == Call::Write {
-            self.bytes.clear();
-            // The next read must not return this error.
-            self.failed = self.failed.take().or(result.err());
-            return Poll::Ready(None);
+        let mut done = match done {
+            Ok(done) => done,
+            Err(error) => return Poll::Ready(Some((call, Err(error.into())))),
+        };
+        if call != Call::Read {
+            done.buffer.clear();
         }
-        Poll::Ready(Some((call, result)))
+        if call == Call::Read || done.moved {
+            self.bytes = done.buffer.into();
+        }
+        Poll::Ready(Some((call, done.result)))
     }
 
-    /// Discards the bytes that were read and not taken; returns their number.
-    fn give_back(&mut self) -> i64 {
-        let left = self.bytes.len() as i64;
-        self.bytes.clear();
-        left
+    /// Waits for the running call; returns the result of a read or a seek.
+    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Call, Ended)>> {
+        Poll::Ready(match ready!(self.poll_ended(cx)) {
+            Some((Call::Write, result)) => {
+                // The next read must not return this error.
+                self.failed = self.failed.take().or(result.err());
+                None
+            }
+            Some((Call::SetLen, _)) | None => None, // it was given up
+            ended => ended,
+        })
     }
 }
 
@@ -661,10 +753,11 @@ impl AsyncRead for File {
                 return Poll::Ready(Ok(count));
             }
             let wanted = buffer.len().min(MOST);
-            self.begin(Call::Read, move |file, bytes| {
-                bytes.resize(wanted, 0);
-                let result = files::read(file, bytes);
-                bytes.truncate(*result.as_ref().unwrap_or(&0));
+            let room = self.buffer();
+            self.begin(Call::Read, room, move |file, done| {
+                done.buffer.resize(wanted, 0);
+                let result = files::read(file, &mut done.buffer);
+                done.buffer.truncate(*result.as_ref().unwrap_or(&0));
                 Ok(result? as u64)
             })?;
         }
@@ -689,19 +782,9 @@ impl AsyncWrite for File {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        let back = self.give_back();
-        for slice in slices {
-            let room = MOST - self.bytes.len();
-            self.bytes.extend(&slice[..slice.len().min(room)]);
-        }
-        let count = self.bytes.len();
-        self.begin(Call::Write, move |mut file, bytes| {
-            if back != 0 {
-                file.seek(SeekFrom::Current(-back))?;
-            }
-            file.write_all(bytes).map(|()| 0)
-        })?;
-        Poll::Ready(Ok(count))
+        let accepted =
+            self.begin_write(slices, |mut file, bytes| file.write_all(bytes).map(|()| 0));
+        Poll::Ready(accepted)
     }
 
     /// Waits until accepted writes are done.
@@ -731,17 +814,15 @@ impl AsyncSeek for File {
                 return Poll::Ready(result);
             }
             ready!(self.as_mut().poll_flush(cx))?;
-            let back = self.give_back();
+            let back = self.bytes.len() as i64;
             let target = match position {
                 SeekFrom::Current(by) => SeekFrom::Current(by.saturating_sub(back)),
                 absolute => absolute,
             };
-            self.begin(Call::Seek(position), move |mut file, _| {
+            let buffer = self.buffer();
+            self.begin(Call::Seek(position), buffer, move |mut file, done| {
                 let sought = file.seek(target);
-                if sought.is_err() && back != 0 {
-                    // The bytes that were read and not taken are read again.
-                    let _ = file.seek(SeekFrom::Current(-back));
-                }
+                done.moved = sought.is_ok();
                 sought
             })?;
         }
