@@ -4,11 +4,13 @@
 //! functions here are one system call each with an [`Completed`] (the count, and whether it was
 //! short), or loops over those; the source does the waiting.
 //!
-//! A short count usually means that the next call would block, which saves that call;
-//! [`Bytes::DRAINS`] says for which descriptors. A Unix socket stops at a message that carries
-//! descriptors, and a terminal at the end of a line; there the next call is made in the loop's next
-//! turn. Of a list of slices, the system gets as many as it takes at once, without the empty ones
-//! in front: a call with empty slices only would return 0, which looks like the end.
+//! A short read of a TCP connection means that the next one would block (`epoll(7)`, question 9),
+//! which saves that call; [`Bytes::DRAINS`] says for which descriptors. A Unix socket stops at a
+//! message that carries descriptors, a terminal at the end of a line, a pipe at the end of a packet
+//! if its writer wants that; there the next call is made in the loop's next turn. A short write
+//! means for all of them that there is no room. Of a list of slices, the system gets as many as it
+//! takes at once, without the empty ones in front: a call with empty slices only would return 0,
+//! which looks like the end.
 //!
 //! hyper and tokio give their readers uninitialised memory. Filling it with zeros first costs as
 //! much as a copy of the data that could arrive. The system can write into such memory, and rustix

@@ -15,7 +15,8 @@ use crate::sys::descriptor::pipe_descriptor;
 use crate::sys::pipe_end::{IS_SOCKET, PipeEnd};
 
 impl Bytes for PipeEnd {
-    const DRAINS: bool = true;
+    /// A pipe whose writer has put it into packet mode returns one packet at a time.
+    const DRAINS: bool = IS_SOCKET;
 
     fn is_socket(&self) -> bool {
         IS_SOCKET

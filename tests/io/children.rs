@@ -405,3 +405,36 @@ fn no_descriptor_left_for_a_child() {
         },
     );
 }
+
+/// A writer may put a pipe into packet mode: a read then stops at the end of a packet, although
+/// more packets are there, and no event reports them.
+#[cfg(target_os = "linux")] // elsewhere there is no such mode
+#[test]
+fn a_read_that_stops_at_a_packet_is_not_the_last() {
+    use rustix::fs::{OFlags, fcntl_setfl};
+    use std::io::Write;
+    within_deadline(|| {
+        run(async {
+            let mut command = sleeper();
+            command.stdout(Stdio::piped()).kill_on_drop(true);
+            let mut child = command.spawn().unwrap();
+            let output = child.stdout.take().unwrap();
+            let path = format!("/proc/{}/fd/1", child.id());
+            let mut options = std::fs::OpenOptions::new();
+            let mut packets = options.write(true).open(path).unwrap();
+            fcntl_setfl(&packets, OFlags::DIRECT).unwrap();
+            let mut buffer = [0; 64];
+            for watched in [false, true] {
+                if watched {
+                    assert!(timeout(MOMENT, output.read(&mut buffer)).await.is_err());
+                }
+                packets.write_all(b"one").unwrap();
+                packets.write_all(b"and two").unwrap();
+                for expected in [3, 7] {
+                    let read = timeout(LONG, output.read(&mut buffer)).await;
+                    assert_eq!(read.unwrap().unwrap(), expected);
+                }
+            }
+        });
+    });
+}

@@ -6,9 +6,9 @@
 //! small ones. So `read`, `write` and similar functions make one trip for the whole file, and a
 //! directory is listed many entries at a time.
 //!
-//! The names, arguments and errors are those of `std::fs`. A path that is passed by value is dropped
-//! after the call, or with its future. The futures need no event loop of this
-//! crate: they may be awaited anywhere.
+//! The names, arguments and errors are those of `std::fs`. A path that is passed by value is
+//! dropped after the call, or with its future. The futures need no event loop of this crate: they
+//! may be awaited anywhere.
 //!
 //! # Cancel safety
 //!
