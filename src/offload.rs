@@ -3,12 +3,17 @@
 //! Some calls exist only in a blocking form: name lookups, and operations on files. [`run`] gives
 //! such a call to a helper thread.
 //!
-//! 1. A call goes into the queue, and a helper is started to serve it, up to [`MAX_THREADS`]
-//!    helpers: a stuck call delays no other. Beyond that, one more helper checks every [`STILL`]
-//!    whether any call was taken meanwhile. If none was, all helpers are stuck (in pipes without a
-//!    writer, say), and it serves, too; otherwise more threads would not help, and it checks again
-//!    until the queue is empty.
-//! 2. A helper serves until the queue is empty.
+//! 1. A call goes into the queue of its [`Kind`], and a helper is started to serve that, up to
+//!    [`Limits::at_once`] helpers: a stuck call delays no other.
+//! 2. Beyond that, one more helper checks every [`STILL`] whether any call was taken meanwhile. If
+//!    none was, all helpers are stuck (in pipes without a writer, say), and it serves, too;
+//!    otherwise more threads would not help, and it checks again until the queue is empty.
+//! 3. At [`Limits::most`] helpers no more are added: calls wait until one ends.
+//! 4. A helper serves until the queue is empty.
+//!
+//! Lookups have a queue of their own, because a name server that does not answer holds each of them
+//! up for many seconds: files do not wait behind them. They never wait for one another, so they get
+//! no more helpers when they are stuck.
 //!
 //! `threads` changes only under the lock, in the critical section that looks at the queue, so a
 //! queued call is never left to a helper that has ended. If the system refuses a thread while there
@@ -27,23 +32,58 @@ use crate::record;
 use crate::sys::fork::PerProcess;
 use crate::task::{self, Runnable, Task};
 
-/// The number of threads up to which each call gets one at once. Beyond it one more is added when
-/// no call was begun for as long as [`STILL`].
-const MAX_THREADS: usize = 128;
+/// What a call waits for.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A disk, or whatever else is behind a path.
+    File,
+    /// A server of names.
+    Lookup,
+}
+
+/// How many helpers one queue may have.
+struct Limits {
+    /// Up to this number each call gets one at once.
+    at_once: usize,
+    /// The largest number. Between the two, one is added when no call was begun for as long as
+    /// [`STILL`].
+    most: usize,
+}
+
+/// Two pages of the documentation state these numbers: `io::fs`, `io::lookup_host`.
+const LIMITS: [Limits; 2] = [
+    Limits {
+        at_once: 128,
+        most: 512,
+    },
+    Limits {
+        at_once: 128,
+        most: 128,
+    },
+];
 
 /// How long the queued calls wait, while all threads are stuck, until another thread is added.
 const STILL: Duration = Duration::from_millis(10);
 
 /// Runs `f` on a thread that may block. Fails if the system refuses to start one.
 #[track_caller]
-pub(crate) fn run<F, R>(f: F) -> io::Result<Task<R>>
+pub(crate) fn run<F, R>(kind: Kind, f: F) -> io::Result<Task<R>>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    enqueue(queue(kind), f)
+}
+
+#[track_caller]
+fn enqueue<F, R>(queue: &'static Queue, f: F) -> io::Result<Task<R>>
 where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
     // This comes before the lock, because it may call a user's `tracing` subscriber.
     let (runnable, task) = task::closure(f, false);
-    let mut state = queue().staffed().map_err(|error| {
+    let mut state = queue.staffed().map_err(|error| {
         task.cancel(); // otherwise its end would be reported, too
         let what =
             "this blocks, so it needs a thread of its own, and the system refused to start one";
@@ -58,16 +98,20 @@ where
     Ok(task)
 }
 
-fn queue() -> &'static Queue {
+fn queue(kind: Kind) -> &'static Queue {
     // A forked child has none of its parent's threads.
-    static QUEUE: PerProcess<Queue> = PerProcess::new();
-    QUEUE.get_or_init(|| {
+    static QUEUES: PerProcess<[Queue; 2]> = PerProcess::new();
+    let queues = QUEUES.get_or_init(|| {
         task::panic::install_hook();
-        Queue(Mutex::default())
-    })
+        LIMITS.map(Queue::new)
+    });
+    &queues[kind as usize]
 }
 
-struct Queue(Mutex<State>);
+struct Queue {
+    limits: Limits,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -76,18 +120,27 @@ struct State {
     threads: usize,
     /// How many calls were begun so far.
     taken: u64,
-    /// Whether a helper beyond [`MAX_THREADS`] checks if `taken` changes.
+    /// Whether a helper beyond [`Limits::at_once`] checks if `taken` changes.
     watched: bool,
 }
 
 impl Queue {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            state: Mutex::default(),
+        }
+    }
+
     /// Makes sure that there is a helper for one more call, which must be queued before the lock is
     /// released.
     fn staffed(&'static self) -> io::Result<MutexGuard<'static, State>> {
-        let mut state = self.0.lock();
-        if state.threads >= MAX_THREADS {
+        let mut state = self.state.lock();
+        if state.threads >= self.limits.at_once {
             // If the system refuses the thread, the next call tries again.
-            state.watched = state.watched || helper::start(|| self.watch()).is_ok();
+            if !state.watched && state.threads < self.limits.most {
+                state.watched = helper::start(|| self.watch()).is_ok();
+            }
             return Ok(state);
         }
         match helper::start(|| self.serve()) {
@@ -99,10 +152,10 @@ impl Queue {
     }
 
     fn watch(&'static self) {
-        let mut before = self.0.lock().taken;
+        let mut before = self.state.lock().taken;
         loop {
             sleep(STILL);
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             if state.calls.is_empty() {
                 state.watched = false;
                 return;
@@ -110,7 +163,8 @@ impl Queue {
             if state.taken == before {
                 state.threads += 1;
                 // The next call may get stuck as well.
-                state.watched = helper::start(|| self.watch()).is_ok();
+                state.watched =
+                    state.threads < self.limits.most && helper::start(|| self.watch()).is_ok();
                 drop(state);
                 return self.serve();
             }
@@ -121,7 +175,7 @@ impl Queue {
     fn serve(&self) {
         let _role = record::role(record::Role::Offload);
         loop {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             let Some(call) = state.calls.pop_front() else {
                 state.threads -= 1;
                 return;
@@ -136,18 +190,27 @@ impl Queue {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::loom::atomic::{AtomicUsize, Ordering::Relaxed};
     use crate::task::TaskError;
-    use std::sync::{Arc, mpsc};
+    use std::sync::{Arc, OnceLock, mpsc};
     use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
+    const MAX_THREADS: usize = LIMITS[0].at_once;
+
     #[test]
     fn a_stuck_call_delays_no_other() {
         let (release, stuck) = mpsc::channel::<()>();
-        let first = run(move || stuck.recv()).unwrap();
+        let first = run(Kind::File, move || stuck.recv()).unwrap();
         for n in 0..20 {
-            assert_eq!(run(move || n).unwrap().join_timeout(PATIENCE).unwrap(), n);
+            assert_eq!(
+                run(Kind::File, move || n)
+                    .unwrap()
+                    .join_timeout(PATIENCE)
+                    .unwrap(),
+                n
+            );
         }
         assert!(!first.is_finished());
         drop(release);
@@ -162,10 +225,16 @@ mod tests {
         let stuck: Vec<_> = (0..MAX_THREADS + 20)
             .map(|_| {
                 let stuck = stuck.clone();
-                run(move || stuck.lock().recv()).unwrap()
+                run(Kind::File, move || stuck.lock().recv()).unwrap()
             })
             .collect();
-        assert_eq!(run(|| 7).unwrap().join_timeout(PATIENCE).unwrap(), 7);
+        assert_eq!(
+            run(Kind::File, || 7)
+                .unwrap()
+                .join_timeout(PATIENCE)
+                .unwrap(),
+            7
+        );
         assert!(!stuck.iter().any(Task::is_finished));
         drop(release);
         for mut stuck in stuck {
@@ -173,7 +242,7 @@ mod tests {
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let state = queue().0.lock();
+            let state = queue(Kind::File).state.lock();
             if state.threads == 0 && !state.watched {
                 break;
             }
@@ -183,13 +252,88 @@ mod tests {
         }
     }
 
+    /// Calls that wait until `release` is dropped, and the number of those that have begun.
+    fn block(
+        queue: &'static Queue,
+        calls: usize,
+        until: mpsc::Receiver<()>,
+    ) -> (Arc<AtomicUsize>, Vec<Task<()>>) {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let until = Arc::new(Mutex::new(until));
+        let tasks = (0..calls).map(|_| {
+            let (begun, until) = (begun.clone(), until.clone());
+            let wait = move || {
+                begun.fetch_add(1, Relaxed);
+                _ = until.lock().recv();
+            };
+            enqueue(queue, wait).unwrap()
+        });
+        let tasks = tasks.collect();
+        (begun, tasks)
+    }
+
+    fn until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(Instant::now() < deadline);
+            sleep(STILL);
+        }
+    }
+
+    #[test]
+    fn stuck_calls_get_so_many_threads_and_no_more() {
+        static QUEUE: OnceLock<Queue> = OnceLock::new();
+        let (at_once, most) = (2, 5);
+        let queue = QUEUE.get_or_init(|| Queue::new(Limits { at_once, most }));
+        let (release, stuck) = mpsc::channel();
+        let (begun, tasks) = block(queue, 20, stuck);
+        until(|| begun.load(Relaxed) == 5);
+        sleep(STILL * 5); // time for a sixth, which must not come
+        assert_eq!(begun.load(Relaxed), 5);
+        assert_eq!(queue.state.lock().threads, 5);
+        let late = enqueue(queue, || 7).unwrap();
+        drop(release);
+        for mut task in tasks {
+            task.join_timeout(PATIENCE).unwrap();
+        }
+        assert_eq!(late.join().unwrap(), 7);
+        until(|| queue.state.lock().threads == 0 && !queue.state.lock().watched);
+    }
+
+    #[test]
+    fn lookups_that_are_not_answered_delay_no_file() {
+        let (release, stuck) = mpsc::channel();
+        let most = LIMITS[Kind::Lookup as usize].most;
+        let (begun, tasks) = block(queue(Kind::Lookup), most + 20, stuck);
+        until(|| begun.load(Relaxed) == most);
+        let before = queue(Kind::File).state.lock().taken;
+        let mut file = run(Kind::File, || 7).unwrap();
+        assert_eq!(file.join_timeout(PATIENCE).unwrap(), 7);
+        assert!(queue(Kind::File).state.lock().taken > before);
+        assert_eq!(
+            begun.load(Relaxed),
+            most,
+            "no more threads, however long it lasts"
+        );
+        drop(release);
+        for mut task in tasks {
+            task.join_timeout(PATIENCE).unwrap();
+        }
+    }
+
     #[test]
     fn a_panic_is_the_calls_own() {
-        let mut bad = run(|| panic!("on purpose")).unwrap();
+        let mut bad = run(Kind::File, || panic!("on purpose")).unwrap();
         assert!(matches!(
             bad.join_timeout(PATIENCE),
             Err(TaskError::Panicked(panic)) if panic.message() == "on purpose"
         ));
-        assert_eq!(run(|| 1).unwrap().join_timeout(PATIENCE).unwrap(), 1);
+        assert_eq!(
+            run(Kind::File, || 1)
+                .unwrap()
+                .join_timeout(PATIENCE)
+                .unwrap(),
+            1
+        );
     }
 }

@@ -9,12 +9,15 @@ use std::io;
 use std::net::ToSocketAddrs as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::offload;
+use crate::offload::{self, Kind};
 
 /// Looks up a host: returns all its addresses, in the order of the system's preference.
 ///
 /// `host` is anything that [`TcpStream::connect`](super::TcpStream::connect) takes: `"name:port"`,
 /// `("name", port)`, an address.
+///
+/// A name is looked up by the system, on a thread that may block. Up to 128 lookups run at a time;
+/// more wait for one of these to end. They delay no operation on files. An address needs no thread.
 ///
 /// # Errors
 ///
@@ -94,7 +97,9 @@ impl Target {
         match self {
             Self::Known(addresses) => Ok(addresses),
             Self::Name(name, port) => {
-                let found = offload::run(move || (name.as_str(), port).to_socket_addrs())?;
+                let found = offload::run(Kind::Lookup, move || {
+                    (name.as_str(), port).to_socket_addrs()
+                })?;
                 Ok(found.await??.collect())
             }
         }

@@ -6,6 +6,10 @@
 //! small ones. So `read`, `write` and similar functions make one trip for the whole file, and a
 //! directory is listed many entries at a time.
 //!
+//! Up to 128 calls have a thread at once. More calls wait for those, unless all of them are stuck
+//! (in pipes without a writer, say): then one thread is added every ten milliseconds, up to 512.
+//! Threads without a call end after half a second.
+//!
 //! The names, arguments and errors are those of `std::fs`. A path that is passed by value is
 //! dropped after the call, or with its future. The futures need no event loop of this crate: they
 //! may be awaited anywhere.
@@ -44,14 +48,14 @@ pub use file::File;
 pub use open_options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir, read_dir};
 
-use crate::offload;
+use crate::offload::{self, Kind};
 use crate::sys::files;
 
 /// Runs a call on a thread that may block.
 async fn off<R: Send + 'static>(
     call: impl FnOnce() -> io::Result<R> + Send + 'static,
 ) -> io::Result<R> {
-    offload::run(call)?.await?
+    offload::run(Kind::File, call)?.await?
 }
 
 /// Runs a call with a copy of a path on a thread that may block. The caller keeps its path until

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use super::{at, off};
-use crate::offload;
+use crate::offload::{self, Kind};
 use crate::task::Task;
 
 /// The number of entries for one hop.
@@ -128,7 +128,7 @@ impl ReadDir {
             }
             match self.batch.more.take() {
                 None => return Poll::Ready(Ok(None)),
-                Some(dir) => self.running = Some(offload::run(move || take(dir))?),
+                Some(dir) => self.running = Some(offload::run(Kind::File, move || take(dir))?),
             }
         }
     }
