@@ -1,7 +1,7 @@
 //! Waits on the loop for any descriptor.
 //!
 //! 1. [`AsyncFd::readable`] asks the kernel whether a read would block, and waits if it would (see
-//!    `readiness`).
+//!    `readiness`). [`AsyncFd::ready`] waits for priorities and errors as well.
 //! 2. Other code may close its descriptor while it is watched, and then no edge would ever follow.
 //!    So before a wait the kernel is asked whether the descriptor is still open.
 //! 3. The descriptor may stay open when the `AsyncFd` is dropped, so it is deregistered at once, on
@@ -19,12 +19,14 @@ use std::task::{Context, Poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 
+use super::interest::Interest;
 use super::readiness::closed;
 use super::source::Source;
 use crate::event_loop::Direction;
+use crate::sys::watch::watches_file;
 
 /// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, another
-/// crate's socket.
+/// crate's socket, a file of the kernel that reports changes.
 ///
 /// It only waits; read and write with the calls that suit the descriptor. `T` owns or borrows it:
 /// an `OwnedFd`, a `std` type, a `BorrowedFd`, a reference. An `AsyncFd` changes nothing about the
@@ -56,12 +58,14 @@ pub struct AsyncFd<T: AsFd> {
 }
 
 impl<T: AsFd> AsyncFd<T> {
-    /// Wraps a descriptor. This only asks the system for the descriptor's kind.
+    /// Wraps a descriptor. This only asks the system whether it can be waited for.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a regular file or a directory: these never block and cannot be
-    /// waited for; see [`fs`](super::fs). `InvalidInput` if the descriptor is closed.
+    /// `Unsupported` for a directory, and for a regular file, unless it is one of the Linux
+    /// kernel's (in `/proc` or `/sys`) that reports changes: the others never block and cannot be
+    /// waited for; see [`fs`](super::fs). `InvalidInput` if the descriptor is closed. The error
+    /// drops `inner`; [`try_new`](Self::try_new) returns it.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -73,34 +77,39 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(inner: T) -> io::Result<Self> {
-        let fd = inner.as_fd();
-        let number = fd.as_raw_fd();
-        let kind = match fstat(fd) {
-            Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-            Err(Errno::BADF) => return Err(closed(number)),
-            Err(error) => return Err(error.into()),
-        };
-        if matches!(kind, FileType::RegularFile | FileType::Directory) {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!(
-                    "descriptor {number} is a {}, which the system does not wait for: it never \
-                     blocks; read it off the loop, with trefoil::io::fs",
-                    if kind == FileType::Directory {
-                        "directory"
-                    } else {
-                        "regular file"
-                    }
-                ),
-            ));
+        Self::try_new(inner).map_err(|(_, error)| error)
+    }
+
+    /// Like [`new`](Self::new), but gives the descriptor back if it cannot be waited for.
+    ///
+    /// # Errors
+    ///
+    /// Those of `new`, with `inner`.
+    ///
+    /// ```
+    /// use trefoil::io::AsyncFd;
+    ///
+    /// let file = std::fs::File::open(std::env::current_exe()?)?;
+    /// let (file, error) = AsyncFd::try_new(file).unwrap_err();
+    /// assert!(error.to_string().contains("regular file"));
+    /// assert!(file.metadata()?.len() > 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn try_new(inner: T) -> Result<Self, (T, io::Error)> {
+        match waitable(inner.as_fd()) {
+            Ok(()) => Ok(Self {
+                source: Source::new(inner),
+            }),
+            Err(error) => Err((inner, error)),
         }
-        Ok(Self {
-            source: Source::new(inner),
-        })
     }
 
     /// Waits until a read would not block: there is data, or the end, or a pending error. As long
     /// as that is so, it completes at once each time.
+    ///
+    /// (An entry in a socket's error queue is no data, but the system reports it like an error. If
+    /// that is all there is, this completes once for each report; to wait for it,
+    /// [`ready`](Self::ready) has [`Interest::ERROR`].)
     ///
     /// If other code may read first, make the descriptor non-blocking.
     ///
@@ -129,7 +138,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn readable(&self) -> io::Result<()> {
-        self.ready(Direction::Read).await
+        self.ready_to(Direction::Read).await
     }
 
     /// Waits until a write would not block: there is room, or the other end is closed, or there is
@@ -156,7 +165,43 @@ impl<T: AsFd> AsyncFd<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
-        self.ready(Direction::Write).await
+        self.ready_to(Direction::Write).await
+    }
+
+    /// Waits until one of `interest` is there; returns those of them that are.
+    ///
+    /// `READABLE` and `WRITABLE` are states, as with [`readable`](Self::readable) and
+    /// [`writable`](Self::writable). `PRIORITY` and `ERROR` are events: each report of the system
+    /// completes one wait, also one that begins later. So a wait may complete for something that
+    /// other code has handled since. The first wait finds what is there already.
+    ///
+    /// A trigger in `/proc/pressure` is forgotten by the system when it is asked, so wait for it
+    /// with `PRIORITY` alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`readable`](Self::readable).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no report.
+    ///
+    /// ```
+    /// use trefoil::io::{AsyncFd, Interest};
+    ///
+    /// trefoil::run(async {
+    ///     let (reader, writer) = std::io::pipe()?;
+    ///     drop(reader);
+    ///     let writer = AsyncFd::new(writer)?;
+    ///     let found = writer.ready(Interest::ERROR | Interest::READABLE).await?;
+    ///     assert!(found.contains(Interest::ERROR)); // nobody reads
+    ///     Ok::<_, std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
+        self.refuse_closed()?;
+        self.source.any(interest).await
     }
 
     /// [`readable`](Self::readable) for a future written by hand; only the latest caller is woken.
@@ -262,7 +307,7 @@ impl<T: AsFd> AsyncFd<T> {
         self.source.writing(op).await
     }
 
-    async fn ready(&self, direction: Direction) -> io::Result<()> {
+    async fn ready_to(&self, direction: Direction) -> io::Result<()> {
         self.refuse_closed()?;
         self.source.ready(direction).await
     }
@@ -322,6 +367,28 @@ impl<T: AsFd> AsyncFd<T> {
     pub fn into_inner(self) -> T {
         self.source.into_inner()
     }
+}
+
+/// An error if the system does not wait for this descriptor.
+fn waitable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let number = fd.as_raw_fd();
+    let kind = match fstat(fd) {
+        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+        Err(Errno::BADF) => return Err(closed(number)),
+        Err(error) => return Err(error.into()),
+    };
+    let name = match kind {
+        FileType::Directory => "directory",
+        FileType::RegularFile if !watches_file(fd)? => "regular file",
+        _ => return Ok(()),
+    };
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "descriptor {number} is a {name}, which the system does not wait for: it never \
+             blocks; read it off the loop, with trefoil::io::fs"
+        ),
+    ))
 }
 
 impl<T: AsFd> AsFd for AsyncFd<T> {

@@ -38,7 +38,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! On Windows there are no Unix sockets, no [`Signal`] and no [`AsyncFd`]; `ctrl_c` is there.
+//! On Windows there are no Unix sockets, no [`Signal`], no [`AsyncFd`] and no [`Interest`];
+//! `ctrl_c` is there.
 //!
 //! # Which loop
 //!
@@ -77,6 +78,8 @@ mod connect;
 mod datagrams;
 pub mod fs;
 mod halves;
+#[cfg(unix)]
+mod interest;
 mod interrupt;
 mod lines;
 mod lookup;
@@ -112,6 +115,8 @@ pub use child::Child;
 pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 pub use command::Command;
 pub use halves::{ReadHalf, WriteHalf};
+#[cfg(unix)]
+pub use interest::Interest;
 pub use interrupt::{CtrlC, ctrl_c};
 pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};

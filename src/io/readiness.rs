@@ -6,19 +6,33 @@
 //! between the question and the wait is not lost: only the loop takes events, after the task has
 //! been entered (see `event_loop::reactor`).
 //!
+//! One answer is ambiguous. `POLLERR` alone, of a socket, means that the next call returns an
+//! error, or else that there is an entry in the error queue, and the call would block. Only that
+//! call would find out, and it would take the error. So this answer counts once for each event.
+//!
+//! Priorities and errors as such are taken from the events: some files of the kernel forget a
+//! priority when they are asked.
+//!
 //! The macros write the public methods. These differ only in the type.
 //!
 //! Checked by `tests/io/`.
 
+#[cfg(unix)]
+use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
+use rustix::net::sockopt::socket_type;
 
+#[cfg(unix)]
+use super::interest::Interest;
 use super::source::{Completed, Source};
 use crate::event_loop::Direction;
 use crate::sys::poll::poll;
+#[cfg(unix)]
+use crate::sys::poller::Reports;
 
 impl<T: AsFd> Source<T> {
     pub(super) async fn ready(&self, direction: Direction) -> io::Result<()> {
@@ -33,6 +47,46 @@ impl<T: AsFd> Source<T> {
     ) -> Poll<io::Result<()>> {
         self.poll(cx, direction, |io| would_not_block(io, direction))
     }
+
+    /// Waits until one of `interest` is there; returns those that are.
+    #[cfg(unix)]
+    pub(super) async fn any(&self, interest: Interest) -> io::Result<Interest> {
+        let wanted = Reports {
+            priority: interest.contains(Interest::PRIORITY),
+            error: interest.contains(Interest::ERROR),
+        };
+        let mut reports = self.operation(Direction::Read);
+        let mut sides = [
+            (Interest::READABLE, Direction::Read),
+            (Interest::WRITABLE, Direction::Write),
+        ]
+        .map(|(kind, direction)| (kind, direction, self.operation(direction)));
+        poll_fn(|cx| {
+            let mut found = Interest::NONE;
+            if wanted != Reports::default()
+                && let Poll::Ready(taken) = reports.poll_reports(cx, wanted)?
+            {
+                let kinds = [
+                    (taken.priority, Interest::PRIORITY),
+                    (taken.error, Interest::ERROR),
+                ];
+                for (_, kind) in kinds.into_iter().filter(|(taken, _)| *taken) {
+                    found |= kind;
+                }
+            }
+            for (kind, direction, operation) in &mut sides {
+                let ask = |io: &T| would_not_block(io, *direction);
+                if interest.contains(*kind) && operation.poll(cx, ask)?.is_ready() {
+                    found |= *kind;
+                }
+            }
+            match found {
+                Interest::NONE => Poll::Pending,
+                found => Poll::Ready(Ok(found)),
+            }
+        })
+        .await
+    }
 }
 
 /// Asks whether a call would block; if so, returns `WouldBlock`. With a pending error, or a peer
@@ -46,8 +100,13 @@ fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed
     if poll(&mut asked, Some(&Timespec::default()))? == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    if asked[0].revents().contains(PollFlags::NVAL) {
+    let answer = asked[0].revents();
+    if answer.contains(PollFlags::NVAL) {
         return Err(closed(io.as_fd().as_raw_fd()));
+    }
+    // (Of a pipe it means that nobody reads, so that a write does not block.)
+    if answer == PollFlags::ERR && socket_type(io).is_ok() {
+        return Ok(Completed::Reported(()));
     }
     Ok(Completed::Full(()))
 }
@@ -66,6 +125,9 @@ macro_rules! readable {
             /// Waits until a read would not block: there is data, or the end, or a pending error.
             /// As long as that is so, it completes at once each time: there is no guard, and
             /// nothing to clear.
+            ///
+            /// (An entry in a socket's error queue is no data, but the system reports it like an
+            /// error. If that is all there is, this completes once for each report.)
             ///
             /// # Errors
             ///

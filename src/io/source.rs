@@ -34,6 +34,8 @@ use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
 use crate::event_loop::{Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, current};
+#[cfg(unix)]
+use crate::sys::poller::Reports;
 use crate::sys::sockets::quiet;
 use crate::sys::watch::refusal;
 
@@ -61,12 +63,14 @@ pub(super) enum Completed<R> {
     /// The operation read or wrote less than it could have. `true`: the next call would block.
     /// `false`: it may have stopped at urgent data.
     Short(R, bool),
+    /// The operation has what the latest event has reported. The next one waits for another event.
+    Reported(R),
 }
 
 impl<R> Completed<R> {
     pub(super) fn value(self) -> R {
         match self {
-            Self::Full(value) | Self::Short(value, _) => value,
+            Self::Full(value) | Self::Short(value, _) | Self::Reported(value) => value,
         }
     }
 }
@@ -145,12 +149,7 @@ impl<T: AsFd> Source<T> {
         direction: Direction,
         mut op: impl FnMut(&T) -> io::Result<Completed<R>>,
     ) -> io::Result<R> {
-        let mut operation = Operation {
-            source: self,
-            direction,
-            refusal: Refusal::default(),
-            number: SHARED,
-        };
+        let mut operation = self.operation(direction);
         poll_fn(|cx| operation.poll(cx, &mut op)).await
     }
 
@@ -171,6 +170,16 @@ impl<T: AsFd> Source<T> {
     ) -> io::Result<R> {
         let op = |io: &T| op(io).map(Completed::Full);
         self.operate(Direction::Write, op).await
+    }
+
+    /// An operation in this direction that has not begun.
+    pub(super) fn operation(&self, direction: Direction) -> Operation<'_, T> {
+        Operation {
+            source: self,
+            direction,
+            refusal: Refusal::default(),
+            number: SHARED,
+        }
     }
 
     /// Like [`operate`](Self::operate), for `poll_…` methods: only the latest caller in each
@@ -261,6 +270,14 @@ impl<T: AsFd> Source<T> {
                     bound.come_short(local, direction, drained);
                     return Poll::Ready(Ok(value));
                 }
+                Ok(Completed::Reported(value)) => match key {
+                    Some(key) => {
+                        local.clear(key, direction);
+                        return Poll::Ready(Ok(value));
+                    }
+                    // The kernel reports the present state as the first event.
+                    None => _ = self.register(local, bound, direction)?,
+                },
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => match key {
@@ -299,7 +316,7 @@ fn in_words(fd: RawFd, error: io::Error) -> io::Error {
 }
 
 /// A task's entry among the waiters of a source; removed when it is dropped.
-struct Operation<'a, T: AsFd> {
+pub(super) struct Operation<'a, T: AsFd> {
     source: &'a Source<T>,
     direction: Direction,
     refusal: Refusal,
@@ -309,7 +326,30 @@ struct Operation<'a, T: AsFd> {
 }
 
 impl<T: AsFd> Operation<'_, T> {
-    fn poll<R>(
+    /// Ready with those `wanted` that an event has reported and no task has taken. For an operation
+    /// that reads, in place of [`poll`](Self::poll).
+    #[cfg(unix)]
+    pub(super) fn poll_reports(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: Reports,
+    ) -> Poll<io::Result<Reports>> {
+        let (local, bound) = self.source.bind()?;
+        let key = match bound.key.get() {
+            Some(&key) => key,
+            None => self.source.register(&local, bound, self.direction)?,
+        };
+        if self.number == SHARED {
+            self.number = local.next_number();
+        }
+        let share = Some(&bound.shares[self.direction as usize]);
+        let reports = local.poll_fairly(share, &mut self.refusal, cx, |cx| {
+            local.poll_reports(key, wanted, self.number, cx)
+        });
+        reports.map(Ok)
+    }
+
+    pub(super) fn poll<R>(
         &mut self,
         cx: &mut Context<'_>,
         op: impl FnMut(&T) -> io::Result<Completed<R>>,

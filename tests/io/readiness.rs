@@ -10,7 +10,9 @@ use trefoil::io::{Command, TcpStream, UdpSocket};
 use trefoil::io::{UnixDatagram, UnixStream};
 use trefoil::{run, spawn, time};
 
-use crate::support::{pair, poll_once, within_deadline};
+use crate::support::{LONG, pair, poll_once, within_deadline};
+
+const MOMENT: Duration = Duration::from_millis(5);
 
 fn would_block<T: std::fmt::Debug>(result: Result<T>) {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -205,6 +207,94 @@ fn an_always_ready_source_starves_no_task() {
             });
             time::sleep(Duration::from_millis(1)).await;
             asking.cancel();
+        });
+    });
+}
+
+/// An entry in a socket's error queue is no data: it is read in another way, or never. The kernel
+/// reports it like an error that the next read returns, and as long as it is there.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_error_queue_is_not_readable() {
+    within_deadline(|| {
+        run(async {
+            let bound = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let nobody = bound.local_addr().unwrap();
+            drop(bound);
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            queue_errors(&socket);
+            let here = socket.local_addr().unwrap();
+            socket.send_to(b"x", nobody).await.unwrap();
+            // The refusal itself is reported, and given to the next read.
+            time::timeout(LONG, socket.readable())
+                .await
+                .unwrap()
+                .unwrap();
+            let error = socket.try_recv(&mut [0; 8]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            let mut reports = 0;
+            while time::timeout(MOMENT, socket.readable()).await.is_ok() {
+                would_block(socket.try_recv(&mut [0; 8]));
+                reports += 1;
+                assert!(reports < 5, "it is said to be readable again and again");
+            }
+            // Data is reported, as often as it is asked for.
+            let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            sender.send_to(b"abc", here).await.unwrap();
+            for _ in 0..3 {
+                time::timeout(LONG, socket.readable())
+                    .await
+                    .unwrap()
+                    .unwrap();
+            }
+            assert_eq!(socket.try_recv(&mut [0; 8]).unwrap(), 3);
+            socket.writable().await.unwrap();
+        });
+    });
+}
+
+/// Makes the kernel keep what went wrong with each datagram.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn queue_errors(socket: &UdpSocket) {
+    use std::os::fd::AsRawFd;
+    let yes = 1_i32;
+    // SAFETY: it reads a number of this length.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_RECVERR,
+            (&raw const yes).cast(),
+            size_of_val(&yes) as u32,
+        )
+    };
+    assert_eq!(set, 0);
+}
+
+/// An error that waits for the next call, whether or not the loop watches the socket already.
+#[cfg(unix)] // elsewhere it comes with the next receipt
+#[test]
+fn a_pending_error_is_readable() {
+    within_deadline(|| {
+        run(async {
+            for watched in [false, true] {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                if watched {
+                    assert!(time::timeout(MOMENT, socket.readable()).await.is_err());
+                }
+                let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                socket.connect(nobody.local_addr().unwrap()).await.unwrap();
+                drop(nobody);
+                socket.send(b"x").await.unwrap();
+                time::timeout(LONG, socket.readable())
+                    .await
+                    .unwrap()
+                    .unwrap();
+                let error = socket.try_recv(&mut [0; 8]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+                assert!(time::timeout(MOMENT, socket.readable()).await.is_err());
+            }
         });
     });
 }
