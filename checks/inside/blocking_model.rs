@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::sleep::{Need, Sleep};
+use super::sleep::{Need, Sleep, Waiters};
 
 /// A step that a broken twin of a model leaves out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Caller {
     /// A pool whose runner runs.
     pub fn new(broken: Broken) -> Arc<Self> {
         let this = Self {
-            sleep: Sleep::new(1),
+            sleep: Sleep::new(1, Arc::new(Waiters::new())),
             broken,
         };
         let _last = this.sleep.found();

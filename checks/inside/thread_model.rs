@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::mailbox::Mailbox;
 use super::raw::pair_arc::PairArc;
-use super::sleep::{Need, Sleep, Sleeper, WakeReason};
+use super::sleep::{Need, Sleep, Sleeper, Waiters, WakeReason};
 use super::wake::WakeHandle;
 use super::{countdown, latch};
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -33,6 +33,10 @@ pub enum Broken {
     NotUrgent,
     /// The look of a surplus runner that goes to sleep.
     NoLookOfSurplus,
+    /// Step 8: the look of a thread that begins to wait.
+    NoLookOfWaiter,
+    /// Step 4: what a sleeper does that has seen work, but enough run without it.
+    NoPublishOfSleeper,
 }
 
 struct Slot {
@@ -46,6 +50,9 @@ fn handle(parker: &Parker) -> WakeHandle {
 
 pub struct Pool {
     sleep: Sleep,
+    waiters: Arc<Waiters>,
+    /// Opened by the watch, where a model has one.
+    watched: Mutex<Option<Arc<Gate>>>,
     /// Like a deque's indices: stores and loads that synchronise nothing else.
     queued: AtomicUsize,
     /// The slots of the workers.
@@ -65,8 +72,11 @@ pub struct Worker {
 
 impl Pool {
     pub fn new(width: usize, broken: Broken) -> Arc<Self> {
+        let waiters = Arc::new(Waiters::new());
         Arc::new(Self {
-            sleep: Sleep::new(width),
+            sleep: Sleep::new(width, Arc::clone(&waiters)),
+            waiters,
+            watched: Mutex::new(None),
             queued: AtomicUsize::new(0),
             slots: Mutex::new(Vec::new()),
             unborn: Mutex::new(None),
@@ -93,6 +103,22 @@ impl Pool {
             slot,
             parker,
             born: !spare,
+        }
+    }
+
+    /// From now on the pool has a watch when it needs one: it opens the gate.
+    pub fn has_watch(&self, gate: &Arc<Gate>) {
+        *self.watched.lock() = Some(Arc::clone(gate));
+    }
+
+    /// A thread begins to wait that is none of the pool's, and goes on waiting.
+    pub fn outsider_waits(&self) {
+        let looks = match self.broken {
+            Broken::NoLookOfWaiter => self.waiters.begin_blindly(),
+            _ => self.waiters.begin(),
+        };
+        if looks {
+            self.recheck();
         }
     }
 
@@ -126,8 +152,16 @@ impl Pool {
             Broken::NoFence => self.sleep.need_after_offer(),
             _ => self.sleep.need_after_push(),
         };
-        // No watch: in a model time does not pass, and the stall rule would
-        // hide what these models look for.
+        // Few models have a watch: in a model time does not pass, and the stall rule would
+        // hide what the others look for.
+        if need == Some(Need::Watch) {
+            let gate = self.watched.lock().clone();
+            if let Some(gate) = gate
+                && self.sleep.begin_watch()
+            {
+                gate.open();
+            }
+        }
         if need == Some(Need::Runner) && self.sleep.recruit() {
             match self.unborn.lock().take() {
                 Some(slot) => slot.sleeper.wake(WakeReason::Work),
@@ -265,11 +299,13 @@ impl Worker {
             self.pool.recheck();
             return WakeReason::End;
         }
-        if self.pool.broken != Broken::NoSecondLook
-            && self.pool.has_work()
-            && self.pool.sleep.get_up(&self.slot.sleeper)
-        {
-            return WakeReason::Work;
+        if self.pool.broken != Broken::NoSecondLook && self.pool.has_work() {
+            if self.pool.sleep.get_up(&self.slot.sleeper) {
+                return WakeReason::Work;
+            }
+            if self.pool.broken != Broken::NoPublishOfSleeper {
+                self.pool.published();
+            }
         }
         self.sleep()
     }

@@ -345,6 +345,87 @@ fn a_surplus_worker_looks_for_what_is_urgent() {
     explore(|| urgent_vs_surplus(Broken::No));
 }
 
+/// An item is queued behind one whose worker is stuck until there is a watch, while a thread from
+/// outside begins to wait.
+fn queue_vs_wait(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let gate = Arc::new(Gate::default());
+    pool.has_watch(&gate);
+    let worker = pool.worker(false);
+    pool.push();
+    let stuck = thread::spawn(move || worker.work(|| gate.pass(), || true));
+    let other = pool.clone();
+    let publisher = thread::spawn(move || other.push());
+    pool.outsider_waits();
+    publisher.join().unwrap();
+    stuck.join().unwrap();
+}
+
+#[test]
+fn what_is_queued_while_another_thread_waits_is_watched() {
+    explore(|| queue_vs_wait(Broken::No));
+}
+
+/// The same, where a second worker goes to sleep although it sees the item, because the pool has
+/// become narrower.
+fn queue_vs_sleeper(broken: Broken) {
+    let pool = Pool::new(2, broken);
+    let gate = Arc::new(Gate::default());
+    let begun = Arc::new(Gate::default());
+    pool.has_watch(&gate);
+    pool.outsider_waits();
+    pool.push();
+    let turn = Arc::new(Plain::new(0));
+    let threads = [(), ()].map(|()| {
+        let worker = pool.worker(false);
+        let (gate, begun, turn) = (gate.clone(), begun.clone(), turn.clone());
+        thread::spawn(move || {
+            let run = || match turn.fetch_add(1, SeqCst) {
+                0 => {
+                    begun.open();
+                    gate.pass();
+                }
+                _ => gate.open(),
+            };
+            worker.work(run, || false);
+        })
+    });
+    begun.pass();
+    pool.resize(1);
+    pool.push();
+    pool.close();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn what_a_worker_sees_that_may_not_get_up_is_watched() {
+    explore(|| queue_vs_sleeper(Broken::No));
+}
+
+#[test]
+fn the_models_catch_a_waiter_that_does_not_look() {
+    must_fail("no_look_of_a_waiter");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_waiter_that_does_not_look"]
+fn no_look_of_a_waiter() {
+    loom::model(|| queue_vs_wait(Broken::NoLookOfWaiter));
+}
+
+#[test]
+fn the_models_catch_a_sleeper_that_keeps_it_to_itself() {
+    must_fail("no_word_from_a_sleeper");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_sleeper_that_keeps_it_to_itself"]
+fn no_word_from_a_sleeper() {
+    loom::model(|| queue_vs_sleeper(Broken::NoPublishOfSleeper));
+}
+
 #[test]
 fn the_models_catch_what_is_not_told_to_be_urgent() {
     must_fail("not_told_to_be_urgent");

@@ -359,7 +359,7 @@ impl<'a> Turns<'a> {
         };
         if shared.inbox.begin_sleep(how) && !shared.has_flags() {
             // A loop may run on a worker of a pool: while it sleeps, the pool lacks a thread.
-            let result = park::blocked(|| {
+            let result = park::away(|| {
                 let _noted = record::sleeps();
                 self.local.put_table(None);
                 let result = if parks {

@@ -33,13 +33,13 @@ use crate::loom::{Parker, Unparker, per_thread};
 use crate::record;
 use crate::sys::fork;
 
-/// Called by thread pools around a park, if the thread is a worker: `enter` lets another thread
-/// take its place, `leave` takes it back.
+/// Called by thread pools around a park: if the thread is a worker, `enter` lets another thread
+/// take its place, and `leave` takes it back.
 pub(crate) trait Blocker: Sync {
-    /// This thread is about to park.
-    fn enter(&self);
+    /// This thread is about to park. `waits`: what it waits for may depend on some pool's work.
+    fn enter(&self, waits: bool);
     /// This thread continues.
-    fn leave(&self);
+    fn leave(&self, waits: bool);
     /// If the system refuses threads, the waiting thread parks for at most this long, and then
     /// calls `enter` again.
     fn retry_after(&self) -> Option<Duration>;
@@ -151,7 +151,7 @@ pub(crate) fn wait_if(
     let data = parking.waker.data();
     let before = WAKER.try_with(|waker| waker.replace(data));
     let _waits = Waits(before.unwrap_or(ptr::null()));
-    let blocker = Entered::new();
+    let blocker = Entered::new(true);
     let mut noted = None;
     let waited = loop {
         if ready(&parking.waker) {
@@ -190,28 +190,41 @@ pub(crate) fn wait_if(
     waited
 }
 
-/// Calls `f`, which blocks this thread in another way (an event loop's wait); a pool's worker is
-/// replaced meanwhile.
+/// Calls `f`, which waits in another way; a pool's worker is replaced meanwhile.
 pub(crate) fn blocked<R>(f: impl FnOnce() -> R) -> R {
-    let blocker = Entered::new();
+    let blocker = Entered::new(true);
+    blocker.enter();
+    f()
+}
+
+/// Calls `f`, in which this thread is away without waiting for anything in particular (an event
+/// loop that sleeps); a pool's worker is replaced meanwhile.
+pub(crate) fn away<R>(f: impl FnOnce() -> R) -> R {
+    let blocker = Entered::new(false);
     blocker.enter();
     f()
 }
 
 /// Calls the blocker's `enter` at most once before `leave`, and `leave` if `enter` was called, even
 /// when `ready` unwinds.
-struct Entered(Cell<bool>);
+struct Entered {
+    entered: Cell<bool>,
+    waits: bool,
+}
 
 impl Entered {
-    fn new() -> Self {
-        Self(Cell::new(false))
+    fn new(waits: bool) -> Self {
+        Self {
+            entered: Cell::new(false),
+            waits,
+        }
     }
 
     fn enter(&self) {
-        if !self.0.replace(true)
+        if !self.entered.replace(true)
             && let Some(blocker) = BLOCKER.get()
         {
-            blocker.enter();
+            blocker.enter(self.waits);
         }
     }
 
@@ -220,10 +233,10 @@ impl Entered {
     }
 
     fn leave(&self) {
-        if self.0.replace(false)
+        if self.entered.replace(false)
             && let Some(blocker) = BLOCKER.get()
         {
-            blocker.leave();
+            blocker.leave(self.waits);
         }
     }
 }

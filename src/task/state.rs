@@ -391,6 +391,11 @@ impl State {
         self.0.load(Ordering::Relaxed) & RUNNING != 0
     }
 
+    /// Whether a consumer waits for its end: a hint.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & WAITING != 0
+    }
+
     /// Whether it is queued, or will be when it suspends: a hint.
     #[inline]
     pub(super) fn is_scheduled(&self) -> bool {

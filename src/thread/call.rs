@@ -34,6 +34,13 @@ impl BlockingCall {
         *self.clock.lock() = ThreadClock::mine();
     }
 
+    /// The thread's clock, and how much processor time it shows. `None`: this system has no such
+    /// clocks, or no thread is there.
+    pub(super) fn clock(&self) -> Option<(ThreadClock, Duration)> {
+        let clock = *self.clock.lock();
+        clock.and_then(|clock| Some((clock, clock.read()?)))
+    }
+
     /// A call begins, or continues after a wait for a task; or it ends, or begins such a wait.
     pub(super) fn begin_or_end(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);

@@ -91,5 +91,5 @@ pub fn current() -> Option<Current> {
 /// });
 /// ```
 pub fn yield_now() {
-    park::blocked(std::thread::yield_now);
+    park::away(std::thread::yield_now);
 }

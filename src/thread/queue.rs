@@ -40,7 +40,7 @@ use crossbeam_utils::CachePadded;
 use super::join::raw_job::JobRef;
 use super::raw::lender::ErasedEntry;
 use crate::loom::Mutex;
-use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 use crate::task::Runnable;
 
 /// Something that a worker can run at the bottom of its stack.
@@ -110,6 +110,14 @@ impl Work {
         }
     }
 
+    /// Whether something waits for its end: a hint.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Work::Task(task) | Work::Item(task) => task.is_awaited(),
+            Work::Scoped(_) | Work::Job(_) | Work::Share(_) => true,
+        }
+    }
+
     /// Whether a parked thread waits for it and may not run it itself, if it lies in the injector.
     fn is_urgent(&self, callers_help: bool) -> bool {
         match self {
@@ -127,6 +135,12 @@ pub(super) const BATCH: usize = 32;
 /// A thief takes several tasks at once if there are more: each time costs as much as running a
 /// short one.
 const MANY: usize = 8 * BATCH;
+
+/// How many deques a worker has.
+pub(super) const DEQUES: usize = 3;
+
+/// Among how many of the newest entries of the injector one is looked for that a thread waits for.
+const LOOK_BACK: usize = 4096;
 
 /// How many entries one sweep checks.
 const SWEEP: u32 = 64;
@@ -214,6 +228,19 @@ impl Public {
         oldest(&self.tasks)
     }
 
+    /// The oldest of the deque with this number, below [`DEQUES`].
+    pub(super) fn oldest_of(&self, deque: usize) -> Option<Work> {
+        match deque {
+            0 => oldest(&self.jobs).map(Work::Job),
+            1 => oldest(&self.scoped).map(Work::Scoped),
+            _ => oldest(&self.tasks).map(Work::Task),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_jobs() && !self.has_tasks()
+    }
+
     pub(super) fn has_jobs(&self) -> bool {
         !self.jobs.is_empty()
     }
@@ -234,6 +261,17 @@ pub(super) enum Mode {
     Cancelling,
     /// Nothing, and no thread is left to run it.
     Closed,
+}
+
+/// Which entry of the injector is taken next where there is no progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// As usual.
+    Oldest,
+    /// The newest: what the waiters wait for was queued after them.
+    Newest,
+    /// The newest that something waits for.
+    Awaited,
 }
 
 /// The data behind the injector's lock.
@@ -270,6 +308,17 @@ impl Queue {
 
     fn pop_urgent(&mut self) -> Option<Work> {
         self.urgent.pop_front().map(|(_, work)| work)
+    }
+
+    /// The newest; if `awaited`, of those that something waits for, if there are any.
+    fn pop_newest(&mut self, awaited: bool) -> Option<Work> {
+        let mut newest = self.work.iter().rev().take(LOOK_BACK);
+        let behind = match awaited {
+            true => newest.position(Work::is_awaited),
+            false => None,
+        };
+        let at = self.work.len().checked_sub(1 + behind.unwrap_or(0))?;
+        self.work.remove(at)
     }
 
     /// Now and then removes the stale ones of the newest entries: a thread that spawns and waits a
@@ -313,8 +362,8 @@ pub(super) struct Injector {
     len: AtomicUsize,
     /// The number of urgent entries; like `len`, but written only when it changes.
     urgent: Arc<AtomicUsize>,
-    /// Whether the newest is taken next.
-    newest: AtomicBool,
+    /// Which entry is taken next, if not the oldest: a [`Next`] as a number.
+    next: AtomicUsize,
     /// `Mode` as a number; changes under the lock. In a separate cache line from the fields that
     /// each push writes, because workers read it for each task.
     mode: CachePadded<AtomicUsize>,
@@ -333,7 +382,7 @@ impl Injector {
             }),
             len: AtomicUsize::new(0),
             urgent,
-            newest: AtomicBool::new(false),
+            next: AtomicUsize::new(Next::Oldest as usize),
             mode: CachePadded::new(AtomicUsize::new(Mode::Open as usize)),
             callers_help,
         }
@@ -414,10 +463,25 @@ impl Injector {
         self.change(Queue::pop_urgent)
     }
 
-    /// Makes the newest the next to be taken: there is no progress, and the others may wait for the
-    /// entry that was queued last.
-    pub(super) fn turn_round(&self) {
-        self.newest.store(true, Ordering::Relaxed);
+    /// Which entry is to be taken next: there is no progress.
+    pub(super) fn set_next(&self, next: Next) {
+        self.next.store(next as usize, Ordering::Relaxed);
+    }
+
+    /// The entry that [`set_next`](Self::set_next) has asked for since the last call, if any;
+    /// urgent ones first.
+    pub(super) fn pop_next(&self) -> Option<Work> {
+        const OLDEST: usize = Next::Oldest as usize;
+        if self.next.load(Ordering::Relaxed) == OLDEST || self.is_empty() {
+            return None;
+        }
+        match self.next.swap(OLDEST, Ordering::Relaxed) {
+            OLDEST => None,
+            next => self.change(|queue| {
+                let awaited = next == Next::Awaited as usize;
+                queue.pop_urgent().or_else(|| queue.pop_newest(awaited))
+            }),
+        }
     }
 
     /// A task of the scope with this lender, the newest.
@@ -445,10 +509,6 @@ impl Injector {
             return None;
         }
         self.change(|queue| {
-            if self.newest.load(Ordering::Relaxed) && self.newest.swap(false, Ordering::Relaxed) {
-                let newest = queue.pop_urgent().or_else(|| queue.work.pop_back());
-                return newest.map(|work| (work, false));
-            }
             let first = queue.pop()?;
             let share = (queue.work.len() / (width + 1)).min(BATCH);
             let is_task = |work: &&Work| matches!(work, Work::Task(_));

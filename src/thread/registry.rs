@@ -24,7 +24,7 @@ use super::indices::Indices;
 use super::join::wake_policy::WakePolicy;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{Need, Sleep};
+use super::sleep::{Need, Sleep, Waiters};
 use super::slot::{Seat, Slot};
 use crate::helper::contain;
 use crate::loom::Mutex;
@@ -50,6 +50,27 @@ fn all() -> &'static All {
     ALL.get_or_init(Mutex::default)
 }
 
+/// The waits of all threads of this process.
+pub(super) fn waiters() -> &'static Arc<Waiters> {
+    static WAITERS: fork::PerProcess<Arc<Waiters>> = fork::PerProcess::new();
+    WAITERS.get_or_init(|| Arc::new(Waiters::new()))
+}
+
+/// A thread has begun to wait, and some pool may have work queued for which no thread is free: each
+/// such pool is watched from now on.
+#[cold]
+pub(super) fn look_into_all() {
+    for registry in all_pools() {
+        registry.recheck();
+        // It may be the last reference, and the pool's hooks go with it.
+        contain(|| drop(registry));
+    }
+}
+
+fn all_pools() -> Vec<Arc<Registry>> {
+    all().lock().values().filter_map(Weak::upgrade).collect()
+}
+
 /// A hint, for all pools together: the system may have refused a thread for work that is queued.
 static REFUSED: Hint = Hint::new(false);
 
@@ -65,8 +86,7 @@ pub(super) fn some_lack_threads() -> bool {
 #[cold]
 pub(super) fn ask_for_all() {
     REFUSED.store(false, Ordering::Relaxed);
-    let pools: Vec<_> = all().lock().values().filter_map(Weak::upgrade).collect();
-    for registry in pools {
+    for registry in all_pools() {
         if registry.lacks_threads() {
             registry.ask_again();
         }
@@ -100,6 +120,8 @@ pub(super) struct Registry {
     pub(super) futures: Futures,
     slots: Mutex<Slots<Slot>>,
     num_slots: AtomicUsize,
+    /// How many slots are [unattended](Slot::unattended), at most.
+    unattended: AtomicUsize,
     pub(super) threads: Threads,
     pub(super) indices: Indices,
     /// Seats that outside threads have used.
@@ -111,7 +133,7 @@ pub(super) struct Registry {
 impl Registry {
     /// The registry of a pool whose `config.threads` threads are about to start.
     pub(super) fn new(config: Config, start: Start) -> Arc<Self> {
-        let sleep = Sleep::new(config.threads);
+        let sleep = Sleep::new(config.threads, Arc::clone(waiters()));
         let injector = Injector::new(config.caller_helps, sleep.urgent());
         let registry = Arc::new(Self {
             sleep: CachePadded::new(sleep),
@@ -120,6 +142,7 @@ impl Registry {
             futures: Futures::new(),
             slots: Mutex::new(Arc::new([])),
             num_slots: AtomicUsize::new(0),
+            unattended: AtomicUsize::new(0),
             threads: Threads::default(),
             indices: Indices::default(),
             outside_seats: Mutex::new(Vec::new()),
@@ -223,6 +246,33 @@ impl Registry {
         } else {
             self.outside_seats.lock().push(seat);
         }
+    }
+
+    // ---- unattended queues -----------------------------------------------
+
+    /// The thread of this slot will not look into its deques soon: if they hold something, other
+    /// threads look there first, as if it were their own.
+    pub(super) fn leave_queues(&self, slot: &Slot) {
+        if !slot.public.is_empty() {
+            // Before the flag, so that the count is never too small.
+            self.unattended.fetch_add(1, Ordering::Relaxed);
+            if slot.unattended.swap(true, Ordering::Relaxed) {
+                self.unattended.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Its thread is back, or there is nothing left.
+    pub(super) fn attend_to_queues(&self, slot: &Slot) {
+        if slot.unattended.load(Ordering::Relaxed) && slot.unattended.swap(false, Ordering::Relaxed)
+        {
+            self.unattended.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether some slot is unattended: a hint.
+    pub(super) fn some_unattended(&self) -> bool {
+        self.unattended.load(Ordering::Relaxed) > 0
     }
 
     // ---- what is queued --------------------------------------------------

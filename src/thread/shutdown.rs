@@ -45,7 +45,8 @@ pub(super) fn shutdown(registry: &Arc<Registry>, how: Shutdown) {
         registry.threads.handles.lock().in_shutdown.push(me);
         registry.sleep.enter_shutdown();
     }
-    park::blocked(|| {
+    // The pool itself sees to what is still queued.
+    park::away(|| {
         end_threads(registry, inside, me);
         // Futures that were polled outside this pool's threads, and those that were woken last.
         registry.futures.close(&registry.injector, &reason);

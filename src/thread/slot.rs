@@ -10,7 +10,7 @@ use super::queue::{Local, Public};
 use super::sleep::Sleeper;
 use super::wake::WakeHandle;
 use crate::loom::Parker;
-use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::loom::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The part of a worker that others see. Slots live as long as their pool.
 pub(super) struct Slot {
@@ -30,6 +30,9 @@ pub(super) struct Slot {
     pub(super) mailbox: Mailbox,
     /// The call that its thread is in.
     pub(super) call: BlockingCall,
+    /// Its deques may hold something, and its thread will not look there soon: it waits, sleeps, or
+    /// has been in one task for long. A hint; changed by the registry, which counts it.
+    pub(super) unattended: AtomicBool,
     /// Odd while its thread waits for something that no pool runs. Written only by that thread.
     wait: AtomicU64,
 }
@@ -51,6 +54,11 @@ impl Slot {
     pub(super) fn wait(&self) -> Option<u64> {
         let wait = self.wait.load(Ordering::Relaxed);
         (!wait.is_multiple_of(2)).then_some(wait)
+    }
+
+    #[inline]
+    pub(super) fn is_unattended(&self) -> bool {
+        self.unattended.load(Ordering::Relaxed)
     }
 
     pub(super) fn taken(&self) -> u64 {
@@ -86,6 +94,7 @@ impl Seat {
             number,
             mailbox: Mailbox::new(),
             call: BlockingCall::default(),
+            unattended: AtomicBool::new(false),
             wait: AtomicU64::new(0),
         };
         Self {

@@ -81,10 +81,12 @@ impl Worker {
     fn take_turns(&self, mut searching: bool) -> WakeReason {
         let sleep = &self.registry().sleep;
         let mut after_job = false;
+        self.return_to_queues();
         loop {
             if !searching && sleep.fall_asleep_if_surplus(&self.slot().sleeper) {
                 self.ended.count_off();
                 self.leave_index();
+                self.leave_queues();
                 self.registry().recheck();
                 let _noted = record::sleeps();
                 return self.rest();
@@ -143,6 +145,8 @@ impl Worker {
     fn lie_down(&self, searching: bool) -> WakeReason {
         let (registry, sleep) = (self.registry(), &self.registry().sleep);
         self.leave_index();
+        // It may hold something that may not be begun now, because too many workers wait.
+        self.leave_queues();
         if !sleep.fall_asleep(&self.slot().sleeper, searching) {
             registry.recheck();
             return WakeReason::End;
@@ -150,8 +154,11 @@ impl Worker {
         // Step 4: the look after the subtraction.
         let polls = self.findings.start_polling(&registry.wake_policy);
         let seen = registry.has_tasks() || !polls && registry.has_jobs();
-        if seen && sleep.get_up(&self.slot().sleeper) {
-            return WakeReason::Work;
+        if seen {
+            if sleep.get_up(&self.slot().sleeper) {
+                return WakeReason::Work;
+            }
+            registry.published();
         }
         let _noted = record::sleeps();
         match polls {

@@ -31,7 +31,7 @@ use std::time::Duration;
 use super::join::raw_job::StackJob;
 use super::latch::Latch;
 use super::raw::current;
-use super::registry::{ask_for_all, some_lack_threads};
+use super::registry::{ask_for_all, look_into_all, some_lack_threads, waiters};
 use super::sleep::STALL;
 use super::worker::Worker;
 use crate::loom::{hint, thread};
@@ -104,6 +104,7 @@ impl Worker {
     /// is polled between two parks of one wait may wait itself.
     fn block(&self) {
         let depth = self.blocked.replace(self.blocked.get() + 1);
+        self.leave_queues();
         if depth > 0 {
             return;
         }
@@ -124,6 +125,7 @@ impl Worker {
         if depth > 0 {
             return;
         }
+        self.return_to_queues();
         self.slot().mailbox.open();
         self.registry().sleep.unblock();
         if !self.waits_for_pool.get() {
@@ -195,20 +197,26 @@ impl Drop for WaitsForPool {
 }
 
 /// Called before and after any thread parks in a wait of this crate: if it is a worker, its pool
-/// lets another thread replace it. While the system refuses a pool its threads, every thread that
-/// waits asks again, whatever it waits for.
+/// lets another thread replace it; and every pool that stands still counts it as waiting. While the
+/// system refuses a pool its threads, every thread that waits asks again, whatever it waits for.
 pub(super) struct Compensate;
 
 impl Blocker for Compensate {
-    fn enter(&self) {
+    fn enter(&self, waits: bool) {
         current::with_home(|home| home.map(Worker::block));
+        if waits && waiters().begin() {
+            look_into_all();
+        }
         if some_lack_threads() {
             ask_for_all();
         }
     }
 
-    fn leave(&self) {
+    fn leave(&self, waits: bool) {
         current::with_home(|home| home.map(Worker::unblock));
+        if waits {
+            waiters().end();
+        }
     }
 
     fn retry_after(&self) -> Option<Duration> {

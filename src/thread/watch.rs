@@ -1,10 +1,10 @@
 //! The watch over a pool whose runners may all be stuck: a look every [`STALL`], by a helper
 //! thread.
 //!
-//! A blocked worker, or a call that may block (`blocking.rs`), needs a watch as soon as work is
-//! queued and no thread is free for it. There is at most one for a pool (a bit in its word). At
-//! each look, the watch
-//! 1. ends if no worker is blocked and no call in progress, or if nothing is queued;
+//! A blocked worker, a call that may block (`blocking.rs`), or any waiting thread of the process
+//! (`sleep/waiters.rs`) needs a watch as soon as work is queued and no thread is free for it. There
+//! is at most one for a pool (a bit in its word). At each look, the watch
+//! 1. ends if no thread waits and no call is in progress, or if nothing is queued;
 //! 2. reads the clocks of the threads that are in calls, and widens the pool by the number of
 //!    waiting calls;
 //! 3. counts the workers that have waited since the last look for something that no pool runs:
@@ -14,7 +14,18 @@
 //!    rule* (`sleep/blocked.rs`). If so many wait that fewer run than should, twice as many are
 //!    added as the last time. If this process computes meanwhile, or would if it had a processor,
 //!    eight times as long must pass first, and the process must have computed for half of that,
-//!    since the waiters may wait for that computation.
+//!    since the waiters may wait for that computation;
+//! 5. marks the deques of workers that have taken nothing since the last look, so that others look
+//!    there first.
+//!
+//! *Taken* means any entry: no queue's oldest entry is passed over for ever (`worker.rs`), so where
+//! some are taken, that which the waiters wait for is taken, too.
+//!
+//! **Where only other threads wait** than the pool's own workers, nobody knows whether they wait for
+//! this pool. Then one more thread runs only if, since the last look, fewer of the pool's threads
+//! have computed than it is wide: a task that computes is not stuck in a lock. Where the threads'
+//! clocks cannot be read, the process's clock says whether some thread computes, and if so,
+//! [`BUSY`] times as long must pass.
 //!
 //! It holds the pool only while it looks, so it does not keep a dropped pool alive. It runs no user
 //! code.
@@ -31,7 +42,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::call::Sample;
-use super::registry::Registry;
+use super::queue::Next;
+use super::registry::{NO_PLACE, Registry};
 use super::sleep::STALL;
 use crate::helper;
 use crate::sys::clock;
@@ -42,6 +54,9 @@ const MAX_SPARES: usize = 512;
 
 /// For each call that is seen to wait, this many may begin on trust.
 const TRUST: usize = 3;
+
+/// How many times as long the queues may stand still if it is not known which threads compute.
+const BUSY: u32 = 100;
 
 /// After this many looks with progress, a new stall begins from the start.
 const CALM: u32 = 8;
@@ -54,6 +69,14 @@ struct Watch {
     stalled: Instant,
     /// The number of entries taken at that moment.
     progress: u64,
+    /// The last look that found progress, or after which one more thread ran.
+    moved_at: Instant,
+    /// How many entries each worker had taken at the last look, by slot number.
+    taken: Vec<u64>,
+    /// When the clocks of the pool's threads were last read, and what they showed, by slot number.
+    clocks: (Instant, HashMap<usize, Duration>),
+    /// How many threads were added since the last progress.
+    turn: usize,
     /// The calls in progress at the last look, by slot number.
     seen: HashMap<usize, Sample>,
     /// How many calls that began since then are assumed to wait.
@@ -94,6 +117,10 @@ impl Watch {
             at: Instant::now(),
             stalled: Instant::now() + registry.sleep.patience(),
             progress: registry.progress(),
+            moved_at: Instant::now(),
+            taken: Vec::new(),
+            clocks: (Instant::now(), HashMap::new()),
+            turn: 0,
             seen: HashMap::new(),
             trust: 0,
             waits: HashMap::new(),
@@ -106,6 +133,8 @@ impl Watch {
         // None is known to wait yet.
         watch.look_at_calls(registry);
         watch.look_at_waits(registry);
+        watch.look_at_workers(registry);
+        watch.look_at_clocks(registry, false);
         watch
     }
 
@@ -115,13 +144,21 @@ impl Watch {
         let Some(registry) = registry.upgrade() else {
             return false;
         };
-        let needed = registry.sleep.needs_watch() && registry.has_work();
+        let own = registry.sleep.needs_watch() && registry.has_work();
+        let needed = own || registry.sleep.needs_watch_for_others() && registry.has_tasks();
         if needed {
+            self.look_at_workers(&registry);
+        }
+        if own {
             registry.sleep.widen(self.look_at_calls(&registry));
             let long = self.look_at_waits(&registry);
             let more = (2 * long).min(MAX_SPARES);
             self.look_at_queues(&registry, more);
             registry.sleep.grant(more + self.stalls);
+            self.moved_at = Instant::now();
+            registry.recheck();
+        } else if needed {
+            self.look_for_others(&registry);
             registry.recheck();
         } else {
             registry.sleep.end_trust();
@@ -154,6 +191,7 @@ impl Watch {
         let short = self.put_off.is_none() || self.time.saturating_sub(since) < 4 * STALL;
         let put_off = stands && lacks && computes && short;
         self.moved = if stands { 0 } else { self.moved + 1 };
+        self.turn = if stands { self.turn } else { 0 };
         if self.moved > CALM {
             self.step = 0;
         }
@@ -162,15 +200,76 @@ impl Watch {
         } else if stands && lacks {
             self.step = 2 * self.step + 1;
             self.stalls = unreplaced + self.step;
-            registry.injector.turn_round();
+            registry.injector.set_next(Next::Newest);
         } else {
             if stands {
-                registry.injector.turn_round();
-                registry.recruit_more();
+                self.one_more(registry, &[Next::Newest, Next::Oldest]);
             }
             self.stalled = Instant::now() + registry.sleep.patience();
         }
         self.put_off = put_off.then_some(since);
+    }
+
+    /// The stall rule where only other threads wait than the pool's own workers.
+    fn look_for_others(&mut self, registry: &Arc<Registry>) {
+        let since = std::mem::replace(&mut self.time, clock::of_process());
+        let (now, progress) = (Instant::now(), registry.progress());
+        if std::mem::replace(&mut self.progress, progress) != progress {
+            (self.moved_at, self.turn) = (now, 0);
+        }
+        let stood = now - self.moved_at;
+        let patience = registry.sleep.patience_with_others();
+        let computing = self.look_at_clocks(registry, stood >= patience);
+        let (patience, free) = match computing {
+            Some(computing) => (patience, computing < registry.sleep.width()),
+            None if self.time.saturating_sub(since) > STALL / 2 => (patience * BUSY, true),
+            None => (patience, true),
+        };
+        if free && stood >= patience {
+            self.moved_at = now;
+            self.one_more(registry, &[Next::Awaited, Next::Newest, Next::Oldest]);
+        }
+    }
+
+    /// One more thread is to run. Which entry of the injector it takes changes from time to time:
+    /// `turns`.
+    fn one_more(&mut self, registry: &Arc<Registry>, turns: &[Next]) {
+        registry.injector.set_next(turns[self.turn % turns.len()]);
+        self.turn += 1;
+        registry.recruit_more();
+    }
+
+    /// How many of the pool's threads have computed since the last call. `None`: this system does
+    /// not say. `states`: those that have used little time, but would if they had a processor, are
+    /// wanted, too.
+    fn look_at_clocks(&mut self, registry: &Arc<Registry>, states: bool) -> Option<usize> {
+        ThreadClock::mine()?;
+        let now = Instant::now();
+        let (since, before) = std::mem::replace(&mut self.clocks, (now, HashMap::new()));
+        let least = (now - since) / 8;
+        let mut computing = 0;
+        for slot in registry.slots().iter() {
+            let Some((clock, used)) = slot.call.clock() else {
+                continue;
+            };
+            let before = before.get(&slot.number);
+            let computes = before.is_none_or(|before| used.saturating_sub(*before) > least)
+                || states && clock.wants_to_run() == Some(true);
+            computing += usize::from(computes);
+            self.clocks.1.insert(slot.number, used);
+        }
+        Some(computing)
+    }
+
+    /// Marks the deques of those workers that have taken nothing since the last look.
+    fn look_at_workers(&mut self, registry: &Registry) {
+        let slots = registry.slots();
+        for slot in slots.iter().filter(|slot| slot.index() != NO_PLACE) {
+            if slot.public.has_tasks() && self.taken.get(slot.number) == Some(&slot.taken()) {
+                registry.leave_queues(slot);
+            }
+        }
+        self.taken = slots.iter().map(|slot| slot.taken()).collect();
     }
 
     /// How many workers have waited since the last look for something that no pool runs.

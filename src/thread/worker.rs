@@ -4,9 +4,16 @@
 //! `join`, `map` or `scope` borrows a place as an *outside thread* (`enter.rs`) and takes part in
 //! its own region only. `wait.rs` says how a worker waits in the middle of its work.
 //!
-//! To find work, it looks into its own deques, then into the injector (now and then into that
-//! first, so that outside work is not starved), then into the other workers' deques, beginning with
-//! a random one.
+//! **Finding work.** It looks into 1. its own deques, 2. those of workers that will not look there
+//! soon (*unattended* ones: their threads wait, sleep, or have been in one task for long), 3. the
+//! injector, 4. the other workers' deques, beginning with a random one. The first three can each
+//! have something for ever, and its own deques return the newest. So that nothing is starved, every
+//! [`FAIRNESS`]th search begins elsewhere: every other time with the injector, otherwise with an
+//! unattended deque, or, every [`ROUND`], with the oldest entry of some deque, one deque after the
+//! other, its own included. (Not more often: the oldest entry of a deque may be the root of a tree,
+//! and whoever takes it leaves the present tree unfinished, so that more entries lie in the
+//! deques.) And every [`STEAL_FIRST`]th search of a worker without own work steals before it looks
+//! into the injector.
 //!
 //! **Tasks of scopes.** While a scope is open on a thread, only its tasks are put into that
 //! thread's deque: above the *mark*, which is the deque's length before. So a thread that waits for
@@ -17,7 +24,8 @@
 //! - **P13** Only the thread that a worker belongs to calls its methods; other threads see only its
 //!   slot.
 //!
-//! Tests: `tests/thread/pool.rs`.
+//! Tests: `tests/thread/pool.rs`, `tests/thread/starved.rs`; the search from many seeds,
+//! `checks/inside/find_simulated.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -26,7 +34,7 @@ use super::indices::Indices;
 use super::join::raw_job::JobRef;
 use super::join::splitter::Splitter;
 use super::join::wake_policy::{Findings, Helping, TINY};
-use super::queue::{BATCH, Mode, Slots, Work};
+use super::queue::{BATCH, DEQUES, Mode, Slots, Work};
 use super::raw::lender::{Ended, ErasedEntry};
 use super::registry::{NO_PLACE, Registry};
 use super::slot::{Seat, Slot};
@@ -38,8 +46,19 @@ use crate::task::{Runnable, TaskError, context};
 /// After how many runs of scope tasks by their handles' threads the stale entries are dropped.
 const SWEEP: u32 = 64;
 
-/// A worker checks the injector first in one of so many searches.
+/// In one of so many searches a worker does not look into its own deques first.
 const FAIRNESS: u32 = 61;
+
+/// How often a worker takes the oldest entry of a deque, although others have something...
+const ROUND: u64 = 10_000 * ticks::MICROSECOND;
+
+/// ...and after how many searches of those in [`FAIRNESS`] at the latest, because the clock may
+/// stand still.
+const LATEST: u32 = 1024;
+
+/// A worker without work of its own steals before it looks into the injector in one of so many
+/// searches.
+const STEAL_FIRST: u32 = 16;
 
 /// One thread's place in a pool.
 pub(super) struct Worker {
@@ -48,6 +67,9 @@ pub(super) struct Worker {
     /// The registry's slots as this worker last saw them.
     seen: RefCell<Option<Slots<Slot>>>,
     random: Cell<u32>,
+    /// How many times it has looked for work.
+    searches: Cell<u32>,
+    fairness: Cell<Fairness>,
     pub(super) splitter: Splitter,
     pub(super) findings: Findings,
     /// Whether its place was one of the pool's own when it began, or last went to sleep.
@@ -76,6 +98,24 @@ pub(super) struct Worker {
     helps: Cell<bool>,
 }
 
+/// Which queue a search in [`FAIRNESS`] begins with.
+#[derive(Clone, Copy)]
+struct Fairness {
+    /// How many such searches there were.
+    turn: u32,
+    /// The deque that the next [`ROUND`] begins with, in the order of the slots.
+    next: usize,
+    /// When the last round was, and in which turn.
+    last: (u64, u32),
+}
+
+impl Fairness {
+    fn round_is_due(&self) -> bool {
+        let (time, turn) = self.last;
+        ticks::since(time) >= ROUND || self.turn.wrapping_sub(turn) >= LATEST
+    }
+}
+
 /// The address in `open_scope` while no scope is open on this thread: it runs tasks of any.
 const ANY_SCOPE: usize = 0;
 /// The address in `open_scope` if this thread runs no tasks of scopes: an outside thread that does
@@ -97,6 +137,12 @@ impl Worker {
             seat,
             seen: RefCell::new(None),
             random,
+            searches: Cell::new(0),
+            fairness: Cell::new(Fairness {
+                turn: 0,
+                next: 0,
+                last: (ticks::now(), 0),
+            }),
             splitter,
             findings: Findings::default(),
             is_own,
@@ -214,7 +260,21 @@ impl Worker {
     pub(super) fn push_task(&self, task: Runnable) {
         context::set_newest(&task);
         self.seat.local.push_task(task);
+        if !self.is_counted() {
+            // It is polling a future in the middle of a wait.
+            self.leave_queues();
+        }
         self.registry.published();
+    }
+
+    /// This thread will not look into its deques soon.
+    pub(super) fn leave_queues(&self) {
+        self.registry.leave_queues(self.slot());
+    }
+
+    /// It is back.
+    pub(super) fn return_to_queues(&self) {
+        self.registry.attend_to_queues(self.slot());
     }
 
     // ---- tasks of scopes -------------------------------------------------
@@ -346,24 +406,82 @@ impl Worker {
         if self.registry.sleep.is_full() {
             return self.took(own_share.or_else(|| injector.pop_urgent())?);
         }
-        let turn = self.next_random();
-        let fair = turn.is_multiple_of(FAIRNESS);
+        let search = self.searches.get().wrapping_add(1);
+        self.searches.set(search);
+        let fair = search.is_multiple_of(FAIRNESS);
         let work = own_share
-            .or_else(|| fair.then(|| injector.pop()).flatten())
+            .or_else(|| fair.then(|| self.find_fairly()).flatten())
             .or_else(|| self.pop_scoped().map(Work::Scoped))
             .or_else(|| self.seat.local.tasks.pop().map(Work::Task))
-            .or_else(|| self.fetch())
-            .or_else(|| {
-                self.with_slots(|slots| {
-                    let start = turn as usize % slots.len();
-                    let (before, after) = slots.split_at(start);
-                    after
-                        .iter()
-                        .chain(before)
-                        .find_map(|slot| self.steal_from(slot))
-                })
+            .or_else(|| injector.pop_next())
+            .or_else(|| self.take_unattended())
+            .or_else(|| match search.is_multiple_of(STEAL_FIRST) {
+                true => self.steal().or_else(|| self.fetch()),
+                false => self.fetch().or_else(|| self.steal()),
             })?;
         self.took(work)
+    }
+
+    /// The oldest entry of a queue that might otherwise be passed over for ever.
+    #[cold]
+    fn find_fairly(&self) -> Option<Work> {
+        let mut fairness = self.fairness.get();
+        fairness.turn = fairness.turn.wrapping_add(1);
+        self.fairness.set(fairness);
+        let injected = || self.registry.injector.pop();
+        if fairness.turn.is_multiple_of(2) {
+            injected()
+        } else if fairness.round_is_due() {
+            self.take_round()
+        } else {
+            self.take_unattended().or_else(injected)
+        }
+    }
+
+    /// The oldest entry of the next deque of any slot that has one.
+    fn take_round(&self) -> Option<Work> {
+        let mut fairness = self.fairness.get();
+        fairness.last = (ticks::now(), fairness.turn);
+        let found = self.with_slots(|slots| {
+            let deques = slots.len() * DEQUES;
+            (0..deques).find_map(|behind| {
+                let deque = (fairness.next + behind) % deques;
+                let slot = &slots[deque / DEQUES];
+                let work = slot.public.oldest_of(deque % DEQUES)?;
+                self.note_theft(&work, slot);
+                fairness.next = deque + 1;
+                Some(work)
+            })
+        });
+        self.fairness.set(fairness);
+        found
+    }
+
+    /// Something from the deques of a worker that will not look there soon.
+    fn take_unattended(&self) -> Option<Work> {
+        if !self.registry.some_unattended() {
+            return None;
+        }
+        self.with_slots(|slots| {
+            let mut unattended = slots.iter().filter(|slot| slot.is_unattended());
+            unattended.find_map(|slot| {
+                let found = self.steal_from(slot);
+                if found.is_none() {
+                    self.registry.attend_to_queues(slot);
+                }
+                found
+            })
+        })
+    }
+
+    /// Something from another worker's deques.
+    fn steal(&self) -> Option<Work> {
+        let start = self.next_random() as usize;
+        self.with_slots(|slots| {
+            let (before, after) = slots.split_at(start % slots.len());
+            let mut slots = after.iter().chain(before);
+            slots.find_map(|slot| self.steal_from(slot))
+        })
     }
 
     fn took(&self, work: Work) -> Option<Work> {
@@ -382,14 +500,18 @@ impl Worker {
             }
             self.registry.published();
         }
+        self.note_theft(&work, slot);
+        Some(work)
+    }
+
+    fn note_theft(&self, work: &Work, slot: &Slot) {
         if record::is_on() && slot.number != self.seat.slot.number {
-            let task = match &work {
+            let task = match work {
                 Work::Task(task) | Work::Item(task) => task.id().get(),
                 _ => 0,
             };
             record::stolen(task, slot.number);
         }
-        Some(work)
     }
 
     /// Takes some of the injector's work: returns the first to be run now, and queues the others.
@@ -449,3 +571,7 @@ impl Worker {
         job.run(self.seat.slot.number);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "../../checks/inside/find_simulated.rs"]
+mod simulated;

@@ -22,8 +22,10 @@ mod pool;
 mod refuse;
 mod resize;
 mod spares;
+mod starved;
 mod stress;
 mod stress_graphs;
+mod stuck;
 
 /// Calls `f`, and calls it again where all threads that it starts share one processor. (Linux only:
 /// elsewhere once.)

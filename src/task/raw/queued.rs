@@ -81,6 +81,11 @@ impl Runnable {
     pub(crate) fn is_stale(&self) -> bool {
         self.cell().header().state.is_done()
     }
+
+    /// Whether something waits for the task's end: a thread, another task, or a callback. A hint.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.cell().header().state.is_awaited()
+    }
 }
 
 impl Deref for Runnable {

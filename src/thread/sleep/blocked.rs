@@ -23,10 +23,13 @@
 //! of a blocked worker may be stuck in the user's own lock, which the blocked worker holds. So
 //! while a worker is blocked and work is queued with no free runner, there is a *watch*
 //! (`watch.rs`): if nothing was taken from the queues for [`STALL`] (longer, if there are runners
-//! too many already and the process computes, so that they may be busy), one more thread runs. Only
-//! the pool's own workers count as waiting: an outside thread that waits for a busy pool would
-//! otherwise widen it. The watch also looks after calls that may block (`blocking.rs`). While no
-//! worker is blocked or nothing is queued, there is none, so an idle pool has no timer.
+//! too many already and the process computes, so that they may be busy), one more thread runs. The
+//! lock may also be held by a thread from outside, or by another pool's worker, that waits for what
+//! is queued here: while any thread of the process waits (`waiters.rs`), there is a watch, too. But
+//! then one more thread runs only if one of the runners does not compute, since a pool that is busy
+//! is not stuck; and each one has to stand still for twice as long as the one before. The watch
+//! also looks after calls that may block (`blocking.rs`). While no thread waits or nothing is
+//! queued, there is none, so an idle pool has no timer.
 
 use std::time::Duration;
 
@@ -148,9 +151,20 @@ impl Sleep {
         !counts.is_watched() && self.may_stall(counts)
     }
 
-    /// Whether a watch is still needed: a worker is blocked, or may be.
+    /// Whether the pool's own workers need a watch: one is blocked, or may be.
     pub(in crate::thread) fn needs_watch(&self) -> bool {
         self.may_stall(self.counts())
+    }
+
+    /// Whether other waiting threads need one: no thread is free for what is queued, and some
+    /// thread of the process waits.
+    pub(in crate::thread) fn needs_watch_for_others(&self) -> bool {
+        self.some_wait() && self.is_occupied(self.counts())
+    }
+
+    /// Whether as many threads run as should.
+    fn is_occupied(&self, now: Counts) -> bool {
+        now.running() >= self.wanted(now)
     }
 
     /// True: the caller must start a watch, or say that there is none
@@ -171,6 +185,12 @@ impl Sleep {
     /// The watch saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
     pub(in crate::thread) fn recruit_more(&self) -> bool {
         self.recruit_if(|_| true)
+    }
+
+    /// How long the queues may stand still while only other threads wait than the pool's own:
+    /// twice as long for each runner that there is too many.
+    pub(in crate::thread) fn patience_with_others(&self) -> Duration {
+        STALL * (1 << self.surplus().min(10))
     }
 
     /// How long the queues may stand still now: longer, the more runners there are too many

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! `counts` has the word that counts threads by state; `sleep`, going to sleep and waking;
-//! `blocked`, waiting workers; `width`, how many should run; `quiesce`, the end of a pool.
+//! `blocked`, waiting workers; `waiters`, the waiting threads of all pools and of none; `width`, how
+//! many should run; `quiesce`, the end of a pool.
 //! `docs/SCHEDULER.md` proves that no wake-up is lost.
 //!
 //! Tests: the loom models in `checks/tests/pool.rs`; `tests/thread/pool.rs` (idle pool
@@ -25,8 +26,10 @@ mod counts;
 mod quiesce;
 #[allow(clippy::module_inception)] // the type that the others add to
 mod sleep;
+mod waiters;
 mod width;
 
 pub(super) use blocked::STALL;
 pub(super) use sleep::{Need, Sleep, Sleeper, WakeReason};
+pub(super) use waiters::Waiters;
 pub(super) use width::KEEP_SPARE;

@@ -9,8 +9,8 @@
 //!    checks whether there is more, and then recruits the next.
 //! 4. A searcher that finds nothing goes to sleep ([`fall_asleep`](Sleep::fall_asleep)): it
 //!    subtracts itself from the word, fence, *then looks into every queue once more*, and gets up
-//!    if it sees something.
-//! 5. and 6. are in `blocked.rs` and `width.rs`.
+//!    if it sees something; if enough run without it, it goes on like 2.
+//! 5. and 6. are in `blocked.rs` and `width.rs`; 8. is in `waiters.rs`.
 //! 7. Work for one particular thread (a share of a broadcast) is put into its mailbox, and then the
 //!    thread is [`summon`](Sleep::summon)ed: under the lock, it is removed from the sleepers if it
 //!    is among them. If it is not, it will go to sleep later, and then checks its mailbox
@@ -29,6 +29,7 @@
 use std::sync::Arc;
 
 use super::counts::{Counts, RUNNING, SEARCHING};
+use super::waiters::Waiters;
 use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 use crate::thread::wake::WakeHandle;
@@ -140,14 +141,17 @@ pub(in crate::thread) struct Sleep {
     pub(super) granted: AtomicUsize,
     /// How much queued work a parked thread waits for and cannot run itself. Written by the queue.
     pub(super) urgent: Arc<AtomicUsize>,
+    /// The waits of all threads of the process.
+    waiters: Arc<Waiters>,
     pub(super) asleep: Mutex<Asleep>,
     /// Notified when no thread runs any more, while closing.
     pub(super) quiet: Condvar,
 }
 
 impl Sleep {
-    /// A pool whose `width` threads are about to start, as searchers.
-    pub(in crate::thread) fn new(width: usize) -> Self {
+    /// A pool whose `width` threads are about to start, as searchers, in a process with these
+    /// waits.
+    pub(in crate::thread) fn new(width: usize, waiters: Arc<Waiters>) -> Self {
         Self {
             word: AtomicU64::new(width as u64 * (RUNNING + SEARCHING)),
             width: AtomicUsize::new(width),
@@ -155,6 +159,7 @@ impl Sleep {
             extra: AtomicUsize::new(0),
             granted: AtomicUsize::new(0),
             urgent: Arc::new(AtomicUsize::new(0)),
+            waiters,
             asleep: Mutex::new(Asleep {
                 sleepers: Vec::new(),
                 closed: false,
@@ -200,19 +205,32 @@ impl Sleep {
         Counts(self.word.load(Ordering::Relaxed))
     }
 
-    /// Whether all runners may be stuck.
+    /// Whether one of the pool's own workers waits, or is in a call that may.
     pub(super) fn may_stall(&self, counts: Counts) -> bool {
         counts.blocked() > 0 || self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether some thread of the process waits, perhaps for this pool.
+    pub(super) fn some_wait(&self) -> bool {
+        self.waiters.any()
     }
 
     /// What is needed, by these counts, so that queued work is run. `None`: nothing, it will be
     /// found.
     pub(super) fn need(&self, counts: Counts) -> Option<Need> {
+        self.need_if_stalling(counts, || self.some_wait())
+    }
+
+    /// The same, where `others` says whether other threads wait than the pool's own. For them alone
+    /// there is no watch as long as a thread searches: it finds the work, or looks again (steps 3
+    /// and 4).
+    #[inline]
+    fn need_if_stalling(&self, counts: Counts, others: impl FnOnce() -> bool) -> Option<Need> {
         if counts.running() < self.wanted(counts) {
             (counts.searching() == 0).then_some(Need::Runner)
         } else {
-            let unwatched = !counts.is_watched() && self.may_stall(counts);
-            unwatched.then_some(Need::Watch)
+            let stalls = || self.may_stall(counts) || (counts.searching() == 0 && others());
+            (!counts.is_watched() && stalls()).then_some(Need::Watch)
         }
     }
 
@@ -223,14 +241,14 @@ impl Sleep {
     pub(in crate::thread) fn need_after_push(&self) -> Option<Need> {
         // Between the push and the load: step 1, pairs with `fall_asleep`, `block`.
         fence(Ordering::SeqCst);
-        self.need(self.counts())
+        self.need_if_stalling(self.counts(), || self.waiters.any_or_note())
     }
 
     /// After a push of work that the pusher takes back if no thread takes it. It has no fence: if
     /// it misses a sleeper, parallelism is lost, but no work.
     #[inline]
     pub(in crate::thread) fn need_after_offer(&self) -> Option<Need> {
-        self.need(self.counts())
+        self.need_if_stalling(self.counts(), || false)
     }
 
     /// How many threads of the pool are idle: searchers, and sleepers beyond the `replaced` ones,
@@ -377,11 +395,13 @@ impl std::fmt::Debug for Sleep {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::Sleep;
+    use std::sync::Arc;
+
+    use super::{Sleep, Waiters};
 
     #[test]
     fn both_workers_of_two_search_after_a_job_and_one_otherwise() {
-        let sleep = Sleep::new(2);
+        let sleep = Sleep::new(2, Arc::new(Waiters::new()));
         assert!(!sleep.found() && sleep.found(), "both searched");
         assert!(sleep.search(false) && !sleep.search(false));
         assert!(sleep.search(true) && !sleep.search(true));
@@ -389,7 +409,7 @@ mod tests {
 
     #[test]
     fn half_of_a_wide_pool_searches() {
-        let sleep = Sleep::new(16);
+        let sleep = Sleep::new(16, Arc::new(Waiters::new()));
         (0..16).for_each(|_| _ = sleep.found());
         assert_eq!((0..16).filter(|_| sleep.search(true)).count(), 8);
         assert!(!sleep.search(false));

@@ -1,0 +1,314 @@
+//! Waits from outside a pool for what is queued in it, while its workers are stuck in a lock that
+//! the waiting thread holds; and what must not get more threads although some thread waits.
+//!
+//! Run in turn, each task at its wait, none of these programs deadlocks.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use crate::deadline::{asleep, eventually, sample, this_thread, threads_named, within_deadline};
+use trefoil::{Completer, Task, TaskGroup, ThreadPool, Until, race, try_join_all, wait};
+
+/// A way to wait for something that the pool has to run.
+type Wait = fn(&ThreadPool);
+
+const WAITS: [(&str, Wait); 16] = [
+    ("join", |pool| pool.spawn(|| ()).join().unwrap()),
+    ("join of a future", |pool| {
+        pool.spawn_async(async {}).join().unwrap();
+    }),
+    ("join of a map", |pool| {
+        pool.map_task([1, 2], |_| ()).join().unwrap();
+    }),
+    ("join of a mapped task", |pool| {
+        let mapped = pool.spawn_async(async {}).map(|done| done);
+        mapped.join().unwrap();
+    }),
+    ("join_timeout", |pool| {
+        pool.spawn(|| ()).join_timeout(Duration::MAX).unwrap();
+    }),
+    ("shared", |pool| pool.spawn(|| ()).shared().join().unwrap()),
+    ("race", |pool| race([pool.spawn(|| ())]).wait().unwrap()),
+    ("try_join_all", |pool| {
+        try_join_all([pool.spawn(|| ())]).wait().unwrap();
+    }),
+    ("wait", |pool| {
+        let (done, pending) = wait([pool.spawn(|| ())], Until::All, None).wait();
+        assert_eq!((done.len(), pending.len()), (1, 0));
+    }),
+    ("a group", |pool| {
+        let mut group = TaskGroup::new();
+        group.add(pool.spawn(|| ()));
+        group.join_all().wait().unwrap();
+    }),
+    ("a promise", |pool| {
+        let (completer, promise) = Completer::new();
+        pool.spawn(move || completer.complete(Ok(()))).detach();
+        promise.join().unwrap();
+    }),
+    ("install", |pool| pool.install(|| ())),
+    ("pool.join", |pool| _ = pool.join(|| (), || ())),
+    ("map", |pool| _ = pool.map([1, 2, 3], |_| ())),
+    ("scope", |pool| pool.scope(|s| _ = s.spawn(|| ()))),
+    ("imap", |pool| pool.imap(0..3, |_| ()).for_each(drop)),
+];
+
+/// Which thread waits.
+#[derive(Clone, Copy)]
+enum From {
+    Outside,
+    AnotherPool,
+    ThePool,
+}
+
+fn pool_of(threads: usize, helps: bool) -> ThreadPool {
+    let pool = ThreadPool::builder().threads(threads).caller_helps(helps);
+    pool.build().unwrap()
+}
+
+/// A thread of the pool begins a task, and goes to sleep in this lock.
+fn stuck_in(lock: &Arc<Mutex<()>>, pool: &ThreadPool) -> Task<()> {
+    let (tell, told) = mpsc::channel();
+    let lock = Arc::clone(lock);
+    let task = pool.spawn(move || {
+        tell.send(this_thread()).unwrap();
+        drop(lock.lock().unwrap());
+    });
+    let thread = told.recv().unwrap();
+    eventually("it is stuck", || asleep(thread));
+    task
+}
+
+/// Waits under a lock in which a worker is stuck. So many tasks that want the lock, too, are queued
+/// before what is waited for, and as many behind it.
+fn wait_under_lock(pool: &ThreadPool, wait: Wait, strangers: usize) {
+    let lock = Arc::new(Mutex::new(()));
+    let held = lock.lock().unwrap();
+    let spawn = move |pool: &ThreadPool, lock: &Arc<Mutex<()>>| -> Vec<Task<()>> {
+        let lock = || Arc::clone(lock);
+        let locks = (0..strangers).map(|_| lock());
+        let tasks = locks.map(|lock| pool.spawn(move || drop(lock.lock().unwrap())));
+        tasks.collect()
+    };
+    let mut stuck = vec![stuck_in(&lock, pool)];
+    stuck.extend(spawn(pool, &lock));
+    let (waiter, theirs) = (this_thread(), (pool.clone(), Arc::clone(&lock)));
+    let later = std::thread::spawn(move || {
+        eventually("it waits", || asleep(waiter));
+        spawn(&theirs.0, &theirs.1)
+    });
+    wait(pool);
+    drop(held);
+    stuck.extend(later.join().unwrap());
+    for task in stuck {
+        task.join().unwrap();
+    }
+}
+
+/// Calls `f` with pools of one thread whose callers help, and do not, and the thread that is to
+/// wait.
+fn everywhere(f: fn(&ThreadPool)) {
+    for helps in [true, false] {
+        for from in [From::Outside, From::AnotherPool, From::ThePool] {
+            let pool = pool_of(1, helps);
+            match from {
+                From::Outside => f(&pool),
+                From::AnotherPool => ThreadPool::with_threads(1).install(|| f(&pool)),
+                From::ThePool => {
+                    pool.resize(2);
+                    pool.install(|| f(&pool));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wait_under_a_lock_in_which_the_worker_is_stuck() {
+    within_deadline(|| {
+        everywhere(|pool| {
+            for (_name, wait) in WAITS {
+                wait_under_lock(pool, wait, 0);
+            }
+        });
+    });
+}
+
+/// The pool finds what is waited for among tasks that would get stuck, too.
+#[test]
+fn a_wait_for_a_task_between_others_that_want_the_lock() {
+    within_deadline(|| {
+        everywhere(|pool| {
+            for (name, wait) in WAITS {
+                // Nobody knows which task keeps the promise.
+                let strangers = if name == "a promise" { 1 } else { 5 };
+                wait_under_lock(pool, wait, strangers);
+            }
+        });
+    });
+}
+
+/// A thread that waits is no reason to interrupt tasks that compute.
+#[test]
+fn a_pool_that_computes_gets_no_company() {
+    within_deadline(|| {
+        let pool = ThreadPool::builder().name("computing").threads(2);
+        let pool = pool.build().unwrap();
+        let compute = || {
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_millis(300) {
+                std::hint::spin_loop();
+            }
+        };
+        let tasks: Vec<_> = (0..6).map(|_| pool.spawn(compute)).collect();
+        try_join_all(tasks).wait().unwrap();
+        assert_eq!(threads_named("computing-"), 2);
+    });
+}
+
+/// Tasks that wait for something of their own may get company, because they could be stuck; but
+/// each additional thread takes twice as long to come.
+#[test]
+fn a_pool_that_sleeps_gets_little_company() {
+    within_deadline(|| {
+        let pool = ThreadPool::builder().name("sleeping").threads(2);
+        let pool = pool.build().unwrap();
+        let gate = Arc::new(Barrier::new(3));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let ends = Arc::new(AtomicBool::new(false));
+        let wait = |gate: Option<Arc<Barrier>>| {
+            let (begun, ends) = (Arc::clone(&begun), Arc::clone(&ends));
+            move || {
+                gate.map(|gate| gate.wait());
+                begun.fetch_add(1, Ordering::SeqCst);
+                while !ends.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        };
+        let first = (0..2).map(|_| pool.spawn(wait(Some(Arc::clone(&gate)))));
+        let mut tasks: Vec<_> = first.collect();
+        gate.wait();
+        tasks.extend((0..100).map(|_| pool.spawn(wait(None))));
+        let start = Instant::now();
+        let end = Arc::clone(&ends);
+        let timer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            end.store(true, Ordering::SeqCst);
+            start.elapsed()
+        });
+        let (done, pending) = wait_for_all(tasks);
+        let most = timer.join().unwrap().as_millis() / 10;
+        // After n more threads, 10 + 20 + 40 + .. + 10 * 2^(n - 1) milliseconds have passed.
+        let few = 2 + (most + 1).ilog2() as usize;
+        assert_eq!((done, pending), (102, 0));
+        let all = threads_named("sleeping-");
+        assert!(all <= few, "{all} threads, not {few}");
+    });
+}
+
+fn wait_for_all(tasks: Vec<Task<()>>) -> (usize, usize) {
+    let (done, pending) = wait(tasks, Until::All, None).wait();
+    (done.len(), pending.len())
+}
+
+fn mix(seed: u64, i: u64) -> u64 {
+    let x = (seed ^ i.wrapping_mul(0xD6E8_FEB8_6659_FD93)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let x = (x ^ (x >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x ^ (x >> 32)
+}
+
+/// Some pools, and locks that are taken in this order only, each under those before it.
+struct World {
+    pools: Vec<ThreadPool>,
+    locks: Vec<Mutex<u64>>,
+}
+
+const FORMS: u64 = 11;
+
+/// How many children a node has.
+fn children(seed: u64) -> u64 {
+    1 + u64::from(seed % FORMS >= 7)
+}
+
+fn answer(seed: u64, depth: u32) -> u64 {
+    if depth == 0 {
+        return seed & 0xFF;
+    }
+    let children = (0..children(seed)).map(|i| answer(mix(seed, i), depth - 1));
+    children.fold(seed & 0xFF, u64::wrapping_add)
+}
+
+/// The same, by tasks of the pools that are waited for in every way, often under a lock. Locks from
+/// `free` on are not held by this node's ancestors.
+fn grow(world: &Arc<World>, seed: u64, depth: u32, free: usize) -> u64 {
+    let at = free + (mix(seed, 98) % 3) as usize;
+    let held = (mix(seed, 97) % 4 > 0)
+        .then(|| world.locks.get(at))
+        .flatten();
+    let mut held = held.map(|lock| lock.lock().unwrap());
+    held.iter_mut().for_each(|count| **count += 1);
+    let free = if held.is_some() { at + 1 } else { free };
+    if depth == 0 {
+        return answer(seed, 0);
+    }
+    let pool = &world.pools[(mix(seed, 99) % world.pools.len() as u64) as usize];
+    let child = |i: u64| {
+        let world = Arc::clone(world);
+        move || grow(&world, mix(seed, i), depth - 1, free)
+    };
+    let sum = match seed % FORMS {
+        0 => pool.install(child(0)),
+        1 => pool.spawn(child(0)).join().unwrap(),
+        2 => {
+            let child = child(0);
+            pool.spawn_async(async move { child() }).join().unwrap()
+        }
+        3 => pool.spawn(child(0)).shared().join().unwrap(),
+        4 => race([pool.spawn(child(0))]).wait().unwrap(),
+        5 => pool.spawn(child(0)).join_timeout(Duration::MAX).unwrap(),
+        6 => {
+            let (completer, promise) = Completer::new();
+            let child = child(0);
+            pool.spawn(move || completer.complete(Ok(child()))).detach();
+            promise.join().unwrap()
+        }
+        7 => try_join_all([pool.spawn(child(0)), pool.spawn(child(1))])
+            .wait()
+            .unwrap()
+            .iter()
+            .sum(),
+        8 => pool.map(0..2_u64, |i| child(i)()).iter().sum(),
+        9 => {
+            let (a, b) = pool.join(child(0), child(1));
+            a.wrapping_add(b)
+        }
+        _ => pool.scope(|s| {
+            let tasks = [s.spawn(child(0)), s.spawn(child(1))];
+            tasks.map(|task| task.join().unwrap()).iter().sum()
+        }),
+    };
+    (seed & 0xFF).wrapping_add(sum)
+}
+
+#[test]
+fn random_graphs_over_several_pools_with_locks() {
+    within_deadline(|| {
+        for round in 0..sample(60) as u64 {
+            let seed = mix(round, 1);
+            let pools =
+                (0..3).map(|i| pool_of(1 + (seed >> i) as usize % 2, seed >> (8 + i) & 1 == 0));
+            let world = Arc::new(World {
+                pools: pools.collect(),
+                locks: (0..8).map(Mutex::new).collect(),
+            });
+            std::thread::scope(|threads| {
+                for thread in 0..4 {
+                    let (world, seed) = (&world, mix(seed, thread));
+                    threads.spawn(move || assert_eq!(grow(world, seed, 4, 0), answer(seed, 4)));
+                }
+            });
+        }
+    });
+}
