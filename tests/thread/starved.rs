@@ -41,11 +41,13 @@ impl Yielders {
     }
 }
 
-/// Calls `parent` on a worker, once the yielding futures are queued behind it.
+/// Calls `parent` on a worker, once the yielding futures are queued behind it, and then `child` with
+/// its result on this thread.
 fn beside_yielders<T: Send + 'static>(
     pool: &ThreadPool,
     parent: impl FnOnce(&ThreadPool) -> T + Send + 'static,
-) -> T {
+    child: impl FnOnce(T),
+) {
     let (begin, begun) = mpsc::channel();
     let (go, gate) = mpsc::channel();
     let inner = pool.clone();
@@ -58,9 +60,8 @@ fn beside_yielders<T: Send + 'static>(
     let yielders = Yielders::on(pool);
     go.send(()).unwrap();
     // `join` could run it here.
-    let result = block_on(task).unwrap();
+    child(block_on(task).unwrap());
     yielders.end();
-    result
 }
 
 type Wait = fn(&ThreadPool);
@@ -108,7 +109,7 @@ fn what_a_worker_waits_for_is_not_starved() {
         for width in [1, 2, 4] {
             let pool = ThreadPool::with_threads(width);
             for (_name, wait) in WAITS {
-                beside_yielders(&pool, wait);
+                beside_yielders(&pool, wait, |()| ());
             }
         }
     });
@@ -121,12 +122,12 @@ fn what_a_sleeping_worker_has_spawned_is_not_starved() {
         for width in [1, 2] {
             let pool = ThreadPool::with_threads(width);
             for _ in 0..10 {
-                let child = beside_yielders(&pool, |pool| {
+                let parent = |pool: &ThreadPool| {
                     let child = pool.spawn(|| ());
-                    pool.blocking(|| std::thread::sleep(Duration::from_millis(1)));
+                    pool.blocking(|| std::thread::sleep(Duration::from_millis(20)));
                     child
-                });
-                block_on(child).unwrap();
+                };
+                beside_yielders(&pool, parent, |child| block_on(child).unwrap());
             }
         }
     });
