@@ -99,7 +99,7 @@ pub(super) struct Worker {
 }
 
 /// Which queue a search in [`FAIRNESS`] begins with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Fairness {
     /// How many such searches there were.
     turn: u32,
@@ -138,11 +138,7 @@ impl Worker {
             seen: RefCell::new(None),
             random,
             searches: Cell::new(0),
-            fairness: Cell::new(Fairness {
-                turn: 0,
-                next: 0,
-                last: (ticks::now(), 0),
-            }),
+            fairness: Cell::default(),
             splitter,
             findings: Findings::default(),
             is_own,

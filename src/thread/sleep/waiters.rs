@@ -6,81 +6,76 @@
 //! parks. An event loop that sleeps is not counted: it waits for nothing in particular.
 //!
 //! **Protocol**, step 8. A pool whose queued work has no free thread, and no watch, needs a watch
-//! if some thread waits. Two threads may be late for that: the one that queues the work, and the
-//! one that begins to wait.
-//! - The publisher (step 1) reads this count after its push and a fence. If it is zero, it leaves a
-//!   *note*, fence, and reads the count again.
-//! - The waiter adds itself to the count, fence, and then reads the note. If there is one, it takes
-//!   it away, fence, and looks into the queues of all pools as a publisher does.
+//! if some thread waits. The one that queues the work may come before the one that begins to wait,
+//! or after it:
+//! - the publisher (step 1) looks at the count after its push and a fence. If it is zero, it leaves
+//!   a *note* in the same word, unless there is one;
+//! - the waiter adds itself to the count, fence, and if there was a note, takes it away and looks
+//!   into the queues of all pools, as a publisher does.
 //!
-//! Of the two pairs of a store and a load, one load sees the other thread's store.
+//! Both change the same word, so one of them sees the other. Where the publisher found a note, the
+//! waiter that takes it away does so later; by the two fences it sees the push.
 //!
 //! Rejected: counting the waiters of each pool (a wait for a race, a promise or a future does not
 //! know which pools it leads to); a look into all pools at each wait (a lock that all share).
 //!
 //! Tests: `tests/thread/stuck.rs`; loom models in `checks/tests/pool.rs`.
 
-use crate::loom::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::loom::atomic::{AtomicUsize, Ordering, fence};
 
-/// The waits of one process.
-pub(in crate::thread) struct Waiters {
-    parked: AtomicUsize,
-    /// Some pool may have queued work, no free thread, and no watch.
-    note: AtomicBool,
-}
+/// The note: some pool may have queued work, no free thread, and no watch.
+const NOTE: usize = 1;
+const WAITER: usize = 2;
+
+/// The waits of one process: their number, and the note.
+pub(in crate::thread) struct Waiters(AtomicUsize);
 
 impl Waiters {
     pub(in crate::thread) fn new() -> Self {
-        Self {
-            parked: AtomicUsize::new(0),
-            note: AtomicBool::new(false),
-        }
+        Self(AtomicUsize::new(0))
     }
 
     /// A thread is about to wait. True: it must look into the queues of all pools.
     pub(in crate::thread) fn begin(&self) -> bool {
-        self.parked.fetch_add(1, Ordering::SeqCst);
-        // Between the addition and the look at the note: step 8.
+        let before = self.0.fetch_add(WAITER, Ordering::SeqCst);
+        // Between the addition and the caller's look: step 8.
         fence(Ordering::SeqCst);
-        let noted = self.note.load(Ordering::Relaxed) && self.note.swap(false, Ordering::SeqCst);
-        // Before the caller's look into the queues: a publisher that saw the note pushed before.
-        fence(Ordering::SeqCst);
-        noted
+        before & NOTE != 0 && self.0.fetch_and(!NOTE, Ordering::SeqCst) & NOTE != 0
     }
 
     /// For a broken twin in the models.
     #[cfg(loom)]
     pub(in crate::thread) fn begin_blindly(&self) -> bool {
-        self.parked.fetch_add(1, Ordering::SeqCst);
+        self.0.fetch_add(WAITER, Ordering::SeqCst);
         false
     }
 
     /// It continues. In a forked child the wait may have begun in the parent.
     pub(in crate::thread) fn end(&self) {
-        let end = |parked: usize| parked.checked_sub(1);
+        let end = |word: usize| word.checked_sub(WAITER);
         let _in_child = self
-            .parked
+            .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, end);
     }
 
     /// Whether some thread waits.
-    #[inline]
     pub(in crate::thread) fn any(&self) -> bool {
-        self.parked.load(Ordering::Relaxed) > 0
+        self.0.load(Ordering::Relaxed) >= WAITER
     }
 
     /// For a publisher whose work has no free thread and no watch: whether some thread waits. If
     /// none does, the next one that begins to will look into the queues.
     #[inline]
     pub(super) fn any_or_note(&self) -> bool {
-        self.any() || (!self.note.load(Ordering::Relaxed) && self.leave_note())
+        match self.0.load(Ordering::Relaxed) {
+            NOTE => false,
+            0 => self.leave_note(),
+            _ => true,
+        }
     }
 
     #[cold]
     fn leave_note(&self) -> bool {
-        self.note.store(true, Ordering::SeqCst);
-        // Between the note and the look at the count: step 8.
-        fence(Ordering::SeqCst);
-        self.any()
+        self.0.fetch_or(NOTE, Ordering::SeqCst) >= WAITER
     }
 }
