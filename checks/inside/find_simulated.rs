@@ -1,5 +1,5 @@
 //! Whether every queued entry is taken, whatever else is queued: the real queues and the real
-//! search of some workers, which one thread drives, with tasks that are adversaries from many seeds.
+//! search of some workers, which one thread drives, with adversaries from many seeds.
 //!
 //! A task that is run may queue its successor in its worker's own deque, or outside; a worker may
 //! go to sleep or wait at any time, or stay in one task, for as long as it likes; the first worker

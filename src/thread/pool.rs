@@ -49,6 +49,17 @@ use crate::task::{self, CancelToken, Shutdown, Task, TaskError, context};
 /// thread takes its place. So locks and borrows may be held across a wait as in a sequential
 /// program.
 ///
+/// That also holds for a thread from outside, or a worker of another pool, that waits for something
+/// which the pool has to run: in [`install`](Self::install), [`Task::join`],
+/// [`Race::wait`](crate::Race::wait), a blocking method of [`sync`](crate::sync), or any other wait
+/// of this crate. While some thread waits, and queued tasks stand still because the pool's threads
+/// are stuck, say in a lock that the waiting thread holds, one more thread takes up a task within
+/// some ten milliseconds, another one after twice as long, and so on. This does not cover waits by
+/// means of other crates, nor an event loop whose thread holds a lock of the standard library
+/// across an `.await`; and threads that compute, or spin, are not taken for stuck. So tasks that
+/// block for long may have company while some thread waits: a
+/// [`Semaphore`](crate::sync::Semaphore) limits how many run at a time.
+///
 /// # Which thread runs it
 /// A thread outside the pool that calls `join`, `map` or `scope` takes part in the
 /// work itself, unless the pool has a `stack_size` or an `on_start` hook, or
@@ -94,7 +105,8 @@ impl ThreadPool {
         self.registry.present()
     }
 
-    /// How many tasks run at once. Spares for waiting workers do not count.
+    /// How many tasks run at once. Spares for threads that wait do not count; see
+    /// [Waiting](Self#waiting).
     #[must_use]
     pub fn num_threads(&self) -> usize {
         self.registry.sleep.width()

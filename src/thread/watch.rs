@@ -18,14 +18,11 @@
 //! 5. marks the deques of workers that have taken nothing since the last look, so that others look
 //!    there first.
 //!
-//! *Taken* means any entry: no queue's oldest entry is passed over for ever (`worker.rs`), so where
-//! some are taken, that which the waiters wait for is taken, too.
+//! Any entry that is taken is progress: none is passed over for ever (`worker.rs`).
 //!
-//! **Where only other threads wait** than the pool's own workers, nobody knows whether they wait for
-//! this pool. Then one more thread runs only if, since the last look, fewer of the pool's threads
-//! have computed than it is wide: a task that computes is not stuck in a lock. Where the threads'
-//! clocks cannot be read, the process's clock says whether some thread computes, and if so,
-//! [`BUSY`] times as long must pass.
+//! **Where only other threads wait** than the pool's own workers, nobody knows whether they wait
+//! for this pool. Then one more thread runs only if fewer of the pool's threads have computed since
+//! the last look than it is wide: a task that computes is not stuck in a lock.
 //!
 //! It holds the pool only while it looks, so it does not keep a dropped pool alive. It runs no user
 //! code.
@@ -34,7 +31,7 @@
 //! hooks on a thread that runs no tasks, and a thread that a broadcast and the pool's end must not
 //! wait for).
 //!
-//! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls).
+//! Tests: `tests/thread/blocking.rs`, `tests/thread/pool.rs` (stalls), `tests/thread/stuck.rs`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -55,7 +52,8 @@ const MAX_SPARES: usize = 512;
 /// For each call that is seen to wait, this many may begin on trust.
 const TRUST: usize = 3;
 
-/// How many times as long the queues may stand still if it is not known which threads compute.
+/// How many times as long the queues may stand still where the threads' clocks cannot be read and
+/// the process computes.
 const BUSY: u32 = 100;
 
 /// After this many looks with progress, a new stall begins from the start.
@@ -145,20 +143,18 @@ impl Watch {
             return false;
         };
         let own = registry.sleep.needs_watch() && registry.has_work();
-        let needed = own || registry.sleep.needs_watch_for_others() && registry.has_tasks();
-        if needed {
+        let others = registry.sleep.needs_watch_for_others() && registry.has_tasks();
+        if own || others {
             self.look_at_workers(&registry);
-        }
-        if own {
             registry.sleep.widen(self.look_at_calls(&registry));
             let long = self.look_at_waits(&registry);
             let more = (2 * long).min(MAX_SPARES);
-            self.look_at_queues(&registry, more);
+            if others && registry.sleep.counts().blocked() == 0 {
+                self.look_for_others(&registry);
+            } else {
+                self.look_at_queues(&registry, more);
+            }
             registry.sleep.grant(more + self.stalls);
-            self.moved_at = Instant::now();
-            registry.recheck();
-        } else if needed {
-            self.look_for_others(&registry);
             registry.recheck();
         } else {
             registry.sleep.end_trust();
@@ -167,12 +163,13 @@ impl Watch {
         }
         // It may be the last reference, and the pool's hooks go with it.
         helper::contain(|| drop(registry));
-        needed
+        own || others
     }
 
     /// The stall rule.
     fn look_at_queues(&mut self, registry: &Arc<Registry>, more: usize) {
         let before = std::mem::replace(&mut self.time, clock::of_process());
+        self.moved_at = Instant::now();
         // Where other processes have taken the processors, little time has been used.
         let computes = self.time.saturating_sub(before) > STALL / 2
             || self.progress == registry.progress() && ThreadClock::another_wants_to_run();
@@ -213,6 +210,7 @@ impl Watch {
     /// The stall rule where only other threads wait than the pool's own workers.
     fn look_for_others(&mut self, registry: &Arc<Registry>) {
         let since = std::mem::replace(&mut self.time, clock::of_process());
+        self.stalls = 0;
         let (now, progress) = (Instant::now(), registry.progress());
         if std::mem::replace(&mut self.progress, progress) != progress {
             (self.moved_at, self.turn) = (now, 0);

@@ -41,8 +41,8 @@ impl Yielders {
     }
 }
 
-/// Calls `parent` on a worker, once the yielding futures are queued behind it, and then `child` with
-/// its result on this thread.
+/// Calls `parent` on a worker, once the yielding futures are queued behind it, and then `child`
+/// with its result on this thread.
 fn beside_yielders<T: Send + 'static>(
     pool: &ThreadPool,
     parent: impl FnOnce(&ThreadPool) -> T + Send + 'static,

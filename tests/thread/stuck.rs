@@ -244,7 +244,7 @@ fn answer(seed: u64, depth: u32) -> u64 {
 /// `free` on are not held by this node's ancestors.
 fn grow(world: &Arc<World>, seed: u64, depth: u32, free: usize) -> u64 {
     let at = free + (mix(seed, 98) % 3) as usize;
-    let held = (mix(seed, 97) % 4 > 0)
+    let held = (!mix(seed, 97).is_multiple_of(4))
         .then(|| world.locks.get(at))
         .flatten();
     let mut held = held.map(|lock| lock.lock().unwrap());
