@@ -149,6 +149,29 @@ fn a_wait_for_a_task_between_others_that_want_the_lock() {
     });
 }
 
+/// One thread is stuck, and the other one computes, in a call that could also wait.
+#[test]
+fn a_wait_under_a_lock_beside_a_call_that_computes() {
+    within_deadline(|| {
+        let pool = pool_of(2, true);
+        let (begin, begun) = mpsc::channel();
+        let ends = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&ends);
+        let call = pool.install(move || {
+            trefoil::spawn_blocking(move || {
+                begin.send(()).unwrap();
+                while !theirs.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
+            })
+        });
+        begun.recv().unwrap();
+        wait_under_lock(&pool, |pool| pool.install(|| ()), 0);
+        ends.store(true, Ordering::SeqCst);
+        call.join().unwrap();
+    });
+}
+
 /// A thread that waits is no reason to interrupt tasks that compute.
 #[test]
 fn a_pool_that_computes_gets_no_company() {
