@@ -48,7 +48,8 @@ use crate::task::{Task, TaskError, TaskReport};
 /// process.
 ///
 /// Dropping it detaches the process: it runs on, is reaped when it ends, and a failure goes to the
-/// [hook](crate::on_unobserved). When this process ends, in any way, that one ends, too.
+/// [hook](crate::on_unobserved). When this process ends, in any way, that one ends, too. What the
+/// function starts ends with its process, as [in a pool](crate::ProcessPool).
 ///
 /// It takes one to three milliseconds to start. While it runs, a thread in this process sleeps.
 ///

@@ -233,6 +233,12 @@ tests! {
         until(|| is_dead(child));
     }
 
+    fn what_its_function_started_ends_with_it() {
+        let process = Process::spawn((), |()| support::sleeper().spawn().unwrap().id());
+        let child = process.unwrap().join().unwrap();
+        until(|| is_dead(child));
+    }
+
     fn how_it_ended_is_told() {
         let end = died(Process::spawn(3, |code: i32| -> () { eprintln!("last words"); exit(code) }).unwrap().join());
         assert_eq!((end.code(), end.signal()), (Some(3), None), "{end}");

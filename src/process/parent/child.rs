@@ -8,8 +8,11 @@
 //! **Invariants.**
 //! - **W20** [`Own`] has the process from when it was started until just before it is reaped, and
 //!   signals are sent under the same lock: none reaches another process.
+//! - **W58** A worker's family is killed only while the worker has not been reaped: until then no
+//!   other process and no other group can get its number. So [`Child::end_family`] comes before the
+//!   status is fetched. If other code of the program has fetched it, the family lives on.
 //!
-//! Tests: `tests/process/one.rs`, `tests/process/host.rs`.
+//! Tests: `tests/process/one.rs`, `tests/process/host.rs`; W58: `tests/process/pool.rs`.
 
 use std::sync::{Arc, OnceLock};
 
@@ -53,6 +56,16 @@ impl Child {
             family.kill();
         }
         alive
+    }
+
+    /// The process has ended, or is abandoned, and is about to be reaped: kills what it has started
+    /// and left in its group (W58).
+    pub(crate) fn end_family(&self) {
+        if let (Some(process), Some(family)) = (&self.process, &self.family)
+            && process.has_its_number()
+        {
+            family.kill();
+        }
     }
 
     /// Shuts the stream down, so that the worker kills itself and its children.

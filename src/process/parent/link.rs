@@ -12,7 +12,8 @@
 //!
 //! **Death.** The process descriptor becomes readable; then everything that is still in the socket
 //! is read, the rest is read from the ledger, and only then the process is reaped, by this
-//! descriptor alone: children that the program itself has started are left alone.
+//! descriptor alone: children that the program itself has started are left alone. Just before, what
+//! the worker has started is ended (W58).
 //!
 //! **Refusal.** A process that may not be signalled is ended in other ways (`child`): the first
 //! `kill` shuts the stream down; a second one, if the process still lives, cuts the lifeline. A
@@ -596,6 +597,7 @@ impl Link {
         ended: impl FnOnce(&mut WorkerExit),
     ) -> WorkerExit {
         let mut exit = WorkerExit::new(self.child.pid);
+        self.child.end_family();
         let process = self.child.process.as_ref();
         if let Some(Ok(Some(status))) = process.map(|process| process.fetch()) {
             exit.code = status.code();

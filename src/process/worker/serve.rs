@@ -19,9 +19,10 @@
 //! **Orphans.** However the parent dies, the kernel kills this process at once, even in the middle
 //! of an item. Before this process has asked for that, in code that runs before `init`, the
 //! lifeline does the same. Where the request was undone (the kernel forgets it when an item changes
-//! its user) or not made, the parent's end of the stream closes, and this process group ends. A
-//! parent that kills its worker kills the processes which its items have started, too; if the
-//! parent itself is gone these may go on, as the children of any killed process do.
+//! its user) or not made, the parent's end of the stream closes, and this process group ends. When
+//! this process has ended, however it did, its parent ends the processes which its items have
+//! started, too (W58); if the parent itself is gone these may go on, as the children of any killed
+//! process do.
 //!
 //! The protocol's own code cannot panic while an item runs. Anything unexpected (a closed socket,
 //! an invalid frame) ends the process, and the parent notices.

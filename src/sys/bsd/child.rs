@@ -16,7 +16,9 @@ use std::time::Duration;
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, FdFlags, Result, fcntl_setfd, retry_on_intr};
-use rustix::process::{WaitOptions, kill_process, test_kill_process, waitpid};
+use rustix::process::{
+    WaitId, WaitIdOptions, WaitOptions, kill_process, test_kill_process, waitid, waitpid,
+};
 
 use crate::loom::atomic::{AtomicBool, Ordering};
 use crate::sys::bell::pipe;
@@ -87,6 +89,14 @@ impl Handle {
             return Ok(());
         }
         kill_process(self.pid, signal)
+    }
+
+    /// Whether its number, and that of the group that it leads, can be no other's: the child runs,
+    /// or it has ended and no code has fetched its status.
+    pub(crate) fn has_its_number(&self) -> bool {
+        let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !self.gone.load(Ordering::Relaxed)
+            && retry_on_intr(|| waitid(WaitId::Pid(self.pid), looks)).is_ok()
     }
 }
 

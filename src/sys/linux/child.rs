@@ -39,6 +39,13 @@ impl Handle {
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         pidfd_send_signal(&self.0, signal)
     }
+
+    /// Whether its number, and that of the group that it leads, can be no other's: the child runs,
+    /// or it has ended and no code has fetched its status.
+    pub(crate) fn has_its_number(&self) -> bool {
+        let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        retry_on_intr(|| waitid(WaitId::PidFd(self.0.as_fd()), looks)).is_ok()
+    }
 }
 
 impl AsFd for Handle {

@@ -129,6 +129,11 @@ impl Handle {
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         signal_by_id(&self.id, signal)
     }
+
+    /// Always: what stands for the child and its job here are handles, and no numbers.
+    pub(crate) fn has_its_number(&self) -> bool {
+        true
+    }
 }
 
 impl AsSocket for Handle {
