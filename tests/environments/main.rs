@@ -420,6 +420,8 @@ const CALLS: &[(&[c_long], Faults)] = &[
     // Calls that can be replaced, or are not needed.
     (&[libc::SYS_ppoll], &[]),
     (&[libc::SYS_prctl], &[]),
+    (&[libc::SYS_getppid], &[]),
+    (&[libc::SYS_getppid, libc::SYS_prctl], &[]),
     (&[libc::SYS_prlimit64], &[]),
     (&[libc::SYS_epoll_pwait2], &[]),
     (&[libc::SYS_membarrier], &[]),

@@ -39,7 +39,8 @@ pub(crate) struct Invitation {
 impl Invitation {
     /// The invitation of this process; one that was meant for an ancestor is ignored. An orphan,
     /// whose parent is gone, accepts its invitation, too, since it must not run `main`: it begins
-    /// to serve (`serve`), sees there that it is not a child of that parent, and ends.
+    /// to serve (`serve`), sees there that it is not a child of that parent, and ends. Where the
+    /// system does not say whose child this process is, it accepts what an orphan would.
     pub(crate) fn read() -> Option<Self> {
         let invitation = parse(std::env::var_os(VARIABLE)?.to_str()?)?;
         let is_orphan = || {
@@ -49,7 +50,8 @@ impl Invitation {
             let is_its = invitation.stream.is_some() || is_made_by(invitation.parent);
             invitation.is_ours() && invitation.has_stream() && is_its
         };
-        (is_child_of(invitation.parent) || is_orphan()).then_some(invitation)
+        let is_child = is_child_of(invitation.parent) == Some(true);
+        (is_child || is_orphan()).then_some(invitation)
     }
 
     /// Whether it is for this copy of the crate.

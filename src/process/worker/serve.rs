@@ -134,9 +134,10 @@ fn settle_in(invitation: &Invitation) -> io::Result<(Inlet, WorkerState)> {
         true => hold_on(invitation.parent),
         false => None,
     };
-    if !is_child_of(invitation.parent) {
+    if is_child_of(invitation.parent) == Some(false) {
         exit(1); // the parent ended before it could be watched
     }
+    // (Where the system does not say whose child this is, the end of the stream tells.)
     leave_no_core();
     broken_pipe::ignore();
     fork::watch();

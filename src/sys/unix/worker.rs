@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::FileType;
 use rustix::io::FdFlags;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getegid, geteuid, getgid, getuid};
+use rustix::process::{Resource, Rlimit, Signal, getegid, geteuid, getgid, getuid};
 
 use super::signal_mask;
 use crate::sys::itself::{DESCRIPTORS, is_alone};
@@ -83,9 +83,12 @@ pub(crate) fn is_socket_of(stream: impl AsFd, parent: u32) -> bool {
     peer(stream).is_ok_and(|peer| peer.pid.cast_unsigned() == parent)
 }
 
-/// Whether this process was started by the process `parent`, which still lives.
-pub(crate) fn is_child_of(parent: u32) -> bool {
-    rustix::process::getppid().map(Pid::as_raw_pid) == i32::try_from(parent).ok()
+/// Whether this process was started by the process `parent`, which still lives. `None`: a filter
+/// refuses the call that tells.
+pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
+    let known = std::os::unix::process::parent_id();
+    // (The call has no errors of its own. That of a filter is a negative number, as no process has.)
+    i32::try_from(known).is_ok().then_some(known == parent)
 }
 
 /// Makes this process the leader of a group, which processes that it starts belong to.

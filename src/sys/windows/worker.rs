@@ -126,9 +126,9 @@ pub(crate) fn is_made_by(_parent: u32) -> bool {
     true
 }
 
-/// Whether this process was started by the process `parent`, as far as the system can say. (The
+/// Whether this process was started by the process `parent`. `None`: the system does not say. (The
 /// stream tells whether that process still lives.)
-pub(crate) fn is_child_of(parent: u32) -> bool {
+pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
     let mut told = PROCESS_BASIC_INFORMATION::default();
     let length = size_of_val(&told) as u32;
     let (what, to) = (ProcessBasicInformation, (&raw mut told).cast());
@@ -136,7 +136,7 @@ pub(crate) fn is_child_of(parent: u32) -> bool {
     let own = unsafe { GetCurrentProcess() };
     // SAFETY: Y78.
     let status = unsafe { NtQueryInformationProcess(own, what, to, length, null_mut()) };
-    status < 0 || told.InheritedFromUniqueProcessId == parent as usize
+    (status >= 0).then_some(told.InheritedFromUniqueProcessId == parent as usize)
 }
 
 /// Makes this process the leader of a group: this system has jobs instead (`family`).
