@@ -32,8 +32,24 @@ pub(crate) fn python_with(variables: &[(String, String)]) -> String {
         script += &format!("export {name}={value}\n");
     }
     script += &format!("exec {} \"$@\"\n", python());
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&path, &script);
+    path.to_str().unwrap().to_owned()
+}
+
+fn write_script(path: &Path, script: &str) {
+    std::fs::write(path, script).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// An interpreter whose working directory is this one.
+pub(crate) fn python_in(directory: &Path) -> String {
+    let path = self::directory("python").join("python");
+    let script = format!(
+        "#!/bin/sh\ncd {}\nexec {} \"$@\"\n",
+        directory.display(),
+        python()
+    );
+    write_script(&path, &script);
     path.to_str().unwrap().to_owned()
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn helpers() {
     helper(&[
         ("named", promises::named),
         ("nowhere", promises::nowhere),
+        ("somewhere", promises::somewhere),
         ("driver", driver),
         ("sums", sums),
     ]);

@@ -176,22 +176,33 @@ tests! {
     }
 
     fn a_program_that_is_not_there_travels() {
+        runs_from_copies("nowhere");
+    }
+
+    fn a_program_that_is_there_is_copied_before_it_runs() {
+        // The file there could be another user's, who writes to it after it was compared.
+        runs_from_copies("somewhere");
+    }
+
+    fn more_workers_than_the_gateway_takes_at_once() {
         let cluster = Cluster::shared();
-        let copy = directory("program").join("program");
-        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-        let output = std::process::Command::new(&copy)
-            .env(crate::support::HELPER, "nowhere")
-            .env("TREFOIL_TEST_FILE", cluster.file())
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let paths: Vec<&str> = text.lines().collect();
-        // Each worker has made a file of it, and has removed the file's name.
-        let made = |path: &&str| {
-            let name = path.rsplit('/').next().unwrap_or_default();
-            name.starts_with("trefoil-") && name.ends_with(" (deleted)")
-        };
-        assert!(paths.len() == 60 && paths.iter().all(made), "{output:?}");
+        // (Fewer, if there are not so many descriptors.)
+        let procs = ProcessPool::builder().on(cluster.dask()).workers(1000).build().unwrap();
+        let sum: u64 = procs.call(|n: u64| n).chunk(1).map(0..800).unwrap().iter().sum();
+        assert_eq!((sum, procs.stats().died), (800 * 799 / 2, 0));
+    }
+
+    fn a_gateway_that_does_not_read_hears_it_later() {
+        let cluster = Cluster::shared();
+        let procs = cluster.pool();
+        let all: Vec<_> = (0..600).map(|n| procs.spawn_remote(n, |n: u64| n)).collect();
+        all.iter().for_each(|one| one.ready().join().unwrap());
+        assert!(cluster.keys() >= 600);
+        let gateway = gateway();
+        signal(gateway, Signal::STOP);
+        drop(all);
+        signal(gateway, Signal::CONT);
+        until(|| cluster.keys() == 0);
     }
 
     fn settings_reach_the_processes_there() {
@@ -355,9 +366,47 @@ tests! {
     }
 }
 
+/// Starts a copy of this program as this helper, whose items must run from copies of their own.
+fn runs_from_copies(helper: &str) {
+    let cluster = Cluster::shared();
+    let copy = directory("program").join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let output = std::process::Command::new(&copy)
+        .env(crate::support::HELPER, helper)
+        .env("TREFOIL_TEST_FILE", cluster.file())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let paths: Vec<&str> = text.lines().collect();
+    // Each worker has made a file of it, and has removed the file's name.
+    let made = |path: &&str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        name.starts_with("trefoil-") && name.ends_with(" (deleted)")
+    };
+    assert!(paths.len() == 60 && paths.iter().all(made), "{output:?}");
+}
+
+/// The gateway of this process's only pool.
+fn gateway() -> u32 {
+    let own = std::process::id();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let children = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")));
+    let children: String = children.map(Result::unwrap).collect();
+    let command =
+        |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut children = children.split_whitespace();
+    let gateway = children.find(|pid| command(pid).contains(&format!("exe=/proc/{own}/exe")));
+    gateway.expect("there is no gateway").parse().unwrap()
+}
+
 /// A process whose program is nowhere under its name.
 pub(crate) fn nowhere() {
     std::fs::remove_file(std::env::current_exe().unwrap()).unwrap();
+    somewhere();
+}
+
+/// A process that prints which files its items run from.
+pub(crate) fn somewhere() {
     let file = std::env::var("TREFOIL_TEST_FILE").unwrap();
     let procs = ProcessPool::builder().on(Dask::scheduler_file(file).python(python()));
     let procs = procs.build().unwrap();

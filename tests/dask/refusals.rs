@@ -5,7 +5,7 @@ use trefoil::process::PoolError;
 use trefoil::process::machines::Dask;
 
 use crate::cluster::{
-    Cluster, certificate, directory, python, python_with, python_with_certificate,
+    Cluster, certificate, directory, python, python_in, python_with, python_with_certificate,
 };
 use crate::support::{Test, tests};
 
@@ -37,6 +37,19 @@ tests! {
         assert!(words.contains("pip install distributed"), "{words}");
         let words = refusal(dask().python(with("__version__ = '2022.12.1'")));
         assert!(words.contains("2022.12.1, which is too old"), "{words}");
+    }
+
+    fn nothing_in_the_working_directory_is_executed() {
+        let directory = directory("elsewhere");
+        let mark = directory.join("executed");
+        for module in ["dask", "distributed", "os", "asyncio", "random", "queue", "yaml", "encodings"] {
+            let code = format!("open({mark:?}, 'w')\nraise ImportError('{module}')\n");
+            std::fs::write(directory.join(module).with_extension("py"), code).unwrap();
+        }
+        let dask = Dask::scheduler_file(Cluster::shared().file()).python(python_in(&directory));
+        let procs = ProcessPool::builder().on(dask).build();
+        assert!(!mark.exists(), "{procs:?}");
+        assert_eq!(procs.unwrap().map(1..=3u64, |n| n * n).unwrap(), [1, 4, 9]);
     }
 
     fn an_address_that_will_not_do() {

@@ -5,16 +5,16 @@
 //! does: the pool does not notice that there is no process of its own behind it. The script
 //! explains what it does on the cluster.
 //!
-//! **Protocol.** The gateway's standard input is a socket. On it the gateway writes `ready THREADS`
-//! or, at any time, `error WORDS` when it loses the cluster. The pool sends it the ends of streams,
-//! each with one byte, and `f` with the number of a result that the cluster need not keep any
-//! longer. When the gateway ends, by itself or killed, the scheduler removes its tasks and results.
+//! **Protocol.** The gateway's standard input is a socket (`dask_control`). On it the gateway writes
+//! `ready THREADS` or, at any time, `error WORDS` when it loses the cluster. The pool sends it the
+//! ends of streams, each with one byte, and `f` with the number of a result that the cluster need
+//! not keep any longer. When the gateway ends, by itself or killed, the scheduler removes its tasks and results.
 //!
 //! Tests: `tests/dask/main.rs`; `wire::tests` checks that the script numbers frames and records as
 //! `wire` does.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind, IoSlice, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -23,20 +23,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use super::dask_control::Control;
 use super::sealed::Connector;
 use super::{Connect, Engine};
 use crate::loom::Mutex;
 use crate::process::PoolError;
 use crate::process::parent::launch::{Launch, Started, stream};
 use crate::process::parent::settings::{Settings, WorkerStdout};
-use crate::process::payload::attachments;
 use crate::process::sched::Policy;
 use crate::sys::handover::CARRIES;
 use crate::sys::image::image;
-use crate::sys::sockets::SEND;
 
 /// The gateway's source.
 pub(crate) const GATEWAY: &str = include_str!("dask_gateway.py");
@@ -233,14 +231,12 @@ impl Dask {
         })?;
         let stderr = process.stderr.take();
         let mut gateway = Gateway {
-            control: ours,
-            said: Mutex::default(),
-            unsaid: Mutex::default(),
+            control: Arc::new(Control::new(ours)),
             process: Mutex::new(process),
             at_once: 0,
         };
-        gateway.control.set_read_timeout(Some(READY_LIMIT))?;
-        let line = gateway.line();
+        gateway.control.set_patience(Some(READY_LIMIT))?;
+        let line = gateway.control.line();
         let line = match line {
             Ok(line) => line,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -265,7 +261,7 @@ impl Dask {
                 return Err(io::Error::other(words));
             }
         }
-        gateway.control.set_nonblocking(true)?;
+        gateway.control.set_patience(None)?;
         Ok(gateway)
     }
 }
@@ -292,60 +288,20 @@ impl Connect for Dask {
 /// The process that connects one pool to the cluster.
 #[derive(Debug)]
 struct Gateway {
-    control: UnixStream,
-    /// Bytes that the gateway has written, and that no line has been made of yet.
-    said: Mutex<Vec<u8>>,
-    /// Bytes for the gateway that did not fit into the socket.
-    unsaid: Mutex<Vec<u8>>,
+    control: Arc<Control>,
     process: Mutex<Child>,
     /// How many frames that are not brief may be under way.
     at_once: usize,
 }
 
 impl Gateway {
-    /// The gateway's next line; empty after its end.
-    fn line(&self) -> io::Result<String> {
-        let mut said = self.said.lock();
-        let mut buffer = [0; 4096];
-        loop {
-            if let Some(end) = said.iter().position(|byte| *byte == b'\n') {
-                let line = said.drain(..=end).collect::<Vec<_>>();
-                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-            match (&self.control).read(&mut buffer) {
-                Ok(0) => return Ok(String::new()),
-                Ok(count) => said.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                    return Ok(String::new());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Sends as much of `unsaid` as the socket takes. True: all of it.
-    fn tell(&self, unsaid: &mut Vec<u8>) -> bool {
-        let nothing: &[OwnedFd] = &[];
-        while !unsaid.is_empty() {
-            match attachments::send(&self.control, &[IoSlice::new(unsaid)], nothing, SEND) {
-                Ok(count) => drop(unsaid.drain(..count)),
-                Err(Errno::INTR) => {}
-                Err(_) => return false, // later; or never, because it is gone
-            }
-        }
-        true
-    }
-
     /// Why the gateway serves no more, if it does not.
     fn lost(&self) -> Option<io::Error> {
-        let line = self.line().ok()?;
+        let line = self.control.line().ok()?;
         let words = line.strip_prefix("error ");
         let words = words.unwrap_or("the gateway to Dask has ended: it was killed, or has failed");
         // Later calls get the same answer.
-        self.said
-            .lock()
-            .splice(..0, format!("error {words}\n").into_bytes());
+        self.control.put_back(&format!("error {words}"));
         Some(io::Error::other(words.to_owned()))
     }
 }
@@ -368,12 +324,7 @@ impl Launch for Gateway {
             return Err(lost);
         }
         let (ours, theirs) = stream()?;
-        let parts = [IoSlice::new(b"w")];
-        let mut unsaid = self.unsaid.lock();
-        if !self.tell(&mut unsaid) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        attachments::send(&self.control, &parts, &[theirs], SEND)?;
+        self.control.open(theirs.into());
         Ok(Started {
             socket: ours.into(),
             kept: None,
@@ -393,10 +344,7 @@ impl Launch for Gateway {
     }
 
     fn free(&self, id: u64) {
-        let mut unsaid = self.unsaid.lock();
-        unsaid.push(b'f');
-        unsaid.extend(id.to_le_bytes());
-        self.tell(&mut unsaid);
+        self.control.free(id);
     }
 }
 

@@ -9,8 +9,12 @@ On standard input this process writes lines: `ready THREADS`, or `error WORDS`. 
 then the scheduler removes everything of this client from the cluster (`Watch`).
 """
 
-import os
 import sys
+
+# `-c` puts the working directory before everything else, and whoever can write there would have its files executed here.
+sys.path[:] = [place for place in sys.path if place]
+
+import os
 
 # The pool sends frames, and a worker sends records. (A test compares these numbers with src/process/wire/mod.rs.)
 FRAME_WELCOME = 0
@@ -537,30 +541,45 @@ class Holder(WorkerPlugin):
     def look_for_image(self):
         """Looks for the same executable at the same path on this machine: then it need not be sent."""
         try:
-            image = os.open(self.config["path"], os.O_RDONLY | os.O_CLOEXEC)
+            with open(self.config["path"], "rb") as file:
+                if os.fstat(file.fileno()).st_size == self.config["size"]:
+                    self.image = self.copy(iter(lambda: file.read(1 << 20), b""))
         except OSError:
-            return
-        if os.fstat(image).st_size == self.config["size"]:
-            digest = hashlib.sha256()
-            while some := os.read(image, 1 << 20):
+            return  # it is sent
+
+    def copy(self, parts):
+        """The descriptor of a file without a name that has these bytes, or `None` if they are not the program. Only this
+        process can write to it: a file that others can write to may have other bytes by the time that it is executed."""
+        digest = hashlib.sha256()
+        with self.room() as file:
+            for some in parts:
                 digest.update(some)
-            if digest.hexdigest() == self.config["sha256"]:
-                self.image = image
-                return
-        os.close(image)
+                file.write(some)
+            file.flush()
+            if digest.hexdigest() != self.config["sha256"]:
+                return None
+            # (A file that is open to be written cannot be executed.)
+            return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def room(self):
+        """A new file without a name: in the directory of Dask's worker, or in memory if nothing may be executed there."""
+        directory = self.worker.local_directory
+        if os.statvfs(directory).f_flag & os.ST_NOEXEC:
+            return open(os.memfd_create("trefoil"), "wb")
+        path = os.path.join(directory, f"trefoil-{os.urandom(8).hex()}")
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o700)
+        os.unlink(path)
+        return open(file, "wb")
 
     def put(self, blobs):
-        """Keeps these blobs. The program goes into an unlinked file."""
+        """Keeps these blobs. The program goes into a file without a name."""
         if (data := blobs.pop(EXECUTABLE, None)) is not None and self.image is None:
-            if hashlib.sha256(data).hexdigest() != self.config["sha256"]:
-                raise RuntimeError("the program did not arrive whole")
-            path = os.path.join(self.worker.local_directory, f"trefoil-{self.config['sha256'][:16]}-{os.getpid()}")
             try:
-                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700), "wb") as file:
-                    file.write(data)
-                self.image = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            finally:
-                os.unlink(path)
+                self.image = self.copy([data])
+            except OSError as error:
+                raise RuntimeError(f"{self.worker.local_directory} cannot keep a copy of the program: {error}") from None
+            if self.image is None:
+                raise RuntimeError("the program did not arrive whole")
         self.blobs.update(blobs)
         with self.more:
             self.more.notify_all()
@@ -1343,7 +1362,7 @@ class Gateway:
 
     async def push(self, names, workers=None):
         blobs = {name: self.blobs[name] for name in names if name in self.blobs}
-        await self.client.run(put, self.name, blobs, workers=workers, on_error="ignore")
+        return await self.client.run(put, self.name, blobs, workers=workers, on_error="return")
 
     async def prepare(self):
         """Waits until the first frames of every process are known, and were sent to Dask's workers."""
@@ -1433,7 +1452,9 @@ class Gateway:
             if needs > 100:
                 raise Gone("what a worker needs does not get to it")
             address, *names = result.words.split()
-            await self.push(names, [address])
+            error = (await self.push(names, [address])).get(address)
+            if isinstance(error, RuntimeError):  # of `Holder.put`; another means that the worker is gone
+                raise Gone(f"Dask's worker at {address} can run nothing: {error}")
 
     async def keep(self, frame, key):
         """Keeps the result on the cluster. Returns the records that say so, or why there is no result."""

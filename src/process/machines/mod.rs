@@ -9,6 +9,8 @@ mod conversation;
 mod copy;
 #[cfg(feature = "dask")]
 mod dask;
+#[cfg(feature = "dask")]
+mod dask_control;
 #[cfg(feature = "slurm")]
 mod handshake;
 #[cfg(feature = "slurm")]
