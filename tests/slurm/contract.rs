@@ -182,11 +182,25 @@ fn death<T: std::fmt::Debug>(result: Result<T, TaskError>) -> WorkerExit {
 
 /// How many jobs the cluster has that have not ended.
 pub(crate) fn jobs() -> usize {
-    let listed = Command::new("squeue")
-        .args(["--noheader", "--array", "--states=PD,R"])
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&listed.stdout).lines().count()
+    queue(&["--array", "--states=PD,R"]).lines().count()
+}
+
+/// What `squeue` says with these arguments.
+fn queue(arguments: &[&str]) -> String {
+    let mut squeue = Command::new("squeue");
+    let listed = squeue.arg("--noheader").args(arguments).output().unwrap();
+    String::from_utf8_lossy(&listed.stdout).into_owned()
+}
+
+/// The process of Slurm's that holds this job on its node.
+fn daemon_of(job: &str) -> u32 {
+    let is_its = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(format!("slurmstepd: [{job}.").as_bytes())
+    };
+    let all = std::fs::read_dir("/proc").unwrap();
+    let mut pids = all.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.find(is_its).unwrap()
 }
 
 fn scancel(which: &str) {
@@ -217,6 +231,20 @@ tests! {
             drop(procs);
             assert_eq!(folder.files(), 0, "the pool's files are gone");
             until(|| jobs() == 0);
+        }
+    }
+
+    fn a_job_whose_daemon_was_killed_ends_with_its_worker() {
+        let folder = PoolFolder::new();
+        for slurm in folder.both() {
+            let procs = on(slurm.nodes(1..=1)).build().unwrap();
+            let job = procs.spawn((), |()| std::env::var("SLURM_JOB_ID").unwrap()).join().unwrap();
+            signal(daemon_of(&job), Signal::KILL);
+            let died = procs.spawn((), |()| -> () { std::process::abort() }).join().unwrap_err();
+            assert!(matches!(&died, TaskError::WorkerDied(exit) if exit.signal() == Some(6)), "{died}");
+            // (Slurm itself notices it after five minutes.)
+            until(|| !queue(&["--format=%A"]).lines().any(|id| id == job));
+            assert_eq!(procs.spawn(1, |n: u8| n).join().unwrap(), 1, "another takes its place");
         }
     }
 

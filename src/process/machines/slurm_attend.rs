@@ -5,6 +5,10 @@
 //! of the executable (`slurm_copy`). It ends what no slot wants, and what is out of reach. Then it
 //! sleeps until the driver rings, a process connects, a copy has ended, or one of these is due.
 //!
+//! A job ends with its worker, unless Slurm does not notice that (its daemon for the job was killed,
+//! the node is out of reach): then it would hold its place for minutes. So the job of each worker
+//! that has ended is ended here after [`LINGER`].
+//!
 //! A job that ends before it has called back is replaced by another, since the fault may be its
 //! node's. After [`MOST_EARLY_ENDS`] of them, or if there is no other job, the callers get its last
 //! words, with what to do about them.
@@ -24,7 +28,7 @@ use super::slurm_copy::{NodeCopy, trouble};
 use super::slurm_guard::JobGuard;
 use super::slurm_jobs::{Jobs, Listed, Way};
 use super::slurm_sending::{Copies, Sent};
-use super::slurm_state::{Arrived, REQUEST_INTERVAL, SlurmState, UNUSED_LIMIT};
+use super::slurm_state::{Arrived, REQUEST_INTERVAL, SlurmState, State, UNUSED_LIMIT};
 use crate::loom::thread;
 use crate::sys::poll::poll_patiently;
 
@@ -41,6 +45,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the connections that should carry nothing are checked for errors.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a job may take to end after its worker.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The pool fails after this many jobs ended before they connected, while none has connected.
 const MOST_EARLY_ENDS: usize = 5;
@@ -101,6 +108,7 @@ impl Attending {
             self.supply();
             self.look();
             self.tidy();
+            self.end_left();
             self.sleep();
             self.accept();
         }
@@ -119,6 +127,7 @@ impl Attending {
             && state.halves.is_empty()
             && state.pending.is_empty()
             && state.asked.is_empty();
+        let lingers = state.ended.iter().map(|(_, since)| *since + LINGER).min();
         drop(state);
         let look = self.look.map(|(at, _)| at);
         let next_check = (!is_calm).then_some(self.next_check);
@@ -128,6 +137,7 @@ impl Attending {
             .chain(look)
             .chain(next_check)
             .chain(rests)
+            .chain(lingers)
             .min();
         let timeout = until.map(|at| at.saturating_duration_since(now));
         let mut fds = vec![
@@ -240,7 +250,7 @@ impl Attending {
             if here.contains(&id) {
                 continue; // another job has got one there
             }
-            self.jobs.cancel_one(&id);
+            self.jobs.cancel_these(std::slice::from_ref(&id));
             self.not_sent = Some(words);
             ended.extend(pending.contains_key(&id).then_some(id));
         }
@@ -365,9 +375,12 @@ impl Attending {
         }
         let unasked = *self.unasked.get_or_insert(now);
         if state.asked.is_empty() && now >= unasked + UNUSED_LIMIT {
-            state
-                .ready
-                .retain(|arrived| now < arrived.since + UNUSED_LIMIT);
+            let State { ready, ended, .. } = &mut *state;
+            ready.retain(|arrived| {
+                let stays = now < arrived.since + UNUSED_LIMIT;
+                ended.extend((!stays).then(|| (arrived.submitted.clone(), now)));
+                stays
+            });
         }
         let surplus = state.asked.is_empty() && !state.pending.is_empty();
         if now >= self.next_check {
@@ -397,6 +410,28 @@ impl Attending {
         let pending = &self.shared.state.lock().pending;
         self.clients
             .retain(|id, client| pending.contains_key(id) || matches!(client.try_wait(), Ok(None)));
+    }
+
+    /// Ends the jobs that are left although their workers ended some time ago.
+    fn end_left(&mut self) {
+        let now = Instant::now();
+        let mut state = self.shared.state.lock();
+        let ended = &mut state.ended;
+        let left = ended.extract_if(.., |(_, since)| *since + LINGER <= now);
+        let left: Vec<String> = left.map(|(id, _)| id).collect();
+        drop(state);
+        match self.jobs.way {
+            Way::Sbatch if !left.is_empty() => self.jobs.cancel_these(&left),
+            Way::Sbatch => {}
+            // (Slurm does not end such a step that is cancelled, but it does if its client goes.)
+            Way::Srun => {
+                for id in left {
+                    self.clients
+                        .get_mut(&id)
+                        .map(|client| drop(client.stdin.take()));
+                }
+            }
+        }
     }
 
     fn accept(&self) {
@@ -437,8 +472,10 @@ impl Attending {
     fn finish(mut self) {
         let shared = self.shared.clone();
         let mut state = shared.state.lock();
-        let some =
-            !state.pending.is_empty() || !state.present.is_empty() || !state.ready.is_empty();
+        // (The client of an ended worker is ended below.)
+        let left = self.jobs.way == Way::Sbatch && !state.ended.is_empty();
+        let others = !state.pending.is_empty() || !state.present.is_empty();
+        let some = others || !state.ready.is_empty() || left;
         state.ready.iter().for_each(Arrived::end);
         state.present.values().for_each(Arrived::end);
         let rest = std::mem::take(&mut *state);

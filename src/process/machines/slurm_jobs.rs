@@ -254,9 +254,9 @@ impl Jobs {
         Some((status.parse::<i32>().ok()? >> 8, node.trim().to_owned()))
     }
 
-    /// Cancels one job, or one step.
-    pub(crate) fn cancel_one(&self, id: &str) {
-        let _ = run(Command::new("scancel").arg(id), Vec::new());
+    /// Cancels these jobs, or steps. Those that have ended are no error.
+    pub(crate) fn cancel_these(&self, ids: &[String]) {
+        let _ = run(Command::new("scancel").args(ids), Vec::new());
     }
 
     /// Cancels all jobs of this pool, or only those in the queue.

@@ -105,9 +105,14 @@ impl Launch for Connected {
     }
 
     fn exit_report(&self, index: usize, reset: bool) -> (Option<Died>, bool) {
-        let Some(arrived) = self.shared.state.lock().present.remove(&index) else {
+        let mut state = self.shared.state.lock();
+        let Some(arrived) = state.present.remove(&index) else {
             return (None, reset);
         };
+        let ended = (arrived.submitted.clone(), Instant::now());
+        state.ended.push(ended);
+        drop(state);
+        self.shared.bell.ring();
         // The limit is for all of it, however slowly bytes come.
         let told = told(Until::new(&arrived.tells, EXIT_REPORT_DELAY));
         arrived.end();

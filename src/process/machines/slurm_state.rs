@@ -1,9 +1,9 @@
 //! The state that a pool on Slurm shares with its thread.
 //!
 //! **Job.** A worker is *asked* for, then *pending* as a job of Slurm's, then *ready* when both of
-//! its connections have shown the pool's key, then *present* in a slot. The pool's side
-//! (`slurm_launch`) asks, and takes what is ready; the thread (`slurm_attend`) submits jobs, and
-//! ends what is too many. Here a new connection becomes a worker ([`SlurmState::answer`]).
+//! its connections have shown the pool's key, then *present* in a slot, then *ended*. The pool's
+//! side (`slurm_launch`) asks, takes what is ready, and learns of ends; the thread (`slurm_attend`)
+//! submits jobs, and ends what is too many or left. Here a new connection becomes a worker ([`SlurmState::answer`]).
 //!
 //! Tests: `tests/slurm/`.
 
@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) pending: HashMap<String, Instant>,
     /// The workers that have slots, by slot.
     pub(crate) present: HashMap<usize, Arrived>,
+    /// The jobs whose workers have ended, by the ids of `pending`, and when they did.
+    pub(crate) ended: Vec<(String, Instant)>,
     /// Why the pool gets no workers at present, and since when.
     pub(crate) failed: Option<(String, Instant)>,
     pub(crate) strangers: Strangers,
@@ -75,6 +77,8 @@ pub(crate) struct FirstConnection {
 pub(crate) struct Arrived {
     pub(crate) stream: TcpStream,
     pub(crate) tells: TcpStream,
+    /// The id of the job, or the name of its client, as in `pending`.
+    pub(crate) submitted: String,
     /// The id of the job, or of its step, in `scancel`'s syntax.
     pub(crate) job: String,
     pub(crate) number: u32,
@@ -129,6 +133,7 @@ impl SlurmState {
         let (name, step) = job.split_once('@').unwrap_or((job, job));
         state.pending.remove(name);
         state.ready.push_back(Arrived {
+            submitted: name.to_owned(),
             job: step.to_owned(),
             number: one.hello.number,
             stream: one.stream,
