@@ -1,5 +1,7 @@
 //! What a pool promises, with workers on other machines.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -421,6 +423,36 @@ tests! {
         let there = cluster.ssh(&["node1:1"]).executable(&own);
         let procs = ProcessPool::builder().on(there).build().unwrap();
         assert_eq!(procs.spawn((), |()| std::env::current_exe().unwrap()).join().unwrap(), own);
+    }
+
+    fn a_damaged_copy_is_sent_again() {
+        let cluster = Cluster::stand_in();
+        let run = || {
+            let procs = cluster.builder(&["node1:1"]).build().unwrap();
+            procs.spawn((), |()| std::env::current_exe().unwrap()).join().unwrap()
+        };
+        let place = run();
+        let whole = std::fs::read(&place).unwrap();
+        let mut other = whole.clone();
+        other[whole.len() / 2] ^= 1;
+        for damaged in [other, Vec::new()] {
+            until(|| std::fs::write(&place, &damaged).is_ok()); // once nothing executes it
+            assert_eq!(run(), place);
+            assert!(std::fs::read(&place).unwrap() == whole);
+        }
+    }
+
+    fn a_link_in_the_place_of_the_copies_is_left_alone() {
+        let cluster = Cluster::stand_in();
+        let (there, cache) = (cluster.directory.join("there"), cluster.directory.join("cache"));
+        std::fs::create_dir(&there).unwrap();
+        std::fs::create_dir(&cache).unwrap();
+        std::fs::set_permissions(&there, Permissions::from_mode(0o775)).unwrap();
+        std::os::unix::fs::symlink(&there, cache.join("trefoil")).unwrap();
+        let error = cluster.builder(&["node1:1"]).build().unwrap_err().to_string();
+        assert!(error.contains("cache/trefoil is no directory of yours"), "{error}");
+        let mode = std::fs::metadata(&there).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o775, "its mode is what it was");
     }
 
     fn it_is_chosen_by_its_name() {

@@ -19,17 +19,13 @@
 //!
 //! Tests: below; `tests/slurm/copies.rs`.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sha2::{Digest, Sha256};
-
-use super::copy;
+use super::copy::{self, CAN_HASH, IS_OURS, KEEP, USE};
 use super::shell::quoted;
 use super::slurm_jobs::{Way, run};
-use crate::sys::executable;
 
 /// For how many fifths of a second a job waits while nothing comes.
 const PATIENCE: u32 = 600;
@@ -83,10 +79,7 @@ impl NodeCopy {
                 directory.display()
             ));
         }
-        let (hash, length) = executable::path()
-            .and_then(File::open)
-            .and_then(hash)
-            .map_err(|error| format!("the program's file cannot be read: {error}"))?;
+        let (hash, length) = copy::own_hash()?;
         match run(Command::new("sbcast").arg("--version"), Vec::new()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(
                 "there is no `sbcast` here, which copies the executable to the nodes: install it \
@@ -109,7 +102,7 @@ impl NodeCopy {
     /// the executable.
     pub(crate) fn script(&self, way: Way) -> (Vec<u8>, Vec<u8>) {
         let (hash, length) = (&self.hash, self.length);
-        let (ours, make, keep) = (copy::IS_OURS, copy::make(), copy::keep(length));
+        let (define, make) = (copy::define(hash), copy::make());
         let says = |(code, words): Trouble| {
             let words = String::from_utf8_lossy(&quoted(words.as_ref())).into_owned();
             format!("{{ echo trefoil: {words} >&2; exit {code}; }}")
@@ -119,19 +112,18 @@ impl NodeCopy {
         // (`$w` is a copy of what has come: Slurm's daemon may still have that open to write to it,
         // and then it cannot be executed.)
         let get = format!(
-            "; i=\"{id}\"; is() {{ [ \"$(sha256sum < \"$1\")\" = '{hash}  -' ]; }}; \
-             has() {{ {ours} && [ -x \"$f\" ] && is \"$f\"; }}; \
-             command -v sha256sum >/dev/null || {no_hash}; \
+            "{define}; i=\"{id}\"; \
+             has() {{ {IS_OURS} && [ -x \"$f\" ] && is \"$f\"; }}; \
+             {CAN_HASH} || {no_hash}; \
              if ! has; then {make} || {no_place}; c=$d/$i/{NAME}; w=$f.$i; n=0; p=0; \
              trap 'rm -rf \"$d/$i\" \"$w\"' EXIT; trap 'exit 1' HUP INT TERM; \
              mkdir -p \"$d/$i\" || {no_place}; \
              until has; do l=0; [ ! -f \"$c\" ] || l=$(($(wc -c < \"$c\"))); \
              if [ $l = {length} ]; then is \"$c\" || {other}; \
-             cp \"$c\" \"$w\" && {keep} && [ -x \"$f\" ] || {no_place}; \
+             cp \"$c\" \"$w\" && {KEEP} && [ -x \"$f\" ] || {no_place}; \
              else [ $l = $p ] || n=0; p=$l; n=$((n + 1)); [ $n -lt {PATIENCE} ] || {not_come}; \
              sleep 0.2 2>/dev/null || sleep 1; fi; done; fi; {USE}",
             id = id(way),
-            USE = copy::USE,
         );
         let place = copy::place(&quoted(self.all.as_os_str()), &self.build);
         let place = [
@@ -171,28 +163,12 @@ pub(crate) fn id(way: Way) -> &'static str {
     }
 }
 
-/// The SHA-256 of a file, and how many bytes it has.
-fn hash(mut file: File) -> io::Result<(String, u64)> {
-    let (mut digest, mut length) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            let hash = digest.finalize();
-            return Ok((
-                hash.iter().map(|byte| format!("{byte:02x}")).collect(),
-                length,
-            ));
-        }
-        digest.update(&buffer[..count]);
-        length += count as u64;
-    }
-}
-
 #[cfg(all(test, not(any(loom, miri))))]
 #[allow(clippy::disallowed_methods)] // children of the test's
 pub(super) mod tests {
     use super::*;
+    use std::fs::{File, Permissions};
+    use std::os::unix::fs::PermissionsExt;
     use std::process::{Child, Output, Stdio};
     use std::time::{Duration, Instant};
 
@@ -204,7 +180,7 @@ pub(super) mod tests {
         std::fs::create_dir(&all).unwrap();
         let file = all.join("program");
         std::fs::write(&file, PROGRAM).unwrap();
-        let (hash, length) = hash(File::open(&file).unwrap()).unwrap();
+        let (hash, length) = copy::hash(File::open(&file).unwrap()).unwrap();
         std::fs::remove_file(file).unwrap();
         let build = format!("{hash}-{length}");
         NodeCopy {
@@ -290,10 +266,14 @@ pub(super) mod tests {
         let there = copy.all.with_extension("there");
         std::fs::rename(&copy.all, &there).unwrap();
         std::os::unix::fs::symlink(&there, &copy.all).unwrap();
+        let open = Permissions::from_mode(0o775);
+        std::fs::set_permissions(&there, open.clone()).unwrap();
         says(
             &job("sh", &copy).unwrap().wait_with_output().unwrap(),
             NO_PLACE,
         );
+        let left = std::fs::metadata(&there).unwrap().permissions();
+        assert_eq!(left.mode() & 0o777, open.mode(), "its mode is what it was");
         std::fs::remove_file(&copy.all).unwrap();
         std::fs::rename(&there, &copy.all).unwrap();
     }

@@ -10,8 +10,9 @@
 //! process group. When this process dies, the client sees the end of its standard input, and the
 //! same follows.
 //!
-//! The executable is identified by its build id and length, and is copied to a host that does not
-//! have it (`probe`). Copying also removes copies that no pool has used for a month.
+//! A copy of the executable is named after its build id and length. It is sent to a host that does
+//! not have it, or whose copy has another SHA-256 (`probe`). Copying also removes copies that no
+//! pool has used for a month.
 //!
 //! Tests: `tests/machines/`.
 
@@ -55,9 +56,10 @@ const OF_SSH: i32 = 255;
 
 /// Workers on other machines, over ssh.
 ///
-/// Needs the feature `ssh`, OpenSSH's client here, and on each host an sshd, a POSIX shell, and a
-/// login that asks no question (`ssh HOST true` works from a script). Nothing else is installed
-/// there: the executable is copied to each host that does not have it yet.
+/// Needs the feature `ssh`, OpenSSH's client here, and on each host an sshd, a POSIX shell,
+/// `sha256sum`, and a login that asks no question (`ssh HOST true` works from a script). Nothing
+/// else is installed there: the executable is copied to each host that does not have it yet, or
+/// whose copy was damaged.
 ///
 /// It is a launcher and no scheduler: the hosts are taken as they are, and all of a pool's workers
 /// begin with the pool. The pool treats them as it does others: a worker that dies costs what it
@@ -211,21 +213,30 @@ impl Connect for Ssh {
         }
         let place = self.place()?;
         let start = Self::start(settings).map_err(PoolError::Engine)?;
+        // (Where nothing is copied, no hash is needed.)
+        let define = match self.executable {
+            Some(_) => String::new(),
+            None => copy::define(&copy::own_hash().map_err(PoolError::Engine)?.0),
+        };
         let has = match self.executable {
-            Some(_) => String::from("; if"),
-            None => format!("; if {} &&", copy::IS_OURS),
+            Some(_) => "; if [ -x \"$f\" ]",
+            None => &format!(
+                "{define}; if {} && [ -x \"$f\" ] && is \"$f\"",
+                copy::IS_OURS
+            ),
         };
         let ask = [
             &place[..],
-            has.as_bytes(), b" [ -x \"$f\" ]; then h=have; else h=lack; fi; p=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || p=1; echo ",
+            has.as_bytes(), b"; then h=have; else h=lack; fi; p=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || p=1; echo ",
             MARK.as_bytes(),
             b" \"$(uname -s)\" \"$(uname -m)\" \"$p\" \"$h\"; [ $h = have ] || exit 0; ",
             &start,
         ];
-        let length = std::fs::metadata(executable::path()?)?.len();
-        let (make, keep) = (copy::make(), copy::keep(length));
+        let (make, can_hash, keep) = (copy::make(), copy::CAN_HASH, copy::KEEP);
         let put = format!(
-            "; w=$f.$(uname -n).$$; {make} && cat > \"$w\" && {keep} || {{ rm -f \"$w\"; exit 1; }}"
+            "{define}; {can_hash} || {{ echo 'it has no `sha256sum`, which checks the copy: install \
+             coreutils' >&2; exit 1; }}; w=$f.$(uname -n).$$; {make} && cat > \"$w\" && {keep} || \
+             {{ rm -f \"$w\"; exit 1; }}"
         );
         let put = [&place[..], put.as_bytes()].concat();
         let (ask, put) = (line(&ask.concat()), line(&put));
