@@ -7,18 +7,20 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+use crate::deadline::sample;
 use crate::support;
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::abort;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use support::{
-    ABORTED, Scratch, Test, end_of, forever, is_suspended, is_there, kill, note, pool, suspend,
-    tests, until,
+    ABORTED, Dice, Scratch, Test, end_of, forever, is_suspended, is_there, kill, note, pool,
+    suspend, tests, until,
 };
 use trefoil::task::WorkerExit;
 use trefoil::{CancelToken, Process, ProcessPool, Shutdown, Task, TaskError};
@@ -114,6 +116,27 @@ fn traced(scratch: &Scratch, breaks: u8) -> Traced {
         path: scratch.text(),
         secret: 1000,
         breaks,
+    }
+}
+
+/// A result that the pool's helper threads decode.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    item: u64,
+    bytes: Vec<u8>,
+}
+
+/// Works, panics, aborts or takes long.
+fn accidental((item, what): (u64, u64)) -> Answer {
+    match what {
+        0 => resume_unwind(Box::new("an accident")),
+        1 => abort(),
+        2 => std::thread::sleep(Duration::from_millis(40)),
+        _ => {}
+    }
+    Answer {
+        item,
+        bytes: vec![1; item as usize % 50 * 100],
     }
 }
 
@@ -446,6 +469,46 @@ tests! {
         procs.kill();
         let stats = procs.stats();
         assert_eq!((stats.workers, stats.pending, stats.completed, stats.failed), (0, 0, 1000, 2));
+    }
+
+    /// Whatever becomes of a call, its items are counted before the caller has its end.
+    fn nothing_is_pending_after_the_last_call() {
+        let procs = ProcessPool::builder().workers(3).max_tasks_per_worker(40).build().unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut dice = Dice(7);
+                while !over.load(Ordering::Relaxed) {
+                    let pids = procs.worker_pids();
+                    if !pids.is_empty() {
+                        kill(pids[dice.roll(pids.len() as u64) as usize]);
+                    }
+                    std::thread::sleep(Duration::from_micros(dice.roll(20_000)));
+                }
+            });
+            let mut dice = Dice(11);
+            for round in 0..sample(240) {
+                let n = 1 + dice.roll(300);
+                let accident = if dice.roll(2) == 0 { dice.roll(2 * n) } else { u64::MAX };
+                let items = (0..n).map(|item| (item, if item == accident { dice.roll(3) } else { 9 }));
+                let items: Vec<_> = items.collect();
+                let call = procs.call(accidental).retry(round as u32 % 3);
+                let call = if dice.roll(4) == 0 { call.timeout(Duration::from_millis(1 + dice.roll(30))) } else { call };
+                match dice.roll(6) {
+                    0 => drop(call.map(items)),
+                    1 => drop(call.map_each(items)),
+                    2 => call.imap(items).for_each(drop),
+                    3 => call.imap_unordered(items).for_each(drop),
+                    4 => {
+                        let tasks: Vec<_> = items.into_iter().map(|item| call.spawn(item)).collect();
+                        tasks.into_iter().for_each(|task| drop(task.join()));
+                    }
+                    _ => drop(call.map_with(&vec![1u8; 40_000], items, |_, item| accidental(item))),
+                }
+                assert_eq!(procs.stats().pending, 0, "round {round}");
+            }
+            over.store(true, Ordering::Relaxed);
+        });
     }
 
     fn nothing_blocks_a_loop() {

@@ -49,6 +49,19 @@ tests! {
         ]);
     }
 
+    /// As with JSON, and as the documentation of `Portable` says.
+    fn an_option_of_nothing_is_nothing_behind_an_attribute() {
+        let procs = pool(1);
+        let field = |value| procs.spawn(Optional::One { value }, |Optional::One { value }| value).join().unwrap();
+        assert_eq!((field(Some(Some(1))), field(None)), (Some(Some(1)), None));
+        assert_eq!(field(Some(None)), None);
+        let json = serde_json::to_string(&Optional::One { value: Some(None) }).unwrap();
+        let Optional::One { value } = serde_json::from_str(&json).unwrap();
+        assert_eq!(value, None);
+        let unit = procs.spawn(OfUnit::One { value: Some(()) }, |OfUnit::One { value }| value).join();
+        assert_eq!(unit.unwrap(), None);
+    }
+
     fn flattened_and_skipped_fields_travel() {
         let mut event = Event::default();
         there_and_back(&[event.clone()]);
@@ -180,6 +193,18 @@ where
     assert_eq!(procs.map(many(), |value: T| value).unwrap(), all);
     let each: Result<Vec<T>, _> = procs.imap(many(), |value: T| value).collect();
     assert_eq!(each.unwrap(), all);
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Optional {
+    One { value: Option<Option<u8>> },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum OfUnit {
+    One { value: Option<()> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

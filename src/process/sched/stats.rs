@@ -1,7 +1,8 @@
 //! The statistics of a pool.
 //!
-//! The scheduler counts, any thread reads. The items of a task are counted before it ends, so a
-//! caller that has its result sees them here.
+//! The scheduler counts, any thread reads. The items of a task are counted before the scheduler
+//! ends it, and those of an `imap` before it gets their results, so a caller that has its result
+//! sees them here. A caller that cancels does not wait for the scheduler, so it may see them later.
 //!
 //! Tests: `tests/process/calls.rs`.
 
@@ -72,7 +73,9 @@ pub struct ProcessStats {
     pub workers: usize,
     /// How many of them have something to do.
     pub busy: usize,
-    /// How many items wait or run. Items that were just handed over by `spawn` may be missing.
+    /// How many items wait or run. Items that were just handed over by `spawn` may be missing. Those
+    /// of a call that was cancelled, or of an `imap` that was dropped, count until the pool has
+    /// noticed that, a moment later. After the results of all other calls it is 0.
     pub pending: u64,
     /// How many items have given a value.
     pub completed: u64,
