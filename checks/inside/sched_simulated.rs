@@ -9,6 +9,7 @@
 //! - every job ends exactly once, with all of its values or with an error that it may have (W5):
 //!   `WorkerDied` only if a worker died in one of its items;
 //! - in a job whose items are waited for one by one, each is answered exactly once;
+//! - an item whose end its caller learns is not pending any more (`stats`);
 //! - an item ends in `TimedOut` if and only if it has run for that long;
 //! - no worker begins an item before its initializer has ended, without its job's context, or after
 //!   its maximum number of items; when an initializer panics everything fails, and no worker is
@@ -79,9 +80,23 @@ struct Book {
     /// When each item was last started.
     started: HashMap<Item, Instant>,
     now: Option<Instant>,
+    counters: Option<Arc<Counters>>,
+    /// How many items of each job have been fed and have not ended for its caller.
+    unanswered: HashMap<u64, u64>,
 }
 
 impl Book {
+    /// The caller of a job learns that so many of its items have ended: they do not count as
+    /// pending any more.
+    fn answers(&mut self, job: u64, items: u64) {
+        let left = self.unanswered.entry(job).or_default();
+        *left = left.saturating_sub(items);
+        let most = self.unanswered.values().sum();
+        let pending = |counters: &Arc<Counters>| counters.read(0, false).pending;
+        let pending = self.counters.as_ref().map_or(0, pending);
+        assert!(pending <= most, "{pending} items are pending, of {most}");
+    }
+
     fn overtime(&self, item: Item, timeout: Duration) -> bool {
         let started = self.started.get(&item);
         started.is_some_and(|at| self.now.is_some_and(|now| *at + timeout <= now))
@@ -98,6 +113,9 @@ struct BookSink {
 impl Sink for BookSink {
     fn take(&mut self, index: usize, values: Values) -> Option<Values> {
         let items = values.downcast::<Vec<Item>>().unwrap();
+        let mut book = self.book.lock().unwrap();
+        book.answers(self.id, items.len() as u64);
+        drop(book);
         for (at, (job, item)) in (index as u64..).zip(*items) {
             assert_eq!((job, item), (self.id, at), "values keep their order");
             assert!(self.values.insert(item), "one value for each item");
@@ -108,6 +126,7 @@ impl Sink for BookSink {
     fn error(&mut self, index: usize, error: TaskError) {
         let item = (self.id, index as u64);
         let mut book = self.book.lock().unwrap();
+        book.answers(self.id, 1);
         if let (TaskError::TimedOut, Some(timeout)) = (&error, self.timeout) {
             assert!(book.overtime(item, timeout), "{item:?} had time left");
         }
@@ -122,6 +141,7 @@ impl Sink for BookSink {
             let late = |item: &Item| item.0 == self.id && book.overtime(*item, timeout);
             assert!(book.started.keys().any(late), "nothing was late");
         }
+        book.answers(self.id, u64::MAX);
         let before = book.ended.insert(self.id, result);
         assert!(before.is_none(), "a job ends once");
         None
@@ -268,6 +288,10 @@ impl World {
         };
         let replace_after = policy.replace_after;
         let counters = Arc::new(Counters::new());
+        let book = Book {
+            counters: Some(counters.clone()),
+            ..Book::default()
+        };
         let mut world = Self {
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             now,
@@ -288,7 +312,7 @@ impl World {
             jobs: HashMap::new(),
             open: Vec::new(),
             next_job: 1,
-            book: Arc::default(),
+            book: Arc::new(Mutex::new(book)),
             attachments: HashMap::new(),
             laden: 0,
             hostile: true,
@@ -414,6 +438,11 @@ impl World {
                 chunk.push(&item).unwrap();
             }
         }
+        let mut book = self.book.lock().unwrap();
+        if !book.ended.contains_key(&id) {
+            *book.unanswered.entry(id).or_default() += to - from;
+        }
+        drop(book);
         let feed = Feed {
             id,
             base: from as usize,
