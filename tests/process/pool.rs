@@ -951,38 +951,27 @@ tests! {
         assert_eq!(listing.join().unwrap(), "0\n1\n2\n3\n");
     }
 
-    #[cfg(unix)]
     fn what_an_item_started_ends_with_its_worker() {
-        let start: fn(()) -> u32 = |()| support::sleeper().spawn().unwrap().id();
-        let ends: [(&str, fn(String)); 4] = [
-            ("abort", |_| abort()),
-            ("exit", |_| exit(0)),
-            ("killed", |path| note(&path, std::process::id().into())),
-            ("replaced", drop),
-        ];
-        for (name, end) in ends {
-            let procs = ProcessPool::builder().workers(1);
-            let procs = match name {
-                "replaced" => procs.max_tasks_per_worker(2),
-                _ => procs,
-            };
-            let procs = procs.build().unwrap();
-            let child = procs.spawn((), start).join().unwrap();
-            assert!(!is_dead(child), "{name}: the worker lives");
-            let scratch = Scratch::new(name);
-            let _ = procs.spawn(scratch.text(), end).join();
-            if name == "killed" {
-                kill(scratch.notes()[0] as u32);
-            }
+        let start = |procs: &ProcessPool| procs.spawn((), |()| support::sleeper().spawn().unwrap().id()).join().unwrap();
+        let ends_with = |procs: &ProcessPool, end: &dyn Fn()| {
+            let child = start(procs);
+            assert!(!is_dead(child), "its worker lives");
+            end();
             until(|| is_dead(child));
-        }
-        // And when the pool ends.
+        };
         let procs = pool(1);
-        let child = procs.spawn((), start).join().unwrap();
+        ends_with(&procs, &|| drop(procs.spawn((), |()| -> () { abort() }).join()));
+        ends_with(&procs, &|| drop(procs.spawn((), |()| -> () { exit(0) }).join()));
+        ends_with(&procs, &|| kill(procs.worker_pids()[0]));
+        let brief = ProcessPool::builder().workers(1).max_tasks_per_worker(2).build().unwrap();
+        ends_with(&brief, &|| drop(brief.spawn((), drop).join()));
+        // And when the pool ends.
+        let child = start(&procs);
         drop(procs);
         until(|| is_dead(child));
     }
 
+    #[cfg(unix)]
     fn what_programs_keep_a_worker_does_not() {
         // Without close-on-exec: as a C library opens its files, or a shell hands them on.
         let (reader, writer) = rustix::pipe::pipe().unwrap();

@@ -5,10 +5,11 @@
 //! does: the pool does not notice that there is no process of its own behind it. The script
 //! explains what it does on the cluster.
 //!
-//! **Protocol.** The gateway's standard input is a socket (`dask_control`). On it the gateway writes
-//! `ready THREADS` or, at any time, `error WORDS` when it loses the cluster. The pool sends it the
-//! ends of streams, each with one byte, and `f` with the number of a result that the cluster need
-//! not keep any longer. When the gateway ends, by itself or killed, the scheduler removes its tasks and results.
+//! **Protocol.** The gateway's standard input is a socket (`dask_control`). On it the gateway
+//! writes `ready THREADS` or, at any time, `error WORDS` when it loses the cluster. The pool sends
+//! it the ends of streams, each with one byte, and `f` with the number of a result that the cluster
+//! need not keep any longer. When the gateway ends, by itself or killed, the scheduler removes its
+//! tasks and results.
 //!
 //! Tests: `tests/dask/main.rs`; `wire::tests` checks that the script numbers frames and records as
 //! `wire` does.

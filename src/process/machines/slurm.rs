@@ -186,9 +186,10 @@ impl Slurm {
 
     /// Copies the executable to the nodes: for a cluster that has no shared file system. It goes
     /// with Slurm's `sbcast` to each node that has a worker and no copy yet, into this directory
-    /// there (`"/tmp"`). All users may be able to write to that, if it has the sticky bit, as `/tmp`
-    /// has: in it, a directory is made that belongs to this user. A copy is known by its SHA-256, which is compared each time before it
-    /// is started. One that no pool has used for a month is removed when another is made.
+    /// there (`"/tmp"`). All users may be able to write to that, if it has the sticky bit, as
+    /// `/tmp` has: in it, a directory is made that belongs to this user. A copy is known by its
+    /// SHA-256, which is compared each time before it is started. One that no pool has used for a
+    /// month is removed when another is made.
     ///
     /// What workers print under [`sbatch`](Self::sbatch) is thrown away, unless a
     /// [`directory`](Self::directory) that the nodes share is named for it. Of this and

@@ -5,9 +5,9 @@
 //! of the executable (`slurm_copy`). It ends what no slot wants, and what is out of reach. Then it
 //! sleeps until the driver rings, a process connects, a copy has ended, or one of these is due.
 //!
-//! A job ends with its worker, unless Slurm does not notice that (its daemon for the job was killed,
-//! the node is out of reach): then it would hold its place for minutes. So the job of each worker
-//! that has ended is ended here after [`LINGER`].
+//! A job ends with its worker, unless Slurm does not notice that (its daemon for the job was
+//! killed, the node is out of reach): then it would hold its place for minutes. So the job of each
+//! worker that has ended is ended here after [`LINGER`].
 //!
 //! A job that ends before it has called back is replaced by another, since the fault may be its
 //! node's. After [`MOST_EARLY_ENDS`] of them, or if there is no other job, the callers get its last
@@ -426,9 +426,9 @@ impl Attending {
             // (Slurm does not end such a step that is cancelled, but it does if its client goes.)
             Way::Srun => {
                 for id in left {
-                    self.clients
-                        .get_mut(&id)
-                        .map(|client| drop(client.stdin.take()));
+                    if let Some(client) = self.clients.get_mut(&id) {
+                        drop(client.stdin.take());
+                    }
                 }
             }
         }

@@ -3,7 +3,8 @@
 //! **Job.** A worker is *asked* for, then *pending* as a job of Slurm's, then *ready* when both of
 //! its connections have shown the pool's key, then *present* in a slot, then *ended*. The pool's
 //! side (`slurm_launch`) asks, takes what is ready, and learns of ends; the thread (`slurm_attend`)
-//! submits jobs, and ends what is too many or left. Here a new connection becomes a worker ([`SlurmState::answer`]).
+//! submits jobs, and ends what is too many or left. Here a new connection becomes a worker
+//! ([`SlurmState::answer`]).
 //!
 //! Tests: `tests/slurm/`.
 

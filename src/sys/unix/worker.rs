@@ -87,7 +87,8 @@ pub(crate) fn is_socket_of(stream: impl AsFd, parent: u32) -> bool {
 /// refuses the call that tells.
 pub(crate) fn is_child_of(parent: u32) -> Option<bool> {
     let known = std::os::unix::process::parent_id();
-    // (The call has no errors of its own. That of a filter is a negative number, as no process has.)
+    // (The call has no errors of its own. That of a filter is a negative number, as no process
+    // has.)
     i32::try_from(known).is_ok().then_some(known == parent)
 }
 
