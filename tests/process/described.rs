@@ -58,6 +58,8 @@ tests! {
         let json = serde_json::to_string(&Optional::One { value: Some(None) }).unwrap();
         let Optional::One { value } = serde_json::from_str(&json).unwrap();
         assert_eq!(value, None);
+        let untagged = procs.spawn(Either::One { either: Some(None) }, |Either::One { either }| either).join();
+        assert_eq!(untagged.unwrap(), None);
         let unit = procs.spawn(OfUnit::One { value: Some(()) }, |OfUnit::One { value }| value).join();
         assert_eq!(unit.unwrap(), None);
     }
@@ -199,6 +201,12 @@ where
 #[serde(tag = "kind")]
 enum Optional {
     One { value: Option<Option<u8>> },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Either {
+    One { either: Option<Option<u8>> },
 }
 
 #[derive(Serialize, Deserialize)]

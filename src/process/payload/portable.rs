@@ -14,12 +14,12 @@ use serde::de::DeserializeOwned;
 /// ```
 ///
 /// Attributes of serde's for self-describing formats (`untagged`, `tag`, `flatten`,
-/// `skip_serializing_if`) work as with JSON. So does what JSON cannot tell apart: within a type
-/// with one of these, `Some(None)` and `Some(())` arrive as `None`. A type that could not be read
-/// back from JSON either is an error at run time: [`TaskError::Codec`](crate::TaskError::Codec).
-/// The price: a type that is neither the standard library's nor this crate's takes some more bytes,
-/// namely the names of its fields, once in each argument or result, and about two bytes for each
-/// field. (A vector of numbers in it takes five.)
+/// `skip_serializing_if`) work as with JSON. So does what JSON cannot tell apart: within an enum
+/// with `tag` or `untagged`, and in what is flattened, `Some(None)` and `Some(())` arrive as
+/// `None`. A type that could not be read back from JSON either is an error at run time:
+/// [`TaskError::Codec`](crate::TaskError::Codec). The price: a type that is neither the standard
+/// library's nor this crate's takes some more bytes, namely the names of its fields, once in each
+/// argument or result, and about two bytes for each field. (A vector of numbers in it takes five.)
 ///
 /// References and handles of this process cannot travel. (Use a `String` instead of a `&str`, for
 /// which the compiler says that the "implementation of `Deserialize` is not general enough".)
