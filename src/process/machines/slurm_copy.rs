@@ -35,8 +35,9 @@ type Trouble = (i32, &'static str);
 
 const NO_PLACE: Trouble = (
     121,
-    "the executable's copy cannot be kept on the node: its directory cannot be made, belongs to \
-     another user, is full or lets nothing be executed: name another with `copy_executable`",
+    "the executable's copy cannot be kept on the node: its directory cannot be made, is a link, \
+     belongs to another user, can be written to by others, is full or lets nothing be executed: \
+     name another with `copy_executable`",
 );
 const NOT_COME: Trouble = (
     122,
