@@ -277,7 +277,7 @@ fn a_task_that_asks_one_socket_in_many_ways_lets_others_run() {
                     }
                     assert!(free < 100);
                 }
-                pending().await
+                pending::<()>().await;
             });
             assert!(count.await < 300);
         });
