@@ -7,6 +7,7 @@
     clippy::print_stderr
 )] // a program, not the crate
 
+use crate::deadline::sample;
 use crate::support;
 
 use std::collections::HashSet;
@@ -115,6 +116,24 @@ fn count_up((tx, own, sent, size): (Sender<Numbered>, usize, SharedAtomics<Atomi
 }
 
 type Numbered = (usize, u64, Vec<u8>);
+
+/// Sends so many items of every size around that of a record.
+fn mixture((tx, own, count): (Sender<Numbered>, usize, u64)) {
+    for n in 0..count {
+        let bytes = filled(own, n);
+        tx.send_blocking((own, n, bytes)).unwrap();
+    }
+}
+
+/// The bytes of the `n`th item of sender `own`.
+fn filled(own: usize, n: u64) -> Vec<u8> {
+    let size = match n % 64 {
+        0 => 5000,
+        1 => 0,
+        n => n as usize * 3,
+    };
+    vec![(n as u8) ^ (own as u8 + 1).wrapping_mul(31); size]
+}
 
 fn count_down((rx, own, received): (Receiver<Vec<u8>>, usize, SharedAtomics<AtomicU64>)) {
     while rx.recv_blocking().is_ok() {
@@ -228,10 +247,12 @@ tests! {
             assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput, "{refused}");
         }
         // Short items, the longest that fit into a record, and longer ones.
-        let (tx, rx) = channel::<Vec<u8>>(20_000).unwrap();
-        for size in (0..70).chain([4096, 100_000]) {
-            tx.send_blocking(vec![7; size]).unwrap();
-            assert_eq!(rx.recv_blocking().unwrap(), vec![7; size]);
+        for capacity in [10, 10_000, 20_000, 40_000] {
+            let (tx, rx) = channel::<Vec<u8>>(capacity).unwrap();
+            for size in (0..140).chain([4096, 100_000]) {
+                tx.send_blocking(vec![7; size]).unwrap();
+                assert_eq!(rx.recv_blocking().unwrap(), vec![7; size]);
+            }
         }
     }
 
@@ -258,6 +279,30 @@ tests! {
         assert_eq!(total, 1999 * 1000);
         drop(procs);
         nothing_left_since(before);
+    }
+
+    fn many_senders_mix_nothing_up() {
+        let count = sample(24_000) as u64;
+        for (senders, capacity) in [(3, 64), (8, 40_000)] {
+            let procs = ProcessPool::with_workers(senders).unwrap();
+            let (tx, rx) = channel::<Numbered>(capacity).unwrap();
+            let sends = (0..senders).map(|own| procs.spawn((tx.clone(), own, count), mixture));
+            let sends: Vec<_> = sends.collect();
+            drop(tx);
+            let mut next = vec![0; senders];
+            loop {
+                let (own, n, bytes) = match rx.recv_blocking() {
+                    Ok(item) => item,
+                    Err(TaskError::Closed) => break,
+                    Err(error) => panic!("{error}"),
+                };
+                assert_eq!(n, next[own], "in order, each once, none left out");
+                assert!(bytes == filled(own, n), "{own}, {n}: {bytes:?}");
+                next[own] += 1;
+            }
+            join_all(sends).wait().into_iter().for_each(|sent| sent.unwrap());
+            assert_eq!(next, vec![count; senders]);
+        }
     }
 
     fn calls_that_wait_for_one_another_whatever_was_shipped_to_whom() {
@@ -397,11 +442,11 @@ tests! {
     fn large_items() {
         let (tx, rx) = channel::<Vec<u8>>(1).unwrap();
         let sender = Process::spawn(tx, |tx: Sender<Vec<u8>>| {
-            for size in [0, 61, 62, 63, 4095, 4096, 65_536, 1 << 20, 8 << 20] {
+            for size in [0, 122, 123, 124, 4095, 4096, 65_536, 1 << 20, 8 << 20] {
                 tx.send_blocking(vec![size as u8 ^ 0x55; size]).unwrap();
             }
         }).unwrap();
-        for size in [0, 61, 62, 63, 4095, 4096, 65_536, 1 << 20, 8 << 20] {
+        for size in [0, 122, 123, 124, 4095, 4096, 65_536, 1 << 20, 8 << 20] {
             assert!(rx.recv_blocking().unwrap() == vec![size as u8 ^ 0x55; size], "{size}");
         }
         is_closed(rx.recv_blocking());

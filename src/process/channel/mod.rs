@@ -92,9 +92,11 @@ macro_rules! end {
         }
     };
 }
+mod checksum;
 pub(crate) mod pair;
 mod pipe;
 mod receiver;
+mod rooms;
 mod sender;
 
 #[doc(hidden)] // the documented path is `process::channel`

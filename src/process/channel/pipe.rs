@@ -7,12 +7,12 @@
 //! ```
 //!
 //! 1. An item is encoded. One that does not fit into a record goes into the file, into pages that
-//!    no other item gets.
+//!    no other item gets ([`Rooms`]). The record has its checksum.
 //! 2. The sender takes a credit from the semaphore (an `eventfd`, which begins with the capacity),
 //!    or waits until there is one, and writes the record, which the kernel takes and hands out in
 //!    one piece.
-//! 3. A receiver reads a record, releases a credit, and takes the item out of the file, whose pages
-//!    are freed.
+//! 3. A receiver reads a record, releases a credit, takes the item out of the file, whose pages are
+//!    freed, and compares the checksum.
 //!
 //! **Ends.** The pipe's write end is only in senders, its read end only in receivers. So the kernel
 //! reports when all peers are gone, however they ended. A write to a pipe without readers also
@@ -31,33 +31,43 @@
 //!   readers never see parts of two.
 //! - **W22** Nothing from the pipe or the file is trusted: lengths and offsets are checked against
 //!   the file before they are used, and undecodable data is an error.
+//! - **W23** An item that is received is the one that was sent with its record, or an error: the
+//!   checksum says so. It rests neither on W21 nor on whose pages are whose.
 //!
 //! Tests: `tests/process/channel.rs`. Rejected: `docs/DESIGN.md`.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use super::checksum::checksum;
+use super::rooms::{PAGE, Rooms};
 use crate::alarm::Interest;
 use crate::loom::Mutex;
 use crate::process::payload::attachments::Attachment;
 use crate::process::payload::scope;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::poll::poll;
-use crate::sys::{broken_pipe, conduit, ends, files};
+use crate::sys::{broken_pipe, conduit, ends, files, large_pages};
 
-/// Large items begin at multiples of this in the file.
-const PAGE: usize = 4096;
-
-/// How long a record is, and how long in a channel of very many (W21).
-const LONG: usize = 64;
+/// How long a record may be (W21). A channel has the longest ones that its pipe has room for.
+const LENGTHS: [usize; 4] = [LONG, 64, 32, SHORT];
+const LONG: usize = 128;
 const SHORT: usize = 16;
 
-/// The first byte of a record whose item is in the file.
+/// The first byte of a record whose item is in the file: the number of its first page and its
+/// length follow the checksum, in [`PLACE`] and [`LENGTH`]. The first byte of another record is the
+/// item's length, and the item follows the checksum.
 const ELSEWHERE: u8 = 0xff;
+
+/// Where in a record the checksum is, and what follows it.
+const CHECKSUM: Range<usize> = 1..5;
+const PLACE: Range<usize> = 5..11;
+const LENGTH: Range<usize> = 11..16;
 
 /// The pipe that every user may have: a mebibyte. The kernel frees no page before all of it was
 /// read, so a page more is needed than the records take.
@@ -72,14 +82,6 @@ const STILL_LOOKS: u32 = 3;
 /// How often a waiting sender checks whether the channel stands still.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
-/// The length of the records of a channel with this capacity.
-fn record_length(capacity: usize) -> usize {
-    match capacity <= (COMMON - PAGE) / LONG {
-        true => LONG,
-        false => SHORT,
-    }
-}
-
 /// Which end of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -92,11 +94,15 @@ pub(super) enum Side {
 pub(super) struct ChannelPipe {
     side: Side,
     pipe: Arc<Attachment>,
-    /// The file for large items. Its position, which all ends share, is where the next one begins.
+    /// The file for large items.
     file: Arc<Attachment>,
+    /// The room in it, for an end that sends.
+    rooms: Option<Rooms>,
     /// A semaphore: how many items may be sent now.
     credits: Arc<Attachment>,
     capacity: usize,
+    /// How long its records are: one of [`LENGTHS`].
+    length: usize,
     /// When this end was made, a write without a receiver would have ended this process.
     is_deadly: bool,
     standstill: Mutex<Option<Standstill>>,
@@ -124,6 +130,9 @@ pub(super) enum PipeError {
     Broken(String),
 }
 
+/// The numbers of an end's files where it travels, and its capacity and the length of a record.
+type Names = ([u64; 3], [u64; 2]);
+
 /// What is written into the pipe: the item itself, or its place in the file.
 pub(super) type PipeRecord = [u8; LONG];
 
@@ -131,66 +140,83 @@ impl ChannelPipe {
     /// Both ends of a new channel.
     pub(super) fn pair(capacity: usize) -> io::Result<(Arc<Self>, Arc<Self>)> {
         let capacity = capacity.max(1);
-        let needed = capacity
-            .saturating_mul(record_length(capacity))
-            .saturating_add(PAGE);
-        let too_large = || {
+        let Some((length, (read, write))) = Self::pipe(capacity)? else {
             let words = format!(
                 "the system has no room for {capacity} items in a channel between processes"
             );
-            io::Error::new(io::ErrorKind::InvalidInput, words)
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
         };
-        if needed > LARGEST {
-            return Err(too_large());
-        }
-        let (read, write) = conduit::pipe(needed)?.ok_or_else(too_large)?;
-        let file = Attachment::new(conduit::file()?);
+        let file = Attachment::new(conduit::file(PAGE)?);
         let credits = Attachment::new(conduit::credits(capacity as u32)?);
         let end = |side, pipe| {
             let (file, credits) = (file.clone(), credits.clone());
-            Self::new(side, Attachment::new(pipe), file, credits, capacity)
+            Self::new(
+                side,
+                [Attachment::new(pipe), file, credits],
+                capacity,
+                length,
+            )
         };
-        Ok((end(Side::Sends, write), end(Side::Receives, read)))
+        Ok((end(Side::Sends, write)?, end(Side::Receives, read)?))
+    }
+
+    /// A pipe for so many records, and how long they are. `None`: the system has no room for them.
+    fn pipe(capacity: usize) -> io::Result<Option<(usize, (OwnedFile, OwnedFile))>> {
+        for length in LENGTHS {
+            let needed = capacity.saturating_mul(length).saturating_add(PAGE);
+            let most = if length == SHORT { LARGEST } else { COMMON };
+            if needed <= most
+                && let Some(pipe) = conduit::pipe(needed)?
+            {
+                return Ok(Some((length, pipe)));
+            }
+        }
+        Ok(None)
     }
 
     fn new(
         side: Side,
-        pipe: Arc<Attachment>,
-        file: Arc<Attachment>,
-        credits: Arc<Attachment>,
+        [pipe, file, credits]: [Arc<Attachment>; 3],
         capacity: usize,
-    ) -> Arc<Self> {
+        length: usize,
+    ) -> io::Result<Arc<Self>> {
         pipe.set_end();
-        Arc::new(Self {
+        let rooms = (side == Side::Sends)
+            .then(|| Rooms::of(&file))
+            .transpose()?;
+        Ok(Arc::new(Self {
             side,
             pipe,
             file,
+            rooms,
             credits,
             capacity,
+            length,
             is_deadly: side == Side::Sends && broken_pipe::is_deadly(),
             standstill: Mutex::new(None),
-        })
+        }))
     }
 
     /// Attaches it to the value that is being encoded. Returns the numbers that name it there.
-    pub(super) fn load(&self) -> Result<(u64, u64, u64, u64), String> {
+    pub(super) fn load(&self) -> Result<Names, String> {
         let [pipe, file, credits] = [&self.pipe, &self.file, &self.credits].map(scope::attach);
-        Ok((pipe?, file?, credits?, self.capacity as u64))
+        let numbers = [self.capacity, self.length].map(|number| number as u64);
+        Ok(([pipe?, file?, credits?], numbers))
     }
 
     /// The end that came with a value under these `names`. Nothing of it is trusted.
-    pub(super) fn unload(side: Side, names: (u64, u64, u64, u64)) -> Result<Arc<Self>, String> {
-        let [pipe, file, credits] = [names.0, names.1, names.2].map(scope::attached);
+    pub(super) fn unload(side: Side, (files, numbers): Names) -> Result<Arc<Self>, String> {
+        let [pipe, file, credits] = files.map(scope::attached);
         let (pipe, file, credits) = (pipe?, file?, credits?);
         let wrong = || scope::said("what came along is no end of a channel");
-        if ends::is_pipe(&pipe, side == Side::Sends) != Ok(true) {
+        let [capacity, length] = numbers.map(|number| number.clamp(1, LARGEST as u64) as usize);
+        if ends::is_pipe(&pipe, side == Side::Sends) != Ok(true) || !LENGTHS.contains(&length) {
             return Err(wrong());
         }
         for quick in [&pipe, &credits] {
             ends::unblock(quick).map_err(|_| wrong())?;
         }
-        let capacity = names.3.clamp(1, LARGEST as u64) as usize;
-        Ok(Self::new(side, pipe, file, credits, capacity))
+        Self::new(side, [pipe, file, credits], capacity, length).map_err(|_| wrong())
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -200,7 +226,7 @@ impl ChannelPipe {
     /// How many records there are.
     pub(super) fn length(&self) -> usize {
         let bytes = ends::waiting(&self.pipe);
-        bytes as usize / record_length(self.capacity)
+        bytes as usize / self.length
     }
 
     /// Whether all peers are gone.
@@ -224,19 +250,23 @@ impl ChannelPipe {
     /// Puts the bytes of an item into a record, or into the file.
     pub(super) fn pack(&self, item: &[u8]) -> Result<PipeRecord, PipeError> {
         let mut record = [0; LONG];
-        if item.len() < record_length(self.capacity) {
+        record[CHECKSUM].copy_from_slice(&checksum(item).to_le_bytes());
+        let inside = &mut record[CHECKSUM.end..self.length];
+        if let Some(inside) = inside.get_mut(..item.len()) {
+            inside.copy_from_slice(item);
             record[0] = item.len() as u8;
-            record[1..][..item.len()].copy_from_slice(item);
             return Ok(record);
         }
         let no_memory =
             |why: io::Error| PipeError::Broken(format!("there is no memory for it: {why}"));
-        let room = item.len().next_multiple_of(PAGE) as u64;
-        let end = ends::advance(&self.file, room);
-        let offset = end.map_err(|error| no_memory(error.into()))? - room;
-        let page = offset / PAGE as u64;
-        record[..8].copy_from_slice(&(page << 8 | u64::from(ELSEWHERE)).to_le_bytes());
-        record[8..16].copy_from_slice(&(item.len() as u64).to_le_bytes());
+        let room = self.rooms.as_ref().and_then(|own| own.take(item.len()));
+        let length = (item.len() as u64).to_le_bytes();
+        let (Some(offset), [.., 0, 0, 0]) = (room, length) else {
+            return Err(no_memory(io::ErrorKind::FileTooLarge.into()));
+        };
+        record[0] = ELSEWHERE;
+        record[PLACE].copy_from_slice(&(offset / PAGE as u64).to_le_bytes()[..PLACE.len()]);
+        record[LENGTH].copy_from_slice(&length[..LENGTH.len()]);
         if let Err(why) = files::write_all_at(&self.file.descriptor, item, offset) {
             self.discard(&record);
             return Err(no_memory(why));
@@ -279,7 +309,7 @@ impl ChannelPipe {
     }
 
     fn write(&self, record: &PipeRecord) -> Result<(), Errno> {
-        let record = &record[..record_length(self.capacity)];
+        let record = &record[..self.length];
         let write = || ends::write(&self.pipe, record);
         match self.is_deadly {
             true => broken_pipe::quietly(write),
@@ -335,24 +365,33 @@ impl ChannelPipe {
     /// The bytes of the next item.
     pub(super) fn receive(&self) -> Result<Vec<u8>, PipeError> {
         let mut record = [0; LONG];
-        let length = record_length(self.capacity);
+        let length = self.length;
         let count = match ends::read(&self.pipe, &mut record[..length]) {
             Ok(count @ 1..) => count,
             Err(Errno::AGAIN) => return Err(PipeError::Wait),
             Ok(0) | Err(_) => return Err(PipeError::Closed),
         };
         let _ = ends::write(&self.credits, &1u64.to_ne_bytes());
-        let broken = |what: &str| PipeError::Broken(format!("what arrived is no item: {what}"));
         if count != length {
             return Err(broken("it is not whole"));
         }
-        if record[0] != ELSEWHERE {
-            let item = record[1..length].get(..usize::from(record[0]));
-            return item
-                .map(<[u8]>::to_vec)
-                .ok_or_else(|| broken("its length is wrong"));
+        let item = match record[0] {
+            ELSEWHERE => self.take_out(&record)?,
+            short => {
+                let inside = &record[CHECKSUM.end..length];
+                let item = inside.get(..short.into());
+                item.ok_or_else(|| broken("its length is wrong"))?.to_vec()
+            }
+        };
+        match checksum(&item).to_le_bytes() == record[CHECKSUM] {
+            true => Ok(item),
+            false => Err(broken("its checksum is another's")),
         }
-        let (offset, length) = elsewhere(&record);
+    }
+
+    /// The bytes of an item in the file, whose pages are freed.
+    fn take_out(&self, record: &PipeRecord) -> Result<Vec<u8>, PipeError> {
+        let (offset, length) = elsewhere(record);
         let size = ends::length(&self.file);
         let inside = offset.checked_add(length).is_some_and(|end| end <= size);
         if !inside {
@@ -364,22 +403,37 @@ impl ChannelPipe {
     }
 
     fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, PipeError> {
-        let broken = |why: String| PipeError::Broken(format!("it cannot be read: {why}"));
-        let (mut item, length) = (Vec::new(), length as usize);
-        item.try_reserve_exact(length)
-            .map_err(|error| broken(error.to_string()))?;
-        item.resize(length, 0);
-        let read = ends::read_exact_at(&self.file.descriptor, &mut item, offset);
-        read.map_err(|error| broken(error.to_string()))?;
+        let failed = |why: String| PipeError::Broken(format!("it cannot be read: {why}"));
+        let (mut item, length) = (Vec::new(), usize::try_from(length).unwrap_or(usize::MAX));
+        let room = item.try_reserve_exact(length);
+        room.map_err(|error| failed(error.to_string()))?;
+        large_pages::advise(&mut item);
+        while item.len() < length {
+            let at = offset + item.len() as u64;
+            match ends::append_at(&self.file, &mut item, at) {
+                Ok(0) => return Err(failed("it ends too early".to_owned())),
+                Ok(_) => {}
+                Err(error) => return Err(failed(io::Error::from(error).to_string())),
+            }
+        }
+        item.truncate(length); // the vector may have more room
         Ok(item)
     }
 }
 
+#[cold]
+fn broken(what: &str) -> PipeError {
+    PipeError::Broken(format!("what arrived is no item: {what}"))
+}
+
 /// Where the item is, and how long.
 fn elsewhere(record: &PipeRecord) -> (u64, u64) {
-    let (words, _) = record.as_chunks();
-    let [place, length] = [words[0], words[1]].map(u64::from_le_bytes);
-    ((place >> 8).saturating_mul(PAGE as u64), length)
+    let [place, length] = [PLACE, LENGTH].map(|at| {
+        let mut number = [0; 8];
+        number[..at.len()].copy_from_slice(&record[at]);
+        u64::from_le_bytes(number)
+    });
+    (place * PAGE as u64, length)
 }
 
 // Waiting.
@@ -417,10 +471,8 @@ impl ChannelPipe {
 mod tests {
     use super::*;
 
-    const ITEM: PipeRecord = [1; LONG];
-
     fn sends(pipe: &ChannelPipe) -> bool {
-        match pipe.send(&ITEM) {
+        match pipe.send(&pipe.pack(b"item").unwrap()) {
             Ok(()) => true,
             Err(PipeError::Wait) => false,
             Err(other) => panic!("{other:?}"),
@@ -464,8 +516,76 @@ mod tests {
             assert!(!tx.stands_still(2), "not before a second is over");
         }
         tx.standstill.lock().as_mut().unwrap().since -= STILL;
-        assert_eq!(tx.write_without_credit(&ITEM, 2), Err(Errno::AGAIN));
+        let record = tx.pack(b"item").unwrap();
+        assert_eq!(tx.write_without_credit(&record, 2), Err(Errno::AGAIN));
         assert_eq!(tx.length(), 3);
+    }
+
+    #[test]
+    fn no_two_items_get_the_same_room() {
+        const EACH: usize = 20_000;
+        let (tx, _rx) = ChannelPipe::pair(1).unwrap();
+        let offsets = || {
+            let pack = || elsewhere(&tx.pack(&[1; 200]).unwrap()).0;
+            std::iter::repeat_with(pack).take(EACH).collect::<Vec<_>>()
+        };
+        let mut all: Vec<u64> = std::thread::scope(|scope| {
+            let threads = [0; 4].map(|_| scope.spawn(offsets));
+            threads.map(|thread| thread.join().unwrap()).concat()
+        });
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 4 * EACH);
+    }
+
+    #[test]
+    fn what_is_not_the_item_is_an_error() {
+        for (capacity, size) in [(9, 3), (9, 300), (9, 9000), (50_000, 3), (50_000, 12)] {
+            let (tx, rx) = ChannelPipe::pair(capacity).unwrap();
+            let item = vec![7; size];
+            let damages: [fn(&ChannelPipe, &mut PipeRecord); 4] = [
+                |_, _| (),
+                |tx, record| tx.discard(record),
+                |tx, record| {
+                    let place = elsewhere(record).0 + 7;
+                    files::write_all_at(&tx.file.descriptor, b"other", place).unwrap();
+                },
+                |_, record| record[CHECKSUM.end + 1] ^= 1,
+            ];
+            for (n, damage) in damages.iter().enumerate() {
+                let mut record = tx.pack(&item).unwrap();
+                if record[0] == ELSEWHERE || n == 0 || n == 3 {
+                    damage(&tx, &mut record);
+                    tx.send(&record).unwrap();
+                    match (n, rx.receive()) {
+                        (0, received) => assert_eq!(received.unwrap(), item),
+                        (_, Err(PipeError::Broken(_))) => {}
+                        (_, received) => panic!("{capacity} {size} {n}: {received:?}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn records_are_as_long_as_there_is_room() {
+        for (capacity, length) in [
+            (1, 128),
+            (8160, 128),
+            (8161, 64),
+            (16_321, 32),
+            (32_641, 16),
+            (65_280, 16),
+        ] {
+            let (tx, rx) = ChannelPipe::pair(capacity).unwrap();
+            assert_eq!((tx.length, rx.length), (length, length));
+            for size in [length - CHECKSUM.end, length - CHECKSUM.end + 1] {
+                let record = tx.pack(&vec![7; size]).unwrap();
+                assert_eq!(record[0] == ELSEWHERE, size + CHECKSUM.end > length);
+                tx.send(&record).unwrap();
+                assert_eq!(rx.receive().unwrap(), vec![7; size]);
+            }
+        }
     }
 
     #[test]

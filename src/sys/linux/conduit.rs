@@ -35,9 +35,10 @@ pub(crate) fn credits(count: u32) -> io::Result<OwnedFd> {
     Ok(eventfd(count, flags)?)
 }
 
-/// A file for items that are too large for a record.
-pub(crate) fn file() -> io::Result<OwnedFd> {
-    memory_file::create("trefoil-channel", 0)
+/// A file for items that are too large for a record: zeros, so many bytes, which can be mapped. It
+/// grows by what is written behind them.
+pub(crate) fn file(length: usize) -> io::Result<OwnedFd> {
+    memory_file::create_growing("trefoil-channel", length)
 }
 
 /// Gives a part of the file back to the system, in whole pages.

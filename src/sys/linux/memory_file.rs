@@ -53,6 +53,13 @@ pub(crate) fn create_sealed(name: &str, length: usize) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
+/// A memory file of `length` bytes, all zero, which can grow but not shrink.
+pub(crate) fn create_growing(name: &str, length: usize) -> io::Result<OwnedFd> {
+    let file = create(name, length)?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file)
+}
+
 /// A memory file of `length` bytes, all zero, whose pages are all allocated.
 pub(crate) fn create_reserved(name: &str, length: usize) -> io::Result<OwnedFd> {
     let file = create(name, length)?;

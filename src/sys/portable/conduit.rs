@@ -26,7 +26,7 @@ pub(crate) fn credits(_count: u32) -> io::Result<OwnedFile> {
 }
 
 /// A file for items that are too large for a record: unsupported here.
-pub(crate) fn file() -> io::Result<OwnedFile> {
+pub(crate) fn file(_length: usize) -> io::Result<OwnedFile> {
     Err(refused())
 }
 

@@ -2,12 +2,10 @@
 //!
 //! Tests: `tests/process/channel.rs`.
 
-use std::fs::File;
-use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FileType, OFlags, SeekFrom};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::{Result, retry_on_intr};
 
 /// Whether the file is the write end of a pipe (`writes`), or else its read end.
@@ -34,11 +32,6 @@ pub(crate) fn waiting(end: impl AsFd) -> u64 {
     rustix::io::ioctl_fionread(end).unwrap_or(0)
 }
 
-/// Moves the position, which all holders of the file share, and returns the new one.
-pub(crate) fn advance(file: impl AsFd, by: u64) -> Result<u64> {
-    rustix::fs::seek(file, SeekFrom::Current(by as i64))
-}
-
 pub(crate) fn length(file: impl AsFd) -> u64 {
     rustix::fs::fstat(file).map_or(0, |stat| stat.st_size as u64)
 }
@@ -51,6 +44,7 @@ pub(crate) fn write(end: impl AsFd, bytes: &[u8]) -> Result<usize> {
     retry_on_intr(|| rustix::io::write(&end, bytes))
 }
 
-pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    file.read_exact_at(bytes, offset)
+/// Reads from `offset` on, into the spare capacity of `bytes`. Returns how many bytes came.
+pub(crate) fn append_at(file: impl AsFd, bytes: &mut Vec<u8>, offset: u64) -> Result<usize> {
+    retry_on_intr(|| rustix::io::pread(&file, spare_capacity(bytes), offset))
 }

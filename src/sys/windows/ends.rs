@@ -1,8 +1,6 @@
 //! Operations on the files of a channel's ends. This system has no channels between processes
 //! (`conduit`), so all of them fail.
 
-use std::fs::File;
-use std::io;
 use std::os::windows::io::AsHandle;
 
 use rustix::io::{Errno, Result};
@@ -22,11 +20,6 @@ pub(crate) fn waiting(_end: impl AsHandle) -> u64 {
     0
 }
 
-/// Moves the position in the file: unsupported here.
-pub(crate) fn advance(_file: impl AsHandle, _by: u64) -> Result<u64> {
-    Err(Errno::OPNOTSUPP)
-}
-
 /// The length of the file: zero here.
 pub(crate) fn length(_file: impl AsHandle) -> u64 {
     0
@@ -43,6 +36,6 @@ pub(crate) fn write(_end: impl AsHandle, _bytes: &[u8]) -> Result<usize> {
 }
 
 /// Reads from the file: unsupported here.
-pub(crate) fn read_exact_at(_file: &File, _bytes: &mut [u8], _offset: u64) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+pub(crate) fn append_at(_file: impl AsHandle, _bytes: &mut Vec<u8>, _offset: u64) -> Result<usize> {
+    Err(Errno::OPNOTSUPP)
 }
