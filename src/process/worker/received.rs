@@ -15,14 +15,17 @@ use crate::sys::large_pages;
 use crate::sys::poll::poll;
 use crate::sys::refused::refused;
 
-/// How much is received at once, unless a frame has announced that it is larger.
+/// How much is received at once, unless a frame has announced that it is larger; and how much of a
+/// large one. (The room is zeroed first, so this is less than what the processor caches.)
 const ROOM: usize = 8 << 10;
+const MORE: usize = 512 << 10;
 /// How much of the buffer is kept after a large frame.
 const KEPT: usize = 4 << 20;
 
 /// For a frame of up to so many bytes, memory is allocated as soon as its length is known; for a
-/// larger one, as its bytes arrive.
+/// larger one, [`GROWTH`] times as much as has arrived.
 const BELIEVED: usize = 64 << 20;
+const GROWTH: usize = 16;
 
 /// Where bytes come from, and where the end of the parent is seen.
 #[derive(Debug)]
@@ -108,22 +111,24 @@ impl Received {
         frame.extend_from_slice(self.take(length));
     }
 
-    /// Moves what has not been used to the front of the buffer, and makes the buffer as large as
-    /// the first frame. True: nothing is there.
+    /// Moves what has not been used to the front of the buffer, and makes room for more of the first
+    /// frame. True: nothing is there.
     pub(super) fn make_room(&mut self) -> bool {
         self.tidy();
-        // The room grows with what has arrived, so that a wrong length does not allocate much
-        // memory.
-        let want = announced(&self.bytes[..self.end]).unwrap_or(0);
-        let want = want.min(BELIEVED.max(4 * self.end));
-        if want > self.bytes.len() || self.end == 0 && self.bytes.len() > KEPT {
-            // Exactly as much room as is needed, so that the memory of one large frame is not kept
-            // for ever.
-            let mut exact = Vec::with_capacity(want.max(ROOM));
-            large_pages::advise(&mut exact);
-            exact.extend_from_slice(&self.bytes[..self.end]);
-            exact.resize(want.max(ROOM), 0);
-            self.bytes = exact;
+        let length = announced(&self.bytes[..self.end]).unwrap_or(0).max(ROOM);
+        let want = length.min(self.end + MORE);
+        if want > self.bytes.capacity() || self.end == 0 && self.bytes.capacity() > KEPT {
+            // The memory grows with what has arrived, so that a wrong length does not allocate
+            // much; and by a factor, so that no byte is copied often. It is never more than the
+            // frame needs, so that the memory of one large frame is not kept for ever.
+            let most = length.min(BELIEVED.max(GROWTH * self.end));
+            let mut bytes = Vec::with_capacity(most);
+            large_pages::advise(&mut bytes);
+            bytes.extend_from_slice(&self.bytes[..self.end]);
+            self.bytes = bytes;
+        }
+        if want > self.bytes.len() {
+            self.bytes.resize(want, 0);
         }
         self.end == 0
     }
@@ -168,5 +173,55 @@ impl Received {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(all(test, unix, not(any(loom, miri))))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::loom::thread::Builder;
+    use crate::process::wire::Frame;
+
+    /// The buffer grows with what has arrived: seldom, and never far beyond it, whatever the head
+    /// of the frame says.
+    #[test]
+    fn a_large_frame_is_moved_seldom_and_believed_as_it_comes() {
+        const SENT: usize = 24 << 20;
+        let (mut parent, worker) = UnixStream::pair().unwrap();
+        let mut received = Received::new(ParentStream {
+            stream: Stream::new(worker.into()),
+            parents_end: None,
+        });
+        let sends = move || {
+            let copy = Frame::Copy {
+                id: 1,
+                length: 1 << 40,
+                bytes: &[],
+            };
+            parent.write_all(&copy.head(1 << 40)).unwrap();
+            let bytes = vec![7; 1 << 20];
+            let mut sent = 0;
+            while sent < SENT {
+                parent.write_all(&bytes).unwrap();
+                sent += bytes.len();
+            }
+            parent // open until then, because its end would end this process
+        };
+        let sender = Builder::new().spawn(sends).unwrap();
+        let mut places = Vec::new();
+        while received.end < SENT {
+            received.make_room();
+            places.push(received.bytes.as_ptr());
+            let most = BELIEVED.max(GROWTH * received.end);
+            assert!(received.bytes.capacity() <= most, "{}", received.end);
+            assert!(received.bytes.len() - received.end <= MORE);
+            assert!(received.receive(RecvFlags::empty()).unwrap());
+        }
+        places.dedup();
+        assert!(places.len() <= 4, "{} moves", places.len());
+        assert!(received.rest()[20..].iter().all(|byte| *byte == 7));
+        drop(sender.join().unwrap());
     }
 }
