@@ -127,7 +127,7 @@ impl PoolState {
     }
 
     /// The common context of a `map_with`.
-    pub(crate) fn common<C: Serialize>(&self, common: &C) -> Result<Context, TaskError> {
+    pub(crate) fn common<C: Serialize + 'static>(&self, common: &C) -> Result<Context, TaskError> {
         let mut chunk = Chunk::new(self.fast.is_none());
         push(&mut chunk, common)?;
         Ok(Context {
@@ -295,7 +295,10 @@ pub(crate) fn encode<A: Portable>(
 /// Appends an argument. A panic in its `Serialize` becomes an error, as one in its `Deserialize`
 /// will.
 #[inline]
-pub(crate) fn push<A: Serialize>(chunk: &mut Chunk, argument: &A) -> Result<(), TaskError> {
+pub(crate) fn push<A: Serialize + 'static>(
+    chunk: &mut Chunk,
+    argument: &A,
+) -> Result<(), TaskError> {
     match panic::catch(|| chunk.push(argument)) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unencodable::<A>(error)),

@@ -95,7 +95,10 @@ impl Chunk {
 
     /// Appends an argument. After an error the chunk is as before.
     #[inline]
-    pub(crate) fn push<A: Serialize>(&mut self, argument: &A) -> Result<(), postcard::Error> {
+    pub(crate) fn push<A: Serialize + 'static>(
+        &mut self,
+        argument: &A,
+    ) -> Result<(), postcard::Error> {
         let start = self.end;
         self.bytes.truncate(start);
         // Room for the item's length: the most for the first item. A large item is the only one of

@@ -3,7 +3,7 @@
 //!
 //! **Writing.** Bytes are appended to a vector ([`Tail`]). A large piece is written only if memory
 //! can be allocated for it. One that is on offer (`scope`) is lent instead, and an empty string is
-//! written.
+//! written. A `vector` of bytes or floats is written and read in one piece.
 //!
 //! **Reading.** [`Bytes`], the source of the bytes, also checks how deep the recursion is
 //! (`depth`). A value that would need more stack than this thread has is a codec error: in a worker
@@ -28,6 +28,7 @@ use super::described::{self, writer};
 use super::known::{is_number, is_plain};
 use super::scope::{self, Encoding};
 use super::shared_buffer::is_large;
+use super::vector;
 use crate::sys::{free_memory, large_pages};
 use crate::task::{CodecDirection, CodecError, TaskError};
 
@@ -40,7 +41,7 @@ const LARGE: usize = 64 << 20;
 
 /// Appends `value` to `out`, and puts what travels beside it into `beside`.
 #[inline]
-pub(crate) fn encode<T: Serialize + ?Sized>(
+pub(crate) fn encode<T: Serialize + 'static>(
     value: &T,
     out: &mut Vec<u8>,
     beside: &mut Option<Box<Encoding>>,
@@ -49,12 +50,19 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
         let output = Tail(out);
         return value.serialize(&mut postcard::Serializer { output });
     }
-    scope::encoding(beside, || match is_plain::<T>() {
-        true => {
-            let output = Tail(out);
-            value.serialize(&mut postcard::Serializer { output })
+    scope::encoding(beside, || {
+        if !is_plain::<T>() {
+            return describe(value, out);
         }
-        false => describe(value, out),
+        let output = Tail(out);
+        let mut serializer = postcard::Serializer { output };
+        match vector::memory(value) {
+            Some((count, memory)) => {
+                count.serialize(&mut serializer)?;
+                ser_flavors::Flavor::try_extend(&mut serializer.output, memory)
+            }
+            None => value.serialize(&mut serializer),
+        }
     })
 }
 
@@ -147,13 +155,21 @@ impl ser_flavors::Flavor for Tail<'_> {
 
 /// Decodes a value, which must use all bytes.
 #[inline(always)]
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned + 'static>(
+    bytes: &[u8],
+) -> std::result::Result<T, String> {
     let alone = is_number::<T>();
     if !alone {
         drop(scope::words());
     }
     if !is_plain::<T>() {
         return decode_described(bytes);
+    }
+    if let Some(value) = vector::read(bytes) {
+        return match scope::is_unread(bytes) {
+            true => Err(unread()),
+            false => Ok(value),
+        };
     }
     // Built here, so that it is inlined: `take_from_bytes` is a call.
     let mut deserializer = postcard::Deserializer::from_flavor(Bytes::new(bytes));
@@ -210,7 +226,7 @@ pub(crate) fn codec_error(name: &'static str, way: CodecDirection, detail: Strin
 
 /// The source of a decoding on this thread: bytes, and a limit for the recursion.
 struct Bytes<'de> {
-    bytes: de_flavors::Slice<'de>,
+    left: &'de [u8],
     depth: Depth,
 }
 
@@ -218,7 +234,7 @@ impl<'de> Bytes<'de> {
     #[inline(always)]
     fn new(bytes: &'de [u8]) -> Self {
         Self {
-            bytes: de_flavors::Slice::new(bytes),
+            left: bytes,
             depth: Depth::here(),
         }
     }
@@ -231,22 +247,29 @@ impl<'de> de_flavors::Flavor<'de> for Bytes<'de> {
     #[inline(always)]
     fn pop(&mut self) -> Result<u8> {
         self.depth.check()?;
-        self.bytes.pop()
+        let Some((first, left)) = self.left.split_first() else {
+            return Err(Error::DeserializeUnexpectedEnd);
+        };
+        self.left = left;
+        Ok(*first)
     }
 
     #[inline(always)]
     fn size_hint(&self) -> Option<usize> {
-        self.bytes.size_hint()
+        Some(self.left.len())
     }
 
     #[inline(always)]
     fn try_take_n(&mut self, count: usize) -> Result<&'de [u8]> {
-        self.bytes.try_take_n(count)
+        let (taken, left) =
+            (self.left.split_at_checked(count)).ok_or(Error::DeserializeUnexpectedEnd)?;
+        self.left = left;
+        Ok(taken)
     }
 
     #[inline(always)]
     fn finalize(self) -> Result<&'de [u8]> {
-        self.bytes.finalize()
+        Ok(self.left)
     }
 }
 
@@ -265,7 +288,7 @@ mod tests {
             0.5f64,
         );
         for length in 0..40 {
-            let value = (&value, "x".repeat(length));
+            let value = (value.clone(), "x".repeat(length));
             let mut out = vec![1, 2];
             encode(&value, &mut out, &mut None).unwrap();
             assert_eq!(out[2..], postcard::to_stdvec(&value).unwrap());
@@ -287,6 +310,59 @@ mod tests {
             let all: Vec<u8> = serde::Deserialize::deserialize(deserializer)?;
             assert_eq!(all, [1, 2]);
             Ok(Self)
+        }
+    }
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Skips {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left_out: Option<u8>,
+        bytes: Vec<u8>,
+        mixed: Vec<Mixed>,
+        units: Vec<()>,
+        last: u8,
+    }
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Mixed {
+        Number(i64),
+        Text(String),
+        Many(Vec<f32>),
+    }
+
+    /// It cannot be read without its description.
+    #[test]
+    fn runs_of_one_kind_and_of_others_follow_one_another() {
+        let (one, text) = (|| Mixed::Number(-1), || Mixed::Text("ü".to_owned()));
+        let many = || Mixed::Many(vec![0.5; 3]);
+        let runs = [1, 2, 3, 130].map(|length| {
+            let of = |make: &dyn Fn() -> Mixed| (0..length).map(|_| make()).collect::<Vec<_>>();
+            [
+                of(&one),
+                of(&text),
+                of(&many),
+                of(&many),
+                of(&text),
+                of(&one),
+            ]
+        });
+        let value = Skips {
+            left_out: None,
+            bytes: (0..200).collect(),
+            mixed: runs.into_iter().flatten().flatten().collect(),
+            units: vec![(); 5],
+            last: 7,
+        };
+        let mut out = Vec::new();
+        encode(&value, &mut out, &mut None).unwrap();
+        assert!(
+            out.last().is_some_and(|last| last & 0x80 != 0),
+            "it must be described"
+        );
+        assert_eq!(decode::<Skips>(&out), Ok(value));
+        for cut in 0..out.len() {
+            assert!(decode::<Skips>(&out[..cut]).is_err());
         }
     }
 

@@ -50,7 +50,7 @@ const KEPT: &str =
     "it brings something along that is not a part of its bytes, and cannot be kept with them";
 
 /// In a worker: the answer for `value`.
-pub(crate) fn answer<R: Serialize>(value: &R) -> Result<Answer, postcard::Error> {
+pub(crate) fn answer<R: Serialize + 'static>(value: &R) -> Result<Answer, postcard::Error> {
     let (mut bytes, mut beside) = (vec![0], Some(Encoding::bytes(KEPT)));
     encode(value, &mut bytes, &mut beside)?;
     if beside.is_some_and(|own| !own.is_empty()) {
@@ -64,7 +64,7 @@ pub(crate) fn answer<R: Serialize>(value: &R) -> Result<Answer, postcard::Error>
 }
 
 /// Decodes a value from an answer's bytes.
-pub(crate) fn value<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, String> {
+pub(crate) fn value<R: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<R, String> {
     decode(bytes.get(1..).unwrap_or_default())
 }
 

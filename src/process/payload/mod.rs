@@ -1,7 +1,7 @@
 //! What a call carries: arguments and results as bytes, and what travels beside the bytes.
 //!
 //! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
-//! which types it adds a description (`described`). What does not fit into bytes goes beside them
+//! which types it adds a description (`described`); a `vector` of bytes is copied. What does not fit into bytes goes beside them
 //! (`scope`): descriptors (`attachments`), some of which stand for memory (`mapped`, `shared`) or
 //! are sent as a copy (`copies`), and large arrays of numbers (`bulk`), which are lent
 //! (`shared_buffer`).
@@ -61,3 +61,4 @@ pub(super) mod raw_plain;
 pub(super) mod scope;
 pub(super) mod shared;
 pub(super) mod shared_buffer;
+mod vector;

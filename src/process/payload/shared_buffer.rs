@@ -326,7 +326,7 @@ mod tests {
     fn what_is_lent_is_missing_in_the_bytes_and_known_beside_them() {
         let mut chunk = Chunk::lending(&Arc::new(SharedBuffer::new()));
         let bulk = Bulk::from(vec![5u16; LEND_FROM]);
-        chunk.push(&(7u8, &bulk)).unwrap();
+        chunk.push(&(7u8, bulk.clone())).unwrap();
         let mut items = wire::Reader(&chunk.bytes);
         assert_eq!(items.bytes(), Some(&[7, 0][..]));
         let mut plain = Chunk::default();

@@ -192,7 +192,7 @@ impl Outlet {
 
     /// Adds a value record. After an error nothing was added.
     #[inline]
-    fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
+    fn value<R: Serialize + 'static>(&mut self, value: &R) -> Result<(), postcard::Error> {
         self.release();
         let Self {
             encoding, scratch, ..
@@ -453,7 +453,10 @@ impl<'a> Batch<'a> {
 
     /// Sends the item's result. After an error nothing was sent.
     #[inline]
-    pub(crate) fn value<R: Serialize>(&mut self, value: &R) -> Result<(), postcard::Error> {
+    pub(crate) fn value<R: Serialize + 'static>(
+        &mut self,
+        value: &R,
+    ) -> Result<(), postcard::Error> {
         self.end_child();
         self.state.outlet.value(value)?;
         self.open = false;

@@ -40,8 +40,8 @@ type Trampoline = unsafe fn(usize, &mut Batch<'_>);
 /// was loaded at run time.
 pub(crate) fn code_of<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
 where
-    A: DeserializeOwned,
-    R: Serialize,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
 {
     code_ref::<fn(A) -> R>(run::<A, R>, function as usize)
 }
@@ -50,8 +50,8 @@ where
 /// for it.
 pub(crate) fn code_of_kept<A, R>(function: fn(A) -> R) -> Result<CodeRef, TaskError>
 where
-    A: DeserializeOwned,
-    R: Serialize,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
 {
     code_ref::<fn(A) -> R>(run_kept::<A, R>, function as usize)
 }
@@ -60,8 +60,8 @@ where
 pub(crate) fn code_of_with<C, A, R>(function: fn(&C, A) -> R) -> Result<CodeRef, TaskError>
 where
     C: DeserializeOwned + 'static,
-    A: DeserializeOwned,
-    R: Serialize,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
 {
     code_ref::<fn(&C, A) -> R>(run_with::<C, A, R>, function as usize)
 }
@@ -105,7 +105,10 @@ pub(crate) fn call(code: CodeRef, batch: &mut Batch<'_>) -> bool {
 ///
 /// # Safety
 /// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
-unsafe fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
+unsafe fn run<A: DeserializeOwned + 'static, R: Serialize + 'static>(
+    function: usize,
+    batch: &mut Batch<'_>,
+) {
     let function = std::ptr::with_exposed_provenance::<()>(function);
     // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
     // the address of this very instance of `run`.
@@ -117,7 +120,10 @@ unsafe fn run<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Ba
 ///
 /// # Safety
 /// W6, W7: `function` is the address of a `fn(A) -> R` of this image.
-unsafe fn run_kept<A: DeserializeOwned, R: Serialize>(function: usize, batch: &mut Batch<'_>) {
+unsafe fn run_kept<A: DeserializeOwned + 'static, R: Serialize + 'static>(
+    function: usize,
+    batch: &mut Batch<'_>,
+) {
     let function = std::ptr::with_exposed_provenance::<()>(function);
     // SAFETY: W6, W7: the address is that of a `fn(A) -> R`, made together with
     // the address of this very instance of `run_kept`.
@@ -135,8 +141,8 @@ unsafe fn run_kept<A: DeserializeOwned, R: Serialize>(function: usize, batch: &m
 unsafe fn run_with<C, A, R>(function: usize, batch: &mut Batch<'_>)
 where
     C: DeserializeOwned + 'static,
-    A: DeserializeOwned,
-    R: Serialize,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
 {
     let function = std::ptr::with_exposed_provenance::<()>(function);
     // SAFETY: W6, W7: the address is that of a `fn(&C, A) -> R`, made together with
@@ -156,8 +162,8 @@ fn each<A, R>(
     batch: &mut Batch<'_>,
     call: impl Fn(&mut Batch<'_>, A) -> Result<R, (CodecOf, String)>,
 ) where
-    A: DeserializeOwned,
-    R: Serialize,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
 {
     loop {
         let cell = batch.call();

@@ -36,8 +36,6 @@ pub(super) mod writer;
 
 use std::fmt;
 
-use serde::Deserialize;
-
 /// How many names are kept.
 const NAMES: usize = 255;
 
@@ -45,7 +43,7 @@ const NAMES: usize = 255;
 const MUST: u32 = 1 << 31;
 
 /// As which of serde's types a value was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tag {
     End,
     Bool,
@@ -76,6 +74,36 @@ enum Tag {
 }
 
 impl Tag {
+    /// All of them, each in the place of its number.
+    const ALL: [Self; 26] = [
+        Self::End,
+        Self::Bool,
+        Self::U8,
+        Self::U16,
+        Self::U32,
+        Self::U64,
+        Self::U128,
+        Self::I8,
+        Self::I16,
+        Self::I32,
+        Self::I64,
+        Self::I128,
+        Self::F32,
+        Self::F64,
+        Self::Char,
+        Self::Str,
+        Self::Bytes,
+        Self::None,
+        Self::Some,
+        Self::Unit,
+        Self::Seq,
+        Self::Tuple,
+        Self::Map,
+        Self::Struct,
+        Self::UnitVariant,
+        Self::Variant,
+    ];
+
     /// The tag for the type of this name, if it is one of serde's numbers.
     #[inline(always)]
     fn of_number(name: &str) -> Option<Self> {
@@ -165,5 +193,16 @@ impl serde::de::Error for Error {
         Self::Described(format!(
             "unknown variant `{name}`, expected one of {expected:?}"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tag_is_in_its_place() {
+        let places = Tag::ALL.iter().map(|tag| *tag as usize);
+        assert!(places.eq(0..Tag::ALL.len()));
     }
 }

@@ -118,7 +118,13 @@ impl<'de, F: Flavor<'de> + 'de> Reader<'de, F> {
 
     fn tag(&mut self) -> Result<Tag> {
         self.depth.check()?;
-        self.told()
+        let left = self.description.unwrap_or_default();
+        let (number, left) = left
+            .split_first()
+            .ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        let tag = Tag::ALL.get(usize::from(*number));
+        self.description = Some(left);
+        Ok(*tag.ok_or(postcard::Error::DeserializeBadEnum)?)
     }
 
     /// Reads a name; `None`: there are no more.
@@ -180,7 +186,6 @@ struct Value<'a, 'de, F: Flavor<'de>> {
 impl<'de, F: Flavor<'de> + 'de> Value<'_, 'de, F> {
     /// Passes the value to the visitor as its description says; without a description, as the type
     /// that was asked for.
-    #[inline]
     fn visit<V: Visitor<'de>>(self, asked: Tag, visitor: V) -> Result<V::Value> {
         let reader = self.reader;
         match self.tag.unwrap_or(asked) {
@@ -249,6 +254,22 @@ macro_rules! visits {
     };
 }
 
+/// The same for values that are read by one call, and are mostly of the type that was asked for:
+/// then this is all that a sequence of them takes for each.
+macro_rules! reads {
+    ($($method:ident: $tag:ident, $visit:ident;)*) => {
+        $(
+            #[inline]
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+                match self.tag {
+                    None | Some(Tag::$tag) => visitor.$visit(self.reader.get()?),
+                    Some(_) => self.visit(Tag::$tag, visitor),
+                }
+            }
+        )*
+    };
+}
+
 impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
     type Error = Error;
 
@@ -259,20 +280,23 @@ impl<'de, F: Flavor<'de> + 'de> Deserializer<'de> for Value<'_, 'de, F> {
         }
     }
 
+    reads! {
+        deserialize_bool: Bool, visit_bool;
+        deserialize_u8: U8, visit_u8;
+        deserialize_u16: U16, visit_u16;
+        deserialize_u32: U32, visit_u32;
+        deserialize_u64: U64, visit_u64;
+        deserialize_i8: I8, visit_i8;
+        deserialize_i16: I16, visit_i16;
+        deserialize_i32: I32, visit_i32;
+        deserialize_i64: I64, visit_i64;
+        deserialize_f32: F32, visit_f32;
+        deserialize_f64: F64, visit_f64;
+    }
+
     visits! {
-        deserialize_bool: Bool,
-        deserialize_u8: U8,
-        deserialize_u16: U16,
-        deserialize_u32: U32,
-        deserialize_u64: U64,
         deserialize_u128: U128,
-        deserialize_i8: I8,
-        deserialize_i16: I16,
-        deserialize_i32: I32,
-        deserialize_i64: I64,
         deserialize_i128: I128,
-        deserialize_f32: F32,
-        deserialize_f64: F64,
         deserialize_char: Char,
         deserialize_str: Str,
         deserialize_string: Str,
@@ -433,6 +457,8 @@ enum Left<'de> {
     Run(&'de [u8]),
     /// So many more parts of a run: where its description begins, their number, and what follows.
     Again(&'de [u8], usize, &'de [u8]),
+    /// So many more parts of a run that a tag alone describes, such as numbers.
+    Same(Tag, usize),
     Nothing,
 }
 
@@ -460,10 +486,20 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
                 }
                 Left::Run(run) => {
                     let run = *run;
+                    let left = self.reader.description.unwrap_or_default().len();
+                    let tag = match run.get(..run.len().saturating_sub(left)) {
+                        Some([number]) => Tag::ALL.get(usize::from(*number)),
+                        _ => None,
+                    };
                     let more = self.reader.told::<usize>()?.saturating_sub(1);
                     let behind = self.reader.description.unwrap_or_default();
-                    self.left = Left::Again(run, more, behind);
+                    self.left = match tag {
+                        Some(tag) => Left::Same(*tag, more),
+                        None => Left::Again(run, more, behind),
+                    };
                 }
+                Left::Same(_, 0) => self.left = Left::Runs,
+                Left::Same(..) => return Ok(true),
                 Left::Again(_, 0, behind) => {
                     self.reader.description = Some(behind);
                     self.left = Left::Runs;
@@ -475,6 +511,18 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
                 }
             }
         }
+    }
+
+    /// Reads the next part, if there is one.
+    #[inline(never)]
+    fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        if !self.next()? {
+            return Ok(None);
+        }
+        if let Left::Same(..) = self.left {
+            return self.next_element_seed(seed);
+        }
+        seed.deserialize(self.reader.value()?).map(Some)
     }
 
     /// Checks that all described parts have been read.
@@ -489,11 +537,14 @@ impl<'de, F: Flavor<'de> + 'de> Parts<'_, 'de, F> {
 impl<'de, F: Flavor<'de> + 'de> SeqAccess<'de> for Parts<'_, 'de, F> {
     type Error = Error;
 
+    #[inline(always)]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
-        match self.next()? {
-            true => seed.deserialize(self.reader.value()?).map(Some),
-            false => Ok(None),
+        if let Left::Same(tag, more @ 1..) = &mut self.left {
+            *more -= 1;
+            let (reader, tag) = (&mut *self.reader, Some(*tag));
+            return seed.deserialize(Value { reader, tag }).map(Some);
         }
+        self.part(seed)
     }
 
     fn size_hint(&self) -> Option<usize> {

@@ -1,0 +1,108 @@
+//! Vectors whose encoding is their memory, written and read in one piece.
+//!
+//! serde passes a vector on number by number, which takes many times as long as copying it. The
+//! encoding of bytes and floats is their number and then the vector's memory. So a vector of these
+//! that is the whole argument or result is copied. One that is a part of something else goes
+//! through serde, and so may one side alone: the bytes are the same.
+//!
+//! [`Any`] says whether a type is such a vector. For every other type nothing of this is left in an
+//! optimised program.
+//!
+//! Tests: below.
+
+use std::any::{Any, TypeId};
+
+use super::raw_plain::{Plain, bytes_of, numbers_of};
+
+/// Whether this machine's memory has the order of bytes that the encoding has.
+const IS_ALIKE: bool = cfg!(target_endian = "little");
+
+/// How many numbers `value` has, and their memory, if it is such a vector.
+#[inline]
+pub(super) fn memory<T: Any>(value: &T) -> Option<(usize, &[u8])> {
+    fn of<N: Plain>(value: &dyn Any) -> Option<(usize, &[u8])> {
+        let numbers = value.downcast_ref::<Vec<N>>()?;
+        Some((numbers.len(), bytes_of(numbers)))
+    }
+    if !IS_ALIKE {
+        return None;
+    }
+    of::<u8>(value)
+        .or_else(|| of::<i8>(value))
+        .or_else(|| of::<f32>(value))
+        .or_else(|| of::<f64>(value))
+}
+
+/// The value that `bytes` encode, if it is such a vector. `None` also if they encode none: then
+/// serde has the words for it.
+#[inline]
+pub(super) fn read<T: Any>(bytes: &[u8]) -> Option<T> {
+    fn of<N: Plain, T: Any>(bytes: &[u8]) -> Option<T> {
+        if TypeId::of::<T>() != TypeId::of::<Vec<N>>() {
+            return None;
+        }
+        let (count, memory) = postcard::take_from_bytes::<usize>(bytes).ok()?;
+        if count.checked_mul(size_of::<N>()) != Some(memory.len()) {
+            return None;
+        }
+        let mut numbers = Some(numbers_of::<N>(memory)?);
+        let numbers: &mut dyn Any = &mut numbers;
+        numbers.downcast_mut::<Option<T>>()?.take()
+    }
+    if !IS_ALIKE {
+        return None;
+    }
+    of::<u8, T>(bytes)
+        .or_else(|| of::<i8, T>(bytes))
+        .or_else(|| of::<f32, T>(bytes))
+        .or_else(|| of::<f64, T>(bytes))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::process::payload::codec::{decode, encode};
+
+    fn goes_both_ways<N>(number: impl Fn(usize) -> N)
+    where
+        N: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + 'static,
+        Vec<N>: Any,
+    {
+        for count in [0, 1, 3, 127, 128, 5000, 20_000] {
+            let value: Vec<N> = (0..count).map(&number).collect();
+            let mut out = vec![9];
+            encode(&value, &mut out, &mut None).unwrap();
+            assert_eq!(out[1..], postcard::to_stdvec(&value).unwrap());
+            assert_eq!(decode::<Vec<N>>(&out[1..]), Ok(value));
+            for wrong in [&out[1..out.len() - 1], &[&out[1..], &[0]].concat()] {
+                assert!(decode::<Vec<N>>(wrong).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn either_way_gives_the_same() {
+        goes_both_ways(|n| n as u8);
+        goes_both_ways(|n| n as i8);
+        goes_both_ways(|n| n as f32 / 3.0);
+        goes_both_ways(|n| -(n as f64) / 7.0);
+        goes_both_ways(|n| n as u16);
+        goes_both_ways(|n| n.to_string());
+    }
+
+    #[test]
+    fn what_is_no_such_vector_is_left_alone() {
+        assert!(
+            memory(&vec![1.5f32]).is_some_and(|(count, memory)| (count, memory.len()) == (1, 4))
+        );
+        assert!(memory(&vec![1u16]).is_none() && memory(&7u8).is_none());
+        assert!(memory(&Some(vec![1u8])).is_none() && memory(&"x".to_owned()).is_none());
+        assert_eq!(read(&[2, 7, 8]), Some(vec![7u8, 8]));
+        assert_eq!(read::<Vec<u16>>(&[2, 7, 8]), None);
+        assert_eq!(read::<Vec<f32>>(&[2, 7, 8]), None);
+        assert_eq!(read::<Vec<u8>>(&[]), None);
+    }
+}
