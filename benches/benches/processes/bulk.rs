@@ -1,6 +1,7 @@
 //! Large arguments and results.
 
 use std::hint::black_box;
+use std::io::{Read, Write};
 
 use trefoil::{Bulk, Shared};
 use trefoil_benches::rows::{Bench, Entry, Goal, Kind, Row, Unit};
@@ -139,4 +140,63 @@ pub fn ways(bench: &mut Bench) {
         let row = format!("{}: `Bulk` there", name(size));
         bench.report(Row::new(row, Unit::Us, &[]), &measured);
     }
+}
+
+/// What is too large to be lent, and goes through the sockets.
+pub fn large(bench: &mut Bench) {
+    let size = bench.pick(1 << 20, 256 << 20, 256 << 20);
+    let bytes = vec![7_u8; size];
+    let entries = vec![
+        Entry::hot(Kind::Ours, "trefoil", 1, |count| {
+            for _ in 0..count {
+                let bulk = Bulk::from(&bytes[..]);
+                let call = peers::trefoil().spawn(bulk, |bulk: Bulk<u8>| bulk.len());
+                assert_eq!(call.join().expect("it answers"), size);
+            }
+        }),
+        Entry::hot(Kind::OursToo, "back, made there", 1, |count| {
+            for _ in 0..count {
+                let call = peers::trefoil().spawn(size, |size| Bulk::from(vec![7_u8; size]));
+                assert_eq!(call.join().expect("it comes").len(), size);
+            }
+        }),
+        Entry::hot(Kind::OursToo, peers::PLAIN, 1, |count| {
+            for _ in 0..count {
+                let bulk = Bulk::from(&bytes[..]);
+                let call = peers::plain().spawn(bulk, |bulk: Bulk<u8>| bulk.len());
+                assert_eq!(call.join().expect("it answers"), size);
+            }
+        }),
+        Entry::hot(Kind::OursToo, "as a `Vec`", 1, |count| {
+            for _ in 0..count {
+                let call = peers::trefoil().spawn(bytes.clone(), |bytes: Vec<u8>| bytes.len());
+                assert_eq!(call.join().expect("it answers"), size);
+            }
+        }),
+        Entry::hot(
+            Kind::Floor,
+            "a copy, through a pipe to a thread",
+            1,
+            |count| {
+                for _ in 0..count {
+                    assert_eq!(through_a_pipe(bytes.clone()).len(), size);
+                }
+            },
+        ),
+    ];
+    let measured = bench.measure(bench.few_rounds(), entries);
+    let row = "256 MiB: `Bulk` there, made before each".to_owned();
+    bench.report(Row::new(row, Unit::Us, &[]), &measured);
+}
+
+/// The same bytes in new memory, through a pipe of a mebibyte.
+fn through_a_pipe(bytes: Vec<u8>) -> Vec<u8> {
+    let (mut from, mut to) = std::io::pipe().expect("there are descriptors");
+    let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
+    let mut copy = vec![0; bytes.len()];
+    std::thread::scope(|scope| {
+        scope.spawn(|| to.write_all(&bytes).expect("it is read"));
+        from.read_exact(&mut copy).expect("it is written");
+    });
+    copy
 }

@@ -1,6 +1,6 @@
 //! `Bulk`: many plain numbers in one argument or result.
 //!
-//! **Job.** A `Vec<f64>` is encoded number by number. A [`Bulk`] passes its memory to the codec in
+//! **Job.** serde passes a vector on number by number. A [`Bulk`] passes its memory to the codec in
 //! one piece, and is read back in one piece. In a pool's calls a large one is copied into shared
 //! memory, and out of it again (`shared_buffer`).
 //!
@@ -27,7 +27,12 @@ use crate::sys::large_pages;
 /// processes, alone or as a part of something else. It costs as much as copying memory, instead of
 /// encoding each number. In a pool's calls a large one (from 16 KiB up to 64 MiB) does not go
 /// through the pool's sockets: it is copied into reused shared memory, and from there to its
-/// destination.
+/// destination. A larger one takes one and a half to two times as long as writing it to a pipe and
+/// reading it there; each process has it in memory twice meanwhile.
+///
+/// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result is encoded and decoded
+/// as fast, but is not lent. As a part of something else a `Vec<u8>` takes some two to three
+/// nanoseconds a byte, and in a debug build a hundred.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};
