@@ -30,9 +30,9 @@ use crate::sys::large_pages;
 /// destination. A larger one takes one and a half to two times as long as writing it to a pipe and
 /// reading it there; each process has it in memory twice meanwhile.
 ///
-/// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result is encoded and decoded
-/// as fast, but is not lent. As a part of something else a `Vec<u8>` takes some two to three
-/// nanoseconds a byte, and in a debug build a hundred.
+/// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result is encoded and
+/// decoded as fast, but is not lent. As a part of something else a `Vec<u8>` takes some two to
+/// three nanoseconds a byte, and in a debug build a hundred.
 ///
 /// ```
 /// use trefoil::{Bulk, ProcessPool};

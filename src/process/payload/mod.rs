@@ -1,10 +1,10 @@
 //! What a call carries: arguments and results as bytes, and what travels beside the bytes.
 //!
 //! `chunk` holds the encoded arguments of calls. `codec` encodes and decodes; `known` decides for
-//! which types it adds a description (`described`); a `vector` of bytes is copied. What does not fit into bytes goes beside them
-//! (`scope`): descriptors (`attachments`), some of which stand for memory (`mapped`, `shared`) or
-//! are sent as a copy (`copies`), and large arrays of numbers (`bulk`), which are lent
-//! (`shared_buffer`).
+//! which types it adds a description (`described`); a `vector` of bytes is copied. What does not
+//! fit into bytes goes beside them (`scope`): descriptors (`attachments`), some of which stand for
+//! memory (`mapped`, `shared`) or are sent as a copy (`copies`), and large arrays of numbers
+//! (`bulk`), which are lent (`shared_buffer`).
 
 /// The traits that all types which hold numbers share: they can be used as slices.
 macro_rules! as_slice {

@@ -111,8 +111,8 @@ impl Received {
         frame.extend_from_slice(self.take(length));
     }
 
-    /// Moves what has not been used to the front of the buffer, and makes room for more of the first
-    /// frame. True: nothing is there.
+    /// Moves what has not been used to the front of the buffer, and makes room for more of the
+    /// first frame. True: nothing is there.
     pub(super) fn make_room(&mut self) -> bool {
         self.tidy();
         let length = announced(&self.bytes[..self.end]).unwrap_or(0).max(ROOM);
