@@ -28,7 +28,7 @@ use super::payload::scope;
 use super::worker::raw_call::{code_of, code_of_kept};
 use crate::helper;
 use crate::loom::Mutex;
-use crate::task::{Completer, Producer, Task, TaskError, TaskId, panic, promise};
+use crate::task::{Completer, Producer, Task, TaskError, TaskId, TaskRef, panic, promise};
 
 /// A result that stays where it is, until it is [fetched](Self::fetch): from
 /// [`ProcessPool::spawn_remote`](crate::ProcessPool::spawn_remote).
@@ -237,8 +237,9 @@ impl Waiting {
 }
 
 impl Producer for Waiting {
-    fn on_cancel(&self, _: TaskId) {
+    fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
         drop(self.take()); // Not under the lock: it may be the last handle.
+        None
     }
 }
 

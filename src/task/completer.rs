@@ -10,12 +10,15 @@
 //! dropped.
 
 use super::id::TaskId;
-use super::raw::{Completer, Producer, Task, cell};
+use super::raw::{Completer, Producer, Task, TaskRef, cell};
 use super::unobserved::Hook;
 
-/// The producer of [`Completer::new`]: only code that awaits its token learns of the cancellation.
+/// The producer of [`Completer::new`], where only code that awaits its token learns of the
+/// cancellation, and of a task that was made with its result.
 impl Producer for () {
-    fn on_cancel(&self, _: TaskId) {}
+    fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
+        None
+    }
 }
 
 impl<T: Send + 'static> Completer<T> {

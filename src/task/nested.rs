@@ -1,62 +1,188 @@
-//! Nested callbacks without a stack frame for each.
+//! Callbacks of callbacks: at once, and without overflowing the stack.
 //!
-//! **Job.** A callback that completes a promise runs the promise's callback, and so on: a long
-//! chain of mapped tasks would recurse as deeply, and overflow the stack. The same holds for a
-//! cancellation that is passed on from task to task.
+//! **Job.** A callback that ends a task runs that task's callback, and so on. They are nested, so
+//! what one of them starts has happened when that call returns. Two cases would overflow the stack:
 //!
-//! **Protocol.** 1. [`run`] counts the nested calls of this thread. 2. A few are nested directly.
-//! 3. Deeper ones are put in a queue of this thread, which the innermost nested call empties before
-//! it returns. So all calls have been made when the first returns, and an outer call that takes for
-//! ever (it runs a loop, say) delays none.
+//! 1. *A long chain of mapped tasks.* To end the next task is the last thing that a mapped task's
+//!    callback does ([`last`]). So the next task's callback is not nested ([`woken`]): it is left
+//!    to the [`run`] of the one that has ended, which runs it next. Between the two there is no
+//!    code that could see the difference.
+//! 2. *Callbacks of the user's that end tasks.* Once they have used half of the stack, the next one
+//!    goes to a helper thread, so it runs whatever this thread does meanwhile, even if it waits for
+//!    it. One thread's callbacks run one after another there. If the system gives no thread, they
+//!    stay until a callback here has returned.
 //!
-//! Rejected: always using the queue. The effects of a callback would then happen after it has
-//! returned, later than its author expects.
+//! (A cancellation that passes from task to task is a loop: `TaskRef::cancel`.)
 //!
-//! Tests: `tests/task/reentrancy.rs` (chains of a hundred thousand).
+//! Rejected: a queue that the innermost callback empties before it returns. A callback that waited
+//! for what was queued would wait for ever, and there are many ways to wait.
+//!
+//! Tests: `tests/task/nested.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use crate::helper::contain;
-use crate::loom::per_thread;
+use super::id::TaskId;
+use crate::helper::{self, contain};
+use crate::loom::{Arc, Mutex, per_thread};
+use crate::sys::{fork, stack};
 
-/// Up to this many calls are nested, because they need little stack on any thread.
-const DEEPEST: u32 = 16;
+/// So many are nested on any stack: they need little.
+const FEW: u32 = 16;
 
-per_thread! {
-    static DEPTH: Cell<u32> = Cell::new(0);
+/// A callback with all that it needs. Its panics are caught.
+pub(super) type Call = Box<dyn FnOnce() + Send>;
+
+/// The callbacks of this thread.
+struct Here {
+    /// How many run inside one another.
+    depth: Cell<u32>,
+    /// The task that the innermost callback ends now, as the last thing that it does.
+    ending: Cell<Option<TaskId>>,
+    /// What the innermost `run` runs next.
+    next: RefCell<Option<Call>>,
+    /// What was too deep for this thread.
+    deeper: RefCell<Option<Arc<Deeper>>>,
 }
 
 per_thread! {
-    static LATER: RefCell<VecDeque<Box<dyn FnOnce()>>> = RefCell::new(VecDeque::new());
+    static HERE: Here = Here {
+        depth: Cell::new(0),
+        ending: Cell::new(None),
+        next: RefCell::new(None),
+        deeper: RefCell::new(None),
+    };
 }
 
-/// Calls `f`, now or before the innermost of the nested calls on this thread returns. A panic in it
-/// is caught.
-pub(super) fn run(f: impl FnOnce() + 'static) {
-    let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
-    if depth >= DEEPEST {
-        // The innermost nested call is running, so this thread's queue exists. (Otherwise the
-        // thread is ending.)
-        let mut f: Option<Box<dyn FnOnce()>> = Some(Box::new(f));
-        let _ = LATER.try_with(|later| later.borrow_mut().extend(f.take()));
-        if let Some(f) = f {
-            contain(f);
+/// Runs a callback now.
+pub(super) fn run(call: Call) {
+    let mut call = Some(call);
+    let _ = HERE.try_with(|here| {
+        if let Some(call) = call.take() {
+            here.run(call);
         }
-        return;
+    });
+    // The thread is ending.
+    if let Some(call) = call {
+        contain(call);
     }
-    let _ = DEPTH.try_with(|here| here.set(depth + 1));
-    contain(f);
-    if depth + 1 == DEEPEST {
-        while let Some(next) = next() {
-            contain(next);
-        }
-    }
-    let _ = DEPTH.try_with(|here| here.set(depth));
 }
 
-fn next() -> Option<Box<dyn FnOnce()>> {
-    LATER
-        .try_with(|later| later.borrow_mut().pop_front())
-        .unwrap_or(None)
+/// Runs the callback of `task`, which has woken it, now or as soon as nothing can see the
+/// difference.
+pub(super) fn woken(task: TaskId, call: Call) {
+    let mut call = Some(call);
+    let _ = HERE.try_with(|here| {
+        if here.ending.get() == Some(task) {
+            here.ending.set(None);
+            *here.next.borrow_mut() = call.take();
+        }
+    });
+    if let Some(call) = call {
+        run(call);
+    }
+}
+
+/// Calls `end`, which ends `task`. The caller is a callback that does nothing afterwards.
+pub(super) fn last(task: TaskId, end: impl FnOnce()) {
+    /// Also while `end` unwinds: a destructor of the user's.
+    struct Restore(Option<TaskId>);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = HERE.try_with(|here| here.ending.set(self.0));
+        }
+    }
+
+    let before = HERE.try_with(|here| here.ending.replace(Some(task)));
+    let _restore = before.map(Restore);
+    end();
+}
+
+impl Here {
+    fn run(&self, call: Call) {
+        let depth = self.depth.get();
+        if depth >= FEW && !stack::is_half_left() {
+            return self.deeper().push(call);
+        }
+        self.depth.set(depth + 1);
+        // A callback that runs inside another one's last step leaves that one's successor alone.
+        let before = self.next.take();
+        let mut next = Some(call);
+        while let Some(call) = next {
+            contain(call);
+            next = self.next.take().or_else(|| self.left());
+        }
+        self.next.replace(before);
+        self.depth.set(depth);
+    }
+
+    fn deeper(&self) -> Arc<Deeper> {
+        let mut deeper = self.deeper.borrow_mut();
+        // What a parent process has given to its helper thread runs there.
+        let own = deeper.take().filter(|own| own.born == fork::generation());
+        deeper.insert(own.unwrap_or_default()).clone()
+    }
+
+    /// A callback that was too deep, if no helper thread runs them.
+    fn left(&self) -> Option<Call> {
+        let deeper = self.deeper.borrow().clone();
+        deeper.filter(|own| own.born == fork::generation())?.left()
+    }
+}
+
+/// What was too deep for a thread, and is for a helper thread.
+struct Deeper {
+    queue: Mutex<Queue>,
+    /// The fork generation of the process that the helper thread is in.
+    born: u32,
+}
+
+#[derive(Default)]
+struct Queue {
+    calls: VecDeque<Call>,
+    /// Whether a helper thread runs them.
+    is_served: bool,
+}
+
+impl Default for Deeper {
+    fn default() -> Self {
+        fork::watch();
+        Self {
+            queue: Mutex::default(),
+            born: fork::generation(),
+        }
+    }
+}
+
+impl Deeper {
+    fn push(self: Arc<Self>, call: Call) {
+        let mut queue = self.queue.lock();
+        queue.calls.push_back(call);
+        if !queue.is_served {
+            let deeper = self.clone();
+            queue.is_served = helper::start(move || deeper.serve()).is_ok();
+        }
+    }
+
+    fn serve(&self) {
+        while let Some(call) = self.next() {
+            run(call);
+        }
+    }
+
+    fn next(&self) -> Option<Call> {
+        let mut queue = self.queue.lock();
+        let next = queue.calls.pop_front();
+        queue.is_served = next.is_some();
+        next
+    }
+
+    fn left(&self) -> Option<Call> {
+        let mut queue = self.queue.lock();
+        match queue.is_served {
+            true => None,
+            false => queue.calls.pop_front(),
+        }
+    }
 }

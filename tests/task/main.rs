@@ -12,6 +12,10 @@ mod handle;
 mod local;
 mod macros;
 mod mixed;
+mod nested;
 mod reentrancy;
+#[cfg(all(target_os = "linux", not(miri)))]
+#[path = "../support/refuse.rs"]
+mod refuse;
 mod streams;
 mod with_futures;

@@ -26,7 +26,7 @@ use crate::process::wire::CodeRef;
 use crate::process::worker::raw_call::code_of;
 use crate::record;
 use crate::task::{
-    CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, panic, promise,
+    CodecDirection, Completer, Origin, Producer, Task, TaskError, TaskId, TaskRef, panic, promise,
 };
 
 impl PoolState {
@@ -254,10 +254,11 @@ struct CancelCall {
 }
 
 impl Producer for CancelCall {
-    fn on_cancel(&self, _: TaskId) {
+    fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
         if let Some(shared) = self.shared.upgrade() {
             let _ = shared.mailbox.push([Mail::Cancel(self.id)]);
         }
+        None
     }
 
     fn help(&self, patient: bool, done: &dyn Fn() -> bool) {

@@ -21,13 +21,8 @@ struct CancelSource {
 }
 
 impl Producer for CancelSource {
-    fn on_cancel(&self, _: TaskId) {
-        let source = self.source.lock().take();
-        if let Some(source) = source {
-            nested::run(move || {
-                source.cancel();
-            });
-        }
+    fn on_cancel(&self, _: TaskId) -> Option<TaskRef> {
+        self.source.lock().take()
     }
 
     fn origin(&self) -> Origin {
@@ -78,7 +73,7 @@ impl<T> Task<T> {
         self.on_done(move |result| {
             completer.let_go();
             let mapped = result.and_then(|value| catch(|| f(value)).map_err(TaskError::from));
-            completer.complete(mapped);
+            nested::last(completer.id(), || completer.complete(mapped));
         });
         mapped
     }

@@ -10,24 +10,27 @@ use std::task::{Wake, Waker};
 
 use crate::loom::Mutex;
 use crate::task::error::TaskError;
-use crate::task::nested;
+use crate::task::id::TaskId;
+use crate::task::nested::{self, Call};
 use crate::task::raw::Task;
 
-/// The closure with its handle. `None`: it was called.
-struct Callback(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+struct Callback {
+    task: TaskId,
+    /// The closure with its handle. `None`: it was called.
+    armed: Mutex<Option<Call>>,
+}
 
 impl Callback {
-    fn fire(&self) {
-        let armed = self.0.lock().take();
-        if let Some(call) = armed {
-            nested::run(call);
-        }
+    fn take(&self) -> Option<Call> {
+        self.armed.lock().take()
     }
 }
 
 impl Wake for Callback {
     fn wake(self: Arc<Self>) {
-        self.fire();
+        if let Some(call) = self.take() {
+            nested::woken(self.task, call);
+        }
     }
 }
 
@@ -35,6 +38,9 @@ impl<T> Task<T> {
     /// Calls `f` with the result when the task ends: on the thread that ends it, or at once if it
     /// has ended. `f` must be short. If it panics, the panic hook reports that, and the panic is
     /// caught.
+    ///
+    /// If `f` ends a task that has a callback, too, that one is called inside `f`, and so on. Once
+    /// such callbacks have used half of the stack, the next one is called on a helper thread.
     ///
     /// ```
     /// let (tell, told) = std::sync::mpsc::channel();
@@ -48,9 +54,12 @@ impl<T> Task<T> {
     {
         let mut task = self;
         let cell = task.task_ref();
-        let callback = Arc::new(Callback(Mutex::new(None)));
+        let callback = Arc::new(Callback {
+            task: task.id(),
+            armed: Mutex::new(None),
+        });
         let registered = task.register(Waker::from(callback.clone()));
-        *callback.0.lock() = Some(Box::new(move || {
+        *callback.armed.lock() = Some(Box::new(move || {
             if let Some(result) = task.try_join() {
                 drop(task);
                 f(result);
@@ -58,8 +67,10 @@ impl<T> Task<T> {
         }));
         // The callback is registered first, and then the task is checked: an end after the check
         // finds the callback.
-        if !registered || cell.is_finished() {
-            callback.fire();
+        if (!registered || cell.is_finished())
+            && let Some(call) = callback.take()
+        {
+            nested::run(call);
         }
     }
 }

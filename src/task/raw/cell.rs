@@ -52,8 +52,7 @@ impl<W, T> Payload<W, T> {
     }
 }
 
-/// The `S` of a cell that is never scheduled again: that of a closure, or of a value that existed
-/// from the start.
+/// The `S` of a cell that is never scheduled again: that of a closure.
 struct Never;
 
 /// A queued closure. `claimable`: a waiter may run it on its own thread.
@@ -141,8 +140,8 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
     let payload = Payload::<(), T> {
         output: ManuallyDrop::new(Ok(value)),
     };
-    let vtable = &Make::<(), T, Never>::READY;
-    let cell = allocate(State::done(), vtable, Never, payload);
+    let vtable = &Make::<(), T, ()>::PROMISE;
+    let cell = allocate(State::done(), vtable, (), payload);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
     unsafe { Task::from_raw(cell) }
 }
@@ -222,10 +221,6 @@ impl<W, T, S> Make<W, T, S> {
         producer: |_| unreachable!("trefoil: only promises have a producer to tell"),
         free: free::<W, T, S>,
     };
-}
-
-impl<T> Make<(), T, Never> {
-    const READY: VTable = Self::BASE;
 }
 
 impl<F: FnOnce() -> T, T> Make<F, T, Never> {

@@ -197,9 +197,9 @@ pub(crate) trait Schedule: Send + Sync + 'static {
 /// What completes a promise, as other code sees it: it learns of a cancellation, and says what will
 /// complete the promise.
 pub(crate) trait Producer: Send + Sync + 'static {
-    /// The task was cancelled and has ended; called once, on the canceller's
-    /// thread. Must be short.
-    fn on_cancel(&self, id: TaskId);
+    /// The task was cancelled and has ended; called once, on the canceller's thread. Must be short.
+    /// Returns a task that is to be cancelled, too.
+    fn on_cancel(&self, id: TaskId) -> Option<TaskRef>;
 
     /// It need not learn of a cancellation any more: drops what it has for that.
     fn let_go(&self) {}

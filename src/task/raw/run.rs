@@ -206,14 +206,25 @@ impl TaskRef {
 
     /// Cancels the task; see `Task::cancel`.
     pub(crate) fn cancel(&self) -> bool {
+        let (is_cancelled, mut source) = self.cancel_alone();
+        // By a loop: a chain of mapped tasks may be long.
+        while let Some(task) = source {
+            (_, source) = task.cancel_alone();
+        }
+        is_cancelled
+    }
+
+    /// Cancels the task. If its end is to cancel another one, returns that.
+    fn cancel_alone(&self) -> (bool, Option<Self>) {
         let header = self.header();
+        let mut source = None;
         let action = match header.vtable.kind {
             Kind::Closure | Kind::Promise => header.state.cancel_idle(),
             _ => header.state.cancel_future(),
         };
         self.cancel_own_token();
         match action {
-            Cancel::No => return false,
+            Cancel::No => return (false, None),
             Cancel::Marked => {}
             Cancel::Schedule => {
                 header.note_woken();
@@ -229,11 +240,11 @@ impl TaskRef {
                 // anything (T8).
                 unsafe { claimed.abandon(TaskError::Cancelled) };
                 if header.vtable.kind == Kind::Promise {
-                    contain(|| self.producer().on_cancel(header.birth.id));
+                    contain(|| source = self.producer().on_cancel(header.birth.id));
                 }
             }
         }
-        true
+        (true, source)
     }
 
     /// Schedules a future that sleeps, as its waker would; does nothing to any other task.
@@ -266,7 +277,7 @@ impl TaskRef {
 
     /// Whether an executor of the process that made it will bring it to its end: a pool that runs
     /// it or makes a worker run it, or one that ends the task that it comes from. False once it has
-    /// ended. (A task that was made with its result has no producer.)
+    /// ended.
     pub(in crate::task) fn is_executors(&self) -> bool {
         let header = self.header();
         let is_kept = || header.vtable.kind == Kind::Promise && self.producer().is_executors();
