@@ -22,7 +22,9 @@ where
         }
         Some(so_far)
     };
-    divide(shape, items, fold, together).unwrap_or_default()
+    let buffers = divide(shape, items, fold, together);
+    drop((source, put)); // before the result is returned: a destructor that panics would lose it
+    buffers.unwrap_or_default()
 }
 
 /// Appends all items to a vector.

@@ -154,7 +154,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     where
         F: Fn(Self::Item) -> bool + Sync + Send,
     {
-        let found = |(at, item)| f(item).then_some(at);
+        let found = move |(at, item)| f(item).then_some(at);
         self.enumerate().find_map_any(found)
     }
 
@@ -169,7 +169,7 @@ pub trait IndexedParallelIterator: ParallelIterator + Exact {
     where
         F: Fn(Self::Item) -> bool + Sync + Send,
     {
-        let found = |(at, item)| f(item).then_some(at);
+        let found = move |(at, item)| f(item).then_some(at);
         self.enumerate().find_map_first(found)
     }
 

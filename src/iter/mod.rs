@@ -41,7 +41,8 @@
 //!   items only by their number. A sum of floats has the same bits each time, on any number of
 //!   threads.
 //! - A panic in a closure stops the rest, and is resumed with its payload; of several, that of the
-//!   lowest item. Every item and every intermediate result is dropped once.
+//!   lowest item. One that the sequential iterator would not have reached, behind the first match
+//!   or failure, is not resumed. Every item and every intermediate result is dropped once.
 //! - A waiting worker runs only the work it waits for, as everywhere in [`thread`](crate::thread):
 //!   a lock may be held while a consumer runs.
 //!
@@ -80,6 +81,7 @@ mod order;
 mod par;
 mod parallel;
 mod raw_merge;
+mod search;
 mod slices;
 mod sort;
 mod sources;

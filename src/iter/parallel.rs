@@ -16,6 +16,7 @@ use super::bridge::Bridge;
 use super::gather::gather;
 use super::order::{Bounded, Chain, Chunks, Enumerate, Part, Rev, StepBy, Zip};
 use super::par::Par;
+use super::search::{search, try_reduce};
 use super::stage::{
     Filter, FilterMap, FilterMapping, Filtering, FlatMapIter, FlatMapping, Fold, Folding, Initing,
     Map, MapInit, Mapping, Stage,
@@ -107,7 +108,9 @@ pub trait ParallelExtend<T: Send> {
 ///
 /// # Panics
 /// A panic in a closure stops the rest, and is resumed in the caller of the consumer; of several,
-/// that of the lowest item. Before that, all items and intermediate results are dropped.
+/// that of the lowest item. Before that, all items and intermediate results are dropped. A panic
+/// that the sequential iterator would not have reached, because it would have stopped at an earlier
+/// match or failure, is not resumed. (The panic hook has seen it.)
 pub trait ParallelIterator: Source + Send {
     /// Calls `f` with each item.
     ///
@@ -167,7 +170,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((0..100).into_par_iter().try_for_each(small), Err(7));
     /// ```
     fn try_for_each<R: Try<Output = ()> + Send, F: Fn(Self::Item) -> R + Sync>(self, f: F) -> R {
-        let failure = search(self, true, |item| f(item).branch(Seal).err());
+        let failure = search(self, true, move |item| f(item).branch(Seal).err());
         failure.unwrap_or_else(|| R::from_output((), Seal))
     }
 
@@ -470,7 +473,7 @@ pub trait ParallelIterator: Source + Send {
         B: Default + ParallelExtend<Self::Item>,
     {
         let (mut left, mut right) = (A::default(), B::default());
-        let put = |parts: &mut (Vec<_>, Vec<_>), item| match f(&item) {
+        let put = move |parts: &mut (Vec<_>, Vec<_>), item| match f(&item) {
             true => parts.0.push(item),
             false => parts.1.push(item),
         };
@@ -582,33 +585,12 @@ pub trait ParallelIterator: Source + Send {
     ///
     /// assert_eq!([Ok(1), Err("no")].into_par_iter().try_reduce_with(|a, b| Ok(a + b)), Some(Err("no")));
     /// ```
-    fn try_reduce_with<T, F>(mut self, f: F) -> Option<Self::Item>
+    fn try_reduce_with<T, F>(self, f: F) -> Option<Self::Item>
     where
         Self::Item: Try<Output = T>,
         F: Fn(T, T) -> Self::Item + Sync,
     {
-        let (shape, items) = (self.shape(Seal), self.open(Seal));
-        let join = |left: Self::Item, right: Self::Item| match left.branch(Seal) {
-            Err(failure) => failure,
-            Ok(left) => match right.branch(Seal) {
-                Ok(right) => f(left, right),
-                Err(failure) => failure,
-            },
-        };
-        let fold = |here: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
-            let mut items = items.forward().take_while(|_| !here.is_over());
-            let mut so_far = items.next()?.branch(Seal);
-            while let Ok(value) = so_far {
-                let value = Self::Item::from_output(value, Seal);
-                let Some(item) = items.next() else {
-                    return Some(value);
-                };
-                so_far = join(value, item).branch(Seal);
-            }
-            here.stop(!shape.unordered);
-            so_far.err()
-        };
-        divide_fixed(shape, items, fold, join)
+        try_reduce(self, f)
     }
 
     /// The sum of all items, with the same bits each time: see [`reduce`](Self::reduce). Up to 1,024
@@ -641,11 +623,12 @@ pub trait ParallelIterator: Source + Send {
             })
         };
         let items = self.open(Seal);
-        match any {
+        let sum = match any {
             true => divide(shape, items, fold, join),
             false => divide_fixed(shape, items, fold, join),
-        }
-        .unwrap_or_else(nothing)
+        };
+        drop(self); // see `keep`
+        sum.unwrap_or_else(nothing)
     }
 
     /// The product of all items: see [`sum`](Self::sum).
@@ -666,7 +649,9 @@ pub trait ParallelIterator: Source + Send {
         let fold = |_: Here<'_>, _, items: <Self as Source>::Producer<'_>| {
             Some(items.forward().product::<S>())
         };
-        divide_fixed(shape, self.open(Seal), fold, join).unwrap_or_else(nothing)
+        let product = divide_fixed(shape, self.open(Seal), fold, join);
+        drop(self); // see `keep`
+        product.unwrap_or_else(nothing)
     }
 
     /// The least item; of equal ones the first.
@@ -694,8 +679,10 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
     {
-        let least = |a, b| if f(&a, &b).is_gt() { b } else { a };
-        reduce(self, least)
+        reduce(self, move |a, b| match f(&a, &b) {
+            Ordering::Greater => keep(b, a),
+            _ => keep(a, b),
+        })
     }
 
     /// The item with the least key; of equal ones the first.
@@ -709,8 +696,12 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(&Self::Item) -> K + Sync,
     {
-        let keyed = stage(self, Mapping(|item| (f(&item), item)));
-        reduce(keyed, |a, b| if a.0 > b.0 { b } else { a }).map(|(_, item)| item)
+        let keyed = stage(self, Mapping(move |item| (f(&item), item)));
+        let least = reduce(keyed, |a, b| match a.0 > b.0 {
+            true => keep(b, a),
+            false => keep(a, b),
+        });
+        least.map(|(key, item)| keep(item, key))
     }
 
     /// The greatest item; of equal ones the last.
@@ -738,8 +729,10 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(&Self::Item, &Self::Item) -> Ordering + Sync,
     {
-        let greatest = |a, b| if f(&a, &b).is_gt() { a } else { b };
-        reduce(self, greatest)
+        reduce(self, move |a, b| match f(&a, &b) {
+            Ordering::Greater => keep(a, b),
+            _ => keep(b, a),
+        })
     }
 
     /// The item with the greatest key; of equal ones the last.
@@ -753,11 +746,16 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(&Self::Item) -> K + Sync,
     {
-        let keyed = stage(self, Mapping(|item| (f(&item), item)));
-        reduce(keyed, |a, b| if a.0 > b.0 { a } else { b }).map(|(_, item)| item)
+        let keyed = stage(self, Mapping(move |item| (f(&item), item)));
+        let greatest = reduce(keyed, |a, b| match a.0 > b.0 {
+            true => keep(a, b),
+            false => keep(b, a),
+        });
+        greatest.map(|(key, item)| keep(item, key))
     }
 
-    /// Whether `f` returns true for any item. Stops at the first such item.
+    /// Whether `f` returns true for any item. Stops at the first such item that is found, which
+    /// counts even if an earlier one panics at the same time.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -765,10 +763,12 @@ pub trait ParallelIterator: Source + Send {
     /// assert!((0..100).into_par_iter().any(|n| n == 42));
     /// ```
     fn any<F: Fn(Self::Item) -> bool + Sync>(self, f: F) -> bool {
-        self.find_map_any(|item| f(item).then_some(())).is_some()
+        self.find_map_any(move |item| f(item).then_some(()))
+            .is_some()
     }
 
-    /// Whether `f` returns true for all items. Stops at the first for which it does not.
+    /// Whether `f` returns true for all items. Stops at the first that is found for which it does
+    /// not, as [`any`](Self::any) does.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -776,10 +776,11 @@ pub trait ParallelIterator: Source + Send {
     /// assert!((0..100).into_par_iter().all(|n| n < 100));
     /// ```
     fn all<F: Fn(Self::Item) -> bool + Sync>(self, f: F) -> bool {
-        !self.any(|item| !f(item))
+        !self.any(move |item| !f(item))
     }
 
-    /// Some item for which `f` returns true: the first one found.
+    /// Some item for which `f` returns true: the first one found, which counts even if an earlier
+    /// item panics at the same time.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -788,7 +789,7 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!(found.unwrap() % 9, 8);
     /// ```
     fn find_any<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
-        self.find_map_any(|item| f(&item).then_some(item))
+        self.find_map_any(move |item| f(&item).then_some(item))
     }
 
     /// The first item, in order, for which `f` returns true.
@@ -799,10 +800,10 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((0..100).into_par_iter().find_first(|n| n % 9 == 8), Some(8));
     /// ```
     fn find_first<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
-        self.find_map_first(|item| f(&item).then_some(item))
+        self.find_map_first(move |item| f(&item).then_some(item))
     }
 
-    /// The last item, in order, for which `f` returns true.
+    /// The last item, in order, for which `f` returns true. All items are visited.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -810,10 +811,11 @@ pub trait ParallelIterator: Source + Send {
     /// assert_eq!((0..100).into_par_iter().find_last(|n| n % 9 == 8), Some(98));
     /// ```
     fn find_last<F: Fn(&Self::Item) -> bool + Sync>(self, f: F) -> Option<Self::Item> {
-        self.find_map_last(|item| f(&item).then_some(item))
+        self.find_map_last(move |item| f(&item).then_some(item))
     }
 
-    /// Some result of `f` that is `Some`: the first one found.
+    /// Some result of `f` that is `Some`: the first one found, which counts even if an earlier item
+    /// panics at the same time.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -841,7 +843,7 @@ pub trait ParallelIterator: Source + Send {
         search(self, true, f)
     }
 
-    /// The last result of `f`, in order, that is `Some`.
+    /// The last result of `f`, in order, that is `Some`. All items are visited.
     ///
     /// ```
     /// use trefoil::prelude::*;
@@ -852,7 +854,9 @@ pub trait ParallelIterator: Source + Send {
     where
         F: Fn(Self::Item) -> Option<R> + Sync,
     {
-        reduce(stage(self, FilterMapping(f)), |_, last| last)
+        reduce(stage(self, FilterMapping(f)), |before, last| {
+            keep(last, before)
+        })
     }
 }
 
@@ -892,28 +896,17 @@ where
         Some(so_far) => Some(items.forward().fold(so_far, &f)),
         None => items.forward().reduce(&f),
     };
-    divide(shape, items, fold, &f)
+    let all = divide(shape, items, fold, &f);
+    keep(all, (source, f))
 }
 
-/// A result of `f` that is `Some`: of the lowest such item, or the first one found.
-fn search<S: Source, R: Send, F>(mut source: S, lowest: bool, f: F) -> Option<R>
-where
-    F: Fn(S::Item) -> Option<R> + Sync,
-{
-    let (shape, items) = (source.shape(Seal), source.open(Seal));
-    let fold = |here: Here<'_>, so_far: Option<R>, items: S::Producer<'_>| {
-        if so_far.is_some() {
-            return so_far;
-        }
-        let mut items = items.forward().take_while(|_| !here.is_over());
-        let found = items.find_map(&f);
-        drop(items);
-        if found.is_some() {
-            here.stop(lowest && !shape.unordered);
-        }
-        found
-    };
-    divide(shape, items, fold, |first, _| first)
+/// `kept`, after `other` has been dropped. If its destructor panics, `kept` is dropped, too. (What
+/// is dropped at the end of a function, where its result has already been computed, would lose the
+/// result.)
+#[inline]
+fn keep<T>(kept: T, other: impl Sized) -> T {
+    drop(other);
+    kept
 }
 
 impl<S: Source + Send> ParallelIterator for Par<S> {}

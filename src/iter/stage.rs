@@ -195,7 +195,9 @@ impl<I: Iterator, S, R, F: Fn(&mut S, I::Item) -> R> Iterator for Inited<'_, I, 
     }
     fn fold<A, G: FnMut(A, R) -> A>(self, first: A, mut fold: G) -> A {
         let Self(items, mut state, f) = self;
-        items.fold(first, |so_far, item| fold(so_far, f(&mut state, item)))
+        let all = items.fold(first, |so_far, item| fold(so_far, f(&mut state, item)));
+        drop(state); // before the result is returned: a destructor that panics would lose it
+        all
     }
 }
 

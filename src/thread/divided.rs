@@ -10,6 +10,7 @@ use super::raw::fill::Places;
 use super::region::{Here, Limit, Region};
 use super::results;
 use super::source::{Producer, Seal, Shape, Source};
+use crate::task::panic::contain;
 
 /// Folds all items, divided as the work goes; `None`: there was no value.
 pub(crate) fn divide<P, A, F, J>(shape: Shape, items: P, fold: F, join: J) -> Option<A>
@@ -59,6 +60,11 @@ where
     S: Source<Item = Result<R, E>>,
 {
     here(|registry| results::try_map(registry, source, |item| item))
+}
+
+/// Drops what a sequential program would not have made; a panic of its destructor is caught.
+pub(crate) fn discard<T>(later: T) {
+    contain(|| drop(later));
 }
 
 /// The width of the pool that this thread's parallel iterators use.

@@ -137,7 +137,7 @@ pub(crate) mod root {
 pub use root::*;
 /// For the parallel iterators, `crate::iter`.
 pub(crate) use {
-    divided::{append_all, divide, divide_fixed, map_reduce, try_collect, width},
+    divided::{append_all, discard, divide, divide_fixed, map_reduce, try_collect, width},
     region::{Here, LEAF},
     results::{RUN, together},
     source::{Producer, Seal, Shape, iterates, source},

@@ -329,7 +329,7 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        let never_fails = |item| Ok::<R, Infallible>(f(item));
+        let never_fails = move |item| Ok::<R, Infallible>(f(item));
         let Ok(results) = try_map(self.registry(), items.into_source(Seal), never_fails);
         results
     }
@@ -363,7 +363,7 @@ impl ThreadPool {
         // A future, because that can be cancelled while it runs. It never waits.
         let all = async move {
             let token = CancelToken::current();
-            let unless_cancelled = |item| match token.is_cancelled() {
+            let unless_cancelled = move |item| match token.is_cancelled() {
                 true => Err(()),
                 false => Ok(f(item)),
             };
@@ -393,7 +393,9 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        self.map(items, |item| catch(|| f(item)).map_err(TaskError::from))
+        self.map(items, move |item| {
+            catch(|| f(item)).map_err(TaskError::from)
+        })
     }
 
     /// Calls `f` with each item. Otherwise as [`map`](Self::map).

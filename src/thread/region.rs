@@ -262,7 +262,8 @@ where
                 }
             }
         }
-        // Before the result is returned: a destructor that panics would lose it.
+        // Before the result is returned: if a destructor panicked when the result was already
+        // computed, at the end of this function, the result would be lost.
         drop(items);
         (so_far, if few || !quick { 0 } else { chunk.min(BLIND) })
     }

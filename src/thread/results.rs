@@ -97,23 +97,44 @@ where
 {
     let (shape, limit) = (source.shape(Seal), Limit::new());
     let items = source.open(Seal);
-    if shape.few || shape.unordered || !shape.single {
-        // Without runs if a state for each piece may show how the items are grouped, if the items
-        // have no order, or if one item gives so many results that they cannot be kept.
-        let fold = |_: Here<'_>, _, items: S::Producer<'_>| {
-            let results = items.forward().map(&map);
-            results.reduce(&reduce)
-        };
-        return Region::new(&limit, shape, fold, &reduce).divide_fixed(registry, items);
-    }
-    let fold = |_: Here<'_>, so_far: Option<Partial<R>>, items: S::Producer<'_>| {
+    // Without runs if a state for each piece may show how the items are grouped, if the items have
+    // no order, or if one item gives so many results that they cannot be kept.
+    let all = match shape.few || shape.unordered || !shape.single {
+        true => {
+            let fold = |_: Here<'_>, _, items: S::Producer<'_>| {
+                let results = items.forward().map(&map);
+                results.reduce(&reduce)
+            };
+            Region::new(&limit, shape, fold, &reduce).divide_fixed(registry, items)
+        }
+        false => reduce_in_runs(registry, &limit, shape, items, run, &map, &reduce),
+    };
+    drop((source, map, reduce)); // before the result is returned: see `drive`
+    all
+}
+
+/// [`map_reduce`] in runs of `run` items.
+fn reduce_in_runs<P, R>(
+    registry: &Arc<Registry>,
+    limit: &Limit,
+    shape: Shape,
+    items: P,
+    run: usize,
+    map: &(impl Fn(P::Item) -> R + Sync),
+    reduce: &(impl Fn(R, R) -> R + Sync),
+) -> Option<R>
+where
+    P: Producer,
+    R: Send,
+{
+    let fold = |_: Here<'_>, so_far: Option<Partial<R>>, items: P| {
         let begins = items.len() == 0;
-        let results = items.forward().map(&map);
+        let results = items.forward().map(map);
         Some(match so_far {
             None if begins => Partial::Reduced(None),
             None => Partial::Kept(results.collect()),
-            Some(Partial::Reduced(None)) => Partial::Reduced(results.reduce(&reduce)),
-            Some(Partial::Reduced(Some(all))) => Partial::Reduced(Some(results.fold(all, &reduce))),
+            Some(Partial::Reduced(None)) => Partial::Reduced(results.reduce(reduce)),
+            Some(Partial::Reduced(Some(all))) => Partial::Reduced(Some(results.fold(all, reduce))),
             Some(Partial::Kept(mut kept)) => {
                 kept.extend(results);
                 Partial::Kept(kept)
@@ -123,10 +144,10 @@ where
     let join = |left: Partial<R>, right: Partial<R>| match (left, right) {
         (Partial::Kept(left), Partial::Kept(right)) => Partial::Kept(together(left, right)),
         (Partial::Reduced(None), Partial::Kept(right)) => {
-            Partial::Reduced(right.into_iter().reduce(&reduce))
+            Partial::Reduced(right.into_iter().reduce(reduce))
         }
         (Partial::Reduced(Some(left)), Partial::Kept(right)) => {
-            Partial::Reduced(Some(right.into_iter().fold(left, &reduce)))
+            Partial::Reduced(Some(right.into_iter().fold(left, reduce)))
         }
         (Partial::Reduced(Some(left)), Partial::Reduced(Some(right))) => {
             Partial::Reduced(Some(reduce(left, right)))
@@ -136,7 +157,7 @@ where
             unreachable!("a run has its first item at the left")
         }
     };
-    let region = Region::new(&limit, shape, fold, join);
+    let region = Region::new(limit, shape, fold, join);
     match region.divide_in_runs(registry, run, items)? {
         Partial::Reduced(all) => all,
         Partial::Kept(_) => unreachable!("a run has its first item at the left"),
@@ -212,6 +233,7 @@ where
         )
     }));
     let failure = failure.lock().take();
+    drop((source, f)); // before the results are returned: see `drive`
     match (filled, failure) {
         // An item before the one that panicked has failed: a sequential loop would not have reached
         // the panic.
@@ -223,7 +245,10 @@ where
             contain(|| drop(later));
             resume_unwind(payload)
         }
-        (Ok(_), Some((_, error))) => Err(error),
+        (Ok(_), Some((_, error))) => {
+            drop(results); // before the error is returned, for the same reason
+            Err(error)
+        }
         (Ok(true), None) => Ok(results),
         (Ok(false), None) => unreachable!("a part of a region stops only if an item fails"),
     }

@@ -21,6 +21,7 @@ mod drops;
 mod ends;
 mod sort;
 mod sources;
+mod speculation;
 
 use deadline::within_deadline;
 use trefoil::ThreadPool;

@@ -118,13 +118,16 @@ impl<R> Drop for Places<'_, R> {
 
 impl<R> Filled<'_, R> {
     /// Joins two parts. If something between them has not been filled, the right one is dropped:
-    /// the region has failed.
+    /// the region has failed. (It is dropped before the left one is returned: a destructor that
+    /// panics would lose that.)
     pub(in crate::thread) fn join(mut self, right: Self) -> Self {
         // SAFETY: P19: one past the last of these results is inside the buffer or at its end.
         let end = unsafe { self.start.add(self.len) };
         if ptr::eq(end, right.start) {
             self.len += right.len;
             std::mem::forget(right);
+        } else {
+            drop(right);
         }
         self
     }
