@@ -76,6 +76,7 @@ mod config;
 mod countdown;
 mod divided;
 mod enter;
+mod frame;
 mod futures;
 mod global;
 mod here;

@@ -30,14 +30,13 @@
 //! `crossbeam-epoch` violates).
 #![allow(unsafe_code)]
 
-use std::mem::{self, ManuallyDrop};
-use std::process::abort;
+use std::mem::ManuallyDrop;
 
 use crate::loom::UnsafeCell;
 use crate::loom::atomic::{AtomicUsize, Ordering};
-use crate::sys::fork;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::{self, Panic};
+use crate::thread::frame::LentFrame;
 use crate::thread::latch::Latch;
 use crate::thread::wake::WakeHandle;
 
@@ -128,17 +127,6 @@ impl StackJob<'_> {
     }
 }
 
-/// Does not let the frame of a lent job unwind (P9).
-struct AbortOnUnwind(u32);
-
-impl Drop for AbortOnUnwind {
-    fn drop(&mut self) {
-        if self.0 == fork::generation() {
-            abort();
-        }
-    }
-}
-
 /// Lends `half` to the thread that takes the reference which `offer` gets. `offer` must not unwind.
 /// It returns the reference if it has that back, and `None` when the job's latch is set. Returns
 /// `None` if no thread has taken the job: then `half` has not been called.
@@ -155,11 +143,11 @@ pub(in crate::thread) fn lend(
         half: UnsafeCell::new(half),
         panic: UnsafeCell::new(None),
     };
-    let frame = AbortOnUnwind(fork::generation());
+    let frame = LentFrame::begin(); // P9: it does not unwind
     let back = offer(JobRef((&raw const job).cast()), &job);
     let is_back = back.is_some_and(|back| std::ptr::eq(back.0, (&raw const job).cast()));
     assert!(is_back || job.latch.is_set(), "P9: a job is lent still");
-    mem::forget(frame);
+    frame.end();
     if is_back {
         return None;
     }

@@ -41,6 +41,7 @@ use crate::task::Panic;
 use crate::task::context::{Inherited, inherit};
 use crate::task::panic::contain;
 use crate::thread::countdown::Countdown;
+use crate::thread::frame::LentFrame;
 use crate::thread::latch::Latch;
 use crate::thread::wake::WakeHandle;
 
@@ -152,6 +153,7 @@ impl Lender {
         ended.add(self, IN_ADVANCE);
         // P16: between here and the end of the wait nothing unwinds, except in a forked child,
         // which lacks the threads that have the remaining entries.
+        let frame = LentFrame::begin();
         let result = catch_unwind(AssertUnwindSafe(body));
         rest();
         let own = 1 + ended.take(self);
@@ -161,6 +163,7 @@ impl Lender {
             wait(&self.latch);
             assert!(self.latch.is_set(), "P16: something is lent");
         }
+        frame.end();
         result
     }
 
