@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -468,5 +469,87 @@ fn slow_polls_lost_failures_and_snapshots() {
         let waits = listener.event("task");
         assert_eq!(waits.fields["task.name"], "waits");
         assert_eq!(waits.fields["state"], "waits");
+    });
+}
+
+/// Does something with each new span, except for those that this makes.
+struct OnNewSpan<F>(F);
+
+impl<S: Subscriber, F: Fn() + Send + Sync + 'static> Layer<S> for OnNewSpan<F> {
+    fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        (self.0)();
+    }
+}
+
+/// Runs `f` with a subscriber that calls `on_new_span` for each task.
+fn with_new_spans<T>(on_new_span: impl Fn() + Send + Sync + 'static, f: impl FnOnce() -> T) -> T {
+    let _one = one_at_a_time();
+    let layer = OnNewSpan(on_new_span).with_filter(LevelFilter::TRACE);
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, f)
+}
+
+#[test]
+fn a_listener_may_spawn_where_tasks_are_spawned() {
+    within_deadline(|| {
+        let pool = Arc::new(ThreadPool::with_threads(1));
+        let (tell, told) = std::sync::mpsc::channel();
+        let inside = pool.clone();
+        let spawns = move || {
+            tell.send(inside.spawn_async(async { 1 })).unwrap();
+            tell.send(inside.spawn(|| 1)).unwrap();
+        };
+        let task = with_new_spans(spawns, || pool.spawn_async(async { 2 }));
+        assert_eq!(task.join().unwrap(), 2);
+        assert!(told.iter().take(2).all(|task| task.join().unwrap() == 1));
+
+        let event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        let (tell, told) = std::sync::mpsc::channel();
+        let spawner = std::thread::spawn(move || {
+            let inside = handle.clone();
+            let spawns = move || {
+                tell.send(inside.spawn_with(|| async { 1 })).unwrap();
+                tell.send(inside.spawn(async { 1 })).unwrap();
+            };
+            with_new_spans(spawns, || handle.spawn_with(|| async { 2 }))
+        });
+        let task = spawner.join().unwrap();
+        assert_eq!(event_loop.block_on(task).unwrap(), 2);
+        for task in told.iter().take(2) {
+            assert_eq!(event_loop.block_on(task).unwrap(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_listener_that_panics_at_a_new_span_holds_no_lock() {
+    within_deadline(|| {
+        let pool = ThreadPool::with_threads(1);
+        let panics = || panic!("a bad listener");
+        let dropped = Arc::new(());
+        let held = dropped.clone();
+        let spawned = with_new_spans(panics, || {
+            catch_unwind(AssertUnwindSafe(|| {
+                pool.spawn_async(async move { drop(held) }).detach();
+            }))
+        });
+        assert!(spawned.is_err());
+        assert_eq!(Arc::strong_count(&dropped), 1);
+        assert_eq!(pool.spawn_async(async { 3 }).join().unwrap(), 3);
+
+        let event_loop = EventLoop::new().unwrap();
+        let handle = event_loop.handle();
+        let spawner = std::thread::spawn(move || {
+            let spawned = with_new_spans(panics, || {
+                catch_unwind(AssertUnwindSafe(|| {
+                    handle.spawn_with(|| async { 3 }).detach();
+                }))
+            });
+            assert!(spawned.is_err());
+            handle.spawn_with(|| async { 4 })
+        });
+        let task = spawner.join().unwrap();
+        assert_eq!(event_loop.block_on(task).unwrap(), 4);
     });
 }

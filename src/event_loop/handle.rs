@@ -14,6 +14,7 @@ use super::current;
 use super::shared::SharedLoop;
 use super::snapshot::Snapshot;
 use crate::alarm::{Alarm, later};
+use crate::record::Kind;
 use crate::task::{self, Task, TaskError};
 
 /// Starts work on an event loop, from any thread.
@@ -229,15 +230,16 @@ impl LoopHandle {
             local.admit(runnable);
             return task;
         }
+        let newborn = task::Newborn::new(Kind::Local); // runs user code, so before the lock
         // The future is made only once it is certain that the loop will take it (L5).
         let Some(gate) = self.shared.hold_gate() else {
             // Otherwise this makes a task that may end here, in `Closed`.
             let never = std::future::pending::<F::Output>();
-            let (runnable, task) = task::future(never, self.shared.clone(), false);
+            let (runnable, task) = newborn.future(never, self.shared.clone(), false);
             self.shared.set_hook(&runnable);
             return task;
         };
-        let (runnable, task) = task::local_future(future, self.shared.clone());
+        let (runnable, task) = newborn.local_future(future, self.shared.clone());
         self.shared.set_hook(&runnable);
         self.shared.push(runnable);
         drop(gate); // see L5

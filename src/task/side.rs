@@ -19,5 +19,5 @@ pub(super) struct Side {
     pub(super) token: OnceLock<CancelToken>,
     /// The task's span, while a subscriber listens to it and the work exists.
     #[cfg(feature = "tracing")]
-    pub(super) span: crate::loom::Mutex<Option<tracing::Span>>,
+    pub(super) span: crate::loom::Mutex<Option<crate::loom::Arc<tracing::Span>>>,
 }

@@ -1,8 +1,9 @@
 //! Tasks as spans of the crate `tracing` (feature `tracing`).
 //!
-//! 1. When a closure or a future is put into its cell, and a subscriber listens to such spans at
+//! 1. Before a closure or a future is put into its cell, if a subscriber listens to such spans at
 //!    that moment, a span is made on the spawning thread. It is beside the task's name, so a task
-//!    without a listener is no larger.
+//!    without a listener is no larger. (It is behind an `Arc`, because to clone a span runs the
+//!    subscriber's code.)
 //! 2. Each run enters the span, and so does dropping the work. The span ends with the work.
 //! 3. A panic is reported inside the span. Work that is dropped before its end was cancelled, and
 //!    that is reported, too.
@@ -25,37 +26,47 @@ use tracing::{Level, Span, error, field, span, trace};
 use super::id::TaskId;
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
-use super::raw::current;
+use super::raw::current::{self, Birth};
 use super::side::Side;
 use crate::helper::contain;
+use crate::loom::Arc;
 use crate::record::Kind;
 
 const TARGET: &str = "trefoil::task";
 
-/// Makes the span of a new task, before it is queued.
-pub(super) fn spawned(task: &TaskRef, kind: Kind) {
+/// The span of a task that is to be made, if a subscriber listens.
+pub(super) type NewSpan = Option<Arc<Span>>;
+
+/// Makes the span of a new task. Runs the subscriber's code.
+pub(super) fn announce(birth: &Birth, kind: Kind) -> NewSpan {
     let kind = match kind {
         Kind::Closure => "blocking",
         Kind::Local => "local",
         _ => "task",
     };
-    let site = task.spawned_at();
     let span = span!(
         target: TARGET,
         parent: None,
         Level::TRACE,
         "runtime.spawn",
         kind = %kind,
-        task.id = task.id().get(),
-        task.parent = task.parent().map(TaskId::get),
+        task.id = birth.id.get(),
+        task.parent = birth.parent.map(TaskId::get),
         task.name = field::Empty,
-        loc.file = site.file(),
-        loc.line = site.line(),
-        loc.col = site.column(),
+        loc.file = birth.site.file(),
+        loc.line = birth.site.line(),
+        loc.col = birth.site.column(),
     );
-    if !span.is_disabled() {
+    (!span.is_disabled()).then(|| {
         span.follows_from(Span::current());
-        *task.side_or_make().span.lock() = Some(span);
+        Arc::new(span)
+    })
+}
+
+/// Gives a task its span, before it is queued.
+pub(super) fn attach(task: &TaskRef, span: NewSpan) {
+    if span.is_some() {
+        *task.side_or_make().span.lock() = span;
     }
 }
 
@@ -77,7 +88,7 @@ pub(super) fn run<R>(side: &OnceBox<Side>, last: bool, f: impl FnOnce() -> R) ->
             false => side.span.lock().clone(),
         });
         let mut inside = None;
-        let entered = panic::catch_in_task(|| inside = span.as_ref().map(Span::enter));
+        let entered = panic::catch_in_task(|| inside = span.as_deref().map(Span::enter));
         // Whatever the subscriber does, the work is done, or dropped.
         let ended = panic::catch_in_task(f).unwrap_or_else(|panic| {
             contain(|| tell(&panic));
@@ -92,7 +103,7 @@ pub(super) fn run<R>(side: &OnceBox<Side>, last: bool, f: impl FnOnce() -> R) ->
 pub(super) fn drop_work(side: &OnceBox<Side>, f: impl FnOnce()) {
     let span = side.get().and_then(|side| side.span.lock().take());
     let mut inside = None;
-    contain(|| inside = span.as_ref().map(Span::enter));
+    contain(|| inside = span.as_deref().map(Span::enter));
     if span.is_some() {
         contain(|| trace!(target: TARGET, "task dropped before its end"));
     }

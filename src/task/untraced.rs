@@ -5,11 +5,17 @@ use once_cell::race::OnceBox;
 
 use super::panic::{self, Panic};
 use super::raw::TaskRef;
+use super::raw::current::Birth;
 use super::side::Side;
 use crate::record::Kind;
 
+pub(super) type NewSpan = ();
+
 #[inline(always)]
-pub(super) fn spawned(_: &TaskRef, _: Kind) {}
+pub(super) fn announce(_: &Birth, _: Kind) {}
+
+#[inline(always)]
+pub(super) fn attach(_: &TaskRef, (): NewSpan) {}
 
 #[inline(always)]
 pub(super) fn named(_: &Side, _: &str) {}

@@ -39,6 +39,7 @@ use super::queue::{Mode, Work};
 use super::raw::current;
 use super::registry::Registry;
 use super::worker::Worker;
+use crate::record::Kind;
 use crate::task::{self, Runnable, Schedule, Task};
 
 /// Of so many wake-ups of a worker, one goes to the end of the common queue.
@@ -145,6 +146,7 @@ pub(super) fn spawn_async_on<F>(registry: &Arc<Registry>, future: F, tag: u32) -
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
+    let newborn = task::Newborn::new(Kind::Future); // runs user code, so before the lock
     // Threads that spawn at the same time use different parts of the list.
     let hint = current::with_home(|home| home.map_or(0, |home| 1 + home.slot().number));
     let part = registry.futures.part(hint);
@@ -153,7 +155,7 @@ where
         registry: Weak::clone(&weak),
         place: part.place(),
     };
-    let (runnable, task) = task::future(Enlisted { future, entry }, Home(weak), true);
+    let (runnable, task) = newborn.future(Enlisted { future, entry }, Home(weak), true);
     part.enlist(runnable.task_ref());
     registry.spawn(runnable, tag);
     task

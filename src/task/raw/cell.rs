@@ -55,6 +55,55 @@ impl<W, T> Payload<W, T> {
 /// The `S` of a cell that is never scheduled again: that of a closure.
 struct Never;
 
+/// A task that is to be made, of which listeners already know. Telling them runs user code (a
+/// `tracing` subscriber), which may panic or spawn tasks itself. So code that makes a task under a
+/// lock makes this before it takes the lock.
+pub(crate) struct Newborn {
+    birth: Birth,
+    span: traced::NewSpan,
+}
+
+impl Newborn {
+    /// A task that the running one spawns, where this is called.
+    #[track_caller]
+    #[inline]
+    pub(crate) fn new(kind: Kind) -> Self {
+        let birth = Birth::at(Location::caller());
+        record::spawned(birth.id.get(), birth.site, kind);
+        let span = traced::announce(&birth, kind);
+        Self { birth, span }
+    }
+
+    /// See [`future`](self::future).
+    #[inline]
+    pub(crate) fn future<F, S>(
+        self,
+        future: F,
+        schedule: S,
+        claimable: bool,
+    ) -> (Runnable, Task<F::Output>)
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+        S: Schedule,
+    {
+        let vtable = &Make::<F, F::Output, S>::FUTURE;
+        // SAFETY: T7: the vtable is for these types.
+        unsafe { queued(self, vtable, schedule, future, claimable) }
+    }
+
+    /// See [`local_future`](self::local_future).
+    #[inline]
+    pub(crate) fn local_future<F, S>(self, future: F, schedule: S) -> (Runnable, Task<F::Output>)
+    where
+        F: Future<Output: 'static> + 'static,
+        S: Schedule,
+    {
+        let vtable = &Make::<F, F::Output, S>::LOCAL;
+        // SAFETY: T7: the vtable is for these types.
+        unsafe { queued(self, vtable, schedule, future, false) }
+    }
+}
+
 /// A queued closure. `claimable`: a waiter may run it on its own thread.
 #[track_caller]
 pub(crate) fn closure<F, T>(f: F, claimable: bool) -> (Runnable, Task<T>)
@@ -62,8 +111,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    let vtable = &Make::<F, T, Never>::CLOSURE;
     // SAFETY: T7: the vtable is for these types.
-    unsafe { queued(&Make::<F, T, Never>::CLOSURE, Never, f, claimable) }
+    unsafe { queued(Newborn::new(Kind::Closure), vtable, Never, f, claimable) }
 }
 
 /// A queued future that any thread may poll and drop. `claimable`: a waiter may poll it on its own
@@ -75,15 +125,7 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
     S: Schedule,
 {
-    // SAFETY: T7: the vtable is for these types.
-    unsafe {
-        queued(
-            &Make::<F, F::Output, S>::FUTURE,
-            schedule,
-            future,
-            claimable,
-        )
-    }
+    Newborn::new(Kind::Future).future(future, schedule, claimable)
 }
 
 /// Like [`future`], for a future whose output is a value or a task's result. No waiter claims it.
@@ -94,8 +136,9 @@ where
     T: Send + 'static,
     S: Schedule,
 {
+    let vtable = &Make::<F, T, S>::MEMBER;
     // SAFETY: T7: the vtable is for these types.
-    unsafe { queued(&Make::<F, T, S>::MEMBER, schedule, future, false) }
+    unsafe { queued(Newborn::new(Kind::Future), vtable, schedule, future, false) }
 }
 
 /// A queued future that only `schedule`'s thread polls and drops (T9), so no waiter may claim it.
@@ -107,8 +150,7 @@ where
     F: Future<Output: 'static> + 'static,
     S: Schedule,
 {
-    // SAFETY: T7: the vtable is for these types.
-    unsafe { queued(&Make::<F, F::Output, S>::LOCAL, schedule, future, false) }
+    Newborn::new(Kind::Local).local_future(future, schedule)
 }
 
 /// The two sides of a promise. `producer` is told when it is cancelled.
@@ -119,15 +161,12 @@ where
     P: Producer,
 {
     let vtable = &Make::<(), T, P>::PROMISE;
-    let cell = allocate(
-        State::promised(),
-        vtable,
-        producer,
-        Payload::<(), T>::of(()),
-    );
+    let birth = Birth::at(Location::caller());
+    record::spawned(birth.id.get(), birth.site, Kind::Promise);
+    let payload = Payload::<(), T>::of(());
+    let cell = allocate(birth, State::promised(), vtable, producer, payload);
     // SAFETY: T6: `promised` counts two: the producer, and the handle below.
     let task = unsafe { TaskRef::from_raw(cell) };
-    record::spawned(task.id().get(), task.spawned_at(), Kind::Promise);
     // SAFETY: T7: it is a promise's cell with this `T`.
     let completer = unsafe { Completer::from_ref(task) };
     // SAFETY: T6: the second count; T7: it is a cell with this `T`.
@@ -141,7 +180,8 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
         output: ManuallyDrop::new(Ok(value)),
     };
     let vtable = &Make::<(), T, ()>::PROMISE;
-    let cell = allocate(State::done(), vtable, (), payload);
+    let birth = Birth::at(Location::caller());
+    let cell = allocate(birth, State::done(), vtable, (), payload);
     // SAFETY: T6, T7: `done` counts one: the handle, of a cell with this `T`.
     unsafe { Task::from_raw(cell) }
 }
@@ -150,34 +190,32 @@ pub(in crate::task) fn ready<T>(value: T) -> Task<T> {
 ///
 /// # Safety
 /// T7: `vtable` was made for these types.
-#[track_caller]
 #[inline]
 unsafe fn queued<W, T, S>(
+    newborn: Newborn,
     vtable: &'static VTable,
     schedule: S,
     work: W,
     claimable: bool,
 ) -> (Runnable, Task<T>) {
-    let state = State::scheduled(claimable);
-    let cell = allocate(state, vtable, schedule, Payload::<W, T>::of(work));
+    let (birth, state) = (newborn.birth, State::scheduled(claimable));
+    let cell = allocate(birth, state, vtable, schedule, Payload::<W, T>::of(work));
     // SAFETY: T6, T11: SCHEDULED is set, and this is the entry for it; `scheduled` counts two: the
     // entry's is the first.
     let entry = unsafe { entry(cell) };
-    record::spawned(entry.id().get(), entry.spawned_at(), vtable.kind);
-    traced::spawned(&entry, vtable.kind);
+    traced::attach(&entry, newborn.span);
     // SAFETY: T6: the second count is the handle's; T7: the cell has this `T`.
     (entry, unsafe { Task::from_raw(cell) })
 }
 
-#[track_caller]
 #[inline]
 fn allocate<W, T, S>(
+    birth: Birth,
     state: State,
     vtable: &'static VTable,
     schedule: S,
     payload: Payload<W, T>,
 ) -> NonNull<Header> {
-    let birth = Birth::at(Location::caller());
     let layout = Layout::new::<Cell<W, T, S>>();
     let cell = free_list::take(layout).cast::<Cell<W, T, S>>();
     // The header is built in place: a copy would have to wait until each word of the original was
