@@ -27,6 +27,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll, Waker, ready};
+use std::vec;
 
 use slab::Slab;
 
@@ -76,8 +77,9 @@ struct Members<T> {
     collected: Vec<Member<T>>,
     /// The entries of members that are not tasks; set once there is such a member.
     polled: Option<Arc<Polled>>,
-    /// The blocking `next`, on a loop's thread, has reported the members with smaller numbers.
-    named: usize,
+    /// The numbers and keys of the members that the blocking `next`, on a loop's thread, has still
+    /// to report in its round.
+    unnamed: Option<vec::IntoIter<(usize, usize)>>,
 }
 
 struct Member<T> {
@@ -173,13 +175,24 @@ impl<T> Members<T> {
     }
 
     /// The next unfinished member that a blocking `next` must report because it must not wait.
-    /// `None`, once, after all have been reported.
+    /// `None`, once, after all have been reported that there were at the beginning of the round.
     fn refuse_one(&mut self) -> Option<TaskId> {
-        let members = self.tasks.iter().map(|(_, member)| member);
-        let left = members.filter(|member| member.number >= self.named);
-        let next = left.min_by_key(|member| member.number);
-        self.named = next.map_or(0, |member| member.number + 1);
-        next.map(|member| member.task.id())
+        let tasks = &self.tasks;
+        let unnamed = self.unnamed.get_or_insert_with(|| {
+            let numbered = tasks.iter().map(|(key, member)| (member.number, key));
+            let mut numbered: Vec<_> = numbered.collect();
+            numbered.sort_unstable();
+            numbered.into_iter()
+        });
+        // The key of a member that has been taken out may be another one's by now.
+        let next = unnamed.find_map(|(number, key)| {
+            let member = tasks.get(key)?;
+            (member.number == number).then(|| member.task.id())
+        });
+        if next.is_none() {
+            self.unnamed = None;
+        }
+        next
     }
 }
 
@@ -193,7 +206,7 @@ impl<T> TaskGroup<T> {
             cancelled: false,
             collected: Vec::new(),
             polled: None,
-            named: 0,
+            unnamed: None,
         };
         Self {
             ready: members.ready.shared(),
@@ -356,6 +369,7 @@ impl<T> TaskGroup<T> {
         members.ready = ReadyQueue::default();
         self.ready = members.ready.shared();
         let members_left = std::mem::take(&mut members.tasks);
+        members.unnamed = None;
         let collected = std::mem::take(&mut members.collected);
         let polled = members.polled.take();
         drop(members); // what follows calls user code
@@ -615,9 +629,9 @@ pub struct GroupNext<'a, T> {
 impl<T> GroupNext<'_, T> {
     /// Blocks until the next member has ended.
     ///
-    /// On an event-loop thread it never blocks: ended members are returned first, then each
-    /// unfinished one is reported once, with a [`TaskError::WouldBlock`], and stays in the group;
-    /// then it returns `None`.
+    /// On an event-loop thread it never blocks: ended members are returned first. Then each member
+    /// that is unfinished at that moment is reported once, with a [`TaskError::WouldBlock`], and
+    /// stays in the group; then it returns `None`.
     pub fn wait(mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         match block_on(&mut self) {
             Some(ended) => ended,

@@ -208,6 +208,40 @@ fn a_blocking_next_on_a_loop_names_each_member_and_keeps_it() {
     });
 }
 
+#[test]
+fn a_blocking_next_on_a_loop_names_many_members_in_linear_time() {
+    const MEMBERS: usize = 200_000;
+    within_deadline(|| {
+        trefoil::run(async {
+            let mut group = TaskGroup::<u8>::new();
+            let (completers, mut left): (Vec<_>, Vec<_>) = (0..MEMBERS)
+                .map(|_| Completer::new())
+                .map(|(completer, task)| (Some(completer), group.add(task)))
+                .unzip();
+            // A round is of the members that there were when it began, and of those that are left.
+            let (mut completers, mut added) = (completers, None);
+            let mut named = Vec::new();
+            while let Some((id, error)) = group.next().wait() {
+                assert!(matches!(error, Err(TaskError::WouldBlock)));
+                named.push(id);
+                if added.is_none() {
+                    added = Some(group.add(Completer::new().1.map(|n: u8| n)));
+                    assert!(
+                        group.next().await.is_some(),
+                        "it has ended: its completer is gone"
+                    );
+                    completers[7].take().unwrap().complete(Ok(7));
+                    assert_eq!(group.next().wait().unwrap().1.unwrap(), 7);
+                }
+            }
+            left.remove(7);
+            assert_eq!(named, left);
+            assert_eq!(group.next().wait().unwrap().0, left[0], "another round");
+            drop(group); // cancels the members, so that the end of their completers is no failure
+        });
+    });
+}
+
 // --------------------------------------------------------------------- tokens
 
 #[test]
