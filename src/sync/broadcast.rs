@@ -24,10 +24,10 @@
 
 use std::collections::VecDeque;
 
-use event_listener::Event as Listeners;
 use thiserror::Error;
 
 use super::block_on::block_on_anyway;
+use super::waiters::Waiters;
 use crate::loom::{Arc, Mutex};
 
 /// Makes a channel in which every receiver gets a clone of every value that is sent while the
@@ -72,8 +72,8 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         capacity: capacity.max(1),
         state: Mutex::new(state),
-        sent: Listeners::new(),
-        left: Listeners::new(),
+        sent: Waiters::default(),
+        left: Waiters::default(),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -86,9 +86,9 @@ struct Shared<T> {
     capacity: usize,
     state: Mutex<State<T>>,
     /// Notifies receivers of a new value, or of the last sender's end.
-    sent: Listeners,
+    sent: Waiters,
     /// Notifies senders of the last receiver's end.
-    left: Listeners,
+    left: Waiters,
 }
 
 struct State<T> {
@@ -157,7 +157,7 @@ impl<T> Sender<T> {
         let value = Arc::new(Mutex::new(value));
         state.values.push_back(Kept { value, awaited_by });
         drop(state);
-        self.shared.sent.notify(usize::MAX);
+        self.shared.sent.wake_all();
         drop(lost); // last, because its destructor may panic
         Ok(awaited_by)
     }
@@ -229,7 +229,7 @@ impl<T> Drop for Sender<T> {
         let was_last = state.senders == 0;
         drop(state);
         if was_last {
-            self.shared.sent.notify(usize::MAX);
+            self.shared.sent.wake_all();
         }
     }
 }
@@ -273,13 +273,20 @@ impl<T> Receiver<T> {
 impl<T: Clone> Receiver<T> {
     /// Takes the next value, if there is one; never waits.
     ///
+    /// The value is cloned under a lock of its own, unless this is the last receiver to take it. So
+    /// its `clone` must not take the same value through another receiver.
+    ///
     /// # Errors
     /// [`TryRecvError`]: there is no value now, there will be none, or some were lost.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        let mut state = self.shared.state.lock();
-        let Some(place) = state.place(self.next) else {
-            let lost = state.first - self.next;
-            self.next = state.first;
+        Self::take(&self.shared, &mut self.next)
+    }
+
+    fn take(shared: &Shared<T>, next: &mut u64) -> Result<T, TryRecvError> {
+        let mut state = shared.state.lock();
+        let Some(place) = state.place(*next) else {
+            let lost = state.first - *next;
+            *next = state.first;
             return Err(TryRecvError::Lagged(lost));
         };
         let is_closed = state.senders == 0;
@@ -292,7 +299,7 @@ impl<T: Clone> Receiver<T> {
         };
         kept.awaited_by -= 1;
         let value = kept.value.clone();
-        self.next += 1;
+        *next += 1;
         let had = state.trim();
         drop(state);
         drop(had);
@@ -307,9 +314,10 @@ impl<T: Clone> Receiver<T> {
     /// [`RecvError::Lagged`] if values were lost: the next call returns the oldest kept value.
     /// [`RecvError::Closed`] if all senders are gone and it has taken every value.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
+        let Self { shared, next } = self;
         loop {
-            let listener = self.shared.sent.listen();
-            match self.try_recv() {
+            let listener = shared.sent.listen();
+            match Self::take(shared, next) {
                 Ok(value) => return Ok(value),
                 Err(TryRecvError::Closed) => return Err(RecvError::Closed),
                 Err(TryRecvError::Lagged(lost)) => return Err(RecvError::Lagged(lost)),
@@ -339,7 +347,7 @@ impl<T> Drop for Receiver<T> {
         let was_last = state.receivers == 0;
         drop(state);
         if was_last {
-            self.shared.left.notify(usize::MAX);
+            self.shared.left.wake_all();
         }
         drop(had); // last, because a destructor may panic
     }

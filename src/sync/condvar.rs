@@ -4,8 +4,7 @@
 //!    changes the condition under the lock and then notifies finds the waiter: no notification is
 //!    lost.
 //! 2. A notified waiter takes the lock again. Until it has the lock, the notification is unused: a
-//!    waiter that is dropped in between passes it on ([`Unused`]), and so does one that is dropped
-//!    while it is still in the list (`event_listener`).
+//!    waiter that is dropped in between passes it on ([`Unused`]), unless it was for all.
 //!
 //! There are no spurious wake-ups in either form, but the condition may have changed again before
 //! the waiter gets the lock: use the `_while` forms.
@@ -18,9 +17,8 @@
 
 #[cfg(not(loom))]
 use async_lock::{Mutex, MutexGuard};
-use event_listener::{Event as Listeners, IntoNotification, Listener};
 
-use super::park;
+use super::waiters::{Listener, Waiters};
 
 /// A condition variable for [`Mutex`], for threads and tasks.
 ///
@@ -43,7 +41,7 @@ use super::park;
 /// ```
 #[derive(Debug, Default)]
 pub struct Condvar {
-    listeners: Listeners,
+    waiters: Waiters,
 }
 
 impl Condvar {
@@ -55,12 +53,12 @@ impl Condvar {
 
     /// Wakes the waiter that has waited longest, if there is one.
     pub fn notify_one(&self) {
-        self.listeners.notify(1.additional());
+        self.waiters.wake_one();
     }
 
     /// Wakes all waiters.
     pub fn notify_all(&self) {
-        self.listeners.notify(usize::MAX);
+        self.waiters.wake_all();
     }
 
     /// Releases the lock by dropping `guard`, waits, and takes it again.
@@ -69,30 +67,38 @@ impl Condvar {
         guard: G,
         lock: impl FnOnce() -> L,
     ) -> L::Output {
-        let listener = self.listeners.listen();
+        let mut listener = self.waiters.listen();
         drop(guard);
-        listener.await;
-        let unused = Unused(self);
+        (&mut listener).await;
+        let unused = Unused(Some(listener));
         let guard = lock().await;
-        std::mem::forget(unused);
+        unused.use_it();
         guard
     }
 
     /// Like `wait_by`, blocking this thread.
     pub(super) fn wait_by_blocking<G, R>(&self, guard: G, lock: impl FnOnce() -> R) -> R {
-        let listener = self.listeners.listen();
+        let listener = self.waiters.listen();
         drop(guard);
-        park::blocked(|| listener.wait());
+        listener.wait(None);
         lock()
     }
 }
 
 /// A notification that was received but not used yet.
-struct Unused<'a>(&'a Condvar);
+struct Unused<'a>(Option<Listener<'a>>);
+
+impl Unused<'_> {
+    fn use_it(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Unused<'_> {
     fn drop(&mut self) {
-        self.0.notify_one();
+        if let Some(listener) = self.0.take() {
+            listener.pass_on();
+        }
     }
 }
 
@@ -101,7 +107,7 @@ impl Condvar {
     /// Releases the lock, waits for a notification, and takes the lock again.
     ///
     /// Cancel safe: if it is dropped before its end, the lock has been released, and a notification
-    /// that it had received goes to the next waiter.
+    /// that it had received goes to the next waiter, unless it was for all.
     pub async fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let mutex: &Mutex<T> = MutexGuard::source(&guard);
         self.wait_by(guard, || mutex.lock()).await

@@ -1,11 +1,11 @@
 //! A flag that can be waited for: Python's `threading.Event` and `asyncio.Event`.
 //!
-//! A bool and a list of listeners. A waiter first listens and then reads the flag; `set` first sets
+//! A bool and a list of waiters. A waiter first listens and then reads the flag; `set` first sets
 //! the flag and then notifies. So one of the two sees the other.
 
-use event_listener::{Event as Listeners, EventListener, Listener};
+use std::time::{Duration, Instant};
 
-use super::park;
+use super::waiters::{Listener, Waiters};
 use crate::loom::atomic::{AtomicBool, Ordering};
 
 /// A flag that threads and tasks wait for.
@@ -24,7 +24,7 @@ use crate::loom::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Default)]
 pub struct Event {
     set: AtomicBool,
-    listeners: Listeners,
+    waiters: Waiters,
 }
 
 impl Event {
@@ -37,7 +37,7 @@ impl Event {
     /// Sets the flag and wakes all waiters. If it is set already, nothing happens.
     pub fn set(&self) {
         self.set.store(true, Ordering::SeqCst);
-        self.listeners.notify(usize::MAX);
+        self.waiters.wake_all();
     }
 
     /// Clears the flag: later waiters wait for the next `set`.
@@ -52,11 +52,11 @@ impl Event {
     }
 
     /// A listener, or `None` if the flag is set. It listens first and then checks the flag.
-    fn listen(&self) -> Option<EventListener> {
+    fn listen(&self) -> Option<Listener<'_>> {
         if self.is_set() {
             return None;
         }
-        let listener = self.listeners.listen();
+        let listener = self.waiters.listen();
         (!self.is_set()).then_some(listener)
     }
 
@@ -73,14 +73,15 @@ impl Event {
     /// Like [`wait`](Event::wait), blocking this thread.
     pub fn wait_blocking(&self) {
         if let Some(listener) = self.listen() {
-            park::blocked(|| listener.wait());
+            listener.wait(None);
         }
     }
 
     /// Like [`wait_blocking`](Event::wait_blocking), for at most `time`; returns false if the time
     /// is up.
-    pub fn wait_timeout(&self, time: std::time::Duration) -> bool {
-        self.listen()
-            .is_none_or(|listener| park::blocked(|| listener.wait_timeout(time)).is_some())
+    pub fn wait_timeout(&self, time: Duration) -> bool {
+        // A deadline beyond the clock's range counts as none.
+        let deadline = Instant::now().checked_add(time);
+        self.listen().is_none_or(|listener| listener.wait(deadline))
     }
 }

@@ -39,15 +39,18 @@
 //! this crate's public API, and so are the versions, `async-lock` 3 and `async-channel` 2: a change
 //! to another major version is a breaking change of this crate.
 //!
+//! These five types clone, wake and drop wakers under a lock, so a waker of your own that uses the
+//! object it waits for deadlocks there: see "Wakers of your own" on the page below.
+//!
 //! # Read next
 //!
 //! [This page](crate::_documentation::sync) says which of these to use when, and lists Python's
 //! equivalents. Processes share no locks; [`process`](crate::process) has what they can share.
 
-// For work on this module: the primitives that those crates lack are thin layers over the same list
-// of listeners (`event-listener`). The other files are used by the rest of the crate: `park` puts a
-// thread to sleep until a waker wakes it, `block_on` drives a future on the waiting thread,
-// `marker` has the current task and loop of a thread.
+// For work on this module: the primitives that those crates lack are thin layers over a list of
+// waiters (`waiters`). The other files are used by the rest of the crate: `park` puts a thread to
+// sleep until a waker wakes it, `block_on` drives a future on the waiting thread, `marker` has the
+// current task and loop of a thread.
 
 pub(crate) mod block_on;
 #[cfg(not(loom))]
@@ -63,6 +66,7 @@ pub(crate) mod marker;
 pub mod model;
 pub(crate) mod park;
 mod raw_reentrant;
+pub(crate) mod waiters;
 #[cfg(not(loom))]
 pub mod watch;
 

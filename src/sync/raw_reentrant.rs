@@ -39,8 +39,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::task::{Poll, Waker};
 
-use event_listener::{Event as Listeners, EventListener, Listener};
-
+use super::waiters::{Listener, Waiters};
 use super::{marker, park};
 use crate::loom::Mutex;
 use crate::loom::thread::{self, ThreadId};
@@ -116,7 +115,7 @@ impl Owner {
 #[derive(Default)]
 pub struct ReentrantMutex<T> {
     held: Mutex<Option<Owner>>,
-    listeners: Listeners,
+    waiters: Waiters,
     value: T,
 }
 
@@ -137,7 +136,7 @@ impl<T> ReentrantMutex<T> {
     pub fn new(value: T) -> Self {
         Self {
             held: Mutex::new(None),
-            listeners: Listeners::new(),
+            waiters: Waiters::default(),
             value,
         }
     }
@@ -179,11 +178,11 @@ impl<T> ReentrantMutex<T> {
     fn take_or_listen(
         &self,
         waker: Option<&Waker>,
-    ) -> Result<ReentrantMutexGuard<'_, T>, EventListener> {
+    ) -> Result<ReentrantMutexGuard<'_, T>, Listener<'_>> {
         if let Some(guard) = self.take(waker) {
             return Ok(guard);
         }
-        let listener = self.listeners.listen();
+        let listener = self.waiters.listen();
         self.take(waker).ok_or(listener)
     }
 
@@ -219,7 +218,7 @@ impl<T> ReentrantMutex<T> {
                          held by another task of this thread, or by this one through lock().await on another executor: \
                          .await lock() here, too, or hand the guard on"
                     );
-                    park::blocked(|| listener.wait());
+                    listener.wait(None);
                 }
             }
         }
@@ -252,7 +251,7 @@ impl<T> Drop for ReentrantMutexGuard<'_, T> {
             if owner.depth == 0 {
                 let owner = held.take();
                 drop(held);
-                self.lock.listeners.notify(1);
+                self.lock.waiters.wake_one();
                 drop(owner); // its waker's destructor is user code
             }
         }

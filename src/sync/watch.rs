@@ -25,10 +25,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use event_listener::{Event as Listeners, EventListener};
 use thiserror::Error;
 
 use super::block_on::block_on_anyway;
+use super::waiters::{Listener, Waiters};
 use crate::loom::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::loom::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -67,8 +67,8 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
         version: AtomicU64::new(0),
         senders: AtomicUsize::new(1),
         receivers: AtomicUsize::new(1),
-        changed: Listeners::new(),
-        left: Listeners::new(),
+        changed: Waiters::default(),
+        left: Waiters::default(),
     });
     let receiver = Receiver {
         shared: shared.clone(),
@@ -84,9 +84,9 @@ struct Shared<T> {
     senders: AtomicUsize,
     receivers: AtomicUsize,
     /// Notifies receivers of a new value, or of the last sender's end.
-    changed: Listeners,
+    changed: Waiters,
     /// Notifies senders of the last receiver's end.
-    left: Listeners,
+    left: Waiters,
 }
 
 impl<T> Shared<T> {
@@ -118,7 +118,7 @@ impl<T> Shared<T> {
 
     /// A listener, or `None` if there was an unseen value, which is now seen. It listens first and
     /// then checks.
-    fn listen(&self, seen: &mut u64) -> Result<Option<EventListener>, RecvError> {
+    fn listen(&self, seen: &mut u64) -> Result<Option<Listener<'_>>, RecvError> {
         let listener = self.changed.listen();
         let is_closed = self.senders.load(Ordering::SeqCst) == 0; // first: a sender's last value comes before its end
         match self.see_version(seen) {
@@ -186,7 +186,7 @@ impl<T> Sender<T> {
         }
         drop(now);
         if modified {
-            self.shared.changed.notify(usize::MAX);
+            self.shared.changed.wake_all();
         }
         modified
     }
@@ -252,7 +252,7 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if self.shared.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.shared.changed.notify(usize::MAX);
+            self.shared.changed.wake_all();
         }
     }
 }
@@ -384,7 +384,7 @@ impl<T> Clone for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         if self.shared.receivers.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.shared.left.notify(usize::MAX);
+            self.shared.left.wake_all();
         }
     }
 }

@@ -31,11 +31,11 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::error::TaskError;
-use super::waiters::Waiters;
 use crate::alarm::{self, Alarm};
 use crate::loom::atomic::{AtomicBool, Ordering, fence};
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
+use crate::sync::waiters::Waiters;
 
 /// A cancellation flag for a whole tree of work.
 ///

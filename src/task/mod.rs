@@ -90,7 +90,6 @@ mod state;
 #[cfg_attr(not(feature = "tracing"), path = "untraced.rs")]
 mod traced;
 mod unobserved;
-mod waiters;
 
 pub use cancel_token::Cancelled;
 pub use combine::{

@@ -5,4 +5,5 @@ mod broadcast;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod sync;
+mod wakers;
 mod watch;

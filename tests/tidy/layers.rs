@@ -15,7 +15,7 @@ const TABLE: [(&str, &[&str]); 20] = [
     ("sys", &["loom"]),
     ("helper", &["loom", "sys"]),
     ("record", &["loom", "sys"]),
-    ("sync", &["loom", "sys", "record"]),
+    ("sync", &["loom", "sys", "helper", "record"]),
     ("alarm", &["loom", "sys", "helper", "record", "sync"]),
     (
         "task",

@@ -12,11 +12,11 @@ use std::task::{Context, Poll, Waker};
 
 use crate::loom::{Arc, Mutex};
 use crate::sync::block_on;
+use crate::sync::waiters::Waiters;
 use crate::task::awaited;
 use crate::task::error::TaskError;
 use crate::task::id::TaskId;
 use crate::task::raw::{Task, TaskRef};
-use crate::task::waiters::Waiters;
 
 /// A task whose result many can await or join; see [`Task::shared`].
 ///

@@ -1,0 +1,175 @@
+//! Many waiters for one event, each with a waker.
+//!
+//! **Job.** The locks, channels, events, tokens and shared tasks of this crate (not those that
+//! `sync` re-exports) keep their waiters here.
+//!
+//! **Protocol.** 1. A waiter enters the list, and then checks whether what it waits for has
+//! happened. That happens first, and then waiters are woken. Both take the list's lock, so one of
+//! the two sees the other. 2. A waiter that is woken is taken off the list: to be off the list is
+//! to be notified. 3. Waiters are woken in the order in which they came. 4. One that is dropped
+//! after [`wake_one`](Waiters::wake_one) has notified it, and before it has seen that, passes the
+//! notification on to the next. After [`wake_all`](Waiters::wake_all) there is nothing to pass on:
+//! those that have come since wait for another event.
+//!
+//! No waker is cloned, woken or dropped under the lock, because these run user code, which may use
+//! the same object.
+//!
+//! Rejected: `event-listener`, which does all three under its lock.
+//!
+//! Tests: those of `CancelToken` and `SharedTask`, in `checks/tests/models.rs` and `tests/task/`;
+//! `checks/tests/conditions.rs`; `tests/sync/`.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use super::park::{self, Waited};
+use crate::helper::contain;
+use crate::loom::{Arc, Mutex};
+
+#[derive(Default)]
+pub(crate) struct Waiters(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    /// The last key that was assigned.
+    last: u64,
+    /// `wake_all` has woken all waiters up to this key.
+    all_woken: u64,
+    /// The waiters in the order in which they came. `None`: not polled yet.
+    wakers: BTreeMap<u64, Option<Waker>>,
+}
+
+impl List {
+    fn enter(&mut self, waker: Option<Waker>) -> u64 {
+        self.last += 1;
+        self.wakers.insert(self.last, waker);
+        self.last
+    }
+}
+
+impl Waiters {
+    /// Registers `waker` under this key, instead of the earlier one. `None` becomes a new key.
+    pub(crate) fn register(&self, key: &mut Option<u64>, waker: &Waker) {
+        let waker = Some(waker.clone());
+        let mut list = self.0.lock();
+        let replaced = match *key {
+            Some(key) => list.wakers.insert(key, waker),
+            None => {
+                *key = Some(list.enter(waker));
+                None
+            }
+        };
+        drop(list);
+        drop(replaced);
+    }
+
+    /// Removes the waker, if it was not woken yet.
+    pub(crate) fn unregister(&self, key: Option<u64>) {
+        let waker = key.and_then(|key| self.0.lock().wakers.remove(&key));
+        drop(waker);
+    }
+
+    /// Enters a waiter that is polled later.
+    pub(crate) fn listen(&self) -> Listener<'_> {
+        let key = self.0.lock().enter(None);
+        Listener {
+            waiters: self,
+            key,
+            has_ended: false,
+        }
+    }
+
+    /// Notifies the waiter that has waited longest, if there is one.
+    pub(crate) fn wake_one(&self) {
+        let first = self.0.lock().wakers.pop_first();
+        if let Some((_, Some(waker))) = first {
+            contain(|| waker.wake());
+        }
+    }
+
+    /// Notifies all waiters of this moment.
+    pub(crate) fn wake_all(&self) {
+        let mut list = self.0.lock();
+        list.all_woken = list.last;
+        let wakers = std::mem::take(&mut list.wakers);
+        drop(list);
+        for waker in wakers.into_values().flatten() {
+            contain(|| waker.wake()); // a panic must not keep the others waiting
+        }
+    }
+
+    /// A waiter gives up that was notified: another one gets the notification, if it is for one.
+    fn pass_on(&self, key: u64) {
+        if key > self.0.lock().all_woken {
+            self.wake_one();
+        }
+    }
+}
+
+/// The consumer of a task whose end is the event.
+impl Wake for Waiters {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+}
+
+debug!(impl Waiters, self, waiting = self.0.lock().wakers.len());
+
+/// A waiter: ready when it has been notified.
+#[must_use = "it waits only when it is polled"]
+pub(crate) struct Listener<'a> {
+    waiters: &'a Waiters,
+    key: u64,
+    has_ended: bool,
+}
+
+impl Listener<'_> {
+    /// Blocks this thread, also an event loop's, until it is notified, or until `deadline`. False:
+    /// the time is up.
+    pub(crate) fn wait(mut self, deadline: Option<Instant>) -> bool {
+        let waited = park::wait_if(true, deadline, |waker| {
+            let mut cx = Context::from_waker(waker);
+            Pin::new(&mut self).poll(&mut cx).is_ready()
+        });
+        waited == Waited::Ready
+    }
+
+    /// Gives the notification that it has received to another waiter.
+    pub(crate) fn pass_on(self) {
+        debug_assert!(self.has_ended);
+        self.waiters.pass_on(self.key);
+    }
+}
+
+impl Future for Listener<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut list = self.waiters.0.lock();
+        let Some(place) = list.wakers.get_mut(&self.key) else {
+            drop(list); // before the clone
+            self.has_ended = true;
+            return Poll::Ready(());
+        };
+        let replaced = place.replace(waker);
+        drop(list);
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        let left = self.waiters.0.lock().wakers.remove(&self.key);
+        if left.is_none() {
+            self.waiters.pass_on(self.key);
+        }
+        drop(left);
+    }
+}
