@@ -181,7 +181,7 @@ macro_rules! compare {
 
 #[test]
 fn outcomes_are_those_of_the_sequential_program() {
-    let programs = sample(400) as u64;
+    let programs = sample(240) as u64;
     within_deadline(move || {
         for threads in [1, 2, 3] {
             let pool = ThreadPool::with_threads(threads);

@@ -74,7 +74,7 @@ impl Newborn {
         Self { birth, span }
     }
 
-    /// See [`future`](self::future).
+    /// See [`future`].
     #[inline]
     pub(crate) fn future<F, S>(
         self,
@@ -91,7 +91,7 @@ impl Newborn {
         unsafe { queued(self, vtable, schedule, future, claimable) }
     }
 
-    /// See [`local_future`](self::local_future).
+    /// See [`local_future`].
     #[inline]
     pub(crate) fn local_future<F, S>(self, future: F, schedule: S) -> (Runnable, Task<F::Output>)
     where
