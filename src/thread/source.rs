@@ -229,36 +229,26 @@ impl<T: Send> Producer for DrainPart<'_, T> {
     }
 }
 
-mod sealed {
-    /// Other crates cannot name it, so they cannot implement [`Int`](super::Int).
-    pub trait Sealed {}
-}
+/// Other crates cannot name it, so they cannot implement [`Int`]. Nothing else asks for it: a
+/// constant gives its value away.
+#[derive(Debug)]
+pub struct IntSeal;
 
-/// What ranges that can be divided are made of: the integers, and `char`. It is sealed:
+/// What ranges that can be divided are made of: the integers, and `char`. It is sealed, and opens
+/// no other seal:
 ///
-/// ```compile_fail,E0277
-/// #[derive(Clone, Copy, PartialEq, PartialOrd)]
-/// struct Mine(u8);
+/// ```compile_fail,E0308
+/// use trefoil::thread::{Int, Items};
 ///
-/// impl trefoil::thread::Int for Mine {
-///     fn distance(self, end: Self) -> u128 {
-///         u128::from(end.0 - self.0)
-///     }
-///     fn forward(self, steps: usize) -> Self {
-///         Self(self.0 + steps as u8)
-///     }
-/// }
-/// ```
-///
-/// And it gives away no token of the crate's:
-///
-/// ```compile_fail,E0576
-/// let token = || <u8 as trefoil::thread::Int>::SEAL;
+/// Items::into_source(vec![1], <u8 as Int>::SEAL);
 /// ```
 // One generic impl for all of them, not one for each: so the compiler knows that
 // the items of `Range<T>` are `T` while it does not yet know what `T` is, and
 // `pool.map(0..9, |i| ..)` needs no annotation.
-pub trait Int: sealed::Sealed + Copy + PartialOrd + Send {
+pub trait Int: Copy + PartialOrd + Send {
+    /// Only this crate can name its type.
+    #[doc(hidden)]
+    const SEAL: IntSeal;
     /// The number of steps from here up to `end`, which is not below.
     #[doc(hidden)]
     fn distance(self, end: Self) -> u128;
@@ -269,8 +259,8 @@ pub trait Int: sealed::Sealed + Copy + PartialOrd + Send {
 
 macro_rules! integers {
     ($($int:ident),*) => {$(
-        impl sealed::Sealed for $int {}
         impl Int for $int {
+            const SEAL: IntSeal = IntSeal;
             #[inline]
             fn distance(self, end: Self) -> u128 {
                 (end as u128).wrapping_sub(self as u128)
@@ -289,9 +279,8 @@ integers!(
 /// The first number that is not a `char`, and how many such numbers there are.
 const SURROGATES: (u32, u32) = (0xD800, 0x800);
 
-impl sealed::Sealed for char {}
-
 impl Int for char {
+    const SEAL: IntSeal = IntSeal;
     fn distance(self, end: Self) -> u128 {
         let place = |c: char| match u32::from(c) {
             low if low < SURROGATES.0 => low,
