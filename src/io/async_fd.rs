@@ -12,6 +12,9 @@
 //!
 //! Checked by `tests/io/`.
 
+mod interest;
+
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::task::{Context, Poll};
@@ -19,11 +22,12 @@ use std::task::{Context, Poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_getfd};
 
-use super::interest::Interest;
-use super::readiness::closed;
+use super::readiness::{closed, would_not_block};
 use super::source::Source;
 use crate::event_loop::Direction;
+use crate::sys::poller::Reports;
 use crate::sys::watch::watches_file;
+pub use interest::Interest;
 
 /// Any descriptor that the system can wait for: a pipe, a device, a `timerfd`, another
 /// crate's socket, a file of the kernel that reports changes.
@@ -201,7 +205,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// ```
     pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
         self.refuse_closed()?;
-        self.source.any(interest).await
+        self.any(interest).await
     }
 
     /// [`readable`](Self::readable) for a future written by hand; only the latest caller is woken.
@@ -305,6 +309,45 @@ impl<T: AsFd> AsyncFd<T> {
     /// ```
     pub async fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.source.writing(op).await
+    }
+
+    /// Waits until one of `interest` is there; returns those that are.
+    async fn any(&self, interest: Interest) -> io::Result<Interest> {
+        let wanted = Reports {
+            priority: interest.contains(Interest::PRIORITY),
+            error: interest.contains(Interest::ERROR),
+        };
+        let mut reports = self.source.operation(Direction::Read);
+        let mut sides = [
+            (Interest::READABLE, Direction::Read),
+            (Interest::WRITABLE, Direction::Write),
+        ]
+        .map(|(kind, direction)| (kind, direction, self.source.operation(direction)));
+        poll_fn(|cx| {
+            let mut found = Interest::NONE;
+            if wanted != Reports::default()
+                && let Poll::Ready(taken) = reports.poll_reports(cx, wanted)?
+            {
+                let kinds = [
+                    (taken.priority, Interest::PRIORITY),
+                    (taken.error, Interest::ERROR),
+                ];
+                for (_, kind) in kinds.into_iter().filter(|(taken, _)| *taken) {
+                    found |= kind;
+                }
+            }
+            for (kind, direction, operation) in &mut sides {
+                let ask = |io: &T| would_not_block(io, *direction);
+                if interest.contains(*kind) && operation.poll(cx, ask)?.is_ready() {
+                    found |= *kind;
+                }
+            }
+            match found {
+                Interest::NONE => Poll::Pending,
+                found => Poll::Ready(Ok(found)),
+            }
+        })
+        .await
     }
 
     async fn ready_to(&self, direction: Direction) -> io::Result<()> {

@@ -78,8 +78,6 @@ mod connect;
 mod datagrams;
 pub mod fs;
 mod halves;
-#[cfg(unix)]
-mod interest;
 mod interrupt;
 mod lines;
 mod lookup;
@@ -108,15 +106,13 @@ pub(crate) use bytes::{ByteStream, Bytes};
 pub(crate) use source::Source;
 
 #[cfg(unix)]
-pub use async_fd::AsyncFd;
+pub use async_fd::{AsyncFd, Interest};
 pub use buf_reader::BufReader;
 pub use buf_writer::BufWriter;
 pub use child::Child;
 pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 pub use command::Command;
 pub use halves::{ReadHalf, WriteHalf};
-#[cfg(unix)]
-pub use interest::Interest;
 pub use interrupt::{CtrlC, ctrl_c};
 pub use lines::Lines;
 pub use lookup::{ToSocketAddrs, lookup_host};

@@ -17,8 +17,6 @@
 //!
 //! Checked by `tests/io/`.
 
-#[cfg(unix)]
-use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -26,13 +24,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::net::sockopt::socket_type;
 
-#[cfg(unix)]
-use super::interest::Interest;
 use super::source::{Completed, Source};
 use crate::event_loop::Direction;
 use crate::sys::poll::poll;
-#[cfg(unix)]
-use crate::sys::poller::Reports;
 
 impl<T: AsFd> Source<T> {
     pub(super) async fn ready(&self, direction: Direction) -> io::Result<()> {
@@ -47,51 +41,11 @@ impl<T: AsFd> Source<T> {
     ) -> Poll<io::Result<()>> {
         self.poll(cx, direction, |io| would_not_block(io, direction))
     }
-
-    /// Waits until one of `interest` is there; returns those that are.
-    #[cfg(unix)]
-    pub(super) async fn any(&self, interest: Interest) -> io::Result<Interest> {
-        let wanted = Reports {
-            priority: interest.contains(Interest::PRIORITY),
-            error: interest.contains(Interest::ERROR),
-        };
-        let mut reports = self.operation(Direction::Read);
-        let mut sides = [
-            (Interest::READABLE, Direction::Read),
-            (Interest::WRITABLE, Direction::Write),
-        ]
-        .map(|(kind, direction)| (kind, direction, self.operation(direction)));
-        poll_fn(|cx| {
-            let mut found = Interest::NONE;
-            if wanted != Reports::default()
-                && let Poll::Ready(taken) = reports.poll_reports(cx, wanted)?
-            {
-                let kinds = [
-                    (taken.priority, Interest::PRIORITY),
-                    (taken.error, Interest::ERROR),
-                ];
-                for (_, kind) in kinds.into_iter().filter(|(taken, _)| *taken) {
-                    found |= kind;
-                }
-            }
-            for (kind, direction, operation) in &mut sides {
-                let ask = |io: &T| would_not_block(io, *direction);
-                if interest.contains(*kind) && operation.poll(cx, ask)?.is_ready() {
-                    found |= *kind;
-                }
-            }
-            match found {
-                Interest::NONE => Poll::Pending,
-                found => Poll::Ready(Ok(found)),
-            }
-        })
-        .await
-    }
 }
 
 /// Asks whether a call would block; if so, returns `WouldBlock`. With a pending error, or a peer
 /// that is gone, it does not block.
-fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed<()>> {
+pub(super) fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Result<Completed<()>> {
     let event = match direction {
         Direction::Read => PollFlags::IN,
         Direction::Write => PollFlags::OUT,

@@ -34,7 +34,6 @@ use rustix::fd::{AsFd, AsRawFd, RawFd};
 use rustix::io::ioctl_fionbio;
 
 use crate::event_loop::{Direction, Local, Refusal, SHARED, Share, SharedLoop, SourceKey, current};
-#[cfg(unix)]
 use crate::sys::poller::Reports;
 use crate::sys::sockets::quiet;
 use crate::sys::watch::refusal;
@@ -328,7 +327,6 @@ pub(super) struct Operation<'a, T: AsFd> {
 impl<T: AsFd> Operation<'_, T> {
     /// Ready with those `wanted` that an event has reported and no task has taken. For an operation
     /// that reads, in place of [`poll`](Self::poll).
-    #[cfg(unix)]
     pub(super) fn poll_reports(
         &mut self,
         cx: &mut Context<'_>,
