@@ -8,12 +8,14 @@ use crate::sys::gate::{Gate, model};
 
 pub struct Frame(Gate);
 
+const SEAL: u64 = 9;
+
 impl Frame {
     /// A gate for `count` items.
     pub fn new(count: u32, broken: Broken) -> Self {
         model::set(broken);
         let gate = Gate::default();
-        gate.open(count);
+        gate.open(count, SEAL);
         Self(gate)
     }
 
@@ -34,10 +36,10 @@ impl Frame {
     /// The parent: takes back the items from `from` on that it can. Returns where the frame ends
     /// now.
     pub fn recall(&self, from: u32) -> u32 {
-        let before = self.0.taken();
-        let end = self.0.recall(from);
+        let before = self.0.taken(SEAL);
+        let end = self.0.recall(from, SEAL);
         assert!(end >= before, "what was seen to have begun was taken back");
-        assert!(self.0.taken() <= end, "more has begun than there is");
+        assert!(self.0.taken(SEAL) <= end, "more has begun than there is");
         end
     }
 }

@@ -594,7 +594,7 @@ impl World {
                 }
                 let gate = sim.gates.gate(batch.sequence as usize % GATES);
                 if self.plain {
-                    gate.open(batch.count as u32);
+                    gate.open(batch.count as u32, 1);
                 }
                 sim.inbox.push_back((batch, items));
                 assert!(sim.inbox.len() <= GATES);
@@ -649,7 +649,7 @@ impl World {
             Frame::Recall { sequence, cancel } => {
                 assert!(self.plain);
                 let gate = sim.gates.gate(sequence as usize % GATES);
-                let end = gate.recall(0).into();
+                let end = gate.close().into();
                 sim.said.extend(Record::Recalled { sequence, end }.bytes());
                 if cancel {
                     gate.disown();

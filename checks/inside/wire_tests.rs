@@ -377,3 +377,16 @@ fn the_gateway_numbers_frames_and_records_as_they_are_here() {
     let numbers = [&[2, 128, 128, 128, 128, 128, 32, 1, 2, 3, 1, 0, 0, 172, 2, 0][..]].concat();
     assert_eq!(head[2..], numbers);
 }
+
+/// A list takes eight times as much memory as its bytes.
+#[test]
+fn lists_are_no_longer_than_they_can_mean() {
+    for (count, is_valid) in [(1, true), (MOST_LENT, true), (MOST_LENT + 1, false)] {
+        let bytes = Record::Lent(vec![[0; 3]; count]).bytes();
+        assert_eq!(Record::decode(&bytes).is_ok(), is_valid, "{count}");
+    }
+    for (count, is_valid) in [(handover::MOST, true), (handover::MOST + 1, false)] {
+        let bytes = Record::Descriptors(vec![0; count]).bytes();
+        assert_eq!(Record::decode(&bytes).is_ok(), is_valid, "{count}");
+    }
+}

@@ -15,10 +15,18 @@
 //! 3. To take items back, the parent lowers `end`, to no less than `claimed` ([`Gate::recall`]). So
 //!    does the worker, to run no more. `end` never rises.
 //!
-//! Beside this word there is a flag: the rest of the frame, including the running item, is not
+//! Besides this word there is a flag: the rest of the frame, including the running item, is not
 //! wanted any more; and, for frames whose items have a time limit, when the latest item started.
 //! That time is stored before the item is claimed, so a reader that sees an item as begun never
 //! sees the start of an earlier one.
+//!
+//! **A worker that overwrites it.** An item may write here what it likes, also that it has not
+//! begun. So the parent puts a random number into the gate when it opens it, the *seal*, and the
+//! worker erases that after it has taken the first item and before that item's code runs: the code
+//! cannot put back what it has never seen. A frame whose seal is broken has begun, whatever the
+//! word says. The parent also remembers what it has once seen to have begun, and how long it has
+//! seen it (`process::sched::sent_frame`). Every other lie costs the liar's own frame: what it has
+//! is reduced to what it was sent.
 //!
 //! Rejected: claiming many items at a time, because the claimed ones may wait behind a long one;
 //! beginning an item without an atomic operation (`docs/DESIGN.md`).
@@ -26,7 +34,7 @@
 //! Tests: below; `checks/tests/process_models.rs` (under loom); `sys::ledger`;
 //! `checks/inside/sched_simulated.rs`.
 
-use crate::loom::atomic::{AtomicU64, Ordering};
+use crate::loom::atomic::{AtomicU64, Ordering, fence};
 
 /// How many frames a worker can have at once: the number of gates.
 pub(crate) const GATES: usize = 64;
@@ -38,6 +46,7 @@ pub(crate) struct Gate {
     word: AtomicU64,
     unwanted: AtomicU64,
     started: AtomicU64,
+    seal: AtomicU64,
 }
 
 impl Gate {
@@ -48,14 +57,22 @@ impl Gate {
         self.unwanted.store(word, Ordering::Release);
         self.started.store(word, Ordering::Release);
     }
+
+    /// Writes that nothing was taken, as a misbehaving item may.
+    #[cfg(test)]
+    pub(crate) fn deny(&self) {
+        let end = end(self.word.load(Ordering::Acquire));
+        self.word.store(word(end, 0), Ordering::Release);
+    }
 }
 
 /// The calls of the parent.
 impl Gate {
     /// Opens the gate for a frame of `count` items. The message that carries the frame orders this
-    /// before the worker's first `take`.
-    pub(crate) fn open(&self, count: u32) {
+    /// before the worker's first `take`. The `seal` is not 0.
+    pub(crate) fn open(&self, count: u32, seal: u64) {
         self.unwanted.store(0, Ordering::Release);
+        self.seal.store(seal, Ordering::Release);
         self.word.store(word(count, 0), Ordering::Release);
     }
 
@@ -70,15 +87,27 @@ impl Gate {
         self.started.load(Ordering::Acquire)
     }
 
-    /// How many items have been taken.
-    pub(crate) fn taken(&self) -> u32 {
+    /// How many items have been taken, of a frame that was opened with this `seal`.
+    pub(crate) fn taken(&self, seal: u64) -> u32 {
         let word = self.word.load(Ordering::Acquire);
-        claimed(word).min(end(word))
+        claimed(word).min(end(word)).max(self.least(seal))
     }
 
     /// Takes back all items from `from` on that have not been taken.
     /// Returns the new end: `from`, or more if the worker is already past it.
-    pub(crate) fn recall(&self, from: u32) -> u32 {
+    pub(crate) fn recall(&self, from: u32, seal: u64) -> u32 {
+        self.lower(from).max(self.least(seal))
+    }
+
+    /// How many items have been taken at least: one, if the seal is broken.
+    fn least(&self, seal: u64) -> u32 {
+        u32::from(self.seal.load(Ordering::Acquire) != seal)
+    }
+}
+
+impl Gate {
+    /// Lowers the end to `from`, or to what has been taken. Returns the new end.
+    fn lower(&self, from: u32) -> u32 {
         let lowered = |seen| from.max(claimed(seen)).min(end(seen));
         let seen = self
             .word
@@ -114,12 +143,18 @@ impl Gate {
         }
         // Release: publishes the previous item's result, and this item's start.
         let seen = self.word.fetch_add(1, Ordering::AcqRel);
-        (claimed(seen) < end(seen)).then_some(claimed(seen))
+        let item = (claimed(seen) < end(seen)).then_some(claimed(seen))?;
+        if item == 0 {
+            self.seal.store(0, Ordering::Relaxed);
+            fence(Ordering::Release); // whatever the item writes to the word comes after this
+        }
+        Some(item)
     }
 
-    /// Takes back all items that have not been taken, because the worker wants to run no more.
-    pub(crate) fn close(&self) {
-        self.recall(0);
+    /// Takes back all items that have not been taken, because the worker is to run no more.
+    /// Returns how many have been taken.
+    pub(crate) fn close(&self) -> u32 {
+        self.lower(0)
     }
 }
 
@@ -170,21 +205,37 @@ mod tests {
     #[test]
     fn what_is_taken_stays_taken() {
         let gate = Gate::default();
-        gate.open(5);
+        gate.open(5, 9);
         assert_eq!(
-            (gate.take(), gate.take(), gate.taken()),
+            (gate.take(), gate.take(), gate.taken(9)),
             (Some(0), Some(1), 2)
         );
-        assert_eq!(gate.recall(9), 5);
-        assert_eq!(gate.recall(4), 4);
-        assert_eq!((gate.take(), gate.taken()), (Some(2), 3));
-        assert_eq!(gate.recall(0), 3);
-        assert_eq!((gate.take(), gate.take(), gate.taken()), (None, None, 3));
-        assert_eq!(gate.recall(0), 3, "what was refused was not taken");
-        gate.open(2);
-        assert_eq!((gate.take(), gate.taken()), (Some(0), 1));
-        gate.close();
-        assert_eq!((gate.take(), gate.taken(), gate.recall(0)), (None, 1, 1));
+        assert_eq!(gate.recall(9, 9), 5);
+        assert_eq!(gate.recall(4, 9), 4);
+        assert_eq!((gate.take(), gate.taken(9)), (Some(2), 3));
+        assert_eq!(gate.recall(0, 9), 3);
+        assert_eq!((gate.take(), gate.take(), gate.taken(9)), (None, None, 3));
+        assert_eq!(gate.recall(0, 9), 3, "what was refused was not taken");
+        gate.open(2, 9);
+        assert_eq!((gate.take(), gate.taken(9)), (Some(0), 1));
+        assert_eq!(gate.close(), 1);
+        assert_eq!(
+            (gate.take(), gate.taken(9), gate.recall(0, 9)),
+            (None, 1, 1)
+        );
+    }
+
+    #[test]
+    fn what_has_begun_cannot_be_denied() {
+        let gate = Gate::default();
+        gate.open(1, 9);
+        assert_eq!((gate.take(), gate.taken(9)), (Some(0), 1));
+        gate.deny();
+        assert_eq!((gate.taken(9), gate.recall(0, 9)), (1, 1));
+        // What was taken back before it had begun has not, and the next frame is another.
+        gate.open(1, 7);
+        assert_eq!((gate.recall(0, 7), gate.take()), (0, None));
+        assert_eq!(gate.taken(7), 0);
     }
 
     #[test]
@@ -192,8 +243,8 @@ mod tests {
         for wild in [u64::MAX, 1 << 32, 7, 0x4000_0003_ffff_fff0] {
             let gate = Gate::default();
             gate.scribble(wild);
-            assert!(gate.taken() <= end(wild));
-            assert!(gate.recall(0) <= end(wild));
+            assert!(gate.taken(0) <= end(wild));
+            assert!(gate.recall(0, 0) <= end(wild));
         }
     }
 }

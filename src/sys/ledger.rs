@@ -402,11 +402,11 @@ mod tests {
     fn what_is_disowned_is_a_frame() {
         let (ledger, pages) = pair();
         let gates = (*pages).clone();
-        ledger.gate(0).open(5);
+        ledger.gate(0).open(5, 9);
         ledger.gate(0).disown();
         assert!(gates.gate(0).is_unwanted() && pages.gate(0).is_unwanted());
         assert!(!gates.gate(1).is_unwanted());
-        ledger.gate(GATES).open(5);
+        ledger.gate(GATES).open(5, 9);
         assert!(!gates.gate(0).is_unwanted(), "the next frame is another");
     }
 
@@ -415,7 +415,7 @@ mod tests {
         let (ledger, mut pages) = pair();
         const COUNT: u32 = 20_000;
         for round in 0..100 {
-            ledger.gate(0).open(COUNT);
+            ledger.gate(0).open(COUNT, 9);
             let worker = crate::loom::thread::Builder::new().spawn(move || {
                 let taken = std::iter::from_fn(|| pages.gate(0).take()).count();
                 (taken as u32, pages)
@@ -423,7 +423,7 @@ mod tests {
             let worker = worker.unwrap();
             let mut end = COUNT;
             for from in (round..COUNT).rev().step_by(977) {
-                end = ledger.gate(0).recall(from);
+                end = ledger.gate(0).recall(from, 9);
             }
             let (taken, back) = worker.join().unwrap();
             assert_eq!(taken, end);
@@ -524,7 +524,7 @@ mod tests {
             word.store(at as u64, Ordering::Relaxed);
         }
         pages.room().fill(1);
-        ledger.gate(GATES - 1).open(5);
+        ledger.gate(GATES - 1).open(5, 9);
         ledger.watch(1000, true);
         for (at, word) in front.ring().iter().enumerate() {
             assert_eq!(word.load(Ordering::Relaxed), at as u64);

@@ -136,7 +136,7 @@ impl Drop for Mapping {
 }
 
 /// An error about a file.
-fn refused(what: &str) -> io::Error {
+pub(crate) fn refused(what: &str) -> io::Error {
     let words = format!("a file was given as shared memory that {what}");
     io::Error::new(io::ErrorKind::InvalidData, words)
 }

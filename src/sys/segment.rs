@@ -26,7 +26,7 @@ use std::fs::File;
 use std::io;
 
 use crate::sys::descriptor::{AsFile, BorrowedFile, OwnedFile};
-use crate::sys::mapping::{Access, Mapping};
+use crate::sys::mapping::{Access, Mapping, refused};
 use crate::sys::{files, free_memory, memory_file};
 
 /// A fixed segment with a copy of `bytes`, and its descriptor. (One byte, if there are none.)
@@ -85,6 +85,12 @@ pub(crate) fn writable(length: usize) -> io::Result<(OwnedFile, Mapping)> {
     let file = checked(memory_file::create_reserved, "trefoil-atomics", length)?;
     let mapping = open(file.as_file(), Access::Write)?;
     Ok((file, mapping))
+}
+
+/// `Ok` if the descriptor, which may come from anywhere, is one of memory that can be mapped, and
+/// if `fixed`, of memory that never changes.
+pub(crate) fn check(file: BorrowedFile<'_>, fixed: bool) -> io::Result<()> {
+    memory_file::check(file, fixed).map_err(refused)
 }
 
 /// Maps all of the memory behind a descriptor that may come from anywhere.

@@ -87,12 +87,18 @@ impl<T> Task<T> {
         self.spin();
         let mut noted = false;
         let waited = park::wait(deadline, |waker| {
+            if deadline.is_none() {
+                self.cell().stand_by(waker);
+            }
             let waits = self.register(waker.clone());
             if waits && record::is_on() && !std::mem::replace(&mut noted, true) {
                 record::awaits(self.id().get());
             }
             !waits
         });
+        if deadline.is_none() {
+            self.cell().step_back();
+        }
         match waited {
             Waited::Ready => {}
             Waited::TimedOut | Waited::Refused => {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use support::{Odd, Scratch, Test, note, noted, pool, tests, until};
-use trefoil::{ProcessPool, Shutdown, TaskError};
+use trefoil::{ProcessPool, Shutdown, Task, TaskError};
 
 /// Longer than a driver stays asleep while its callers do its work.
 const LULL: Duration = Duration::from_millis(5);
@@ -199,6 +199,50 @@ tests! {
             for mut task in all {
                 task.join_timeout(LIMIT).unwrap();
             }
+        }
+    }
+
+    /// However many hang, a result of another type is decoded at once, also if nobody joins it.
+    fn results_that_hang_hold_up_no_other_type() {
+        let procs = pool(2);
+        let gate = Gate::close();
+        let hung: Vec<_> = (0..14).map(|_| procs.spawn((), |()| Held)).collect();
+        until(|| gate.waiting() > 0);
+        let begin = Instant::now();
+        let others: Vec<_> = (4..24).map(|n| procs.spawn(n, Odd)).collect();
+        until(|| others.iter().all(Task::is_finished));
+        assert!(begin.elapsed() < LIMIT / 10, "{:?}", begin.elapsed());
+        goes_on(&procs);
+        drop(gate);
+        for task in hung {
+            task.join().unwrap();
+        }
+    }
+
+    /// A caller gets its own result back to decode it, although all of the pool's threads for
+    /// results of this type hang.
+    fn a_caller_that_waits_decodes_its_result_itself() {
+        let procs = pool(2);
+        let gate = Gate::close();
+        let sometimes = |held: bool| procs.spawn(held, |held: bool| {
+            if !held {
+                spin(20_000); // longer than a caller polls
+            }
+            Sometimes(held)
+        });
+        let mut hung: Vec<_> = (0..80).map(|_| sometimes(true)).collect();
+        until(|| gate.waiting() > 3);
+        let (tell, told) = mpsc::channel();
+        let task = sometimes(false);
+        let caller = thread::spawn(move || {
+            let _ = tell.send(task.join().map(|own| own.0));
+        });
+        let answer = told.recv_timeout(LIMIT);
+        drop(gate);
+        assert!(matches!(answer, Ok(Ok(false))), "{answer:?}");
+        caller.join().unwrap();
+        for task in &mut hung {
+            assert!(task.join_timeout(LIMIT).unwrap().0);
         }
     }
 
@@ -450,6 +494,26 @@ impl<'de> Deserialize<'de> for Held {
         u8::deserialize(deserializer)?;
         Gate::pass();
         Ok(Self)
+    }
+}
+
+/// Waits at the gate when it is decoded, if it says so.
+#[derive(Debug)]
+struct Sometimes(bool);
+
+impl Serialize for Sometimes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sometimes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let held = bool::deserialize(deserializer)?;
+        if held {
+            Gate::pass();
+        }
+        Ok(Self(held))
     }
 }
 

@@ -30,6 +30,8 @@ mod described;
 mod everywhere;
 mod failures;
 mod host;
+#[cfg(target_os = "linux")] // its descriptors and its protocol
+mod hostile;
 mod imap;
 mod limits;
 mod memory;
@@ -79,6 +81,8 @@ fn main() {
         calls::TESTS,
         everywhere::TESTS,
         host::TESTS,
+        #[cfg(target_os = "linux")]
+        hostile::TESTS,
         limits::TESTS,
         callers::TESTS,
         deep::TESTS,

@@ -20,6 +20,10 @@ pub(crate) const EXCEPT: &[(&str, &str)] = &[
     ("channel::", "the end of a channel is a descriptor"),
     ("shared_ring::", "there is no shared ring"),
     (
+        "hostile::",
+        "it attacks the shared pages, and has a pool of plain workers where it attacks these",
+    ),
+    (
         "bulk::what_was_lent_is_read_as_a_bulk_or_an_error",
         "nothing is lent",
     ),

@@ -6,3 +6,4 @@
 pub(super) mod look;
 pub(super) mod path;
 pub(super) mod shared_ring;
+mod worker_bell;

@@ -9,12 +9,12 @@
 use std::io;
 use std::sync::Arc;
 
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::BorrowedFd;
 
 pub(crate) use super::shared_ring::Posted;
 use super::shared_ring::SharedRing;
+use super::worker_bell::{self, WorkerBell};
 use crate::process::payload::shared_buffer::View;
-use crate::sys::bell::{self, Bell};
 use crate::sys::descriptor::waitable;
 pub(crate) use crate::sys::ledger::Ledger;
 use crate::sys::refused::refused;
@@ -24,7 +24,7 @@ use crate::sys::refused::refused;
 pub(crate) struct FastPath {
     pub(crate) ledger: Arc<Ledger>,
     /// Rung to make the worker look at its gates.
-    pub(crate) bell: Bell,
+    pub(crate) bell: WorkerBell,
     /// The position of the next frame in the shared ring.
     tail: u64,
 }
@@ -33,17 +33,23 @@ impl FastPath {
     pub(crate) fn new() -> io::Result<Self> {
         let ledger = Ledger::new()?;
         SharedRing::new(ledger.ring()).clear();
-        let bell = Bell::new();
+        let bell = WorkerBell::new();
         Ok(Self {
             ledger: Arc::new(ledger),
-            bell: bell.map_err(refused(bell::CALL))?,
+            bell: bell.map_err(refused(worker_bell::CALL))?,
             tail: 0,
         })
     }
 
     /// The descriptors that the worker needs.
-    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [waitable(self.ledger.memory()), self.bell.as_fd()]
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let memory = waitable(self.ledger.memory());
+        std::iter::once(memory).chain(self.bell.theirs())
+    }
+
+    /// The worker has the descriptors.
+    pub(crate) fn is_handed_over(&mut self) {
+        self.bell.is_handed_over();
     }
 
     /// How the worker's large results are read, if it can lend them.

@@ -6,7 +6,7 @@
 //!
 //! Tests: below; `tests/process/callers.rs`.
 
-use std::any::{Any, type_name};
+use std::any::{Any, TypeId, type_name};
 
 use serde::de::DeserializeOwned;
 
@@ -108,6 +108,8 @@ const ROOM: usize = 128 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoder {
     read: Read,
+    /// The type of the results.
+    pub(crate) kind: TypeId,
     /// Decoding takes little time, and runs no user code.
     pub(crate) is_quick: bool,
 }
@@ -116,6 +118,7 @@ impl Decoder {
     pub(crate) fn new<R: DeserializeOwned + Send + 'static>() -> Self {
         Self {
             read: read::<R>,
+            kind: TypeId::of::<R>(),
             is_quick: is_quick(type_name::<R>()),
         }
     }
@@ -131,6 +134,11 @@ impl Decoder {
             false => (self.read, DecodingThread::Other),
         }
     }
+}
+
+/// Whether results of this type are decoded where they are received, unless they are long.
+pub(crate) fn is_quick_type<R>() -> bool {
+    is_quick(type_name::<R>())
 }
 
 /// Whether the bytes bound the time and the memory that decoding a type of this name takes: it runs

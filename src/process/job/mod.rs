@@ -24,7 +24,7 @@ pub(super) mod decoder;
 pub(super) mod reading;
 pub(super) mod sink;
 
-use std::any::type_name;
+use std::any::{TypeId, type_name};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -333,6 +333,11 @@ impl Job {
 
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
+    }
+
+    /// The type of its results.
+    pub(crate) fn kind(&self) -> TypeId {
+        self.work.decoder.kind
     }
 
     /// Whether it holds values, whose destructors are user code.

@@ -6,8 +6,10 @@
 //!
 //! Tests: `tests/process/callers.rs`.
 
-use std::collections::VecDeque;
+use std::any::TypeId;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::decoder::{DecodingThread, Read, Taken, Values};
@@ -23,8 +25,8 @@ use crate::task::panic;
 /// A chore that the driver must not do itself, because it may take long or run user code.
 pub(crate) enum Chore {
     Read(Reading),
-    /// Drop these values, which are not wanted any more.
-    Drop(Values),
+    /// Drop these values of results of a type, which are not wanted any more.
+    Drop(TypeId, Values),
 }
 
 /// What accompanies a worker's records: descriptors, and lent memory.
@@ -37,6 +39,8 @@ pub(crate) struct Extras {
     pub(crate) descriptors: Descriptors,
     /// The lent numbers of the next value. (A plain worker lends nothing.)
     pub(crate) lending: Lending,
+    /// An engine has started the worker, and may say how it has ended.
+    pub(crate) is_forwarded: bool,
     /// How the worker has ended, if there is no process on this machine whose status tells.
     pub(crate) died: Option<Box<Died>>,
     /// Held by other threads while they decode from memory that the worker has lent.
@@ -76,6 +80,10 @@ impl Extras {
 /// Values that are to be decoded.
 pub(crate) struct Reading {
     pub(crate) job: u64,
+    /// The type of the values.
+    kind: TypeId,
+    /// A value nests more deeply than a caller's stack allows.
+    pub(crate) is_deep: bool,
     /// The index of the first item, and how many there are.
     pub(crate) first: usize,
     count: usize,
@@ -99,17 +107,20 @@ pub(crate) struct DecodedPart {
 }
 
 impl Reading {
-    /// A reading of `count` values in `bytes` from `at` on.
+    /// A reading of values of the type `kind` in `bytes` from `at` on, for so many items from the
+    /// `first` on.
     pub(crate) fn new(
         job: u64,
-        first: usize,
-        count: usize,
+        kind: TypeId,
+        (first, count): (usize, usize),
         read: Read,
         bytes: Arc<Vec<u8>>,
         at: usize,
     ) -> Self {
         Self {
             job,
+            kind,
+            is_deep: false,
             first,
             count,
             done: 0,
@@ -141,6 +152,7 @@ impl Reading {
         let (taken, values) = scope::decoding(&mut self.beside, read);
         if is_caller && taken.error.is_some() && depth::was_reached() {
             panic::contain(|| drop((taken, values)));
+            self.is_deep = true;
             return None;
         }
         let first = self.first + self.done;
@@ -154,29 +166,155 @@ impl Reading {
     }
 }
 
-/// How long a chore may wait for a reader before another reader is started; with two readers twice
-/// as long, with three four times, and so on: so their number grows with the logarithm of the time
-/// that they are blocked.
+/// How long a chore may wait for a reader of its type before another one is started; with two
+/// readers twice as long, with three three times, and so on. So a few results that hang delay
+/// others of their type a little, and results that only take long do not start a thread each.
 const MORE_READERS_AFTER: Duration = Duration::from_millis(5);
 
-/// The readers of a pool, and the chores that wait for them.
+/// How many readers one type of result can have.
+const MOST_READERS: u32 = 64;
+
+/// The readers of a pool, the chores that wait for them, and the callers that wait for chores.
 #[derive(Default)]
 pub(crate) struct Readers(pub(crate) Mutex<ReaderState>);
 
 #[derive(Default)]
 pub(crate) struct ReaderState {
-    pub(crate) waiting: VecDeque<Chore>,
-    pub(crate) readers: u32,
+    /// The chores that wait, by the type of the results.
+    queues: HashMap<TypeId, Queue>,
+    /// The readings that wait, by their jobs.
+    readings: HashMap<u64, VecDeque<Reading>>,
+    /// The callers that sleep until their job ends.
+    asleep: HashMap<u64, Waker>,
+}
+
+/// What waits in a queue.
+enum Waiting {
+    /// A reading of this job, unless its caller has taken it.
+    Of(u64),
+    Chore(Chore),
+}
+
+/// The chores of one type of result.
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    readers: u32,
     /// When a chore was last taken, or a reader was last started, or could not be.
-    pub(crate) since: Option<Instant>,
+    since: Instant,
+}
+
+impl Queue {
+    /// When another reader should be started; `None`: it should not.
+    fn due(&self) -> Option<Instant> {
+        let waits = !self.waiting.is_empty() && self.readers < MOST_READERS;
+        waits.then(|| self.since + MORE_READERS_AFTER * self.readers)
+    }
 }
 
 impl ReaderState {
-    /// When another reader should be started, and the driver should check that; `None`: no chore
-    /// waits.
+    /// Adds a chore. Returns the waker of the caller that must carry it out, if that sleeps.
+    pub(crate) fn add(&mut self, chore: Chore, now: Instant) -> Option<Waker> {
+        let (kind, waiting) = match chore {
+            Chore::Read(reading) if !reading.is_deep => {
+                let (job, kind) = (reading.job, reading.kind);
+                self.readings.entry(job).or_default().push_back(reading);
+                if let Some(caller) = self.asleep.remove(&job) {
+                    return Some(caller);
+                }
+                (kind, Waiting::Of(job))
+            }
+            Chore::Read(reading) => (reading.kind, Waiting::Chore(Chore::Read(reading))),
+            Chore::Drop(kind, values) => (kind, Waiting::Chore(Chore::Drop(kind, values))),
+        };
+        let new = || Queue {
+            waiting: VecDeque::new(),
+            readers: 0,
+            since: now,
+        };
+        let queue = self.queues.entry(kind).or_insert_with(new);
+        queue.waiting.push_back(waiting);
+        None
+    }
+
+    /// Takes a reading of the job.
+    pub(crate) fn take(&mut self, job: u64) -> Option<Reading> {
+        let own = self.readings.get_mut(&job)?;
+        let reading = own.pop_front();
+        if own.is_empty() {
+            self.readings.remove(&job);
+        }
+        reading
+    }
+
+    /// A caller sleeps until its job ends, or has a reading.
+    pub(crate) fn sleeps(&mut self, job: u64, caller: Waker) {
+        self.asleep.insert(job, caller);
+    }
+
+    /// The caller does not wait any more. Its readings wait for readers.
+    pub(crate) fn leaves(&mut self, job: u64) -> Vec<Chore> {
+        self.asleep.remove(&job);
+        let left = self.readings.remove(&job).unwrap_or_default();
+        left.into_iter().map(Chore::Read).collect()
+    }
+
+    /// For a reader of this type: takes the next chore. `None`: there is none, and the reader ends.
+    pub(crate) fn next(&mut self, kind: TypeId, now: Instant) -> Option<Chore> {
+        let queue = self.queues.get_mut(&kind)?;
+        while let Some(waiting) = queue.waiting.pop_front() {
+            queue.since = now;
+            let own = match waiting {
+                Waiting::Chore(chore) => return Some(chore),
+                Waiting::Of(job) => self.readings.get_mut(&job).map(|own| (job, own)),
+            };
+            if let Some((job, own)) = own {
+                let reading = own.pop_front();
+                if own.is_empty() {
+                    self.readings.remove(&job);
+                }
+                if let Some(reading) = reading {
+                    return Some(Chore::Read(reading));
+                }
+            }
+        }
+        queue.readers -= 1;
+        if queue.readers == 0 {
+            self.queues.remove(&kind);
+        }
+        None
+    }
+
+    /// The types that should get another reader now; they count as having it.
+    pub(crate) fn more(&mut self, now: Instant) -> Vec<TypeId> {
+        let mut more = Vec::new();
+        for (kind, queue) in &mut self.queues {
+            if queue.due().is_some_and(|due| due <= now) {
+                queue.since = now;
+                queue.readers += 1;
+                more.push(*kind);
+            }
+        }
+        more
+    }
+
+    /// The reader that this type was to get could not be started. If it would have been the only
+    /// one, returns a chore that the caller must carry out.
+    pub(crate) fn gives_up(&mut self, kind: TypeId, now: Instant) -> Option<Chore> {
+        let queue = self.queues.get_mut(&kind)?;
+        queue.readers -= 1;
+        if queue.readers > 0 {
+            return None;
+        }
+        queue.readers = 1;
+        let chore = self.next(kind, now)?;
+        if let Some(queue) = self.queues.get_mut(&kind) {
+            queue.readers = 0;
+        }
+        Some(chore)
+    }
+
+    /// When another reader should be started, and the driver should check that.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let patience = MORE_READERS_AFTER * (1 << self.readers.saturating_sub(1).min(16));
-        let due = self.since? + patience;
-        (!self.waiting.is_empty()).then_some(due)
+        self.queues.values().filter_map(Queue::due).min()
     }
 }

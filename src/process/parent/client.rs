@@ -9,12 +9,14 @@
 use std::any::type_name;
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::vec;
 
 use serde::Serialize;
 
 use super::driver::PoolState;
 use super::mailbox::Mail;
+use crate::process::job::decoder::is_quick_type;
 use crate::process::job::sink::Collect;
 use crate::process::job::{CallOptions, Context, Work};
 use crate::process::payload::attachments::Late;
@@ -200,6 +202,7 @@ impl PoolState {
         let (completer, task) = promise(CancelCall {
             shared: Arc::downgrade(self),
             id,
+            is_quick: is_quick_type::<T>,
         });
         if let Some(hook) = &self.unobserved {
             completer.set_hook(hook);
@@ -251,6 +254,8 @@ fn with_all(mut chunk: Chunk, needs: &[Weak<dyn Late>]) -> Result<Chunk, TaskErr
 struct CancelCall {
     shared: Weak<PoolState>,
     id: u64,
+    /// Whether its result is decoded where it is received, so that no caller need stand by.
+    is_quick: fn() -> bool,
 }
 
 impl Producer for CancelCall {
@@ -264,6 +269,18 @@ impl Producer for CancelCall {
     fn help(&self, patient: bool, done: &dyn Fn() -> bool) {
         if let Some(shared) = self.shared.upgrade() {
             shared.help(self.id, patient, done);
+        }
+    }
+
+    fn stand_by(&self, caller: &Waker) {
+        if let Some(shared) = self.shared.upgrade().filter(|_| !(self.is_quick)()) {
+            shared.stand_by(self.id, caller);
+        }
+    }
+
+    fn step_back(&self) {
+        if let Some(shared) = self.shared.upgrade().filter(|_| !(self.is_quick)()) {
+            shared.step_back(self.id);
         }
     }
 

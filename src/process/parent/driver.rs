@@ -33,6 +33,7 @@ mod hostile;
 #[path = "../../../checks/inside/driver_strays.rs"]
 mod strays;
 
+use std::any::TypeId;
 use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Weak};
@@ -69,6 +70,10 @@ use crate::task::{Hook, WorkerExit, context};
 
 /// The most bytes of one receive.
 const BUFFER: usize = 256 << 10;
+
+/// How many receives at most read what a process that is gone has left. (Those with
+/// descriptors bring one message each.)
+const MOST_LEFT: usize = 1024;
 
 /// A record of so many bytes or more is received only if there is memory for it.
 const LARGE: usize = 256 << 20;
@@ -546,7 +551,10 @@ impl Driver {
     pub(super) fn receive(&mut self, index: usize, all: bool) {
         let link = self.links[index].as_ref();
         let ends = all && link.is_some_and(|link| link.child.end());
-        for round in 0.. {
+        // (A process that is gone has left no more than a socket holds. Who writes more is another,
+        // which it has started.)
+        let rounds = if all { MOST_LEFT } else { 9 };
+        for _ in 0..rounds {
             let Some(link) = &mut self.links[index] else {
                 return;
             };
@@ -559,7 +567,7 @@ impl Driver {
                     self.buffer = bytes;
                     // A full buffer means that there is more; but the other workers must get their
                     // turn.
-                    if !all && (count < BUFFER || round >= 8) {
+                    if !all && count < BUFFER {
                         return;
                     }
                 }
@@ -613,6 +621,7 @@ impl Driver {
             return;
         };
         if link.records != Records::Valid {
+            link.extras.arrivals.used(0); // nothing claims what comes with them
             return;
         }
         let had_its_length = matches!(wire::announced(&link.partial), Ok(Some(_)));
@@ -677,11 +686,12 @@ impl Driver {
         (unwanted, ended, over)
     }
 
-    /// A job that [`hand_over`](Self::hand_over) returned has been completed; `unwanted` are its
-    /// values that are not wanted.
-    pub(super) fn told(&mut self, unwanted: Option<Values>) {
+    /// A job that [`hand_over`](Self::hand_over) returned, with results of the type `kind`, has been
+    /// completed; `unwanted` are its values that are not wanted.
+    pub(super) fn told(&mut self, kind: TypeId, unwanted: Option<Values>) {
         self.telling -= 1;
-        self.sched.chores.extend(unwanted.map(Chore::Drop));
+        let drop = |values| Chore::Drop(kind, values);
+        self.sched.chores.extend(unwanted.map(drop));
         if self.telling == 0 && self.sched.is_over() || !self.sched.chores.is_empty() {
             self.shared.mailbox.wake();
         }

@@ -271,6 +271,7 @@ impl Link {
             .then(|| Valve::of(&link.child.socket))
             .flatten();
         link.looks.take_if(|_| settings.engine.is_some());
+        link.extras.is_forwarded = settings.engine.is_some();
         link.welcome(settings.memory.unwrap_or(0), theirs.as_ref())?;
         Ok(link)
     }
@@ -289,7 +290,9 @@ impl Link {
             .chain(lifeline.map(|end| waitable(end.as_file())))
             .collect();
         let parts = [IoSlice::new(&frame)];
-        match attachments::send(&self.child.socket, &parts, &descriptors, SEND) {
+        let sent = attachments::send(&self.child.socket, &parts, &descriptors, SEND);
+        self.fast.iter_mut().for_each(FastPath::is_handed_over);
+        match sent {
             Ok(sent) => {
                 self.sent_bytes += sent as u64;
                 Ok(())

@@ -28,6 +28,7 @@ use crate::sys::refused::refused;
 use crate::task::context;
 
 /// One message to the driver.
+#[allow(clippy::large_enum_variant)] // an allocation for each call would cost more than its moves
 pub(crate) enum Mail {
     /// A new job.
     Submit { id: u64, work: Work },

@@ -10,12 +10,13 @@
 //!    before that is done, unless the job has failed; then its caller does not wait for it. The
 //!    attachments of the bytes, and the memory that they refer to, belong to the reading until then
 //!    (`Extras`).
-//! 2. A caller that polls for its own result (`shortcut`) does its own readings, on its own thread.
-//!    All others go to the pool's *readers*, helper threads that exist while there is something to
-//!    decode. What nests too deeply for a caller's stack goes there, too, from the beginning.
-//! 3. There is one reader, which keeps the order, unless it takes no waiting chore for five
-//!    milliseconds: then another is started, and the time until the next one doubles. The driver
-//!    checks that when it adds chores, and by its clock while some wait (`Readers::due`).
+//! 2. A caller that waits for its own result, without a limit, does its own readings, on its own
+//!    thread: it polls (`shortcut`), or sleeps and is woken ([`PoolState::stand_by`]). All others
+//!    go to the pool's *readers*, helper threads that exist while there is something to decode.
+//!    What nests too deeply for a caller's stack goes there, too.
+//! 3. Each type of result has a queue and readers of its own: one that hangs holds up no other.
+//!    There is one reader, which keeps the order; `job::reading` says when another is started. The
+//!    driver checks that when it adds chores, and by its clock while some wait.
 //! 4. The thread that has decoded values takes the engine's lock to hand them over, in slices of a
 //!    millisecond, and releases it before the task is completed: that runs callbacks, and
 //!    destructors if the result is not wanted.
@@ -28,12 +29,15 @@
 //! an owner are dropped here, or on the driver's thread, which has as much stack; values that a
 //! `Task` or an `Imap` holds are dropped with these, on a stack of any size.
 //!
-//! **Rejected.** Trusting types that were quick so far: the next value may not be. Decoding when
-//! the task is joined: callbacks, and tasks that are derived from it, need the value.
+//! **Rejected.** One queue for all types: a few results that hang would hold up everything.
+//! Trusting types that were quick so far: the next value may not be. Decoding when the task is
+//! joined: callbacks, and tasks that are derived from it, need the value.
 //!
 //! Tests: `tests/process/callers.rs`, `tests/process/deep.rs`, `tests/process/pool.rs`.
 
+use std::any::TypeId;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use super::driver::{ActingDriver, PoolState};
@@ -42,42 +46,68 @@ use crate::process::job::decoder::Values;
 use crate::process::job::reading::{Chore, Reading};
 use crate::task::panic;
 
-/// Gives `chores` to the readers, and starts another reader if needed. (Without the engine's lock.)
+/// Gives `chores` to the callers that wait for them, or to the readers, and starts other readers if
+/// needed. (Without the engine's lock.)
 pub(crate) fn add(shared: &Arc<PoolState>, chores: Vec<Chore>) {
-    let mut state = shared.readers.0.lock();
-    state.waiting.extend(chores);
     let now = Instant::now();
-    let enough = state.readers > 0 && state.due().is_some_and(|due| now < due);
-    if state.waiting.is_empty() || enough {
-        return;
+    let mut state = shared.readers.0.lock();
+    let callers: Vec<Waker> = chores
+        .into_iter()
+        .filter_map(|chore| state.add(chore, now))
+        .collect();
+    let mut left = Vec::new();
+    for kind in state.more(now) {
+        let theirs = shared.clone();
+        if helper::start(move || theirs.serve(kind)).is_err() {
+            // If it would have been the only one, this thread carries out one chore in its place.
+            left.extend(state.gives_up(kind, now));
+        }
     }
-    state.since = Some(now);
-    let theirs = shared.clone();
-    if helper::start(move || theirs.serve()).is_ok() {
-        state.readers += 1;
-    } else if state.readers == 0 {
-        // No reader could be started, so this thread carries out one chore.
-        let chore = state.waiting.pop_front();
-        drop(state);
-        chore
-            .into_iter()
-            .for_each(|chore| shared.carry_out(chore, false));
+    drop(state);
+    callers.into_iter().for_each(Waker::wake);
+    for chore in left {
+        shared.carry_out(chore, false);
     }
 }
 
 impl PoolState {
-    /// Does the waiting chores, as a reader.
-    fn serve(&self) {
+    /// Does the waiting chores of one type, as a reader.
+    fn serve(&self, kind: TypeId) {
+        let _acting = ActingDriver::new();
+        loop {
+            let next = self.readers.0.lock().next(kind, Instant::now());
+            match next {
+                Some(chore) => self.carry_out(chore, false),
+                None => return,
+            }
+        }
+    }
+
+    /// For a caller that waits without a limit, each time before it sleeps: decodes the results of
+    /// its job that wait, and leaves its waker for later ones.
+    pub(crate) fn stand_by(&self, job: u64, caller: &Waker) {
+        if self.mailbox.is_foreign() {
+            return;
+        }
         let _acting = ActingDriver::new();
         loop {
             let mut state = self.readers.0.lock();
-            let Some(chore) = state.waiting.pop_front() else {
-                state.readers -= 1;
-                return;
+            let Some(reading) = state.take(job) else {
+                return state.sleeps(job, caller.clone());
             };
-            state.since = Some(Instant::now());
             drop(state);
-            self.carry_out(chore, false);
+            self.carry_out(Chore::Read(reading), true);
+        }
+    }
+
+    /// The caller does not wait any more.
+    pub(crate) fn step_back(self: &Arc<Self>, job: u64) {
+        if self.mailbox.is_foreign() {
+            return;
+        }
+        let left = self.readers.0.lock().leaves(job);
+        if !left.is_empty() {
+            add(self, left);
         }
     }
 
@@ -85,7 +115,7 @@ impl PoolState {
     pub(super) fn carry_out(&self, chore: Chore, is_caller: bool) {
         match chore {
             Chore::Read(reading) => self.read(reading, is_caller),
-            Chore::Drop(values) => panic::contain(|| drop(values)),
+            Chore::Drop(_, values) => panic::contain(|| drop(values)),
         }
     }
 
@@ -116,9 +146,10 @@ impl PoolState {
             if let Some(ended) = ended {
                 // A reader may have decoded a part, and this thread may be a caller with less
                 // stack.
+                let kind = ended.kind();
                 let mut unwanted = ended.finish();
                 if let Some(engine) = &mut *self.engine.lock() {
-                    engine.told(unwanted.take());
+                    engine.told(kind, unwanted.take());
                 }
                 panic::contain(|| drop(unwanted));
             }

@@ -21,6 +21,9 @@
 //! ([`Arrivals::used`]). A number does not say what kind of descriptor it stands for: the code that
 //! uses the descriptor checks.
 //!
+//! **Bounds.** [`MOST_ARRIVALS`], and `in_hand`. A descriptor whose close may wait, which is none
+//! that this crate sends, is closed on a helper thread.
+//!
 //! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
 //! may keep a copy that it does not use.
 //! - **W25** While an item runs, its process has no ends but those that the item or its job's
@@ -43,6 +46,8 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
+use super::in_hand::InHand;
+use crate::helper;
 use crate::loom::Mutex;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::sys::handover;
@@ -52,8 +57,9 @@ use crate::task::TaskError;
 /// How many descriptors one message can carry.
 pub(crate) const MAX_DESCRIPTORS: usize = handover::MOST;
 
-/// How many messages' descriptors may have arrived without the message that claims them.
-const MOST_ARRIVALS: usize = 64;
+/// How many messages' descriptors may have arrived without the message that claims them: those of
+/// one that has arrived in part, and those of the next.
+const MOST_ARRIVALS: usize = 2;
 
 /// A descriptor that can travel, shared by all values that contain it.
 #[derive(Debug)]
@@ -185,13 +191,48 @@ pub(crate) struct Descriptors {
     pub(super) attachments: Vec<(u64, Arc<Attachment>)>,
     /// Why some are missing: this process could not receive them.
     pub(super) lost: Option<String>,
+    #[allow(dead_code)] // it counts as long as it is there
+    in_hand: InHand,
+}
+
+impl Drop for Descriptors {
+    fn drop(&mut self) {
+        close(&mut self.attachments);
+    }
+}
+
+/// Closes these, unless other values have them, and those whose close may wait on another thread.
+fn close(attachments: &mut Vec<(u64, Arc<Attachment>)>) {
+    let is_slow = |(_, one): &mut (u64, Arc<Attachment>)| {
+        Arc::strong_count(one) == 1 && !handover::closes_at_once(&**one)
+    };
+    let slow: Vec<_> = attachments.extract_if(.., is_slow).collect();
+    attachments.clear();
+    if !slow.is_empty() {
+        let _ = helper::start(move || drop(slow));
+    }
 }
 
 /// Why a descriptor has not arrived.
 const TOO_MANY: &str =
     "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)";
 
+/// Why there is no copy.
+pub(super) const TOO_MANY_COPIES: &str =
+    "too many others wait to be decoded: this process may not open more (RLIMIT_NOFILE)";
+
 impl Descriptors {
+    /// Counts them as in hand; if they are too many, drops them.
+    pub(super) fn count(&mut self) {
+        match InHand::take(self.attachments.len()) {
+            Some(in_hand) => self.in_hand = in_hand,
+            None => {
+                close(&mut self.attachments);
+                self.lost.get_or_insert_with(|| TOO_MANY.to_owned());
+            }
+        }
+    }
+
     /// The attachment that the sender calls `id`.
     pub(crate) fn find(&self, id: u64) -> Result<Arc<Attachment>, &str> {
         match self.attachments.iter().find(|(number, _)| *number == id) {
@@ -207,9 +248,9 @@ impl Descriptors {
 /// The descriptors that have arrived at one end of a socket, and have no numbers yet.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    /// For each message: its descriptors; whether some were lost; and how many bytes had been
-    /// received when it had come.
-    queue: VecDeque<(Vec<OwnedFile>, bool, u64)>,
+    /// For each message: its descriptors, without numbers; and how many bytes had been received
+    /// when it had come.
+    queue: VecDeque<(Descriptors, u64)>,
     /// How many bytes have been received.
     pub(crate) received: u64,
 }
@@ -230,7 +271,8 @@ impl Arrivals {
         } = handover::receive(socket, buffer, flags)?;
         self.received += bytes as u64;
         if lost || !descriptors.is_empty() {
-            self.queue.push_back((descriptors, lost, self.received));
+            let arrived = arrived(descriptors, lost);
+            self.queue.push_back((arrived, self.received));
             if self.queue.len() > MOST_ARRIVALS {
                 self.queue.clear();
                 return Err(Errno::TOOMANYREFS);
@@ -242,22 +284,35 @@ impl Arrivals {
     /// Handles the message `Descriptors` with these numbers: its descriptors are the first that
     /// have not been claimed.
     pub(crate) fn claim(&mut self, numbers: &[u64]) -> Descriptors {
-        let (descriptors, lost, _) = self.queue.pop_front().unwrap_or_default();
-        let attachments = descriptors.into_iter().map(Attachment::new);
-        Descriptors {
-            attachments: numbers.iter().copied().zip(attachments).collect(),
-            lost: lost.then(|| TOO_MANY.to_owned()),
+        let (mut arrived, _) = self.queue.pop_front().unwrap_or_default();
+        let count = arrived.attachments.len().min(numbers.len());
+        close(&mut arrived.attachments.split_off(count));
+        for (own, number) in arrived.attachments.iter_mut().zip(numbers) {
+            own.0 = *number;
         }
+        arrived
     }
 
     /// All bytes that were received have been used, except the last `left`: descriptors that came
     /// with the others will not be claimed any more.
     pub(crate) fn used(&mut self, left: usize) {
         let used = self.received.saturating_sub(left as u64);
-        while self.queue.front().is_some_and(|(_, _, at)| *at <= used) {
+        while self.queue.front().is_some_and(|(_, at)| *at <= used) {
             self.queue.pop_front();
         }
     }
+}
+
+/// Descriptors that have just arrived, without numbers; `lost`: not all.
+fn arrived(descriptors: Vec<OwnedFile>, lost: bool) -> Descriptors {
+    let all = descriptors.into_iter();
+    let mut arrived = Descriptors {
+        attachments: all.map(|one| (0, Attachment::new(one))).collect(),
+        lost: lost.then(|| TOO_MANY.to_owned()),
+        in_hand: InHand::default(),
+    };
+    arrived.count();
+    arrived
 }
 
 #[cfg(all(test, target_os = "linux", not(trefoil_port)))]
@@ -272,11 +327,11 @@ mod tests {
     #[test]
     fn descriptors_come_with_their_message_and_are_closed_if_unclaimed() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let (kept, dropped) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let (kept, dropped) = (io::pipe().unwrap(), io::pipe().unwrap());
         let flags = SendFlags::empty();
         let mut arrivals = Arrivals::default();
         let mut buffer = [0; 64];
-        for (bytes, descriptor) in [(b"abc", kept.0), (b"def", dropped.0)] {
+        for (bytes, descriptor) in [(b"abc", kept.1), (b"def", dropped.1)] {
             let attachment = [Attachment::new(descriptor.into())];
             let sent = send(&ours, &[IoSlice::new(bytes)], &attachment, flags);
             assert_eq!(sent, Ok(3));
@@ -297,13 +352,13 @@ mod tests {
         assert_eq!(arrivals.queue.len(), 1, "nothing has been used");
         arrivals.used(3);
         assert_eq!(arrivals.queue.len(), 0);
-        let end = |socket: &UnixStream| {
-            let flags = RecvFlags::DONTWAIT;
-            rustix::net::recv(socket, &mut [0u8; 1][..], flags).map(|(_, count)| count)
+        let end = |pipe: &io::PipeReader| {
+            rustix::io::ioctl_fionbio(pipe, true).unwrap();
+            rustix::io::read(pipe, &mut [0u8; 1][..])
         };
-        assert_eq!(end(&dropped.1), Ok(0));
-        assert_eq!(end(&kept.1), Err(Errno::AGAIN));
+        assert_eq!(end(&dropped.0), Ok(0));
+        assert_eq!(end(&kept.0), Err(Errno::AGAIN));
         drop(found);
-        assert_eq!(end(&kept.1), Ok(0));
+        assert_eq!(end(&kept.0), Ok(0));
     }
 }

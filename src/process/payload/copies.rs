@@ -24,7 +24,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, Watcher};
+use super::attachments::{Attachment, Descriptors, MAX_DESCRIPTORS, TOO_MANY_COPIES, Watcher};
+use super::in_hand::InHand;
 use super::mapped::Mapped;
 use super::raw_plain::MappedSlice;
 use crate::sys::files;
@@ -72,8 +73,9 @@ pub(crate) fn parts(attachment: &Arc<Attachment>) -> io::Result<impl Iterator<It
 /// Memory that was copied, or is being copied.
 #[derive(Debug)]
 enum Copy {
-    Part(Filling),
-    Whole(Arc<Attachment>),
+    Part(Filling, InHand),
+    /// (The count is there for its drop.)
+    Whole(Arc<Attachment>, #[allow(dead_code)] InHand),
     Refused(String),
 }
 
@@ -85,23 +87,24 @@ pub(crate) struct Copies(Vec<(u64, Copy)>);
 impl Copies {
     /// Adds the next bytes of the copy with the number `id`, which has `length` bytes in all.
     pub(crate) fn part(&mut self, id: u64, length: u64, bytes: &[u8]) {
-        let begin = || match usize::try_from(length) {
-            Ok(length) => Filling::new(length),
-            Err(_) => Err(io::ErrorKind::OutOfMemory.into()),
+        let begin = || -> io::Result<_> {
+            let in_hand = InHand::take(1).ok_or_else(|| io::Error::other(TOO_MANY_COPIES))?;
+            let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            Ok((Filling::new(length)?, in_hand))
         };
         let before = match self.take(id) {
             None => begin(),
-            Some(Copy::Part(filling)) => Ok(filling),
+            Some(Copy::Part(filling, in_hand)) => Ok((filling, in_hand)),
             Some(over) => return self.0.push((id, over)),
         };
-        let now = before.and_then(|mut filling| {
+        let now = before.and_then(|(mut filling, in_hand)| {
             filling.push(bytes)?;
             Ok(match filling.is_full() {
-                true => Copy::Whole(Attachment::new(filling.seal()?)),
-                false => Copy::Part(filling),
+                true => Copy::Whole(Attachment::new(filling.seal()?), in_hand),
+                false => Copy::Part(filling, in_hand),
             })
         });
-        let refused = |error| {
+        let refused = |error: io::Error| {
             let words = format!("there was no memory for a copy of it: {error}");
             Copy::Refused(words)
         };
@@ -119,11 +122,12 @@ impl Copies {
         for (id, copy) in &self.0 {
             match copy {
                 _ if !numbers.contains(id) => {}
-                Copy::Whole(attachment) => found.attachments.push((*id, attachment.clone())),
+                Copy::Whole(attachment, _) => found.attachments.push((*id, attachment.clone())),
                 Copy::Refused(why) => found.lost = Some(why.clone()),
-                Copy::Part(_) => {}
+                Copy::Part(..) => {}
             }
         }
+        found.count();
         found
     }
 
@@ -132,9 +136,14 @@ impl Copies {
         numbers.iter().for_each(|id| drop(self.take(*id)));
     }
 
-    /// Whether there are more than any value could have.
+    /// Whether there are more than any value could have, or more than one that is not whole: they
+    /// are sent one after the other.
     pub(crate) fn are_too_many(&self) -> bool {
-        self.0.len() > MAX_DESCRIPTORS
+        let parts = self
+            .0
+            .iter()
+            .filter(|(_, copy)| matches!(copy, Copy::Part(..)));
+        self.0.len() > MAX_DESCRIPTORS || parts.count() > 1
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -267,10 +276,17 @@ mod tests {
                 .unwrap_err()
                 .contains("come along")
         );
-        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.part(id, 9, b""));
+        (0..MAX_DESCRIPTORS as u64).for_each(|id| copies.part(id, 1, b"x"));
         assert!(!copies.are_too_many());
-        copies.part(999, 9, b"");
+        copies.part(999, 1, b"x");
         assert!(copies.are_too_many());
+        copies.release(&[998, 999]);
+        copies.release(&[0]);
+        copies.part(0, 9, b"");
+        assert!(!copies.are_too_many());
+        copies.release(&[1]);
+        copies.part(1, 9, b"");
+        assert!(copies.are_too_many(), "the one before is not whole");
     }
 
     #[test]

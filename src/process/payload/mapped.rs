@@ -74,6 +74,9 @@ impl Mapped {
         attachment: Arc<Attachment>,
         atomic_size: AtomicSize,
     ) -> io::Result<Arc<Self>> {
+        // (This first: a question to a file of another kind, which may come from anywhere, may
+        // wait.)
+        segment::check(attachment.as_file(), atomic_size == 0)?;
         let key = identity(&*attachment)?;
         let mut table = TABLE.lock();
         let mapped = match table.get(&key).and_then(Weak::upgrade) {

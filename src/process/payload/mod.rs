@@ -53,6 +53,7 @@ pub(super) mod codec;
 pub(super) mod copies;
 pub(super) mod depth;
 pub(super) mod described;
+mod in_hand;
 pub(super) mod kept;
 pub(super) mod known;
 pub(super) mod mapped;

@@ -21,13 +21,14 @@
 //!
 //! **Invariants.**
 //! - **W50** Numbers that were lent are copied before any other code sees them, out of memory that
-//!   has the length that is asked for, and whatever is there then (W52). So a wrong list gives an
-//!   error or other numbers, and nothing worse.
+//!   has the length that is asked for, and whatever is there then (W52). A worker's list names
+//!   pieces of its area that do not overlap ([`Lending::set`]). So a wrong list gives an error or
+//!   other numbers, and nothing worse.
 //! - **W51** A worker's block is dropped only after the parent has processed the record that names
 //!   it. (Release in `took`, Acquire in `release`.)
 //!
 //! **Bounds.** At a time, at most [`arena::CAPACITY`] bytes of a pool's arguments, and
-//! [`AREA`](crate::sys::ledger::AREA) bytes of a worker's results. Of each, [`arena::KEPT`] bytes
+//! [`AREA`] bytes of a worker's results. Of each, [`arena::KEPT`] bytes
 //! are kept when nothing is lent.
 //!
 //! Tests: below; `tests/process/bulk.rs`; `checks/tests/shared_buffer_models.rs` (under loom);
@@ -39,10 +40,11 @@ use std::sync::{Arc, OnceLock};
 use super::attachments::Attachment;
 use super::raw_plain::{Plain, numbers_from};
 use crate::loom::atomic::{AtomicU64, Ordering};
-use crate::process::wire;
+use crate::process::wire::{self, Broken};
 use crate::sys::arena::{self, Arena, Block};
 use crate::sys::descriptor::AsFile;
 use crate::sys::fork;
+use crate::sys::ledger::AREA;
 use crate::sys::mapping::{Access, Mapping};
 
 /// Shorter arrays travel in the bytes.
@@ -211,6 +213,29 @@ pub(crate) struct Lending {
 const MAX_INLINE: usize = 16;
 
 impl Lending {
+    /// The next value has these arrays. An error if they are not what a worker can have lent at a
+    /// time: pieces of its area that do not overlap. (Otherwise a few bytes could stand for any
+    /// amount of memory here.)
+    pub(crate) fn set(&mut self, list: LentList) -> Result<(), Broken> {
+        let mut places: Vec<_> = list
+            .iter()
+            .map(|[_, from, length]| (*from, *length))
+            .collect();
+        places.sort_unstable();
+        let mut end = 0;
+        for (from, length) in places {
+            if from < end {
+                return Err(Broken);
+            }
+            end = from.checked_add(length).ok_or(Broken)?;
+        }
+        if end > AREA as u64 {
+            return Err(Broken);
+        }
+        self.list = list;
+        Ok(())
+    }
+
     /// Whether the next value has at most `bytes` of lent numbers, in few pieces.
     pub(crate) fn is_within(&self, bytes: usize) -> bool {
         let lengths = self
@@ -278,7 +303,7 @@ mod tests {
     use crate::process::payload::chunk::Chunk;
     use crate::process::payload::codec::decode;
     use crate::process::payload::scope::{self, Decoding};
-    use crate::sys::ledger::{AREA, Ledger};
+    use crate::sys::ledger::Ledger;
 
     fn numbers(list: [u64; 3], view: &Arc<View>) -> Result<Bulk<u16>, String> {
         let bytes = [0];
@@ -306,6 +331,24 @@ mod tests {
             assert!(numbers([elsewhere, 8, 16], &view).unwrap().is_empty());
         }
         assert!(numbers([0, 8, 16], &view).is_err(), "nobody has read it");
+    }
+
+    #[test]
+    fn what_cannot_have_been_lent_breaks_the_protocol() {
+        let set = |list: &[[u64; 3]]| Lending::default().set(list.to_vec());
+        let area = AREA as u64;
+        assert_eq!(set(&[]), Ok(()));
+        assert_eq!(set(&[[9, 8, 8], [5, 0, 8], [7, 16, area - 16]]), Ok(()));
+        for list in [
+            vec![[1, 0, area]; 2],
+            vec![[1, 0, 16], [2, 8, 16]],
+            vec![[1, 8, 8], [2, 0, 9]],
+            vec![[1, 0, area + 1]],
+            vec![[1, 8, u64::MAX - 7]],
+            vec![[1, u64::MAX, 1]],
+        ] {
+            assert_eq!(set(&list), Err(Broken), "{list:?}");
+        }
     }
 
     #[test]

@@ -41,7 +41,10 @@ impl Sched {
 
     /// Takes the readings of the job `id`, to be decoded by its caller.
     pub(crate) fn readings_of(&mut self, id: u64) -> Vec<Chore> {
-        let own = |chore: &mut Chore| matches!(chore, Chore::Read(reading) if reading.job == id);
+        let own = |chore: &mut Chore| match chore {
+            Chore::Read(reading) => reading.job == id && !reading.is_deep,
+            Chore::Drop(..) => false,
+        };
         self.chores.extract_if(.., own).collect()
     }
 

@@ -3,14 +3,15 @@
 //! 1. An item that is *cancelled* (by its caller, out of time, or of a job that has failed) sees
 //!    that in its token; if it still runs after the grace period, everything else is taken back
 //!    from its worker, which is killed (W4).
-//! 2. An item with a *timeout* is timed from its start, which its worker records beside the gate.
-//!    The parent checks once when the first item of the frame could be late. If another item runs
-//!    then, it checks again when that one is late: one check per timeout and frame, not one per
-//!    item. Finished results are read first, so an item that ended in time is never blamed. A
-//!    worker may also be killed, after a separate grace period, because of a frame with ends of
-//!    channels that was taken back before it had begun: the ends are open until the worker reads of
-//!    it, and a stopped one never does (W25). A plain worker that does not say how far it got in a
-//!    recalled frame is killed as well, unless it runs a wanted item.
+//! 2. An item with a *timeout* is timed from its start, which its worker records in the gate, but
+//!    no later than the parent has seen it run: a worker that writes there what it likes gains one
+//!    timeout, or a second. The parent checks once when the first item of the frame could be late.
+//!    If another item runs then, it checks again when that one is late: one check per timeout and
+//!    frame, not one per item. Finished results are read first, so an item that ended in time is
+//!    never blamed. A worker may also be killed, after a separate grace period, because of a frame
+//!    with ends of channels that was taken back before it had begun: the ends are open until the
+//!    worker reads of it, and a stopped one never does (W25). A plain worker that does not say how
+//!    far it got in a recalled frame is killed as well, unless it runs a wanted item.
 //! 3. Finished results do not wait for unfinished ones in two cases: each item has its own waiter
 //!    (`each`); or brief frames are queued behind a long one. Then the results of a frame that
 //!    takes longer than expected are read early, and its items that have not begun are taken back,
@@ -93,17 +94,19 @@ impl Sched {
             return; // a plain worker was asked just now
         }
         worker.kill_at = None;
-        let mut frames = worker.frames.iter();
+        let mut frames = worker.frames.iter_mut();
         let Some(frame) = frames.find(|frame| frame.sequence == sequence) else {
             return;
         };
+        let overdue = *frame.overdue.get_or_insert(now);
+        let ends = frame.runs() || frame.end == 0;
         let innocent =
             |other: &SentFrame| other.sequence != sequence && other.wanted && other.runs();
-        if worker.frames.iter().any(innocent) {
+        if worker.frames.iter().any(innocent) && now < overdue + self.policy.patience {
             // A worker runs one frame at a time, so the end of this frame is on its way: check
-            // again later.
+            // again later. (If it has not come for so long, the worker lies.)
             worker.kill_at = Some((now + TAKE_OVER_AFTER, sequence));
-        } else if frame.runs() || frame.end == 0 || worker.is_plain {
+        } else if ends || worker.is_plain {
             // A worker is killed, too, for a frame that it has not begun, if that frame's channel
             // ends stay open as long as the worker lives. And a plain worker may not have reported
             // what it has begun.
@@ -171,29 +174,52 @@ impl Sched {
         let frame = &self.workers[index].frames[position];
         let job = self.jobs.get(&frame.job).filter(|_| frame.wanted)?;
         let timeout = job.work.options.timeout?;
-        let begun = frame.begun();
-        if begun == frame.done {
-            // An item that begins later has its time from then on. (If its worker was stopped, it
-            // never begins.)
+        let (is_plain, stealable, arrives, is_next) = {
             let worker = &self.workers[index];
+            // (An answered frame whose end does not come keeps those behind it from nothing.)
+            let mut before = worker.frames.iter().take(position);
+            let is_next = !worker.is_plain && before.all(|frame| frame.done == frame.end);
+            let (stealable, arrives) = (worker.stealable_at(), worker.arrives_at());
+            (worker.is_plain, stealable, arrives, is_next)
+        };
+        let patience = timeout.max(self.policy.patience);
+        let frame = &mut self.workers[index].frames[position];
+        let mut begun = frame.begun();
+        let since = frame.stands_since(now);
+        let is_late = since + patience <= now;
+        if begun == frame.done && !(is_late && begun > 0 && is_next) {
+            // An item that begins later has its time from then on.
             let last_began = self.epoch.instant(frame.gate().started());
             let idle_since = match begun {
-                0 => worker.stealable_at(),
+                0 => stealable,
                 // Its last item has ended by then; otherwise it would have timed out.
                 _ => last_began.unwrap_or(now) + timeout,
             };
-            let patience = timeout.max(self.policy.patience);
-            if position == 0 && worker.is_plain && idle_since + patience <= now {
+            if position == 0 && is_plain && idle_since + patience <= now {
                 self.ask_back(index, position, false, now);
+            } else if is_next && is_late && arrives + patience <= now {
+                // It was stopped, or its gates say what is not so: others get its items.
+                self.take_all_back(index, now);
+                self.kill(index, now);
             }
             return Some(now + timeout.max(AGAIN));
         }
+        // Between two items of a frame a worker does nothing, so an item that does not begin for so
+        // long runs, and its worker denies it.
+        begun = begun.max(frame.done + 1);
+        frame.seen.set(begun);
         let noted = self.epoch.instant(frame.gate().started());
-        let due = noted.map_or(now, |at| at.min(now)) + timeout;
+        let due = frame.started(noted, since) + timeout;
         if due > now {
             return Some(due);
         }
         if begun - frame.done > 1 {
+            if is_late {
+                // A worker begins no item before it has answered the one before, and everything
+                // that it has answered was read: it has broken the protocol.
+                self.take_all_back(index, now);
+                self.kill(index, now);
+            }
             return Some(now + AGAIN); // earlier results are on their way
         }
         let (id, at) = (frame.job, frame.next_index());

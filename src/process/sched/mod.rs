@@ -306,7 +306,8 @@ impl Sched {
         };
         worker.state = State::Preparing;
         let piece = Piece::whole(initializer.chunk, 0);
-        let mut frame = worker.next_frame(INITIALIZE, initializer.code.function, piece.clone());
+        let mut frame =
+            worker.next_frame(INITIALIZE, initializer.code.function, piece.clone(), now);
         frame.wanted = false; // of no job
         self.send_frame(index, frame, initializer.code, piece, now);
     }
@@ -462,7 +463,7 @@ impl Sched {
             };
             job.frames += 1;
             let worker = &self.workers[index];
-            let mut frame = worker.next_frame(id, code.function, piece.clone());
+            let mut frame = worker.next_frame(id, code.function, piece.clone(), now);
             frame.cost = cost(item_cost, piece.len());
             frame.each = job.work.each;
             frame.ends = ends;

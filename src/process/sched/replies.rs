@@ -58,7 +58,7 @@ impl Sched {
                         return Err(Broken);
                     }
                 }
-                Record::Lent(list) => extras.lending.list = list,
+                Record::Lent(list) => extras.lending.set(list)?,
                 Record::End {
                     sequence,
                     begun,
@@ -90,7 +90,8 @@ impl Sched {
                 }
                 Record::Taken => self.has_taken(worker),
                 Record::Serves { id, served } => self.serves(worker, id, served),
-                Record::Died(died) => extras.died = Some(Box::new(died)),
+                Record::Died(died) if extras.is_forwarded => extras.died = Some(Box::new(died)),
+                Record::Died(_) => return Err(Broken), // what its parent sees counts
                 Record::Retire => {
                     let state = &mut self.workers[worker].state;
                     if matches!(state, State::Preparing | State::Ready) {
@@ -168,7 +169,8 @@ impl Sched {
                 Some(owner) => (owner.clone(), at_byte),
                 None => (Arc::new(bytes[..taken.used].to_vec()), 0),
             };
-            let reading = Reading::new(frame.job, at, taken.count, read, owner, from);
+            let items = (at, taken.count);
+            let reading = Reading::new(frame.job, job.kind(), items, read, owner, from);
             self.chores.push(Chore::Read(reading.with(index, extras)));
         }
         extras.forget();
@@ -343,7 +345,7 @@ impl Sched {
         let id = frame.job;
         if end < frame.end {
             let piece = frame.rest(end, position == 0);
-            frame.end = frame.gate().recall(end);
+            frame.end = frame.gate().recall(end, frame.seal);
             if let (true, Some(job)) = (frame.wanted, self.jobs.get_mut(&id)) {
                 job.put_back(piece);
                 self.settle(index, position, now);

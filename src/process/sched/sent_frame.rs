@@ -1,8 +1,13 @@
 //! A frame that was sent to a worker, and the gate that says how much of it has begun.
 //!
-//! Tests: `checks/inside/sched_simulated.rs`.
+//! A worker may write to its gates what it likes. So what the parent has seen itself wins: an item
+//! that has been seen to run has begun, whatever the gate says later ([`SentFrame::begun`]), and it
+//! began after the frame was sent and no later than it was seen ([`SentFrame::started`]).
+//!
+//! Tests: `checks/inside/sched_simulated.rs`, `tests/process/hostile.rs`.
 
-use std::time::Instant;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use crate::process::payload::chunk::Piece;
 use crate::sys::gate::Gate;
@@ -65,6 +70,16 @@ pub(crate) struct SentFrame {
     /// Each of its results is waited for separately.
     pub(crate) each: bool,
     pub(crate) recall: Recall,
+    pub(crate) sent: Instant,
+    /// The seal of its gate.
+    pub(super) seal: u64,
+    /// How many items have been seen to have begun.
+    pub(super) seen: Cell<u32>,
+    /// At the last check: how many results had come, whether the next item had begun, and since
+    /// when both have been so, as far as has been checked.
+    pub(super) stands: Option<(u32, bool, Instant)>,
+    /// Since when its worker should have been killed because of it.
+    pub(super) overdue: Option<Instant>,
     /// When to check whether an item has run for too long.
     pub(crate) check_at: Option<Instant>,
     /// An item that has timed out, to be retried when the frame has ended.
@@ -84,7 +99,38 @@ impl SentFrame {
 
     /// How many items the worker has begun.
     pub(crate) fn begun(&self) -> u32 {
-        self.gate().taken().clamp(self.done, self.end)
+        self.at_least(self.gate().taken(self.seal))
+    }
+
+    /// `begun` items, but no fewer than have been seen to have begun or have ended, and no more
+    /// than there are.
+    fn at_least(&self, begun: u32) -> u32 {
+        let begun = begun.max(self.seen.get()).max(self.done).min(self.end);
+        self.seen.set(begun);
+        begun
+    }
+
+    /// How long it takes to arrive.
+    pub(super) fn travels(&self) -> Duration {
+        Duration::from_nanos(10 * self.piece.span().len() as u64)
+    }
+
+    /// Since when the next item has been in its present state: it has begun, or has not.
+    pub(super) fn stands_since(&mut self, now: Instant) -> Instant {
+        let (done, runs) = (self.done, self.runs());
+        match self.stands {
+            Some((before, ran, since)) if before == done && ran == runs => since,
+            _ => {
+                self.stands = Some((done, runs, now));
+                now
+            }
+        }
+    }
+
+    /// When the running item has begun: as its worker has `noted`, but not before it was sent, and
+    /// no later than it was `seen` to run.
+    pub(super) fn started(&self, noted: Option<Instant>, seen: Instant) -> Instant {
+        noted.unwrap_or(seen).max(self.sent).min(seen)
     }
 
     /// A plain worker has begun the next `count` items. False: there are not so many.
@@ -110,8 +156,9 @@ impl SentFrame {
     /// Takes back the items from `from` on that have not begun. (Not from a plain worker.)
     /// `is_first`: it is the worker's first frame.
     pub(crate) fn take_back(&mut self, from: u32, is_first: bool) -> Option<Piece> {
-        let end = self.gate().recall(from.max(self.done));
-        let end = end.clamp(self.done, self.end); // a misbehaving worker may write to its gates
+        let begun = self.begun();
+        let end = self.gate().recall(from.max(begun), self.seal);
+        let end = end.max(begun).min(self.end);
         let piece = (end < self.end).then(|| self.rest(end, is_first));
         self.end = end;
         piece

@@ -219,7 +219,7 @@ impl Sched {
             job.readings.push(0);
             let nothing =
                 |_: &[u8], _: usize, _: DecodingThread| (Taken::default(), Box::new(()) as Values);
-            let reading = Reading::new(id, 0, 0, nothing, Arc::default(), 0);
+            let reading = Reading::new(id, job.kind(), (0, 0), nothing, Arc::default(), 0);
             self.chores.push(Chore::Read(reading));
             return;
         }
@@ -234,7 +234,11 @@ impl Sched {
         match &mut self.ending {
             _ if only => self.held = Some(job),
             Some(ending) => *ending = Some(job),
-            None => self.chores.extend(job.finish().map(Chore::Drop)),
+            None => {
+                let kind = job.kind();
+                let drop = |values| Chore::Drop(kind, values);
+                self.chores.extend(job.finish().map(drop));
+            }
         }
     }
 }

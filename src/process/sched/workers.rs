@@ -31,7 +31,9 @@
 //!
 //! Tests: `checks/inside/sched_simulated.rs`.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::sent_frame::{Recall, SentFrame, UNKNOWN_COST};
@@ -158,6 +160,8 @@ pub(crate) struct Worker {
     /// The estimated cost of all of `frames`, in nanoseconds.
     cost: u64,
     next_sequence: u64,
+    /// Makes the seals of its gates, which nobody can guess.
+    seals: RandomState,
     /// Since when the first frame has been the first.
     pub(crate) front_since: Instant,
     /// When a plain worker last received some bytes.
@@ -192,6 +196,7 @@ impl Worker {
             frames: VecDeque::with_capacity(GATES),
             cost: 0,
             next_sequence: 0,
+            seals: RandomState::new(),
             front_since: now,
             took_at: now,
             kill_at: None,
@@ -267,7 +272,13 @@ impl Worker {
     }
 
     /// The next frame that is to be sent to it, with the items of `piece`.
-    pub(crate) fn next_frame(&self, job: u64, function: u64, piece: Piece) -> SentFrame {
+    pub(crate) fn next_frame(
+        &self,
+        job: u64,
+        function: u64,
+        piece: Piece,
+        now: Instant,
+    ) -> SentFrame {
         SentFrame {
             sequence: self.next_sequence,
             job,
@@ -281,6 +292,11 @@ impl Worker {
             wanted: true,
             each: false,
             recall: Recall::NotAsked,
+            sent: now,
+            seal: self.seals.hash_one(self.next_sequence) | 1,
+            seen: Cell::new(0),
+            stands: None,
+            overdue: None,
             check_at: None,
             again: None,
             gates: self.gates.clone(),
@@ -290,7 +306,7 @@ impl Worker {
     /// Records that `frame`, its [`next_frame`](Self::next_frame), is sent: opens the gate.
     pub(crate) fn push_frame(&mut self, frame: SentFrame, now: Instant) {
         self.next_sequence += 1;
-        frame.gate().open(frame.end);
+        frame.gate().open(frame.end, frame.seal);
         if self.frames.is_empty() {
             self.front_since = now;
         }
@@ -317,7 +333,16 @@ impl Worker {
             return since + TAKE_OVER_AFTER;
         };
         let patience = TAKE_OVER_AFTER * 8u32.pow(arriving.piece.moves.min(MOST_MOVES));
-        since + patience + Duration::from_nanos(10 * arriving.piece.span().len() as u64)
+        since + patience + arriving.travels()
+    }
+
+    /// When its first frame should have arrived.
+    pub(crate) fn arrives_at(&self) -> Instant {
+        let travels = self
+            .frames
+            .front()
+            .map_or(Duration::ZERO, SentFrame::travels);
+        self.front_since.max(self.took_at) + travels
     }
 
     /// When to wake it because it has not begun its first frame: it may sleep although it claims to

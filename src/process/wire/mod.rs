@@ -21,8 +21,8 @@
 //! **Invariants.**
 //! - **W1** Decoding accepts any bytes: it reads only inside the given slice, allocates at most a
 //!   mebibyte for a length that it has only read, and returns an item, "more bytes are needed", or
-//!   a [`Broken`], also for an impossible length. For a possible length the receiver has in memory
-//!   what has arrived, and a little more.
+//!   a [`Broken`], also for an impossible length or a list that is too long. For a possible length
+//!   the receiver has in memory what has arrived, and a little more.
 //!
 //! **Rejected.** A checksum: a socket pair does not lose bytes, and a worker that overwrites its
 //! own memory cannot be caught by one.
@@ -35,7 +35,14 @@ pub(super) mod invitation;
 #[path = "../../../checks/inside/wire_tests.rs"]
 mod tests;
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::sys::handover;
+use crate::sys::ledger::AREA;
 
 /// Bytes that no correct peer sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -303,6 +310,40 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// The most arrays that a worker lends at a time: all of its area, in the shortest pieces (16 KiB).
+const MOST_LENT: usize = AREA >> 14;
+
+/// Decodes a list of at most `MOST` elements, so that no list takes much more memory than it may
+/// have meaning.
+fn at_most<'de, const MOST: usize, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Few<T, const MOST: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Few<T, MOST> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MOST} elements")
+        }
+
+        fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Vec<T>, S::Error> {
+            let mut few = Vec::new();
+            while let Some(element) = list.next_element()? {
+                if few.len() == MOST {
+                    return Err(S::Error::custom("too many"));
+                }
+                few.push(element);
+            }
+            Ok(few)
+        }
+    }
+
+    deserializer.deserialize_seq(Few::<T, MOST>(PhantomData))
+}
+
 /// A message of a worker to its parent.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Record<'a> {
@@ -336,7 +377,7 @@ pub(crate) enum Record<'a> {
     Retire,
     /// The numbers of the descriptors that belong to the next value. They come with the first byte
     /// of this record.
-    Descriptors(Vec<u64>),
+    Descriptors(#[serde(deserialize_with = "at_most::<{ handover::MOST }, _, _>")] Vec<u64>),
     /// From a plain worker: the next bytes of memory to which the next value refers, as in
     /// `Frame::Copy`.
     Copy {
@@ -349,7 +390,7 @@ pub(crate) enum Record<'a> {
     /// its copies.
     Taken,
     /// The arrays that the next value was encoded without (`shared_buffer`).
-    Lent(Vec<[u64; 3]>),
+    Lent(#[serde(deserialize_with = "at_most::<MOST_LENT, _, _>")] Vec<[u64; 3]>),
     /// The last record, from a process that forwards a worker's records (`parent::launch`): how
     /// that worker ended.
     Died(Died),

@@ -90,13 +90,16 @@ impl Calls {
     }
 }
 
+/// The seal of a gate that no other process sees: nothing has to be proved to the process itself.
+const PLAIN_SEAL: u64 = 1;
+
 impl Canceller {
     /// In a plain worker: no further item of the frame `sequence` begins. With `cancel`, those that
     /// run are marked as unwanted, and the caller must call [`look`](Self::look) afterwards.
     /// Returns how many items of the frame have begun.
     pub(crate) fn recall(&self, sequence: u64, cancel: bool) -> u64 {
         let gate = self.gates.gate(sequence as usize);
-        let end = gate.recall(0);
+        let end = gate.close();
         if cancel {
             gate.disown();
         }
@@ -106,7 +109,7 @@ impl Canceller {
     /// In a plain worker: opens the gate of a frame of `count` items.
     pub(crate) fn open(&self, sequence: u64, count: u64) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.gates.gate(sequence as usize).open(count);
+        self.gates.gate(sequence as usize).open(count, PLAIN_SEAL);
     }
 
     /// After the bell has rung: cancels the items that run, if their frame is unwanted.

@@ -282,7 +282,7 @@ fn watch(socket: OwnedFd, bell: Arc<Attachment>, canceller: Canceller) -> io::Re
             match fds[1].revents() {
                 PollFlags::IN => {
                     // Silences the bell before it looks, so that a later ring wakes it again.
-                    let _ = transfer::receive(bell.as_fd(), false, &mut [0; 8][..]);
+                    let _ = transfer::receive(bell.as_fd(), true, &mut [0; 64][..]);
                     canceller.look();
                 }
                 nothing if nothing.is_empty() => {}

@@ -4,13 +4,15 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::fcntl_get_seals;
 use rustix::io::{Errno, Result};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+use rustix::pipe::fcntl_getpipe_size;
 
 /// Whether descriptors travel with bytes. They do, so workers need not be plain.
 pub(crate) const CARRIES: bool = true;
@@ -44,6 +46,18 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
         descriptors,
         lost: received.flags.contains(ReturnFlags::CTRUNC),
     })
+}
+
+/// Whether closing it cannot wait, whatever process has sent it: memory, a pipe and an `eventfd`
+/// are closed at once; a socket may linger, and other file systems may do something first. (None
+/// of these questions waits, either.)
+pub(crate) fn closes_at_once(descriptor: impl AsFd) -> bool {
+    let descriptor = descriptor.as_fd();
+    let is_eventfd = || {
+        let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+        std::fs::read_link(path).is_ok_and(|name| name.starts_with("anon_inode:[eventfd]"))
+    };
+    fcntl_get_seals(descriptor).is_ok() || fcntl_getpipe_size(descriptor).is_ok() || is_eventfd()
 }
 
 /// Sends some of `parts`, and `descriptors` with the first byte.

@@ -36,6 +36,11 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
     })
 }
 
+/// Whether closing it cannot wait: no other process has sent it, so it can not.
+pub(crate) fn closes_at_once<T>(_file: &T) -> bool {
+    true
+}
+
 /// Sends some of `parts`; `descriptors` must be empty.
 pub(crate) fn send(
     socket: impl AsFd,

@@ -6,6 +6,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::Path;
 
+use rustix::process::Resource;
+
+use crate::sys::limits;
+
 /// Reads bytes at the file's current position.
 pub(crate) fn read(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::retry_on_intr(|| {
@@ -36,6 +40,15 @@ pub(crate) fn numbers(file: &Metadata) -> [u64; 5] {
 /// The length of the file.
 pub(crate) fn length(file: impl AsFd) -> io::Result<u64> {
     Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+}
+
+/// How many descriptors this process may have open.
+pub(crate) fn most_open() -> usize {
+    let limit = limits::limit(Resource::Nofile).ok();
+    let most = limit.and_then(|limit| limit.current);
+    most.map_or(usize::MAX, |most| {
+        usize::try_from(most).unwrap_or(usize::MAX)
+    })
 }
 
 /// Identifies the file behind a descriptor, as long as it is open anywhere: its device and its

@@ -50,6 +50,11 @@ pub(crate) fn length(file: impl AsHandle) -> io::Result<u64> {
     }
 }
 
+/// How many files this process may have open: the system has no such limit.
+pub(crate) fn most_open() -> usize {
+    usize::MAX
+}
+
 /// Identifies a memory file while it is open: by its handle, because a memory file has no other
 /// number. This process alone uses it (`memory_file`), and no code duplicates the handle.
 pub(crate) fn identity(file: impl AsHandle) -> io::Result<(u64, u64)> {

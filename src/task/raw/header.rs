@@ -223,6 +223,15 @@ pub(crate) trait Producer: Send + Sync + 'static {
         let _ = (patient, done);
     }
 
+    /// Called by a thread that waits for the task without a limit, each time before it sleeps: does
+    /// what only its caller should do, and keeps the waker for more of that.
+    fn stand_by(&self, caller: &Waker) {
+        let _ = caller;
+    }
+
+    /// That thread does not wait any more.
+    fn step_back(&self) {}
+
     /// A waker has been left with the task, so its end must be seen without a thread that calls
     /// `help`. Must be short.
     fn awaited(&self) {}

@@ -297,6 +297,20 @@ impl TaskRef {
         }
     }
 
+    /// Called before a thread that waits without a limit sleeps: see [`Producer::stand_by`].
+    pub(in crate::task) fn stand_by(&self, caller: &Waker) {
+        if self.header().vtable.kind == Kind::Promise {
+            self.producer().stand_by(caller);
+        }
+    }
+
+    /// Called after that: see [`Producer::step_back`].
+    pub(in crate::task) fn step_back(&self) {
+        if self.header().vtable.kind == Kind::Promise {
+            self.producer().step_back();
+        }
+    }
+
     /// A waker has been left with it: see [`Producer::awaited`].
     #[inline]
     pub(super) fn awaited(&self) {

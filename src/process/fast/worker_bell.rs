@@ -1,0 +1,79 @@
+//! The bell that makes a worker look at its gates.
+//!
+//! It is a pair of sockets, of which the parent keeps one and the worker gets the other, so the
+//! parent writes to an open file that no other process has, and asks not to wait with each call.
+//! Whatever the worker does to its own end, a ring costs the parent a moment.
+//!
+//! Rejected: an `eventfd`. Both processes would have the same open file, and with it its flags: a
+//! worker could make it blocking and full, and the next ring would stop the parent for ever.
+//!
+//! Tests: below; `tests/process/hostile.rs`, `tests/process/pool.rs` (tokens).
+
+use std::io::{self, IoSlice};
+
+use rustix::fd::{AsFd, BorrowedFd};
+
+use crate::sys::sockets::{self, Stream};
+use crate::sys::transfer::transmit;
+
+/// The system call that makes it.
+pub(super) const CALL: &str = "socketpair";
+
+/// The parent's side, and the worker's until it has been sent.
+#[derive(Debug)]
+pub(crate) struct WorkerBell {
+    ours: Stream,
+    theirs: Option<Stream>,
+}
+
+impl WorkerBell {
+    pub(super) fn new() -> io::Result<Self> {
+        let (ours, theirs) = sockets::pair()?;
+        Ok(Self {
+            ours,
+            theirs: Some(theirs),
+        })
+    }
+
+    /// The end that the worker gets, once: readable after it was rung.
+    pub(super) fn theirs(&self) -> Option<BorrowedFd<'_>> {
+        self.theirs.as_ref().map(Stream::as_fd)
+    }
+
+    /// The worker has its end.
+    pub(super) fn is_handed_over(&mut self) {
+        self.theirs = None;
+    }
+
+    /// Never waits. (If there is no room, earlier rings have not been heard yet.)
+    pub(crate) fn ring(&self) {
+        let _ = transmit(self.ours.as_fd(), true, &[IoSlice::new(&[1])]);
+    }
+}
+
+#[cfg(all(test, target_os = "linux", not(any(loom, miri))))]
+mod tests {
+    use std::io::Read;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_ring_never_waits_whatever_the_worker_does() {
+        let mut bell = WorkerBell::new().unwrap();
+        // The flags belong to the open file: a worker can change those of its own end only.
+        rustix::io::ioctl_fionbio(bell.theirs().unwrap(), false).unwrap();
+        let begin = Instant::now();
+        for _ in 0..100_000 {
+            bell.ring();
+        }
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        let mut heard = [0; 1];
+        let mut theirs = bell.theirs.as_ref().unwrap();
+        theirs.read_exact(&mut heard).unwrap();
+        theirs.shutdown(std::net::Shutdown::Both).unwrap();
+        bell.ring();
+        bell.is_handed_over();
+        bell.ring();
+    }
+}
