@@ -94,6 +94,27 @@ tests! {
         assert_ne!(std::fs::metadata(marks.text()).unwrap().len(), 0);
     }
 
+    fn a_job_that_runs_and_says_nothing_is_replaced() {
+        if std::env::var_os("TREFOIL_FULL").is_none() {
+            return print!("(skipped: it takes more than a minute; `TREFOIL_FULL=1`) ");
+        }
+        let own = std::env::current_exe().unwrap();
+        for slurm in [Slurm::sbatch(), Slurm::srun()] {
+            let folder = PoolFolder::new();
+            let first = folder.0.join("first");
+            let script = format!(
+                "#!/bin/sh\nmkdir {} 2>/dev/null && exec sleep 1000\nexec {} \"$@\"\n",
+                first.display(),
+                own.display(),
+            );
+            let script = program(&folder, "some", script.as_bytes());
+            let slurm = folder.slurm(slurm).executable(script).nodes(2..=2);
+            let procs = ProcessPool::builder().on(slurm).build().unwrap();
+            until(|| procs.worker_pids().len() == 2);
+            assert_eq!(procs.map(0..30u64, |n| n + 1).unwrap(), (1..31).collect::<Vec<_>>());
+        }
+    }
+
     fn a_job_that_never_starts() {
         let folder = PoolFolder::new();
         for slurm in folder.both() {

@@ -9,8 +9,8 @@
 //! killed, the node is out of reach): then it would hold its place for minutes. So the job of each
 //! worker that has ended is ended here after [`LINGER`].
 //!
-//! A job that ends before it has called back is replaced by another, since the fault may be its
-//! node's. After [`MOST_EARLY_ENDS`] of them, or if there is no other job, the callers get its last
+//! A job that ends before it has called back, or has run for [`SILENCE`] by then and is ended here,
+//! is replaced by another, since the fault may be its node's. After [`MOST_EARLY_ENDS`] of them, or if there is no other job, the callers get its last
 //! words, with what to do about them.
 //!
 //! Tests: `tests/slurm/`, and below.
@@ -46,6 +46,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the connections that should carry nothing are checked for errors.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long a job may run without calling back: a worker may take ten seconds to reach `init`, and
+/// its node some time to load it. (Not where it may wait for a copy of the executable.)
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// How long a job may take to end after its worker.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -59,14 +63,16 @@ pub(crate) struct Attending {
     /// Cancels the batch jobs if this process is killed.
     guard: Option<JobGuard>,
     copies: Option<Copies>,
-    /// Why a copy could not be sent, last.
-    not_sent: Option<String>,
+    /// Why a job was ended here before it called back, last.
+    why_ended: Option<String>,
     listener: TcpListener,
     /// The clients of `srun`.
     clients: HashMap<String, Child>,
     numbers: u64,
     /// When to ask `squeue` next about the jobs that have not connected, and the pause before that.
     look: Option<(Instant, Duration)>,
+    /// Since when `squeue` lists the jobs that run and have not connected.
+    silent: HashMap<String, Instant>,
     /// Jobs that `squeue` did not list last time.
     missing: Vec<String>,
     next_check: Instant,
@@ -90,11 +96,12 @@ impl Attending {
             jobs,
             guard: None,
             copies: copy.map(Copies::new),
-            not_sent: None,
+            why_ended: None,
             listener,
             clients: HashMap::new(),
             numbers: 0,
             look: None,
+            silent: HashMap::new(),
             missing: Vec::new(),
             next_check: Instant::now() + CHECK_INTERVAL,
             unasked: None,
@@ -251,7 +258,7 @@ impl Attending {
                 continue; // another job has got one there
             }
             self.jobs.cancel_these(std::slice::from_ref(&id));
-            self.not_sent = Some(words);
+            self.why_ended = Some(words);
             ended.extend(pending.contains_key(&id).then_some(id));
         }
         let listed = self.jobs.list();
@@ -272,6 +279,15 @@ impl Attending {
                     .cloned(),
             );
             self.missing = missing;
+        }
+        let silent = self.find_silent(&pending, listed.as_deref().unwrap_or_default(), now);
+        self.end_jobs(&silent);
+        for id in silent {
+            self.why_ended = Some(format!(
+                "it runs, and has said nothing for {SILENCE:?}: is its node in order, and does \
+                 `main` wait for something before `trefoil::init()`? (job {id})"
+            ));
+            ended.push(id);
         }
         if let Some(first) = ended.first() {
             let words = self.last_words(first);
@@ -330,7 +346,7 @@ impl Attending {
 
     /// Why a job has ended before it called back.
     fn last_words(&mut self, id: &str) -> String {
-        if let Some(words) = self.not_sent.take() {
+        if let Some(words) = self.why_ended.take() {
             return words;
         }
         let said = self.jobs.last_words(id);
@@ -412,6 +428,45 @@ impl Attending {
             .retain(|id, client| pending.contains_key(id) || matches!(client.try_wait(), Ok(None)));
     }
 
+    /// The jobs that have run for too long without calling back: Slurm may have lost them.
+    fn find_silent(
+        &mut self,
+        pending: &HashMap<String, Instant>,
+        listed: &[Listed],
+        now: Instant,
+    ) -> Vec<String> {
+        if self.copies.is_some() {
+            return Vec::new();
+        }
+        let runs = |id: &&String| listed.iter().any(|job| job.runs_as(id));
+        let since = |id: &String| self.silent.get(id).copied().unwrap_or(now);
+        let silent = pending.keys().filter(runs);
+        self.silent = silent.map(|id| (id.clone(), since(id))).collect();
+        let late = self
+            .silent
+            .iter()
+            .filter(|(_, since)| now >= **since + SILENCE);
+        late.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Ends jobs, by the ids or the clients with which they were submitted.
+    fn end_jobs(&mut self, ids: &[String]) {
+        match self.jobs.way {
+            Way::Sbatch if ids.is_empty() => {}
+            Way::Sbatch => self.jobs.cancel_these(ids),
+            // (Slurm does not end a lost step that is cancelled, but it does if its client goes.)
+            Way::Srun => {
+                for id in ids {
+                    drop(
+                        self.clients
+                            .get_mut(id)
+                            .and_then(|client| client.stdin.take()),
+                    );
+                }
+            }
+        }
+    }
+
     /// Ends the jobs that are left although their workers ended some time ago.
     fn end_left(&mut self) {
         let now = Instant::now();
@@ -420,18 +475,7 @@ impl Attending {
         let left = ended.extract_if(.., |(_, since)| *since + LINGER <= now);
         let left: Vec<String> = left.map(|(id, _)| id).collect();
         drop(state);
-        match self.jobs.way {
-            Way::Sbatch if !left.is_empty() => self.jobs.cancel_these(&left),
-            Way::Sbatch => {}
-            // (Slurm does not end such a step that is cancelled, but it does if its client goes.)
-            Way::Srun => {
-                for id in left {
-                    if let Some(client) = self.clients.get_mut(&id) {
-                        drop(client.stdin.take());
-                    }
-                }
-            }
-        }
+        self.end_jobs(&left);
     }
 
     fn accept(&self) {

@@ -94,6 +94,15 @@ pub(crate) struct Listed {
     /// Where it runs.
     pub(crate) node: String,
     pub(crate) reason: String,
+    /// The name of its client, if it has one.
+    pub(crate) client: String,
+}
+
+impl Listed {
+    /// Whether it was submitted as `id`, and runs.
+    pub(crate) fn runs_as(&self, id: &str) -> bool {
+        self.state == "RUNNING" && (self.id == id || self.client == id)
+    }
 }
 
 impl Jobs {
@@ -197,6 +206,7 @@ impl Jobs {
         let output = File::create(self.output(id))?;
         let mut command = Command::new("sh");
         command.args(["-c", WHILE_HELD, "sh", "srun"]);
+        command.arg(format!("--comment={id}")); // by which `list` finds its job
         self.describe(&mut command);
         command
             .args(["sh", "-c", "read -r t; eval \"$t\"", id])
@@ -213,7 +223,7 @@ impl Jobs {
 
     /// The jobs of this pool that have not ended.
     pub(crate) fn list(&self) -> io::Result<Vec<Listed>> {
-        self.squeue(&["--array", "--format=%i|%T|%N|%r"])
+        self.squeue(&["--array", "--format=%i|%T|%N|%r|%k"])
     }
 
     /// The same jobs, of which those that run have the ids that `sbcast` knows. (Inside of an
@@ -326,12 +336,13 @@ fn is_output(name: &OsStr) -> bool {
 
 fn listed(text: &str) -> Vec<Listed> {
     let lines = text.lines().filter_map(|line| {
-        let mut parts = line.trim().splitn(4, '|').map(str::to_owned);
+        let mut parts = line.trim().splitn(5, '|').map(str::to_owned);
         Some(Listed {
             id: parts.next()?,
             state: parts.next()?,
             node: parts.next()?,
             reason: parts.next()?,
+            client: parts.next().unwrap_or_default(),
         })
     });
     lines.collect()
