@@ -10,8 +10,8 @@
 //! worker that has ended is ended here after [`LINGER`].
 //!
 //! A job that ends before it has called back, or has run for [`SILENCE`] by then and is ended here,
-//! is replaced by another, since the fault may be its node's. After [`MOST_EARLY_ENDS`] of them, or if there is no other job, the callers get its last
-//! words, with what to do about them.
+//! is replaced by another, since the fault may be its node's. After [`MOST_EARLY_ENDS`] of them, or
+//! if there is no other job, the callers get its last words, with what to do about them.
 //!
 //! Tests: `tests/slurm/`, and below.
 
