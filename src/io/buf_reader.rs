@@ -1,9 +1,10 @@
 //! A buffered reader.
 //!
-//! The buffer grows only for a line that is longer than the buffer. The bytes of an incomplete
-//! line, and how far they were searched, are stored here, and not in the future that waits for the
-//! rest, so dropping that future loses nothing. When all bytes were taken, the buffer shrinks to
-//! its earlier length.
+//! The buffer grows for a line, however short, that has not ended where the buffer ends: behind
+//! what is there of it, there is then room for a whole read. The bytes of an incomplete line, and
+//! how far they were searched, are stored here, and not in the future that waits for the rest, so
+//! dropping that future loses nothing. When all bytes were taken, the buffer shrinks to its earlier
+//! length.
 //!
 //! Rejected: `futures-lite`'s reader. Its `read_line` loses what it has read when it is dropped,
 //! and its methods need an import.

@@ -15,8 +15,9 @@
 //!
 //! A [`PerProcess`] is a table with a place for each generation, so that a child does not use its
 //! parent's place, which may have been half initialized at the fork. The table is small, because
-//! generations count forks *inside of* forks, not children of one parent. Processes of later
-//! generations share places; a value found in one must know its own generation.
+//! generations count forks *inside of* forks, not children of one parent. A process that
+//! is [`PLACES`] forks below another uses that one's place, and may find a value there whose
+//! threads it does not have: so long a chain of forks is not supported.
 //!
 //! A child made by the bare system call, without the C library, is not noticed.
 //!
