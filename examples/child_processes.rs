@@ -63,7 +63,7 @@ async fn work() -> io::Result<()> {
         Duration::from_millis(50),
         slow.arg("600").kill_on_drop(true).status(),
     );
-    assert!(matches!(late.await, Err(TaskError::TimedOut)));
+    assert!(matches!(late.await, Err(TaskError::TimedOut(_))));
     println!("the slow one was given up, and is gone");
     Ok(())
 }

@@ -190,7 +190,7 @@ fn costs(
         "`procs.spawn`, many at once",
         effort.best(MANY, || {
             let tasks: Vec<Task<u64>> = (0..MANY as u64).map(|n| procs.spawn(n, nothing)).collect();
-            black_box(trefoil::join_all(tasks).wait());
+            black_box(trefoil::join_all(tasks).join());
         }),
     );
     add(

@@ -24,7 +24,7 @@ fn main() {
         move || primes_until(&token)
     });
     let waited = task.join_timeout(Duration::from_millis(30));
-    assert!(matches!(waited, Err(TaskError::TimedOut)));
+    assert!(matches!(waited, Err(TaskError::TimedOut(_))));
     println!("after 30 ms it is still running");
     token.cancel();
     println!("told to stop, it had found {} primes", task.join().unwrap());
@@ -34,8 +34,8 @@ fn main() {
     let slow = pool
         .spawn(|| primes_until(&CancelToken::current()))
         .cancel_on_drop();
-    let late = timeout(Duration::from_millis(30), slow).wait();
-    assert!(matches!(late, Err(TaskError::TimedOut)));
+    let late = timeout(Duration::from_millis(30), slow).join();
+    assert!(matches!(late, Err(TaskError::TimedOut(_))));
     println!(
         "given up after {:.0?}, and the task was told to stop",
         start.elapsed()

@@ -54,7 +54,7 @@ fn main() -> io::Result<()> {
                     bytes += page.len();
                 }
                 Ok(Err(error)) => broken.push((number, error.kind())),
-                Err(TaskError::TimedOut) => slow.push(number),
+                Err(TaskError::TimedOut(_)) => slow.push(number),
                 Err(error) => return Err(error.into()),
             }
         }

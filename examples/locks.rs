@@ -14,7 +14,7 @@ use trefoil::{Task, TaskError, ThreadPool, join_all};
 
 /// Waits for all tasks; the first error is the result.
 fn all<T>(tasks: impl IntoIterator<Item = Task<T>>) -> Result<Vec<T>, TaskError> {
-    join_all(tasks).wait().into_iter().collect()
+    join_all(tasks).join().into_iter().collect()
 }
 
 /// A lock owns the value that it protects: the value can only be reached through the lock.

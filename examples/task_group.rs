@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 n
             }));
         }
-        group.join_all().await
+        group.try_join_all().await
     })?;
     println!("all went well: {sizes:?}");
 
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         n
     }));
-    let error = group.join_all().wait().unwrap_err();
+    let error = group.try_join_all().join().unwrap_err();
     println!("one failed, the other was stopped: {error}");
     assert_eq!(error.errors().len(), 1);
     assert_eq!(error.errors()[0].0, bad);

@@ -171,6 +171,7 @@ impl Executor for Inline {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum AnyExecutor {
     /// A thread pool.
     Threads(ThreadPool),

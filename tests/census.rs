@@ -123,7 +123,7 @@ fn a_deadline() {
     let (_never, task) = trefoil::Completer::<()>::new();
     assert!(
         trefoil::timeout(Duration::from_millis(1), task.cancel_on_drop())
-            .wait()
+            .join()
             .is_err()
     );
 }

@@ -537,7 +537,7 @@ fn survive_a_crash() {
  2: <h1>page 2</h1>
  3: *signal 6*
  4: <h1>page 4</h1>
- 5: the time is up
+ 5: the time is up (limit 1s), after *s in worker process *
  6: <h1>page 6</h1>
  7: <h1>page 7</h1>
  8: *page 8 has no title*

@@ -245,7 +245,7 @@ fn promises_groups_and_races() {
             for i in 0..3 {
                 group.add(spawn(async move { i }).map(|i| i * 2));
             }
-            assert_eq!(group.join_all().await.unwrap(), [0, 2, 4]);
+            assert_eq!(group.try_join_all().await.unwrap(), [0, 2, 4]);
             let token = CancelToken::new();
             let child = token.child();
             token.cancel();

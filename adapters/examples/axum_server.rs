@@ -31,7 +31,7 @@ type Answer = Result<String, (StatusCode, String)>;
 /// The failure of a task as an answer.
 fn failed(error: TaskError) -> (StatusCode, String) {
     let status = match error {
-        TaskError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        TaskError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         TaskError::Panicked(_) | TaskError::WorkerDied(_) => StatusCode::BAD_GATEWAY,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };

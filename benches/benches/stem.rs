@@ -89,7 +89,7 @@ fn join_all(bench: &mut Bench, size: u64) {
                 let (completers, tasks) = promises(size);
                 let results = trefoil::join_all(tasks);
                 complete(completers);
-                black_box(results.wait().len());
+                black_box(results.join().len());
             }
         }),
         Entry::whole(Kind::Peer, "futures", size * times, || {
@@ -121,7 +121,7 @@ fn group(bench: &mut Bench) {
                     group.add(task);
                 }
                 complete(completers);
-                black_box(group.join_all().wait().unwrap().len());
+                black_box(group.try_join_all().join().unwrap().len());
             }
         }),
         Entry::whole(Kind::Peer, "tokio, JoinSet", members * times, || {
@@ -154,7 +154,7 @@ fn race(bench: &mut Bench) {
                 let (winner, fast) = Completer::new();
                 let race = trefoil::race([slow, fast]);
                 winner.complete(Ok(i));
-                black_box(race.wait().unwrap());
+                black_box(race.join().unwrap());
                 drop(loser);
             }
         }),

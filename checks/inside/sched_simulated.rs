@@ -127,7 +127,7 @@ impl Sink for BookSink {
         let item = (self.id, index as u64);
         let mut book = self.book.lock().unwrap();
         book.answers(self.id, 1);
-        if let (TaskError::TimedOut, Some(timeout)) = (&error, self.timeout) {
+        if let (TaskError::TimedOut(_), Some(timeout)) = (&error, self.timeout) {
             assert!(book.overtime(item, timeout), "{item:?} had time left");
         }
         assert!(self.values.insert(index as u64), "one answer for each item");
@@ -137,7 +137,7 @@ impl Sink for BookSink {
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
         let result = failure.map_or(Ok(self.values.len()), Err);
         let mut book = self.book.lock().unwrap();
-        if let (Err(TaskError::TimedOut), Some(timeout)) = (&result, self.timeout) {
+        if let (Err(TaskError::TimedOut(_)), Some(timeout)) = (&result, self.timeout) {
             let late = |item: &Item| item.0 == self.id && book.overtime(*item, timeout);
             assert!(book.started.keys().any(late), "nothing was late");
         }
@@ -874,7 +874,7 @@ impl World {
         let may = |id: &u64, error: &TaskError| match error {
             TaskError::Cancelled => assert!(self.cancelled.contains(id)),
             TaskError::Panicked(_) => assert!(self.broken || self.panicked.contains(id)),
-            TaskError::TimedOut => assert!(self.jobs[id].timeout.is_some()),
+            TaskError::TimedOut(_) => assert!(self.jobs[id].timeout.is_some()),
             TaskError::WorkerDied(exit) => {
                 let died = self.fatal.iter().any(|(job, _)| job == id);
                 assert!(died || self.hopeless);

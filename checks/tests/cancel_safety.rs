@@ -139,7 +139,7 @@ fn the_next_of_a_group() {
         let (completer, task) = Completer::new();
         let id = group.add(task);
         Walk::new(group.next()).dropped_by_borrower(at, || completer.complete(Ok(1)));
-        let (ended, result) = group.next().wait().unwrap();
+        let (ended, result) = group.next().join().unwrap();
         assert_eq!((ended, result.unwrap()), (id, 1), "{at:?}");
         assert!(group.is_empty());
     }
@@ -151,8 +151,8 @@ fn the_join_of_a_group_keeps_its_members() {
         let mut group = TaskGroup::new();
         let (completer, task) = Completer::new();
         group.add(task);
-        Walk::new(group.join_all()).dropped_by_borrower(at, || completer.complete(Ok(1)));
-        assert_eq!(group.next().wait().unwrap().1.unwrap(), 1, "{at:?}");
+        Walk::new(group.try_join_all()).dropped_by_borrower(at, || completer.complete(Ok(1)));
+        assert_eq!(group.next().join().unwrap().1.unwrap(), 1, "{at:?}");
     }
 }
 
@@ -220,7 +220,7 @@ fn a_join_of_many_loses_no_failure() {
         let (failing, failed) = Completer::<u8>::new();
         let (other, pending) = Completer::new();
         let id = failing.id();
-        failing.complete(Err(TaskError::TimedOut));
+        failing.complete(Err(TaskError::timed_out()));
         Walk::new(join_all([failed, pending])).dropped(at, || other.complete(Ok(1)));
         assert_eq!(told.try_recv(), Ok(id), "{at:?}");
         assert!(told.try_recv().is_err(), "{at:?}: once");
@@ -239,8 +239,11 @@ fn a_join_of_many_loses_no_failure() {
     running.recv().unwrap();
     let (failing, failed) = Completer::<u8>::new();
     let id = group.add(failed);
-    failing.complete(Err(TaskError::TimedOut));
-    assert!(Walk::new(group.join_all()).is_pending(), "one runs still");
+    failing.complete(Err(TaskError::timed_out()));
+    assert!(
+        Walk::new(group.try_join_all()).is_pending(),
+        "one runs still"
+    );
     assert!(told.try_recv().is_err(), "the group may be joined again");
     drop(group);
     drop(go_on);

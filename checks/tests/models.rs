@@ -192,7 +192,7 @@ fn join_timeout_vs_complete() {
         let producer = thread::spawn(move || completer.complete(Ok(value)));
         match task.join_timeout(Duration::from_secs(1)) {
             Ok(_) => {}
-            Err(TaskError::TimedOut) => assert!(task.join().is_ok()),
+            Err(TaskError::TimedOut(_)) => assert!(task.join().is_ok()),
             Err(other) => panic!("{other}"),
         }
         producer.join().unwrap();
@@ -757,7 +757,7 @@ fn ready_failure_cancels_the_rest() {
         let (pending, rest) = Completer::<u32>::new();
         let producer = thread::spawn(move || drop(failing));
         assert!(matches!(
-            trefoil::try_join_all([failed, rest]).wait(),
+            trefoil::try_join_all([failed, rest]).join(),
             Err(TaskError::Closed)
         ));
         assert!(pending.is_cancelled());
@@ -776,7 +776,7 @@ fn group_next_vs_add_of_an_ended_member() {
         let (handle, value) = (group.handle(), census.value());
         let adder = thread::spawn(move || handle.add(Task::ready(value)));
         // Only the one that is added ends.
-        assert!(group.next().wait().unwrap().1.is_ok());
+        assert!(group.next().join().unwrap().1.is_ok());
         adder.join().unwrap();
         drop(group);
         assert!(never.is_cancelled());

@@ -94,7 +94,7 @@ impl Sources {
                 0
             }),
             self.threads.spawn(|| {
-                CancelToken::current().cancelled().wait().unwrap();
+                CancelToken::current().cancelled().join().unwrap();
                 0
             }),
         ]
@@ -142,7 +142,7 @@ async fn promises() {
     let (_never, pending) = Completer::<u32>::new();
     assert!(matches!(
         timeout(Duration::from_millis(2), pending).await,
-        Err(TaskError::TimedOut)
+        Err(TaskError::TimedOut(_))
     ));
 }
 
@@ -188,7 +188,7 @@ async fn losers(from: &Sources) {
     }
     for task in from.endless() {
         let late = timeout(Duration::from_millis(1), task.cancel_on_drop()).await;
-        assert!(matches!(late, Err(TaskError::TimedOut)));
+        assert!(matches!(late, Err(TaskError::TimedOut(_))));
     }
     // They really stop: there are few threads and processes, and they are free again.
     assert_eq!(try_join_all(from.all(2)).await.unwrap()[0], 2);
@@ -209,7 +209,7 @@ async fn groups(from: &Sources) {
         }
         3
     }));
-    let values = group.join_all().await.unwrap();
+    let values = group.try_join_all().await.unwrap();
     assert_eq!(values.iter().sum::<u32>() as usize, 3 * sources + 3);
 
     let mut group = TaskGroup::new();
@@ -220,7 +220,7 @@ async fn groups(from: &Sources) {
         from.processes
             .spawn((), |()| -> u32 { std::process::abort() }),
     );
-    let error = group.join_all().await.unwrap_err();
+    let error = group.try_join_all().await.unwrap_err();
     assert_eq!(error.errors()[0].0, failing, "{error}");
     assert!(
         matches!(error.errors()[0].1, TaskError::WorkerDied(_)),

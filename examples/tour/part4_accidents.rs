@@ -26,7 +26,7 @@ pub(crate) fn run(pools: &Pools, report: &mut Report) -> Result<(), Box<dyn Erro
             let tasks: Vec<Task<u64>> = (0..ITEMS)
                 .map(|item| pools.processes.spawn(item, risky))
                 .collect();
-            Ok(join_all(tasks).wait())
+            Ok(join_all(tasks).join())
         },
         |results| {
             let answers = results.iter().filter(|result| result.is_ok()).count();

@@ -95,7 +95,6 @@ pub fn unobserved(report: &TaskReport) {
     task.id = report.id().get(),
             task.name = report.name(),
             error = %report.error(),
-            details = report.details(),
             spawned_at = %report.spawned_at(),
             },
             "nobody took the task's failure"

@@ -15,9 +15,12 @@
 
 #![allow(clippy::clone_on_copy)] // only on Unix is a child's name a number
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::process::{ExitStatus, Output};
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::bytes::ByteStream;
 use super::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
@@ -26,7 +29,7 @@ use super::source::Source;
 use crate::sys::child::{self, CALLS, Handle, Id, Signal, is_gone, is_lost};
 use crate::sys::pipe_end::PipeEnd;
 use crate::sys::refused::refused;
-use crate::task::try_join_all;
+use crate::task::Joining;
 
 /// A child process; made by [`Command::spawn`](super::Command::spawn).
 ///
@@ -278,13 +281,19 @@ impl Child {
     pub async fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let pipes = [
-            stdout.as_ref().map(ByteStream::source),
-            stderr.as_ref().map(ByteStream::source),
-        ];
         // Both are read at once: a child that waits for room in one pipe would never end the other.
-        let mut read = try_join_all(pipes.map(rest_of)).await?.into_iter();
-        let [stdout, stderr] = [(); 2].map(|()| read.next().unwrap_or_default());
+        let rest = |source| Joining::of(rest_of(source));
+        let mut out = pin!(rest(stdout.as_ref().map(ByteStream::source)));
+        let mut err = pin!(rest(stderr.as_ref().map(ByteStream::source)));
+        poll_fn(|cx| {
+            let ended = [out.as_mut().poll(cx), err.as_mut().poll(cx)];
+            match ended {
+                [true, true] => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+        let (stdout, stderr) = (out.take()?, err.take()?);
         Ok(Output {
             status: self.wait().await?,
             stdout,

@@ -211,12 +211,19 @@ impl<R: Send + 'static> Process<R> {
     /// # trefoil::process::init();
     /// let tasks = (1..=3u32).map(|n| Ok(Process::spawn(n, |n: u32| n * 10)?.into_task()));
     /// let tasks = tasks.collect::<Result<Vec<_>, trefoil::PoolError>>()?;
-    /// let sum: u32 = trefoil::join_all(tasks).wait().into_iter().map(Result::unwrap).sum();
+    /// let sum: u32 = trefoil::join_all(tasks).join().into_iter().map(Result::unwrap).sum();
     /// assert_eq!(sum, 60);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_task(self) -> Task<R> {
         self.task
+    }
+}
+
+/// See [`Process::into_task`].
+impl<R> From<Process<R>> for Task<R> {
+    fn from(process: Process<R>) -> Self {
+        process.task
     }
 }
 

@@ -144,7 +144,7 @@ impl ProcessPool {
     /// let procs = ProcessPool::with_workers(1)?;
     /// let endless = procs.call(|_: u32| -> u32 { loop { std::thread::yield_now() } });
     /// let task = endless.timeout(Duration::from_millis(30)).spawn(1);
-    /// assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+    /// assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn call<A: Portable, R: Portable>(&self, f: fn(A) -> R) -> ProcessCall<'_, A, R> {

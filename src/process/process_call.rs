@@ -18,7 +18,6 @@ use super::parent::driver::PoolState;
 use super::payload::portable::Portable;
 use super::remote::Remote;
 use super::worker::raw_call::{code_of, code_of_with};
-use crate::loom::Mutex;
 use crate::sync::park::blocking_refused;
 use crate::task::{Task, TaskError};
 
@@ -49,8 +48,6 @@ pub struct ProcessCall<'a, A, R> {
     pool: &'a Arc<PoolState>,
     f: fn(A) -> R,
     options: CallOptions,
-    /// The details of the last `map` that failed.
-    details: Mutex<Option<Box<str>>>,
 }
 
 impl<'a, A, R> ProcessCall<'a, A, R> {
@@ -59,7 +56,6 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
             pool,
             f,
             options: CallOptions::default(),
-            details: Mutex::new(None),
         }
     }
 
@@ -69,10 +65,8 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// [`retry`](Self::retry), each attempt has this time, from its own start.
     ///
     /// In a `map` it is an error like any other: that of the lowest index is the result. In an
-    /// `imap` it is the result of that item. The error itself does not contain the index of the
-    /// item. That is in [`details`](Self::details) after a `map`, and in
-    /// [`Task::details`](crate::Task::details) of a [`map_task`](ProcessCall::map_task); or use
-    /// [`map_each`](ProcessCall::map_each) or [`with_index`](Imap::with_index).
+    /// `imap` it is the result of that item. [`Late`](crate::Late) has the item's index, how long it
+    /// ran, and in which worker.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -111,7 +105,7 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     /// let endless = procs.call(|()| loop { std::thread::yield_now() });
     /// let endless = endless.timeout(Duration::from_millis(20)).retry(2).retry_on_timeout(true);
     /// let result: Result<(), _> = endless.spawn(()).join();
-    /// assert!(matches!(result, Err(TaskError::TimedOut)));
+    /// assert!(matches!(result, Err(TaskError::TimedOut(_))));
     /// assert_eq!(procs.stats().timed_out, 3);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -148,28 +142,6 @@ impl<'a, A, R> ProcessCall<'a, A, R> {
     pub fn chunk(mut self, items: usize) -> Self {
         self.options.chunk = Some(items.max(1));
         self
-    }
-
-    /// What the error of the last [`map`](ProcessCall::map) or `map_with` of this value does not
-    /// say: for an item whose time was up, its index, how long it ran, and in which worker process.
-    /// `None` if that `map` had no such error. (For a task, see
-    /// [`Task::details`](crate::Task::details). A clone of this value starts without details.)
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use trefoil::{ProcessPool, TaskError};
-    ///
-    /// # trefoil::process::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let endless = procs.call(|n: u32| while n == 1 { std::thread::yield_now() });
-    /// let endless = endless.timeout(Duration::from_millis(20));
-    /// assert!(matches!(endless.map(0..3), Err(TaskError::TimedOut)));
-    /// let details = endless.details().unwrap(); // "item 1, after 20.1ms in worker process 4711"
-    /// assert!(details.starts_with("item 1, after 2"));
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn details(&self) -> Option<String> {
-        self.details.lock().as_deref().map(str::to_owned)
     }
 
     /// Counts ended items in `counter`.
@@ -261,7 +233,7 @@ impl<A: Portable, R: Portable> ProcessCall<'_, A, R> {
         if blocking_refused() {
             return Err(TaskError::WouldBlock);
         }
-        waited(self.map_task(items), &self.details)
+        self.map_task(items).join()
     }
 
     /// Like [`map`](Self::map), without waiting: one task for all items, which are taken from the
@@ -357,22 +329,14 @@ impl<A, R> ProcessCall<'_, A, R> {
         let code = self.pool.allowed::<I::Item>(&self.options, code_of_with(f));
         let common = self.pool.common(context)?;
         let task = self.pool.map_task(&self.options, code, Some(common), items);
-        waited(task, &self.details)
+        task.join()
     }
-}
-
-/// Waits for the task; stores what its error cannot say in `details`.
-fn waited<T>(mut task: Task<T>, details: &Mutex<Option<Box<str>>>) -> Result<T, TaskError> {
-    let result = task.join_timeout(Duration::MAX);
-    *details.lock() = task.details().map(Box::from);
-    result
 }
 
 impl<A, R> Clone for ProcessCall<'_, A, R> {
     fn clone(&self) -> Self {
         Self {
             options: self.options.clone(),
-            details: Mutex::new(None),
             ..*self
         }
     }

@@ -92,7 +92,7 @@ fn watch<T: Send + 'static>(
 ) -> Result<T, TaskError> {
     let mut shown = 0;
     loop {
-        let (mut done, mut pending) = wait([task], Until::All, Some(PAUSE)).wait();
+        let (mut done, mut pending) = wait([task], Until::All, Some(PAUSE)).join();
         let ended = counter.load(Ordering::Relaxed);
         bar.more(ended - shown);
         shown = ended;

@@ -360,6 +360,7 @@ pub struct SendError<T>(pub T);
 
 /// Why a receiver got no value.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RecvError {
     /// All senders are gone, and the receiver has taken every value.
     #[error("the senders of this broadcast channel are gone")]
@@ -371,6 +372,7 @@ pub enum RecvError {
 
 /// Why [`Receiver::try_recv`] returned no value.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TryRecvError {
     /// The receiver has taken every value, and others may come.
     #[error("no value is there just now")]

@@ -79,7 +79,7 @@ impl Event {
 
     /// Like [`wait_blocking`](Event::wait_blocking), for at most `time`; returns false if the time
     /// is up.
-    pub fn wait_timeout(&self, time: Duration) -> bool {
+    pub fn wait_timeout_blocking(&self, time: Duration) -> bool {
         // A deadline beyond the clock's range counts as none.
         let deadline = Instant::now().checked_add(time);
         self.listen().is_none_or(|listener| listener.wait(deadline))

@@ -214,7 +214,7 @@ impl Drop for Node {
 
 /// Returned by [`CancelToken::cancelled`].
 #[derive(Debug)]
-#[must_use = "it waits only when awaited, or by `wait()`"]
+#[must_use = "it waits only when awaited, or by `join()`"]
 pub struct Cancelled {
     token: CancelToken,
     alarm: Option<Alarm>,
@@ -228,7 +228,7 @@ impl Cancelled {
     /// # Errors
     /// [`TaskError::WouldBlock`] on an event-loop thread, if the token is
     /// not cancelled.
-    pub fn wait(self) -> Result<(), TaskError> {
+    pub fn join(self) -> Result<(), TaskError> {
         block_on(self).ok_or(TaskError::WouldBlock)
     }
 }

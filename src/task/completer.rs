@@ -68,11 +68,6 @@ impl<T> Completer<T> {
             .is_some_and(|side| side.token.get().is_some())
     }
 
-    /// Sets the details of the failure that the task will end with.
-    pub(crate) fn note(&self, text: String) {
-        let _first = self.cell().side_or_make().note.set(text.into());
-    }
-
     /// Sets the report of a failure that is never taken. Must come before the promise can be
     /// completed.
     pub(crate) fn set_hook(&self, hook: &Hook) {

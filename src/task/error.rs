@@ -5,12 +5,12 @@
 //! panic's payload, which is neither, stays behind a lock, and the first taker gets it (see
 //! [`Panic`]).
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::marker::PhantomPinned;
 
+use super::failure::Failure;
+use super::late::Late;
 use super::panic::Panic;
 use crate::record::Ending;
 use crate::sys::signal_name::{code_name, signal_name};
@@ -38,16 +38,9 @@ pub enum TaskError {
     Cancelled,
     /// The time was up. The awaited work may still be running.
     ///
-    /// It has no details. The place where it is returned identifies the task or item: the task's id
-    /// and name, the key of [`as_completed_keyed`](crate::as_completed_keyed), the position in the
-    /// result of [`map_each`](crate::ProcessPool::map_each), the index of an `imap` that is
-    /// [`with_index`](crate::process::ImapStream::with_index), the name in a
-    /// [`GroupError`](crate::GroupError). Which item of a `map` it was, how long that had run, and
-    /// in which worker process: [`ProcessCall::details`](crate::ProcessCall::details). For a
-    /// `map_task` or a single call the same is in [`Task::details`](crate::Task::details) and, if
-    /// the error is never taken, in [`TaskReport::details`](crate::TaskReport::details).
-    #[error("the time is up")]
-    TimedOut,
+    /// For a call in a worker process, [`Late`] has the item, how long it ran, and its limit.
+    #[error("{0}")]
+    TimedOut(Late),
     /// Nothing can produce the result any more: the executor was shut down, the promise was
     /// dropped, or the result had been taken before.
     #[error(
@@ -70,11 +63,10 @@ pub enum TaskError {
     /// An argument or a result could not cross to or from a worker process.
     #[error("{item}{0}", item = Item(.0.item))]
     Codec(Box<CodecError>),
-    /// This variant cannot be constructed. It makes the type not `Unpin`, so that a group can
-    /// distinguish results from other values: see [`Outcome`](crate::task::Outcome).
-    #[doc(hidden)]
-    #[error("never")]
-    NotUnpin(Infallible, PhantomPinned),
+    /// The task's own code returned an error: that of [`flatten`](crate::Task::flatten), or of a
+    /// promise that was completed with [`TaskError::failed`].
+    #[error("{0}")]
+    Failed(#[source] Failure),
 }
 
 impl TaskError {
@@ -85,26 +77,74 @@ impl TaskError {
             Self::Cancelled => Ending::Cancelled,
             Self::Closed => Ending::Closed,
             Self::Panicked(_) => Ending::Panicked,
-            Self::TimedOut | Self::WouldBlock | Self::WorkerDied(_) | Self::Codec(_) => {
-                Ending::Failed
-            }
-            Self::NotUnpin(never, _) => match *never {},
+            Self::TimedOut(_)
+            | Self::WouldBlock
+            | Self::WorkerDied(_)
+            | Self::Codec(_)
+            | Self::Failed(_) => Ending::Failed,
         }
     }
 }
 
 impl TaskError {
-    /// The error of the item at `index` of a `map`: its message begins with the index. (An error
-    /// without details has no room for it.)
-    pub(crate) fn of_item(mut self, index: usize) -> Self {
-        match &mut self {
+    /// The time is up; nothing more is known.
+    ///
+    /// ```
+    /// use trefoil::{Completer, TaskError};
+    ///
+    /// let (completer, task) = Completer::<u32>::new();
+    /// completer.complete(Err(TaskError::timed_out()));
+    /// assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
+    /// ```
+    #[must_use]
+    pub fn timed_out() -> Self {
+        Self::TimedOut(Late::default())
+    }
+
+    /// The error of a task whose own code failed: [`TaskError::Failed`].
+    ///
+    /// ```
+    /// use trefoil::{Completer, TaskError};
+    ///
+    /// let (completer, task) = Completer::<u32>::new();
+    /// completer.complete(Err(TaskError::failed("the other side has hung up")));
+    /// assert_eq!(task.join().unwrap_err().to_string(), "the other side has hung up");
+    /// ```
+    #[must_use]
+    pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(Failure::new(error))
+    }
+
+    /// The index of the item that failed, for an item of a `map`, `map_each` or `imap`. The message
+    /// begins with it.
+    ///
+    /// ```
+    /// let pool = trefoil::ThreadPool::with_threads(2);
+    /// let halves = pool.map_each([8, 0, 2], |n| 16 / n);
+    /// assert_eq!(halves[1].as_ref().unwrap_err().item(), Some(1));
+    /// ```
+    #[must_use]
+    pub fn item(&self) -> Option<usize> {
+        match self {
+            Self::Panicked(panic) => panic.item,
+            Self::WorkerDied(exit) => exit.item,
+            Self::Codec(error) => error.item,
+            Self::TimedOut(late) => late.item(),
+            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => None,
+        }
+    }
+
+    /// The error of the item at `index`. (One that is not about an item has no room for it.)
+    pub(crate) fn of_item(self, index: usize) -> Self {
+        let mut error = self;
+        match &mut error {
             Self::Panicked(panic) => panic.item = Some(index),
             Self::WorkerDied(exit) => exit.item = Some(index),
-            Self::Codec(error) => error.item = Some(index),
-            Self::Cancelled | Self::TimedOut | Self::Closed | Self::WouldBlock => {}
-            Self::NotUnpin(never, _) => match *never {},
+            Self::Codec(codec) => codec.item = Some(index),
+            Self::TimedOut(late) => *late = std::mem::take(late).of_item(index),
+            Self::Cancelled | Self::Closed | Self::WouldBlock | Self::Failed(_) => {}
         }
-        self
+        error
     }
 }
 
@@ -130,7 +170,7 @@ impl From<Panic> for TaskError {
 impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error {
-            TaskError::TimedOut => io::ErrorKind::TimedOut,
+            TaskError::TimedOut(_) => io::ErrorKind::TimedOut,
             TaskError::Closed => io::ErrorKind::BrokenPipe,
             TaskError::WouldBlock => io::ErrorKind::WouldBlock,
             TaskError::Codec(_) => io::ErrorKind::InvalidData,
@@ -139,7 +179,9 @@ impl From<TaskError> for io::Error {
             TaskError::Cancelled | TaskError::Panicked(_) | TaskError::WorkerDied(_) => {
                 io::ErrorKind::Other
             }
-            TaskError::NotUnpin(never, _) => match *never {},
+            TaskError::Failed(failure) => failure
+                .downcast_ref()
+                .map_or(io::ErrorKind::Other, io::Error::kind),
         };
         Self::new(kind, error)
     }
@@ -220,11 +262,15 @@ impl WorkerExit {
     }
 
     /// The last line. After a panic, whose last line is a hint about backtraces: its location and
-    /// the first line of its message.
+    /// the first line of its message. For lack of memory: which allocation failed.
     fn last_words(&self) -> Option<String> {
         let lines = self.stderr_tail.lines().map(str::trim);
         let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
         let (&last, before) = lines.split_last()?;
+        let failed = |line: &&&str| line.starts_with("memory allocation of ");
+        if let Some(line) = lines.iter().rfind(failed).filter(|_| self.out_of_memory) {
+            return Some((*line).to_owned());
+        }
         let is_hint = last.starts_with("note: ") && last.contains("RUST_BACKTRACE");
         let begins = |line: &&str| line.contains(" panicked at ");
         match before.iter().rposition(begins).filter(|_| is_hint) {
@@ -387,6 +433,12 @@ mod tests {
             full.ends_with("memory allocation of 7 bytes failed"),
             "{full}"
         );
+        exit.out_of_memory = true;
+        exit.stderr_tail.push_str("what a hook wrote\n");
+        assert!(
+            exit.to_string()
+                .ends_with("memory allocation of 7 bytes failed")
+        );
         let codec = CodecError::new(
             "alloc::string::String",
             CodecDirection::EncodeResult,
@@ -398,7 +450,7 @@ mod tests {
             "a result of type `alloc::string::String` could not be encoded: too odd"
         );
         assert_eq!(
-            io::Error::from(TaskError::TimedOut).kind(),
+            io::Error::from(TaskError::timed_out()).kind(),
             io::ErrorKind::TimedOut
         );
     }

@@ -22,7 +22,6 @@
 //!
 //! Tests: `tests/task/group.rs`, `tests/task/group_futures.rs`.
 
-use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
@@ -33,7 +32,6 @@ use slab::Slab;
 
 use super::error::TaskError;
 use super::id::TaskId;
-use super::outcome::Outcome;
 use super::polled::{NOTICE, Polled, ToGroup};
 use super::raw::{ReadyQueue, ReadyShared, Task, TaskRef, cell};
 use crate::loom::{Arc, Mutex};
@@ -49,7 +47,7 @@ use crate::sync::block_on;
 /// for n in 1..=3u64 {
 ///     group.add(pool.spawn(move || n * n));
 /// }
-/// assert_eq!(group.join_all().wait().unwrap(), [1, 4, 9]);
+/// assert_eq!(group.try_join_all().join().unwrap(), [1, 4, 9]);
 /// ```
 ///
 /// Dropping it cancels the members that have not ended.
@@ -215,13 +213,8 @@ impl<T> TaskGroup<T> {
         }
     }
 
-    /// Adds a task, or another future, in constant time. In a group that has failed or was
-    /// cancelled, it is cancelled at once.
-    ///
-    /// A future that is not a task yields a `T`, or a `Result<T, TaskError>` whose error is the
-    /// member's failure. The thread that waits for the group polls it, and only while it waits. To
-    /// let the future run meanwhile, start it: `group.add(trefoil::spawn(future))`. Cancelling it
-    /// drops it. A panic in it is a failure, as for a task.
+    /// Adds a task, in constant time. In a group that has failed or was cancelled, it is cancelled
+    /// at once.
     ///
     /// ```
     /// use trefoil::{TaskGroup, ThreadPool};
@@ -229,42 +222,52 @@ impl<T> TaskGroup<T> {
     /// let pool = ThreadPool::with_threads(2);
     /// let mut group = TaskGroup::new();
     /// group.add(pool.spawn(|| 6 * 7));
-    /// group.add(async { 43 });
-    /// group.add(async { Ok(trefoil::Task::ready(4).await? * 11) });
-    /// assert_eq!(group.join_all().wait().unwrap(), [42, 43, 44]);
+    /// group.add(trefoil::Task::ready(43));
+    /// assert_eq!(group.try_join_all().join().unwrap(), [42, 43]);
     /// ```
-    ///
-    /// If the output is a `Result<T, E>` with another error, the group is one of such results. An
-    /// `E` that contains a [`TaskError`] needs a line of its own, `impl Unpin for E {}`: see
-    /// [`Outcome`].
-    ///
-    /// Cost: a future that is no task is put into an allocation of its own.
-    #[track_caller]
-    pub fn add<F>(&self, member: F) -> TaskId
-    where
-        F: IntoFuture<Output: Outcome<T>, IntoFuture: Send + 'static>,
-        T: Send + 'static,
-    {
-        add_future(&self.shared, member.into_future())
+    pub fn add(&self, task: impl Into<Task<T>>) -> TaskId {
+        add(&self.shared, task.into())
     }
 
-    /// Like [`add`](TaskGroup::add), for a task whose result need not be `Send`, such as one on the
-    /// event loop of this thread.
+    /// Adds a future that is not a task; its output is the member's value. In a group that has
+    /// failed or was cancelled, it is dropped at once.
+    ///
+    /// The thread that waits for the group polls it, and only while it waits. To let the future run
+    /// meanwhile, start it: `group.add(trefoil::spawn(future))`. Cancelling it drops it. A panic in
+    /// it is a failure, as for a task.
     ///
     /// ```
-    /// use std::rc::Rc;
-    ///
-    /// let lengths = trefoil::run(async {
-    ///     let mut group = trefoil::TaskGroup::new();
-    ///     for word in ["one", "three"] {
-    ///         group.add_task(trefoil::spawn(async move { Rc::new(word.len()) }));
-    ///     }
-    ///     group.join_all().await
-    /// });
-    /// assert_eq!(*lengths.unwrap()[1], 5);
+    /// let mut group = trefoil::TaskGroup::new();
+    /// group.add(trefoil::Task::ready(42));
+    /// group.add_future(async { 43 });
+    /// assert_eq!(group.try_join_all().join().unwrap(), [42, 43]);
     /// ```
-    pub fn add_task(&self, task: Task<T>) -> TaskId {
-        add(&self.shared, task)
+    ///
+    /// Cost: the future is put into an allocation of its own.
+    #[track_caller]
+    pub fn add_future<F>(&self, future: F) -> TaskId
+    where
+        F: IntoFuture<Output = T, IntoFuture: Send + 'static>,
+        T: Send + 'static,
+    {
+        add_future(&self.shared, as_result(future.into_future()))
+    }
+
+    /// Like [`add_future`](TaskGroup::add_future), for a future that may fail: its error is the
+    /// member's failure.
+    ///
+    /// ```
+    /// let mut group = trefoil::TaskGroup::new();
+    /// group.add_try_future(async { Ok(trefoil::Task::ready(4).await? * 11) });
+    /// assert_eq!(group.try_join_all().join().unwrap(), [44]);
+    /// ```
+    #[track_caller]
+    pub fn add_try_future<F>(&self, future: F) -> TaskId
+    where
+        F: IntoFuture<Output = Result<T, TaskError>, IntoFuture: Send + 'static>,
+        T: Send + 'static,
+    {
+        add_future(&self.shared, future.into_future())
     }
 
     /// A handle that adds members from elsewhere, also from inside a member.
@@ -308,7 +311,7 @@ impl<T> TaskGroup<T> {
     /// values in the order of [`add`](TaskGroup::add). The first failure cancels the rest, which
     /// are still awaited.
     ///
-    /// `.await` it, or call [`wait`](GroupJoin::wait) in blocking code.
+    /// `.await` it, or call [`join`](GroupJoin::join) in blocking code.
     ///
     /// # Errors
     /// [`GroupError`] with every failure in the order in which they happened, without members that
@@ -317,15 +320,15 @@ impl<T> TaskGroup<T> {
     ///
     /// # Cancel safety
     /// Dropping it before its end keeps the members in the group, and what it has collected for the
-    /// next `join_all`.
-    pub fn join_all(&mut self) -> GroupJoin<'_, T> {
+    /// next `try_join_all`.
+    pub fn try_join_all(&mut self) -> GroupJoin<'_, T> {
         GroupJoin { group: self }
     }
 
     /// Waits for the next member to end, in the order of completion, and takes it out.
     /// `None`: there are no members.
     ///
-    /// `.await` it, or call [`wait`](GroupNext::wait) in blocking code. A failure does not cancel
+    /// `.await` it, or call [`join`](GroupNext::join) in blocking code. A failure does not cancel
     /// the rest: the caller decides about that.
     ///
     /// # Cancel safety
@@ -379,7 +382,10 @@ impl<T> TaskGroup<T> {
         if let Some(polled) = polled {
             polled.close();
         }
-        drop((members_left, collected));
+        for (_, member) in members_left {
+            member.task.detach();
+        }
+        drop(collected);
     }
 
     /// Runs a member that no thread has begun on this thread, if it may. Returns true if it did.
@@ -447,13 +453,9 @@ fn add<T>(shared: &Mutex<Members<T>>, mut task: Task<T>) -> TaskId {
 #[track_caller]
 fn add_future<T, F>(shared: &Mutex<Members<T>>, future: F) -> TaskId
 where
-    F: Future<Output: Outcome<T>> + Send + 'static,
+    F: Future<Output = Result<T, TaskError>> + Send + 'static,
     T: Send + 'static,
 {
-    let future = match as_task(future) {
-        Ok(task) => return add(shared, task),
-        Err(future) => future,
-    };
     let polled = shared.lock().polled();
     let (entry, task) = cell::member(future, ToGroup(polled.clone()));
     let (id, member) = (task.id(), task.task_ref());
@@ -476,28 +478,35 @@ where
     id
 }
 
-/// Converts the future into a task, if it is one.
-fn as_task<F: 'static, T: 'static>(future: F) -> Result<Task<T>, F> {
-    let mut future = Some(future);
-    let any: &mut dyn Any = &mut future;
-    let task = any.downcast_mut().and_then(Option::<Task<T>>::take);
-    task.ok_or_else(|| future.expect("it is no task, and was not taken"))
+/// The future of a member that cannot fail.
+async fn as_result<F: Future>(future: F) -> Result<F::Output, TaskError> {
+    Ok(future.await)
 }
 
 impl<T> GroupHandle<T> {
-    /// Like [`TaskGroup::add`]. After the group is dropped, `member` is cancelled.
-    #[track_caller]
-    pub fn add<F>(&self, member: F) -> TaskId
-    where
-        F: IntoFuture<Output: Outcome<T>, IntoFuture: Send + 'static>,
-        T: Send + 'static,
-    {
-        add_future(&self.members(), member.into_future())
+    /// Like [`TaskGroup::add`]. After the group is dropped, `task` is cancelled.
+    pub fn add(&self, task: impl Into<Task<T>>) -> TaskId {
+        add(&self.members(), task.into())
     }
 
-    /// Like [`TaskGroup::add_task`]. After the group is dropped, `task` is cancelled.
-    pub fn add_task(&self, task: Task<T>) -> TaskId {
-        add(&self.members(), task)
+    /// Like [`TaskGroup::add_future`]. After the group is dropped, `future` is dropped.
+    #[track_caller]
+    pub fn add_future<F>(&self, future: F) -> TaskId
+    where
+        F: IntoFuture<Output = T, IntoFuture: Send + 'static>,
+        T: Send + 'static,
+    {
+        add_future(&self.members(), as_result(future.into_future()))
+    }
+
+    /// Like [`TaskGroup::add_try_future`]. After the group is dropped, `future` is dropped.
+    #[track_caller]
+    pub fn add_try_future<F>(&self, future: F) -> TaskId
+    where
+        F: IntoFuture<Output = Result<T, TaskError>, IntoFuture: Send + 'static>,
+        T: Send + 'static,
+    {
+        add_future(&self.members(), future.into_future())
     }
 
     /// The members of the group, or an empty cancelled list if the group is gone.
@@ -536,8 +545,8 @@ impl<T> Drop for TaskGroup<T> {
     }
 }
 
-/// Returned by [`TaskGroup::join_all`].
-#[must_use = "it waits only when awaited, or by `wait()`"]
+/// Returned by [`TaskGroup::try_join_all`].
+#[must_use = "it waits only when awaited, or by `join()`"]
 pub struct GroupJoin<'a, T> {
     group: &'a mut TaskGroup<T>,
 }
@@ -546,9 +555,9 @@ impl<T> GroupJoin<'_, T> {
     /// Blocks until every member has ended.
     ///
     /// # Errors
-    /// Those of [`TaskGroup::join_all`]. On an event-loop thread it never blocks: unfinished
+    /// Those of [`TaskGroup::try_join_all`]. On an event-loop thread it never blocks: unfinished
     /// members are cancelled, and each is a [`TaskError::WouldBlock`].
-    pub fn wait(mut self) -> Result<Vec<T>, GroupError> {
+    pub fn join(mut self) -> Result<Vec<T>, GroupError> {
         if let Some(result) = block_on(&mut self) {
             return result;
         }
@@ -593,26 +602,22 @@ impl<T> Future for GroupJoin<'_, T> {
 fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
     let mut values = Vec::with_capacity(collected.len());
     let (mut errors, mut left_out) = (Vec::new(), false);
-    let mut about = None;
+    let mut name = None;
     for mut member in collected {
         let (id, task) = (member.task.id(), &mut member.task);
         match task.try_join().unwrap_or(Err(TaskError::Closed)) {
             Ok(value) => values.push((member.number, value)),
             Err(TaskError::Cancelled) if member.cancelled_by_group => left_out = true,
             Err(error) => {
-                about.get_or_insert_with(|| {
-                    (task.name().map(Box::from), task.details().map(Box::from))
-                });
+                name.get_or_insert_with(|| task.name().map(Box::from));
                 errors.push((id, error));
             }
         }
     }
     if left_out || !errors.is_empty() {
-        let (name, details) = about.unwrap_or_default();
         return Err(GroupError {
             errors,
-            name,
-            details,
+            name: name.flatten(),
             ..GroupError::CANCELLED
         });
     }
@@ -621,7 +626,7 @@ fn results<T>(collected: Vec<Member<T>>) -> Result<Vec<T>, GroupError> {
 }
 
 /// Returned by [`TaskGroup::next`].
-#[must_use = "it waits only when awaited, or by `wait()`"]
+#[must_use = "it waits only when awaited, or by `join()`"]
 pub struct GroupNext<'a, T> {
     group: &'a mut TaskGroup<T>,
 }
@@ -632,7 +637,7 @@ impl<T> GroupNext<'_, T> {
     /// On an event-loop thread it never blocks: ended members are returned first. Then each member
     /// that is unfinished at that moment is reported once, with a [`TaskError::WouldBlock`], and
     /// stays in the group; then it returns `None`.
-    pub fn wait(mut self) -> Option<(TaskId, Result<T, TaskError>)> {
+    pub fn join(mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         match block_on(&mut self) {
             Some(ended) => ended,
             None => {
@@ -660,18 +665,13 @@ pub struct GroupError {
     if_none: &'static str,
     /// The name of the first member that failed.
     name: Option<Box<str>>,
-    details: Option<Box<str>>,
 }
-
-// This is needed because a `TaskError` is not `Unpin`.
-impl Unpin for GroupError {}
 
 impl GroupError {
     const CANCELLED: Self = Self {
         errors: Vec::new(),
         if_none: "the group was cancelled",
         name: None,
-        details: None,
     };
 
     /// Every failure, in the order in which they happened. Empty if the group was
@@ -697,11 +697,7 @@ impl fmt::Display for GroupError {
         if self.errors.len() == 1 {
             f.write_str(" of the group failed")?;
         }
-        write!(f, ": {error}")?;
-        match &self.details {
-            Some(details) => write!(f, " ({details})"),
-            None => Ok(()),
-        }
+        write!(f, ": {error}")
     }
 }
 

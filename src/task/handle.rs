@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use super::context;
 use super::error::TaskError;
 use super::id::TaskId;
-use super::raw::{Task, TaskRef, as_tasks};
+use super::late::Late;
+use super::raw::{Task, TaskRef};
 use super::traced;
 use crate::loom::hint;
 use crate::record;
@@ -56,8 +57,7 @@ impl<T> Task<T> {
     /// wait that did, call [`try_join`](Task::try_join): it returns `Some(Err(Closed))` if the
     /// error was the task's own.
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<T, TaskError> {
-        // A deadline beyond the clock's range counts as none.
-        self.wait(Instant::now().checked_add(timeout))
+        self.wait(Some(timeout))
     }
 
     /// The result, if the task has ended; never blocks. If the result was taken before, this
@@ -66,7 +66,9 @@ impl<T> Task<T> {
         self.take()
     }
 
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<T, TaskError> {
+    fn wait(&mut self, limit: Option<Duration>) -> Result<T, TaskError> {
+        // A deadline beyond the clock's range counts as none.
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         if let Some(result) = self.try_join() {
             return result;
         }
@@ -110,7 +112,9 @@ impl<T> Task<T> {
         match self.try_join() {
             Some(result) => result,
             None if waited == Waited::Refused => Err(TaskError::WouldBlock),
-            None => Err(TaskError::TimedOut),
+            None => Err(TaskError::TimedOut(
+                limit.map(Late::after).unwrap_or_default(),
+            )),
         }
     }
 
@@ -189,40 +193,16 @@ impl<T> Task<T> {
         self.cell().name()
     }
 
-    /// Details of the task's failure that are not in the error; available once it has ended, even
-    /// after the error was taken. For a call in a worker process that was stopped because its time
-    /// was up, these say which item it was, after how long, and in which process.
-    /// ([`TaskError::TimedOut`] has no room for that.)
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use trefoil::{ProcessPool, TaskError};
-    ///
-    /// # trefoil::process::init();
-    /// let procs = ProcessPool::with_workers(2)?;
-    /// let endless = procs.call(|n: u32| while n == 1 { std::thread::yield_now() });
-    /// let mut task = endless.timeout(Duration::from_millis(20)).map_task(0..3);
-    /// let result = task.join_timeout(Duration::MAX);
-    /// assert!(matches!(result, Err(TaskError::TimedOut)));
-    /// let details = task.details().unwrap(); // "item 1, after 20.1ms in worker process 4711"
-    /// assert!(details.starts_with("item 1, after 2"));
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn details(&self) -> Option<&str> {
-        self.cell().side()?.note.get().map(|note| &**note)
-    }
-
     /// The task that spawned this one, if a task did.
     #[must_use]
     pub fn parent(&self) -> Option<TaskId> {
         self.cell().parent()
     }
 
-    /// Lets the task continue without a handle. Dropping the handle does the same; this is
-    /// explicit.
+    /// Lets the task continue without a handle. Dropping the handle does the same, unless the task
+    /// was made [`cancel_on_drop`](Task::cancel_on_drop); this is explicit.
     pub fn detach(self) {
-        drop(self);
+        self.tie(false);
     }
 
     /// A handle that cancels the task from elsewhere, while this one waits for it or has been moved
@@ -247,8 +227,10 @@ impl<T> Task<T> {
     }
 
     /// Ties the task to the handle: dropping the returned value cancels the task. It can be awaited
-    /// and joined in the same way.
+    /// and joined in the same way, and given to what takes tasks: dropping a `join_all` of such
+    /// tasks, say, cancels them.
     pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
+        self.tie(true);
         CancelOnDrop { task: self }
     }
 }
@@ -326,15 +308,13 @@ debug!(
     state = *self.task.shown()
 );
 
-/// Cancels the futures that are tasks, and then drops all. If the destructor of an ended task's
-/// result panics, the panic hook reports that, and the panic is caught.
-pub(crate) fn cancel_all<F>(mut futures: Vec<F>) {
-    if let Some(tasks) = as_tasks(&mut futures) {
-        // Running tasks are cancelled last: otherwise their worker could begin another one first.
-        tasks.sort_by_cached_key(|task| task.cell().is_running()); // the values change meanwhile
-        for task in tasks {
-            task.cell().cancel();
-        }
+/// Cancels the tasks, and then drops them. If the destructor of an ended task's result panics, the
+/// panic hook reports that, and the panic is caught.
+pub(crate) fn cancel_all<T>(mut tasks: Vec<Task<T>>) {
+    // Running tasks are cancelled last: otherwise their worker could begin another one first.
+    tasks.sort_by_cached_key(|task| task.cell().is_running()); // the values change meanwhile
+    for task in &tasks {
+        task.cancel();
     }
 }
 
@@ -345,6 +325,9 @@ pub(crate) fn cancel_all<F>(mut futures: Vec<F>) {
 /// drop(task.cancel_on_drop());
 /// assert!(completer.is_cancelled());
 /// ```
+///
+/// As a [`Task`] (`Task::from`), it is still cancelled when it is dropped, until
+/// [`detach`](Task::detach).
 #[must_use = "dropping it cancels the task"]
 pub struct CancelOnDrop<T> {
     task: Task<T>,
@@ -355,8 +338,8 @@ impl<T> CancelOnDrop<T> {
     ///
     /// # Errors
     /// See [`Task::join`].
-    pub fn join(mut self) -> Result<T, TaskError> {
-        self.task.wait(None)
+    pub fn join(self) -> Result<T, TaskError> {
+        self.task.join()
     }
 
     /// See [`Task::join_timeout`].
@@ -398,11 +381,9 @@ impl<T> Future for CancelOnDrop<T> {
     }
 }
 
-impl<T> Drop for CancelOnDrop<T> {
-    fn drop(&mut self) {
-        if !self.task.is_finished() {
-            self.task.cancel();
-        }
+impl<T> From<CancelOnDrop<T>> for Task<T> {
+    fn from(tied: CancelOnDrop<T>) -> Self {
+        tied.task
     }
 }
 

@@ -12,7 +12,7 @@
 //! let (completer, promised) = Completer::new();
 //! let tasks = [pool.spawn(|| 1), pool.spawn(|| 2), promised];
 //! completer.complete(Ok(3)); // from wherever the third result comes: a callback, a reply
-//! let results = join_all(tasks).wait(); // in async code: `.await`
+//! let results = join_all(tasks).join(); // in async code: `.await`
 //! let sum: i32 = results.into_iter().sum::<Result<i32, _>>()?;
 //! assert_eq!(sum, 6);
 //! # Ok::<_, trefoil::TaskError>(())
@@ -23,7 +23,7 @@
 //! | wait for one task | `.await`, [`Task::join`], [`Task::join_timeout`], [`timeout`] |
 //! | wait for many | [`join_all`], [`try_join_all`], [`as_completed`], [`as_completed_keyed`], [`wait`] |
 //! | take the first result, and cancel the others | [`race`] |
-//! | wait for futures that are no tasks | [`join_all`], [`try_join_all`], [`race`], [`join!`](crate::join!), [`select!`](crate::select!) |
+//! | wait for futures that are not tasks | [`timeout`], [`join!`](crate::join!), [`select!`](crate::select!), or spawn them |
 //! | start many, and lose none | [`TaskGroup`] |
 //! | stop work | [`Task::cancel`], [`Task::abort_handle`], [`Task::cancel_on_drop`], [`CancelToken`] |
 //! | give one result to many | [`Task::shared`] |
@@ -73,10 +73,12 @@ mod combine;
 mod completer;
 pub(crate) mod context;
 mod error;
+mod failure;
 mod group;
 mod handle;
 mod id;
 mod inbox;
+mod late;
 mod local;
 mod nested;
 mod outcome;
@@ -98,7 +100,6 @@ pub use combine::{
 };
 pub use group::{GroupJoin, GroupNext};
 pub use local::{AccessError, LocalKey};
-pub use outcome::Outcome;
 pub use running::{id, try_id};
 /// The names that the crate's root re-exports. (Their paths through this module compile, too, but
 /// are not documented.)
@@ -109,9 +110,11 @@ pub(crate) mod root {
         wait,
     };
     pub use super::error::{CodecError, TaskError, WorkerExit};
+    pub use super::failure::Failure;
     pub use super::group::{GroupError, GroupHandle, TaskGroup};
     pub use super::handle::{AbortHandle, CancelOnDrop};
     pub use super::id::TaskId;
+    pub use super::late::Late;
     pub use super::panic::{Panic, PanicLocation};
     pub use super::raw::{Completer, Task};
     pub use super::shutdown::Shutdown;

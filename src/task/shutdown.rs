@@ -12,6 +12,7 @@
 /// assert!(matches!(pool.spawn(|| 0).join(), Err(TaskError::Closed)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Shutdown {
     /// Run everything that was spawned before.
     Wait,

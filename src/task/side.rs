@@ -11,8 +11,6 @@ use super::unobserved::Hook;
 #[derive(Default)]
 pub(super) struct Side {
     pub(super) name: OnceLock<Box<str>>,
-    /// Details of its failure that are not in the error.
-    pub(super) note: OnceLock<Box<str>>,
     /// The hook for a failure that is never taken. It replaces the process's hook.
     pub(super) hook: OnceLock<Hook>,
     /// The token that the task's own code checks.

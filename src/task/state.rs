@@ -23,8 +23,8 @@
 //!   `Runnable`, which is not copied, and continues from there. Meanwhile other threads see a
 //!   running task, and mark it as they would any (T5).
 //! - **T26** The count is at least the number of owners, or so large that the cell is never freed:
-//!   from 2^23 references on, [`State::release`] and [`State::wake`] do not decrease it, and from
-//!   2^23 + 2^22 on, [`State::retain`] and [`State::claim`] do not increase it. `docs/MODELS.md`
+//!   from 2^22 references on, [`State::release`] and [`State::wake`] do not decrease it, and from
+//!   2^22 + 2^21 on, [`State::retain`] and [`State::claim`] do not increase it. `docs/MODELS.md`
 //!   has the proof.
 //!
 //! Every transition is `AcqRel` on success unless its doc says why less is enough. Checked by the
@@ -49,8 +49,10 @@ const WAITING: u32 = 1 << 5;
 const TAKEN: u32 = 1 << 6;
 /// A waiter may run the queued closure, or poll the queued future, itself; set at birth.
 const CLAIMABLE: u32 = 1 << 7;
-/// One reference; the 24 bits from here up count them.
-const REF: u32 = 1 << 8;
+/// Dropping the handle cancels the task. Only the handle changes this.
+const TIED: u32 = 1 << 8;
+/// One reference; the 23 bits from here up count them.
+const REF: u32 = 1 << 9;
 /// From this many references on, the count is not decreased any more (T26). It is the sign bit, so
 /// one signed comparison recognizes both this and the last reference.
 const MANY: u32 = 1 << 31;
@@ -421,6 +423,21 @@ impl State {
         }
     }
 
+    /// Sets whether dropping the handle cancels the task.
+    pub(super) fn tie(&self, tied: bool) {
+        if tied {
+            self.0.fetch_or(TIED, Ordering::Relaxed);
+        } else {
+            self.0.fetch_and(!TIED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether dropping the handle cancels the task. `Relaxed`: the handle itself has set it.
+    #[inline]
+    pub(super) fn is_tied(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & TIED != 0
+    }
+
     /// The handle lends its filled slot. False: it is too late, because the task is done; the slot
     /// is still the handle's.
     #[inline]
@@ -569,7 +586,7 @@ fn is_last_or_many(s: u32, least: u32) -> bool {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [(u32, &str); 8] = [
+        const NAMES: [(u32, &str); 9] = [
             (SCHEDULED, "SCHEDULED"),
             (RUNNING, "RUNNING"),
             (DONE, "DONE"),
@@ -578,6 +595,7 @@ impl std::fmt::Debug for State {
             (WAITING, "WAITING"),
             (TAKEN, "TAKEN"),
             (CLAIMABLE, "CLAIMABLE"),
+            (TIED, "TIED"),
         ];
         let s = self.0.load(Ordering::Relaxed);
         for (_, name) in NAMES.iter().filter(|(bit, _)| s & bit != 0) {

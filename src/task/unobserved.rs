@@ -27,12 +27,8 @@ pub struct TaskReport {
     pub(super) id: TaskId,
     pub(super) name: Option<Box<str>>,
     pub(super) site: &'static Location<'static>,
-    pub(super) details: Option<Box<str>>,
     pub(super) error: TaskError,
 }
-
-// This is needed because a `TaskError` is not `Unpin`.
-impl Unpin for TaskReport {}
 
 impl TaskReport {
     /// The task's id.
@@ -53,14 +49,6 @@ impl TaskReport {
         self.site
     }
 
-    /// Details of the failure that are not in the error: for a call in a worker process that was
-    /// stopped because its time was up, which item it was, after how long, and in which process.
-    /// ([`TaskError::TimedOut`] has no room for that.)
-    #[must_use]
-    pub fn details(&self) -> Option<&str> {
-        self.details.as_deref()
-    }
-
     /// The error that the task ended with.
     #[must_use]
     pub fn error(&self) -> &TaskError {
@@ -74,11 +62,7 @@ impl fmt::Display for TaskReport {
         if let Some(name) = &self.name {
             write!(f, " `{name}`")?;
         }
-        write!(f, ", spawned at {}, failed: {}", self.site, self.error)?;
-        match &self.details {
-            Some(details) => write!(f, " ({details})"),
-            None => Ok(()),
-        }
+        write!(f, ", spawned at {}, failed: {}", self.site, self.error)
     }
 }
 
@@ -97,7 +81,7 @@ static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
 /// trefoil::on_unobserved(move |report| { let _ = tell.send(format!("{report:?}")); });
 /// let (completer, task) = trefoil::Completer::<u32>::new();
 /// task.detach();
-/// completer.complete(Err(trefoil::TaskError::TimedOut));
+/// completer.complete(Err(trefoil::TaskError::timed_out()));
 /// assert!(told.recv().unwrap().contains("TimedOut"));
 /// ```
 pub fn on_unobserved(hook: impl Fn(&TaskReport) + Send + Sync + 'static) {

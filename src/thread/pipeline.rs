@@ -165,7 +165,7 @@ impl<R: Send + 'static> Pipeline<R> {
         }
         match &state.group {
             // It has not begun, so no waker is called under the lock.
-            Some(group) => _ = group.add_task(task),
+            Some(group) => _ = group.add(task),
             None => state.tasks.push_back(task),
         }
         state.source = Some(source);

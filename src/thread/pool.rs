@@ -393,9 +393,15 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        self.map(items, move |item| {
+        let mut results = self.map(items, move |item| {
             catch(|| f(item)).map_err(TaskError::from)
-        })
+        });
+        for (index, result) in results.iter_mut().enumerate() {
+            if let Err(error) = result {
+                *error = std::mem::replace(error, TaskError::Closed).of_item(index);
+            }
+        }
+        results
     }
 
     /// Calls `f` with each item. Otherwise as [`map`](Self::map).

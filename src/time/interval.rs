@@ -99,6 +99,7 @@ pub struct Interval {
 /// and changes nothing: the ticks keep their schedule under all three, so the next tick may come
 /// sooner than a period after a late one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum MissedTick {
     /// They complete at once, one after another, until the interval is back on schedule.
     #[default]

@@ -16,7 +16,7 @@
 //!     }
 //!
 //!     let late = time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
-//!     assert!(matches!(late, Err(TaskError::TimedOut)));
+//!     assert!(matches!(late, Err(TaskError::TimedOut(_))));
 //! });
 //! ```
 //!

@@ -123,7 +123,7 @@ tests! {
         let late = procs.call(|path: String| call_and_wait(&path)).timeout(Duration::from_millis(50));
         let late = late.spawn(listener.path.clone());
         let running = listener.accept();
-        assert!(matches!(late.join(), Err(TaskError::TimedOut)));
+        assert!(matches!(late.join(), Err(TaskError::TimedOut(_))));
         running.ends();
         let in_time = procs.call(|n: u64| n).timeout(Duration::from_secs(60)).map(0..100).unwrap();
         assert_eq!(in_time.len(), 100);
@@ -270,7 +270,7 @@ tests! {
         let brings = procs.spawn_remote((), |()| Shared::from(vec![1u8])).fetch().join().unwrap_err().to_string();
         assert!(brings.contains("cannot be kept"), "{brings}");
         let late = procs.call(|()| -> u64 { crate::support::forever() }).timeout(Duration::from_millis(50));
-        assert!(matches!(late.spawn_remote(()).fetch().join(), Err(TaskError::TimedOut)));
+        assert!(matches!(late.spawn_remote(()).fetch().join(), Err(TaskError::TimedOut(_))));
         // A result of another pool.
         let here = procs.spawn_remote(1, |n: u64| n);
         here.ready().join().unwrap();

@@ -130,7 +130,10 @@ fn works(procs: &ProcessPool) -> Result<(), String> {
     died(procs.spawn((), |()| -> () { std::process::abort() }).join())?;
     let late = procs.call(|()| forever::<()>());
     let late = late.timeout(Duration::from_millis(20)).spawn(()).join();
-    check(matches!(late, Err(TaskError::TimedOut)), "it is not late")?;
+    check(
+        matches!(late, Err(TaskError::TimedOut(_))),
+        "it is not late",
+    )?;
     let (one, two) = (procs.spawn(1, |n: u8| n), procs.spawn(2, |n: u8| n));
     check(one.join().map_err(words)? == 1, "one is not one")?;
     check(two.join().map_err(words)? == 2, "two is not two")?;
@@ -307,7 +310,7 @@ fn unheard() {
             forever::<()>();
         });
         let late = late.timeout(Duration::from_millis(20)).spawn(stops).join();
-        assert!(matches!(late, Err(TaskError::TimedOut)), "{late:?}");
+        assert!(matches!(late, Err(TaskError::TimedOut(_))), "{late:?}");
     }
     println!("late");
     let other = procs.spawn((), |()| place::become_another());

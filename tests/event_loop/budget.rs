@@ -65,12 +65,11 @@ fn a_sender_does_not_starve_the_receiver_in_its_task() {
                 assert!(received > sent / 2, "{how}: {received} of {sent}");
             }
             check("join!", async |a, b| _ = trefoil::join!(a, b)).await;
-            check("join_all", async |a, b| _ = trefoil::join_all([a, b]).await).await;
             check("TaskGroup", async |a, b| {
                 let mut group = TaskGroup::new();
-                group.add(a);
-                group.add(b);
-                group.join_all().await.unwrap();
+                group.add_future(a);
+                group.add_future(b);
+                group.try_join_all().await.unwrap();
             })
             .await;
             check("futures::join!", async |a, b| _ = futures::join!(a, b)).await;

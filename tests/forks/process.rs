@@ -157,9 +157,9 @@ tests! {
             closed(runs.join());
             closed(again.take().unwrap().join());
             closed(all.take().unwrap().join());
-            let waits = trefoil::timeout(Duration::from_secs(5), waits.take().unwrap()).wait();
+            let waits = trefoil::timeout(Duration::from_secs(5), waits.take().unwrap()).join();
             closed(waits.unwrap());
-            trefoil::join_all(group.take().unwrap()).wait().into_iter().for_each(closed);
+            trefoil::join_all(group.take().unwrap()).join().into_iter().for_each(closed);
             for shared in [&shared, &shared_later] {
                 assert!(shared.is_finished());
                 closed(shared.join());

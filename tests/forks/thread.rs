@@ -175,7 +175,7 @@ fn a_child_wakes_no_thread_of_its_parents() {
                 // It parks and comes back all the time: so it often holds its parker's lock.
                 s.spawn(move || {
                     let shortly = Duration::from_micros(20);
-                    while matches!(task.join_timeout(shortly), Err(TaskError::TimedOut)) {}
+                    while matches!(task.join_timeout(shortly), Err(TaskError::TimedOut(_))) {}
                 });
             }
             for _ in 0..500 {
@@ -418,9 +418,9 @@ fn tasks_of_a_parents_pool_have_ended_in_closed() {
         assert!(closed(runs.join_timeout(Duration::from_secs(1))));
         assert!(closed(runs.join()));
         assert!(matches!(waits.take().unwrap().join(), Err(TaskError::Closed)));
-        let queued = trefoil::timeout(Duration::from_secs(5), queued.take().unwrap()).wait();
+        let queued = trefoil::timeout(Duration::from_secs(5), queued.take().unwrap()).join();
         assert!(matches!(queued, Ok(Err(TaskError::Closed))), "{queued:?}");
-        let group = trefoil::join_all(group.take().unwrap()).wait();
+        let group = trefoil::join_all(group.take().unwrap()).join();
         assert!(group.into_iter().all(closed));
         // The child's own pools are not affected.
         let pool = ThreadPool::with_threads(1);
@@ -548,8 +548,8 @@ fn a_hook_that_forks() {
 fn deadlines_pass_in_a_child_too() {
         let timed_out = || {
             let (_completer, never) = Completer::<()>::new();
-            let result = trefoil::timeout(Duration::from_millis(5), never).wait();
-            assert!(matches!(result, Err(TaskError::TimedOut)));
+            let result = trefoil::timeout(Duration::from_millis(5), never).join();
+            assert!(matches!(result, Err(TaskError::TimedOut(_))));
         };
         let _pool = ThreadPool::with_threads(1);
         timed_out();

@@ -72,7 +72,7 @@ fn reading_or_writing_nothing_does_not_wait() {
         });
         // Without a loop, even a read into an empty buffer fails.
         let (near, _far) = run(pair());
-        let error = timeout(LONG, near.read(&mut [])).wait().unwrap();
+        let error = timeout(LONG, near.read(&mut [])).join().unwrap();
         assert!(error.unwrap_err().to_string().contains("event loop"));
     });
 }

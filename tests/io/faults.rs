@@ -379,7 +379,7 @@ fn a_silent_peer_is_given_up_and_leaves_nothing() {
                     match timeout(Duration::from_millis(50), TcpStream::connect(address)).await {
                         Ok(stream) => queued.push(stream.unwrap()),
                         Err(error) => {
-                            assert!(matches!(error, TaskError::TimedOut));
+                            assert!(matches!(error, TaskError::TimedOut(_)));
                             break open;
                         }
                     }

@@ -99,7 +99,7 @@ fn whole_files_and_their_errors() {
             }
         });
         // No loop is needed.
-        let read = timeout(LONG, Box::pin(fs::read(place.at("many-7")))).wait();
+        let read = timeout(LONG, Box::pin(fs::read(place.at("many-7")))).join();
         assert_eq!(read.unwrap().unwrap(), b"7");
     });
 }

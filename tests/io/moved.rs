@@ -46,7 +46,7 @@ fn a_socket_belongs_to_the_loop_of_its_first_use() {
             (listener, near, far)
         });
         // Outside a loop.
-        let error = timeout(LONG, near.write(b"x")).wait().unwrap().unwrap_err();
+        let error = timeout(LONG, near.write(b"x")).join().unwrap().unwrap_err();
         assert!(error.to_string().contains("needs an event loop"), "{error}");
         // On another one.
         run(async {

@@ -110,7 +110,7 @@ impl Field<'_> {
                     totals.answers.insert(id);
                 }
                 Err(TaskError::WorkerDied(_)) => totals.blamed += 1,
-                Err(TaskError::TimedOut) => {
+                Err(TaskError::TimedOut(_)) => {
                     assert!(late.contains(&id), "{id} had no deadline");
                     totals.late += 1;
                 }

@@ -144,9 +144,9 @@ tests! {
             for n in 0..20 {
                 group.add(procs.spawn(n, |n: u64| n));
             }
-            assert!(group.join_all().wait().unwrap().into_iter().eq(0..20), "{}", cluster.name);
+            assert!(group.try_join_all().join().unwrap().into_iter().eq(0..20), "{}", cluster.name);
             let never = procs.spawn((), |()| -> u64 { forever() });
-            assert_eq!(race([never, procs.spawn(6, |n: u64| n)]).wait().unwrap(), 6, "{}", cluster.name);
+            assert_eq!(race([never, procs.spawn(6, |n: u64| n)]).join().unwrap(), 6, "{}", cluster.name);
         }
     }
 
@@ -365,7 +365,7 @@ tests! {
             let procs = cluster.builder(&["node1:1"]).grace(Duration::from_millis(50)).build().unwrap();
             let endless = procs.call(|_: u32| -> u32 { forever() });
             let error = endless.timeout(Duration::from_millis(100)).spawn(1).join().unwrap_err();
-            assert!(matches!(error, TaskError::TimedOut), "{error:?}");
+            assert!(matches!(error, TaskError::TimedOut(_)), "{error:?}");
             let scratch = support::Scratch::new("machines-cancel");
             let task = procs.spawn(scratch.text(), |path: String| -> () {
                 support::note(&path, u64::from(std::process::id()));

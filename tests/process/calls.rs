@@ -157,7 +157,7 @@ tests! {
             .timeout(millis(500)).spawn(scratch.text());
         let task: Task<()> = task;
         let others: Vec<Task<u32>> = (0..200).map(|n| procs.spawn(n, |n| n)).collect();
-        assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+        assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
         let (ended, pid) = (begin.elapsed(), scratch.notes()[0] as u32);
         until(|| gone(pid));
         println!("ended after {ended:?}, gone after {:?}", begin.elapsed());
@@ -174,7 +174,7 @@ tests! {
         let call = procs.call(eventful).timeout(millis(80)).chunk(20);
         for (n, result) in (0..).zip(call.imap(items).buffer(40)) {
             match n {
-                7 => assert!(matches!(result, Err(TaskError::TimedOut)), "{result:?}"),
+                7 => assert!(matches!(result, Err(TaskError::TimedOut(_))), "{result:?}"),
                 _ => assert_eq!(result.unwrap(), 2 * n),
             }
         }
@@ -182,7 +182,7 @@ tests! {
         notes.sort_unstable();
         assert!(notes.into_iter().eq(0..40), "each ran once");
         let items = (0..40).map(|n| (n, scratch.text()));
-        assert!(matches!(call.map(items), Err(TaskError::TimedOut)));
+        assert!(matches!(call.map(items), Err(TaskError::TimedOut(_))));
         let items = (8..40).map(|n| (n, scratch.text()));
         assert_eq!(call.map(items).unwrap().len(), 32);
     }
@@ -196,7 +196,7 @@ tests! {
             note(&path, 1);
         });
         let task = call.timeout(millis(30)).spawn(scratch.text());
-        assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+        assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
         until(|| scratch.notes() == [1]);
         assert!(!procs.spawn((), |()| CancelToken::current().is_cancelled()).join().unwrap());
         assert_eq!(procs.worker_pids(), pids, "it has obeyed, and lives");
@@ -207,10 +207,10 @@ tests! {
         let call = procs.call(|n: u64| -> u64 { std::thread::sleep(Duration::from_millis(n)); n });
         assert_eq!(call.clone().timeout(Duration::MAX).map(0..5).unwrap(), [0, 1, 2, 3, 4]);
         let task = call.clone().timeout(Duration::ZERO).spawn(3_600_000);
-        assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+        assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
         // With no time at all, an item may still end before the pool checks.
         for result in call.timeout(Duration::ZERO).imap([0; 50]) {
-            assert!(matches!(result, Ok(0) | Err(TaskError::TimedOut)));
+            assert!(matches!(result, Ok(0) | Err(TaskError::TimedOut(_))));
         }
         assert_eq!(procs.map(0..100, |n: u32| n).unwrap().len(), 100);
     }
@@ -222,7 +222,7 @@ tests! {
         let task = call.timeout(millis(1000)).spawn(scratch.text());
         until(|| !scratch.notes().is_empty());
         suspend(scratch.notes()[0] as u32);
-        assert!(matches!(task.join(), Err(TaskError::TimedOut)));
+        assert!(matches!(task.join(), Err(TaskError::TimedOut(_))));
         assert_eq!(procs.spawn(1, |n: u32| n).join().unwrap(), 1);
     }
 
@@ -273,7 +273,7 @@ tests! {
         let call = procs.call(|path: String| -> () { note(&path, 1); panic!("once") }).retry(5);
         assert!(matches!(call.spawn(scratch.text()).join(), Err(TaskError::Panicked(_))));
         let call = procs.call(|path: String| { note(&path, 2); forever::<()>() }).retry(5).timeout(millis(50));
-        assert!(matches!(call.spawn(scratch.text()).join(), Err(TaskError::TimedOut)));
+        assert!(matches!(call.spawn(scratch.text()).join(), Err(TaskError::TimedOut(_))));
         assert_eq!(scratch.notes(), [1, 2]);
     }
 
@@ -342,41 +342,43 @@ tests! {
     fn an_untaken_timeout_says_which_item_and_how_long() {
         let (tell, told) = mpsc::channel();
         let hook = move |report: &trefoil::TaskReport| {
-            let details = report.details().unwrap_or_default().to_owned();
-            tell.send((report.to_string(), details)).unwrap();
+            tell.send((report.to_string(), report.error().clone())).unwrap();
         };
         let procs = ProcessPool::builder().workers(1).on_unobserved(hook).build().unwrap();
-        let call = procs.call(|n: u64| if n == 3 { loop { std::thread::park(); } }).timeout(millis(30));
+        let limit = millis(30);
+        let call = procs.call(|n: u64| if n == 3 { loop { std::thread::park(); } }).timeout(limit);
+        let late = |error: TaskError| match error {
+            TaskError::TimedOut(late) => late,
+            other => panic!("{other}"),
+        };
         call.map_task(0..9).detach();
-        let (report, details) = told.recv().unwrap();
-        assert!(report.ends_with(&format!("({details})")), "{report}");
-        let (item, rest) = details.split_once(", after ").expect(&report);
-        let (ran, pid) = rest.split_once(" in worker process ").unwrap();
-        assert_eq!(item, "item 3");
-        assert!(ran.ends_with('s') && pid.parse::<u32>().is_ok(), "{details}");
+        let (report, error) = told.recv().unwrap();
+        assert!(report.ends_with(&error.to_string()), "{report}");
+        assert_eq!(error.item(), Some(3));
+        let words = error.to_string();
+        let ran = words.strip_prefix("item 3: the time is up (limit 30ms), after ").expect(&words);
+        let (ran, pid) = ran.split_once(" in worker process ").unwrap();
+        assert!(ran.ends_with('s') && pid.parse::<u32>().is_ok(), "{words}");
+        let known = late(error);
+        assert_eq!((known.item(), known.limit(), known.worker()), (Some(3), Some(limit), pid.parse().ok()));
+        assert!(known.ran() >= Some(limit));
         call.spawn(3).detach();
-        let (_, details) = told.recv().unwrap();
-        assert!(details.starts_with("after "), "{details}");
-        // The task has the details, and so has a group's report.
-        let mut task = call.map_task(0..9);
-        assert_eq!(task.details(), None);
-        assert!(matches!(task.join_timeout(Duration::MAX), Err(TaskError::TimedOut)));
-        assert!(task.details().is_some_and(|details| details.starts_with("item 3, after ")));
-        // For a blocking `map`, the call has the details, until its next one.
-        assert_eq!(call.details(), None);
-        assert!(matches!(call.map(0..9), Err(TaskError::TimedOut)));
-        let details = call.details().unwrap();
-        assert!(details.starts_with("item 3, after ") && details.contains(" in worker process "), "{details}");
-        assert_eq!(call.clone().details(), None);
-        call.map(0..3).unwrap();
-        assert_eq!(call.details(), None);
-        let late = call.map_with(&7, 0..9, |at: &u64, n: u64| if n == *at { loop { std::thread::park(); } });
-        assert!(matches!(late, Err(TaskError::TimedOut)));
-        assert!(call.details().unwrap().starts_with("item 7, after "));
+        let alone = late(told.recv().unwrap().1);
+        assert!(alone.item().is_none() && alone.ran() >= Some(limit));
+        // Every form of call says it.
+        let item = |error: TaskError| late(error).item();
+        assert_eq!(item(call.map_task(0..9).join().unwrap_err()), Some(3));
+        assert_eq!(item(call.map(0..9).unwrap_err()), Some(3));
+        let each: Vec<_> = call.map_each(0..5).into_iter().filter_map(Result::err).map(item).collect();
+        assert_eq!(each, [Some(3)]);
+        let each: Vec<_> = call.imap(0..5).filter_map(Result::err).map(item).collect();
+        assert_eq!(each, [Some(3)]);
+        let with = call.map_with(&7, 0..9, |at: &u64, n: u64| if n == *at { loop { std::thread::park(); } });
+        assert_eq!(item(with.unwrap_err()), Some(7));
         let mut group = trefoil::TaskGroup::new();
         let id = group.add(call.map_task(0..9).named("Ada"));
-        let error = group.join_all().wait().unwrap_err().to_string();
-        let words = format!("task {id} `Ada` of the group failed: the time is up (item 3, after ");
+        let error = group.try_join_all().join().unwrap_err().to_string();
+        let words = format!("task {id} `Ada` of the group failed: item 3: the time is up (limit 30ms), after ");
         assert!(error.starts_with(&words), "{error}");
     }
 

@@ -207,7 +207,7 @@ tests! {
         assert_eq!(rx.clone().try_recv().unwrap(), "b".repeat(1000));
         assert!(matches!(rx.try_recv(), Err(TaskError::WouldBlock)));
         let short = rx.recv_timeout(Duration::from_millis(5));
-        assert!(matches!(short, Err(TaskError::TimedOut)));
+        assert!(matches!(short, Err(TaskError::TimedOut(_))));
         tx.try_send(String::new()).unwrap();
         drop(tx);
         assert_eq!(rx.iter().collect::<Vec<_>>(), [""]);
@@ -300,7 +300,7 @@ tests! {
                 assert!(bytes == filled(own, n), "{own}, {n}: {bytes:?}");
                 next[own] += 1;
             }
-            join_all(sends).wait().into_iter().for_each(|sent| sent.unwrap());
+            join_all(sends).join().into_iter().for_each(|sent| sent.unwrap());
             assert_eq!(next, vec![count; senders]);
         }
     }
@@ -312,7 +312,7 @@ tests! {
         let procs = ProcessPool::with_workers(4).unwrap();
         for round in 0..40 {
             let empty = (0..8).map(|_| procs.spawn(channel(1).unwrap().1, quick));
-            join_all(empty.collect::<Vec<_>>()).wait().into_iter().for_each(|sum| assert_eq!(sum.unwrap(), 0));
+            join_all(empty.collect::<Vec<_>>()).join().into_iter().for_each(|sum| assert_eq!(sum.unwrap(), 0));
             let (tx, rx) = channel(1).unwrap();
             let sums = [procs.spawn(rx.clone(), quick), procs.spawn(rx, quick)];
             let sends = [0, 10].map(|from| procs.spawn((tx.clone(), from, from + 10), send_numbers));
@@ -612,7 +612,7 @@ tests! {
                 next[own] += 1;
                 true
             }
-            Err(TaskError::TimedOut) => false,
+            Err(TaskError::TimedOut(_)) => false,
             Err(error) => panic!("{error}"),
         };
         while (begin.elapsed() < support::chaos() / 2 || started < 6) && started < most {

@@ -364,15 +364,15 @@ tests! {
             3 => forever(),
             n => n,
         }).timeout(millis(200));
-        let late = |result: Result<Vec<u32>, TaskError>| assert!(matches!(result, Err(TaskError::TimedOut)), "{result:?}");
-        assert!(matches!(call.spawn(3).join(), Err(TaskError::TimedOut)));
+        let late = |result: Result<Vec<u32>, TaskError>| assert!(matches!(result, Err(TaskError::TimedOut(_))), "{result:?}");
+        assert!(matches!(call.spawn(3).join(), Err(TaskError::TimedOut(_))));
         late(call.map(0..6));
         late(call.map_task(0..6).join());
         late(call.imap(0..6).collect());
         late(call.imap_unordered(0..6).collect());
         assert_eq!(call.imap(0..6).filter_map(Result::ok).collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
         assert_eq!(call.imap_unordered(0..6).filter_map(Result::ok).count(), 5);
-        trefoil::run(async { assert!(matches!(call.spawn(3).await, Err(TaskError::TimedOut))) });
+        trefoil::run(async { assert!(matches!(call.spawn(3).await, Err(TaskError::TimedOut(_)))) });
         assert_eq!(procs.stats().timed_out, 8);
     }
 

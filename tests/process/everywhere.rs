@@ -121,7 +121,7 @@ tests! {
         let procs = pool(1);
         let late = procs.call(|()| forever::<u8>());
         let late = late.timeout(Duration::from_millis(50)).spawn(());
-        assert!(matches!(late.join(), Err(TaskError::TimedOut)));
+        assert!(matches!(late.join(), Err(TaskError::TimedOut(_))));
         let stuck = procs.spawn((), |()| forever::<u8>());
         let canceller = stuck.abort_handle();
         canceller.cancel();

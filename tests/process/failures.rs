@@ -73,7 +73,7 @@ tests! {
             match (n % 10, result) {
                 (3, Err(TaskError::Panicked(panic))) => assert_eq!(panic.message(), "three"),
                 (5, Err(TaskError::WorkerDied(exit))) => assert_eq!(end_of(&exit), ABORTED),
-                (7, Err(TaskError::TimedOut)) => {}
+                (7, Err(TaskError::TimedOut(_))) => {}
                 (_, result) => assert_eq!(result.unwrap(), n * 2),
             }
         }
@@ -217,7 +217,7 @@ tests! {
             assert_eq!(notes.iter().filter(|n| **n == 3).count(), 3);
             assert_eq!((procs.stats().timed_out, procs.stats().retried), (1, 2));
             let once = procs.call(|()| -> () { forever() }).timeout(millis(20)).retry(5);
-            assert!(matches!(once.spawn(()).join(), Err(TaskError::TimedOut)));
+            assert!(matches!(once.spawn(()).join(), Err(TaskError::TimedOut(_))));
         }
     }
 
@@ -236,7 +236,7 @@ tests! {
         };
         let call = procs.call(stubborn).timeout(millis(20)).retry(2).retry_on_timeout(true);
         let ended = call.spawn(scratch.text()).join();
-        assert!(matches!(ended, Err(TaskError::TimedOut)), "{ended:?}");
+        assert!(matches!(ended, Err(TaskError::TimedOut(_))), "{ended:?}");
         assert_eq!(scratch.notes().len(), 3);
     }
 

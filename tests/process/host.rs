@@ -120,7 +120,7 @@ fn works(procs: &ProcessPool) {
         .call(|()| forever::<()>())
         .timeout(Duration::from_millis(20))
         .spawn(());
-    assert!(matches!(late.join(), Err(TaskError::TimedOut)));
+    assert!(matches!(late.join(), Err(TaskError::TimedOut(_))));
     assert_eq!(
         procs.imap(0..500u32, |n| n).filter_map(Result::ok).count(),
         500
@@ -272,7 +272,7 @@ fn held() {
     let call = procs.call(|n: u32| n + 1);
     let mut task = call.timeout(Duration::from_millis(20)).spawn(1);
     let late = task.join_timeout(Duration::from_millis(300));
-    assert!(matches!(late, Err(TaskError::TimedOut)));
+    assert!(matches!(late, Err(TaskError::TimedOut(_))));
     assert!(task.try_join().is_none(), "its time begins with it");
     let next = procs.spawn(1, |n: u32| n + 1);
     drop(file);

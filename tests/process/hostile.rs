@@ -256,7 +256,7 @@ fn goes_on(procs: ProcessPool) {
         let all = theirs.call(|n: u64| 2 * n).retry(20).map(0..100).unwrap();
         assert!(all.into_iter().eq((0..100).map(|n| 2 * n)));
         let late = theirs.call(|()| forever::<()>()).timeout(SHORT).spawn(());
-        assert!(matches!(late.join(), Err(TaskError::TimedOut)));
+        assert!(matches!(late.join(), Err(TaskError::TimedOut(_))));
     });
     let theirs = procs.clone();
     in_time("kill", move || theirs.kill());
@@ -281,7 +281,7 @@ tests! {
         });
         let mut attack = attack.timeout(SHORT).spawn(());
         let result = ends(&mut attack);
-        assert!(matches!(result, Err(TaskError::TimedOut)), "{result:?}");
+        assert!(matches!(result, Err(TaskError::TimedOut(_))), "{result:?}");
         goes_on(procs);
     }
 
@@ -310,7 +310,7 @@ tests! {
             let begin = Instant::now();
             let mut one = procs.call(lie).timeout(SHORT).spawn(0);
             let result = ends(&mut one);
-            assert!(matches!(result, Err(TaskError::TimedOut | TaskError::WorkerDied(_))), "{at}");
+            assert!(matches!(result, Err(TaskError::TimedOut(_) | TaskError::WorkerDied(_))), "{at}");
             println!("lie {at}: {:?}", begin.elapsed());
             // An item of many: those after it wait behind it.
             let mut many = procs.call(lie).chunk(7).timeout(SHORT).map_task(0..7);
@@ -341,7 +341,7 @@ tests! {
             let result = ends(&mut task);
             match dies {
                 true => assert!(matches!(result, Err(TaskError::WorkerDied(_)))),
-                false => assert!(matches!(result, Err(TaskError::TimedOut))),
+                false => assert!(matches!(result, Err(TaskError::TimedOut(_)))),
             }
             goes_on(procs);
             assert_eq!(scratch.notes().len(), 1, "it was started again");
@@ -507,7 +507,7 @@ tests! {
                     let many = others.map(count..count + 100, |n: u64| n + 1).unwrap();
                     assert!(many.into_iter().eq(count + 1..count + 101));
                     let mut late = others.call(|()| forever::<()>()).timeout(SHORT / 10).spawn(());
-                    assert!(matches!(ends(&mut late), Err(TaskError::TimedOut)));
+                    assert!(matches!(ends(&mut late), Err(TaskError::TimedOut(_))));
                     count += 1;
                 }
                 count
@@ -526,7 +526,7 @@ tests! {
                 for call in &mut calls {
                     let how = match ends(call) {
                         Ok(()) => "returned",
-                        Err(TaskError::TimedOut) => "timed out",
+                        Err(TaskError::TimedOut(_)) => "timed out",
                         Err(TaskError::WorkerDied(_)) => "died",
                         Err(TaskError::Panicked(_)) => "panicked",
                         Err(TaskError::Codec(_)) => "garbled",

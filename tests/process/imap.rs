@@ -386,7 +386,7 @@ tests! {
                             answers += 1;
                         }
                         // On a busy machine any item may take so long.
-                        Err(TaskError::TimedOut) => times += 1,
+                        Err(TaskError::TimedOut(_)) => times += 1,
                         Err(TaskError::WorkerDied(exit)) => {
                             assert_eq!(end_of(&exit), KILLED);
                             deaths += 1;

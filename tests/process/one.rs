@@ -327,7 +327,7 @@ tests! {
         let slow = Process::spawn((), |()| -> u32 { loop { std::thread::park() } }).unwrap();
         let pid = slow.pid();
         let quick = Process::spawn(4, |n: u32| n + 1).unwrap();
-        assert_eq!(race([slow.into_task(), quick.into_task()]).wait().unwrap(), 5);
+        assert_eq!(race([slow.into_task(), quick.into_task()]).join().unwrap(), 5);
         until(|| !is_there(pid)); // the loser was cancelled
 
         let group = TaskGroup::new();

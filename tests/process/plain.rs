@@ -222,7 +222,7 @@ tests! {
                     assert_eq!(told.recv().unwrap(), n + 1);
                 }
                 4 => {
-                    let both = trefoil::join_all([task, call(n)]).wait();
+                    let both = trefoil::join_all([task, call(n)]).join();
                     assert!(both.into_iter().all(|result| result.unwrap() == n + 1));
                 }
                 _ => task.detach(),
@@ -332,7 +332,7 @@ tests! {
         let items = || (0..6).map({ let path = scratch.text(); move |n| (path.clone(), n) });
         let procs = plain(1);
         let results = procs.call(stops).timeout(Duration::from_millis(100)).map_each(items());
-        assert!(matches!(results[0], Err(TaskError::TimedOut)), "{results:?}");
+        assert!(matches!(results[0], Err(TaskError::TimedOut(_))), "{results:?}");
         assert!(results[1..].iter().all(Result::is_ok), "{results:?}");
 
         let stopped = procs.spawn((scratch.text(), 0), stops);

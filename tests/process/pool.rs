@@ -1180,7 +1180,7 @@ tests! {
             },
             |path| {
                 note(&path, 1);
-                CancelToken::current().cancelled().wait().unwrap();
+                CancelToken::current().cancelled().join().unwrap();
                 note(&path, 2);
             },
         ];

@@ -387,7 +387,7 @@ tests! {
             let lost: Vec<usize> = (0..50).filter(|n| results[*n].is_err()).collect();
             assert_eq!(lost, [20]);
             let late = procs.call(|()| -> () { forever() }).timeout(Duration::from_millis(50)).spawn(()).join();
-            assert!(matches!(late, Err(TaskError::TimedOut)), "{late:?}");
+            assert!(matches!(late, Err(TaskError::TimedOut(_))), "{late:?}");
             let panicked = procs.spawn((), |()| -> () { panic!("oh") }).join().unwrap_err();
             assert!(matches!(&panicked, TaskError::Panicked(_)), "{panicked:?}");
         }

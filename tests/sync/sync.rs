@@ -53,7 +53,7 @@ fn a_worker_that_waits_is_replaced() {
     type Waits = fn(&(Event, Mutex<bool>, Condvar));
     let ways: [Waits; 3] = [
         |(event, ..)| event.wait_blocking(),
-        |(event, ..)| assert!(event.wait_timeout(Duration::from_secs(3600))),
+        |(event, ..)| assert!(event.wait_timeout_blocking(Duration::from_secs(3600))),
         |(_, is_set, changed)| drop(changed.wait_while_blocking(is_set.lock_blocking(), |is| !*is)),
     ];
     within_deadline(move || {
@@ -104,7 +104,7 @@ fn a_worker_that_waits_for_a_reentrant_lock_is_replaced() {
 fn an_event_wakes_threads_and_tasks() {
     within_deadline(|| {
         let event = Arc::new(Event::new());
-        assert!(!event.wait_timeout(Duration::from_millis(1)));
+        assert!(!event.wait_timeout_blocking(Duration::from_millis(1)));
         let blocked = {
             let event = event.clone();
             thread::spawn(move || event.wait_blocking())
@@ -116,7 +116,7 @@ fn an_event_wakes_threads_and_tasks() {
         event.set();
         blocked.join().unwrap();
         awaited.join().unwrap();
-        assert!(event.is_set() && event.wait_timeout(Duration::ZERO));
+        assert!(event.is_set() && event.wait_timeout_blocking(Duration::ZERO));
         event.clear();
         assert!(!event.is_set());
     });
@@ -228,7 +228,7 @@ fn a_reentrant_lock_is_taken_again_in_whatever_way() {
         let lock = ReentrantMutex::new(Cell::new(0));
         let long = Duration::from_secs(50);
         // A thread, also one that waits for a future, or runs a loop.
-        let waited = trefoil::timeout(long, lock.lock()).wait().unwrap();
+        let waited = trefoil::timeout(long, lock.lock()).join().unwrap();
         let blocked = lock.lock_blocking();
         let tried = lock.try_lock().unwrap();
         let inside = trefoil::timeout(long, async {
@@ -238,7 +238,7 @@ fn a_reentrant_lock_is_taken_again_in_whatever_way() {
                 lock.try_lock().unwrap(),
             )
         });
-        let inside = inside.wait().unwrap();
+        let inside = inside.join().unwrap();
         let root = trefoil::run(async { (lock.lock().await, lock.lock_blocking()) });
         drop((waited, blocked, tried, inside, root));
         // The root future, and a task of ours.

@@ -221,9 +221,9 @@ fn a_condition_that_was_notified_for_one_wakes_another_instead() {
 #[test]
 fn a_wait_with_a_deadline_leaves_the_list() {
     let event = Event::new();
-    assert!(!event.wait_timeout(Duration::ZERO));
-    assert!(!event.wait_timeout(Duration::from_millis(1)));
+    assert!(!event.wait_timeout_blocking(Duration::ZERO));
+    assert!(!event.wait_timeout_blocking(Duration::from_millis(1)));
     event.set();
-    assert!(event.wait_timeout(Duration::ZERO));
-    assert!(event.wait_timeout(Duration::MAX));
+    assert!(event.wait_timeout_blocking(Duration::ZERO));
+    assert!(event.wait_timeout_blocking(Duration::MAX));
 }

@@ -110,10 +110,10 @@ fn the_first_failure_in_time_cancels_the_rest() {
         let (mut completers, tasks) = promises(10);
         let failing = completers.remove(7);
         completers.remove(0).complete(Ok(0));
-        let failure = thread::spawn(move || failing.complete(Err(TaskError::TimedOut)));
+        let failure = thread::spawn(move || failing.complete(Err(TaskError::timed_out())));
         assert!(matches!(
-            try_join_all(tasks).wait(),
-            Err(TaskError::TimedOut)
+            try_join_all(tasks).join(),
+            Err(TaskError::TimedOut(_))
         ));
         failure.join().unwrap();
         assert!(completers.iter().all(Completer::is_cancelled));
@@ -131,7 +131,7 @@ fn try_join_all_keeps_the_order_of_the_tasks() {
             }
         });
         assert_eq!(
-            try_join_all(tasks).wait().unwrap(),
+            try_join_all(tasks).join().unwrap(),
             (0..100).collect::<Vec<_>>()
         );
         finishing.join().unwrap();
@@ -143,13 +143,13 @@ fn wait_gives_the_tasks_back() {
     within_deadline(|| {
         let (mut completers, tasks) = promises(3);
         completers.remove(1).complete(Ok(1));
-        let (mut done, pending) = wait(tasks, Until::First, None).wait();
+        let (mut done, pending) = wait(tasks, Until::First, None).join();
         assert_eq!((done.len(), pending.len()), (1, 2));
         assert_eq!(done[0].try_join().unwrap().unwrap(), 1);
 
         let start = Instant::now();
         let time = Duration::from_millis(10);
-        let (done, pending) = wait(pending, Until::All, Some(time)).wait();
+        let (done, pending) = wait(pending, Until::All, Some(time)).join();
         assert!(start.elapsed() >= time);
         assert_eq!((done.len(), pending.len()), (0, 2));
 
@@ -158,7 +158,7 @@ fn wait_gives_the_tasks_back() {
             completers.pop().unwrap().complete(Ok(0));
             last.complete(Err(TaskError::Cancelled));
         });
-        let (done, pending) = wait(pending, Until::FirstError, None).wait();
+        let (done, pending) = wait(pending, Until::FirstError, None).join();
         rest.join().unwrap();
         assert!(pending.is_empty(), "the failing one was the last");
         let results: Vec<_> = done.into_iter().map(Task::join).collect();
@@ -179,11 +179,14 @@ fn wait_gives_the_tasks_back() {
                 completers.remove(0).complete(Err(TaskError::Cancelled));
                 assert!(Pin::new(&mut waiting).poll(&mut cx).is_pending());
             }
-            completers.pop().unwrap().complete(Err(TaskError::TimedOut));
-            let (done, pending) = waiting.wait();
+            completers
+                .pop()
+                .unwrap()
+                .complete(Err(TaskError::timed_out()));
+            let (done, pending) = waiting.join();
             assert_eq!((done.len(), pending.len()), (2, 1));
         }
-        let (done, pending) = wait(Vec::<Task<u8>>::new(), Until::First, None).wait();
+        let (done, pending) = wait(Vec::<Task<u8>>::new(), Until::First, None).join();
         assert!(done.is_empty() && pending.is_empty());
     });
 }
@@ -192,13 +195,13 @@ fn wait_gives_the_tasks_back() {
 fn what_wait_gave_back_can_be_awaited_anew() {
     within_deadline(|| {
         let (completers, tasks) = promises(2);
-        let (_, pending) = wait(tasks, Until::All, Some(Duration::ZERO)).wait();
+        let (_, pending) = wait(tasks, Until::All, Some(Duration::ZERO)).join();
         let finishing = thread::spawn(move || {
             for completer in completers {
                 completer.complete(Ok(5));
             }
         });
-        assert_eq!(try_join_all(pending).wait().unwrap(), [5, 5]);
+        assert_eq!(try_join_all(pending).join().unwrap(), [5, 5]);
         finishing.join().unwrap();
     });
 }
@@ -224,12 +227,12 @@ fn untaken_results_whose_destructors_panic_do_not_prevent_cancellation() {
             (tasks, completers.next().unwrap())
         };
         let (tasks, last) = made(Ok(Bomb(false)));
-        assert!(!race(tasks).wait().unwrap().0);
+        assert!(!race(tasks).join().unwrap().0);
         assert!(last.is_cancelled());
 
-        let (tasks, last) = made(Err(TaskError::TimedOut));
-        let failed = try_join_all(tasks).wait();
-        assert!(matches!(failed, Err(TaskError::TimedOut)));
+        let (tasks, last) = made(Err(TaskError::timed_out()));
+        let failed = try_join_all(tasks).join();
+        assert!(matches!(failed, Err(TaskError::TimedOut(_))));
         assert!(last.is_cancelled());
 
         let (tasks, last) = made(Ok(Bomb(true)));

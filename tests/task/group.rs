@@ -39,7 +39,7 @@ fn values_come_in_the_order_of_add() {
             }
         });
         assert_eq!(
-            group.join_all().wait().unwrap(),
+            group.try_join_all().join().unwrap(),
             (0..100).collect::<Vec<_>>()
         );
         finishing.join().unwrap();
@@ -57,12 +57,12 @@ fn the_first_failure_cancels_the_rest_and_all_failures_are_told() {
         let (first, task) = Completer::<u8>::new();
         let first_id = group.add(task);
         // Both have failed before the group looks: both are reported, in order.
-        first.complete(Err(TaskError::TimedOut));
+        first.complete(Err(TaskError::timed_out()));
         second.complete(Err(TaskError::Closed));
-        let error = group.join_all().wait().unwrap_err();
+        let error = group.try_join_all().join().unwrap_err();
         let ids: Vec<_> = error.errors().iter().map(|(id, _)| *id).collect();
         assert_eq!(ids, [first_id, second_id]);
-        assert!(matches!(error.errors()[0].1, TaskError::TimedOut));
+        assert!(matches!(error.errors()[0].1, TaskError::TimedOut(_)));
         assert!(pending.is_cancelled());
         assert!(error.to_string().starts_with("2 tasks"), "{error}");
     });
@@ -75,7 +75,7 @@ fn a_member_cancelled_from_outside_is_a_failure() {
         let (completer, task) = Completer::<u8>::new();
         group.add(task);
         completer.complete(Err(TaskError::Cancelled));
-        let error = group.join_all().wait().unwrap_err();
+        let error = group.try_join_all().join().unwrap_err();
         assert!(matches!(error.errors()[..], [(_, TaskError::Cancelled)]));
     });
 }
@@ -96,7 +96,7 @@ fn members_add_members_while_the_group_is_awaited() {
             completer.complete(Ok(0));
         });
         assert_eq!(
-            group.join_all().wait().unwrap(),
+            group.try_join_all().join().unwrap(),
             (0..=10).collect::<Vec<_>>()
         );
         adding.join().unwrap();
@@ -111,15 +111,15 @@ fn next_gives_members_as_they_end() {
         group.add(task);
         let early = group.add(Task::ready(1));
         assert_eq!(group.len(), 2);
-        let (id, result) = group.next().wait().unwrap();
+        let (id, result) = group.next().join().unwrap();
         assert_eq!((id, result.unwrap()), (early, 1));
         assert!(poll(group.next()).is_pending());
-        thread::spawn(move || late.complete(Err(TaskError::TimedOut)));
+        thread::spawn(move || late.complete(Err(TaskError::timed_out())));
         assert!(matches!(
-            group.next().wait(),
-            Some((_, Err(TaskError::TimedOut)))
+            group.next().join(),
+            Some((_, Err(TaskError::TimedOut(_))))
         ));
-        assert!(group.next().wait().is_none());
+        assert!(group.next().join().is_none());
         assert!(group.is_empty());
     });
 }
@@ -133,8 +133,8 @@ fn try_next_takes_what_has_ended_and_waits_for_nothing() {
     let early = group.add(Task::ready(1));
     assert!(matches!(group.try_next(), Some((id, Ok(1))) if id == early));
     assert!(group.try_next().is_none() && group.len() == 1);
-    completer.complete(Err(TaskError::TimedOut));
-    assert!(matches!(group.try_next(), Some((id, Err(TaskError::TimedOut))) if id == late));
+    completer.complete(Err(TaskError::timed_out()));
+    assert!(matches!(group.try_next(), Some((id, Err(TaskError::TimedOut(_)))) if id == late));
     assert!(group.try_next().is_none() && group.is_empty());
 }
 
@@ -160,7 +160,7 @@ fn detached_members_go_on_and_the_group_takes_new_ones() {
             second.complete(Ok(4));
             first.complete(Ok(3));
         });
-        assert_eq!(group.join_all().wait().unwrap(), [3, 4]);
+        assert_eq!(group.try_join_all().join().unwrap(), [3, 4]);
         completing.join().unwrap();
     });
 }
@@ -172,11 +172,11 @@ fn what_a_dropped_join_has_collected_goes_when_all_are_detached() {
     group.add(Task::ready(value.clone()));
     let (_never, task) = Completer::new();
     group.add(task);
-    assert!(poll(group.join_all()).is_pending());
+    assert!(poll(group.try_join_all()).is_pending());
     assert_eq!(Arc::strong_count(&value), 2);
     group.detach_all();
     assert_eq!(Arc::strong_count(&value), 1);
-    assert!(matches!(poll(group.join_all()), Poll::Ready(Ok(values)) if values.is_empty()));
+    assert!(matches!(poll(group.try_join_all()), Poll::Ready(Ok(values)) if values.is_empty()));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn detached_failures_are_told() {
         let failed = group.add(task);
         let (_never, task) = Completer::new();
         group.add(task);
-        failing.complete(Err(TaskError::TimedOut));
+        failing.complete(Err(TaskError::timed_out()));
         group.detach_all();
         assert_eq!(told.recv().unwrap(), failed);
     });
@@ -206,7 +206,7 @@ fn cancel_and_drop_cancel_what_is_left() {
     let (later, task) = Completer::<u8>::new();
     group.add(task);
     assert!(later.is_cancelled());
-    let error = group.join_all().wait().unwrap_err();
+    let error = group.try_join_all().join().unwrap_err();
     assert!(
         error.errors().is_empty(),
         "the group itself cancelled them: {error:?}"
@@ -228,11 +228,11 @@ fn cancel_and_drop_cancel_what_is_left() {
 fn joining_twice_is_an_error_in_words() {
     let mut group = TaskGroup::new();
     group.add(Task::ready(1));
-    assert_eq!(group.join_all().wait().unwrap(), [1]);
-    let error = group.join_all().wait().unwrap_err();
+    assert_eq!(group.try_join_all().join().unwrap(), [1]);
+    let error = group.try_join_all().join().unwrap_err();
     assert!(error.to_string().contains("joined before"), "{error}");
     let mut empty = TaskGroup::<u8>::default();
-    assert!(empty.join_all().wait().unwrap().is_empty());
+    assert!(empty.try_join_all().join().unwrap().is_empty());
 }
 
 #[test]
@@ -240,10 +240,10 @@ fn a_join_dropped_half_way_keeps_the_members() {
     let (completer, task) = Completer::<u8>::new();
     let mut group = TaskGroup::new();
     group.add(task);
-    assert!(poll(group.join_all()).is_pending());
+    assert!(poll(group.try_join_all()).is_pending());
     assert!(!completer.is_cancelled());
     completer.complete(Ok(4));
-    assert_eq!(group.next().wait().unwrap().1.unwrap(), 4);
+    assert_eq!(group.next().join().unwrap().1.unwrap(), 4);
 }
 
 // -------------------------------------------------------------- shared tasks
@@ -319,7 +319,7 @@ fn deadlines_are_the_nearest_ancestors() {
     assert!(!child.is_cancelled() || Instant::now() >= soon);
     within_deadline({
         let child = child.clone();
-        move || child.cancelled().wait().unwrap()
+        move || child.cancelled().join().unwrap()
     });
     assert!(Instant::now() >= soon);
     assert!(child.is_cancelled() && parent.is_cancelled());
@@ -401,7 +401,7 @@ fn failures_that_were_not_taken_reach_the_hook_once() {
                 assert!(format!("{report:?}").contains("TimedOut"));
                 panic!("a hook that panics does no harm (this message is expected)");
             });
-            let fail = |completer: Completer<u8>| completer.complete(Err(TaskError::TimedOut));
+            let fail = |completer: Completer<u8>| completer.complete(Err(TaskError::timed_out()));
 
             let (completer, task) = Completer::new();
             let detached_before = line!() - 1;

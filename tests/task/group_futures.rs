@@ -41,29 +41,35 @@ fn tasks_values_and_results_are_members_of_one_group() {
         let task = pool.spawn(|| 0_u64);
         let id = task.id();
         assert_eq!(group.add(task), id, "a task keeps its id");
-        group.add(async { 1 });
-        group.add(async { Ok(Task::ready(1_u64).await? + 1) });
+        group.add_future(async { 1 });
+        group.add_try_future(async { Ok(Task::ready(1_u64).await? + 1) });
         group.add(pool.spawn(|| 3).cancel_on_drop());
-        group.add(pool.spawn(|| 4).shared());
-        group.add(async { try_join_all([Task::ready(5_u64)]).await.map(|all| all[0]) });
-        assert_eq!(group.join_all().wait().unwrap(), [0, 1, 2, 3, 4, 5]);
+        group.add_try_future(pool.spawn(|| 4).shared());
+        group.add_try_future(async { try_join_all([Task::ready(5_u64)]).await.map(|all| all[0]) });
+        assert_eq!(group.try_join_all().join().unwrap(), [0, 1, 2, 3, 4, 5]);
 
         let mut results = TaskGroup::new();
-        results.add(async { "12".parse::<u8>() });
-        results.add(async { "x".parse::<u8>() });
-        let results = results.join_all().wait().unwrap();
+        results.add_future(async { "12".parse::<u8>() });
+        results.add_future(async { "x".parse::<u8>() });
+        let results = results.try_join_all().join().unwrap();
         assert!(
             results[0].is_ok() && results[1].is_err(),
             "another error is part of the value"
         );
 
         let mut nested = TaskGroup::new();
-        nested.add(timeout(Duration::from_secs(60), Task::ready(7)));
-        assert!(matches!(nested.join_all().wait().unwrap()[..], [Ok(7)]));
+        nested.add_future(timeout(Duration::from_secs(60), Task::ready(7)));
+        assert!(matches!(
+            nested.try_join_all().join().unwrap()[..],
+            [Ok(Ok(7))]
+        ));
 
         let mut lists = TaskGroup::new();
-        lists.add(async { Ok::<_, TaskError>(join_all([Task::ready(7)]).await) });
-        assert!(matches!(lists.join_all().wait().unwrap()[0][..], [Ok(7)]));
+        lists.add_future(join_all([Task::ready(7)]));
+        assert!(matches!(
+            lists.try_join_all().join().unwrap()[0][..],
+            [Ok(7)]
+        ));
     });
 }
 
@@ -74,13 +80,13 @@ fn the_waiting_thread_polls_woken_futures() {
         let completers: Vec<_> = (0..100_u64)
             .map(|n| {
                 let (completer, task) = Completer::new();
-                group.add(async move { task.await.unwrap_or(0) + n });
+                group.add_future(async move { task.await.unwrap_or(0) + n });
                 completer
             })
             .collect();
         let polled = Arc::new(Mutex::new(0));
         let count = polled.clone();
-        group.add(poll_fn(move |_| {
+        group.add_future(poll_fn(move |_| {
             *count.lock().unwrap() += 1;
             Poll::<u64>::Pending
         }));
@@ -91,7 +97,7 @@ fn the_waiting_thread_polls_woken_futures() {
         });
         let mut sum = 0;
         for _ in 0..100 {
-            sum += group.next().wait().unwrap().1.unwrap();
+            sum += group.next().join().unwrap().1.unwrap();
         }
         others.join().unwrap();
         assert_eq!(sum, 100 * 1000 + 99 * 50);
@@ -107,13 +113,13 @@ fn a_loop_polls_them_and_goes_on() {
         let naps = trefoil::run(async {
             let mut group = TaskGroup::new();
             for ms in [20_u64, 1] {
-                group.add(async move {
+                group.add_future(async move {
                     trefoil::time::sleep(Duration::from_millis(ms)).await;
                     ms
                 });
             }
             let first = group.next().await.unwrap().1.unwrap();
-            (first, group.join_all().await.unwrap())
+            (first, group.try_join_all().await.unwrap())
         });
         assert_eq!(naps, (1, vec![20]));
     });
@@ -125,20 +131,20 @@ fn the_first_failure_drops_the_rest() {
         let (tell, told) = mpsc::channel();
         let mut group = TaskGroup::new();
         let says = Says(tell.clone(), "waited");
-        group.add(async move {
+        group.add_future(async move {
             let _says = says;
             pending::<u64>().await
         });
-        let failing = group.add(async { Err::<u64, _>(TaskError::Closed) });
-        let error = group.join_all().wait().unwrap_err();
+        let failing = group.add_try_future(async { Err(TaskError::Closed) });
+        let error = group.try_join_all().join().unwrap_err();
         assert!(matches!(error.errors(), [(id, TaskError::Closed)] if *id == failing));
         assert_eq!(told.try_recv(), Ok("waited"));
 
         let mut group = TaskGroup::new();
-        let panicking =
-            group.add(async { Task::<u8>::ready(0).await.map(|_| panic!("out of cheese")) });
-        group.add(async { 1 });
-        let error = group.join_all().wait().unwrap_err();
+        let panicking = group
+            .add_try_future(async { Task::<u8>::ready(0).await.map(|_| panic!("out of cheese")) });
+        group.add_future(async { 1 });
+        let error = group.try_join_all().join().unwrap_err();
         let [(id, TaskError::Panicked(panic))] = error.errors() else {
             panic!("{error}");
         };
@@ -158,20 +164,20 @@ fn cancelling_and_dropping_a_group_drops_its_futures() {
             }
         };
         let mut group = TaskGroup::new();
-        group.add(member("sleeping"));
+        group.add_future(member("sleeping"));
         assert!(poll(group.next()).is_pending());
-        group.add(member("never polled"));
+        group.add_future(member("never polled"));
         group.cancel();
         let both = [told.try_recv().unwrap(), told.try_recv().unwrap()];
         assert!(both.contains(&"sleeping") && both.contains(&"never polled"));
-        group.add(member("late"));
+        group.add_future(member("late"));
         assert_eq!(told.try_recv(), Ok("late"));
-        assert!(group.join_all().wait().unwrap_err().errors().is_empty());
+        assert!(group.try_join_all().join().unwrap_err().errors().is_empty());
 
         let mut group = TaskGroup::new();
         let (completer, task) = Completer::<()>::new();
         let says = Says(tell.clone(), "with the group");
-        group.add(async move {
+        group.add_try_future(async move {
             let _says = says;
             task.await
         });
@@ -180,7 +186,7 @@ fn cancelling_and_dropping_a_group_drops_its_futures() {
         drop(group);
         assert_eq!(told.try_recv(), Ok("with the group"));
         completer.complete(Ok(())); // wakes nothing
-        handle.add(member("behind the group"));
+        handle.add_future(member("behind the group"));
         assert_eq!(told.try_recv(), Ok("behind the group"));
     });
 }
@@ -189,13 +195,13 @@ fn cancelling_and_dropping_a_group_drops_its_futures() {
 fn futures_that_wake_themselves_delay_no_others() {
     within_deadline(|| {
         let mut group = TaskGroup::new();
-        group.add(restless());
+        group.add_future(restless());
         let (completer, task) = Completer::new();
         group.add(task);
         assert!(group.try_next().is_none());
         assert!(poll(group.next()).is_pending());
         thread::spawn(move || completer.complete(Ok(7)));
-        assert!(matches!(group.next().wait(), Some((_, Ok(7)))));
+        assert!(matches!(group.next().join(), Some((_, Ok(7)))));
         assert!(group.try_next().is_none());
     });
 }
@@ -205,8 +211,8 @@ fn members_add_members_and_try_next_polls() {
     within_deadline(|| {
         let mut group = TaskGroup::new();
         let handle = group.handle();
-        group.add(async move {
-            handle.add(async { 2 });
+        group.add_future(async move {
+            handle.add_future(async { 2 });
             1
         });
         assert!(matches!(group.try_next(), Some((_, Ok(1)))));
@@ -226,7 +232,7 @@ fn detaching_all_drops_futures_and_tells_nothing() {
             trefoil::on_unobserved(move |_| _ = hook.send("a failure"));
             let mut group = TaskGroup::new();
             let says = Says(tell, "a future");
-            group.add(async move {
+            group.add_future(async move {
                 let _says = says;
                 pending::<u64>().await
             });
@@ -234,8 +240,8 @@ fn detaching_all_drops_futures_and_tells_nothing() {
             group.detach_all();
             assert_eq!(told.try_recv(), Ok("a future"));
             assert!(told.try_recv().is_err());
-            group.add(async { 5 });
-            assert_eq!(group.join_all().wait().unwrap(), [5]);
+            group.add_future(async { 5 });
+            assert_eq!(group.try_join_all().join().unwrap(), [5]);
         },
     );
 }

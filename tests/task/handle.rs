@@ -81,7 +81,7 @@ fn join_timeout_leaves_the_task_joinable() {
         let start = Instant::now();
         assert!(matches!(
             task.join_timeout(Duration::from_millis(20)),
-            Err(TaskError::TimedOut)
+            Err(TaskError::TimedOut(_))
         ));
         assert!(start.elapsed() >= Duration::from_millis(20));
         assert!(
@@ -96,8 +96,11 @@ fn join_timeout_leaves_the_task_joinable() {
 #[test]
 fn a_task_that_ended_in_timed_out_can_be_told_from_a_wait_that_did() {
     let (completer, mut task) = Completer::<u8>::new();
-    completer.complete(Err(TaskError::TimedOut));
-    assert!(matches!(task.join_timeout(LONG), Err(TaskError::TimedOut)));
+    completer.complete(Err(TaskError::timed_out()));
+    assert!(matches!(
+        task.join_timeout(LONG),
+        Err(TaskError::TimedOut(_))
+    ));
     assert!(matches!(task.try_join(), Some(Err(TaskError::Closed))));
 }
 
@@ -317,12 +320,12 @@ fn join_all_keeps_order_and_every_result() {
             failing.complete(Err(TaskError::Cancelled));
             late.complete(Ok(1));
         });
-        let results = join_all(tasks).wait();
+        let results = join_all(tasks).join();
         assert!(
             matches!(results[..], [Ok(1), Ok(2), Err(TaskError::Cancelled)]),
             "{results:?}"
         );
-        assert!(join_all(Vec::<Task<u8>>::new()).wait().is_empty());
+        assert!(join_all(Vec::<Task<u8>>::new()).join().is_empty());
     });
 }
 
@@ -341,43 +344,43 @@ fn race_gives_the_first_and_cancels_the_rest() {
     within_deadline(|| {
         let (slow, losing) = Completer::<u8>::new();
         let (fast, winning) = Completer::new();
-        let winner = thread::spawn(move || fast.complete(Err(TaskError::TimedOut)));
+        let winner = thread::spawn(move || fast.complete(Err(TaskError::timed_out())));
         // An error wins as well.
         assert!(matches!(
-            race([losing, winning]).wait(),
-            Err(TaskError::TimedOut)
+            race([losing, winning]).join(),
+            Err(TaskError::TimedOut(_))
         ));
         winner.join().unwrap();
         assert!(slow.is_cancelled());
         assert!(matches!(
-            race(Vec::<Task<u8>>::new()).wait(),
+            race(Vec::<Task<u8>>::new()).join(),
             Err(TaskError::Closed)
         ));
-        assert_eq!(race([Task::ready(1), Task::ready(2)]).wait().unwrap(), 1);
+        assert_eq!(race([Task::ready(1), Task::ready(2)]).join().unwrap(), 1);
     });
 }
 
 #[test]
 fn timeout_needs_no_loop() {
     within_deadline(|| {
-        assert_eq!(timeout(LONG, Task::ready(7)).wait().unwrap().unwrap(), 7);
+        assert_eq!(timeout(LONG, Task::ready(7)).join().unwrap().unwrap(), 7);
         // Nothing is lost at a deadline in the past.
-        assert_eq!(timeout(Duration::ZERO, async { 8 }).wait().unwrap(), 8);
+        assert_eq!(timeout(Duration::ZERO, async { 8 }).join().unwrap(), 8);
         let start = Instant::now();
         let (completer, task) = Completer::<u8>::new();
-        let late = timeout(Duration::from_millis(15), task).wait();
-        assert!(matches!(late, Err(TaskError::TimedOut)));
+        let late = timeout(Duration::from_millis(15), task).join();
+        assert!(matches!(late, Err(TaskError::TimedOut(_))));
         assert!(start.elapsed() >= Duration::from_millis(15));
         assert!(!completer.is_cancelled(), "a timed-out task is detached");
 
         let (completer, task) = Completer::<u8>::new();
-        let late = timeout(Duration::from_millis(1), task.cancel_on_drop()).wait();
-        assert!(matches!(late, Err(TaskError::TimedOut)));
+        let late = timeout(Duration::from_millis(1), task.cancel_on_drop()).join();
+        assert!(matches!(late, Err(TaskError::TimedOut(_))));
         assert!(completer.is_cancelled(), "unless it is tied to its handle");
 
         let (completer, task) = Completer::new();
         thread::spawn(move || completer.complete(Ok(9)));
-        assert_eq!(timeout(Duration::MAX, task).wait().unwrap().unwrap(), 9);
+        assert_eq!(timeout(Duration::MAX, task).join().unwrap().unwrap(), 9);
     });
 }
 
@@ -402,7 +405,7 @@ fn a_wait_inside_a_poll_does_not_swallow_the_outer_wakeup() {
             }
             first
         });
-        assert_eq!(timeout(Duration::MAX, both).wait().unwrap().unwrap(), 1);
+        assert_eq!(timeout(Duration::MAX, both).join().unwrap().unwrap(), 1);
     });
 }
 

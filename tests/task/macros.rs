@@ -164,5 +164,5 @@ fn what_select_goes_on_with_may_borrow_leave_and_fail() {
 
 #[test]
 fn a_timeout_takes_what_becomes_a_future() {
-    assert_eq!(timeout(Duration::MAX, Seven).wait().unwrap(), 7);
+    assert_eq!(timeout(Duration::MAX, Seven).join().unwrap(), 7);
 }

@@ -5,10 +5,10 @@ mod combinators;
 #[path = "../deadline/mod.rs"]
 mod deadline;
 mod executor;
-mod futures;
 mod group;
 mod group_futures;
 mod handle;
+mod into_tasks;
 mod local;
 mod macros;
 mod mixed;

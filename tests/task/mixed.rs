@@ -122,10 +122,10 @@ fn a_blocking_join_is_refused_on_the_loop_and_nothing_else_is() {
                 "a finished task's join succeeds anywhere"
             );
             let (_, closed) = Completer::new();
-            let results = join_all([Task::ready(1), closed]).wait();
+            let results = join_all([Task::ready(1), closed]).join();
             assert!(matches!(results[..], [Ok(1), Err(TaskError::Closed)]));
             let (_keep, pending) = Completer::new();
-            let results = join_all([Task::ready(1), pending]).wait();
+            let results = join_all([Task::ready(1), pending]).join();
             assert!(matches!(results[..], [Ok(1), Err(TaskError::WouldBlock)]));
             // On a thread of the pool it is allowed, and a loop there refuses again.
             let inner = pool.spawn(|| {
@@ -147,7 +147,7 @@ fn a_group_over_threads_and_loop_fails_as_one() {
             group.add(pending);
             group.add(trefoil::spawn(std::future::pending()));
             group.add(pool.spawn(|| panic!("injected (this message is expected)")));
-            let error = timeout(Duration::from_secs(30), group.join_all())
+            let error = timeout(Duration::from_secs(30), group.try_join_all())
                 .await
                 .unwrap()
                 .unwrap_err();

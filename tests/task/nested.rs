@@ -47,13 +47,13 @@ fn at_once() {
     assert_eq!(ended().join().unwrap(), 42);
     assert_eq!(ended().join_timeout(LONG).unwrap(), 42);
     assert_eq!(ended().shared().join().unwrap(), 42);
-    assert_eq!(race([ended()]).wait().unwrap(), 42);
-    assert_eq!(timeout(LONG, ended()).wait().unwrap().unwrap(), 42);
-    assert_eq!(trefoil::try_join_all([ended()]).wait().unwrap(), [42]);
+    assert_eq!(race([ended()]).join().unwrap(), 42);
+    assert_eq!(timeout(LONG, ended()).join().unwrap().unwrap(), 42);
+    assert_eq!(trefoil::try_join_all([ended()]).join().unwrap(), [42]);
     assert_eq!(trefoil::as_completed([ended()]).into_iter().count(), 1);
     let mut group = TaskGroup::new();
     group.add(ended());
-    assert_eq!(group.join_all().wait().unwrap(), [42]);
+    assert_eq!(group.try_join_all().join().unwrap(), [42]);
 
     let (completer, task) = promise();
     let mapped = task.map(|n| n + 1);

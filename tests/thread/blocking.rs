@@ -31,7 +31,7 @@ fn all_at_once(name: &str, threads: usize, calls: usize) {
         spawn_blocking(move || all.wait().is_leader())
     };
     let calls: Vec<Task<bool>> = pool.install(|| (0..calls).map(|_| meet()).collect());
-    for result in join_all(calls).wait() {
+    for result in join_all(calls).join() {
         result.unwrap();
     }
     comes_to_rest(&pool);
@@ -65,7 +65,7 @@ fn calls_that_compute_get_no_company() {
                 })
             })
             .collect();
-        for result in join_all(calls).wait() {
+        for result in join_all(calls).join() {
             result.unwrap();
         }
         // Two should run. On a busy machine one of them may be stopped in the kernel when the watch
@@ -114,7 +114,7 @@ fn calls_inside_calls_are_counted_once() {
         let tasks: Vec<Task<()>> = (0..100)
             .map(|n| pool.spawn(move || compute(Duration::from_micros(n * 10))))
             .collect();
-        for (n, result) in (1..30).zip(join_all(calls).wait()) {
+        for (n, result) in (1..30).zip(join_all(calls).join()) {
             match n % 9 {
                 5 => assert!(matches!(result, Err(TaskError::Panicked(_)))),
                 depth if depth > 5 => assert_eq!(result.unwrap(), depth - 5),

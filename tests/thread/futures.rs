@@ -609,18 +609,21 @@ fn groups_and_timeouts_mix_futures_with_the_rest() {
     within_deadline(|| {
         let pool = ThreadPool::with_threads(2);
         let stuck = pool.spawn_async(pending::<u32>());
-        let late = trefoil::timeout(Duration::from_millis(5), stuck.cancel_on_drop()).wait();
-        assert!(matches!(late, Err(TaskError::TimedOut)));
+        let late = trefoil::timeout(Duration::from_millis(5), stuck.cancel_on_drop()).join();
+        assert!(matches!(late, Err(TaskError::TimedOut(_))));
         let within = pool.spawn_async(async {
             trefoil::timeout(Duration::from_millis(5), pending::<()>()).await
         });
-        assert!(matches!(within.join().unwrap(), Err(TaskError::TimedOut)));
+        assert!(matches!(
+            within.join().unwrap(),
+            Err(TaskError::TimedOut(_))
+        ));
         let tasks = vec![
             pool.spawn(|| 1),
             pool.spawn_async(async { 2 }),
             Task::ready(3),
         ];
-        assert_eq!(trefoil::try_join_all(tasks).wait().unwrap(), [1, 2, 3]);
+        assert_eq!(trefoil::try_join_all(tasks).join().unwrap(), [1, 2, 3]);
         // A timer of the event loop fails with a message that it needs a loop.
         let sleeps = pool.spawn_async(trefoil::time::sleep(Duration::from_millis(1)));
         assert!(matches!(sleeps.join(), Err(TaskError::Panicked(_))));

@@ -487,7 +487,7 @@ fn an_iterator_that_blocks_can_ask_for_its_token() {
                 return Some(1);
             }
             tell.send(()).unwrap();
-            CancelToken::current().cancelled().wait().unwrap();
+            CancelToken::current().cancelled().join().unwrap();
             let _ = tell.send(());
             None
         });

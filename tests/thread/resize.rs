@@ -850,7 +850,7 @@ fn alone_without_memory_for_a_moment() {
         setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
         tell.send(deadline::this_thread()).unwrap();
         // This thread runs nothing itself, but parks.
-        let (mut done, _) = wait([task], Until::All, None).wait();
+        let (mut done, _) = wait([task], Until::All, None).join();
         give.send(done.pop().unwrap().join()).unwrap();
     })
     .detach();

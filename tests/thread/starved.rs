@@ -71,18 +71,18 @@ const WAITS: [(&str, Wait); 8] = [
         let mut group = TaskGroup::new();
         group.add(pool.spawn(|| ()));
         group.add(pool.spawn(|| ()));
-        group.join_all().wait().unwrap();
+        group.try_join_all().join().unwrap();
     }),
     ("try_join_all", |pool| {
         let tasks = [pool.spawn(|| ()), pool.spawn(|| ())];
-        try_join_all(tasks).wait().unwrap();
+        try_join_all(tasks).join().unwrap();
     }),
     ("as_completed", |pool| {
         let tasks = [pool.spawn(|| ()), pool.spawn(|| ())];
         assert_eq!(as_completed(tasks).into_iter().count(), 2);
     }),
     ("race", |pool| {
-        race([pool.spawn(|| ()), pool.spawn(|| ())]).wait().unwrap();
+        race([pool.spawn(|| ()), pool.spawn(|| ())]).join().unwrap();
     }),
     ("shared", |pool| pool.spawn(|| ()).shared().join().unwrap()),
     ("join_timeout", |pool| {

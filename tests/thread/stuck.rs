@@ -29,18 +29,18 @@ const WAITS: [(&str, Wait); 16] = [
         pool.spawn(|| ()).join_timeout(Duration::MAX).unwrap();
     }),
     ("shared", |pool| pool.spawn(|| ()).shared().join().unwrap()),
-    ("race", |pool| race([pool.spawn(|| ())]).wait().unwrap()),
+    ("race", |pool| race([pool.spawn(|| ())]).join().unwrap()),
     ("try_join_all", |pool| {
-        try_join_all([pool.spawn(|| ())]).wait().unwrap();
+        try_join_all([pool.spawn(|| ())]).join().unwrap();
     }),
     ("wait", |pool| {
-        let (done, pending) = wait([pool.spawn(|| ())], Until::All, None).wait();
+        let (done, pending) = wait([pool.spawn(|| ())], Until::All, None).join();
         assert_eq!((done.len(), pending.len()), (1, 0));
     }),
     ("a group", |pool| {
         let mut group = TaskGroup::new();
         group.add(pool.spawn(|| ()));
-        group.join_all().wait().unwrap();
+        group.try_join_all().join().unwrap();
     }),
     ("a promise", |pool| {
         let (completer, promise) = Completer::new();
@@ -185,7 +185,7 @@ fn a_pool_that_computes_gets_no_company() {
             }
         };
         let tasks: Vec<_> = (0..6).map(|_| pool.spawn(compute)).collect();
-        try_join_all(tasks).wait().unwrap();
+        try_join_all(tasks).join().unwrap();
         assert_eq!(threads_named("computing-"), 2);
     });
 }
@@ -232,7 +232,7 @@ fn a_pool_that_sleeps_gets_little_company() {
 }
 
 fn wait_for_all(tasks: Vec<Task<()>>) -> (usize, usize) {
-    let (done, pending) = wait(tasks, Until::All, None).wait();
+    let (done, pending) = wait(tasks, Until::All, None).join();
     (done.len(), pending.len())
 }
 
@@ -289,7 +289,7 @@ fn grow(world: &Arc<World>, seed: u64, depth: u32, free: usize) -> u64 {
             pool.spawn_async(async move { child() }).join().unwrap()
         }
         3 => pool.spawn(child(0)).shared().join().unwrap(),
-        4 => race([pool.spawn(child(0))]).wait().unwrap(),
+        4 => race([pool.spawn(child(0))]).join().unwrap(),
         5 => pool.spawn(child(0)).join_timeout(Duration::MAX).unwrap(),
         6 => {
             let (completer, promise) = Completer::new();
@@ -298,7 +298,7 @@ fn grow(world: &Arc<World>, seed: u64, depth: u32, free: usize) -> u64 {
             promise.join().unwrap()
         }
         7 => try_join_all([pool.spawn(child(0)), pool.spawn(child(1))])
-            .wait()
+            .join()
             .unwrap()
             .iter()
             .sum(),

@@ -246,7 +246,7 @@ fn sleep_waits_and_wakes() {
         // Parks, as what runs cannot be run here.
         assert!(matches!(
             task.join_timeout(Duration::from_millis(1)),
-            Err(TaskError::TimedOut)
+            Err(TaskError::TimedOut(_))
         ));
         let id = task.id().get();
         go.send(()).unwrap();

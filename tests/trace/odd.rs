@@ -42,7 +42,7 @@ fn a_wait_is_not_for_what_was_given_up() {
         let (go, mut task) = held(&pool);
         let recording = record();
         let timed_out = task.join_timeout(Duration::ZERO);
-        assert!(matches!(timed_out, Err(TaskError::TimedOut)));
+        assert!(matches!(timed_out, Err(TaskError::TimedOut(_))));
         let (completer, other) = Completer::new();
         let me = crate::deadline::this_thread();
         std::thread::scope(|scope| {
@@ -54,7 +54,7 @@ fn a_wait_is_not_for_what_was_given_up() {
                 });
                 completer.complete(Ok(()));
             });
-            let (done, left) = wait([other], Until::All, None).wait();
+            let (done, left) = wait([other], Until::All, None).join();
             assert_eq!((done.len(), left.len()), (1, 0));
         });
         let id = task.id().get();

@@ -126,7 +126,7 @@ pub fn separate(bench: &mut Bench) {
             let tasks: Vec<_> = (0..count)
                 .map(|n| peers::trefoil().spawn(n, add_one))
                 .collect();
-            black_box(trefoil::join_all(tasks).wait().len());
+            black_box(trefoil::join_all(tasks).join().len());
         }),
         Entry::hot(Kind::OursToo, peers::PLAIN, few, |count| {
             let tasks: Vec<_> = (0..count)

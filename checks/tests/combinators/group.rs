@@ -158,7 +158,7 @@ impl Group {
         let group = group.clone();
         self.live = Some(Live::Join(Box::pin(async move {
             let mut group = group.borrow_mut();
-            group.join_all().await
+            group.try_join_all().await
         })));
         if self.joined {
             let Poll::Ready(result) = self.poll_join(fresh) else {
@@ -314,11 +314,11 @@ fn a_member_that_has_ended_wakes_the_owner() {
         group.add(task);
         let mut waiting = Waiting::default();
         {
-            let mut join = Box::pin(group.join_all());
+            let mut join = Box::pin(group.try_join_all());
             assert!(waiting.poll(true, |cx| join.as_mut().poll(cx)).is_pending());
             if fails {
                 let (failing, failed) = Completer::new();
-                failing.complete(Err(TaskError::TimedOut));
+                failing.complete(Err(TaskError::timed_out()));
                 handle.add(failed);
                 assert!(
                     waiting.woken_or_idle(),
@@ -337,7 +337,7 @@ fn a_member_that_has_ended_wakes_the_owner() {
         }
         completer.complete(Ok(ledger.probe(3)));
         let mut keys = Vec::new();
-        while let Some((_, result)) = group.next().wait() {
+        while let Some((_, result)) = group.next().join() {
             keys.push(result.unwrap().key);
         }
         assert_eq!(keys, [2, 3]);
@@ -348,5 +348,5 @@ fn a_member_that_has_ended_wakes_the_owner() {
     group.add(task);
     first.complete(Ok(ledger.probe(1)));
     group.add(Task::ready(ledger.probe(2)));
-    assert_eq!(group.next().wait().unwrap().1.unwrap().key, 1);
+    assert_eq!(group.next().join().unwrap().1.unwrap().key, 1);
 }

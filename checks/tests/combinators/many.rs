@@ -26,9 +26,9 @@ pub(crate) enum Kind {
 }
 
 enum Future {
-    JoinAll(JoinAll<Task<Probe>>),
-    TryJoinAll(TryJoinAll<Task<Probe>>),
-    Race(Race<Task<Probe>>),
+    JoinAll(JoinAll<Probe>),
+    TryJoinAll(TryJoinAll<Probe>),
+    Race(Race<Probe>),
     AsCompleted(AsCompleted<Probe>),
     Wait(Wait<Probe>),
     Timeout(Timeout<Task<Probe>>),
@@ -100,7 +100,7 @@ impl Many {
                     .iter()
                     .any(|&task| model.peek(task).failed_by_itself())
             }
-            Kind::Wait(Until::All, _) | Kind::Timeout(false) => all,
+            Kind::Wait(..) | Kind::Timeout(false) => all,
         }
     }
 

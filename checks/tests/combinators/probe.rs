@@ -33,7 +33,7 @@ impl Out {
         match error {
             TaskError::Cancelled => Out::Cancelled,
             TaskError::Closed => Out::Closed,
-            TaskError::TimedOut => Out::Late,
+            TaskError::TimedOut(_) => Out::Late,
             TaskError::Panicked(_) => Out::Panicked,
             other => panic!("no test makes this: {other:?}"),
         }
@@ -52,7 +52,7 @@ impl Out {
             Out::Value(key) => Ok(ledger.probe(key)),
             Out::Cancelled => Err(TaskError::Cancelled),
             Out::Closed | Out::Panicked => Err(TaskError::Closed),
-            Out::Late => Err(TaskError::TimedOut),
+            Out::Late => Err(TaskError::timed_out()),
         }
     }
 }

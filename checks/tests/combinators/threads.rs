@@ -179,12 +179,12 @@ fn consume(how: How, case: &Case<'_>, tasks: Vec<Task<Probe>>) -> Option<Taken> 
     match how {
         How::JoinAll => {
             start.wait();
-            let results = join_all(tasks).wait();
+            let results = join_all(tasks).join();
             taken = results.iter().map(|result| Some(Out::of(result))).collect();
         }
         How::TryJoinAll => {
             start.wait();
-            match try_join_all(tasks).wait() {
+            match try_join_all(tasks).join() {
                 Ok(values) => {
                     let outs = values.iter().map(|value| Some(Out::Value(value.key)));
                     taken = outs.collect();
@@ -199,7 +199,7 @@ fn consume(how: How, case: &Case<'_>, tasks: Vec<Task<Probe>>) -> Option<Taken> 
         }
         How::Race => {
             start.wait();
-            let out = Out::of(&race(tasks).wait());
+            let out = Out::of(&race(tasks).join());
             assert!(parts.is_empty() || parts.iter().any(|&part| promised(part) == out));
             return None;
         }
@@ -228,14 +228,14 @@ fn consume(how: How, case: &Case<'_>, tasks: Vec<Task<Probe>>) -> Option<Taken> 
         }
         How::Wait(until) => {
             start.wait();
-            let (done, pending) = wait(tasks, until, None).wait();
+            let (done, pending) = wait(tasks, until, None).join();
             let failed = done
                 .iter()
                 .any(|task| promised(parts[number(task.id())]).failed_by_itself());
             match until {
                 Until::First => assert!(!done.is_empty() || parts.is_empty()),
                 Until::FirstError => assert!(failed || pending.is_empty()),
-                Until::All => assert!(pending.is_empty()),
+                _ => assert!(pending.is_empty()),
             }
             assert!(done.iter().all(Task::is_finished));
             for task in done.into_iter().chain(pending) {
@@ -253,7 +253,7 @@ fn consume(how: How, case: &Case<'_>, tasks: Vec<Task<Probe>>) -> Option<Taken> 
                 group.add(task);
             }
             start.wait();
-            while let Some((id, result)) = group.next().wait() {
+            while let Some((id, result)) = group.next().join() {
                 let before = taken[number(id)].replace(Out::of(&result));
                 assert_eq!(before, None);
             }
@@ -298,7 +298,7 @@ fn join_group(how: How, case: &Case<'_>, tasks: Vec<Task<Probe>>) {
     let joined = thread::scope(|scope| {
         scope.spawn(move || {
             for (_, task) in late {
-                let (mut done, _) = wait([task], Until::All, None).wait();
+                let (mut done, _) = wait([task], Until::All, None).join();
                 handle.add(done.remove(0));
             }
             if matches!(how, How::CancelledGroup) {
@@ -308,7 +308,7 @@ fn join_group(how: How, case: &Case<'_>, tasks: Vec<Task<Probe>>) {
             }
         });
         start.wait();
-        group.join_all().wait()
+        group.try_join_all().join()
     });
     let mut expected = places.iter().map(|&place| promised(parts[place]));
     match joined {

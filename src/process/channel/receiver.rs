@@ -15,7 +15,7 @@ use crate::alarm::Ready;
 use crate::process::job::decoder::undecodable;
 use crate::process::payload::codec::decode;
 use crate::process::payload::portable::Portable;
-use crate::task::{TaskError, context};
+use crate::task::{Late, TaskError, context};
 
 /// The receiving end of a [`channel`](super::channel()). Clones receive from the same: each item is
 /// received once.
@@ -59,7 +59,11 @@ impl<T: Portable> Receiver<T> {
     /// As [`recv_blocking`](Self::recv_blocking), and [`TimedOut`](TaskError::TimedOut).
     pub fn recv_timeout(&self, limit: Duration) -> Result<T, TaskError> {
         // A time that is not representable is no limit.
-        self.recv_until(Instant::now().checked_add(limit))
+        let received = self.recv_until(Instant::now().checked_add(limit));
+        received.map_err(|error| match error {
+            TaskError::TimedOut(_) => TaskError::TimedOut(Late::after(limit)),
+            error => error,
+        })
     }
 
     fn recv_until(&self, until: Option<Instant>) -> Result<T, TaskError> {
@@ -71,7 +75,7 @@ impl<T: Portable> Receiver<T> {
                 Err(TaskError::WouldBlock) if !self.pipe.block(until) => {
                     // An item may have arrived in the last moment.
                     return self.try_recv().map_err(|error| match error {
-                        TaskError::WouldBlock => TaskError::TimedOut,
+                        TaskError::WouldBlock => TaskError::timed_out(),
                         error => error,
                     });
                 }

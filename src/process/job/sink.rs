@@ -25,11 +25,6 @@ pub(crate) trait Sink: Send {
         panic::contain(|| drop(error));
     }
 
-    /// The item at `index` has timed out; `note` has the details, which the error cannot hold.
-    fn late(&mut self, index: usize, note: String) {
-        let _ = (index, note);
-    }
-
     /// All items are settled, or `failure` is the error of the lowest index. Returns the values
     /// that are not part of the result.
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values>;
@@ -43,8 +38,6 @@ pub(crate) struct Collect<R, T> {
     behind: BTreeMap<usize, Values>,
     /// Makes the task's result of all values.
     whole: fn(Vec<R>) -> Option<T>,
-    /// The lowest index of an item that has timed out, and its details.
-    late: Option<(usize, String)>,
 }
 
 /// How many bytes are allocated in advance for results.
@@ -58,7 +51,6 @@ impl<R> Collect<R, R> {
             front: Vec::new(),
             behind: BTreeMap::new(),
             whole: |mut results| results.pop(),
-            late: None,
         }
     }
 }
@@ -74,7 +66,6 @@ impl<R> Collect<R, Vec<R>> {
             front,
             behind: BTreeMap::new(),
             whole: Some,
-            late: None,
         }
     }
 }
@@ -97,17 +88,8 @@ impl<R: Send + 'static, T: Send + 'static> Sink for Collect<R, T> {
         !(self.front.is_empty() && self.behind.is_empty())
     }
 
-    fn late(&mut self, index: usize, note: String) {
-        if self.late.as_ref().is_none_or(|(lowest, _)| index < *lowest) {
-            self.late = Some((index, note));
-        }
-    }
-
     fn finish(self: Box<Self>, failure: Option<TaskError>) -> Option<Values> {
         let all = *self;
-        if let (Some(TaskError::TimedOut), Some((_, note))) = (&failure, all.late) {
-            all.completer.note(note);
-        }
         let (result, unwanted) = match failure {
             None if all.behind.is_empty() => {
                 ((all.whole)(all.front).ok_or(TaskError::Closed), None)

@@ -30,11 +30,10 @@ pub enum PoolError {
     /// make a pool there, and so on. No process was started. Call [`init()`](crate::process::init)
     /// in the first line of `main`.
     #[error(
-        "worker processes are not possible yet: call `trefoil::init()` first in `main`, before any \
-         thread is started (elsewhere, as in a `#[test]`, it does nothing; under `#[tokio::main]` \
-         threads are running already: build the runtime in an ordinary `main`, after `init()`), or \
-         enable trefoil's feature `auto` (in a worker process, too, no pool can be made before \
-         `init()`)"
+        "write `trefoil::init();` as the first line of `main`, before any thread is started: worker \
+         processes begin there, and none is possible before. (In a `#[test]`, enable trefoil's \
+         feature `auto`. Under `#[tokio::main]` threads are running already: build the runtime in \
+         an ordinary `main`, after `init()`.)"
     )]
     NotInitialized,
     /// Pools are nested too deeply: workers make pools whose workers make pools.
@@ -69,9 +68,6 @@ pub enum PoolError {
     #[error("worker processes could not be started: {0}")]
     Start(#[from] io::Error),
 }
-
-// It contains a `TaskError`, which is not `Unpin`.
-impl Unpin for PoolError {}
 
 impl fmt::Debug for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

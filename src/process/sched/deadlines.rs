@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use super::sent_frame::SentFrame;
 use super::workers::{ENDS_LIMIT, TAKE_OVER_AFTER, Worker};
 use super::{Action, Sched};
-use crate::task::TaskError;
+use crate::task::{Late, TaskError};
 
 /// How soon a check that came too early is repeated.
 const AGAIN: Duration = Duration::from_millis(1);
@@ -246,16 +246,9 @@ impl Sched {
         if again {
             return None;
         }
-        if let Some(job) = self.jobs.get_mut(&id) {
-            let item = match job.work.numbered {
-                true => format!("item {at}, "),
-                false => String::new(),
-            };
-            let (ran, pid) = (now + timeout - due, self.workers[index].pid);
-            let note = format!("{item}after {ran:.1?} in worker process {pid}");
-            job.work.sink.late(at, note);
-        }
-        self.item_error(id, at, TaskError::TimedOut, now);
+        let (ran, pid) = (now + timeout - due, self.workers[index].pid);
+        let late = Late::call(timeout, ran, pid);
+        self.item_error(id, at, TaskError::TimedOut(late), now);
         self.finish_if_settled(id);
         None
     }

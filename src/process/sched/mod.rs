@@ -673,12 +673,12 @@ impl Sched {
             return;
         };
         self.counters.count(0, 1);
+        let error = match job.work.numbered || job.work.each {
+            true => error.of_item(at),
+            false => error,
+        };
         if !job.work.each {
             job.pending = job.pending.saturating_sub(1);
-            let error = match job.work.numbered {
-                true => error.of_item(at),
-                false => error,
-            };
             return self.fail(id, at, error, now);
         }
         job.answer(1);

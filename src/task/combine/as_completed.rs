@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
+use super::into_tasks;
 use super::next::next;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
@@ -34,8 +35,8 @@ use crate::task::raw::{ReadyQueue, Task};
 /// ```
 ///
 /// Dropping it detaches the tasks whose results it has not returned.
-pub fn as_completed<T>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
-    let mut tasks: Vec<_> = tasks.into_iter().collect();
+pub fn as_completed<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> AsCompleted<T> {
+    let mut tasks = into_tasks(tasks);
     AsCompleted {
         ready: ReadyQueue::of(&mut tasks),
         left: tasks.len(),

@@ -30,7 +30,7 @@ use crate::task::raw::Task;
 /// # Cancel safety
 /// See [`as_completed`].
 pub fn as_completed_keyed<K, T>(
-    pairs: impl IntoIterator<Item = (K, Task<T>)>,
+    pairs: impl IntoIterator<Item = (K, impl Into<Task<T>>)>,
 ) -> AsCompletedKeyed<K, T> {
     let (keys, tasks): (Vec<_>, Vec<_>) = pairs
         .into_iter()

@@ -51,13 +51,26 @@ impl<T> Task<T> {
     /// ```
     /// let pool = trefoil::ThreadPool::with_threads(1);
     /// let texts = [pool.spawn(|| 6 * 7).map(|n| n.to_string()), pool.spawn(|| "plain".to_owned())];
-    /// assert_eq!(trefoil::try_join_all(texts).wait().unwrap(), ["42", "plain"]);
+    /// assert_eq!(trefoil::try_join_all(texts).join().unwrap(), ["42", "plain"]);
     /// ```
     #[track_caller]
     pub fn map<U: Send + 'static>(self, f: impl FnOnce(T) -> U + Send + 'static) -> Task<U>
     where
         T: Send + 'static,
     {
+        self.and_then(|value| Ok(f(value)))
+    }
+
+    /// Like [`map`](Task::map), for an `f` that may fail.
+    #[track_caller]
+    pub(super) fn and_then<U: Send + 'static>(
+        self,
+        f: impl FnOnce(T) -> Result<U, TaskError> + Send + 'static,
+    ) -> Task<U>
+    where
+        T: Send + 'static,
+    {
+        let tied = self.is_tied();
         let source = self.task_ref();
         let hook = source.report_hook();
         let (completer, mut mapped) = promise(CancelSource {
@@ -72,9 +85,10 @@ impl<T> Task<T> {
         }
         self.on_done(move |result| {
             completer.let_go();
-            let mapped = result.and_then(|value| catch(|| f(value)).map_err(TaskError::from));
+            let mapped = result.and_then(|value| catch(|| f(value)).map_err(TaskError::from)?);
             nested::last(completer.id(), || completer.complete(mapped));
         });
+        mapped.tie(tied);
         mapped
     }
 }

@@ -1,6 +1,5 @@
 //! Functions over tasks of any executors: wait for all of a list, for the first or for some; with a
-//! time limit; map or share a result. Those that wait for all or for the first also take other
-//! futures.
+//! time limit; map or share a result.
 //!
 //! A task's cell has one consumer. So each of these functions is that consumer: with the waker that
 //! it is polled with (`join_all`, `race`), with one of a ready queue (`try_join_all`,
@@ -8,6 +7,7 @@
 
 mod as_completed;
 mod as_completed_keyed;
+mod flatten;
 mod join;
 mod join_all;
 mod map;
@@ -17,7 +17,6 @@ mod race;
 mod select;
 mod shared_task;
 mod timeout;
-mod together;
 mod try_join_all;
 mod wait;
 
@@ -32,3 +31,16 @@ pub use shared_task::SharedTask;
 pub use timeout::{Timeout, timeout};
 pub use try_join_all::{TryJoinAll, try_join_all};
 pub use wait::{Until, Wait, wait};
+
+use crate::task::error::TaskError;
+use crate::task::raw::Task;
+
+/// The tasks of a list.
+fn into_tasks<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> Vec<Task<T>> {
+    tasks.into_iter().map(Into::into).collect()
+}
+
+/// The results of tasks that have all ended.
+fn results<T>(ended: Vec<Task<T>>) -> impl Iterator<Item = Result<T, TaskError>> {
+    ended.into_iter().map(Task::join)
+}

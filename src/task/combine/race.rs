@@ -1,114 +1,76 @@
-//! Waiting for the first task of a list, or the first future.
+//! Waiting for the first task of a list.
 //!
 //! Each task gets the waker of the waiting task, so the first to end wakes it. It then searches for
 //! the winner from the front. So every task is checked twice: to register, and to find the winner.
-//!
-//! Futures that are no tasks are polled here ([`Together`]).
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use super::together::Together;
+use super::into_tasks;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
-use crate::task::raw::{AnyTask, Task, as_tasks, closed, is_task, output_of};
+use crate::task::raw::Task;
 
-/// Waits for the first of `futures` to end and returns its output. For tasks, that is the result,
-/// which may be an error, and the other tasks are cancelled; other futures are dropped.
+/// Waits for the first of `tasks` to end, cancels the others, and returns its result, which may be
+/// an error.
 ///
-/// `.await` it, or, for tasks, call [`wait`](Race::wait) in blocking code. If several have ended,
-/// the first in order wins. Without any tasks the result is [`TaskError::Closed`].
+/// `.await` it, or call [`join`](Race::join) in blocking code. If several have ended, the first in
+/// order wins. Without any tasks the result is [`TaskError::Closed`].
 ///
 /// ```
 /// let (_never, slow) = trefoil::Completer::<u32>::new();
 /// let fast = trefoil::Task::ready(7);
-/// assert_eq!(trefoil::race([slow, fast]).wait().unwrap(), 7);
+/// assert_eq!(trefoil::race([slow, fast]).join().unwrap(), 7);
 /// ```
 ///
-/// Futures that are no tasks are polled in the task that awaits this, as
-/// [`join_all`](crate::join_all) does. A task inside a future that loses is detached, as it is
-/// wherever it is dropped. For a few futures of different types there is
-/// [`select!`](crate::select!).
-///
-/// ```
-/// use std::time::Duration;
-///
-/// let naps = [500, 1].map(async |ms| {
-///     trefoil::time::sleep(Duration::from_millis(ms)).await;
-///     ms
-/// });
-/// assert_eq!(trefoil::run(trefoil::race(naps)), 1);
-/// ```
-///
-/// # Panics
-/// If the list is empty and its type is not a task's: no future could ever win, and no error can be
-/// returned.
+/// For a few futures that are not tasks, of different types, there is [`select!`](crate::select!);
+/// or spawn them: `race(futures.map(trefoil::spawn))`.
 ///
 /// # Cancel safety
-/// Dropping it before the end detaches all tasks; no result is lost that could have been taken.
-/// Other futures are dropped.
-#[track_caller]
-pub fn race<F: IntoFuture>(futures: impl IntoIterator<Item = F>) -> Race<F::IntoFuture> {
-    let futures: Vec<_> = futures.into_iter().map(F::into_future).collect();
-    assert!(
-        !futures.is_empty() || is_task::<F::IntoFuture>(),
-        "a race of no futures never ends: look whether there are any before"
-    );
+/// Dropping it before the end drops the tasks: they are detached, or cancelled if they are
+/// [`cancel_on_drop`](Task::cancel_on_drop). No result is lost that could have been taken.
+pub fn race<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> Race<T> {
     Race {
-        futures,
-        others: None,
+        tasks: into_tasks(tasks),
     }
 }
 
 /// Returned by [`race`].
-#[must_use = "it waits only when awaited, or by `wait()`"]
-pub struct Race<F: Future> {
-    /// All futures, if they are tasks; otherwise the futures until the first poll.
-    futures: Vec<F>,
-    others: Option<Together<F>>,
+#[must_use = "it waits only when awaited, or by `join()`"]
+pub struct Race<T> {
+    tasks: Vec<Task<T>>,
 }
 
-impl<T> Race<Task<T>> {
+impl<T> Race<T> {
     /// Blocks until the first has ended.
     ///
     /// # Errors
     /// That of the winner. On an event-loop thread it never blocks: if no task has ended, the
-    /// result is [`TaskError::WouldBlock`], and all tasks are detached.
-    pub fn wait(self) -> Result<T, TaskError> {
+    /// result is [`TaskError::WouldBlock`], and all tasks are dropped.
+    pub fn join(self) -> Result<T, TaskError> {
         block_on(self).unwrap_or(Err(TaskError::WouldBlock))
     }
 }
 
-impl<F: Future> Future for Race<F> {
-    type Output = F::Output;
+impl<T> Future for Race<T> {
+    type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let Some(tasks) = as_tasks(&mut this.futures) else {
-            let others = Together::begun(&mut this.others, &mut this.futures);
-            let Some((_, output)) = ready!(others.poll_next(cx)) else {
-                return Poll::Pending; // it was polled again after its end
-            };
-            this.others = None;
-            return Poll::Ready(output);
-        };
-        if tasks.is_empty() {
-            return closed::<F>().map_or(Poll::Pending, Poll::Ready);
+        if this.tasks.is_empty() {
+            return Poll::Ready(Err(TaskError::Closed));
         }
         let has_ended =
-            |task: &mut AnyTask| task.cell().is_finished() || !task.register(cx.waker().clone());
-        let Some(winner) = tasks.iter_mut().position(has_ended) else {
+            |task: &mut Task<T>| task.is_finished() || !task.register(cx.waker().clone());
+        let Some(winner) = this.tasks.iter_mut().position(has_ended) else {
             return Poll::Pending;
         };
-        let mut losers = std::mem::take(&mut this.futures);
-        let output = output_of(losers.remove(winner));
+        let mut losers = std::mem::take(&mut this.tasks);
+        let winner = losers.remove(winner);
         cancel_all(losers);
-        Poll::Ready(output)
+        Poll::Ready(winner.join())
     }
 }
 
-// The futures are not moved once they are polled.
-impl<F: Future> Unpin for Race<F> {}
-
-debug!(impl<F: Future> Race<F>, self, of = self.futures.len());
+debug!(impl<T> Race<T>, self, of = self.tasks.len());

@@ -15,21 +15,22 @@ use pin_project_lite::pin_project;
 use crate::alarm::{self, Alarm};
 use crate::sync::block_on;
 use crate::task::error::TaskError;
+use crate::task::late::Late;
 
 /// Gives `future`, or the future that it becomes, at most `duration`, on any runtime or none.
 ///
 /// A [`Task`](crate::Task) that is timed out is detached and continues, unless it was made
 /// [`cancel_on_drop`](crate::Task::cancel_on_drop).
 ///
-/// `.await` it, or call [`wait`](Timeout::wait) in blocking code.
+/// `.await` it, or call [`join`](Timeout::join) in blocking code.
 ///
 /// ```
 /// use std::time::Duration;
 /// use trefoil::TaskError;
 ///
 /// let (_never, task) = trefoil::Completer::<u32>::new();
-/// let late = trefoil::timeout(Duration::from_millis(5), task).wait();
-/// assert!(matches!(late, Err(TaskError::TimedOut)));
+/// let late = trefoil::timeout(Duration::from_millis(5), task).join();
+/// assert!(matches!(late, Err(TaskError::TimedOut(_))));
 /// ```
 ///
 /// If the time is up while the event loop keeps the future from a socket, because other parts of
@@ -43,23 +44,23 @@ use crate::task::error::TaskError;
 /// # Cancel safety
 /// Dropping it drops the future, so it is as cancel safe as the future.
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
-    let alarm = Alarm::after(duration);
-    let future = future.into_future();
     Timeout {
-        future,
-        alarm,
+        future: future.into_future(),
+        alarm: Alarm::after(duration),
+        limit: duration,
         is_last: false,
     }
 }
 
 pin_project! {
     /// Returned by [`timeout`].
-    #[must_use = "it waits only when awaited, or by `wait()`"]
+    #[must_use = "it waits only when awaited, or by `join()`"]
     #[derive(Debug)]
     pub struct Timeout<F> {
         #[pin]
         future: F,
         alarm: Alarm,
+        limit: Duration,
         // The time is up, and the next poll is the last one.
         is_last: bool,
     }
@@ -71,7 +72,7 @@ impl<F: Future> Timeout<F> {
     /// # Errors
     /// [`TaskError::TimedOut`]; [`TaskError::WouldBlock`] on an event-loop thread, if the
     /// future was not ready at once.
-    pub fn wait(self) -> Result<F::Output, TaskError> {
+    pub fn join(self) -> Result<F::Output, TaskError> {
         block_on(self).unwrap_or(Err(TaskError::WouldBlock))
     }
 }
@@ -93,6 +94,6 @@ impl<F: Future> Future for Timeout<F> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(Err(TaskError::TimedOut))
+        Poll::Ready(Err(TaskError::TimedOut(Late::after(*this.limit))))
     }
 }

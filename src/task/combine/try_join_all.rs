@@ -1,128 +1,92 @@
-//! Waiting for every task of a list, or every future, until one fails.
+//! Waiting for every task of a list, until one fails.
 //!
 //! Tasks are checked in the order of completion. So the first failure in time, at any place in the
 //! list, ends the wait at once and cancels the rest. A task whose result was taken before counts as
 //! failed, in `Closed`.
-//!
-//! Futures that are no tasks are polled here ([`Together`]).
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::together::Together;
+use super::into_tasks;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
 use crate::task::handle::cancel_all;
-use crate::task::raw::{ReadyQueue, Task, as_tasks_of, output_of};
+use crate::task::raw::{ReadyQueue, Task};
 
-/// Waits for all `futures`, which may be tasks from any mixture of executors. Returns their values,
-/// in their order, or the first failure. A failure cancels the other tasks, or drops the other
-/// futures.
+/// Waits for all `tasks`, from any mixture of executors. Returns their values, in their order, or
+/// the first failure, which cancels the other tasks.
 ///
-/// `.await` it, or, for tasks, call [`wait`](TryJoinAll::wait) in blocking code.
+/// `.await` it, or call [`join`](TryJoinAll::join) in blocking code.
 ///
 /// ```
-/// let values = trefoil::try_join_all((0..3).map(trefoil::Task::ready)).wait();
+/// let values = trefoil::try_join_all((0..3).map(trefoil::Task::ready)).join();
 /// assert_eq!(values.unwrap(), [0, 1, 2]);
 ///
 /// let (completer, pending) = trefoil::Completer::<i32>::new();
 /// let (failing, failed) = trefoil::Completer::<i32>::new();
 /// drop(failing);
-/// assert!(trefoil::try_join_all([pending, failed]).wait().is_err());
+/// assert!(trefoil::try_join_all([pending, failed]).join().is_err());
 /// assert!(completer.is_cancelled());
 /// ```
 ///
-/// Futures that are no tasks are polled in the task that awaits this, as
-/// [`join_all`](crate::join_all) does. Their errors can be of any one type:
-///
-/// ```
-/// let lengths = ["12", "x", "34"].map(async |text: &str| text.parse::<u32>());
-/// assert!(trefoil::run(trefoil::try_join_all(lengths)).is_err());
-/// ```
+/// For futures that are not tasks, see [`join_all`](crate::join_all).
 ///
 /// # Errors
 /// The first failure in time.
 ///
 /// # Cancel safety
-/// Dropping it before its end detaches the tasks that have not ended; the values of the others are
-/// dropped with it. Other futures are dropped.
-pub fn try_join_all<F, T, E>(futures: impl IntoIterator<Item = F>) -> TryJoinAll<F::IntoFuture>
-where
-    F: IntoFuture<Output = Result<T, E>>,
-{
-    let mut futures: Vec<_> = futures.into_iter().map(F::into_future).collect();
-    let ready = as_tasks_of(&mut futures).map_or_else(ReadyQueue::default, ReadyQueue::of);
+/// Dropping it before its end drops the tasks: those that have not ended are detached, or cancelled
+/// if they are [`cancel_on_drop`](Task::cancel_on_drop). The values of the others are dropped.
+pub fn try_join_all<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> TryJoinAll<T> {
+    let mut tasks = into_tasks(tasks);
     TryJoinAll {
-        ready,
-        left: futures.len(),
-        futures,
-        others: None,
+        ready: ReadyQueue::of(&mut tasks),
+        left: tasks.len(),
+        tasks,
     }
 }
 
 /// Returned by [`try_join_all`].
-#[must_use = "it waits only when awaited, or by `wait()`"]
-pub struct TryJoinAll<F: Future> {
-    /// All futures, if they are tasks; otherwise the futures until the first poll.
-    futures: Vec<F>,
+#[must_use = "it waits only when awaited, or by `join()`"]
+pub struct TryJoinAll<T> {
+    tasks: Vec<Task<T>>,
     /// The numbers of the tasks that have ended.
     ready: ReadyQueue,
     left: usize,
-    others: Option<Together<F>>,
 }
 
-impl<T> TryJoinAll<Task<T>> {
+impl<T> TryJoinAll<T> {
     /// Blocks until all have ended, or one has failed.
     ///
     /// # Errors
     /// The first failure in time. On an event-loop thread it never blocks: if a task has not ended,
     /// the result is [`TaskError::WouldBlock`], and the rest are cancelled.
-    pub fn wait(mut self) -> Result<Vec<T>, TaskError> {
+    pub fn join(mut self) -> Result<Vec<T>, TaskError> {
         block_on(&mut self).unwrap_or_else(|| {
-            cancel_all(std::mem::take(&mut self.futures));
+            cancel_all(std::mem::take(&mut self.tasks));
             Err(TaskError::WouldBlock)
         })
     }
 }
 
-impl<F, T, E> Future for TryJoinAll<F>
-where
-    F: Future<Output = Result<T, E>>,
-{
-    type Output = Result<Vec<T>, E>;
+impl<T> Future for TryJoinAll<T> {
+    type Output = Result<Vec<T>, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let Some(tasks) = as_tasks_of(&mut this.futures) else {
-            let others = Together::begun(&mut this.others, &mut this.futures);
-            while let Some((number, output)) = ready!(others.poll_next(cx)) {
-                match output {
-                    Ok(value) => others.keep(number, Ok(value)),
-                    Err(error) => {
-                        this.others = None;
-                        return Poll::Ready(Err(error));
-                    }
-                }
-            }
-            return Poll::Ready(others.kept().collect());
-        };
         while this.left > 0 {
-            let key = ready!(this.ready.poll_next(cx));
+            let number = ready!(this.ready.poll_next(cx));
             this.left -= 1;
-            if tasks[key].error().is_some() {
+            if this.tasks[number].error().is_some() {
                 this.left = 0;
-                let mut rest = std::mem::take(&mut this.futures);
-                let failed = rest.swap_remove(key);
+                let mut rest = std::mem::take(&mut this.tasks);
+                let failed = rest.swap_remove(number);
                 cancel_all(rest);
-                return Poll::Ready(output_of(failed).map(|_| Vec::new()));
+                return Poll::Ready(failed.join().map(|_| Vec::new()));
             }
         }
-        let tasks = std::mem::take(&mut this.futures).into_iter();
-        Poll::Ready(tasks.map(output_of).collect())
+        Poll::Ready(super::results(std::mem::take(&mut this.tasks)).collect())
     }
 }
 
-// The futures are not moved once they are polled.
-impl<F: Future> Unpin for TryJoinAll<F> {}
-
-debug!(impl<F: Future> TryJoinAll<F>, self, left = self.left);
+debug!(impl<T> TryJoinAll<T>, self, left = self.left);

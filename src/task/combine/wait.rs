@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::into_tasks;
 use crate::alarm::Alarm;
 use crate::sync::block_on;
 use crate::task::error::TaskError;
@@ -15,6 +16,7 @@ use crate::task::raw::{ReadyQueue, Task};
 
 /// What [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Until {
     /// Until one has ended, with a value or an error.
     First,
@@ -28,27 +30,27 @@ pub enum Until {
 /// Waits until the condition holds or the time is up, and returns the tasks: those that have ended,
 /// and those that have not, each in their order.
 ///
-/// `.await` it, or call [`wait`](Wait::wait) in blocking code.
+/// `.await` it, or call [`join`](Wait::join) in blocking code.
 ///
 /// ```
 /// use std::time::Duration;
 /// use trefoil::{Completer, Task, Until};
 ///
 /// let (_never, slow) = Completer::new();
-/// let (done, pending) = trefoil::wait([slow, Task::ready(7)], Until::First, None).wait();
+/// let (done, pending) = trefoil::wait([slow, Task::ready(7)], Until::First, None).join();
 /// assert_eq!((done.len(), pending.len()), (1, 1));
-/// let (done, pending) = trefoil::wait(pending, Until::All, Some(Duration::from_millis(5))).wait();
+/// let (done, pending) = trefoil::wait(pending, Until::All, Some(Duration::from_millis(5))).join();
 /// assert_eq!((done.len(), pending.len()), (0, 1));
 /// ```
 ///
 /// # Cancel safety
 /// Dropping it detaches the tasks. To keep them, set a time limit instead.
 pub fn wait<T>(
-    tasks: impl IntoIterator<Item = Task<T>>,
+    tasks: impl IntoIterator<Item: Into<Task<T>>>,
     until: Until,
     time: Option<Duration>,
 ) -> Wait<T> {
-    let mut tasks: Vec<_> = tasks.into_iter().collect();
+    let mut tasks = into_tasks(tasks);
     Wait {
         ready: ReadyQueue::of(&mut tasks),
         left: tasks.len(),
@@ -59,7 +61,7 @@ pub fn wait<T>(
 }
 
 /// Returned by [`wait`].
-#[must_use = "it waits only when awaited, or by `wait()`"]
+#[must_use = "it waits only when awaited, or by `join()`"]
 pub struct Wait<T> {
     tasks: Vec<Task<T>>,
     ready: ReadyQueue,
@@ -71,7 +73,7 @@ pub struct Wait<T> {
 impl<T> Wait<T> {
     /// Blocks until the condition holds or the time is up. On an event-loop thread it returns at
     /// once.
-    pub fn wait(mut self) -> (Vec<Task<T>>, Vec<Task<T>>) {
+    pub fn join(mut self) -> (Vec<Task<T>>, Vec<Task<T>>) {
         block_on(&mut self).unwrap_or_else(|| self.split())
     }
 

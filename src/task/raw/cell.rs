@@ -27,7 +27,7 @@ use crate::loom::UnsafeCell;
 use crate::loom::atomic::AtomicU32;
 use crate::record::{self, Kind};
 use crate::task::error::TaskError;
-use crate::task::outcome::{AsValue, ByOutcome, Outcome, OutputRule};
+use crate::task::outcome::{AsResult, AsValue, OutputRule};
 use crate::task::state::{State, Suspend};
 use crate::task::traced;
 
@@ -128,11 +128,11 @@ where
     Newborn::new(Kind::Future).future(future, schedule, claimable)
 }
 
-/// Like [`future`], for a future whose output is a value or a task's result. No waiter claims it.
+/// Like [`future`], for a future whose output is the task's result. No waiter claims it.
 #[track_caller]
 pub(in crate::task) fn member<F, T, S>(future: F, schedule: S) -> (Runnable, Task<T>)
 where
-    F: Future<Output: Outcome<T>> + Send + 'static,
+    F: Future<Output = Result<T, TaskError>> + Send + 'static,
     T: Send + 'static,
     S: Schedule,
 {
@@ -290,9 +290,9 @@ impl<F: Future, S: Schedule> Make<F, F::Output, S> {
     };
 }
 
-impl<F: Future<Output: Outcome<T>>, T, S: Schedule> Make<F, T, S> {
+impl<F: Future<Output = Result<T, TaskError>>, T, S: Schedule> Make<F, T, S> {
     const MEMBER: VTable = VTable {
-        run: run_future::<F, T, S, ByOutcome, false>,
+        run: run_future::<F, T, S, AsResult, false>,
         ..Self::SCHEDULED
     };
 }

@@ -23,8 +23,9 @@ const CLAIMS: u32 = 16;
 /// Work that was started and will end: the handle that all executors return.
 ///
 /// Await it in async code on any runtime, or [`join`](Task::join) it in blocking code; both give
-/// `Result<T, TaskError>`. **Dropping it detaches it**: the work continues. It is one pointer in
-/// size, and the whole task is one allocation.
+/// `Result<T, TaskError>`. **Dropping it detaches it**: the work continues (unless it was made
+/// [`cancel_on_drop`](Task::cancel_on_drop)). It is one pointer in size, and the whole task is one
+/// allocation.
 ///
 /// A task's end becomes visible only after its closure or future has been dropped, so whatever it
 /// captured is free again. A future that panicked is dropped once the panic has been caught: its
@@ -50,7 +51,6 @@ const CLAIMS: u32 = 16;
 /// Awaiting `&mut task` is cancel safe: dropping that future loses nothing, and the task can be
 /// awaited or joined again.
 #[must_use = "a dropped task is detached: join it, await it, or say `detach()`"]
-#[repr(transparent)] // T20
 pub struct Task<T> {
     cell: ManuallyDrop<TaskRef>,
     _output: PhantomData<T>,
@@ -145,6 +145,18 @@ impl<T> Task<T> {
         lent.is_some()
     }
 
+    /// Sets whether dropping the handle cancels the task.
+    pub(in crate::task) fn tie(&self, tied: bool) {
+        if self.is_tied() != tied {
+            self.cell.header().state.tie(tied);
+        }
+    }
+
+    /// Whether dropping the handle cancels the task.
+    pub(in crate::task) fn is_tied(&self) -> bool {
+        self.cell.header().state.is_tied()
+    }
+
     /// The error that the task has ended with: `Closed` if the output was taken before.
     pub(in crate::task) fn error(&mut self) -> Option<&TaskError> {
         static TAKEN: TaskError = TaskError::Closed;
@@ -217,8 +229,10 @@ impl<T> Drop for Task<T> {
         // SAFETY: T6: the count leaves with the field, which is not used again: `self`
         // is being dropped.
         let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
-        if cell.header().state.look() == Look::Taken {
-            return; // dropping `cell` gives the count back
+        match cell.header().state.look() {
+            Look::Taken => return, // dropping `cell` gives the count back
+            Look::Pending if cell.header().state.is_tied() => _ = cell.cancel(),
+            Look::Pending | Look::Output => {}
         }
         match cell.header().state.drop_handle() {
             // SAFETY: T2: done, and the output is the handle's; not taken, as `look` has said.

@@ -23,12 +23,11 @@
 //!
 //! **Reading order.** `header` (what a cell is, and which thread may touch what), `run` (from a
 //! queue entry to the end), `cell` (what depends on types), `handle` and `promise` (the two sides),
-//! `queued` (what executors do with entries), `any_task` (which futures are tasks).
+//! `queued` (what executors do with entries).
 //!
 //! Tests: `checks/tests/models.rs` (loom), `tests/task/handle.rs`, `cell::tests`.
 #![allow(unsafe_code)]
 
-mod any_task;
 pub(in crate::task) mod cell;
 pub(in crate::task) mod current;
 pub(crate) mod free_list;
@@ -40,7 +39,6 @@ mod ready_queue;
 mod run;
 mod waker;
 
-pub(in crate::task) use any_task::{AnyTask, as_tasks, as_tasks_of, closed, is_task, output_of};
 pub(crate) use current::{Inherited, inherit};
 pub use handle::Task;
 pub(crate) use header::{Origin, Producer, Ran, Runnable, Schedule, TaskRef};

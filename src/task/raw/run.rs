@@ -383,7 +383,6 @@ impl TaskRef {
             id: self.id(),
             name: self.name().map(Box::from),
             site: self.spawned_at(),
-            details: self.side().and_then(|side| side.note.get().cloned()),
             error,
         };
         report.tell(self.report_hook());

@@ -1,0 +1,132 @@
+//! What is known of a task whose time was up.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What is known of a task whose time was up: in [`TaskError::TimedOut`](crate::TaskError::TimedOut).
+///
+/// ```
+/// use std::time::Duration;
+/// use trefoil::{ProcessPool, TaskError};
+///
+/// # trefoil::process::init();
+/// let procs = ProcessPool::with_workers(2)?;
+/// let endless = procs.call(|n: u32| while n == 1 { std::thread::yield_now() });
+/// let limit = Duration::from_millis(20);
+/// match endless.timeout(limit).map(0..3) {
+///     Err(TaskError::TimedOut(late)) => {
+///         assert_eq!((late.item(), late.limit()), (Some(1), Some(limit)));
+///         assert!(late.ran() >= Some(limit));
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Its `Default` knows nothing. Cloning it allocates, unless it knows nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Late(Option<Box<Known>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    item: Option<usize>,
+    ran: Option<Duration>,
+    limit: Option<Duration>,
+    worker: Option<u32>,
+}
+
+impl Late {
+    /// The limit of a wait was exceeded.
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self::default().with(|known| known.limit = Some(limit))
+    }
+
+    /// A call in the worker process `worker` was stopped after `ran`.
+    pub(crate) fn call(limit: Duration, ran: Duration, worker: u32) -> Self {
+        Self(Some(Box::new(Known {
+            item: None,
+            ran: Some(ran),
+            limit: Some(limit),
+            worker: Some(worker),
+        })))
+    }
+
+    pub(super) fn of_item(self, index: usize) -> Self {
+        self.with(|known| known.item = Some(index))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Known)) -> Self {
+        change(self.0.get_or_insert_default());
+        self
+    }
+
+    /// The index of the item of a `map`, `map_each` or `imap`.
+    #[must_use]
+    pub fn item(&self) -> Option<usize> {
+        self.0.as_ref()?.item
+    }
+
+    /// How long the call had run when it was stopped. `None` for a wait that was given up: the
+    /// awaited work may still be running.
+    #[must_use]
+    pub fn ran(&self) -> Option<Duration> {
+        self.0.as_ref()?.ran
+    }
+
+    /// The limit that was exceeded.
+    #[must_use]
+    pub fn limit(&self) -> Option<Duration> {
+        self.0.as_ref()?.limit
+    }
+
+    /// The process id of the worker that ran the call.
+    #[must_use]
+    pub fn worker(&self) -> Option<u32> {
+        self.0.as_ref()?.worker
+    }
+}
+
+/// "item 1: the time is up (limit 20ms), after 20.1ms in worker process 4711"
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Known {
+            item,
+            ran,
+            limit,
+            worker,
+        } = self.0.as_deref().copied().unwrap_or_default();
+        if let Some(index) = item {
+            write!(f, "item {index}: ")?;
+        }
+        f.write_str("the time is up")?;
+        if let Some(limit) = limit {
+            write!(f, " (limit {limit:?})")?;
+        }
+        if let Some(ran) = ran {
+            write!(f, ", after {ran:.1?}")?;
+        }
+        if let Some(pid) = worker {
+            write!(f, " in worker process {pid}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_it_knows() {
+        assert_eq!(Late::default().to_string(), "the time is up");
+        let limit = Duration::from_millis(20);
+        assert_eq!(
+            Late::after(limit).to_string(),
+            "the time is up (limit 20ms)"
+        );
+        let call = Late::call(limit, Duration::from_micros(20_100), 7).of_item(1);
+        let words = "item 1: the time is up (limit 20ms), after 20.1ms in worker process 7";
+        assert_eq!(call.to_string(), words);
+        assert_eq!((call.item(), call.worker()), (Some(1), Some(7)));
+    }
+}
