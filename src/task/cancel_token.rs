@@ -165,7 +165,7 @@ impl CancelToken {
 
     /// Waits until the token is cancelled, which may never happen.
     ///
-    /// `.await` it on any runtime, or call [`wait`](Cancelled::wait) in blocking code.
+    /// `.await` it on any runtime, or call [`join`](Cancelled::join) in blocking code.
     ///
     /// # Cancel safety
     /// Dropping it only removes its waker.

@@ -10,7 +10,8 @@
 //!
 //! **Rejected.** The standard library's `DefaultHasher`: for large items it takes as long as all
 //! else. A number for each item, in the record and before the item: it would not find an item whose
-//! end was overwritten. The crate `crc32fast`: two more crates in every user's build for these lines.
+//! end was overwritten. The crate `crc32fast`: two more crates in every user's build for these
+//! lines.
 //!
 //! Tests: below.
 
