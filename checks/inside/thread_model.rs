@@ -37,6 +37,8 @@ pub enum Broken {
     NoLookOfWaiter,
     /// Step 4: what a sleeper does that has seen work, but enough run without it.
     NoPublishOfSleeper,
+    /// The look of a publisher that finds, on its second, that the counts have changed.
+    NoThirdLook,
 }
 
 struct Slot {
@@ -122,6 +124,11 @@ impl Pool {
         }
     }
 
+    /// One that waited goes on.
+    pub fn outsider_goes_on(&self) {
+        self.waiters.end();
+    }
+
     /// Queues one item.
     pub fn push(&self) {
         self.queued.fetch_add(1, Ordering::Release);
@@ -148,24 +155,38 @@ impl Pool {
     }
 
     fn published(&self) {
-        let need = match self.broken {
+        let mut need = match self.broken {
             Broken::NoFence => self.sleep.need_after_offer(),
             _ => self.sleep.need_after_push(),
         };
-        // Few models have a watch: in a model time does not pass, and the stall rule would
-        // hide what the others look for.
-        if need == Some(Need::Watch) {
-            let gate = self.watched.lock().clone();
-            if let Some(gate) = gate
-                && self.sleep.begin_watch()
-            {
-                gate.open();
+        // As `Registry::wake_or_start`.
+        while let Some(now) = need {
+            if self.started(now) || self.broken == Broken::NoThirdLook {
+                return;
             }
+            need = self.sleep.need_after_push().filter(|next| *next != now);
         }
-        if need == Some(Need::Runner) && self.sleep.recruit() {
-            match self.unborn.lock().take() {
-                Some(slot) => slot.sleeper.wake(WakeReason::Work),
-                None => self.sleep.not_started(),
+    }
+
+    /// Wakes or starts what is needed. True: a thread or a watch had to be started.
+    fn started(&self, need: Need) -> bool {
+        match need {
+            // Few models have a watch: in a model time does not pass, and the stall rule would
+            // hide what the others look for.
+            Need::Watch => {
+                let gate = self.watched.lock().clone();
+                let gate = gate.filter(|_| self.sleep.begin_watch());
+                gate.inspect(|gate| gate.open()).is_some()
+            }
+            Need::Runner => {
+                let missing = self.sleep.recruit();
+                if missing {
+                    match self.unborn.lock().take() {
+                        Some(slot) => slot.sleeper.wake(WakeReason::Work),
+                        None => self.sleep.not_started(),
+                    }
+                }
+                missing
             }
         }
     }

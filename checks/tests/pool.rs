@@ -366,6 +366,39 @@ fn what_is_queued_while_another_thread_waits_is_watched() {
     explore(|| queue_vs_wait(Broken::No));
 }
 
+/// The same, where the thread from outside has waited for something else before.
+fn queue_vs_second_wait(broken: Broken) {
+    let pool = Pool::new(1, broken);
+    let gate = Arc::new(Gate::default());
+    pool.has_watch(&gate);
+    let worker = pool.worker(false);
+    pool.push();
+    let stuck = thread::spawn(move || worker.work(|| gate.pass(), || true));
+    pool.outsider_waits();
+    let other = pool.clone();
+    let publisher = thread::spawn(move || other.push());
+    pool.outsider_goes_on();
+    pool.outsider_waits();
+    publisher.join().unwrap();
+    stuck.join().unwrap();
+}
+
+#[test]
+fn what_is_queued_between_two_waits_is_watched() {
+    explore(|| queue_vs_second_wait(Broken::No));
+}
+
+#[test]
+fn the_models_catch_a_publisher_that_looks_twice() {
+    must_fail("no_third_look");
+}
+
+#[test]
+#[ignore = "fails on purpose: run by the_models_catch_a_publisher_that_looks_twice"]
+fn no_third_look() {
+    loom::model(|| queue_vs_second_wait(Broken::NoThirdLook));
+}
+
 /// The same, where a second worker goes to sleep although it sees the item, because the pool has
 /// become narrower.
 fn queue_vs_sleeper(broken: Broken) {

@@ -100,9 +100,10 @@ fn the_compiler_says_what_to_write() {
             &["`serde_core::de::Deserialize` is not general enough"],
         ),
         (
-            "let mut group = trefoil::TaskGroup::new(); group.add(async { 1 }); group.add(async { \"two\" }); drop(group); drop(procs);",
+            "let group = trefoil::TaskGroup::<u8>::new(); group.add(async { 1 }); drop(group); drop(procs);",
             &[
-                "a member of this group gives `{integer}` or `Result<{integer}, TaskError>`, and not `&str`",
+                "implement `Into<Task<u8>>`",
+                "required by a bound in `TaskGroup::<T>::add`",
             ],
         ),
         // And a right one passes.

@@ -16,7 +16,8 @@
 //! in a task and blocks it, a refused operation is polled again in the same round. That is noticed
 //! when no operation of any source was completed since it was refused: what polls it had nothing
 //! else to do. Then a new round begins, in which each source may complete one operation. (A
-//! combinator that polls a woken part again at once causes this, too, a limited number of times.)
+//! combinator that polls a woken part again at once causes this, too, a limited number of times. An
+//! executor that makes a new operation for each attempt is not noticed: it must wait, or return.)
 //! Each operation remembers its own refusal, because another one of the same source, which another
 //! part of the task has begun, proves nothing.
 //!

@@ -92,7 +92,8 @@ impl LoopHandle {
     ///   [`block_on`](Self::block_on).
     /// - [`time::now`](crate::time::now()) is the real time, also if the loop's clock is virtual.
     ///
-    /// Guards end in the reverse order, as scopes do. A loop that begins to run on this thread
+    /// Guards must end in the reverse order, as scopes do: each puts back the handle that was the
+    /// current one when it was made. A loop that begins to run on this thread
     /// meanwhile is the current one until it returns.
     ///
     /// ```
@@ -153,7 +154,7 @@ impl LoopHandle {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         current::refuse_nesting("LoopHandle::block_on");
-        match self.spawn(future).join() {
+        match self.spawn(future).cancel_on_drop().join() {
             Ok(output) => output,
             Err(TaskError::Panicked(panic)) => panic.resume_unwind(),
             Err(TaskError::WouldBlock) => panic!(

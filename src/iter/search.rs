@@ -88,19 +88,24 @@ where
         }
         reduced.transpose()
     };
-    let join = |left: Caught<S::Item>, right: Caught<S::Item>| match left?.branch(Seal) {
-        Err(failure) => {
-            discard(right);
-            Ok(failure)
-        }
-        Ok(left) => match right {
-            Ok(right) => catch(|| combine(left, right)),
+    let join =
+        |left: Caught<S::Item>, right: Caught<S::Item>| match left.map(|left| left.branch(Seal)) {
             Err(panic) => {
-                discard(left);
+                discard(right);
                 Err(panic)
             }
-        },
-    };
+            Ok(Err(failure)) => {
+                discard(right);
+                Ok(failure)
+            }
+            Ok(Ok(left)) => match right {
+                Ok(right) => catch(|| combine(left, right)),
+                Err(panic) => {
+                    discard(left);
+                    Err(panic)
+                }
+            },
+        };
     let reduced = divide_fixed(shape, source.open(Seal), fold, join);
     drop((source, f)); // before the result is returned: a destructor that panics would lose it
     reduced.map(resume)

@@ -342,7 +342,7 @@ impl<T> TaskGroup<T> {
     }
 
     /// Takes out the next member that has ended, in the order of completion; never waits. `None`:
-    /// no member has ended.
+    /// no member has ended. Futures that are not tasks are polled once if they were woken.
     ///
     /// ```
     /// use trefoil::{Completer, TaskGroup};
@@ -355,7 +355,6 @@ impl<T> TaskGroup<T> {
     /// assert!(matches!(group.try_next(), Some((ended, Ok(7))) if ended == id));
     /// assert!(group.is_empty());
     /// ```
-    /// Futures that are not tasks are polled once if they were woken.
     pub fn try_next(&mut self) -> Option<(TaskId, Result<T, TaskError>)> {
         match self.poll_ended(None) {
             Poll::Ready(ended) => ended.map(|member| (member.task.id(), member.task.join())),

@@ -40,7 +40,7 @@ impl<T> Task<T> {
     ///
     /// # Errors
     /// The error that the task ended with. [`TaskError::WouldBlock`] on an event-loop thread if the
-    /// task has not ended: the task is then detached. Also if a task joins itself, or if the task
+    /// task has not ended: the handle is then dropped. Also if a task joins itself, or if the task
     /// can only run on an event loop of this thread that is not running now. [`TaskError::Closed`]
     /// if its result was taken before, or if this process was forked since: the task's pool is the
     /// parent's.

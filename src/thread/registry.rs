@@ -376,12 +376,21 @@ impl Registry {
         if self.is_foreign() {
             return;
         }
-        let missing = match need {
-            Need::Runner => self.sleep.recruit(),
-            Need::Watch => self.sleep.begin_watch(),
-        };
-        if missing {
-            self.start(need);
+        let mut need = need;
+        loop {
+            let missing = match need {
+                Need::Runner => self.sleep.recruit(),
+                Need::Watch => self.sleep.begin_watch(),
+            };
+            if missing {
+                return self.start(need);
+            }
+            // The counts may have changed since they were looked at: then something else is needed,
+            // or a note of what may be needed later.
+            match self.sleep.need_after_push() {
+                Some(next) if next != need => need = next,
+                _ => return,
+            }
         }
     }
 

@@ -442,6 +442,36 @@ fn tasks_of_a_parents_pool_have_ended_in_closed() {
     assert_eq!(queued.unwrap().join().unwrap(), 8);
 }
 
+/// The closure of the parent's task, and what it owns, is not touched.
+fn a_parents_tied_task_is_left_alone_in_a_child() {
+    struct Drops(Arc<AtomicUsize>);
+    impl Drop for Drops {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let pool = ThreadPool::with_threads(1);
+    let (go, gone) = mpsc::channel::<()>();
+    let held_up = pool.spawn(move || gone.recv().unwrap());
+    let drops = Arc::new(AtomicUsize::new(0));
+    let mut tied: Vec<_> = (0..3)
+        .map(|_| {
+            let owned = Drops(drops.clone());
+            Some(pool.spawn(move || drop(owned)).cancel_on_drop())
+        })
+        .collect();
+    in_child(|| {
+        drop(tied[0].take());
+        assert!(matches!(tied[1].take().unwrap().join(), Err(TaskError::Closed)));
+        assert!(trefoil::join_all(tied[2].take()).join()[0].is_err());
+        assert_eq!(drops.load(Ordering::SeqCst), 0);
+    });
+    go.send(()).unwrap();
+    held_up.join().unwrap();
+    assert!(tied.into_iter().flatten().all(|task| task.join().is_ok()));
+    assert_eq!(drops.load(Ordering::SeqCst), 3);
+}
+
 fn a_parents_imap_can_be_looked_at_in_a_child() {
     let pool = ThreadPool::with_threads(2);
     let imaps: Vec<_> = (0..4)

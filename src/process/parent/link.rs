@@ -458,9 +458,9 @@ impl Link {
         }
     }
 
-    /// Whether the socket of a plain worker has taken bytes since the last call.
+    /// Whether the socket has taken bytes since the last call.
     pub(crate) fn has_taken(&mut self) -> bool {
-        std::mem::take(&mut self.took) && self.fast.is_none()
+        std::mem::take(&mut self.took)
     }
 
     fn sent(&mut self, mut bytes: usize) {

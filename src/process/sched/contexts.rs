@@ -22,6 +22,7 @@
 
 use std::time::Instant;
 
+use super::sent_frame::travels;
 use super::workers::{Has, Worker};
 use super::{Action, Sched};
 use crate::process::job::Job;
@@ -122,7 +123,9 @@ impl Sched {
         else {
             return;
         };
-        let head = Frame::Context { id, bytes: &[] }.head(context.piece.span().len());
+        let length = context.piece.span().len();
+        let head = Frame::Context { id, bytes: &[] }.head(length);
+        self.workers[index].context_travels += travels(length);
         let send = Action::Send(index, head, Some(context.piece.clone()));
         self.actions.push(send);
         let mut has = Has::Bytes;

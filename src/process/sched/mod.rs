@@ -602,6 +602,10 @@ impl Sched {
     /// arrived yet, and gets more time.
     pub(crate) fn takes(&mut self, worker: usize, now: Instant) {
         let by = now + self.policy.patience;
+        self.workers[worker].moved_at = now;
+        if !self.workers[worker].is_plain {
+            return;
+        }
         self.workers[worker].took_at = now;
         for frame in &mut self.workers[worker].frames {
             frame.recall.extend(by);

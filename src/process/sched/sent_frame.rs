@@ -87,6 +87,11 @@ pub(crate) struct SentFrame {
     pub(super) gates: Front,
 }
 
+/// How long so many bytes may take to arrive.
+pub(super) fn travels(bytes: usize) -> Duration {
+    Duration::from_nanos(10 * bytes as u64)
+}
+
 impl SentFrame {
     pub(crate) fn gate(&self) -> &Gate {
         self.gates.gate(self.sequence as usize)
@@ -112,7 +117,7 @@ impl SentFrame {
 
     /// How long it takes to arrive.
     pub(super) fn travels(&self) -> Duration {
-        Duration::from_nanos(10 * self.piece.span().len() as u64)
+        travels(self.piece.span().len())
     }
 
     /// Since when the next item has been in its present state: it has begun, or has not.

@@ -166,6 +166,11 @@ pub(crate) struct Worker {
     pub(crate) front_since: Instant,
     /// When a plain worker last received some bytes.
     pub(crate) took_at: Instant,
+    /// When the socket of any worker last took some bytes.
+    pub(crate) moved_at: Instant,
+    /// How long the contexts that it was sent may take to arrive and to be decoded, until it has
+    /// completed a frame.
+    pub(crate) context_travels: Duration,
     /// When to kill the worker, and because of which frame, which was cancelled or taken back.
     pub(crate) kill_at: Option<(Instant, u64)>,
     /// The contexts that it has, or is to have.
@@ -199,6 +204,8 @@ impl Worker {
             seals: RandomState::new(),
             front_since: now,
             took_at: now,
+            moved_at: now,
+            context_travels: Duration::ZERO,
             kill_at: None,
             contexts: HashMap::new(),
             machine: None,
@@ -319,6 +326,7 @@ impl Worker {
         if let Some(frame) = self.frames.pop_front() {
             self.cost -= frame.cost;
             self.front_since = now;
+            self.context_travels = Duration::ZERO;
         }
     }
 
@@ -336,13 +344,14 @@ impl Worker {
         since + patience + arriving.travels()
     }
 
-    /// When its first frame should have arrived.
+    /// When its first frame should have arrived, and the contexts before it.
     pub(crate) fn arrives_at(&self) -> Instant {
         let travels = self
             .frames
             .front()
             .map_or(Duration::ZERO, SentFrame::travels);
-        self.front_since.max(self.took_at) + travels
+        let since = self.front_since.max(self.moved_at);
+        since + travels + self.context_travels
     }
 
     /// When to wake it because it has not begun its first frame: it may sleep although it claims to

@@ -34,7 +34,8 @@ use crate::task::raw::{ReadyQueue, Task};
 /// assert_eq!(seen, [2, 1]);
 /// ```
 ///
-/// Dropping it detaches the tasks whose results it has not returned.
+/// Dropping it drops the tasks whose results it has not returned: they are detached, or cancelled if
+/// they are [`cancel_on_drop`](Task::cancel_on_drop).
 pub fn as_completed<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> AsCompleted<T> {
     let mut tasks = into_tasks(tasks);
     AsCompleted {
@@ -130,7 +131,7 @@ impl<T> IntoIterator for AsCompleted<T> {
 /// The blocking half of [`as_completed`]: `next` waits for the next result.
 ///
 /// On an event-loop thread it never blocks: it returns the results of tasks that have ended, and
-/// then one [`TaskError::WouldBlock`] for each other task, which is detached.
+/// then one [`TaskError::WouldBlock`] for each other task, which is dropped.
 pub struct AsCompletedIter<T> {
     results: AsCompleted<T>,
 }

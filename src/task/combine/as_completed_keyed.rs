@@ -94,7 +94,7 @@ impl<K, T> IntoIterator for AsCompletedKeyed<K, T> {
 /// The blocking half of [`as_completed_keyed`]: `next` waits for the next result.
 ///
 /// On an event-loop thread it never blocks: it returns the results of tasks that have ended, and
-/// then one [`TaskError::WouldBlock`] with the key of each other task, which is detached.
+/// then one [`TaskError::WouldBlock`] with the key of each other task, which is dropped.
 pub struct AsCompletedKeyedIter<K, T> {
     results: AsCompletedKeyed<K, T>,
 }

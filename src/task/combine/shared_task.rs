@@ -28,7 +28,8 @@ use crate::task::raw::{Task, TaskRef};
 /// assert_eq!(shared.join().unwrap(), thread.join().unwrap());
 /// ```
 ///
-/// Dropping all of the handles detaches the task.
+/// Dropping all of the handles detaches the task, or cancels it if it was made
+/// [`cancel_on_drop`](Task::cancel_on_drop).
 ///
 /// # Cancel safety
 /// Dropping one handle loses nothing for the others.

@@ -44,7 +44,8 @@ pub enum Until {
 /// ```
 ///
 /// # Cancel safety
-/// Dropping it detaches the tasks. To keep them, set a time limit instead.
+/// Dropping it drops the tasks: they are detached, or cancelled if they are
+/// [`cancel_on_drop`](Task::cancel_on_drop). To keep them, set a time limit instead.
 pub fn wait<T>(
     tasks: impl IntoIterator<Item: Into<Task<T>>>,
     until: Until,

@@ -231,7 +231,8 @@ impl<T> Drop for Task<T> {
         let cell = unsafe { ManuallyDrop::take(&mut self.cell) };
         match cell.header().state.look() {
             Look::Taken => return, // dropping `cell` gives the count back
-            Look::Pending if cell.header().state.is_tied() => _ = cell.cancel(),
+            // (In a forked child the parent's work is left alone.)
+            Look::Pending if cell.header().state.is_tied() && !cell.is_lost() => _ = cell.cancel(),
             Look::Pending | Look::Output => {}
         }
         match cell.header().state.drop_handle() {
