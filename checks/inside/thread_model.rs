@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::mailbox::Mailbox;
 use super::raw::pair_arc::PairArc;
-use super::sleep::{Need, Sleep, Sleeper, Waiters, WakeReason};
+use super::sleep::{Need, Recruited, Sleep, Sleeper, Waiters, WakeReason};
 use super::wake::WakeHandle;
 use super::{countdown, latch};
 use crate::loom::atomic::{AtomicUsize, Ordering};
@@ -161,32 +161,38 @@ impl Pool {
         };
         // As `Registry::wake_or_start`.
         while let Some(now) = need {
-            if self.started(now) || self.broken == Broken::NoThirdLook {
+            let recruited = self.satisfy(now);
+            if recruited != Recruited::Changed || self.broken == Broken::NoThirdLook {
                 return;
             }
-            need = self.sleep.need_after_push().filter(|next| *next != now);
+            need = self.sleep.need_after_push();
         }
     }
 
-    /// Wakes or starts what is needed. True: a thread or a watch had to be started.
-    fn started(&self, need: Need) -> bool {
+    /// Wakes or starts what is needed.
+    fn satisfy(&self, need: Need) -> Recruited {
         match need {
             // Few models have a watch: in a model time does not pass, and the stall rule would
             // hide what the others look for.
             Need::Watch => {
-                let gate = self.watched.lock().clone();
-                let gate = gate.filter(|_| self.sleep.begin_watch());
-                gate.inspect(|gate| gate.open()).is_some()
+                let Some(gate) = self.watched.lock().clone() else {
+                    return Recruited::Done;
+                };
+                let recruited = self.sleep.begin_watch();
+                if recruited == Recruited::Missing {
+                    gate.open();
+                }
+                recruited
             }
             Need::Runner => {
-                let missing = self.sleep.recruit();
-                if missing {
+                let recruited = self.sleep.recruit();
+                if recruited == Recruited::Missing {
                     match self.unborn.lock().take() {
                         Some(slot) => slot.sleeper.wake(WakeReason::Work),
                         None => self.sleep.not_started(),
                     }
                 }
-                missing
+                recruited
             }
         }
     }

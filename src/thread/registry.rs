@@ -24,7 +24,7 @@ use super::indices::Indices;
 use super::join::wake_policy::WakePolicy;
 use super::places::Threads;
 use super::queue::{Injector, Mode, Slots, Work};
-use super::sleep::{Need, Sleep, Waiters};
+use super::sleep::{Need, Recruited, Sleep, Waiters};
 use super::slot::{Seat, Slot};
 use crate::helper::contain;
 use crate::loom::Mutex;
@@ -378,25 +378,25 @@ impl Registry {
         }
         let mut need = need;
         loop {
-            let missing = match need {
+            let recruited = match need {
                 Need::Runner => self.sleep.recruit(),
                 Need::Watch => self.sleep.begin_watch(),
             };
-            if missing {
-                return self.start(need);
-            }
-            // The counts may have changed since they were looked at: then something else is needed,
-            // or a note of what may be needed later.
-            match self.sleep.need_after_push() {
-                Some(next) if next != need => need = next,
-                _ => return,
+            match recruited {
+                Recruited::Missing => return self.start(need),
+                Recruited::Done => return,
+                // Something else may be needed now, or a note of what may be needed later.
+                Recruited::Changed => match self.sleep.need_after_push() {
+                    Some(next) => need = next,
+                    None => return,
+                },
             }
         }
     }
 
     /// There is no progress: one more thread runs than should.
     pub(super) fn recruit_more(self: &Arc<Self>) {
-        if self.sleep.recruit_more() {
+        if self.sleep.recruit_more() == Recruited::Missing {
             self.start(Need::Runner);
         }
     }

@@ -34,7 +34,7 @@
 use std::time::Duration;
 
 use super::counts::{BLOCKED, Counts, RUNNING, WATCHED};
-use super::sleep::{Need, Sleep};
+use super::sleep::{Need, Recruited, Sleep};
 use crate::loom::atomic::{Ordering, fence};
 
 /// How long queued work may stand still while a worker waits: the period of the watch. Waits that
@@ -167,13 +167,19 @@ impl Sleep {
         now.running() >= self.wanted(now)
     }
 
-    /// True: the caller must start a watch, or say that there is none
+    /// `Missing`: the caller must start a watch, or say that there is none
     /// ([`end_watch`](Self::end_watch)).
     #[cold]
-    pub(in crate::thread) fn begin_watch(&self) -> bool {
+    pub(in crate::thread) fn begin_watch(&self) -> Recruited {
         let asleep = self.asleep.lock();
         let needed = |now: Counts| (self.need(now) == Some(Need::Watch)).then_some(now.0 + WATCHED);
-        !asleep.closed && self.update(needed)
+        if asleep.closed {
+            Recruited::Done
+        } else if self.update(needed) {
+            Recruited::Missing
+        } else {
+            Recruited::Changed
+        }
     }
 
     /// There is no watch any more. Afterwards the caller must look into the queues, as in step 5.
@@ -183,7 +189,7 @@ impl Sleep {
     }
 
     /// The watch saw no progress: one more thread is to run. As [`recruit`](Self::recruit).
-    pub(in crate::thread) fn recruit_more(&self) -> bool {
+    pub(in crate::thread) fn recruit_more(&self) -> Recruited {
         self.recruit_if(|_| true)
     }
 

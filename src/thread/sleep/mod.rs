@@ -30,6 +30,6 @@ mod waiters;
 mod width;
 
 pub(super) use blocked::STALL;
-pub(super) use sleep::{Need, Sleep, Sleeper, WakeReason};
+pub(super) use sleep::{Need, Recruited, Sleep, Sleeper, WakeReason};
 pub(super) use waiters::Waiters;
 pub(super) use width::KEEP_SPARE;

@@ -34,6 +34,17 @@ use crate::loom::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::loom::{Condvar, Mutex};
 use crate::thread::wake::WakeHandle;
 
+/// What came of a need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::thread) enum Recruited {
+    /// A thread or a watch must be started.
+    Missing,
+    /// Nothing more is to be done.
+    Done,
+    /// The counts have changed: look again.
+    Changed,
+}
+
 /// What queued work needs in order to be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::thread) enum Need {
@@ -270,26 +281,28 @@ impl Sleep {
     }
 
     /// Wakes a thread, if one is still needed, as [`need_after_push`](Self::need_after_push) has
-    /// found. True: all are awake, a thread must be started. It is counted already; undo that with
-    /// [`not_started`](Self::not_started) if the system refuses it.
+    /// found. `Missing`: all are awake, a thread must be started. It is counted already; undo that
+    /// with [`not_started`](Self::not_started) if the system refuses it.
     #[cold]
-    pub(in crate::thread) fn recruit(&self) -> bool {
+    pub(in crate::thread) fn recruit(&self) -> Recruited {
         self.recruit_if(|now| self.need(now) == Some(Need::Runner))
     }
 
     /// Like [`recruit`](Self::recruit), if `needed` is true of the counts.
-    pub(super) fn recruit_if(&self, needed: impl Fn(Counts) -> bool) -> bool {
+    pub(super) fn recruit_if(&self, needed: impl Fn(Counts) -> bool) -> Recruited {
         let mut asleep = self.asleep.lock();
-        let more = |now: Counts| needed(now).then_some(now.0 + RUNNING + SEARCHING);
-        if asleep.closed || !self.update(more) {
-            return false;
+        if asleep.closed {
+            return Recruited::Done;
         }
-        let sleeper = asleep.pop(self.width());
+        if !self.update(|now| needed(now).then_some(now.0 + RUNNING + SEARCHING)) {
+            return Recruited::Changed;
+        }
+        let Some(sleeper) = asleep.pop(self.width()) else {
+            return Recruited::Missing;
+        };
         drop(asleep);
-        if let Some(sleeper) = &sleeper {
-            sleeper.wake(WakeReason::Work);
-        }
-        sleeper.is_none()
+        sleeper.wake(WakeReason::Work);
+        Recruited::Done
     }
 
     /// Undoes the count of a thread that the system refused.
