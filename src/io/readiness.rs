@@ -59,7 +59,7 @@ pub(super) fn would_not_block(io: &impl AsFd, direction: Direction) -> io::Resul
         return Err(closed(io.as_fd().as_raw_fd()));
     }
     // (Of a pipe it means that nobody reads, so that a write does not block.)
-    if answer == PollFlags::ERR && socket_type(io).is_ok() {
+    if answer == PollFlags::ERR && socket_type(io.as_fd()).is_ok() {
         return Ok(Completed::Reported(()));
     }
     Ok(Completed::Full(()))
