@@ -28,7 +28,7 @@ use crate::sys::refused::is_crowded;
 use crate::sys::sockets::SEND;
 
 /// How long to wait until a message is sent again that the kernel has refused although there is
-/// room: no event tells when it takes it.
+/// room: no event reports when it takes it.
 const CROWDED: Duration = Duration::from_millis(5);
 
 /// Our end.
@@ -129,7 +129,7 @@ impl Control {
         }
         let own = self.clone();
         let thread = thread::Builder::new().name("trefoil-control".to_owned());
-        // (Without a thread the next message tries again.)
+        // (Without a thread, what is left waits until the next message is sent.)
         unsent.has_thread = thread.spawn(move || own.send_rest()).is_ok();
     }
 
