@@ -13,15 +13,22 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
 use crate::sys::executable;
 
-/// The SHA-256 of the program's file, and how many bytes it has.
+/// The SHA-256 of the program's file, and how many bytes it has. It is computed once: all later
+/// pools copy the same file.
 pub(crate) fn own_hash() -> Result<(String, u64), String> {
+    static OWN: OnceLock<(String, u64)> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Ok(own.clone());
+    }
     let own = executable::path().and_then(File::open).and_then(hash);
-    own.map_err(|error| format!("the program's file cannot be read: {error}"))
+    let own = own.map_err(|error| format!("the program's file cannot be read: {error}"))?;
+    Ok(OWN.get_or_init(|| own).clone())
 }
 
 /// The SHA-256 of a file, and how many bytes it has.
