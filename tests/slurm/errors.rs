@@ -96,7 +96,7 @@ tests! {
 
     fn a_job_that_runs_and_says_nothing_is_replaced() {
         if std::env::var_os("TREFOIL_FULL").is_none() {
-            return print!("(skipped: it takes more than a minute; `TREFOIL_FULL=1`) ");
+            return print!("(skipped: it takes half a minute; `TREFOIL_FULL=1`) ");
         }
         let own = std::env::current_exe().unwrap();
         for slurm in [Slurm::sbatch(), Slurm::srun()] {
@@ -109,6 +109,7 @@ tests! {
             );
             let script = program(&folder, "some", script.as_bytes());
             let slurm = folder.slurm(slurm).executable(script).nodes(2..=2);
+            let slurm = slurm.patience(Duration::from_secs(60));
             let procs = ProcessPool::builder().on(slurm).build().unwrap();
             until(|| procs.worker_pids().len() == 2);
             assert_eq!(procs.map(0..30u64, |n| n + 1).unwrap(), (1..31).collect::<Vec<_>>());

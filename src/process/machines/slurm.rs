@@ -164,6 +164,9 @@ impl Slurm {
     /// How long Slurm may leave the pool without any worker. Default: 5 minutes. Then `build`, or
     /// what waits to run, ends in an error that has Slurm's reason, and what is queued at Slurm
     /// is cancelled.
+    ///
+    /// A job that runs and has not called back for a fifth of this (but at least ten seconds) is
+    /// replaced by another, unless the executable is copied to its node.
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit.min(LONGEST_LIMIT);
         self

@@ -9,9 +9,9 @@
 //! killed, the node is out of reach): then it would hold its place for minutes. So the job of each
 //! worker that has ended is ended here after [`LINGER`].
 //!
-//! A job that ends before it has called back, or has run for [`SILENCE`] by then and is ended here,
-//! is replaced by another, since the fault may be its node's. After [`MOST_EARLY_ENDS`] of them, or
-//! if there is no other job, the callers get its last words, with what to do about them.
+//! A job that ends before it has called back, or has run for too long by then ([`silence`]) and is
+//! ended here, is replaced by another, since the fault may be its node's. After [`MOST_EARLY_ENDS`]
+//! of them, or if there is no other job, the callers get its last words, with what to do about them.
 //!
 //! Tests: `tests/slurm/`, and below.
 
@@ -46,9 +46,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the connections that should carry nothing are checked for errors.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a job may run without calling back: a worker may take ten seconds to reach `init`, and
-/// its node some time to load it. (Not where it may wait for a copy of the executable.)
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long a job may run without calling back: a fifth of the pool's patience, so that a pool
+/// with no other worker has time for another job; but at least ten seconds, which a worker may take
+/// to reach `init`. (Not where it may wait for a copy of the executable.)
+fn silence(patience: Duration) -> Duration {
+    (patience / 5).max(Duration::from_secs(10))
+}
 
 /// How long a job may take to end after its worker.
 const LINGER: Duration = Duration::from_secs(2);
@@ -186,8 +189,7 @@ impl Attending {
         };
         match submitted {
             Ok(ids) => {
-                let mut state = self.shared.state.lock();
-                state.pending.extend(ids.into_iter().map(|id| (id, now)));
+                self.shared.state.lock().await_jobs(ids, now);
                 self.look = Some((now + SQUEUE_INTERVALS[0], SQUEUE_INTERVALS[0]));
             }
             Err(error) => self
@@ -281,11 +283,15 @@ impl Attending {
             self.missing = missing;
         }
         let silent = self.find_silent(&pending, listed.as_deref().unwrap_or_default(), now);
+        // (While Slurm answered, some may have called back.)
+        let silent = self.shared.state.lock().give_up(silent);
         self.end_jobs(&silent);
         for id in silent {
+            let limit = silence(self.shared.patience);
             self.why_ended = Some(format!(
-                "it runs, and has said nothing for {SILENCE:?}: is its node in order, and does \
-                 `main` wait for something before `trefoil::init()`? (job {id})"
+                "it runs, and has said nothing for {limit:?}: is its node in order, and does \
+                 `main` wait for something before `trefoil::init()`? `patience` gives it more time \
+                 (job {id})"
             ));
             ended.push(id);
         }
@@ -445,7 +451,7 @@ impl Attending {
         let late = self
             .silent
             .iter()
-            .filter(|(_, since)| now >= **since + SILENCE);
+            .filter(|(_, since)| now >= **since + silence(self.shared.patience));
         late.map(|(id, _)| id.clone()).collect()
     }
 

@@ -6,7 +6,7 @@
 //! submits jobs, and ends what is too many or left. Here a new connection becomes a worker
 //! ([`SlurmState::answer`]).
 //!
-//! Tests: `tests/slurm/`.
+//! Tests: below; `tests/slurm/`.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{Shutdown, TcpStream};
@@ -64,6 +64,21 @@ impl State {
     /// The workers that have called back.
     pub(crate) fn here(&self) -> impl Iterator<Item = &Arrived> {
         self.ready.iter().chain(self.present.values())
+    }
+
+    /// Makes these submitted jobs pending, except those that have called back already.
+    pub(crate) fn await_jobs(&mut self, ids: Vec<String>, now: Instant) {
+        for id in ids {
+            if self.here().all(|arrived| arrived.submitted != id) {
+                self.pending.insert(id, now);
+            }
+        }
+    }
+
+    /// Waits no longer for those of these jobs that have not called back, and returns them.
+    pub(crate) fn give_up(&mut self, mut ids: Vec<String>) -> Vec<String> {
+        ids.retain(|id| self.pending.remove(id).is_some());
+        ids
     }
 }
 
@@ -161,5 +176,38 @@ impl SlurmState {
         state.failed = Some((words, Instant::now()));
         drop(state);
         self.tell();
+    }
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn arrived(job: &str) -> Arrived {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Arrived {
+            tells: stream.try_clone().unwrap(),
+            stream,
+            submitted: job.to_owned(),
+            job: job.to_owned(),
+            number: 0,
+            since: Instant::now(),
+            is_cut: false,
+        }
+    }
+
+    #[test]
+    fn a_worker_that_has_called_back_is_neither_awaited_nor_given_up() {
+        let ids = || vec!["7_0".to_owned(), "7_1".to_owned()];
+        let mut state = State::default();
+        state.ready.push_back(arrived("7_0")); // before `sbatch` has ended
+        state.await_jobs(ids(), Instant::now());
+        assert_eq!(state.pending.keys().collect::<Vec<_>>(), ["7_1"]);
+        assert_eq!(state.give_up(ids()), ["7_1"]);
+        assert!(state.pending.is_empty());
+        assert!(state.give_up(ids()).is_empty());
     }
 }
