@@ -1,5 +1,7 @@
 //! `build` says in words what is wrong.
 
+use std::process::Command;
+
 use trefoil::ProcessPool;
 use trefoil::process::PoolError;
 use trefoil::process::machines::Dask;
@@ -8,6 +10,41 @@ use crate::cluster::{
     Cluster, certificate, directory, python, python_in, python_with, python_with_certificate,
 };
 use crate::support::{Test, tests};
+
+const GATEWAY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/process/machines/dask_gateway.py"
+);
+
+/// Has a worker of Dask look for the program where something else is, which is of the same size.
+const AT_THE_PATH: &str = r#"
+import hashlib, os, runpy, signal, sys, types
+signal.alarm(60)
+Holder = runpy.run_path(sys.argv[1])["Holder"]
+directory = sys.argv[2]
+
+def image(path, size, data):
+    holder = Holder.__new__(Holder)
+    holder.config = {"path": path, "size": size, "sha256": hashlib.sha256(data).hexdigest()}
+    holder.worker = types.SimpleNamespace(local_directory=directory)
+    holder.image = None
+    holder.look_for_image()
+    return holder.image
+
+fifo = os.path.join(directory, "fifo")
+os.mkfifo(fifo)
+assert image(fifo, 0, b"") is None
+assert image("/dev/zero", 0, b"") is None
+assert image(directory, os.stat(directory).st_size, b"") is None
+file = os.path.join(directory, "program")
+with open(file, "wb") as program:
+    program.write(b"program")
+assert image(file, 7, b"program") is not None
+assert image(file, 7, b"another") is None
+assert image(file, 6, b"progra") is None, "it is longer"
+# A file of the kernel's: it has the size 0, and is longer when it is read. No more is read than the size.
+assert image("/proc/self/stat", 0, b"") is not None
+"#;
 
 /// The error of `build`.
 fn refusal(dask: Dask) -> String {
@@ -50,6 +87,13 @@ tests! {
         let procs = ProcessPool::builder().on(dask).build();
         assert!(!mark.exists(), "{procs:?}");
         assert_eq!(procs.unwrap().map(1..=3u64, |n| n * n).unwrap(), [1, 4, 9]);
+    }
+
+    fn what_is_at_the_programs_path_keeps_no_worker_waiting() {
+        let directory = directory("path");
+        std::fs::create_dir_all(&directory).unwrap();
+        let run = Command::new(python()).args(["-c", AT_THE_PATH, GATEWAY]).arg(&directory).output().unwrap();
+        assert!(run.status.success(), "{run:?}");
     }
 
     fn an_address_that_will_not_do() {

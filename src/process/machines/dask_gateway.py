@@ -88,6 +88,7 @@ import select
 import signal
 import socket
 import ssl
+import stat
 import struct
 import subprocess
 import threading
@@ -541,9 +542,11 @@ class Holder(WorkerPlugin):
     def look_for_image(self):
         """Looks for the same executable at the same path on this machine: then it need not be sent."""
         try:
-            with open(self.config["path"], "rb") as file:
-                if os.fstat(file.fileno()).st_size == self.config["size"]:
-                    self.image = self.copy(iter(lambda: file.read(1 << 20), b""))
+            # It may be anybody's: opening a FIFO would wait, and the end of a file that grows may never come.
+            with open(self.config["path"], "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+                there = os.fstat(file.fileno())
+                if stat.S_ISREG(there.st_mode) and there.st_size == self.config["size"]:
+                    self.image = self.copy([file.read(self.config["size"])])
         except OSError:
             return  # it is sent
 
