@@ -52,7 +52,7 @@ use crate::process::payload::attachments::Attachment;
 use crate::process::payload::scope;
 use crate::sys::descriptor::OwnedFile;
 use crate::sys::poll::poll;
-use crate::sys::{broken_pipe, conduit, ends, files, large_pages};
+use crate::sys::{broken_pipe, conduit, ends, files, free_memory, large_pages};
 
 /// How long a record may be (W21). A channel has the longest ones that its pipe has room for.
 const LENGTHS: [usize; 4] = [LONG, 64, 32, SHORT];
@@ -397,6 +397,10 @@ impl ChannelPipe {
         if !inside {
             return Err(broken("it lies nowhere"));
         }
+        // (The file may have holes, so its size says little about what it holds.)
+        if length > conduit::held(&self.file) {
+            return Err(broken("it is longer than all that is there"));
+        }
         let item = self.read(offset, length);
         self.release(offset, length);
         item
@@ -405,6 +409,7 @@ impl ChannelPipe {
     fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, PipeError> {
         let failed = |why: String| PipeError::Broken(format!("it cannot be read: {why}"));
         let (mut item, length) = (Vec::new(), usize::try_from(length).unwrap_or(usize::MAX));
+        free_memory::check(length).map_err(|error| failed(error.to_string()))?;
         let room = item.try_reserve_exact(length);
         room.map_err(|error| failed(error.to_string()))?;
         large_pages::advise(&mut item);
@@ -565,6 +570,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_hole_is_no_item() {
+        let (tx, rx) = ChannelPipe::pair(9).unwrap();
+        let claimed: u64 = 64 << 20;
+        let mut record = tx.pack(&[7; 300]).unwrap();
+        let behind = elsewhere(&record).0 / PAGE as u64 + 1;
+        let size = behind * PAGE as u64 + claimed;
+        rustix::fs::ftruncate(&tx.file, size).unwrap();
+        record[PLACE].copy_from_slice(&behind.to_le_bytes()[..PLACE.len()]);
+        record[LENGTH].copy_from_slice(&claimed.to_le_bytes()[..LENGTH.len()]);
+        // Even one whose checksum is right.
+        let zeros = vec![0; claimed as usize];
+        record[CHECKSUM].copy_from_slice(&checksum(&zeros).to_le_bytes());
+        tx.send(&record).unwrap();
+        assert!(matches!(rx.receive(), Err(PipeError::Broken(_))));
     }
 
     #[test]

@@ -41,6 +41,11 @@ pub(crate) fn file(length: usize) -> io::Result<OwnedFd> {
     memory_file::create_growing("trefoil-channel", length)
 }
 
+/// How many bytes the file holds, in whole pages: its length without its holes.
+pub(crate) fn held(file: impl AsFd) -> u64 {
+    rustix::fs::fstat(file).map_or(0, |stat| stat.st_blocks as u64 * 512)
+}
+
 /// Gives a part of the file back to the system, in whole pages.
 pub(crate) fn release(file: impl AsFd, offset: u64, length: u64) {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
