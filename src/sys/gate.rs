@@ -22,9 +22,11 @@
 //!
 //! **A worker that overwrites it.** An item may write here what it likes, also that it has not
 //! begun. So the parent puts a random number into the gate when it opens it, the *seal*, and the
-//! worker erases that after it has taken the first item and before that item's code runs: the code
+//! worker erases that after it has taken the first item and before that item's code runs: the item
 //! cannot put back what it has never seen. A frame whose seal is broken has begun, whatever the
-//! word says. The parent also remembers what it has once seen to have begun, and how long it has
+//! word says. This protects against the item itself, and not against what an earlier item has left
+//! in the same worker: a thread that reads the seal before the worker erases it can put it back. A
+//! plain worker shares no gate. The parent also remembers what it has once seen to have begun, and how long it has
 //! seen it (`process::sched::sent_frame`). Every other lie costs the liar's own frame: what it has
 //! is reduced to what it was sent.
 //!
