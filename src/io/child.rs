@@ -255,8 +255,8 @@ impl Child {
     /// Closes its input, waits until it has ended, and returns its status and everything that it
     /// wrote to the pipes that were not taken.
     ///
-    /// It waits until the *pipes* end, both of them also if reading one fails: a grandchild that has
-    /// inherited one delays it.
+    /// It waits until the *pipes* end, both of them also if reading one fails: a grandchild that
+    /// has inherited one delays it.
     ///
     /// # Errors
     ///

@@ -26,9 +26,9 @@
 //! cannot put back what it has never seen. A frame whose seal is broken has begun, whatever the
 //! word says. This protects against the item itself, and not against what an earlier item has left
 //! in the same worker: a thread that reads the seal before the worker erases it can put it back. A
-//! plain worker shares no gate. The parent also remembers what it has once seen to have begun, and how long it has
-//! seen it (`process::sched::sent_frame`). Every other lie costs the liar's own frame: what it has
-//! is reduced to what it was sent.
+//! plain worker shares no gate. The parent also remembers what it has once seen to have begun, and
+//! how long it has seen it (`process::sched::sent_frame`). Every other lie costs the liar's own
+//! frame: what it has is reduced to what it was sent.
 //!
 //! Rejected: claiming many items at a time, because the claimed ones may wait behind a long one;
 //! beginning an item without an atomic operation (`docs/DESIGN.md`).

@@ -11,7 +11,8 @@
 //!
 //! A job that ends before it has called back, or has run for too long by then ([`silence`]) and is
 //! ended here, is replaced by another, since the fault may be its node's. After [`MOST_EARLY_ENDS`]
-//! of them, or if there is no other job, the callers get its last words, with what to do about them.
+//! of them, or if there is no other job, the callers get its last words, with what to do about
+//! them.
 //!
 //! Tests: `tests/slurm/`, and below.
 

@@ -34,8 +34,8 @@ use crate::task::raw::{ReadyQueue, Task};
 /// assert_eq!(seen, [2, 1]);
 /// ```
 ///
-/// Dropping it drops the tasks whose results it has not returned: they are detached, or cancelled if
-/// they are [`cancel_on_drop`](Task::cancel_on_drop).
+/// Dropping it drops the tasks whose results it has not returned: they are detached, or cancelled
+/// if they are [`cancel_on_drop`](Task::cancel_on_drop).
 pub fn as_completed<T>(tasks: impl IntoIterator<Item: Into<Task<T>>>) -> AsCompleted<T> {
     let mut tasks = into_tasks(tasks);
     AsCompleted {
