@@ -28,7 +28,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, OFlags, SealFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{FallocateFlags, MemfdFlags, OFlags, SealFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown as Half};
 use support::{Dice, Scratch, Test, census, forever, note, nothing_left_since, pool, tests, until};
 use trefoil::{Bulk, ProcessPool, Shutdown, TaskError};
@@ -379,14 +379,14 @@ tests! {
     /// With the head of a long record, byte by byte, so that nothing claims them.
     fn descriptors_that_are_not_claimed_are_few() {
         fn floods(_: ()) {
-            let null = File::open("/dev/null").unwrap();
+            let memory = rustix::fs::memfd_create("x", MemfdFlags::CLOEXEC).unwrap();
             let mut bytes = endless_head();
             bytes.extend([2; 100]);
             for byte in bytes {
-                if !say_with(&[byte], null.as_fd(), 253) {
+                if !say_with(&[byte], memory.as_fd(), 253) {
                     break;
                 }
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(SHORT);
             }
             forever::<()>();
         }
@@ -428,27 +428,42 @@ tests! {
         goes_on(procs);
     }
 
-    /// The worker's is the last but one handle of a connection that lingers for a minute.
+    /// The worker sends connections that linger for a minute, again and again, and has no handles
+    /// of its own left. The first such message ends its link, and one thread closes them.
     fn a_descriptor_whose_close_takes_long_holds_up_nobody() {
-        fn sends_a_lingering_one(_: ()) {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        const MESSAGES: usize = 20;
+        fn lingering(listener: &TcpListener) -> TcpStream {
             let mut one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let (other, _) = listener.accept().unwrap();
             let minute = Some(Duration::from_secs(60));
             rustix::net::sockopt::set_socket_linger(&one, minute).unwrap();
             one.set_nonblocking(true).unwrap();
             while one.write(&[0; 65536]).is_ok() {}
             one.set_nonblocking(false).unwrap();
-            // With a record that means little and does not claim it, and whose end comes later.
-            let (first, rest) = (&record(TAKEN_UP, &[])[..1], &record(TAKEN_UP, &[])[1..]);
-            say_with(first, one.as_fd(), 1);
-            drop(one);
-            say(rest);
-            std::mem::forget(other);
+            one
         }
+        fn sends_lingering_ones(_: ()) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            for _ in 0..MESSAGES {
+                let one = lingering(&listener);
+                std::mem::forget(listener.accept().unwrap());
+                // With a record that means little and does not claim it, and whose end comes later.
+                let (first, rest) = (&record(TAKEN_UP, &[])[..1], &record(TAKEN_UP, &[])[1..]);
+                if !say_with(first, one.as_fd(), 100) {
+                    break;
+                }
+                drop(one);
+                say(rest);
+            }
+            forever::<()>();
+        }
+        let before = descriptors().len();
         let procs = pool(1);
-        procs.spawn((), sends_a_lingering_one).join_timeout(LIMIT).unwrap();
+        let mut task = procs.call(sends_lingering_ones).timeout(LIMIT).spawn(());
+        let ended = task.join_timeout(LIMIT);
+        assert!(matches!(ended, Err(TaskError::WorkerDied(_))), "{ended:?}");
+        assert!(descriptors().len() < before + 150, "only one message was received");
         goes_on(procs);
+        until(|| descriptors().len() <= before + 3);
     }
 
     /// It has the stream of the worker, whose end the parent sees meanwhile.

@@ -479,7 +479,7 @@ impl Link {
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> ReceiveOutcome {
         let arrivals = &mut self.extras.arrivals;
         loop {
-            match arrivals.receive(&self.child.socket, buffer, RECEIVE) {
+            match arrivals.receive_from_worker(&self.child.socket, buffer, RECEIVE) {
                 Ok(0) => return ReceiveOutcome::End,
                 Ok(count) => {
                     let new = arrivals.received.saturating_sub(self.heard);

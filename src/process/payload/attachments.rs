@@ -21,8 +21,8 @@
 //! ([`Arrivals::used`]). A number does not say what kind of descriptor it stands for: the code that
 //! uses the descriptor checks.
 //!
-//! **Bounds.** [`MOST_ARRIVALS`], and `in_hand`. A descriptor whose close may wait, which is none
-//! that this crate sends, is closed on a helper thread.
+//! **Bounds.** [`MOST_ARRIVALS`], and `in_hand`. A worker sends no descriptor whose close may wait.
+//! One that does is heard no more, and what came is left to [`refused`](super::refused).
 //!
 //! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
 //! may keep a copy that it does not use.
@@ -47,7 +47,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::in_hand::InHand;
-use crate::helper;
+use super::refused;
 use crate::loom::Mutex;
 use crate::sys::descriptor::{OwnedFile, any_descriptor};
 use crate::sys::handover;
@@ -195,24 +195,6 @@ pub(crate) struct Descriptors {
     in_hand: InHand,
 }
 
-impl Drop for Descriptors {
-    fn drop(&mut self) {
-        close(&mut self.attachments);
-    }
-}
-
-/// Closes these, unless other values have them, and those whose close may wait on another thread.
-fn close(attachments: &mut Vec<(u64, Arc<Attachment>)>) {
-    let is_slow = |(_, one): &mut (u64, Arc<Attachment>)| {
-        Arc::strong_count(one) == 1 && !handover::closes_at_once(&**one)
-    };
-    let slow: Vec<_> = attachments.extract_if(.., is_slow).collect();
-    attachments.clear();
-    if !slow.is_empty() {
-        let _ = helper::start(move || drop(slow));
-    }
-}
-
 /// Why a descriptor has not arrived.
 const TOO_MANY: &str =
     "its descriptor has not arrived: this process may not open more (RLIMIT_NOFILE)";
@@ -227,7 +209,7 @@ impl Descriptors {
         match InHand::take(self.attachments.len()) {
             Some(in_hand) => self.in_hand = in_hand,
             None => {
-                close(&mut self.attachments);
+                self.attachments.clear();
                 self.lost.get_or_insert_with(|| TOO_MANY.to_owned());
             }
         }
@@ -253,22 +235,50 @@ pub(crate) struct Arrivals {
     queue: VecDeque<(Descriptors, u64)>,
     /// How many bytes have been received.
     pub(crate) received: u64,
+    /// A descriptor has come that no peer sends.
+    is_broken: bool,
 }
 
 impl Arrivals {
-    /// Receives bytes into `buffer`, and the descriptors that come with them. The error
-    /// `TOOMANYREFS` means that the peer sends too many descriptors without claiming them.
+    /// Receives bytes from the parent into `buffer`, and the descriptors that come with them. The
+    /// error `TOOMANYREFS` means that the peer sends too many descriptors without claiming them.
     pub(crate) fn receive(
         &mut self,
         socket: impl AsFd,
         buffer: &mut [u8],
         flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
+        let received = handover::receive(socket, buffer, flags)?;
+        self.keep(received)
+    }
+
+    /// The same, from a worker. The error `PROTO` means that it has sent a descriptor whose close
+    /// may wait; nothing more is received then.
+    pub(crate) fn receive_from_worker(
+        &mut self,
+        socket: impl AsFd,
+        buffer: &mut [u8],
+        flags: RecvFlags,
+    ) -> rustix::io::Result<usize> {
+        if self.is_broken {
+            return Err(Errno::PROTO);
+        }
+        let received = handover::receive(socket, buffer, flags)?;
+        if !received.descriptors.iter().all(handover::closes_at_once) {
+            self.is_broken = true;
+            self.queue.clear();
+            refused::close(received.descriptors);
+            return Err(Errno::PROTO);
+        }
+        self.keep(received)
+    }
+
+    fn keep(&mut self, received: handover::Received) -> rustix::io::Result<usize> {
         let handover::Received {
             bytes,
             descriptors,
             lost,
-        } = handover::receive(socket, buffer, flags)?;
+        } = received;
         self.received += bytes as u64;
         if lost || !descriptors.is_empty() {
             let arrived = arrived(descriptors, lost);
@@ -286,7 +296,7 @@ impl Arrivals {
     pub(crate) fn claim(&mut self, numbers: &[u64]) -> Descriptors {
         let (mut arrived, _) = self.queue.pop_front().unwrap_or_default();
         let count = arrived.attachments.len().min(numbers.len());
-        close(&mut arrived.attachments.split_off(count));
+        arrived.attachments.truncate(count);
         for (own, number) in arrived.attachments.iter_mut().zip(numbers) {
             own.0 = *number;
         }

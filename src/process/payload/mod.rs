@@ -59,6 +59,7 @@ pub(super) mod known;
 pub(super) mod mapped;
 pub(super) mod portable;
 pub(super) mod raw_plain;
+mod refused;
 pub(super) mod scope;
 pub(super) mod shared;
 pub(super) mod shared_buffer;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::fcntl_get_seals;
 use rustix::io::{Errno, Result};
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -49,8 +50,9 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
 }
 
 /// Whether closing it cannot wait, whatever process has sent it: memory, a pipe and an `eventfd`
-/// are closed at once; a socket may linger, and other file systems may do something first. (None
-/// of these questions waits, either.)
+/// are closed at once; a socket may linger, and other file systems may do something first. (These
+/// questions are answered from memory: none asks another file system, or waits for a process. They
+/// need `/proc` for an `eventfd`.)
 pub(crate) fn closes_at_once(descriptor: impl AsFd) -> bool {
     let descriptor = descriptor.as_fd();
     let is_eventfd = || {
@@ -58,6 +60,13 @@ pub(crate) fn closes_at_once(descriptor: impl AsFd) -> bool {
         std::fs::read_link(path).is_ok_and(|name| name.starts_with("anon_inode:[eventfd]"))
     };
     fcntl_get_seals(descriptor).is_ok() || fcntl_getpipe_size(descriptor).is_ok() || is_eventfd()
+}
+
+/// Closes a descriptor for which [`closes_at_once`] is false. If it is a socket, it is first told
+/// not to linger. It may wait all the same.
+pub(crate) fn close_slow(descriptor: OwnedFd) {
+    let _ = set_socket_linger(&descriptor, None);
+    drop(descriptor);
 }
 
 /// Sends some of `parts`, and `descriptors` with the first byte.

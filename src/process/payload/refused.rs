@@ -1,0 +1,53 @@
+//! Descriptors that were refused, and whose close may wait.
+//!
+//! **Job.** A hostile worker may send what no other sends: a socket that lingers, a file of a slow
+//! system. The last close of such a descriptor may wait for minutes, and no thread that serves
+//! others may do it. One thread of the process closes all of them, one after the other.
+//!
+//! **Bounds.** One thread. A link ends with the first such message, so each life of a worker adds
+//! one message's descriptors at most. They count as in hand until they are closed, as far as
+//! there is room: then other links receive fewer. If the system gives no thread, they stay here
+//! until the next are refused.
+//!
+//! Tests: `tests/process/hostile.rs`.
+
+use super::in_hand::InHand;
+use crate::helper;
+use crate::loom::Mutex;
+use crate::sys::descriptor::OwnedFile;
+use crate::sys::fork::PerProcess;
+use crate::sys::handover;
+
+/// What came in one message, and its count.
+type Message = (Vec<OwnedFile>, Option<InHand>);
+
+#[derive(Default)]
+struct Refused {
+    waiting: Vec<Message>,
+    /// The thread exists.
+    is_served: bool,
+}
+
+/// Closes these on the thread for that.
+pub(super) fn close(descriptors: Vec<OwnedFile>) {
+    static REFUSED: PerProcess<Mutex<Refused>> = PerProcess::new();
+    let refused = REFUSED.get_or_init(Mutex::default);
+    let in_hand = InHand::take(descriptors.len());
+    let mut state = refused.lock();
+    state.waiting.push((descriptors, in_hand));
+    if !state.is_served {
+        state.is_served = helper::start(|| serve(refused)).is_ok();
+    }
+}
+
+fn serve(refused: &Mutex<Refused>) {
+    loop {
+        let mut state = refused.lock();
+        let Some((descriptors, _in_hand)) = state.waiting.pop() else {
+            state.is_served = false;
+            return;
+        };
+        drop(state);
+        descriptors.into_iter().for_each(handover::close_slow);
+    }
+}
