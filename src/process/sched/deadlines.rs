@@ -187,7 +187,8 @@ impl Sched {
         let mut begun = frame.begun();
         let since = frame.stands_since(now);
         let is_late = since + patience <= now;
-        if begun == frame.done && !(is_late && begun > 0 && is_next) {
+        let has_more = frame.done < frame.end;
+        if begun == frame.done && !(has_more && is_late && begun > 0 && is_next) {
             // An item that begins later has its time from then on.
             let last_began = self.epoch.instant(frame.gate().started());
             let idle_since = match begun {
