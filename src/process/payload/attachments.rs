@@ -252,8 +252,8 @@ impl Arrivals {
         self.keep(received)
     }
 
-    /// The same, from a worker. The error `PROTO` means that it has sent a descriptor whose close
-    /// may wait; nothing more is received then.
+    /// The same, from a worker. The error `OPNOTSUPP` means that it has sent a descriptor whose
+    /// close may wait; nothing more is received then.
     pub(crate) fn receive_from_worker(
         &mut self,
         socket: impl AsFd,
@@ -261,14 +261,14 @@ impl Arrivals {
         flags: RecvFlags,
     ) -> rustix::io::Result<usize> {
         if self.is_broken {
-            return Err(Errno::PROTO);
+            return Err(Errno::OPNOTSUPP);
         }
         let received = handover::receive(socket, buffer, flags)?;
         if !received.descriptors.iter().all(handover::closes_at_once) {
             self.is_broken = true;
             self.queue.clear();
             refused::close(received.descriptors);
-            return Err(Errno::PROTO);
+            return Err(Errno::OPNOTSUPP);
         }
         self.keep(received)
     }
