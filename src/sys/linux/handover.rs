@@ -6,7 +6,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::fcntl_get_seals;
+use rustix::fs::{AtFlags, StatxFlags, fcntl_get_seals, statx};
 use rustix::io::{Errno, Result};
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{
@@ -51,13 +51,20 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
 
 /// Whether closing it cannot wait, whatever process has sent it: memory, a pipe and an `eventfd`
 /// are closed at once; a socket may linger, and other file systems may do something first. (These
-/// questions are answered from memory: none asks another file system, or waits for a process. They
-/// need `/proc` for an `eventfd`.)
+/// questions are answered from memory: none asks another file system, or waits for a process.
+/// Without `/proc`, whatever has no file type counts as an `eventfd`.)
 pub(crate) fn closes_at_once(descriptor: impl AsFd) -> bool {
     let descriptor = descriptor.as_fd();
     let is_eventfd = || {
         let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-        std::fs::read_link(path).is_ok_and(|name| name.starts_with("anon_inode:[eventfd]"))
+        match std::fs::read_link(path) {
+            Ok(name) => name.starts_with("anon_inode:[eventfd]"),
+            Err(_) => {
+                let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+                let answer = statx(descriptor, c"", flags, StatxFlags::TYPE);
+                answer.is_ok_and(|answer| answer.stx_mode & 0o170_000 == 0)
+            }
+        }
     };
     fcntl_get_seals(descriptor).is_ok() || fcntl_getpipe_size(descriptor).is_ok() || is_eventfd()
 }
