@@ -5,8 +5,8 @@
 //! change from version to version.
 //!
 //! It reads 32 bytes at a time into four sums that do not wait for one another, so that it costs
-//! little compared with copying the item. The body of the loop has no iterators, because a program's
-//! debug build has this crate without optimisation, too.
+//! little compared with copying the item. The body of the loop has no iterators, because a
+//! program's debug build has this crate without optimisation, too.
 //!
 //! **Rejected.** The standard library's `DefaultHasher`: for large items it takes as long as all
 //! else. A number for each item, in the record and before the item: it would not find an item whose
