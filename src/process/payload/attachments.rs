@@ -22,7 +22,7 @@
 //! uses the descriptor checks.
 //!
 //! **Bounds.** [`MOST_ARRIVALS`], and `in_hand`. A worker sends no descriptor whose close may wait.
-//! One that does is heard no more, and what came is left to [`refused`](super::refused).
+//! One that does is heard no more, and what came is left to `refused`.
 //!
 //! **Ends.** When the last copy of a channel's end is closed, the other side wakes. So no process
 //! may keep a copy that it does not use.
