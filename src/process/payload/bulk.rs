@@ -27,8 +27,9 @@ use crate::sys::large_pages;
 /// processes, alone or as a part of something else. It costs as much as copying memory, instead of
 /// encoding each number. In a pool's calls a large one (from 16 KiB up to 64 MiB) does not go
 /// through the pool's sockets: it is copied into reused shared memory, and from there to its
-/// destination. A larger one takes one and a half to two times as long as writing it to a pipe and
-/// reading it there; each process has it in memory twice meanwhile.
+/// destination. A larger one takes one to two times as long as writing it to a pipe and reading it
+/// there, and several times as long where the system has to give the processes new memory for it;
+/// each process has it in memory twice meanwhile.
 ///
 /// A `Vec` of `u8`, `i8`, `f32` or `f64` that is the whole argument or result is encoded and
 /// decoded as fast, but is not lent. As a part of something else a `Vec<u8>` takes some two to
