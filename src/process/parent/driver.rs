@@ -688,7 +688,7 @@ impl Driver {
 
     /// A job that [`hand_over`](Self::hand_over) returned, with results of the type `kind`, has been
     /// completed; `unwanted` are its values that are not wanted.
-    pub(super) fn told(&mut self, kind: TypeId, unwanted: Option<Values>) {
+    pub(super) fn delivered(&mut self, kind: TypeId, unwanted: Option<Values>) {
         self.telling -= 1;
         let drop = |values| Chore::Drop(kind, values);
         self.sched.chores.extend(unwanted.map(drop));

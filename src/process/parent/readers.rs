@@ -149,7 +149,7 @@ impl PoolState {
                 let kind = ended.kind();
                 let mut unwanted = ended.finish();
                 if let Some(engine) = &mut *self.engine.lock() {
-                    engine.told(kind, unwanted.take());
+                    engine.delivered(kind, unwanted.take());
                 }
                 panic::contain(|| drop(unwanted));
             }

@@ -69,8 +69,8 @@ pub(crate) fn closes_at_once(descriptor: impl AsFd) -> bool {
     fcntl_get_seals(descriptor).is_ok() || fcntl_getpipe_size(descriptor).is_ok() || is_eventfd()
 }
 
-/// Closes a descriptor for which [`closes_at_once`] is false. If it is a socket, it is first told
-/// not to linger. It may wait all the same.
+/// Closes a descriptor for which [`closes_at_once`] is false. A socket's lingering is switched off
+/// first. It may wait all the same.
 pub(crate) fn close_slow(descriptor: OwnedFd) {
     let _ = set_socket_linger(&descriptor, None);
     drop(descriptor);
