@@ -284,12 +284,6 @@ impl Producer for CancelCall {
         }
     }
 
-    fn awaited(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.held_valve.open(self.id);
-        }
-    }
-
     fn origin(&self) -> Origin {
         Origin::Work
     }

@@ -42,7 +42,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::AsFd;
 
-use super::held_valve::HeldValve;
 use super::launch::Launch;
 use super::link::{Link, ReceiveOutcome, Records};
 use super::mailbox::{Mail, Mailbox};
@@ -133,7 +132,6 @@ pub(crate) struct PoolState {
     /// The callers' part of the fast path; `None`: the workers are plain.
     pub(crate) fast: Option<Fast>,
     pub(crate) watching: Watching,
-    pub(crate) held_valve: HeldValve,
     /// The engine, if it places frames itself (`Launch::is_told`). The driver owns it.
     pub(crate) told: Option<Weak<dyn Launch>>,
 }
@@ -162,7 +160,6 @@ impl PoolState {
             unobserved: settings.unobserved.clone(),
             fast: (!settings.plain).then(fast),
             watching: Watching::new(),
-            held_valve: HeldValve::default(),
             told: settings
                 .engine
                 .as_ref()
@@ -510,7 +507,6 @@ impl Driver {
             }
         }
         self.shared.mailbox.awake();
-        self.shared.held_valve.open_any();
         for (source, events) in news {
             match source {
                 EventSource::Bell => self.shared.mailbox.bell.silence(),

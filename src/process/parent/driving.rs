@@ -66,9 +66,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<PoolState>, Driving), Poo
         let held = panic::catch(|| run(Driver::new(theirs.clone(), settings), &ready));
         // The driver has ended, for whatever reason: no caller may wait for it any more.
         theirs.mailbox.abandon();
-        let engine = theirs.engine.lock().take();
-        theirs.held_valve.open_any();
-        drop(engine);
+        drop(theirs.engine.lock().take());
         // Callbacks, and the destructor of an unwanted result, are user code.
         panic::contain(|| drop(held.ok().flatten().and_then(Job::finish)));
     })?;

@@ -3,13 +3,12 @@
 //! Callers send messages (`client`, `mailbox`); the `driver`, on its own thread (`driving`),
 //! starts, feeds, reads from and reaps the workers, each through its `link`. `launch` starts one,
 //! `here` or elsewhere. `readers` decode results that take time. Callers may do some of the
-//! driver's work (`shortcut`, `held_valve`).
+//! driver's work (`shortcut`).
 
 pub(super) mod child;
 pub(super) mod client;
 pub(super) mod driver;
 pub(super) mod driving;
-pub(super) mod held_valve;
 mod here;
 pub(super) mod launch;
 pub(super) mod link;

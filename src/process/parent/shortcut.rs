@@ -20,8 +20,8 @@
 //! **Plain workers** have no ledger. A caller hands out its call (1.) if no other work waits. Then
 //! it receives the records of its worker until the call has ended, and sleeps on the worker's
 //! socket in between, for at most a [`BEAT`], with the *valve* shut through which the driver would
-//! be woken (`sys::valve`, `held_valve`). It gives up, and opens the valve, as soon as the worker
-//! has other work, too, another thread has the engine, or the stream has ended.
+//! be woken (`sys::valve`). It gives up, and opens the valve, as soon as the worker has other work,
+//! too, another thread has the engine, or the stream has ended.
 //!
 //! **Which user code runs.** Under the engine's lock a caller runs no code of other tasks: in 1. no
 //! task can end, in 3. only the one for which it waits. So a lock that the caller holds cannot
@@ -88,8 +88,7 @@ impl PoolState {
             if !patient {
                 return; // it might wait for too long
             }
-            let found = self.held_valve.take(id);
-            let found = found.or_else(|| self.sole(id, &mut looks, done, Driver::leave_to_caller));
+            let found = self.sole(id, &mut looks, done, Driver::leave_to_caller);
             if let Some((index, shut)) = found {
                 self.attend(id, index, shut, done);
             }
@@ -201,10 +200,7 @@ impl PoolState {
             driver.sched.count_busy();
             driver.wake_if_needed();
             if done() || !readings.is_empty() {
-                match driver.wakes_soon(Instant::now()) {
-                    true => self.held_valve.hold(None, index, shut), // the next call may follow
-                    false => drop(shut),
-                }
+                drop(shut);
                 drop(engine); // others should not wait until this is decoded
                 let readings = readings.into_iter();
                 return readings.for_each(|reading| self.carry_out(reading, true));
@@ -254,19 +250,9 @@ impl Driver {
                 self.look_ahead(index);
             }
         }
-        let call = match mail[..] {
-            [Mail::Submit { id, .. }, ..] if self.shared.fast.is_none() => Some(id),
-            _ => None,
-        };
         self.read_mail(mail, now);
         self.sched.hand_out(now);
         self.lively = now + LIVELY;
-        let may_hold = self.shared.held_valve.may_hold() && self.wakes_soon(now);
-        if let Some(id) = call.filter(|_| may_hold)
-            && let Some((index, shut)) = self.leave_to_caller(id)
-        {
-            self.shared.held_valve.hold(Some(id), index, shut);
-        }
         self.carry_out();
         let sends = self.links.iter().flatten().any(Link::is_sending);
         // Work that stays in the queue waits for a worker, whose answer will wake the driver.
@@ -281,11 +267,6 @@ impl Driver {
         let is_fit = !link.at_end && !link.output.is_captured();
         let valve = link.valve.as_ref().filter(|_| is_fit)?;
         Some((index, valve.shut()?))
-    }
-
-    /// Whether the driver wakes by itself within a [`BEAT`].
-    fn wakes_soon(&self, now: Instant) -> bool {
-        self.sleeps_until.is_some_and(|until| until <= now + BEAT)
     }
 
     /// Whether something is due before the driver wakes by itself.

@@ -126,7 +126,6 @@ impl<T> Task<T> {
             .with_mut(|slot| unsafe { slot.write(Some(waker)) });
         if self.cell.header().state.lend() {
             awaited::note(&self.cell);
-            self.cell.awaited();
             return true;
         }
         // SAFETY: T3: `lend` says that the task is done, and the slot still ours.

@@ -231,10 +231,6 @@ pub(crate) trait Producer: Send + Sync + 'static {
 
     /// That thread does not wait any more.
     fn step_back(&self) {}
-
-    /// A waker has been left with the task, so its end must be seen without a thread that calls
-    /// `help`. Must be short.
-    fn awaited(&self) {}
 }
 
 /// What brings a task to its end.

@@ -311,14 +311,6 @@ impl TaskRef {
         }
     }
 
-    /// A waker has been left with it: see [`Producer::awaited`].
-    #[inline]
-    pub(super) fn awaited(&self) {
-        if self.header().vtable.kind == Kind::Promise {
-            self.producer().awaited();
-        }
-    }
-
     /// Where its output is, or will be.
     #[inline]
     pub(super) fn output<T>(&self) -> NonNull<Result<T, TaskError>> {
