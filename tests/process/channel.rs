@@ -58,7 +58,7 @@ fn mortal() {
         tx.send_blocking(1).unwrap();
         drop(rx);
         is_closed(tx.send_blocking(2));
-        is_closed(tx.try_send(3));
+        is_closed(tx.try_send(3).map_err(TaskError::from));
         is_closed(trefoil::run(async { tx.send(4).await }));
     }
     let (tx, rx) = channel::<Vec<u8>>(4).unwrap();
@@ -202,7 +202,10 @@ tests! {
         assert_eq!((tx.capacity(), rx.len()), (2, 0));
         tx.try_send("a".to_owned()).unwrap();
         tx.clone().try_send("b".repeat(1000)).unwrap();
-        assert!(matches!(tx.try_send("c".to_owned()), Err(TaskError::WouldBlock)));
+        let full = tx.try_send("c".to_owned()).unwrap_err();
+        assert!(full.is_full() && !full.is_closed() && full.to_string().contains("full"));
+        assert!(matches!(TaskError::from(full.clone()), TaskError::WouldBlock));
+        assert_eq!(full.into_inner(), "c");
         assert_eq!(rx.recv_blocking().unwrap(), "a");
         assert_eq!(rx.clone().try_recv().unwrap(), "b".repeat(1000));
         assert!(matches!(rx.try_recv(), Err(TaskError::WouldBlock)));
@@ -215,7 +218,9 @@ tests! {
         drop(rx);
         let (tx, rx) = channel::<String>(1).unwrap();
         drop(rx);
-        is_closed(tx.try_send("a".to_owned()));
+        let closed = tx.try_send("a".to_owned()).unwrap_err();
+        assert!(closed.is_closed() && matches!(TaskError::from(closed.clone()), TaskError::Closed));
+        assert_eq!(closed.into_inner(), "a");
         is_closed(tx.send_blocking("a".repeat(5000)));
         drop(tx);
         nothing_left_since(before);
@@ -225,9 +230,9 @@ tests! {
         let (tx, rx) = channel(1).unwrap();
         tx.try_send(Counted).unwrap();
         let encoded = ENCODED.load(Ordering::Relaxed);
-        assert!(matches!(tx.try_send(Counted), Err(TaskError::WouldBlock)));
+        assert!(tx.try_send(Counted).unwrap_err().is_full());
         drop(rx);
-        is_closed(tx.try_send(Counted));
+        assert!(tx.try_send(Counted).unwrap_err().is_closed());
         assert_eq!(ENCODED.load(Ordering::Relaxed), encoded);
     }
 
@@ -561,7 +566,10 @@ tests! {
         let refused = write!(text, "{}", Written(&tx));
         assert!(refused.is_err(), "{text}");
         let (outer, inner) = channel::<Sender<u64>>(1).unwrap();
-        is_codec(outer.try_send(tx), "descriptors");
+        let refused = outer.try_send(tx).unwrap_err();
+        assert!(!refused.is_full() && !refused.is_closed(), "{refused}");
+        is_codec(Err::<(), _>(TaskError::from(refused.clone())), "descriptors");
+        assert_eq!(refused.into_inner().capacity(), 1);
         drop(inner);
     }
 

@@ -1401,7 +1401,7 @@ tests! {
             other => panic!("{other:?}"),
         }
         let (sends, receives) = trefoil::process::channel::<Option<Unwritable>>(2).unwrap();
-        panicked(sends.try_send(Some(Unwritable)).unwrap_err());
+        panicked(sends.try_send(Some(Unwritable)).unwrap_err().into());
         panicked(sends.send_blocking(Some(Unwritable)).unwrap_err());
         sends.send_blocking(None).unwrap();
         assert!(receives.recv_blocking().unwrap().is_none(), "it has no place");

@@ -98,8 +98,10 @@ mod pipe;
 mod receiver;
 mod rooms;
 mod sender;
+mod try_send_error;
 
 #[doc(hidden)] // the documented path is `process::channel`
 pub use pair::channel;
 pub use receiver::Receiver;
 pub use sender::Sender;
+pub use try_send_error::TrySendError;

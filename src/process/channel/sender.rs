@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::pipe::{ChannelPipe, LOOK, PipeError, PipeRecord, Side};
+use super::try_send_error::TrySendError;
 use crate::alarm::Ready;
 use crate::process::parent::client::push;
 use crate::process::payload::chunk::Chunk;
@@ -71,14 +72,22 @@ impl<T: Portable> Sender<T> {
     /// Sends an item if there is room for it now.
     ///
     /// # Errors
-    /// [`WouldBlock`](TaskError::WouldBlock) if there is none; otherwise as [`send`](Self::send).
-    pub fn try_send(&self, item: T) -> Result<(), TaskError> {
+    /// [`TrySendError`], which has the item, if there is none, or for the reasons of
+    /// [`send`](Self::send).
+    pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         // Checked before the item is encoded: it may be large, and is often given up if there is no
         // room.
-        if let Some(refused) = self.pipe.refuses() {
-            return Err(error::<T>(refused));
-        }
-        self.pack(&item)?.send().map_err(error::<T>)
+        let sent = match self.pipe.refuses() {
+            Some(refused) => Err(error::<T>(refused)),
+            None => self
+                .pack(&item)
+                .and_then(|mut packed| packed.send().map_err(error::<T>)),
+        };
+        sent.map_err(|error| match error {
+            TaskError::WouldBlock => TrySendError::Full(item),
+            TaskError::Closed => TrySendError::Closed(item),
+            error => TrySendError::Unsendable(item, error),
+        })
     }
 
     fn pack(&self, item: &T) -> Result<Packed<'_>, TaskError> {
