@@ -39,6 +39,33 @@ fn each_copy_has_workers_of_its_own() {
     assert_eq!(others.map(0..1000u64, |x| x).unwrap().len(), 1000);
 }
 
+/// Which form a type travels in is decided by its name, and a type of another version of this crate
+/// has the same name as ours. It arrives as it was, or there is an error.
+#[test]
+fn types_of_one_name_are_not_mixed_up() {
+    use std::any::type_name;
+    use trefoil_twin::{Bulk, Shared};
+    is_a_program();
+    assert_eq!(type_name::<Bulk<u16>>(), type_name::<trefoil::Bulk<u16>>());
+    fn doubled(numbers: Bulk<u16>) -> Vec<Bulk<u16>> {
+        vec![
+            Bulk::from(Vec::new()),
+            numbers.iter().map(|n| n * 2).collect(),
+        ]
+    }
+    let procs = trefoil::ProcessPool::with_workers(1).unwrap();
+    for length in [0, 1, 100, 100_000] {
+        let numbers = vec![7; length];
+        let found = procs.spawn(Bulk::from(numbers), doubled).join().unwrap();
+        assert!(found[0].is_empty() && found[1][..] == vec![14; length]);
+    }
+    let shared = Shared::from(vec![1u64; 1000]);
+    let found = procs.spawn(shared, |shared: Shared<u64>| shared.iter().sum::<u64>());
+    let refused = found.join().unwrap_err().to_string();
+    assert!(refused.contains("could not be encoded"), "{refused}");
+    assert_eq!(procs.spawn(1, |x: i32| x + 1).join().unwrap(), 2);
+}
+
 /// Then the variable stays where it is, and the library's copy sees it, too.
 #[test]
 fn beside_the_threads_of_a_library_they_have_them_too() {

@@ -7,7 +7,6 @@
 //!
 //! Tests: `tests/iter/main.rs`.
 
-use std::any::type_name;
 use std::cmp::Ordering;
 use std::iter::{self, Product, Sum};
 
@@ -870,16 +869,22 @@ enum Number {
 }
 
 fn number<S>() -> Option<Number> {
-    match type_name::<S>() {
-        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => Some(Number::Unsigned),
-        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" | "f32" | "f64" => Some(Number::Other),
-        _ => None,
+    let this = typeid::of::<S>();
+    macro_rules! is {
+        ($($number:ty),*) => { false $(|| this == typeid::of::<$number>())* };
+    }
+    if is!(u8, u16, u32, u64, u128, usize) {
+        Some(Number::Unsigned)
+    } else if is!(i8, i16, i32, i64, i128, isize, f32, f64) {
+        Some(Number::Other)
+    } else {
+        None
     }
 }
 
 /// Whether items of this type are numbers of the other, or references to such.
 fn is_of<T, S>() -> bool {
-    type_name::<T>().trim_start_matches('&') == type_name::<S>()
+    typeid::of::<T>() == typeid::of::<S>() || typeid::of::<T>() == typeid::of::<&S>()
 }
 
 fn stage<I, K>(base: I, kind: K) -> Stage<I, K> {

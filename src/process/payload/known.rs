@@ -16,7 +16,7 @@ use super::shared::{Shared, SharedAtomics};
 /// time because of it.
 #[inline(always)]
 pub(crate) fn is_number<T: ?Sized>() -> bool {
-    described::is_number(type_name::<T>())
+    described::is_number::<T>()
 }
 
 /// How many answers are kept.

@@ -104,29 +104,31 @@ impl Tag {
         Self::Variant,
     ];
 
-    /// The tag for the type of this name, if it is one of serde's numbers.
+    /// The tag for this type, or for what it is a reference to, if that is one of serde's numbers:
+    /// known when it is compiled.
     #[inline(always)]
-    fn of_number(name: &str) -> Option<Self> {
-        match name {
-            "u8" => Some(Self::U8),
-            "u16" => Some(Self::U16),
-            "u32" => Some(Self::U32),
-            "u64" | "usize" => Some(Self::U64),
-            "i8" => Some(Self::I8),
-            "i16" => Some(Self::I16),
-            "i32" => Some(Self::I32),
-            "i64" | "isize" => Some(Self::I64),
-            "f32" => Some(Self::F32),
-            "f64" => Some(Self::F64),
-            _ => None,
+    fn of_number<T: ?Sized>() -> Option<Self> {
+        let this = typeid::of::<T>();
+        macro_rules! find {
+            ($($number:ty => $tag:ident),*) => {
+                $(if this == typeid::of::<$number>() || this == typeid::of::<&$number>() {
+                    return Some(Self::$tag);
+                })*
+            };
         }
+        find! {
+            u8 => U8, u16 => U16, u32 => U32, u64 => U64, usize => U64,
+            i8 => I8, i16 => I16, i32 => I32, i64 => I64, isize => I64,
+            f32 => F32, f64 => F64
+        }
+        None
     }
 }
 
-/// Whether this is the name of one of serde's numbers: known when it is compiled.
+/// Whether this is one of serde's numbers, or a reference to one.
 #[inline(always)]
-pub(super) fn is_number(name: &str) -> bool {
-    Tag::of_number(name).is_some()
+pub(super) fn is_number<T: ?Sized>() -> bool {
+    Tag::of_number::<T>().is_some()
 }
 
 /// Why something could not be written or read.

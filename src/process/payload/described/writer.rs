@@ -1,6 +1,5 @@
 //! Writes a value and its description.
 
-use std::any::type_name;
 use std::ptr;
 
 use postcard::ser_flavors::Flavor;
@@ -237,7 +236,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         let count = most.filter(|most| *most == least);
         // A sequence of numbers is described in one step. (The items of a vector are references to
         // its elements.)
-        let number_tag = Tag::of_number(type_name::<I::Item>().trim_start_matches('&'));
+        let number_tag = Tag::of_number::<I::Item>();
         if let (Some(tag), Some(count @ 1..)) = (number_tag, count) {
             self.description.extend([Tag::Seq as u8, tag as u8]);
             number(count, &mut self.description);
